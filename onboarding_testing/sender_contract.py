@@ -21,11 +21,11 @@ import pytest
 
 from onboarding_testing.accounts import PlainSecret
 from onboarding_testing.recorder import Recorder
-from worker.core.messages.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.core.model.channels import channels_of
 from worker.core.model.endings import Kind, Problem
 from worker.providers.entry_points import text_facts_of
 from worker.senders.contract import HttpAnswer, Message, Receipt, Sender, TextTools, text_service
+from worker.senders.delivery_reports import DeliveryUpdate, NotUnderstood
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 Messages = Callable[..., Message]

@@ -86,10 +86,10 @@ def test_numbers_are_read_and_have_their_zones_without_the_tables_that_the_image
     program = f"""
 import sys
 sys.modules.update(dict.fromkeys(["phonenumbers." + name for name in {names}]))
-from worker.core.messages.quiet_hours import candidate_zones
+from worker.core.messages.quiet_hours import Hours
 from worker.lists.contacts import readings
 print(*readings("491721234567", "DE"))
-print(*candidate_zones(timezone="", phone="+16042345678", country="CA", default=""))
+print(*Hours().zones_of(timezone="", phone="+16042345678", country="CA"))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert set(names) == {"geodata", "carrierdata"}

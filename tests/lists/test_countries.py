@@ -1,4 +1,4 @@
-from worker.core.messages import quiet_hours
+from worker.core.messages.quiet_hours import zones_of_countries
 from worker.core.model import countries
 from worker.lists import country_names
 from worker.lists.rules import country
@@ -18,7 +18,7 @@ def test_the_codes_are_those_of_iso_3166():
 
 def test_kosovo_has_the_code_that_banks_use_though_iso_3166_has_none():
     assert [countries.alpha2(code) for code in ("xk", "XKX")] == ["XK", "XK"]
-    assert quiet_hours.of_country("XK") == ("Europe/Belgrade",)
+    assert zones_of_countries()["XK"] == ("Europe/Belgrade",)
 
 
 def test_what_is_no_code_is_no_country():

@@ -1,10 +1,12 @@
 """What keys mean together: routes, lifetimes, budgets, the environment's overrides."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.settings.samples import loaded, problems, tree, with_value, without_credentials
 from tests.suite.of_features import of_features
@@ -12,7 +14,8 @@ from worker.cli.commands.web import address
 from worker.cli.exits import CannotStart
 from worker.core.customers.store.admission import UNKNOWN_FOR
 from worker.core.limits.rate_limits import Limit
-from worker.settings.rules import lifetimes_unknown
+from worker.core.messages.quiet_hours import QuietHours, allowed_at
+from worker.settings.rules import apart, lifetimes_unknown
 
 KYB = {"provider": "idenfy-kyb", "api_key": {"env": "IDENFY_KEY"}, "api_secret": {"env": "IDENFY_SECRET"}}
 
@@ -428,3 +431,20 @@ def test_whatsapp_goes_by_the_account_of_texts(tmp_path):
     del configuration["sms"]
     (line,) = problems(tmp_path, configuration)
     assert line.startswith("sms: missing, and needed for [whatsapp]")
+
+
+half_hours = st.builds(time, st.integers(0, 23), st.sampled_from([0, 30]))
+half_hourly = st.builds(QuietHours, half_hours, half_hours).filter(lambda quiet: quiet.start != quiet.end)
+
+
+@settings(max_examples=40)
+@given(half_hourly, half_hourly)
+def test_how_far_apart_two_channels_hours_lie_is_what_a_walk_round_the_clock_finds(one, other):
+    midnight = datetime(2026, 11, 20, tzinfo=UTC)
+
+    def free(quiet):
+        times = {half: midnight + timedelta(minutes=30 * half) for half in range(48)}
+        return [half for half, at in times.items() if allowed_at(("UTC",), quiet, at) == at]
+
+    least = min((b - a) % 48 for x, y in [(one, other), (other, one)] for a in free(x) for b in free(y))
+    assert apart(one, other) == timedelta(minutes=30 * max(least - 1, 0))  # free until its last half hour is over

@@ -9,11 +9,11 @@ from typing import Protocol
 
 from worker.core.adapters import Http, Message, Receipt, Sender
 from worker.core.foundation.harmless_text import plain
-from worker.core.messages.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.core.unknown.reconciliation import Nothing, Unmatched
 from worker.providers.entry_points import TEXT_SERVICES, TextFacts
+from worker.senders.delivery_reports import DeliveryUpdate, NotUnderstood
 
 __all__ = [
     "TOO_LATE",

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from itertools import islice
 from pathlib import Path
 from shlex import quote
@@ -13,7 +13,7 @@ from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.foundation.durations import show_duration
 from worker.core.foundation.private_files import directory_doubt, is_of_another_user, is_writable_by_others
 from worker.core.foundation.tls import is_loopback
-from worker.core.messages.quiet_hours import apart
+from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.sessions import default_floor, never_fresh
 from worker.providers.facts import PROVIDERS, SPECIAL_KEYS, ProviderFacts, facts_of
 from worker.providers.lifetimes import lifetime_of
@@ -27,7 +27,7 @@ from worker.settings.shape import SECTIONS
 SECRET_KEYS = ("api_secret", "customer_id")
 SHORT = timedelta(seconds=60)
 SHORT_KEY = 16
-LONGEST_QUIET = timedelta(hours=20)
+A_DAY, LONGEST_QUIET = timedelta(days=1), timedelta(hours=20)
 BOTH = invitation_channels(Channel.BOTH)
 SQLITE_FILES = ("", "-wal", "-shm", "-journal")  # SQLite reads changes from each of these
 MOST_TEXTS = 1000  # files of templates; more than are read
@@ -172,8 +172,8 @@ def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account],
     """Refuse quiet hours that leave almost no time to send in. Warn if the quiet hours of the two channels are so far
     apart that a short link is too old for the second message."""
     for channel, hours in invitations.quiet_hours.items():
-        if hours.length > LONGEST_QUIET:
-            left = timedelta(days=1) - hours.length
+        if (quiet := between(hours.start, hours.end)) > LONGEST_QUIET:
+            left = A_DAY - quiet
             findings.consequence(
                 ("invitations", "quiet_hours", channel),
                 f'they leave only "{show_duration(left)}" a day for sending; at most 20 hours can be quiet. Are the'
@@ -191,6 +191,19 @@ def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account],
                 f'the hours of email and sms are "{show_duration(gap)}" apart: for rows with channel `both`, a link of'
                 f" accounts.{account.name} is too old for the second message, so that message is not sent",
             )
+
+
+def between(one: time, other: time) -> timedelta:
+    """From one hour to the next time that it is the other, by a clock without changes."""
+    midnight = datetime(2000, 1, 1)  # noqa: DTZ001  # a clock's face, which is in no zone
+    return (datetime.combine(midnight, other) - datetime.combine(midnight, one)) % A_DAY
+
+
+def apart(one: QuietHours, other: QuietHours) -> timedelta:
+    """The least time from an hour outside `one` to an hour outside `other`, by one clock; zero: they share an hour."""
+    one_free, other_free = between(one.end, one.start), between(other.end, other.start)
+    gaps = (between(one.end, other.end) - one_free, between(other.end, one.end) - other_free)
+    return max(min(gaps), timedelta(0))
 
 
 def check_database(database: Database, findings: Findings) -> None:

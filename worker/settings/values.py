@@ -29,9 +29,8 @@ from pydantic import (
 from worker.core.features import hint
 from worker.core.foundation.durations import parse_duration
 from worker.core.limits.rate_limits import Limit, Ramp
-from worker.core.messages import quiet_hours as zones
 from worker.core.messages.caps import AddressCap
-from worker.core.messages.quiet_hours import QuietHours
+from worker.core.messages.quiet_hours import QuietHours, zone_names
 from worker.core.model.countries import alpha2, usual_mistake
 from worker.lists.dates import DateForm
 from worker.settings import addresses
@@ -187,7 +186,7 @@ def _locale(value: str) -> str:
 
 
 def _zone(value: str) -> str:
-    if not zones.is_known(value):
+    if value not in zone_names():
         raise ValueError('expected a time zone such as "Europe/Vilnius" or "UTC"')
     return value
 

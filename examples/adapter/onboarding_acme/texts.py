@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.core.model.endings import AddressIs, Kind, Problem
 from worker.core.model.http_messages import BadAnswer, json_object, retry_after
 from worker.senders.contract import (
@@ -29,6 +28,7 @@ from worker.senders.contract import (
     TextTools,
     mask,
 )
+from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.senders.sms import ask
 from worker.templates.content import content_of
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.messages.quiet_hours import QuietHours, allowed_at, apart
+from worker.core.messages.quiet_hours import QuietHours, allowed_at
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NIGHT = QuietHours.parse("21:00-08:00")
@@ -201,20 +201,3 @@ def test_a_naive_time_and_an_unknown_zone_are_refused():
         allowed_at(("UTC",), NIGHT, datetime(2026, 11, 20))  # noqa: DTZ001
     with pytest.raises(ZoneInfoNotFoundError):
         allowed_at(("Europe/Nowhere",), NIGHT, datetime(2026, 11, 20, tzinfo=UTC))
-
-
-half_hours = st.builds(time, st.integers(0, 23), st.sampled_from([0, 30]))
-half_hourly = st.builds(QuietHours, half_hours, half_hours).filter(lambda quiet: quiet.start != quiet.end)
-
-
-@settings(max_examples=40)
-@given(half_hourly, half_hourly)
-def test_how_far_apart_two_channels_hours_lie_is_what_a_walk_round_the_clock_finds(one, other):
-    midnight = datetime(2026, 11, 20, tzinfo=UTC)
-
-    def free(quiet):
-        times = {half: midnight + timedelta(minutes=30 * half) for half in range(48)}
-        return [half for half, at in times.items() if allowed_at(("UTC",), quiet, at) == at]
-
-    least = min((b - a) % 48 for x, y in [(one, other), (other, one)] for a in free(x) for b in free(y))
-    assert apart(one, other) == timedelta(minutes=30 * max(least - 1, 0))  # free until its last half hour is over

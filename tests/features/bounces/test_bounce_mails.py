@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from tests.features.bounces.bounced import complaint, report
 from tests.features.bounces.test_return_path import OURS, paths
 from worker.core.foundation.keyring import new_key
-from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.features.bounces import bounce_mails
 from worker.features.bounces.bounce_mails import LARGEST, MOST_PARTS, read
+from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 
 KEY = uuid.UUID(int=7).hex
 TO = OURS.of(KEY)

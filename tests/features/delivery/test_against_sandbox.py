@@ -13,9 +13,9 @@ from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.behaviour import Share
 from tests.sandbox.receiver import receiving
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.messages.delivery_reports import DeliveryStatus, Stop
 from worker.features.delivery.standard import callbacks as email_callbacks
 from worker.features.delivery.twilio import callbacks as twilio_callbacks
+from worker.senders.delivery_reports import DeliveryStatus, Stop
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.features.delivery.standard import callbacks as email_callbacks
+from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.web.webhooks import standard_webhooks
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

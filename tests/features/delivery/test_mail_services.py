@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.features.delivery.mailgun import callbacks as mailgun_callbacks
 from worker.features.delivery.sendgrid import callbacks as sendgrid_callbacks
+from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 KEY = uuid.UUID(int=7).hex

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.features.delivery.sns import NOON, ses
-from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.features.delivery.postmark import callbacks as postmark_callbacks
 from worker.features.delivery.ses import callbacks as ses_callbacks
 from worker.features.delivery.ses import sns_messages
+from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 
 KEY = uuid.UUID(int=7).hex
 MESSAGE_ID = f"<{KEY}@example.com>"

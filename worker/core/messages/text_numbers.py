@@ -47,15 +47,14 @@ def why_not_texted(phone: str, countries: Collection[str] | None) -> str:
     number = _parsed(phone)
     if number is None:
         return "not a phone number"
-    sharing = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(number.country_code or 0, ())
-    if _NO_COUNTRY in sharing:
+    if _NO_COUNTRY in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(number.country_code or 0, ()):
         return "a satellite phone's or an international network's number"
     if phone.startswith(_TWILIO_TEST):
         return ""
     never = _NEVER.get(phonenumbers.number_type(number))
     if never or countries is None:
         return never or ""
-    country = phonenumbers.region_code_for_number(number) or next(iter(sharing), "")
+    country = _country(number)
     return "" if country in countries else f"a number of {country or 'no country'}, which [sms] countries does not have"
 
 
@@ -78,24 +77,27 @@ NOWHERE = "??"  # the country of a number that no number plan knows
 
 def country_of(phone: str) -> str:
     """The country of a number (E.164), by its ISO code; where several share a calling code, the main one."""
-    if (alone := _by_calling_code(phone)) is not None:
-        return alone
+    regions = sharing(phone)
+    if len(regions) == 1 and 8 <= len(phone[1:]) <= 15 and phone[1:].isascii() and phone[1:].isdecimal():
+        return regions[0]  # as `phonenumbers` finds it, in a fraction of the time: lists have a million rows
     number = _parsed(phone)
-    if number is None:
-        return NOWHERE
-    sharing = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(number.country_code or 0, ())
-    return phonenumbers.region_code_for_number(number) or next(iter(sharing), NOWHERE)
+    return (_country(number) if number is not None else "") or NOWHERE
 
 
-def _by_calling_code(phone: str) -> str | None:
-    """The country, if no other has its calling code: as `phonenumbers` finds it, in a fraction of the time. A list of a
-    million rows is counted by it."""
-    digits = phone[1:]
-    if not (phone[:1] == "+" and digits.isascii() and digits.isdecimal() and 8 <= len(digits) <= 15):
-        return None
+def _country(number: phonenumbers.PhoneNumber) -> str:
+    sharing_it = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(number.country_code or 0, ())
+    return phonenumbers.region_code_for_number(number) or next(iter(sharing_it), "")
+
+
+def sharing(phone: str) -> tuple[str, ...]:
+    """The countries that share the calling code of a number (E.164), the main one first; none if it has no such code.
+
+    No calling code is the start of another one.
+    """
+    digits = phone[1:4] if phone.startswith("+") else ""
     codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
-    regions = next((codes[code] for n in (1, 2, 3) if (code := int(digits[:n])) in codes), ())  # no code begins another
-    return regions[0] if len(regions) == 1 else None
+    starts = (digits[:n] for n in range(1, len(digits) + 1))
+    return next((codes[int(code)] for code in starts if code.isdecimal() and int(code) in codes), ())
 
 
 def hour_of(at: datetime) -> datetime:

@@ -15,8 +15,8 @@ from email.policy import Compat32, compat32
 from email.utils import parseaddr
 from itertools import islice
 
-from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.features.bounces.return_path import UNSUBSCRIBE
+from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX
 
 MOST_WORDS = 4_000  # characters of the words; the mail that came back follows

@@ -17,13 +17,13 @@ from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.keyring import Keyring
 from worker.core.foundation.outage_log import Outage
 from worker.core.foundation.plural import counted
-from worker.core.messages.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.features.bounces import bounce_mails
 from worker.features.bounces.going_out import return_path_of
 from worker.features.bounces.mailbox import CannotRead, Imap, Mail, Mailbox, Maildir
 from worker.features.bounces.return_path import ReturnPath
 from worker.features.bounces.section import Bounces
 from worker.runtime.ticks import Ticks
+from worker.senders.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.settings.model import Settings
 from worker.web.webhooks.store.delivery_updates import delivery_as_json
 from worker.web.webhooks.store.results import EMAIL

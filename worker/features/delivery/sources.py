@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
-from worker.core.messages.delivery_reports import NotUnderstood
 from worker.features.delivery.mailgun import callbacks as mailgun
 from worker.features.delivery.postmark import callbacks as postmark
 from worker.features.delivery.section import Delivery as DeliverySection
@@ -15,6 +14,7 @@ from worker.features.delivery.ses.source import SesSource
 from worker.features.delivery.standard import callbacks as standard
 from worker.features.delivery.texts import text_sources
 from worker.providers.webhooks.contract import Delivery, Unreadable
+from worker.senders.delivery_reports import NotUnderstood
 from worker.settings.model import Settings
 from worker.web.webhooks.contract import Closed, Get, Source, digests_of, of_sender
 from worker.web.webhooks.sources import SenderSources

@@ -5,8 +5,8 @@ from hashlib import sha256
 from typing import Protocol, runtime_checkable
 
 from worker.core.foundation.keyring import Keyring
-from worker.core.messages.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.providers.webhooks.contract import Delivery, Unreadable
+from worker.senders.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.web.webhooks.store.delivery_updates import delivery_as_json
 from worker.web.webhooks.store.webhooks import Arrived
 

@@ -16,13 +16,13 @@ from worker.core.database.tables.types import NotKnown, UnknownWord, enum_column
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.session_updates import Key
 from worker.core.lifecycle.store.expired_sessions import check
-from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate
-from worker.core.messages.store.delivery_reports import Reported, deliver_all
 from worker.core.messages.store.job_from_messages import move_jobs
 from worker.core.model.states import BatchState, InvitationState, JobState, WebhookState
 from worker.reporting.batch_report import state_of
 from worker.reporting.report_lines import Columns, line_values
 from worker.reporting.store.counts import totals_of
+from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate
+from worker.web.webhooks.store.delivery_reports import Reported, deliver_all
 
 WORD = "queued"
 

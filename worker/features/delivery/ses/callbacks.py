@@ -8,15 +8,8 @@ from typing import Any
 
 from worker.core.foundation.strict_json import NoObject, read_object
 from worker.core.foundation.timestamps import utc_time
-from worker.core.messages.delivery_reports import (
-    MESSAGE_ID,
-    DeliveryStatus,
-    DeliveryUpdate,
-    NotUnderstood,
-    Stop,
-    event_name,
-)
 from worker.features.delivery.mail_meaning import enhanced_code, of_permanent_failure
+from worker.senders.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop, event_name
 
 MOST_HEADERS = 500
 # SES has the address on a list of its own, and handed nothing over.

@@ -11,8 +11,8 @@ from typing import Any
 
 from worker.core.foundation.strict_json import NoObject, read_object
 from worker.core.foundation.timestamps import utc_time
-from worker.core.messages.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.features.delivery.mail_meaning import usable_address
+from worker.senders.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.web.webhooks import standard_webhooks
 
 LARGEST = 64 * 1024

@@ -9,12 +9,12 @@ import sqlalchemy as sa
 
 from worker.core.foundation.keyring import Keyring
 from worker.core.messages.contact import ContactPolicy
-from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
-from worker.core.messages.store.delivery_reports import Applied, Delivered, Reported, deliver_all
 from worker.core.model.channels import is_mail
 from worker.core.model.endings import Backoff
 from worker.core.model.states import WebhookState
 from worker.core.model.wakeups import WakeUp
+from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
+from worker.web.webhooks.store.delivery_reports import Applied, Delivered, Reported, deliver_all
 from worker.web.webhooks.store.results import SENDER, WebhookResult
 from worker.web.webhooks.store.webhooks import KeptWebhook
 

@@ -26,14 +26,7 @@ from worker.core.database.tables.types import REFERENCE_LENGTH, known
 from worker.core.facts import MessagesSent, happened
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.messages.contact import ContactPolicy
-from worker.core.messages.delivery_reports import (
-    BounceCounts,
-    DeliveryStatus,
-    DeliveryUpdate,
-    Stop,
-    invitation_state_by_report,
-    reason_to_suppress,
-)
+from worker.core.messages.delivery_reports import BounceCounts
 from worker.core.messages.store import fallback
 from worker.core.messages.store.fallback import fall_back
 from worker.core.messages.store.job_from_messages import move_jobs
@@ -41,8 +34,9 @@ from worker.core.model.channels import address_of, is_mail
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 from worker.core.work.store.sessions import ABOUT_A_MESSAGE, FIRST, schedule_checks
+from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
+from worker.web.webhooks.store.results import SENDER
 
-SENDER = "sender/"
 _KEY = re.compile(r"[0-9a-f]{32}")
 MOST_NAMED = 50  # customers: an address may be shared by many
 
@@ -87,6 +81,27 @@ class Reported:
     @property
     def happened_at(self) -> datetime:
         return min(self.update.happened_at or self.received_at, self.received_at)
+
+
+# The states of messages that have left, or may have: a sender may report on these messages.
+_OUT = (InvitationState.SENT, InvitationState.DELIVERED, InvitationState.HELD, InvitationState.FAILED)
+
+
+def invitation_state_by_report(present: InvitationState, update: DeliveryUpdate) -> InvitationState | None:
+    """The invitation's state after the update; None where it does not change.
+
+    A bounce outweighs a delivery, in whatever order they come: mail servers accept messages that they refuse later. A
+    delivered message with an unknown outcome was sent. LATER changes nothing: the schedule decides about the message.
+    """
+    if present not in _OUT:
+        return None
+    match update.status:
+        case DeliveryStatus.BOUNCED | DeliveryStatus.BLOCKED | DeliveryStatus.ELSEWHERE:
+            return InvitationState.BOUNCED
+        case DeliveryStatus.DELIVERED if present is not InvitationState.DELIVERED:
+            return InvitationState.DELIVERED
+        case _:
+            return None
 
 
 def deliver_all(
@@ -288,7 +303,7 @@ def _address(
 ) -> bool:
     """Suppress or release the address that the update is about; True if this changed anything."""
     update, channel = one.update, one.channel
-    reason = reason_to_suppress(update.stop)
+    reason = _TO_SUPPRESS.get(update.stop) if update.stop is not None else None
     if reason is None and not update.resume:
         return False
     address = _address_meant(keyring, channel, row, update)
@@ -299,6 +314,13 @@ def _address(
         return release(connection, keyring, channel, address, only={SuppressionReason.STOP}) is not None
     except ValueError:
         return False  # not an address that a message could be sent to
+
+
+_TO_SUPPRESS = {
+    Stop.BOUNCED: SuppressionReason.BOUNCE,
+    Stop.COMPLAINED: SuppressionReason.COMPLAINT,
+    Stop.STOPPED: SuppressionReason.STOP,
+}
 
 
 def _owners(connection: sa.Connection, keyring: Keyring, one: Reported) -> tuple[str, ...]:
