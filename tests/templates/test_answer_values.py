@@ -8,6 +8,7 @@ import pytest
 from worker.core.customers.customers import Customer, Person
 from worker.core.messages.wording import Invitation
 from worker.core.model.sessions import Opening
+from worker.templates.checks import doubts, problems
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
 
@@ -47,7 +48,7 @@ def test_a_vendors_value_can_be_written_in_every_part_of_a_message(own):
     assert (made.subject, made.text, made.html) == ("Your code: AB 12", *[f"Code AB 12. {LINK}"] * 2)
     assert sent(templates, **{"code-2": "7"}).subject == "Your code: 7"
     assert sent(templates, "sms", code="AB 12").text == f"Code AB 12. {LINK}"
-    assert templates.problems() == []
+    assert problems(templates) == []
 
 
 def test_a_value_that_an_answer_does_not_have_is_empty(own):
@@ -84,7 +85,7 @@ def test_nothing_but_the_name_of_a_value_may_follow(own, subtests):
     ]:
         with subtests.test(source=source, problem=problem):
             templates = own({"default/en/body.txt": "{{ link }}" + source})
-            assert any(problem in line for line in templates.problems()), templates.problems()
+            assert any(problem in line for line in problems(templates)), problems(templates)
             with pytest.raises(TemplateProblem):
                 sent(templates, code="x")
 
@@ -142,26 +143,26 @@ def test_a_short_code_is(own, value):
     ],
 )
 def test_a_message_that_works_only_with_or_without_the_value_is_refused(own, files, problem):
-    found = own(files).problems()
+    found = problems(own(files))
     assert [line for line in found if line.startswith(problem)], found
 
 
 def test_check_says_which_values_an_answer_may_lack(own):
     careless = own({"default/en/body.txt": "{{ link }}\n{{ vendor.code }}{{ vendor['b-c']|d('-', true) }}{{ digits }}"})
-    assert careless.problems() == []
-    assert careless.doubts(FRANKIEONE | IDENFY) == [
+    assert problems(careless) == []
+    assert doubts(careless, FRANKIEONE | IDENFY) == [
         "default/en/body.txt, line 2: digits is empty where an answer lacks it; say what to write then, as in"
         " {% if digits %}…{% endif %}",
         "default/en/body.txt, line 2: vendor.code is empty where an answer lacks it; say what to write then, as in"
         " {% if vendor.code %}…{% endif %}",
     ]
     always = "is always empty: no account's provider answers it"
-    assert [line.partition("line 2: ")[2] for line in careless.doubts(IDENFY) if always in line] == [
+    assert [line.partition("line 2: ")[2] for line in doubts(careless, IDENFY) if always in line] == [
         f"vendor.code {always}",
         f'vendor["b-c"] {always}',
     ]
-    assert own(FILES).doubts(FRANKIEONE) == []
-    assert Templates(None).doubts(set()) == []
+    assert doubts(own(FILES), FRANKIEONE) == []
+    assert doubts(Templates(None), set()) == []
 
 
 def test_the_invitation_that_holds_them_shows_none():

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.templates.test_render import NOW, Page, to
 from worker.templates.brand import DARK_PAPER, LEAST_CONTRAST, PAPER, Brand, contrast
+from worker.templates.checks import problems
 from worker.templates.render import Templates
 
 COLOURS = st.integers(0, 0xFFFFFF).map("#{:06x}".format)
@@ -70,4 +71,4 @@ def test_the_brand_is_in_every_built_in_mail(subtests):
 
 
 def test_a_brand_leaves_no_built_in_text_with_a_problem():
-    assert Templates(None, brand=BRAND).problems() == []
+    assert problems(Templates(None, brand=BRAND)) == []

@@ -10,6 +10,7 @@ import pytest
 from worker.core.customers.customers import Customer, Person
 from worker.core.messages.wording import Invitation
 from worker.core.model.sessions import Opening
+from worker.templates.checks import problems
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
 from worker.templates.values import VARIABLES
@@ -55,7 +56,7 @@ def test_one_own_file_shadows_its_built_in_one_and_no_other(own):
     assert rendered(templates).subject == "Ours"
     assert "asks you to confirm your identity" in rendered(templates).text
     assert rendered(templates, "de").subject != "Ours"
-    assert templates.problems() == []
+    assert problems(templates) == []
 
 
 def test_an_own_layout_shadows_the_built_in_one_in_every_language(own):
@@ -63,7 +64,7 @@ def test_an_own_layout_shadows_the_built_in_one_in_every_language(own):
 
     assert rendered(templates, "de").html.startswith("<b>")
     assert "Ausweisdokument" in rendered(templates, "de").html
-    assert templates.problems() == []
+    assert problems(templates) == []
 
 
 WORDS = "It only takes a few minutes."
@@ -87,7 +88,7 @@ def test_a_file_that_fills_one_block_keeps_the_built_in_words_of_the_others(own,
     assert "The link is valid until <strong>" in made.html
     assert WORDS in made.html
     assert WORDS in made.text
-    assert templates.problems() == []
+    assert problems(templates) == []
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_a_file_that_fills_one_block_keeps_the_built_in_words_of_the_others(own,
     ["<p>{{ link }}</p>", "<a href='{{ link }}'><b>Go</b></a>", "<a href='{{ link }}'><img alt='Go' src='cid:go'></a>"],
 )
 def test_a_link_that_can_be_seen_is_no_problem(own, shown):
-    assert own({"default/en/body.html": shown}).problems() == []
+    assert problems(own({"default/en/body.html": shown})) == []
 
 
 def test_a_message_may_have_the_way_to_say_that_it_was_for_another_person(own):
@@ -105,7 +106,7 @@ def test_a_message_may_have_the_way_to_say_that_it_was_for_another_person(own):
     }
     templates = own(email("default/en", **with_way))
 
-    assert templates.problems() == []
+    assert problems(templates) == []
     message = rendered(templates)
     assert message.text.split() == [LINK, f"{LINK}/not-me"]
     assert f"{LINK}/not-me" in message.html
@@ -115,7 +116,7 @@ def test_an_own_layout_may_extend_the_built_in_one(own):
     templates = own({"layout.html": '{% extends "builtin/layout.html" %}{% block header %}<b>Ours</b>{% endblock %}'})
     assert "<b>Ours</b>" in rendered(templates, "de").html
     assert ">Identität bestätigen</a>" in rendered(templates, "de").html
-    assert templates.problems() == []
+    assert problems(templates) == []
 
 
 def test_each_block_of_a_text_can_be_replaced_alone(own, subtests):
@@ -168,7 +169,7 @@ def test_a_message_is_never_put_together_from_two_languages(own):
 
     assert rendered(templates, "pt").language == "en"
     assert rendered(templates, "pt").html.startswith("<!DOCTYPE")
-    assert templates.problems() == ["default/pt: lacks body.txt, so its email is not used"]
+    assert problems(templates) == ["default/pt: lacks body.txt, so its email is not used"]
 
 
 def test_a_locale_without_html_is_sent_as_text(own):
@@ -187,7 +188,7 @@ def test_every_documented_variable_is_there(own):
     assert {name.removesuffix(".NAME") for name in documented} == set(VARIABLES)
     templates = own({"default/en/body.txt": "|".join(f"{{{{ {name} }}}}" for name in documented)})
 
-    assert templates.problems() == []
+    assert problems(templates) == []
     assert rendered(templates).text == (
         f"Maria|López|Maria López||individual|onboarding|invitation|{LINK}|s/t0k3n|27 November 2026, 11:00 (UTC)|"
         "27 Nov 2026, 11:00 (UTC)|7|169||||Example Bank|||||#1a5fc8|#ffffff|#154ca0|#1a5fc8|#5f8fd8|en|ltr"
@@ -253,20 +254,20 @@ def test_every_documented_variable_is_there(own):
     ],
 )
 def test_check_names_what_is_wrong_with_a_template(own, files, problem):
-    found = own(files).problems()
+    found = problems(own(files))
 
     assert [line for line in found if line.startswith(problem)], found
 
 
 def test_a_default_language_that_nothing_is_written_in_is_a_problem(own):
-    assert own({}, locale="ja").problems() == ['[invitations] locale = "ja": there is no template in that language']
+    assert problems(own({}, locale="ja")) == ['[invitations] locale = "ja": there is no template in that language']
 
 
 def test_a_missing_folder_is_a_problem_and_the_built_in_texts_remain(tmp_path):
     templates = Templates(tmp_path / "gone")
 
-    assert len(templates.problems()) == 1
-    assert "gone" not in templates.problems()[0]
+    assert len(problems(templates)) == 1
+    assert "gone" not in problems(templates)[0]
     assert rendered(templates).subject
 
 
@@ -275,7 +276,7 @@ def test_a_file_that_is_no_utf8_is_a_problem_and_not_replaced_silently(own, tmp_
     (tmp_path / "default" / "en" / "body.txt").write_bytes("Grüße {{ link }}".encode("latin-1"))
     templates = own({})
 
-    assert templates.problems() == ["default/en/body.txt: cannot be read as UTF-8"]
+    assert problems(templates) == ["default/en/body.txt: cannot be read as UTF-8"]
     with pytest.raises(TemplateProblem, match=r"body\.txt: cannot be read as UTF-8$"):
         rendered(templates)
 
@@ -290,7 +291,7 @@ def test_a_file_that_is_no_utf8_is_a_problem_and_not_replaced_silently(own, tmp_
     ],
 )
 def test_words_that_no_message_would_show_are_named(own, words, problem):
-    (found,) = own({"default/en/body.html": '{% extends "builtin/default/en/body.html" %}\n' + words}).problems()
+    (found,) = problems(own({"default/en/body.html": '{% extends "builtin/default/en/body.html" %}\n' + words}))
     assert found.startswith(f"default/en/body.html, {problem}")
 
 
@@ -298,11 +299,11 @@ def test_a_block_of_an_own_layout_may_have_any_name(own):
     between = '{% extends "builtin/layout.html" %}{% block heading %}{% block ours %}H{% endblock %}{% endblock %}'
     words = '{% extends "ours.html" %}\n{# remark #}{% set x = 1 %}\n{% block ours %}Hello{% endblock %}\n'
     words += "{% block request %}R{% endblock %}{% block button %}B{% endblock %}{% block expiry %}E{% endblock %}"
-    assert own({"ours.html": between, "default/en/body.html": words}).problems() == []
+    assert problems(own({"ours.html": between, "default/en/body.html": words})) == []
 
 
 def test_hidden_files_are_ignored(own):
-    assert own({".DS_Store": "x", "default/.git/x": "y"}).problems() == []
+    assert problems(own({".DS_Store": "x", "default/.git/x": "y"})) == []
 
 
 BOMBS = {
@@ -355,7 +356,7 @@ def test_a_template_cannot_use_up_the_machine_or_reach_out_of_its_text(own, subt
         with subtests.test(what=what):
             templates = own({"default/en/body.txt": source})
 
-            assert [line for line in templates.problems() if line.startswith("default/en/body.txt")]
+            assert [line for line in problems(templates) if line.startswith("default/en/body.txt")]
             with pytest.raises(TemplateProblem) as caught:
                 rendered(templates)
             assert "Maria" not in str(caught.value)
@@ -387,7 +388,7 @@ def test_a_failure_while_rendering_names_the_file_and_no_value(own):
         rendered(templates)
 
     assert str(caught.value) == "default/en/body.txt: does not render (TypeError)"
-    assert templates.problems() == [str(caught.value)]
+    assert problems(templates) == [str(caught.value)]
 
 
 def test_conditions_comparisons_and_the_allowed_filters_work(own):
@@ -404,7 +405,7 @@ def test_conditions_comparisons_and_the_allowed_filters_work(own):
 def test_a_template_may_show_the_digits_and_the_vendor(own):
     text = "{{ link }} {{ digits }} {{ provider }}"
     templates = own({"default/en/body.txt": text})
-    assert templates.problems() == []
+    assert problems(templates) == []
     opening = Opening(LINK, "0123456", "OCRLabs")
     sent = templates.render(replace(INVITATION, opening=opening), channel="email", now=NOW)
     assert "0123456 OCRLabs" in sent.text

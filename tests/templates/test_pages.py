@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from worker.templates.brand import Brand
-from worker.templates.dates import in_words
+from worker.templates.checks import problems
 from worker.templates.library import Library
-from worker.templates.page_values import PAGE_VARIABLES, Screen
 from worker.templates.pages import FORMS, Pages, languages
 from worker.templates.render import Templates
+from worker.templates.values import PAGE_VARIABLES, Screen, in_words
 
 BUILT_IN = Library.read(None)
 LANGUAGES = sorted(locale for _, locale in BUILT_IN.sets)
@@ -73,7 +73,7 @@ def test_a_page_that_waits_for_hours_names_the_time_in_each_language(subtests: p
             page = Pages(BUILT_IN, locale="en", brand=Brand(), sender_name="Bank", timezone="Europe/Vilnius")
             long, short = (page.render(Screen.LONG, locale=locale, ready_by=by) for by in (at, None))
 
-            named = in_words(at, language=locale, timezone="Europe/Vilnius")
+            named, _ = in_words(at, language=locale, timezone="Europe/Vilnius")
             assert named in long
             assert named not in short
             assert "17" in named
@@ -99,7 +99,7 @@ def test_an_own_page_changes_one_sentence(tmp_path: Path):
 
     assert "Show us your passport." in page
     assert "Continue to verification" in page
-    assert Templates(directory).problems() == []
+    assert problems(Templates(directory)) == []
 
 
 def test_an_own_page_that_extends_the_frame_gets_the_built_in_words_it_leaves_out(tmp_path: Path):
@@ -124,12 +124,12 @@ WRONG = [
 
 @pytest.mark.parametrize(("file", "text", "problem"), WRONG)
 def test_check_names_what_is_wrong_with_an_own_page(tmp_path: Path, file: str, text: str, problem: str):
-    assert any(problem in found for found in Templates(own(tmp_path, {file: text})).problems())
+    assert any(problem in found for found in problems(Templates(own(tmp_path, {file: text}))))
 
 
 def test_messages_may_not_use_the_variables_of_the_page(tmp_path: Path):
     words = '{% extends "builtin/default/en/body.html" %}{% block request %}{{ screen }}{% endblock %}'
-    found = Templates(own(tmp_path, {"default/en/body.html": words})).problems()
+    found = problems(Templates(own(tmp_path, {"default/en/body.html": words})))
 
     assert any("there is no variable screen" in one for one in found)
 

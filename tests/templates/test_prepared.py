@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
 from worker.core.model.sessions import Opening
+from worker.templates.checks import SAMPLE, SAMPLE_NOW
 from worker.templates.language import TemplateProblem
-from worker.templates.prepared import PERSONAL
-from worker.templates.render import SAMPLE, SAMPLE_NOW, Templates
+from worker.templates.render import PERSONAL, Templates
 from worker.templates.values import VARIABLES
 
 NAMES = st.text(max_size=12) | st.sampled_from(["", "<b>Ona</b>", "O'Brien & Co", "\ue000link\ue001", "{{ link }}"])
@@ -41,17 +41,9 @@ def invitations():
 
 def rendering_each(templates: Templates) -> Templates:
     """The same templates, which render each message from the start."""
-    templates._shows = dict.fromkeys(map(tuple, _all_sources(templates)), False)
+    about = templates._about
+    templates._about = lambda sources: (False, about(sources)[1])
     return templates
-
-
-def _all_sources(templates: Templates):
-    return [
-        tuple(texts.parts.values())
-        for name, locale in templates._library.sets
-        for channel in ("email", "sms")
-        if (texts := templates._library.find(name, locale, channel, default=locale)) is not None
-    ]
 
 
 PREPARED, EACH = Templates(None), rendering_each(Templates(None))

@@ -10,6 +10,7 @@ import pytest
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
 from worker.core.messages.wording import Invitation
+from worker.templates.checks import problems
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
 
@@ -329,5 +330,5 @@ def test_nothing_personal_shows_in_a_repr(templates):
 
 
 def test_the_built_in_templates_have_no_problems(templates):
-    assert templates.problems() == []
+    assert problems(templates) == []
     assert templates.names == {"default"}

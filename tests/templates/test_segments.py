@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from onboarding_sandbox.texts import count_segments
 from worker.core.messages.text_numbers import Encoding, Segments, segments
-from worker.templates.render import SAMPLE, SAMPLE_NOW, SAMPLES, Templates
+from worker.templates.checks import SAMPLE, SAMPLE_NOW, SAMPLES, problems
+from worker.templates.render import Templates
 
 PLAIN, WIDE = Encoding.GSM_7, Encoding.UCS_2
 
@@ -66,7 +67,7 @@ def test_an_own_text_of_more_than_ten_segments_is_named(tmp_path, words, size):
     (tmp_path / "default" / "en").mkdir(parents=True)
     (tmp_path / "default" / "en" / "sms.txt").write_text("{{ link }} " + words, encoding="utf-8")
 
-    (problem,) = Templates(tmp_path).problems()
+    (problem,) = problems(Templates(tmp_path))
 
     assert problem.startswith(f"default/en/sms.txt: takes {size}")
     assert SAMPLE.link not in problem
@@ -77,4 +78,4 @@ def test_an_own_text_of_ten_segments_is_fine(tmp_path):
     filled = "a" * (10 * 153 - len(SAMPLE.link) - 1)
     (tmp_path / "default" / "en" / "sms.txt").write_text("{{ link }} " + filled, encoding="utf-8")
 
-    assert Templates(tmp_path).problems() == []
+    assert problems(Templates(tmp_path)) == []

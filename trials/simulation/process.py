@@ -27,7 +27,7 @@ from worker.core.model.wakeups import WakeUp
 from worker.events.bus.consumer import Taken, take
 from worker.events.event_receiver import Receiver
 from worker.runtime.web_application import ROUTES, Shared
-from worker.templates.page_values import Screen
+from worker.templates.values import Screen
 from worker.web.webhooks.sources import account_sources
 from worker.wiring.container import Parts
 from worker.wiring.runner import LONGEST_DISPATCH, STAY, Runner

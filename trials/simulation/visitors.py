@@ -12,7 +12,7 @@ from urllib.parse import quote_plus
 
 from trials.simulation.plan import LIFETIME, Person
 from trials.simulation.process import Answered
-from worker.templates.page_values import Screen
+from worker.templates.values import Screen
 
 if TYPE_CHECKING:
     from trials.simulation.people import People

@@ -9,8 +9,8 @@ from worker.core.messages.wording import Invitation, Rendered
 from worker.settings.model import Settings
 from worker.settings.policies import hours_of
 from worker.templates.language import TemplateProblem
-from worker.templates.page_values import Screen
 from worker.templates.render import Templates
+from worker.templates.values import Screen
 from worker.wiring.adapters import pages_of, sender_name
 
 LINK = "https://verify.example.com/sample"  # never a customer's own: a preview is looked at, sent on and kept

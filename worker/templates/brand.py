@@ -1,12 +1,16 @@
-"""The sender's own look, without any template: name, logo, colour, footer and support contact. Pure.
+"""The sender's own look, without any template: name, logo, colour, footer and support contact. Computed once. Pure.
 
 One colour is configured. The colours of the text on it and of links beside it follow from it, so that every message can
 be read, in light and in dark mail programs.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from worker.core.foundation.harmless_text import plain
+
+LINE_LENGTH = 200  # of a footer, and of the contact
 COLOUR = re.compile(r"#[0-9a-f]{6}", re.IGNORECASE)
 # WCAG 2.2, success criterion 1.4.3: the least contrast of text to its background.
 LEAST_CONTRAST = 4.5
@@ -28,6 +32,21 @@ class Brand:
     colour: str = "#1a5fc8"
     footer: str = ""
     support: str = ""
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """The variables of templates that it has."""
+        return {
+            "logo": self.logo,
+            "colour": self.colour,
+            "ink": self.ink,
+            "hover_colour": self.hover,
+            "link_colour": self.link,
+            "link_colour_dark": self.link_in_the_dark,
+            "footer": "\n".join(plain(line, most=LINE_LENGTH) for line in self.footer.splitlines()),
+            "support": plain(self.support, most=LINE_LENGTH),
+            "support_link": self.support_link,
+        }
 
     @property
     def ink(self) -> str:

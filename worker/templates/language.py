@@ -4,29 +4,30 @@ Jinja's sandbox stops a template from accessing other objects, but not from usin
 rendered a gigabyte from `{{ 'a' * 10**9 }}`. A limit on each operator, filter and loop would never cover
 every way to make a string longer. An invitation has no list to walk and no text to build, so a list allows
 only what cannot grow: variables, `if`, `set`, comparisons, a few filters, and blocks in a layout. One dot is
-allowed, in `vendor.NAME`. A list is allowed behind `in` alone, and what a filter makes is no longer than a file. So the
-cost of a template depends only on the lengths of its files and variables; both are bounded.
+allowed, in `vendor.NAME`: what follows it is a key of a mapping, never an attribute of an object. A list is allowed
+behind `in` alone, and what a filter makes is no longer than a file. So the cost of a template depends only on the
+lengths of its files and variables; both are bounded.
 """
 
 import difflib
-from collections.abc import Callable, Collection, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache, wraps
 from itertools import islice
-from types import CodeType
 from typing import Any
 
-from jinja2 import BaseLoader, BytecodeCache, DictLoader, StrictUndefined, Template, TemplateSyntaxError, nodes
-from jinja2.bccache import Bucket
+from jinja2 import DictLoader, Environment, StrictUndefined, Template, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from worker.core.messages.wording import CannotWrite
-from worker.templates.answer_values import VENDOR, name_of, names_in, untested, value_of
+from worker.templates.values import VENDOR
 
 FILE_LENGTH = 64 * 1024  # characters of one template file
 OUTPUT_LENGTH = 256 * 1024  # characters of one rendered part
 PIECES = 64  # of a rendering, after which its length is checked
 LAYOUTS = 3  # layouts above a template, one extending the other
-MOST_REMEMBERED = 100  # files, parsed and compiled; the built-in ones are 27
+MOST_REMEMBERED = 100  # files, parsed; the built-in ones are 27
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of a value of the vendor's
 
 FILTERS = ("capitalize", "d", "default", "e", "escape", "length", "lower", "title", "trim", "truncate", "upper")
 TESTS = ("defined", "undefined", "eq", "equalto", "==", "ne", "!=", "in", "lt", "<", "gt", ">", "le", "<=", "ge", ">=")
@@ -78,46 +79,27 @@ class _Environment(ImmutableSandboxedEnvironment):
         return self._layout_of(parent, template)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        return value_of(obj, attribute)  # Jinja's own would give a mapping's methods: vendor.items
+        """What `vendor.NAME` is: "" where the answer has no such value. Jinja's own would give a mapping's methods."""
+        return obj.get(attribute, "") if isinstance(obj, Mapping) else ""
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        return value_of(obj, argument)
+        return self.getattr(obj, argument)
 
 
-class _CodeInMemory(BytecodeCache):
-    """Compiled files, for all environments: the code depends on the name and the text of the file alone."""
-
-    def __init__(self) -> None:
-        self._code: dict[tuple[str, str], CodeType] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        bucket.code = self._code.get((bucket.key, bucket.checksum))
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        if bucket.code is not None:
-            if len(self._code) >= MOST_REMEMBERED:
-                self._code.clear()
-            self._code[bucket.key, bucket.checksum] = bucket.code
-
-
-_CODE = _CodeInMemory()
-
-
-def environment(loader: BaseLoader, layout_of: Callable[[str, str], str]) -> ImmutableSandboxedEnvironment:
-    """Jinja with FILTERS and TESTS only. Only HTML is escaped: plain text needs no escaping.
+def environment(sources: Mapping[str, str], layout_of: Callable[[str, str], str]) -> Environment:
+    """Jinja for these files, with FILTERS and TESTS only. Only HTML is escaped: plain text needs no escaping.
 
     `layout_of(file, name)` is the file that is meant where a file extends `name`.
     """
     env = _Environment(
         layout_of,
-        loader=loader,
+        loader=DictLoader(sources),
         undefined=StrictUndefined,
         autoescape=lambda name: name is not None and name.endswith(".html"),
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
         cache_size=-1,
-        bytecode_cache=_CODE,
     )
     env.globals.clear()
     env.filters = {name: _bounded(env.filters[name]) for name in FILTERS}
@@ -139,7 +121,7 @@ def _bounded(made_by: Callable[..., Any]) -> Callable[..., Any]:
     return bounded
 
 
-_PARSER = environment(DictLoader({}), lambda file, name: name)
+_PARSER = environment({}, lambda file, name: name)
 
 
 @lru_cache(MOST_REMEMBERED)
@@ -158,7 +140,7 @@ def read(name: str, source: str, known: Mapping[str, str]) -> str | None:
         raise TemplateProblem(f"{name}: longer than {FILE_LENGTH // 1024} KiB")
     try:
         tree = parsed(source)
-        every = list(_walk(tree))
+        every: list[nodes.Node] = [tree, *tree.find_all(nodes.Node)]
     except TemplateSyntaxError as error:
         raise TemplateProblem(f"{name}, line {error.lineno}: {error.message}") from None
     except (RecursionError, ValueError, MemoryError):  # nested too deep; a number with thousands of digits
@@ -167,14 +149,19 @@ def read(name: str, source: str, known: Mapping[str, str]) -> str | None:
         if not isinstance(node, ALLOWED) and name_of(node) is None:
             what = SPELLINGS.get(type(node).__name__, type(node).__name__)
             raise TemplateProblem(f"{name}, line {node.lineno}: {what} is not available in templates")
-    _check_lists(name, every)
+    # A list is something to compare with. A variable with ten times a list of ten lists would be text without end.
+    compared = {id(node.expr) for node in every if isinstance(node, nodes.Operand)}
+    compared |= {id(argument) for node in every if isinstance(node, nodes.Test) for argument in node.args}
+    for node in every:
+        if isinstance(node, nodes.List | nodes.Tuple) and id(node) not in compared:
+            raise TemplateProblem(f"{name}, line {node.lineno}: a list is available behind `in` alone")
     _check_names(name, every, known)
     return _layout(name, tree, every)
 
 
 def blocks_in(source: str) -> set[str]:
     """The names of the blocks of a file that `read` accepts."""
-    return {node.name for node in _walk(parsed(source)) if isinstance(node, nodes.Block)}
+    return {node.name for node in parsed(source).find_all(nodes.Block)}
 
 
 def never_shown(name: str, source: str, above: Collection[str]) -> list[str]:
@@ -188,24 +175,50 @@ def never_shown(name: str, source: str, above: Collection[str]) -> list[str]:
             nearest = difflib.get_close_matches(node.name, above, n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"they are {', '.join(sorted(above))}"
             found.append(f"{name}, line {node.lineno}: the layout has no block {node.name}; {hint}")
-        elif isinstance(node, nodes.Output) and any(not _is_blank(one) for one in node.nodes):
+        elif isinstance(node, nodes.Output) and not all(
+            isinstance(one, nodes.TemplateData) and not one.data.strip() for one in node.nodes
+        ):
             found.append(f"{name}, line {node.lineno}: text outside the blocks is not shown; put it into a block")
     return found
-
-
-def _is_blank(node: nodes.Expr) -> bool:
-    return isinstance(node, nodes.TemplateData) and not node.data.strip()
 
 
 def answer_values(source: str) -> dict[str, tuple[int, bool]]:
     """What a file that `read` accepts uses of an answer: each name's first line, and whether the file never asks if the
     answer has it."""
     tree = parsed(source)
-    careless = untested(tree)
-    return {name: (line, name in careless) for name, line in names_in(tree)}
+    tests: list[nodes.Node] = [node.test for node in tree.find_all(nodes.If)]
+    tests += [node.test for node in tree.find_all(nodes.CondExpr)]
+    tests += [one.node for one in tree.find_all(nodes.Filter) if one.name in ("d", "default") and one.node is not None]
+    tested = {name for test in tests for name, _ in _names_in(test)}
+    return {name: (line, name not in tested) for name, line in _names_in(tree)}
 
 
-def compiled(env: ImmutableSandboxedEnvironment, name: str) -> Template:
+def _names_in(node: nodes.Node) -> list[tuple[str, int]]:
+    """The answer's values that are used here, as a template spells them, each with its lines, the last first."""
+    found = []
+    for inner in (node, *node.find_all((nodes.Getattr, nodes.Getitem, nodes.Name))):
+        if isinstance(inner, nodes.Name) and inner.name in ("digits", "provider"):
+            found.append((inner.name, inner.lineno))
+        elif name := name_of(inner):
+            found.append((f"{VENDOR}.{name}" if name.isidentifier() else f'{VENDOR}["{name}"]', inner.lineno))
+    return sorted(found, key=lambda one: -one[1])
+
+
+def name_of(node: nodes.Node) -> str | None:
+    """NAME, if the node is `vendor.NAME` or `vendor["NAME"]`; else None."""
+    if not isinstance(node, (nodes.Getattr, nodes.Getitem)):
+        return None
+    if not isinstance(node.node, nodes.Name) or node.node.name != VENDOR or node.ctx != "load":
+        return None
+    name: object
+    if isinstance(node, nodes.Getattr):
+        name = node.attr
+    else:
+        name = node.arg.value if isinstance(node.arg, nodes.Const) else None
+    return name if isinstance(name, str) and NAME.fullmatch(name) else None
+
+
+def compiled(env: Environment, name: str) -> Template:
     """The compiled template; cached by Jinja. Raises TemplateProblem."""
     try:
         return env.get_template(name)
@@ -248,21 +261,6 @@ def blocks(template: Template, variables: Mapping[str, object]) -> dict[str, str
         return {name: "".join(stack[0](context)) for name, stack in context.blocks.items()}
     except Exception as error:
         raise TemplateProblem(f"{template.name}: does not render ({type(error).__name__})") from None
-
-
-def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
-    yield node
-    for child in node.iter_child_nodes():
-        yield from _walk(child)
-
-
-def _check_lists(name: str, every: list[nodes.Node]) -> None:
-    """A list is something to compare with. A variable with ten times a list of ten lists would be text without end."""
-    compared = {id(node.expr) for node in every if isinstance(node, nodes.Operand)}
-    compared |= {id(argument) for node in every if isinstance(node, nodes.Test) for argument in node.args}
-    for node in every:
-        if isinstance(node, nodes.List | nodes.Tuple) and id(node) not in compared:
-            raise TemplateProblem(f"{name}, line {node.lineno}: a list is available behind `in` alone")
 
 
 def _check_names(name: str, every: list[nodes.Node], known: Mapping[str, str]) -> None:

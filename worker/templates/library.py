@@ -1,4 +1,5 @@
-"""Finds the files of a message: the operator's own files, the built-in ones, and the fallback between languages.
+"""Finds the files of a message: the operator's own files, the built-in ones, and the fallback between languages. Each
+is checked with the layouts above it, and compiled, at its first use.
 
     <name>/<locale>/{subject.txt, body.txt, body.html, sms.txt, whatsapp.txt}
     <anywhere above>/layout.html, and other layouts
@@ -9,13 +10,17 @@ message is never mixed from two languages: it comes from the first locale that h
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from jinja2 import Template
+
 from worker.core.model.channels import CHANNELS
-from worker.templates.language import FILE_LENGTH
+from worker.templates.language import FILE_LENGTH, LAYOUTS, TemplateProblem, compiled, environment, read
+from worker.templates.values import PAGE_VARIABLES, VARIABLES
 
 DEFAULT = "default"
 BUILT_IN = "builtin"
@@ -46,22 +51,25 @@ class Texts:
     parts: dict[str, str]
 
 
-@dataclass
 class Library:
     """All template files, read once. `own` are the names of the operator's files."""
 
-    sources: dict[str, str] = field(default_factory=dict)
-    own: set[str] = field(default_factory=set)
-    problems: list[str] = field(default_factory=list)
-    unreadable: dict[str, str] = field(default_factory=dict)  # the problem by file
-    _sets: dict[tuple[str, str], Texts] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.sources: dict[str, str] = {}
+        self.own: set[str] = set()
+        self.problems: list[str] = []
+        self.unreadable: dict[str, str] = {}  # the problem by file
+        self._sets: dict[tuple[str, str], Texts] = {}
+        self._env = environment(self.sources, self.layout_of)
+        self._compiled: dict[str, Template | TemplateProblem] = {}
 
-    @classmethod
-    def read(cls, directory: Path | None) -> "Library":
-        library = cls()
-        library._add(files("worker.templates") / "shipped", own=False)
+    @staticmethod
+    def read(directory: Path | None) -> "Library":
+        """The built-in files, and those of the operator's directory, if there is one."""
         if directory is None:
-            return library
+            return _built_in()
+        library = Library()
+        library._add(files("worker.templates") / "shipped", own=False)
         if directory.is_dir():
             library._add(directory, own=True)
         else:
@@ -101,8 +109,55 @@ class Library:
         """
         if name == file:
             return f"{BUILT_IN}/{name}" if file in self.own else name
-        words = f"{BUILT_IN}/{DEFAULT}/{_language(file)}/{file.rpartition('/')[2]}"
+        parts = file.split("/")
+        language = _key(parts[1]).partition("-")[0] if len(parts) == 3 else ""
+        words = f"{BUILT_IN}/{DEFAULT}/{language}/{parts[-1]}"
         return words if name in (LAYOUT, PAGE_LAYOUT) and file in self.own and words in self.sources else name
+
+    def template(self, name: str) -> Template:
+        """The template; its first use checks it with its layouts and compiles it. Raises TemplateProblem."""
+        known = self._compiled.get(name)
+        if known is None:
+            try:
+                for file in self.chain(name):
+                    if file in self.unreadable:
+                        raise TemplateProblem(self.unreadable[file])
+                self.chain(name, strict=True)
+                known = compiled(self._env, name)
+            except TemplateProblem as problem:
+                known = problem
+            self._compiled[name] = known
+        if isinstance(known, TemplateProblem):
+            raise TemplateProblem(str(known))
+        return known
+
+    def chain(self, name: str, *, strict: bool = False) -> list[str]:
+        """The file and the layouts above it. With `strict`, raises TemplateProblem for a problem in any of them."""
+        chain, sources, of_page = [name], self.sources, PARTS[PAGE]
+        try:
+            while extended := read(
+                chain[-1],
+                sources[chain[-1]],
+                PAGE_VARIABLES if chain[-1].rpartition("/")[2] in of_page else VARIABLES,
+            ):
+                layout = self.layout_of(chain[-1], extended)
+                if layout not in sources:
+                    raise TemplateProblem(f"{chain[-1]}: the layout that it extends does not exist")
+                if len(chain) > LAYOUTS:
+                    raise TemplateProblem(f"{name}: more than {LAYOUTS} layouts above it, or one that extends itself")
+                chain.append(layout)
+        except TemplateProblem:
+            if strict:
+                raise
+        return chain
+
+    def at_fault(self, source: str) -> str:
+        """The operator's own file among a file and its layouts, the nearest; else the file itself."""
+        return next((name for name in self.chain(source) if name in self.own), source)
+
+    def is_own(self, source: str) -> bool:
+        """True if the file or any of its layouts is the operator's."""
+        return bool(self.own) and any(name in self.own for name in self.chain(source))
 
     def built_in(self) -> dict[str, str]:
         """The built-in files by their names, without "builtin/"."""
@@ -161,10 +216,12 @@ def _files(folder: Traversable, above: tuple[str, ...]) -> Iterator[tuple[tuple[
             yield from _files(entry, path)
 
 
-def _language(file: str) -> str:
-    """The language of a file of a locale; "" for other files."""
-    parts = file.split("/")
-    return _key(parts[1]).partition("-")[0] if len(parts) == 3 else ""
+@cache
+def _built_in() -> Library:
+    """One for all parts of a process: each file is compiled once."""
+    library = Library()
+    library._add(files("worker.templates") / "shipped", own=False)
+    return library
 
 
 def _key(locale: str) -> str:

@@ -1,5 +1,4 @@
-"""Text of strangers as one harmless line, what a mail program would read in it, and which names a message repeats.
-Pure.
+"""Which names of strangers a message repeats, and what a mail program would read in a text. Pure.
 
 A name is whatever a stranger typed into a form, and the message goes out in the operator's name, to an address that
 the same stranger chose. So what looks like an address, a number to call or a sentence is not repeated: the greeting is
@@ -10,7 +9,7 @@ these loses its greeting, and nothing else.
 import re
 import unicodedata
 
-from worker.core.foundation import harmless_text
+from worker.core.foundation.harmless_text import plain
 from worker.core.model.placeholders import real_name, real_names
 
 LENGTH = 60
@@ -20,6 +19,8 @@ _DOTS = str.maketrans("\u3002\uff61", "..")
 _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 LONGEST = 40  # characters of a given or a family name; wide ones, of which a sentence needs few, count twice
+# A name of plain letters: two of these have nothing that the tests below look for.
+_WORD = re.compile(rf"[A-Za-z]{{1,{LONGEST}}}")
 MOST_WORDS = 8  # of both
 MOST_DIGITS = 3  # "John 3rd"; with more it may be a number to call
 MOST_DIGITS_OF_COMPANY = 4  # "Studio 1984"
@@ -44,11 +45,6 @@ _RUNS = re.compile(r"\d+")
 _LEGAL_FORM = re.compile(r"\b(Co|Pty|Pte|mbH)\.(?=(?:Inc|KG|KGaA|Limited|Ltd|OHG)\b)", re.I)
 
 
-def plain(text: str, *, most: int = LENGTH) -> str:
-    """As `foundation.harmless_text.plain`, for what a message shows."""
-    return harmless_text.plain(text, most=most)
-
-
 def folded(text: str) -> str:
     """The text to test for what it may become: wide and styled letters as plain ones, each dot of a host name as ".",
     without accents and without characters that have no shape. `text` is short, and `plain`."""
@@ -61,9 +57,9 @@ def folded(text: str) -> str:
 def person_names(first: str, last: str) -> tuple[str, str]:
     """The given and the family name as a message repeats them; both empty if they look like something else. One that
     stands for no name is empty."""
-    if _is_word(first) and _is_word(last):
+    if _WORD.fullmatch(first) and _WORD.fullmatch(last):
         return real_names(first, last)
-    first, last = plain(first), plain(last)
+    first, last = plain(first, most=LENGTH), plain(last, most=LENGTH)
     together = folded(f"{first} {last}")
     if max(_width(first), _width(last)) > LONGEST or _NO_PERSON.search(together):
         return "", ""
@@ -85,12 +81,7 @@ def company_name(text: str) -> str:
     split = digits >= MOST_DIGITS_OF_COMPANY and len(_RUNS.findall(read)) > 1  # 1-800-…
     if _NO_COMPANY.search(read) or digits > MOST_DIGITS_OF_COMPANY or split:
         return ""
-    return real_name(plain(name))
-
-
-def _is_word(text: str) -> bool:
-    """True for a name of plain letters: two of these have nothing that the tests look for."""
-    return text.isascii() and text.isalpha() and len(text) <= LONGEST
+    return real_name(plain(name, most=LENGTH))
 
 
 def _width(text: str) -> int:

@@ -1,26 +1,52 @@
-"""The variables of a template, made harmless first: on one line, without hidden characters (`plain`), and without a
-stranger's words in an operator's mail (`names`)."""
+"""The variables of templates, made harmless first: on one line, without hidden characters, and without a stranger's
+words in an operator's mail (`names`).
+
+Of a provider's answer, `digits`, `provider` and `vendor.NAME` are shown. The vendor chooses these values, and the
+message asks its reader for trust: so only short values without an address get in. An address from an answer is sent as
+the account's `link` alone, whose host is checked.
+"""
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from functools import lru_cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from worker.core.customers.customers import CustomerKind
+from worker.core.foundation.harmless_text import plain
 from worker.core.messages.wording import Invitation
 from worker.core.model.sessions import Opening
-from worker.templates.answer_values import VALUE_LENGTH, VENDOR, shown
-from worker.templates.brand import Brand
-from worker.templates.dates import in_words
-from worker.templates.names import company_name, person_names, plain
+from worker.templates.names import LENGTH, company_name, folded, person_names
 
-LINE_LENGTH = 200  # of a footer
 LINK_LENGTH = 4096
 LINK = re.compile(r"https?://[^\s\"<>\\\x00-\x20\x7f-\x9f]+", re.IGNORECASE)
 RIGHT_TO_LEFT = frozenset({"ar", "dv", "fa", "he", "ps", "ur", "yi"})
+VENDOR = "vendor"
+VALUE_LENGTH = 200  # of a vendor's value: nobody reads a longer one, and a part of it would be a wrong code
+# Mail programs make links of these, and a template may put a value into an `href`.
+ADDRESS_IN_VALUE = re.compile(r"://|@|www\.|\w\.[^\W\d_]{2}|^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
-# What messages and the page behind our own link have in common.
+
+class Screen(StrEnum):
+    """What the page behind our own link shows."""
+
+    ASK = "ask"  # who asks and why, with the button that goes on
+    AGAIN = "again"  # the same, after a press that did not count
+    WAITING = "waiting"  # a session is being opened: the page asks again by itself
+    LONG = "long"  # it is still being opened after a while
+    DONE = "done"  # the customer has finished
+    LATER = "later"  # nothing can be opened: a person of the company must decide
+    NOT_ME = "not_me"  # whether the link is really for another person
+    STOPPED = "stopped"  # it was for another person: no message follows
+    GONE = "gone"  # the link is unknown, or was revoked: nothing says which
+    BUSY = "busy"  # too many requests
+    TROUBLE = "trouble"  # we cannot answer at the moment
+
+
+# What messages and the page behind our own link have in common: first, what `Brand.values` has.
 OF_EACH_TEXT: Mapping[str, str] = {
     "logo": "the logo's address, or empty",
     "colour": "the brand's colour, as #rrggbb",
@@ -55,55 +81,60 @@ VARIABLES: Mapping[str, str] = {
     "sender_name": "who the message is from",
     **OF_EACH_TEXT,
 }
+# Every variable that the page may use. None is personal: a link may be opened by anybody.
+PAGE_VARIABLES: Mapping[str, str] = {
+    "screen": ", ".join(f'"{one}"' for one in Screen),
+    "again": "whether the press on this page did not count, and the page says so",
+    "customer_kind": '"individual" or "company"; "individual" where the link is unknown',
+    "sender_name": "who asks",
+    "action": "the address that the form is sent to",
+    "token": "the hidden value of the form, which shows that it comes from this page",
+    "address": "the page's own address; where a page that waits looks again",
+    "not_me": "the address of the page for persons whom the link is not for",
+    "ready_by": "when the verification can begin at the latest, in words; empty where that is in some minutes",
+    "style": "the style of the page",
+    **OF_EACH_TEXT,
+}
 
 
-def variables(invitation: Invitation, brand: Brand, *, language: str, now: datetime, greeting: bool) -> dict[str, Any]:
-    """The variables for a template in `language`: exactly the keys of VARIABLES. `greeting`: with the customer's
-    names."""
+def variables(
+    invitation: Invitation, look: Mapping[str, str], *, language: str, now: datetime, greeting: bool
+) -> dict[str, Any]:
+    """The variables of a message in `language`: exactly the keys of VARIABLES. `look`: `Brand.values`. `greeting`: with
+    the customer's names."""
     customer, person = invitation.customer, invitation.customer.person
     first, last = person_names(person.first_name, person.last_name) if greeting else ("", "")
     company = company_name(person.company_name) if greeting else ""
     opening = invitation.opening or Opening(invitation.link)
     left = max(invitation.expires_at - now, timedelta(0))
     zone = invitation.timezone or customer.timezone
+    expires, expires_short = in_words(invitation.expires_at, language=language, timezone=zone)
     return {
         "first_name": first,
         "last_name": last,
         "name": f"{first} {last}".strip() if first else "",
         "company_name": company,
         "customer_kind": CustomerKind(customer.kind).value,
-        "purpose": plain(customer.purpose),
+        "purpose": plain(customer.purpose, most=LENGTH),
         "kind": invitation.kind,
         "link": invitation.link,
         "link_path": path_of(invitation.link),
-        "digits": shown(plain(opening.digits)),
-        "provider": shown(plain(opening.vendor)),
-        VENDOR: {name: shown(plain(value, most=VALUE_LENGTH + 1)) for name, value in opening.vendor_parameters.items()},
-        "expires": in_words(invitation.expires_at, language=language, timezone=zone),
-        "expires_short": in_words(invitation.expires_at, language=language, timezone=zone, short=True),
+        "digits": shown(opening.digits, most=LENGTH),
+        "provider": shown(opening.vendor, most=LENGTH),
+        VENDOR: {name: shown(value, most=VALUE_LENGTH + 1) for name, value in opening.vendor_parameters.items()},
+        "expires": expires,
+        "expires_short": expires_short,
         "days_left": left // timedelta(days=1),
         "hours_left": left // timedelta(hours=1),
-        "sender_name": plain(invitation.sender_name),
-        **of_each_text(brand, language),
-    }
-
-
-@lru_cache(maxsize=64)
-def of_each_text(brand: Brand, language: str) -> Mapping[str, str]:
-    """Exactly the keys of OF_EACH_TEXT."""
-    return {
-        "logo": brand.logo,
-        "colour": brand.colour,
-        "ink": brand.ink,
-        "hover_colour": brand.hover,
-        "link_colour": brand.link,
-        "link_colour_dark": brand.link_in_the_dark,
-        "footer": "\n".join(plain(line, most=LINE_LENGTH) for line in brand.footer.splitlines()),
-        "support": plain(brand.support, most=LINE_LENGTH),
-        "support_link": brand.support_link,
+        "sender_name": plain(invitation.sender_name, most=LENGTH),
+        **look,
         "language": language,
-        "direction": "rtl" if language.partition("-")[0].lower() in RIGHT_TO_LEFT else "ltr",
+        "direction": direction(language),
     }
+
+
+def direction(language: str) -> str:
+    return "rtl" if language.partition("-")[0].lower() in RIGHT_TO_LEFT else "ltr"
 
 
 def path_of(link: str) -> str:
@@ -111,6 +142,87 @@ def path_of(link: str) -> str:
     return link.partition("://")[2].partition("/")[2]
 
 
-def is_link(link: str) -> bool:
-    """True if this can be a link: http(s), bounded in length, with no character that ends or hides a link."""
-    return len(link) <= LINK_LENGTH and LINK.fullmatch(link) is not None
+def shown(text: str, *, most: int) -> str:
+    """A value of an answer as a message may have it, on one line; "" for one that it may not have."""
+    text = plain(text, most=most)
+    return "" if len(text) > VALUE_LENGTH or ADDRESS_IN_VALUE.search(folded(text)) else text
+
+
+@dataclass(frozen=True)
+class Dates:
+    """How one language writes a date. `first` is the first day of a month, if the language writes it differently.
+
+    `short` is for text messages: it uses only letters of the GSM 7-bit alphabet, so that the text stays one segment.
+    """
+
+    months: str
+    long: str
+    short: str
+    first: str = "1"
+
+
+# Five small tables instead of a locale database: any other language gets English dates.
+DATES = {
+    "en": Dates(
+        "January February March April May June July August September October November December",
+        "{day} {month} {year}, {hour:02}:{minute:02} ({zone})",
+        "{day} {month:.3} {year}, {hour:02}:{minute:02} ({zone})",
+    ),
+    "de": Dates(
+        "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
+        "{day}. {month} {year}, {hour:02}:{minute:02} Uhr ({zone})",
+        "{date:%d.%m.%Y}, {hour:02}:{minute:02} Uhr ({zone})",
+    ),
+    "es": Dates(
+        "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+        "{day} de {month} de {year}, {hour:02}:{minute:02} h ({zone})",
+        "{date:%d/%m/%Y}, {hour:02}:{minute:02} h ({zone})",
+    ),
+    "fr": Dates(
+        "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
+        "{day} {month} {year} à {hour} h {minute:02} ({zone})",
+        "{date:%d/%m/%Y} à {hour} h {minute:02} ({zone})",
+        first="1er",
+    ),
+    "lt": Dates(  # months in the genitive, as a date needs them
+        "sausio vasario kovo balandžio gegužės birželio liepos rugpjūčio rugsėjo spalio lapkričio gruodžio",
+        "{year} m. {month} {day} d. {hour:02}:{minute:02} ({zone})",
+        "{date:%Y-%m-%d} {hour:02}:{minute:02} ({zone})",
+    ),
+}
+
+
+def in_words(moment: datetime, *, language: str, timezone: str) -> tuple[str, str]:
+    """`moment` (aware) to the minute, as the language writes it, with the zone's name; and the same, short.
+
+    `language` is BCP 47; only its first part counts. `timezone` is an IANA name; empty or unknown means UTC.
+    """
+    # Most links of a batch end within the same minutes.
+    return _in_words(moment.replace(second=0, microsecond=0), language.partition("-")[0].lower(), timezone)
+
+
+@lru_cache(maxsize=1024)
+def _in_words(moment: datetime, language: str, timezone: str) -> tuple[str, str]:
+    try:
+        local = moment.astimezone(ZoneInfo(timezone) if timezone else UTC)
+    except (LookupError, ValueError, OSError):  # no such zone; not a name at all; a folder of zones
+        local = moment.astimezone(UTC)
+    name = local.tzname() or ""
+    words = DATES.get(language, DATES["en"])
+    parts = {
+        "date": local,
+        "day": words.first if local.day == 1 else local.day,
+        "month": words.months.split()[local.month - 1],
+        "year": local.year,
+        "hour": local.hour,
+        "minute": local.minute,
+        "zone": name if name.isalpha() else _offset(local),
+    }
+    return words.long.format(**parts), words.short.format(**parts)
+
+
+def _offset(local: datetime) -> str:
+    """For zones without an abbreviation, which call themselves "-03"."""
+    offset = local.utcoffset() or timedelta(0)
+    sign, minutes = "-" if offset < timedelta(0) else "+", abs(offset) // timedelta(minutes=1)
+    return f"UTC{sign}{minutes // 60:02}:{minutes % 60:02}"

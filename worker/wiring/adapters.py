@@ -20,6 +20,7 @@ from worker.senders.smtp_transaction import one_by_one
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 from worker.templates.brand import Brand
+from worker.templates.checks import doubts
 from worker.templates.library import Library
 from worker.templates.pages import Pages
 from worker.templates.render import Templates
@@ -177,7 +178,7 @@ def doubtful_templates(settings: Settings, templates: Templates) -> list[str]:
     """A warning for each value in an own template that the answers of these accounts may lack."""
     facts = (facts_of(account.provider) for account in settings.accounts.values())
     answers = (found.answers for found in facts if found)
-    return templates.doubts({name for names in answers for name in names})
+    return doubts(templates, {name for names in answers for name in names})
 
 
 def display_name(from_: str) -> str:

@@ -14,7 +14,7 @@ from worker.core.customers.customers import Channel, Customer, Person
 from worker.core.database.tables import Audit, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import new_key
 from worker.features.dashboard.pages.batch import chart
-from worker.templates.render import SAMPLE, SAMPLE_NOW
+from worker.templates.checks import SAMPLE, SAMPLE_NOW
 
 
 @pytest.fixture

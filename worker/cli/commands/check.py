@@ -54,6 +54,7 @@ from worker.reporting.report_lines import BYTE_ORDER_MARK
 from worker.reporting.store.calls_now import CallsNow
 from worker.settings.needs import NOTHING, Need
 from worker.settings.policies import texted_countries
+from worker.templates.checks import problems as problems_of_templates
 from worker.wiring.adapters import doubtful_templates
 from worker.wiring.container import Parts
 
@@ -157,7 +158,7 @@ def _checked(
     online: bool,
 ) -> _Checked:
     """Read and judge the list, and find out what it would cost and take."""
-    template_problems = parts.templates.problems()
+    template_problems = problems_of_templates(parts.templates)
     reading = _opened(parts, listed, asked)
     digest = content_digest(listed.content)
     calls = CallsNow(parts.database, digest=digest, rule=choices.rule)

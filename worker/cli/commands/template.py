@@ -23,8 +23,8 @@ from worker.core.model.channels import CHANNELS
 from worker.lists.importing.judging import PREFILLED, judge, options_of, problems_of
 from worker.lists.listing import open_list
 from worker.settings.needs import NOTHING
-from worker.templates.page_values import Screen
-from worker.templates.render import Templates
+from worker.templates.library import Library
+from worker.templates.values import Screen
 from worker.wiring.adapters import templates_of
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
@@ -150,7 +150,7 @@ def export(invocation: Invocation, name: str, locale: str | None, layout: bool, 
         raise CannotStart(f"{name!r}: a template's name has at most 64 letters, digits, - and _, and is not builtin")
     settings = invocation.settings(NOTHING)
     root = to or settings.invitations.templates or settings.directory / FOLDER
-    built_in = Templates(None).built_in()
+    built_in = Library.read(None).built_in()
     languages = sorted({file.split("/")[1] for file in built_in if "/" in file})
     if locale is not None and locale not in languages:
         raise CannotStart(f"--locale: there are no built-in texts in {locale!r}; they are in {', '.join(languages)}")

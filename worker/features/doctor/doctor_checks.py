@@ -35,6 +35,7 @@ from worker.reporting.store.languages_in_use import InUse, languages_in_use
 from worker.settings.problems import SettingsError
 from worker.settings.rules import lifetimes_unknown
 from worker.settings.shape import SECTIONS
+from worker.templates.checks import problems as problems_of_templates
 from worker.wiring.adapters import doubtful_templates
 from worker.wiring.container import Parts
 from worker.wiring.opening import check_keys
@@ -174,7 +175,7 @@ def check_texts(parts: Parts) -> Iterator[Finding]:
 
 
 def check_templates(parts: Parts) -> Iterator[Finding]:
-    problems, doubts = parts.templates.problems(), doubtful_templates(parts.settings, parts.templates)
+    problems, doubts = problems_of_templates(parts.templates), doubtful_templates(parts.settings, parts.templates)
     for problem in problems:
         yield failure("templates", problem, SHOWS)
     for doubt in doubts:

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from worker.features.stable_links.landing import Buy, Decision, Finished, Gone, Lead, Over, Press, Wait
-from worker.templates.page_values import Screen
 from worker.templates.pages import Pages
+from worker.templates.values import Screen
 from worker.web.problems import PAGE_HEADERS
 
 HEADERS = PAGE_HEADERS | {"X-Robots-Tag": "noindex, nofollow"}

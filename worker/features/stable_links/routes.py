@@ -25,8 +25,8 @@ from worker.features.stable_links.store.not_me import NotMe, Outcome
 from worker.features.stable_links.visitors import COOKIE, Visitor, Visitors
 from worker.providers.links import https_link
 from worker.templates.language import TemplateProblem
-from worker.templates.page_values import Screen
 from worker.templates.pages import FORMS
+from worker.templates.values import Screen
 from worker.web.events.batching import InThread
 from worker.web.events.link_waiters import Waiting
 from worker.web.events.request_body import Unacceptable, form_of

@@ -11,7 +11,7 @@ from tests.desk.chromium import NO_BROWSER, Tab, browser
 from tests.features.stable_links.web.landing import SECRET, LandingSite
 from worker.core.model.reasons import Reason
 from worker.features.stable_links.landing import Finished, Over, Press, Wait
-from worker.templates.page_values import Screen
+from worker.templates.values import Screen
 
 pytestmark = pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)
 HEADING = "document.querySelector('h1').textContent"

@@ -1,0 +1,233 @@
+"""What is wrong with an operator's own templates, for `check`: each is tried with samples. Refuses nothing itself.
+
+A problem is a line with the file's name, and what to do. A doubt is a value that an answer may lack.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+
+from worker.core.customers.customers import Customer, CustomerKind, Person
+from worker.core.messages.text_numbers import segments
+from worker.core.messages.wording import Invitation, Wording
+from worker.core.model.sessions import Opening
+from worker.templates.language import TemplateProblem, answer_values, blocks, blocks_in, never_shown
+from worker.templates.library import BUILT_IN, DEFAULT, MESSAGES, PAGE, Texts
+from worker.templates.pages import FORMS, Pages
+from worker.templates.render import CONTENT, NO_BRAND, Templates
+from worker.templates.values import VENDOR, Screen, path_of
+
+# Twilio accepts no text above 1,600 characters, and each segment costs money.
+MOST_SEGMENTS = 10
+# Without these a customer does not know what the message is about, what to press, or until when.
+NEEDED_BLOCKS = frozenset({"heading", "request", "button", "expiry"})
+# Without these a visitor of the page does not know what it is about, or what to press.
+NEEDED_OF_PAGE = frozenset({"ask_heading", "request", "button", "not_me_link", "not_me_words", "not_me_button"} | {
+    f"{screen.value}_{part}" for screen in Screen for part in ("heading", "words") if screen is not Screen.ASK
+})  # fmt: skip
+TAGS = re.compile(r"<[^>]*>|&nbsp;|&#160;")
+_POSTS = re.compile(r"<form[^>]*\bmethod=\"post\"", re.IGNORECASE)
+
+SAMPLE = Invitation(
+    customer=Customer("sample", person=Person(first_name="Maria", last_name="Example")),
+    link="https://verify.example.com/sample",
+    expires_at=datetime(2026, 11, 27, 14, 30, tzinfo=UTC),
+    sender_name="Example Bank",
+)
+SAMPLE_COMPANY = Customer("sample", kind=CustomerKind.COMPANY, person=Person(company_name="Example Ltd"))
+SAMPLES = tuple(
+    replace(SAMPLE, kind=kind.value, customer=customer)
+    for kind in Wording
+    for customer in (SAMPLE.customer, Customer("sample"), SAMPLE_COMPANY)
+)
+SAMPLE_NOW = SAMPLE.expires_at - timedelta(days=7)
+
+
+def problems(templates: Templates) -> list[str]:
+    """The problems of the operator's templates: one line each."""
+    library, locale = templates.library, templates.locale
+    found = list(library.problems)
+    if library.find(DEFAULT, locale, "email", default=locale) is None:
+        found.append(f'[invitations] locale = "{locale}": there is no template in that language')
+    for name in sorted(library.own):
+        if name in library.unreadable:
+            continue
+        try:
+            library.template(name)
+            layouts = library.chain(name)[1:]
+            above = set().union(*(blocks_in(library.sources[one]) for one in layouts))
+            found += never_shown(name, library.sources[name], above) if layouts else []
+        except TemplateProblem as problem:
+            found.append(str(problem))
+    for name, of_set in library.sets:
+        for channel in MESSAGES:
+            found += _set_problems(templates, name, of_set, channel)
+    found += _page_problems(Pages(library, locale=locale, brand=templates.brand, sender_name=SAMPLE.sender_name))
+    for name in sorted(templates.names - {DEFAULT}):
+        if not any(_has(templates, name, channel) for channel in MESSAGES):
+            found.append(f"{name}: no text in the default locale {locale}; other languages get the built-in text")
+    return list(dict.fromkeys(found))
+
+
+def doubts(templates: Templates, answers: Collection[str]) -> list[str]:
+    """Warnings of the operator's templates: values that an answer may lack. `answers` are those that answers of the
+    accounts may have, of "digits", "provider" and "vendor"."""
+    library, found = templates.library, []
+    for name in sorted(library.own):
+        try:
+            used = answer_values(library.sources[name]) if library.template(name) else {}
+        except TemplateProblem:
+            continue  # one of the problems
+        for value, (line, careless) in sorted(used.items()):
+            if re.split(r"\W", value)[0] not in answers:
+                found.append(f"{name}, line {line}: {value} is always empty: no account's provider answers it")
+            elif careless:
+                found.append(
+                    f"{name}, line {line}: {value} is empty where an answer lacks it;"
+                    f" say what to write then, as in {{% if {value} %}}…{{% endif %}}"
+                )
+    return found
+
+
+def _has(templates: Templates, name: str, channel: str) -> bool:
+    texts = templates.library.find(name, templates.locale, channel, default=templates.locale)
+    return texts is not None and all(source.startswith(f"{name}/") for source in texts.parts.values())
+
+
+def _set_problems(templates: Templates, name: str, locale: str, channel: str) -> list[str]:
+    library = templates.library
+    lacking = library.lacking(name, locale, channel)
+    if lacking:
+        return [f"{name}/{locale}: lacks {' and '.join(lacking)}, so its {channel} is not used"]
+    texts = library.find(name, locale, channel, default=locale)
+    if texts is None:
+        return []
+    if templates.brand == NO_BRAND and not any(map(library.is_own, texts.parts.values())):
+        return []
+    found: list[str] = []
+    empty: dict[tuple[str, str], str] = {}  # one line for each block and file, with the first sample that shows it
+    for sample in (*SAMPLES, _with_answer(templates, texts)):
+        try:
+            made = templates.fill_in(texts, sample, SAMPLE_NOW)
+            for part, block in _empty_blocks(templates, texts, sample):
+                who = "a company" if sample.customer.kind is CustomerKind.COMPANY else "a person"
+                empty.setdefault((part, block), f"the {sample.kind} to {who}")
+        except TemplateProblem as problem:
+            found.append(str(problem))
+            continue
+        named = ("body.html", "button") in empty  # then the block says it better
+        if not named and has_empty_button(made.html, SAMPLE.link):
+            found.append(
+                f"{library.at_fault(texts.parts['body.html'])}: a link to {{{{ link }}}} has no text, so"
+                " customers would see an empty button; write words between its <a> and </a>"
+            )
+        by_part = dict.fromkeys(("body.txt", "sms.txt", CONTENT), made.text)
+        by_part |= {"body.html": made.html, "subject.txt": made.subject}
+        for part, source in texts.parts.items():
+            # A button of an approved template has the link's host already.
+            needed = path_of(SAMPLE.link) if part == CONTENT else SAMPLE.link
+            if part != "subject.txt" and needed not in by_part[part]:
+                found.append(f"{source}: lacks {{{{ link }}}}")
+            if part == "subject.txt" and SAMPLE.link in by_part[part]:
+                found.append(f"{source}: {{{{ link }}}} is a secret and must not be in a subject")
+            if part == "sms.txt" and (size := segments(made.text)).count > MOST_SEGMENTS:
+                found.append(
+                    f"{source}: takes {size.count} text messages of {size.encoding.value};"
+                    f" shorten it to at most {MOST_SEGMENTS}"
+                )
+    words = f"{BUILT_IN}/{DEFAULT}/{texts.locale.partition('-')[0]}"
+    for (part, block), which in empty.items():
+        fill = f"fill it with {{% block {block} %}}…{{% endblock %}}"
+        if f"{words}/{part}" in library.sources:
+            fill += f', or begin the file with {{% extends "{words}/{part}" %}} and leave the block out'
+        found.append(f"{library.at_fault(texts.parts[part])}: the block {block} is empty in {which}; {fill}")
+    return found
+
+
+def _empty_blocks(templates: Templates, texts: Texts, sample: Invitation) -> list[tuple[str, str]]:
+    """Part and name of the blocks without which a customer does not know what to do, and that have no words."""
+    values = templates.values(texts, sample, SAMPLE_NOW)
+    return [
+        (part, name)
+        for part, source in texts.parts.items()
+        for name, text in blocks(templates.library.template(source), values).items()
+        if name in NEEDED_BLOCKS and not TAGS.sub("", text).strip()
+    ]
+
+
+def _with_answer(templates: Templates, texts: Texts) -> Invitation:
+    """The sample of a session whose answer has every value that the texts use."""
+    names: set[str] = set()
+    for source in texts.parts.values():
+        with suppress(TemplateProblem):  # rendering says it
+            for file in templates.library.chain(source, strict=True):
+                names.update(answer_values(templates.library.sources[file]))
+    keys = [name.removeprefix(VENDOR).strip('.[]"') for name in names if name.startswith(VENDOR)]
+    return replace(SAMPLE, opening=Opening("", "0123456", "Vendor", dict.fromkeys(keys, "A1B2C3D4")))
+
+
+def _page_problems(pages: Pages) -> list[str]:
+    """What is wrong with the operator's own pages."""
+    library, found = pages.library, list[str]()
+    for name, locale in library.sets:
+        texts = library.find(name, locale, PAGE, default=locale)
+        if texts is None or texts.locale != locale or not library.is_own(source := texts.parts["page.html"]):
+            continue
+        try:
+            found += _problems_of_page(pages, source, name, locale)
+        except TemplateProblem as problem:
+            found.append(str(problem))
+    return found
+
+
+def _problems_of_page(pages: Pages, source: str, name: str, locale: str) -> Iterator[str]:
+    empty: set[str] = set()
+    for screen in Screen:
+        for kind in ("individual", "company"):
+            page = pages.render(screen, locale=locale, template=name, customer_kind=kind, address="/s/0")
+            shown = blocks(pages.library.template(source), pages.values(screen, locale, customer_kind=kind))
+            empty |= {block for block in NEEDED_OF_PAGE & shown.keys() if not TAGS.sub("", shown[block]).strip()}
+            lacking = NEEDED_OF_PAGE - shown.keys()
+            empty |= lacking if screen is Screen.ASK else set()
+            if screen in FORMS and not _POSTS.search(page):
+                yield f'{pages.library.at_fault(source)}: the screen {screen.value} lacks its <form method="post">'
+    for block in sorted(empty):
+        yield (
+            f"{pages.library.at_fault(source)}: the block {block} is empty; fill it with {{% block {block} %}}…"
+            "{% endblock %}, or leave it out of a file that extends page.html"
+        )
+
+
+class _Buttons(HTMLParser):
+    """The links of a page: for each its address and whether a reader sees it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[tuple[str, bool]] = []
+        self._open: str | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "a":
+            self._open = given.get("href") or ""
+            self.links.append((self._open, False))
+        elif tag == "img" and self._open is not None and given.get("alt"):
+            self.links[-1] = (self._open, True)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "a":
+            self._open = None
+
+    def handle_data(self, data: str) -> None:
+        if self._open is not None and data.strip():
+            self.links[-1] = (self._open, True)
+
+
+def has_empty_button(html: str, link: str) -> bool:
+    """True if the page has a link to this address that a reader cannot see."""
+    page = _Buttons()
+    page.feed(html)
+    return any(address == link and not visible for address, visible in page.links)
