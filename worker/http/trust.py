@@ -13,7 +13,7 @@ from worker.settings.model import Settings
 
 if TYPE_CHECKING:
     from worker.http.client import Faster
-    from worker.senders.smtp_transaction import Transact
+    from worker.senders.smtp_connection import Transact
 
 # By host and port. Other servers are verified too, against the system's authorities.
 Trust = Mapping[tuple[str | None, int | None], ssl.SSLContext]

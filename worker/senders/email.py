@@ -18,8 +18,7 @@ from worker.core.model.endings import AddressIs, Kind, Problem
 from worker.senders.contract import TOO_LATE, MayWrite, Message, NoLookUp, Receipt, Returning
 from worker.senders.mime import From, Mailbox, compose
 from worker.senders.smtp_answers import CONNECTING, Phase, broken, refused
-from worker.senders.smtp_connection import Client, Connection
-from worker.senders.smtp_transaction import Letter, Progress, Transact, one_by_one
+from worker.senders.smtp_connection import Client, Connection, Letter, Progress, Transact, one_by_one
 
 Tls = Literal["plain", "starttls", "tls"]
 # Relays close idle connections after half a minute to five minutes. A new connection is cheaper than a failure.
@@ -107,12 +106,18 @@ class EmailSender(NoLookUp):
         returning = self._returning(message.key)
         body = compose(message, sender=self._from, to=to, more=returning.headers)
         progress = Progress()
+        waited = self._places.locked()
+        returns_to = returning.address or self._from.mailbox.address
+        letter = Letter(body, returns_to, lambda opened: may_write is None or may_write(waited or opened))
         try:
-            waited = self._places.locked()
-            returns_to = returning.address or self._from.mailbox.address
-            letter = Letter(body, returns_to, lambda opened: may_write is None or may_write(waited or opened))
             async with asyncio.timeout(self._timeout), self._places:
-                return await self._hand_over(to, letter, progress)
+                if (kept := self._take()) is not None:
+                    answer = await self._attempt(kept, to, letter, progress)
+                    # Many servers end a connection with 421 or 4yz to MAIL after an idle time or a number of messages.
+                    gone = isinstance(answer, Problem) and answer.kind is Kind.TRANSIENT
+                    if not gone or progress.phase is not Phase.MAIL:
+                        return answer
+                return await self._attempt(None, to, letter, progress)
         except TimeoutError:
             return self._placed(broken(progress.at, "timed out"), progress.at)
 
@@ -121,16 +126,6 @@ class EmailSender(NoLookUp):
         self._closed = True
         idle, self._idle = self._idle, []
         await asyncio.gather(*(connection.quit(QUIT_SECONDS) for connection in idle))
-
-    async def _hand_over(self, to: Mailbox, letter: Letter, progress: Progress) -> Receipt | Problem:
-        kept = self._take()
-        if kept is not None:
-            answer = await self._attempt(kept, to, letter, progress)
-            # Many servers end a connection with 421 or 4yz to MAIL after an idle time or a number of messages.
-            gone = isinstance(answer, Problem) and answer.kind is Kind.TRANSIENT and progress.phase is Phase.MAIL
-            if not gone:
-                return answer
-        return await self._attempt(None, to, letter, progress)
 
     async def _attempt(
         self, kept: Connection | None, to: Mailbox, letter: Letter, progress: Progress
@@ -205,45 +200,39 @@ class EmailSender(NoLookUp):
 
     async def _open(self, progress: Progress) -> Connection:
         """A new connection, logged in. A failure closes it."""
-        client = self._client()
-        try:
-            await self._log_in(client, progress)
-            return Connection(client)
-        except BaseException:  # also if cancelled
-            client.close()
-            raise
-
-    async def _log_in(self, client: Client, progress: Progress) -> None:
-        progress.phase = Phase.CONNECT
-        try:
-            await client.connect()
-        except SMTPResponseException:
-            progress.phase = Phase.GREETING
-            raise
-        progress.phase = Phase.GREETING
-        await client.ehlo()
-        if self._tls == "starttls":
-            progress.phase = Phase.TLS
-            if not client.supports_extension("starttls"):
-                raise _NotOffered("the relay does not offer STARTTLS")
-            await client.starttls()
-            await client.ehlo()
-        if self._username:
-            progress.phase = Phase.AUTH
-            if not client.supported_auth_methods:
-                raise _NotOffered("the relay offers no supported log-in")
-            await client.login(self._username, self._password)
-
-    def _client(self) -> Client:
-        return Client(
+        client = Client(
             hostname=self._host,
             port=self._port,
-            local_hostname=self._from.mailbox.domain,  # without it, aiosmtplib waits for the resolver
+            local_hostname=self._from.domain,  # without it, aiosmtplib waits for the resolver
             timeout=None,  # `send` has one time-out for the whole hand-over
             use_tls=self._tls == "tls",
             start_tls=False,  # done here, to know the phase
             tls_context=self._tls_context,
         )
+        try:
+            progress.phase = Phase.CONNECT
+            try:
+                await client.connect()
+            except SMTPResponseException:
+                progress.phase = Phase.GREETING
+                raise
+            progress.phase = Phase.GREETING
+            await client.ehlo()
+            if self._tls == "starttls":
+                progress.phase = Phase.TLS
+                if not client.supports_extension("starttls"):
+                    raise _NotOffered("the relay does not offer STARTTLS")
+                await client.starttls()
+                await client.ehlo()
+            if self._username:
+                progress.phase = Phase.AUTH
+                if not client.supported_auth_methods:
+                    raise _NotOffered("the relay offers no supported log-in")
+                await client.login(self._username, self._password)
+            return Connection(client)
+        except BaseException:  # also if cancelled
+            client.close()
+            raise
 
     def _take(self) -> Connection | None:
         """The idle connection that was used last: it is the likeliest to work. Closes connections that are too old."""

@@ -40,10 +40,6 @@ class Mailbox:
     address: str
     utf8: bool = False
 
-    @property
-    def domain(self) -> str:
-        return self.address.rpartition("@")[2]
-
     @classmethod
     def read(cls, text: str) -> "Mailbox | None":
         """The mailbox of a bare address; None for anything else, for example a text with a line break."""
@@ -63,6 +59,7 @@ class From:
 
     mailbox: Mailbox
     header: bytes
+    domain: str
 
     @classmethod
     def read(cls, text: str) -> "From":
@@ -73,7 +70,8 @@ class From:
             raise ValueError('expected a sender like "Example Bank <verify@example.com>"')
         message = EmailMessage(policy=SMTP)
         message["From"] = Address(_one_line(name), addr_spec=mailbox.address)
-        return cls(mailbox, bytes(message).partition(b"\r\n\r\n")[0] + b"\r\n")
+        header = bytes(message).partition(b"\r\n\r\n")[0] + b"\r\n"
+        return cls(mailbox, header, mailbox.address.rpartition("@")[2])
 
 
 def compose(message: Message, *, sender: From, to: Mailbox, more: Sequence[str] = ()) -> bytes:
@@ -87,7 +85,7 @@ def compose(message: Message, *, sender: From, to: Mailbox, more: Sequence[str] 
     lines = [
         f"To: {to.address}",
         f"Subject: {_header_text(message.subject)}",
-        f"Message-ID: <{message.key}@{sender.mailbox.domain}>",
+        f"Message-ID: <{message.key}@{sender.domain}>",
         f"Date: {_date(message.at.replace(microsecond=0))}",
         "MIME-Version: 1.0",
         "Auto-Submitted: auto-generated",  # RFC 3834: asks for no out-of-office replies
@@ -110,38 +108,31 @@ _date = lru_cache(maxsize=8)(format_datetime)
 
 def _part(subtype: str, text: str) -> bytes:
     head = f'Content-Type: text/{subtype}; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
-    return head.encode() + b"".join(map(_LINES.quoted, text.splitlines() or [""]))
+    return head.encode() + b"".join(map(_quoted, text.splitlines() or [""]))
 
 
-class _Lines:
-    """Lines in quoted-printable, which is written line by line. Most lines of a message are those of its template.
-
-    A line is kept once it came twice, and no line with a link: links are secret.
-    """
-
-    def __init__(self) -> None:
-        self._kept: dict[str, bytes] = {}
-        self._seen: set[int] = set()
-
-    def quoted(self, line: str) -> bytes:
-        """The line with its end."""
-        kept = self._kept.get(line)
-        if kept is not None:
-            return kept
-        quoted = b2a_qp(line.encode("utf-8", "replace") + b"\r\n", istext=True)
-        mark = hash(line)
-        if mark not in self._seen:
-            if len(self._seen) >= MOST_LINES:
-                self._seen.clear()
-            self._seen.add(mark)
-        elif "://" not in line:
-            if len(self._kept) >= MOST_LINES:
-                self._kept.clear()
-            self._kept[line] = quoted
-        return quoted
+# Most lines of a message are those of its template. A line is kept once it came twice, and no line with a link: links
+# are secret.
+_kept: dict[str, bytes] = {}
+_seen: set[int] = set()
 
 
-_LINES = _Lines()
+def _quoted(line: str) -> bytes:
+    """The line with its end, in quoted-printable, which is written line by line."""
+    kept = _kept.get(line)
+    if kept is not None:
+        return kept
+    quoted = b2a_qp(line.encode("utf-8", "replace") + b"\r\n", istext=True)
+    mark = hash(line)
+    if mark not in _seen:
+        if len(_seen) >= MOST_LINES:
+            _seen.clear()
+        _seen.add(mark)
+    elif "://" not in line:
+        if len(_kept) >= MOST_LINES:
+            _kept.clear()
+        _kept[line] = quoted
+    return quoted
 
 
 def _one_line(text: str) -> str:

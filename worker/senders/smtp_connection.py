@@ -1,15 +1,24 @@
-"""A kept connection to a mail server. aiosmtplib speaks on it; what the server says unasked ends it.
+"""A kept connection to a mail server, and one message over it. What the server says unasked ends the connection.
 
-aiosmtplib reads what comes in one packet with a reply as the reply to the next command. So a 354 and a 250 that come
-together would count as an accepted message.
+A message is MAIL, RCPT, DATA by aiosmtplib's own calls, each when the server has answered the one before. aiosmtplib
+reads what comes in one packet with a reply as the reply to the next command. So a 354 and a 250 that come together
+would count as an accepted message.
 """
 
 import asyncio
+import re
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import cast
 
 from aiosmtplib import SMTP, SMTPException, SMTPServerDisconnected
 
+from worker.senders.contract import Receipt
+from worker.senders.mime import Mailbox
+from worker.senders.smtp_answers import Phase
+
+QUEUED_AS = re.compile(r"\bqueued as ([A-Za-z0-9._-]{4,64})", re.IGNORECASE)
 GO_AHEAD = b"354"
 LONGEST_REPLY = 64 * 1024  # bytes
 
@@ -43,6 +52,7 @@ class Connection(asyncio.Protocol):
         self._rest = b""  # the beginning of a line
         self._lines: list[bytes] = []  # of the reply that is being read
         self._unread = 0  # bytes of that reply
+        self.begun = False  # whether a part of a reply has come
         self.transport.set_protocol(self)
 
     def replies(self, data: bytes) -> list[list[bytes]]:
@@ -58,12 +68,8 @@ class Connection(asyncio.Protocol):
             if line[3:4] != b"-":
                 found.append(self._lines)
                 self._lines, self._unread = [], len(self._rest)
+        self.begun = bool(self._lines or self._rest)
         return found
-
-    @property
-    def begun(self) -> bool:
-        """Whether a part of a reply has come."""
-        return bool(self._lines or self._rest)
 
     def data_received(self, data: bytes) -> None:
         replies = self.replies(data)
@@ -94,3 +100,50 @@ class Connection(asyncio.Protocol):
                 await self.client.quit()
         self.client.close()
         await asyncio.sleep(0)  # in the loop's next turn it is closed
+
+
+@dataclass
+class Progress:
+    """How far one hand-over has come, so that a failure names its phase."""
+
+    phase: Phase = Phase.WAIT
+    connection: Connection | None = None
+
+    @property
+    def at(self) -> Phase:
+        """The phase. A message that the server has asked for may have been written to its end."""
+        asked = self.phase is Phase.DATA and self.connection is not None and self.connection.go_ahead
+        return Phase.END if asked else self.phase
+
+
+@dataclass(frozen=True, repr=False)
+class Letter:
+    """What is handed over. `returns_to`: the address that it comes back to. `may_write`: see `EmailSender.send`."""
+
+    body: bytes
+    returns_to: str
+    may_write: Callable[[bool], bool]
+
+
+# Hands a letter over, and notes its progress. Raises aiosmtplib's SMTPException. The connection can be used again after
+# a refusal to RCPT or DATA, or is closed.
+Transact = Callable[[Connection, Mailbox, Letter, Progress], Awaitable[Receipt]]
+
+
+async def one_by_one(connection: Connection, to: Mailbox, letter: Letter, progress: Progress) -> Receipt:
+    """The usual `Transact`."""
+    client, progress.phase = connection.client, Phase.MAIL
+    await client.mail(letter.returns_to, options=["SMTPUTF8"] if to.utf8 else [], encoding="utf-8")
+    progress.phase = Phase.RCPT
+    await client.rcpt(to.address, encoding="utf-8")
+    progress.phase = Phase.DATA
+    reply = await client.data(letter.body)
+    if connection.last != str(reply.code).encode():  # more came before the log-in was over: this is an earlier reply
+        raise SMTPServerDisconnected("Connection lost")
+    return receipt(reply.message)
+
+
+def receipt(text: str) -> Receipt:
+    """The receipt of the reply with this text: with the relay's queue id, if it names one."""
+    queued = QUEUED_AS.search(text)
+    return Receipt(queued[1] if queued else "")

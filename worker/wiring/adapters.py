@@ -16,7 +16,7 @@ from worker.providers.parameters import check_parameters
 from worker.providers.registry import build_provider
 from worker.senders.contract import Caller, Returning, Sender, TextTools, text_service
 from worker.senders.email import EmailSender
-from worker.senders.smtp_transaction import one_by_one
+from worker.senders.smtp_connection import one_by_one
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 from worker.templates.brand import Brand

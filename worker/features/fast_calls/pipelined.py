@@ -12,8 +12,7 @@ from aiosmtplib import SMTPResponseException, SMTPServerDisconnected
 from worker.senders.contract import Receipt
 from worker.senders.mime import Mailbox
 from worker.senders.smtp_answers import Phase
-from worker.senders.smtp_connection import GO_AHEAD, Connection
-from worker.senders.smtp_transaction import Letter, Progress, one_by_one, receipt
+from worker.senders.smtp_connection import GO_AHEAD, Connection, Letter, Progress, one_by_one, receipt
 
 MALFORMED = -1  # in the place of a code, as aiosmtplib has it
 
