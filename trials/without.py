@@ -1,5 +1,6 @@
 """Takes features out of a copy of this checkout, and runs there what must work without them: make without FEATURE=name
 
+Several at once, in quotes: FEATURE="audit keys". Few such runs can leave out each feature while each other one is in.
 The copy has no folder, no tests and no page of the feature. There: the commands start, what the feature brought is
 refused by name, the demo comes to its end, the tests that are left pass, and two histories of the simulation hold.
 """
@@ -100,11 +101,14 @@ def refusals(copy: Path, names: set[str]) -> Iterator[tuple[str, str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m trials.without", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("feature", choices=[*FEATURES.here, ALL])
+    parser.add_argument("features", help="names of features, with spaces between them, or all")
     parser.add_argument("--tests", nargs="+", help="the tests to run there (default: all)")
     parser.add_argument("--short", action="store_true", help="only what features add to, without the long tests")
     chosen = parser.parse_args()
-    names = taken(chosen.feature)
+    asked = chosen.features.split()
+    if unknown := {*asked} - {*FEATURES.here, ALL}:
+        parser.error(f"there is no feature {', '.join(sorted(unknown))}")
+    names = set().union(*map(taken, asked))
     print("without", *sorted(names), flush=True)
     chosen.tests = chosen.tests or (ADDED_TO if chosen.short else ["tests"])
     tests = ("-m", "pytest", "-q", "-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadscope", *chosen.tests)
