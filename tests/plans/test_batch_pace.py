@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.limits.batch_pace import HOUR, TOLERANCE, ends_at, give_places, interval, planned_at
+from worker.core.limits.store.batch_pace import HOUR, TOLERANCE, give_places, interval, planned_at
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -30,7 +30,7 @@ def test_rows_that_ask_when_they_were_told_to_all_go_in_their_order(per_hour, ro
     assert places.again_at[0] is None
     next_at, later = places.next_at, [at for at in places.again_at if at is not None]
     assert later == sorted(later)
-    assert (later or [NOW])[-1] == ends_at(per_hour, NOW, rows)
+    assert (later or [NOW])[-1] == planned_at(per_hour, NOW, rows - 1)
     for at in later:
         again = give_places(per_hour, next_at, [1], now=at)
         assert again.again_at == [None]

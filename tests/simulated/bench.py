@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from tests.simulated.virtual_time import VirtualClock
 from worker.core.dispatch.dispatcher import Dispatcher
 from worker.core.dispatch.prefetch import EVENTS_AHEAD
-from worker.core.limits.concurrency import ASK_AGAIN, share_out
 from worker.core.limits.rate_limits import Limit, claim_again_at, offer, spacing, unused
-from worker.core.limits.store.claims import Room
+from worker.core.limits.store.claims import Room, share_out
+from worker.core.limits.store.concurrency import ASK_AGAIN
 from worker.core.limits.store.flush import Flushed, UnknownFlush
 
 MINUTE = timedelta(minutes=1)

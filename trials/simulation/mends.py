@@ -24,8 +24,8 @@ from worker.core.lifecycle import reissue, session_chain, session_updates
 from worker.core.lifecycle.session_updates import KnownSession, Result
 from worker.core.lifecycle.store import expired_sessions, reminders
 from worker.core.limits.budgets import BudgetRule, BudgetState, Grant
-from worker.core.limits.concurrency import Share
-from worker.core.limits.store import budgets, claims, concurrency, credits, emergency_stop, flush
+from worker.core.limits.store import budgets, claims, concurrency, emergency_stop, flush
+from worker.core.limits.store.concurrency import Share
 from worker.core.messages.store import gates as message_gates
 from worker.core.messages.store import message_context
 from worker.core.model.reasons import Reason
@@ -105,7 +105,7 @@ def _gates(module: Any, *names: str) -> Replaced:
 
 
 def _spends(connection: Any, rule: BudgetRule, wanted: int, *, now: datetime) -> int:
-    credits.count(connection, rule, wanted)
+    budgets.count_credits(connection, rule, wanted)
     return wanted
 
 
@@ -146,7 +146,7 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     "permits-of-all": ((concurrency, "share", lambda cap, *_held, **_busy: Share(cap, cap)),),
     "pause": ((claims, "grant", partial(_granted, without="blocked_until")),),
     "stop": ((claims, "grant", partial(_granted, without="stopped_at")),),
-    "credits": ((credits, "spend", _spends), (claims, "grant", partial(_granted, without="credits"))),
+    "credits": ((budgets, "spend_credits", _spends), (claims, "grant", partial(_granted, without="credits"))),
     # A review of the last session, and one of an earlier session, keep another from being bought. The provider's list
     # says how a review ended whose webhook was lost.
     "review": ((session_chain, "known_after", _known_without_review),),

@@ -7,10 +7,11 @@ from typing import Any
 
 from worker.core.database.database import Database
 from worker.core.foundation.timestamps import written, written_if_any
-from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, silence_of
+from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
 from worker.core.limits.store import concurrency
 from worker.core.limits.store.budgets import Budgets
 from worker.failover.store.takeovers import Takeovers
+from worker.reporting.account_words import silence_of
 from worker.reporting.waits import obstacle_of
 from worker.settings.accounts import Account
 from worker.settings.policies import BudgetRules

@@ -18,8 +18,8 @@ from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.plural import listed_in_words
 from worker.core.foundation.timestamps import written
-from worker.core.limits.batch_pace import ends_at
 from worker.core.limits.budgets import BudgetRule, BudgetState, resumed
+from worker.core.limits.store.batch_pace import planned_at
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.core.model.reasons import Reason
@@ -109,7 +109,8 @@ class Forecasts:
         if begins_at > now:
             ends = replace(ends, finishes_at=finishes_at, limited_by=f"its start; {ends.limited_by}")
         if plan.per_hour is not None:
-            paced = ends_at(plan.per_hour, max(begins_at, planned.next_at or begins_at), counts.places)
+            next_at = max(begins_at, planned.next_at or begins_at)
+            paced = planned_at(plan.per_hour, next_at, max(counts.places - 1, 0))
             if paced > finishes_at:
                 why = f"its pace of {plan.per_hour:,} first invitations an hour"
                 ends = Forecast(paced, why, apart=ends.apart)

@@ -9,7 +9,6 @@ from worker.core.customers.store.batches import BatchFacts
 from worker.core.customers.store.plans import Planned
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.timestamps import written, written_if_any
-from worker.core.limits.budgets import stop_in_words
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.core.model.reasons import Reason
@@ -17,6 +16,7 @@ from worker.core.model.states import BatchState, InvitationState, JobState, Line
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.plans.pilot import PilotNumbers, in_words
 from worker.plans.store.pilots import NOT_MET, Pilots, latest_verdict
+from worker.reporting.account_words import stop_in_words
 from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.report_lines import Columns
 from worker.reporting.store.counts import BatchCounts

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from worker.core.foundation.plural import counted
-from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, outage_of, stop_in_words
+from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
 from worker.core.limits.rate_adaptation import is_refused_at_lowest
-from worker.core.limits.rate_limits import DAY, tightest
+from worker.core.limits.rate_limits import DAY, Ramp, tightest
+from worker.reporting.account_words import outage_of, stop_in_words
 
 # The time of one call while nothing is known: gives a pace where there is neither a limit nor a measurement.
 ASSUMED_CALL = timedelta(milliseconds=50)
@@ -151,7 +152,7 @@ def _end(load: Load, *, now: datetime) -> Forecast:
         day = (now - state.ramp_from) // DAY + 1 if state.ramp_from is not None else 1
         today = rule.ramp.limit(state.ramp_from, now)
         why = _pause_in_words(load) if paused else f"{load.name}: the ramp of {rule.ramp}, day {day}: {today}"
-        ends = rule.ramp.ends(load.until_done, state.ramp_from, least=without or timedelta(0), now=starts)
+        ends = ramp_ends(rule.ramp, load.until_done, state.ramp_from, least=without or timedelta(0), now=starts)
         return Forecast(ends, why + load.behind_in_words)
     why = _pause_in_words(load) if paused else f"{load.name}: {why}"
     return Forecast(starts + load.until_done * interval, why + load.behind_in_words)
@@ -170,3 +171,16 @@ def through_nights(takes: timedelta, awake: Callable[[datetime], datetime], *, n
         left -= QUARTER
         at = awake(at + QUARTER)
     return awake(at + max(left, timedelta(0)))
+
+
+def ramp_ends(ramp: Ramp, messages: int, began_at: datetime | None, *, least: timedelta, now: datetime) -> datetime:
+    """When so many messages have left, at this ramp and no closer than `least`; `now` where the ramp is over."""
+    began_at, at = began_at or now, now
+    while (limit := ramp.limit(began_at, at)) is not None:
+        interval = max(limit.interval, least)
+        day_ends = began_at + DAY * ((at - began_at) // DAY + 1)
+        fit = max((day_ends - at) // interval, 1)
+        if messages <= fit:
+            return at + interval * messages
+        messages, at = messages - fit, day_ends
+    return at + least * messages

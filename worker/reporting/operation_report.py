@@ -12,11 +12,12 @@ from worker.core.features import hint
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.plural import counted, listed_in_words
 from worker.core.foundation.timestamps import written, written_if_any
-from worker.core.limits.budgets import BudgetState, lasting_outage_of, silence_of
+from worker.core.limits.budgets import BudgetState
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.emergency_stop import EmergencyStops, Stopped
 from worker.failover.store.takeovers import Takeovers
 from worker.reporting import waits
+from worker.reporting.account_words import lasting_outage_of, silence_of
 from worker.reporting.decision_words import rows_left
 from worker.reporting.operation import (
     IMPORT,

@@ -10,22 +10,14 @@ from enum import IntEnum
 from worker.core.features import hint
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
-from worker.core.limits.budgets import (
-    BudgetRule,
-    BudgetState,
-    at_cap,
-    credits_left,
-    found_in_words,
-    interval,
-    silence_of,
-    stop_in_words,
-)
+from worker.core.limits.budgets import BudgetRule, BudgetState, at_cap, credits_left, found_in_words, interval
 from worker.core.limits.rate_limits import tightest
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import is_at_cap, way_out
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState, LineState
 from worker.core.unknown.reconciliation import OrphanRule
+from worker.reporting.account_words import silence_of, stop_in_words
 from worker.reporting.operation import TAKES_EVENTS, WORK, Running, Wakening, no_account, no_wake_up
 
 _STATUS = "onboard status"  # where the feature whose command shows more is not here

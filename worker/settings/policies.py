@@ -13,8 +13,8 @@ from worker.core.features import Hook
 from worker.core.lifecycle.reminders import Ladder, Rung
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy
 from worker.core.lifecycle.store.own_links import StableLinks
-from worker.core.limits.backpressure import ASSUMED_LIFETIME
 from worker.core.limits.budgets import BudgetRule
+from worker.core.limits.store.backpressure import ASSUMED_LIFETIME
 from worker.core.messages.caps import Caps
 from worker.core.messages.contact import ContactPolicy, CorrectedRule
 from worker.core.messages.delivery_reports import PauseRule, fallbacks

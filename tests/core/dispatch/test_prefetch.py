@@ -1,7 +1,6 @@
 """How many rows a dispatcher may open, whatever its pace is."""
 
 from datetime import timedelta
-from types import SimpleNamespace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,14 +21,13 @@ LIMITS = [None, 0.1, 1, 20, 200, 2_000, 20_000]  # calls a second
 
 def prefetch(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opened=0, unwritten=0, repeatable=False):
     """Of a dispatcher whose calls ended at this pace, in calls of 50 ms, for a second."""
-    spacing = timedelta(seconds=1 / limit) if limit else timedelta(0)
-    counted = SimpleNamespace(in_flight=in_flight, opened=opened, unwritten=unwritten, events=0, spacing=spacing)
-    found = Prefetch(permits, counted, lambda: 1.0, repeatable=repeatable)
+    found = Prefetch(permits, lambda: 1.0, repeatable=repeatable)
     for number in range(20 * calls):
         found.throughput.add(number / calls * FLUSH_EVERY.total_seconds())
     for took in flushes:
         found.flushed(took, for_events=False)
-    return found
+    spacing = timedelta(seconds=1 / limit) if limit else timedelta(0)
+    return found.ahead(in_flight=in_flight, opened=opened, unwritten=unwritten, events=0, spacing=spacing)
 
 
 numbers = st.integers(0, 3000)
@@ -61,19 +59,19 @@ def test_at_no_pace_more_rows_are_opened_than_are_called_in_50_ms_and_while_a_fl
     else:
         in_50_ms = calls + 1 + max(permits - in_flight, 0)  # a free permit takes its row at once
     most = min(in_50_ms + min(in_50_ms, opened), OPEN_MOST - unwritten)  # those that are called meanwhile
-    assert opened + max(found.for_batches, 0) <= max(most, opened)
-    assert found.room(busy=in_flight).rows >= 0
+    assert opened + found.rows <= max(most, opened)
+    assert found.rows >= 0
 
 
 def test_rows_for_the_calls_of_50_ms_are_opened_beyond_the_permits(subtests):
     cases = [(0, 0), (1, 1), (10, 10), (100, 100), (5000, CLAIM_MOST)]  # calls in 50 ms
     for calls, opened in cases:
         with subtests.test(calls=calls):
-            assert prefetch(permits=100, calls=calls, in_flight=100).for_batches == opened
+            assert prefetch(permits=100, calls=calls, in_flight=100).rows == opened
 
 
 def test_results_that_are_not_written_take_the_place_of_rows():
-    assert prefetch(permits=100, calls=5000, in_flight=100, unwritten=OPEN_MOST - 10).for_batches == 10
+    assert prefetch(permits=100, calls=5000, in_flight=100, unwritten=OPEN_MOST - 10).rows == 10
 
 
 def test_under_a_limit_slots_are_reserved_for_the_calls_of_50_ms_and_of_few_where_they_are_far_apart(subtests):
@@ -82,13 +80,13 @@ def test_under_a_limit_slots_are_reserved_for_the_calls_of_50_ms_and_of_few_wher
         with subtests.test(limit=limit):
             found = prefetch(permits=500, calls=1, limit=limit)
             assert found.horizon == timedelta(milliseconds=horizon)
-            assert found.for_batches == rows
+            assert found.rows == rows
 
 
 def test_with_all_permits_in_use_and_rows_enough_a_few_events_are_opened_all_the_same():
     found = prefetch(permits=10, calls=5, in_flight=10, opened=10)
-    assert found.for_batches <= 0
-    assert found.for_events == EVENTS_AT_ONCE
+    assert found.rows <= 0
+    assert found.events == EVENTS_AT_ONCE
 
 
 def test_a_claim_waits_until_the_opened_rows_last_hardly_longer_than_a_flush():
@@ -106,7 +104,7 @@ def test_calls_that_may_be_repeated_find_rows_until_the_next_flush_has_ended(sub
             found = prefetch(
                 permits=10, calls=20, flushes=[slow], limit=limit, in_flight=10, opened=20, repeatable=True
             )
-            assert max(found.for_batches, 0) + 20 == opened
+            assert found.rows + 20 == opened
 
 
 def test_rows_whose_calls_may_be_repeated_are_claimed_when_they_are_needed_and_not_with_each_result():

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tests.core.limits.call_outcomes import NOW, RULE, SECOND, UNREACHABLE, WELL, failing, granted, learn
-from worker.core.limits.budgets import outage_of
 from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
 from worker.core.model.endings import Kind
+from worker.reporting.account_words import outage_of
 
 
 @pytest.mark.parametrize("kind", [Kind.TRANSIENT, Kind.UNKNOWN])

@@ -39,10 +39,6 @@ class Calls(Generic[OpenedT, ResultT]):
         # A call waits here for its slot. Which row it is for is decided when the slot comes.
         self._slot_gate = SlotGate(state, lambda: prefetch.furthest_slot)
 
-    @property
-    def use_all_permits(self) -> bool:
-        return self._state.in_flight >= self._prefetch.permits
-
     def begin(self) -> None:
         """Begin calls of opened rows in the free permits."""
         permits = self._prefetch.permits
@@ -67,7 +63,7 @@ class Calls(Generic[OpenedT, ResultT]):
                 in_time = await gate.wait(rows.next_slot)
                 if not rows or len(state.tasks) > prefetch.permits:
                     return
-            opened, is_event, slot, halts = rows.take() if in_time else rows.take_last()
+            opened, is_event, slot, halts = rows.take(last=not in_time)
             now = state.clock()
             if reason := self._why_not(opened, halts, now) if in_time else "the slot has passed":
                 result = self._skipped(opened, slot, reason)
@@ -202,7 +198,7 @@ class SlotGate:
 
     def _let_on(self) -> None:
         """Let the first call in line go on, and with it as many as may be written by now. Each looks for itself."""
-        late, spacing = self._time() - max(self._next_at, self._least_at), self._state.spacing
+        late, spacing = self._time() - max(self._next_at, self._least_at), self._state.rows.spacing
         many = max(late // spacing, 1) if spacing else len(self._line)
         while self._line and many:
             turn = self._line.popleft()
@@ -221,7 +217,7 @@ class SlotGate:
             if self._next_at > now or lapsed(self._time.of(slot), now=now):
                 return False
             self._least_at = now - CATCH_UP
-        self._next_at = max(self._next_at, self._least_at) + self._state.spacing
+        self._next_at = max(self._next_at, self._least_at) + self._state.rows.spacing
         return True
 
     async def _until(self, when: datetime) -> None:

@@ -30,10 +30,11 @@ import sqlalchemy as sa
 from worker.core.dispatch.calls import Calls
 from worker.core.dispatch.contract import Work
 from worker.core.dispatch.flushes import Flushes
-from worker.core.dispatch.prefetch import EVENTS_AT_ONCE, OPEN_MOST, ClaimPlan, Prefetch
+from worker.core.dispatch.prefetch import EVENTS_AT_ONCE, FLUSH_EVERY, OPEN_MOST, Ahead, ClaimPlan, Prefetch
 from worker.core.dispatch.state import State
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.outage_log import Outage
+from worker.core.limits.store.claims import Room
 from worker.core.model.metrics import NOT_COUNTED, WorkMeter
 from worker.core.work.row_forms import OpenedT, ResultT
 
@@ -65,12 +66,13 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         self._in_turn, self._stopping = in_turn, stopping
         self._longest, self._stay = longest, stay
         self._plan = ClaimPlan(self._time, wake_others)
-        self._prefetch = Prefetch(work.permits, self._state, self._time.seconds, repeatable=work.repeatable)
+        self._prefetch = Prefetch(work.permits, self._time.seconds, repeatable=work.repeatable)
         self._calls: Calls[OpenedT, ResultT] = Calls(self._state, self._plan, self._prefetch, stopping=stopping)
         self._flushes: Flushes[OpenedT, ResultT] = Flushes(
             self._state, self._plan, self._prefetch, in_turn=in_turn, stopping=stopping, ended=self._flush_ended
         )
         self._last_flush_at = self._time()  # of batches
+        self._flush_every = FLUSH_EVERY
 
     def wake(self, *, for_events: bool = True) -> None:
         """Something has become due: look again before ending. `for_events`: an event may be due, so look at once."""
@@ -86,6 +88,15 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         self._state.halts.opened_rows()
         self._calls.give_up()
         self._look_again.set()
+
+    @property
+    def _batches_idle(self) -> bool:
+        """Whether no flush of batches is under way."""
+        return len(self._state.flush_tasks.free_for_batches) == len(self._state.flush_tasks.batches)
+
+    @property
+    def _all_permits_in_use(self) -> bool:
+        return self._state.in_flight >= self._prefetch.permits
 
     @property
     def unfinished(self) -> str:
@@ -133,7 +144,8 @@ class Dispatcher(Generic[OpenedT, ResultT]):
                 at = self._plan.at
                 if finishing:
                     return not self._stopping.is_set() and at is not None
-                stays = self._plan.woken or self._flushes.opened_event_since(self._time() - self._stay)
+                event_at = self._flushes.opened_event_at
+                stays = self._plan.woken or (event_at is not None and event_at > self._time() - self._stay)
                 if not stays and (at is None or at - self._time() > LINGER):
                     return False
             await self._sleep(finishing=finishing)
@@ -150,46 +162,44 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             return
         room = None
         if self._plan.woken_for_events and not finishing and not self._state.flush_tasks.write_halt:
-            most = min(self._prefetch.for_events, EVENTS_AT_ONCE)
+            ahead = self._state.ahead(self._prefetch)
+            most = min(ahead.events, EVENTS_AT_ONCE)
             if most <= 0:
                 self._state.decisions.not_done("claim", "as many events as it may hold are opened")
-            elif not self._batches_need_all_permits(most):  # else the flush of batches claims events too
+            elif not (ahead.rows <= most and self._batches_idle and self._claim_due(ahead, self._time())):
+                # Else a claim of batch rows is due that would find no permit next to this one. It takes events too:
+                # a stream of events would keep batch rows from being claimed for ever.
                 self._state.decisions.done("claim")
-                room = self._prefetch.room_for_events(most, busy=len(self._state.tasks))
-                self._plan.begins_for_events()
+                room = self._room(ahead, 0, most, for_event=True)
+                self._plan.begins(for_events=True)
         if room is not None or self._state.results.of_events:
             self._flushes.begin(
                 self._state.flush_tasks.events, self._state.results.take(of_events=True, others=False), room
             )
 
-    def _batches_need_all_permits(self, events: int) -> bool:
-        """Whether a claim of batch rows is due that would find no permit next to a flush with room for so many events.
-
-        Such a claim takes events too. Else a stream of events would keep batch rows from being claimed for ever.
-        """
-        return (
-            self._state.flush_tasks.batches_idle
-            and self._prefetch.for_batches <= events
-            and self._claim_due(self._time())
-        )
+    def _room(self, ahead: Ahead, rows: int, events: int, *, for_event: bool = False) -> Room:
+        lead = self._prefetch.flush_times.lead
+        return Room(rows, events, len(self._state.tasks), lead, ahead.horizon, for_event)
 
     def _flush_batches(self, *, finishing: bool) -> None:
         """Write results, and claim rows, when one of them is due."""
-        free, prefetch = self._state.flush_tasks.free_for_batches, self._prefetch
+        free, ahead = self._state.flush_tasks.free_for_batches, self._state.ahead(self._prefetch)
+        self._flush_every = ahead.flush_every
         if self._flushes.unreachable:
             self._state.decisions.not_done("claim", "the database cannot be used")
-        if not free or (self._flushes.unreachable and not self._state.flush_tasks.batches_idle):
+        if not free or (self._flushes.unreachable and not self._batches_idle):
             return
         now, halted = self._time(), self._state.halts.unwritten.is_set()
-        waited = now - self._last_flush_at >= prefetch.flush_every or len(self._state.results.others) >= OPEN_MOST
-        if not self._state.flush_tasks.batches_idle and (finishing or not (waited and prefetch.flushes_take_long)):
+        waited = now - self._last_flush_at >= ahead.flush_every or len(self._state.results.others) >= OPEN_MOST
+        if not self._batches_idle and (finishing or not (waited and self._prefetch.flushes_take_long)):
             return
         results_due = bool(self._state.results.others or (halted and self._state.results)) and (halted or waited)
         room = None
-        if not finishing and self._claim_due(now, results_due=results_due):
+        if not finishing and self._claim_due(ahead, now, results_due=results_due):
             self._state.decisions.done("claim")
-            room = prefetch.room(busy=len(self._state.tasks))
-            self._plan.begins()
+            # Without a free permit there is no room: the claim asks whether there are permits.
+            room = self._room(ahead, ahead.rows, ahead.events)
+            self._plan.begins(for_events=False)
         if room is None and not results_due:
             return
         results = self._state.results.take(of_events=halted, others=not (room and self._flushes.claim_alone))
@@ -205,10 +215,10 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         self._calls.begin()
         self._look_again.set()
 
-    def _claim_due(self, now: datetime, *, results_due: bool = False) -> bool:
+    def _claim_due(self, ahead: Ahead, now: datetime, *, results_due: bool = False) -> bool:
         """Whether to claim rows now. A claim that is due soon goes together with the results that are due now."""
-        at, rows = self._plan.at, self._prefetch.for_batches
-        with_results = self._prefetch.flush_every / 2 + self._prefetch.flush_times.longest
+        at = self._plan.at
+        with_results = ahead.flush_every / 2 + self._prefetch.flush_times.longest
         soon = now + with_results if results_due else now
         reason = ""
         if self._state.halts.unwritten.is_set() or self._state.flush_tasks.write_halt:
@@ -219,15 +229,11 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             reason = "nothing more is known to be due"
         elif at > soon:
             reason = f"the next claim is planned in {(at - now).total_seconds():.3f} s"
-        elif self._calls.use_all_permits and self._flushes.check_permits_at <= now:
+        elif self._all_permits_in_use and self._flushes.check_permits_at <= now:
             return True  # only a claim tells how many permits there are now, where workers share them
-        elif rows <= 0:
+        elif ahead.rows <= 0:
             reason = "enough rows are opened"
-        elif (
-            not self._prefetch.worth_a_claim
-            and self._state.tasks
-            and not (results_due and self._prefetch.claims_with_results)
-        ):
+        elif not ahead.worth_a_claim and self._state.tasks and not (results_due and ahead.claims_with_results):
             reason = "too few permits are free for a transaction of their own"
         if reason:
             self._state.decisions.not_done("claim", reason)
@@ -239,14 +245,14 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         """Wait for a result, a wake-up, or the next planned time."""
         now = self._time()
         times = [now + LINGER]
-        flush_at = self._last_flush_at + self._prefetch.flush_every
-        if self._state.flush_tasks.batches_idle:
+        flush_at = self._last_flush_at + self._flush_every
+        if self._batches_idle:
             if self._state.results.others:
                 times.append(flush_at)
             # A claim whose time has come waits for free permits, or for the database: the end of a call or of a flush
             # wakes the loop.
             at = None if finishing or self._flushes.unreachable else self._plan.at
-            if at is not None and (at > now or self._calls.use_all_permits):
+            if at is not None and (at > now or self._all_permits_in_use):
                 times.append(at if at > now else self._flushes.check_permits_at)
         elif self._state.flush_tasks.free_for_batches and self._prefetch.flushes_take_long and flush_at > now:
             times.append(flush_at)

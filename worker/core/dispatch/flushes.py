@@ -18,8 +18,8 @@ from worker.core.dispatch.prefetch import ClaimPlan, Prefetch
 from worker.core.dispatch.state import FlushTask, State
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
-from worker.core.limits.concurrency import ASK_AGAIN
 from worker.core.limits.store.claims import Room
+from worker.core.limits.store.concurrency import ASK_AGAIN
 from worker.core.limits.store.flush import Flushed, UnknownFlush
 from worker.core.work.row_forms import OpenedT, ResultT
 
@@ -48,17 +48,10 @@ class Flushes(Generic[OpenedT, ResultT]):
         self._time, self._in_turn, self._ended = state.time, in_turn, ended
         self.writer = ResultWriter(work, in_turn=in_turn, stopping=stopping)
         self.check_permits_at = state.time()  # when to ask again how many there are, where all are in use
-        self._opened_event_at: datetime | None = None  # the last one
+        self.opened_event_at: datetime | None = None  # the last one
         self.claim_alone = False  # a flush failed, and not for its results: the next claim shows why
-        self._lost = 0  # flushes whose results wait for the database
-
-    @property
-    def unreachable(self) -> bool:
-        """The database could not be reached, until the results of the flushes that failed are written."""
-        return self._lost > 0
-
-    def opened_event_since(self, since: datetime) -> bool:
-        return self._opened_event_at is not None and self._opened_event_at > since
+        # Flushes whose results wait for the database: it could not be reached, until they are written.
+        self.unreachable = 0
 
     def begin(self, task: FlushTask, results: list[ResultT], room: Room | None) -> None:
         """Begin a flush as a free task; `room` None: it claims nothing."""
@@ -96,15 +89,14 @@ class Flushes(Generic[OpenedT, ResultT]):
 
     def _claimed(self, task: FlushTask, flushed: Flushed[OpenedT], room: Room, halts: int) -> None:
         if self._state.rows.add(flushed.opened, flushed.slots, flushed.spacing, halts):
-            self._opened_event_at = self._time()
+            self.opened_event_at = self._time()
         if flushed.permits is not None:
             self._prefetch.permits = flushed.permits
         self.check_permits_at = self._time() + ASK_AGAIN
         again_at = None if flushed.again_at is None else self._time.of(flushed.again_at)
-        if task.for_events:
-            self._plan.ends_for_events(again_at, found=len(flushed.opened), asked=room.events)
-        elif room.rows:
-            self._plan.ends(again_at, found=len(flushed.opened))
+        if task.for_events or room.rows:
+            found, asked = len(flushed.opened), room.events
+            self._plan.ends(again_at, found=found, asked=asked, for_events=task.for_events)
         else:  # it asked how many permits there are
             self._plan.claim_by(self.check_permits_at)
 
@@ -139,7 +131,7 @@ class Flushes(Generic[OpenedT, ResultT]):
         else:
             log.error("%s: a flush failed with %s", self._work.name, type(error).__name__)
             self.claim_alone = True
-        self._lost += is_outage
+        self.unreachable += is_outage
         try:
             if results and isinstance(outage, sa.exc.OperationalError):
                 await self.writer.wait(outage)
@@ -147,7 +139,7 @@ class Flushes(Generic[OpenedT, ResultT]):
             if opened:  # they may be ours, and their attempts say that calls may have been made
                 await self.writer.insist(len(opened), self._work.release, opened)
         finally:
-            self._lost -= is_outage
+            self.unreachable -= is_outage
 
 
 class ResultWriter(Generic[OpenedT, ResultT]):

@@ -5,15 +5,16 @@ all its opened rows with an unknown outcome, also those that it has not called. 
 written as often (docs/inside/when-something-dies.md).
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Protocol
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from worker.core.dispatch.state import SteadyTime
-from worker.core.limits.concurrency import MOST_PER_PERMIT
-from worker.core.limits.store.claims import Room
+from worker.core.foundation.clock import Clock
+from worker.core.limits.store.concurrency import MOST_PER_PERMIT
 
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # any time: only differences count
 # The time from one flush of batches to the next, and of the calls that rows are opened for: results wait for others.
 FLUSH_EVERY = timedelta(milliseconds=50)
 # Where calls may be repeated and have no limit, results wait longer: half as many transactions are half the price. So
@@ -54,40 +55,45 @@ LATELY = 1.0  # seconds
 CLAIM_EVERY = timedelta(milliseconds=200)
 
 
+class SteadyTime:
+    """The time that a dispatcher plans with: it only goes forward, and no clock can change it.
+
+    The process's clock is set by the database's again and again. If the database's clock were put back by an hour, a
+    dispatcher that planned with it would stand still for an hour. So its waits count the loop's seconds. Times of the
+    database (slots, the next claim) are read once, as "so long from now". For one loop, made on it; its times compare
+    with each other only.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.seconds = asyncio.get_running_loop().time  # the same as a number, for what is read with each call
+
+    def __call__(self) -> datetime:
+        return _BEGINNING + timedelta(seconds=self.seconds())
+
+    def of(self, when: datetime) -> datetime:
+        """The steady time of a time of the process's clock."""
+        return self() + (when - self._clock())
+
+
 class FlushTimes:
     """How long the last flushes of one dispatcher took, and so how long a row needs from its claim to its call.
 
     A slot lapses soon after its time (`rate_limits.LAPSE`). On a slow database a slot that begins when it is reserved
-    would lapse before its row's flush has ended. So slots begin later there.
+    would lapse before its row's flush has ended. So slots begin later there: by `lead`, and not at all while flushes
+    are short. Of a few long flushes all slots would begin later until they are forgotten, and an event at another
+    worker would wait for them: so a few long ones among short ones do not count for `usual`.
     """
 
     def __init__(self) -> None:
         self._took: deque[timedelta] = deque(maxlen=_KEPT)
+        self.shortest = self.usual = self.longest = self.lead = timedelta(0)
 
     def add(self, took: timedelta) -> None:
         self._took.append(min(took, MOST))
-
-    @property
-    def shortest(self) -> timedelta:
-        return min(self._took, default=timedelta(0))
-
-    @property
-    def longest(self) -> timedelta:
-        return max(self._took, default=timedelta(0))
-
-    @property
-    def usual(self) -> timedelta:
-        """A few long flushes among short ones do not count."""
-        return sorted(self._took)[(len(self._took) - 1) // 2] if self._took else timedelta(0)
-
-    @property
-    def lead(self) -> timedelta:
-        """How much later slots begin than the flush that reserves them; not at all while flushes are short.
-
-        Of a few long flushes all slots would begin later until they are forgotten, and an event at another worker would
-        wait for them.
-        """
-        return max(self.usual - LATE, timedelta(0))
+        in_order = sorted(self._took)
+        self.shortest, self.usual, self.longest = in_order[0], in_order[(len(in_order) - 1) // 2], in_order[-1]
+        self.lead = max(self.usual - LATE, timedelta(0))
 
 
 class Throughput:
@@ -113,31 +119,33 @@ class Throughput:
         return max((calls for _, calls in self._spans), default=0)
 
 
-class Counted(Protocol):
-    """How much a dispatcher has, now (`state.State`)."""
+@dataclass(frozen=True)
+class Ahead:
+    """What a dispatcher may open now: so many `rows`, and so many `events`, which may use all of it.
 
-    @property
-    def in_flight(self) -> int: ...
-    @property
-    def opened(self) -> int: ...
-    @property
-    def unwritten(self) -> int: ...
-    @property
-    def events(self) -> int: ...
-    @property
-    def spacing(self) -> timedelta: ...
+    `flush_every`: the time from one flush of batches to the next. `worth_a_claim`: a transaction for batch rows alone
+    is worth it: many permits are empty, or soon no row waits. `claims_with_results`: each write of results claims too.
+    `horizon`: how far ahead slots are reserved (`rate_limits.claim_again_at`).
+    """
+
+    flush_every: timedelta
+    rows: int
+    events: int
+    worth_a_claim: bool
+    claims_with_results: bool
+    horizon: timedelta
 
 
 class Prefetch:
     """`permits`: how many calls may be in flight, as the last claim granted."""
 
-    def __init__(self, permits: int, counted: Counted, seconds: Callable[[], float], *, repeatable: bool) -> None:
+    def __init__(self, permits: int, seconds: Callable[[], float], *, repeatable: bool) -> None:
         """`seconds`: the loop's. `repeatable`: calls with an unknown outcome are made again."""
         self.permits = permits
         self.flush_times = FlushTimes()
         self._of_batches = FlushTimes()
         self.throughput = Throughput(FLUSH_EVERY)
-        self._counted, self._seconds, self._repeatable = counted, seconds, repeatable
+        self._seconds, self._repeatable = seconds, repeatable
 
     def flushed(self, took: timedelta, *, for_events: bool) -> None:
         """A flush has ended, and took so long."""
@@ -145,76 +153,49 @@ class Prefetch:
         if not for_events:
             self._of_batches.add(took)
 
-    @property
-    def _free(self) -> int:
-        """Permits that no call uses."""
-        return max(self.permits - self._counted.in_flight, 0)
+    def ahead(self, *, in_flight: int, opened: int, unwritten: int, events: int, spacing: timedelta) -> Ahead:
+        """What may be opened next to these calls in flight, opened rows, `events` among them, and unwritten results.
 
-    @property
-    def _at_will(self) -> bool:
-        """Whether rows are opened by what a flush costs: a kill costs a repeated call for each, and no more."""
-        return self._repeatable and not self._counted.spacing
-
-    @property
-    def flush_every(self) -> timedelta:
-        """The time from one flush of batches to the next."""
-        if self._at_will:
-            return FLUSH_EVERY if self._counted.unwritten >= MANY_RESULTS else RARELY
-        spacing = self._counted.spacing
-        return SOONER if spacing and MANY * spacing < FLUSH_EVERY else FLUSH_EVERY
-
-    @property
-    def _pace(self) -> int:
-        """The calls of `FLUSH_EVERY`, as the last ones show."""
-        return self.throughput.best(self._seconds())
-
-    @property
-    def _calls(self) -> int:
-        """The calls until the next flush, as the last ones show; under a rate limit those that it allows, if permits
-        are free."""
-        spacing = self._counted.spacing
-        return min(self.flush_every // spacing, self._pace + self._free) if spacing else self._pace
-
-    @property
-    def _most(self) -> int:
-        """How many rows may be opened and not called: some wait for their slots, or some more than get a permit now.
-
-        At will also those that are called until the next flush ends: with fewer rows the pace that is measured would be
-        that of the flushes.
+        `spacing`: the least time between two calls; zero without a rate limit.
         """
-        if self._at_will:
-            lasts = self.flush_every + self._of_batches.usual + AHEAD_AT_WILL
-            return self._free + int(self._pace * (lasts / FLUSH_EVERY))
-        return max(self._calls, OPEN_LEAST) if self._counted.spacing else self._free + self._calls
-
-    @property
-    def _called_meanwhile(self) -> int:
-        """How many rows are called before a flush that begins now can end, if it is as quick as the quickest of the
-        last ones."""
-        share = 0.0 if self._at_will else min(self._of_batches.shortest / self.flush_every, 1)
-        return min(self._counted.opened, int(self._calls * share))
-
-    @property
-    def for_batches(self) -> int:
-        opened = self._counted.opened
-        # Those that the next flush writes count: as many will have come when it ends.
-        room = min(self._most + self._called_meanwhile, OPEN_MOST - self._counted.unwritten) - opened
-        return min(room, CLAIM_MOST, MOST_PER_PERMIT * max(self.permits, 1))
-
-    @property
-    def worth_a_claim(self) -> bool:
-        """Whether a transaction for batch rows alone is worth it: many permits are empty, or soon no row waits."""
-        opened = self._counted.opened
-        many = self._free - opened >= max(self.permits // EMPTY_PERMITS_FRACTION, 1)
-        takes = self._of_batches.usual + SPARE
-        if self._at_will:
-            return many or opened <= self._pace * (takes / FLUSH_EVERY)
-        return many or opened <= self._calls * min(takes / self.flush_every, 1)
-
-    @property
-    def claims_with_results(self) -> bool:
-        """Whether each write of results claims too. At will, rows are claimed when they are needed."""
-        return not self._at_will
+        usual, shortest = self._of_batches.usual, self._of_batches.shortest
+        free = max(self.permits - in_flight, 0)  # permits that no call uses
+        pace = self.throughput.best(self._seconds())  # the calls of `FLUSH_EVERY`, as the last ones show
+        # A kill costs a repeated call for each opened row, and no more: rows are opened by what a flush costs.
+        at_will = self._repeatable and not spacing
+        if at_will:
+            flush_every = FLUSH_EVERY if unwritten >= MANY_RESULTS else RARELY
+            # Also those that are called until the next flush ends: with fewer rows the pace that is measured would be
+            # that of the flushes.
+            lasts = flush_every + usual + AHEAD_AT_WILL
+            most = free + int(pace * (lasts / FLUSH_EVERY))
+            hardly_last = pace * ((usual + SPARE) / FLUSH_EVERY)
+        else:
+            flush_every = SOONER if spacing and MANY * spacing < FLUSH_EVERY else FLUSH_EVERY
+            # Those until the next flush; under a rate limit those that it allows, if permits are free. So some wait
+            # for their slots, or some more are opened than get a permit now.
+            calls = min(flush_every // spacing, pace + free) if spacing else pace
+            most = max(calls, OPEN_LEAST) if spacing else free + calls
+            # And those that are called before a flush that begins now can end, if it is as quick as the quickest.
+            most += min(opened, int(calls * min(shortest / flush_every, 1)))
+            hardly_last = calls * min((usual + SPARE) / flush_every, 1)
+        # Results that the next flush writes count: as many will have come when it ends.
+        rows = min(most, OPEN_MOST - unwritten) - opened
+        rows = max(min(rows, CLAIM_MOST, MOST_PER_PERMIT * max(self.permits, 1)), 0)
+        many_empty = free - opened >= max(self.permits // EMPTY_PERMITS_FRACTION, 1)
+        # For the time of a flush, and for the calls after it. It is short, so that a killed worker leaves few unknown
+        # outcomes. An event takes the next slot of its worker, however far ahead slots are reserved: workers leave some
+        # out for each other (`rate_limits.offer`).
+        horizon = max(flush_every + min(shortest, flush_every), min((OPEN_LEAST - 1) * spacing, AHEAD_MOST))
+        return Ahead(
+            flush_every=flush_every,
+            rows=rows,
+            # Whatever batch rows are opened, a few events are, and take the slots of these.
+            events=max(rows, EVENTS_AT_ONCE - events),
+            worth_a_claim=many_empty or opened <= hardly_last,
+            claims_with_results=not at_will,  # at will, rows are claimed when they are needed
+            horizon=horizon,
+        )
 
     @property
     def flushes_take_long(self) -> bool:
@@ -223,34 +204,10 @@ class Prefetch:
         return self._of_batches.usual > FLUSH_EVERY
 
     @property
-    def for_events(self) -> int:
-        """Events may use all of it. Whatever batch rows are opened, a few events are, and take the slots of these."""
-        return max(self.for_batches, EVENTS_AT_ONCE - self._counted.events)
-
-    @property
-    def horizon(self) -> timedelta:
-        """How far ahead slots are reserved: for the time of a flush, and for the calls after it.
-
-        (`rate_limits.claim_again_at`.) It is short, so that a killed worker leaves few unknown outcomes. An event takes
-        the next slot of its worker, however far ahead slots are reserved: workers leave some out for each other
-        (`rate_limits.offer`).
-        """
-        calls = min((OPEN_LEAST - 1) * self._counted.spacing, AHEAD_MOST)
-        return max(self.flush_every + min(self._of_batches.shortest, self.flush_every), calls)
-
-    @property
     def furthest_slot(self) -> timedelta:
         """How far ahead a reserved slot may be; a longer wait would come from a wrong clock."""
         clock_set_meanwhile = timedelta(seconds=1)
         return AHEAD_MOST + EVENTS_AHEAD + 3 * self.flush_times.lead + clock_set_meanwhile
-
-    def room(self, *, busy: int) -> Room:
-        """For batch rows and events. Without a free permit there is none: the claim asks whether there are permits."""
-        rows, events = max(self.for_batches, 0), max(self.for_events, 0)
-        return Room(rows, events, busy, lead=self.flush_times.lead, horizon=self.horizon)
-
-    def room_for_events(self, most: int, *, busy: int) -> Room:
-        return Room(0, most, busy, for_event=True, lead=self.flush_times.lead, horizon=self.horizon)
 
 
 class ClaimPlan:
@@ -292,14 +249,24 @@ class ClaimPlan:
         """Claim at this time, unless a claim is planned earlier."""
         self.at = when if self.at is None else min(self.at, when)
 
-    def begins(self) -> None:
-        """A claim of batch rows and of events begins: a wake-up from now on is for another one."""
+    def begins(self, *, for_events: bool) -> None:
+        """A claim of batch rows and of events begins, or of events alone: a wake-up from now on is for another one."""
         self.woken_for_events = False
-        self._claimed_at = self._time()
-        self.at = self._guessed = None if self._more_after is None else self._claimed_at + self._more_after
+        if for_events:  # the wake-up may be for a batch row too, so batch rows are looked for soon
+            self.claim_by(self._claimed_at + CLAIM_EVERY)
+        else:
+            self._claimed_at = self._time()
+            self.at = self._guessed = None if self._more_after is None else self._claimed_at + self._more_after
 
-    def ends(self, again_at: datetime | None, *, found: int) -> None:
-        """That claim found so many rows. `again_at`: when more is due, in steady time; None: nothing more is."""
+    def ends(self, again_at: datetime | None, *, found: int, asked: int, for_events: bool) -> None:
+        """That claim found so many rows of those that were asked for. `again_at`: when more is due, in steady time;
+        None: nothing more is."""
+        if for_events:
+            if again_at is not None:  # no wake-up comes for rows that could not be claimed yet
+                self.claim_by(max(again_at, self._claimed_at + CLAIM_EVERY))
+            if found >= asked:
+                self.woken_for_events = True  # there may be more
+            return
         self.more_due = again_at is not None and found > 0
         if self.at == self._guessed:
             self.at = None
@@ -311,15 +278,3 @@ class ClaimPlan:
             self._wake_others()
             self._wake_others = None
         self.claim_by(again_at)
-
-    def begins_for_events(self) -> None:
-        """A claim of events alone begins. A wake-up may be for a batch row too, so batch rows are looked for soon."""
-        self.woken_for_events = False
-        self.claim_by(self._claimed_at + CLAIM_EVERY)
-
-    def ends_for_events(self, again_at: datetime | None, *, found: int, asked: int) -> None:
-        """That claim found so many events of those that were asked for."""
-        if again_at is not None:  # no wake-up comes for rows that could not be claimed yet
-            self.claim_by(max(again_at, self._claimed_at + CLAIM_EVERY))
-        if found >= asked:
-            self.woken_for_events = True  # there may be more

@@ -3,40 +3,19 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Generic
 
 from worker.core.dispatch.contract import Work
+from worker.core.dispatch.prefetch import Ahead, Prefetch, SteadyTime
 from worker.core.foundation.clock import Clock
 from worker.core.limits.rate_adaptation import Stretch
 from worker.core.model.metrics import NOT_COUNTED, WorkMeter
 from worker.core.work.row_forms import OpenedT, ResultT
 
-_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # any time: only differences count
 _AT_ONCE = datetime.min.replace(tzinfo=UTC)
 STRETCH = timedelta(seconds=1)  # a busy stretch is written with the first flush after this time
-
-
-class SteadyTime:
-    """The time that a dispatcher plans with: it only goes forward, and no clock can change it.
-
-    The process's clock is set by the database's again and again. If the database's clock were put back by an hour, a
-    dispatcher that planned with it would stand still for an hour. So its waits count the loop's seconds. Times of the
-    database (slots, the next claim) are read once, as "so long from now". For one loop, made on it; its times compare
-    with each other only.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.seconds = asyncio.get_running_loop().time  # the same as a number, for what is read with each call
-
-    def __call__(self) -> datetime:
-        return _BEGINNING + timedelta(seconds=self.seconds())
-
-    def of(self, when: datetime) -> datetime:
-        """The steady time of a time of the process's clock."""
-        return self() + (when - self._clock())
 
 
 class OpenedRows(Generic[OpenedT]):
@@ -82,19 +61,15 @@ class OpenedRows(Generic[OpenedT]):
         """The slot of the next call; None: at once, or there is no row."""
         return self._slots[0] if self._slots else None
 
-    def take(self) -> tuple[OpenedT, bool, datetime | None, int]:
-        """The row to call now, whether it is an event's, its slot, and the count of halts when it was opened."""
-        is_event = bool(self._events)
-        opened, halts = (self._events if is_event else self._others).popleft()
-        return opened, is_event, self._slots.popleft(), halts
+    def take(self, *, last: bool = False) -> tuple[OpenedT, bool, datetime | None, int]:
+        """The row to call now, whether it is an event's, its slot, and the count of halts when it was opened.
 
-    def take_last(self) -> tuple[OpenedT, bool, datetime | None, int]:
-        """As `take`, for a slot that has passed: the row that has waited least, an event's only if there is no other.
-
-        The rows that have waited longer get the later slots.
+        `last`: for a slot that has passed, the row that has waited least, an event's only if there is no other. The
+        rows that have waited longer get the later slots.
         """
-        is_event = not self._others
-        opened, halts = (self._events if is_event else self._others).pop()
+        is_event = not self._others if last else bool(self._events)
+        queue = self._events if is_event else self._others
+        opened, halts = queue.pop() if last else queue.popleft()
         return opened, is_event, self._slots.popleft(), halts
 
     def take_all(self) -> list[OpenedT]:
@@ -143,7 +118,7 @@ class FlushTask:
         self.for_events = for_events
         self.flush: asyncio.Task[None] | None = None
         self.rows = self.results = 0
-        self.writes_halt = False  # of a result that halts the account
+        self.writes_halt = False  # of a result that halts the account: a claim would not see it in the database yet
 
 
 class FlushTasks:
@@ -154,41 +129,24 @@ class FlushTasks:
     def __init__(self) -> None:
         self.batches = (FlushTask(for_events=False), FlushTask(for_events=False))
         self.events = FlushTask(for_events=True)
-
-    def __iter__(self) -> Iterator[FlushTask]:
-        return iter((*self.batches, self.events))
+        self.each = (*self.batches, self.events)
 
     @property
     def under_way(self) -> list[asyncio.Task[None]]:
-        return [task.flush for task in self if task.flush is not None]
+        return [task.flush for task in self.each if task.flush is not None]
 
     @property
     def free_for_batches(self) -> list[FlushTask]:
         return [task for task in self.batches if task.flush is None]
 
     @property
-    def batches_idle(self) -> bool:
-        """Whether no flush of batches is under way."""
-        return all(task.flush is None for task in self.batches)
-
-    @property
     def write_halt(self) -> bool:
-        """Whether a result that halts the account is being written: a claim would not see it in the database yet."""
-        return any(task.writes_halt for task in self)
-
-    @property
-    def rows(self) -> int:
-        """How many rows the flushes under way may open."""
-        return sum(task.rows for task in self)
-
-    @property
-    def results(self) -> int:
-        """How many results the flushes under way write."""
-        return sum(task.results for task in self)
+        """Whether a result that halts the account is being written."""
+        return any(task.writes_halt for task in self.each)
 
     def end(self) -> None:
         """Free the tasks whose flush has ended. Raises what a claim raised."""
-        for task in self:
+        for task in self.each:
             if task.flush is not None and task.flush.done():
                 flush, task.flush, task.rows, task.results, task.writes_halt = task.flush, None, 0, 0, False
                 flush.result()
@@ -283,22 +241,13 @@ class State(Generic[OpenedT, ResultT]):
         """Calls."""
         return len(self.tasks) - self.waiting
 
-    @property
-    def opened(self) -> int:
-        """The rows that wait for their calls, and those that the flushes under way may open."""
-        return len(self.rows) + self.flush_tasks.rows
-
-    @property
-    def unwritten(self) -> int:
-        """Results that are not in the database yet."""
-        return len(self.results) + self.flush_tasks.results
-
-    @property
-    def events(self) -> int:
-        """Opened events."""
-        return self.rows.events
-
-    @property
-    def spacing(self) -> timedelta:
-        """The least time between two calls; zero without a rate limit."""
-        return self.rows.spacing
+    def ahead(self, prefetch: Prefetch) -> Ahead:
+        """What may be opened now, with what is opened already, and with what the flushes under way open and write."""
+        tasks = self.flush_tasks.each
+        return prefetch.ahead(
+            in_flight=self.in_flight,
+            opened=len(self.rows) + sum(task.rows for task in tasks),
+            unwritten=len(self.results) + sum(task.results for task in tasks),
+            events=self.rows.events,
+            spacing=self.rows.spacing,
+        )

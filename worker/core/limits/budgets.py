@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from worker.core.foundation import plural
-from worker.core.foundation.timestamps import written
 from worker.core.limits.rate_adaptation import MeasuredPace, Pace, adapted, counted
 from worker.core.limits.rate_limits import (
     DAY,
@@ -29,8 +28,6 @@ from worker.core.model.endings import CAP, Kind, RetryPolicy, is_at_cap
 # Kinds of answer that cost no credit: the provider refused before opening anything.
 FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT, Kind.UNCLEAR})
 OPENS_AFTER = 5
-# A provider's restart takes a minute or two; a person who hears of each would hear of nothing.
-FAILING_AFTER = timedelta(minutes=5)
 # How soon to ask again while the probe is in flight: the other calls go on as soon as the probe succeeds.
 PROBE_PATIENCE = timedelta(milliseconds=200)
 # How old the time of a claim may be: it was read before the claim waited for a lock (`database.LOCK_SECONDS`).
@@ -99,6 +96,16 @@ class BudgetState:
     def paused_until(self, now: datetime) -> datetime | None:
         """Until when no call is made because of a pause; None: there is no pause now."""
         return self.blocked_until if self.blocked_until is not None and self.blocked_until > now else None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether another success ends no trouble."""
+        troubled = self.failures or self.pauses or self.unproven or self.pause_reason
+        return not (troubled or self.opened_at or self.probe_until or self.asks_again_at)
+
+    def counts_successes(self, rule: BudgetRule) -> bool:
+        """Whether successes are counted too: for an account without a limit that has refused calls."""
+        return bool(self.pace.refused) and self.pace.rate is None and rule.rate is None
 
     @property
     def why_paused(self) -> str:
@@ -262,35 +269,6 @@ def after_release(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime
     return replace(state, next_at=next_at, left_at=left_at)
 
 
-def stop_in_words(state: BudgetState) -> str:
-    """Why the account is stopped, and when one call asks again, if one does."""
-    again = f"; a running worker asks again from {written(state.asks_again_at)} on" if state.asks_again_at else ""
-    return f"{state.stop_reason or 'stopped'}{again}"
-
-
-def silence_of(state: BudgetState, *, now: datetime) -> str:
-    """Why the last call had no answer, if its pause is over and no call was made since; else ""."""
-    may_call = state.stopped_at is None and state.paused_until(now) is None
-    return state.pause_reason if state.unproven and may_call else ""
-
-
-def outage_of(state: BudgetState, *, now: datetime, due: bool = False) -> str:
-    """Since when no call has succeeded, and why, while the breaker is open; else "".
-
-    Without a pause and without work that is `due`, no call finds out whether it is over: then it says nothing.
-    """
-    is_tried = due or any(at is not None and at > now for at in (state.blocked_until, state.probe_until))
-    if state.opened_at is None or state.stopped_at is not None or not is_tried:
-        return ""
-    return f"no call has succeeded since {written(state.opened_at)}: {state.pause_reason}"
-
-
-def lasting_outage_of(state: BudgetState, *, now: datetime, due: bool) -> str:
-    """As `outage_of`, once it has lasted so long that a person is to know."""
-    fails = state.opened_at is not None and now - state.opened_at >= FAILING_AFTER
-    return outage_of(state, now=now, due=due) if fails else ""
-
-
 def found_in_words(rule: BudgetRule, state: BudgetState) -> str | None:
     """The limit found, such as "25/second", in the period of the configured limit; None where none was found."""
     if state.pace.rate is None:
@@ -299,11 +277,6 @@ def found_in_words(rule: BudgetRule, state: BudgetState) -> str | None:
     period = limit.period if limit else timedelta(seconds=1)
     count = state.pace.rate * period.total_seconds()
     return f"{count:.0f}/{unit_of(period)}" if count >= 10 else f"{count:.1f}/{unit_of(period)}"
-
-
-def mark_unverified(state: BudgetState) -> BudgetState:
-    """The state of a sender that has to answer once before sessions are bought for its messages."""
-    return replace(state, unproven=True)
 
 
 def mark_verified(state: BudgetState) -> BudgetState:

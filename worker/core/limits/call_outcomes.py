@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from worker.core.limits.budgets import ASK_AGAIN_AFTER, BudgetRule, BudgetState
 from worker.core.limits.rate_adaptation import Pace, counted
@@ -38,12 +38,12 @@ def after_outcomes(
     call_outcomes = sorted(call_outcomes, key=lambda outcome: outcome.began_at)
     stopped_at = state.stopped_at
     for outcome in call_outcomes:
-        if outcome.kind is None and not outcome.unreachable and is_well(state):
+        if outcome.kind is None and not outcome.unreachable and state.is_well:
             continue  # nearly every call: a success shows nothing new
         # A call from before the pause says nothing about the time since.
         fresh = state.paused_at is None or outcome.began_at >= state.paused_at
         state = _after(state, rule, outcome, fresh=fresh, stopped_at=stopped_at, now=now)
-    return replace(state, pace=_counted(state.pace, rule, call_outcomes, now=now))
+    return replace(state, pace=_counted(state, rule, call_outcomes, now=now))
 
 
 def _after(
@@ -80,31 +80,6 @@ def _after(
     return state
 
 
-class Troubles(Protocol):
-    """What a success may end: a part of `BudgetState`."""
-
-    @property
-    def failures(self) -> int: ...
-    @property
-    def pauses(self) -> int: ...
-    @property
-    def unproven(self) -> bool: ...
-    @property
-    def pause_reason(self) -> str: ...
-    @property
-    def opened_at(self) -> datetime | None: ...
-    @property
-    def probe_until(self) -> datetime | None: ...
-    @property
-    def asks_again_at(self) -> datetime | None: ...
-
-
-def is_well(state: Troubles) -> bool:
-    """Whether another success ends no trouble."""
-    troubled = state.failures or state.pauses or state.unproven or state.pause_reason
-    return not (troubled or state.opened_at or state.probe_until or state.asks_again_at)
-
-
 def _with_failures_counted(state: BudgetState, failed: bool) -> BudgetState:
     if failed:
         return replace(state, failures=state.failures + 1)
@@ -116,22 +91,16 @@ def _in_a_row(state: BudgetState, outcome: CallOutcome) -> str:
     return f"{state.failures} calls in a row failed, the last with {outcome.detail}"[:400]
 
 
-def _counted(pace: Pace, rule: BudgetRule, call_outcomes: list[CallOutcome], *, now: datetime) -> Pace:
+def _counted(state: BudgetState, rule: BudgetRule, call_outcomes: list[CallOutcome], *, now: datetime) -> Pace:
     """The pace with the refused calls counted; with all calls, for an account without a limit: claims count none."""
+    pace = state.pace
     since = pace.lowered_at
     current = [outcome for outcome in call_outcomes if since is None or outcome.began_at >= since]
     refused = sum(outcome.kind is Kind.RATE_LIMITED for outcome in current)
-    counts_all = counts_successes(rule, rate=pace.rate, refused=pace.refused)
-    if not refused and not counts_all:
+    if not refused and not state.counts_successes(rule):
         return pace
     unlimited = rule.rate is None and pace.rate is None
     return counted(pace, rule.rate, granted=len(current) if unlimited else 0, refused=refused, now=now)
-
-
-def counts_successes(rule: BudgetRule, *, rate: float | None, refused: float) -> bool:
-    """Whether successes are counted too: for an account without a limit that has refused calls. `rate`, `refused`: the
-    pace's."""
-    return rule.rate is None and rate is None and bool(refused)
 
 
 def _paused(state: BudgetState, rule: BudgetRule, outcome: CallOutcome, *, fresh: bool, now: datetime) -> BudgetState:

@@ -252,15 +252,3 @@ class Ramp:
         """The limit at this time; None: the ramp is over. `began_at`: the first message; None: none has left."""
         number = self.of_day((now - began_at) // DAY if began_at is not None else 0)
         return Limit(number, DAY) if number is not None else None
-
-    def ends(self, messages: int, began_at: datetime | None, *, least: timedelta, now: datetime) -> datetime:
-        """When so many messages have left, at this ramp and no closer than `least`; `now` where the ramp is over."""
-        began_at, at = began_at or now, now
-        while (limit := self.limit(began_at, at)) is not None:
-            interval = max(limit.interval, least)
-            day_ends = began_at + DAY * ((at - began_at) // DAY + 1)
-            fit = max((day_ends - at) // interval, 1)
-            if messages <= fit:
-                return at + interval * messages
-            messages, at = messages - fit, day_ends
-        return at + least * messages

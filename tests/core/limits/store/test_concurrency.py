@@ -29,7 +29,7 @@ def hold(shelf, worker, owner, *, busy=0, cap=10):
     rule = replace(shelf.policy.rule, concurrency=cap)
     with shelf.database.write() as connection:
         held = worker.hold(connection, rule, owner, lease=LEASE, busy=busy, is_locked=False, now=shelf.clock())
-    return held[0]
+    return held[0].use
 
 
 def ask(shelf, worker, owner, **how):

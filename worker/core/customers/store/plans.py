@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from worker.core.database.binary_rows import Columns
 from worker.core.database.tables import BatchPlan
 from worker.core.foundation.timestamps import written
-from worker.core.limits.batch_pace import planned_at
+from worker.core.limits.store.batch_pace import planned_at
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
 

@@ -10,7 +10,7 @@ from worker.core.database.tables import Attempt
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.rate_adaptation import Stretch
-from worker.core.limits.store import budgets, credits
+from worker.core.limits.store import budgets
 from worker.core.model.endings import Kind
 from worker.core.unknown.reconciliation import Nothing
 from worker.core.work.store.attempt_log import DONE, outcome_of_call
@@ -45,7 +45,7 @@ def apply_results(
     if any(item.opened.row.probe for item in [*not_made, *filter(_shows_nothing, special)]):
         budgets.end_probe(connection, rule)
     refunds = [item for item in special if _cost_nothing(item) and item.opened.attempt_id not in overtaken]
-    credits.refund(connection, rule, len(refunds))
+    budgets.refund(connection, rule, len(refunds))
 
 
 def count_again(
@@ -67,7 +67,7 @@ def count_again(
         found_nothing = sa.select(sa.func.count(sa.distinct(Attempt.reconciles))).where(
             Attempt.reconciles.in_(late), Attempt.outcome == DONE, Attempt.found == ""
         )
-        credits.count(connection, rule, connection.execute(found_nothing).scalar_one())
+        budgets.count_credits(connection, rule, connection.execute(found_nothing).scalar_one())
 
 
 def _shows_nothing(result: IssueResult) -> bool:

@@ -19,7 +19,6 @@ from worker.core.database.bounded_connection import UNANSWERED
 from worker.core.database.database import Database, insert
 from worker.core.database.tables import Budget
 from worker.core.foundation.timestamps import written
-from worker.core.limits.backpressure import SenderState
 from worker.core.limits.budgets import (
     FREE,
     BudgetRule,
@@ -27,19 +26,18 @@ from worker.core.limits.budgets import (
     Grant,
     after_claim,
     after_release,
+    at_cap,
     clamp_future_times,
     credits_left,
     found_in_words,
-    interval,
     is_stopped,
-    mark_unverified,
     mark_verified,
     refunded,
     resumed,
     tries_again_by_itself,
     under_cap,
 )
-from worker.core.limits.call_outcomes import CallOutcome, after_outcomes, counts_successes, is_well
+from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
 from worker.core.limits.rate_adaptation import MeasuredPace, Pace, Stretch, with_stretch
 from worker.core.limits.store.emergency_stop import IS_ACTIVE
 
@@ -56,21 +54,15 @@ _READ = sa.select(*_COLUMNS).where(Budget.name == sa.bindparam("budget"))
 _READ_LOCKED = _READ.with_for_update()
 _ALL = sa.select(*_COLUMNS, Budget.name.label("budget"))
 _LOCK = sa.select(Budget.name).where(Budget.name == sa.bindparam("budget")).with_for_update()
-_TROUBLES = sa.select(
-    Budget.failures,
-    Budget.pauses,
-    Budget.unproven,
-    Budget.pause_reason,
-    Budget.opened_at,
-    Budget.probe_until,
-    Budget.asks_again_at,
-    Budget.pace_rate,
-    Budget.pace_refused,
-).where(Budget.name == sa.bindparam("budget"))
 _SAVE = (
     sa.update(Budget)
     .where(Budget.name == sa.bindparam("budget"))
     .values({column.name: sa.bindparam(f"new_{column.name}") for column in _COLUMNS})
+)
+_COUNT = (
+    sa.update(Budget)
+    .where(Budget.name == sa.bindparam("budget"))
+    .values(credits_used=Budget.credits_used + sa.bindparam("spent"))
 )
 
 
@@ -93,18 +85,11 @@ def _values(state: BudgetState) -> dict[str, Any]:
 
 def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetState:
     """The budget's state. With `lock`, the row is locked until the transaction ends. Raises LookupError."""
-    return _state(_of(name, connection.execute(_READ_LOCKED if lock else _READ, {"budget": name}).first()))
-
-
-def _of(name: str, row: sa.Row[Any] | None) -> sa.Row[Any]:
+    row = connection.execute(_READ_LOCKED if lock else _READ, {"budget": name}).first()
     if row is None:
-        raise _missing(name)
-    return row
-
-
-def _missing(name: str) -> LookupError:
-    # `Budgets.ensure` makes all rows before any work begins. A missing budget must not count as unlimited.
-    return LookupError(f"there is no budget {name!r}")
+        # `Budgets.ensure` makes all rows before any work begins. A missing budget must not count as unlimited.
+        raise LookupError(f"there is no budget {name!r}")
+    return _state(row)
 
 
 def lock(connection: sa.Connection, rule: BudgetRule) -> None:
@@ -115,17 +100,6 @@ def lock(connection: sa.Connection, rule: BudgetRule) -> None:
 def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
     values = {f"new_{column}": value for column, value in _values(state).items()}
     connection.execute(_SAVE, {"budget": name, **values}, execution_options=UNANSWERED)
-
-
-def sender_state(state: BudgetState, rule: BudgetRule, *, now: datetime) -> SenderState:
-    """What issuing knows of a sender."""
-    least = interval(state, rule.at(state.ramp_from, now))
-    return SenderState(least, state.blocked_until, state.stopped_at is not None, state.unproven)
-
-
-def _recovers(state: BudgetState) -> bool:
-    """Whether the account recovers from a pause or a stop: only one worker may make the call that goes first."""
-    return state.pauses > 0 or state.stopped_at is not None or state.pace.rate is not None
 
 
 class FirstAnswers(NamedTuple):
@@ -149,8 +123,6 @@ def ask_first(
     asked = {"budgets": [name, *sorted(beside)], **given}
     rows = connection.execute(_first_questions(event_is_due), asked).all()
     states = {row.budget: _state(row[:-3]) for row in rows}
-    if name not in states:
-        raise _missing(name)
     return FirstAnswers(states.pop(name), rows[0].stopped, rows[0].event_is_due, states)
 
 
@@ -172,40 +144,31 @@ def to_claim(
 ) -> tuple[BudgetState, bool]:
     """The budget's state to claim by, and whether its row is locked. `state`: as it was read in this transaction.
 
-    It is locked only while the account recovers from a pause or a stop, when no credit is left, or to remove times that
-    cannot be true. The times of an account without limits are not used.
+    It is locked only while the account recovers from a pause or a stop, since then one worker alone may make the call
+    that goes first; when no credit is left; or to remove times that cannot be true, which is logged. The times of an
+    account without limits are not used.
     """
+
+    def true(state: BudgetState) -> BudgetState:
+        return clamp_future_times(state, rule, now=now, reach=reach, probe_for=lease)
+
     if not is_locked:
-        special = _recovers(state) or credits_left(state, rule) == 0
-        doubtful = rule.paces and clamp_future_times(state, rule, now=now, reach=reach, probe_for=lease) != state
-        if not (special or doubtful):
+        recovers = state.pauses > 0 or state.stopped_at is not None or state.pace.rate is not None
+        doubtful = rule.paces and true(state) != state
+        if not (recovers or credits_left(state, rule) == 0 or doubtful):
             return state, False
         state = read(connection, rule.name, lock=True)
-    return _believed(connection, rule, state, now=now, reach=reach, lease=lease), True
-
-
-def _believed(
-    connection: sa.Connection,
-    rule: BudgetRule,
-    state: BudgetState,
-    *,
-    now: datetime,
-    reach: timedelta,
-    lease: timedelta,
-) -> BudgetState:
-    """The state to claim by, without times that cannot be true; those are removed from the row as well, and logged."""
-    after = clamp_future_times(state, rule, now=now, reach=reach, probe_for=lease)
-    if after == state:
-        return state
-    times = [time for time in (state.next_at, state.probe_until) if time is not None]
-    log.warning(
-        "%s: the next call was planned for %s, later than its limit makes it wait (a process had a wrong clock, or the"
-        " limit was raised): it is planned anew",
-        rule.name,
-        written(max(times)),
-    )
-    save(connection, rule.name, after)
-    return after
+    after = true(state)
+    if after != state:
+        times = [time for time in (state.next_at, state.probe_until) if time is not None]
+        log.warning(
+            "%s: the next call was planned for %s, later than its limit makes it wait (a process had a wrong clock, or"
+            " the limit was raised): it is planned anew",
+            rule.name,
+            written(max(times)),
+        )
+        save(connection, rule.name, after)
+    return after, True
 
 
 def reserve(
@@ -218,14 +181,10 @@ def reserve(
     save(connection, rule.name, after)
     if after.pace.rate != state.pace.rate:
         # Log at INFO when a rate was found, lowered or removed. The many small steps up go to DEBUG.
-        step_up = None not in (state.pace.rate, after.pace.rate) and _rate(after) > _rate(state)
+        step_up = state.pace.rate is not None and after.pace.rate is not None and after.pace.rate > state.pace.rate
         level = logging.DEBUG if step_up else logging.INFO
         found, limits = found_in_words(rule, after), ", ".join(map(str, rule.limits)) or "no limit"
         log.log(level, "%s: %s configured, %s found", rule.name, limits, found or "none below that")
-
-
-def _rate(state: BudgetState) -> float:
-    return state.pace.rate or 0.0
 
 
 def release_slots(connection: sa.Connection, rule: BudgetRule, slots: Sequence[datetime]) -> None:
@@ -255,17 +214,18 @@ def apply_outcomes(
     if stretch is not None:
         tally.of(connection).last.append(partial(_measure, rule=rule, stretch=stretch, now=now))
     call_outcomes = list(call_outcomes)
-    if not call_outcomes or (_all_succeeded(call_outcomes) and _needs_no_success(connection, rule)):
+    if not call_outcomes:
         return
-    unlocked = read(connection, rule.name)
+    before = read(connection, rule.name)
+    succeeded = all(outcome.kind is None and not outcome.unreachable for outcome in call_outcomes)
+    if succeeded and before.is_well and not before.counts_successes(rule):
+        return  # nearly every flush: a success shows nothing new
     refunds = sum(outcome.kind in FREE or outcome.unreachable for outcome in call_outcomes) if refund else 0
-    if after_outcomes(unlocked, rule, call_outcomes, now=now) == unlocked and not refunds:
-        return  # mostly there is nothing new: the row is neither locked nor written
+    if not refunds and after_outcomes(before, rule, call_outcomes, now=now) == before:
+        return  # nothing new: the row is neither locked nor written
     before = read(connection, rule.name, lock=True)
     after = after_outcomes(before, rule, call_outcomes, now=now)
-    if refunds:
-        after = refunded(after, rule, refunds)
-    save_turn(connection, rule, before, after)
+    save_turn(connection, rule, before, refunded(after, rule, refunds) if refunds else after)
 
 
 def save_turn(connection: sa.Connection, rule: BudgetRule, before: BudgetState, after: BudgetState) -> None:
@@ -287,23 +247,44 @@ def _measure(connection: sa.Connection, *, rule: BudgetRule, stretch: Stretch, n
     save(connection, rule.name, replace(state, measured=with_stretch(state.measured, stretch, now=now)))
 
 
-def _all_succeeded(call_outcomes: Sequence[CallOutcome]) -> bool:
-    return all(outcome.kind is None and not outcome.unreachable for outcome in call_outcomes)
-
-
-def _needs_no_success(connection: sa.Connection, rule: BudgetRule) -> bool:
-    """Whether successes show nothing new: of a row of many columns, only those are read that they could change."""
-    found: Any = connection.execute(_TROUBLES, {"budget": rule.name}).first()
-    row = _of(rule.name, found)
-    return is_well(row) and not counts_successes(rule, rate=row.pace_rate, refused=row.pace_refused)
-
-
 def end_probe(connection: sa.Connection, rule: BudgetRule) -> None:
     """Allow another probe now: the call that should find out whether a pause or a stop is over was not made."""
     probing = sa.update(Budget).where(Budget.name == rule.name, Budget.probe_until.is_not(None))
     # The claim of the probe has moved a stop's next one on (`after_claim`).
     asks_at_once = sa.case((Budget.asks_again_at.is_not(None), Budget.stopped_at))
     connection.execute(probing.values(probe_until=None, asks_again_at=asks_at_once))
+
+
+# Credits: counted, spent up to a cap, given back.
+
+
+def count_credits(connection: sa.Connection, rule: BudgetRule, spent: int) -> None:
+    """Count credits of an account without a cap: a cap that is set later covers what was bought before."""
+    if spent:
+        connection.execute(_COUNT, {"budget": rule.name, "spent": spent}, execution_options=UNANSWERED)
+
+
+def spend_credits(connection: sa.Connection, rule: BudgetRule, wanted: int, *, now: datetime) -> int:
+    """Count up to `wanted` credits as used. Returns how many the cap allows. At the cap the account stops."""
+    state = read(connection, rule.name, lock=True)
+    left = credits_left(state, rule)
+    allowed = wanted if left is None else min(wanted, left)
+    after = replace(state, credits_used=state.credits_used + allowed)
+    save_turn(connection, rule, state, at_cap(after, rule, now=now) if allowed < wanted else after)
+    return allowed
+
+
+def stop_at_cap(connection: sa.Connection, rule: BudgetRule, *, now: datetime) -> None:
+    """Stop the account if its credit cap allows no further call. Call this when due rows wait for a call."""
+    state = read(connection, rule.name, lock=True)
+    if credits_left(state, rule) == 0:
+        save_turn(connection, rule, state, at_cap(state, rule, now=now))
+
+
+def refund(connection: sa.Connection, rule: BudgetRule, calls: int) -> None:
+    """Refund the credits of calls that were written down but not made."""
+    if calls:
+        save(connection, rule.name, refunded(read(connection, rule.name, lock=True), rule, calls))
 
 
 class Budgets:
@@ -345,7 +326,7 @@ class Budgets:
         """Open no session for these senders' messages until they have answered once."""
         for name in names:
             with self._database.write() as connection:
-                save(connection, name, mark_unverified(read(connection, name, lock=True)))
+                save(connection, name, replace(read(connection, name, lock=True), unproven=True))
 
     def unproven(self, name: str, *, now: datetime) -> bool:
         """Whether this sender is to be tried now: it has not answered, and is neither paused nor stopped."""

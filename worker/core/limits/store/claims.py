@@ -7,24 +7,30 @@ last, by `reserve`: other workers and events wait for it no longer than they mus
 it locks the row first, with its first question, and waits for one answer less.) What is granted is decided again under
 the lock; another transaction may have reserved slots meanwhile, and then some leased rows get none. What is asked
 between lease and reserve is decided in `work.store.gates` and `messages.store.gates`.
+
+Which rows get an account's slots when events and batches both wait (`share_out`): events first, but batches keep a
+share. Without the share, a stream of sign-ups would delay a list for ever. With the share, an event waits for a batch's
+call in at most one slot of five. The slots that one side does not use go to the other.
 """
 
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
 from worker.core.database.leases import Leases
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.limits.budgets import BudgetRule, BudgetState, Grant, credits_left, grant
-from worker.core.limits.concurrency import ASK_AGAIN, MOST_PER_PERMIT, share_out
 from worker.core.limits.rate_limits import Slots
-from worker.core.limits.store import budgets, credits
-from worker.core.limits.store.concurrency import Permits
+from worker.core.limits.store import budgets
+from worker.core.limits.store.concurrency import ASK_AGAIN, MOST_PER_PERMIT, Permits
 from worker.core.messages.contact import ContactPolicy
+
+BATCH_SHARE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,35 +95,19 @@ class Reserved:
 
 
 @dataclass(frozen=True)
-class Reach:
-    """Which slots a claim may reserve: of batch rows those in the `horizon` that begins `lead` from now."""
-
-    horizon: timedelta
-    lead: timedelta
-    shared: bool = False  # other workers make calls of the account too, and get slots of their own
-
-    def grant(self, policy: ClaimPolicy, state: BudgetState, most: int, *, now: datetime) -> Grant:
-        """What the budget allows in this state."""
-        return grant(
-            state,
-            policy.rule,
-            most=most,
-            horizon=self.horizon + policy.ahead,
-            lead=self.lead,
-            shared=self.shared,
-            now=now,
-        )
-
-
-@dataclass(frozen=True)
 class Leased:
-    """Rows under new leases, and what the budget allows for them. `more`: more rows may be due."""
+    """Rows under new leases, and what the budget allows for them. `more`: more rows may be due.
+
+    Batch rows get the slots of the `horizon` that begins `lead` from now.
+    """
 
     policy: ClaimPolicy
     state: BudgetState
     is_locked: bool  # the budget's row
     granted: Grant
-    reach: Reach
+    grants: Callable[..., Grant]  # what the budget allows, given its state, rule and the `most` calls
+    lead: timedelta
+    horizon: timedelta
     rows: Sequence[sa.Row[Any]] = ()
     more: bool = False
     share: int = 0  # how many batch rows may get later slots, as events do
@@ -134,10 +124,11 @@ class Leased:
             return Reserved(0, granted.again_at)
         if rule.paces and passed and not self.is_locked:
             state = budgets.read(connection, rule.name, lock=True)
-            granted = self.reach.grant(self.policy, state, passed, now=now)
+            granted = self.grants(state, rule, most=passed)
             if granted.probe:  # paused meanwhile: the next claim sees it
                 granted = replace(granted, slots=replace(granted.slots, count=0), again_at=now)
-            most = min(passed, events + max(self.soon(granted.slots, now=now) - events, self.share))
+            soon = granted.slots.until(now + self.lead + self.horizon)
+            most = min(passed, events + max(soon - events, self.share))
         slots = granted.slots
         count = min(most, slots.count)
         budgets.reserve(connection, rule, state, granted, count, now=now, probe_for=self.policy.lease)
@@ -146,22 +137,10 @@ class Leased:
         again_at = None
         if self.more or count < passed:
             # In the time of the slots, which begin `lead` from now.
-            lead = self.reach.lead
-            again_at = slots.again_at(count, horizon=self.reach.horizon, now=now + lead) - lead
+            again_at = slots.again_at(count, horizon=self.horizon, now=now + self.lead) - self.lead
             again_at = again_at if slots.interval else now
         times = tuple(map(slots.at, range(count))) if slots.interval else ()
         return Reserved(count, again_at, times, slots.interval)
-
-    def soon(self, slots: Slots, *, now: datetime) -> int:
-        """How many of the slots are within the horizon of batch rows."""
-        return slots.until(now + self.reach.lead + self.reach.horizon)
-
-
-Due = Callable[[int], Sequence[sa.Row[Any]]]  # at most so many rows, under a lease
-
-
-def _none_due(_: int) -> Sequence[sa.Row[Any]]:
-    return ()
 
 
 class Claims:
@@ -179,37 +158,45 @@ class Claims:
         three times as long: the next claim may take as long, and begins when a third of the horizon is left.
         """
         rule, busy, lead = policy.rule, asked.busy, asked.lead
+        horizon = max(asked.horizon, 3 * lead)
         # New permits are written under the lock.
         lock = self._permits.is_new(rule, policy.permit_owner) or (rule.paces and asked.for_event)
         if lock:
             budgets.lock(connection, rule)
         given = {"of_": policy.claims_for, "now": now}
         first = budgets.ask_first(connection, rule.name, self._leases.event_is_due, given, beside=policy.beside)
-        state = first.state
+        nothing = Grant(Slots(now, timedelta(0), 0))
+        leased = Leased(policy, first.state, lock, nothing, grant, lead, horizon, beside=first.beside)
         if first.stopped:
-            none = Grant(Slots(now, timedelta(0), 0), again_at=None)
-            return Leased(policy, state, lock, none, Reach(asked.horizon, lead))
-        permits, locked = self._permits.hold(
+            return leased
+        share, locked = self._permits.hold(
             connection, rule, policy.permit_owner, lease=policy.lease, busy=busy, is_locked=lock, now=now
         )
-        if permits is not None and permits < max(busy, 1):
-            none = Grant(Slots(now, timedelta(0), 0), again_at=now + ASK_AGAIN)
-            return Leased(policy, state, lock, none, Reach(asked.horizon, lead), permits=permits)
-        reach = Reach(max(asked.horizon, 3 * lead), lead, self._permits.shared(rule, policy.permit_owner))
-        room = MOST_PER_PERMIT * permits if permits is not None else max(asked.rows, asked.events)
+        room = max(asked.rows, asked.events)
+        if share is not None:
+            leased = replace(leased, permits=share.use)
+            if share.use < max(busy, 1):
+                return replace(leased, granted=replace(nothing, again_at=now + ASK_AGAIN))
+            room = MOST_PER_PERMIT * share.use
         most, events = min(asked.rows, room), min(asked.events, room)
-        furthest = lead + reach.horizon + policy.ahead
-        is_locked = lock or locked is not None
+        shared = share is not None and not share.alone
+        grants = partial(grant, horizon=horizon + policy.ahead, lead=lead, shared=shared, now=now)
+        furthest, is_locked = lead + horizon + policy.ahead, lock or locked is not None
         state, is_locked = budgets.to_claim(
-            connection, rule, locked or state, is_locked=is_locked, now=now, reach=furthest, lease=policy.lease
+            connection, rule, locked or first.state, is_locked=is_locked, now=now, reach=furthest, lease=policy.lease
         )
-        granted, free_only = self._granted(connection, policy, state, reach, max(most, events), now=now)
-        leased = Leased(policy, state, is_locked, granted, reach, permits=permits, beside=first.beside)
+        granted, free_only = grants(state, rule, most=max(most, events)), False
+        if not granted.slots.count and credits_left(state, rule) == 0:
+            granted, free_only = self._at_cap(connection, policy, grants, state, max(most, events), now=now), True
+        leased = replace(leased, state=state, is_locked=is_locked, granted=granted, grants=grants)
         if not granted.slots.count:
             return leased
 
-        def due(priority: int) -> Due:
-            return lambda most: self._leases.claim(
+        def due(priority: int, most: int) -> Sequence[sa.Row[Any]]:
+            """At most so many rows, under a lease."""
+            if priority == EVENT and not first.event_is_due:
+                return ()
+            return self._leases.claim(
                 connection,
                 policy.claims_for,
                 priority,
@@ -221,40 +208,83 @@ class Claims:
                 unknown_only=free_only,
             )
 
-        soon = min(leased.soon(granted.slots, now=now), most)
-        events_due: Due = due(EVENT) if first.event_is_due else _none_due
-        found = share_out(granted.slots.count, self._jitter(), soon=soon, events=events_due, batches=due(BATCH))
+        soon = min(granted.slots.until(now + lead + horizon), most)
+        found = share_out(
+            granted.slots.count, self._jitter(), soon=soon, events=partial(due, EVENT), batches=partial(due, BATCH)
+        )
         return replace(leased, rows=found.rows, more=found.more, share=found.share)
+
+    def _at_cap(
+        self,
+        connection: sa.Connection,
+        policy: ClaimPolicy,
+        grants: Callable[..., Grant],
+        state: BudgetState,
+        most: int,
+        *,
+        now: datetime,
+    ) -> Grant:
+        """The calls that an account may make at its credit cap: those that cost no credit.
+
+        It still looks up calls with an unknown outcome: that may find that a credit was not spent. It stops when a row
+        is due that costs a credit.
+        """
+        of, batch = policy.claims_for, policy.only_batch
+        found = Grant(Slots(now, timedelta(0), 0))
+        if self._leases.is_due(connection, of, unknown=True, only_batch=batch, now=now):
+            found = grants(state, replace(policy.rule, credits=None), most=most)
+        if not found.slots.count and self._leases.is_due(connection, of, unknown=False, only_batch=batch, now=now):
+            budgets.stop_at_cap(connection, policy.rule, now=now)
+        return found
 
     def release_permits(self, connection: sa.Connection, policy: ClaimPolicy) -> None:
         """Release the dispatcher's permits: it makes no further call."""
         self._permits.release(connection, policy.rule, policy.permit_owner)
 
-    def _granted(
-        self,
-        connection: sa.Connection,
-        policy: ClaimPolicy,
-        state: BudgetState,
-        reach: Reach,
-        most: int,
-        **at: Any,
-    ) -> tuple[Grant, bool]:
-        """The calls that the budget allows, and whether they are for rows alone whose calls cost no credit.
 
-        At its credit cap an account still looks up calls with an unknown outcome: that may find that a credit was not
-        spent. It stops when a row is due that costs a credit.
-        """
-        found = reach.grant(policy, state, most, **at)
-        if found.slots.count or credits_left(state, policy.rule) != 0:
-            return found, False
+T = TypeVar("T")
 
-        def is_due(*, unknown: bool) -> bool:
-            of, batch = policy.claims_for, policy.only_batch
-            return self._leases.is_due(connection, of, unknown=unknown, only_batch=batch, **at)
 
-        if is_due(unknown=True):
-            without_cap = replace(policy, rule=replace(policy.rule, credits=None))
-            found = reach.grant(without_cap, state, most, **at)
-        if not found.slots.count and is_due(unknown=False):
-            credits.stop_at_cap(connection, policy.rule, **at)
-        return found, True
+@dataclass(frozen=True)
+class Shared(Generic[T]):
+    """The rows that get slots, events first; `more`: more rows of either kind may wait.
+
+    `share`: how many batch rows get slots whatever events wait; zero if few events do.
+    """
+
+    rows: list[T]
+    more: bool
+    share: int = 0
+
+
+def for_batches(slots: int, jitter: float) -> int:
+    """How many of these slots go to batches before events. `jitter` in [0, 1) rounds, so that few slots add up too."""
+    return min(int(slots * BATCH_SHARE + jitter), slots)
+
+
+def share_out(
+    slots: int,
+    jitter: float,
+    *,
+    soon: int,
+    events: Callable[[int], Sequence[T]],
+    batches: Callable[[int], Sequence[T]],
+) -> Shared[T]:
+    """The rows that get the slots. `events` and `batches` return at most the given number of rows of their kind.
+
+    Batches get the slots among the first `soon` that events do not use. Later slots go to events, except the share.
+    If only batches wait, or events use no more than their part, each function is called once.
+    """
+    kept = for_batches(slots, jitter)
+    first = list(events(slots - kept)) if kept < slots else []
+    crowded = len(first) == slots - kept
+    share = kept if crowded else 0
+    left = max(soon - len(first), share)
+    rest = list(batches(left)) if left else []
+    more = crowded or len(rest) == left
+    left = slots - len(first) - len(rest)
+    if left and crowded:
+        also = events(left)
+        first += also
+        more = len(also) == left
+    return Shared(first + rest, more, share)

@@ -1,11 +1,17 @@
-"""The permits of each budget: a row for each dispatcher, written under the lock on the budget's row.
+"""How many calls each dispatcher may have in flight, so that all together never exceed the account's concurrency.
+
+`share` decides; the permits of each budget are rows, one for each dispatcher, written under the lock on the budget's
+row. When more dispatchers share the account, a dispatcher opens no call until it is down to its new share. Its calls in
+flight stay counted as its own until they end. No dispatcher holds many more permits than it uses: a dispatcher that
+waits for one slow call must not delay the customers of the other dispatchers.
 
 Mostly nothing changes. A check then costs one short query a few times a second, and no lock. The permits of a killed
 worker are free once their time has run out.
 """
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -14,8 +20,66 @@ from worker.core.database.bounded_connection import UNANSWERED
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Permit
 from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.concurrency import ASK_AGAIN, RENEW_AFTER, Held, Share, share
 from worker.core.limits.store import budgets
+
+# The most rows claimed at once: more would wait in the worker until their leases end, if the calls become slow.
+MOST_PER_PERMIT = 60
+ASK_AGAIN = timedelta(milliseconds=200)  # how soon a dispatcher reads the permits of the other dispatchers again
+# How old a dispatcher's permits may become before it renews them. A call for a row claimed then ends this long before
+# that row's lease ends (`FLUSH_MARGIN`), so no other dispatcher gets its permit while the call is in flight.
+RENEW_AFTER = timedelta(seconds=5)
+# A dispatcher begins with a fourth of all permits, at least this many, and doubles them when it nearly uses them all.
+BEGINS_WITH = 8
+# With more dispatchers than permits, each dispatcher has a turn: all accounts that share a budget must go on.
+TURN = timedelta(seconds=5)
+_DAY_ONE = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Held:
+    """The permits of one dispatcher; they end at `until` unless it renews them."""
+
+    owner: str
+    permits: int
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Share:
+    """`use` bounds the calls in flight before another call is opened; `keep` permits count as the owner's.
+
+    `alone`: no other dispatcher holds permits.
+    """
+
+    use: int
+    keep: int
+    alone: bool = False
+
+
+def share(cap: int, held: Iterable[Held], owner: str, *, busy: int, now: datetime) -> Share:
+    """The share of `cap` permits for `owner`, which has `busy` calls in flight, given the permits that all hold."""
+    live = {item.owner: item.permits for item in held if item.until > now}
+    mine = live.pop(owner, 0)
+    free = cap - sum(live.values())
+    use = max(min(_fair(cap, [*live, owner], owner, now), _wanted(cap, mine, busy), free), 0)
+    return Share(use, max(use, min(busy, mine)), alone=not live)
+
+
+def _wanted(cap: int, mine: int, busy: int) -> int:
+    least = min(max(-(-cap // 4), BEGINS_WITH), cap)
+    if mine < least:
+        return least
+    if 4 * busy >= 3 * mine:
+        return 2 * mine
+    return max(mine // 2, least) if 4 * busy < mine else mine
+
+
+def _fair(cap: int, owners: list[str], owner: str, now: datetime) -> int:
+    each, rest = divmod(cap, len(owners))
+    turn = (now - _DAY_ONE) // TURN if each == 0 else 0
+    rank = (sorted(owners).index(owner) + turn) % len(owners)
+    return each + (rank < rest)
+
 
 _REMOVE_OLD = sa.delete(Permit).where(
     Permit.budget == sa.bindparam("budget_"),
@@ -45,8 +109,8 @@ class Permits:
         busy: int,
         is_locked: bool,
         now: datetime,
-    ) -> tuple[int | None, BudgetState | None]:
-        """How many calls `owner` may have in flight; `busy` calls are in flight now. Renews or changes its permits.
+    ) -> tuple[Share | None, BudgetState | None]:
+        """The share of `owner`, which has `busy` calls in flight now. Renews or changes its permits.
 
         None if each process has its own permits. `is_locked`: the budget's row. Returns also the budget's state if the
         row was locked here.
@@ -55,7 +119,7 @@ class Permits:
             return None, None
         known = self._known.get((rule.name, owner))
         if known is not None and known[1] <= now < known[1] + ASK_AGAIN:
-            return known[0].use, None
+            return known[0], None
         state = None
         granted, is_kept = _share(connection, rule, owner, lease=lease, busy=busy, now=now)
         if not is_kept and not is_locked:
@@ -72,12 +136,7 @@ class Permits:
             tally.of(connection).committed.append(lambda: self._known.update(committed))
         else:
             self._known[rule.name, owner] = (granted, now)
-        return granted.use, state
-
-    def shared(self, rule: BudgetRule, owner: str) -> bool:
-        """True if other dispatchers had permits when `owner` last read its own. False if that is not known."""
-        known = self._known.get((rule.name, owner))
-        return known is not None and not known[0].alone
+        return granted, state
 
     def release(self, connection: sa.Connection, rule: BudgetRule, owner: str) -> None:
         """Release all permits of a dispatcher that has ended."""

@@ -11,10 +11,10 @@ from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import ended_calls
 from worker.core.limits.rate_adaptation import Stretch
-from worker.core.limits.store import credits
+from worker.core.limits.store import budgets
+from worker.core.limits.store.backpressure import Backlogs
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Rows
-from worker.core.limits.store.sender_backlog import Backlogs
 from worker.core.model.states import JobState
 from worker.core.unknown.store.settlement import hold_jobs
 from worker.core.work.store import gates, without_call
@@ -89,4 +89,4 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         self, connection: sa.Connection, policy: JobPolicy, jobs: Sequence[ClaimedJob], calls: int, *, now: datetime
     ) -> None:
         ended_calls.release(connection, [(job.id, job.fence) for job in jobs if job.ended], now=now)
-        credits.refund(connection, policy.rule, calls)
+        budgets.refund(connection, policy.rule, calls)

@@ -28,11 +28,9 @@ from worker.core.database.tables import Job
 from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.reissue import REVIEWED_AGAIN
-from worker.core.limits.backpressure import ask_again_at
 from worker.core.limits.store import batch_pace
-from worker.core.limits.store.budgets import sender_state
+from worker.core.limits.store.backpressure import Backlogs, Rooms, ask_again_at, sender_state
 from worker.core.limits.store.claims import Leased
-from worker.core.limits.store.sender_backlog import Backlogs, Rooms
 from worker.core.messages.caps import Wish
 from worker.core.messages.quiet_hours import issue_at
 from worker.core.messages.store.address_places import Wanted, take

@@ -13,7 +13,7 @@ from worker.core.database import bulk, tally
 from worker.core.database.binary_rows import Columns
 from worker.core.database.tables import Attempt
 from worker.core.foundation.ids import new_ids
-from worker.core.limits.store import credits
+from worker.core.limits.store import budgets
 from worker.core.model.endings import Done
 from worker.core.model.sessions import Session
 from worker.core.unknown.reconciliation import Listed
@@ -41,14 +41,14 @@ def open_attempts(
     """
     calls, rule = sum(not job.looks_up for job in jobs), policy.rule
     if rule.credits is not None:
-        jobs = _allowed(jobs, credits.spend(connection, rule, calls, now=now))
+        jobs = _allowed(jobs, budgets.spend_credits(connection, rule, calls, now=now))
     opened = [_opened(policy, job, attempt_id) for job, attempt_id in zip(jobs, new_ids(now, len(jobs)), strict=True)]
     counted = tally.counts_in_bulk(len(opened))
     if counted:
         _count(connection, policy.account, opened)
     bulk.add_columns(connection, Attempt, _columns(policy, opened, counted, now=now))
     if rule.credits is None:  # last: it locks the budget's row until the commit, and other workers wait for it
-        credits.count(connection, rule, calls)
+        budgets.count_credits(connection, rule, calls)
     return opened
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.limits.concurrency import BATCH_SHARE, for_batches, share_out
+from worker.core.limits.store.claims import BATCH_SHARE, for_batches, share_out
 
 counts = st.integers(0, 300)
 jitters = st.floats(0, 1, exclude_max=True)
