@@ -125,26 +125,26 @@ def job_policy(
     account: str,
     provider: Provider,
     contact: ContactPolicy,
+    rules: BudgetRules,
     *,
-    channels: Collection[str],
     owner: str,
     only_batch: int | None,
 ) -> JobPolicy:
-    """`channels` have a sender; `owner` names the process. `only_batch`: no row of another batch is claimed."""
+    """`owner` names the process. `only_batch`: no row of another batch is claimed."""
     of, own = settings.accounts[account], stable_links(settings)
     return JobPolicy(
         account=account,
         provider=of.provider,
-        rule=account_rule(settings, account),
+        rule=rules.accounts[account],
         lease=settings.worker.lease,
         owner=owner,
         ahead=EVENTS_AHEAD,
         reissue_at=provider.reissue_at,
         contact=contact,
         lifetime=provider.lifetime,
-        senders={channel: sender_rule(settings, channel) for channel in channels},
+        senders=rules.channels,
         max_age=_least_max_age(settings, account, provider),
-        reminds=bool(set(channels_of("phone")) & set(channels)),
+        reminds=bool(set(channels_of("phone")) & rules.channels.keys()),
         reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
         repeatable=lambda request: of.on_unknown == "repeat" or provider.repeatable(request),
         orphan_life=_orphan_life(of, provider),
@@ -160,6 +160,7 @@ def invitation_policy(
     sender: Sender,
     providers: Mapping[str, Provider],
     contact: ContactPolicy,
+    rules: BudgetRules,
     *,
     owner: str,
     only_batch: int | None,
@@ -169,7 +170,7 @@ def invitation_policy(
     on_unknown = sending.on_unknown if sending else "hold"
     return InvitationPolicy(
         channel=channel,
-        rule=sender_rule(settings, channel),
+        rule=rules.channels[channel],
         lease=settings.worker.lease,
         owner=owner,
         ahead=EVENTS_AHEAD,

@@ -15,42 +15,33 @@ SHORT_IN_A_ROW = 3
 class FirstLinks:
     """Calls come from the loop, claims from threads."""
 
-    _seen: bool = False
+    seen: bool = False  # whether a link has lived long enough
+    trying: set[int] = field(default_factory=set)  # the jobs whose calls are to show it
     _short: int = 0
-    _trying: set[int] = field(default_factory=set)  # the jobs whose calls are to show it
     _reserved: bool = False  # a claim looks for such a job
     _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def seen(self) -> bool:
-        """True once a link has lived long enough."""
-        return self._seen
-
-    @property
-    def trying(self) -> bool:
-        return bool(self._trying)
 
     def reserve(self) -> bool:
         """Whether the caller may claim a job whose call is to show it. It calls `begin` then, whatever it has found."""
         with self._lock:
-            if self._trying or self._reserved:
+            if self.trying or self._reserved:
                 return False
             self._reserved = True
             return True
 
     def lived(self) -> None:
-        self._seen = True
+        self.seen = True
 
     def was_short(self) -> bool:
         """Count a link that may have aged. Returns whether so many were short that the account's links are."""
         self._short += 1
-        return not self._seen and self._short >= SHORT_IN_A_ROW
+        return not self.seen and self._short >= SHORT_IN_A_ROW
 
     def begin(self, job_ids: set[int]) -> None:
         with self._lock:
             self._reserved = False
-            self._trying |= job_ids
+            self.trying |= job_ids
 
     def end(self, job_ids: set[int]) -> None:
         with self._lock:
-            self._trying -= job_ids
+            self.trying -= job_ids
