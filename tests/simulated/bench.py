@@ -30,11 +30,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Opened:
-    row: Row
-
-
-@dataclass(frozen=True)
 class Result:
     number: int
     what: str
@@ -130,7 +125,7 @@ class Rows:
         self.slots += reserved
         next_at = slots.free_after(slots.count) - room.lead
         again_at = claim_again_at(next_at, horizon=horizon, now=now) if self.waiting else None
-        opened = [Opened(Row(number, now + self.lease, number >= EVENTS)) for number in numbers]
+        opened = [Row(number, now + self.lease, number >= EVENTS) for number in numbers]
         self.log += [("open", number) for number in numbers]
         self.chunks += [len(opened)] if opened else []
         self.unknown += len(opened)
@@ -153,7 +148,7 @@ class Rows:
         return some
 
     async def call(self, opened, now, may_write, /):
-        number, waited = opened.row.number, False
+        number, waited = opened.number, False
         if self.connecting is not None:
             if self.connections:
                 self.connections -= 1
@@ -186,14 +181,14 @@ class Rows:
             self.calls -= 1
 
     def skipped(self, opened):
-        self.log.append(("not made", opened.row.number))
-        return Result(opened.row.number, "not made")
+        self.log.append(("not made", opened.number))
+        return Result(opened.number, "not made")
 
     def made(self, result):
         return result.what != "not made"
 
     def after_crash(self, opened, error):
-        return Result(opened.row.number, type(error).__name__)
+        return Result(opened.number, type(error).__name__)
 
     def unsaved(self, result, kind):
         return Result(result.number, "kept nothing")
@@ -231,8 +226,8 @@ class Rows:
         self.next_at, _ = unused(self.next_at, None, slots, interval=self.spacing)
 
     def release(self, opened):
-        self.log += [("release", each.row.number) for each in opened]
-        self.waiting += [each.row.number for each in opened]
+        self.log += [("release", each.number) for each in opened]
+        self.waiting += [each.number for each in opened]
         self.unknown -= len(opened)
 
     def numbers(self, what):

@@ -7,7 +7,7 @@ from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppressed
 from worker.core.database.tables import InvitationRow
 from worker.core.messages.delivery_reports import fallbacks
-from worker.core.messages.store.handovers import InviteResult
+from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Done
 from worker.senders.delivery_reports import DeliveryUpdate

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from tests.stored.shelf import POLICY, customer
 from worker.core.model.endings import Kind, Problem, Reconcile
-from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.job_context import IssueResult
 
 AFTER = timedelta(seconds=15)  # the call's time-out and the margin
 LOST = Problem(Kind.UNKNOWN, "connection closed without an answer")
@@ -41,5 +41,5 @@ def sweep(shelf):
 def look_up(shelf, policy):
     """Claim the due look-up and write down its attempt."""
     (opened,) = shelf.open(shelf.claim(policy=policy), policy=policy)
-    assert opened.row.unknown_call is not None
+    assert opened.unknown_call is not None
     return opened

@@ -15,15 +15,14 @@ from worker.core.database.tables import Base, Job
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.claims import Room
+from worker.core.limits.store.flush import Flush
 from worker.core.messages.caps import Caps
 from worker.core.messages.contact import ContactPolicy
-from worker.core.messages.store.handovers import InviteResult
-from worker.core.messages.store.message_context import InvitationPolicy
+from worker.core.messages.store.message_context import InvitationPolicy, InviteResult
 from worker.core.model.endings import Done, Ending, Kind, Problem, RetryPolicy
 from worker.core.model.sessions import ExpirySource, Session
 from worker.core.unknown.store.expired_leases import ExpiredLeases
-from worker.core.work.store.issue_results import IssueResult
-from worker.core.work.store.job_context import JobPolicy
+from worker.core.work.store.job_context import IssueResult, JobPolicy
 from worker.reporting.store.look import Looks
 from worker.reporting.store.report_rows import Facts
 
@@ -102,9 +101,9 @@ class Shelf:
         return claimed.jobs
 
     def open(self, jobs, *, repeatable=False, policy=None):
-        policy = replace(policy or self.policy, repeatable=lambda _: repeatable)
+        policy = replace(policy or self.policy, repeats=lambda _: repeatable)
         with self.database.write() as connection:
-            return self.jobs.open(connection, policy, jobs, now=self.clock())
+            return self.jobs.open(Flush(connection, self.keyring, policy, self.clock()), jobs)
 
     def session(self, *, lifetime=WEEK, **changes):
         self._sessions += 1
@@ -127,7 +126,8 @@ class Shelf:
 
     def finish(self, *results, policy=None):
         with self.database.write() as connection:
-            return self.jobs.record(connection, policy or self.policy, results, now=self.clock(), stretch=None)
+            flush = Flush(connection, self.keyring, policy or self.policy, self.clock())
+            return self.jobs.record(flush, results, None)
 
     def flush(self, *results, most=100, policy=None):
         """Write results, and claim and open due jobs: one transaction, as a dispatcher's."""
@@ -152,12 +152,12 @@ class Shelf:
     def open_messages(self, messages, *, policy=None, repeatable=True):
         policy = replace(policy or self.message_policy, repeatable=repeatable)
         with self.database.write() as connection:
-            return self.invitations.open(connection, policy, messages, now=self.clock())
+            return self.invitations.open(Flush(connection, self.keyring, policy, self.clock()), messages)
 
     def finish_messages(self, *results, policy=None):
         with self.database.write() as connection:
-            policy = policy or self.message_policy
-            self.invitations.record(connection, policy, results, now=self.clock(), stretch=None)
+            flush = Flush(connection, self.keyring, policy or self.message_policy, self.clock())
+            self.invitations.record(flush, results, None)
 
     def flush_messages(self, *results, most=100, policy=None):
         """As `flush`, for messages."""

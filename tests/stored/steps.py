@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.limits.store.claims import Room
-from worker.core.limits.store.flush import Flushed
+from worker.core.limits.store.flush import Flush, Flushed
 from worker.core.messages.store.claim_invitations import Invitations
 from worker.core.work.store.claim_jobs import Jobs
 
@@ -40,8 +40,8 @@ def claimed(
     lead: timedelta = timedelta(0),
     on_claim: OnClaim = lambda _connection, _items: None,
 ) -> Claimed:
-    def unopened(connection: sa.Connection, _policy: Any, items: Sequence[Any], *, now: datetime) -> Sequence[Any]:
-        on_claim(connection, items)
+    def unopened(flush: Flush[Any], items: Sequence[Any]) -> Sequence[Any]:
+        on_claim(flush.connection, items)
         return items
 
     store = copy(store)  # several threads claim through it at once

@@ -146,7 +146,7 @@ def job_policy(
         max_age=_least_max_age(settings, account, provider),
         reminds=bool(set(channels_of("phone")) & rules.channels.keys()),
         reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
-        repeatable=lambda request: of.on_unknown == "repeat" or provider.repeatable(request),
+        repeats=lambda request: of.on_unknown == "repeat" or provider.repeatable(request),
         orphan_life=_orphan_life(of, provider),
         on_click=own if own is not None and own.on_click else None,
         any_age=own is not None,

@@ -246,10 +246,10 @@ def test_a_result_under_a_lost_lease_leaves_the_new_owners_row_alone(shelf):
     lost = lose(shelf)
     shelf.clock.advance(seconds=1)
     (mine,) = shelf.open(shelf.claim())
-    assert mine.row.fence > lost.row.fence
+    assert mine.fence > lost.fence
     shelf.finish(shelf.got(lost))
     row = shelf.job("Ona")
-    assert (row.state, row.fence) == (JobState.WORKING, mine.row.fence)
+    assert (row.state, row.fence) == (JobState.WORKING, mine.fence)
     shelf.finish(shelf.got(mine, shelf.session(reference="scan-mine")))
     assert shelf.job("Ona").state is JobState.ISSUED
     assert shelf.row(SessionRow).reference == "scan-mine"
@@ -381,7 +381,7 @@ def test_a_mail_whose_worker_died_each_time_counts_each_time_and_waits_longer(sh
     due = []
     for _ in range(3):
         (opened,) = shelf.open_messages(shelf.claim_messages())
-        shelf.clock.now = opened.row.lease_until + timedelta(seconds=1)
+        shelf.clock.now = opened.lease_until + timedelta(seconds=1)
         sweep(shelf)
         row = shelf.row(InvitationRow)
         due.append(row.due_at - shelf.clock())

@@ -122,7 +122,7 @@ async def test_an_event_is_opened_at_once_though_many_results_wait_to_be_written
 
     def claim_and_note(room, now):
         flushed = claim(room, now)
-        waits.update({opened.row.number: now - woken for opened in flushed.opened if opened.row.number >= EVENTS})
+        waits.update({opened.number: now - woken for opened in flushed.opened if opened.number >= EVENTS})
         return flushed
 
     rows.claim = claim_and_note

@@ -128,7 +128,7 @@ async def test_a_message_that_was_being_sent_is_not_tried_again_once_it_was_canc
     policy = world.parts.invite_work("email").policy
     opened = world.parts.invitations.flush(policy, [], Room(10, 10), clock=world.clock).opened
     receiver.receive([cancelled("C-1")])
-    world.parts.invitations.release(policy, [one.row for one in opened], now=world.clock())
+    world.parts.invitations.release(policy, opened, now=world.clock())
     assert world.message().state is InvitationState.WAITING
     await world.work()
     assert (world.senders["email"].messages, world.message().state) == ([], InvitationState.SUPERSEDED)

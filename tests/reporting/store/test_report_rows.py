@@ -20,7 +20,7 @@ from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.lifecycle.session_updates import Key
 from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from worker.core.model.states import InvitationState, JobState, LineState
-from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.job_context import IssueResult
 from worker.reporting.store.counts import AccountFacts
 from worker.reporting.store.outlook import Outlook
 from worker.reporting.store.report_rows import CHUNK

@@ -4,7 +4,7 @@ Each claim raises the row's fence. Before a dispatcher writes under a lease, it 
 of its claim: a dispatcher that stood still for longer than its lease must not overwrite the results of the next one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
@@ -53,7 +53,7 @@ class Leases(Generic[Id]):
             *conditions,
             model.due_at <= sa.bindparam("now"),
         )
-        self._model = model
+        self._model, self.states = model, states
         # The sum keeps PostgreSQL from finding the rows by their batch. It plans so for a small table, and keeps the
         # plan until the next ANALYZE: each claim read all messages of the batch.
         joined = (*joined, Batch.id == model.batch_id + 0)
@@ -101,6 +101,11 @@ class Leases(Generic[Id]):
         leased = sa.select(model.id, model.fence, model.lease_until).where(chosen, model.state == states.WORKING)
         self._leased = leased.order_by(model.id).with_for_update(key_share=True)
         released: dict[str, Any] = {"state": states.WAITING, "lease_until": None}
+        self._keep_back = bulk.Change(
+            model.id,
+            bulk.new("state", "due_at", "reason", "detail") | {"lease_until": None} | changed,
+            by="row_id",
+        )
         self._release = sa.update(model).where(chosen, model.state == states.WORKING).values(released | changed)
         # Attempts whose commit was not acknowledged because the database became unreachable: no call was made.
         self._unmade = (
@@ -165,6 +170,18 @@ class Leases(Generic[Id]):
             given = {"ids": bulk.keys(ids), "now": now}
             connection.execute(self._release, given, execution_options=UNANSWERED)
 
+    def keep_back(self, connection: sa.Connection, stay: Mapping[Id, NotNow], *, now: datetime) -> None:
+        """Release leased rows that are not worked now, each with what becomes of it. Nothing is counted."""
+        moves = []
+        for id_, why in stay.items():
+            move: dict[str, Any] = {"row_id": id_, "now": now, "new_reason": why.reason}
+            if isinstance(why, Later):
+                move |= {"new_state": self.states.WAITING, "new_due_at": why.due_at, "new_detail": ""}
+            else:
+                move |= {"new_state": why.state, "new_due_at": None, "new_detail": why.detail[:DETAIL_LENGTH]}
+            moves.append(move)
+        self._keep_back.run(connection, moves)
+
     def release_opened(
         self, connection: sa.Connection, leases: Sequence[tuple[Id, int, datetime]], *, now: datetime
     ) -> tuple[set[Id], int]:
@@ -182,11 +199,3 @@ class Leases(Generic[Id]):
         given = {"ids": bulk.keys(sorted(ours)), "now": now}
         connection.execute(self._release, given)
         return ours, sum(row.reconciles is None for row in fetch(connection, self._unmade, given))
-
-
-def kept_back(why: NotNow, waiting: JobState | InvitationState) -> dict[str, Any]:
-    """The new values of a leased row that is not worked now. `waiting`: the state of one that waits until later."""
-    if isinstance(why, Later):
-        return {"new_state": waiting, "new_due_at": why.due_at, "new_reason": why.reason, "new_detail": ""}
-    detail = why.detail[:DETAIL_LENGTH]
-    return {"new_state": why.state, "new_due_at": None, "new_reason": why.reason, "new_detail": detail}

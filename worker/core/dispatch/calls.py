@@ -85,7 +85,7 @@ class Calls(Generic[OpenedT, ResultT]):
             return "opened before the account was halted, the database was lost or the dispatcher ended"
         if self._stopping.is_set():
             return "the worker is stopping"
-        if now + self._longest_call > opened.row.lease_until:
+        if now + self._longest_call > opened.lease_until:
             return "the lease has passed"
         return ""
 

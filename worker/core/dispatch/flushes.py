@@ -112,7 +112,7 @@ class Flushes(Generic[OpenedT, ResultT]):
             now: datetime = await self._in_turn(self._work.database_time)
         except sa.exc.OperationalError as error:
             raise UnknownFlush(opened, error) from error
-        if now >= min(each.row.lease_until for each in leased):
+        if now >= min(each.lease_until for each in leased):
             why = Exception("the leases ended while this process stood still")
             raise UnknownFlush(opened, sa.exc.OperationalError(None, None, why))
 

@@ -227,7 +227,7 @@ class State(Generic[OpenedT, ResultT]):
     ) -> None:
         self.work, self.clock, self.meter = work, clock, meter
         self.time = SteadyTime(clock)  # of everything that is planned here
-        self.rows: OpenedRows[OpenedT] = OpenedRows(lambda opened: opened.row.is_event)
+        self.rows: OpenedRows[OpenedT] = OpenedRows(lambda opened: opened.is_event)
         self.results: Results[ResultT] = Results()
         self.flush_tasks, self.halts = FlushTasks(), Halts()
         self.busy_stretch = BusyStretch(self.time())

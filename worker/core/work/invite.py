@@ -14,8 +14,7 @@ from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
 from worker.core.messages.delivery_reports import paced
-from worker.core.messages.store.handovers import InviteResult, OpenedInvitation
-from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, leaves_at
+from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, InviteResult, leaves_at
 from worker.core.messages.text_numbers import segments
 from worker.core.messages.wording import CannotWrite, Invitation, Writer
 from worker.core.model.channels import address_of
@@ -24,29 +23,18 @@ from worker.core.model.http_messages import MayWrite
 from worker.core.model.metrics import FRESHNESS, MESSAGES
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import UnknownCall, ending_of_reconciliation
-from worker.core.work.step_endings import SharedWork, count, ending_of, log_chunk
+from worker.core.work.step_endings import SharedWork, ending_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitation, InviteResult]):
+class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
     """Sends invitations over one channel."""
 
-    doing = "while sending"
+    step, doing = "invite", "while sending"
+    makes, metric = InviteResult, MESSAGES
     sender: Sender
     sender_name: str
     templates: Writer
-
-    @property
-    def name(self) -> str:
-        return f"invite({self.policy.channel})"
-
-    @property
-    def has_next_step(self) -> bool:
-        return False
-
-    @property
-    def repeatable(self) -> bool:
-        return self.policy.repeatable
 
     def flush(
         self,
@@ -54,40 +42,32 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
         room: Room | None,
         stretch: Stretch | None = None,
         unused: Sequence[datetime] = (),
-    ) -> Flushed[OpenedInvitation]:
-        flushed = self.rows.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
+    ) -> Flushed[ClaimedInvitation]:
+        flushed = super().flush(results, room, stretch, unused)
         if results:
-            count(self.meters, MESSAGES, self.policy.channel, results)
             self._observe_freshness(results)
-            log_chunk(self.name, results, now=self.clock())
         return flushed
 
     def _observe_freshness(self, results: Sequence[InviteResult]) -> None:
         observe = self.meters.observer(FRESHNESS, self.policy.channel)
         for result in results:
-            item = result.opened.row
+            item = result.row
             if isinstance(result.ending, Done) and item.unknown_call is None:
                 observe((item.expires_at - result.began_at) / (item.expires_at - item.issued_at))
 
-    def result(
-        self, opened: OpenedInvitation, began_at: datetime, ending: Ending | None, problem: Problem | None
-    ) -> InviteResult:
-        return InviteResult(opened, began_at, ending, problem)
-
-    async def call(self, opened: OpenedInvitation, now: datetime, may_write: MayWrite, /) -> InviteResult:
-        item = opened.row
+    async def call(self, item: ClaimedInvitation, now: datetime, may_write: MayWrite, /) -> InviteResult:
         if item.unknown_call is not None:
             may_write(False)
-            return await self._reconcile(opened, item.unknown_call)
+            return await self._reconcile(item, item.unknown_call)
         if not self._may_leave(item, now):  # checked again: it has waited for its slot or for a permit
-            return self.skipped(opened)
+            return self.skipped(item)
         try:
-            message, template = self._message(item, first_at=opened.first_at, now=now)
+            message, template = self._message(item, now=now)
             charged = segments(message.text).count if self.policy.channel == Channel.SMS else 1
         except CannotWrite as error:
             # Nothing was sent, and a person can correct it.
             problem = Problem(Kind.BAD_INPUT, str(error), code="template")
-            return InviteResult(opened, now, Hold(Reason.TEMPLATE, str(error)), problem=problem)
+            return InviteResult(item, now, Hold(Reason.TEMPLATE, str(error)), problem=problem)
         too_late = False
 
         def may_leave(waited: bool) -> bool:
@@ -97,34 +77,33 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
 
         receipt = await self.sender.send(message, may_leave)
         if too_late:
-            return self.skipped(opened)
+            return self.skipped(item)
         if isinstance(receipt, Problem):
             receipt = self.second_look.judged(item.id, now, receipt, now=self.clock())
-            ending = self._ending(opened, receipt)
-            return InviteResult(opened, now, ending, problem=receipt, segments=charged, template=template)
+            ending = self._ending(item, receipt)
+            return InviteResult(item, now, ending, problem=receipt, segments=charged, template=template)
         self.second_look.succeeded(item.id, now)
-        return InviteResult(opened, now, Done(), reference=receipt.reference, segments=charged, template=template)
+        return InviteResult(item, now, Done(), reference=receipt.reference, segments=charged, template=template)
 
     def _may_leave(self, item: ClaimedInvitation, now: datetime) -> bool:
         """Whether its link is fresh, and it is not quiet where it goes."""
         return not has_stale_link(item, now) and leaves_at(self.policy, item, now) <= now
 
-    async def _reconcile(self, opened: OpenedInvitation, unknown_call: UnknownCall) -> InviteResult:
+    async def _reconcile(self, item: ClaimedInvitation, unknown_call: UnknownCall) -> InviteResult:
         """Reconcile the hand-over with an unknown outcome, instead of repeating it."""
-        item = opened.row
         began_at = self.clock()
         person = item.customer.person
         to = address_of(person, self.policy.channel)
         found = await self.sender.look_up(to, item.link, since=unknown_call.opened_at, known=unknown_call.known)
         if isinstance(found, Receipt):
-            return InviteResult(opened, began_at, Done(), reference=found.reference)
+            return InviteResult(item, began_at, Done(), reference=found.reference)
         retry = self.policy.rule.retry
         ending = ending_of_reconciliation(found, unknown_call, item.attempts, retry, self.clock(), self.jitter())
         if isinstance(found, Problem):
-            return InviteResult(opened, began_at, ending, problem=found)
-        return InviteResult(opened, began_at, ending, found=found)
+            return InviteResult(item, began_at, ending, problem=found)
+        return InviteResult(item, began_at, ending, found=found)
 
-    def _message(self, item: ClaimedInvitation, *, first_at: datetime, now: datetime) -> tuple[Message, str]:
+    def _message(self, item: ClaimedInvitation, *, now: datetime) -> tuple[Message, str]:
         person = item.customer.person
         channel = self.policy.channel
         customer = item.customer
@@ -138,7 +117,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
         text = self.templates.render(invitation, channel=channel, now=now)
         message = Message(
             key=item.id.hex,
-            at=first_at,
+            at=item.first_at,
             to=address_of(person, channel),
             language=text.language,
             subject=text.subject,
@@ -148,10 +127,10 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
         )
         return message, text.digest
 
-    def _ending(self, opened: OpenedInvitation, problem: Problem) -> Ending:
+    def _ending(self, item: ClaimedInvitation, problem: Problem) -> Ending:
         retry = self.policy.rule.retry
-        now, before = self.clock(), opened.row.unknown_handovers
-        ending = ending_of(problem, opened.row.attempts, opened, retry, now, self.jitter())
+        now, before = self.clock(), item.unknown_handovers
+        ending = ending_of(problem, item, retry, now, self.jitter())
         return paced(ending, problem, before=before, now=now)
 
     def _reference(self, result: InviteResult) -> str:

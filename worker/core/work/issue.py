@@ -31,9 +31,8 @@ from worker.core.unknown.reconciliation import (
     compare,
     ending_of_reconciliation,
 )
-from worker.core.work.step_endings import SharedWork, WakeInvite, count, ending_of, log_chunk
-from worker.core.work.store.issue_results import IssueResult, OpenedJob
-from worker.core.work.store.job_context import ClaimedJob, JobPolicy
+from worker.core.work.step_endings import SharedWork, WakeInvite, ending_of
+from worker.core.work.store.job_context import ClaimedJob, IssueResult, JobPolicy
 
 log = logging.getLogger(__name__)
 # How often a list is read in vain, before the decision about a session is made without it.
@@ -41,10 +40,11 @@ QUESTIONS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
+class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
     """Opens sessions at one account."""
 
-    doing = "during the call"
+    step, doing = "issue", "during the call"
+    makes, metric = IssueResult, CALLS
     provider: Provider
     http: Http
     wait_for_orphans: bool  # the account says on_orphan = "wait"
@@ -54,16 +54,8 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
     keep_news: Callable[[str, Sequence[SessionUpdate], datetime], None]  # of an account's sessions
 
     @property
-    def name(self) -> str:
-        return f"issue({self.policy.account})"
-
-    @property
     def has_next_step(self) -> bool:
         return True  # the invitation
-
-    @property
-    def repeatable(self) -> bool:
-        return False  # it may cost another session; of which requests it does not, `JobPolicy.repeatable` says
 
     def flush(
         self,
@@ -71,31 +63,27 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         room: Room | None,
         stretch: Stretch | None = None,
         unused: Sequence[datetime] = (),
-    ) -> Flushed[OpenedJob]:
+    ) -> Flushed[ClaimedJob]:
         # Before the jobs are decided about again: the next sweep applies it first, as a webhook's.
         self._keep_news(results)
-        self._tried(result.opened.row for result in results)
+        self._tried(result.row for result in results)
         waits = room is not None and not self.first_links.seen
         tries = waits and self.first_links.reserve()  # two flushes may be under way
         if room is not None and waits:
             room = replace(room, rows=min(room.rows, 1), events=min(room.events, 1)) if tries else None
         tried: set[int] = set()
         try:
-            flushed = self.rows.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
+            flushed = super().flush(results, room, stretch, unused)
             if tries:
-                tried = {item.row.id for item in flushed.opened if not item.row.looks_up}
+                tried = {job.id for job in flushed.opened if not job.looks_up}
         finally:
             if tries:
                 self.first_links.begin(tried)
-        now = self.clock()
-        if results:
-            count(self.meters, CALLS, self.policy.account, results)
-            log_chunk(self.name, results, now=now)
         if flushed.channels:
-            at_once = not results or any(result.opened.row.is_event for result in results)
+            at_once = not results or any(result.row.is_event for result in results)
             for channel in sorted(flushed.channels):  # after the commit; the sweep sends another if one is lost here
                 self.wake_invite(channel, at_once)
-        return replace(flushed, again_at=now + PROBE_PATIENCE) if waits and room is None else flushed
+        return replace(flushed, again_at=self.clock() + PROBE_PATIENCE) if waits and room is None else flushed
 
     def _keep_news(self, results: Sequence[IssueResult]) -> None:
         updates = [update for one in results if one.news and (update := update_of_listed(one.news)) is not None]
@@ -107,90 +95,84 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         if self.first_links.trying:
             self.first_links.end({job.id for job in jobs})
 
-    def result(
-        self, opened: OpenedJob, began_at: datetime, ending: Ending | None, problem: Problem | None
-    ) -> IssueResult:
-        return IssueResult(opened, began_at, ending, problem)
-
-    async def call(self, opened: OpenedJob, now: datetime, may_write: MayWrite, /) -> IssueResult:
-        job = opened.row
+    async def call(self, job: ClaimedJob, now: datetime, may_write: MayWrite, /) -> IssueResult:
         if job.probe:  # it finds out whether the account works again: its secret may have been replaced
             self.provider.reload_credentials()
         if job.unknown_call is not None:
-            return await self._reconcile(opened, job.unknown_call, may_write)
+            return await self._reconcile(job, job.unknown_call, may_write)
         if job.asks is not None:
-            return await self._ask_about(opened, job.asks, may_write)
+            return await self._ask_about(job, job.asks, may_write)
         request, began_at = job.request, now
         built = self.provider.build(request)
         answer = await self.http.call(built, timeout=self.timeout, may_write=may_write)
         found = self._read(request, began_at, answer)
         if isinstance(found, Session):
             self.second_look.succeeded(job.id, began_at)
-            return self._opened(opened, began_at, found)
+            return self._opened(job, began_at, found)
         if found.kind is Kind.AUTH:
             found = self._unless_replaced(found, built, lambda: self.provider.build(request))
         found = self.second_look.judged(job.id, began_at, found, now=self.clock())
-        return IssueResult(opened, began_at, self._ending(opened, found), problem=found)
+        return IssueResult(job, began_at, self._ending(job, found), problem=found)
 
     def _read(self, request: SessionRequest, began_at: datetime, answer: HttpAnswer | Broken) -> Session | Problem:
         if isinstance(answer, HttpAnswer):
             return self.provider.read(answer, request, issued_at=began_at, now=self.clock())
         return replace(self.provider.broken(answer, request), unreachable=not answer.sent)
 
-    def _opened(self, opened: OpenedJob, began_at: datetime, session: Session) -> IssueResult:
+    def _opened(self, job: ClaimedJob, began_at: datetime, session: Session) -> IssueResult:
         """The result of an answer with a session. A link that was born too old to be sent is not bought again, since
         it did not age and the next would be no better: the account stops, and the row waits for a person."""
-        floor = self.floor(opened.row.request)
+        floor = self.floor(job.request)
         if not is_stale(session.expires_at, floor=floor, now=began_at):
             self.first_links.lived()
-            return IssueResult(opened, began_at, Done(), session=session, floor=floor)
+            return IssueResult(job, began_at, Done(), session=session, floor=floor)
         life = timedelta(seconds=round((session.expires_at - began_at).total_seconds()))
         detail = f"{SHORT_LINKS}{show_duration(life)}, and must leave with {show_duration(floor)} or more"
-        may_be_earlier = self.provider.may_return_earlier and opened.row.session_id is None
+        may_be_earlier = self.provider.may_return_earlier and job.session_id is None
         if may_be_earlier and not self.first_links.was_short():
             until = max(self.provider.reissue_at(session.expires_at), began_at)
             why = "the provider returned a token that may be an earlier one; the next is asked for after its end"
             return IssueResult(
-                opened, began_at, Snooze(until, Reason.SESSION_ENDS_FIRST, why), session=session, floor=floor
+                job, began_at, Snooze(until, Reason.SESSION_ENDS_FIRST, why), session=session, floor=floor
             )
         hold = Hold(Reason.SHORT_LIVED, detail)
         problem = Problem(Kind.SHORT_LIVED, detail)
-        return IssueResult(opened, began_at, hold, problem=problem, session=session, floor=floor)
+        return IssueResult(job, began_at, hold, problem=problem, session=session, floor=floor)
 
-    async def _reconcile(self, opened: OpenedJob, unknown_call: UnknownCall, may_write: MayWrite) -> IssueResult:
+    async def _reconcile(self, job: ClaimedJob, unknown_call: UnknownCall, may_write: MayWrite) -> IssueResult:
         """Reconcile the call with an unknown outcome, instead of repeating it."""
-        request = opened.row.request
+        request = job.request
         began_at = self.clock()
         orphans = None
-        if self.wait_for_orphans and not opened.row.ended:
+        if self.wait_for_orphans and not job.ended:
             orphans = OrphanRule(self.provider.lifetime_with(request.parameters))
         listed = self.provider.look_up(request, page=unknown_call.page) is not None
         if not listed and orphans is not None and orphans.is_over(unknown_call, began_at):
-            ending = asked_anew(opened.row.attempts, self.policy.rule.retry, began_at)
-            return IssueResult(opened, began_at, ending, found=Unmatched((), ""), called=False)
+            ending = asked_anew(job.attempts, self.policy.rule.retry, began_at)
+            return IssueResult(job, began_at, ending, found=Unmatched((), ""), needed_no_request=True)
         listing = await self._listing(request, unknown_call.page, may_write)
         found = listing if isinstance(listing, Problem) else compare(listing, unknown_call)
         ending = ending_of_reconciliation(
-            found, unknown_call, opened.row.attempts, self.policy.rule.retry, self.clock(), self.jitter(), orphans
+            found, unknown_call, job.attempts, self.policy.rule.retry, self.clock(), self.jitter(), orphans
         )
         if isinstance(found, Problem):
-            return IssueResult(opened, began_at, ending, problem=found)
+            return IssueResult(job, began_at, ending, problem=found)
         # Of an ended job only what was found is written.
-        return IssueResult(opened, began_at, Done() if opened.row.ended else ending, found=found)
+        return IssueResult(job, began_at, Done() if job.ended else ending, found=found)
 
-    async def _ask_about(self, opened: OpenedJob, reference: str, may_write: MayWrite) -> IssueResult:
+    async def _ask_about(self, job: ClaimedJob, reference: str, may_write: MayWrite) -> IssueResult:
         """Ask what became of a session that is over by our clock, before it is replaced or its job lapses."""
         began_at, retry = self.clock(), self.policy.rule.retry
-        listing = await self._listing(opened.row.request, 1, may_write)
+        listing = await self._listing(job.request, 1, may_write)
         if isinstance(listing, Listing):
             news = next((entry for entry in listing.entries if entry.reference == reference), None)
-            return IssueResult(opened, began_at, Asked(), news=news)
-        ending: Ending = self._ending(opened, listing)
-        tried = opened.row.attempts + 1
+            return IssueResult(job, began_at, Asked(), news=news)
+        ending: Ending = self._ending(job, listing)
+        tried = job.attempts + 1
         repeats = listing.concerns_account or listing.kind is Kind.TRANSIENT
         if not repeats or (not listing.concerns_account and (tried >= QUESTIONS or retry.given_up(tried))):
             ending = Asked()  # the decision is made without an answer, as where no list is documented
-        return IssueResult(opened, began_at, ending, problem=listing)
+        return IssueResult(job, began_at, ending, problem=listing)
 
     async def _listing(self, request: SessionRequest, page: int, may_write: MayWrite) -> Listing | Problem:
         """A page of the provider's list of the customer's sessions."""
@@ -217,17 +199,14 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
             return refused
         return replace(refused, kind=Kind.TRANSIENT, unclear=False, detail=f"{refused.detail}; its secret was replaced")
 
-    def _ending(self, opened: OpenedJob, problem: Problem) -> Ending:
+    def _ending(self, job: ClaimedJob, problem: Problem) -> Ending:
         if problem.kind is Kind.CONFLICT and self.provider.no_look_up:
-            opened = replace(opened, reconcile_at=None)  # nothing shows when the session that it names ends
-        return ending_of(problem, opened.row.attempts, opened, self.policy.rule.retry, self.clock(), self.jitter())
-
-    def made(self, result: IssueResult) -> bool:
-        return result.called and super().made(result)
+            job = replace(job, reconcile_at=None)  # nothing shows when the session that it names ends
+        return ending_of(problem, job, self.policy.rule.retry, self.clock(), self.jitter())
 
     def _reference(self, result: IssueResult) -> str:
         return result.session.lasting_reference if result.session else ""
 
-    def release(self, opened: Sequence[OpenedJob]) -> None:
+    def release(self, opened: Sequence[ClaimedJob]) -> None:
         super().release(opened)
-        self._tried(each.row for each in opened)
+        self._tried(opened)

@@ -1,19 +1,30 @@
-"""The forms that a row has on its way through a dispatcher, whichever its kind: claimed, opened, with a result."""
+"""The forms that a row has from its claim to its written result, whichever its kind: a claimed row, which is opened
+once its attempt is written, and the result of its call.
+"""
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from worker.core.model.endings import Ending, Kind, Problem
 from worker.core.unknown.reconciliation import Found, UnknownCall
 
+NOT_OPENED = uuid.UUID(int=0)
+NOT_YET = datetime.min.replace(tzinfo=UTC)
+
 
 class Claimed(Protocol):
-    """A job or a message under our lease."""
+    """A job or a message under our lease. It is opened once its attempt is written: its call may be made, once."""
+
+    attempt_id: uuid.UUID  # `NOT_OPENED` until then
+    repeatable: bool  # if the call's outcome is unknown
+    reconcile_at: datetime | None  # see the attempt's column
 
     @property
     def id(self) -> Any: ...
+    @property
+    def job_id(self) -> int: ...
     @property
     def batch_id(self) -> int: ...
     @property
@@ -27,6 +38,10 @@ class Claimed(Protocol):
     @property
     def is_event(self) -> bool: ...
     @property
+    def looks_up(self) -> bool: ...  # its call makes nothing at the other side
+    @property
+    def reconciles(self) -> uuid.UUID | None: ...  # the attempt that it looks up
+    @property
     def probe(self) -> bool: ...
     @property
     def session_id(self) -> uuid.UUID | None: ...
@@ -35,35 +50,23 @@ class Claimed(Protocol):
 
 
 RowT = TypeVar("RowT", bound=Claimed)
-
-
-@dataclass(repr=False)
-class Opened(Generic[RowT]):
-    """A row whose attempt is written down, so its call may be made once. `reconcile_at`: see the attempt's column."""
-
-    row: RowT
-    attempt_id: uuid.UUID
-    repeatable: bool
-    reconcile_at: datetime | None
-
-    @property
-    def job_id(self) -> int:
-        """The job that the call is for."""
-        raise NotImplementedError
-
-
-OpenedT = TypeVar("OpenedT", bound=Opened[Any])
+OpenedT = TypeVar("OpenedT", bound=Claimed)  # for who works opened rows only
 
 
 @dataclass(repr=False)  # not frozen: see `customers.customers`
-class CallResult(Generic[OpenedT]):
+class CallResult(Generic[RowT]):
     """The result of one opened call. `ending` None: the call was not made. `found`: what a look-up found."""
 
-    opened: OpenedT
+    row: RowT
     began_at: datetime
     ending: Ending | None
     problem: Problem | None = None
     found: Found | None = None
+
+    @property
+    def called(self) -> bool:
+        """Whether the call was made."""
+        return self.ending is not None
 
     @property
     def succeeded(self) -> bool:

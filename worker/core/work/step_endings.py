@@ -10,16 +10,15 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, TypeVar
 
 from worker.core.foundation.clock import Clock
+from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.second_look import SecondLook
-from worker.core.limits.store.claims import ClaimPolicy
-from worker.core.limits.store.flush import Rows
-from worker.core.messages.store.message_context import ClaimedInvitation
+from worker.core.limits.store.claims import ClaimPolicy, Room
+from worker.core.limits.store.flush import Flushed, Rows
 from worker.core.model.endings import Ending, Hold, Kind, Problem, RetryPolicy, ending_for, resume_at
 from worker.core.model.metrics import Meters, Metric
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import ending_of_reconciliation
-from worker.core.work.row_forms import CallResult, Opened, OpenedT, ResultT
-from worker.core.work.store.job_context import ClaimedJob
+from worker.core.work.row_forms import CallResult, Claimed, ResultT, RowT
 
 # Time to write a result. From the last check of the lease to the written result: the call's time-out and this.
 FLUSH_MARGIN = timedelta(seconds=5)
@@ -29,17 +28,10 @@ WakeInvite = Callable[[str, bool], None]
 log = logging.getLogger(__name__)
 
 
-def ending_of(
-    problem: Problem,
-    attempts: int,
-    opened: Opened[Any],
-    retry: RetryPolicy,
-    now: datetime,
-    jitter: float,
-) -> Ending:
+def ending_of(problem: Problem, opened: Claimed, retry: RetryPolicy, now: datetime, jitter: float) -> Ending:
     return ending_for(
         problem,
-        attempt=attempts + 1,
+        attempt=opened.attempts + 1,
         repeatable=opened.repeatable,
         policy=retry,
         resume_at=resume_at(problem, retry, now),
@@ -61,13 +53,6 @@ def outcome_of(ending: Ending | None, problem: Problem | None) -> str:
     return problem.kind.value if problem else NOT_MADE if ending is None else type(ending).__name__.lower()
 
 
-def count(meters: Meters, metric: Metric, name: str, results: Sequence[CallResult[Any]]) -> None:
-    """Count the calls of a chunk by their outcome. A call that was not made is none."""
-    outcomes = Counter(outcome_of(each.ending, each.problem) for each in results if each.ending is not None)
-    for outcome, number in outcomes.items():
-        meters.add(metric, name, outcome, amount=number)
-
-
 def log_chunk(work: str, results: Sequence[CallResult[Any]], *, now: datetime) -> None:
     """Log a line for the chunk, and one for each step: job, ending, kind, seconds until it was written."""
     counts = Counter(type(result.ending) for result in results)
@@ -75,11 +60,11 @@ def log_chunk(work: str, results: Sequence[CallResult[Any]], *, now: datetime) -
     log.info("%s: %s", work, ", ".join(f"{number} {name}" for name, number in named))
     # A step without a problem is a line at DEBUG, so of most chunks none is shown.
     for result in results if log.isEnabledFor(logging.DEBUG) else [result for result in results if result.problem]:
-        problem, job_id = result.problem, result.opened.job_id
+        problem, job_id = result.problem, result.row.job_id
         level = logging.DEBUG if problem is None else logging.INFO
         why = f" ({problem.kind.value}{f' {problem.code}' if problem.code else ''})" if problem else ""
         step, seconds = _name_of(type(result.ending)), (now - result.began_at).total_seconds()
-        extra = {"batch": result.opened.row.batch_id, "job": job_id}
+        extra = {"batch": result.row.batch_id, "job": job_id}
         log.log(level, "%s: job %d: %s%s, %.3f s", work, job_id, step, why, seconds, extra=extra)
 
 
@@ -88,17 +73,19 @@ def _name_of(ending: type[Ending] | type[None]) -> str:
 
 
 PolicyT = TypeVar("PolicyT", bound=ClaimPolicy)
-ItemT = TypeVar("ItemT", bound=ClaimedJob | ClaimedInvitation)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SharedWork(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
-    """A part of `dispatch.contract`."""
+class SharedWork(ABC, Generic[PolicyT, RowT, ResultT]):
+    """A part of `dispatch.contract`: what it does with opened rows and their results, whichever their kind."""
 
+    step: ClassVar[str]
     doing: ClassVar[str]  # the words for what a call that raised was doing
+    makes: ClassVar[type[Any]]  # the results of its calls
+    metric: ClassVar[Metric]  # that counts them
 
     policy: PolicyT
-    rows: Rows[PolicyT, ItemT, OpenedT, ResultT]
+    rows: Rows[PolicyT, RowT, ResultT]
     timeout: timedelta
     second_look: SecondLook
     clock: Clock
@@ -106,8 +93,20 @@ class SharedWork(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
     meters: Meters = field(default_factory=Meters)
 
     @property
+    def name(self) -> str:
+        return f"{self.step}({self.policy.claims_for})"
+
+    @property
+    def has_next_step(self) -> bool:
+        return False
+
+    @property
     def permits(self) -> int:
         return self.policy.rule.concurrency
+
+    @property
+    def repeatable(self) -> bool:
+        return self.policy.repeatable
 
     @property
     def longest_call(self) -> timedelta:
@@ -117,42 +116,56 @@ class SharedWork(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
     def database_time(self) -> Callable[[], datetime] | None:
         return self.rows.database_time
 
-    @abstractmethod
-    def result(
-        self, opened: OpenedT, began_at: datetime, ending: Ending | None, problem: Problem | None
-    ) -> ResultT: ...
+    def flush(
+        self,
+        results: Sequence[ResultT],
+        room: Room | None,
+        stretch: Stretch | None = None,
+        unused: Sequence[datetime] = (),
+    ) -> Flushed[RowT]:
+        flushed = self.rows.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
+        if results:
+            # A call that was not made is none.
+            outcomes = Counter(outcome_of(each.ending, each.problem) for each in results if each.ending is not None)
+            for outcome, number in outcomes.items():
+                self.meters.add(self.metric, self.policy.claims_for, outcome, amount=number)
+            log_chunk(self.name, results, now=self.clock())
+        return flushed
+
+    def result(self, opened: RowT, began_at: datetime, ending: Ending | None, problem: Problem | None) -> ResultT:
+        result: ResultT = self.makes(opened, began_at, ending, problem)
+        return result
 
     def halts(self, result: ResultT) -> bool:
         return result.problem is not None and result.problem.concerns_account
 
     def made(self, result: ResultT) -> bool:
-        return result.ending is not None
+        return result.called
 
-    def release(self, opened: Sequence[OpenedT]) -> None:
-        self.rows.release(self.policy, [each.row for each in opened], now=self.clock())
+    def release(self, opened: Sequence[RowT]) -> None:
+        self.rows.release(self.policy, opened, now=self.clock())
 
     def release_permits(self) -> None:
         self.rows.release_permits(self.policy)
 
-    def skipped(self, opened: OpenedT) -> ResultT:
+    def skipped(self, opened: RowT) -> ResultT:
         return self.result(opened, self.clock(), None, None)
 
-    def after_crash(self, opened: OpenedT, error: Exception) -> ResultT:
+    def after_crash(self, opened: RowT, error: Exception) -> ResultT:
         problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} {self.doing}")
-        row, now = opened.row, self.clock()
-        if row.unknown_call is None:
+        now, call, retry = self.clock(), opened.unknown_call, self.policy.rule.retry
+        if call is None:
             return self.result(opened, now, self._ending(opened, problem), problem)
-        retry = self.policy.rule.retry
-        ending = ending_of_reconciliation(problem, row.unknown_call, row.attempts, retry, now, self.jitter())
+        ending = ending_of_reconciliation(problem, call, opened.attempts, retry, now, self.jitter())
         return self.result(opened, now, ending, problem)
 
     def unsaved(self, result: ResultT, kind: str) -> ResultT:
         problem = nothing_kept(self._reference(result), kind)
-        return self.result(result.opened, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem)
+        return self.result(result.row, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem)
 
     @abstractmethod
     def _reference(self, result: ResultT) -> str:
         """The other side's id of what the call made."""
 
     @abstractmethod
-    def _ending(self, opened: OpenedT, problem: Problem) -> Ending: ...
+    def _ending(self, opened: RowT, problem: Problem) -> Ending: ...

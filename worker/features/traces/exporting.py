@@ -67,16 +67,14 @@ class TracedWork:
         began_at = self._clock()
         flushed: Flushed[Any] = self._work.flush(results, room, stretch, unused)
         ended_at = self._clock()
-        for opened in flushed.opened:
-            item = opened.row
+        for item in flushed.opened:
             if item.traceparent is not None:
                 self._traces.step(item.traceparent, self._claim, began_at, ended_at, "claimed", self._of(item))
         return flushed
 
-    async def call(self, opened: Any, now: datetime, may_write: MayWrite, /) -> Any:
-        item = opened.row
+    async def call(self, item: Any, now: datetime, may_write: MayWrite, /) -> Any:
         if item.traceparent is None:
-            return await self._work.call(opened, now, may_write)
+            return await self._work.call(item, now, may_write)
         outcome, failed, written = "crashed", True, True
 
         def noted(waited: bool) -> bool:
@@ -85,7 +83,7 @@ class TracedWork:
             return written
 
         try:
-            result = await self._work.call(opened, now, noted)
+            result = await self._work.call(item, now, noted)
             outcome, failed = outcome_of(result.ending, result.problem), result.problem is not None
             if not written:  # the result does not count
                 outcome, failed = NOT_MADE, False

@@ -13,6 +13,7 @@ from worker.core.customers.store.cancellation import cancel_customers, cancel_jo
 from worker.core.customers.store.decisions import Decided, Verdict, Which
 from worker.core.database.tables import Attempt, Audit, Batch, InvitationRow, Job, SessionRow
 from worker.core.limits.store.budgets import Budgets
+from worker.core.limits.store.flush import Flush
 from worker.core.model.endings import Cancel, Hold, Retry
 from worker.core.model.endings import Kind as Why
 from worker.core.model.states import ENDED_JOBS, InvitationState, JobState, SessionState
@@ -399,7 +400,8 @@ def test_opening_a_hand_over_does_not_wait_for_a_transaction_that_ends_its_job(s
         end(connection, shelf.job("Ona"), shelf.clock())
         with shelf.database.write() as other:
             other.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
-            opened = shelf.invitations.open(other, shelf.on("email"), messages, now=shelf.clock())
+            flush = Flush(other, shelf.keyring, shelf.on("email"), shelf.clock())
+            opened = shelf.invitations.open(flush, messages)
     assert len(opened) == 1
 
 

@@ -15,7 +15,7 @@ from worker.core.customers.store.decisions import Decisions, Which
 from worker.core.database.job_ids import job_id
 from worker.core.database.priorities import EVENT
 from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SkippedLine
-from worker.core.messages.store.job_from_messages import move_jobs
+from worker.core.messages.store.message_rows import move_jobs
 from worker.core.model.endings import Cancel, Done, Hold
 from worker.core.model.incoming import OPERATOR, EventKind
 from worker.core.model.states import InvitationState, JobState

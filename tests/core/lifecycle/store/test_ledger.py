@@ -9,7 +9,7 @@ from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
 from worker.core.messages.caps import Caps
 from worker.core.messages.contact import ContactPolicy
-from worker.core.messages.store.handovers import InviteResult
+from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Done, Hold, Kind
 from worker.core.model.states import JobState
 from worker.reporting.store.ledger import Ledger
@@ -24,7 +24,7 @@ def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
     shelf.finish(shelf.got(opened, shelf.session(lifetime=timedelta(hours=13))), shelf.got(other))
     shelf.clock.advance(hours=2)  # Ona's link is too old by then
     (message,) = shelf.flush_messages().opened
-    assert message.row.customer.customer_id == "Rasa"
+    assert message.customer.customer_id == "Rasa"
     shelf.finish_messages(InviteResult(message, shelf.clock(), Done()))
     shelf.clock.advance(hours=11)
     shelf.issue()
@@ -32,7 +32,7 @@ def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
     shelf.send()
     shelf.clock.now += WEEK + SETTLES
     check(shelf.database, shelf.keyring, ExpiryPolicy(ContactPolicy(Caps(3, 6), timedelta(0), None)), now=shelf.clock())
-    opened = {item.row.request.customer.customer_id: item for item in shelf.open(shelf.claim())}
+    opened = {item.request.customer.customer_id: item for item in shelf.open(shelf.claim())}
     no_answer = Hold("unknown", "no answer")
     shelf.finish(shelf.failed(opened["Ona"], Kind.UNKNOWN, no_answer), shelf.got(opened["Rasa"]))
 

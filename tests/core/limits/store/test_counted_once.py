@@ -9,7 +9,7 @@ from tests.stored.shelf import customer
 from worker.core.database.tables import Attempt, Budget, Job
 from worker.core.model.endings import Kind, Retry
 from worker.core.model.states import JobState
-from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.job_context import IssueResult
 
 pytestmark = pytest.mark.both_databases
 

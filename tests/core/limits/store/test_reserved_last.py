@@ -17,7 +17,7 @@ from worker.core.limits.store import budgets
 from worker.core.limits.store.claims import Room
 from worker.core.model.endings import Kind
 from worker.core.model.states import JobState
-from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.job_context import IssueResult
 
 pytestmark = pytest.mark.both_databases
 
@@ -126,7 +126,7 @@ def ended_with_an_unknown_call(shelf, policy) -> None:
     (opened,) = shelf.open(shelf.claim(policy=policy), policy=policy)
     shelf.set(
         Job,
-        Job.id == opened.row.id,
+        Job.id == opened.id,
         state=JobState.COMPLETED,
         due_at=None,
         unknown_attempt=opened.attempt_id,

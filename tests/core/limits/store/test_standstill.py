@@ -50,7 +50,7 @@ def test_nothing_is_claimed_while_everything_is_stopped_and_a_paused_batch_stays
     assert shelf.flush().opened == []
 
     emergency_stops.go_on(now=clock())
-    assert [item.row.batch_id for item in shelf.flush().opened] == [going]
+    assert [item.batch_id for item in shelf.flush().opened] == [going]
     assert {row.id: row.pause_cause for row in shelf.rows(Batch)} == {paused: "person", going: ""}
 
 
@@ -62,4 +62,4 @@ def test_results_of_calls_that_were_in_flight_are_written_while_everything_is_st
     assert emergency_stops.in_flight(now=clock()) == {"kyc": 1}
     assert shelf.flush(*(shelf.got(item) for item in opened)).opened == []
     assert emergency_stops.in_flight(now=clock()) == {}
-    assert shelf.job(opened[0].row.request.customer.customer_id).state == "issued"
+    assert shelf.job(opened[0].request.customer.customer_id).state == "issued"

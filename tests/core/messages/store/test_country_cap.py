@@ -12,7 +12,7 @@ from worker.core.customers.store.plans import Plan
 from worker.core.database.tables import BatchPlan, InvitationRow, SessionRow, TextCount
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.store.claims import Leased, Room
-from worker.core.messages.store.handovers import InviteResult
+from worker.core.messages.store.message_context import InviteResult
 from worker.core.messages.text_numbers import country_of
 from worker.core.model.states import InvitationState
 from worker.reporting.store.texts_of_countries import at_their_cap, texts_by_country
@@ -89,7 +89,7 @@ def test_a_text_that_is_released_after_an_unknown_flush_is_not_counted(shelf):
     shelf.issue()
     policy = shelf.on("sms")
     opened = shelf.invitations.flush(policy, [], Room(3, 0), clock=shelf.clock).opened
-    shelf.invitations.release(policy, [one.row for one in opened], now=shelf.clock())
+    shelf.invitations.release(policy, opened, now=shelf.clock())
     assert {row.state for row in shelf.rows(InvitationRow)} == {InvitationState.WAITING}
     assert texts_by_country(shelf.database, now=shelf.clock()) == ({}, {})
 

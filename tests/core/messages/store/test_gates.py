@@ -8,7 +8,7 @@ import pytest
 from tests.stored.shelf import customer
 from worker.core.database.tables import Attempt, Budget, InvitationRow
 from worker.core.limits.rate_limits import Limit
-from worker.core.messages.store import gates
+from worker.core.messages.store.claim_invitations import Invitations
 from worker.core.model.endings import Done, Later, Never
 from worker.core.model.states import InvitationState, JobState
 
@@ -20,15 +20,13 @@ def answer(monkeypatch):
 
     def put(**answers):
         def first(_claim, candidates):
-            return {
-                one.item.id: answers[who] for one in candidates if (who := one.item.customer.customer_id) in answers
-            }
+            return {one.id: answers[who] for one in candidates if (who := one.customer.customer_id) in answers}
 
         def second(_claim, candidates):
-            seen.append([one.item.customer.customer_id for one in candidates])
+            seen.append([one.customer.customer_id for one in candidates])
             return {}
 
-        monkeypatch.setattr(gates, "GATES", (first, second))
+        monkeypatch.setattr(Invitations, "gates", (first, second))
         return seen
 
     return put

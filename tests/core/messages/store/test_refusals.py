@@ -10,7 +10,7 @@ from worker.core.customers.store.suppressions import suppress, suppressed
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import Batch, BounceCount, InvitationRow
 from worker.core.messages.delivery_reports import PauseRule, fallbacks
-from worker.core.messages.store.handovers import InviteResult
+from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import AddressIs, Cancel, Done, Hold, Kind, Problem
 from worker.core.model.reasons import Reason

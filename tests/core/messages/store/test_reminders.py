@@ -16,8 +16,8 @@ from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
 from worker.core.lifecycle.reminders import Ladder, Rung
 from worker.core.messages.caps import Caps
 from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.messages.store.handovers import InviteResult
 from worker.core.messages.store.message_cap_check import GOES_FIRST
+from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Done, Hold, Kind, Reconcile
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.reporting.store.needs_a_person import of_other_channels

@@ -8,12 +8,12 @@ from tests.stored.reconciling import AFTER, LOST, advance, call, look_up, reconc
 from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.messages.store.handovers import InviteResult
+from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Cancel, Done, Hold, Kind, Problem, Retry
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import Nothing
 from worker.core.unknown.store.expired_leases import EndedLeases
-from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.job_context import IssueResult
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_a_receipt_that_comes_while_its_text_is_looked_up_closes_the_look_up(she
     sweep(shelf)
     advance(shelf)
     (looking,) = shelf.open_messages(shelf.claim_messages(channel="sms"), policy=texts, repeatable=False)
-    assert looking.row.unknown_call is not None
+    assert looking.unknown_call is not None
     shelf.finish_messages(InviteResult(opened, shelf.clock(), Done(), reference="SM1"), policy=texts)
     assert shelf.row(Attempt, id=looking.attempt_id).outcome == "unanswered"
 
@@ -269,7 +269,7 @@ def test_a_stopped_worker_that_continues_and_has_not_called_settles_the_unknown_
     """Its lease is over, so it does not make the call. The row waits again, and no person must decide."""
     policy = replace(shelf.ruled(credits=5), reconcile_after=AFTER if reconcilable else None)
     _, (opened,) = call(shelf, policy)
-    before = opened.row.due_at
+    before = opened.due_at
     advance(shelf, seconds=61)
     sweep(shelf)
     assert shelf.job("Ona").unknown_attempt is not None

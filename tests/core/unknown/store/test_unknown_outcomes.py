@@ -12,7 +12,7 @@ from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.database.tables import Attempt, SessionRow
 from worker.core.model.endings import Hold, Kind, Problem, Reconcile, Retry
 from worker.core.unknown.reconciliation import More, Nothing, Unmatched
-from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.job_context import IssueResult
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from worker.core.database.tables.types import NotKnown, UnknownWord, enum_column
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.session_updates import Key
 from worker.core.lifecycle.store.expired_sessions import check
-from worker.core.messages.store.job_from_messages import move_jobs
+from worker.core.messages.store.message_rows import move_jobs
 from worker.core.model.states import BatchState, InvitationState, JobState, WebhookState
 from worker.reporting.batch_report import state_of
 from worker.reporting.report_lines import Columns, line_values

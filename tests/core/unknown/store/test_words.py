@@ -9,7 +9,7 @@ from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.audit import Act
 from worker.core.model.endings import Cancel, Kind, Problem
 from worker.core.model.reasons import Reason
-from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.job_context import IssueResult
 from worker.events.store.customer_erasure import erase
 from worker.reporting.store.ledger import Ledger
 

@@ -45,7 +45,7 @@ async def test_rows_are_opened_in_the_flush_that_claims_them_and_events_go_first
     for work in works(world):
         before = len(world.rows(Attempt))
         flushed = work.flush([], ROOM)
-        assert [opened.row.is_event for opened in flushed.opened] == [True, False]
+        assert [opened.is_event for opened in flushed.opened] == [True, False]
         assert len(world.rows(Attempt)) == before + 2
         work.flush([await called(work, opened) for opened in flushed.opened], None)
     assert world.states() == {"invited": 2}
@@ -57,7 +57,7 @@ async def test_one_flush_writes_results_and_claims_the_next_rows(world):
     for work in works(world):
         (first,) = work.flush([], one).opened
         (second,) = work.flush([await called(work, first)], one).opened
-        assert first.row.id != second.row.id
+        assert first.id != second.id
         assert work.flush([await called(work, second)], one).opened == []
     assert world.states() == {"invited": 2}
 

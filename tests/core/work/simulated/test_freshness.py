@@ -92,7 +92,7 @@ async def test_an_hour_that_has_passed_is_not_named_as_what_rows_wait_for(make):
 
 
 async def test_what_waits_for_a_sender_is_put_off_by_the_lot_and_not_taken_for_it(make, monkeypatch):
-    monkeypatch.setattr("worker.core.work.store.without_call.CHUNK", 10)
+    monkeypatch.setattr("worker.core.work.store.gates.CHUNK", 10)
     world = make(sender='limits = ["1/hour"]', concurrency=1)
     world.add_many(30)
     await world.issue()

@@ -62,7 +62,7 @@ async def test_a_lease_counts_from_the_transaction_that_gives_it(world, monkeypa
         asked_at = world.clock()
         with standing_still(world, monkeypatch):
             (opened,) = work.flush([], ROOM).opened
-        assert (opened.row.lease_until - asked_at).total_seconds() == pytest.approx(180)
+        assert (opened.lease_until - asked_at).total_seconds() == pytest.approx(180)
         work.flush([await work.call(opened, world.clock(), lambda _waited: True)], None)
     assert world.row(Job).state.value == "invited"
 

@@ -93,7 +93,7 @@ def test_a_claimed_job_has_the_values_of_its_row(shelf):
 def test_a_reissue_knows_the_applicant_of_the_session_that_it_replaces_at_the_same_account(shelf, account, applicant):
     shelf.add(customer("Ona"), customer("Jonas"))
     first, second = shelf.open(shelf.claim())
-    assert first.row.request.applicant_id == ""
+    assert first.request.applicant_id == ""
     soon = timedelta(minutes=1)
     vendors = shelf.session(lifetime=soon, references={"applicantId": "ap_71f0"})
     shelf.finish(shelf.got(first, vendors), shelf.got(second, shelf.session(lifetime=soon)))
@@ -101,7 +101,7 @@ def test_a_reissue_knows_the_applicant_of_the_session_that_it_replaces_at_the_sa
     shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock())
     shelf.clock.advance(minutes=2)
     found = {job.request.customer.customer_id: job.request.applicant_id for job in shelf.claim()}
-    assert found == {first.row.request.customer.customer_id: applicant, second.row.request.customer.customer_id: ""}
+    assert found == {first.request.customer.customer_id: applicant, second.request.customer.customer_id: ""}
 
 
 def test_a_claimed_row_is_read_once(shelf, database):

@@ -74,7 +74,7 @@ def test_a_session_that_a_look_up_found_ends_the_search(shelf):
     unknown = UnknownCall(uuid.uuid4(), shelf.clock())
     with shelf.database.write() as connection:
         connection.execute(sa.update(Job).values(unknown_attempt=unknown.attempt_id))
-    shelf.finish(shelf.got(replace(opened, row=replace(opened.row, unknown_call=unknown))))
+    shelf.finish(shelf.got(replace(opened, unknown_call=unknown)))
     job = shelf.job("Ona")
     assert (job.state, job.unknown_attempt, job.attempts) == (JobState.ISSUED, None, 0)
 
@@ -82,11 +82,11 @@ def test_a_session_that_a_look_up_found_ends_the_search(shelf):
 @pytest.mark.postgresql_alone
 def test_jobs_are_locked_in_the_order_of_their_ids_whichever_call_ended_first(shelf, database):
     shelf.add(*(customer(f"C-{number:04}") for number in range(1000)))
-    opened = sorted(shelf.open(shelf.claim(most=20)), key=lambda item: item.row.id)
+    opened = sorted(shelf.open(shelf.claim(most=20)), key=lambda item: item.id)
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE job")  # a small table is joined in an order of its own
     results = [shelf.got(item) for item in reversed(opened)]
-    first, last = opened[0].row.id, opened[-1].row.id
+    first, last = opened[0].id, opened[-1].id
     failures: list[BaseException] = []
 
     def write() -> None:

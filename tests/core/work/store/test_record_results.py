@@ -15,7 +15,7 @@ from worker.core.limits.rate_limits import Limit
 from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import InvitationState, JobState, SessionState
-from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.job_context import IssueResult
 
 
 def test_the_attempt_is_written_before_there_is_a_result(shelf):

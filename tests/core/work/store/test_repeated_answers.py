@@ -11,11 +11,11 @@ from tests.stored.shelf import customer
 from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.database.job_ids import row_of
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
-from worker.core.messages.store.handovers import InviteResult
+from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Done
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import UnknownCall, Unmatched
-from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.job_context import IssueResult
 from worker.events.store.customer_erasure import erase
 
 E1, E2 = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77", "00000000-9c51-4a8e-8f0a-2d1c5e4b9a77"
@@ -27,7 +27,7 @@ def opened(shelf):
 
     def of(*names, **changes):
         shelf.add(*(customer(name, **changes) for name in names))
-        found = {item.row.request.customer.customer_id: item for item in shelf.open(shelf.claim())}
+        found = {item.request.customer.customer_id: item for item in shelf.open(shelf.claim())}
         return [found[name] for name in names]
 
     return of
@@ -185,7 +185,7 @@ def test_a_customer_who_has_another_session_by_now_is_not_held_for_an_old_answer
 def test_a_list_with_another_customers_session_holds_the_row_and_its_outcome_stays_unknown(shelf, ona, opened):
     (looks_up,) = opened("Jonas")
     call = UnknownCall(looks_up.attempt_id, shelf.clock())
-    asked = replace(looks_up, row=replace(looks_up.row, unknown_call=call))
+    asked = replace(looks_up, unknown_call=call)
     found = Unmatched(("scan-1",), "the provider has a session")
     shelf.finish(IssueResult(asked, shelf.clock(), Done(), found=found))
     job = shelf.job("Jonas")
@@ -199,7 +199,7 @@ def test_a_person_decides_about_both_rows(shelf, opened, decide, verdict):
     one, two = opened("Ona", "Jonas")
     session = shelf.session()
     shelf.finish(shelf.got(one, session), shelf.got(two, session))
-    batch = one.row.batch_id
+    batch = one.batch_id
     assert decide.resolve(Which(batch), verdict, now=shelf.clock()).rows == 2
     if verdict is Verdict.ABANDON:
         assert {row.state for row in shelf.rows(Job)} == {JobState.CANCELLED}

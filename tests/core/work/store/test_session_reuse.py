@@ -16,7 +16,7 @@ from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.rate_limits import Limit
-from worker.core.messages.store.handovers import InviteResult
+from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Cancel
 from worker.core.model.states import InvitationState, JobState
 
@@ -277,7 +277,7 @@ def test_who_needs_the_session_at_once_gets_one(on_click, channel):
     batch = on_click.add(customer("Ona", channel=channel))
     if channel is Channel.EMAIL:  # an event: the customer is in the app
         on_click.set(Job, Job.batch_id == batch, invite_at=on_click.clock() + timedelta(minutes=10))
-    assert [opened.row.batch_id for opened in on_click.flush().opened] == [batch]
+    assert [opened.batch_id for opened in on_click.flush().opened] == [batch]
 
 
 @pytest.mark.both_databases

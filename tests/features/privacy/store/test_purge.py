@@ -21,12 +21,12 @@ from worker.core.database.tables import (
     SessionRow,
     SkippedLine,
 )
-from worker.core.messages.store.handovers import InviteResult
+from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Done, Kind, Retry
 from worker.core.model.row_addresses import read_rows
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import Nothing
-from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.job_context import IssueResult
 from worker.features.privacy.store.purge import CHUNK, Purging
 
 OF_A_BATCH = (Job, Attempt, SessionRow, InvitationRow, SkippedLine)

@@ -45,7 +45,7 @@ from worker.core.model.endings import Cancel, Kind, Problem
 from worker.core.model.incoming import OPERATOR, EventKind, Outcome
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
-from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.job_context import IssueResult
 from worker.events.refused import RefusedMessage
 from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival

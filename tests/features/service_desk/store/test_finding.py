@@ -13,7 +13,7 @@ from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.row_addresses import read_rows
-from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.job_context import IssueResult
 from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.case import wanted
 from worker.features.service_desk.store.finding import Finder

@@ -25,10 +25,11 @@ from worker.core.database.job_ids import job_id, of_batch
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, InvitationRow, Job, PendingDetails
 from worker.core.database.tables.work import LEAD
+from worker.core.messages.store.message_rows import HELD_FIRST
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, PauseCause, paused_by
 from worker.core.unknown.store.settlement import Decided, abandon, chosen, repeat, retry, rows_in
 from worker.core.unknown.store.settlement import Which as Which
-from worker.core.work.store.sessions import FIRST, HELD_FIRST
+from worker.core.work.store.sessions import FIRST
 
 CHUNK = 2000
 # An import may create a customer's leading job at the same moment as a retry: then the retry looks again and joins.

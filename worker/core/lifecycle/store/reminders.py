@@ -23,7 +23,7 @@ from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.lifecycle.reminders import Invited, Reminder, kind_of, next_reminder
 from worker.core.lifecycle.session_updates import Result
 from worker.core.messages.contact import ContactPolicy
-from worker.core.messages.store.message_context import Candidate, InvitationPolicy, MessageClaim
+from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, MessageClaim
 from worker.core.messages.store.message_rows import waiting_message
 from worker.core.messages.wording import is_resend
 from worker.core.model.endings import Later, Never, NotNow
@@ -84,80 +84,87 @@ def _all_of(item: Sent, job: sa.Row[Any], contact: ContactPolicy, *, now: dateti
         made.append(found)
 
 
-def not_now(claim: MessageClaim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
+def not_now(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Mapping[uuid.UUID, NotNow]:
     """The reminders among these messages that must not leave, or must wait."""
-    reminders = [one for one in messages if one.item.kind != FIRST and not is_resend(one.item.kind)]
+    reminders = [one for one in messages if one.kind != FIRST and not is_resend(one.kind)]
     if not reminders:
         return {}
     connection = claim.connection
     firsts: dict[uuid.UUID, dict[str, sa.Row[Any]]] = {}
-    for row in fetch(connection, _FIRSTS, {"sessions": bulk.keys({one.row.session_id for one in reminders})}):
+    for row in fetch(connection, _FIRSTS, {"sessions": bulk.keys({one.leased.session_id for one in reminders})}):
         firsts.setdefault(row.session_id, {})[row.channel] = row
     # Our own link outlives its session: the customer may have submitted the one that followed.
-    now_serving = {one.row.job_session_id for one in reminders if one.item.stable} - {None}
+    now_serving = {one.leased.job_session_id for one in reminders if one.stable} - {None}
     reviewed = sessions_in_review(connection, now_serving)
-    following = {one.row.session_id for one in reminders if one.row.reached_before or one.row.replaces is not None}
+    following = {
+        one.leased.session_id for one in reminders if one.leased.reached_before or one.leased.replaces is not None
+    }
     in_review_before = others_in_review(connection, following)
     spent = _leading_nowhere(claim, reminders)
     found = {
-        one.item.id: _judged(
+        one.id: _judged(
             one,
-            firsts.get(one.row.session_id, {}),
+            firsts.get(one.leased.session_id, {}),
             claim.policy,
-            in_review=one.row.result == Result.REVIEW
-            or one.row.job_session_id in reviewed
-            or one.row.session_id in in_review_before,
+            in_review=one.leased.result == Result.REVIEW
+            or one.leased.job_session_id in reviewed
+            or one.leased.session_id in in_review_before,
             now=claim.now,
         )
         for one in reminders
-        if one.item.id not in spent
+        if one.id not in spent
     }
     return spent | {id_: why for id_, why in found.items() if why is not None}
 
 
-def _leading_nowhere(claim: MessageClaim, reminders: Sequence[Candidate]) -> dict[uuid.UUID, NotNow]:
+def _leading_nowhere(claim: MessageClaim, reminders: Sequence[ClaimedInvitation]) -> dict[uuid.UUID, NotNow]:
     """Those with our own link whose customer's session is over, where the customer may have no other one."""
-    own = [one for one in reminders if one.item.stable and one.row.job_session_id is not None]
+    own = [one for one in reminders if one.stable and one.leased.job_session_id is not None]
     if not own:
         return {}
-    given = {"sessions": bulk.keys({one.row.job_session_id for one in own}), "now": claim.now}
+    given = {"sessions": bulk.keys({one.leased.job_session_id for one in own}), "now": claim.now}
     over = set(claim.connection.execute(_OVER, given).scalars())
-    ended = [one for one in own if one.row.job_session_id in over]
-    had = sessions_of(claim.connection, [one.item.customer.customer_id for one in ended])
+    ended = [one for one in own if one.leased.job_session_id in over]
+    had = sessions_of(claim.connection, [one.customer.customer_id for one in ended])
     return {
-        one.item.id: Never(InvitationState.SUPERSEDED, Reason.REISSUES_SPENT)
+        one.id: Never(InvitationState.SUPERSEDED, Reason.REISSUES_SPENT)
         for one in ended
-        if had[one.item.customer.customer_id, one.item.customer.purpose] > claim.policy.contact.caps.reissues
+        if had[one.customer.customer_id, one.customer.purpose] > claim.policy.contact.caps.reissues
     }
 
 
 def _judged(
-    one: Candidate, firsts: Mapping[str, sa.Row[Any]], policy: InvitationPolicy, *, in_review: bool, now: datetime
+    one: ClaimedInvitation,
+    firsts: Mapping[str, sa.Row[Any]],
+    policy: InvitationPolicy,
+    *,
+    in_review: bool,
+    now: datetime,
 ) -> NotNow | None:
-    item, contact = one.item, policy.contact
+    contact = policy.contact
     kinds = [kind_of(index) for index in range(len(set(contact.reminders)))]
-    step = contact.ladder.step_of(item.kind, contact.reminders)
-    if item.kind not in kinds or step.channel not in ("", policy.channel):
+    step = contact.ladder.step_of(one.kind, contact.reminders)
+    if one.kind not in kinds or step.channel not in ("", policy.channel):
         return Never(InvitationState.SUPERSEDED, Reason.NONE_LEFT)
     first = _first_of(firsts, policy.channel if not step.channel else "")
     if first is None:
         return Never(InvitationState.SUPERSEDED, Reason.NOT_REACHED)
-    zones = contact.hours.zones(item.customer, [policy.channel])
+    zones = contact.hours.zones(one.customer, [policy.channel])
     quiet = contact.hours.quiet.get(policy.channel)
     invited = Invited(
-        job=one.row.job_state,
-        session=SessionState.WAITING if item.stable else one.row.session_state,
+        job=one.leased.job_state,
+        session=SessionState.WAITING if one.stable else one.leased.session_state,
         # Another channel is tried also where the first one has not reached the customer.
         invitation=first.state if first.channel == policy.channel else InvitationState.SENT,
         invited_at=first.sent_at,
-        expires_at=item.expires_at,
-        floor=item.floor,
-        made=kinds[: kinds.index(item.kind)],
+        expires_at=one.expires_at,
+        floor=one.floor,
+        made=kinds[: kinds.index(one.kind)],
         in_review=in_review,
     )
-    skip = contact.impossible(item.customer)
+    skip = contact.impossible(one.customer)
     match next_reminder(contact.reminders, invited, zones, quiet, now, skip=skip):
-        case Reminder(kind=item.kind, due_at=due_at):
+        case Reminder(kind=one.kind, due_at=due_at):
             return Later(due_at, Reason.REMINDER) if due_at > now else None
         case Reminder():
             return Never(InvitationState.SUPERSEDED, Reason.PASSED_OVER)

@@ -14,7 +14,7 @@ from worker.core.limits.store import budgets
 from worker.core.model.endings import Kind
 from worker.core.unknown.reconciliation import Nothing
 from worker.core.work.store.attempt_log import DONE, outcome_of_call
-from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.job_context import IssueResult
 
 
 def apply_results(
@@ -31,20 +31,20 @@ def apply_results(
 
     `overtaken`: look-ups that the calls' own answers overtook.
     """
-    made = [item for item in special if item.ending and item.called and not _shows_nothing(item)]
+    made = [item for item in special if item.called and not _shows_nothing(item)]
     call_outcomes = [CallOutcome(item.began_at) for item in plain]
-    call_outcomes += [outcome_of_call(item.began_at, item.problem) for item in made if not item.opened.row.looks_up]
+    call_outcomes += [outcome_of_call(item.began_at, item.problem) for item in made if not item.row.looks_up]
     budgets.apply_outcomes(connection, rule, call_outcomes, now=now, stretch=stretch)
     if not special:
         return
-    reconciled = [outcome_of_call(item.began_at, item.problem) for item in made if item.opened.row.looks_up]
+    reconciled = [outcome_of_call(item.began_at, item.problem) for item in made if item.row.looks_up]
     if reconciled:
         # Look-ups cost no credit, so no answer of theirs refunds one.
         budgets.apply_outcomes(connection, rule, reconciled, now=now, refund=False)
-    not_made = [item for item in special if item.ending is None or not item.called]
-    if any(item.opened.row.probe for item in [*not_made, *filter(_shows_nothing, special)]):
+    not_made = [item for item in special if not item.called]
+    if any(item.row.probe for item in [*not_made, *filter(_shows_nothing, special)]):
         budgets.end_probe(connection, rule)
-    refunds = [item for item in special if _cost_nothing(item) and item.opened.attempt_id not in overtaken]
+    refunds = [item for item in special if _cost_nothing(item) and item.row.attempt_id not in overtaken]
     budgets.refund(connection, rule, len(refunds))
 
 
@@ -56,12 +56,12 @@ def count_again(
 ) -> None:
     """Count the credits of sessions that were opened after a look-up had found nothing, and refunded the credit.
 
-    `results`: special ones; `outcomes`: by attempt, as they were before.
+    `results`: special ones; `outcomes`: by attempt, as they were before; a purge may have removed some.
     """
     late = [
-        item.opened.attempt_id
+        item.row.attempt_id
         for item in results
-        if item.session is not None and outcomes[item.opened.attempt_id] == Kind.UNKNOWN
+        if item.session is not None and outcomes.get(item.row.attempt_id) == Kind.UNKNOWN
     ]
     if late:
         found_nothing = sa.select(sa.func.count(sa.distinct(Attempt.reconciles))).where(
@@ -74,12 +74,12 @@ def _shows_nothing(result: IssueResult) -> bool:
     """True for a failed question about a session. A list that cannot be read must not open the breaker: the
     account can still open sessions."""
     failed = result.problem is not None and not result.problem.concerns_account
-    return result.opened.row.asks is not None and failed
+    return result.row.asks is not None and failed
 
 
 def _cost_nothing(result: IssueResult) -> bool:
     """True if the call's credit was not spent: the call was not made, or a look-up found it not carried out."""
-    unknown_call = result.opened.row.unknown_call
+    unknown_call = result.row.unknown_call
     if unknown_call is None:
-        return result.ending is None and not result.opened.row.looks_up
+        return result.ending is None and not result.row.looks_up
     return isinstance(result.found, Nothing) and unknown_call.kind is Kind.UNKNOWN

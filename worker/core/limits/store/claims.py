@@ -45,6 +45,17 @@ class ClaimPolicy:
     # From the lease's end until a call with an unknown outcome may be looked up; None: it is never looked up.
     reconcile_after: timedelta | None = None
     only_batch: int | None = None  # claim only rows of this batch; None: of all batches
+    # The promise of its kind: whether each call may be made again when its outcome is unknown. An email may be, a
+    # session may not: it may cost another one.
+    repeatable: bool = False
+
+    def may_repeat(self, _row: Any) -> bool:
+        """Whether this claimed row's call may be made again when its outcome is unknown."""
+        return self.repeatable
+
+    def looked_up_after(self, _row: Any) -> timedelta | None:
+        """How long after the lease's end this row's call may be looked up then; None: never."""
+        return self.reconcile_after
 
     @property
     def claims_for(self) -> str:

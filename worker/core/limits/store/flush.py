@@ -3,35 +3,41 @@
     results → unused slots → budget → permits → lease → gates → slots → attempts
 
 All of it or nothing is in the database, so no call is made while results cannot be written, and a call's attempt is
-there before the call. What is different for jobs and for messages are the abstract methods of `Rows`.
+there before the call. It is the one pipeline of both kinds of row: what a kind gives are its gates and its abstract
+methods.
 """
 
+import logging
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import sqlalchemy as sa
 
 from worker.core.database.database import Database
+from worker.core.database.encrypted_values import Erased
 from worker.core.database.leases import Leases
 from worker.core.database.outages import SACRIFICED
 from worker.core.foundation.clock import Clock
+from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.limits.rate_adaptation import Stretch
-from worker.core.limits.store import budgets
+from worker.core.limits.store import batch_pace, budgets
 from worker.core.limits.store.claims import ClaimPolicy, Claims, Leased, Reserved, Room
+from worker.core.model.endings import Never, NotNow
+from worker.core.model.reasons import Reason
+from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
-from worker.core.work.row_forms import Claimed
+from worker.core.work.row_forms import ResultT, RowT
 
+log = logging.getLogger(__name__)
 PolicyT = TypeVar("PolicyT", bound=ClaimPolicy)
-ItemT = TypeVar("ItemT", bound=Claimed)  # a claimed row
-OpenedT = TypeVar("OpenedT")  # a row whose attempt is written
-ResultT = TypeVar("ResultT")  # the result of its call
 
 
 @dataclass(frozen=True)
-class Flushed(Generic[OpenedT]):
+class Flushed(Generic[RowT]):
     """What a flush has claimed: rows under this worker's lease, with their attempts written.
 
     `slots`: a reserved time for each of these calls, whichever row goes first; none if calls may be made at once.
@@ -40,7 +46,7 @@ class Flushed(Generic[OpenedT]):
     in flight from now on; None: as many as before. `channels`: those on which messages became due.
     """
 
-    opened: Sequence[OpenedT] = ()
+    opened: Sequence[RowT] = ()
     again_at: datetime | None = None
     permits: int | None = None
     slots: Sequence[datetime] = ()
@@ -60,50 +66,129 @@ class UnknownFlush(Exception):
         self.error = error
 
 
-class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
-    """The rows of one kind, jobs or messages, for one process. Each abstract method is a part of a flush's transaction.
+@dataclass(frozen=True)
+class Flush(Generic[PolicyT]):
+    """What all steps of one flush share: its transaction, and when it began."""
 
-    `leases`: those of this kind of row.
+    connection: sa.Connection
+    keyring: Keyring
+    policy: PolicyT
+    now: datetime
+
+
+# The rows that a gate keeps back, each with what becomes of it; None: the gate has written that itself.
+Kept = Mapping[Any, NotNow | None]
+Gate = Callable[[Any, Sequence[Any]], Kept]
+OneT = TypeVar("OneT")
+
+
+def through(gates: Sequence[Gate], flush: Flush[Any], asked: Sequence[OneT]) -> tuple[Sequence[OneT], dict[Any, Any]]:
+    """What passes these gates, and what they keep back. Each gate is asked about what the earlier ones let pass."""
+    stay: dict[Any, NotNow | None] = {}
+    for gate in gates:
+        kept = gate(flush, asked) if asked else {}
+        if kept:
+            name = getattr(gate, "__name__", "")
+            log.debug("%s: %d of %d leased rows stay: %s", flush.policy.claims_for, len(kept), len(asked), name)
+            stay.update(kept)
+            asked = [one for one in asked if one.id not in kept]  # type: ignore[attr-defined]
+    return asked, stay
+
+
+class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
+    """The rows of one kind, jobs or messages, for one process: its table, its gates, and what it writes.
+
+    Each method that gets a `Flush` is a part of its transaction. A claim's rows pass all gates in their order, whatever
+    made them due: first those that need no personal data, then those that are asked of decrypted rows, and last those
+    after which a row that is kept gives its place in its batch's pace back.
     """
 
-    def __init__(self, database: Database, leases: Leases[Any], *, jitter: Callable[[], float]) -> None:
-        self._database = database
-        self._leases = leases
-        self._claims = Claims(leases, jitter=jitter)
+    leases: ClassVar[Leases[Any]]
+    row_gates: tuple[Gate, ...]
+    gates: tuple[Gate, ...]
+    gates_after_the_pace: tuple[Gate, ...]
+    pace: ClassVar[Any]  # the column of the plan that says when the next place is
+
+    def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
+        self._database, self._keyring = database, keyring
+        self._claims = Claims(self.leases, jitter=jitter)
 
     @abstractmethod
-    def record(
-        self,
-        connection: sa.Connection,
-        policy: PolicyT,
-        results: Sequence[ResultT],
-        *,
-        now: datetime,
-        stretch: Stretch | None,
-    ) -> set[str]:
+    def record(self, flush: Flush[PolicyT], results: Sequence[ResultT], stretch: Stretch | None) -> set[str]:
         """Write results. Returns the channels on which messages are due now."""
 
-    @abstractmethod
-    def takes_places(self, policy: PolicyT, rows: Sequence[sa.Row[Any]]) -> bool:
+    def takes_places(self, _policy: PolicyT, rows: Sequence[sa.Row[Any]]) -> bool:
         """Whether a gate of these leased rows locks a row that all workers share: a batch's plan, a country's count.
 
         Then the budget's row is locked before it, as in a claim that has locked it already: else two workers could
         wait for each other.
         """
+        return any(row.planned for row in rows)
 
-    @abstractmethod
     def passed(
-        self, connection: sa.Connection, policy: PolicyT, rows: Sequence[sa.Row[Any]], leased: Leased, *, now: datetime
-    ) -> tuple[list[ItemT], frozenset[str]]:
+        self, flush: Flush[PolicyT], rows: Sequence[sa.Row[Any]], leased: Leased
+    ) -> tuple[list[RowT], frozenset[str]]:
         """Which of these leased rows pass all gates, and the channels on which messages became due.
 
-        The others are released.
+        The others are released, each with what becomes of it.
         """
+        claim = self.context(flush, rows, leased)
+        usual, stay = through(self.row_gates, claim, rows)
+        items, unread = self.read(claim, usual)
+        asked, kept = through(self.gates, claim, self.asked(claim, items))
+        _, too_late = through(self.gates_after_the_pace, claim, asked)
+        if too_late and (paced := self.paced(claim, [item for item in asked if item.id in too_late])):
+            batch_pace.give_back(claim.connection, paced, self.pace)
+        stay = {**stay, **unread, **kept, **too_late}
+        self.keep_back(claim, rows, {id_: why for id_, why in stay.items() if why is not None})
+        return self.let_pass(claim, [item for item in items if item.id not in stay] if stay else items)
+
+    def context(self, flush: Flush[PolicyT], _rows: Sequence[sa.Row[Any]], _leased: Leased) -> Any:
+        """What the gates of one claim share: the flush, and more where the kind needs it."""
+        return flush
+
+    def read(self, claim: Any, rows: Sequence[sa.Row[Any]]) -> tuple[list[RowT], dict[Any, NotNow]]:
+        """The claimed rows, decrypted; and those that cannot be decrypted: these may block no others."""
+        unknown_calls = self.unknown_calls(claim.connection, rows, now=claim.now)
+        items: list[RowT] = []
+        stay: dict[Any, NotNow] = {}
+        for row in rows:
+            try:
+                items.append(self.decrypted(claim, row, unknown_calls.get(row.id)))
+            except CannotDecrypt as error:
+                stay[row.id] = Never(self.leases.states.HELD, Reason.CANNOT_DECRYPT, str(error))
+            except Erased as error:
+                stay[row.id] = Never(self.leases.states.FAILED, Reason.ERASED, str(error))
+        return items, stay
 
     @abstractmethod
-    def open(
-        self, connection: sa.Connection, policy: PolicyT, items: Sequence[ItemT], *, now: datetime
-    ) -> list[OpenedT]:
+    def unknown_calls(
+        self, connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: datetime
+    ) -> Mapping[Any, UnknownCall]:
+        """By row, the calls to look up."""
+
+    @abstractmethod
+    def decrypted(self, claim: Any, row: sa.Row[Any], unknown_call: UnknownCall | None) -> RowT:
+        """The claimed row. Raises keyring.CannotDecrypt, encrypted_values.Erased."""
+
+    @abstractmethod
+    def asked(self, claim: Any, items: list[RowT]) -> list[RowT]:
+        """Those that the gates are asked about."""
+
+    @abstractmethod
+    def paced(self, claim: Any, items: Sequence[RowT]) -> list[batch_pace.Asks]:
+        """The places that these rows take of their batches' pace."""
+
+    @abstractmethod
+    def keep_back(self, claim: Any, rows: Sequence[sa.Row[Any]], stay: Mapping[Any, NotNow]) -> None:
+        """Release the leased rows that do not pass."""
+
+    def let_pass(self, _claim: Any, items: list[RowT]) -> tuple[list[RowT], frozenset[str]]:
+        """Those of the passed rows whose calls are made, and the channels on which messages became due."""
+        return items, frozenset()
+
+    @abstractmethod
+    def open(self, flush: Flush[PolicyT], items: Sequence[RowT]) -> list[RowT]:
         """Write the attempts. Items that are not returned are settled or released."""
 
     @abstractmethod
@@ -111,31 +196,26 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
         """Hold waiting rows that cannot be claimed. `kinds`: the kind of exception of each."""
 
     @abstractmethod
-    def uncount(
-        self, connection: sa.Connection, policy: PolicyT, items: Sequence[ItemT], calls: int, *, now: datetime
-    ) -> None:
+    def uncount(self, flush: Flush[PolicyT], items: Sequence[RowT], calls: int) -> None:
         """Take back what the claim of these rows counted: they are released. `calls` were written down for them."""
 
-    def release_leased(
-        self, connection: sa.Connection, policy: PolicyT, items: Sequence[ItemT], *, now: datetime
-    ) -> None:
+    def release_leased(self, flush: Flush[PolicyT], items: Sequence[RowT]) -> None:
         """Release rows that this transaction has leased. They are due as before."""
-        self._leases.release_leased(connection, [item.id for item in items], now=now)
-        self._released(connection, policy, items, 0, now=now)
+        self.leases.release_leased(flush.connection, [item.id for item in items], now=flush.now)
+        self._released(flush, items, 0)
 
-    def release(self, policy: PolicyT, items: Collection[ItemT], *, now: datetime) -> None:
+    def release(self, policy: PolicyT, items: Collection[RowT], *, now: datetime) -> None:
         """Release opened rows for which no call was made. They are due as before; nothing is counted."""
         with self._database.write() as connection:
             leases = [(item.id, item.fence, item.lease_until) for item in items]
-            ours, calls = self._leases.release_opened(connection, leases, now=now)
-            self._released(connection, policy, [item for item in items if item.id in ours], calls, now=now)
+            ours, calls = self.leases.release_opened(connection, leases, now=now)
+            flush = Flush(connection, self._keyring, policy, now)
+            self._released(flush, [item for item in items if item.id in ours], calls)
 
-    def _released(
-        self, connection: sa.Connection, policy: PolicyT, items: Sequence[ItemT], calls: int, *, now: datetime
-    ) -> None:
+    def _released(self, flush: Flush[PolicyT], items: Sequence[RowT], calls: int) -> None:
         if any(item.probe for item in items):
-            budgets.end_probe(connection, policy.rule)
-        self.uncount(connection, policy, items, calls, now=now)
+            budgets.end_probe(flush.connection, flush.policy.rule)
+        self.uncount(flush, items, calls)
 
     @property
     def database_time(self) -> Callable[[], datetime] | None:
@@ -151,25 +231,25 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
         clock: Clock,
         stretch: Stretch | None = None,
         unused: Sequence[datetime] = (),
-    ) -> Flushed[OpenedT]:
+    ) -> Flushed[RowT]:
         """Write these results, and claim and open the rows for which there is `room`; None: claim nothing.
 
         `unused`: slots in which no call is made. `stretch`: a busy stretch of calls that has ended, for the measured
         pace. The time is read where the transaction begins: the process may have stood still on its way there.
         Raises UnknownFlush, or sqlalchemy.exc.OperationalError if it opened no rows.
         """
-        opened: list[OpenedT] = []
+        opened: list[RowT] = []
 
-        def work(connection: sa.Connection, chunk: Chunk) -> Flushed[OpenedT]:
+        def work(connection: sa.Connection, chunk: Chunk) -> Flushed[RowT]:
             opened.clear()
-            now = clock()
-            channels = self.record(connection, policy, results, now=now, stretch=stretch) if results else set()
+            this = Flush(connection, self._keyring, policy, clock())
+            channels = self.record(this, results, stretch) if results else set()
             budgets.release_slots(connection, policy.rule, unused)
             if room is None:
                 return Flushed(channels=frozenset(channels))
-            leased, reserved, items, due = self._claimed(connection, policy, room, chunk, now=now)
+            leased, reserved, items, due = self._claimed(this, room, chunk)
             if items:
-                opened.extend(self.open(connection, policy, items, now=now))
+                opened.extend(self.open(this, items))
                 budgets.release_slots(connection, policy.rule, reserved.slots[len(opened) :])
             return Flushed(
                 list(opened),
@@ -192,18 +272,19 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
             raise
 
     def _claimed(
-        self, connection: sa.Connection, policy: PolicyT, room: Room, chunk: Chunk, *, now: datetime
-    ) -> tuple[Leased, Reserved, list[ItemT], frozenset[str]]:
+        self, flush: Flush[PolicyT], room: Room, chunk: Chunk
+    ) -> tuple[Leased, Reserved, list[RowT], frozenset[str]]:
         """The claim, its slots, the rows that have one, and the channels on which messages became due."""
+        connection, policy, now = flush.connection, flush.policy, flush.now
         leased = self._claims.lease(connection, policy, room, now=now)
         if not leased.is_locked and self.takes_places(policy, leased.rows):
             budgets.lock(connection, policy.rule)
-        items, due = self.passed(connection, policy, chunk.of(leased.rows), leased, now=now)
+        items, due = self.passed(flush, chunk.of(leased.rows), leased)
         reserved = leased.reserve(connection, len(items), sum(item.is_event for item in items), now=now)
         if leased.granted.probe:
             items = [replace(item, probe=True) for item in items]  # type: ignore[type-var]
         if reserved.count < len(items):  # other workers' calls got the slots
-            self.release_leased(connection, policy, items[reserved.count :], now=now)
+            self.release_leased(flush, items[reserved.count :])
             items = items[: reserved.count]
         return leased, reserved, items, due
 

@@ -21,7 +21,7 @@ from worker.core.database.tables import AddressPlace, InvitationRow, Job
 from worker.core.foundation.keyring import Keyring
 from worker.core.messages.caps import AddressCap, Place, Wish, give_places, text_of_mailbox
 from worker.core.messages.store.message_cap_check import no_more
-from worker.core.messages.store.message_context import Candidate, MessageClaim
+from worker.core.messages.store.message_context import ClaimedInvitation, MessageClaim
 from worker.core.model.channels import address_of
 from worker.core.model.endings import Later, NotNow
 from worker.core.model.reasons import Reason
@@ -189,7 +189,7 @@ def _places(rows: Sequence[sa.Row[Any]], newest: str) -> list[Place]:
     ]
 
 
-def without_place(claim: MessageClaim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
+def without_place(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Mapping[uuid.UUID, NotNow]:
     """The messages whose addresses have had all the messages that they may get for now; the others take their places.
 
     A message whose link would be too old by the time that its address has a place again never leaves; but an event's
@@ -201,19 +201,19 @@ def without_place(claim: MessageClaim, messages: Sequence[Candidate]) -> Mapping
     wanted = [
         Wanted(
             channel,
-            address_of(one.item.customer.person, channel),
-            Wish(one.item.job_id, one.item.id, one.item.unknown_handovers),
+            address_of(one.customer.person, channel),
+            Wish(one.job_id, one.id, one.unknown_handovers),
         )
         for one in messages
     ]
     times = take(claim.connection, claim.keyring, cap, wanted, now=claim.now)
-    return {one.item.id: _not_now(one, at) for one, at in zip(messages, times, strict=True) if at is not None}
+    return {one.id: _not_now(one, at) for one, at in zip(messages, times, strict=True) if at is not None}
 
 
-def _not_now(one: Candidate, at: datetime) -> NotNow:
-    if at < one.item.expires_at - one.item.floor or (one.item.is_event and one.item.kind == FIRST):
+def _not_now(one: ClaimedInvitation, at: datetime) -> NotNow:
+    if at < one.expires_at - one.floor or (one.is_event and one.kind == FIRST):
         return Later(at, Reason.ADDRESS_SPENT)
-    return no_more(one.item, Reason.ADDRESS_SPENT)
+    return no_more(one, Reason.ADDRESS_SPENT)
 
 
 def remove(database: Database, *, since: datetime) -> int:

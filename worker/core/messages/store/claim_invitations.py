@@ -1,88 +1,127 @@
-"""Messages: what of a flush is special to them, and what becomes of those that are released."""
+"""Messages, the kind of row that carries a link: what of a flush is special to them."""
 
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database
-from worker.core.foundation.keyring import Keyring
+from worker.core.foundation.keyring import CannotDecrypt
+from worker.core.lifecycle.store.own_links import OwnLink
 from worker.core.lifecycle.store.stale_links import has_stale_link, replace_sessions
 from worker.core.limits.rate_adaptation import Stretch
-from worker.core.limits.store.claims import Leased
+from worker.core.limits.store import batch_pace
 from worker.core.limits.store.flush import Rows
-from worker.core.messages.store import gates, message_cap_check
-from worker.core.messages.store.handovers import InviteResult, OpenedInvitation, open_handovers
-from worker.core.messages.store.message_context import LEASES, ClaimedInvitation, InvitationPolicy
+from worker.core.messages.store import message_cap_check
+from worker.core.messages.store.fallback import fall_back
+from worker.core.messages.store.gates import AFTER_THE_PACE, GATES, ROW_GATES, paced
+from worker.core.messages.store.message_context import (
+    LEASES,
+    ClaimedInvitation,
+    InvitationPolicy,
+    InviteResult,
+    MessageClaim,
+    decrypted,
+    first_handovers,
+)
+from worker.core.messages.store.message_rows import move_jobs
 from worker.core.messages.store.record_results import record_results
+from worker.core.model.endings import Never, NotNow
+from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState
+from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.unknown.store.settlement import hold_messages
+from worker.core.unknown.store.unknown_outcomes import messages_to_reconcile
+from worker.core.work.store.attempt_log import open_rows
 
 
-class Invitations(Rows[InvitationPolicy, ClaimedInvitation, OpenedInvitation, InviteResult]):
+class Invitations(Rows[InvitationPolicy, ClaimedInvitation, InviteResult]):
     """The messages. One whose session has ended, or whose job or batch was cancelled, becomes superseded: its link
     would be of no use. A job whose link has become too old goes back for a new session.
     """
 
-    def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
-        super().__init__(database, LEASES, jitter=jitter)
-        self._keyring = keyring
+    leases = LEASES
+    row_gates, gates, gates_after_the_pace = ROW_GATES, GATES, AFTER_THE_PACE
+    pace = batch_pace.MESSAGES
 
-    def record(
-        self,
-        connection: sa.Connection,
-        policy: InvitationPolicy,
-        results: Sequence[InviteResult],
-        *,
-        now: datetime,
-        stretch: Stretch | None,
-    ) -> set[str]:
-        record_results(connection, self._keyring, policy, results, now=now, stretch=stretch)
+    def record(self, flush: MessageClaim, results: Sequence[InviteResult], stretch: Stretch | None) -> set[str]:
+        record_results(flush, results, stretch)
         return set()
 
     def takes_places(self, policy: InvitationPolicy, rows: Sequence[sa.Row[Any]]) -> bool:
-        return bool(rows) and (message_cap_check.is_capped(policy) or any(row.planned for row in rows))
+        return bool(rows) and (message_cap_check.is_capped(policy) or super().takes_places(policy, rows))
 
-    def passed(
-        self,
-        connection: sa.Connection,
-        policy: InvitationPolicy,
-        rows: Sequence[sa.Row[Any]],
-        _leased: Leased,
-        *,
-        now: datetime,
+    def unknown_calls(
+        self, connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: datetime
+    ) -> Mapping[Any, UnknownCall]:
+        return messages_to_reconcile(connection, rows, {row.id: row.customer_id for row in rows}, now=now)
+
+    def decrypted(self, claim: MessageClaim, row: sa.Row[Any], unknown_call: UnknownCall | None) -> ClaimedInvitation:
+        return decrypted(claim.keyring, row, unknown_call)
+
+    def read(
+        self, claim: MessageClaim, rows: Sequence[sa.Row[Any]]
+    ) -> tuple[list[ClaimedInvitation], dict[Any, NotNow]]:
+        """Where messages carry our own links, with these instead of their sessions'."""
+        items, stay = super().read(claim, rows)
+        links = claim.policy.stable
+        if links is None or not items:
+            return items, stay
+        keys = {item.id: (item.customer.customer_id, item.customer.purpose) for item in items}
+        by_key = links.ensure(claim.connection, claim.keyring, set(keys.values()), now=claim.now)
+        for item in items:
+            match by_key.get(keys[item.id]):
+                case OwnLink() as link:
+                    item.use_own_link(link)
+                case CannotDecrypt() as error:
+                    stay[item.id] = Never(InvitationState.HELD, Reason.CANNOT_DECRYPT, str(error))
+                case None:
+                    stay[item.id] = Never(InvitationState.SUPERSEDED, Reason.LINK_REVOKED)
+        return [item for item in items if item.id not in stay], stay
+
+    def asked(self, _claim: MessageClaim, items: list[ClaimedInvitation]) -> list[ClaimedInvitation]:
+        return [item for item in items if item.unknown_call is None]
+
+    def paced(self, _claim: MessageClaim, items: Sequence[ClaimedInvitation]) -> list[batch_pace.Asks]:
+        return paced(items)
+
+    def keep_back(self, claim: MessageClaim, rows: Sequence[sa.Row[Any]], stay: Mapping[Any, NotNow]) -> None:
+        """The jobs' states follow from their messages. But a superseded message does not change its job: another
+        message, or another session, replaces it."""
+        connection, now = claim.connection, claim.now
+        never = {id_: why for id_, why in stay.items() if isinstance(why, Never)}
+        unreached = [id_ for id_, why in never.items() if why.unreached]
+        fall_back(connection, claim.keyring, claim.policy.contact, unreached, now=now)
+        self.leases.keep_back(connection, stay, now=now)
+        ended = {id_ for id_, why in never.items() if why.state is not InvitationState.SUPERSEDED}
+        if ended:
+            move_jobs(connection, [row.job_id for row in rows if row.id in ended], now=now)
+
+    def let_pass(
+        self, claim: MessageClaim, items: list[ClaimedInvitation]
     ) -> tuple[list[ClaimedInvitation], frozenset[str]]:
-        return gates.passed(connection, self._keyring, policy, rows, now=now), frozenset()
+        if claim.policy.stable is not None:
+            leaving = [item.own_link for item in items if item.own_link is not None]
+            claim.policy.stable.put_off(claim.connection, leaving, now=claim.now)
+        return items, frozenset()
 
-    def open(
-        self,
-        connection: sa.Connection,
-        policy: InvitationPolicy,
-        items: Sequence[ClaimedInvitation],
-        *,
-        now: datetime,
-    ) -> list[OpenedInvitation]:
+    def open(self, flush: MessageClaim, items: Sequence[ClaimedInvitation]) -> list[ClaimedInvitation]:
         # A row with an unknown outcome is reconciled first: the message may have been sent while its link was fresh.
-        stale = [item for item in items if item.unknown_call is None and has_stale_link(item, now)]
+        stale = [item for item in items if item.unknown_call is None and has_stale_link(item, flush.now)]
+        opened = list(items)
         if stale:
-            replace_sessions(connection, policy, stale, now=now)
-            message_cap_check.take_back(connection, policy, stale)
+            replace_sessions(flush.connection, flush.policy, stale, now=flush.now)
+            message_cap_check.take_back(flush.connection, flush.policy, stale)
             replaced = {item.id for item in stale}
-            items = [item for item in items if item.id not in replaced]
-        return open_handovers(connection, policy, items, now=now)
+            opened = [item for item in items if item.id not in replaced]
+        first = first_handovers(flush.connection, [item for item in opened if item.unknown_handovers])
+        for item in opened:
+            item.first_at = first.get(item.id, flush.now)
+        open_rows(flush, opened, invitation_id=[item.id for item in opened])
+        return opened
 
     def set_aside(self, connection: sa.Connection, kinds: Mapping[Any, str], *, now: datetime) -> None:
         hold_messages(connection, kinds, states=(InvitationState.WAITING,), now=now)
 
-    def uncount(
-        self,
-        connection: sa.Connection,
-        policy: InvitationPolicy,
-        items: Sequence[ClaimedInvitation],
-        _calls: int,
-        *,
-        now: datetime,
-    ) -> None:
-        message_cap_check.take_back(connection, policy, items)
+    def uncount(self, flush: MessageClaim, items: Sequence[ClaimedInvitation], _calls: int) -> None:
+        message_cap_check.take_back(flush.connection, flush.policy, items)

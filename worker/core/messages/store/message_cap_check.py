@@ -25,7 +25,7 @@ from worker.core.database.tables import CustomerRow, InvitationRow, TextCount
 from worker.core.limits.store import budgets
 from worker.core.messages.caps import may_send
 from worker.core.messages.delivery_reports import unknown_in_words
-from worker.core.messages.store.message_context import Candidate, ClaimedInvitation, InvitationPolicy, MessageClaim
+from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, MessageClaim
 from worker.core.messages.text_numbers import HOUR, country_of, hour_of, may_go
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Later, Never, NotNow
@@ -48,48 +48,48 @@ _LOCKED = (
 )
 
 
-def spent(claim: MessageClaim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
+def spent(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Mapping[uuid.UUID, NotNow]:
     """The messages that would exceed their customer's cap. The counts include these messages themselves.
 
     Most customers have one message: nothing is counted for them, if a cap allows more than one.
     """
     connection, caps = claim.connection, claim.policy.contact.caps
     if caps.messages > 1:
-        messages = [one for one in messages if not one.row.alone or one.item.unknown_handovers]
+        messages = [one for one in messages if not one.leased.alone or one.unknown_handovers]
         if not messages:
             return {}
-    ours = Counter(one.item.customer.customer_id for one in messages)
+    ours = Counter(one.customer.customer_id for one in messages)
     had = messages_of(connection, ours)
     last = [customer_id for customer_id in ours if had[customer_id].sent < caps.messages <= had[customer_id].all]
     locked = set(ours) - set(last)
     if last:
         locked |= {row.customer_id for row in fetch(connection, _LOCKED, {"customers": bulk.keys(last)})}
         had |= messages_of(connection, last)
-    going_first = _going_first(claim, [one for one in messages if one.item.customer.customer_id in last])
+    going_first = _going_first(claim, [one for one in messages if one.customer.customer_id in last])
     found: dict[uuid.UUID, NotNow] = {}
     leaving: Counter[str] = Counter()
     for one in messages:
-        customer_id = one.item.customer.customer_id
+        customer_id = one.customer.customer_id
         other_messages = had[customer_id].all - ours[customer_id]
         if not may_send(caps, had[customer_id].sent):
-            found[one.item.id] = no_more(one.item, Reason.MESSAGES_SPENT)
+            found[one.id] = no_more(one, Reason.MESSAGES_SPENT)
         elif (
             customer_id not in locked
-            or one.item.session_id in going_first
+            or one.session_id in going_first
             or not may_send(caps, other_messages + leaving[customer_id])
         ):
-            found[one.item.id] = Later(claim.now + ASK_AGAIN, Reason.LAST_MESSAGE_UNDER_WAY)
+            found[one.id] = Later(claim.now + ASK_AGAIN, Reason.LAST_MESSAGE_UNDER_WAY)
         else:
             leaving[customer_id] += 1
     return found
 
 
-def _going_first(claim: MessageClaim, messages: Sequence[Candidate]) -> set[uuid.UUID]:
+def _going_first(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> set[uuid.UUID]:
     """The sessions of these messages that have one due, too, on a channel that goes first."""
     before = list(CHANNELS)[: list(CHANNELS).index(claim.policy.channel)]
     if not before or not messages:
         return set()
-    of_sessions = InvitationRow.session_id.in_({one.item.session_id for one in messages})
+    of_sessions = InvitationRow.session_id.in_({one.session_id for one in messages})
     waits = of_sessions & (InvitationRow.state == _WAITING) & InvitationRow.channel.in_(before)
     due = InvitationRow.due_at.between(claim.now - GOES_FIRST, claim.now)
     return {row.session_id for row in fetch(claim.connection, sa.select(InvitationRow.session_id).where(waits & due))}
@@ -143,7 +143,7 @@ def is_capped(policy: InvitationPolicy) -> bool:
     return policy.channel == Channel.SMS and policy.contact.texts_per_country is not None
 
 
-def countries_spent(claim: MessageClaim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
+def countries_spent(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Mapping[uuid.UUID, NotNow]:
     """The texts that wait for the next hour, because their country has had its texts of this one."""
     cap, connection = claim.policy.contact.texts_per_country, claim.connection
     if cap is None or not is_capped(claim.policy):
@@ -151,7 +151,7 @@ def countries_spent(claim: MessageClaim, messages: Sequence[Candidate]) -> Mappi
     hour = hour_of(claim.now)
     by_country: dict[str, list[uuid.UUID]] = {}
     for one in messages:
-        by_country.setdefault(country_of(one.item.customer.person.phone), []).append(one.item.id)
+        by_country.setdefault(country_of(one.customer.person.phone), []).append(one.id)
     # Always in the same order: two transactions must not deadlock.
     rows = [{"country": name, "hour": hour, "count": 0, "refused": 0} for name in sorted(by_country)]
     connection.execute(insert(TextCount, connection.dialect.name).on_conflict_do_nothing(), rows)

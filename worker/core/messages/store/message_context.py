@@ -1,7 +1,7 @@
 """Message contexts: the session, customer and job that an invitation is written from, decrypted for its dispatcher."""
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,13 +18,17 @@ from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.reissue import is_kept_back
-from worker.core.lifecycle.store.own_links import StableLinks
+from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 from worker.core.limits.store.claims import ClaimPolicy
+from worker.core.limits.store.flush import Flush
 from worker.core.messages.quiet_hours import message_at
 from worker.core.messages.wording import REACHED, Wording, is_resend, wording_of
+from worker.core.model.endings import Done, Kind
 from worker.core.model.sessions import Opening
 from worker.core.model.states import InvitationState, SessionState
 from worker.core.unknown.reconciliation import UnknownCall
+from worker.core.work.row_forms import NOT_OPENED, NOT_YET, CallResult
+from worker.core.work.store.attempt_log import LATE
 from worker.core.work.store.sessions import FIRST
 
 
@@ -35,7 +39,6 @@ class InvitationPolicy(ClaimPolicy):
     channel: str
     # From when an account may open another session, by the account and the expiry of the session before.
     reissue_at: Callable[[str, datetime], datetime] = lambda _account, expires_at: expires_at
-    repeatable: bool = False  # whether a hand-over may be repeated if its outcome is unknown
     stable: StableLinks | None = None  # messages carry our own links; None: the sessions'
 
     @property
@@ -61,6 +64,7 @@ class ClaimedInvitation:
     customer: Customer
     link: str
     opening: Opening
+    leased: Any  # the row that it was read from
     issued_at: datetime
     expires_at: datetime
     floor: timedelta
@@ -71,38 +75,52 @@ class ClaimedInvitation:
     unknown_handovers: int = 0  # earlier ones of this message whose outcome stays unknown
     traceparent: str | None = None  # of the span that took the job in
     ended: bool = False  # the provider has ended the session: the link must not be sent, whatever its expiry
-    stable: bool = False  # its link is our own, which is never too old to be sent
+    own_link: OwnLink | None = None  # instead of its session's: it is never too old to be sent
     given_away: bool = False  # an address that was corrected has its session's link
+    # When it was opened; of a repeat, when the first hand-over was that may have arrived.
+    first_at: datetime = NOT_YET
+    attempt_id: uuid.UUID = NOT_OPENED
+    repeatable: bool = False
+    reconcile_at: datetime | None = None
+
+    @property
+    def looks_up(self) -> bool:
+        return self.unknown_call is not None
+
+    @property
+    def reconciles(self) -> uuid.UUID | None:
+        return None if self.unknown_call is None else self.unknown_call.attempt_id
 
     @property
     def is_event(self) -> bool:
         return self.priority == EVENT
 
-    def use_own_link(self, address: str, ends_at: datetime, *, made_at: datetime) -> None:
-        """Carry our own link, which leads to a session until `ends_at`. One that is older than the message's session is
-        the link that the customer has."""
-        self.link, self.expires_at, self.stable, self.ended = address, ends_at, True, False
-        self.opening = replace(self.opening, link=address)
-        if made_at < self.issued_at and self.wording is Wording.NEW_LINK:
+    @property
+    def stable(self) -> bool:
+        return self.own_link is not None
+
+    def use_own_link(self, link: OwnLink) -> None:
+        """Carry our own link. One that is older than the message's session is the link that the customer has."""
+        self.own_link, self.link, self.expires_at, self.ended = link, link.address, link.ends_at, False
+        self.opening = replace(self.opening, link=link.address)
+        if link.made_at < self.issued_at and self.wording is Wording.NEW_LINK:
             self.wording = Wording.INVITATION
 
 
-@dataclass(frozen=True, repr=False)
-class Candidate:
-    """A message that may be about to leave, and the claimed row that it was decrypted from."""
+@dataclass(repr=False)
+class InviteResult(CallResult[ClaimedInvitation]):
+    """The result of one hand-over. `reference` is the sender's id for the message."""
 
-    item: ClaimedInvitation
-    row: Any
+    reference: str = ""
+    segments: int = 1  # the texts that the message is charged as
+    template: str = ""  # `Rendered.digest` of the message; "": none was made
+
+    @property
+    def succeeded(self) -> bool:
+        return isinstance(self.ending, Done)
 
 
-@dataclass(frozen=True)
-class MessageClaim:
-    """What the gates of one claim share."""
-
-    connection: sa.Connection
-    keyring: Keyring
-    policy: InvitationPolicy
-    now: datetime
+MessageClaim = Flush[InvitationPolicy]
 
 
 def leaves_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:
@@ -185,12 +203,6 @@ JOINED = (
 )
 
 
-def values_of(rows: Sequence[Any]) -> Iterator[bytes | None]:
-    for row in rows:
-        yield row.person
-        yield row.session
-
-
 def customer_of(keyring: Keyring, row: Any) -> Customer:
     """The customer of a message's row. Raises keyring.CannotDecrypt, encrypted_values.Erased."""
     return Customer(
@@ -230,6 +242,7 @@ def decrypted(keyring: Keyring, row: Any, unknown_call: UnknownCall | None) -> C
         customer=customer,
         link=opening.link,
         opening=opening,
+        leased=row,
         issued_at=row.issued_at,
         expires_at=row.expires_at,
         floor=timedelta(seconds=row.floor_seconds),
@@ -242,6 +255,25 @@ def decrypted(keyring: Keyring, row: Any, unknown_call: UnknownCall | None) -> C
         ended=row.session_state is SessionState.EXPIRED,
         given_away=is_kept_back(row.given_away, same_link=row.same_link, channel=row.channel),
     )
+
+
+def first_handovers(connection: sa.Connection, items: Sequence[ClaimedInvitation]) -> dict[uuid.UUID, datetime]:
+    """When the first hand-over of each of these messages was recorded that may have arrived.
+
+    The repeat has the same Message-ID, so it gets the same Date: a relay or a mailbox that compares both sees one mail.
+    """
+    if not items:
+        return {}
+    query = (
+        sa.select(Attempt.invitation_id, sa.func.min(Attempt.opened_at).label("first_at"))
+        .where(
+            Attempt.job_id.in_([item.job_id for item in items]),
+            Attempt.invitation_id.in_([item.id for item in items]),
+            Attempt.outcome.in_([Kind.UNKNOWN.value, LATE]),
+        )
+        .group_by(Attempt.invitation_id)
+    )
+    return {row.invitation_id: row.first_at for row in connection.execute(query)}
 
 
 _MESSAGES = sa.select(InvitationRow.job_id).where(bulk.among(InvitationRow.id, "ids"))

@@ -19,7 +19,7 @@ from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.lifecycle.store import ended_calls
 from worker.core.messages.delivery_reports import paced, stays_unknown
-from worker.core.messages.store.job_from_messages import move_jobs
+from worker.core.messages.store.message_rows import move_jobs
 from worker.core.model.endings import (
     Cancel,
     Ending,

@@ -27,12 +27,12 @@ from worker.core.database.job_ids import job_id, of_batch
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import LEAD, STATE
 from worker.core.facts import JobsStopped, happened
-from worker.core.messages.store.job_from_messages import move_jobs
+from worker.core.messages.store.message_rows import HELD_FIRST, OF_ITS_SESSION, move_jobs
 from worker.core.model.reasons import Reason
 from worker.core.model.row_addresses import RowRanges
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.core.model.wakeups import WakeUp
-from worker.core.work.store.sessions import FIRST, HELD_FIRST, OF_ITS_SESSION, schedule_checks
+from worker.core.work.store.sessions import FIRST, schedule_checks
 
 
 @dataclass(frozen=True)

@@ -1,81 +1,62 @@
 """The attempt of a call: written down before the call is made, and closed once the outcome is known.
 
 A call goes to a provider for a job, or to a sender for a message. Attempts and outcomes are the same for both.
-
-How the rows of results stand when the results are written is read in one statement, which locks them (`standing_of`).
-A row that is still under the lease of its call has this call's attempt open: whatever closes the attempt writes the row
-in the same transaction. So only the attempts of the other rows are read (`outcomes_of`).
 """
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from worker.core.database import bulk
 from worker.core.database.binary_rows import Columns
-from worker.core.database.database import Query, fetch
 from worker.core.database.encrypted_values import encrypt_words
 from worker.core.database.leases import NOT_SENT
-from worker.core.database.tables import Attempt, InvitationRow, Job
+from worker.core.database.tables import Attempt
 from worker.core.database.tables.types import DETAIL_LENGTH
+from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
 from worker.core.limits.call_outcomes import CallOutcome
-from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Problem, Reconcile, Retry, Snooze
+from worker.core.limits.store.flush import Flush
+from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Problem, Reconcile, Retry, Snooze
 from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState
-from worker.core.unknown.reconciliation import Found, More, Unmatched
+from worker.core.unknown.reconciliation import More, Unmatched
 from worker.core.unknown.store.unknown_outcomes import MORE
-from worker.core.work.row_forms import Claimed, Opened, ResultT
+from worker.core.work.row_forms import CallResult, Claimed, ResultT
 
 DONE = "done"
 UNREACHABLE = Reason.UNREACHABLE.value  # no request was sent, so the call was certainly not carried out
 LATE = "late"  # the lease was lost before the result came
 
 
-def if_unknown(row: Claimed, reconcile_after: timedelta | None, *, repeatable: bool) -> tuple[bool, datetime | None]:
-    """What to do if the call's outcome is unknown: whether it may be repeated, and when it may be reconciled (or None).
+def open_rows(flush: Flush[Any], rows: Sequence[Claimed], *, counted: int = 0, **more: list[Any]) -> None:
+    """Open these claimed rows: write the attempts of their calls, one for each. `more`: other columns of the attempts.
 
     A look-up changes nothing at the other side, so it may always be repeated.
     """
-    if row.unknown_call is not None:
-        return True, None
-    if repeatable or reconcile_after is None:
-        return repeatable, None
-    return repeatable, row.lease_until + reconcile_after
-
-
-def opening(opened: Sequence[Opened[Any]], account: str, *, counted: int, now: datetime) -> Columns:
-    """The new attempts of a chunk, one for each row and its job: columns cost half of a dictionary for each."""
-    many, rows = len(opened), [item.row for item in opened]
-    return {
-        "id": [item.attempt_id for item in opened],
+    policy, now = flush.policy, flush.now
+    for row, attempt_id in zip(rows, new_ids(now, len(rows)), strict=True):
+        row.attempt_id, row.reconcile_at = attempt_id, None
+        row.repeatable = row.looks_up or policy.may_repeat(row)
+        if not row.repeatable and (after := policy.looked_up_after(row)) is not None:
+            row.reconcile_at = row.lease_until + after
+    many = len(rows)
+    columns: Columns = {  # they cost half of a dictionary for each row
+        "id": [row.attempt_id for row in rows],
         "batch_id": [row.batch_id for row in rows],
-        "job_id": [item.job_id for item in opened],
-        "account": [account] * many,
+        "job_id": [row.job_id for row in rows],
+        "account": [policy.claims_for] * many,
         "fence": [row.fence for row in rows],
-        "repeatable": [item.repeatable for item in opened],
-        "reconcile_at": [item.reconcile_at for item in opened],
-        "reconciles": [row.unknown_call.attempt_id if row.unknown_call else None for row in rows],
+        "repeatable": [row.repeatable for row in rows],
+        "reconcile_at": [row.reconcile_at for row in rows],
+        "reconciles": [row.reconciles if row.looks_up else None for row in rows],
         "opened_at": [now] * many,
         "detail": [""] * many,
         "counted": [counted] * many,
     }
-
-
-def new_and_late(
-    results: Sequence[ResultT], outcomes: Mapping[uuid.UUID, str | None]
-) -> tuple[list[ResultT], list[ResultT]]:
-    """The results of open attempts; and the conclusive results of attempts that were closed with an unknown outcome.
-
-    All other results were written before, and only the acknowledgement was lost: they must not count twice.
-    """
-    return (
-        [item for item in results if outcomes[item.opened.attempt_id] is None],
-        [item for item in results if outcomes[item.opened.attempt_id] == Kind.UNKNOWN and item.is_conclusive],
-    )
+    bulk.add_columns(flush.connection, Attempt, {**columns, **more})
 
 
 CLOSE = bulk.Change(
@@ -92,16 +73,10 @@ CLOSE_DONE = bulk.Change(
 )
 
 
-def closing(
-    keyring: Keyring,
-    attempt_id: uuid.UUID,
-    *,
-    called: bool,
-    problem: Problem | None,
-    found: Found | None = None,
-) -> dict[str, Any]:
-    """The values that close an attempt, for `CLOSE`, without the time. `found` is the result of a look-up."""
-    outcome: str = (problem.kind.value if problem else DONE) if called else NOT_SENT
+def closing(keyring: Keyring, result: CallResult[Any]) -> dict[str, Any]:
+    """The values that close the attempt of a result, for `CLOSE`, without the time."""
+    attempt_id, problem, found = result.row.attempt_id, result.problem, result.found
+    outcome: str = (problem.kind.value if problem else DONE) if result.called else NOT_SENT
     if problem is not None and problem.unreachable:
         outcome = UNREACHABLE
     if isinstance(found, More):
@@ -139,7 +114,7 @@ def unknown_attempt_after(
             return None
 
 
-def after_call(ending: Ending | None, opened: Opened[Any], row: Claimed, *, counted: bool) -> dict[str, Any]:
+def after_call(ending: Ending | None, row: Claimed, *, counted: bool) -> dict[str, Any]:
     """The row's new values after a call: when it is due, what is counted, the reason, and the unknown attempt.
 
     `ending` None: the call was not made, and the row is due as before. `counted`: the attempt was counted already when
@@ -153,7 +128,7 @@ def after_call(ending: Ending | None, opened: Opened[Any], row: Claimed, *, coun
         "more_waits": 0,
         "new_reason": "",
         "new_detail": "",
-        "new_unknown_attempt": unknown_attempt_after(ending, attempt_id=opened.attempt_id, unknown_call=unknown_call),
+        "new_unknown_attempt": unknown_attempt_after(ending, attempt_id=row.attempt_id, unknown_call=unknown_call),
     }
     match ending:
         case None:
@@ -178,44 +153,13 @@ def outcome_of_call(began_at: datetime, problem: Problem | None) -> CallOutcome:
     )
 
 
-# Of a job or a message: `id`, `state`, `fence` and the columns that the query names.
-Standing = sa.Row[Any]
+def plain(
+    flush: Flush[Any], change: bulk.ChangeIf, items: Sequence[ResultT], columns: Columns, *, counts: int
+) -> list[tuple[ResultT, Any]]:
+    """Change the rows of results that may be plain, one or more, in the order of their ids, as all rows are locked.
 
-
-def standing(model: type[Job] | type[InvitationRow], *columns: Any) -> Query:
-    """The query for `standing_of`.
-
-    The rows are locked in the order of their ids, as everywhere. `key_share`: see `job_from_messages.move_jobs`.
+    Returns those whose rows were still under the lease and met all conditions, each with its row.
     """
-    return Query(
-        sa.select(model.id, model.state, model.fence, *columns)
-        .where(bulk.among(model.id, "ids"))
-        .order_by(model.id)
-        .with_for_update(key_share=True)
-    )
-
-
-def standing_of(connection: sa.Connection, query: Query, ids: Iterable[Any]) -> list[Standing]:
-    """The jobs or messages with these ids, locked until the transaction ends."""
-    return query.fetch(connection, {"ids": bulk.keys(ids)})
-
-
-_OUTCOMES = (
-    sa.select(Attempt.id, Attempt.outcome)
-    .where(bulk.among(Attempt.id, "ids"))
-    .order_by(Attempt.id)
-    .with_for_update(key_share=True)
-)
-
-
-def outcomes_of(connection: sa.Connection, attempt_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str | None]:
-    """The outcomes of these attempts, locked until the transaction ends; None: the attempt is open.
-
-    Their rows must be locked before.
-    """
-    return {row.id: row.outcome for row in fetch(connection, _OUTCOMES, {"ids": bulk.keys(attempt_ids)})}
-
-
-def is_leased(row: Standing, fence: int) -> bool:
-    """Whether the row was not claimed again since the claim with this fence."""
-    return bool(row.fence == fence) and row.state in (JobState.WORKING, InvitationState.WORKING)
+    given = {"row_id": [item.row.id for item in items], "fence": [item.row.fence for item in items], **columns}
+    moved = {(row.id, row.fence): row for row in change.changed(flush.connection, given, at=flush.now, counts=counts)}
+    return [(item, row) for item in items if (row := moved.get((item.row.id, item.row.fence)))]

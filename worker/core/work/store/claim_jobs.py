@@ -1,92 +1,188 @@
-"""Jobs: what of a flush is special to them, and how those that were put off become due."""
+"""Jobs, the kind of row that a session is opened for: what of a flush is special to them, and how those that were put
+off become due.
+"""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from worker.core.database import bulk, tally
 from worker.core.database.database import Database
+from worker.core.database.priorities import PRIORITIES
+from worker.core.database.tables import InvitationRow, Job
+from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import ended_calls
 from worker.core.limits.rate_adaptation import Stretch
-from worker.core.limits.store import budgets
+from worker.core.limits.store import batch_pace, budgets
 from worker.core.limits.store.backpressure import Backlogs
 from worker.core.limits.store.claims import Leased
-from worker.core.limits.store.flush import Rows
-from worker.core.model.states import JobState
+from worker.core.limits.store.flush import Flush, Rows
+from worker.core.model.endings import Never, NotNow
+from worker.core.model.reasons import Reason
+from worker.core.model.states import InvitationState, JobState
+from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.unknown.store.settlement import hold_jobs
-from worker.core.work.store import gates, without_call
-from worker.core.work.store.issue_results import IssueResult, OpenedJob, open_attempts
-from worker.core.work.store.job_context import LEASES, ClaimedJob, JobPolicy
+from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
+from worker.core.work.store.attempt_log import open_rows
+from worker.core.work.store.gates import AFTER_THE_PACE, CHUNK, GATES, ROW_GATES, JobClaim, is_for_a_message, paced
+from worker.core.work.store.job_context import LEASES, ClaimedJob, IssueResult, JobPolicy, decrypted
 from worker.core.work.store.record_results import record_results
+from worker.core.work.store.session_reuse import invite_unbought
 
 
-class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
-    """The jobs. One whose customer already has a live session reuses this session without a call."""
+class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
+    """The jobs. One whose customer already has a live session reuses this session without a call.
+
+    Those that have ended are claimed too: their calls are looked up (`lifecycle.store.ended_calls`), and no gate
+    concerns them.
+    """
+
+    leases = LEASES
+    row_gates, gates, gates_after_the_pace = ROW_GATES, GATES, AFTER_THE_PACE
+    pace = batch_pace.SESSIONS
 
     def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
-        super().__init__(database, LEASES, jitter=jitter)
-        self._keyring = keyring
+        super().__init__(database, keyring, jitter=jitter)
         self._backlogs = Backlogs()
 
-    def record(
-        self,
-        connection: sa.Connection,
-        policy: JobPolicy,
-        results: Sequence[IssueResult],
-        *,
-        now: datetime,
-        stretch: Stretch | None,
-    ) -> set[str]:
-        return record_results(connection, self._keyring, policy, results, now=now, stretch=stretch)
+    def record(self, flush: Flush[JobPolicy], results: Sequence[IssueResult], stretch: Stretch | None) -> set[str]:
+        return record_results(flush, results, stretch)
 
-    def takes_places(self, _policy: JobPolicy, rows: Sequence[sa.Row[Any]]) -> bool:
-        return any(row.planned for row in rows)
+    def context(self, flush: Flush[JobPolicy], rows: Sequence[sa.Row[Any]], leased: Leased) -> JobClaim:
+        planned = frozenset(row.batch_id for row in rows if row.planned)
+        any_suppressed = any(row.any_suppressed for row in rows)
+        this = flush.connection, flush.keyring, flush.policy, flush.now
+        return JobClaim(*this, self._backlogs, leased, any_suppressed, planned)
 
     def passed(
-        self,
-        connection: sa.Connection,
-        policy: JobPolicy,
-        rows: Sequence[sa.Row[Any]],
-        leased: Leased,
-        *,
-        now: datetime,
+        self, flush: Flush[JobPolicy], rows: Sequence[sa.Row[Any]], leased: Leased
     ) -> tuple[list[ClaimedJob], frozenset[str]]:
-        ended = [row for row in rows if without_call.is_ended(row)]
-        if ended:
-            rows = [row for row in rows if not without_call.is_ended(row)]
-        jobs, reused = gates.passed(connection, self._keyring, policy, self._backlogs, rows, leased, now=now)
-        return jobs + without_call.decrypted_calls(connection, self._keyring, policy, ended, now=now), reused
+        ended = [row for row in rows if row.due_at is None]  # no other claimed row is due at no time
+        if not ended:
+            return super().passed(flush, rows, leased)
+        jobs, channels = super().passed(flush, [row for row in rows if row.due_at is not None], leased)
+        calls, unread = self.read(self.context(flush, ended, leased), ended)
+        ended_calls.give_up(flush.connection, unread)
+        return [*jobs, *(replace(job, ended=True, due_at=flush.now) for job in calls)], channels
 
-    def open(
-        self, connection: sa.Connection, policy: JobPolicy, jobs: Sequence[ClaimedJob], *, now: datetime
-    ) -> list[OpenedJob]:
-        opened = open_attempts(connection, policy, jobs, now=now)
-        if len(opened) < len(jobs):  # the credit cap is reached
-            may_be_made = {item.row.id for item in opened}
-            self.release_leased(connection, policy, [job for job in jobs if job.id not in may_be_made], now=now)
+    def unknown_calls(
+        self, connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: datetime
+    ) -> Mapping[int, UnknownCall]:
+        return calls_to_reconcile(connection, rows, now=now)
+
+    def decrypted(self, claim: JobClaim, row: sa.Row[Any], unknown_call: UnknownCall | None) -> ClaimedJob:
+        session_id = claim.live_sessions.get(row.id, row.session_id)
+        return decrypted(claim.keyring, row, unknown_call, provider=claim.policy.provider, session_id=session_id)
+
+    def asked(self, claim: JobClaim, items: list[ClaimedJob]) -> list[ClaimedJob]:
+        return [job for job in items if is_for_a_message(job, now=claim.now)]
+
+    def paced(self, claim: JobClaim, items: Sequence[ClaimedJob]) -> list[batch_pace.Asks]:
+        return paced(claim, items)
+
+    def keep_back(self, claim: JobClaim, _rows: Sequence[sa.Row[Any]], stay: Mapping[int, NotNow]) -> None:
+        self.leases.keep_back(claim.connection, stay, now=claim.now)
+        stopped = [job_id for job_id, why in stay.items() if isinstance(why, Never)]
+        happened(claim.connection, JobsStopped(stopped), now=claim.now)
+
+    def let_pass(self, claim: JobClaim, items: list[ClaimedJob]) -> tuple[list[ClaimedJob], frozenset[str]]:
+        links = claim.policy.on_click
+        if links is not None and (invited := self.asked(claim, items)):
+            claim.reused_channels.update(invite_unbought(claim, links, invited))
+            items = [job for job in items if not is_for_a_message(job, now=claim.now)]
+        return items, frozenset(claim.reused_channels)
+
+    def open(self, flush: Flush[JobPolicy], items: Sequence[ClaimedJob]) -> list[ClaimedJob]:
+        """Fewer than these are opened if the credit cap is reached. A look-up costs no credit."""
+        connection, policy, now = flush.connection, flush.policy, flush.now
+        calls, rule, opened = sum(not job.looks_up for job in items), policy.rule, list(items)
+        if rule.credits is not None:
+            opened = _allowed(items, budgets.spend_credits(connection, rule, calls, now=now))
+        counted = tally.counts_in_bulk(len(opened))
+        if counted:
+            counts = tally.of(connection)
+            for (batch_id, looks_up), number in Counter((job.batch_id, job.looks_up) for job in opened).items():
+                counts.add(tally.call(batch_id, "", policy.account, look_up=looks_up), number)
+        open_rows(flush, opened, counted=counted)
+        if rule.credits is None:  # last: it locks the budget's row until the commit, and other workers wait for it
+            budgets.count_credits(connection, rule, calls)
+        if len(opened) < len(items):
+            may_be_made = {job.id for job in opened}
+            self.release_leased(flush, [job for job in items if job.id not in may_be_made])
         return opened
 
     def set_aside(self, connection: sa.Connection, kinds: Mapping[int, str], *, now: datetime) -> None:
         hold_jobs(connection, kinds, states=(JobState.WAITING,), now=now)
         ended_calls.give_up(connection, kinds)
 
+    def uncount(self, flush: Flush[JobPolicy], items: Sequence[ClaimedJob], calls: int) -> None:
+        ended = [(job.id, job.fence) for job in items if job.ended]
+        ended_calls.release(flush.connection, ended, now=flush.now)
+        budgets.refund(flush.connection, flush.policy.rule, calls)
+
     def make_waiting_jobs_due(self, *, now: datetime) -> None:
         after: int | None = 0
         while after is not None:
             # In chunks: there may be a million jobs, and dispatchers must be able to claim meanwhile.
             with self._database.write() as connection:
-                after = without_call.make_due(connection, after, now=now)
+                after = _make_due(connection, after, now=now)
 
     def make_snoozed_due(self, names: Collection[str], *, now: datetime) -> None:
-        """Make the rows of these accounts and channels due now that only wait for the end of a pause."""
+        """Make the rows of these accounts and channels due now whose own call was answered with the
+        account's pause."""
+        snoozed = {"due_at": now}
+        reasons = (Reason.RATE_LIMITED, Reason.UNREACHABLE)
         with self._database.write() as connection:
-            without_call.make_snoozed_due(connection, names, now=now)
+            for model, of, waiting in (
+                (Job, Job.account, JobState.WAITING),
+                (InvitationRow, InvitationRow.channel, InvitationState.WAITING),
+            ):
+                rows = sa.update(model).where(of.in_(names), model.state == waiting, model.reason.in_(reasons))
+                connection.execute(rows.where(model.due_at > now, model.unknown_attempt.is_(None)).values(snoozed))
 
-    def uncount(
-        self, connection: sa.Connection, policy: JobPolicy, jobs: Sequence[ClaimedJob], calls: int, *, now: datetime
-    ) -> None:
-        ended_calls.release(connection, [(job.id, job.fence) for job in jobs if job.ended], now=now)
-        budgets.refund(connection, policy.rule, calls)
+
+def _allowed(jobs: Sequence[ClaimedJob], calls: int) -> list[ClaimedJob]:
+    """All look-ups and the first `calls` calls, in their order."""
+    kept = []
+    for job in jobs:
+        if not job.looks_up:
+            if not calls:
+                continue
+            calls -= 1
+        kept.append(job)
+    return kept
+
+
+_WAITS = (
+    sa.select(Job.id)
+    .where(
+        Job.id > sa.bindparam("after"),
+        Job.priority.in_(PRIORITIES),
+        Job.state == bulk.fixed(JobState.WAITING),
+        Job.joins.is_(None),
+        Job.due_at > sa.bindparam("now"),
+        Job.reason == Reason.WAITS_FOR_SENDER,
+    )
+    .order_by(Job.id)
+    .limit(sa.bindparam("most", type_=sa.Integer()))
+    .with_for_update(skip_locked=True)
+)
+
+
+def _make_due(connection: sa.Connection, after: int, *, now: datetime) -> int | None:
+    """Make the next chunk of jobs that wait for a sender due now, because an operator has retried a job.
+
+    The chunk begins after the id `after`. Returns the last id of the chunk; None: there are no more jobs. Jobs that
+    another transaction has locked are skipped.
+    """
+    ids = list(connection.execute(_WAITS, {"after": after, "now": now, "most": CHUNK}).scalars())
+    if not ids:
+        return None
+    connection.execute(sa.update(Job).where(bulk.among(Job.id, "ids")).values(due_at=now), {"ids": bulk.keys(ids)})
+    return ids[-1]

@@ -1,7 +1,7 @@
-"""Job contexts: the customer and the batch that a session is requested from, decrypted for the job's dispatcher."""
+"""Jobs as they are worked: claimed, with the customer and batch that a session is requested from; and the result."""
 
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -22,9 +22,10 @@ from worker.core.lifecycle.store import ended_calls
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.store.claims import ClaimPolicy
-from worker.core.model.sessions import APPLICANT_ID, SessionRequest
+from worker.core.model.sessions import APPLICANT_ID, Session, SessionRequest
 from worker.core.model.states import JobState
-from worker.core.unknown.reconciliation import UnknownCall
+from worker.core.unknown.reconciliation import Listed, UnknownCall
+from worker.core.work.row_forms import NOT_OPENED, CallResult
 from worker.core.work.store import sessions
 
 
@@ -35,8 +36,8 @@ class JobPolicy(ClaimPolicy):
     account: str
     provider: str
     reissue_at: Callable[[datetime], datetime]  # the adapter's: from the old session's expiry
-    # Whether a call may be repeated if its outcome is unknown.
-    repeatable: Callable[[SessionRequest], bool] = lambda _: False
+    # Whether this request neither costs nor opens another session, so that its call may be repeated.
+    repeats: Callable[[SessionRequest], bool] = lambda _: False
     # Where it is never looked up: how long a session that the request may have opened can live; None: it is held.
     orphan_life: Callable[[SessionRequest], timedelta | None] = lambda _: None
     lifetime: timedelta | None = None  # of the account's links; None: the vendor decides
@@ -46,6 +47,12 @@ class JobPolicy(ClaimPolicy):
     reminds: bool = False  # reminders follow a text that the provider sends itself; False: we send no texts
     on_click: StableLinks | None = None  # messages with our own links go out, and customers ask for the sessions
     any_age: bool = False  # messages have our own links: the age of a session's link does not matter
+
+    def may_repeat(self, row: Any) -> bool:
+        return self.repeats(row.request)
+
+    def looked_up_after(self, row: Any) -> timedelta | None:
+        return self.orphan_life(row.request) if self.reconcile_after is None else self.reconcile_after
 
     @property
     def claims_for(self) -> str:
@@ -79,6 +86,13 @@ class ClaimedJob:
     invite_at: datetime | None = None  # until then the customer is in the app, and needs the link there
     traceparent: str | None = None  # of the span that took the job in
     ended: bool = False  # the job ended during its call: the call is looked up, and nothing follows for the job
+    attempt_id: uuid.UUID = NOT_OPENED
+    repeatable: bool = False
+    reconcile_at: datetime | None = None
+
+    @property
+    def job_id(self) -> int:
+        return self.id
 
     @property
     def looks_up(self) -> bool:
@@ -86,8 +100,38 @@ class ClaimedJob:
         return self.unknown_call is not None or self.asks is not None
 
     @property
+    def reconciles(self) -> uuid.UUID | None:
+        """The attempt that is looked up; its own id: a session is."""
+        return self.attempt_id if self.unknown_call is None else self.unknown_call.attempt_id
+
+    @property
     def is_event(self) -> bool:
         return self.priority == EVENT
+
+
+@dataclass(repr=False)
+class IssueResult(CallResult[ClaimedJob]):
+    """The result of a call for a session. A Done has its `session`.
+
+    A session whose ending is not Done is kept, and no message is written for it. `floor`: the freshness floor of the
+    new session's link. `token_digest`: the hash by which its token is known again. `repeats`: another customer has what
+    the answer has, so nothing of it is kept (`repeated_answers`).
+    """
+
+    session: Session | None = None
+    floor: timedelta | None = None
+    needed_no_request: bool = False  # a look-up that was decided without one
+    token_digest: str | None = None
+    repeats: bool = False
+    news: Listed | None = None  # what the provider's list says about the session that the job asks for
+
+    @property
+    def called(self) -> bool:
+        return self.ending is not None and not self.needed_no_request
+
+    @property
+    def succeeded(self) -> bool:
+        return self.session is not None
 
 
 # The provider's reference of the session that the job asks about.
@@ -173,13 +217,6 @@ LEASES: Leases[int] = _JobLeases(
         Attempt.fence == sa.select(Job.fence).where(Job.id == Attempt.job_id).scalar_subquery(),
     ),
 )
-
-
-def values_of(rows: Sequence[Any]) -> Iterator[bytes | None]:
-    """The encrypted values of claimed rows."""
-    for row in rows:
-        yield row.person
-        yield row.line
 
 
 def decrypted(

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import invitation_channels
+from worker.core.customers.store.admission import release_cleared
 from worker.core.customers.store.cancellation import cancel_jobs, instead_of_failing
 from worker.core.customers.store.tombstones import erase_again
 from worker.core.database import bulk, tally
@@ -19,77 +20,54 @@ from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.store import reminders
+from worker.core.lifecycle.store import ended_calls, reminders
 from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store.account_outcomes import apply_results, count_again
+from worker.core.limits.store.flush import Flush
 from worker.core.model.channels import is_mail
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, job_state_after
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
-from worker.core.unknown.store.late_attempts import sort_out
-from worker.core.work.store import repeated_answers, sessions, without_call
-from worker.core.work.store.attempt_log import (
-    CLOSE,
-    CLOSE_DONE,
-    DONE,
-    LATE,
-    Standing,
-    after_call,
-    closing,
-    outcomes_of,
-    standing,
-    standing_of,
-)
-from worker.core.work.store.issue_results import IssueResult, entity_id, floor_seconds, new_session
-from worker.core.work.store.job_context import JobPolicy
+from worker.core.unknown.reconciliation import Nothing
+from worker.core.unknown.store.late_attempts import Sorted, Standing, sort_out
+from worker.core.work.store import repeated_answers, sessions
+from worker.core.work.store.attempt_log import CLOSE, CLOSE_DONE, DONE, LATE, after_call, closing, plain
+from worker.core.work.store.job_context import IssueResult, JobPolicy
 
-_STANDING = standing(
+_STANDING = Standing(
     Job,
     Job.priority,  # the batch may have been paused since the claim
     Job.invite_at,
     Job.pressed_at,
     Job.cancelled_at,
     sessions.LIVE_SESSION.label("live_session"),
+    late=(Job.joins, Job.session_id, Job.priority),
 )
-_OF_LATE = (Job.joins, Job.session_id, Job.priority)
 
 
-def record_results(
-    connection: sa.Connection,
-    keyring: Keyring,
-    policy: JobPolicy,
-    results: Sequence[IssueResult],
-    *,
-    now: datetime,
-    stretch: Stretch | None = None,
-) -> set[str]:
+def record_results(flush: Flush[JobPolicy], results: Sequence[IssueResult], stretch: Stretch | None) -> set[str]:
     """Write results. Returns the channels that have invitations due now.
 
     For each result the attempt is closed, the session and its invitations are added, and the job's state changes. An
     answer with what another customer has is not believed. A result whose lease was lost changes only its attempt:
     another dispatcher owns the job.
     """
-    results = repeated_answers.check(connection, keyring, policy.account, results)
-    written: set[uuid.UUID] = set()
-    channels: set[str] = set()
+    connection, policy, now = flush.connection, flush.policy, flush.now
+    results = repeated_answers.check(connection, flush.keyring, policy.account, results)
     usual = [item for item in results if may_be_plain(item)]
-    if usual:
-        written, channels = write_plain(connection, keyring, policy, usual, now=now)
-    plain = [item for item in usual if item.opened.attempt_id in written]
-    others = [item for item in results if item.opened.attempt_id not in written]
+    written, channels = write_plain(flush, usual) if usual else ([], set())
+    ids = {item.row.attempt_id for item in written}
+    others = [item for item in results if item.row.attempt_id not in ids]
     special: Sequence[IssueResult] = ()
     overtaken: set[uuid.UUID] = set()
     if others:
-        found = standing_of(connection, _STANDING, {item.opened.row.id for item in others})
-        rows = {row.id: row for row in found}
-        outcomes = outcomes_of(connection, [item.opened.attempt_id for item in others])
-        others = [item for item in others if item.opened.attempt_id in outcomes]  # a purge may have removed the row
-        special, more = write_special(connection, keyring, policy, others, rows, outcomes, now=now)
-        channels |= more
-        overtaken = without_call.settle(connection, special, now=now)
-        count_again(connection, policy.rule, others, outcomes)
-    repeats = repeated_answers.hold_firsts(connection, keyring, policy.account, special, now=now)
-    apply_results(connection, policy.rule, plain, special, overtaken, now=now, stretch=stretch)
+        found = sort_out(connection, _STANDING, others, now=now)
+        channels |= _write_special(flush, found)
+        special = found.results
+        overtaken = _settle(connection, special, now=now)
+        count_again(connection, policy.rule, others, found.outcomes)
+    repeats = repeated_answers.hold_firsts(connection, flush.keyring, policy.account, special, now=now)
+    apply_results(connection, policy.rule, written, special, overtaken, now=now, stretch=stretch)
     if repeats:
         repeated_answers.stop_if_many(connection, policy.rule, policy.account, now=now)
     return channels
@@ -118,7 +96,7 @@ _ISSUED = bulk.ChangeIf(
     Job.cancelled_at.is_(None),
     Job.pressed_at.is_(None),
     sessions.LIVE_SESSION.is_(None),
-    by="job_id",
+    by="row_id",
     equal={"fence": Job.fence},
     returning=[Job.priority, Job.batch_id, Job.account, Job.channel, Job.result, Job.invite_at],
 )
@@ -131,7 +109,7 @@ def may_be_plain(result: IssueResult) -> bool:
     look-up, a late answer, another session of the customer, a cancelled job, a link that the provider has texted
     itself, a session for a customer at the stable link.
     """
-    job, session = result.opened.row, result.session
+    job, session = result.row, result.session
     return (
         isinstance(result.ending, Done)
         and session is not None
@@ -141,47 +119,39 @@ def may_be_plain(result: IssueResult) -> bool:
     )
 
 
-def write_plain(
-    connection: sa.Connection, keyring: Keyring, policy: JobPolicy, results: Sequence[IssueResult], *, now: datetime
-) -> tuple[set[uuid.UUID], set[str]]:
+def write_plain(flush: Flush[JobPolicy], results: Sequence[IssueResult]) -> tuple[list[IssueResult], set[str]]:
     """Write the results that are plain, of one or more that may be.
 
-    Returns their attempts, and the channels that have invitations due now.
+    Returns them, and the channels that have invitations due now.
     """
     counts = tally.counts_in_bulk(len(results))
-    items = sorted(results, key=lambda item: item.opened.row.id)  # locked in the order of their ids, as all rows
-    ids = new_ids(now, len(items))
-    jobs = [item.opened.row for item in items]
-    moves: Columns = {
-        "job_id": [job.id for job in jobs],
-        "fence": [job.fence for job in jobs],
+    items = sorted(results, key=lambda item: item.row.id)
+    ids = new_ids(flush.now, len(items))
+    values: Columns = {
         "new_session_id": ids,
-        "new_floor": [floor_seconds(item) for item in items],
-        "new_entity_id": [entity_id(item) for item in items],
+        "new_floor": [_floor_seconds(item) for item in items],
+        "new_entity_id": [_entity_id(item) for item in items],
     }
-    moved = {(row.id, row.fence): row for row in _ISSUED.changed(connection, moves, at=now, counts=counts)}
-    new, attempts = [], []
-    for item, job, id_ in zip(items, jobs, ids, strict=True):
-        if row := moved.get((job.id, job.fence)):
-            new.append(new_session(policy, item, id_, priority=row.priority, invite_at=row.invite_at))
-            attempts.append(item.opened.attempt_id)
-    if not new:
-        return set(), set()
-    added = sessions.add(connection, keyring, new, quiet=policy.contact.hours.quiet, now=now)
+    found = plain(flush, _ISSUED, items, values, counts=counts)
+    if not found:
+        return [], set()
+    by_job = dict(zip((item.row.id for item in items), ids, strict=True))
+    new = [
+        _new_session(flush.policy, item, by_job[row.id], row, priority=row.priority, special=False)
+        for item, row in found
+    ]
+    added = sessions.add(flush, new, quiet=flush.policy.contact.hours.quiet)
     if counts:
-        _count(connection, moved.values())
-    CLOSE_DONE.run_columns(connection, {"attempt_id": attempts}, at=now, counts=counts)
-    return set(attempts), added.channels
-
-
-def _count(connection: sa.Connection, rows: Iterable[Any]) -> None:
-    """Count jobs that get their first session, and their calls, which are done."""
-    counts = tally.of(connection)
-    for (batch_id, account, channel, result), number in Counter(map(_COUNTED, rows)).items():
-        counts.add(tally.job(batch_id, JobState.WORKING, channel, account, result), -number)
-        counts.add(tally.job(batch_id, JobState.ISSUED, channel, account, result), number, sessions=number)
-        counts.add(tally.call(batch_id, "", account), -number)
-        counts.add(tally.call(batch_id, DONE, account), number)
+        # Jobs that get their first session, and their calls, which are done.
+        all_ = tally.of(flush.connection)
+        for (batch_id, account, channel, result), number in Counter(_COUNTED(row) for _, row in found).items():
+            all_.add(tally.job(batch_id, JobState.WORKING, channel, account, result), -number)
+            all_.add(tally.job(batch_id, JobState.ISSUED, channel, account, result), number, sessions=number)
+            all_.add(tally.call(batch_id, "", account), -number)
+            all_.add(tally.call(batch_id, DONE, account), number)
+    closed = {"attempt_id": [item.row.attempt_id for item, _ in found]}
+    CLOSE_DONE.run_columns(flush.connection, closed, at=flush.now, counts=counts)
+    return [item for item, _ in found], added.channels
 
 
 _COUNTED = attrgetter("batch_id", "account", "channel", "result")
@@ -203,47 +173,33 @@ _MOVE = bulk.Change(
 )
 
 
-def write_special(
-    connection: sa.Connection,
-    keyring: Keyring,
-    policy: JobPolicy,
-    results: Sequence[IssueResult],
-    rows: Mapping[int, Standing],
-    outcomes: Mapping[uuid.UUID, str | None],
-    *,
-    now: datetime,
-) -> tuple[Sequence[IssueResult], set[str]]:
-    """Write results that are not plain. `rows`: by job; `outcomes`: of the attempts; all of them are locked.
-
-    Returns those that were not written before, without the late ones, and the channels that have invitations due now.
-    """
-    found = sort_out(connection, Job, _OF_LATE, results, rows, outcomes, now=now)
-    ours = found.ours
-    kept = [item for item in found.results if item.opened.row.id in ours]
+def _write_special(flush: Flush[JobPolicy], found: Sorted[IssueResult]) -> set[str]:
+    """Write results that are not plain. Returns the channels that have invitations due now."""
+    connection, keyring, policy, now, ours = flush.connection, flush.keyring, flush.policy, flush.now, found.ours
+    kept = [item for item in found.results if item.row.id in ours]
     opened = [item for item in kept if item.session is not None and not item.repeats]
-    new = [
-        _new_session(policy, item, session_id, rows[item.opened.row.id], priority=ours[item.opened.row.id].priority)
-        for item, session_id in zip(opened, new_ids(now, len(opened)), strict=True)
-    ]
-    added = sessions.add(connection, keyring, new, quiet=policy.contact.hours.quiet, now=now)
+    new = []
+    for item, session_id in zip(opened, new_ids(now, len(opened)), strict=True):
+        row, priority = found.rows[item.row.id], ours[item.row.id].priority
+        new.append(_new_session(policy, item, session_id, row, priority=priority, special=True))
+    added = sessions.add(flush, new, quiet=policy.contact.hours.quiet)
     if policy.reminds:
         reminders.add(connection, policy.contact, _texted(kept, added), now=now)
     moves, closings = [], [_closing(keyring, result, late=True) for result in found.late]
     for result in found.results:
-        job, ending, is_ours = result.opened.row, result.ending, result.opened.row.id in ours
+        job, ending, is_ours = result.row, result.ending, result.row.id in ours
         if result.session is not None and not result.repeats and is_ours and job.id not in added.sessions:
             second = f"the provider opened {result.session.lasting_reference} next to a session that is still live"
             ending = Hold(Reason.SECOND_SESSION, second)
         if is_ours:
-            counted = outcomes[result.opened.attempt_id] is not None
-            moves.append(_move(result, ending, added, counted=counted))
+            moves.append(_move(result, ending, added, counted=found.counted(result)))
         closings.append(_closing(keyring, result, late=not is_ours))
-    marked = {job_id for job_id, row in rows.items() if row.cancelled_at is not None}
+    marked = {job_id for job_id, row in found.rows.items() if row.cancelled_at is not None}
     added.cancelled.update(instead_of_failing(moves, marked))
     _MOVE.run(connection, moves, at=now)
     stopped = [move["job_id"] for move in moves if move["new_state"] in STOPPED]
     happened(connection, JobsStopped(stopped), now=now)
-    asked = [item.opened.row.session_id for item in found.results if isinstance(item.ending, Asked)]
+    asked = [item.row.session_id for item in found.results if isinstance(item.ending, Asked)]
     if asked:
         answered_now = sa.update(SessionRow).where(SessionRow.id.in_(asked))
         connection.execute(answered_now.values(asked_at=now, check_at=now))
@@ -251,54 +207,39 @@ def write_special(
         cancel_jobs(connection, sorted(added.cancelled), now=now)
     CLOSE.run(connection, closings, at=now)
     # Erased customers among them had their jobs cancelled while the calls were on their way.
-    erase_again(connection, [item.opened.row.id for item in (*found.results, *found.late)])
-    return found.results, added.channels
-
-
-def _new_session(
-    policy: JobPolicy, result: IssueResult, session_id: uuid.UUID, row: Standing, *, priority: int
-) -> sessions.NewSession:
-    return new_session(
-        policy,
-        result,
-        session_id,
-        priority=priority,
-        invite_at=row.invite_at,
-        pressed=row.pressed_at is not None,
-        cancelled=row.cancelled_at is not None,
-        live=row.live_session is not None,
-    )
+    erase_again(connection, [item.row.id for item in (*found.results, *found.late)])
+    return added.channels
 
 
 def _texted(results: Sequence[IssueResult], added: sessions.Stored) -> list[reminders.Sent]:
     """The customers to whom the provider sent the link by text itself. Reminders by text follow these texts."""
     return [
         reminders.Sent(
-            added.sessions[item.opened.row.id],
-            item.opened.row.id,
+            added.sessions[item.row.id],
+            item.row.id,
             to_phone,
-            item.opened.row.request.customer,
+            item.row.request.customer,
             item.session.expires_at,
         )
         for item in results
-        if item.session is not None and item.session.sms_sent and item.opened.row.id in added.invited
-        for to_phone in invitation_channels(item.opened.row.channel)
+        if item.session is not None and item.session.sms_sent and item.row.id in added.invited
+        for to_phone in invitation_channels(item.row.channel)
         if not is_mail(to_phone)
     ]
 
 
 def _move(result: IssueResult, ending: Ending | None, added: sessions.Stored, *, counted: bool) -> dict[str, Any]:
     """The job's new values. `counted`: the attempt was counted already when its outcome became unknown."""
-    job = result.opened.row
-    move = after_call(ending, result.opened, job, counted=counted) | {
+    job = result.row
+    move = after_call(ending, job, counted=counted) | {
         "job_id": job.id,
         "new_state": JobState.WAITING if ending is None else job_state_after(ending),
         "more_reissues": 0,
         "new_asks": job.asks is not None and not isinstance(ending, Asked),
         "new_result": ending.result if isinstance(ending, Finish) else None,
         "new_session_id": added.sessions.get(job.id, job.session_id),
-        "new_floor": floor_seconds(result),
-        "new_entity_id": entity_id(result),
+        "new_floor": _floor_seconds(result),
+        "new_entity_id": _entity_id(result),
         "new_pressed_at": None if isinstance(ending, Done) else job.pressed_at,
     }
     if isinstance(ending, Done):
@@ -309,8 +250,7 @@ def _move(result: IssueResult, ending: Ending | None, added: sessions.Stored, *,
 
 
 def _closing(keyring: Keyring, result: IssueResult, *, late: bool) -> dict[str, Any]:
-    called = result.ending is not None and result.called
-    values = closing(keyring, result.opened.attempt_id, called=called, problem=result.problem, found=result.found)
+    values = closing(keyring, result)
     if result.repeats and isinstance(result.ending, Hold):
         values |= {"new_code": Reason.ANSWER_REPEATED.value, "new_detail": result.ending.detail[:DETAIL_LENGTH]}
     elif late and result.session is not None:
@@ -319,3 +259,67 @@ def _closing(keyring: Keyring, result: IssueResult, *, late: bool) -> dict[str, 
         found = f"the result came after the lease; the provider opened {reference}"[:DETAIL_LENGTH]
         values |= {"new_outcome": LATE, "new_detail": found, "new_found": reference}
     return values
+
+
+def _floor_seconds(result: IssueResult) -> int:
+    """The job's freshness floor from now on."""
+    return int((result.floor if result.floor is not None else result.row.floor).total_seconds())
+
+
+def _entity_id(result: IssueResult) -> str:
+    """The provider's entity of the customer. It is sent from now on: otherwise the provider makes another entity."""
+    new = result.session.references.get("entityId") if result.session and not result.repeats else None
+    return new or result.row.request.entity_id
+
+
+def _new_session(
+    policy: JobPolicy, result: IssueResult, id_: uuid.UUID, row: Any, *, priority: int, special: bool
+) -> sessions.NewSession:
+    """The session of a result that has one. `row`: of the job, as it is now; of a plain result it says less."""
+    job, session = result.row, result.session
+    assert session is not None  # noqa: S101 -- for mypy
+    channels = invitation_channels(job.channel) if isinstance(result.ending, Done) else ()
+    silent = special and row.pressed_at is not None and bool(channels)  # the customer stands at the stable link
+    if silent:
+        channels = ()
+    return sessions.NewSession(
+        id=id_,
+        job_id=job.id,
+        batch_id=job.batch_id,
+        customer_id=job.request.customer.customer_id,
+        purpose=job.purpose,
+        channels=channels,
+        priority=priority,
+        account=policy.account,
+        issued_at=result.began_at,
+        replaces=job.session_id,
+        session=session,
+        invite_at=row.invite_at,
+        cancelled=special and row.cancelled_at is not None,
+        live=special and row.live_session is not None,
+        silent=silent,
+        token_digest=result.token_digest,
+        zones=policy.contact.hours.zones(job.request.customer, channels),
+    )
+
+
+def _settle(connection: sa.Connection, results: Sequence[IssueResult], *, now: datetime) -> set[uuid.UUID]:
+    """Write what was found of calls whose jobs have ended. Returns the look-ups that calls' own answers overtook.
+
+    A look-up that was not made is due again at once: at the end of its lease a new dispatcher would claim it, which
+    does not know yet how long its flushes take, and would miss the slot again.
+    """
+    overtaken, nothing = set(), []
+    skipped = [item.row for item in results if item.ending is None and item.found is None]
+    ended_calls.release(connection, [(job.id, job.fence) for job in skipped if job.ended], now=now)
+    for result in results:
+        job = result.row
+        if job.ended and job.unknown_call is not None and result.found is not None:
+            call = job.unknown_call.attempt_id
+            if not ended_calls.settle(connection, job.id, job.fence, call, result.found, now=now):
+                overtaken.add(result.row.attempt_id)
+            elif isinstance(result.found, Nothing):
+                nothing.append(job.id)
+    if nothing:
+        release_cleared(connection, nothing, now=now)
+    return overtaken

@@ -33,7 +33,7 @@ from worker.core.model.sessions import EXTERNAL_REF
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState
 from worker.core.unknown.reconciliation import Unmatched
 from worker.core.unknown.store.settlement import hold_back
-from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.job_context import IssueResult
 
 log = logging.getLogger(__name__)
 
@@ -87,9 +87,9 @@ class _Known:
     def __init__(
         self, connection: sa.Connection, keyring: Keyring, account: str, results: Sequence[IssueResult]
     ) -> None:
-        self._references = {item.opened.attempt_id: _references(item) for item in results}
+        self._references = {item.row.attempt_id: _references(item) for item in results}
         self._digests = {
-            item.opened.attempt_id: keyring.digests(TOKEN, item.session.token)
+            item.row.attempt_id: keyring.digests(TOKEN, item.session.token)
             for item in results
             if item.session is not None and item.session.token
         }
@@ -108,30 +108,30 @@ class _Known:
 
     def others(self, item: IssueResult) -> list[_Holder]:
         """The other customers who have what is in this result."""
-        named, customer_id = _entity_named(item).casefold(), item.opened.row.request.customer.customer_id
+        named, customer_id = _entity_named(item).casefold(), item.row.request.customer.customer_id
         of_token = [one for one in self._of_token(item) if not named or one.entity_id.casefold() != named]
-        references = self._references[item.opened.attempt_id]
+        references = self._references[item.row.attempt_id]
         of_reference = [one for reference in references for one in self._by_reference.get(reference, ())]
         return [one for one in dict.fromkeys([*of_token, *of_reference]) if one.customer_id != customer_id]
 
     def digest(self, item: IssueResult) -> str | None:
         """The hash of the token to store; None: there is no token, or a session has it already."""
-        digests = self._digests.get(item.opened.attempt_id)
+        digests = self._digests.get(item.row.attempt_id)
         return None if digests is None or self._of_token(item) else digests[0]
 
     def add(self, item: IssueResult) -> None:
         """Know a result that is believed: another one of this chunk may repeat it."""
         if item.session is None:
             return
-        job = item.opened.row
+        job = item.row
         holder = _Holder(job.request.customer.customer_id, job.id, item.session.references.get(_ENTITY, ""))
-        for digest in self._digests.get(item.opened.attempt_id, ())[:1]:
+        for digest in self._digests.get(item.row.attempt_id, ())[:1]:
             self._by_token.setdefault(digest, []).append(holder)
-        for reference in self._references[item.opened.attempt_id]:
+        for reference in self._references[item.row.attempt_id]:
             self._by_reference.setdefault(reference, []).append(holder)
 
     def _of_token(self, item: IssueResult) -> list[_Holder]:
-        digests = self._digests.get(item.opened.attempt_id, ())
+        digests = self._digests.get(item.row.attempt_id, ())
         return [holder for digest in digests for holder in self._by_token.get(digest, ())]
 
 
@@ -173,7 +173,7 @@ def check(
 
 def _references(item: IssueResult) -> Sequence[str]:
     """The provider's ids in a result that no other customer may have: of a new session, or of those in a list."""
-    job, session = item.opened.row, item.session
+    job, session = item.row, item.session
     if session is None:
         return item.found.references if isinstance(item.found, Unmatched) and not job.ended else ()
     # What was sent may be another customer's too: a line's entity_id; its external_ref, which iDenfy KYB returns.
@@ -184,12 +184,12 @@ def _references(item: IssueResult) -> Sequence[str]:
 
 
 def _entity_named(item: IssueResult) -> str:
-    request = item.opened.row.request
+    request = item.row.request
     return request.entity_id or request.customer.entity_id
 
 
 def _hold(item: IssueResult, other: _Holder) -> Ending:
-    call = item.opened.row.unknown_call
+    call = item.row.unknown_call
     if item.session is None and call is not None:  # what became of the call is still unknown
         return Hold(Reason(call.kind), f"the list of the customer's sessions has that of {_place(other.job_id)}")
     return Hold(Reason.ANSWER_REPEATED, f"the answer has the token, or the id, of {_place(other.job_id)}")
@@ -210,10 +210,10 @@ def hold_firsts(
     firsts: dict[uuid.UUID, int] = {}  # by session, the job whose answer repeats it
     customers = set()
     for item in repeats:
-        log.warning("%s: the answer for %s was not believed", account, _place(item.opened.row.id))
+        log.warning("%s: the answer for %s was not believed", account, _place(item.row.id))
         for other in known.others(item) if item.session is not None else ():
             if other.session_id is not None:
-                firsts.setdefault(other.session_id, item.opened.row.id)
+                firsts.setdefault(other.session_id, item.row.id)
                 customers.add(other.customer_id)
     leads = (Job.customer_id.in_(customers), Job.state.in_(OPEN_JOBS), Job.joins.is_(None))
     which = (*leads, Job.session_id.in_(firsts))

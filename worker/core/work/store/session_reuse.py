@@ -1,10 +1,11 @@
-"""A customer who has a live session already: the customer's next job reuses it, without a call and a second message.
+"""Jobs that get a session without a call. A customer's next job reuses a live session, without a second message.
 
-So it is with our own link, which the customer has already, before a session is bought.
+So it is with our own link, which the customer has already, before a session is bought. Where sessions are bought on
+click, messages go out with our own link, and nothing is asked of a provider.
 """
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,12 +19,14 @@ from worker.core.database.job_ids import Key, among_keys, rows_of
 from worker.core.database.priorities import of_reminders
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.facts import JobsStopped, happened
+from worker.core.foundation.ids import new_ids
 from worker.core.lifecycle.session_updates import Result
-from worker.core.lifecycle.store.own_links import ends_of
+from worker.core.lifecycle.store.own_links import StableLinks, ends_of
+from worker.core.limits.store.flush import Flush
 from worker.core.messages.store.message_rows import move_messages
 from worker.core.messages.wording import PREFIX
 from worker.core.model.reasons import Reason
-from worker.core.model.sessions import is_stale
+from worker.core.model.sessions import ExpirySource, Session, is_stale
 from worker.core.model.states import (
     UNDELIVERED_INVITATIONS,
     InvitationState,
@@ -31,7 +34,17 @@ from worker.core.model.states import (
     SessionState,
     job_state_from_invitations,
 )
-from worker.core.work.store.sessions import FIRST, check_at, first_invitation, invited_from, not_ended
+from worker.core.work.store.job_context import ClaimedJob, JobPolicy
+from worker.core.work.store.sessions import (
+    FIRST,
+    NO_QUIET_HOURS,
+    NewSession,
+    add,
+    check_at,
+    first_invitation,
+    invited_from,
+    not_ended,
+)
 
 FOLLOWS = "the customer is in review; no new session was opened"
 JOINED = "the customer had a live session; no new session was opened"
@@ -67,15 +80,7 @@ _UNBOUGHT = (
 )
 
 
-def reuse(
-    connection: sa.Connection,
-    job: sa.Row[Any],
-    session: sa.Row[Any],
-    *,
-    reissue_at: Callable[[datetime], datetime],
-    any_age: bool,
-    now: datetime,
-) -> Collection[str] | None:
+def reuse(flush: Flush[JobPolicy], job: sa.Row[Any], session: sa.Row[Any], *, any_age: bool) -> Collection[str] | None:
     """Let a leased job reuse its customer's live session: no call, and no second message.
 
     Returns the channels on which it may have messages due. If the link is too old to send, was erased with the
@@ -83,6 +88,7 @@ def reuse(
     if one may be opened now, this returns None and the caller works the job. `any_age`: no link is too old, because
     messages have our own. A customer in review needs no link: the job follows the review.
     """
+    connection, now = flush.connection, flush.now
     moved: dict[str, Any] = {"session_id": session.id, "lease_until": None, "changed_at": now}
     bought = session.state is not SessionState.UNBOUGHT
     erased = bought and session.encrypted == ERASED
@@ -96,7 +102,7 @@ def reuse(
         happened(connection, JobsStopped([job.id]), now=now)
         return ()
     if erased or too_old or given_away:
-        due_at = reissue_at(session.expires_at)
+        due_at = flush.policy.reissue_at(session.expires_at)
         if due_at <= now:
             return None
         why = "its link was erased" if erased else "its link is too old to send"
@@ -205,3 +211,52 @@ def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id
 def _gone_with_unknown_outcome(state: InvitationState, unknown_attempt: uuid.UUID | None) -> bool:
     """True if the batch was cancelled while the message waited to be reconciled."""
     return unknown_attempt is not None and state in UNDELIVERED_INVITATIONS
+
+
+_ISSUED = bulk.Change(
+    Job.id,
+    {
+        "state": JobState.ISSUED,
+        "due_at": None,
+        "lease_until": None,
+        "reason": "",
+        "detail": "",
+        "session_id": sa.bindparam("new_session_id"),
+        "changed_at": sa.bindparam("at"),
+    },
+    by="job_id",
+)
+
+
+def invite_unbought(flush: Flush[JobPolicy], links: StableLinks, jobs: Sequence[ClaimedJob]) -> set[str]:
+    """Add the messages of these leased jobs, and release the jobs. Returns the channels with messages due now.
+
+    The row of an unbought session stands where the session will be. It holds the messages together, and its end is the
+    link's. No cap and no cost counts it.
+    """
+    now = flush.now
+    nothing = Session("", "", "", now + links.valid, ExpirySource.FALLBACK)
+    new = [
+        NewSession(
+            id=session_id,
+            job_id=job.id,
+            batch_id=job.batch_id,
+            customer_id=job.request.customer.customer_id,
+            purpose=job.purpose,
+            channels=invitation_channels(job.channel),
+            priority=job.priority,
+            account=flush.policy.account,
+            issued_at=now,
+            replaces=job.session_id,
+            session=nothing,
+            invite_at=job.invite_at,
+            cancelled=False,
+            live=False,
+            unbought=True,
+        )
+        for job, session_id in zip(jobs, new_ids(now, len(jobs)), strict=True)
+    ]
+    added = add(flush, new, quiet=NO_QUIET_HOURS)
+    moves = [{"job_id": job.id, "new_session_id": added.sessions[job.id]} for job in jobs]
+    _ISSUED.run(flush.connection, moves, at=now)
+    return added.channels

@@ -19,9 +19,8 @@ from worker.core.database.job_ids import Key, among_keys, rows_of
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.facts import Fact, MessagesSent, SessionsExpired, happened
 from worker.core.foundation.ids import new_ids
-from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.reissue import SETTLES
-from worker.core.lifecycle.session_chain import ABOUT_ANOTHER
+from worker.core.limits.store.flush import Flush
 from worker.core.messages.quiet_hours import QuietHours, message_at
 from worker.core.messages.store.message_rows import waiting_message
 from worker.core.messages.wording import FIRST as FIRST
@@ -33,14 +32,6 @@ from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, S
 # In the words of the index (tests/core/database/test_index_conditions.py).
 IS_LIVE = SessionRow.state.in_([bulk.fixed(SessionState.WAITING), bulk.fixed(SessionState.STARTED)])
 NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})
-# A job's state follows the first messages of its current session. Reminders and superseded links do not count.
-OF_ITS_SESSION = sa.and_(
-    InvitationRow.job_id == Job.id, InvitationRow.session_id == Job.session_id, InvitationRow.kind == FIRST
-)
-# A held job is held because of its messages, unless its own call has an unknown outcome or a look-up found a session.
-ABOUT_A_MESSAGE = (Job.unknown_attempt.is_(None), Job.reason.not_in(ABOUT_ANOTHER))
-# The held first messages that a person must decide about: never a reminder or a message of an earlier session.
-HELD_FIRST = sa.and_(OF_ITS_SESSION, InvitationRow.state == InvitationState.HELD, *ABOUT_A_MESSAGE)
 
 
 @dataclass(repr=False, slots=True)  # frozen, it costs five times as much to make
@@ -91,14 +82,7 @@ class Stored:
     cancelled: set[int]
 
 
-def add(
-    connection: sa.Connection,
-    keyring: Keyring,
-    new: Sequence[NewSession],
-    *,
-    quiet: Mapping[str, QuietHours] = NO_QUIET_HOURS,
-    now: datetime,
-) -> Stored:
+def add(flush: Flush[Any], new: Sequence[NewSession], *, quiet: Mapping[str, QuietHours]) -> Stored:
     """Store new sessions, end the sessions that they replace, and add their invitations.
 
     If the customer has another session whose link has not expired, the customer keeps that session: the new session is
@@ -107,6 +91,7 @@ def add(
     added = Stored({}, set(), set(), set())
     if not new:
         return added
+    connection, keyring, now = flush.connection, flush.keyring, flush.now
     before = not_ended(connection, [(item.customer_id, item.purpose) for item in new if item.live])
     added.cancelled.update(item.job_id for item in new if item.cancelled)
     erased = _erased(connection, [item.customer_id for item in new if item.cancelled])

@@ -5,7 +5,7 @@ import pytest
 from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import InvitationRow
-from worker.core.messages.store.job_from_messages import move_jobs
+from worker.core.messages.store.message_rows import move_jobs
 from worker.core.model.states import InvitationState, JobState
 
 
