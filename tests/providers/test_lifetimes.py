@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from tests.providers.accounts import frankie_account, idenfy_account, kyb_account, openapi_account
-from worker.providers.lifetimes import asked_lifetime, lifetime_of
+from worker.providers.facts import asked_lifetime, lifetime_of
 from worker.providers.registry import build_provider
 
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)

@@ -36,7 +36,7 @@ class Provider(Protocol):
         """The link lifetime that the account's requests ask for; None if the vendor decides."""
 
     def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
-        """The same for a row with these parameters of its own (`providers.lifetimes`)."""
+        """The same for a row with these parameters of its own (`providers.facts`)."""
 
     @property
     def may_return_earlier(self) -> bool:

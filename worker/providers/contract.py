@@ -15,7 +15,7 @@ from worker.core.model.sessions import SessionRequest
 from worker.core.unknown.reconciliation import Listed, Listing
 from worker.providers.account import AccountSettings
 from worker.providers.facts import LifetimeAsked, ProviderFacts
-from worker.providers.parameters.tables import Table
+from worker.providers.parameters import Table
 from worker.providers.webhooks.contract import WebhookReader, WebhookSettings
 
 # The types that an adapter uses, from one module.

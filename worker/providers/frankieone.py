@@ -5,7 +5,8 @@ Facts: docs/providers/frankieone-v2.md and frankieone-v1.md.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,11 +29,10 @@ from worker.providers.answers import (
     utc_time,
 )
 from worker.providers.bodies import merged
-from worker.providers.contract import HttpAnswer
+from worker.providers.contract import Broken, HttpAnswer, NoLookUp
 from worker.providers.facts import ProviderFacts
 from worker.providers.links import Links, template_problem
-from worker.providers.parameters import check_parameters
-from worker.providers.parameters.tables import documented
+from worker.providers.parameters import check_parameters, documented
 
 # The samples have a stray comma ("API-0400,") and three digits ("SYS-500"): the rest of the text is ignored.
 ERROR_CODE = re.compile(r"([A-Z]{2,16})-(\d{3,4})")
@@ -71,20 +71,21 @@ FACTS = ProviderFacts(
 )
 
 
-class Frankie:
-    """One account's credentials and link. Raises AccountUnusable if its settings make every session unusable."""
+class FrankieEndpoint(NoLookUp, ABC):
+    """What the three endpoints have in common, for one account. Raises AccountUnusable if its settings make every
+    session unusable."""
 
     def __init__(self, account: AccountSettings, *, links_are_given: bool = False) -> None:
         """`links_are_given`: the answers have a link, so that the account needs none."""
         self._account = account
         self._names = documented(account.provider)
         key, customer_id = required_secret(account, "api_key"), required_secret(account, "customer_id")
-        self.credentials = Credentials(self._headers, key, customer_id, account.customer_child_id)
+        self._credentials = Credentials(self._headers, key, customer_id, account.customer_child_id)
         if account.link is None and not links_are_given:
             raise AccountUnusable(account.name, "link", f"{NO_LINK}, or set the page that starts the vendor's SDK")
         if account.link and (problem := template_problem(account.link, account.link_hosts)):
             raise AccountUnusable(account.name, "link", f"{account.link} {problem}")
-        self.links = Links(account.link or "", account.link_hosts)
+        self._links = Links(account.link or "", account.link_hosts)
         page = urlsplit(account.link or "")
         # A link leads to a web page: its SDK's token is valid for this domain alone.
         self._referrer = f"{page.scheme}://{page.netloc}" if page.netloc else ""
@@ -102,7 +103,36 @@ class Frankie:
             headers["X-Frankie-Channel"] = self._account.channel
         return headers
 
-    def filled(self, request: SessionRequest) -> dict[str, Any]:
+    @abstractmethod
+    def session_in(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
+        """The session in the answer's JSON. Raises BadAnswer, whose text names the field and never its value."""
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        return None
+
+    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
+        return None
+
+    @property
+    def may_return_earlier(self) -> bool:
+        return False
+
+    def repeatable(self, request: SessionRequest) -> bool:
+        return True
+
+    def broken(self, failure: Broken, request: SessionRequest) -> Problem:
+        unknown = failure.sent and not self.repeatable(request)
+        return Problem(Kind.UNKNOWN if unknown else Kind.TRANSIENT, failure.detail)
+
+    def reissue_at(self, expires_at: datetime) -> datetime:
+        # At any time: each call makes its own session.
+        return EPOCH
+
+    def reload_credentials(self) -> bool:
+        return self._credentials.reload()
+
+    def _filled(self, request: SessionRequest) -> dict[str, Any]:
         """What we fill in the body for a vendor's SDK; the account's and the row's parameters win."""
         ours = {"referrer": self._referrer, "relayState": request.external_ref, APPLICANT_ID: request.applicant_id}
         return {name: value for name, value in ours.items() if value}
@@ -115,7 +145,7 @@ class Frankie:
         given = customer.parameters.get(provider, {})
         return check_parameters(provider, merged(self._account.parameters, given)) if given else []
 
-    def session(
+    def _made(
         self,
         found: Mapping[str, Any],
         request: SessionRequest,
@@ -131,7 +161,7 @@ class Frankie:
         vendor_parameters = _vendor_parameters(found.get("vendorParameters"))
         values = {"token": token, "customer_id": request.customer.customer_id, "reference": reference}
         values |= {"provider": vendor, **{f"vendor.{name}": value for name, value in vendor_parameters.items()}}
-        link = self.links.made(values)
+        link = self._links.made(values)
         if link is None:  # the token is too long for a link
             raise BadAnswer("the token in the answer does not fit into a link")
         ids = {name: optional_text(found, name) for name in (APPLICANT_ID, "requestId")}
@@ -149,36 +179,19 @@ class Frankie:
         )
 
     def read(
-        self,
-        answer: HttpAnswer,
-        request: SessionRequest,
-        now: datetime,
-        session_in: Callable[[Mapping[str, Any]], Session],
-        *,
-        repeatable: bool = True,
+        self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
     ) -> Session | Problem:
-        """The session or the Problem in an answer. `session_in` reads the session, and may raise BadAnswer."""
-        read = read_from(answer, session_in)
-        if isinstance(read, Unread):
-            return self._problem(answer, read.found, request, now, repeatable=repeatable, reason=read.reason)
-        return read
+        read = read_from(answer, lambda found: self.session_in(found, request, issued_at))
+        return self._problem(answer, read, request, now) if isinstance(read, Unread) else read
 
-    def _problem(
-        self,
-        answer: HttpAnswer,
-        found: Mapping[str, Any],
-        request: SessionRequest,
-        now: datetime,
-        *,
-        repeatable: bool,
-        reason: str,
-    ) -> Problem:
-        """The Problem for an answer without a usable session. `reason` is our own text, and names no value."""
+    def _problem(self, answer: HttpAnswer, unread: Unread, request: SessionRequest, now: datetime) -> Problem:
+        """The Problem for an answer without a usable session."""
+        found, reason = unread.found, unread.reason
         given = found.get("errorCode")
         parsed = ERROR_CODE.match(given) if isinstance(given, str) else None
         prefix, number = (parsed[1], int(parsed[2])) if parsed else ("", None)
-        kind = _kind(answer.status, prefix, number, repeatable=repeatable)
-        secrets = self.credentials.values
+        kind = _kind(answer.status, prefix, number, repeatable=self.repeatable(request))
+        secrets = self._credentials.values
         code = parsed[0] if parsed and masked(parsed[0], request, secrets=secrets) == parsed[0] else None
         if kind is Kind.BAD_INPUT and _entity_not_found(answer.status, prefix, number):
             reason = "entity not found"

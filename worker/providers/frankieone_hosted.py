@@ -6,21 +6,18 @@ So a call with an unknown outcome is simply made again.
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from worker.core.customers.customers import Customer, FieldProblem
-from worker.core.foundation.ids import EPOCH
-from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, text
 from worker.providers.bodies import json_body, merged
-from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
+from worker.providers.contract import Endpoint, HttpRequest, Table
 from worker.providers.facts import ProviderFacts
-from worker.providers.frankieone import FACTS, Frankie, check_entity, entity_id_of, expiry
+from worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of, expiry
+from worker.providers.parameters import by_name
 from worker.providers.parameters.spec import Parameter, Type
-from worker.providers.parameters.tables import by_name
 from worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
 PROVIDER = "frankieone-hosted"
@@ -47,7 +44,7 @@ PARAMETERS = (
 )
 
 
-class FrankieOneHosted(NoLookUp):
+class FrankieOneHosted(FrankieEndpoint):
     """One account's hosted addresses. Raises AccountUnusable if its settings make every session unusable."""
 
     no_look_up = "FrankieOne documents no list of its hosted addresses, and another one costs nothing"
@@ -57,23 +54,8 @@ class FrankieOneHosted(NoLookUp):
             raise AccountUnusable(account.name, "dialect", f"expected one of {', '.join(SPELLINGS)}")
         if not account.link_hosts:
             raise AccountUnusable(account.name, "link_hosts", "name the host of the addresses that FrankieOne gives")
-        self._account = account
-        self._frankie = Frankie(account, links_are_given=True)
+        super().__init__(account, links_are_given=True)
         self._url = account.base_url.rstrip("/") + BEFORE + account.dialect
-
-    @property
-    def lifetime(self) -> timedelta | None:
-        return None
-
-    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
-        return None
-
-    @property
-    def may_return_earlier(self) -> bool:
-        return False
-
-    def refuses(self, customer: Customer) -> list[FieldProblem]:
-        return self._frankie.refuses(customer)
 
     def build(self, request: SessionRequest) -> HttpRequest:
         customer, entity_id = request.customer, entity_id_of(request)
@@ -83,16 +65,11 @@ class FrankieOneHosted(NoLookUp):
         fields["sendSMS"] = False
         if customer.consent is True:  # sent only if the customer's own line has it
             fields["consent"] = True
-        return HttpRequest("POST", self._url, self._frankie.credentials.headers(), json_body(fields))
+        return HttpRequest("POST", self._url, self._credentials.headers(), json_body(fields))
 
-    def read(
-        self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
-    ) -> Session | Problem:
-        return self._frankie.read(answer, request, now, lambda found: self._session(found, request, issued_at))
-
-    def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
+    def session_in(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         url = text(found, "url", most=LONGEST_TOKEN)
-        if self._frankie.links.given(url) is None:
+        if self._links.given(url) is None:
             raise BadAnswer("url in the answer is not an https address of a host in link_hosts")
         entity_id = optional_text(found, "entityId")
         if sent := entity_id_of(request):
@@ -101,7 +78,7 @@ class FrankieOneHosted(NoLookUp):
         if not reference:
             raise BadAnswer("the answer has no entityId")
         values = {"token": url, "customer_id": request.customer.customer_id, "reference": reference}
-        link = self._frankie.links.made(values) if self._account.link else url
+        link = self._links.made(values) if self._account.link else url
         if link is None:
             raise BadAnswer("the url in the answer does not fit into a link")
         expires_at, source = expiry(found.get("urlExpiry"), issued_at)
@@ -114,20 +91,6 @@ class FrankieOneHosted(NoLookUp):
             expiry_source=source,
             references={name: value for name, value in ids.items() if value},
         )
-
-    def broken(self, failure: Broken, request: SessionRequest) -> Problem:
-        # If the call was carried out, an address is left over that no customer has.
-        return Problem(Kind.TRANSIENT, failure.detail)
-
-    def repeatable(self, request: SessionRequest) -> bool:
-        return True
-
-    def reissue_at(self, expires_at: datetime) -> datetime:
-        # At any time: each call makes its own address.
-        return EPOCH
-
-    def reload_credentials(self) -> bool:
-        return self._frankie.credentials.reload()
 
 
 ENDPOINT = Endpoint(

@@ -6,20 +6,18 @@ an entity, and two such calls may create two. So only a call with an `entityId` 
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from worker.core.customers.customers import Customer, FieldProblem, Person
-from worker.core.foundation.ids import EPOCH
-from worker.core.model.endings import Kind, Problem
+from worker.core.customers.customers import Customer, Person
 from worker.core.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings
 from worker.providers.answers import BadAnswer, optional_text
 from worker.providers.bodies import json_body, merged
-from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
-from worker.providers.frankieone import FACTS, Frankie, check_entity, entity_id_of
+from worker.providers.contract import Endpoint, HttpRequest, Table
+from worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of
+from worker.providers.parameters import by_name
 from worker.providers.parameters.frankieone_v1 import PARAMETERS
-from worker.providers.parameters.tables import by_name
 from worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
 PROVIDER = "frankieone-v1"
@@ -31,33 +29,18 @@ CUSTOMER_REFERENCE = ("customer_reference", "id.external")
 CONSENT = ("consent.general", "general.bool")
 
 
-class FrankieOneV1(NoLookUp):
+class FrankieOneV1(FrankieEndpoint):
     """One account's IDV tokens. Raises AccountUnusable if its settings make every session unusable."""
 
     no_look_up = "FrankieOne documents no list of its tokens"
 
     def __init__(self, account: AccountSettings) -> None:
-        self._account = account
-        self._frankie = Frankie(account)
+        super().__init__(account)
         self._url = account.base_url.rstrip("/") + PATH
-
-    @property
-    def lifetime(self) -> timedelta | None:
-        return None
-
-    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
-        return None
-
-    @property
-    def may_return_earlier(self) -> bool:
-        return False
-
-    def refuses(self, customer: Customer) -> list[FieldProblem]:
-        return self._frankie.refuses(customer)
 
     def build(self, request: SessionRequest) -> HttpRequest:
         customer = request.customer
-        ours = self._frankie.filled(request)
+        ours = self._filled(request)
         ours["entity"] = {"entityType": ENTITY_TYPE, **self._prefill(customer.person)}
         fields = merged(ours, self._account.parameters, request.parameters, self._account.unchecked)
         entity = fields["entity"]
@@ -67,32 +50,13 @@ class FrankieOneV1(NoLookUp):
             entity["extraData"] = [*_known_about(customer), *_pairs(entity.get("extraData"))]
         if customer.consent is True:  # sent only if the customer's own line has it
             fields["consent"] = True
-        return HttpRequest("POST", self._url, self._frankie.credentials.headers(), json_body(fields))
-
-    def read(
-        self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
-    ) -> Session | Problem:
-        repeatable = self.repeatable(request)
-        return self._frankie.read(
-            answer, request, now, lambda found: self._session(found, request, issued_at), repeatable=repeatable
-        )
-
-    def broken(self, failure: Broken, request: SessionRequest) -> Problem:
-        unknown = failure.sent and not self.repeatable(request)
-        return Problem(Kind.UNKNOWN if unknown else Kind.TRANSIENT, failure.detail)
+        return HttpRequest("POST", self._url, self._credentials.headers(), json_body(fields))
 
     def repeatable(self, request: SessionRequest) -> bool:
         # With an entityId the worst case is one more token; without it, a second entity of the same person.
         return bool(entity_id_of(request))
 
-    def reissue_at(self, expires_at: datetime) -> datetime:
-        # At any time: each call gets its own token.
-        return EPOCH
-
-    def reload_credentials(self) -> bool:
-        return self._frankie.credentials.reload()
-
-    def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
+    def session_in(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         entity = found.get("entity")
         entity_id = optional_text(entity, "entityId") if isinstance(entity, Mapping) else ""
         if sent := entity_id_of(request):
@@ -103,7 +67,7 @@ class FrankieOneV1(NoLookUp):
         if not reference:
             raise BadAnswer("the answer has no entity.entityId")
         references = {"entityId": entity_id} if entity_id else {}
-        return self._frankie.session(found, request, reference=reference, references=references, issued_at=issued_at)
+        return self._made(found, request, reference=reference, references=references, issued_at=issued_at)
 
     def _prefill(self, person: Person) -> dict[str, Any]:
         """The person's known fields that the configuration allows us to send. The model has no email or phone."""

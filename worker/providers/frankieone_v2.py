@@ -6,19 +6,18 @@ an unknown outcome is simply made again, and no Problem here is UNKNOWN.
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
-from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings
 from worker.providers.bodies import json_body, merged
-from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
-from worker.providers.frankieone import FACTS, Frankie, check_entity, entity_id_of
+from worker.providers.contract import Endpoint, HttpRequest, Table
+from worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of
+from worker.providers.parameters import by_name
 from worker.providers.parameters.frankieone import PARAMETERS
-from worker.providers.parameters.tables import by_name
 from worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
 PROVIDER = "frankieone-v2"
@@ -26,29 +25,21 @@ PATH = "/v2/individuals/{entity_id}/actions/idv/token"
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-class FrankieOneV2(NoLookUp):
+class FrankieOneV2(FrankieEndpoint):
     """One account's IDV tokens. Raises AccountUnusable if its settings make every session unusable."""
 
     no_look_up = "not needed: the same call returns the same token"
 
     def __init__(self, account: AccountSettings) -> None:
-        self._account = account
-        self._frankie = Frankie(account)
+        super().__init__(account)
         self._before, self._after = (account.base_url.rstrip("/") + PATH).rsplit("{entity_id}", 1)
-
-    @property
-    def lifetime(self) -> timedelta | None:
-        return None
-
-    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
-        return None
 
     @property
     def may_return_earlier(self) -> bool:
         return True
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
-        refused = self._frankie.refuses(customer)
+        refused = super().refuses(customer)
         if customer.kind is CustomerKind.COMPANY:
             return refused
         if not customer.entity_id:
@@ -60,36 +51,21 @@ class FrankieOneV2(NoLookUp):
 
     def build(self, request: SessionRequest) -> HttpRequest:
         entity_id = entity_id_of(request)
-        ours = self._frankie.filled(request)
+        ours = self._filled(request)
         fields = merged(ours, self._account.parameters, request.parameters, self._account.unchecked)
         url = f"{self._before}{quote(entity_id, safe='')}{self._after}"
-        return HttpRequest("POST", url, self._frankie.credentials.headers(), json_body(fields))
+        return HttpRequest("POST", url, self._credentials.headers(), json_body(fields))
 
-    def read(
-        self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
-    ) -> Session | Problem:
-        return self._frankie.read(answer, request, now, lambda found: self._session(found, request, issued_at))
-
-    def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
+    def session_in(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         entity_id = entity_id_of(request)
         if found.get("entityId") is not None:  # no page documents it
             check_entity(found["entityId"], entity_id)
         references = {"entityId": entity_id}
-        return self._frankie.session(found, request, reference=entity_id, references=references, issued_at=issued_at)
-
-    def broken(self, failure: Broken, request: SessionRequest) -> Problem:
-        # If the call was carried out, the next call returns the same token.
-        return Problem(Kind.TRANSIENT, failure.detail)
-
-    def repeatable(self, request: SessionRequest) -> bool:
-        return True
+        return self._made(found, request, reference=entity_id, references=references, issued_at=issued_at)
 
     def reissue_at(self, expires_at: datetime) -> datetime:
         # Before the expiry, a call returns the same token.
         return expires_at
-
-    def reload_credentials(self) -> bool:
-        return self._frankie.credentials.reload()
 
 
 ENDPOINT = Endpoint(

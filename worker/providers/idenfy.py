@@ -5,7 +5,8 @@ again. So a call that may have been carried out and gave no session is UNKNOWN.
 """
 
 import base64
-from collections.abc import Callable, Collection, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -15,8 +16,9 @@ from worker.core.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
 from worker.providers.answers import Unread, fields_in, masked, read_from, refusal
 from worker.providers.contract import Broken, HttpAnswer
+from worker.providers.facts import lifetime_of
 from worker.providers.links import Links, template_problem
-from worker.providers.parameters.tables import documented
+from worker.providers.parameters import documented
 
 HOST = "https://ivs.idenfy.com"
 LIMIT = "10000/hour"
@@ -75,46 +77,60 @@ class InvalidSession(Exception):
     """The answer opened a session and marks it as not valid."""
 
 
-def links_of(account: AccountSettings, documented_link: str) -> Links:
-    """The account's links, made from its own template or else from the documented one. Raises AccountUnusable."""
-    link = account.link or documented_link
-    if problem := template_problem(link, account.link_hosts):
-        raise AccountUnusable(account.name, "link" if account.link else "link_hosts", f"{link} {problem}")
-    return Links(link, account.link_hosts)
+class IdenfyEndpoint(ABC):
+    """What both endpoints have in common, for one account. Raises AccountUnusable if its settings make every session
+    unusable: a secret is missing, or links made from the account's own template, else from the documented one, could
+    not be sent."""
 
-
-class Partner:
-    """One account's credentials, and the reading of its errors. Raises AccountUnusable if a secret is missing."""
-
-    def __init__(self, account: AccountSettings) -> None:
+    def __init__(self, account: AccountSettings, path: str, documented_link: str) -> None:
+        self._account = account
         key, secret = required_secret(account, "api_key"), required_secret(account, "api_secret")
-        self.credentials = Credentials(_headers, key, secret)
+        self._credentials = Credentials(_headers, key, secret)
         self._names = documented(account.provider)
+        self._url = account.base_url.rstrip("/") + path
+        link = account.link or documented_link
+        if problem := template_problem(link, account.link_hosts):
+            raise AccountUnusable(account.name, "link" if account.link else "link_hosts", f"{link} {problem}")
+        self._links = Links(link, account.link_hosts)
+        self._lives = lifetime_of(account)
 
-    def invalid(self, status: int) -> Problem:
-        return Problem(
-            Kind.TRANSIENT,
-            f"HTTP {status}: the session in the answer is marked as not valid",
-            status=status,
-            most_attempts=INVALID_TRIES,
-        )
+    @abstractmethod
+    def session_in(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
+        """The session in the answer's JSON. Raises InvalidSession and BadAnswer."""
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        return self._lives
+
+    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
+        return lifetime_of(self._account, parameters) if parameters else self._lives
+
+    @property
+    def may_return_earlier(self) -> bool:
+        return False
 
     def read(
-        self,
-        answer: HttpAnswer,
-        request: SessionRequest,
-        now: datetime,
-        session_in: Callable[[Mapping[str, Any]], Session],
+        self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
     ) -> Session | Problem:
-        """The session or the Problem in an answer. `session_in` reads the endpoint's session.
-
-        `session_in` may raise InvalidSession and BadAnswer.
-        """
         try:
-            read = read_from(answer, session_in)
+            read = read_from(answer, lambda found: self.session_in(found, request, issued_at))
         except InvalidSession:
-            return self.invalid(answer.status)
+            return Problem(
+                Kind.TRANSIENT,
+                f"HTTP {answer.status}: the session in the answer is marked as not valid",
+                status=answer.status,
+                most_attempts=INVALID_TRIES,
+            )
         return self.problem(answer, read, request, now) if isinstance(read, Unread) else read
+
+    def broken(self, failure: Broken, request: SessionRequest) -> Problem:
+        return Problem(Kind.UNKNOWN if failure.sent else Kind.TRANSIENT, failure.detail)
+
+    def repeatable(self, request: SessionRequest) -> bool:
+        return False
+
+    def reload_credentials(self) -> bool:
+        return self._credentials.reload()
 
     def problem(self, answer: HttpAnswer, unread: Unread, request: SessionRequest, now: datetime) -> Problem:
         """The Problem for an answer without what was asked for."""
@@ -123,7 +139,7 @@ class Partner:
         identifier = given if isinstance(given, str) else ""
         message = _message(found)
         kind = _kind(answer.status, identifier, message)
-        secrets = self.credentials.values
+        secrets = self._credentials.values
         known = identifier if identifier in IDENTIFIERS else None
         said = message if known or not identifier else f"{identifier}: {message}"
         return refusal(
@@ -143,10 +159,6 @@ def _headers(key: str, secret: str) -> Mapping[str, str]:
         "Content-Type": "application/json",
         "Accept": "application/json",
     }
-
-
-def broken(failure: Broken) -> Problem:
-    return Problem(Kind.UNKNOWN if failure.sent else Kind.TRANSIENT, failure.detail)
 
 
 def _kind(status: int, identifier: str, message: str) -> Kind:

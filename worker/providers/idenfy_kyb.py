@@ -10,26 +10,21 @@ from typing import Any
 
 from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
 from worker.core.foundation.ids import EPOCH
-from worker.core.model.endings import Problem
 from worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, check_echo, optional_text, text, utc_time
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import (
-    Broken,
     Endpoint,
-    HttpAnswer,
     HttpRequest,
     LifetimeAsked,
     NoLookUp,
     ProviderFacts,
     Table,
 )
-from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, InvalidSession, Partner, broken, language_of, links_of
-from worker.providers.lifetimes import lifetime_of
-from worker.providers.parameters import check_parameters, parameter_problem
+from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, IdenfyEndpoint, InvalidSession, language_of
+from worker.providers.parameters import by_name, check_parameters, parameter_problem
 from worker.providers.parameters.idenfy_kyb import LOCALES, MOST_LIFETIME, PARAMETERS, warnings
-from worker.providers.parameters.tables import by_name
 from worker.providers.webhooks.idenfy_kyb import IdenfyKybWebhooks
 
 PROVIDER = "idenfy-kyb"
@@ -42,28 +37,13 @@ LONGEST_REFERENCE = 40  # of externalRef
 DAY = timedelta(days=1)
 
 
-class IdenfyKyb(NoLookUp):
+class IdenfyKyb(NoLookUp, IdenfyEndpoint):
     """One account's KYB forms. Raises AccountUnusable if its settings make every session unusable."""
 
     no_look_up = "iDenfy lists no form tokens"
 
     def __init__(self, account: AccountSettings) -> None:
-        self._account = account
-        self._partner = Partner(account)
-        self._url = account.base_url.rstrip("/") + PATH
-        self._links = links_of(account, WELCOME)
-        self._asked = lifetime_of(account)
-
-    @property
-    def lifetime(self) -> timedelta | None:
-        return self._asked
-
-    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
-        return lifetime_of(self._account, parameters) if parameters else self._asked
-
-    @property
-    def may_return_earlier(self) -> bool:
-        return False
+        super().__init__(account, PATH, WELCOME)
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         if customer.kind is not CustomerKind.COMPANY:
@@ -94,25 +74,11 @@ class IdenfyKyb(NoLookUp):
         fields = merged(fields, self._account.unchecked)
         # Not overridable: the kind of form, and the customer that it belongs to.
         fields |= {"tokenType": TOKEN_TYPE, "clientId": request.customer.customer_id}
-        return HttpRequest("POST", self._url, self._partner.credentials.headers(), json_body(fields))
-
-    def read(
-        self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
-    ) -> Session | Problem:
-        return self._partner.read(answer, request, now, lambda found: self._session(found, request, issued_at))
-
-    def broken(self, failure: Broken, request: SessionRequest) -> Problem:
-        return broken(failure)
-
-    def repeatable(self, request: SessionRequest) -> bool:
-        return False
+        return HttpRequest("POST", self._url, self._credentials.headers(), json_body(fields))
 
     def reissue_at(self, expires_at: datetime) -> datetime:
         # At any time: a form's token cannot be extended, and iDenfy always gives another one.
         return EPOCH
-
-    def reload_credentials(self) -> bool:
-        return self._partner.credentials.reload()
 
     def _tags(self, given: Mapping[str, Any], customer: Customer) -> list[str]:
         """The tags of the parameter and of the line, without duplicates."""
@@ -124,7 +90,7 @@ class IdenfyKyb(NoLookUp):
         asked = self.lifetime_with(request.parameters)
         return DEFAULT_LIFETIME if asked is None else int(asked.total_seconds())
 
-    def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
+    def session_in(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         token = text(found, "tokenString", most=LONGEST_TOKEN)
         check_echo(found, "clientId", request.customer.customer_id)
         if found.get("isValid") is False:

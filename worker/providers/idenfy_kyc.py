@@ -27,7 +27,6 @@ from worker.providers.answers import (
 )
 from worker.providers.bodies import holds, json_body, merged
 from worker.providers.contract import (
-    Broken,
     Endpoint,
     HttpAnswer,
     HttpRequest,
@@ -37,9 +36,10 @@ from worker.providers.contract import (
     ProviderFacts,
     Table,
 )
-from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, InvalidSession, Partner, broken, language_of, links_of
-from worker.providers.lifetimes import asked_lifetime, lifetime_of, lifetime_parameter
+from worker.providers.facts import asked_lifetime, lifetime_parameter
+from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, IdenfyEndpoint, InvalidSession, language_of
 from worker.providers.parameters import (
+    by_name,
     check_parameters,
     idenfy_kyc,
     idenfy_kyc_openapi,
@@ -47,7 +47,6 @@ from worker.providers.parameters import (
     unknown_parameter,
 )
 from worker.providers.parameters.idenfy_kyc import DEFAULT_LIFETIME, LOCALES, MOST_LIFETIME
-from worker.providers.parameters.tables import by_name
 from worker.providers.webhooks.idenfy import meaning
 from worker.providers.webhooks.idenfy_kyc import IdenfyKycWebhooks
 
@@ -98,30 +97,15 @@ OPENAPI = Form(
 FORMS = {form.dialect: form for form in (NARRATIVE, OPENAPI)}
 
 
-class IdenfyKyc:
+class IdenfyKyc(IdenfyEndpoint):
     """One account's KYC sessions. Raises AccountUnusable if its settings make every session unusable."""
 
     def __init__(self, account: AccountSettings) -> None:
-        self._account = account
-        self._partner = Partner(account)
+        super().__init__(account, PATH, REDIRECT)
         self._form = FORMS[account.dialect]
-        self._url = account.base_url.rstrip("/") + PATH
         self._listing = account.base_url.rstrip("/") + LISTING
-        self._links = links_of(account, REDIRECT)
-        self._lives = lifetime_of(account)
         self._asked = self._asked_with({})
         self._refuse_the_other_form()
-
-    @property
-    def lifetime(self) -> timedelta | None:
-        return self._lives
-
-    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
-        return lifetime_of(self._account, parameters) if parameters else self._lives
-
-    @property
-    def may_return_earlier(self) -> bool:
-        return False
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         if customer.kind is CustomerKind.COMPANY:
@@ -144,25 +128,11 @@ class IdenfyKyc:
         return problems
 
     def build(self, request: SessionRequest) -> HttpRequest:
-        return HttpRequest("POST", self._url, self._partner.credentials.headers(), json_body(self._fields(request)))
-
-    def read(
-        self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
-    ) -> Session | Problem:
-        return self._partner.read(answer, request, now, lambda found: self._session(found, request, issued_at))
-
-    def broken(self, failure: Broken, request: SessionRequest) -> Problem:
-        return broken(failure)
-
-    def repeatable(self, request: SessionRequest) -> bool:
-        return False
+        return HttpRequest("POST", self._url, self._credentials.headers(), json_body(self._fields(request)))
 
     def reissue_at(self, expires_at: datetime) -> datetime:
         # Wait for the old session's end: an earlier call costs a credit or is a conflict.
         return expires_at
-
-    def reload_credentials(self) -> bool:
-        return self._partner.credentials.reload()
 
     @property
     def no_look_up(self) -> str:
@@ -170,28 +140,24 @@ class IdenfyKyc:
 
     def look_up(self, request: SessionRequest, *, page: int) -> HttpRequest | None:
         query = urlencode({"clientId": request.customer.customer_id, "page": page, "perPage": PAGE_SIZE})
-        headers = {name: value for name, value in self._partner.credentials.headers().items() if name != "Content-Type"}
+        headers = {name: value for name, value in self._credentials.headers().items() if name != "Content-Type"}
         return HttpRequest("GET", f"{self._listing}?{query}", headers)
 
     def read_look_up(self, answer: HttpAnswer, request: SessionRequest, *, now: datetime) -> Listing | Problem:
         read = read_from(answer, _listing, good=(200,))
         if isinstance(read, Unread):
-            return _look_up_problem(self._partner.problem(answer, read, request, now))
+            return _look_up_problem(self.problem(answer, read, request, now))
         return read
 
     def _refuse_the_other_form(self) -> None:
         """Raise AccountUnusable for parameters of the other form: iDenfy would ignore or refuse them in every row."""
-        names = [problem.column.partition(".")[2] for problem in self._checked(self._account.parameters)]
+        dialect = self._form.dialect
+        found = check_parameters(PROVIDER, self._account.parameters, dialect)
+        names = [problem.column.partition(".")[2] for problem in found]
         foreign = [name for name in names if unknown_parameter(PROVIDER, name) is None]
-        reasons = [f"{name} {reason}" for name in foreign if (reason := self._unknown(name))]
+        reasons = [f"{name} {reason}" for name in foreign if (reason := unknown_parameter(PROVIDER, name, dialect))]
         if reasons:
             raise AccountUnusable(self._account.name, "parameters", "; ".join(reasons))
-
-    def _checked(self, values: Mapping[str, Any]) -> list[FieldProblem]:
-        return check_parameters(PROVIDER, values, self._form.dialect)
-
-    def _unknown(self, name: str) -> str | None:
-        return unknown_parameter(PROVIDER, name, self._form.dialect)
 
     def _fields(self, request: SessionRequest) -> dict[str, Any]:
         given = merged(self._account.parameters, request.parameters)
@@ -229,7 +195,7 @@ class IdenfyKyc:
         wanted = self._form.names if self._account.prefill == "name" else self._form.prefill
         return {name: values[column] for name, column in wanted.items() if values[column]}
 
-    def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
+    def session_in(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         # authToken first: an answer with both fields comes from the current edition, the narrative form.
         field = "authToken" if found.get("authToken") or not found.get("tokenString") else "tokenString"
         token = text(found, field, most=LONGEST_TOKEN)

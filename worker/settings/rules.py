@@ -15,8 +15,7 @@ from worker.core.foundation.private_files import directory_doubt, is_of_another_
 from worker.core.foundation.tls import is_loopback
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.sessions import default_floor, never_fresh
-from worker.providers.facts import PROVIDERS, SPECIAL_KEYS, ProviderFacts, facts_of
-from worker.providers.lifetimes import lifetime_of
+from worker.providers.facts import PROVIDERS, SPECIAL_KEYS, ProviderFacts, facts_of, lifetime_of
 from worker.settings.accounts import OWN, PLACEHOLDER, Account
 from worker.settings.model import Database, Encryption, Invitations, LadderStep, Retry
 from worker.settings.problems import Findings, suggestion

@@ -33,11 +33,10 @@ from worker.providers.contract import (
     ProviderFacts,
     Table,
 )
-from worker.providers.lifetimes import lifetime_of
+from worker.providers.facts import lifetime_of
 from worker.providers.links import Links, https_link, template_problem
-from worker.providers.parameters import check_parameters
+from worker.providers.parameters import by_name, check_parameters
 from worker.providers.parameters.spec import Parameter, Type
-from worker.providers.parameters.tables import by_name
 
 PROVIDER = "acme-idv"
 PATH = "/v1/sessions"

@@ -17,8 +17,7 @@ from worker.core.model.sessions import Session
 from worker.http.client import Http, open_http_session
 from worker.providers.contract import HttpAnswer
 from worker.providers.idenfy_kyc import IdenfyKyc
-from worker.providers.parameters import Parameter, Type, parameters_of
-from worker.providers.parameters.tables import names_of
+from worker.providers.parameters import Parameter, Type, names_of, parameters_of
 
 pytestmark = needs_pages
 LONG = timedelta(seconds=10)

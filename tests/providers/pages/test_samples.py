@@ -28,8 +28,7 @@ from worker.providers.contract import HttpAnswer
 from worker.providers.frankieone_v1 import FrankieOneV1
 from worker.providers.idenfy_kyb import IdenfyKyb
 from worker.providers.links import https_link
-from worker.providers.parameters import Parameter, Type, parameters_of
-from worker.providers.parameters.tables import names_of
+from worker.providers.parameters import Parameter, Type, names_of, parameters_of
 
 pytestmark = needs_pages
 LONG = timedelta(seconds=10)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from worker.providers.facts import PROVIDERS
+from worker.providers.parameters import names_of, tables_of
 from worker.providers.parameters.spec import Parameter, Type
-from worker.providers.parameters.tables import names_of, tables_of
 
 PAGE = Path("docs/providers/parameters.md")
 HEAD = """# Parameters, endpoint by endpoint

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from tests.providers.parameters.reference import bounds, page
 from worker.providers.facts import PROVIDERS
-from worker.providers.parameters import Parameter, Type
-from worker.providers.parameters.tables import names_of, tables_of
+from worker.providers.parameters import Parameter, Type, names_of, tables_of
 
 PAGE = Path(__file__).parents[3] / "docs" / "providers" / "parameters.md"
 

@@ -19,8 +19,7 @@ from worker.lists.options import Values
 from worker.lists.rules import LEFT_OUT
 from worker.plans.deadlines import Paces
 from worker.providers.contract import Provider
-from worker.providers.facts import facts_of
-from worker.providers.lifetimes import AsksForLifetime, lifetime_parameter
+from worker.providers.facts import AsksForLifetime, facts_of, lifetime_parameter
 from worker.providers.parameters import parameter_warnings
 
 _LANDLINE = FieldProblem("phone", "a landline: no text goes to it", "give a mobile number, or leave the cell empty")
