@@ -8,8 +8,7 @@ from aiohttp.client_proto import ResponseHandler
 
 from tests.http.talks import listening, says
 from tests.settings.samples import loaded, tree
-from worker.http.client import open_http_session
-from worker.http.connections import Connector, check_aiohttp
+from worker.http.client import Connector, check_aiohttp, open_http_session
 from worker.settings.problems import SettingsError
 from worker.wiring.opening import check_configuration
 

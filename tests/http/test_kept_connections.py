@@ -10,7 +10,7 @@ from aiohttp.client_proto import ResponseHandler
 
 from tests.http.talks import LONG, call, listening, post, read_request, says
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
-from worker.http import connections
+from worker.http import client
 
 
 async def test_a_kept_connection_that_the_server_closes_under_the_request_was_sent_once(http):
@@ -114,7 +114,7 @@ async def test_what_comes_right_behind_an_answer_is_no_calls_answer(http, more):
 
 
 async def test_an_answer_before_the_request_is_no_answer(http, monkeypatch):
-    monkeypatch.setattr(connections.Connector, "_create_connection", greeted(connections.Connector._create_connection))
+    monkeypatch.setattr(client.Connector, "_create_connection", greeted(client.Connector._create_connection))
 
     got = await call(http, says())
 

@@ -11,8 +11,8 @@ from worker.core.foundation.clock import monotonic
 from worker.core.model.wakeups import WakeUp
 from worker.runtime import celery_consumer, process, worker_process
 from worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, SWEEP
-from worker.runtime.ticks import Ticks
 from worker.runtime.worker_process import woken_here
+from worker.wiring.background import Ticks
 
 
 @dataclass

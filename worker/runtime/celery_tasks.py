@@ -9,8 +9,8 @@ from worker.core.foundation.clock import monotonic
 from worker.core.model.wakeups import WakeUp
 from worker.runtime.celery_app import app
 from worker.runtime.celery_settings import SWEEP_SECONDS
-from worker.runtime.ticks import Ticks
 from worker.runtime.worker_process import note_wake_up, ready_process, serve, sweep_once, wake_ups
+from worker.wiring.background import Ticks
 
 # Sweeps pile up in the broker while no worker runs: at most one in half a tick.
 _ticks = Ticks(SWEEP_SECONDS / 2)

@@ -28,10 +28,10 @@ from worker.runtime import process
 from worker.runtime.celery_app import app
 from worker.runtime.celery_settings import QUEUE_OF
 from worker.runtime.process import Process
-from worker.runtime.ticks import Ticks
 from worker.runtime.wakeups import BackgroundSender, send_through
 from worker.settings.load import load
 from worker.settings.problems import SettingsError
+from worker.wiring.background import Ticks
 from worker.wiring.opening import opened
 from worker.wiring.runner import LONGEST_DISPATCH, STAY, prove_senders
 from worker.wiring.sweep import Sweep, each_alone

@@ -14,14 +14,12 @@ from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from worker.core.customers.routing import Rule, freshness_of
+from worker.core.customers.routing import freshness_of
 from worker.core.database.database import Database
 from worker.core.database.journal import Journal
 from worker.core.foundation.clock import Clock, ProcessClock
 from worker.core.limits.first_links import FirstLinks
 from worker.core.limits.second_look import SecondLook
-from worker.core.messages.contact import ContactPolicy
-from worker.core.messages.quiet_hours import Hours
 from worker.core.model.audit import Act
 from worker.core.model.metrics import Meters
 from worker.core.model.sessions import SessionRequest, floor_of
@@ -29,8 +27,7 @@ from worker.core.model.traces import Traces
 from worker.core.work.invite import InviteWork
 from worker.core.work.issue import IssueWork
 from worker.core.work.step_endings import WakeInvite
-from worker.failover.store.takeovers import Takeovers
-from worker.http.trust import Trust, faster, trust_of
+from worker.http.trust import faster
 from worker.lists.importing.intake import Intake
 from worker.reporting.account_report import AccountReport
 from worker.reporting.batch_forecast import Forecasts
@@ -43,17 +40,12 @@ from worker.reporting.store.report_links import ReportLinks
 from worker.reporting.store.restored import Restored
 from worker.reporting.store.texts_of_countries import texts_by_country
 from worker.senders.contract import Sender
-from worker.settings.accounts import Account
 from worker.settings.event_senders import REQUESTS, queues_published_to
 from worker.settings.model import Settings
 from worker.settings.policies import (
-    BudgetRules,
-    budget_rules,
     buys_on_click,
     check_leases,
-    contact_policy,
     expiry_policy,
-    hours_of,
     invitation_policy,
     job_policy,
     listing_accounts,
@@ -61,18 +53,11 @@ from worker.settings.policies import (
     sender_timeout,
     stable_links,
 )
-from worker.templates.pages import Pages
-from worker.templates.render import Templates
-from worker.wiring.account_budgets import AccountBudgets
 from worker.wiring.adapters import (
     build_providers,
-    build_senders,
-    configured_channels,
-    pages_of,
     sender_name,
-    templates_of,
 )
-from worker.wiring.stores import Stores
+from worker.wiring.configured import Configured
 from worker.wiring.sweep import SWEEP_STEPS, Sweep
 from worker.wiring.timekeeper import Timekeeper
 from worker.wiring.watching import COUNTS, TELLERS, observing_of, opened_traces
@@ -85,11 +70,11 @@ DATABASE_THREADS = 3
 ON_THE_LOOP = 5
 
 
-class Parts(Stores):
+class Parts(Configured):
     """All parts of one process. Make it after a fork, never before: it holds connections.
 
-    The store's objects are in `Stores`. Here follow, in this order: what the configuration says, what comes in, a
-    dispatcher's work, the timer's work, reports, one customer, the process itself.
+    The store's objects are in `Stores`, what the configuration says in `Configured`. Here follow, in this order: what
+    comes in, a dispatcher's work, the timer's work, reports, one customer, the process itself.
     """
 
     knows_keys = True  # False: a new key stands for those of the configuration, and nothing stored is decrypted
@@ -114,18 +99,16 @@ class Parts(Stores):
         None: as the configuration says.
         """
         faster(settings)  # the start fails where they are on and do not fit
-        self.settings = settings
         self.jitter = jitter
-        self.accounts: Mapping[str, Account] = settings.accounts
-        self.providers = build_providers(settings)
+        providers = build_providers(settings)
         check_leases(settings)
         keyring = settings.encryption.keyring()
         observing = observing_of(settings)
         self.targets = [target for one in observing for target in one.targets]
         connections = DATABASE_THREADS + ON_THE_LOOP + len(self.targets) + 1  # the last is the timekeeper's
-        self.clock: Clock = clock or ProcessClock()
+        clock = clock or ProcessClock()
         name = settings.privacy.journal
-        self.journal = Journal(settings.directory / name, self.clock) if name is not None else None
+        self.journal = Journal(settings.directory / name, clock) if name is not None else None
         database = Database(
             settings.database.url,
             connections=connections,
@@ -136,71 +119,21 @@ class Parts(Stores):
         )
         self.restored = Restored(database, self.journal) if self.journal is not None else None
         # What no other process could undo asks the database for its time: ends of leases and sessions, and erasure.
-        self.database_clock: Clock = database_clock or self.clock
+        self.database_clock: Clock = database_clock or clock
         self._timekeeper: Timekeeper | None = None
-        if isinstance(self.clock, ProcessClock) and not database.is_sqlite:
+        if isinstance(clock, ProcessClock) and not database.is_sqlite:
             self.database_clock = database_clock or database.now
-            self._timekeeper = Timekeeper(database, self.clock)
+            self._timekeeper = Timekeeper(database, clock)
             if database_clock is None:
-                database.trust_its_time(self.clock)
+                database.trust_its_time(clock)
                 self.on_the_loop = ON_THE_LOOP  # not where a test sets the time: its loop waits for nothing
-        super().__init__(settings, database, keyring, delivery=lambda: self.contact, jitter=jitter)
-        self._senders = senders
+        super().__init__(settings, database, keyring, providers, senders, clock=clock, jitter=jitter)
         self.meters = meters or Meters()
         self._traces = traces
         self.first_links = {account: FirstLinks() for account in settings.accounts}
         self.second_looks: dict[str, SecondLook] = defaultdict(SecondLook)  # by account and by sender
         # The end is random: containers with the same host name may each number their processes from 1.
         self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"
-
-    # What the configuration says
-
-    @cached_property
-    def senders(self) -> Mapping[str, Sender]:
-        """By channel. Built when first needed, on the loop that will use them."""
-        return build_senders(self.settings, self.clock, self.keyring) if self._senders is None else self._senders
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """The channels that this configuration can send on."""
-        return configured_channels(self.settings) if self._senders is None else tuple(self._senders)
-
-    @cached_property
-    def trust(self) -> Trust:
-        """The certificates that calls to the providers trust."""
-        return trust_of({account.base_url: account.protection for account in self.accounts.values()})
-
-    @cached_property
-    def templates(self) -> Templates:
-        return templates_of(self.settings)
-
-    @cached_property
-    def link_pages(self) -> Pages:
-        """The page of stable links. Reads the templates."""
-        return pages_of(self.settings)
-
-    @cached_property
-    def routes(self) -> list[Rule]:
-        """The routes, in order."""
-        return [Rule(route.when, route.accounts, route.freshness) for route in self.settings.routes]
-
-    @cached_property
-    def hours(self) -> Hours:
-        """When customers may be written to."""
-        return hours_of(self.settings)
-
-    @cached_property
-    def contact(self) -> ContactPolicy:
-        """How customers are written to."""
-        return contact_policy(self.settings, channels=self.channels)
-
-    @cached_property
-    def budget_rules(self) -> BudgetRules:
-        return budget_rules(self.settings, self.channels)
-
-    @cached_property
-    def account_budgets(self) -> AccountBudgets:
-        return AccountBudgets(self.budget_rules, self.budgets, self.jobs)
 
     # What comes in
 
@@ -312,18 +245,6 @@ class Parts(Stores):
             tellers=self.tellers,
             expiry=expiry_policy(self.settings, self.providers, self.contact, can_ask=self.account_budgets.not_stopped),
             listing=listing_accounts(self.settings, self.providers),
-        )
-
-    @property
-    def takeovers(self) -> Takeovers:
-        """Which accounts may take over rows from which."""
-        lifetimes = {name: provider.lifetime for name, provider in self.providers.items()}
-        return Takeovers(
-            routes=self.routes,
-            rules=self.budget_rules.accounts,
-            lifetimes=lifetimes,
-            budgets=self.budgets,
-            failover=self.failover,
         )
 
     @cached_property

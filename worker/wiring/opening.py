@@ -69,7 +69,7 @@ def _unreachable(error: sa.exc.OperationalError) -> schema.NotReady:
 def check_configuration(settings: Settings) -> None:
     """Raise SettingsError for a configuration, or an aiohttp, that cannot work. Opens no connection."""
     Parts(settings).close()
-    from worker.http.connections import check_aiohttp  # imported here: aiohttp, which few commands need
+    from worker.http.client import check_aiohttp  # imported here: aiohttp, which few commands need
 
     event_loop.run(check_aiohttp())
 

@@ -9,7 +9,7 @@ from tests.conftest import NOON
 from worker.core.database.database import Database
 from worker.features.alerts.alerting import Alerting
 from worker.reporting.waits import Attention
-from worker.runtime.ticks import Ticks
+from worker.wiring.background import Ticks
 
 STOPPED = Attention("account", "kyc", "stopped: HTTP 401 for ona@example.com", "onboard account list")
 HELD = Attention("batch", "12 (customers of ona.csv)", "2 rows wait", "onboard report 12")

@@ -9,7 +9,7 @@ from tests.conftest import NOON
 from tests.suite.waiting import ENDS_WITHIN
 from worker.features.alerts.alerting import Alerting
 from worker.runtime import web_application
-from worker.runtime.ticks import Ticks
+from worker.wiring.background import Ticks
 
 
 async def test_web_sends_that_everything_is_stopped(start, sqlite_url, monkeypatch):

@@ -13,7 +13,7 @@ from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON
 from worker.reporting.account_report import WORKING, state_in_words
 from worker.settings.needs import STORED, WAKING
-from worker.wiring.resume_account import NotTried, try_again
+from worker.wiring.account_budgets import NotTried, try_again
 
 
 @click.group()

@@ -24,10 +24,10 @@ from worker.features.alerts.section import Alerts
 from worker.features.alerts.store import alerts
 from worker.http.client import Http, open_http_session
 from worker.reporting.waits import Attention
-from worker.runtime.ticks import Ticks
 from worker.senders.smtp_connection import Client
 from worker.settings.model import Settings
 from worker.settings.sending import Email
+from worker.wiring.background import Ticks
 from worker.wiring.watching import NeedsAPerson, Teller
 
 TIMEOUT, SECONDS = timedelta(seconds=5), 5.0  # a sweep waits for it

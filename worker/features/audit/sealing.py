@@ -18,7 +18,7 @@ from worker.core.foundation.outage_log import Outage
 from worker.features.audit.store.reading import AuditLog
 from worker.features.audit.store.sealing import NotSigned, Seals, seals_of
 from worker.reporting.store.look import Looked, Step
-from worker.runtime.ticks import Ticks
+from worker.wiring.background import Ticks
 from worker.wiring.container import Parts
 from worker.wiring.sweep import SweepStep
 

@@ -22,13 +22,12 @@ from worker.features.bounces.going_out import return_path_of
 from worker.features.bounces.mailbox import CannotRead, Imap, Mail, Mailbox, Maildir
 from worker.features.bounces.return_path import ReturnPath
 from worker.features.bounces.section import Bounces
-from worker.runtime.ticks import Ticks
 from worker.senders.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.settings.model import Settings
 from worker.web.webhooks.store.delivery_updates import delivery_as_json
 from worker.web.webhooks.store.results import EMAIL
 from worker.web.webhooks.store.webhooks import Arrived, Webhooks
-from worker.wiring.background import Work, Working
+from worker.wiring.background import Ticks, Work, Working
 from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)

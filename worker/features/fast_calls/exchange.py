@@ -16,8 +16,7 @@ from yarl import URL
 from worker.core.foundation.clock import monotonic
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
 from worker.features.fast_calls.kept_connection import KeptConnection
-from worker.http.client import Exchange
-from worker.http.connections import KEEP_IDLE, Connector, NotWritten, Phase
+from worker.http.client import KEEP_IDLE, Connector, Exchange, NotWritten, Phase
 from worker.http.trust import Trust, server
 
 USUAL = re.compile(r"(https?://[a-z0-9.-]+(?::\d{1,5})?)((?:/[!\"$-~]*)?)")  # no fragment, nothing to be quoted

@@ -13,8 +13,7 @@ from worker.core.foundation.outage_log import Outage
 from worker.features.list_sources.drop_box import DropBox
 from worker.features.list_sources.folder_report import place_of
 from worker.features.list_sources.settings import Intake, Remote
-from worker.runtime.ticks import Ticks
-from worker.wiring.background import Work, Working, settles
+from worker.wiring.background import Ticks, Work, Working, settles
 from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)

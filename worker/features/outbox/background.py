@@ -23,9 +23,8 @@ from worker.features.outbox.publishers.subscriber import HttpSubscriber
 from worker.features.outbox.section import Subscriber
 from worker.features.outbox.store.relay import waiting
 from worker.reporting.store.look import Looked
-from worker.runtime.ticks import Ticks
 from worker.settings.model import Settings
-from worker.wiring.background import Work, Working
+from worker.wiring.background import Ticks, Work, Working
 from worker.wiring.container import Parts
 from worker.wiring.sweep import SweepStep
 

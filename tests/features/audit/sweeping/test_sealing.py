@@ -10,7 +10,7 @@ from worker.core.database.tables import Audit, AuditHead
 from worker.features.audit.chain import Point
 from worker.features.audit.sealing import Sealing
 from worker.features.audit.store.sealing import NotSigned, Seals
-from worker.runtime.ticks import Ticks
+from worker.wiring.background import Ticks
 
 END = Point(7, "a" * 64)
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

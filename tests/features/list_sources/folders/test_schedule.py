@@ -6,7 +6,7 @@ from worker.core.database.tables import Job
 from worker.core.foundation.clock import monotonic
 from worker.features.list_sources.drop_box import DropBox
 from worker.features.list_sources.folder_schedule import FolderSchedule
-from worker.runtime.ticks import Ticks
+from worker.wiring.background import Ticks
 
 
 def until_it_has_looked(schedule):

@@ -12,7 +12,7 @@ from worker.features.dashboard.contract import Action, Asked, Done, Page, Plan, 
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role
 from worker.reporting.account_report import WORKING, state_in_words
-from worker.wiring.resume_account import NotTried, check_can_be_tried, sharing, try_again
+from worker.wiring.account_budgets import NotTried, check_can_be_tried, sharing, try_again
 
 OVER_SECONDS = 10.0
 

@@ -1,0 +1,102 @@
+"""What the configuration says, over the store's objects of one process: each part is built once, when first needed."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+
+from worker.core.customers.routing import Rule
+from worker.core.database.database import Database
+from worker.core.foundation.clock import Clock
+from worker.core.foundation.keyring import Keyring
+from worker.core.messages.contact import ContactPolicy
+from worker.core.messages.quiet_hours import Hours
+from worker.failover.store.takeovers import Takeovers
+from worker.http.trust import Trust, trust_of
+from worker.providers.contract import Provider
+from worker.senders.contract import Sender
+from worker.settings.accounts import Account
+from worker.settings.model import Settings
+from worker.settings.policies import BudgetRules, budget_rules, contact_policy, hours_of
+from worker.templates.pages import Pages
+from worker.templates.render import Templates
+from worker.wiring.account_budgets import AccountBudgets
+from worker.wiring.adapters import build_senders, configured_channels, pages_of, templates_of
+from worker.wiring.stores import Stores
+
+
+class Configured(Stores):
+    """The configuration's accounts, senders, templates, routes and limits."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        keyring: Keyring,
+        providers: Mapping[str, Provider],
+        senders: Mapping[str, Sender] | None,
+        *,
+        clock: Clock,
+        jitter: Callable[[], float],
+    ) -> None:
+        """`senders` None: those of the configuration."""
+        super().__init__(settings, database, keyring, delivery=lambda: self.contact, jitter=jitter)
+        self.settings, self.clock, self.providers, self._senders = settings, clock, providers, senders
+        self.accounts: Mapping[str, Account] = settings.accounts
+
+    @cached_property
+    def senders(self) -> Mapping[str, Sender]:
+        """By channel. Built when first needed, on the loop that will use them."""
+        return build_senders(self.settings, self.clock, self.keyring) if self._senders is None else self._senders
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels that this configuration can send on."""
+        return configured_channels(self.settings) if self._senders is None else tuple(self._senders)
+
+    @cached_property
+    def trust(self) -> Trust:
+        """The certificates that calls to the providers trust."""
+        return trust_of({account.base_url: account.protection for account in self.accounts.values()})
+
+    @cached_property
+    def templates(self) -> Templates:
+        return templates_of(self.settings)
+
+    @cached_property
+    def link_pages(self) -> Pages:
+        """The page of stable links. Reads the templates."""
+        return pages_of(self.settings)
+
+    @cached_property
+    def routes(self) -> list[Rule]:
+        """The routes, in order."""
+        return [Rule(route.when, route.accounts, route.freshness) for route in self.settings.routes]
+
+    @cached_property
+    def hours(self) -> Hours:
+        """When customers may be written to."""
+        return hours_of(self.settings)
+
+    @cached_property
+    def contact(self) -> ContactPolicy:
+        """How customers are written to."""
+        return contact_policy(self.settings, channels=self.channels)
+
+    @cached_property
+    def budget_rules(self) -> BudgetRules:
+        return budget_rules(self.settings, self.channels)
+
+    @cached_property
+    def account_budgets(self) -> AccountBudgets:
+        return AccountBudgets(self.budget_rules, self.budgets, self.jobs)
+
+    @property
+    def takeovers(self) -> Takeovers:
+        """Which accounts may take over rows from which."""
+        lifetimes = {name: provider.lifetime for name, provider in self.providers.items()}
+        return Takeovers(
+            routes=self.routes,
+            rules=self.budget_rules.accounts,
+            lifetimes=lifetimes,
+            budgets=self.budgets,
+            failover=self.failover,
+        )
