@@ -4,7 +4,6 @@ Each is one transaction under the customer's lock, decided by what is stored at 
 log. A worker that is sending a message at that moment keeps its lease: the decision waits for it, and refuses.
 """
 
-import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -33,7 +32,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.model.wakeups import WakeUp
 from worker.core.work.store.sessions import check_at
-from worker.features.service_desk.case import Case, Refused, Row
+from worker.features.service_desk.case import Case, Refused
 from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.new_link import (
     Before,
@@ -129,20 +128,16 @@ class ServiceDesk:
     ) -> Resend | Refused:
         """What `resend` would do. Raises as it does."""
 
-        def look(connection: sa.Connection, customer: FoundCustomer) -> Resend | Refused:
-            case = self._case(connection, customer, None, lock=False, now=now)
+        def look(_connection: sa.Connection, case: Case) -> Resend | Refused:
             return decide_resend(self._policy.rules, case, channel, now=now, same_link=same_link)
 
-        return self._read(customer_id, look)
+        return self._read(customer_id, None, look, now)
 
     def may_renew(self, customer_id: str, *, purpose: str | None = None, now: datetime) -> NewLink | Refused:
         """What `new_link` would do, for the question that comes first. Raises as `resend` does."""
-
-        def look(connection: sa.Connection, customer: FoundCustomer) -> NewLink | Refused:
-            case = self._case(connection, customer, purpose, lock=False, now=now)
-            return decide_new_link(self._policy.rules, case, now=now)
-
-        return self._read(customer_id, look)
+        return self._read(
+            customer_id, purpose, lambda _connection, case: decide_new_link(self._policy.rules, case, now=now), now
+        )
 
     def new_link(
         self, customer_id: str, *, purpose: str | None = None, reason: str = "", now: datetime
@@ -235,15 +230,14 @@ class ServiceDesk:
         """What `correct` of such addresses would do about the link, for the question that comes first. Raises as it
         does."""
 
-        def look(connection: sa.Connection, customer: FoundCustomer) -> Foreseen | Refused:
-            case = self._case(connection, customer, purpose, lock=False, now=now)
+        def look(connection: sa.Connection, case: Case) -> Foreseen | Refused:
             given = corrected_addresses.find(connection, {customer_id: kinds}, lock=False, now=now)
             if case.link is not None and case.link.id in given.sessions:
                 good = {channel: "" for kind in kinds for channel in channels_of(kind)}  # as the new address is to be
                 case = replace(case, link=replace(case.link, given_away=True), ways={**case.ways, **good})
             return Foreseen(decide_new_address(self._policy.rules, case, now=now), opens_until(case, now))
 
-        return self._read(customer_id, look)
+        return self._read(customer_id, purpose, look, now)
 
     def _untexted(self, case: Case, change: Correction) -> Refused | None:
         """Why a number cannot be that of a customer who gets texts alone: as a list's row with it is refused."""
@@ -271,16 +265,10 @@ class ServiceDesk:
         return Asked(decided, (WakeUp.issue(decided.account),))
 
     def _to_new(
-        self,
-        connection: sa.Connection,
-        customer: FoundCustomer,
-        case: Case,
-        channels: list[str],
-        *,
-        now: datetime,
+        self, connection: sa.Connection, customer: FoundCustomer, case: Case, channels: list[str], *, now: datetime
     ) -> Sent | Refused:
         """Send the present link to the first of these channels that the row uses."""
-        own = () if case.row is None else tuple(one for one in channels if _uses(case.row, one))
+        own = () if case.row is None else tuple(one for one in channels if case.row.channel in (Channel.BOTH, one))
         if case.row is not None and not own and case.finished is None:
             option = f" --channel {'email' if is_mail(channels[0]) else channels[0]}"
             then = "" if case.ways.get(channels[0]) else f"`onboard customer resend ID{option}`"
@@ -314,7 +302,10 @@ class ServiceDesk:
         again = next((one for one in case.of_link if (one.channel, one.kind) == (decided.channel, decided.kind)), None)
         reason = why_later(decided.due_at, wanted_at=now)
         if again is not None:
-            _send_again(connection, again.id, decided.due_at, reason)
+            # It reached nobody: never handed over, or returned.
+            anew = {"state": InvitationState.WAITING, "due_at": decided.due_at, "attempts": 0}
+            anew |= {"reason": reason, "detail": "", "delivery_at": None}
+            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == again.id).values(anew))
         else:
             values = waiting_message(
                 session_id=link.id,
@@ -360,11 +351,15 @@ class ServiceDesk:
 
         return outlive_deadlocks(transaction)
 
-    def _read(self, customer_id: str, look: Callable[[sa.Connection, FoundCustomer], T | Refused]) -> T | Refused:
+    def _read(
+        self, customer_id: str, purpose: str | None, look: Callable[[sa.Connection, Case], T | Refused], now: datetime
+    ) -> T | Refused:
         # Not `read`: what an older key of the ring finds is stored under the newest key (`suppressions.suppressed`).
         with self._database.write() as connection:
             customer = customer_of(connection, self._keyring, customer_id, lock=False)
-            return UNKNOWN if customer is None else look(connection, customer)
+            if customer is None:
+                return UNKNOWN
+            return look(connection, self._case(connection, customer, purpose, lock=False, now=now))
 
     @staticmethod
     def _note(connection: sa.Connection, customer_id: str, what: str, reason: str, now: datetime) -> None:
@@ -378,19 +373,6 @@ def _let_go(connection: sa.Connection, case: Case) -> None:
         connection.execute(of_link.values(same_link=True))
 
 
-def _send_again(connection: sa.Connection, message_id: uuid.UUID, due_at: datetime, reason: str) -> None:
-    """Let a message that reached nobody wait again: never handed over, or returned."""
-    again = {
-        "state": InvitationState.WAITING,
-        "due_at": due_at,
-        "attempts": 0,
-        "reason": reason,
-        "detail": "",
-        "delivery_at": None,
-    }
-    connection.execute(sa.update(InvitationRow).where(InvitationRow.id == message_id).values(again))
-
-
 def _put_off(connection: sa.Connection, case: Case, channels: list[str], *, now: datetime) -> None:
     """Let messages that wait on these channels leave a moment later.
 
@@ -400,10 +382,6 @@ def _put_off(connection: sa.Connection, case: Case, channels: list[str], *, now:
     later = sa.update(InvitationRow).where(InvitationRow.id.in_(ids), InvitationRow.due_at < now + MOMENT)
     if ids:
         connection.execute(later.values(due_at=now + MOMENT))
-
-
-def _uses(row: Row, channel: str) -> bool:
-    return row.channel in (Channel.BOTH, channel)
 
 
 def _being_sent(case: Case, channels: list[str]) -> Refused | None:
