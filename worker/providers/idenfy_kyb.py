@@ -25,7 +25,7 @@ from worker.providers.contract import (
 from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, IdenfyEndpoint, InvalidSession, language_of
 from worker.providers.parameters import by_name, check_parameters, parameter_problem
 from worker.providers.parameters.idenfy_kyb import LOCALES, MOST_LIFETIME, PARAMETERS, warnings
-from worker.providers.webhooks.idenfy_kyb import IdenfyKybWebhooks
+from worker.providers.webhooks.idenfy import IdenfyKybWebhooks
 
 PROVIDER = "idenfy-kyb"
 PATH = "/kyb/tokens/"  # without the slash at its end, iDenfy redirects

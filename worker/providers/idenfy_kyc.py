@@ -47,8 +47,7 @@ from worker.providers.parameters import (
     unknown_parameter,
 )
 from worker.providers.parameters.idenfy_kyc import DEFAULT_LIFETIME, LOCALES, MOST_LIFETIME
-from worker.providers.webhooks.idenfy import meaning
-from worker.providers.webhooks.idenfy_kyc import IdenfyKycWebhooks
+from worker.providers.webhooks.idenfy import IdenfyKycWebhooks, meaning
 
 PROVIDER = "idenfy-kyc"
 PATH = "/api/v2/token"

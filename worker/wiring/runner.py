@@ -104,11 +104,6 @@ def tune_gc() -> None:
         gc.set_threshold(NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST)
 
 
-def _named(wake_up: WakeUp) -> dict[str, str]:
-    """What log lines say of the account or channel."""
-    return {"channel" if wake_up.step is WorkStep.INVITE else "account": wake_up.name}
-
-
 async def prove_senders(parts: Parts) -> None:
     """Log in to the senders that have not answered, in a process that works nothing yet, and close them again."""
     preflight = _preflight(parts, asyncio.to_thread)
@@ -245,7 +240,7 @@ class Runner:
         dispatcher = Dispatcher(
             work,
             clock=self._parts.clock,
-            in_turn=partial(self.in_turn, wake_up),
+            in_turn=partial(self._store.in_turn, self._budgets[wake_up]),
             stopping=self._stopping,
             longest=self._longest,
             stay=self._stay,
@@ -257,7 +252,7 @@ class Runner:
         if self._looking_for_stop is None or self._looking_for_stop.done():
             self._looking_for_stop = asyncio.create_task(self._look_for_stop())
         try:
-            with about(**_named(wake_up)):
+            with about(**{"channel" if wake_up.step is WorkStep.INVITE else "account": wake_up.name}):
                 if wake_up.step is WorkStep.INVITE:
                     await self._preflight.prove(wake_up.name)
                 return await dispatcher.run()
@@ -295,10 +290,6 @@ class Runner:
     async def wait_until_idle(self) -> None:
         """Wait until no dispatcher is running."""
         await self._idle.wait()
-
-    async def in_turn(self, wake_up: WakeUp, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Await a blocking call to the store, when it is the turn of the budget of this account or channel."""
-        return await self._store.in_turn(self._budgets[wake_up], function, *arguments)
 
     async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Await a blocking call, made in one of the database threads."""

@@ -1,5 +1,5 @@
-"""iDenfy's signature and event names, which its KYC and KYB webhooks share, and what its statuses mean
-(docs/reference/webhooks.md).
+"""Reads iDenfy's webhooks: about an identity verification (KYC), and about a company's form (KYB). Each event of a form
+has its own fields. Facts: docs/reference/webhooks.md.
 
 The signature is lower-case hex HMAC-SHA256 over the raw body. It covers no time, so a copy of a genuine webhook stays
 genuine for ever. So the same webhook is stored only once, and an older update does not change newer data.
@@ -8,13 +8,29 @@ genuine for ever. So the same webhook is stored only once, and an older update d
 import hashlib
 import hmac
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
-from worker.core.lifecycle.session_updates import Result, SessionUpdate
+from worker.core.lifecycle.session_updates import Key, Result, SessionUpdate
 from worker.core.model.states import SessionState
 from worker.providers.account import AccountUnusable
-from worker.providers.answers import BadAnswer
-from worker.providers.webhooks.contract import LARGEST, Delivery, Unreadable, WebhookSettings, same
+from worker.providers.answers import BadAnswer, optional_text
+from worker.providers.webhooks.contract import (
+    LARGEST,
+    LONGEST_REFERENCE,
+    Delivery,
+    Unreadable,
+    WebhookSettings,
+    iso_time,
+    json_content,
+    matches,
+    object_in,
+    same,
+    unix_time,
+    upper_text,
+)
 
 SIGNATURE = "idenfy-signature"
 EVENT_TYPE = "idenfy-event-type"
@@ -98,3 +114,167 @@ def meaning(status: str) -> tuple[SessionState | None, Result | None]:
     if status in GONE:
         return SessionState.FAILED, None
     return (SessionState.STARTED, Result.REVIEW) if status == REVIEWING else (None, None)
+
+
+LEGACY = "IDENTIFICATION"
+AUTO, MANUAL = "IDENTIFICATION_AUTO_FINISHED", "IDENTIFICATION_MANUAL_FINISHED"
+RESUBMITTED, EXPIRED = "IDENTIFICATION_RESUBMITTED", "IDENTIFICATION_EXPIRED"
+CANCELLED = "IDENTIFICATION_CANCELLED"
+# Both finished events carry the time at which the customer finished. The weight makes the manual one the later.
+WEIGHTS = {EXPIRED: 0, LEGACY: 1, AUTO: 1, RESUBMITTED: 1, CANCELLED: 2, MANUAL: 3}
+
+
+class IdenfyKycWebhooks(SignedByIdenfy):
+    """One account's verifications. Raises AccountUnusable without a key."""
+
+    def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
+        try:
+            content = json_content(delivery.body)
+        except BadAnswer as error:
+            return unreadable(error)
+        event = event_name(delivery) or LEGACY  # older notifications send no name
+        if event not in WEIGHTS:
+            return nothing_new(event)
+        if not content.get("scanRef") and not isinstance(content.get("status"), Mapping):
+            # The event's name is not signed: a company's body, whose key may be the same, may come with this name.
+            return replace(nothing_new(event), note="the event is not about an identification")
+        update = SessionUpdate(
+            event,
+            match=_match(content),
+            final=content.get("final") is True,
+            happened_at=unix_time(content.get("finishTime")) or unix_time(content.get("startTime")),
+            weight=WEIGHTS[event],
+        )
+        update = _effect(update, upper_text(object_in(content, "status"), "overall"))
+        return replace(update, alert=update.alert and not _is_owner(content))
+
+
+def _is_owner(content: Mapping[str, Any]) -> bool:
+    """True if the person is an owner of a company, not the customer whom externalRef and clientId name."""
+    return bool(content.get("beneficiaryId"))
+
+
+def _match(content: Mapping[str, Any]) -> tuple[tuple[Key, str], ...]:
+    if _is_owner(content):
+        return matches(content, ("scanRef", Key.SCAN_REF))
+    return matches(content, ("scanRef", Key.SCAN_REF), ("externalRef", Key.EXTERNAL_REF), ("clientId", Key.CLIENT_ID))
+
+
+def _effect(update: SessionUpdate, overall: str) -> SessionUpdate:
+    if update.event == CANCELLED:
+        return replace(update, state=SessionState.FAILED, note="cancelled at the provider")
+    if update.event == EXPIRED:
+        # The customer may have sent enough for a decision, and no other event will come.
+        state, result = VERDICTS.get(overall, (SessionState.EXPIRED, None))
+        return replace(update, state=state, result=result, final=result is not None)
+    if update.final:
+        return _final_status(update, overall)
+    if update.event == LEGACY and overall in EXPIRIES:
+        return replace(update, state=SessionState.EXPIRED)
+    return replace(update, state=SessionState.STARTED, result=Result.REVIEW)
+
+
+def _final_status(update: SessionUpdate, overall: str) -> SessionUpdate:
+    if overall in VERDICTS:
+        state, result = VERDICTS[overall]
+        return replace(update, state=state, result=result)
+    if overall == REVIEWING:
+        return replace(update, state=SessionState.STARTED, result=Result.REVIEW)
+    if overall in EXPIRIES:
+        return replace(update, state=SessionState.EXPIRED)
+    if overall in GONE:
+        return replace(update, state=SessionState.FAILED, gone=True, note="deleted at the provider")
+    if overall == "ACTIVE":
+        return replace(update, note="still open at the provider")
+    return replace(update, note="final, with an unknown status", alert=True)
+
+
+# The company's id is `id` in submissions and in reviews, and `companyId` in the other events.
+BY_FORM = (("externalRef", Key.EXTERNAL_REF), ("id", Key.COMPANY_ID), ("clientId", Key.CLIENT_ID))
+
+
+class IdenfyKybWebhooks(SignedByIdenfy):
+    """One account's forms. Raises AccountUnusable without a key."""
+
+    def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
+        try:
+            content = json_content(delivery.body)
+        except BadAnswer as error:
+            return unreadable(error)
+        event = event_name(delivery)
+        reading = READINGS.get(event)
+        return reading(SessionUpdate(event), content) if reading else nothing_new(event)
+
+
+def _submitted(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
+    return replace(
+        update,
+        match=matches(content, *BY_FORM),
+        state=SessionState.STARTED,
+        result=Result.REVIEW,
+        happened_at=iso_time(content.get("submissionTime")),
+        company_id=optional_text(content, "id", most=LONGEST_REFERENCE),
+    )
+
+
+def _reviewed(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
+    """The event has no time, so the time of its receipt counts. The reason of a denial is free text and is not kept."""
+    update = replace(
+        update, match=matches(content, *BY_FORM), company_id=optional_text(content, "id", most=LONGEST_REFERENCE)
+    )
+    match upper_text(content, "approvalStatus"):
+        case "APPROVED":
+            return replace(update, state=SessionState.COMPLETED, result=Result.APPROVED, final=True)
+        case "DENIED":
+            return replace(update, state=SessionState.FAILED, result=Result.DENIED, final=True)
+        case "" if "approvalStatus" not in content:
+            # The event's name is not signed: the body of another event, even of KYC, may come with this name.
+            return replace(update, company_id="", note="a review without a status")
+        case "" if content["approvalStatus"] is None:
+            return replace(update, state=SessionState.STARTED, result=Result.REVIEW)
+        case _:
+            return replace(update, note="reviewed, with an unknown status", alert=True)
+
+
+def _info_requested(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
+    """The event names neither the customer nor our reference: only the form's token and the company."""
+    update = replace(
+        update,
+        match=matches(content, ("token", Key.TOKEN), ("companyId", Key.COMPANY_ID)),
+        happened_at=iso_time(content.get("date")),
+        company_id=optional_text(content, "companyId", most=LONGEST_REFERENCE),
+    )
+    match upper_text(content, "status"):
+        case "REQUESTED":
+            # The company must act again: without a result, it may be reminded.
+            return replace(update, state=SessionState.STARTED, note="the provider asks for more")
+        case "CANCELED" | "CANCELLED":
+            return replace(update, state=SessionState.STARTED, note="the provider asks for nothing more")
+        case "EXPIRED":
+            return replace(update, state=SessionState.EXPIRED)
+        case _:
+            return replace(update, note="a request with an unknown status", alert=True)
+
+
+def _due_again(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
+    """The event is about a company that was approved long ago, not about a link."""
+    note = "the company is due to be verified again"
+    return replace(update, match=matches(content, ("id", Key.COMPANY_ID)), note=note, alert=True)
+
+
+def _deleted(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
+    return replace(
+        update,
+        match=matches(content, ("companyId", Key.COMPANY_ID)),
+        happened_at=iso_time(content.get("date")),
+        note="the company was deleted at the provider",
+    )
+
+
+READINGS: Mapping[str, Callable[[SessionUpdate, Mapping[str, Any]], SessionUpdate]] = {
+    "COMPANY_SUBMIT": _submitted,
+    "COMPANY_REVIEW": _reviewed,
+    "COMPANY_INFO_REQUEST": _info_requested,
+    "COMPANY_EXPIRATION": _due_again,
+    "COMPANY_DELETE": _deleted,
+}
