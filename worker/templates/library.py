@@ -133,16 +133,17 @@ class Library:
 
     def chain(self, name: str, *, strict: bool = False) -> list[str]:
         """The file and the layouts above it. With `strict`, raises TemplateProblem for a problem in any of them."""
-        chain, sources, of_page = [name], self.sources, PARTS[PAGE]
+        chain, sources = [name], self.sources
         try:
-            while extended := read(
-                chain[-1],
-                sources[chain[-1]],
-                PAGE_VARIABLES if chain[-1].rpartition("/")[2] in of_page else VARIABLES,
-            ):
-                layout = self.layout_of(chain[-1], extended)
+            while True:
+                file = chain[-1]
+                known = PAGE_VARIABLES if file.rpartition("/")[2] in PARTS[PAGE] else VARIABLES
+                extended = read(file, sources[file], known)
+                if not extended:
+                    return chain
+                layout = self.layout_of(file, extended)
                 if layout not in sources:
-                    raise TemplateProblem(f"{chain[-1]}: the layout that it extends does not exist")
+                    raise TemplateProblem(f"{file}: the layout that it extends does not exist")
                 if len(chain) > LAYOUTS:
                     raise TemplateProblem(f"{name}: more than {LAYOUTS} layouts above it, or one that extends itself")
                 chain.append(layout)
