@@ -56,16 +56,15 @@ async def test_a_log_in_that_failed_counts_from_when_it_began(make):
     async def at_once(function, *arguments):
         return function(*arguments)
 
-    preflight = Preflight(
-        lambda: {"email": Slow()},
-        world.parts.budget_rules.channels,
-        budgets=SimpleNamespace(
-            unproven=lambda *_, **__: True, tried=lambda _rule, outcome, now: tried.append(outcome)
-        ),
+    budgets = SimpleNamespace(unproven=lambda *_, **__: True, tried=lambda _rule, outcome, now: tried.append(outcome))
+    parts = SimpleNamespace(
+        senders={"email": Slow()},
+        budget_rules=world.parts.budget_rules,
+        budgets=budgets,
         jobs=world.parts.jobs,
         clock=world.clock,
-        in_thread=at_once,
     )
+    preflight = Preflight(parts, at_once)
     began = world.clock()
     await preflight.prove("email")
     assert [(outcome.began_at, outcome.kind) for outcome in tried] == [(began, Kind.TRANSIENT)]

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -19,64 +19,17 @@ import sqlalchemy as sa
 
 from worker.core.database.on_loop import StoreCalls
 from worker.core.dispatch.dispatcher import Dispatcher
-from worker.core.foundation.clock import Clock, monotonic
+from worker.core.foundation.clock import monotonic
 from worker.core.foundation.log_ids import about
 from worker.core.foundation.outage_log import Outage
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.call_outcomes import CallOutcome
-from worker.core.limits.store.budgets import Budgets
 from worker.core.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS, WorkMeter
 from worker.core.model.wakeups import NAME_UNKNOWN, WakeUp, WorkStep
 from worker.core.work.store.attempt_log import outcome_of_call
-from worker.core.work.store.claim_jobs import Jobs
 from worker.http.client import Http, open_http_session
 from worker.http.trust import faster, way_of
-from worker.senders.contract import Sender
 from worker.wiring.container import DATABASE_THREADS, Parts
-
-
-class Preflight:
-    """Tries the senders of one process."""
-
-    def __init__(
-        self,
-        senders: Callable[[], Mapping[str, Sender]],
-        rules: Mapping[str, BudgetRule],
-        *,
-        budgets: Budgets,
-        jobs: Jobs,
-        clock: Clock,
-        in_thread: Callable[..., Awaitable[Any]],
-    ) -> None:
-        """`senders` and `rules` by channel; `in_thread(function, *arguments)` awaits a blocking call."""
-        self._senders, self._rules = senders, rules
-        self._budgets, self._jobs, self._clock = budgets, jobs, clock
-        self._in_thread = in_thread
-        self._outages: dict[str, Outage] = {}
-
-    async def prove(self, channel: str) -> None:
-        """Log in to the channel's sender, if it has not answered and is neither paused nor stopped."""
-        rule = self._rules[channel]
-        if not await self._in_thread(self._is_unproven, rule):
-            return
-        began_at = self._clock()
-        problem = await self._senders()[channel].preflight()
-        if problem is not None:
-            outage = self._outages.setdefault(channel, Outage(log, logging.WARNING))
-            outage.lasts(f"{channel} does not work", monotonic(), why=problem.detail)
-        else:
-            self._outages.pop(channel, None)  # the budget's line says that it answers again
-        await self._in_thread(self._tried, rule, outcome_of_call(began_at, problem))
-
-    def _is_unproven(self, rule: BudgetRule) -> bool:
-        return self._budgets.unproven(rule.name, now=self._clock())
-
-    def _tried(self, rule: BudgetRule, outcome: CallOutcome) -> None:
-        now: datetime = self._clock()
-        self._budgets.tried(rule, outcome, now=now)
-        if outcome.kind is None:
-            self._jobs.make_waiting_jobs_due(now=now)
-
 
 log = logging.getLogger(__name__)
 
@@ -104,25 +57,42 @@ def tune_gc() -> None:
         gc.set_threshold(NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST)
 
 
+class Preflight:
+    """Tries the senders of one process. `in_thread(function, *arguments)` awaits a blocking call."""
+
+    def __init__(self, parts: Parts, in_thread: Callable[..., Awaitable[Any]]) -> None:
+        self._parts, self._in_thread = parts, in_thread
+        self._outages: dict[str, Outage] = {}
+
+    async def prove(self, channel: str) -> None:
+        """Log in to the channel's sender, if it has not answered and is neither paused nor stopped."""
+        parts, rule = self._parts, self._parts.budget_rules.channels[channel]
+        if not await self._in_thread(partial(parts.budgets.unproven, rule.name, now=parts.clock())):
+            return
+        began_at = parts.clock()
+        problem = await parts.senders[channel].preflight()
+        if problem is not None:
+            outage = self._outages.setdefault(channel, Outage(log, logging.WARNING))
+            outage.lasts(f"{channel} does not work", monotonic(), why=problem.detail)
+        else:
+            self._outages.pop(channel, None)  # the budget's line says that it answers again
+        await self._in_thread(self._tried, rule, outcome_of_call(began_at, problem))
+
+    def _tried(self, rule: BudgetRule, outcome: CallOutcome) -> None:
+        now = self._parts.clock()
+        self._parts.budgets.tried(rule, outcome, now=now)
+        if outcome.kind is None:
+            self._parts.jobs.make_waiting_jobs_due(now=now)
+
+
 async def prove_senders(parts: Parts) -> None:
     """Log in to the senders that have not answered, in a process that works nothing yet, and close them again."""
-    preflight = _preflight(parts, asyncio.to_thread)
+    preflight = Preflight(parts, asyncio.to_thread)
     try:
         await asyncio.gather(*(preflight.prove(channel) for channel in parts.channels))
     finally:
         for sender in parts.senders.values():
             await sender.close()
-
-
-def _preflight(parts: Parts, in_thread: Callable[..., Awaitable[Any]]) -> Preflight:
-    return Preflight(
-        lambda: parts.senders,
-        parts.budget_rules.channels,
-        budgets=parts.budgets,
-        jobs=parts.jobs,
-        clock=parts.clock,
-        in_thread=in_thread,
-    )
 
 
 class Runner:
@@ -154,7 +124,7 @@ class Runner:
         self._looking_for_stop: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
-        self._preflight = _preflight(parts, self.in_thread)
+        self._preflight = Preflight(parts, self.in_thread)
         self._unknown = Outage(log, logging.WARNING)
         self._invites = {
             channel: (WakeUp.invite(channel), parts.invite_work(channel, only_batch=only_batch))
