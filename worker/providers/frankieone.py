@@ -193,7 +193,7 @@ class FrankieEndpoint(NoLookUp, ABC):
         kind = _kind(answer.status, prefix, number, repeatable=self.repeatable(request))
         secrets = self._credentials.values
         code = parsed[0] if parsed and masked(parsed[0], request, secrets=secrets) == parsed[0] else None
-        if kind is Kind.BAD_INPUT and _entity_not_found(answer.status, prefix, number):
+        if kind is Kind.BAD_INPUT and (answer.status == 404 or (prefix, number) == ("VAL", 404)):
             reason = "entity not found"
         message = _message(found)
         return refusal(
@@ -250,10 +250,6 @@ def check_entity(given: object, sent: str) -> None:
     """
     if not isinstance(given, str) or given.casefold() != sent.casefold():
         raise BadAnswer("entityId in the answer is not the one that was sent")
-
-
-def _entity_not_found(status: int, prefix: str, number: int | None) -> bool:
-    return status == 404 or (prefix, number) == ("VAL", 404)
 
 
 def _message(found: Mapping[str, Any]) -> str:

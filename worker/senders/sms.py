@@ -134,7 +134,11 @@ class TwilioSender:
         self._url = f"{self._account_url}/Messages.json"
         self._login_from = login_from
         self._by = by
-        self._from = {"MessagingServiceSid": from_} if _is_service(from_) else {"From": by.address(from_)}
+        self._from = (
+            {"MessagingServiceSid": from_}
+            if from_.startswith(SERVICE) and len(from_) == 34
+            else {"From": by.address(from_)}
+        )
         self._callback = {"StatusCallback": callback} if callback else {}
         self._now = now
         self._timeout = timeout
@@ -226,10 +230,6 @@ class TwilioSender:
     def _headers(self, token: str) -> dict[str, str]:
         login = b64encode(f"{self._login}:{token}".encode()).decode()
         return {"Authorization": f"Basic {login}", "Accept": "application/json"}
-
-
-def _is_service(from_: str) -> bool:
-    return from_.startswith(SERVICE) and len(from_) == 34
 
 
 WAYS = {"sms": TEXTS, "whatsapp": WHATSAPP}

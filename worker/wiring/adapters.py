@@ -121,11 +121,6 @@ def _source(settings: Settings, key: str) -> str:
     return f"{key} ({source})" if source else key
 
 
-def configured_channels(settings: Settings) -> tuple[str, ...]:
-    """The channels that this configuration can send on."""
-    return tuple(settings.sending)
-
-
 def sender_name(settings: Settings, channel: str) -> str:
     """The sender's name in a message: that of `[brand]`; else to a phone a `from` that is a name; else of the mails."""
     email, sms = settings.email, settings.sms

@@ -19,7 +19,7 @@ from worker.settings.policies import BudgetRules, budget_rules, contact_policy, 
 from worker.templates.pages import Pages
 from worker.templates.render import Templates
 from worker.wiring.account_budgets import AccountBudgets
-from worker.wiring.adapters import build_senders, configured_channels, pages_of, templates_of
+from worker.wiring.adapters import build_senders, pages_of, templates_of
 from worker.wiring.stores import Stores
 
 
@@ -50,7 +50,7 @@ class Configured(Stores):
     @property
     def channels(self) -> tuple[str, ...]:
         """The channels that this configuration can send on."""
-        return configured_channels(self.settings) if self._senders is None else tuple(self._senders)
+        return tuple(self.settings.sending) if self._senders is None else tuple(self._senders)
 
     @cached_property
     def trust(self) -> Trust:

@@ -1,6 +1,6 @@
 """Builds the store's objects over one database, and what applies the webhooks of each kind of source."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -34,20 +34,6 @@ from worker.web.webhooks.store.webhook_list import WebhookList
 from worker.web.webhooks.store.webhooks import Apply, Webhooks
 
 Made = TypeVar("Made")
-
-
-def appliers(
-    keyring: Keyring,
-    peers: Mapping[str, frozenset[str]],
-    *,
-    again: Again,
-    delivery: Callable[[], ContactPolicy],
-) -> dict[str, Apply]:
-    """By the prefix of the sources. `peers`: for each account, all accounts whose webhooks come to its address."""
-    return {
-        ACCOUNT: ProviderUpdates(keyring, peers, again=again),
-        SENDER: DeliveryUpdates(keyring, delivery),
-    }
 
 
 class Stores:
@@ -97,6 +83,9 @@ class Stores:
     @cached_property
     def webhooks(self) -> Webhooks:
         """Built when first used: which accounts are one at the provider is known by their credentials."""
-        peers = webhook_peers(self._accounts)
-        apply = appliers(self.keyring, peers, again=self._again, delivery=self._delivery)
+        peers = webhook_peers(self._accounts)  # for each account, all whose webhooks come to its address
+        apply: dict[str, Apply] = {  # by the prefix of the sources
+            ACCOUNT: ProviderUpdates(self.keyring, peers, again=self._again),
+            SENDER: DeliveryUpdates(self.keyring, self._delivery),
+        }
         return Webhooks(self.database, self.keyring, apply)
