@@ -6,11 +6,11 @@ from tests.stored.shelf import CONTACT, Shelf, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppressed
 from worker.core.database.tables import InvitationRow
-from worker.core.messages.delivery_reports import fallbacks
 from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Done
 from worker.senders.delivery_reports import DeliveryUpdate
+from worker.settings.policies import fallbacks
 from worker.web.webhooks.store.delivery_reports import Reported, deliver_all
 
 BOTH_WAYS = replace(CONTACT, fallbacks=fallbacks("sms", CHANNELS))

@@ -2,12 +2,11 @@
 
 from hashlib import sha256
 
-from worker.core.lifecycle.session_chain import Again
-from worker.core.lifecycle.session_updates import Key, Result, SessionUpdate
-from worker.core.model.states import SessionState
+from worker.core.lifecycle.session_chain import Again, Key, SessionUpdate
+from worker.core.model.states import Result, SessionState
 from worker.web.webhooks.store.provider_updates import ProviderUpdates
 from worker.web.webhooks.store.results import ACCOUNT
-from worker.web.webhooks.store.webhooks import Arrived, Webhooks
+from worker.web.webhooks.store.webhooks import Arrived, Webhooks, update_as_json
 
 STARTED, COMPLETED, FAILED = SessionState.STARTED, SessionState.COMPLETED, SessionState.FAILED
 EXPIRED, SUPERSEDED = SessionState.EXPIRED, SessionState.SUPERSEDED
@@ -27,7 +26,7 @@ class WebhookFeed:
     def arrived(self, update, *, account="kyc", body=None):
         self.number += 1
         digests = self.shelf.keyring.digests("webhook", sha256(body or str(self.number).encode()).hexdigest())
-        return Arrived(f"account/{account}", digests, update.event, update.as_json())
+        return Arrived(f"account/{account}", digests, update.event, update_as_json(update))
 
     def keep(self, *updates, **how):
         arrived = [self.arrived(update, **how) for update in updates]

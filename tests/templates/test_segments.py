@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onboarding_sandbox.texts import count_segments
-from worker.core.messages.text_numbers import Encoding, Segments, segments
 from worker.templates.checks import SAMPLE, SAMPLE_NOW, SAMPLES, problems
 from worker.templates.render import Templates
+from worker.templates.segments import Encoding, Segments, segments
 
 PLAIN, WIDE = Encoding.GSM_7, Encoding.UCS_2
 

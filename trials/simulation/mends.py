@@ -20,8 +20,8 @@ from worker.core.dispatch.calls import SlotGate
 from worker.core.dispatch.flushes import Flushes
 from worker.core.dispatch.state import Halts
 from worker.core.foundation.clock import ProcessClock
-from worker.core.lifecycle import reissue, session_chain, session_updates
-from worker.core.lifecycle.session_updates import KnownSession, Result
+from worker.core.lifecycle import reissue, session_chain
+from worker.core.lifecycle.session_chain import KnownSession, known_after
 from worker.core.lifecycle.store import expired_sessions, reminders
 from worker.core.limits.budgets import BudgetRule, BudgetState, Grant
 from worker.core.limits.store import budgets, claims, concurrency, emergency_stop, flush
@@ -29,6 +29,7 @@ from worker.core.limits.store.concurrency import Share
 from worker.core.messages.store import gates as message_gates
 from worker.core.messages.store import message_context
 from worker.core.model.reasons import Reason
+from worker.core.model.states import Result
 from worker.core.unknown.store.row_by_row import Chunk
 from worker.core.work.invite import InviteWork
 from worker.core.work.step_endings import SharedWork
@@ -95,7 +96,7 @@ def _granted(
 
 
 def _known_without_review(*given: Any, **how: Any) -> KnownSession | None:
-    known = session_updates.known_after(*given, **how)
+    known = known_after(*given, **how)
     return known and replace(known, result=None if known.result is Result.REVIEW else known.result)
 
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker.core.foundation.plural import are, counted
-from worker.core.lifecycle.session_updates import Result
 from worker.core.model.reasons import meaning_of
-from worker.core.model.states import REACHED_JOBS, UNSENT_JOBS, JobState, LineState
+from worker.core.model.states import REACHED_JOBS, UNSENT_JOBS, JobState, LineState, Result
 
 NEEDS_A_PERSON = (JobState.HELD, JobState.FAILED, LineState.REJECTED, JobState.LAPSED)
 TEXTS = 1_000  # different texts counted for each group, so that many different texts cannot fill the memory

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from worker.core.foundation.plural import counted, listed_in_words
 from worker.core.foundation.timestamps import written
 from worker.core.model.reasons import Reason
-from worker.core.unknown.reconciliation import lost_sessions
 from worker.reporting.forecast import Forecast
 from worker.reporting.store.apart import Apart
 from worker.reporting.store.counts import Waits
@@ -78,3 +77,15 @@ def with_rows_apart(ends: Forecast, parts: Iterable[Part], *, left: int) -> Fore
         return replace(ends, apart=tuple(one.in_words for one in longer))
     last = max(longer, key=lambda one: one.until or _NEVER)
     return Forecast(last.until, last.in_words)
+
+
+def lost_sessions(orphans: int) -> str:
+    """This number of orphans, in words; "" for none."""
+    return f"{counted(orphans, 'session')} whose token was lost" if orphans else ""
+
+
+def lost_answers(calls: int, messages: int) -> str:
+    """This number of calls and messages whose answers were lost, in words; "" for none."""
+    words = [(calls, "call", "calls"), (messages, "message", "messages")]
+    parts = [f"{number:,} {singular if number == 1 else plural}" for number, singular, plural in words if number]
+    return f"{' and '.join(parts)} whose answer was lost" if parts else ""

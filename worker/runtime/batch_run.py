@@ -14,9 +14,9 @@ from worker.core.customers.customers import invitation_channels
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.timestamps import written
 from worker.core.limits.budgets import BudgetState
-from worker.core.unknown.reconciliation import lost_answers, lost_sessions
 from worker.failover.store.takeovers import Takeovers
 from worker.plans.store.pilots import LOOK_EVERY
+from worker.reporting.rows_apart import lost_answers, lost_sessions
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.outlook import Outlook
 from worker.reporting.store.report_rows import Facts

@@ -10,17 +10,15 @@ from datetime import timedelta
 
 from worker.core.dispatch.prefetch import EVENTS_AHEAD
 from worker.core.features import Hook
-from worker.core.lifecycle.reminders import Ladder, Rung
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.store.backpressure import ASSUMED_LIFETIME
 from worker.core.messages.caps import Caps
-from worker.core.messages.contact import ContactPolicy, CorrectedRule
-from worker.core.messages.delivery_reports import PauseRule, fallbacks
+from worker.core.messages.contact import ContactPolicy, CorrectedRule, Ladder, PauseRule, Rung
 from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.store.message_context import InvitationPolicy
-from worker.core.model.channels import channels_of, is_mail
+from worker.core.model.channels import CHANNELS, channels_of, is_mail
 from worker.core.model.sessions import SessionRequest, floor_of, max_age_of
 from worker.core.unknown.reconciliation import MARGIN, OrphanRule
 from worker.core.work.step_endings import FLUSH_MARGIN
@@ -194,6 +192,17 @@ def reminders_of(settings: Settings) -> tuple[timedelta, ...]:
 def ladder_of(settings: Settings) -> Ladder:
     """The reminders that go by another channel, or with another template."""
     return Ladder({step.after: Rung(step.channel or "", step.template or "") for step in settings.follow_up.ladder})
+
+
+def fallbacks(configured: str | None, senders: Collection[str]) -> Mapping[str, str]:
+    """The channel to try after a bounce, by channel. `configured` is the configuration's; `senders` are the channels
+    that have a sender."""
+    found: dict[str, str] = {}
+    for name, facts in CHANNELS.items():
+        other = facts.falls_to if facts.falls_to in senders else configured
+        if other is not None and other in senders and other != name:
+            found[name] = other
+    return found
 
 
 def contact_policy(settings: Settings, *, channels: Collection[str]) -> ContactPolicy:

@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
-from worker.core.messages.text_numbers import segments
 from worker.core.messages.wording import Invitation, Wording
 from worker.core.model.sessions import Opening
 from worker.templates.language import TemplateProblem, answer_values, blocks, blocks_in, never_shown
 from worker.templates.library import BUILT_IN, DEFAULT, MESSAGES, PAGE, Texts
 from worker.templates.pages import FORMS, Pages
 from worker.templates.render import CONTENT, NO_BRAND, Templates
+from worker.templates.segments import segments
 from worker.templates.values import VENDOR, Screen, path_of
 
 # Twilio accepts no text above 1,600 characters, and each segment costs money.

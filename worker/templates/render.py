@@ -26,6 +26,7 @@ from worker.templates.brand import Brand
 from worker.templates.content import NotContent, content_of
 from worker.templates.language import TemplateProblem, check_length, parsed, rendered
 from worker.templates.library import DEFAULT, NEEDED, Library, Texts
+from worker.templates.segments import segments
 from worker.templates.values import LINK, LINK_LENGTH, VARIABLES, VENDOR, variables
 
 SUBJECT_LENGTH = 200
@@ -101,7 +102,8 @@ class Templates:
                 content_of(text)
             except NotContent as error:
                 raise TemplateProblem(f"{texts.parts[CONTENT]}: {error}") from None
-        return Rendered(texts.locale, subject, text, parts.get("body.html", ""), digest)
+        charged = segments(text).count if "sms.txt" in parts else 1
+        return Rendered(texts.locale, subject, text, parts.get("body.html", ""), digest, charged)
 
     def _about(self, sources: tuple[str, ...]) -> tuple[bool, str]:
         """Whether these files only show what is personal; and what says if a message was made from the same files,

@@ -1,6 +1,8 @@
 """The timer's work: leases that ran out, rows of accounts that cannot work, webhooks, expired sessions, what is due.
 
-Celery's beat and the worker inside a command run the same sweep; running it twice does no harm.
+This is why the work is done even if all messages are deleted from the broker: they only wake, and each sweep finds in
+the database what is due (`Sweep.look`) and wakes for it again. Celery's beat and the worker inside a command run the
+same sweep; running it twice does no harm.
 """
 
 import logging

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.messages.delivery_reports import BounceCounts, PauseRule, pause_reason
+from worker.core.messages.contact import PauseRule
+from worker.core.messages.store.unreached import BounceCounts, pause_reason
 
 RULE = PauseRule(percent=10, least=50)
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.customers.suppression import SuppressionReason
-from worker.core.messages.delivery_reports import fallbacks, following, writable
+from worker.core.messages.store.unreached import following, writable
 from worker.core.model.channels import CHANNELS, ChannelName
+from worker.settings.policies import fallbacks
 
 ASKED = st.sampled_from([(), *(invitation_channels(channel) for channel in Channel)])
 WAYS = st.dictionaries(st.sampled_from([*CHANNELS]), st.none() | st.sampled_from(SuppressionReason))

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, time, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.lifecycle.reminders import Invited, Ladder, Reminder, Rung, kind_of, next_reminder
+from worker.core.lifecycle.store.reminders import Invited, Reminder, next_reminder
+from worker.core.messages.contact import Ladder, Rung, kind_of
 from worker.core.messages.quiet_hours import QuietHours, allowed_at
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState

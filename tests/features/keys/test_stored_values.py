@@ -15,7 +15,7 @@ from worker.core.database.encrypted_values import ERASED, decrypt_line, decrypt_
 from worker.core.database.tables import CustomerRow, Inbox, Job, PendingDetails, SessionRow, StableLink, Suppression
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.lifecycle.session_updates import Key
+from worker.core.lifecycle.session_chain import Key
 from worker.core.lifecycle.store.own_links import StableLinks, digests_of
 from worker.core.model.endings import Cancel, Kind
 from worker.core.model.incoming import EventKind, Outcome

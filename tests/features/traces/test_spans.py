@@ -24,7 +24,7 @@ from worker.core.model.http_messages import Broken
 from worker.features.traces.exporting import OtelTraces
 from worker.lists.importing.judging import options_of
 from worker.lists.importing.list_import import import_list
-from worker.web.webhooks.store.webhooks import Arrived
+from worker.web.webhooks.store.webhooks import Arrived, update_as_json
 from worker.wiring.sweep import process_webhooks
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -78,7 +78,7 @@ async def test_one_trace_leads_from_an_event_over_two_processes_to_its_mail_and_
     await second.invite()
     session = second.row(SessionRow)
     update = replace(APPROVED, match=((APPROVED.match[0][0], session.reference),))
-    arrived = Arrived("account/kyc", second.parts.keyring.digests("webhook", "1"), update.event, update.as_json())
+    arrived = Arrived("account/kyc", second.parts.keyring.digests("webhook", "1"), update.event, update_as_json(update))
     second.parts.webhooks.keep([arrived], now=second.clock())
     process_webhooks(second.parts.webhooks, second.clock, second.parts.meters, second.parts.traces)
 

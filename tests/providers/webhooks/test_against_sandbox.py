@@ -14,8 +14,8 @@ from tests.providers.webhooks.accounts import frankie, idenfy
 from tests.sandbox.receiver import receiving
 from tests.suite.rsa_keys import OURS as PRIVATE
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.lifecycle.session_updates import Key, KnownSession, Result
-from worker.core.model.states import SessionState
+from worker.core.lifecycle.session_chain import Key, KnownSession
+from worker.core.model.states import Result, SessionState
 from worker.providers.webhooks.contract import Delivery
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

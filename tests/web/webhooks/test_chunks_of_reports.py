@@ -14,10 +14,11 @@ from worker.core.customers.customers import Person
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, BounceCount, InvitationRow, Job, Suppression
 from worker.core.foundation.ids import new_id
-from worker.core.messages.delivery_reports import PauseRule, fallbacks
+from worker.core.messages.contact import PauseRule
 from worker.core.model.channels import CHANNELS
 from worker.core.model.states import InvitationState, JobState, WebhookState
 from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
+from worker.settings.policies import fallbacks
 from worker.web.webhooks.store.delivery_reports import Applied, Reported, deliver_all
 from worker.web.webhooks.store.delivery_updates import DeliveryUpdates, delivery_as_json
 from worker.web.webhooks.store.webhooks import KeptWebhook as Kept

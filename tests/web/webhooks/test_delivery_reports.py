@@ -22,12 +22,13 @@ from worker.core.database.tables import (
     Webhook,
 )
 from worker.core.lifecycle.reissue import SETTLES
-from worker.core.messages.delivery_reports import PauseRule, fallbacks
+from worker.core.messages.contact import PauseRule
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Hold
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
+from worker.settings.policies import fallbacks
 from worker.web.webhooks.store.delivery_reports import _BY_REFERENCE, Applied, Reported, deliver_all
 from worker.web.webhooks.store.delivery_updates import DeliveryUpdates, delivery_as_json
 from worker.web.webhooks.store.results import SENDER

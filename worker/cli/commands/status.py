@@ -20,9 +20,9 @@ from worker.core.foundation.plural import are, counted, listed_in_words
 from worker.core.foundation.timestamps import written
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import BatchState, JobState, LineState, PauseCause
-from worker.core.unknown.reconciliation import lost_answers, lost_sessions
 from worker.reporting.operation import WORK
 from worker.reporting.operation_report import OperationReport
+from worker.reporting.rows_apart import lost_answers, lost_sessions
 from worker.reporting.standings import warnings
 from worker.reporting.waits import Attention, Level, level_of
 from worker.settings.needs import COUNTED

@@ -2,8 +2,9 @@
 already, and which rows share an address."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,8 +15,7 @@ from worker.core.customers.store.new_rows import AcceptedLine
 from worker.core.foundation.durations import show_duration
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
-from worker.core.messages.caps import beyond, text_of_mailbox
-from worker.core.messages.text_numbers import segments
+from worker.core.messages.caps import AddressCap, text_of_mailbox
 from worker.core.messages.wording import Wording
 from worker.core.model.channels import address_of, listed_as
 from worker.lists.duplicates import SeenAddresses
@@ -144,4 +144,16 @@ def _each(parts: Parts, template: str, locale: str) -> int:
         made = rendered(parts.settings, parts.templates, customer, Channel.SMS, Wording.INVITATION, link=LINK)
     except CannotStart:
         return 1  # the template's own problem is named elsewhere
-    return segments(made.text).count
+    return made.segments
+
+
+def beyond(cap: AddressCap, messages: Iterable[int]) -> tuple[int, timedelta]:
+    """Of so many messages to each address, all due now: how many wait for a place, and for how long the last one.
+
+    An address that had messages before has fewer places, so both are the least.
+    """
+    waiting, longest = 0, timedelta(0)
+    for number in messages:
+        waiting += max(0, number - cap.messages)
+        longest = max(longest, (number - 1) // cap.messages * cap.period)
+    return waiting, longest

@@ -15,8 +15,8 @@ from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written_if_any
 from worker.core.lifecycle.reissue import AnotherSession, GivenLink, SameLink, after_corrected_address
 from worker.core.messages.contact import CorrectedRule
-from worker.core.messages.delivery_reports import following
 from worker.core.messages.quiet_hours import allowed_at
+from worker.core.messages.store.unreached import following
 from worker.lists.importing.judging import Judged
 from worker.reporting.batch_forecast import loads_of
 from worker.reporting.forecast import Forecast, forecast, through_nights

@@ -21,8 +21,8 @@ from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
 from worker.core.model.states import BatchState, LineState
-from worker.core.unknown.reconciliation import lost_answers
 from worker.reporting.batch_report import needs_a_person
+from worker.reporting.rows_apart import lost_answers
 from worker.runtime.batch_run import Stand, next_move, why_later
 from worker.wiring.container import Parts
 

@@ -1,26 +1,170 @@
-"""Applies updates to a customer's sessions, one after the other, and to the jobs that they serve. Pure.
+"""Decides what is known of a customer's sessions after a provider's updates, and of the jobs that they serve. Pure.
 
-what is known of a session, its job  --job_after-->  Move, or nothing
+    webhook --adapter's read--> SessionUpdate --known_after--> KnownSession, or no change
+    what is known of a session, its job  --job_after-->  the job
+
+Webhooks come late, twice and in any order. So an update has a rank and a time, and what ranks higher stays. Where rank
+or time differ, the order of arrival does not matter. It refuses what may be a replay of an old verdict
+(`may_be_replay`). docs/reference/webhooks.md describes the same for operators.
 """
 
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
 
 from worker.core.lifecycle.reissue import REVIEW_ASKED, SETTLES, replace_at
-from worker.core.lifecycle.session_updates import (
-    REPLACED,
-    KnownSession,
-    Rank,
-    Result,
-    SessionUpdate,
-    job_state_of_session,
-    known_after,
-    may_be_replay,
-)
 from worker.core.model.reasons import Reason
-from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
+from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, Result, SessionState
+from worker.core.unknown.reconciliation import Listed
+
+# For this long a copy of a webhook is recognised by the digest of its bytes (`retention`). For older copies see
+# `may_be_replay`.
+DIGESTS_KEPT = timedelta(days=30)
+
+
+LOOK_UP = "LOOK-UP"  # the name of the event where the provider's list was read
+
+
+class Key(StrEnum):
+    """The ids by which a session can be found, under the provider's names."""
+
+    SCAN_REF = "scanRef"
+    EXTERNAL_REF = "externalRef"
+    TOKEN = "token"  # noqa: S105  # the name of a field; its value is as secret as the link
+    COMPANY_ID = "companyId"
+    CLIENT_ID = "clientId"  # the customer's id: its newest session
+    ENTITY_ID = "entityId"  # its newest session that has not ended
+    CUSTOMER_REFERENCE = "entityCustomerReference"  # the customer's id
+
+
+class Rank(IntEnum):
+    """The rank of an update. An update with a lower rank never replaces one with a higher rank, however late it is."""
+
+    NOTHING = 0  # no update yet; our own clock may have called the session expired
+    BEGUN = 1
+    GONE = 2  # deleted or archived at the provider, which does not show how the session ended
+    ENDED = 3  # expired or cancelled, and a verdict may still come; or replaced by us
+    FINAL = 4  # a verdict, which only a later verdict replaces
+
+
+@dataclass(frozen=True, repr=False)
+class SessionUpdate:
+    """The content of one webhook. Nothing personal is stored: no names, documents, images or screening hits.
+
+    `match` holds the ids to find the session by, in the order in which to try them; an id may be a token, so no repr
+    shows them. `state` None changes nothing. `final`: the provider marks it as final. `happened_at` is aware UTC, None
+    where the event has no time. `weight` orders events of the same time: the heavier is the later. `note` is a text of
+    ours for operators. `alert`: an operator should look at it. `company_id` is stored with the session, because later
+    events may have no other id. `vouched`: an operator has checked the update at the provider.
+    """
+
+    event: str
+    match: tuple[tuple[Key, str], ...] = ()
+    state: SessionState | None = None
+    final: bool = False
+    result: Result | None = None
+    happened_at: datetime | None = None
+    weight: int = 0
+    gone: bool = False
+    note: str = ""
+    alert: bool = False
+    company_id: str = ""
+    vouched: bool = False
+
+    def __repr__(self) -> str:
+        return f"SessionUpdate({self.event}, state={self.state}, result={self.result}, final={self.final})"
+
+    @property
+    def rank(self) -> Rank:
+        if self.state is None:
+            return Rank.NOTHING
+        if self.state is SessionState.STARTED:
+            return Rank.BEGUN
+        if self.gone:
+            return Rank.GONE
+        # An expiry is not a verdict, even if the event is marked final: a verdict that comes later still counts.
+        return Rank.FINAL if self.final and self.state is not SessionState.EXPIRED else Rank.ENDED
+
+
+def update_of_listed(entry: Listed) -> SessionUpdate | None:
+    """What an entry of the provider's list says, as an update; None: nothing new."""
+    if entry.state is None:
+        return None
+    return SessionUpdate(
+        LOOK_UP,
+        match=((Key.SCAN_REF, entry.reference),),
+        state=entry.state,
+        final=entry.has_verdict,
+        result=Result(entry.result) if entry.result else None,
+        gone=entry.state is SessionState.FAILED and not entry.result,
+    )
+
+
+@dataclass(frozen=True)
+class KnownSession:
+    """What is known of a session, with the rank, time and weight of the last update: stored with the session.
+
+    A session without an update is `KnownSession()`, and a session that our own clock calls expired is
+    `KnownSession(SessionState.EXPIRED)`: any update of the provider outweighs both. A session that we replaced is
+    `REPLACED`.
+    """
+
+    state: SessionState = SessionState.WAITING
+    result: Result | None = None
+    rank: Rank = Rank.NOTHING
+    at: datetime | None = None
+    weight: int = 0
+    note: str = field(default="", compare=False)
+
+
+# For a replaced session only a verdict still counts: the customer may have finished with the old link.
+REPLACED = KnownSession(SessionState.SUPERSEDED, rank=Rank.ENDED)
+
+
+def known_after(known: KnownSession, update: SessionUpdate, *, received_at: datetime) -> KnownSession | None:
+    """What is known of the session after the update; None where the update changes nothing.
+
+    `received_at` (aware UTC) replaces the time of an event that has none, or has one in the future. Of two updates with
+    the same rank, time and weight the one that came later counts: a provider's second decision may have the time at
+    which the customer finished, like the first. So a webhook must never be applied twice.
+    """
+    if update.state is None:
+        return None
+    at = min(update.happened_at or received_at, received_at)
+    if known.state is SessionState.SUPERSEDED and update.rank <= known.rank:
+        return None
+    if (update.rank, at, update.weight) < (known.rank, known.at or at, known.weight):
+        return None
+    following = KnownSession(update.state, update.result, update.rank, at, update.weight, update.note)
+    return None if following == known else following
+
+
+def may_be_replay(known: KnownSession, update: SessionUpdate, *, opened_at: datetime, received_at: datetime) -> bool:
+    """True if this verdict may be a replay of one that we applied before the known one.
+
+    Two things must hold: the verdict does not show that it is the later one, so that only its arrival would decide; and
+    the session is so old that copies of its first webhooks are no longer recognised by digest. Times are aware UTC.
+    """
+    if update.vouched or update.rank is not Rank.FINAL or known.rank is not Rank.FINAL:
+        return False
+    undecided = update.happened_at is None or (update.happened_at, update.weight) == (known.at, known.weight)
+    return undecided and received_at - opened_at >= DIGESTS_KEPT
+
+
+def job_state_of_session(known: KnownSession) -> JobState | None:
+    """The state of the session's job; None while the customer has neither finished nor failed.
+
+    A refusal is a result, so it completes the job. A session that was cancelled or deleted at the provider has no
+    result: the job fails, and an operator may retry it. An expired session is a reason for a reissue.
+    """
+    if known.state is SessionState.COMPLETED:
+        return JobState.COMPLETED
+    if known.state is SessionState.FAILED:
+        return JobState.COMPLETED if known.result is Result.DENIED else JobState.FAILED
+    return None
+
 
 # A job held for one of these reasons waits for a person's decision about another session than the updated one.
 ABOUT_ANOTHER = (Reason.SECOND_SESSION, Reason.CONFLICT, Reason.ANSWER_REPEATED)
@@ -73,18 +217,6 @@ class JobNow:
     due_at: datetime | None = None
 
 
-@dataclass(frozen=True)
-class Move:
-    """A job's new state. `due_at` is set if the job waits; `session_id` is the session that decided."""
-
-    state: JobState
-    session_id: uuid.UUID | None
-    result: str = ""
-    reason: str = ""
-    detail: str = ""
-    due_at: datetime | None = None
-
-
 @dataclass
 class Chain:
     """A customer's sessions and jobs for one purpose, changed by one update after the other.
@@ -132,10 +264,8 @@ class Chain:
             if job.id == leading or session_id == job.session_id or self.owners.get(session_id) == job.id:
                 led = leading is not None and leading != job.id
                 repeated = _failed(before) and _failed(known)
-                move = None
                 if not repeated:
-                    move = job_after(job, link, self.links.values(), again=again, led=led, now=now)
-                self.jobs[job.id] = job if move is None else _moved(job, move)
+                    self.jobs[job.id] = job_after(job, link, self.links.values(), again=again, led=led, now=now)
         return True
 
     def _live(self) -> list[Link]:
@@ -149,11 +279,6 @@ class Chain:
 def _failed(known: KnownSession) -> bool:
     """True if the session ended without a verdict. A second such update must not end a job that was retried since."""
     return job_state_of_session(known) is JobState.FAILED
-
-
-def _moved(job: JobNow, move: Move) -> JobNow:
-    # The call with an unknown outcome stays: it is looked up even if the job has ended.
-    return replace(job, **vars(move))
 
 
 def compared_with(known: KnownSession, *, replaced: bool) -> KnownSession:
@@ -203,36 +328,43 @@ def deciding(links: Iterable[Link]) -> Link | None:
     )
 
 
-def job_after(job: JobNow, link: Link, links: Iterable[Link], *, again: Again, led: bool, now: datetime) -> Move | None:
-    """The job's new state after `link`, one of `links`, has changed; None: the job stays as it is.
+def job_after(job: JobNow, link: Link, links: Iterable[Link], *, again: Again, led: bool, now: datetime) -> JobNow:
+    """The job after `link`, one of `links`, has changed.
 
-    `led`: another job serves the customer now, so that this ended job cannot become open again.
+    `led`: another job serves the customer now, so that this ended job cannot become open again. A call with an unknown
+    outcome stays: it is looked up even if the job has ended.
     """
     if job.state is JobState.CANCELLED:
-        return None
+        return job
     if link.has_verdict:
-        return _completed(job, deciding(links) or link)
+        last = deciding(links) or link
+        ended = _moved(job, JobState.COMPLETED, last, _result(last))
+        same = job.state is JobState.COMPLETED and (job.session_id, job.result) == (ended.session_id, ended.result)
+        return job if same else ended
     if job.session_id != link.id:
-        return None
-    if job_state_of_session(link.known) is JobState.FAILED:
+        return job
+    if _failed(link.known):
         if not _can_fail(job, link):
-            return None
-        return Move(JobState.FAILED, link.id, reason=Reason.SESSION_FAILED, detail=link.known.note)
+            return job
+        return _moved(job, JobState.FAILED, link, reason=Reason.SESSION_FAILED, detail=link.known.note)
     if job.state is JobState.FAILED and job.reason == Reason.SESSION_FAILED and not led:
         # The failure of the session is no longer the provider's last word.
-        job = replace(job, state=JobState.INVITED if job.message_out else JobState.ISSUED)
-        return _open(job, link, links, again, now) or Move(job.state, link.id, _result(link))
-    return _open(job, link, links, again, now)
+        again_open = replace(job, state=JobState.INVITED if job.message_out else JobState.ISSUED)
+        return _open(again_open, link, links, again, now) or _moved(job, again_open.state, link, _result(link))
+    return _open(job, link, links, again, now) or job
 
 
-def _is_reviewed(link: Link) -> bool:
-    return link.known.result is Result.REVIEW and not link.has_verdict
-
-
-def _completed(job: JobNow, link: Link) -> Move | None:
-    move = Move(JobState.COMPLETED, link.id, _result(link))
-    same = job.state is JobState.COMPLETED and (job.session_id, job.result) == (move.session_id, move.result)
-    return None if same else move
+def _moved(
+    job: JobNow,
+    state: JobState,
+    link: Link,
+    result: str = "",
+    reason: str = "",
+    detail: str = "",
+    due_at: datetime | None = None,
+) -> JobNow:
+    """The job in a new state. `due_at` is set if it waits; `link` is the session that decided."""
+    return replace(job, state=state, session_id=link.id, result=result, reason=reason, detail=detail, due_at=due_at)
 
 
 def _can_fail(job: JobNow, link: Link) -> bool:
@@ -244,34 +376,30 @@ def _can_fail(job: JobNow, link: Link) -> bool:
     return job.state in (JobState.ISSUED, JobState.INVITED, JobState.COMPLETED)
 
 
-def _open(job: JobNow, link: Link, links: Iterable[Link], again: Again, now: datetime) -> Move | None:
-    """The job's new state if its session is still open, or has expired."""
+def _open(job: JobNow, link: Link, links: Iterable[Link], again: Again, now: datetime) -> JobNow | None:
+    """The job if its session is still open, or has expired; None: it stays as it is."""
     unsent = job.state is JobState.ISSUED and not job.message_out and not job.silent
+    in_review = any(one.known.result is Result.REVIEW and not one.has_verdict for one in links)
     # Not for a customer who has submitted through an earlier link.
-    if unsent and link.known.state is SessionState.EXPIRED and not any(map(_is_reviewed, links)):
-        if job.reissues >= again.most:
-            detail = "the link expired before it could be sent, and no more sessions are allowed for the customer"
-            return Move(JobState.LAPSED, link.id, reason=Reason.REISSUES_SPENT, detail=detail)
+    if unsent and link.known.state is SessionState.EXPIRED and not in_review:
         detail = "the link expired before it could be sent"
-        return Move(
-            JobState.WAITING,
-            link.id,
-            reason=Reason.SESSION_EXPIRED,
-            detail=detail,
-            due_at=_replaced_at(job, link, again, now),
-        )
+        if job.reissues >= again.most:
+            detail += ", and no more sessions are allowed for the customer"
+            return _moved(job, JobState.LAPSED, link, reason=Reason.REISSUES_SPENT, detail=detail)
+        due_at = _replaced_at(job, link, again, now)
+        return _moved(job, JobState.WAITING, link, reason=Reason.SESSION_EXPIRED, detail=detail, due_at=due_at)
     if job.state is JobState.WAITING and job.reason in FOR_THE_END and link.known.state is SessionState.EXPIRED:
         # The job waits for the end of this session, and that has come early.
         due_at = _replaced_at(job, link, again, now)
         if job.due_at is not None and due_at < job.due_at:
-            return Move(job.state, link.id, job.result, job.reason, job.detail, due_at)
+            return replace(job, due_at=due_at)
     result = _result(link)
     if job.state is JobState.WAITING and link.known.state in LIVE_SESSIONS and result and job.unknown_attempt is None:
         # The customer has submitted, so the link has come, if only by the app. No new session is requested until the
         # provider decides.
-        return Move(JobState.ISSUED if job.silent else JobState.INVITED, link.id, result)
+        return _moved(job, JobState.ISSUED if job.silent else JobState.INVITED, link, result)
     if job.state in (JobState.ISSUED, JobState.INVITED) and job.result != result:
-        return Move(job.state, link.id, result, job.reason, job.detail)
+        return replace(job, result=result, due_at=None)
     return None
 
 

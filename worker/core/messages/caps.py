@@ -7,7 +7,7 @@ a stranger can sign sixty names up with it. So an address has a few places. A me
 is opened only for a message that has one: sixty customers with one address cost no sixty sessions.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -102,9 +102,10 @@ class Place:
         return self.invitation is None or self.invitation in _TO_COME or self.unknown_handovers > 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Wish:
-    """Who wants a place: a job, before its session is opened (`invitation_id` None), or a message that may leave.
+    """Who wants a place at an address (personal, so no repr): a job, before its session is opened (`invitation_id`
+    None), or a message that may leave.
 
     A message whose earlier hand-overs have an unknown outcome may have arrived as often, so it needs a place more for
     each: `unknown_handovers`.
@@ -113,24 +114,14 @@ class Wish:
     job_id: int
     invitation_id: UUID | None = None
     unknown_handovers: int = 0
+    channel: str = ""
+    address: str = ""
 
     def has(self, place: Place) -> bool:
         """True if the place was taken for this message, or for the job that it belongs to."""
         if self.invitation_id is not None and place.invitation_id == self.invitation_id:
             return True
         return place.job_id == self.job_id and place.invitation_id is None
-
-
-def beyond(cap: AddressCap, messages: Iterable[int]) -> tuple[int, timedelta]:
-    """Of so many messages to each address, all due now: how many wait for a place, and for how long the last one.
-
-    An address that had messages before has fewer places, so both are the least.
-    """
-    waiting, longest = 0, timedelta(0)
-    for number in messages:
-        waiting += max(0, number - cap.messages)
-        longest = max(longest, (number - 1) // cap.messages * cap.period)
-    return waiting, longest
 
 
 def give_places(

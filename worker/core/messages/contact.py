@@ -1,17 +1,56 @@
 """How customers are written to, and how often: what the configuration says for every account and channel. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
 from worker.core.customers.customers import Channel, Customer
-from worker.core.lifecycle.reminders import Ladder
 from worker.core.messages.caps import AddressCap, Caps
-from worker.core.messages.delivery_reports import PauseRule
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.model.channels import CHANNELS, address_of
+
+
+@dataclass(frozen=True)
+class PauseRule:
+    """Pause above `percent` of the `tried` messages, if at least `least` were tried: a few messages prove little."""
+
+    percent: int = 10
+    least: int = 50
+
+
+def kind_of(index: int) -> str:
+    """The name of a reminder by its index among the configured times, in order of time."""
+    return f"reminder-{index + 1}"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """How a reminder differs from the first message: its channel, its template; empty: as the first message."""
+
+    channel: str = ""
+    template: str = ""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The reminders that differ, by their time after the invitation."""
+
+    steps: Mapping[timedelta, Rung] = field(default_factory=dict)
+
+    def step_of(self, kind: str, after: Collection[timedelta]) -> Rung:
+        """The step of a reminder of this kind. `after`: the times of all reminders."""
+        span = next((span for index, span in enumerate(sorted(set(after))) if kind_of(index) == kind), None)
+        return self.steps.get(span, Rung()) if span is not None else Rung()
+
+    def impossible(self, reachable: Collection[str]) -> frozenset[timedelta]:
+        """The times of steps by a channel on which the customer cannot be reached."""
+        return frozenset(span for span, step in self.steps.items() if step.channel and step.channel not in reachable)
+
+    @property
+    def channels(self) -> frozenset[str]:
+        return frozenset(step.channel for step in self.steps.values() if step.channel)
 
 
 class CorrectedRule(StrEnum):

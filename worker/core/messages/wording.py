@@ -83,6 +83,7 @@ class Rendered:
     text: str
     html: str
     digest: str = ""  # of the files and the settings that it was made from: nothing of a person
+    segments: int = 1  # the texts that a text message is charged as
 
     def __repr__(self) -> str:
         return f"Rendered(language={self.language!r}, …)"

@@ -92,6 +92,16 @@ class SessionState(StrEnum):
 LIVE_SESSIONS = frozenset({SessionState.WAITING, SessionState.STARTED})
 
 
+class Result(StrEnum):
+    """What the provider decided about the customer; kept apart from the session's state."""
+
+    APPROVED = "approved"
+    DENIED = "denied"
+    SUSPECTED = "suspected"  # not a refusal: our side decides
+    REVIEW = "review"  # the customer has submitted, and a person reviews it
+    UNKNOWN = "unknown"  # finished, but the event does not name the result
+
+
 class BatchState(StrEnum):
     READY = "ready"
     RUNNING = "running"

@@ -13,7 +13,6 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from worker.core.foundation.plural import counted
 from worker.core.model.endings import (
     Cancel,
     Ending,
@@ -28,7 +27,7 @@ from worker.core.model.endings import (
     resume_at,
 )
 from worker.core.model.reasons import Reason
-from worker.core.model.states import SessionState
+from worker.core.model.states import Result, SessionState
 
 # A call may be reconciled this long after its lease and its time-out are over. A worker that was stopped needs some of
 # that time to see that its lease is over; the rest is for clocks that differ.
@@ -41,7 +40,6 @@ SHOWN = 5
 LONGEST_LIFE = timedelta(days=30)
 # How often an orphan is looked at: this share of its life, within these bounds.
 LOOKS, SOONEST_LOOK, LATEST_LOOK = 8, timedelta(minutes=1), timedelta(hours=6)
-REVIEW = "review"  # as `session_updates.Result`
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class Listed:
 
     @property
     def has_verdict(self) -> bool:
-        return self.result not in ("", REVIEW)
+        return self.result not in ("", Result.REVIEW)
 
     @property
     def is_over(self) -> bool:
@@ -228,15 +226,3 @@ def asked_anew(attempts: int, policy: RetryPolicy, now: datetime) -> Ending:
     if policy.given_up(attempts):
         return Cancel(Reason.ATTEMPTS_SPENT, f"{attempts} calls had no answer")
     return Retry(now, Reason.ORPHAN, "the session whose token was lost has ended; another is asked for")
-
-
-def lost_sessions(orphans: int) -> str:
-    """This number of orphans, in words; "" for none."""
-    return f"{counted(orphans, 'session')} whose token was lost" if orphans else ""
-
-
-def lost_answers(calls: int, messages: int) -> str:
-    """This number of calls and messages whose answers were lost, in words; "" for none."""
-    words = [(calls, "call", "calls"), (messages, "message", "messages")]
-    parts = [f"{number:,} {singular if number == 1 else plural}" for number, singular, plural in words if number]
-    return f"{' and '.join(parts)} whose answer was lost" if parts else ""

@@ -8,21 +8,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from worker.core.adapters import Message, Receipt, Sender
-from worker.core.customers.customers import Channel
 from worker.core.lifecycle.store.stale_links import has_stale_link
 from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
-from worker.core.messages.delivery_reports import paced
 from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, InviteResult, leaves_at
-from worker.core.messages.text_numbers import segments
-from worker.core.messages.wording import CannotWrite, Invitation, Writer
+from worker.core.messages.wording import CannotWrite, Invitation, Rendered, Writer
 from worker.core.model.channels import address_of
 from worker.core.model.endings import Done, Ending, Hold, Kind, Problem
 from worker.core.model.http_messages import MayWrite
 from worker.core.model.metrics import FRESHNESS, MESSAGES
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import UnknownCall, ending_of_reconciliation
+from worker.core.unknown.repeats import paced
 from worker.core.work.step_endings import SharedWork, ending_of
 
 
@@ -62,8 +60,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
         if not self._may_leave(item, now):  # checked again: it has waited for its slot or for a permit
             return self.skipped(item)
         try:
-            message, template = self._message(item, now=now)
-            charged = segments(message.text).count if self.policy.channel == Channel.SMS else 1
+            message, made = self._message(item, now=now)
         except CannotWrite as error:
             # Nothing was sent, and a person can correct it.
             problem = Problem(Kind.BAD_INPUT, str(error), code="template")
@@ -81,9 +78,10 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
         if isinstance(receipt, Problem):
             receipt = self.second_look.judged(item.id, now, receipt, now=self.clock())
             ending = self._ending(item, receipt)
-            return InviteResult(item, now, ending, problem=receipt, segments=charged, template=template)
+            return InviteResult(item, now, ending, problem=receipt, segments=made.segments, template=made.digest)
         self.second_look.succeeded(item.id, now)
-        return InviteResult(item, now, Done(), reference=receipt.reference, segments=charged, template=template)
+        reference = receipt.reference
+        return InviteResult(item, now, Done(), reference=reference, segments=made.segments, template=made.digest)
 
     def _may_leave(self, item: ClaimedInvitation, now: datetime) -> bool:
         """Whether its link is fresh, and it is not quiet where it goes."""
@@ -103,7 +101,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
             return InviteResult(item, began_at, ending, problem=found)
         return InviteResult(item, began_at, ending, found=found)
 
-    def _message(self, item: ClaimedInvitation, *, now: datetime) -> tuple[Message, str]:
+    def _message(self, item: ClaimedInvitation, *, now: datetime) -> tuple[Message, Rendered]:
         person = item.customer.person
         channel = self.policy.channel
         customer = item.customer
@@ -125,7 +123,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
             html=text.html,
             valid_for=item.expires_at - now,
         )
-        return message, text.digest
+        return message, text
 
     def _ending(self, item: ClaimedInvitation, problem: Problem) -> Ending:
         retry = self.policy.rule.retry

@@ -13,12 +13,11 @@ from typing import Self
 import sqlalchemy as sa
 
 from worker.core.foundation.clock import Clock
-from worker.core.lifecycle.session_updates import DIGESTS_KEPT
-from worker.core.messages.store import address_places
+from worker.core.lifecycle.session_chain import DIGESTS_KEPT
 from worker.core.model.audit import RETENTION, Act
 from worker.features.audit.store.sealing import NotSigned, seals_of
 from worker.features.privacy.store.erasure import Erasing, Place
-from worker.features.privacy.store.expired_links import ExpiredLinks, InboxRetention
+from worker.features.privacy.store.expired_links import ExpiredLinks, InboxRetention, remove_places
 from worker.features.privacy.store.purge import Purging
 from worker.reporting.store.look import Looked
 from worker.settings.model import Settings
@@ -36,7 +35,7 @@ INBOX_KEPT = timedelta(days=90)
 # An overtaken request arrives minutes after the update that overtook it: personal data is not kept longer for it.
 UPDATES_KEPT = timedelta(days=30)
 # A provider repeats for hours, or a day; a person looks at unmatched webhooks within weeks. After this we can no longer
-# recognise duplicates by digest: see `session_updates.may_be_replay`.
+# recognise duplicates by digest: see `session_chain.may_be_replay`.
 WEBHOOKS_KEPT = DIGESTS_KEPT
 # Late events name a session by its reference or its token's hash, which stay: the link is kept for people who look at
 # what was sent.
@@ -123,7 +122,7 @@ class Retention:
         removed = self._inbox.remove(since=now - kept_for)
         webhooks = stores.webhook_list.remove(since=now - WEBHOOKS_KEPT)
         refused = stores.refused_events.remove_due(now=now)
-        places = address_places.remove(stores.database, since=now - self._places_kept)
+        places = remove_places(stores.database, since=now - self._places_kept)
         return bool(erased or removed or webhooks or refused or places)
 
     def _remove_audited(self, now: datetime) -> bool:

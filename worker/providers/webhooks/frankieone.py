@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from worker.core.lifecycle.session_updates import Key, Result, SessionUpdate
-from worker.core.model.states import SessionState
+from worker.core.lifecycle.session_chain import Key, SessionUpdate
+from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
 from worker.providers.answers import BadAnswer, optional_text
 from worker.providers.webhooks import jwt

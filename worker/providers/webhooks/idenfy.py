@@ -13,8 +13,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from worker.core.lifecycle.session_updates import Key, Result, SessionUpdate
-from worker.core.model.states import SessionState
+from worker.core.lifecycle.session_chain import Key, SessionUpdate
+from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
 from worker.providers.answers import BadAnswer, optional_text
 from worker.providers.webhooks.contract import (

@@ -17,11 +17,10 @@ from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Batch, BatchCount, BatchCountChange, InvitationRow, Job, SessionRow, SkippedLine
 from worker.core.database.tables.types import word_of
 from worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
-from worker.core.lifecycle.session_updates import Result
 from worker.core.messages.store.message_rows import OF_ITS_SESSION
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
-from worker.core.model.states import UNISSUED_JOBS, UNSENT_JOBS, InvitationState, JobState
+from worker.core.model.states import UNISSUED_JOBS, UNSENT_JOBS, InvitationState, JobState, Result
 from worker.core.unknown.store.unknown_outcomes import MORE
 from worker.core.work.store.attempt_log import DONE, LATE
 from worker.core.work.store.sessions import FIRST

@@ -11,8 +11,7 @@ from worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.lifecycle.session_updates import Result
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import InvitationState, JobState, Result
 from worker.core.work.store.sessions import FIRST
 
 CHUNK = 500

@@ -16,9 +16,8 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.lifecycle.session_updates import Result
 from worker.core.model.reasons import Reason
-from worker.core.model.states import JobState, SessionState
+from worker.core.model.states import JobState, Result, SessionState
 from worker.core.work.store.attempt_log import DONE
 from worker.core.work.store.sessions import FIRST
 from worker.reporting.store.ledger import COST_NOTHING

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import TextCount
-from worker.core.messages.store.message_cap_check import KEPT
+from worker.core.messages.store.how_many import KEPT
 from worker.core.messages.text_numbers import HOUR, hour_of
 
 

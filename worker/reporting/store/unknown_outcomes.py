@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,6 +13,7 @@ from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.lifecycle.store.ended_calls import UNSETTLED
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
+from worker.core.unknown.reconciliation import OrphanRule
 
 
 @dataclass(frozen=True)
@@ -91,3 +93,13 @@ def first_due(connection: sa.Connection, batch_id: int) -> dict[str, tuple[int, 
         .group_by(Job.account)
     )
     return {row.account: (row.calls, row.first) for row in fetch(connection, query)}
+
+
+def settled_by(connection: sa.Connection, job: Any, orphans: OrphanRule, *, now: datetime) -> datetime | None:
+    """When it is known at the latest what became of the waiting job's call. An orphan is looked at many times: only its
+    end settles it. None: no such time is stored."""
+    if job.unknown_attempt is not None and job.reason == Reason.ORPHAN:
+        opened_at = connection.execute(sa.select(Attempt.opened_at).where(Attempt.id == job.unknown_attempt)).scalar()
+        if opened_at is not None and (end := orphans.known_by(opened_at, now)) is not None:
+            return end
+    return job.due_at if job.due_at is not None and job.due_at > now else None

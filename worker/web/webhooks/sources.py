@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from worker.core.features import Hook
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.session_updates import SessionUpdate
+from worker.core.lifecycle.session_chain import SessionUpdate
 from worker.providers.account import AccountUnusable
 from worker.providers.registry import build_webhook_reader, webhook_peers
 from worker.providers.webhooks import contract as webhooks
@@ -18,7 +18,7 @@ from worker.settings.accounts import Account
 from worker.settings.model import Settings
 from worker.web.webhooks.contract import Closed, Get, Source, digests_of
 from worker.web.webhooks.store.results import ACCOUNT
-from worker.web.webhooks.store.webhooks import Arrived
+from worker.web.webhooks.store.webhooks import Arrived, update_as_json
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class AccountSource:
             if update.status >= 400:
                 return update
             return Arrived(self._kept_as, digests, "unreadable", None, update.reason)
-        stored = update.as_json() if _has_content(update) else None
+        stored = update_as_json(update) if _has_content(update) else None
         return Arrived(self._kept_as, digests, update.event, stored, update.note)
 
 

@@ -18,12 +18,12 @@ from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPol
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.messages.caps import Caps
 from worker.core.messages.contact import ContactPolicy
-from worker.core.messages.delivery_reports import fallbacks
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.wording import Wording
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Hold, Kind
 from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.settings.policies import fallbacks
 
 DAY = timedelta(days=1)
 TERMS = ExpiryPolicy(ContactPolicy(Caps(3, 100), DAY, 10_000), {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})

@@ -21,8 +21,8 @@ from worker.core.database.tables import AddressPlace, InvitationRow, Job, Sessio
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.limits.budgets import BudgetRule
 from worker.core.messages.caps import AddressCap, Wish
-from worker.core.messages.store import address_places
-from worker.core.messages.store.address_places import Wanted, remove, take
+from worker.core.messages.store import how_many
+from worker.core.messages.store.how_many import take
 from worker.core.model.endings import Cancel, Kind
 from worker.core.model.states import InvitationState, JobState
 
@@ -189,7 +189,7 @@ def test_places_under_an_older_key_count_until_their_messages_no_longer_do(shelf
     old, both = Keyring([old_key]), Keyring([new_key(), old_key])
 
     def ask(keyring, *job_ids):
-        wanted = [Wanted("email", SHARED, Wish(job_id)) for job_id in job_ids]
+        wanted = [Wish(job_id, channel="email", address=SHARED) for job_id in job_ids]
         with shelf.database.write() as connection:
             return take(connection, keyring, CAP, wanted, now=shelf.clock())
 
@@ -199,14 +199,6 @@ def test_places_under_an_older_key_count_until_their_messages_no_longer_do(shelf
     assert ask(both, 1, 3, 4) == [None, None, shelf.clock() + WEEK]
     shelf.clock.now += WEEK
     assert ask(both, 5, 6, 7) == [None, None, None]
-
-
-def test_old_places_are_removed_and_no_others(shelf):
-    shelf.add(*sharing(1, 2))
-    work(shelf)
-    assert remove(shelf.database, since=shelf.clock() - timedelta(seconds=1)) == 0
-    assert remove(shelf.database, since=shelf.clock()) == 2
-    assert shelf.rows(AddressPlace) == []
 
 
 def test_no_place_shows_its_address(shelf):
@@ -275,7 +267,8 @@ MESSAGES = {None: None, "own message": UUID(int=1), "another message": UUID(int=
 def test_an_address_that_is_wanted_alone_gets_what_all_wishes_together_get(shelf, monkeypatch, cap, message, age):
     at, now = shelf.clock(), shelf.clock() + age
     wanted = [
-        Wanted("email", f"{case}@example.org", Wish(JOBS["own job"], MESSAGES[message])) for case in range(len(BEFORE))
+        Wish(JOBS["own job"], MESSAGES[message], channel="email", address=f"{case}@example.org")
+        for case in range(len(BEFORE))
     ]
 
     def taken():
@@ -299,7 +292,7 @@ def test_an_address_that_is_wanted_alone_gets_what_all_wishes_together_get(shelf
         return answers, {tuple(getattr(row, name) for name in columns) for row in shelf.rows(AddressPlace)}
 
     quick = taken()
-    monkeypatch.setattr(address_places, "_only_places", lambda *_, **__: [])
+    monkeypatch.setattr(how_many, "_only_places", lambda *_, **__: [])
     assert quick == taken()
 
 
@@ -307,7 +300,8 @@ def test_an_address_that_is_wanted_alone_gets_what_all_wishes_together_get(shelf
 def test_addresses_of_one_customer_each_cost_one_statement(shelf):
     def asked(*emails):
         with statements(shelf.database) as made, shelf.database.write() as connection:
-            take(connection, shelf.keyring, CAP, [Wanted("email", one, Wish(1)) for one in emails], now=shelf.clock())
+            wishes = [Wish(1, channel="email", address=one) for one in emails]
+            take(connection, shelf.keyring, CAP, wishes, now=shelf.clock())
         return [text.split()[0] for text in made if "address_place" in text]
 
     assert asked("a@example.org", "b@example.org") == ["INSERT"]

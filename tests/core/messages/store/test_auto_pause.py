@@ -10,9 +10,9 @@ from worker.core.customers.store import priority_moves
 from worker.core.database.priorities import BATCH, EVENT, PAUSED
 from worker.core.database.tables import Audit, Batch, BounceCount, InvitationRow, Job
 from worker.core.limits.budgets import BudgetRule
-from worker.core.messages.delivery_reports import BounceCounts as Counted
-from worker.core.messages.delivery_reports import PauseRule
-from worker.core.messages.store import fallback as tallies
+from worker.core.messages.contact import PauseRule
+from worker.core.messages.store import unreached as tallies
+from worker.core.messages.store.unreached import BounceCounts as Counted
 from worker.core.model.states import InvitationState
 
 RULE = PauseRule(percent=10, least=50)

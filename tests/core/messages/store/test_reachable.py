@@ -11,9 +11,9 @@ from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import CustomerRow, InvitationRow
 from worker.core.lifecycle.store.expired_sessions import check
-from worker.core.messages.delivery_reports import fallbacks
 from worker.core.model.channels import CHANNELS
 from worker.core.model.states import InvitationState, JobState
+from worker.settings.policies import fallbacks
 
 EMAIL, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
 

@@ -13,10 +13,10 @@ from worker.core.customers.store.decisions import Decisions, Verdict, Which
 from worker.core.database import tally
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
-from worker.core.lifecycle.reminders import Ladder, Rung
 from worker.core.messages.caps import Caps
+from worker.core.messages.contact import Ladder, Rung
 from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.messages.store.message_cap_check import GOES_FIRST
+from worker.core.messages.store.how_many import GOES_FIRST
 from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Done, Hold, Kind, Reconcile
 from worker.core.model.states import InvitationState, JobState, SessionState

@@ -18,11 +18,11 @@ from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, Ses
 from worker.core.foundation.keyring import Keyring, key_id_of, new_key
 from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.limits.rate_limits import Limit
-from worker.core.messages.delivery_reports import fallbacks
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Kind, Reconcile, Retry
 from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.settings.policies import fallbacks
 
 EMAIL, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
 JONAS = customer("Jonas", person=Person(email="jonas@example.org", phone="+37060000002"))

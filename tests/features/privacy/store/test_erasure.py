@@ -12,8 +12,7 @@ from worker.core.customers.customers import Channel
 from worker.core.customers.store.decisions import Decisions, Which
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import Attempt, Audit, CustomerRow, InvitationRow, Job, Outbox, SessionRow
-from worker.core.lifecycle.session_updates import Result
-from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.model.states import InvitationState, JobState, Result, SessionState
 from worker.events.store.customer_erasure import erase as erase_now
 from worker.features.privacy.store.erasure import CHUNK, Erasing
 

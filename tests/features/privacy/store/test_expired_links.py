@@ -4,12 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from tests.stored.shelf import customer
+from tests.stored.shelf import WEEK, changed, customer
 from worker.core.database.encrypted_values import ERASED
-from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.database.tables import AddressPlace, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.messages.caps import AddressCap
 from worker.core.model.states import InvitationState
 from worker.features.privacy.store import expired_links
-from worker.features.privacy.store.expired_links import ExpiredLinks
+from worker.features.privacy.store.expired_links import ExpiredLinks, remove_places
 
 
 @pytest.fixture
@@ -62,3 +63,16 @@ def test_many_are_dropped_in_chunks(shelf, monkeypatch):
     shelf.send()
     links, later = ExpiredLinks(shelf.database), shelf.clock() + timedelta(days=30)
     assert [links.drop(since=later) for _ in range(3)] == [2, 1, 0]
+
+
+def test_old_places_are_removed_and_no_others(shelf):
+    shelf.policy = changed(shelf.policy, address_cap=AddressCap(3, WEEK))
+    shelf.message_policy = changed(shelf.message_policy, address_cap=AddressCap(3, WEEK))
+    shelf.add(customer("Ona"), customer("Jonas"))
+    shelf.issue()
+    shelf.send()
+    places = len(shelf.rows(AddressPlace))
+    assert places > 0
+    assert remove_places(shelf.database, since=shelf.clock() - timedelta(seconds=1)) == 0
+    assert remove_places(shelf.database, since=shelf.clock()) == places
+    assert shelf.rows(AddressPlace) == []

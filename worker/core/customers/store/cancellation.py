@@ -19,11 +19,10 @@ from worker.core.database.job_ids import Key, as_they_came
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import served_by
 from worker.core.facts import JobsStopped, SessionsExpired, happened
-from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store import ended_calls
 from worker.core.messages.store.message_rows import HELD_FIRST
 from worker.core.model.reasons import Reason
-from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, SessionState
+from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, Result, SessionState
 from worker.core.work.store.sessions import FIRST
 
 _OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.joins).where(

@@ -12,8 +12,7 @@ from worker.core.customers.customers import Channel
 from worker.core.database import bulk
 from worker.core.database.job_ids import Key, among_keys, rows_of
 from worker.core.database.tables import Job, SessionRow
-from worker.core.lifecycle.session_updates import Result
-from worker.core.model.states import JobState, SessionState
+from worker.core.model.states import JobState, Result, SessionState
 from worker.core.work.store.sessions import schedule_checks
 
 _Other = aliased(SessionRow)

@@ -241,7 +241,7 @@ class SessionRow(Base):
     asked_at: Mapped[datetime | None] = mapped_column(
         doc="When the provider's list was last asked about it: in review, or before it was replaced or its job lapsed."
     )
-    # The last update of the provider and its weight (`session_updates.KnownSession`).
+    # The last update of the provider and its weight (`session_chain.KnownSession`).
     result: Mapped[str] = mapped_column(sa.String(16), server_default="", doc="What the provider decided.")
     update_rank: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")
     update_at: Mapped[datetime | None]

@@ -43,15 +43,14 @@ from worker.core.lifecycle.reissue import (
     decide,
     kinds_of,
 )
-from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store.corrected_addresses import send_again
 from worker.core.lifecycle.store.own_links import ends_of
 from worker.core.messages.contact import ContactPolicy
-from worker.core.messages.delivery_reports import writable
+from worker.core.messages.store.unreached import writable
 from worker.core.model.channels import Address
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import max_age_of
-from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
+from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, Result, SessionState
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
 from worker.core.unknown.store.settlement import hold_jobs
 

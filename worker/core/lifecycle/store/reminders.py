@@ -1,11 +1,16 @@
-"""Reminders: stored when their invitation is sent, each with its due time, and checked again when they are due.
+"""Decides which reminder of a session is next, and when; by which channel, with which words.
 
+A reminder repeats the link that the customer has; it never costs a session (docs/reference/reissue.md). A step of the
+ladder is a reminder that goes by another channel or with another template than the first message. It refuses one where
+the link ends first, and where the next one would follow at once.
+
+Reminders are stored when their invitation is sent, each with its due time, and checked again when they are due.
 So no process searches for customers to remind: a reminder is a message row like any other, and costs nothing until it
 is due. The customer, the link and the configuration are checked when the reminder is about to leave.
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,16 +25,81 @@ from worker.core.database.database import fetch
 from worker.core.database.job_ids import batch_of
 from worker.core.database.priorities import of_reminders
 from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.lifecycle.reminders import Invited, Reminder, kind_of, next_reminder
-from worker.core.lifecycle.session_updates import Result
-from worker.core.messages.contact import ContactPolicy
+from worker.core.messages.contact import ContactPolicy, kind_of
+from worker.core.messages.quiet_hours import QuietHours, allowed_at
 from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, MessageClaim
 from worker.core.messages.store.message_rows import waiting_message
 from worker.core.messages.wording import is_resend
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
-from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+from worker.core.model.sessions import is_stale
+from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, Result, SessionState
 from worker.core.work.store.sessions import FIRST
+
+
+@dataclass(frozen=True)
+class Invited:
+    """A session, on the channel of its invitation. Times are aware.
+
+    `invitation` is the state of the first message, `invited_at` the time of its hand-over. `made` are the kinds of the
+    reminders that exist on this channel, in any state. `in_review`: the customer has submitted. `floor` is the least
+    life that a link may leave with.
+    """
+
+    job: JobState
+    session: SessionState
+    invitation: InvitationState
+    invited_at: datetime
+    expires_at: datetime
+    floor: timedelta
+    made: Collection[str] = ()
+    in_review: bool = False
+
+
+@dataclass(frozen=True)
+class Reminder:
+    """A reminder to send. `kind` is its permanent name: a session has one of each kind on each channel."""
+
+    kind: str
+    due_at: datetime
+
+
+def next_reminder(
+    after: Collection[timedelta],
+    invited: Invited,
+    zones: tuple[str, ...],
+    quiet: QuietHours | None,
+    now: datetime,
+    *,
+    skip: Collection[timedelta] = (),
+    elsewhere: Mapping[timedelta, QuietHours | None] | None = None,
+) -> Reminder | Reason:
+    """The next reminder, due at `now` or later and outside quiet hours; or why there is none.
+
+    `after` are the configured times, counted from the invitation. A reminder is skipped if the one after it is due by
+    the time that it could leave: so a customer never gets two at once after an outage or quiet hours. `skip` are times
+    of `after` without a reminder for this customer; `elsewhere` has the quiet hours of those by another channel.
+
+    Caps and suppressed addresses are not decided here: they hold for each message (`messages.store.gates`).
+    """
+    if invited.job is not JobState.INVITED or invited.session not in LIVE_SESSIONS or invited.in_review:
+        return Reason.NOT_OPEN
+    if invited.invitation not in (InvitationState.SENT, InvitationState.DELIVERED):
+        return Reason.NOT_REACHED
+    spans = sorted(set(after))
+    times = [invited.invited_at + span for span in spans]
+    last_made = max((index for index in range(len(times)) if kind_of(index) in invited.made), default=-1)
+    for index in range(last_made + 1, len(times)):
+        if spans[index] in skip:
+            continue
+        due_at = allowed_at(zones, (elsewhere or {}).get(spans[index], quiet), max(times[index], now))
+        later = next((invited.invited_at + span for span in spans[index + 1 :] if span not in skip), None)
+        if later is not None and later <= due_at:
+            continue
+        if is_stale(invited.expires_at, floor=invited.floor, now=due_at):
+            return Reason.LINK_ENDS_FIRST
+        return Reminder(kind_of(index), due_at)
+    return Reason.NONE_LEFT
 
 
 @dataclass(frozen=True, repr=False)

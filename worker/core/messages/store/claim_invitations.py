@@ -12,8 +12,7 @@ from worker.core.lifecycle.store.stale_links import has_stale_link, replace_sess
 from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store import batch_pace
 from worker.core.limits.store.flush import Rows
-from worker.core.messages.store import message_cap_check
-from worker.core.messages.store.fallback import fall_back
+from worker.core.messages.store import how_many
 from worker.core.messages.store.gates import AFTER_THE_PACE, GATES, ROW_GATES, paced
 from worker.core.messages.store.message_context import (
     LEASES,
@@ -26,6 +25,7 @@ from worker.core.messages.store.message_context import (
 )
 from worker.core.messages.store.message_rows import move_jobs
 from worker.core.messages.store.record_results import record_results
+from worker.core.messages.store.unreached import fall_back
 from worker.core.model.endings import Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState
@@ -49,7 +49,7 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, InviteResult]):
         return set()
 
     def takes_places(self, policy: InvitationPolicy, rows: Sequence[sa.Row[Any]]) -> bool:
-        return bool(rows) and (message_cap_check.is_capped(policy) or super().takes_places(policy, rows))
+        return bool(rows) and (how_many.is_capped(policy) or super().takes_places(policy, rows))
 
     def unknown_calls(
         self, connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: datetime
@@ -111,7 +111,7 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, InviteResult]):
         opened = list(items)
         if stale:
             replace_sessions(flush.connection, flush.policy, stale, now=flush.now)
-            message_cap_check.take_back(flush.connection, flush.policy, stale)
+            how_many.take_back(flush.connection, flush.policy, stale)
             replaced = {item.id for item in stale}
             opened = [item for item in items if item.id not in replaced]
         first = first_handovers(flush.connection, [item for item in opened if item.unknown_handovers])
@@ -124,4 +124,4 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, InviteResult]):
         hold_messages(connection, kinds, states=(InvitationState.WAITING,), now=now)
 
     def uncount(self, flush: MessageClaim, items: Sequence[ClaimedInvitation], _calls: int) -> None:
-        message_cap_check.take_back(flush.connection, flush.policy, items)
+        how_many.take_back(flush.connection, flush.policy, items)

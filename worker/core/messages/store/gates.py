@@ -15,23 +15,22 @@ from worker.core.customers.store.cancellation import cancel_jobs
 from worker.core.customers.store.in_review import others_in_review
 from worker.core.customers.store.suppressions import suppressed
 from worker.core.customers.suppression import detail_of
-from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store import reminders
 from worker.core.limits.store import batch_pace
 from worker.core.limits.store.flush import Gate, Kept
-from worker.core.messages.delivery_reports import UNREACHED
-from worker.core.messages.store import address_places, message_cap_check
+from worker.core.messages.store import how_many
 from worker.core.messages.store.message_context import (
     ClaimedInvitation,
     MessageClaim,
     leaves_at,
 )
+from worker.core.messages.store.unreached import UNREACHED
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.messages.wording import is_resend
 from worker.core.model.channels import address_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
-from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, SessionState
+from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, Result, SessionState
 from worker.core.work.store.sessions import FIRST
 
 log = logging.getLogger(__name__)
@@ -152,10 +151,10 @@ GATES: tuple[Gate, ...] = (
     in_review,
     to_suppressed_addresses,
     to_refused_numbers,
-    message_cap_check.spent,
+    how_many.spent,
     reminders.not_now,
     quiet,
     planned_later,
 )
 # Only a message that may leave takes a place of its address, and keeps it. The country is last: it counts what leaves.
-AFTER_THE_PACE: tuple[Gate, ...] = (address_places.without_place, message_cap_check.countries_spent)
+AFTER_THE_PACE: tuple[Gate, ...] = (how_many.without_place, how_many.countries_spent)

@@ -20,16 +20,16 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import reminders
 from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store import budgets
-from worker.core.messages.delivery_reports import BounceCounts, reason_to_suppress, state_refused, stays_unknown
-from worker.core.messages.store import fallback, message_cap_check
-from worker.core.messages.store.fallback import fall_back
+from worker.core.messages.store import how_many, unreached
 from worker.core.messages.store.message_context import InvitationPolicy, InviteResult, MessageClaim
 from worker.core.messages.store.message_rows import HELD_FIRST, move_jobs
+from worker.core.messages.store.unreached import BounceCounts, fall_back, reason_to_suppress, state_refused
 from worker.core.messages.wording import Wording
 from worker.core.model.channels import address_of
 from worker.core.model.endings import AddressIs, Cancel, Done, invitation_state_after
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
+from worker.core.unknown.repeats import stays_unknown
 from worker.core.unknown.store.late_attempts import Sorted, Standing, sort_out
 from worker.core.work.store.attempt_log import CLOSE, CLOSE_DONE, LATE, after_call, closing, outcome_of_call, plain
 from worker.core.work.store.sessions import FIRST, schedule_checks
@@ -65,8 +65,8 @@ def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch
     not_made = [item.row for item in results if item.ending is None]
     if any(item.probe for item in not_made):
         budgets.end_probe(connection, policy.rule)
-    message_cap_check.take_back(connection, policy, not_made)
-    fallback.count(connection, _bounce_counts_of(kept, ours), policy.contact.pause, now=now)
+    how_many.take_back(connection, policy, not_made)
+    unreached.count(connection, _bounce_counts_of(kept, ours), policy.contact.pause, now=now)
 
 
 def _write_special(flush: MessageClaim, found: Sorted[InviteResult]) -> list[InviteResult]:
@@ -80,7 +80,7 @@ def _write_special(flush: MessageClaim, found: Sorted[InviteResult]) -> list[Inv
     _MOVE.run(connection, moves)
     unknown = [item.row for item, move in zip(kept, moves, strict=True) if move["more_unknown"]]
     repeats = {item.id: item.customer.customer_id for item in unknown}
-    message_cap_check.end_waits(connection, flush.policy, repeats, now=now)
+    how_many.end_waits(connection, flush.policy, repeats, now=now)
     closings = [_closing(keyring, item, late=False) for item in found.results]
     CLOSE.run(connection, closings + [_closing(keyring, item, late=True) for item in found.late], at=now)
     erase_again(connection, {found.rows[item.row.id].job_id for item in (*found.results, *found.late)})

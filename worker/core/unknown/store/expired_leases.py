@@ -18,7 +18,6 @@ from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.lifecycle.store import ended_calls
-from worker.core.messages.delivery_reports import paced, stays_unknown
 from worker.core.messages.store.message_rows import move_jobs
 from worker.core.model.endings import (
     Cancel,
@@ -35,6 +34,7 @@ from worker.core.model.endings import (
 )
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
+from worker.core.unknown.repeats import paced, stays_unknown
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
 from worker.core.unknown.store.settlement import hold_jobs, hold_messages
 from worker.core.unknown.store.unknown_outcomes import UNANSWERED

@@ -15,7 +15,7 @@ from worker.core.database.database import fetch
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
-from worker.core.unknown.reconciliation import OrphanRule, UnknownCall
+from worker.core.unknown.reconciliation import UnknownCall
 
 MORE = "more"  # the outcome of a look-up that must go on with the next page
 UNANSWERED = "unanswered"  # … whose answer is of no use: its worker died, or the call's own answer came first
@@ -154,13 +154,3 @@ def _unknown_calls(
 def found_by(attempt: sa.Row[Any]) -> list[str]:
     """The references in `found`: those of a look-up are separated by spaces, a late answer has one, as it is."""
     return [attempt.found] if attempt.reconciles is None else attempt.found.split()
-
-
-def settled_by(connection: sa.Connection, job: Any, orphans: OrphanRule, *, now: datetime) -> datetime | None:
-    """When it is known at the latest what became of the waiting job's call. An orphan is looked at many times: only its
-    end settles it. None: no such time is stored."""
-    if job.unknown_attempt is not None and job.reason == Reason.ORPHAN:
-        opened_at = connection.execute(sa.select(Attempt.opened_at).where(Attempt.id == job.unknown_attempt)).scalar()
-        if opened_at is not None and (end := orphans.known_by(opened_at, now)) is not None:
-            return end
-    return job.due_at if job.due_at is not None and job.due_at > now else None

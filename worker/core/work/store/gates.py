@@ -30,9 +30,9 @@ from worker.core.limits.store.backpressure import Backlogs, Rooms, ask_again_at,
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Flush, Gate, Kept
 from worker.core.messages.caps import Wish
-from worker.core.messages.delivery_reports import following, writable
 from worker.core.messages.quiet_hours import issue_at
-from worker.core.messages.store.address_places import Wanted, take
+from worker.core.messages.store.how_many import take
+from worker.core.messages.store.unreached import following, writable
 from worker.core.model.channels import address_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
@@ -280,7 +280,7 @@ def spent_addresses(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:
         return {}
     jobs = [job for job in jobs if not _sender_may_wait_for(job)]
     wanted = [
-        (job.id, Wanted(channel, address, Wish(job.id)))
+        (job.id, Wish(job.id, channel=channel, address=address))
         for job in jobs
         for channel in invitation_channels(job.channel)
         if (address := address_of(job.request.customer.person, channel))

@@ -20,7 +20,6 @@ from worker.core.database.priorities import of_reminders
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.ids import new_ids
-from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store.own_links import StableLinks, ends_of
 from worker.core.limits.store.flush import Flush
 from worker.core.messages.store.message_rows import move_messages
@@ -31,6 +30,7 @@ from worker.core.model.states import (
     UNDELIVERED_INVITATIONS,
     InvitationState,
     JobState,
+    Result,
     SessionState,
     job_state_from_invitations,
 )

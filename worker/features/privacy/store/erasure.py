@@ -16,9 +16,8 @@ from worker.core.customers.customers import Channel
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import CustomerRow, Job, SessionRow
-from worker.core.lifecycle.session_updates import Result
 from worker.core.model.audit import RETENTION, Act
-from worker.core.model.states import ENDED_JOBS, JobState
+from worker.core.model.states import ENDED_JOBS, JobState, Result
 from worker.events.store.customer_erasure import erase, erase_updates
 
 CHUNK = 500

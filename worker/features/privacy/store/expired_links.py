@@ -1,5 +1,5 @@
 """Drops the tokens and links of sessions that have expired: they open nothing any more, and are still secrets.
-Erases and removes old events of the inbox. In chunks; safe to repeat."""
+Erases and removes old events of the inbox, and places of addresses. In chunks; safe to repeat."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from worker.core.database.database import Database
 from worker.core.database.encrypted_values import ERASED
-from worker.core.database.tables import Inbox, InvitationRow, SessionRow
+from worker.core.database.tables import AddressPlace, Inbox, InvitationRow, SessionRow
 from worker.core.model.states import OPEN_INVITATIONS
 
 SESSIONS_AT_ONCE = 500
@@ -15,6 +15,7 @@ SESSIONS_AT_ONCE = 500
 _NEEDED = sa.exists().where(InvitationRow.session_id == SessionRow.id, InvitationRow.state.in_(OPEN_INVITATIONS))
 
 EVENTS_AT_ONCE = 1000
+PLACES_AT_ONCE = 5000
 
 
 class ExpiredLinks:
@@ -59,3 +60,12 @@ class InboxRetention:
         ids = sa.select(Inbox.id).where(Inbox.received_at <= since).order_by(Inbox.received_at).limit(EVENTS_AT_ONCE)
         with self._database.write() as connection:
             return connection.execute(sa.delete(Inbox).where(Inbox.id.in_(ids))).rowcount
+
+
+def remove_places(database: Database, *, since: datetime) -> int:
+    """Remove the next places that were taken until `since`; returns how many."""
+    old = sa.select(AddressPlace.digest, AddressPlace.number).where(AddressPlace.taken_at <= since)
+    keys = old.order_by(AddressPlace.taken_at).limit(PLACES_AT_ONCE)
+    gone = sa.delete(AddressPlace).where(sa.tuple_(AddressPlace.digest, AddressPlace.number).in_(keys))
+    with database.write() as connection:
+        return connection.execute(gone).rowcount

@@ -21,13 +21,12 @@ from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, 
 from worker.core.database.tables.types import known
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.reissue import asked_since_end
-from worker.core.lifecycle.session_updates import Result
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.model.channels import CHANNELS
-from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, JobState, SessionState
+from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, JobState, Result, SessionState
 from worker.core.unknown.reconciliation import OrphanRule
-from worker.core.unknown.store.unknown_outcomes import settled_by
 from worker.features.service_desk.case import Case, DeskRules, Link, Message, Row
+from worker.reporting.store.unknown_outcomes import settled_by
 
 
 @dataclass(frozen=True)

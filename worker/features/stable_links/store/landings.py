@@ -25,14 +25,12 @@ from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.priorities import EVENT, PRIORITIES
 from worker.core.database.tables import Batch, CustomerRow, Job, SessionRow, StableLink
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store.own_links import digests_of
 from worker.core.model.audit import Act
 from worker.core.model.reasons import Reason
-from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, UNISSUED_JOBS, JobState, SessionState
+from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, UNISSUED_JOBS, JobState, Result, SessionState
 from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.reconciliation import OrphanRule
-from worker.core.unknown.store.unknown_outcomes import settled_by
 from worker.events.store.event_status import LinkStatus
 from worker.features.stable_links.landing import (
     Asks,
@@ -47,6 +45,7 @@ from worker.features.stable_links.landing import (
     Wait,
     at_landing,
 )
+from worker.reporting.store.unknown_outcomes import settled_by
 
 # A visit is noted again only after so long.
 NOTED_AGAIN = timedelta(minutes=1)

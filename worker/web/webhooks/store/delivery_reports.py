@@ -26,10 +26,9 @@ from worker.core.database.tables.types import REFERENCE_LENGTH, known
 from worker.core.facts import MessagesSent, happened
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.messages.contact import ContactPolicy
-from worker.core.messages.delivery_reports import BounceCounts
-from worker.core.messages.store import fallback
-from worker.core.messages.store.fallback import fall_back
+from worker.core.messages.store import unreached
 from worker.core.messages.store.message_rows import ABOUT_A_MESSAGE, move_jobs
+from worker.core.messages.store.unreached import BounceCounts, fall_back
 from worker.core.model.channels import address_of, is_mail
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
@@ -138,7 +137,7 @@ def deliver_all(
     ]
     bounced = Counter(one.bounced for one in delivered if one.bounced is not None)
     if bounced:
-        fallback.count(
+        unreached.count(
             connection, {batch: BounceCounts(0, 0, many) for batch, many in bounced.items()}, policy.pause, now=now
         )
     return delivered

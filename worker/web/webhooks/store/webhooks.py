@@ -22,8 +22,8 @@ from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.session_updates import SessionUpdate
-from worker.core.model.states import WebhookState
+from worker.core.lifecycle.session_chain import Key, SessionUpdate
+from worker.core.model.states import Result, SessionState, WebhookState
 from worker.core.model.wakeups import WakeUp
 from worker.web.webhooks.store.results import (
     ACCOUNT,
@@ -38,6 +38,25 @@ from worker.web.webhooks.store.results import (
 log = logging.getLogger(__name__)
 
 CHUNK = 100
+
+
+def update_as_json(update: SessionUpdate) -> dict[str, Any]:
+    """The whole update as JSON, to be stored until it is applied; `session_update` reads it."""
+    kept: dict[str, Any] = {name: value for name, value in vars(update).items() if value not in (None, "", 0, False)}
+    kept["match"] = [[key.value, value] for key, value in update.match]
+    if update.happened_at is not None:
+        kept["happened_at"] = update.happened_at.isoformat()
+    return kept
+
+
+def session_update(kept: Mapping[str, Any]) -> SessionUpdate:
+    """The update from the output of `update_as_json`. Raises KeyError or ValueError for anything else."""
+    given = dict(kept)
+    given["match"] = tuple((Key(key), value) for key, value in kept["match"])
+    for name, read in (("state", SessionState), ("result", Result), ("happened_at", datetime.fromisoformat)):
+        if name in given:
+            given[name] = read(given[name])
+    return SessionUpdate(**given)
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,7 +124,7 @@ class Webhooks:
                     "news", f"{update.event} {account} {update.match} {update.state} {update.result}"
                 ),
                 update.event,
-                update.as_json(),
+                update_as_json(update),
             )
             for update in updates
         ]

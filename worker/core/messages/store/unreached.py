@@ -1,14 +1,17 @@
-"""Write to customers on another channel because a message did not reach them on the first channel.
+"""Decides what follows when a message does not reach its customer: its address is stopped, another channel is tried,
+its batch pauses.
 
-And counts a batch's messages per minute, and pauses a batch when too many bounce (`messages.delivery_reports`).
+A customer who asked for no messages, or complained, gets none on another channel either. And a list of wrong addresses,
+sent to its end, ruins the sender's reputation with every mail provider: the next list does not arrive either. The
+counts start again when an operator resumes the batch.
 
 The messages' results and their counts are written in the same transaction. That transaction only marks the batch; the
 timer pauses the batch's rows afterwards (`Decisions.finish_pauses`), because a batch may have a million rows.
 """
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Any
@@ -17,6 +20,7 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.suppressions import suppressed
+from worker.core.customers.suppression import SuppressionReason
 from worker.core.database import bulk, tally
 from worker.core.database.audit_entries import note
 from worker.core.database.bounded_connection import UNANSWERED
@@ -24,15 +28,93 @@ from worker.core.database.database import fetch, insert
 from worker.core.database.encrypted_values import Erased, read_person
 from worker.core.database.tables import Batch, BounceCount, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.messages.contact import ContactPolicy
-from worker.core.messages.delivery_reports import BounceCounts, PauseRule, pause_reason
+from worker.core.messages.contact import ContactPolicy, PauseRule
 from worker.core.messages.quiet_hours import message_at
 from worker.core.messages.store.message_rows import waiting_message, why_later
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.model.audit import Act
 from worker.core.model.channels import address_of
-from worker.core.model.states import JobState, PauseCause, SessionState
+from worker.core.model.endings import AddressIs
+from worker.core.model.states import InvitationState, JobState, PauseCause, SessionState
 from worker.core.work.store.sessions import FIRST, IS_LIVE, invited_from
+
+
+def state_refused(address: AddressIs) -> InvitationState:
+    """The state of an invitation whose address the sender refused: like a bounce, but at once."""
+    return InvitationState.SUPPRESSED if address is AddressIs.OPTED_OUT else InvitationState.BOUNCED
+
+
+def reason_to_suppress(address: AddressIs | None) -> SuppressionReason | None:
+    """Why the address must be suppressed after a sender's refusal; None: it stays usable."""
+    return _REASONS.get(address) if address is not None else None
+
+
+_REASONS = {AddressIs.GONE: SuppressionReason.BOUNCE, AddressIs.OPTED_OUT: SuppressionReason.STOP}
+
+
+@dataclass(frozen=True)
+class BounceCounts:
+    """A batch's messages in a span of time, such as the last hour or since the batch was resumed.
+
+    `tried` counts messages that were handed over, or refused for good because of their address; it includes `refused`
+    and `bounced`. Messages that wait, failed because of the sender, or have an unknown outcome are not counted.
+    """
+
+    tried: int
+    refused: int
+    bounced: int
+
+
+def pause_reason(spans: Iterable[BounceCounts], rule: PauseRule, *, batch_id: int) -> str | None:
+    """Why the batch must pause, as a text for the operator; None: it continues.
+
+    One span above the limit is enough. The last hour shows a new problem behind many delivered messages; the whole
+    time shows a problem of a batch that is too slow for the last hour.
+    """
+    for counts in spans:
+        failed = counts.refused + counts.bounced
+        if counts.tried >= rule.least and failed * 100 > counts.tried * rule.percent:
+            return (
+                f"{failed} of {counts.tried} messages were refused ({counts.refused}) or bounced ({counts.bounced}),"
+                f" more than {rule.percent} %: check the addresses, then run `onboard resume {batch_id}`"
+            )
+    return None
+
+
+# Only reasons that show that the address does not work. A customer who asked for no messages, or complained, gets none
+# on another channel either; nor does a customer whom an operator suppressed.
+UNREACHED = frozenset({SuppressionReason.BOUNCE})
+
+
+def following(channel: str, fallbacks: Mapping[str, str]) -> tuple[str, ...]:
+    """The channels that are tried after this one, each after the one before it."""
+    found: dict[str, None] = {}
+    other = fallbacks.get(channel)
+    while other is not None and other != channel and other not in found:
+        found[other] = None
+        other = fallbacks.get(other)
+    return tuple(found)
+
+
+def writable(
+    channels: Sequence[str], fallbacks: Mapping[str, str], suppressed: Mapping[str, SuppressionReason | None]
+) -> tuple[str, ...]:
+    """The channels on which the customer may get messages, with the fallback in place of an unreachable one.
+
+    `channels` are the channels that the row asks for. `suppressed` holds every channel for which the customer has an
+    address, with the reason of its suppression; None: the address may be used.
+    """
+    found: dict[str, None] = {}
+    for channel in channels:
+        reason = suppressed.get(channel)
+        if channel in suppressed and reason is None:
+            found[channel] = None
+        elif channel in suppressed and reason in UNREACHED:
+            others = following(channel, fallbacks)
+            other = next((one for one in others if one in suppressed and suppressed[one] is None), None)
+            if other is not None:
+                found[other] = None
+    return tuple(found)
 
 
 def fall_back(
