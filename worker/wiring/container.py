@@ -45,10 +45,8 @@ from worker.settings.model import Settings
 from worker.settings.policies import (
     buys_on_click,
     check_leases,
-    expiry_policy,
     invitation_policy,
     job_policy,
-    listing_accounts,
     orphan_rules,
     sender_timeout,
     stable_links,
@@ -224,28 +222,7 @@ class Parts(Configured):
     @property
     def sweep(self) -> Sweep:
         """The timer's work."""
-        return Sweep(
-            clock=self.clock,
-            database_clock=self.database_clock,
-            database=self.database,
-            keyring=self.keyring,
-            looks=self.looks,
-            expired_leases=self.expired_leases,
-            retry=self.settings.retry.policy,
-            budgets=self.budgets,
-            rules=self.budget_rules,
-            takeovers=self.takeovers,
-            decisions=self.decisions,
-            pilots=self.pilots,
-            webhooks=self.webhooks,
-            meters=self.meters,
-            traces=lambda: self.traces,
-            of_features=self._sweep_steps,
-            restored=self.restored,
-            tellers=self.tellers,
-            expiry=expiry_policy(self.settings, self.providers, self.contact, can_ask=self.account_budgets.not_stopped),
-            listing=listing_accounts(self.settings, self.providers),
-        )
+        return Sweep(self)
 
     @cached_property
     def tellers(self) -> Sequence[Callable[[], object]]:
@@ -254,7 +231,7 @@ class Parts(Configured):
         return [one.look_of(self.settings, self.database, needs, self.database_clock) for one in TELLERS.offered()]
 
     @cached_property
-    def _sweep_steps(self) -> Sequence[Callable[[Looked], object]]:
+    def sweep_steps(self) -> Sequence[Callable[[Looked], object]]:
         return [one.open(self) for one in SWEEP_STEPS.offered()]
 
     # Reports

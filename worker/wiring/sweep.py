@@ -7,7 +7,7 @@ same sweep; running it twice does no harm.
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -16,28 +16,20 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from worker.core.customers.store import released_details
-from worker.core.customers.store.decisions import Decisions
-from worker.core.database.database import Database
 from worker.core.features import Hook
 from worker.core.foundation.clock import Clock, monotonic
-from worker.core.foundation.keyring import Keyring
 from worker.core.foundation.outage_log import Outage
-from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPolicy, check
+from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, check
 from worker.core.limits.budgets import is_stopped
 from worker.core.limits.store import concurrency as permits
-from worker.core.limits.store.budgets import Budgets
-from worker.core.model.endings import RetryPolicy
 from worker.core.model.metrics import PROCESSED, Meters
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.core.model.traces import NO_TRACES, Traces
 from worker.core.model.wakeups import Wake, WakeUp
-from worker.core.unknown.store.expired_leases import EndedLeases, ExpiredLeases
-from worker.failover.store.takeovers import Takeovers
-from worker.plans.store.pilots import Pilots
+from worker.core.unknown.store.expired_leases import EndedLeases
 from worker.reporting.store import counting
-from worker.reporting.store.look import Looked, Looks, Step
-from worker.reporting.store.restored import Restored
-from worker.settings.policies import BudgetRules
+from worker.reporting.store.look import Looked, Step
+from worker.settings.policies import expiry_policy, listing_accounts
 from worker.web.webhooks.store.results import ACCOUNT, Processed
 from worker.web.webhooks.store.webhooks import CHUNK, Webhooks
 
@@ -60,47 +52,33 @@ class SweepStep:
 SWEEP_STEPS = Hook("SWEEP_STEPS", SweepStep)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Sweep:
     """The timer's work on one database. Safe for threads.
 
-    `database_clock` is the database's own time, not this process's: a machine with a wrong clock must not end the
-    leases of all others, nor sessions that live.
+    Leases and sessions end by the database's own time, not by this process's: a machine with a wrong clock must not end
+    the leases of all others, nor sessions that live.
     """
 
-    clock: Clock
-    database_clock: Clock
-    database: Database
-    keyring: Keyring
-    looks: Looks
-    expired_leases: ExpiredLeases
-    retry: RetryPolicy
-    budgets: Budgets
-    rules: BudgetRules
-    takeovers: Takeovers
-    decisions: Decisions
-    pilots: Pilots
-    webhooks: Webhooks
-    meters: Meters
-    restored: Restored | None  # None: there is no journal
-    of_features: Sequence[Callable[[Looked], object]]
-    tellers: Sequence[Callable[[], object]]
-    expiry: ExpiryPolicy
-    listing: Collection[str]  # the accounts whose sessions the provider lists
-    traces: Callable[[], Traces] = lambda: NO_TRACES
+    def __init__(self, parts: "Parts") -> None:
+        self._parts = parts
 
     def process_webhooks(self, wake: Wake) -> None:
         """Process the webhooks that are due, and wake what became due by that."""
-        for wake_up in process_webhooks(self.webhooks, self.clock, self.meters, self.traces()):
+        parts = self._parts
+        for wake_up in process_webhooks(parts.webhooks, parts.clock, parts.meters, parts.traces):
             wake(wake_up)
 
     def end_leases(self, *, all_of_them: bool = False) -> EndedLeases:
         """End leases that have expired. `all_of_them`: when no other process can be working."""
-        ended = self.expired_leases.end(
-            self.retry, now=self.database_clock(), all_of_them=all_of_them, listing=self.listing
+        parts = self._parts
+        ended = parts.expired_leases.end(
+            parts.settings.retry.policy,
+            now=parts.database_clock(),
+            all_of_them=all_of_them,
+            listing=listing_accounts(parts.settings, parts.providers),
         )
         if all_of_them:
-            permits.clear(self.database)
+            permits.clear(parts.database)
         if ended != EndedLeases():
             log.info(
                 "leases of workers that are gone: %d rows released, %d to be repeated, %d to be reconciled,"
@@ -115,8 +93,8 @@ class Sweep:
 
     def look(self, *, only_batch: int | None = None) -> Looked:
         """What is due, of one batch or of all, and what the timer has to do."""
-        accounts, channels = self.rules.accounts, self.rules.channels
-        return self.looks.look(accounts=accounts, channels=channels, only_batch=only_batch, now=self.clock())
+        rules, now = self._parts.budget_rules, self._parts.clock()
+        return self._parts.looks.look(accounts=rules.accounts, channels=rules.channels, only_batch=only_batch, now=now)
 
     def steps(
         self, looked: Looked, *, all_leases: bool = False, wake: Wake = lambda _wake_up: None
@@ -135,17 +113,17 @@ class Sweep:
             # Before sessions are checked: an update may show that a session is not over.
             (Step.WEBHOOKS in looked.steps, partial(self.process_webhooks, wake)),
             (Step.SESSIONS in looked.steps, self.expire),
-            *((True, partial(step, looked)) for step in self.of_features),
+            *((True, partial(step, looked)) for step in self._parts.sweep_steps),
             (Step.COUNTS in looked.steps, self.add_up_counts),
-            *((True, look) for look in self.tellers),
-            (self.restored is not None, self.mark),
+            *((True, look) for look in self._parts.tellers),
+            (self._parts.restored is not None, self.mark),
         )
         return tuple(step for is_needed, step in steps if is_needed)
 
     def mark(self) -> None:
         """Say beside the database how far it has come, each minute."""
-        if self.restored is not None:
-            self.restored.mark(now=self.clock())
+        if self._parts.restored is not None:
+            self._parts.restored.mark(now=self._parts.clock())
 
     def take_over(self) -> int:
         """Give rows of accounts that are stopped, or have their breaker open, to the next account of their routes.
@@ -153,8 +131,8 @@ class Sweep:
         Returns how many. The next tick wakes the accounts that got rows, since they have something due.
         """
         moved = 0
-        for takeover in self.takeovers.possible():
-            rows = self.takeovers.failover.move(takeover, now=self.clock())
+        for takeover in self._parts.takeovers.possible():
+            rows = self._parts.failover.move(takeover, now=self._parts.clock())
             if rows:
                 log.info(
                     "%d rows of %s are taken over by %s",
@@ -169,25 +147,25 @@ class Sweep:
     def pause_batches(self) -> int:
         """Pause the rows of batches of which too many messages came back; returns how many batches. Finish resumes and
         cancels that were cut off."""
-        for batch_id in self.decisions.finish_changes(now=self.clock()):
+        for batch_id in self._parts.decisions.finish_changes(now=self._parts.clock()):
             log.warning("batch %d: a resume or a cancel was cut off, it is finished now", batch_id)
-        paused = self.decisions.finish_pauses(now=self.clock())
+        paused = self._parts.decisions.finish_pauses(now=self._parts.clock())
         for batch_id, reason in paused.items():
             log.warning("batch %d is paused: %s", batch_id, reason, extra={"batch": batch_id})
         return len(paused)
 
     def judge_pilots(self) -> None:
         """Go on with the lists that have a pilot: take the verdicts that are due, and release rows."""
-        for batch_id, verdict in self.pilots.step(now=self.clock()).items():
+        for batch_id, verdict in self._parts.pilots.step(now=self._parts.clock()).items():
             log.log(logging.INFO if verdict.met else logging.WARNING, "batch %d: %s", batch_id, verdict.why)
 
     def apply_details(self) -> None:
         """Give customers the details of rows that are released."""
-        released_details.apply(self.database, self.keyring, now=self.clock())
+        released_details.apply(self._parts.database, self._parts.keyring, now=self._parts.clock())
 
     def add_up_counts(self) -> None:
         """Add up the changes of the batches' counts, all that are there now."""
-        while counting.add_up(self.database) == counting.AT_ONCE:
+        while counting.add_up(self._parts.database) == counting.AT_ONCE:
             pass
 
     def expire(self) -> ExpiryCounts:
@@ -195,7 +173,10 @@ class Sweep:
 
         The next tick wakes the accounts that are to open another session, where that is due.
         """
-        counts = check(self.database, self.keyring, self.expiry, now=self.database_clock())
+        parts = self._parts
+        can_ask = parts.account_budgets.not_stopped
+        expiry = expiry_policy(parts.settings, parts.providers, parts.contact, can_ask=can_ask)
+        counts = check(parts.database, parts.keyring, expiry, now=parts.database_clock())
         if counts.reissued or counts.lapsed:
             log.info(
                 "sessions that ended unused: %d to be replaced, %d customers lapsed", counts.reissued, counts.lapsed
@@ -206,7 +187,7 @@ class Sweep:
                 "%d sessions that ended unused wait for tomorrow (UTC): their account has reached its [follow_up]"
                 " per_day (%d)",
                 counts.postponed,
-                self.expiry.contact.per_day or 0,
+                parts.contact.per_day or 0,
             )
         return counts
 
@@ -215,19 +196,19 @@ class Sweep:
 
         A channel is woken without a message, too, where rows may be waiting for its sender to answer.
         """
-        now = self.clock()
+        now, rules = self._parts.clock(), self._parts.budget_rules
         due = self.look() if due is None else due
         if not due.accounts and not due.channels:
             return []
-        states = self.budgets.all()
+        states = self._parts.budgets.all()
 
         def may_work(budget: str) -> bool:
             state = states[budget]
             return not is_stopped(state, now=now) and state.paused_until(now) is None
 
-        accounts = [WakeUp.issue(name) for name in sorted(due.accounts) if may_work(self.rules.accounts[name].name)]
-        unproven = {name for name, rule in self.rules.channels.items() if states[rule.name].unproven}
-        channels = [name for name in sorted(due.channels | unproven) if may_work(self.rules.channels[name].name)]
+        accounts = [WakeUp.issue(name) for name in sorted(due.accounts) if may_work(rules.accounts[name].name)]
+        unproven = {name for name, rule in rules.channels.items() if states[rule.name].unproven}
+        channels = [name for name in sorted(due.channels | unproven) if may_work(rules.channels[name].name)]
         return accounts + [WakeUp.invite(name) for name in channels]
 
 

@@ -98,7 +98,7 @@ async def test_a_process_that_is_ahead_ends_no_lease_and_no_session_of_the_other
 
     wrong.parts.sweep.end_leases()
     wrong.look_after()
-    for step in wrong.parts.sweep.of_features:
+    for step in wrong.parts.sweep_steps:
         step(wrong.parts.sweep.look())
 
     assert (world.rows(Job), world.rows(SessionRow), world.rows(InvitationRow)) == before
