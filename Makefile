@@ -24,7 +24,7 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test quick lint fmt docs compiled bench trial chaos simulate without fuzz newest record screenshots images secrets sbom audit manifests lock clean
+.PHONY: help install demo run test plain quick lint fmt docs compiled bench trial chaos simulate without fuzz newest record screenshots images secrets sbom audit manifests lock clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -54,6 +54,10 @@ QUICK := tests/core tests/lists tests/templates tests/settings/test_loading.py t
 	tests/web/test_webhooks.py tests/runtime/process tests/cli/accounts
 quick: .venv/.dev ## Run a part of the tests of each room in under a minute, on SQLite alone.
 	@$(PY) -m pytest -q -n $$(getconf _NPROCESSORS_ONLN) --dist loadscope -k "not postgresql" $(QUICK)
+
+# Each fast twin of `core/database/fast` has a plain form, which does the same.
+plain: .venv/.dev ## Run the tests of the database and of the work in their plain forms, without the fast ones.
+	@ONBOARDING_PLAIN=all $(PY) -m pytest -q -n $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )) --dist loadscope tests/core/database tests/core/work
 
 lint: .venv/.dev ## Check style, types and the direction of imports.
 	@$(BIN)/ruff check

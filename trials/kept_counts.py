@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from worker.core.database import tally
+from worker.core.database.fast import tally
+from worker.core.database.fast.tally import Alike
 from worker.core.database.tables import Attempt, Batch, BatchCount, BatchCountChange, InvitationRow, Job
-from worker.core.database.tally import Alike
 from worker.core.work.store.sessions import FIRST
 
 # Made once: thousands of tests end with these statements.

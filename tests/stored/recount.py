@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 
 from trials.kept_counts import untrue_counts
-from worker.core.database import tally
 from worker.core.database.database import Database
+from worker.core.database.fast import tally
 from worker.core.database.tables import BatchCountChange
 
 

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from worker.core.foundation import quick_json
-
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values by documented name, with "a.b" put inside "a". If two collide, the later value wins."""
@@ -54,8 +52,7 @@ def holds(values: Mapping[str, Any], name: str) -> bool:
 
 def json_body(fields: Mapping[str, Any]) -> bytes:
     """JSON in ASCII: escapes survive every proxy, and half of a surrogate pair cannot break the encoding."""
-    body = quick_json.written(fields, _ENCODER)
-    return body if body.isascii() else _ENCODER.encode(fields).encode()
+    return _ENCODER.encode(fields).encode()
 
 
 def _plain(value: object) -> str:

@@ -7,14 +7,21 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 import sqlalchemy as sa
 
-from worker.core.database import binary_rows, bulk
-from worker.core.database.binary_rows import columns_of
+from worker.core.database import bulk
+from worker.core.database.bulk import columns_of
 from worker.core.database.database import fetch
+from worker.core.database.fast import arrays, twins
 from worker.core.database.tables import Batch, SessionRow
 from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import SessionState
 
 pytestmark = pytest.mark.both_databases
+
+
+@pytest.fixture(autouse=True, params=[twins.plain, {twins.ALL}], ids=["fast", "plain"])
+def _forms(request, monkeypatch):
+    monkeypatch.setattr(twins, "plain", frozenset(request.param))
+
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 TEXTS = ["", "plain", 'it\'s "quoted"', "back\\slash {and} [braces], %s :name", "Šiauliai\n\t漢字 🙂", "NULL", "null"]
@@ -55,16 +62,9 @@ def test_bytes_ids_objects_and_absent_values_come_out_as_they_went_in(database):
         for check_at, weight in ((None, 1), (NOON, 1_000_000))
     ]
     kinds = {name: SessionRow.__table__.c[name].type for name in sessions[0]}
-    query = binary_rows.text(sa.select(binary_rows.given(kinds)))
-    with database.write() as connection:
-        connection.exec_driver_sql("CREATE TEMPORARY TABLE copied (LIKE session) ON COMMIT DROP")
-        for name in set(SessionRow.__table__.c.keys()) - {"id"}:
-            connection.exec_driver_sql(f'ALTER TABLE copied ALTER COLUMN "{name}" DROP NOT NULL')
-        copied = SessionRow.__table__.to_metadata(sa.MetaData(), name="copied")
-        binary_rows.copy(connection, copied, columns_of(sessions))
-        by_copy = fetch(connection, sa.select(*(copied.c[name] for name in kinds)).order_by(copied.c.update_weight))
-        by_arrays = list(connection.exec_driver_sql(query, binary_rows.arrays(kinds, sessions)))
-    assert [row._asdict() for row in by_copy] == [row._asdict() for row in by_arrays] == sessions
+    with database.read() as connection:
+        read = fetch(connection, sa.select(arrays.given(kinds)), arrays.sent(kinds, columns_of(sessions)))
+    assert [row._asdict() for row in read] == sessions
 
 
 def test_sqlite_stores_the_same_as_if_each_row_were_written_alone(database):
@@ -138,7 +138,7 @@ def test_rows_are_changed_by_what_they_are_given_and_by_what_they_hold(database)
     assert [row.pause_reason for row in rows] == ["look", "ona", "look", "ona", "look"]
 
 
-IF_ONA = bulk.ChangeIf(
+IF_ONA = bulk.Change(
     Batch.id,
     {"name": sa.bindparam("to"), "pause_reason": sa.bindparam("why")},
     Batch.pause_cause == "ona",

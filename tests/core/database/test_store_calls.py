@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from worker.core.database.database import Database
-from worker.core.database.on_loop import CALLS_OF_A_BUDGET, StoreCalls
+from worker.core.database.fast.on_loop import CALLS_OF_A_BUDGET, StoreCalls
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from celery.worker.consumer import consumer as celerys
 from kombu.transport.virtual.base import W_NO_CONSUMERS
 
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.database.on_loop import StoreCalls
+from worker.core.database.fast.on_loop import StoreCalls
 from worker.core.foundation import log_setup as logs
 from worker.core.foundation.foreign_lines import KNOWN
 from worker.core.foundation.log_format import LogLine

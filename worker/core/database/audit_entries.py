@@ -5,8 +5,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.core.database.bounded_connection import UNANSWERED
 from worker.core.database.database import ACT, Database
+from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.tables import Audit
 from worker.core.model.audit import ACTION, ACTOR, REASON, SUBJECT, Act, Entry, printable
 

@@ -15,11 +15,12 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.core.database import tally
-from worker.core.database.binary_rows import BINARY, BinaryRows, named, speak_binary
-from worker.core.database.bounded_connection import ALONE, bound, let_go_on
+from worker.core.database.bounded_connection import bound
+from worker.core.database.bulk import fetched
+from worker.core.database.fast import tally
+from worker.core.database.fast.on_loop import elsewhere
+from worker.core.database.fast.unanswered import ALONE, let_go_on
 from worker.core.database.journal import JOURNAL, Journal
-from worker.core.database.on_loop import elsewhere
 from worker.core.database.outages import leave_lost_servers, naming_outages
 from worker.core.database.tables.types import UtcDateTime
 from worker.core.facts import OBSERVERS, Observe
@@ -133,7 +134,6 @@ class Database:
             self._patience = bound(self.engine)
             event.listen(self.engine, "connect", _prepare_postgresql)
             _check_idle_connections(self.engine)
-            speak_binary(self.engine)
             let_go_on(self.engine)
             leave_lost_servers(self.engine)
         act = act or Act(os_user().full, "python")
@@ -281,21 +281,7 @@ def _set_clock(connection: sa.Connection, clock: ProcessClock, *, if_off_by: tim
 
 def fetch(connection: sa.Connection, query: sa.Executable, given: Mapping[str, Any] | None = None) -> list[Any]:
     """All rows of a query whose columns are read by name, as named tuples."""
-    result = connection.execute(query, given)
-    return list(map(named(tuple(result.keys()))._make, result.all()))
-
-
-class Query:
-    """A query of many rows of many columns, as a claim is, at two thirds of the cost of `fetch` on PostgreSQL."""
-
-    def __init__(self, statement: sa.Select[Any] | sa.UpdateBase) -> None:
-        self._statement = statement
-        self._rows = BinaryRows(statement.exported_columns)
-
-    def fetch(self, connection: sa.Connection, given: Mapping[str, Any]) -> list[Any]:
-        if connection.dialect.name == "sqlite":
-            return fetch(connection, self._statement, given)
-        return self._rows.of(connection.execute(self._statement, given, execution_options=BINARY))
+    return fetched(connection.execute(query, given))
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.core.database import bulk
-from worker.core.database.bounded_connection import UNANSWERED
-from worker.core.database.database import THERE_IS, Query, fetch
+from worker.core.database.database import THERE_IS, fetch
+from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.priorities import EVENT, PRIORITIES
 from worker.core.database.tables import Attempt, Batch, InvitationRow, Job
 from worker.core.database.tables.types import DETAIL_LENGTH
@@ -79,10 +79,10 @@ class Leases(Generic[Id]):
             for unknown_only in (False, True)
             for one_batch in (False, True)
         }
-        self._claims = {which: Query(lease.where(*joined).returning(*worked_from)) for which, lease in leases.items()}
+        self._claims = {which: lease.where(*joined).returning(*worked_from) for which, lease in leases.items()}
         # SQLite returns no column of another table.
         self._leases = {which: lease.returning(model.id) for which, lease in leases.items()}
-        self._worked_from = Query(sa.select(*worked_from).where(bulk.among(model.id, "ids"), *joined))
+        self._worked_from = sa.select(*worked_from).where(bulk.among(model.id, "ids"), *joined)
         # A part of another query: batches have no events for hours, and a claim that finds none costs a round trip.
         self.event_is_due = THERE_IS.where(*self._due, model.priority == EVENT)
         self._is_due = {
@@ -157,12 +157,12 @@ class Leases(Generic[Id]):
         if connection.dialect.name == "sqlite":
             rows = self.read(connection, [row.id for row in fetch(connection, self._leases[which], given)])
         else:
-            rows = self._claims[which].fetch(connection, given)
+            rows = fetch(connection, self._claims[which], given)
         return sorted(rows, key=_IN_ORDER)
 
     def read(self, connection: sa.Connection, ids: Sequence[Id]) -> list[Any]:
         """The claimed rows with these ids, as `claim` returns them, in any order."""
-        return self._worked_from.fetch(connection, {"ids": bulk.keys(ids)}) if ids else []
+        return fetch(connection, self._worked_from, {"ids": bulk.keys(ids)}) if ids else []
 
     def release_leased(self, connection: sa.Connection, ids: Sequence[Id], *, now: datetime) -> None:
         """Release rows that this transaction has leased, and for which nothing else is written."""

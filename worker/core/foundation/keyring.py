@@ -23,12 +23,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from worker.core.features import hint
-from worker.core.foundation import quick_json
 
 VERSION = b"\x01"
 KEY_BYTES = 32
 PRINTED = hint("keys", "; `onboard keys new` prints one")
-_ENCODER, _DECODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")), json.JSONDecoder()
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 KEY_ID_BYTES = 5  # of a value: its version and the id
 KEY_ID_DIGITS, DIGEST_DIGITS = 8, 56
 # In the text of a CannotDecrypt: the key's id follows. `reporting.store.needs_a_person` reads it there.
@@ -122,7 +121,7 @@ class Keyring:
 
     def encrypt(self, value: dict[str, Any], *, context: str) -> bytes:
         """Encrypt a JSON object for the row that `context` names."""
-        plain, nonce = quick_json.written(value, _ENCODER), os.urandom(NONCE_BYTES)
+        plain, nonce = _ENCODER.encode(value).encode(), os.urandom(NONCE_BYTES)
         return self._current + nonce + self._ciphers[self._current].encrypt(nonce, plain, context.encode())
 
     def is_current(self, start: bytes) -> bool:
@@ -142,7 +141,7 @@ class Keyring:
         except (InvalidTag, ValueError):  # a value cut off within its nonce is a ValueError
             text = "the encrypted value of {} was changed or belongs to another row"
             raise CannotDecrypt(text.format(context), text.format("a row")) from None
-        value: dict[str, Any] = quick_json.read(plain, _DECODER)
+        value: dict[str, Any] = json.loads(plain)
         return value
 
 

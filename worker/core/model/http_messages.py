@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from worker.core.foundation import quick_json
 from worker.core.foundation.strict_json import has_unstorable_text
 
 # Called at most once, directly before a request or message is written. The argument says whether the call has waited
@@ -73,7 +72,7 @@ def json_object(body: bytes) -> Mapping[str, Any]:
     Also for text that no database stores, because parts of the answer are kept.
     """
     try:
-        value = quick_json.read(body.removeprefix(codecs.BOM_UTF8), _DECODER)
+        value = _DECODER.decode(body.removeprefix(codecs.BOM_UTF8).decode())
         if not isinstance(value, dict):
             raise BadAnswer("the answer is not a JSON object")
         if b"\\u" in body and has_unstorable_text(value):  # UTF-8 and JSON allow both only as an escape

@@ -21,7 +21,7 @@ from worker.core.customers.store.new_rows import AcceptedLine, job_values, new_j
 from worker.core.customers.store.tombstones import BY_EVENT, Erasure, bring_back, erased_among
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note_all
-from worker.core.database.binary_rows import rows_of
+from worker.core.database.bulk import rows_of
 from worker.core.database.database import Database, fetch, insert
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.priorities import EVENT, PAUSED

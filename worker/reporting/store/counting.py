@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, invitation_channels
-from worker.core.database import bulk, tally
+from worker.core.database import bulk
 from worker.core.database.database import Database, fetch, insert
+from worker.core.database.fast import tally
 from worker.core.database.job_ids import of_batch
 from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Batch, BatchCount, BatchCountChange, InvitationRow, Job, SessionRow, SkippedLine

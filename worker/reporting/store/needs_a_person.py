@@ -8,8 +8,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 from worker.core.customers.store.batches import BATCH_FACTS, BatchFacts
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
+from worker.core.database.fast.tally import CountOf
 from worker.core.database.tables import Batch, InvitationRow, Job, RefusedEvent, Webhook
-from worker.core.database.tally import CountOf
 from worker.core.foundation.keyring import KEY_ID_DIGITS, NEEDS_THE_KEY
 from worker.core.model.channels import CHANNELS
 from worker.core.model.reasons import Reason

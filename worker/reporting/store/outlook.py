@@ -8,8 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel
-from worker.core.database import bulk, tally
+from worker.core.database import bulk
 from worker.core.database.database import fetch
+from worker.core.database.fast import tally
 from worker.core.database.job_ids import of_batch
 from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import InvitationRow, Job

@@ -10,9 +10,9 @@ from worker.core.customers.customers import Channel
 from worker.core.customers.store.batches import BATCH_FACTS, BatchFacts
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
+from worker.core.database.fast.tally import CountOf
 from worker.core.database.priorities import PAUSED, PRIORITIES
 from worker.core.database.tables import Batch, InvitationRow
-from worker.core.database.tally import CountOf
 from worker.core.model.channels import CHANNELS
 from worker.core.model.states import InvitationState, JobState
 from worker.core.work.store.sessions import FIRST

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.database.database import Database, fetch
+from worker.core.database.fast.tally import CountOf
 from worker.core.database.tables import Batch, BatchPlan
 from worker.core.database.tables.types import word_of
-from worker.core.database.tally import CountOf
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
 from worker.plans.store.pilots import NOT_MET

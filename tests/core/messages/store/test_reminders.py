@@ -10,7 +10,7 @@ from tests.stored.shelf import WEEK, changed, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store import admission as leading
 from worker.core.customers.store.decisions import Decisions, Verdict, Which
-from worker.core.database import tally
+from worker.core.database.fast import tally
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
 from worker.core.messages.caps import Caps

@@ -23,7 +23,6 @@ from worker.core.customers.store.new_rows import (
     another_line,
     customers_of,
     erased_line,
-    load_customers,
     new_jobs,
     numbers_of,
     owned_line,
@@ -34,11 +33,12 @@ from worker.core.customers.store.new_rows import (
 from worker.core.customers.store.pending_details import keep
 from worker.core.customers.store.refreshed import KnownLine, known_lines, refresh
 from worker.core.customers.store.tombstones import bring_back, erased_among
-from worker.core.database import bulk, tally
+from worker.core.database import bulk
 from worker.core.database.audit_entries import note
-from worker.core.database.binary_rows import Columns, picked
+from worker.core.database.bulk import Columns, picked
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED
+from worker.core.database.fast import tally
 from worker.core.database.job_ids import Key, job_id
 from worker.core.database.priorities import HELD_BACK, PAUSED
 from worker.core.database.tables import Batch, CustomerRow, Inbox, Job, SessionRow, SkippedLine
@@ -114,7 +114,7 @@ def add_lines(
         elif paused:
             priority += PAUSED
         new = _new_customers(lines.customers, gone=cancelled_at is not None, now=now)
-        known = load_customers(connection, new)
+        known = bulk.add_missing(connection, CustomerRow, new, key="customer_id")
         lock_customers(connection, known)
         # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
         if erased_among(connection, keyring, set(customers_of(lines))):

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from worker.core.customers.store.new_rows import PERSON_GONE
 from worker.core.customers.store.tombstones import erase_jobs
 from worker.core.database import bulk
-from worker.core.database.binary_rows import Columns
+from worker.core.database.bulk import Columns
 from worker.core.database.database import THERE_IS, fetch
 from worker.core.database.job_ids import ROWS
 from worker.core.database.tables import BatchPlan, CustomerRow, Job, PendingDetails

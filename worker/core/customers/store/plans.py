@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.binary_rows import Columns
+from worker.core.database.bulk import Columns
 from worker.core.database.tables import BatchPlan
 from worker.core.foundation.timestamps import written
 from worker.core.limits.store.batch_pace import planned_at

@@ -15,7 +15,7 @@ from worker.core.customers.store.new_rows import Lines, OldLink, SealedLines, ch
 from worker.core.customers.store.pending_details import IS_UNRELEASED, settled
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
-from worker.core.database.binary_rows import picked, rows_of
+from worker.core.database.bulk import picked, rows_of
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import Erased, read_person
 from worker.core.database.tables import CustomerRow

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.database import tally
 from worker.core.database.audit_entries import note
-from worker.core.database.bounded_connection import UNANSWERED
 from worker.core.database.database import Database, insert
+from worker.core.database.fast import tally
+from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.tables import Budget
 from worker.core.foundation.timestamps import written
 from worker.core.limits.budgets import (

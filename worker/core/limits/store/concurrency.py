@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from worker.core.database import tally
-from worker.core.database.bounded_connection import UNANSWERED
 from worker.core.database.database import Database, fetch
+from worker.core.database.fast import tally
+from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.tables import Permit
 from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.store import budgets

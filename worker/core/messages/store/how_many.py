@@ -24,9 +24,10 @@ from sqlalchemy.orm import aliased
 
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.usage import messages_of
-from worker.core.database import binary_rows, bulk
+from worker.core.database import bulk
 from worker.core.database.database import fetch, insert
 from worker.core.database.encrypted_values import ADDRESS
+from worker.core.database.fast import arrays
 from worker.core.database.tables import AddressPlace, CustomerRow, InvitationRow, Job, TextCount
 from worker.core.foundation.keyring import Keyring
 from worker.core.limits.store import budgets
@@ -230,26 +231,24 @@ _PLACES = (
 _GIVEN = {name: AddressPlace.__table__.c[name].type for name in ("digest", "job_id", "invitation_id", "taken_at")}
 
 
-def _take_only() -> str:
+def _take_only() -> sa.Insert:
     """The statement of `_only_places`, over all rows."""
-    new, other = binary_rows.given(_GIVEN), aliased(AddressPlace)
+    new, other = arrays.given(_GIVEN), aliased(AddressPlace)
     rows = sa.select(new, sa.literal_column("0"), sa.literal_column("1")).where(
         ~sa.exists().where(other.digest == new.c.digest, other.number != sa.literal_column("0"))
     )
     insert = postgresql.insert(AddressPlace).from_select([*_GIVEN, "number", "version"], rows, include_defaults=False)
     mine = insert.excluded
     own = (AddressPlace.job_id == mine.job_id) & AddressPlace.invitation_id.is_(None)
-    return binary_rows.text(
-        insert.on_conflict_do_update(
-            index_elements=[AddressPlace.digest, AddressPlace.number],
-            set_={
-                "invitation_id": mine.invitation_id,
-                "taken_at": mine.taken_at,
-                "version": AddressPlace.version + 1,
-            },
-            where=own | (AddressPlace.invitation_id == mine.invitation_id),
-        ).returning(AddressPlace.digest)
-    )
+    return insert.on_conflict_do_update(
+        index_elements=[AddressPlace.digest, AddressPlace.number],
+        set_={
+            "invitation_id": mine.invitation_id,
+            "taken_at": mine.taken_at,
+            "version": AddressPlace.version + 1,
+        },
+        where=own | (AddressPlace.invitation_id == mine.invitation_id),
+    ).returning(AddressPlace.digest)
 
 
 _TAKE_ONLY = _take_only()
@@ -323,14 +322,14 @@ def _only_places(
     alone = all(len(of) == len(indexes) == 1 for of, indexes in asked.items())
     # Only if no address needs more than this: then the places are taken in one order, and two transactions with the
     # same addresses cannot deadlock.
-    if connection.dialect.name == "sqlite" or not alone or any(one.unknown_handovers for one in wanted):
+    if not arrays.serve(connection) or not alone or any(one.unknown_handovers for one in wanted):
         return []
     rows = [
         {"digest": digest, "job_id": wish.job_id, "invitation_id": wish.invitation_id, "taken_at": now}
         for (digest,), (index,) in sorted(asked.items())
         for wish in [wanted[index]]
     ]
-    return [digest for (digest,) in connection.exec_driver_sql(_TAKE_ONLY, binary_rows.arrays(_GIVEN, rows))]
+    return list(connection.execute(_TAKE_ONLY, arrays.sent(_GIVEN, bulk.columns_of(rows))).scalars())
 
 
 def _places(rows: Sequence[sa.Row[Any]], newest: str) -> list[Place]:

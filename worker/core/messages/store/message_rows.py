@@ -13,8 +13,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk, tally
+from worker.core.database import bulk
 from worker.core.database.database import fetch
+from worker.core.database.fast import tally
 from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.ids import new_id

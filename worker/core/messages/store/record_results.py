@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.store.tombstones import erase_again
-from worker.core.database import bulk, tally
-from worker.core.database.binary_rows import Columns
+from worker.core.database import bulk
+from worker.core.database.bulk import Columns
+from worker.core.database.fast import tally
 from worker.core.database.job_ids import batch_of
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.database.tables.types import REFERENCE_LENGTH
@@ -153,7 +154,7 @@ def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, An
 
 
 # The database checks in the same statement whether the lease is still ours.
-_SENT = bulk.ChangeIf(
+_SENT = bulk.Change(
     InvitationRow.id,
     bulk.new("reference", "template", "segments")
     | {

@@ -21,11 +21,12 @@ import sqlalchemy as sa
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.suppressions import suppressed
 from worker.core.customers.suppression import SuppressionReason
-from worker.core.database import bulk, tally
+from worker.core.database import bulk
 from worker.core.database.audit_entries import note
-from worker.core.database.bounded_connection import UNANSWERED
 from worker.core.database.database import fetch, insert
 from worker.core.database.encrypted_values import Erased, read_person
+from worker.core.database.fast import tally
+from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.tables import Batch, BounceCount, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.messages.contact import ContactPolicy, PauseRule

@@ -14,7 +14,7 @@ from typing import Any, Generic
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.database import Query, fetch
+from worker.core.database.database import fetch
 from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.model.endings import Kind
 from worker.core.model.states import InvitationState, JobState
@@ -52,7 +52,7 @@ class Standing:
     def __init__(self, model: type[Job] | type[InvitationRow], *columns: Any, late: Sequence[Any]) -> None:
         self.model, self.late = model, late
         read = sa.select(model.id, model.state, model.fence, *columns).where(bulk.among(model.id, "ids"))
-        self.query = Query(read.order_by(model.id).with_for_update(key_share=True))
+        self.query = read.order_by(model.id).with_for_update(key_share=True)
 
 
 _OUTCOMES = (
@@ -73,7 +73,7 @@ def sort_out(
     count twice. A purge may have removed an attempt.
     """
     ids = bulk.keys({item.row.id for item in results})
-    rows = {row.id: row for row in standing.query.fetch(connection, {"ids": ids})}
+    rows = {row.id: row for row in fetch(connection, standing.query, {"ids": ids})}
     attempts = bulk.keys(item.row.attempt_id for item in results)
     outcomes = {row.id: row.outcome for row in fetch(connection, _OUTCOMES, {"ids": attempts})}
     new, late, ours = [], [], {}

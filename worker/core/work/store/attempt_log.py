@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.binary_rows import Columns
+from worker.core.database.bulk import Columns
 from worker.core.database.encrypted_values import encrypt_words
 from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Attempt
@@ -154,7 +154,7 @@ def outcome_of_call(began_at: datetime, problem: Problem | None) -> CallOutcome:
 
 
 def plain(
-    flush: Flush[Any], change: bulk.ChangeIf, items: Sequence[ResultT], columns: Columns, *, counts: int
+    flush: Flush[Any], change: bulk.Change, items: Sequence[ResultT], columns: Columns, *, counts: int
 ) -> list[tuple[ResultT, Any]]:
     """Change the rows of results that may be plain, one or more, in the order of their ids, as all rows are locked.
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk, tally
+from worker.core.database import bulk
 from worker.core.database.database import Database
+from worker.core.database.fast import tally
 from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.facts import JobsStopped, happened

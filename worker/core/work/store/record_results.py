@@ -13,8 +13,9 @@ from worker.core.customers.customers import invitation_channels
 from worker.core.customers.store.admission import release_cleared
 from worker.core.customers.store.cancellation import cancel_jobs, instead_of_failing
 from worker.core.customers.store.tombstones import erase_again
-from worker.core.database import bulk, tally
-from worker.core.database.binary_rows import Columns
+from worker.core.database import bulk
+from worker.core.database.bulk import Columns
+from worker.core.database.fast import tally
 from worker.core.database.tables import Job, SessionRow
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.facts import STOPPED, JobsStopped, happened
@@ -75,7 +76,7 @@ def record_results(flush: Flush[JobPolicy], results: Sequence[IssueResult], stre
 
 # The database checks in the same statement what may have come during the call. A job that does not meet the conditions
 # stays as it is, and its result is special.
-_ISSUED = bulk.ChangeIf(
+_ISSUED = bulk.Change(
     Job.id,
     {
         "state": JobState.ISSUED,

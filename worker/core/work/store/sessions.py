@@ -11,10 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, invitation_channels
-from worker.core.database import bulk, tally
-from worker.core.database.binary_rows import columns_of_tuples
+from worker.core.database import bulk
+from worker.core.database.bulk import columns_of_tuples
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED, encrypt_session
+from worker.core.database.fast import tally
 from worker.core.database.job_ids import Key, among_keys, rows_of
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.facts import Fact, MessagesSent, SessionsExpired, happened

@@ -16,8 +16,8 @@ from sqlalchemy.orm import aliased
 
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
-from worker.core.database.bounded_connection import UNANSWERED
 from worker.core.database.database import Database, fetch
+from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.outages import naming_outages
 from worker.core.database.tables import Outbox
 from worker.core.database.tables.types import DETAIL_LENGTH

@@ -12,9 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.store.admission import UNKNOWN_FOR
-from worker.core.database import bulk, tally
+from worker.core.database import bulk
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch, insert
+from worker.core.database.fast import tally
 from worker.core.database.job_ids import NEWEST_FIRST, as_they_came, of_batch
 from worker.core.database.tables import (
     Attempt,

@@ -1,8 +1,10 @@
 """Counts the rows that a transaction changes, for `BatchCount`. The counts are written at its end.
 
-Triggers count every change of a row (migration 0002). A statement that changes many rows counts them here instead, at a
-tenth of the cost, and raises the rows' column `counted`, which tells the triggers. For few rows the triggers cost less:
-they need no round trip.
+A statement that changes many rows counts them here, and raises the rows' column `counted`, which tells the triggers.
+
+Plain: triggers count every change of a row (migration 0002). For few rows that costs less: it needs no round trip.
+
+Gain: 150 of 410 microseconds of PostgreSQL for a customer, 12 % of all. Leans on nothing of a library.
 
 After the counts comes what locks a row that many transactions write (`last`). Each of them waits for it: it is locked
 from there to the commit, and no other lock is taken after it.
@@ -16,7 +18,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.binary_rows import Columns
+from worker.core.database.bulk import Columns
+from worker.core.database.fast.twins import Twin, runs
 from worker.core.database.tables import BatchCountChange
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
@@ -116,7 +119,7 @@ def write(connection: sa.Connection) -> None:
 
 def counts_in_bulk(rows: int) -> int:
     """By how much a statement over so many rows raises their `counted`: 1 if it is to count them itself."""
-    return int(rows >= MANY)
+    return int(rows >= MANY and runs(Twin.TALLY))
 
 
 def count_new_jobs(connection: sa.Connection, jobs: Columns) -> None:

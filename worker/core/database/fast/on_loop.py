@@ -2,8 +2,11 @@
 
     await on_loop(function, *arguments)     runs the function in a greenlet, by SQLAlchemy's bridge for asyncio drivers
 
-A thread would do the same. But a thread and a loop that take turns at the interpreter run on two cores, and each turn
-moves what they both use from one core's caches to the other's (docs/decisions/0037-transactions-on-the-loop.md).
+Plain: a thread. But a thread and a loop that take turns at the interpreter run on two cores, and each turn moves what
+they both use from one core's caches to the other's (docs/decisions/0037-transactions-on-the-loop.md).
+
+Gain: 46 of 140 microseconds of a worker for a session, on a quick machine. Leans on SQLAlchemy's `greenlet_spawn`,
+`await_` and `in_greenlet`, and on psycopg's `wait_async` and `Connection.wait`.
 """
 
 import asyncio
@@ -17,6 +20,7 @@ from psycopg.waiting import wait_async
 from sqlalchemy.util import await_, greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
+from worker.core.database.fast.twins import Twin, runs
 from worker.core.database.outages import outlive_deadlocks
 
 T = TypeVar("T")
@@ -64,7 +68,7 @@ class StoreCalls:
     def __init__(self, budgets: Iterable[str], *, threads: int, on_the_loop: int) -> None:
         """`on_the_loop`: how many transactions may run on the loop at once; 0: they run in threads."""
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="database")
-        self._on_the_loop = asyncio.Semaphore(on_the_loop) if on_the_loop else None
+        self._on_the_loop = asyncio.Semaphore(on_the_loop) if on_the_loop and runs(Twin.ON_LOOP) else None
         self._turns = {name: asyncio.Semaphore(CALLS_OF_A_BUDGET) for name in budgets}
 
     async def in_turn(self, budget: str, function: Callable[..., Any], *arguments: Any) -> Any:
