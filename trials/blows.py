@@ -272,7 +272,7 @@ def _restore(target: Target, dump: Path, since: datetime, leaving: Sequence[List
     credit = (target.settings.accounts["kyb"].credits or 0) - target.uncounted
     stage.configure({"database.url": postgres.url, "accounts.kyb.credits": str(credit)})
     target.start_all()
-    until(lambda: bool(postgres.rows("select 1 from standstill")), "the restored database stops everything", STARTS)
+    until(lambda: bool(postgres.rows("select 1 from emergency_stop")), "the restored database stops everything", STARTS)
     time.sleep(LOOKS_AROUND)
     stage.run("customer", "reapply")
     resumed = now()

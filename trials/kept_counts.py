@@ -15,7 +15,7 @@ _KEPT = [column.name for column in BatchCount.__table__.columns]
 _COUNTS = [sa.select(*(getattr(model, name) for name in _KEPT)) for model in (BatchCount, BatchCountChange)]
 _PURGED = sa.select(Batch.id).where(Batch.purged_at.is_not(None))
 _JOBS = sa.select(Job.batch_id, Job.state, Job.channel, Job.account, Job.result, Job.reason, Job.session_id).where(
-    Job.joins.is_(None)
+    Job.leader_id.is_(None)
 )
 _MESSAGES = sa.select(InvitationRow.batch_id, InvitationRow.state, InvitationRow.channel, InvitationRow.reason).where(
     InvitationRow.kind == FIRST

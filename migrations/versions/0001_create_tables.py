@@ -60,7 +60,7 @@ TABLES = (
     "audit",
     "audit_head",
     "log_in",
-    "standstill",
+    "emergency_stop",
     "alert",
     "metric_count",
     "process",
@@ -311,28 +311,28 @@ def _create_jobs() -> None:
         _column("result", _text(16), default=""),
         _optional("session_id", sa.Uuid()),
         _optional("unknown_attempt", sa.Uuid()),
-        sa.Column("asks", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("needs_status_check", sa.Boolean(), nullable=False, server_default=sa.false()),
         _column("fallback_accounts", _text(400)),
         _optional("freshness_seconds", sa.Integer()),
         _optional("invite_at", TIME),
-        _optional("pressed_at", TIME),
+        _optional("link_requested_at", TIME),
         _optional("cancelled_at", TIME),
-        _optional("joins", BigId),
+        _optional("leader_id", BigId),
         _optional("traceparent", _text(55)),
         _column("created_at", TIME),
         _column("changed_at", TIME),
         postgresql_with=VACUUMED | ANALYZED,
     )
-    waiting = "state = 'waiting' AND joins IS NULL"
+    waiting = "state = 'waiting' AND leader_id IS NULL"
     _index("ix_job_due", "job", "account", "priority", "due_at", "id", "batch_id", where=waiting)
     _index(
         "ix_job_backed", "job", "account", "priority", "due_at", "id", where=f"{waiting} AND fallback_accounts <> ''"
     )
     _index("ix_job_lease", "job", "lease_until", where="lease_until IS NOT NULL")
     open_states = "state IN ('waiting', 'working', 'issued', 'invited', 'held')"
-    _one_where("uq_job_leads", "job", "customer_id", "purpose", where=f"joins IS NULL AND {open_states}")
-    _index("ix_job_joins", "job", "joins", where="joins IS NOT NULL")
-    _index("ix_job_joined", "job", "id", where="joins IS NOT NULL")
+    _one_where("uq_job_leading", "job", "customer_id", "purpose", where=f"leader_id IS NULL AND {open_states}")
+    _index("ix_job_leader", "job", "leader_id", where="leader_id IS NOT NULL")
+    _index("ix_job_followers", "job", "id", where="leader_id IS NOT NULL")
     _index("ix_job_waits", "job", "batch_id", "reason", "due_at", where=WAITS)
     _index("ix_job_waits_for_end", "job", "batch_id", "due_at", where=WAITS_FOR_END)
     invited_later = "invite_at IS NOT NULL AND state IN ('waiting', 'working', 'issued')"
@@ -352,7 +352,7 @@ def _keep_what_jobs_name() -> None:
     _refuse_deletes("job_names_customer", "customer", named, "a job names the customer")
     # SQLite runs the trigger of a row at once, while jobs that go by the same statement are still there.
     if op.get_bind().dialect.name == "postgresql":
-        named = "EXISTS (SELECT 1 FROM job WHERE joins = OLD.id)"
+        named = "EXISTS (SELECT 1 FROM job WHERE leader_id = OLD.id)"
         _refuse_deletes("job_joins_job", "job", named, "another job joins this one")
 
 
@@ -713,7 +713,7 @@ def _create_operating() -> None:
         _column("seen_at", TIME),
     )
     op.create_table(
-        "standstill",
+        "emergency_stop",
         sa.Column("id", sa.SmallInteger(), primary_key=True, autoincrement=False),
         _column("at", TIME),
         _column("by", _text(200)),

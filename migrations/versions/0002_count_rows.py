@@ -28,7 +28,7 @@ UNREACHABLE = "{row}.state = 'failed' AND {row}.reason = 'suppressed'"
 # columns whose change may change that.
 COUNTED = {
     "job": (
-        "{row}.joins IS NULL",
+        "{row}.leader_id IS NULL",
         (
             "{row}.batch_id",
             "'job'",
@@ -39,7 +39,7 @@ COUNTED = {
             f"CASE WHEN {LATER} OR {UNREACHABLE} THEN {{row}}.reason ELSE '' END",
         ),
         "CASE WHEN {row}.session_id IS NULL THEN 0 ELSE 1 END",
-        "batch_id, state, channel, account, result, reason, session_id, joins",
+        "batch_id, state, channel, account, result, reason, session_id, leader_id",
     ),
     "invitation": (
         "{row}.kind = 'invitation'",

@@ -23,7 +23,7 @@ def secret_of_link(shelf, keyring, links=LINKS):
 def say_not_me(shelf, keyring, links=LINKS):
     """What follows for Ona's row and link."""
     secret_of_link(shelf, keyring, links)
-    leads = [job for job in shelf.rows(Job) if job.state in OPEN_JOBS and job.joins is None]
+    leads = [job for job in shelf.rows(Job) if job.state in OPEN_JOBS and job.leader_id is None]
     with shelf.database.write() as connection:
         hold_back(connection, leads, Reason.NOT_ME, now=shelf.clock())
         connection.execute(sa.delete(StableLink))

@@ -33,7 +33,7 @@ def rows(site, query):
 
 
 def jobs(site):
-    return rows(site, sa.select(Job.id, Job.state, Job.joins))
+    return rows(site, sa.select(Job.id, Job.state, Job.leader_id))
 
 
 async def asking(site, event=EVENT, **headers):
@@ -81,8 +81,8 @@ async def test_who_asks_again_or_for_a_customer_who_has_one_gets_the_same_link(s
     assert (again.status, again.body["link"], again.body["duplicate"]) == (200, first.body["link"], True)
     assert (joined.status, joined.body["link"]) == (200, first.body["link"])
     assert again.body["href"] == first.body["href"] != joined.body["href"]
-    own, joining = sorted(jobs(site), key=lambda job: bool(job.joins))
-    assert (own.joins, joining.joins) == (None, own.id)
+    own, joining = sorted(jobs(site), key=lambda job: bool(job.leader_id))
+    assert (own.leader_id, joining.leader_id) == (None, own.id)
     assert len(rows(site, sa.select(SessionRow.id))) == 1
 
 

@@ -215,7 +215,7 @@ class Observer:
 
 _NEXT_DUE = """
 SELECT min(at) FROM (
-    SELECT min(due_at) AS at FROM job WHERE state = 'waiting' AND joins IS NULL
+    SELECT min(due_at) AS at FROM job WHERE state = 'waiting' AND leader_id IS NULL
     UNION ALL SELECT min(lease_until) FROM job WHERE lease_until IS NOT NULL
     UNION ALL SELECT min(due_at) FROM invitation WHERE state = 'waiting'
     UNION ALL SELECT min(lease_until) FROM invitation WHERE lease_until IS NOT NULL

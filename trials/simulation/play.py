@@ -112,7 +112,7 @@ class Simulation:
 
     def _history(self) -> History:
         rows = self.observer.rows
-        jobs = rows("SELECT customer_id, state, reason, result, account FROM job WHERE joins IS NULL ORDER BY id")
+        jobs = rows("SELECT customer_id, state, reason, result, account FROM job WHERE leader_id IS NULL ORDER BY id")
         return History(
             self.plan,
             self.record,

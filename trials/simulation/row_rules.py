@@ -17,7 +17,7 @@ _OPEN, _ENDED = _of(OPEN_JOBS), _of(ENDED_JOBS)
 # A list that pauses itself is only marked, and a resume or a cancel may be cut off: the next sweep goes on with both.
 _SETTLED = "batch.changing_since IS NULL AND (batch.pause_cause = '' OR batch.paused_at IS NOT NULL)"
 _AT_ODDS = f"{{0}}.priority < {HELD_BACK} AND ({{0}}.priority >= {PAUSED}) <> (batch.pause_cause <> '') AND {_SETTLED}"
-_HAS_LINK = "job.joins IS NULL AND job.state IN ('issued', 'invited')"
+_HAS_LINK = "job.leader_id IS NULL AND job.state IN ('issued', 'invited')"
 # A first message about a row's session, or one that the desk sends again.
 _UNDER_WAY = """EXISTS (SELECT 1 FROM invitation WHERE invitation.job_id = job.id
     AND invitation.session_id = job.session_id AND invitation.state IN ('waiting', 'working')
@@ -26,12 +26,12 @@ _JOB, _MESSAGE = "SELECT job.id, job.customer_id, job.state", "SELECT message.jo
 
 QUERIES = {
     # Who follows only waits, for a row of the same customer that goes on.
-    "followers_wait_for_a_row_that_goes_on": f"""{_JOB} FROM job LEFT JOIN job AS lead ON lead.id = job.joins
-        WHERE job.joins IS NOT NULL AND (lead.id IS NULL OR lead.joins IS NOT NULL OR lead.state = 'cancelled'
+    "followers_wait_for_a_row_that_goes_on": f"""{_JOB} FROM job LEFT JOIN job AS lead ON lead.id = job.leader_id
+        WHERE job.leader_id IS NOT NULL AND (lead.id IS NULL OR lead.leader_id IS NOT NULL OR lead.state = 'cancelled'
         OR lead.customer_id <> job.customer_id OR lead.purpose <> job.purpose OR job.state <> 'waiting'
         OR job.lease_until IS NOT NULL OR job.due_at IS NOT NULL)""",
     "each_row_waits_for_a_time_or_a_worker": f"""{_JOB} FROM job
-        WHERE (state = 'waiting' AND joins IS NULL AND due_at IS NULL)
+        WHERE (state = 'waiting' AND leader_id IS NULL AND due_at IS NULL)
         OR (state NOT IN ('waiting', 'working') AND due_at IS NOT NULL)
         OR (state = 'working' AND lease_until IS NULL)
         OR (state IN ({_OPEN}) AND state <> 'working' AND lease_until IS NOT NULL AND lease_owner <> '')""",
@@ -66,7 +66,7 @@ QUERIES = {
         WHERE (session.id IS NULL AND job.session_id IS NOT NULL AND job.state IN ({_OPEN}))
         OR ({_HAS_LINK} AND (session.id IS NULL OR session.state IN ('superseded', 'completed')))""",
     "who_has_a_session_gets_a_message": f"""{_JOB} FROM job JOIN session ON session.id = job.session_id
-        WHERE job.state = 'issued' AND job.joins IS NULL AND session.result <> 'review' AND NOT {_UNDER_WAY}""",
+        WHERE job.state = 'issued' AND job.leader_id IS NULL AND session.result <> 'review' AND NOT {_UNDER_WAY}""",
     # A provider without a list cannot be asked about a review, and who is erased gets no other session.
     "each_session_is_looked_at_when_it_ends": f"""{_JOB} FROM job JOIN session ON session.id = job.session_id
         JOIN customer ON customer.customer_id = job.customer_id AND customer.encrypted IS NOT NULL

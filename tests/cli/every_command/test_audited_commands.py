@@ -28,7 +28,7 @@ UNKNOWN = (
     "INSERT INTO webhook (id, source, digest, event, received_at, state, attempts, detail, encrypted)"
     " VALUES ('0192f000000070008000000000000000', 'account/kyc', 'd', 'x', '2026-01-01', 'unknown', 1, '', x'00')"
 )
-HALTED = "INSERT INTO standstill VALUES (1, '2026-01-01 00:00:00', 'ada', 'the wrong list')"
+HALTED = "INSERT INTO emergency_stop VALUES (1, '2026-01-01 00:00:00', 'ada', 'the wrong list')"
 LIST = "more.csv"
 
 # Commands that change rows: the table of the decision, and the stage.
@@ -39,10 +39,10 @@ CHANGES = {
     "pause 1": ("batch", ""),
     "resolve 1 --abandon --yes": ("job", HELD),
     "resume 1": ("batch", PAUSED),
-    "resume --all": ("standstill", HALTED),
+    "resume --all": ("emergency_stop", HALTED),
     "retry 1": ("job", FAILED),
     f"run {LIST}": ("batch", ""),
-    "stop --reason wrong": ("standstill", ""),
+    "stop --reason wrong": ("emergency_stop", ""),
     "suppress --forget-unknown --yes": ("suppression", SUPPRESSED),
     "suppress vita@example.com": ("suppression", ""),
     "events webhooks done 0192f000-0000-7000-8000-000000000000": ("webhook", UNKNOWN),

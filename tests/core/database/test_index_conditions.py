@@ -22,7 +22,7 @@ def index(model, name) -> sa.Index:
         (IS_LISTED, Webhook, "ix_webhook_listed"),
         (InvitationRow.state == bulk.fixed(InvitationState.WAITING), InvitationRow, "ix_invitation_due"),
         (InvitationRow.state == bulk.fixed(InvitationState.WORKING), InvitationRow, "ix_invitation_lease"),
-        (sa.and_(Job.state == bulk.fixed(JobState.WAITING), Job.joins.is_(None)), Job, "ix_job_due"),
+        (sa.and_(Job.state == bulk.fixed(JobState.WAITING), Job.leader_id.is_(None)), Job, "ix_job_due"),
     ],
 )
 def test_a_condition_has_the_words_of_its_partial_index(dialect, condition, model, name):

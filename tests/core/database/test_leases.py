@@ -363,8 +363,8 @@ def test_nothing_is_due_without_accounts_and_channels(shelf):
 def test_jobs_that_join_or_are_held_make_no_account_due(shelf):
     shelf.add(customer("Ona"))
     shelf.add(customer("Ona"))
-    shelf.set(Job, Job.joins.is_(None), state=JobState.HELD)
-    shelf.set(Job, Job.joins.is_not(None), due_at=shelf.clock())
+    shelf.set(Job, Job.leader_id.is_(None), state=JobState.HELD)
+    shelf.set(Job, Job.leader_id.is_not(None), due_at=shelf.clock())
     assert due(shelf) == (set(), set())
 
 

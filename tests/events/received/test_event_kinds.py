@@ -205,7 +205,7 @@ async def test_an_erasure_that_comes_late_spares_what_was_requested_after_it(inl
     receiver.receive([erased("C-1", 10)])
     first, second = world.rows(Job)
     assert (first.state, first.encrypted) == (JobState.CANCELLED, ERASED)
-    assert (second.state, second.joins, second.encrypted != ERASED) == (JobState.WAITING, None, True)
+    assert (second.state, second.leader_id, second.encrypted != ERASED) == (JobState.WAITING, None, True)
     assert person(world, "C-1").email == "c-1@example.org"
 
 

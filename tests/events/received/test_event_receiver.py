@@ -217,7 +217,7 @@ async def test_a_request_for_a_customer_of_a_stopped_list_is_served(inlet):
     world.parts.decisions.stop(stopped, by="ann", now=world.clock())
     receiver.receive([requested("C-1")])
     listed, own = world.rows(Job)
-    assert (own.joins, listed.joins) == (None, own.id)
+    assert (own.leader_id, listed.leader_id) == (None, own.id)
     await world.work()
     assert len(world.senders["email"].messages) == 1
 
@@ -227,7 +227,7 @@ async def test_a_request_for_a_customer_of_a_list_joins_its_row(inlet):
     world.add(customer("C-1"))
     received = receiver.receive([requested("C-1")])
     listed, own = world.rows(Job)
-    assert (own.joins, received.receipts[0].job_id) == (listed.id, own.id)
+    assert (own.leader_id, received.receipts[0].job_id) == (listed.id, own.id)
     assert received.due == set()
     await world.work()
     assert len(world.senders["email"].messages) == 1

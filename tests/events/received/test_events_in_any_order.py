@@ -101,7 +101,7 @@ async def test_events_come_to_the_same_in_every_order(make, together: bool):
         assert {receipt.outcome.value for receipt in receipts} <= {"taken", "ignored"}
     await world.work()
     led = Counter(
-        job.customer_id for job in world.rows(Job) if job.joins is None and job.state is not JobState.CANCELLED
+        job.customer_id for job in world.rows(Job) if job.leader_id is None and job.state is not JobState.CANCELLED
     )
     sessions = Counter(row.customer_id for row in world.rows(SessionRow) if row.state in LIVE_SESSIONS)
     messages: defaultdict[str, Counter[str]] = defaultdict(Counter)

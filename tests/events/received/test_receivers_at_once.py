@@ -74,7 +74,7 @@ async def test_a_cancellation_in_parallel_with_the_first_request_of_its_customer
 async def test_a_request_in_parallel_with_another_joins_its_job(world):
     in_parallel(world, requested("C-1", 5), requested("C-1", 10))
     first, second = world.rows(Job)
-    assert (first.joins, second.joins) == (None, first.id)
+    assert (first.leader_id, second.leader_id) == (None, first.id)
     assert len(world.rows(Batch)) == 1
 
 
@@ -117,7 +117,7 @@ async def test_a_list_in_parallel_with_a_request_that_came_after_its_customers_e
 async def test_who_signs_up_twice_in_one_lot_is_served_once(world):
     world.receiver().receive([requested("C-1", 5), requested("C-1", 10), updated("C-1", 15, locale="de")])
     first, second = world.rows(Job)
-    assert second.joins == first.id
+    assert second.leader_id == first.id
     assert world.row(CustomerRow).locale == "de"
 
 
@@ -165,7 +165,7 @@ async def test_a_list_in_parallel_with_an_event_serves_the_customer_once(world):
             wait_until_it_waits(world, other)
         other.result()
     first, second = world.rows(Job)
-    assert second.joins == first.id
+    assert second.leader_id == first.id
 
 
 async def test_of_two_requests_at_once_that_give_one_id_to_two_people_the_second_is_refused(world):

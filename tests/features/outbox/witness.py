@@ -12,7 +12,7 @@ from worker.events.published_events import Happened
 from worker.features.outbox.store.outbox import Subscriptions
 
 # A row that replaces a purged leader (`purge`) gets the leader's state, which was published for the leader already.
-INHERITS = "(OLD.joins IS NOT NULL AND OLD.state = 'cancelled')"
+INHERITS = "(OLD.leader_id IS NOT NULL AND OLD.state = 'cancelled')"
 _SEES = {
     "job AFTER UPDATE OF state": (
         f"NEW.state IN ('failed', 'held') AND NEW.state <> OLD.state AND NOT {INHERITS}",

@@ -114,7 +114,7 @@ def test_before_its_look_up_a_row_whose_answer_was_lost_is_not_said_to_ask_for_a
 
 @pytest.mark.parametrize("state", ["waiting", "working"])
 def test_a_row_that_is_due_for_a_look_up_of_its_session_is_not_said_to_buy_one(state):
-    row = replace(ROW, state=state, asks=True)
+    row = replace(ROW, state=state, needs_status_check=True)
     assert next_of(around(), row).text == (
         "Next: kyc is asked what became of the session; a new one follows only if the customer has not finished it."
     )

@@ -28,7 +28,7 @@ from worker.lists.options import ListOptions
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a child is made on Linux alone")
 OPTIONS = ListOptions(today=date(2026, 11, 20))
 HEADER = "customer_id,email,phone,country,first_name,date_of_birth,purpose,external_ref,tags\n"
-MADE = {"id", "encrypted", "email_digest", "phone_digest", "joins"}
+MADE = {"id", "encrypted", "email_digest", "phone_digest", "leader_id"}
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +96,7 @@ def stored(world):
                     plain["line"] = vars(
                         decrypt_line(world.parts.keyring, row["batch_id"], row["row"], row["encrypted"])
                     )
-                    plain["joined"] = row["joins"] is not None
+                    plain["joined"] = row["leader_id"] is not None
                 if "batch_id" in plain:
                     plain["batch_id"] -= first
                 text = f"{model.__name__} {sorted(plain.items())}"

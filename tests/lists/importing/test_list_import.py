@@ -83,7 +83,7 @@ async def test_again_makes_a_new_batch_whose_jobs_join_the_first(make, written):
     first = bring_in(world, written(HEADER + GOOD))
     second = bring_in(world, written(HEADER + GOOD), AGAIN)
     assert second.new
-    assert {row.batch_id: row.joins is not None for row in world.rows(Job)} == {
+    assert {row.batch_id: row.leader_id is not None for row in world.rows(Job)} == {
         first.batch.id: False,
         second.batch.id: True,
     }

@@ -209,7 +209,7 @@ def test_a_customer_of_the_rest_who_comes_in_another_list_is_served_for_that_lis
     other = shelf.add(customer("C09"))
     assert called(shelf) == ["C09"]
     assert shelf.job("C09", batch_id=other).state == "issued"
-    assert shelf.job("C09", batch_id=batch).joins == shelf.job("C09", batch_id=other).id
+    assert shelf.job("C09", batch_id=batch).leader_id == shelf.job("C09", batch_id=other).id
 
 
 def test_without_a_condition_the_batch_waits_for_a_person_once_the_pilot_is_out(shelf, pilots, listed, clock):

@@ -51,7 +51,7 @@ def filled(shelf, given_lines):
             shelf.add(customer(name), batch=elsewhere, first_row=row, account="au")
         accepted = line(row, customer(name, channel=channel), account=account)
         shelf.batches.add(batch, [accepted], [], priority=10, now=shelf.clock())
-        leads = (Job.customer_id == name, Job.joins.is_(None))
+        leads = (Job.customer_id == name, Job.leader_id.is_(None))
         leased = {"lease_until": shelf.clock()} if state is JobState.WORKING else {}
         shelf.set(Job, *leads, state=state, result=result, **leased)
     return batch

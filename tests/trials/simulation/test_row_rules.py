@@ -10,8 +10,8 @@ from trials.simulation.row_rules import QUERIES
 
 # What makes the rows wrong, of two lists that want the same customers, whose links nobody has opened yet.
 SPOILT = {
-    "followers_wait_for_a_row_that_goes_on": "UPDATE job SET purpose = 'x' WHERE joins IS NULL",
-    "each_row_waits_for_a_time_or_a_worker": "UPDATE job SET state = 'waiting' WHERE joins IS NULL",
+    "followers_wait_for_a_row_that_goes_on": "UPDATE job SET purpose = 'x' WHERE leader_id IS NULL",
+    "each_row_waits_for_a_time_or_a_worker": "UPDATE job SET state = 'waiting' WHERE leader_id IS NULL",
     "each_message_waits_for_a_time_or_a_worker": "UPDATE invitation SET state = 'waiting'",
     "cancelled_lists_have_no_open_rows": "UPDATE batch SET cancelled_at = created_at",
     "a_pause_reaches_each_row": "UPDATE job SET priority = 110",
@@ -21,7 +21,7 @@ SPOILT = {
     "each_session_is_of_a_row_of_its_customer": "UPDATE session SET purpose = 'another'",
     "each_message_is_of_a_row_of_its_customer": "UPDATE invitation SET batch_id = batch_id + 1",
     "who_is_invited_has_a_session": "UPDATE session SET state = 'superseded'",
-    "who_has_a_session_gets_a_message": "UPDATE job SET state = 'issued' WHERE joins IS NULL",
+    "who_has_a_session_gets_a_message": "UPDATE job SET state = 'issued' WHERE leader_id IS NULL",
     "each_session_is_looked_at_when_it_ends": "UPDATE session SET check_at = NULL",
 }
 

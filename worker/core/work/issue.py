@@ -100,8 +100,8 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
             self.provider.reload_credentials()
         if job.unknown_call is not None:
             return await self._reconcile(job, job.unknown_call, may_write)
-        if job.asks is not None:
-            return await self._ask_about(job, job.asks, may_write)
+        if job.asks_about is not None:
+            return await self._ask_about(job, job.asks_about, may_write)
         request, began_at = job.request, now
         built = self.provider.build(request)
         answer = await self.http.call(built, timeout=self.timeout, may_write=may_write)

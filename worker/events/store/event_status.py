@@ -96,7 +96,7 @@ class EventStatuses:
             .join(CustomerRow, CustomerRow.customer_id == Inbox.customer_id, isouter=True)
             # Of a customer who was taken over since, its sender learns no more.
             .join(Job, sa.and_(Job.id == Inbox.job_id, _REACHES), isouter=True)
-            .join(LEAD, LEAD.id == Job.joins, isouter=True)
+            .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
             .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
             .where(Inbox.id == event_id, Inbox.sender == sender)
         )
@@ -172,7 +172,7 @@ _STATUSES = (
         SessionRow.expires_at,
         OTHER_IN_REVIEW.label("in_review_before"),
     )
-    .join(LEAD, LEAD.id == Job.joins, isouter=True)
+    .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
     .join(
         SessionRow,
         sa.and_(

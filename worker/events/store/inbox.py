@@ -167,7 +167,7 @@ class Inboxes:
         )
         rows = rows_of(jobs)
         for job in rows:
-            waits = job["state"] is JobState.WAITING and job["joins"] is None and not numbers.paused
+            waits = job["state"] is JobState.WAITING and job["leader_id"] is None and not numbers.paused
             if waits and job["due_at"] <= now:
                 due.add(WakeUp.issue(job["account"]))
         if any(event.arrival.traceparent is not None for event in requests):
@@ -176,7 +176,7 @@ class Inboxes:
         bulk.add(connection, Job, rows)
         for job in rows:
             by_row[job["row"]].job_id = job["id"]
-        if not numbers.paused and any(row["joins"] is not None for row in rows):
+        if not numbers.paused and any(row["leader_id"] is not None for row in rows):
             take_all(connection, numbers.batch_id, after=numbers.first - 1, now=now)
         stopped = [row["id"] for row in rows if row["state"] in STOPPED]
         happened(connection, JobsStopped(stopped), now=now)

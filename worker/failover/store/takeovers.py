@@ -121,7 +121,7 @@ class Failover:
         return min((due_at for due_at in dues if due_at is not None), default=None)
 
     def _of_batch(self, what: Takeover, batch_id: int) -> list[sa.ColumnElement[bool] | sa.TextClause]:
-        follows = sa.exists().where(_Follower.joins == Job.id, _Follower.batch_id == batch_id)
+        follows = sa.exists().where(_Follower.leader_id == Job.id, _Follower.batch_id == batch_id)
         may_go = _may_go(self._database.is_sqlite, len(what.others))
         return [*may_go, *_UNBOUND, sa.or_(Job.batch_id == batch_id, follows)]
 
@@ -177,7 +177,7 @@ class Failover:
             Job.account.in_(what.sharing),
             Job.priority.in_(PRIORITIES),
             Job.state == bulk.fixed(JobState.WAITING),
-            Job.joins.is_(None),
+            Job.leader_id.is_(None),
             Job.due_at <= now + SOON,
         )
         return connection.execute(sa.select(sa.func.count()).select_from(soon.limit(most).subquery())).scalar_one()
@@ -202,7 +202,7 @@ def _may_go(is_sqlite: bool, others: int) -> list[sa.ColumnElement[bool] | sa.Te
     return [
         Job.account == sa.bindparam("source"),
         Job.state == bulk.fixed(JobState.WAITING),  # as in ix_job_backed
-        Job.joins.is_(None),
+        Job.leader_id.is_(None),
         sa.or_(Job.session_id.is_(None), sa.and_(Job.entity_id == "", _HAS_ENDED)),
         Job.unknown_attempt.is_(None),
         sa.text("job.fallback_accounts <> ''"),

@@ -47,7 +47,7 @@ class RowFact:
     """A row of a list, or an event. `joined`: the place of the row that serves the customer; "" for that row itself.
 
     `senders`: those that it waits for. `in_doubt`: it is not known what its call did, which was made at `called_at`.
-    `asks`: it is due for a look-up of its session.
+    `needs_status_check`: it is due for a look-up of its session.
     """
 
     batch_id: int
@@ -69,7 +69,7 @@ class RowFact:
     senders: tuple[str, ...] = ()
     in_doubt: bool = False
     called_at: datetime | None = None
-    asks: bool = False
+    needs_status_check: bool = False
 
     @property
     def place(self) -> str:
@@ -226,7 +226,9 @@ def _row(row: RowFact, around: Circumstances, now: datetime) -> Iterable[Moment]
             step = next_step(what, row.due_at, row.waits_in, needed, here, now=now)
             yield Moment(step.at, About.NEXT, step.text, step.then or then)
         case "working":
-            what = _ASKS_ABOUT_SESSION if row.asks else f"is asked for a session{f' ({why})' if why else ''}"
+            what = (
+                _ASKS_ABOUT_SESSION if row.needs_status_check else f"is asked for a session{f' ({why})' if why else ''}"
+            )
             yield Moment(now, About.NEXT, f"Next: {row.account} {what}.")
 
 
@@ -245,7 +247,7 @@ def _asked(row: RowFact, around: Circumstances, now: datetime) -> str:
         )
     if row.in_doubt and row.reason == Reason.UNKNOWN:  # a conflict was answered
         return f"the worker goes on with a call to {row.account} whose answer was lost"
-    if row.asks:
+    if row.needs_status_check:
         return f"{row.account} {_ASKS_ABOUT_SESSION}"
     causes = [around.blocked[name].in_words for name in row.senders if name in around.blocked]
     why = " and ".join(causes) or (meaning_of(row.reason) if row.reason else "")

@@ -66,7 +66,7 @@ class Facts:
     erased: bool
     job: JobState | None = None
     reason: str = ""
-    pressed_at: datetime | None = None
+    link_requested_at: datetime | None = None
     outcome_unknown: bool = False
     settled_by: datetime | None = None
     paused: bool = False
@@ -143,10 +143,10 @@ def at_landing(rules: LandingRules, facts: Facts, *, asks: Asks | None, now: dat
         return Gone()
     if facts.job in (JobState.FAILED, JobState.LAPSED, JobState.HELD):
         return Over(Reason.JOB_ENDED if facts.job is not JobState.HELD else Reason.UNKNOWN)
-    waits = facts.job is JobState.WAITING and (facts.pressed_at is not None or facts.reason not in MAY_HURRY)
+    waits = facts.job is JobState.WAITING and (facts.link_requested_at is not None or facts.reason not in MAY_HURRY)
     if facts.job is JobState.WORKING or facts.outcome_unknown or waits:
         long = facts.settled_by is not None and facts.settled_by - now > MOMENTS
-        return Wait(facts.settled_by if long else None, since=facts.pressed_at)
+        return Wait(facts.settled_by if long else None, since=facts.link_requested_at)
     if session is not None and session.state in LIVE_SESSIONS and session.expires_at > now:
         return Lead()
     if facts.paused:

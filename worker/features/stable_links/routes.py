@@ -204,10 +204,10 @@ class StableRoutes:
             return answer
         shown_at = self._visitors.shown_at(form.get("form", ""), visitor, of)
         try:
-            pressed_at = await self._in_thread(self._database_clock)
+            link_requested_at = await self._in_thread(self._database_clock)
         except sa.exc.OperationalError as error:
             return self._unavailable(request, error)
-        why_not = why_not_pressed(_visit(request, visitor, shown_at=shown_at), now=pressed_at)
+        why_not = why_not_pressed(_visit(request, visitor, shown_at=shown_at), now=link_requested_at)
         if why_not is not None:
             # Counts: a machine that posts such forms must not fill the log.
             self.not_counted.add([why_not], seconds())

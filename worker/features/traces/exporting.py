@@ -100,7 +100,7 @@ class TracedWork:
 
 
 def _looks_up(item: Any) -> bool:
-    return item.unknown_call is not None or getattr(item, "asks", None) is not None
+    return item.unknown_call is not None or getattr(item, "asks_about", None) is not None
 
 
 def collector() -> str | None:

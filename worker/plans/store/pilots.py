@@ -118,7 +118,7 @@ class Pilots:
             if planned is None or planned.last_row is None:
                 return None
         if planned.released_at is None:
-            self._release(batch_id, Job.row <= planned.last_row, Job.joins.is_(None))
+            self._release(batch_id, Job.row <= planned.last_row, Job.leader_id.is_(None))
             self._set(batch_id, released_at=now)
         verdict = self._judge(batch_id, now=now)
         if verdict is not None and verdict.met:
@@ -133,7 +133,7 @@ class Pilots:
                 return planned
             waiting = (
                 of_batch(batch_id),
-                Job.joins.is_(None),
+                Job.leader_id.is_(None),
                 Job.state == JobState.WAITING,
                 Job.priority.in_(_HELD_BACK),
             )
@@ -258,7 +258,7 @@ def _numbers(connection: sa.Connection, planned: Planned) -> PilotNumbers:
     pilot = (
         of_batch(planned.batch_id),
         Job.row <= (planned.last_row or 0),
-        Job.joins.is_(None),
+        Job.leader_id.is_(None),
         Job.reason != Reason.ALREADY_FINISHED,
         Job.priority < HELD_BACK,
     )

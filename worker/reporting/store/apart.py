@@ -29,11 +29,11 @@ _OWN = (
 _JOINED = (
     sa.select(sa.func.count().label("rows"), sa.func.max(DUE_AT).label("last"))
     .select_from(Job)
-    .join(LEAD, LEAD.id == Job.joins)
+    .join(LEAD, LEAD.id == Job.leader_id)
     .join(Batch, Batch.id == LEAD.batch_id)
     .where(
         of_batch(_BATCH),
-        Job.joins.is_not(None),
+        Job.leader_id.is_not(None),
         Batch.pause_cause == "",  # else they wait for a person (`BatchCounts.kept`)
         LEAD.state.in_([JobState.WAITING, JobState.WORKING]),
         WAITS_FOR == "",

@@ -14,7 +14,7 @@ from worker.core.model.states import UNISSUED_JOBS
 from worker.core.work.store.sessions import IS_LIVE
 
 _OWN = sa.select(Job.customer_id, Job.purpose, Job.state).where(
-    *among_keys(Job), Job.batch_id == sa.bindparam("batch"), Job.joins.is_(None)
+    *among_keys(Job), Job.batch_id == sa.bindparam("batch"), Job.leader_id.is_(None)
 )
 _WITH_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
     *among_keys(SessionRow), IS_LIVE, SessionRow.expires_at > sa.bindparam("now")

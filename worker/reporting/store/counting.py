@@ -69,7 +69,7 @@ def _under_lease(kind: tally.CountOf, model: type[Job] | type[InvitationRow], *c
 
 _PARTS = sa.union_all(
     *(sa.select(*(getattr(model, name) for name in _COLUMNS)) for model in (BatchCount, BatchCountChange)),
-    *_under_lease(tally.CountOf.JOB, Job, Job.joins.is_(None)),
+    *_under_lease(tally.CountOf.JOB, Job, Job.leader_id.is_(None)),
     *_under_lease(tally.CountOf.MESSAGE, InvitationRow, InvitationRow.kind == FIRST),
 ).subquery("counted")
 # The counts as they are now: one statement, so that no change comes in between.
@@ -109,15 +109,15 @@ _JOINED = (
         sa.func.max(DUE_AT).label("last"),
     )
     .select_from(Job)
-    .join(LEAD, LEAD.id == Job.joins)
+    .join(LEAD, LEAD.id == Job.leader_id)
     .join(Batch, Batch.id == LEAD.batch_id)
-    .where(of_batch(_BATCH), Job.joins.is_not(None))
+    .where(of_batch(_BATCH), Job.leader_id.is_not(None))
     .group_by(STATE, Job.channel, ACCOUNT, RESULT, _JOINED_WAITS_FOR, _PAUSED_AT)
 )
 # The last of the links that are to be used in the app first: their messages are not due before then.
 _LAST_INVITED = sa.select(sa.func.max(Job.invite_at)).where(
     Job.batch_id == _BATCH,
-    Job.joins.is_(None),
+    Job.leader_id.is_(None),
     Job.invite_at.is_not(None),
     Job.state.in_([bulk.fixed(state) for state in UNSENT_JOBS]),
     Job.channel != Channel.NONE,
@@ -125,7 +125,7 @@ _LAST_INVITED = sa.select(sa.func.max(Job.invite_at)).where(
 # The rows that wait for the end of a session. In the words of their index (`ix_job_waits_for_end`).
 WAITS_FOR_END = (
     Job.due_at.is_not(None),
-    Job.joins.is_(None),
+    Job.leader_id.is_(None),
     Job.state == bulk.fixed(JobState.WAITING),
     Job.reason.in_(
         [
@@ -149,7 +149,7 @@ _UNWRITTEN = (
         of_batch(_BATCH),
         Job.state == bulk.fixed(JobState.FAILED),
         Job.reason == Reason.SUPPRESSED,
-        Job.joins.is_(None),
+        Job.leader_id.is_(None),
         ~sa.exists().where(OF_ITS_SESSION, InvitationRow.state != InvitationState.SUPERSEDED),
     )
     .group_by(Job.channel)
@@ -160,18 +160,18 @@ _LAPSED_UNSENT = sa.select(
     .where(
         of_batch(_BATCH),
         Job.state == bulk.fixed(JobState.LAPSED),
-        Job.joins.is_(None),
+        Job.leader_id.is_(None),
         ~sa.exists().where(InvitationRow.job_id == Job.id, InvitationRow.sent_at.is_not(None)),
     )
     .scalar_subquery()
     + sa.select(sa.func.count())
     .select_from(Job)
-    .join(LEAD, LEAD.id == Job.joins)
+    .join(LEAD, LEAD.id == Job.leader_id)
     .where(
         of_batch(_BATCH),
-        Job.joins.is_not(None),
+        Job.leader_id.is_not(None),
         LEAD.state == JobState.LAPSED,
-        ~sa.exists().where(InvitationRow.job_id == Job.joins, InvitationRow.sent_at.is_not(None)),
+        ~sa.exists().where(InvitationRow.job_id == Job.leader_id, InvitationRow.sent_at.is_not(None)),
     )
     .scalar_subquery()
 )
@@ -256,7 +256,7 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
 
 def _bounds(model: type[Job] | type[InvitationRow], reason: Reason) -> sa.Select[Any, Any]:
     """When the first and the last of the rows are due that wait for this reason: two looks into the index."""
-    of_jobs = [Job.joins.is_(None)] if model is Job else [InvitationRow.kind == FIRST]
+    of_jobs = [Job.leader_id.is_(None)] if model is Job else [InvitationRow.kind == FIRST]
     waits = (
         model.batch_id == _BATCH,
         model.state == bulk.fixed(JobState.WAITING),

@@ -173,9 +173,9 @@ def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
             DUE_AT.label("due_at"),
             REASON.label("reason"),
             DETAIL.label("detail"),
-            Job.joins,
+            Job.leader_id,
         )
-        .join(LEAD, LEAD.id == Job.joins, isouter=True)
+        .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
         .where(Job.customer_id == customer_id)
         .order_by(Job.id)
     )
@@ -190,7 +190,7 @@ def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
             row.detail,
             row.account,
             row.due_at,
-            row.joins is not None,
+            row.leader_id is not None,
         )
         for row in fetch(connection, query)
     ]

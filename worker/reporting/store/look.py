@@ -97,7 +97,7 @@ def _query(accounts: tuple[str, ...], channels: tuple[str, ...], *, one_batch: b
             Job.account == account,
             Job.priority.in_(PRIORITIES),
             Job.state == bulk.fixed(JobState.WAITING),
-            Job.joins.is_(None),
+            Job.leader_id.is_(None),
             Job.due_at <= _NOW,
             *jobs,
         )

@@ -92,7 +92,7 @@ def missing_keys(database: Database, known: Collection[str]) -> dict[str, int]:
     begins = place(Job.detail, NEEDS_THE_KEY)
     key_id = sa.func.substr(Job.detail, begins + len(NEEDS_THE_KEY), KEY_ID_DIGITS)
     waiting = sa.select(key_id, sa.func.count()).where(
-        Job.state == JobState.HELD, Job.joins.is_(None), Job.reason == Reason.CANNOT_DECRYPT, begins > 0
+        Job.state == JobState.HELD, Job.leader_id.is_(None), Job.reason == Reason.CANNOT_DECRYPT, begins > 0
     )
     with database.read() as connection:
         found = connection.execute(waiting.group_by(sa.text("1")).order_by(sa.text("1")))

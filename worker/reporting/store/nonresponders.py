@@ -73,7 +73,7 @@ def _jobs(by: datetime, batch_id: int | None, after: int) -> sa.Select[*tuple[An
     invited_at = firsts.scalar_subquery().label("invited_at")
     query = (
         sa.select(Job.id, Job.batch_id, Job.row, Job.customer_id, Job.purpose, Job.state, Job.account, invited_at)
-        .where(Job.id > after, Job.joins.is_(None), Job.state.in_(_OPEN), ~in_review, invited_at <= by)
+        .where(Job.id > after, Job.leader_id.is_(None), Job.state.in_(_OPEN), ~in_review, invited_at <= by)
         .order_by(Job.id)
         .limit(CHUNK)
     )

@@ -97,7 +97,7 @@ _LEFT = (
     .group_by(COUNTED.kind, COUNTED.state, COUNTED.channel, COUNTED.account, COUNTED.reason)
     .having(ROWS > 0)
 )
-_WAITING_JOB = (Job.batch_id == _BATCH, Job.state == bulk.fixed(JobState.WAITING), Job.joins.is_(None))
+_WAITING_JOB = (Job.batch_id == _BATCH, Job.state == bulk.fixed(JobState.WAITING), Job.leader_id.is_(None))
 _WAITING_MESSAGE = (
     InvitationRow.batch_id == _BATCH,
     InvitationRow.state == bulk.fixed(InvitationState.WAITING),
@@ -170,8 +170,8 @@ _JOINED_JOBS = (
         sa.func.min(DUE_AT).label("due_at"),
     )
     .select_from(Job)
-    .join(LEAD, LEAD.id == Job.joins)
-    .where(of_batch(_BATCH), Job.joins.is_not(None), STATE == JobState.WAITING, LEAD.priority.in_(PRIORITIES))
+    .join(LEAD, LEAD.id == Job.leader_id)
+    .where(of_batch(_BATCH), Job.leader_id.is_not(None), STATE == JobState.WAITING, LEAD.priority.in_(PRIORITIES))
     .group_by(ACCOUNT, WAITS_FOR, LEAD_CHANNEL)
 )
 _JOINED_MESSAGES = (
@@ -180,10 +180,10 @@ _JOINED_MESSAGES = (
         InvitationRow.reason.label("waits_for"),
         sa.func.min(InvitationRow.due_at).label("due_at"),
     )
-    .join(Job, Job.joins == InvitationRow.job_id)
+    .join(Job, Job.leader_id == InvitationRow.job_id)
     .where(
         of_batch(_BATCH),
-        Job.joins.is_not(None),
+        Job.leader_id.is_not(None),
         InvitationRow.state == bulk.fixed(InvitationState.WAITING),
         InvitationRow.priority.in_(PRIORITIES),
         InvitationRow.kind == FIRST,
@@ -193,15 +193,15 @@ _JOINED_MESSAGES = (
 _JOINED_WORKED = (
     sa.select(sa.literal(1))
     .select_from(Job)
-    .join(LEAD, LEAD.id == Job.joins)
+    .join(LEAD, LEAD.id == Job.leader_id)
     .join(
         InvitationRow,
-        sa.and_(InvitationRow.job_id == Job.joins, InvitationRow.kind == FIRST),
+        sa.and_(InvitationRow.job_id == Job.leader_id, InvitationRow.kind == FIRST),
         isouter=True,
     )
     .where(
         of_batch(_BATCH),
-        Job.joins.is_not(None),
+        Job.leader_id.is_not(None),
         sa.or_(LEAD.state == JobState.WORKING, InvitationRow.state == InvitationState.WORKING),
     )
     .limit(1)

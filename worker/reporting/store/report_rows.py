@@ -65,7 +65,7 @@ _LINES = (
         SessionRow.given_away,
         SessionRow.same_link,
     )
-    .join(LEAD, LEAD.id == Job.joins, isouter=True)
+    .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
     .join(Batch, Batch.id == sa.func.coalesce(LEAD.batch_id, Job.batch_id))
     .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
     .order_by(Job.id)

@@ -51,7 +51,7 @@ PROGRESS: Series = {
         sa.select()
         .select_from(Job)
         .join(SessionRow, SessionRow.id == Job.session_id)
-        .where(_OURS, Job.joins.is_(None), Job.state == JobState.COMPLETED),
+        .where(_OURS, Job.leader_id.is_(None), Job.state == JobState.COMPLETED),
     ),
 }
 WORK: Series = {
@@ -144,7 +144,7 @@ _NUMBER = sa.func.count().label("number")
 _OF_THE_BATCH = of_batch(sa.bindparam("batch", type_=Job.id.type))
 _CUSTOMERS = (
     sa.select(Job.route, Job.result, _NUMBER)
-    .where(_OF_THE_BATCH, Job.joins.is_(None))
+    .where(_OF_THE_BATCH, Job.leader_id.is_(None))
     .group_by(Job.route, Job.result)
     .order_by(Job.route)
 )

@@ -27,7 +27,7 @@ def test_a_second_job_for_a_customer_joins_the_first_without_a_call_or_a_message
     shelf.send()
     assert (len(shelf.rows(SessionRow)), len(shelf.rows(InvitationRow))) == (1, 1)
     joined = shelf.job("Ona", batch_id=second)
-    assert (joined.joins, joined.due_at, joined.fence) == (shelf.job("Ona", batch_id=first).id, None, 0)
+    assert (joined.leader_id, joined.due_at, joined.fence) == (shelf.job("Ona", batch_id=first).id, None, 0)
     assert joined.detail == f"joined batch {first}, row 2"
 
 
@@ -35,7 +35,7 @@ def test_a_second_job_for_a_customer_joins_the_first_without_a_call_or_a_message
 def test_the_line_of_a_joined_job_that_ended_badly_says_why_and_who_served_it(shelf, state):
     first = shelf.add(customer("Ona"))
     second = shelf.add(customer("Ona"))
-    shelf.set(Job, Job.joins.is_(None), state=state, reason="unknown", detail="no answer came")
+    shelf.set(Job, Job.leader_id.is_(None), state=state, reason="unknown", detail="no answer came")
     (reported,) = shelf.facts.lines(second)
     assert (reported.reason, reported.served_by) == ("unknown", first)
     assert reported.detail == f"no answer came; joined batch {first}, row 2"
@@ -54,7 +54,7 @@ def test_the_line_of_a_joined_job_names_the_account_that_its_session_is_of(shelf
 def test_a_joined_job_has_the_state_of_the_job_that_it_joins(shelf, state):
     shelf.add(customer("Ona"))
     second = shelf.add(customer("Ona"))
-    shelf.set(Job, Job.joins.is_(None), state=state, result="approved" if state is JobState.COMPLETED else "")
+    shelf.set(Job, Job.leader_id.is_(None), state=state, result="approved" if state is JobState.COMPLETED else "")
     assert states(shelf, second)[0][:2] == ("Ona", state_of_line(state, joined=True))
     counts = shelf.facts.counts(second)
     assert counts.jobs == {state: 1}
@@ -85,7 +85,7 @@ def test_any_job_that_is_still_open_is_joined(shelf, state):
     shelf.add(customer("Ona"))
     shelf.set(Job, state=state)
     second = shelf.add(customer("Ona"))
-    assert shelf.job("Ona", batch_id=second).joins is not None
+    assert shelf.job("Ona", batch_id=second).leader_id is not None
 
 
 @pytest.mark.parametrize("state", sorted(ENDED_JOBS - {JobState.COMPLETED}))
@@ -93,7 +93,7 @@ def test_a_job_that_ended_without_the_customers_finishing_is_not_joined(shelf, s
     shelf.add(customer("Ona"))
     shelf.set(Job, state=state)
     second = shelf.add(customer("Ona"))
-    assert (shelf.job("Ona", batch_id=second).joins, shelf.job("Ona", batch_id=second).state) == (None, "waiting")
+    assert (shelf.job("Ona", batch_id=second).leader_id, shelf.job("Ona", batch_id=second).state) == (None, "waiting")
 
 
 def test_a_customer_who_has_finished_is_skipped_with_the_result(shelf):
@@ -112,14 +112,14 @@ def test_a_customer_with_an_open_job_and_a_finished_one_joins_the_open_one(shelf
     opened = shelf.add(customer("Ona"))
     shelf.set(Job, Job.batch_id != opened, state=JobState.COMPLETED)
     third = shelf.add(customer("Ona"))
-    assert shelf.job("Ona", batch_id=third).joins == shelf.job("Ona", batch_id=opened).id
+    assert shelf.job("Ona", batch_id=third).leader_id == shelf.job("Ona", batch_id=opened).id
 
 
 def test_a_third_list_joins_the_leader_not_the_joiner(shelf):
     leader = shelf.add(customer("Ona"))
     shelf.add(customer("Ona"))
     third = shelf.add(customer("Ona"))
-    assert shelf.job("Ona", batch_id=third).joins == shelf.job("Ona", batch_id=leader).id
+    assert shelf.job("Ona", batch_id=third).leader_id == shelf.job("Ona", batch_id=leader).id
 
 
 def test_the_details_of_the_newest_list_are_used(shelf):
@@ -157,11 +157,11 @@ def test_for_lists_that_are_imported_at_once_one_job_leads_for_each_customer_and
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(bring_in, [1, -1, 1, -1]))
-    leaders = {row.customer_id: row.id for row in shelf.rows(Job, joins=None)}
+    leaders = {row.customer_id: row.id for row in shelf.rows(Job, leader_id=None)}
     assert sorted(leaders) == sorted(names)
-    joined = [row for row in shelf.rows(Job) if row.joins is not None]
+    joined = [row for row in shelf.rows(Job) if row.leader_id is not None]
     assert len(joined) == 90
-    assert all(row.joins == leaders[row.customer_id] for row in joined)
+    assert all(row.leader_id == leaders[row.customer_id] for row in joined)
     assert len(shelf.claim()) == 30
 
 

@@ -223,9 +223,9 @@ def test_the_first_of_several_joined_rows_leads_and_the_other_rows_join_it(shelf
     first, second, third = (shelf.add(customer("Ona")) for _ in range(3))
     cancel(batch)
     leader = shelf.job("Ona", batch_id=first)
-    assert leader.joins is None
+    assert leader.leader_id is None
     joined = [shelf.job("Ona", batch_id=one) for one in (second, third)]
-    assert {one.joins for one in joined} == {leader.id}
+    assert {one.leader_id for one in joined} == {leader.id}
     assert {one.detail for one in joined} == {f"joined batch {first}, row 2"}
     assert len(shelf.issue()) == 1
     shelf.send()

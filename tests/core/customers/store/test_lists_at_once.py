@@ -30,7 +30,7 @@ HELD, FAILED = Hold("unknown", "no answer"), Cancel("bad_input", "refused")
 def joined(shelf, batch):
     """Whether the batch's only row has joined another row, and its state."""
     row = shelf.row(Job, batch_id=batch)
-    return row.joins is not None, row.state
+    return row.leader_id is not None, row.state
 
 
 # A session is reused while its message is being sent.
@@ -128,7 +128,7 @@ def test_a_row_joins_the_successor_of_a_job_that_is_being_cancelled(shelf, datab
     third = shelf.batch("third.csv")
     with waiting(database, lambda: shelf.add(customer("Ona"), batch=third)) as canceller:
         cancel_jobs(canceller, [leader], now=shelf.clock())
-    assert shelf.job("Ona", batch_id=third).joins == shelf.job("Ona", batch_id=successor).id
+    assert shelf.job("Ona", batch_id=third).leader_id == shelf.job("Ona", batch_id=successor).id
     assert [job.batch_id for job in shelf.claim()] == [successor]
 
 
@@ -148,7 +148,7 @@ def test_an_event_joins_the_successor_of_a_job_that_is_being_cancelled(shelf, da
 
     with waiting(database, take) as canceller:
         cancel_jobs(canceller, [leader], now=shelf.clock())
-    assert shelf.job("Ona", priority=EVENT).joins == shelf.job("Ona", batch_id=successor).id
+    assert shelf.job("Ona", priority=EVENT).leader_id == shelf.job("Ona", batch_id=successor).id
 
 
 @pytest.mark.postgresql_alone
@@ -197,7 +197,7 @@ def test_a_row_that_joined_before_the_cancel_reached_the_job_is_promoted_by_the_
             cancel_jobs(connection, [leader], now=shelf.clock())
 
     with waiting(database, cancel) as importer:
-        row = dict(shelf.row(Job)._mapping) | {"id": job_id(second, 1), "batch_id": second, "joins": leader}
+        row = dict(shelf.row(Job)._mapping) | {"id": job_id(second, 1), "batch_id": second, "leader_id": leader}
         importer.execute(sa.select(Job.id).with_for_update(read=True))
         importer.execute(sa.insert(Job), [row])
     assert joined(shelf, second) == (False, JobState.WAITING)
@@ -263,4 +263,4 @@ def test_two_imports_of_one_list_at_once_import_each_row_once(shelf):
         list(threads.map(import_list, range(2)))
     rows = [row.row for row in shelf.rows(Job)] + [row.row for row in shelf.rows(SkippedLine)]
     assert sorted(rows) == list(range(2, 32))
-    assert shelf.rows(Job, state=JobState.WAITING, joins=None) == shelf.rows(Job)
+    assert shelf.rows(Job, state=JobState.WAITING, leader_id=None) == shelf.rows(Job)

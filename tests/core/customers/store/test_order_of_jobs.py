@@ -63,5 +63,5 @@ def test_the_first_job_that_joined_is_the_successor(shelf, decide, events):
     shelf.add(customer("Ona"), batch=events, first_row=7)
     decide.cancel(leading, now=shelf.clock())
     successor = shelf.row(Job, batch_id=first)
-    assert (successor.state, successor.joins) == (JobState.WAITING, None)
-    assert shelf.row(Job, batch_id=events).joins == successor.id
+    assert (successor.state, successor.leader_id) == (JobState.WAITING, None)
+    assert shelf.row(Job, batch_id=events).leader_id == successor.id

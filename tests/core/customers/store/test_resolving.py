@@ -278,8 +278,8 @@ def test_many_rows_are_decided_about_in_chunks(shelf, decide, database, monkeypa
     assert decided.rows == 40
     assert statements.widest < 40
     left = {None: (20, 0), Verdict.REPEAT: (40, 0), Verdict.ABANDON: (0, 20)}[verdict]
-    waiting = shelf.rows(Job, batch_id=batch, state=JobState.WAITING, joins=None)
-    held = shelf.rows(Job, batch_id=other, state=JobState.HELD, joins=None)
+    waiting = shelf.rows(Job, batch_id=batch, state=JobState.WAITING, leader_id=None)
+    held = shelf.rows(Job, batch_id=other, state=JobState.HELD, leader_id=None)
     assert (len(waiting), len(held)) == left
     adds_up(shelf, batch, 40)
     adds_up(shelf, other, 20)

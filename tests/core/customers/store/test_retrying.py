@@ -60,7 +60,7 @@ def test_a_row_whose_customer_is_served_for_another_list_in_the_meantime_joins_i
     assert retry(shelf, decide, batch).rows == 1
     leader = shelf.job("Ona", batch_id=other)
     row = shelf.job("Ona", batch_id=batch)
-    assert (row.state, row.joins, row.reason, row.due_at) == (JobState.WAITING, leader.id, "joined_job", None)
+    assert (row.state, row.leader_id, row.reason, row.due_at) == (JobState.WAITING, leader.id, "joined_job", None)
     assert len(shelf.issue()) == 1
 
 
@@ -72,7 +72,7 @@ def test_those_who_had_joined_a_row_that_now_joins_another_follow_it(shelf, deci
     retry(shelf, decide, batch)
     leads = shelf.job("Ona", batch_id=leader).id
     followers = [shelf.job("Ona", batch_id=one) for one in (batch, joined)]
-    assert {row.joins for row in followers} == {leads}
+    assert {row.leader_id for row in followers} == {leads}
     assert {row.detail for row in followers} == {f"joined batch {leader}, row 2"}
     shelf.issue()
     assert shelf.facts.counts(joined).jobs == {JobState.ISSUED: 1}
@@ -152,7 +152,7 @@ def test_rows_retried_at_once_from_two_lists_have_one_leader_for_each_customer(s
     with ThreadPoolExecutor(2) as threads:
         decided = list(threads.map(lambda batch: retry(shelf, decide, batch), batches))
     assert [item.rows for item in decided] == [20, 20]
-    assert len(shelf.rows(Job, joins=None)) == 20
+    assert len(shelf.rows(Job, leader_id=None)) == 20
     assert len(shelf.claim()) == 20
 
 

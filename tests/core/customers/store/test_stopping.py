@@ -66,7 +66,7 @@ def test_of_several_events_of_a_customer_the_first_leads_and_the_others_join_it(
         shelf.add(customer("Ona"), batch=events, first_row=row)
     stop(batch)
     first, *others = shelf.rows(Job, batch_id=events)
-    assert [row.joins for row in (first, *others, shelf.row(Job, batch_id=batch))] == [None, *[first.id] * 3]
+    assert [row.leader_id for row in (first, *others, shelf.row(Job, batch_id=batch))] == [None, *[first.id] * 3]
     assert [job.id for job in shelf.claim()] == [first.id]
 
 
@@ -113,7 +113,7 @@ def test_a_row_of_another_list_leads_in_place_of_a_stopped_row(shelf, decide, st
         stop(stopped)
     assert [job.batch_id for job in shelf.issue()] == [other]
     assert [message.batch_id for message in shelf.send()] == [other]
-    assert shelf.job("Ona", batch_id=stopped).joins == shelf.job("Ona", batch_id=other).id
+    assert shelf.job("Ona", batch_id=stopped).leader_id == shelf.job("Ona", batch_id=other).id
     decide.lift(stopped, now=shelf.clock())
     assert (shelf.claim(), shelf.claim_messages()) == ([], [])
     assert len(shelf.rows(SessionRow)) == len(shelf.rows(InvitationRow)) == 1
@@ -156,7 +156,7 @@ def test_a_row_whose_call_or_message_may_be_out_or_that_a_person_paused_keeps_th
     else:
         stop(first)
     assert decide.take_leads(other, stopped_only=False, now=shelf.clock()) == 0
-    assert shelf.job("Ona", batch_id=other).joins == shelf.job("Ona", batch_id=first).id
+    assert shelf.job("Ona", batch_id=other).leader_id == shelf.job("Ona", batch_id=first).id
 
 
 @pytest.mark.postgresql_alone
@@ -182,7 +182,7 @@ def test_a_call_or_a_message_that_begins_while_the_lead_is_taken_keeps_the_lead(
     monkeypatch.setattr(leadership, "fetch", read)
     assert decide.take_leads(other, stopped_only=False, now=shelf.clock()) == 0
     assert len(reads[0]) == 1
-    assert shelf.job("Ona", batch_id=other).joins == shelf.job("Ona", batch_id=first).id
+    assert shelf.job("Ona", batch_id=other).leader_id == shelf.job("Ona", batch_id=first).id
 
 
 def test_a_run_alone_takes_the_lead_from_a_list_that_nobody_works_and_keeps_its_failures(shelf, decide):
@@ -194,9 +194,9 @@ def test_a_run_alone_takes_the_lead_from_a_list_that_nobody_works_and_keeps_its_
     assert decide.take_leads(own, stopped_only=True, now=shelf.clock()) == 0
     assert decide.take_leads(own, stopped_only=False, now=shelf.clock()) == 1
     leads = shelf.job("Ona", batch_id=own)
-    assert (leads.joins, leads.due_at, leads.attempts, leads.reason) == (None, later, 1, "transient")
-    assert {shelf.job("Ona", batch_id=batch).joins for batch in (killed, third)} == {leads.id}
-    assert len([row for row in shelf.rows(Job) if row.joins is None]) == 1
+    assert (leads.leader_id, leads.due_at, leads.attempts, leads.reason) == (None, later, 1, "transient")
+    assert {shelf.job("Ona", batch_id=batch).leader_id for batch in (killed, third)} == {leads.id}
+    assert len([row for row in shelf.rows(Job) if row.leader_id is None]) == 1
 
 
 class Killed(BaseException):

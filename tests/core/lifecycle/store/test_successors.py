@@ -51,7 +51,7 @@ def test_a_successor_asks_about_the_session_before_instead_of_buying_one(shelf, 
     batch = waits_after_an_unused_end(shelf, keyring, policy)
     own = shelf.add(customer("Ona"), account="au")
     decide.stop(batch, by="ann", now=shelf.clock())
-    assert shelf.row(Job, batch_id=own).joins is None
+    assert shelf.row(Job, batch_id=own).leader_id is None
     (job,) = shelf.claim()  # of the account that opened the session: no other account knows it
     assert (job.batch_id, job.looks_up, job.session_id) == (own, True, shelf.row(SessionRow).id)
 
@@ -63,7 +63,7 @@ def test_the_successor_of_a_cancelled_row_waits_for_the_review_of_its_session(sh
     put_in_review(shelf)
     decide.cancel(batch, now=shelf.clock())
     assert shelf.claim() == []
-    assert [row.result for row in shelf.rows(Job, joins=None) if row.state is JobState.INVITED] == ["review"]
+    assert [row.result for row in shelf.rows(Job, leader_id=None) if row.state is JobState.INVITED] == ["review"]
 
 
 @pytest.mark.parametrize("how", ["cancelled", "given up"])
@@ -77,7 +77,7 @@ def test_the_successor_of_a_row_whose_link_was_for_another_person_is_held_too(sh
     else:
         decide.resolve(Which(batch), Verdict.ABANDON, now=shelf.clock())
     successor = shelf.row(Job, batch_id=own)
-    assert (successor.state, successor.reason, successor.joins) == (JobState.HELD, "not_me", None)
+    assert (successor.state, successor.reason, successor.leader_id) == (JobState.HELD, "not_me", None)
     assert shelf.claim() == []
 
 

@@ -127,7 +127,7 @@ def test_the_successor_of_a_row_that_was_cancelled_while_it_waited_is_held(shelf
     successor = shelf.add(customer("Ona"))
     decide.cancel(batch, now=shelf.clock())
     row = shelf.job("Ona", batch_id=successor)
-    assert (row.state, row.reason, row.joins) == (JobState.HELD, "unknown", None)
+    assert (row.state, row.reason, row.leader_id) == (JobState.HELD, "unknown", None)
 
 
 def test_the_successor_of_a_successor_that_is_held_is_held_too(shelf, policy, decide):
@@ -137,7 +137,7 @@ def test_the_successor_of_a_successor_that_is_held_is_held_too(shelf, policy, de
     decide.cancel(batch, now=shelf.clock())
     decide.cancel(second, now=shelf.clock())
     row = shelf.job("Ona", batch_id=third)
-    assert (row.state, row.reason, row.joins) == (JobState.HELD, "unknown", None)
+    assert (row.state, row.reason, row.leader_id) == (JobState.HELD, "unknown", None)
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))

@@ -61,7 +61,7 @@ def test_a_customer_whose_call_has_an_unknown_outcome_is_held_when_imported_agai
     give_up(batch, how)
     again = shelf.add(customer("Ona"), customer("Jonas"))
     row = of(shelf, again)
-    assert (row.state, row.reason, row.due_at, row.joins) == (JobState.HELD, "unknown", None, None)
+    assert (row.state, row.reason, row.due_at, row.leader_id) == (JobState.HELD, "unknown", None, None)
     assert row.detail.startswith(f"a call for batch {batch}, row 7 may have opened a session")
     assert "resolve --repeat" in row.detail
     assert [job.request.customer.customer_id for job in shelf.claim()] == ["Jonas"]
@@ -84,7 +84,7 @@ def test_the_outcome_stays_unknown_after_two_rows_were_abandoned(shelf, give_up)
 def test_later_rows_of_the_customer_join_the_held_row(shelf, give_up):
     give_up(unknown_attempt(shelf))
     held = shelf.add(customer("Ona"))
-    assert of(shelf, shelf.add(customer("Ona"))).joins == of(shelf, held).id
+    assert of(shelf, shelf.add(customer("Ona"))).leader_id == of(shelf, held).id
 
 
 def test_a_failed_row_that_is_retried_is_held_for_an_unknown_outcome_of_a_later_list(shelf, decide, give_up):

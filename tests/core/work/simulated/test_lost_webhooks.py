@@ -120,7 +120,7 @@ async def test_customers_who_did_not_finish_get_a_new_session_after_one_question
     await let_end(world)
     assert (len(world.asked), len(world.reconciled)) == (20, 10)
     assert world.states() == {"invited": 10}
-    assert not any(row.asks for row in world.rows(Job))
+    assert not any(row.needs_status_check for row in world.rows(Job))
     questions = [row for row in world.attempts() if row.reconciles is not None]
     assert {row.reconciles == row.id for row in questions} == {True}
     facts = world.parts.facts.counts(world.job("C000").batch_id).accounts["kyc"]
@@ -164,7 +164,7 @@ async def test_a_worker_that_died_while_asking_leaves_the_question_to_the_next(m
     world.clock.advance(seconds=OVER.total_seconds())
     world.look_after()
     job = world.job("Ona")
-    assert (job.state, job.reason, job.asks) == (JobState.WAITING, "asks", True)
+    assert (job.state, job.reason, job.needs_status_check) == (JobState.WAITING, "asks", True)
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
     assert work.flush([], Room(10, 10)).opened  # and then it died
     world.clock.advance(seconds=61)

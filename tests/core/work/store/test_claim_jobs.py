@@ -69,7 +69,7 @@ def test_a_claimed_job_has_the_values_of_its_row(shelf):
         "floor_seconds": 5,
         "purpose": "age",
         "entity_id": "e-6",
-        "pressed_at": moment - timedelta(seconds=7),
+        "link_requested_at": moment - timedelta(seconds=7),
         "invite_at": moment + timedelta(seconds=8),
         "traceparent": "t-9",
     }
@@ -79,14 +79,14 @@ def test_a_claimed_job_has_the_values_of_its_row(shelf):
     (job,) = shelf.claim()
     row, known = shelf.job("Ona"), job.request.customer
     same = ("id", "batch_id", "fence", "attempts", "priority", "purpose", "channel", "due_at", "lease_until")
-    for name in (*same, "pressed_at", "invite_at", "traceparent", "session_id"):
+    for name in (*same, "link_requested_at", "invite_at", "traceparent", "session_id"):
         assert getattr(job, name) == getattr(row, name), name
     for name in ("customer_id", "purpose", "channel", "entity_id", "template", "consent"):
         assert getattr(known, name) == getattr(row, name), name
     assert (known.kind, known.country, known.locale) == (CustomerKind.COMPANY, "LT", "lt")
     assert (known.timezone, known.person.first_name, known.account) == ("Europe/Vilnius", "Ona", "")
     assert (job.floor, job.request.serial, job.request.entity_id) == (timedelta(seconds=5), "-5.4", "e-6")
-    assert (job.probe, job.ended, job.asks, job.unknown_call) == (False, False, None, None)
+    assert (job.probe, job.ended, job.asks_about, job.unknown_call) == (False, False, None, None)
 
 
 @pytest.mark.parametrize(("account", "applicant"), [("kyc", "ap_71f0"), ("another", "")])

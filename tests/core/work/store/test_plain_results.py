@@ -42,9 +42,9 @@ def test_a_job_that_was_cancelled_during_its_call_is_sent_no_message(shelf, afte
 
 
 def test_a_customer_who_came_to_the_stable_link_during_the_call_is_sent_no_message(shelf, after):
-    job, sessions, invited, outcome = after(pressed_at=shelf.clock())
+    job, sessions, invited, outcome = after(link_requested_at=shelf.clock())
     assert (job.state, "Ona" in sessions, invited, outcome) == (JobState.INVITED, True, False, DONE)
-    assert job.pressed_at is None
+    assert job.link_requested_at is None
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def test_a_row_that_joined_one_of_a_purged_batch_keeps_its_state_session_and_mes
     assert left == [(line.reference, line.invitation, line.link, line.expires_at) for line in before]
     assert [line.state for line in (*before, *after)] == ["joined", "joined", "invited", "joined"]
     successor, other = shelf.rows(Job)
-    assert (successor.joins, other.joins) == (None, successor.id)
+    assert (successor.leader_id, other.leader_id) == (None, successor.id)
     assert other.detail == f"joined batch {second}, row 2"
     for batch in (third, second):
         purge(batch)

@@ -119,7 +119,7 @@ async def test_a_customer_who_finishes_meanwhile_gets_nothing_more(world, correc
     correct(world)
     await world.work()
     world.set(SessionRow, state="completed", result="approved", check_at=None)
-    world.set(Job, Job.joins.is_(None), state="completed", result="approved")
+    world.set(Job, Job.leader_id.is_(None), state="completed", result="approved")
 
     await later(world, 10 * DAY)
     assert [to for to, _ in mails(world)] == ["a@example.org"]

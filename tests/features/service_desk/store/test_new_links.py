@@ -62,7 +62,7 @@ def test_after_its_end_the_provider_is_asked_first_if_it_can_be(ona, lists, befo
     asked = desk.new_link("Ona", now=ona.clock.advance(minutes=15))
     assert isinstance(asked, Asked)
     assert asked.link.before is before
-    assert ona.row(Job).asks is (before is Before.ASKED)
+    assert ona.row(Job).needs_status_check is (before is Before.ASKED)
     assert any("is asked what became of the session" in said for said in sentences(ona)) is (before is Before.ASKED)
 
 

@@ -60,12 +60,12 @@ def test_a_resend_by_text_is_the_first_message_on_that_channel(ona, desk):
 
 
 def test_of_a_customer_who_stands_at_the_link_the_refusal_promises_no_message(ona, desk):
-    ona.set(Job, state="waiting", reason="pressed", pressed_at=ona.clock(), due_at=ona.clock())
+    ona.set(Job, state="waiting", reason="pressed", link_requested_at=ona.clock(), due_at=ona.clock())
     refused = [desk.resend("Ona", now=ona.clock()), desk.new_link("Ona", now=ona.clock())]
     assert {str(one).partition("; ")[2] for one in refused} == {
         "no message follows: the link that the customer has opened leads to it"
     }
-    ona.set(Job, pressed_at=None, reason="session_expired")
+    ona.set(Job, link_requested_at=None, reason="session_expired")
     assert str(desk.resend("Ona", now=ona.clock())).endswith("; its message follows by itself")
 
 

@@ -27,7 +27,7 @@ async def test_a_visitor_and_the_desk_read_until_when_an_orphan_is_waited_for(pl
     await world.work()
     (secret,) = re.findall(r"/s/([\w-]{24})", world.senders["email"].messages[0].text)
     landings_of(world.parts).ask(secret, now=world.clock())
-    pressed_at = world.clock()
+    link_requested_at = world.clock()
     await world.work()
 
     def seen() -> tuple[datetime | None, str]:
@@ -44,6 +44,6 @@ async def test_a_visitor_and_the_desk_read_until_when_an_orphan_is_waited_for(pl
     assert seen() == (look_up, words.format(look_up))
     await wait_and_work(world)
     until, then = seen()
-    end = pressed_at + timedelta(days=7)
+    end = link_requested_at + timedelta(days=7)
     assert end <= until <= end + timedelta(minutes=1)
     assert then == after.format(world.job("Ona").due_at, until)

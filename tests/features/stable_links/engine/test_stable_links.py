@@ -135,7 +135,7 @@ async def test_a_customer_who_comes_to_an_ended_session_gets_a_fresh_one_and_no_
     assert see(ahead, secret).decision == Lead()
     assert [row.state for row in ahead.rows(SessionRow)] == ["expired", "waiting"]
     job = ahead.job("A")
-    assert (job.state, job.reissues, job.pressed_at) == ("invited", 1, None)
+    assert (job.state, job.reissues, job.link_requested_at) == ("invited", 1, None)
     assert len(ahead.senders["email"].messages) == 1
 
 

@@ -44,7 +44,7 @@ def test_a_row_that_was_cancelled_meanwhile_stays_cancelled_and_its_successor_is
     leader, successor = leader_and_successor(ona)
     assert found == [Outcome.STOPPED]
     assert (leader.state, leader.reason) == (JobState.CANCELLED, "cancelled")
-    assert (successor.state, successor.reason, successor.joins) == (JobState.HELD, "not_me", None)
+    assert (successor.state, successor.reason, successor.leader_id) == (JobState.HELD, "not_me", None)
 
 
 def test_a_row_that_was_cancelled_meanwhile_is_not_held_for_a_visitor(ona, keyring):
@@ -80,7 +80,7 @@ def test_a_row_that_came_to_lead_meanwhile_cannot_be_claimed_while_a_visitor_ask
     _, successor = leader_and_successor(ona)
     assert isinstance(seen[0].decision, Wait)
     assert not claimed
-    assert (successor.state, successor.pressed_at) == (JobState.WAITING, now)
+    assert (successor.state, successor.link_requested_at) == (JobState.WAITING, now)
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def _add_jobs(connection: sa.Connection, batch_id: int, jobs: Columns, *, paused
         tally.count_new_jobs(connection, jobs)
     stopped = [id_ for id_, state in zip(jobs["id"], jobs["state"], strict=True) if state in STOPPED]
     happened(connection, JobsStopped(stopped), now=now)
-    joined = [row for row, leader in zip(jobs["row"], jobs["joins"], strict=True) if leader is not None]
+    joined = [row for row, leader in zip(jobs["row"], jobs["leader_id"], strict=True) if leader is not None]
     if joined and not paused:
         take_all(connection, batch_id, after=min(joined) - 1, now=now)
 

@@ -117,7 +117,7 @@ def left_out(connection: sa.Connection, keys: Collection[Key], *, rule: KnownRul
 
 def _joins(row: sa.Row[Any]) -> dict[str, Any]:
     detail = served_by(row.batch_id, row.row)
-    return {"joins": row.id, "due_at": None, "reason": Reason.JOINED_JOB, "detail": detail}
+    return {"leader_id": row.id, "due_at": None, "reason": Reason.JOINED_JOB, "detail": detail}
 
 
 def _finished(row: sa.Row[Any], purged: str = "") -> dict[str, Any]:
@@ -145,7 +145,7 @@ def finished_in_purged(connection: sa.Connection, customer_ids: Collection[str])
 
 def _jobs(states: Iterable[JobState]) -> sa.Select[*tuple[Any, ...]]:
     return sa.select(Job.id, Job.batch_id, Job.row, Job.customer_id, Job.purpose, Job.result).where(
-        Job.customer_id.in_(_CUSTOMER_IDS), Job.joins.is_(None), Job.state.in_(states)
+        Job.customer_id.in_(_CUSTOMER_IDS), Job.leader_id.is_(None), Job.state.in_(states)
     )
 
 
@@ -211,7 +211,7 @@ _IN_DOUBT = _unknown_outcomes()
 _LOCK_HELD = (
     sa.select(Job.id, Job.customer_id, Job.purpose)
     .where(*among_keys(Job), Job.state == JobState.HELD, Job.reason == Reason.UNKNOWN)
-    .where(Job.fence == 0, Job.joins.is_(None))
+    .where(Job.fence == 0, Job.leader_id.is_(None))
     .order_by(Job.id)
     .with_for_update()
 )

@@ -25,7 +25,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, Result, SessionState
 from worker.core.work.store.sessions import FIRST
 
-_OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.joins).where(
+_OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.leader_id).where(
     bulk.among(Job.customer_id, "customers"), Job.state.in_(OPEN_JOBS)
 )
 
@@ -39,7 +39,7 @@ def cancel_customers(connection: sa.Connection, keys: Collection[Key], *, now: d
     rows = [row for row in rows if (row.customer_id, row.purpose) in keys]
     cancel_open(connection, [row.id for row in rows], now=now)
     # The leading job comes last in the order, so that it stays in the result.
-    return {(row.customer_id, row.purpose): row.id for row in sorted(rows, key=lambda row: row.joins is None)}
+    return {(row.customer_id, row.purpose): row.id for row in sorted(rows, key=lambda row: row.leader_id is None)}
 
 
 def cancel_open(connection: sa.Connection, ids: Collection[int], *, now: datetime) -> int:
@@ -68,9 +68,9 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
     if not ids:
         return
     unknown, not_theirs = with_unknown_calls(connection, ids), with_wrong_address(connection, ids)
-    end: dict[str, Any] = {"state": JobState.CANCELLED, "due_at": None, "lease_until": None, "joins": None}
+    end: dict[str, Any] = {"state": JobState.CANCELLED, "due_at": None, "lease_until": None, "leader_id": None}
     # What is said of the row that it joined is not true any more.
-    end["detail"] = sa.case((Job.joins.is_not(None), ""), else_=Job.detail)
+    end["detail"] = sa.case((Job.leader_id.is_not(None), ""), else_=Job.detail)
     # The mark also ends a message in flight, at its next claim.
     change_jobs(connection, ids, end | {"reason": Reason.CANCELLED, "changed_at": now, "cancelled_at": now})
     pending.drop(connection, ids, now=now)
@@ -132,19 +132,19 @@ def promote(
     review decides.
     """
     query = (
-        sa.select(Job.id, Job.joins, Job.created_at, Job.batch_id, Job.row)
-        .where(Job.joins.in_(ended), Job.state.in_(OPEN_JOBS))
+        sa.select(Job.id, Job.leader_id, Job.created_at, Job.batch_id, Job.row)
+        .where(Job.leader_id.in_(ended), Job.state.in_(OPEN_JOBS))
         .order_by(Job.id)
     )
     successors: dict[int, int] = {}
     whys: dict[int, str] = {}
     rejoined = []
     for row in as_they_came(fetch(connection, query.with_for_update(key_share=True))):
-        if successors.setdefault(row.joins, row.id) != row.id:
-            rejoined.append({"job_id": row.id, "successor": successors[row.joins], "why": whys[row.joins]})
+        if successors.setdefault(row.leader_id, row.id) != row.id:
+            rejoined.append({"job_id": row.id, "successor": successors[row.leader_id], "why": whys[row.leader_id]})
         else:
-            whys[row.joins] = served_by(row.batch_id, row.row)
-    leads = waiting_again(now) | {"joins": None}
+            whys[row.leader_id] = served_by(row.batch_id, row.row)
+    leads = waiting_again(now) | {"leader_id": None}
     not_theirs = {before for before in not_theirs - unknown if before in successors}
     free = {before: successor for before, successor in successors.items() if before not in unknown | not_theirs}
     change_jobs(connection, list(free.values()), leads)
@@ -157,7 +157,7 @@ def promote(
     happened(connection, JobsStopped([*held, *not_me]), now=now)
     if rejoined:
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
-        connection.execute(by_id.values(joins=sa.bindparam("successor"), detail=sa.bindparam("why")), rejoined)
+        connection.execute(by_id.values(leader_id=sa.bindparam("successor"), detail=sa.bindparam("why")), rejoined)
 
 
 def _in_review(connection: sa.Connection, ended: Collection[int]) -> dict[int, uuid.UUID]:
@@ -184,7 +184,7 @@ def waiting_again(now: datetime) -> dict[str, Any]:
         "state": JobState.WAITING,
         "due_at": now,
         "attempts": 0,
-        "asks": False,
+        "needs_status_check": False,
         "reason": "",
         "detail": "",
         "changed_at": now,

@@ -223,7 +223,7 @@ class Decisions:
 
     def repeat_cost(self, which: Which) -> RepeatCost:
         """The worst cost of making the calls of these held rows again."""
-        held = (Job.state == JobState.HELD, Job.joins.is_(None))
+        held = (Job.state == JobState.HELD, Job.leader_id.is_(None))
         calls = chosen(which, sa.select(Job.account.label("name"), sa.func.count().label("number")))
         held_messages = chosen(which, sa.select(InvitationRow.channel.label("name"), sa.func.count().label("number")))
         with self._database.read() as connection:
@@ -235,7 +235,7 @@ class Decisions:
     def held_elsewhere(self, which: Which) -> dict[int, int]:
         """By batch, how many of these rows are held because they joined a held row of that other batch."""
         query = chosen(which, sa.select(LEAD.batch_id, sa.func.count().label("rows")).select_from(Job))
-        query = query.join(LEAD, LEAD.id == Job.joins).where(Job.state.in_(OPEN_JOBS), LEAD.state == JobState.HELD)
+        query = query.join(LEAD, LEAD.id == Job.leader_id).where(Job.state.in_(OPEN_JOBS), LEAD.state == JobState.HELD)
         with self._database.read() as connection:
             rows = fetch(connection, query.group_by(LEAD.batch_id).order_by(LEAD.batch_id))
         return {row.batch_id: row.rows for row in rows}
@@ -321,7 +321,7 @@ class Decisions:
 
     def _followers(self, batch_id: int) -> list[int]:
         """The batches that are not paused and have rows that joined rows of this batch."""
-        query = sa.select(Job.batch_id).join(LEAD, LEAD.id == Job.joins).join(Batch, Batch.id == Job.batch_id)
+        query = sa.select(Job.batch_id).join(LEAD, LEAD.id == Job.leader_id).join(Batch, Batch.id == Job.batch_id)
         query = query.where(LEAD.batch_id == batch_id, LEAD.state.in_(FREE), Batch.pause_cause == "")
         with self._database.read() as connection:
             return list(connection.execute(query.distinct().order_by(Job.batch_id)).scalars())

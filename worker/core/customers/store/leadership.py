@@ -44,7 +44,7 @@ def _is_busy(leader: Any) -> sa.Exists:
 # What a row has from the leader whose place it takes; of its account, see `_place`.
 _KEPT = (
     *("state", "due_at", "attempts", "reason", "detail", "account"),
-    *("session_id", "asks", "reissues", "pressed_at"),
+    *("session_id", "needs_status_check", "reissues", "link_requested_at"),
 )
 _PLACE = tuple(getattr(Job, name) for name in _KEPT)
 
@@ -67,7 +67,7 @@ def take_leads(
             Job.batch_id,
             _Leader.id.label("leader"),
         )
-        .join(_Leader, _Leader.id == Job.joins)
+        .join(_Leader, _Leader.id == Job.leader_id)
         .join(Batch, Batch.id == _Leader.batch_id)
         .where(
             of_batch(batch_id, after=after),
@@ -89,7 +89,7 @@ def take_leads(
     # message.
     both = sorted({row.id for row in rows} | {row.leader for row in rows})
     locked = (
-        sa.select(Job.id, Job.joins, Job.unknown_attempt, _is_busy(Job).label("busy"), *_PLACE)
+        sa.select(Job.id, Job.leader_id, Job.unknown_attempt, _is_busy(Job).label("busy"), *_PLACE)
         .where(Job.id.in_(both))
         .order_by(Job.id)
     )
@@ -100,8 +100,8 @@ def take_leads(
         for row in rows
         if row.id in now_are
         and row.leader in now_are
-        and now_are[row.id].joins == row.leader
-        and now_are[row.leader].joins is None
+        and now_are[row.id].leader_id == row.leader
+        and now_are[row.leader].leader_id is None
         and now_are[row.leader].state in _FREE
         and now_are[row.leader].unknown_attempt is None
         and not now_are[row.leader].busy
@@ -134,7 +134,7 @@ def _change(
     # First the followers: a customer never has two leaders, which a unique index makes sure of.
     follows = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
     joined: dict[str, Any] = {
-        "joins": sa.bindparam("successor"),
+        "leader_id": sa.bindparam("successor"),
         "state": JobState.WAITING,
         "due_at": None,
         "lease_until": None,
@@ -143,8 +143,8 @@ def _change(
         "changed_at": now,
     }
     connection.execute(follows.values(joined), followers)
-    others = sa.update(Job).where(Job.joins == sa.bindparam("job_id"), Job.id != sa.bindparam("successor"))
-    connection.execute(others.values(joins=sa.bindparam("successor"), detail=sa.bindparam("why")), followers)
+    others = sa.update(Job).where(Job.leader_id == sa.bindparam("job_id"), Job.id != sa.bindparam("successor"))
+    connection.execute(others.values(leader_id=sa.bindparam("successor"), detail=sa.bindparam("why")), followers)
     # The successor takes what was to leave for the former leader, on its own channels. The rest must not leave:
     # it is of a row that does not learn of a verdict, or that the link is for another person.
     first = sa.update(InvitationRow).where(
@@ -156,7 +156,7 @@ def _change(
     connection.execute(first.values(away))
     # The row goes on where the former leader was: a failed call stays counted, nothing happens earlier, and the session
     # that it waits for or asks about stays the one that decides. Of an issued leader the live session is reused.
-    leads = bulk.new(*_KEPT) | {"joins": None, "changed_at": now}
+    leads = bulk.new(*_KEPT) | {"leader_id": None, "changed_at": now}
     successors = [{"job_id": row.id} | _place(now_are[row.leader], now_are[row.id], now=now) for row in taken]
     connection.execute(follows.values(leads), successors)
 
@@ -167,5 +167,5 @@ def _place(leader: sa.Row[Any], successor: sa.Row[Any], *, now: datetime) -> dic
     if leader.state is not JobState.WAITING:
         values |= {"attempts": 0, "reason": "", "detail": ""}
     # Only the account that opened a session can be asked about it.
-    values["account"] = leader.account if values["asks"] else successor.account
+    values["account"] = leader.account if values["needs_status_check"] else successor.account
     return {f"new_{name}": value for name, value in values.items()}

@@ -190,7 +190,7 @@ def new_jobs(
         "reason": reason,
         "detail": [""] * count,
         "result": [""] * count,
-        "joins": [None] * count,
+        "leader_id": [None] * count,
         "created_at": [now] * count,
         "changed_at": [now] * count,
     }
@@ -204,7 +204,7 @@ def new_jobs(
 CANCELLED: dict[str, Any] = {
     "state": JobState.CANCELLED,
     "due_at": None,
-    "joins": None,
+    "leader_id": None,
     "result": "",
     "reason": Reason.CANCELLED,
     "detail": "",

@@ -120,7 +120,7 @@ def spread(plan: Planned, jobs: Columns, *, now: datetime) -> None:
         per_hour = None  # the plan for the deadline has counted with it
     begins_at = max(start_at, now) if start_at is not None else now
     for place, row in enumerate(jobs["row"]):
-        if jobs["state"][place] is not JobState.WAITING or jobs["joins"][place] is not None:
+        if jobs["state"][place] is not JobState.WAITING or jobs["leader_id"][place] is not None:
             continue
         at = planned_at(per_hour, begins_at, row - FIRST_ROW) if per_hour is not None else begins_at
         if at > jobs["due_at"][place]:

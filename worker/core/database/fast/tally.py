@@ -126,6 +126,6 @@ def count_new_jobs(connection: sa.Connection, jobs: Columns) -> None:
     """Count the rows of a statement that adds jobs, with `counted` = 1."""
     tally = of(connection)
     counted = zip(*(jobs[name] for name in _COUNTED), strict=True)
-    leads = Counter(values for values, joins in zip(counted, jobs["joins"], strict=True) if joins is None)
+    leads = Counter(values for values, leader in zip(counted, jobs["leader_id"], strict=True) if leader is None)
     for values, number in leads.items():
         tally.add(job(*values), number)

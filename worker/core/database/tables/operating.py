@@ -84,7 +84,7 @@ class RetiredKey(Base):
 class EmergencyStop(Base):
     """A person has stopped everything. While the row is there, no process claims a row or begins a call."""
 
-    __tablename__ = "standstill"
+    __tablename__ = "emergency_stop"
 
     id: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True, autoincrement=False, doc="Always 1.")
     at: Mapped[datetime]

@@ -19,7 +19,7 @@ from worker.core.database.tables.types import DETAIL_LENGTH, REFERENCE_LENGTH, B
 from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import InvitationState, JobState, SessionState
 
-_CLAIMABLE = "state = 'waiting' AND joins IS NULL"
+_CLAIMABLE = "state = 'waiting' AND leader_id IS NULL"
 # The rows that wait for a later hour: a status says from when until when (`reporting.store.counting`).
 _WAITS = "state = 'waiting' AND reason IN ('quiet_hours', 'waits_for_sender', 'address_spent', 'in_review')"
 # The rows that wait for the end of a session that their customer has, or may have: the last of them ends a batch.
@@ -87,7 +87,7 @@ class Job(Base):
         doc="The attempt whose outcome is unknown. A waiting job with this value is due to be reconciled, not to be"
         " called again. A held or ended job keeps the value while the outcome is unknown."
     )
-    asks: Mapped[bool] = mapped_column(
+    needs_status_check: Mapped[bool] = mapped_column(
         server_default=sa.false(),
         doc="A waiting job is due for a look-up of its session, not for a new one: its customer may have finished.",
     )
@@ -102,14 +102,14 @@ class Job(Base):
     invite_at: Mapped[datetime | None] = mapped_column(
         doc="No invitation before then: the customer is in the app and has the link there. NULL: at once."
     )
-    pressed_at: Mapped[datetime | None] = mapped_column(
+    link_requested_at: Mapped[datetime | None] = mapped_column(
         doc="When the customer, standing at the stable link, asked for the session that it waits for: no message"
         " follows. NULL: a message follows."
     )
     cancelled_at: Mapped[datetime | None] = mapped_column(
         doc="When it was cancelled, by an event or with its batch. A job in a call ends when the call does."
     )
-    joins: Mapped[int | None] = mapped_column(
+    leader_id: Mapped[int | None] = mapped_column(
         BigId, doc="The job of another list that serves this customer; this job shares its state."
     )
     traceparent: Mapped[str | None] = mapped_column(
@@ -135,14 +135,14 @@ class Job(Base):
         partial("ix_job_lease", "lease_until", where="lease_until IS NOT NULL"),
         # The jobs of a customer, and among them at most one that leads.
         one_where(
-            "uq_job_leads",
+            "uq_job_leading",
             "customer_id",
             "purpose",
-            where="joins IS NULL AND state IN ('waiting', 'working', 'issued', 'invited', 'held')",
+            where="leader_id IS NULL AND state IN ('waiting', 'working', 'issued', 'invited', 'held')",
         ),
-        partial("ix_job_joins", "joins", where="joins IS NOT NULL"),
+        partial("ix_job_leader", "leader_id", where="leader_id IS NOT NULL"),
         # The few rows of a batch that a status looks at one by one; all others are counted (`BatchCount`).
-        partial("ix_job_joined", "id", where="joins IS NOT NULL"),
+        partial("ix_job_followers", "id", where="leader_id IS NOT NULL"),
         partial("ix_job_waits", "batch_id", "reason", "due_at", where=_WAITS),
         partial("ix_job_waits_for_end", "batch_id", "due_at", where=_WAITS_FOR_END),
         partial(
@@ -335,7 +335,7 @@ class InvitationRow(Base):
 
 
 # A job that joined another list's job has the state of that job. It is read, never copied, so they cannot differ. A
-# query that uses these joins `LEAD`: `.join(LEAD, LEAD.id == Job.joins, isouter=True)`.
+# query that uses these joins `LEAD`: `.join(LEAD, LEAD.id == Job.leader_id, isouter=True)`.
 LEAD = aliased(Job)
 STATE = sa.func.coalesce(LEAD.state, Job.state)
 ACCOUNT = sa.func.coalesce(LEAD.account, Job.account)

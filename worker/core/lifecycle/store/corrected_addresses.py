@@ -185,7 +185,7 @@ _MARK = bulk.Change(
     },
     by="id_",
 )
-_LET_FOLLOW = bulk.Change(Job.id, {"pressed_at": None}, by="job_id")
+_LET_FOLLOW = bulk.Change(Job.id, {"link_requested_at": None}, by="job_id")
 _PUT_OFF = bulk.Change(
     InvitationRow.id,
     {"due_at": sa.bindparam("at")},
@@ -214,7 +214,7 @@ _LEADING = (
     sa.select(Job.id, Job.customer_id, Job.purpose, Job.state, Job.session_id, Job.channel)
     .where(
         bulk.among(Job.customer_id, "customers"),
-        Job.joins.is_(None),
+        Job.leader_id.is_(None),
         Job.state.in_([bulk.fixed(state) for state in OPEN_JOBS]),
     )
     .order_by(Job.id)
@@ -266,7 +266,7 @@ _OF_SESSIONS = (
     .join(Job, Job.session_id == InvitationRow.session_id)
     .where(
         bulk.among(InvitationRow.session_id, "sessions"),
-        Job.joins.is_(None),
+        Job.leader_id.is_(None),
         Job.state == bulk.fixed(JobState.INVITED),
     )
     .order_by(InvitationRow.created_at, InvitationRow.id)

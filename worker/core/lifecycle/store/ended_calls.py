@@ -32,7 +32,7 @@ from worker.core.work.store.attempt_log import DONE, LATE, references
 NO_OWNER = ""
 THE_SWEEP = "sweep"  # the owner of a lease that `hand_over` writes
 _ENDED = Job.state.in_(sorted(ENDED_JOBS))
-UNSETTLED = (_ENDED, Job.joins.is_(None), Job.lease_until.is_not(None), Job.unknown_attempt.is_not(None))
+UNSETTLED = (_ENDED, Job.leader_id.is_(None), Job.lease_until.is_not(None), Job.unknown_attempt.is_not(None))
 _MARKED = (*UNSETTLED, Job.lease_owner == NO_OWNER)
 _LookUp = aliased(Attempt)
 # A look-up that was answered, or failed for a reason of its own. Another would say the same.
@@ -49,7 +49,7 @@ def hand_over(connection: sa.Connection, ids: Collection[int], *, now: datetime)
     It knows the accounts that list their sessions; a process that receives webhooks may not.
     """
     if ids:
-        unknown = (_ENDED, Job.joins.is_(None), Job.lease_until.is_(None), Job.unknown_attempt.is_not(None))
+        unknown = (_ENDED, Job.leader_id.is_(None), Job.lease_until.is_(None), Job.unknown_attempt.is_not(None))
         leased = {"lease_until": now, "lease_owner": THE_SWEEP}
         connection.execute(sa.update(Job).where(Job.id.in_(ids), *unknown).values(leased))
 
@@ -67,7 +67,7 @@ def mark(connection: sa.Connection, ids: Collection[int], accounts: Collection[s
         .where(
             Job.id.in_(ids),
             Job.account.in_(sorted(accounts)),
-            Job.joins.is_(None),
+            Job.leader_id.is_(None),
             _ENDED,
             Attempt.account == Job.account,
             Attempt.outcome == Kind.UNKNOWN.value,

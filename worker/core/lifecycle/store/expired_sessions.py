@@ -135,7 +135,7 @@ def _check_chunk(database: Database, keyring: Keyring, policy: ExpiryPolicy, *, 
 
 def _set_aside(connection: sa.Connection, kinds: Mapping[Any, str], *, now: datetime) -> None:
     """Hold the jobs of sessions that cannot be checked, and check these sessions no more."""
-    jobs = sa.select(Job.id, Job.session_id).where(Job.session_id.in_(kinds), Job.joins.is_(None))
+    jobs = sa.select(Job.id, Job.session_id).where(Job.session_id.in_(kinds), Job.leader_id.is_(None))
     by_job = {row.id: kinds[row.session_id] for row in fetch(connection, jobs.order_by(Job.id))}
     hold_jobs(connection, by_job, states=(JobState.ISSUED, JobState.INVITED), now=now)
     connection.execute(sa.update(SessionRow).where(SessionRow.id.in_(kinds)).values(check_at=None))
@@ -234,7 +234,7 @@ class _Chunk:
             elif isinstance(decision, Lapsed):
                 jobs.append(_lapses(job, decision))
             elif isinstance(decision, Ask):
-                jobs.append(_moved(job, JobState.WAITING, self.now, Reason.ASKS, new_asks=True))
+                jobs.append(_moved(job, JobState.WAITING, self.now, Reason.ASKS, new_needs_status_check=True))
                 asked += 1
         # The jobs' reminders stay: they are superseded when they are due, and need no lock here.
         _MOVE_JOBS.run(self.connection, jobs, at=self.now)
@@ -307,7 +307,7 @@ def _lapses(job: Any, decision: Lapsed) -> dict[str, Any]:
 def _moved(job: Any, state: JobState, due_at: datetime | None, reason: Reason, **others: Any) -> dict[str, Any]:
     """The job's new values for `_MOVE_JOBS`. `others` replace the usual ones."""
     moved = {"job_id": job.id, "new_state": state, "new_due_at": due_at, "new_reason": reason, "new_detail": ""}
-    return moved | {"new_priority": job.priority, "new_attempts": 0, "new_asks": False} | others
+    return moved | {"new_priority": job.priority, "new_attempts": 0, "new_needs_status_check": False} | others
 
 
 _DUE = (
@@ -332,7 +332,7 @@ _LEADING = (
     )
     .where(
         *among_keys(Job),
-        Job.joins.is_(None),
+        Job.leader_id.is_(None),
         Job.state.in_([bulk.fixed(state) for state in OPEN_JOBS]),
     )
     .order_by(Job.id)
@@ -361,8 +361,8 @@ _CUSTOMERS = sa.select(CustomerRow.customer_id, CustomerRow.timezone, CustomerRo
 )
 _MOVE_JOBS = bulk.Change(
     Job.id,
-    bulk.new("state", "due_at", "priority", "attempts", "reason", "detail", "asks")
-    | {"pressed_at": None, "changed_at": sa.bindparam("at")},
+    bulk.new("state", "due_at", "priority", "attempts", "reason", "detail", "needs_status_check")
+    | {"link_requested_at": None, "changed_at": sa.bindparam("at")},
     by="job_id",
 )
 _MOVE_SESSIONS = bulk.Change(

@@ -74,7 +74,7 @@ def _shows_nothing(result: IssueResult) -> bool:
     """True for a failed question about a session. A list that cannot be read must not open the breaker: the
     account can still open sessions."""
     failed = result.problem is not None and not result.problem.concerns_account
-    return result.row.asks is not None and failed
+    return result.row.asks_about is not None and failed
 
 
 def _cost_nothing(result: IssueResult) -> bool:

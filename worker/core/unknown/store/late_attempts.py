@@ -116,7 +116,7 @@ def _answered(
 
 
 def _still_applies(answer: CallResult[Any], row: sa.Row[Any], model: type[Job] | type[InvitationRow]) -> bool:
-    if model is Job and (row.joins is not None or row.session_id != answer.row.session_id):
+    if model is Job and (row.leader_id is not None or row.session_id != answer.row.session_id):
         return False  # the job has another session than when the call was made
     states = JobState if model is Job else InvitationState
     if row.unknown_attempt == answer.row.attempt_id:  # working: a dispatcher is looking up this call

@@ -64,9 +64,9 @@ class Which:
 def in_state(query: sa.Select[*tuple[Any, ...]], state: JobState) -> sa.Select[*tuple[Any, ...]]:
     """The query, narrowed to jobs in this state. Failed jobs include those that joined a failed job."""
     if state is JobState.FAILED:
-        query = query.join(LEAD, LEAD.id == Job.joins, isouter=True)
+        query = query.join(LEAD, LEAD.id == Job.leader_id, isouter=True)
         return query.where(STATE.in_([state]))
-    return query.where(Job.state == state, Job.joins.is_(None))
+    return query.where(Job.state == state, Job.leader_id.is_(None))
 
 
 def rows_in(which: Which, state: JobState) -> sa.Select[*tuple[Any, ...]]:
@@ -107,20 +107,20 @@ def retry(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decide
             alone.append(row)
         else:
             follows.append({"job_id": row.id} | {f"new_{name}": (_ALONE | values)[name] for name in _ALONE})
-    change_jobs(connection, [row.id for row in alone], waiting_again(now) | {"joins": None})
+    change_jobs(connection, [row.id for row in alone], waiting_again(now) | {"leader_id": None})
     if follows:
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
         connection.execute(by_id.values(attempts=0, changed_at=now, **bulk.new(*_ALONE)), follows)
         happened(connection, JobsStopped([row["job_id"] for row in follows]), now=now)
         # A job that had joined one of these joins the new leader too: no job joins a job that has itself joined one.
         joined = [
-            {"before": row["job_id"], "leader": row["new_joins"], "why": row["new_detail"]}
+            {"before": row["job_id"], "leader": row["new_leader_id"], "why": row["new_detail"]}
             for row in follows
-            if row["new_joins"] is not None
+            if row["new_leader_id"] is not None
         ]
         if joined:
-            by_leader = sa.update(Job).where(Job.joins == sa.bindparam("before"))
-            connection.execute(by_leader.values(joins=sa.bindparam("leader"), detail=sa.bindparam("why")), joined)
+            by_leader = sa.update(Job).where(Job.leader_id == sa.bindparam("before"))
+            connection.execute(by_leader.values(leader_id=sa.bindparam("leader"), detail=sa.bindparam("why")), joined)
     return Decided(len(rows), frozenset(row.account for row in alone))
 
 
@@ -128,7 +128,7 @@ def retry(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decide
 _ALONE: dict[str, Any] = {
     "state": JobState.WAITING,
     "due_at": None,
-    "joins": None,
+    "leader_id": None,
     "reason": "",
     "detail": "",
     "result": "",
@@ -263,9 +263,9 @@ def hold_back(
     # One that was not bought stays so: as superseded it would count as paid for.
     connection.execute(of_session.where(SessionRow.state == SessionState.UNBOUGHT).values(check_at=None))
     free = [job.id for job in jobs if job.state is not JobState.HELD]
-    held = {"state": JobState.HELD, "due_at": None, "lease_until": None, "reason": reason, "asks": False}
+    held = {"state": JobState.HELD, "due_at": None, "lease_until": None, "reason": reason, "needs_status_check": False}
     for id_ in free:
-        values = held | {"detail": details.get(id_, ""), "pressed_at": None, "changed_at": now}
+        values = held | {"detail": details.get(id_, ""), "link_requested_at": None, "changed_at": now}
         connection.execute(sa.update(Job).where(Job.id == id_).values(values))
     happened(connection, JobsStopped(free), now=now)
 

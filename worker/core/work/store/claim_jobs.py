@@ -166,7 +166,7 @@ _WAITS = (
         Job.id > sa.bindparam("after"),
         Job.priority.in_(PRIORITIES),
         Job.state == bulk.fixed(JobState.WAITING),
-        Job.joins.is_(None),
+        Job.leader_id.is_(None),
         Job.due_at > sa.bindparam("now"),
         Job.reason == Reason.WAITS_FOR_SENDER,
     )

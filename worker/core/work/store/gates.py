@@ -87,7 +87,7 @@ def with_details_that_wait(claim: JobClaim, rows: Sequence[Any]) -> Kept:
 def with_live_session(claim: JobClaim, rows: Sequence[Any]) -> Kept:
     """Let the jobs of customers who have a live session reuse it."""
     # A job that only asks about its session reuses none.
-    having = [row for row in rows if row.had_session and not row.asks]
+    having = [row for row in rows if row.had_session and not row.needs_status_check]
     found = session_reuse.live(claim.connection, [(row.customer_id, row.purpose) for row in having], now=claim.now)
     kept: dict[int, None] = {}
     for row in having:
@@ -110,7 +110,9 @@ def with_own_link(claim: JobClaim, rows: Sequence[Any]) -> Kept:
     """
     if claim.policy.on_click is None:
         return {}
-    firsts = [row for row in rows if row.session_id is None and row.unknown_attempt is None and not row.asks]
+    firsts = [
+        row for row in rows if row.session_id is None and row.unknown_attempt is None and not row.needs_status_check
+    ]
     firsts = [row for row in firsts if _asks_by_message(row, now=claim.now)]
     found = session_reuse.unbought(claim.connection, {(row.customer_id, row.purpose) for row in firsts}, now=claim.now)
     having = [(row, found[row.customer_id, row.purpose]) for row in firsts if (row.customer_id, row.purpose) in found]
@@ -127,7 +129,7 @@ def reviewed(claim: JobClaim, rows: Sequence[Any]) -> Kept:
     The latter are asked for again each hour: a review that ends without a verdict does not reach them.
     """
     # An unknown outcome is reconciled first.
-    rows = [row for row in rows if row.had_session and row.unknown_attempt is None and not row.asks]
+    rows = [row for row in rows if row.had_session and row.unknown_attempt is None and not row.needs_status_check]
     released = in_review.release_reviewed(claim.connection, rows, now=claim.now)
     rows = [row for row in rows if row.id not in released]
     reviewing = in_review.customers_in_review(claim.connection, {(row.customer_id, row.purpose) for row in rows})
@@ -229,11 +231,11 @@ _DUE = (
         Job.account == sa.bindparam("account_"),
         Job.priority == BATCH,
         Job.state == bulk.fixed(JobState.WAITING),
-        Job.joins.is_(None),
+        Job.leader_id.is_(None),
         Job.due_at <= sa.bindparam("now"),
         Job.channel == sa.bindparam("channel_"),
         Job.unknown_attempt.is_(None),
-        Job.asks.is_(False),
+        Job.needs_status_check.is_(False),
         sa.or_(Job.invite_at.is_(None), Job.invite_at <= sa.bindparam("now")),
     )
     .order_by(Job.due_at, Job.id)
@@ -326,4 +328,4 @@ def _asks_by_message(job: Any, *, now: datetime) -> bool:
     now.
     """
     in_app = job.invite_at is not None and job.invite_at > now
-    return job.channel is not Channel.NONE and not in_app and job.pressed_at is None
+    return job.channel is not Channel.NONE and not in_app and job.link_requested_at is None

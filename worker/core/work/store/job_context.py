@@ -81,8 +81,8 @@ class ClaimedJob:
     floor: timedelta  # the freshness floor so far; a new session gets the floor of the routes as they are then
     request: SessionRequest
     unknown_call: UnknownCall | None = None  # look up this call; make no new call
-    asks: str | None = None  # the reference of the session to look up; make no new call
-    pressed_at: datetime | None = None  # the customer stands at the stable link, and waits for the session
+    asks_about: str | None = None  # the reference of the session to look up; make no new call
+    link_requested_at: datetime | None = None  # the customer stands at the stable link, and waits for the session
     invite_at: datetime | None = None  # until then the customer is in the app, and needs the link there
     traceparent: str | None = None  # of the span that took the job in
     ended: bool = False  # the job ended during its call: the call is looked up, and nothing follows for the job
@@ -97,7 +97,7 @@ class ClaimedJob:
     @property
     def looks_up(self) -> bool:
         """True if the provider's list is read for it: no session is asked for, and no credit is spent."""
-        return self.unknown_call is not None or self.asks is not None
+        return self.unknown_call is not None or self.asks_about is not None
 
     @property
     def reconciles(self) -> uuid.UUID | None:
@@ -136,7 +136,10 @@ class IssueResult(CallResult[ClaimedJob]):
 
 # The provider's reference of the session that the job asks about.
 _ASKS_ABOUT = (
-    sa.select(SessionRow.reference).where(SessionRow.id == Job.session_id, Job.asks).correlate(Job).scalar_subquery()
+    sa.select(SessionRow.reference)
+    .where(SessionRow.id == Job.session_id, Job.needs_status_check)
+    .correlate(Job)
+    .scalar_subquery()
 )
 # The vendor's id of the customer in the session that is replaced, at the same account. The account is no condition:
 # PostgreSQL, while it takes the table for small, would read all sessions of an account by its index, for each row.
@@ -167,9 +170,9 @@ _WORKED_FROM = (
     Job.reissues,
     Job.session_id,
     Job.unknown_attempt,
-    Job.asks,
+    Job.needs_status_check,
     Job.invite_at,
-    Job.pressed_at,
+    Job.link_requested_at,
     Job.traceparent,
     CustomerRow.kind,
     CustomerRow.country,
@@ -207,7 +210,7 @@ LEASES: Leases[int] = _JobLeases(
     Job,
     JobState,
     of=Job.account,
-    conditions=(Job.joins.is_(None),),
+    conditions=(Job.leader_id.is_(None),),
     worked_from=_WORKED_FROM,
     joined=(CustomerRow.customer_id == Job.customer_id,),
     changes=("changed_at",),
@@ -273,8 +276,8 @@ def decrypted(
         _seconds(row.floor_seconds),
         request,
         unknown_call,
-        (row.asks_about or "") if row.asks and unknown_call is None else None,
-        row.pressed_at,
+        (row.asks_about or "") if row.needs_status_check and unknown_call is None else None,
+        row.link_requested_at,
         row.invite_at,
         row.traceparent,
     )

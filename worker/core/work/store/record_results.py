@@ -39,10 +39,10 @@ _STANDING = Standing(
     Job,
     Job.priority,  # the batch may have been paused since the claim
     Job.invite_at,
-    Job.pressed_at,
+    Job.link_requested_at,
     Job.cancelled_at,
     sessions.LIVE_SESSION.label("live_session"),
-    late=(Job.joins, Job.session_id, Job.priority),
+    late=(Job.leader_id, Job.session_id, Job.priority),
 )
 
 
@@ -87,7 +87,7 @@ _ISSUED = bulk.Change(
         "detail": "",
         "session_id": sa.bindparam("new_session_id"),
         "floor_seconds": sa.bindparam("new_floor"),
-        "asks": False,
+        "needs_status_check": False,
         "entity_id": sa.bindparam("new_entity_id"),
         "unknown_attempt": None,
         "changed_at": sa.bindparam("at"),
@@ -95,7 +95,7 @@ _ISSUED = bulk.Change(
     },
     Job.state == bulk.fixed(JobState.WORKING),
     Job.cancelled_at.is_(None),
-    Job.pressed_at.is_(None),
+    Job.link_requested_at.is_(None),
     sessions.LIVE_SESSION.is_(None),
     by="row_id",
     equal={"fence": Job.fence},
@@ -160,7 +160,17 @@ _COUNTED = attrgetter("batch_id", "account", "channel", "result")
 
 _MOVE = bulk.Change(
     Job.id,
-    bulk.new("state", "due_at", "reason", "detail", "session_id", "asks", "entity_id", "unknown_attempt", "pressed_at")
+    bulk.new(
+        "state",
+        "due_at",
+        "reason",
+        "detail",
+        "session_id",
+        "needs_status_check",
+        "entity_id",
+        "unknown_attempt",
+        "link_requested_at",
+    )
     | {
         "lease_until": None,
         "attempts": Job.attempts + sa.bindparam("more_attempts"),
@@ -236,12 +246,12 @@ def _move(result: IssueResult, ending: Ending | None, added: sessions.Stored, *,
         "job_id": job.id,
         "new_state": JobState.WAITING if ending is None else job_state_after(ending),
         "more_reissues": 0,
-        "new_asks": job.asks is not None and not isinstance(ending, Asked),
+        "new_needs_status_check": job.asks_about is not None and not isinstance(ending, Asked),
         "new_result": ending.result if isinstance(ending, Finish) else None,
         "new_session_id": added.sessions.get(job.id, job.session_id),
         "new_floor": _floor_seconds(result),
         "new_entity_id": _entity_id(result),
-        "new_pressed_at": None if isinstance(ending, Done) else job.pressed_at,
+        "new_link_requested_at": None if isinstance(ending, Done) else job.link_requested_at,
     }
     if isinstance(ending, Done):
         if job.id in added.invited:
@@ -280,7 +290,7 @@ def _new_session(
     job, session = result.row, result.session
     assert session is not None  # noqa: S101 -- for mypy
     channels = invitation_channels(job.channel) if isinstance(result.ending, Done) else ()
-    silent = special and row.pressed_at is not None and bool(channels)  # the customer stands at the stable link
+    silent = special and row.link_requested_at is not None and bool(channels)  # the customer stands at the stable link
     if silent:
         channels = ()
     return sessions.NewSession(

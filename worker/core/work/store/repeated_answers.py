@@ -215,7 +215,7 @@ def hold_firsts(
             if other.session_id is not None:
                 firsts.setdefault(other.session_id, item.row.id)
                 customers.add(other.customer_id)
-    leads = (Job.customer_id.in_(customers), Job.state.in_(OPEN_JOBS), Job.joins.is_(None))
+    leads = (Job.customer_id.in_(customers), Job.state.in_(OPEN_JOBS), Job.leader_id.is_(None))
     which = (*leads, Job.session_id.in_(firsts))
     lock_unsent(connection, sa.select(Job.id).where(*which))
     left = sa.exists().where(InvitationRow.session_id == Job.session_id, InvitationRow.state.in_(_LEFT))

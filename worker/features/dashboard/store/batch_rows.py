@@ -78,23 +78,23 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
         REASON.label("reason"),
         DETAIL.label("detail"),
         DUE_AT.label("due_at"),
-        Job.joins,
+        Job.leader_id,
     )
-    return sa.select(*columns).join(LEAD, LEAD.id == Job.joins, isouter=True)
+    return sa.select(*columns).join(LEAD, LEAD.id == Job.leader_id, isouter=True)
 
 
 def _jobs(batch_id: int, after: int, most: int, state: str) -> list[sa.Select[*tuple[Any, ...]]]:
     """Of a rare state, two queries: rows of their own, by the index, and rows that joined another list's."""
     query = _select().where(of_batch(batch_id, after=after)).order_by(Job.id).limit(most)
     if state in (LineState.JOINED, JobState.INVITED):
-        joined = Job.joins.is_not(None) if state == LineState.JOINED else Job.joins.is_(None)
+        joined = Job.leader_id.is_not(None) if state == LineState.JOINED else Job.leader_id.is_(None)
         return [query.where(joined, sa.cast(STATE, sa.String) == JobState.INVITED.value)]
     if state not in _RARE:
         return [query.where(sa.cast(STATE, sa.String) == state) if state else query]
     fixed, rare = bulk.fixed(JobState(state)), [bulk.fixed(one) for one in _RARE]
     return [
-        query.where(Job.joins.is_(None), Job.state == fixed, Job.state.in_(rare)),  # in the words of its index
-        query.where(Job.joins.is_not(None), LEAD.state == fixed),
+        query.where(Job.leader_id.is_(None), Job.state == fixed, Job.state.in_(rare)),  # in the words of its index
+        query.where(Job.leader_id.is_not(None), LEAD.state == fixed),
     ]
 
 
@@ -122,7 +122,7 @@ def _named(
 
 
 def _of_job(row: Any) -> RowShown:
-    state = state_of_line(row.state, joined=row.joins is not None)
+    state = state_of_line(row.state, joined=row.leader_id is not None)
     return RowShown(row.row, row.customer_id, str(state), row.result, row.account, row.reason, row.detail, row.due_at)
 
 

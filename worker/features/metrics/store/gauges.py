@@ -114,7 +114,7 @@ def first_due_message(connection: sa.Connection, channel: str, now: datetime) ->
 
 def _first_of(connection: sa.Connection, model: Any, column: Any, name: str, now: datetime) -> datetime | None:
     """When the oldest due row of this account or channel became due: one look into the index for each priority."""
-    joined = [Job.joins.is_(None)] if model is Job else []
+    joined = [Job.leader_id.is_(None)] if model is Job else []
     state = JobState.WAITING if model is Job else InvitationState.WAITING
     found = [
         connection.execute(

@@ -164,7 +164,7 @@ _User = aliased(Job)
 _USER = (
     sa.select(_User.id)
     .where(_User.customer_id == SessionRow.customer_id, _User.purpose == SessionRow.purpose)
-    .where(_User.session_id == SessionRow.id, _User.joins.is_(None))
+    .where(_User.session_id == SessionRow.id, _User.leader_id.is_(None))
     .order_by(_User.created_at.desc(), _User.id.desc())
     .limit(1)
     .scalar_subquery()

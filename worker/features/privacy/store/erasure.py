@@ -86,7 +86,7 @@ class Erasing:
         # Joined jobs are left out: the job that they joined belongs to the same customer.
         job = aliased(Job)
         going = sa.exists().where(
-            job.customer_id == CustomerRow.customer_id, job.joins.is_(None), ~over(job, since=since)
+            job.customer_id == CustomerRow.customer_id, job.leader_id.is_(None), ~over(job, since=since)
         )
         opens = (
             sa.exists()

@@ -49,7 +49,7 @@ class Purging:
     def why_not(self, batch_id: int, *, since: datetime, now: datetime) -> str | None:
         """Why a batch cannot be purged: something happened after `since`, or may still happen; None: it can."""
         batch = sa.select(Batch).where(Batch.id == batch_id)
-        rows = sa.select(Job.row).join(LEAD, LEAD.id == Job.joins, isouter=True).where(of_batch(batch_id))
+        rows = sa.select(Job.row).join(LEAD, LEAD.id == Job.leader_id, isouter=True).where(of_batch(batch_id))
         with self._database.read() as connection:
             (row,) = fetch(connection, batch)
             ended_at = row.cancelled_at or row.imported_at
@@ -139,15 +139,15 @@ def _next_to_go(connection: sa.Connection, batch_id: int, *, now: datetime) -> l
 
 def _may_go(now: datetime) -> sa.Select[int]:
     """The jobs whose rows are no longer needed."""
-    query = sa.select(Job.id).join(LEAD, LEAD.id == Job.joins, isouter=True)
+    query = sa.select(Job.id).join(LEAD, LEAD.id == Job.leader_id, isouter=True)
     return query.where(_is_over(now), ~_opens(now), ~_unknown_outcomes(now), ~_being_sent())
 
 
 def _is_over(since: datetime) -> sa.ColumnElement[bool]:
     """True if the job, or the job that it joined, has been over since then."""
     return sa.or_(
-        sa.and_(Job.joins.is_(None), over(Job, since=since)),
-        sa.and_(Job.joins.is_not(None), over(LEAD, since=since)),
+        sa.and_(Job.leader_id.is_(None), over(Job, since=since)),
+        sa.and_(Job.leader_id.is_not(None), over(LEAD, since=since)),
     )
 
 
@@ -182,14 +182,14 @@ _INHERITED = ("state", "account", "result", "reason", "detail", "session_id", "a
 
 def _inherit(connection: sa.Connection, ids: Collection[int]) -> None:
     """Let the first job that joined one of these jobs replace it, and the rest join that first job."""
-    columns = (Job.id, Job.joins, Job.created_at, Job.batch_id, Job.row)
-    query = sa.select(*columns).where(Job.joins.in_(ids), Job.id.not_in(ids)).order_by(Job.id)
+    columns = (Job.id, Job.leader_id, Job.created_at, Job.batch_id, Job.row)
+    query = sa.select(*columns).where(Job.leader_id.in_(ids), Job.id.not_in(ids)).order_by(Job.id)
     successors: dict[int, int] = {}
     whys: dict[int, str] = {}
     followers: dict[int, int] = {}
     for row in as_they_came(fetch(connection, query.with_for_update())):
-        if successors.setdefault(row.joins, row.id) != row.id:
-            followers[row.id] = successors[row.joins]
+        if successors.setdefault(row.leader_id, row.id) != row.id:
+            followers[row.id] = successors[row.leader_id]
         else:
             whys[row.id] = served_by(row.batch_id, row.row)
     if successors:
@@ -198,10 +198,12 @@ def _inherit(connection: sa.Connection, ids: Collection[int]) -> None:
         # Only one job may lead, and the purged leading job still exists.
         connection.execute(sa.update(Job).where(Job.id.in_(successors)).values(state=JobState.CANCELLED))
         for before, successor in successors.items():
-            inherited = values[before] | {"joins": None, "due_at": None}
+            inherited = values[before] | {"leader_id": None, "due_at": None}
             connection.execute(sa.update(Job).where(Job.id == successor).values(inherited))
         for job_id, successor in followers.items():
-            connection.execute(sa.update(Job).where(Job.id == job_id).values(joins=successor, detail=whys[successor]))
+            connection.execute(
+                sa.update(Job).where(Job.id == job_id).values(leader_id=successor, detail=whys[successor])
+            )
     _pass_sessions_on(connection, ids)
 
 
@@ -224,7 +226,7 @@ def _pass_sessions_on(connection: sa.Connection, ids: Collection[int]) -> None:
 
 def _keep_finished(connection: sa.Connection, ids: Collection[int]) -> None:
     columns = (Job.customer_id, Job.purpose, Job.result, Job.batch_id, Job.row)
-    finished = sa.select(*columns).where(Job.id.in_(ids), Job.joins.is_(None), Job.state == JobState.COMPLETED)
+    finished = sa.select(*columns).where(Job.id.in_(ids), Job.leader_id.is_(None), Job.state == JobState.COMPLETED)
     rows: list[dict[str, Any]] = [row._asdict() for row in fetch(connection, finished.order_by(Job.customer_id))]
     if rows:
         connection.execute(insert(Finished, connection.dialect.name).on_conflict_do_nothing(), rows)

@@ -26,7 +26,7 @@ def next_due(database: Database, *, now: datetime) -> NextDue:
 
 
 _DUE = (
-    (Job.due_at, (Job.state == JobState.WAITING) & Job.joins.is_(None)),
+    (Job.due_at, (Job.state == JobState.WAITING) & Job.leader_id.is_(None)),
     (Job.lease_until, Job.lease_until.is_not(None)),
     (InvitationRow.due_at, InvitationRow.state == InvitationState.WAITING),
     (InvitationRow.lease_until, InvitationRow.state == InvitationState.WORKING),

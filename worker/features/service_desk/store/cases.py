@@ -141,8 +141,8 @@ def _rows(connection: sa.Connection, customer_id: str) -> list[Any]:
         Job.due_at,
         Job.session_id,
         Job.unknown_attempt,
-        Job.pressed_at,
-        Job.joins,
+        Job.link_requested_at,
+        Job.leader_id,
         sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
         Batch.pause_cause,
     )
@@ -167,7 +167,7 @@ def _of(purpose: str, rows: list[Any]) -> list[Any]:
 
 def _serving(rows: list[Any]) -> Any | None:
     """The row that serves the customer: the leading one, else the newest that led."""
-    led = [row for row in rows if row.joins is None]
+    led = [row for row in rows if row.leader_id is None]
     leading = [row for row in led if row.state in OPEN_JOBS]
     return next(iter(leading), None) or (led[-1] if led else None)
 
@@ -241,7 +241,7 @@ def _row(row: Any, settled: datetime | None) -> Row:
         paused=bool(row.pause_cause) or row.priority not in PRIORITIES,
         outcome_unknown=row.unknown_attempt is not None,
         settled_by=settled,
-        pressed=row.pressed_at is not None,
+        pressed=row.link_requested_at is not None,
     )
 
 

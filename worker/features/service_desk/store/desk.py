@@ -331,7 +331,11 @@ class ServiceDesk:
         row, link = case.row, case.link
         assert row is not None  # noqa: S101 -- for mypy
         asks = decided.before is Before.ASKED
-        why = {"reason": Reason.ASKS if asks else Reason.NEW_LINK, "asks": asks, "pressed_at": None}
+        why = {
+            "reason": Reason.ASKS if asks else Reason.NEW_LINK,
+            "needs_status_check": asks,
+            "link_requested_at": None,
+        }
         change_jobs(connection, [row.id], waiting_again(now) | why)
         if link is not None:
             ends_as = {Before.SUPERSEDED: SessionState.SUPERSEDED, Before.EXPIRED: SessionState.EXPIRED}

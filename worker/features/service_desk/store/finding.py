@@ -148,7 +148,7 @@ def _rows(connection: sa.Connection, customer_ids: Sequence[str]) -> dict[str, l
             STATE.label("state"),
             RESULT.label("result"),
         )
-        .join(LEAD, LEAD.id == Job.joins, isouter=True)
+        .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
         .where(Job.customer_id.in_(customer_ids))
         .order_by(*AS_THEY_CAME)
     )
@@ -182,14 +182,14 @@ def _history_rows(connection: sa.Connection, customer_id: str) -> list[Any]:
             Job.priority,
             Job.unknown_attempt,
             Job.fallback_accounts,
-            Job.asks,
+            Job.needs_status_check,
             Batch.pause_reason,
             Attempt.opened_at.label("called_at"),
             LEAD.batch_id.label("lead_batch"),
             LEAD.row.label("lead_row"),
         )
         .join(Batch, Batch.id == Job.batch_id)
-        .join(LEAD, LEAD.id == Job.joins, isouter=True)
+        .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
         .join(Attempt, Attempt.id == Job.unknown_attempt, isouter=True)
         .where(Job.customer_id == customer_id)
         .order_by(*NEWEST_FIRST)
@@ -219,7 +219,7 @@ def _row(row: Any) -> RowFact:
         senders=invitation_channels(row.channel) if row.reason == Reason.WAITS_FOR_SENDER else (),
         in_doubt=row.unknown_attempt is not None,
         called_at=row.called_at,
-        asks=row.asks,
+        needs_status_check=row.needs_status_check,
     )
 
 
@@ -268,7 +268,7 @@ def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]
     leads = sa.exists().where(
         Job.customer_id == SessionRow.customer_id,
         Job.session_id == SessionRow.id,
-        Job.joins.is_(None),
+        Job.leader_id.is_(None),
         Job.state.in_(OPEN_JOBS),
     )
     follows = aliased(SessionRow)

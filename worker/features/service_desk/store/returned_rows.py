@@ -34,7 +34,7 @@ class StoredCustomer:
 
 _JOBS = (
     sa.select(Job.customer_id, Job.purpose, Job.state, Job.batch_id, Job.row)
-    .where(bulk.among(Job.customer_id, "customers"), Job.joins.is_(None))
+    .where(bulk.among(Job.customer_id, "customers"), Job.leader_id.is_(None))
     .order_by(*AS_THEY_CAME)
 )
 _FINISHED = sa.select(Finished.__table__).where(bulk.among(Finished.customer_id, "customers"))

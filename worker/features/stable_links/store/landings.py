@@ -148,7 +148,7 @@ class Landings:
 
     def _buy(self, connection: sa.Connection, job: Any, decision: Buy, *, now: datetime) -> None:
         """Let the job wait for a session, due now and ahead of lists; no message follows."""
-        values = waiting_again(now) | {"reason": Reason.PRESSED, "pressed_at": now, "waits": 0}
+        values = waiting_again(now) | {"reason": Reason.PRESSED, "link_requested_at": now, "waits": 0}
         values["priority"] = EVENT  # a paused job buys nothing (`at_landing`)
         if job.session_state is SessionState.UNBOUGHT:
             values["session_id"] = job.replaces  # a row that was moved had another session before
@@ -201,7 +201,7 @@ class Landings:
             erased=link.person is None,
             job=_state_at_landing(job),
             reason=job.reason,
-            pressed_at=job.pressed_at,
+            link_requested_at=job.link_requested_at,
             outcome_unknown=job.unknown_attempt is not None,
             settled_by=settled_by(connection, job, self._policy.orphans.get(job.account, OrphanRule()), now=now),
             paused=job.priority not in PRIORITIES,
@@ -258,7 +258,7 @@ _JOBS = (
         Job.account,
         Job.priority,
         Job.template,
-        Job.pressed_at,
+        Job.link_requested_at,
         Job.unknown_attempt,
         Job.session_id,
         sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
@@ -272,5 +272,5 @@ _JOBS = (
     )
     .join(Batch, Batch.id == Job.batch_id)
     .join(SessionRow, SessionRow.id == Job.session_id, isouter=True)
-    .where(Job.joins.is_(None))
+    .where(Job.leader_id.is_(None))
 )

@@ -52,7 +52,7 @@ class NotMe:
             if not fetch(connection, query.where(StableLink.revoked_at.is_(None))):
                 return Outcome.GONE
             of_customer = (Job.customer_id == link.customer_id, Job.purpose == link.purpose)
-            leads = (*of_customer, Job.state.in_(OPEN_JOBS), Job.joins.is_(None))
+            leads = (*of_customer, Job.state.in_(OPEN_JOBS), Job.leader_id.is_(None))
             lock_unsent(connection, sa.select(Job.id).where(*leads))
             jobs = sa.select(Job.id, Job.state, Job.session_id).where(*leads)
             job = lock_serving(connection, lambda: connection.execute(jobs).first())

@@ -117,7 +117,7 @@ _JOBS = (
         Job.channel,
         Job.due_at,
     )
-    .where(*among_keys(Job), Job.joins.is_(None))
+    .where(*among_keys(Job), Job.leader_id.is_(None))
     .order_by(Job.id)
     .with_for_update(key_share=True)
 )
@@ -298,7 +298,7 @@ _MOVE_JOBS = bulk.Change(
         "due_at": sa.bindparam("new_due_at"),
         # The lease stays: a call may be in flight, also of a job that has ended. If its worker dies, the sweep finds
         # its attempt by the lease.
-        "asks": False,
+        "needs_status_check": False,
         "attempts": Job.attempts * sa.bindparam("kept_attempts"),
         "unknown_attempt": sa.bindparam("new_unknown_attempt"),
         "changed_at": sa.bindparam("at"),
