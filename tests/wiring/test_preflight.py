@@ -56,7 +56,7 @@ async def test_a_log_in_that_failed_counts_from_when_it_began(make):
     async def at_once(function, *arguments):
         return function(*arguments)
 
-    budgets = SimpleNamespace(unproven=lambda *_, **__: True, tried=lambda _rule, outcome, now: tried.append(outcome))
+    budgets = SimpleNamespace(is_unverified=lambda *_, **__: True, record_log_in=lambda _rule, outcome, now: tried.append(outcome))
     parts = SimpleNamespace(
         senders={"email": Slow()},
         budget_rules=world.parts.budget_rules,
@@ -115,7 +115,7 @@ async def test_a_channel_is_woken_without_a_message_while_its_sender_must_prove_
     world = with_email(make)
     world.add_many(1)
     assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]
-    world.parts.budgets.doubt([EMAIL])
+    world.parts.budgets.mark_unverified([EMAIL])
     assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc"), WakeUp.invite("email")]
     world.set(Budget, Budget.name == EMAIL, blocked_until=world.clock() + timedelta(minutes=1))
     assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]

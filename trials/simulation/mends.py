@@ -131,13 +131,13 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     # The rest of a list is not held back until the verdict on its pilot.
     "pilot": ((added_lines, "HELD_BACK", 0),),
     # A stop of everything keeps sweeps from waking, and no dispatcher that runs from going on.
-    "standstill": (
+    "emergency-stop": (
         (emergency_stop, "is_active", lambda _connection: False),
         (budgets, "ask_first", _never_stopped),
     ),
     # The last checks of a call: of its slot and the distance from the call before it, of a halt, of its lease.
     "slot": ((SlotGate, "may_write", lambda _gate, _slot, *, waited: True),),
-    "halt": ((Halts, "by_result", lambda self: self.unwritten.set()),),
+    "halt": ((Halts, "by_result", lambda self: self.pending.set()),),
     "lease": ((SharedWork, "longest_call", property(lambda _work: timedelta(days=-1))),),
     # … and of a message: its link, and quiet hours that began while it waited for its connection.
     "message": ((InviteWork, "_may_leave", lambda _work, _item, _now: True),),
@@ -185,7 +185,7 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "one-bad-row": (10207,),
     "leases-by-database-time": (200,),
     "pilot": (301,),
-    "standstill": (23,),
+    "emergency-stop": (23,),
     "slot": (10275, 10288),
     "halt": (66,),
     "lease": (7051,),

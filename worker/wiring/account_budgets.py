@@ -56,7 +56,7 @@ class AccountBudgets:
             self._budgets.resume(rule.name)
         senders = [self._budgets.resume(rule.name) for rule in self._rules.channels.values()]
         used = self._rules.channels if channels is None else channels
-        self._budgets.doubt(rule.name for name, rule in self._rules.channels.items() if name in used)
+        self._budgets.mark_unverified(rule.name for name, rule in self._rules.channels.items() if name in used)
         if any(senders):
             self._jobs.make_waiting_jobs_due(now=now)
 

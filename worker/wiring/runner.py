@@ -67,7 +67,7 @@ class Preflight:
     async def prove(self, channel: str) -> None:
         """Log in to the channel's sender, if it has not answered and is neither paused nor stopped."""
         parts, rule = self._parts, self._parts.budget_rules.channels[channel]
-        if not await self._in_thread(partial(parts.budgets.unproven, rule.name, now=parts.clock())):
+        if not await self._in_thread(partial(parts.budgets.is_unverified, rule.name, now=parts.clock())):
             return
         began_at = parts.clock()
         problem = await parts.senders[channel].preflight()
@@ -80,7 +80,7 @@ class Preflight:
 
     def _tried(self, rule: BudgetRule, outcome: CallOutcome) -> None:
         now = self._parts.clock()
-        self._parts.budgets.tried(rule, outcome, now=now)
+        self._parts.budgets.record_log_in(rule, outcome, now=now)
         if outcome.kind is None:
             self._parts.jobs.make_waiting_jobs_due(now=now)
 

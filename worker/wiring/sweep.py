@@ -102,7 +102,7 @@ class Sweep:
         """What the timer does besides: `each_alone` makes these steps. What they make due, the next sweep wakes for.
 
         `all_leases`: end all of them, as no other process can be working. `wake` is called for what webhooks make
-        due: a customer waits for it, and a worker whose time is stepped has no next sweep at once.
+        due: a customer waits for it, and in a rehearsal there is no next sweep until time is advanced.
         """
         steps: tuple[tuple[bool, Callable[[], object]], ...] = (
             (all_leases or Step.LEASES in looked.steps, partial(self.end_leases, all_of_them=all_leases)),

@@ -21,7 +21,7 @@ def rate_limited(after=None, *, began_at=NOW):
     return CallOutcome(began_at, Kind.RATE_LIMITED, "HTTP 429", after)
 
 
-def learn(state, *call_outcomes, now=NOW):
+def with_outcomes(state, *call_outcomes, now=NOW):
     return after_outcomes(state, RULE, call_outcomes, now=now)
 
 

@@ -5,7 +5,17 @@ from datetime import timedelta
 
 import pytest
 
-from tests.core.limits.call_outcomes import LIMITED, MINUTE, NOW, RULE, SECOND, WELL, granted, learn, rate_limited
+from tests.core.limits.call_outcomes import (
+    LIMITED,
+    MINUTE,
+    NOW,
+    RULE,
+    SECOND,
+    WELL,
+    granted,
+    rate_limited,
+    with_outcomes,
+)
 from worker.core.foundation.timestamps import written
 from worker.core.limits.budgets import (
     ASK_AGAIN_AFTER,
@@ -41,7 +51,7 @@ def test_a_refund_ends_the_stop_that_the_lack_of_credits_made_and_no_other():
 def test_bad_credentials_and_no_credit_stop_the_account_with_the_reason(subtests):
     for kind in sorted(STOPS):
         with subtests.test(kind=kind):
-            state = learn(WELL, CallOutcome(NOW, kind, "HTTP 401: key revoked"))
+            state = with_outcomes(WELL, CallOutcome(NOW, kind, "HTTP 401: key revoked"))
             assert (state.stopped_at, state.stop_reason) == (NOW, "HTTP 401: key revoked (the credentials are refused)")
             stopped = granted(state, now=NOW + ASK_AGAIN_AFTER - SECOND)
             assert (stopped.slots.count, stopped.again_at) == (0, None)
@@ -49,24 +59,24 @@ def test_bad_credentials_and_no_credit_stop_the_account_with_the_reason(subtests
 
 def test_where_the_adapter_says_what_its_code_means_the_status_says_no_more():
     detail = "HTTP 403 PERMISSIONS_ERROR: no credit left, or no right to this call"
-    assert learn(WELL, CallOutcome(NOW, Kind.AUTH, detail)).stop_reason == detail
+    assert with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, detail)).stop_reason == detail
 
 
 def test_without_credit_a_person_must_act():
-    state = learn(WELL, CallOutcome(NOW, Kind.OUT_OF_CREDIT, "HTTP 402"))
+    state = with_outcomes(WELL, CallOutcome(NOW, Kind.OUT_OF_CREDIT, "HTTP 402"))
     assert granted(state, now=NOW + timedelta(days=30)).slots.count == 0
     assert stop_in_words(state) == "HTTP 402 (no credit is left)"
 
 
 def asked_again(kind):
     """A stop for refused credentials, and what its one call after a while was answered with, a second later."""
-    stopped = learn(WELL, CallOutcome(NOW, Kind.AUTH, "HTTP 401"))
+    stopped = with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, "HTTP 401"))
     later = NOW + ASK_AGAIN_AFTER
     given = granted(stopped, now=later)
     assert (given.slots.count, given.probe) == (1, True)
     probing = after_claim(stopped, RULE, given, 1, now=later, probe_for=MINUTE)
     assert granted(probing, now=later).slots.count == 0  # one call, however many workers ask
-    return learn(probing, CallOutcome(later, kind, "the answer"), now=later + SECOND), later + SECOND
+    return with_outcomes(probing, CallOutcome(later, kind, "the answer"), now=later + SECOND), later + SECOND
 
 
 @pytest.mark.parametrize("kind", [None, Kind.BAD_INPUT, Kind.CONFLICT])
@@ -87,30 +97,33 @@ def test_without_an_answer_the_stop_stays_and_the_next_call_is_again_minutes_lat
 
 
 def test_another_refusal_read_by_a_process_whose_clock_is_slow_makes_a_stop_no_shorter():
-    stopped = learn(WELL, CallOutcome(NOW, Kind.AUTH, "HTTP 401"), now=NOW)
+    stopped = with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, "HTTP 401"), now=NOW)
     slow = NOW - MINUTE
-    assert learn(stopped, CallOutcome(slow, Kind.AUTH, "HTTP 401"), now=slow).asks_again_at == NOW + ASK_AGAIN_AFTER
+    assert (
+        with_outcomes(stopped, CallOutcome(slow, Kind.AUTH, "HTTP 401"), now=slow).asks_again_at
+        == NOW + ASK_AGAIN_AFTER
+    )
 
 
 def test_a_success_of_a_call_that_was_in_flight_does_not_undo_a_stop():
-    state = learn(WELL, CallOutcome(NOW, Kind.AUTH, "HTTP 401"), CallOutcome(NOW + SECOND))
+    state = with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, "HTTP 401"), CallOutcome(NOW + SECOND))
     assert state.stopped_at == NOW
 
 
 def test_a_resumed_account_tries_with_one_call():
-    state = resumed(learn(WELL, CallOutcome(NOW, Kind.AUTH, "HTTP 401")))
+    state = resumed(with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, "HTTP 401")))
     assert (state.stopped_at, state.stop_reason) == (None, "")
     assert granted(state).slots.count == 1
-    assert granted(learn(state, CallOutcome(NOW))).slots.count == 10
+    assert granted(with_outcomes(state, CallOutcome(NOW))).slots.count == 10
 
 
 def test_a_starting_worker_that_resumes_a_paused_account_changes_nothing():
-    state = learn(WELL, rate_limited())
+    state = with_outcomes(WELL, rate_limited())
     assert resumed(state) == state
 
 
 def test_an_operator_ends_a_pause_too_and_one_call_goes_first():
-    state = resumed(learn(WELL, rate_limited(MINUTE)), pauses_too=True)
+    state = resumed(with_outcomes(WELL, rate_limited(MINUTE)), pauses_too=True)
     assert state.blocked_until is None
     assert granted(state, rule=LIMITED).slots.count == 1
 
@@ -118,7 +131,10 @@ def test_an_operator_ends_a_pause_too_and_one_call_goes_first():
 def test_no_resumption_brings_a_call_nearer_to_the_last_one_than_the_limit_allows():
     slow = replace(RULE, limits=(Limit(6, timedelta(hours=1)),))
     state = after_claim(WELL, slow, granted(WELL, rule=slow, most=1), 1, now=NOW, probe_for=MINUTE)
-    for paused in (learn(state, rate_limited(MINUTE)), learn(state, CallOutcome(NOW, Kind.AUTH, "HTTP 401"))):
+    for paused in (
+        with_outcomes(state, rate_limited(MINUTE)),
+        with_outcomes(state, CallOutcome(NOW, Kind.AUTH, "HTTP 401")),
+    ):
         assert resumed(paused, pauses_too=True).next_at == NOW + timedelta(minutes=10)
 
 
@@ -136,12 +152,12 @@ def test_the_kinds_that_cost_nothing_are_those_that_open_nothing():
 
 def test_an_answer_that_may_be_about_one_row_neither_makes_nor_ends_a_stop():
     unclear = CallOutcome(NOW + ASK_AGAIN_AFTER, Kind.UNCLEAR, "SMTP 554", SECOND, unclear=True)
-    assert learn(WELL, unclear) == WELL
-    stopped = learn(WELL, CallOutcome(NOW, Kind.AUTH, "SMTP 554", unclear=True))
-    assert learn(stopped, unclear, now=NOW + ASK_AGAIN_AFTER).stopped_at == NOW
+    assert with_outcomes(WELL, unclear) == WELL
+    stopped = with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, "SMTP 554", unclear=True))
+    assert with_outcomes(stopped, unclear, now=NOW + ASK_AGAIN_AFTER).stopped_at == NOW
 
 
 def test_a_stop_because_of_refused_messages_is_not_ended_by_a_log_in():
-    refused = learn(WELL, CallOutcome(NOW, Kind.AUTH, "SMTP 554", unclear=True))
+    refused = with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, "SMTP 554", unclear=True))
     assert mark_verified(refused) == refused
-    assert mark_verified(learn(WELL, CallOutcome(NOW, Kind.AUTH, "SMTP 535"))).stopped_at is None
+    assert mark_verified(with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, "SMTP 535"))).stopped_at is None

@@ -73,7 +73,7 @@ class Calls(Generic[OpenedT, ResultT]):
                 self._state.halts.by_result()
             follows = is_event and self._has_next_step
             (results.of_events if follows else results.others).append(result)
-            if follows or self._state.halts.unwritten.is_set() or len(results.others) % LOOK_EVERY == 1:
+            if follows or self._state.halts.pending.is_set() or len(results.others) % LOOK_EVERY == 1:
                 self._state.look_again.set()
 
     def _why_not(self, opened: OpenedT, halts: int, now: datetime) -> str:
@@ -189,7 +189,7 @@ class SlotGate:
                 return False
             await self._until(begins_at)
             # A call that had waited for its connection may have been written meanwhile.
-            while self._next_at > self._time() and not self._state.halts.unwritten.is_set():
+            while self._next_at > self._time() and not self._state.halts.pending.is_set():
                 await self._until(self._next_at)
             slot = next_slot()
         now = self._time()
@@ -225,6 +225,6 @@ class SlotGate:
         if wait > 0:
             try:
                 async with asyncio.timeout(wait):
-                    await self._state.halts.unwritten.wait()
+                    await self._state.halts.pending.wait()
             except TimeoutError:
                 pass

@@ -58,7 +58,7 @@ class Work(Protocol[OpenedT, ResultT]):
         """What is written instead of a result that cannot be written: its row is held. `kind` names the exception."""
 
     def halts(self, result: ResultT) -> bool:
-        """Whether the account must not be called again before this result is written."""
+        """True if this result pauses the whole account until it is written."""
 
     def release(self, opened: Sequence[OpenedT]) -> None:
         """Release rows for which no call was made, whether or not their attempts were written."""

@@ -156,7 +156,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         """Write the results of events that have a next step, and claim events, both at once."""
         if (
             self._state.flush_tasks.events.flush is not None
-            or self._state.halts.unwritten.is_set()
+            or self._state.halts.pending.is_set()
             or self._flushes.unreachable
         ):
             return
@@ -189,7 +189,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             self._state.decisions.not_done("claim", "the database cannot be used")
         if not free or (self._flushes.unreachable and not self._batches_idle):
             return
-        now, halted = self._time(), self._state.halts.unwritten.is_set()
+        now, halted = self._time(), self._state.halts.pending.is_set()
         waited = now - self._last_flush_at >= ahead.flush_every or len(self._state.results.others) >= OPEN_MOST
         if not self._batches_idle and (finishing or not (waited and self._prefetch.flushes_take_long)):
             return
@@ -206,7 +206,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         if halted:
             free[0].writes_halt = True
             # This flush writes the result that set it; a call may set it again meanwhile.
-            self._state.halts.unwritten.clear()
+            self._state.halts.pending.clear()
         self._flushes.claim_alone = False
         self._last_flush_at = now
         self._flushes.begin(free[0], results, room)
@@ -221,7 +221,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         with_results = ahead.flush_every / 2 + self._prefetch.flush_times.longest
         soon = now + with_results if results_due else now
         reason = ""
-        if self._state.halts.unwritten.is_set() or self._state.flush_tasks.write_halt:
+        if self._state.halts.pending.is_set() or self._state.flush_tasks.write_halt:
             reason = "a result that halts the account is not written yet"
         elif self._flushes.unreachable:
             reason = "the database cannot be used"

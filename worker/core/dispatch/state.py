@@ -155,18 +155,18 @@ class FlushTasks:
 class Halts:
     """When no row that was opened before may be called: a result concerns the whole account, or the database is lost.
 
-    `count`: a row that was opened under an earlier count is not called. `unwritten`: set from a
-    result that halts until the flush that writes it begins.
+    `count`: a row that was opened under an earlier count is not called. `pending`: set while a result that halts exists
+    that no flush has begun to write.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self.unwritten = asyncio.Event()
+        self.pending = asyncio.Event()
 
     def by_result(self) -> None:
         """A result concerns the whole account: until it is written, nothing is claimed either."""
         self.count += 1
-        self.unwritten.set()
+        self.pending.set()
 
     def opened_rows(self) -> None:
         """The rows that are opened now may not be called."""

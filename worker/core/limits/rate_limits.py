@@ -144,25 +144,16 @@ def offer(
     if not interval:
         return Slots(now, interval, max(most, 0))
     first, until = max(now, next_at or now), now + horizon
-    left_at = _first_left(left_at, next_at, interval=interval, now=now)
+    if left_at is not None:  # the first slot that was left out and is not over
+        left_at += 2 * interval * max(-(-(now - left_at) // (2 * interval)), 0)
+        if next_at is None or left_at >= next_at or not _is_every_other(left_at, next_at, interval):
+            left_at = None
     left = 0
     if left_at is not None:
         left = max(min(-(-(first - left_at) // (2 * interval)), (until - left_at) // (2 * interval) + 1, most), 0)
     leaves_out = shared and interval <= LEFT_OUT_MOST
     further = max((until - first) // (2 * interval if leaves_out else interval) + 1, 0)
     return Slots(first, interval, max(min(most, left + further), 0), left_at, left, leaves_out)
-
-
-def _first_left(
-    left_at: datetime | None, next_at: datetime | None, *, interval: timedelta, now: datetime
-) -> datetime | None:
-    """The first slot that was left out and is not over; None: there is none."""
-    if left_at is None or next_at is None:
-        return None
-    if not _is_every_other(left_at, next_at, interval):
-        return None
-    left_at += 2 * interval * max(-(-(now - left_at) // (2 * interval)), 0)
-    return left_at if left_at < next_at else None
 
 
 def _is_every_other(left_at: datetime | None, next_at: datetime, interval: timedelta) -> bool:

@@ -322,19 +322,19 @@ class Budgets:
         with self._database.read() as connection:
             return {row.budget: _state(row[:-1]) for row in connection.execute(_ALL)}
 
-    def doubt(self, names: Iterable[str]) -> None:
+    def mark_unverified(self, names: Iterable[str]) -> None:
         """Open no session for these senders' messages until they have answered once."""
         for name in names:
             with self._database.write() as connection:
                 save(connection, name, replace(read(connection, name, lock=True), unproven=True))
 
-    def unproven(self, name: str, *, now: datetime) -> bool:
+    def is_unverified(self, name: str, *, now: datetime) -> bool:
         """Whether this sender is to be tried now: it has not answered, and is neither paused nor stopped."""
         with self._database.read() as connection:
             state = read(connection, name)
         return state.unproven and not is_stopped(state, now=now) and state.paused_until(now) is None
 
-    def tried(self, rule: BudgetRule, outcome: CallOutcome, *, now: datetime) -> None:
+    def record_log_in(self, rule: BudgetRule, outcome: CallOutcome, *, now: datetime) -> None:
         """Store what a log-in without a message has shown."""
         with self._database.write() as connection:
             if outcome.kind is not None:

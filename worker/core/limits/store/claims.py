@@ -160,7 +160,7 @@ class Claims:
     def __init__(self, leases: Leases[Any], *, jitter: Callable[[], float] = random.random) -> None:
         self._leases = leases
         self._jitter = jitter
-        self._permits = Permits()
+        self.permits = Permits()
 
     def lease(self, connection: sa.Connection, policy: ClaimPolicy, asked: Room, *, now: datetime) -> Leased:
         """Lease as many due rows as are asked for and whose calls fit into the horizon.
@@ -171,7 +171,7 @@ class Claims:
         rule, busy, lead = policy.rule, asked.busy, asked.lead
         horizon = max(asked.horizon, 3 * lead)
         # New permits are written under the lock.
-        lock = self._permits.is_new(rule, policy.permit_owner) or (rule.paces and asked.for_event)
+        lock = self.permits.is_new(rule, policy.permit_owner) or (rule.paces and asked.for_event)
         if lock:
             budgets.lock(connection, rule)
         given = {"of_": policy.claims_for, "now": now}
@@ -180,7 +180,7 @@ class Claims:
         leased = Leased(policy, first.state, lock, nothing, grant, lead, horizon, beside=first.beside)
         if first.stopped:
             return leased
-        share, locked = self._permits.hold(
+        share, locked = self.permits.hold(
             connection, rule, policy.permit_owner, lease=policy.lease, busy=busy, is_locked=lock, now=now
         )
         room = max(asked.rows, asked.events)
@@ -247,10 +247,6 @@ class Claims:
         if not found.slots.count and self._leases.is_due(connection, of, unknown=False, only_batch=batch, now=now):
             budgets.stop_at_cap(connection, policy.rule, now=now)
         return found
-
-    def release_permits(self, connection: sa.Connection, policy: ClaimPolicy) -> None:
-        """Release the dispatcher's permits: it makes no further call."""
-        self._permits.release(connection, policy.rule, policy.permit_owner)
 
 
 T = TypeVar("T")

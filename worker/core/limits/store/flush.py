@@ -291,4 +291,4 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
     def release_permits(self, policy: PolicyT) -> None:
         """Release the permits of this account or sender: no further call is made."""
         with self._database.write() as connection:
-            self._claims.release_permits(connection, policy)
+            self._claims.permits.release(connection, policy.rule, policy.permit_owner)
