@@ -56,7 +56,9 @@ async def test_a_log_in_that_failed_counts_from_when_it_began(make):
     async def at_once(function, *arguments):
         return function(*arguments)
 
-    budgets = SimpleNamespace(is_unverified=lambda *_, **__: True, record_log_in=lambda _rule, outcome, now: tried.append(outcome))
+    budgets = SimpleNamespace(
+        is_unverified=lambda *_, **__: True, record_log_in=lambda _rule, outcome, now: tried.append(outcome)
+    )
     parts = SimpleNamespace(
         senders={"email": Slow()},
         budget_rules=world.parts.budget_rules,

@@ -21,6 +21,12 @@ from worker.core.limits.call_outcomes import STOPS, CallOutcome
 from worker.core.model.endings import Kind
 
 
+def test_a_pause_is_as_long_as_retry_after_else_the_backoff(subtests):
+    for wait, pause in [(3 * SECOND, 3 * SECOND), (0 * SECOND, 0 * SECOND), (None, RULE.retry.ceiling(1))]:
+        with subtests.test(wait=wait):
+            assert with_outcomes(WELL, rate_limited(wait)).blocked_until == NOW + pause
+
+
 def test_a_429_with_a_time_pauses_until_then():
     state = with_outcomes(WELL, rate_limited(30 * SECOND))
     assert (state.blocked_until, state.pause_reason) == (NOW + 30 * SECOND, "HTTP 429")

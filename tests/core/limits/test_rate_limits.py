@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, grant
-from worker.core.limits.rate_limits import LAPSE, UNITS, Limit, lapsed, offer, pause_until, spacing, tightest
+from worker.core.limits.rate_limits import LAPSE, UNITS, Limit, lapsed, offer, spacing, tightest
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HORIZON = timedelta(milliseconds=100)
@@ -255,11 +255,3 @@ def test_a_slot_lapses_a_little_after_its_time():
 def test_a_process_spaces_its_calls_by_the_tightest_limit():
     assert spacing([Limit.parse("20/second"), Limit.parse("600/minute")]) == timedelta(milliseconds=100)
     assert spacing([]) == timedelta(0)
-
-
-def test_a_pause_is_as_long_as_retry_after_else_the_backoff():
-    backoff = timedelta(seconds=8)
-    wait = timedelta(seconds=3)
-    assert pause_until(retry_after=wait, backoff=backoff, now=NOW) == NOW + wait
-    assert pause_until(retry_after=timedelta(0), backoff=backoff, now=NOW) == NOW
-    assert pause_until(retry_after=None, backoff=backoff, now=NOW) == NOW + backoff

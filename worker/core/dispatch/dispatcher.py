@@ -30,7 +30,7 @@ import sqlalchemy as sa
 from worker.core.dispatch.calls import Calls
 from worker.core.dispatch.contract import Work
 from worker.core.dispatch.flushes import Flushes
-from worker.core.dispatch.prefetch import EVENTS_AT_ONCE, FLUSH_EVERY, OPEN_MOST, Ahead, ClaimPlan, Prefetch
+from worker.core.dispatch.prefetch import EVENTS_AT_ONCE, OPEN_MOST, Ahead, ClaimPlan, Prefetch
 from worker.core.dispatch.state import State
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.outage_log import Outage
@@ -72,7 +72,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             self._state, self._plan, self._prefetch, in_turn=in_turn, stopping=stopping, ended=self._flush_ended
         )
         self._last_flush_at = self._time()  # of batches
-        self._flush_every = FLUSH_EVERY
+        self._ahead = self._state.ahead(self._prefetch)  # at the last look
 
     def wake(self, *, for_events: bool = True) -> None:
         """Something has become due: look again before ending. `for_events`: an event may be due, so look at once."""
@@ -184,14 +184,14 @@ class Dispatcher(Generic[OpenedT, ResultT]):
     def _flush_batches(self, *, finishing: bool) -> None:
         """Write results, and claim rows, when one of them is due."""
         free, ahead = self._state.flush_tasks.free_for_batches, self._state.ahead(self._prefetch)
-        self._flush_every = ahead.flush_every
+        self._ahead = ahead
         if self._flushes.unreachable:
             self._state.decisions.not_done("claim", "the database cannot be used")
         if not free or (self._flushes.unreachable and not self._batches_idle):
             return
         now, halted = self._time(), self._state.halts.pending.is_set()
         waited = now - self._last_flush_at >= ahead.flush_every or len(self._state.results.others) >= OPEN_MOST
-        if not self._batches_idle and (finishing or not (waited and self._prefetch.flushes_take_long)):
+        if not self._batches_idle and (finishing or not (waited and self._ahead.flushes_take_long)):
             return
         results_due = bool(self._state.results.others or (halted and self._state.results)) and (halted or waited)
         room = None
@@ -245,7 +245,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         """Wait for a result, a wake-up, or the next planned time."""
         now = self._time()
         times = [now + LINGER]
-        flush_at = self._last_flush_at + self._flush_every
+        flush_at = self._last_flush_at + self._ahead.flush_every
         if self._batches_idle:
             if self._state.results.others:
                 times.append(flush_at)
@@ -254,7 +254,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             at = None if finishing or self._flushes.unreachable else self._plan.at
             if at is not None and (at > now or self._all_permits_in_use):
                 times.append(at if at > now else self._flushes.check_permits_at)
-        elif self._state.flush_tasks.free_for_batches and self._prefetch.flushes_take_long and flush_at > now:
+        elif self._state.flush_tasks.free_for_batches and self._ahead.flushes_take_long and flush_at > now:
             times.append(flush_at)
         with suppress(TimeoutError):
             async with asyncio.timeout(max((min(times) - now).total_seconds(), 0)):

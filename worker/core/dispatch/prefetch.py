@@ -125,10 +125,12 @@ class Ahead:
 
     `flush_every`: the time from one flush of batches to the next. `worth_a_claim`: a transaction for batch rows alone
     is worth it: many permits are empty, or soon no row waits. `claims_with_results`: each write of results claims too.
-    `horizon`: how far ahead slots are reserved (`rate_limits.claim_again_at`).
+    `horizon`: how far ahead slots are reserved (`rate_limits.claim_again_at`). `flushes_take_long`: a second flush
+    begins next to one under way, else results would be written, and rows opened, less often.
     """
 
     flush_every: timedelta
+    flushes_take_long: bool
     rows: int
     events: int
     worth_a_claim: bool
@@ -189,6 +191,7 @@ class Prefetch:
         horizon = max(flush_every + min(shortest, flush_every), min((OPEN_LEAST - 1) * spacing, AHEAD_MOST))
         return Ahead(
             flush_every=flush_every,
+            flushes_take_long=usual > FLUSH_EVERY,
             rows=rows,
             # Whatever batch rows are opened, a few events are, and take the slots of these.
             events=max(rows, EVENTS_AT_ONCE - events),
@@ -196,12 +199,6 @@ class Prefetch:
             claims_with_results=not at_will,  # at will, rows are claimed when they are needed
             horizon=horizon,
         )
-
-    @property
-    def flushes_take_long(self) -> bool:
-        """Whether a second flush begins next to one under way: else results would be written, and rows opened, less
-        often."""
-        return self._of_batches.usual > FLUSH_EVERY
 
     @property
     def furthest_slot(self) -> timedelta:

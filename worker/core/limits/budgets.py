@@ -204,15 +204,12 @@ REPEATS = "answers repeat: "
 MOST_REPEATS = 3
 
 
-def _used_up(rule: BudgetRule) -> str:
-    return f"{CAP}{plural.counted(rule.credits or 0, 'credit')} is used up"
-
-
 def at_cap(state: BudgetState, rule: BudgetRule, *, now: datetime) -> BudgetState:
     """The state when a row waits for a call and the cap on credits allows none: stopped, with the reason."""
     if state.stopped_at is not None:
         return state
-    return replace(state, stopped_at=now, stop_reason=_used_up(rule))
+    reason = f"{CAP}{plural.counted(rule.credits or 0, 'credit')} is used up"
+    return replace(state, stopped_at=now, stop_reason=reason)
 
 
 def repeating(state: BudgetState, count: int, *, now: datetime) -> BudgetState:

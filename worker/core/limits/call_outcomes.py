@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from worker.core.limits.budgets import ASK_AGAIN_AFTER, BudgetRule, BudgetState
 from worker.core.limits.rate_adaptation import Pace, counted
-from worker.core.limits.rate_limits import pause_until
 from worker.core.model.endings import Kind, reason_of_stop
 
 # Success, and refusals of one row: the account answers, so a pause is over.
@@ -107,7 +106,7 @@ def _paused(state: BudgetState, rule: BudgetRule, outcome: CallOutcome, *, fresh
     if not fresh and outcome.retry_after is None:
         return state
     pauses = state.pauses + 1 if fresh else state.pauses
-    until = pause_until(retry_after=outcome.retry_after, backoff=rule.retry.ceiling(pauses), now=now)
+    until = now + (outcome.retry_after if outcome.retry_after is not None else rule.retry.ceiling(pauses))
     return replace(
         state,
         blocked_until=max(until, state.blocked_until or until),

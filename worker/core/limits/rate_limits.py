@@ -203,11 +203,6 @@ def lapsed(slot: datetime, *, now: datetime) -> bool:
     return now > slot + LAPSE
 
 
-def pause_until(*, retry_after: timedelta | None, backoff: timedelta, now: datetime) -> datetime:
-    """Until when a rate-limited account is paused: for its `retry_after`, else for the backoff."""
-    return now + (retry_after if retry_after is not None else backoff)
-
-
 DAY = timedelta(days=1)
 # From this number of messages a day on there is no ramp any more: one each millisecond or so.
 MOST = 86_400_000

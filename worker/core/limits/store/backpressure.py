@@ -108,22 +108,15 @@ class Wants(Protocol):
     def priority(self) -> int: ...
 
 
+@dataclass
 class Rooms:
     """The room for more messages on each channel, during one claim of one account's jobs."""
 
-    def __init__(
-        self,
-        connection: sa.Connection,
-        queues: dict[str, _Queue],
-        senders: Mapping[str, SenderState],
-        max_age: timedelta,
-        now: datetime,
-    ) -> None:
-        self._connection = connection
-        self._queues = queues
-        self._senders = senders
-        self._now = now
-        self.max_age = max_age
+    _connection: sa.Connection
+    _queues: dict[str, _Queue]
+    _senders: Mapping[str, SenderState]
+    max_age: timedelta
+    _now: datetime
 
     def delay(self, job: Wants) -> timedelta:
         """How long the job's message will wait in its channel's queue. With several channels: the longest wait."""

@@ -23,7 +23,6 @@ from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import ended_calls, reminders
 from worker.core.limits.rate_adaptation import Stretch
-from worker.core.limits.store.account_outcomes import apply_results, count_again
 from worker.core.limits.store.flush import Flush
 from worker.core.model.channels import is_mail
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, job_state_after
@@ -32,6 +31,7 @@ from worker.core.model.states import JobState
 from worker.core.unknown.reconciliation import Nothing
 from worker.core.unknown.store.late_attempts import Sorted, Standing, sort_out
 from worker.core.work.store import repeated_answers, sessions
+from worker.core.work.store.account_outcomes import apply_results, count_again
 from worker.core.work.store.attempt_log import CLOSE, CLOSE_DONE, DONE, LATE, after_call, closing, plain
 from worker.core.work.store.job_context import IssueResult, JobPolicy
 
