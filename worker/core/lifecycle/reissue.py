@@ -21,7 +21,7 @@ from datetime import UTC, datetime, time, timedelta
 from worker.core.messages.caps import Caps, spent
 from worker.core.messages.contact import ContactPolicy, CorrectedRule
 from worker.core.messages.quiet_hours import QuietHours, issue_at
-from worker.core.model.channels import ADDRESSES, CHANNELS, Address
+from worker.core.model.channels import ADDRESSES, Address
 from worker.core.model.reasons import Reason
 from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, SessionState
 
@@ -97,11 +97,6 @@ def kinds_of(given_away: str) -> tuple[Address, ...]:
 def written(kinds: Collection[str]) -> str:
     """`given_away` for these kinds of addresses."""
     return " ".join(kind for kind in ADDRESSES if kind in kinds)
-
-
-def is_kept_back(given_away: str, *, same_link: bool, channel: str) -> bool:
-    """Whether a message on this channel must not carry the session's link."""
-    return bool(given_away) and not same_link and CHANNELS[channel].address in given_away.split()
 
 
 # How long after a link's end its result may still come. A customer who opened the link in its last minute is still busy

@@ -123,7 +123,7 @@ class Hours:
 
     def concern(self, channels: Sequence[str]) -> bool:
         """True if any of the channels has quiet hours; otherwise the customer's zone does not matter."""
-        return bool(self.quiet) and any(channel in self.quiet for channel in channels)
+        return any(channel in self.quiet for channel in channels)
 
     def zones(self, customer: Customer, channels: Sequence[str]) -> tuple[str, ...]:
         """The zones that the customer may be in; none where no channel has quiet hours."""

@@ -8,11 +8,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from worker.core.adapters import Message, Receipt, Sender
-from worker.core.lifecycle.store.stale_links import has_stale_link
 from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
-from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, InviteResult, leaves_at
+from worker.core.messages.store.message_context import (
+    ClaimedInvitation,
+    InvitationPolicy,
+    InviteResult,
+    has_stale_link,
+    leaves_at,
+)
 from worker.core.messages.wording import CannotWrite, Invitation, Rendered, Writer
 from worker.core.model.channels import address_of
 from worker.core.model.endings import Done, Ending, Hold, Kind, Problem

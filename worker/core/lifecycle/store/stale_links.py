@@ -14,19 +14,8 @@ from worker.core.lifecycle.reissue import replace_at
 from worker.core.limits.store import budgets
 from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy
 from worker.core.model.reasons import Reason
-from worker.core.model.sessions import is_stale
 from worker.core.model.states import InvitationState, JobState
 from worker.core.work.store.sessions import FIRST
-
-
-def has_stale_link(item: ClaimedInvitation, now: datetime) -> bool:
-    """Whether the message's link is too old to be sent, or its session is over: our own link never is. Or
-    an address that was corrected has the link of its session."""
-    if item.given_away:
-        return True
-    if item.stable:
-        return False
-    return item.ended or is_stale(item.expires_at, floor=item.floor, now=now)
 
 
 def replace_sessions(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.lifecycle.store.own_links import OwnLink
-from worker.core.lifecycle.store.stale_links import has_stale_link, replace_sessions
+from worker.core.lifecycle.store.stale_links import replace_sessions
 from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store import batch_pace
 from worker.core.limits.store.flush import Rows
@@ -22,6 +22,7 @@ from worker.core.messages.store.message_context import (
     MessageClaim,
     decrypted,
     first_handovers,
+    has_stale_link,
 )
 from worker.core.messages.store.message_rows import move_jobs
 from worker.core.messages.store.record_results import record_results

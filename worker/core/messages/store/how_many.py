@@ -279,9 +279,22 @@ def take(
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     places: dict[tuple[str, int], int] = {}
     for of, indexes in asked.items():
-        known = [row for digest in of for row in by_digest.get(digest, ())]
+        had = [row for digest in of for row in by_digest.get(digest, ())]
         versions = {row.number: row.version for row in by_digest.get(of[0], ())}
-        answers = give_places(cap, _places(known, of[0]), [wanted[index] for index in indexes], now=now)
+        known = [
+            # Those under an older key count too, under numbers that no one takes.
+            Place(
+                row.number if row.digest == of[0] else -1 - index,
+                row.job_id,
+                row.invitation_id,
+                row.taken_at,
+                row.job,
+                row.invitation,
+                row.unknown_handovers,
+            )
+            for index, row in enumerate(had)
+        ]
+        answers = give_places(cap, known, [wanted[index] for index in indexes], now=now)
         for index, answer in zip(indexes, answers, strict=True):
             if isinstance(answer, datetime):
                 found[index] = answer
@@ -330,22 +343,6 @@ def _only_places(
         for wish in [wanted[index]]
     ]
     return list(connection.execute(_TAKE_ONLY, arrays.sent(_GIVEN, bulk.columns_of(rows))).scalars())
-
-
-def _places(rows: Sequence[sa.Row[Any]], newest: str) -> list[Place]:
-    """The places of an address. Those under an older key count too, under numbers that no one takes."""
-    return [
-        Place(
-            row.number if row.digest == newest else -1 - index,
-            row.job_id,
-            row.invitation_id,
-            row.taken_at,
-            row.job,
-            row.invitation,
-            row.unknown_handovers,
-        )
-        for index, row in enumerate(rows)
-    ]
 
 
 def without_place(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Mapping[uuid.UUID, NotNow]:

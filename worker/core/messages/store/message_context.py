@@ -17,14 +17,14 @@ from worker.core.database.leases import Leases
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.reissue import is_kept_back
 from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.limits.store.flush import Flush
 from worker.core.messages.quiet_hours import message_at
 from worker.core.messages.wording import REACHED, Wording, is_resend, wording_of
+from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Done, Kind
-from worker.core.model.sessions import Opening
+from worker.core.model.sessions import Opening, is_stale
 from worker.core.model.states import InvitationState, SessionState
 from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.work.row_forms import NOT_OPENED, NOT_YET, CallResult
@@ -121,6 +121,21 @@ class InviteResult(CallResult[ClaimedInvitation]):
 
 
 MessageClaim = Flush[InvitationPolicy]
+
+
+def has_stale_link(item: ClaimedInvitation, now: datetime) -> bool:
+    """Whether the message's link is too old to be sent, or its session is over: our own link never is. Or
+    an address that was corrected has the link of its session."""
+    if item.given_away:
+        return True
+    if item.stable:
+        return False
+    return item.ended or is_stale(item.expires_at, floor=item.floor, now=now)
+
+
+def is_kept_back(given_away: str, *, same_link: bool, channel: str) -> bool:
+    """Whether a message on this channel must not carry the session's link."""
+    return bool(given_away) and not same_link and CHANNELS[channel].address in given_away.split()
 
 
 def leaves_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:

@@ -21,7 +21,7 @@ from worker.core.database.priorities import HELD_BACK
 from worker.core.database.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 from worker.core.database.tables.work import LEAD, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.lifecycle.reissue import is_kept_back
+from worker.core.messages.store.message_context import is_kept_back
 from worker.core.model.masked import masked_email, masked_phone
 from worker.core.model.reasons import Reason
 from worker.core.model.row_addresses import is_among
