@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from celery import Celery
 from celery.signals import beat_init, celeryd_init, setup_logging
 
-from worker.core.foundation.log_setup import set_up
+from worker.core.foundation.logs import set_up
 from worker.events.brokers.connection import broker_fault, never_unpack, refuses_log_in
 from worker.runtime.celery_settings import configure, why_not_with_workers
 from worker.settings.load import load

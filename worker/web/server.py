@@ -12,7 +12,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
 from worker.core.foundation.clock import monotonic
-from worker.core.foundation.count_log import CountLog, logged
+from worker.core.foundation.logs import CountLog, logged
 from worker.web.events.request_body import BROKEN_OFF
 from worker.web.middlewares import ROUTE
 

@@ -9,8 +9,7 @@ import sqlalchemy as sa
 from worker.core.customers.store.suppressions import DoNotContact
 from worker.core.database import schema
 from worker.core.database.database import Database
-from worker.core.database.encrypted_columns import retired_keys
-from worker.core.database.encrypted_values import context_of_person
+from worker.core.database.encrypted_values import context_of_person, retired_keys
 from worker.core.database.outages import reason
 from worker.core.features import hint
 from worker.core.foundation import event_loop

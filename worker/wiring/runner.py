@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from worker.core.database.fast.on_loop import StoreCalls
 from worker.core.dispatch.dispatcher import Dispatcher
 from worker.core.foundation.clock import monotonic
-from worker.core.foundation.log_ids import about
+from worker.core.foundation.logs import about
 from worker.core.foundation.outage_log import Outage
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.call_outcomes import CallOutcome

@@ -34,7 +34,7 @@ def test_events_that_come_together_are_taken_together(broker: Any, inbox: FakeIn
 def test_the_end_of_a_burst_is_logged_while_no_more_events_come(
     broker: Any, inbox: FakeInbox, caplog: Any, monkeypatch: Any
 ):
-    monkeypatch.setattr("worker.core.foundation.count_log.EVERY_SECONDS", 0.5)
+    monkeypatch.setattr("worker.core.foundation.logs.EVERY_SECONDS", 0.5)
     with consuming(broker.bus, inbox):
         broker.publish(requested("C-1", id="1"))
         wait_until(lambda: any("; 1 in all" in line for line in caplog.messages), "the first is logged at once")

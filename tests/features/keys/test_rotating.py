@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker.core.database.encrypted_columns import ENCRYPTED
+from worker.core.database.encrypted_values import ENCRYPTED
 from worker.features.keys.command import PASSES, rotate
 from worker.features.keys.store.key_rotation import RotatedChunk
 

@@ -10,8 +10,14 @@ from tests.stored.shelf import Shelf, customer
 from tests.stored.webhook_feed import APPROVED, WebhookFeed, update
 from worker.core.customers.store.suppressions import suppress, suppressed
 from worker.core.customers.suppression import SuppressionReason
-from worker.core.database.encrypted_columns import ENCRYPTED
-from worker.core.database.encrypted_values import ERASED, decrypt_line, decrypt_link, decrypt_person, encrypt_update
+from worker.core.database.encrypted_values import (
+    ENCRYPTED,
+    ERASED,
+    decrypt_line,
+    decrypt_link,
+    decrypt_person,
+    encrypt_update,
+)
 from worker.core.database.tables import CustomerRow, Inbox, Job, PendingDetails, SessionRow, StableLink, Suppression
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key

@@ -26,7 +26,7 @@ from worker.core.customers.store.plans import Plan
 from worker.core.database import schema
 from worker.core.foundation import event_loop
 from worker.core.foundation.durations import parse_duration
-from worker.core.foundation.log_ids import about
+from worker.core.foundation.logs import about
 from worker.core.foundation.timestamps import written_if_any
 from worker.core.model.states import BatchState
 from worker.reporting.batch_report import state_of

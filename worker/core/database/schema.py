@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from worker.core import shipped
 from worker.core.database.database import Database
-from worker.core.database.encrypted_columns import DIGESTS, ENCRYPTED
+from worker.core.database.encrypted_values import DIGESTS, ENCRYPTED
 from worker.core.database.tables import Audit, AuditHead
 from worker.core.database.tables.types import all_tables
 from worker.core.features import FEATURES, NOT_INSTALLED

@@ -1,7 +1,7 @@
 """The form of a log line, by structlog: text for people at a terminal, one JSON object a line for machines.
 
 Both forms have the same facts, of our lines and of libraries' lines: time, level, logger, event, the ids that are
-known, and the exception's kind. `foreign_lines` decides before what is left of a library's line.
+known, and the exception's kind. `logs` decides before what is left of a library's line.
 """
 
 import logging
@@ -14,8 +14,7 @@ from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter
 from structlog.stdlib import ProcessorFormatter
 from structlog.types import EventDict
 
-from worker.core.foundation.foreign_lines import kind_of, one_line, place_of, reduced
-from worker.core.foundation.log_ids import ids_of
+from worker.core.foundation.logs import ids_of, kind_of, one_line, place_of, reduced
 
 
 class LogLine(ProcessorFormatter):

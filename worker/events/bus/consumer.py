@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from worker.core.database.outages import reason
 from worker.core.database.schema import NotReady
 from worker.core.foundation.clock import Clock, monotonic
-from worker.core.foundation.count_log import CountLog
+from worker.core.foundation.logs import CountLog
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Event, EventReceipt, Outcome, Received
 from worker.core.model.wakeups import Wake, WakeUp

@@ -17,7 +17,7 @@ from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON
 from worker.core.database.audit_entries import note_alone
-from worker.core.database.encrypted_columns import DIGESTS, EncryptedColumn, Uses, retired_keys
+from worker.core.database.encrypted_values import DIGESTS, EncryptedColumn, Uses, retired_keys
 from worker.core.foundation.keyring import derived_digest_key, new_key
 from worker.core.foundation.plural import counted
 from worker.core.foundation.private_files import new_file

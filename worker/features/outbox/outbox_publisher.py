@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.durations import show_duration
-from worker.core.foundation.log_ids import about
+from worker.core.foundation.logs import about
 from worker.core.foundation.outage_log import Outage
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.model.endings import Kind, Problem

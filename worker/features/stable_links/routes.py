@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from worker.core.foundation.clock import Clock
-from worker.core.foundation.count_log import CountLog
 from worker.core.foundation.keyring import CannotDecrypt
+from worker.core.foundation.logs import CountLog
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.wakeups import Wake
 from worker.features.stable_links.landing import Asks, Buy, Gone, Lead, Press, Wait

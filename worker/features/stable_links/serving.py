@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from worker.core.foundation.count_log import logged
+from worker.core.foundation.logs import logged
 from worker.features.stable_links.page_answers import StablePages
 from worker.features.stable_links.policy import landing_policy, made
 from worker.features.stable_links.routes import StableRoutes, StableRules

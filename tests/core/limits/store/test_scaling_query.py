@@ -7,7 +7,7 @@ import sqlalchemy as sa
 import yaml
 
 from tests.stored.shelf import customer
-from worker.core.database.encrypted_columns import ENCRYPTED
+from worker.core.database.encrypted_values import ENCRYPTED
 from worker.core.limits.store.emergency_stop import EmergencyStops
 
 pytestmark = pytest.mark.postgresql_alone

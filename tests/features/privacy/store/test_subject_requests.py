@@ -19,7 +19,7 @@ from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.store.tombstones import BY_EVENT
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.database import ACT
-from worker.core.database.encrypted_columns import ENCRYPTED, uses_of_digest_keys
+from worker.core.database.encrypted_values import ENCRYPTED, uses_of_digest_keys
 from worker.core.database.tables import (
     Attempt,
     Audit,

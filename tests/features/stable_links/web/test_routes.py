@@ -275,7 +275,7 @@ async def test_a_machine_that_is_refused_uses_nothing_of_a_links_allowance(stree
 
 @pytest.fixture
 def counts_are_logged_often(monkeypatch):
-    monkeypatch.setattr("worker.core.foundation.count_log.EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("worker.core.foundation.logs.EVERY_SECONDS", 0.05)
 
 
 async def test_the_last_presses_that_do_not_count_are_logged_too(counts_are_logged_often, street, caplog):

@@ -16,7 +16,7 @@ from worker.core.customers.store.suppressions import hash_anew
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch, insert
-from worker.core.database.encrypted_columns import (
+from worker.core.database.encrypted_values import (
     ADDRESSES,
     DIGESTS,
     ENCRYPTED,

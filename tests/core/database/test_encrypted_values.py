@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from worker.core.database.encrypted_columns import DIGESTS, ENCRYPTED
+from worker.core.database.encrypted_values import DIGESTS, ENCRYPTED
 from worker.core.database.tables.types import all_tables
 
 # A plain SHA-256, without a key: of a file's bytes, of the random text of a cookie.
