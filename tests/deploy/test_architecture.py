@@ -105,7 +105,7 @@ MAKES_A_LOOP = re.compile(r"\basyncio\.(run|new_event_loop|Runner)\b")
 
 
 def test_no_code_but_one_module_makes_an_event_loop():
-    """Else a process would run on a loop that is slower, and that no test has seen: see docs/decisions/0035."""
+    """Else a process would run on a loop that is slower, and that no test has seen: see docs/decisions/0005."""
     its_own = ROOT / "onboarding_sandbox"  # it imports nothing of the worker
     makes = [file for file, text in code().items() if MAKES_A_LOOP.search(text)]
     assert [file for file in makes if not file.is_relative_to(its_own)] == [

@@ -54,7 +54,7 @@ KEYS = (
     "jwt_audience",
     "webhook_secret",
 )
-# docs/decisions/0088-no-page-for-a-vendors-sdk.md
+# docs/decisions/0007-adapters-are-pure.md
 NO_LINK = 'FrankieOne documents no link for a token; without a page of your own use provider = "frankieone-hosted"'
 # FrankieOne documents no limit: five calls a second is our own choice.
 FACTS = ProviderFacts(

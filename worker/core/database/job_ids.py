@@ -1,7 +1,7 @@
 """A job's id says its batch and its row: 7000000042 is row 42 of batch 7.
 
 So the primary key also keeps a row from being added twice, and finds the rows of a batch in their order. A second index
-for that would be written by each claim and each result again (docs/decisions/0096-ids-that-say-the-row.md).
+for that would be written by each claim and each result again (docs/decisions/0008-the-customers-own-id-is-the-key.md).
 
 Queries for a chunk of keys. A key is a customer and a purpose.
 

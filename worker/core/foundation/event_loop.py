@@ -1,4 +1,4 @@
-"""The event loop of each process: uvloop's where it is installed, else asyncio's (docs/decisions/0035-uvloop.md)."""
+"""The event loop of each process: uvloop's where it is installed, else asyncio's (docs/decisions/0005)."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

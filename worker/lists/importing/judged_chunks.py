@@ -1,7 +1,7 @@
 """A list in chunks of judged lines: made in this process, or in a child of it while this process stores them.
 
-The child reads, judges and seals a large list on a core of its own (decision 91). Both make their chunks by `chunks`:
-a list becomes the same rows wherever it is judged.
+The child reads, judges and seals a large list on a core of its own. Both make their chunks by `chunks`: a list
+becomes the same rows wherever it is judged.
 """
 
 import logging

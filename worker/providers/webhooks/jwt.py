@@ -2,7 +2,7 @@
 
 Only three algorithms are accepted: not `none`, and no HMAC, whose "secret" would be the public key itself. PyJWT
 verifies the signature. Its `decode` is not used: it reads the clock itself, its rules for JSON and times are looser,
-and it refuses tokens that are good for us (docs/decisions/0025-pyjwt-verifies-tokens.md).
+and it refuses tokens that are good for us (docs/decisions/0005-dependencies.md).
 """
 
 import base64
