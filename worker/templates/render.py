@@ -117,9 +117,9 @@ class Templates:
 
     def _filled(self, texts: Texts, values: Mapping[str, Any]) -> dict[str, str]:
         """Each part, from what is prepared: its text in pieces, of which every second is the name of a value."""
-        # What a text with marks depends on: all other values, and which personal values are empty.
-        empty = tuple(not value for value in _personal(values))
-        key = (*texts.parts.values(), _others(values), empty, *values[VENDOR].items())
+        # What a text with marks depends on: all other values, and which personal values there are.
+        there = tuple(map(bool, _personal(values)))
+        key = (*texts.parts.values(), _others(values), there, *values[VENDOR].items())
         prepared = self._prepared.get(key)
         if prepared is None:
             marks = {name: f"\ue000{name}\ue001" for name in PERSONAL if values[name]}
@@ -128,12 +128,13 @@ class Templates:
             if len(self._prepared) >= MOST_PREPARED:
                 self._prepared.clear()
             self._prepared[key] = prepared
-        escaped = {name: str(escape(values[name])) for name in PERSONAL}  # as Jinja's autoescape does
         parts = {}
         for part, pieces in prepared.items():
-            shown = escaped if part.endswith(".html") else values
-            text = pieces.copy()
-            text[1::2] = [shown[name] for name in pieces[1::2]]
+            text, names = pieces.copy(), pieces[1::2]
+            if part.endswith(".html"):  # escaped as Jinja's autoescape does
+                text[1::2] = [str(escape(values[name])) for name in names]
+            else:
+                text[1::2] = [values[name] for name in names]
             parts[part] = "".join(text)
             check_length(texts.parts[part], len(parts[part]))
         return parts

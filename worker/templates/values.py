@@ -133,6 +133,7 @@ def variables(
     }
 
 
+@lru_cache(maxsize=64)
 def direction(language: str) -> str:
     return "rtl" if language.partition("-")[0].lower() in RIGHT_TO_LEFT else "ltr"
 
