@@ -15,7 +15,7 @@ from benchmarks.processes import Failed
 from benchmarks.provider import answering, nginx
 from benchmarks.sides import Figure, expect
 from worker.core.limits.rate_limits import Limit
-from worker.lists.lines import Accepted, Duplicate, Rejected
+from worker.lists.lines import Accepted, RefusedLine, Rejected
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 
@@ -124,7 +124,7 @@ def test_the_list_of_the_import_has_refused_rows_and_second_ones(tmp_path, conta
     assert (refused, twice) == (5, 2)
     lines = list(open_list(tmp_path / "list.csv", ListOptions(today=date(2026, 11, 20))))
     kinds = Counter(type(line) for line in lines)
-    assert kinds == {Accepted: 993, Rejected: refused, Duplicate: twice}
+    assert kinds == {Accepted: 993, Rejected: refused, RefusedLine: twice}
     assert all(bool(line.customer.person.email) is contacts for line in lines if isinstance(line, Accepted))
 
 

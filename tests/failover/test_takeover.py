@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from worker.core.customers.routing import FALLBACK_ACCOUNTS_LENGTH, fallbacks_text
 from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.rate_adaptation import Pace
 from worker.core.limits.rate_limits import Limit
@@ -20,6 +19,7 @@ from worker.failover.takeover import (
     taker,
     trouble,
 )
+from worker.lists.store.new_rows import FALLBACK_ACCOUNTS_LENGTH, fallbacks_text
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 WELL = BudgetState()

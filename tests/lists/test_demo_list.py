@@ -7,7 +7,7 @@ from pathlib import Path
 import onboarding_sandbox.demo
 from onboarding_sandbox.demo.make_list import demo_rows, example_rows, write
 from worker.core.customers.customers import Channel, CustomerKind
-from worker.lists.lines import Accepted, Duplicate, Rejected
+from worker.lists.lines import Accepted, RefusedLine, Rejected
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 
@@ -18,7 +18,7 @@ OPTIONS = ListOptions(today=date(2026, 11, 20))
 
 def test_the_demo_shows_three_rejected_rows_and_a_duplicate():
     kinds = Counter(type(line) for line in open_list(DEMO, OPTIONS))
-    assert kinds == {Accepted: 996, Rejected: 3, Duplicate: 1}
+    assert kinds == {Accepted: 996, Rejected: 3, RefusedLine: 1}
 
 
 def test_the_rejected_rows_of_the_demo_have_one_plain_problem_each():

@@ -316,7 +316,7 @@ def test_the_format_that_is_asked_for_wins(tmp_path):
 
 
 def test_a_customer_on_the_first_line_who_comes_again_is_a_duplicate(read):
-    assert rows(read(written(ANN, BOB, ANN))) == [("Accepted", 1), ("Accepted", 2), ("Duplicate", 3)]
+    assert rows(read(written(ANN, BOB, ANN))) == [("Accepted", 1), ("Accepted", 2), ("RefusedLine", 3)]
 
 
 def test_a_line_without_end_is_never_held_whole():

@@ -16,7 +16,7 @@ import pytest
 
 from tests.lists.formats.files import workbook
 from tests.suite.of_features import needs
-from worker.lists.lines import Accepted, Duplicate
+from worker.lists.lines import Accepted, RefusedLine
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 
@@ -80,7 +80,7 @@ COLLECTIONS: dict[str, Callable[[], Rows]] = {
 
 def counts(content: bytes) -> tuple[int, ...]:
     kinds = Counter(type(line) for line in open_list(io.BytesIO(content), OPTIONS))
-    accepted, duplicates = kinds[Accepted], kinds[Duplicate]
+    accepted, duplicates = kinds[Accepted], kinds[RefusedLine]
     return kinds.total(), accepted, kinds.total() - accepted - duplicates, duplicates
 
 

@@ -13,26 +13,25 @@ from tests.suite.of_features import needs
 from worker.core.customers.customers import FieldProblem
 from worker.core.customers.refusals import Refusal
 from worker.core.foundation.harmless_text import spreadsheet_safe
-from worker.lists.dates import DatesSeen
-from worker.lists.duplicates import Seen, SeenAddresses
 from worker.lists.formats.opening import content_digest
-from worker.lists.lines import Accepted, Duplicate, Rejected
-from worker.lists.rules import RULES
-from worker.lists.warned import problems_csv
+from worker.lists.lines import Accepted, RefusedLine, Rejected
+from worker.lists.listing import Seen
+from worker.lists.rules import RULES, DatesSeen
+from worker.lists.warned import SeenAddresses, problems_csv
 
 
 def test_a_customer_of_the_same_purpose_who_comes_again_is_a_duplicate(read):
     lines = read(
         "customer_id,email,purpose\nA1,a@example.com,\nA1,b@example.com,onboarding\nA1,a@example.com,renewal\n"
     )
-    assert [type(line) for line in lines] == [Accepted, Duplicate, Accepted]
-    assert lines[1] == Duplicate(3, "A1", of_row=2)
+    assert [type(line) for line in lines] == [Accepted, RefusedLine, Accepted]
+    assert lines[1] == RefusedLine(3, "A1", duplicate_of=2)
 
 
 def test_a_good_line_below_a_bad_one_of_the_same_customer_is_no_duplicate(read):
     lines = read("customer_id,email\nA1,nobody\nA1,a@example.com\nA1,a@example.com\n")
     assert isinstance(lines[1], Accepted)
-    assert lines[2] == Duplicate(4, "A1", of_row=3)
+    assert lines[2] == RefusedLine(4, "A1", duplicate_of=3)
 
 
 ROWS = [
@@ -75,7 +74,7 @@ A1,Jonas,,,,+37060000003
 
 def test_a_row_of_another_person_under_the_id_of_a_row_above_is_refused(read):
     lines = read(PEOPLE)
-    assert [type(line) for line in lines] == [Accepted, Rejected, Duplicate, Duplicate, Duplicate, Rejected]
+    assert [type(line) for line in lines] == [Accepted, Rejected, RefusedLine, RefusedLine, RefusedLine, Rejected]
     for refused in (lines[1], lines[5]):
         (problem,) = refused.problems
         told = "same id, another person? nothing agrees with row 2"
@@ -87,14 +86,14 @@ def test_another_person_is_refused_whatever_the_purpose_and_rows_of_one_person_f
     lines = read(
         f"{cells}A1,renewal,Ona,ona@example.com\nA1,audit,Jonas,ona@example.com\nA1,audit,Ona,ona@example.com\n"
     )
-    assert [type(line) for line in lines] == [Accepted, Rejected, Accepted, Accepted, Duplicate]
+    assert [type(line) for line in lines] == [Accepted, Rejected, Accepted, Accepted, RefusedLine]
 
 
 def test_two_companies_of_one_id_are_refused_whoever_speaks_for_them(read):
     head = "customer_id,kind,company_name,first_name,email\n"
     rows = ["Acme UAB,Ona,a@example.com", "UAB ACME,Jonas,b@example.com", "Kita UAB,Petras,c@example.com"]
     lines = read(head + "".join(f"A1,company,{row}\n" for row in rows))
-    assert [type(line) for line in lines] == [Accepted, Duplicate, Rejected]
+    assert [type(line) for line in lines] == [Accepted, RefusedLine, Rejected]
 
 
 @given(st.lists(st.integers(0, 30), max_size=60))

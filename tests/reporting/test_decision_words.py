@@ -1,6 +1,6 @@
 """What repeating held rows may cost, in words."""
 
-from worker.core.customers.store.decisions import RepeatCost
+from worker.lists.decisions.store.decisions import RepeatCost
 from worker.reporting.decision_words import worst_cost
 
 

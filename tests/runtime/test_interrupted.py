@@ -33,7 +33,7 @@ import signal
 import sys
 import time
 from worker.cli import main
-from worker.core.customers.store import batches
+from worker.lists.store import batches
 
 add_lines = batches.add_lines
 
@@ -270,7 +270,7 @@ def test_ctrl_c_during_the_import_of_run_stops_what_is_imported_until_the_same_l
 ):
     listed = desk.list_of(customers(5))
     with monkeypatch.context() as interrupting:
-        interrupting.setattr("worker.core.customers.store.batches.Batches.imported", interrupted)
+        interrupting.setattr("worker.lists.store.batches.Batches.imported", interrupted)
         ended = desk.onboard("run", listed)
     assert ended.code == 130
     assert "stopped in the middle of the import, 5 rows in and 0 out; no more are sent until `onboard run" in ended.err

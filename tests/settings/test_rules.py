@@ -12,9 +12,9 @@ from tests.settings.samples import loaded, problems, tree, with_value, without_c
 from tests.suite.of_features import of_features
 from worker.cli.commands.web import address
 from worker.cli.exits import CannotStart
-from worker.core.customers.store.admission import UNKNOWN_FOR
 from worker.core.limits.rate_limits import Limit
 from worker.core.messages.quiet_hours import QuietHours, allowed_at
+from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
 from worker.settings.rules import apart, lifetimes_unknown
 
 KYB = {"provider": "idenfy-kyb", "api_key": {"env": "IDENFY_KEY"}, "api_secret": {"env": "IDENFY_SECRET"}}

@@ -17,12 +17,12 @@ from onboarding_testing.fakes import FakeHttp, FakeProvider, FakeSender
 from tests.simulated.virtual_time import VirtualClock
 from tests.suite.databases import not_synced
 from worker.core.customers.customers import Channel, Customer, Person
-from worker.core.customers.store.batches import AcceptedLine
 from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Attempt, Base, InvitationRow, Job
 from worker.core.foundation.keyring import new_key
 from worker.core.model.wakeups import WakeUp
 from worker.events.event_receiver import Receiver
+from worker.lists.lines import AcceptedLine
 from worker.providers.contract import HttpAnswer
 from worker.runtime.embedded import Embedded
 from worker.settings.load import load

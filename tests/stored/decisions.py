@@ -1,8 +1,9 @@
 """An operator's decisions about a batch, one line each, and rows to decide about."""
 
 from tests.stored.shelf import Shelf
-from worker.core.customers.store.decisions import Decided, Decisions, Verdict, Which
 from worker.core.model.endings import Cancel, Hold, Kind
+from worker.lists.decisions.store.decisions import Decisions, Verdict
+from worker.lists.decisions.store.settlement import Decided, Which
 
 OUTCOME_UNKNOWN = Hold(Kind.UNKNOWN.value, "it may have been carried out")
 

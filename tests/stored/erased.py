@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from worker.core.customers.store.admission import lock_customers
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
 from worker.events.ordering import EarlierEvents
 from worker.events.store.customer_erasure import erase_customer
+from worker.lists.store.admission import lock_customers
 
 
 def erased(database: Database, keyring: Keyring, customer_id: str, *, now: datetime) -> None:

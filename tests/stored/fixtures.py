@@ -14,10 +14,10 @@ from tests.stored.shelf import Shelf, customer
 from tests.stored.webhook_feed import WebhookFeed
 from tests.suite.databases import KeptOpen, not_synced
 from tests.suite.of_features import of_features
-from worker.core.customers.store.decisions import Decisions
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
 from worker.failover.store.takeovers import Failover
+from worker.lists.decisions.store.decisions import Decisions
 from worker.plans.store.pilots import Pilots
 
 WITNESSES = of_features("WITNESSES")

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 
 from tests.stored.steps import InvitationSteps, JobSteps
 from worker.core.customers.customers import Channel, Customer, Person
-from worker.core.customers.store.batches import AcceptedLine, Batches
 from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Base, Job
 from worker.core.limits.budgets import BudgetRule
@@ -23,6 +22,8 @@ from worker.core.model.endings import Done, Ending, Kind, Problem, RetryPolicy
 from worker.core.model.sessions import ExpirySource, Session
 from worker.core.unknown.store.expired_leases import ExpiredLeases
 from worker.core.work.store.job_context import IssueResult, JobPolicy
+from worker.lists.lines import AcceptedLine
+from worker.lists.store.batches import Batches
 from worker.reporting.store.look import Looks
 from worker.reporting.store.report_rows import Facts
 

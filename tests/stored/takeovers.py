@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 from tests.stored.shelf import customer
-from worker.core.customers.store.batches import AcceptedLine
 from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Budget, Job
 from worker.core.limits.budgets import BudgetRule
 from worker.failover.store.takeovers import Takeover
+from worker.lists.lines import AcceptedLine
 
 HALF_AN_HOUR = timedelta(minutes=30)
 

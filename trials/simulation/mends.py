@@ -14,7 +14,7 @@ from typing import Any
 
 from trials.simulation.play import Simulation
 from trials.simulation.process import WorkerProcess
-from worker.core.customers.store import added_lines, in_review, priority_moves
+from worker.core.customers.store import in_review
 from worker.core.database import database
 from worker.core.dispatch.calls import SlotGate
 from worker.core.dispatch.flushes import Flushes
@@ -34,6 +34,8 @@ from worker.core.unknown.store.row_by_row import Chunk
 from worker.core.work.invite import InviteWork
 from worker.core.work.step_endings import SharedWork
 from worker.core.work.store import gates as issuing_gates
+from worker.lists.decisions.store import priority_moves
+from worker.lists.store import added_lines
 from worker.wiring import sweep
 
 Replaced = tuple[Any, str, Any]  # where, the name there, and what stands there instead

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from tests.suite.of_features import of_features
 from trials.simulation.plan import FLOOR, Act, Person
 from trials.simulation.setting import ROUTES, customer_of
-from worker.core.customers.store.batches import AcceptedLine
-from worker.core.customers.store.decisions import Verdict, Which
-from worker.core.customers.store.plans import Plan
 from worker.core.database.priorities import BATCH
 from worker.core.features import loaded
+from worker.lists.decisions.store.decisions import Verdict
+from worker.lists.decisions.store.settlement import Which
+from worker.lists.lines import AcceptedLine
+from worker.plans.store.plans import Plan
 from worker.wiring.container import Parts
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from trials.simulation.office import Office, import_list
 from trials.simulation.plan import Person
 from trials.simulation.setting import row_of
-from worker.core.customers.store.plans import Plan
 from worker.core.model.incoming import OPERATOR, Event, EventKind, Outcome
+from worker.plans.store.plans import Plan
 from worker.wiring.container import Parts
 
 if TYPE_CHECKING:

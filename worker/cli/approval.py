@@ -9,19 +9,19 @@ from worker.cli.running.summary import changed_in_words, show_changes, show_warn
 from worker.cli.sample_message import rendered
 from worker.cli.shared_options import confirm
 from worker.core.customers.customers import invitation_channels
-from worker.core.customers.store.batches import BatchFacts
-from worker.core.customers.store.new_rows import AcceptedLine
-from worker.core.customers.store.plans import Plan
 from worker.core.foundation.plural import counted
 from worker.core.messages.wording import Wording
 from worker.core.model.channels import CHANNELS
 from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import Judged, count, judge_all
 from worker.lists.importing.list_import import ImportChoices
+from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
+from worker.lists.store.batches import BatchFacts
 from worker.lists.warned import Warned
+from worker.plans.store.plans import Plan
 from worker.reporting.store.calls_now import CallsNow
 from worker.wiring.container import Parts
 

@@ -18,7 +18,7 @@ from worker.core.model.audit import Act
 from worker.settings.needs import EVERYTHING, NOTHING, Needs
 
 if TYPE_CHECKING:
-    from worker.core.customers.store.batches import BatchFacts
+    from worker.lists.store.batches import BatchFacts
     from worker.settings.model import Settings
     from worker.wiring.container import Parts
 

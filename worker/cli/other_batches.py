@@ -9,8 +9,8 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.shared_options import counting_rows
-from worker.core.customers.store.batches import STDIN, BatchFacts
 from worker.core.foundation.plural import counted
+from worker.lists.store.batches import STDIN, BatchFacts
 from worker.reporting.operation import is_worked
 from worker.reporting.store.unsent import Unsent, unsent
 from worker.wiring.container import Parts

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from worker.cli.shared_options import Read
-from worker.core.customers.store.plans import Plan
 from worker.core.foundation.timestamps import written
 from worker.plans.pilot import EXAMPLE, NAMES, parse_condition, read_first
+from worker.plans.store.plans import Plan
 
 MEANINGS = "; ".join(f"{name}: {meaning}" for name, meaning in NAMES.items())
 

@@ -7,19 +7,18 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from worker.core.customers.customers import UPDATABLE, FieldProblem
-from worker.core.customers.rights import NOT_ITS_ID, NOT_ITS_TYPE, may_name
-from worker.core.customers.store.new_rows import AcceptedLine, RefusedLine
 from worker.core.foundation.durations import parse_duration, show_duration
 from worker.core.foundation.keyring import Keyring
 from worker.core.foundation.strict_json import MOST_LEVELS, has_unstorable_text, read_object
 from worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome
 from worker.events.cloudevents import LARGEST, LONGEST
 from worker.events.ordering import columns_of
+from worker.events.rights import NOT_ITS_ID, NOT_ITS_TYPE, may_name
 from worker.events.store.incoming_events import Arrival
 from worker.lists.accept import accept
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judging import PREFILLED, judge, options_of
-from worker.lists.lines import Rejected
+from worker.lists.lines import AcceptedLine, RefusedLine, Rejected
 from worker.lists.listing import check_line
 from worker.lists.objects import Objects
 from worker.lists.options import ListOptions

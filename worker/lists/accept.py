@@ -14,9 +14,9 @@ from worker.core.customers.refusals import Refusal, characters, unless_rewritten
 from worker.core.model.channels import CHANNELS
 from worker.core.model.placeholders import NAMES, is_no_value, real_name, real_names
 from worker.lists import contacts, rules
-from worker.lists.cells import as_text
+from worker.lists.cells import as_text, unless_lost_in_sheet
 from worker.lists.columns import shown
-from worker.lists.lines import Accepted, Rejected, unless_lost_in_sheet
+from worker.lists.lines import Accepted, Rejected
 from worker.lists.options import ListOptions
 
 LONGEST_ID = 100

@@ -1,10 +1,11 @@
-"""A cell as the text that a CSV file would hold: JSON, Parquet and Python have values of other types. Pure."""
+"""A cell as the text that a CSV file would hold: JSON, Parquet and Python have values of other types. Refused are
+values that are no one text, and those that a spreadsheet has lost. Pure."""
 
 from datetime import date, datetime
 from typing import Any
 
-from worker.core.customers.refusals import Refusal
-from worker.lists.lines import unless_lost_in_sheet
+from worker.core.customers.refusals import AS_TEXT, Refusal
+from worker.core.model.placeholders import SHEET_ERRORS
 
 EXACT = 1 << 53  # beyond it, a float has no digits for ones
 _FRACTION = Refusal("a number with a fraction", "give text, or a whole number")
@@ -49,3 +50,18 @@ def whole(value: float, *, exact: int = EXACT) -> str | Refusal:
     if not value.is_integer():
         return _FRACTION
     return str(int(value)) if abs(value) < exact else _ROUNDED
+
+
+_TOO_NARROW = Refusal("nothing but #: in the spreadsheet the column was too narrow for its values", AS_TEXT)
+
+
+def sheet_error(text: str) -> Refusal:
+    """Why a cell with an error of the spreadsheet is not used."""
+    return Refusal(f"the spreadsheet's error {text if text in SHEET_ERRORS else ''}".rstrip(), "mend the formula")
+
+
+def unless_lost_in_sheet(text: str) -> Refusal | None:
+    """Why a cell is not used that has a spreadsheet's error, or the signs in place of a value; None for others."""
+    if text in SHEET_ERRORS:
+        return sheet_error(text)
+    return _TOO_NARROW if len(text) > 1 and not text.strip("#") else None

@@ -1,12 +1,16 @@
-"""The results of reading a list and each of its lines."""
+"""The forms of a line, from the cells that a reader gives to the job or the refusal that it becomes.
 
-from collections.abc import Mapping, Sequence
+A list's own checks make `Accepted`, `Rejected` or a duplicate of it; what this configuration can serve makes
+`AcceptedLine` or `RefusedLine`. A list that cannot be read as a whole is refused with `ListRefused`.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from worker.core.customers.customers import Customer, FieldProblem
-from worker.core.customers.refusals import AS_TEXT, Refusal
-from worker.core.model.placeholders import SHEET_ERRORS
+from worker.core.features import NOT_INSTALLED
 
 
 # Not frozen, and nothing changes them: a list makes both for each row, and a frozen one costs four times as much.
@@ -57,15 +61,6 @@ class Rejected:
     rest: Customer | None = None
 
 
-@dataclass(frozen=True)
-class Duplicate:
-    """A valid line for a customer and purpose that row `of_row` of the same list has too."""
-
-    row: int
-    customer_id: str
-    of_row: int
-
-
 @dataclass(frozen=True, repr=False)
 class Returned:
     """A row of a report of ours that has come back. Its cells are not checked: only what is stored about the customer
@@ -79,7 +74,54 @@ class Returned:
     guessed: bool = False
 
 
-Line = Accepted | Rejected | Duplicate | Returned
+class OldLink(NamedTuple):
+    """A session's link that went to an address which is corrected. `channels`: on which messages about the session, or
+    one in its place, go to the customer. `corrected`: those of them whose address it is."""
+
+    account: str
+    ends: datetime
+    channels: tuple[str, ...] = ()
+    corrected: tuple[str, ...] = ()
+
+
+@dataclass  # not frozen: see `RawLine`
+class AcceptedLine:
+    """A line that becomes a job: its account, the reason for this account, and the freshness floor of its link.
+
+    `fallback_accounts` could serve the job too, in order of preference. `freshness_seconds` is the route's floor, which
+    holds for all accounts; None: the floor of the account. `quiet_until`: no session before then; None: at once.
+    """
+
+    row: int
+    customer: Customer
+    account: str
+    route: str
+    floor_seconds: int
+    fallback_accounts: tuple[str, ...] = ()
+    freshness_seconds: int | None = None
+    quiet_until: datetime | None = None
+    warnings: tuple[FieldProblem, ...] = ()  # for the operator; not stored
+    planned_at: datetime | None = None  # when it goes by its list's deadline; None: as soon as it may
+    old_links: tuple[OldLink, ...] = ()  # that an address has which it changes; for the operator, not stored
+
+
+@dataclass(frozen=True)
+class RefusedLine:
+    """A line that becomes no job. `duplicate_of` is the earlier row of the same customer. `known`: what became of the
+    line of a known customer, in words without personal data. Neither: it was refused.
+
+    `warnings` are for the operator; they are not stored.
+    """
+
+    row: int
+    customer_id: str
+    problems: tuple[FieldProblem, ...] = ()
+    duplicate_of: int | None = None
+    known: str = ""
+    warnings: tuple[FieldProblem, ...] = ()
+
+
+Line = Accepted | Rejected | RefusedLine | Returned  # RefusedLine: a duplicate
 
 
 class ListRefused(Exception):
@@ -97,16 +139,41 @@ class ListRefused(Exception):
         self.unknown = list(unknown)
 
 
-_TOO_NARROW = Refusal("nothing but #: in the spreadsheet the column was too narrow for its values", AS_TEXT)
+@dataclass(frozen=True)
+class Change:
+    """A row that a person has changed, and what became of it, in words without personal data."""
+
+    row: int
+    customer_id: str
+    what: str
+    is_new: bool = False  # a row that was filled in: it is worked like one of any list
 
 
-def sheet_error(text: str) -> Refusal:
-    """Why a cell with an error of the spreadsheet is not used."""
-    return Refusal(f"the spreadsheet's error {text if text in SHEET_ERRORS else ''}".rstrip(), "mend the formula")
+class Settles(Protocol):
+    """Says what the rows of one report become. `corrected`: how many rows of known customers were changed. `batches`:
+    those whose rows the changes are about."""
+
+    @property
+    def changes(self) -> Sequence[Change]: ...
+    @property
+    def corrected(self) -> int: ...
+    @property
+    def batches(self) -> Collection[int]: ...
+
+    def settle(self, lines: Sequence[Returned]) -> Iterator[AcceptedLine | RefusedLine]:
+        """What each line becomes, in order. A line that was settled before is as stored, and does nothing again."""
+
+    def foreseeing(self) -> "Settles":
+        """The same, without doing it."""
 
 
-def unless_lost_in_sheet(text: str) -> Refusal | None:
-    """Why a cell is not used that has a spreadsheet's error, or the signs in place of a value; None for others."""
-    if text in SHEET_ERRORS:
-        return sheet_error(text)
-    return _TOO_NARROW if len(text) > 1 and not text.strip("#") else None
+class Refusing:
+    """Where nothing acts on reports."""
+
+    changes, corrected, batches = (), 0, frozenset[int]()
+
+    def settle(self, lines: Sequence[Returned]) -> NoReturn:
+        raise ListRefused([f"the file is a report that comes back: {NOT_INSTALLED}"])
+
+    def foreseeing(self) -> "Refusing":
+        return self

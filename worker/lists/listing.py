@@ -1,20 +1,27 @@
-"""A whole list: opened once, checked line by line, however long it is."""
+"""A whole list: opened once, checked line by line, however long it is. Refused is a list that cannot be read as a
+whole; a line of a customer whom an earlier row has is a duplicate, or refused if it is of another person.
 
+The customers that a list has already had are kept in hash tables with open addressing over plain arrays: 16 bytes for a
+slot instead of the 150 of a dictionary. A million customers need some 34 MB, also while the tables grow: each has a
+part of the customers and grows by itself.
+"""
+
+import hashlib
 import json
+import struct
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from os import PathLike
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.customers.known_customers import Match, marks
+from worker.core.model.channels import ADDRESSES
 from worker.lists.accept import accept
 from worker.lists.cells import as_text
 from worker.lists.columns import normal
-from worker.lists.dates import DatesSeen
-from worker.lists.duplicates import Earlier, Seen, SeenPeople
 from worker.lists.formats.csv_list import CsvList
 from worker.lists.formats.json_list import JsonList
 from worker.lists.formats.kind import (
@@ -30,9 +37,132 @@ from worker.lists.formats.kind import (
 from worker.lists.formats.opening import Content, ListBytes
 from worker.lists.formats.source import Source, source_of_feature
 from worker.lists.formats.zip_parts import GZIP, ZIP, Parts, gunzipped, unzipped
-from worker.lists.lines import Accepted, Duplicate, Line, ListRefused, RawLine, Rejected, Returned
+from worker.lists.known_customers import Marks, Match, compare_marks, marks
+from worker.lists.lines import Accepted, Line, ListRefused, RawLine, RefusedLine, Rejected, Returned
 from worker.lists.options import Form, ListOptions
 from worker.lists.own_files import STATE, OwnFile, as_written, own_file
+from worker.lists.rules import DatesSeen
+
+_TABLES = 64  # a power of two; the lowest bits of a digest name the table
+_TABLE_BITS = _TABLES.bit_length() - 1
+_PARTS = struct.Struct("=IQ")
+_FIRST_SIZE = 1 << 6  # slots of each; always a power of two
+_HASHES = (1 << 32) - 1  # 0 is for what is not known
+_EACH = len(Marks._fields) + 1 + len(ADDRESSES)
+# Each address with the places of its hash, and of its first row.
+_ADDRESSES = [(name, Marks._fields.index(name), _EACH - len(ADDRESSES) + n) for n, name in enumerate(ADDRESSES)]
+
+
+class Seen:
+    """Customers by a 96-bit digest of id and purpose, each with its first row."""
+
+    def __init__(self) -> None:
+        self._tables = [_Table() for _ in range(_TABLES)]
+
+    def row_or_remember(self, customer_id: str, purpose: str, row: int) -> int | None:
+        """The earlier row of this customer and purpose; None for the first row, which is remembered now."""
+        high, low = _digest(customer_id, purpose)
+        return self._tables[low & (_TABLES - 1)].row_or_remember(high, low, row) or None
+
+    def row_of(self, customer_id: str, purpose: str) -> int | None:
+        """The row of this customer and purpose; None if none is remembered."""
+        high, low = _digest(customer_id, purpose)
+        return self._tables[low & (_TABLES - 1)].row_of(high, low) or None
+
+
+def _digest(customer_id: str, purpose: str) -> tuple[int, int]:
+    # The separator cannot occur in either: ids are printable, purposes are slugs.
+    digest = hashlib.blake2b(f"{customer_id}\n{purpose}".encode(), digest_size=12).digest()
+    high, low = _PARTS.unpack(digest)
+    return high, low
+
+
+class SeenPeople:
+    """What a list's rows say of each customer: one person, with one address of each kind for all purposes.
+
+    Of each of their `Marks` a hash of 32 bits is kept, then the first row, and the first row with each address: some 60
+    bytes for a customer.
+    """
+
+    def __init__(self) -> None:
+        self._customers = Seen()  # each with its number here, from 1
+        self._count = 0
+        self._kept = array("I")  # _EACH of each customer
+
+    def match_or_remember(self, customer_id: str, marks: Marks, row: int) -> "Earlier | None":
+        """What earlier rows say of this customer; None: there is none. What this row adds is remembered."""
+        given = [(mark and hash(mark) % _HASHES + 1) or 0 for mark in marks]
+        number = self._customers.row_or_remember(customer_id, "", self._count + 1)
+        if number is None:
+            self._count += 1
+            self._kept.extend((*given, row, row, row))
+            return None
+        begin = (number - 1) * _EACH
+        known = self._kept[begin : begin + _EACH]
+        match = compare_marks(known[: len(marks)], given)
+        changed = None
+        for column, place, at in _ADDRESSES:
+            if changed is None and known[place] and given[place] and known[place] != given[place]:
+                changed = column, known[at]
+        if match is Match.SAME and changed is None:
+            for _, place, at in _ADDRESSES:
+                known[at] = known[at] if known[place] else row
+            for place, one in enumerate(given):
+                known[place] = known[place] or one
+            self._kept[begin : begin + _EACH] = known
+        return Earlier(known[len(marks)], match, changed)
+
+
+class Earlier(NamedTuple):
+    """The first row of a customer. `match`: whether it is of the same person. `changed`: the first column of addresses
+    in which an earlier row has another one, and that row."""
+
+    row: int
+    match: Match
+    changed: tuple[str, int] | None
+
+
+class _Table:
+    def __init__(self) -> None:
+        self._allocate(_FIRST_SIZE)
+
+    def row_or_remember(self, high: int, low: int, row: int) -> int:
+        """The earlier row of this digest; 0 for the first row."""
+        highs, lows, rows, mask = self._highs, self._lows, self._rows, self._mask
+        slot = (low >> _TABLE_BITS) & mask
+        while earlier := rows[slot]:  # rows start at 1, so 0 is a free slot
+            if lows[slot] == low and highs[slot] == high:
+                return earlier
+            slot = (slot + 1) & mask
+        highs[slot], lows[slot], rows[slot] = high, low, row
+        self._left -= 1
+        if not self._left:
+            self._grow()
+        return 0
+
+    def row_of(self, high: int, low: int) -> int:
+        """The row of this digest; 0 if none is remembered."""
+        slot = (low >> _TABLE_BITS) & self._mask
+        while row := self._rows[slot]:
+            if self._lows[slot] == low and self._highs[slot] == high:
+                return row
+            slot = (slot + 1) & self._mask
+        return 0
+
+    def _allocate(self, size: int) -> None:
+        self._highs = array("I", [0]) * size
+        self._lows = array("Q", [0]) * size
+        self._rows = array("I", [0]) * size
+        self._mask = size - 1
+        self._left = 2 * size // 3  # until it grows
+
+    def _grow(self) -> None:
+        highs, lows, rows = self._highs, self._lows, self._rows
+        self._allocate(2 * len(rows))
+        for high, low, row in zip(highs, lows, rows, strict=True):
+            if row:
+                self.row_or_remember(high, low, row)
+
 
 OWN_ID = "give each person an id of its own"
 OTHER_ADDRESS = "a customer has one address for all purposes: give each person an id of its own"
@@ -120,11 +250,11 @@ def _again(line: Accepted, earlier: Earlier, same: int | None) -> Line:
             column, f"another address than in row {row}, which has the same customer_id", OTHER_ADDRESS
         )
     else:
-        return line if same is None else Duplicate(line.row, customer.customer_id, same)
+        return line if same is None else RefusedLine(line.row, customer.customer_id, duplicate_of=same)
     return Rejected(line.row, customer.customer_id, (problem,), line.if_used, customer)
 
 
-def _returned(row: int, cells: Mapping[str, Any], seen: Seen, *, guessed: bool) -> Returned | Duplicate:
+def _returned(row: int, cells: Mapping[str, Any], seen: Seen, *, guessed: bool) -> Returned | RefusedLine:
     """A row of a report; the second row of a customer is a duplicate, whether it was changed or not."""
     text = {name: cell.strip() if isinstance(cell, str) else cell for name, cell in cells.items()}
     state = str(text.pop(STATE, "") or "")
@@ -132,7 +262,7 @@ def _returned(row: int, cells: Mapping[str, Any], seen: Seen, *, guessed: bool) 
     customer_id = own_id if isinstance(own_id, str) else ""
     earlier = seen.row_or_remember(customer_id, str(text.get("purpose") or ""), row) if customer_id else None
     if earlier is not None:
-        return Duplicate(row, customer_id, earlier)
+        return RefusedLine(row, customer_id, duplicate_of=earlier)
     return Returned(row, customer_id, text, state, guessed)
 
 

@@ -8,7 +8,7 @@ from datetime import date
 from functools import cached_property
 from typing import Any, Literal, Protocol, get_args
 
-from worker.lists.dates import DateForm
+from worker.lists.rules import DateForm
 
 Form = Literal["csv", "jsonl", "json", "xlsx", "parquet"]
 FORMS: tuple[Form, ...] = get_args(Form)

@@ -7,14 +7,13 @@ fits. So the rows that it leaves out are as few as can be (the tests compare it 
 """
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 from math import ceil
 
-from worker.core.customers.customers import FieldProblem, invitation_channels
-from worker.core.customers.store.new_rows import AcceptedLine
+from worker.core.customers.customers import Customer, FieldProblem, invitation_channels
 from worker.core.foundation.timestamps import written
 from worker.core.messages.quiet_hours import Hours, QuietHours, allowed_at
 
@@ -224,13 +223,13 @@ class _Filling:
         return (room(pace * share, self._slots, slot) or 0) - self._used[group.account, group.channel, slot]
 
 
-def group_of(line: AcceptedLine, hours: Hours) -> Group:
+def group_of(account: str, customer: Customer, hours: Hours) -> Group:
     """The rows that this one is like. Of two channels the one with quiet hours counts: it closes first."""
-    channels = invitation_channels(line.customer.channel)
+    channels = invitation_channels(customer.channel)
     if not channels:
-        return Group(line.account, "", ())
+        return Group(account, "", ())
     channel = next((one for one in channels if hours.concern((one,))), channels[0])
-    return Group(line.account, channel, hours.zones(line.customer, (channel,)))
+    return Group(account, channel, hours.zones(customer, (channel,)))
 
 
 def planned(rows: Mapping[Group, int], hours: Hours, paces: Paces, *, deadline: datetime, now: datetime) -> Planned:
@@ -264,11 +263,6 @@ class RowTimes:
             most = room(self._paces.accounts.get(group.account), slots, slot)
             step = slots.length / max(most, number) if most is not None else timedelta(0)
             yield from (slots.at(slot) + index * step for index in range(number))
-
-
-def counted(lines: Iterable[object], hours: Hours) -> Counter[Group]:
-    """The accepted rows of a list by group."""
-    return Counter(group_of(line, hours) for line in lines if isinstance(line, AcceptedLine))
 
 
 def too_late(deadline: datetime) -> FieldProblem:

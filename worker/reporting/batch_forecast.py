@@ -12,8 +12,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from worker.core.customers.customers import Channel
-from worker.core.customers.store.batches import BatchFacts
-from worker.core.customers.store.plans import Planned
 from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.plural import listed_in_words
@@ -25,7 +23,9 @@ from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.failover.store.takeovers import Takeovers
+from worker.lists.store.batches import BatchFacts
 from worker.plans.store.pilots import latest_verdict
+from worker.plans.store.plans import Planned
 from worker.reporting.forecast import Forecast, Load, forecast
 from worker.reporting.operation import WORK, Running, no_account
 from worker.reporting.rows_apart import part_of, part_of_kept, part_of_lost, with_rows_apart

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from worker.core.customers.store.batches import BatchFacts
-from worker.core.customers.store.plans import Planned
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.limits.store.budgets import Budgets
@@ -14,8 +12,10 @@ from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.core.model.reasons import Reason
 from worker.core.model.states import BatchState, InvitationState, JobState, LineState, PauseCause, batch_state
 from worker.core.unknown.reconciliation import OrphanRule
+from worker.lists.store.batches import BatchFacts
 from worker.plans.pilot import PilotNumbers, in_words
 from worker.plans.store.pilots import NOT_MET, Pilots, latest_verdict
+from worker.plans.store.plans import Planned
 from worker.reporting.account_words import stop_in_words
 from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.report_lines import Columns

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from worker.core.customers.store.decisions import RepeatCost
 from worker.core.foundation.plural import counted, listed_in_words
 from worker.core.model.states import OPEN_JOBS
+from worker.lists.decisions.store.decisions import RepeatCost
 from worker.reporting.store.counts import BatchCounts
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from worker.core.customers.store.batches import STDIN, BatchFacts
 from worker.core.database.database import Database
 from worker.core.features import hint
 from worker.core.foundation.clock import Clock
@@ -16,6 +15,7 @@ from worker.core.limits.budgets import BudgetState
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.emergency_stop import EmergencyStops, Stopped
 from worker.failover.store.takeovers import Takeovers
+from worker.lists.store.batches import STDIN, BatchFacts
 from worker.reporting import waits
 from worker.reporting.account_words import lasting_outage_of, silence_of
 from worker.reporting.decision_words import rows_left

@@ -32,7 +32,7 @@ from worker.core.limits.rate_limits import Limit, Ramp
 from worker.core.messages.caps import AddressCap
 from worker.core.messages.quiet_hours import QuietHours, zone_names
 from worker.core.model.countries import alpha2, usual_mistake
-from worker.lists.dates import DateForm
+from worker.lists.rules import DateForm
 from worker.settings import addresses
 from worker.settings.money import Price
 from worker.settings.problems import SettingsError

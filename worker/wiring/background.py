@@ -9,7 +9,7 @@ from typing import Protocol
 
 from worker.core.database.database import Database
 from worker.core.features import Hook
-from worker.lists.importing.returned import Refusing, Settles
+from worker.lists.lines import Refusing, Settles
 from worker.lists.options import ListOptions
 from worker.wiring.container import Parts
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
-from worker.core.customers.routing import Rule
 from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
@@ -11,6 +10,7 @@ from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.quiet_hours import Hours
 from worker.failover.store.takeovers import Takeovers
 from worker.http.trust import Trust, trust_of
+from worker.lists.importing.intake import Rule
 from worker.providers.contract import Provider
 from worker.senders.contract import Sender
 from worker.settings.accounts import Account
@@ -94,7 +94,7 @@ class Configured(Stores):
         """Which accounts may take over rows from which."""
         lifetimes = {name: provider.lifetime for name, provider in self.providers.items()}
         return Takeovers(
-            routes=self.routes,
+            routes=[route.accounts for route in self.routes],
             rules=self.budget_rules.accounts,
             lifetimes=lifetimes,
             budgets=self.budgets,

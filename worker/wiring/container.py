@@ -14,7 +14,6 @@ from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from worker.core.customers.routing import freshness_of
 from worker.core.database.database import Database
 from worker.core.database.journal import Journal
 from worker.core.foundation.clock import Clock, ProcessClock
@@ -28,7 +27,7 @@ from worker.core.work.invite import InviteWork
 from worker.core.work.issue import IssueWork
 from worker.core.work.step_endings import WakeInvite
 from worker.http.trust import faster
-from worker.lists.importing.intake import Intake
+from worker.lists.importing.intake import Intake, freshness_of
 from worker.reporting.account_report import AccountReport
 from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.batch_report import Reporting

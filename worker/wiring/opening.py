@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.suppressions import DoNotContact
 from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.core.database.encrypted_values import context_of_person, retired_keys
@@ -14,6 +13,7 @@ from worker.core.database.outages import reason
 from worker.core.features import hint
 from worker.core.foundation import event_loop
 from worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of_value
+from worker.lists.decisions.store.do_not_contact import DoNotContact
 from worker.reporting.store.report_rows import Facts
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError

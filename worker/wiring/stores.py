@@ -4,9 +4,6 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
 
-from worker.core.customers.store.batches import Batches
-from worker.core.customers.store.decisions import Decisions
-from worker.core.customers.store.suppressions import DoNotContact
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.session_chain import Again
@@ -19,6 +16,9 @@ from worker.core.work.store.claim_jobs import Jobs
 from worker.events.store.inbox import Inboxes
 from worker.events.store.refused_events import RefusedEvents
 from worker.failover.store.takeovers import Failover
+from worker.lists.decisions.store.decisions import Decisions
+from worker.lists.decisions.store.do_not_contact import DoNotContact
+from worker.lists.store.batches import Batches
 from worker.plans.store.pilots import Pilots
 from worker.providers.registry import webhook_peers
 from worker.reporting.store.ledger import Ledger

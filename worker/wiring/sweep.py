@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from worker.core.customers.store import released_details
 from worker.core.features import Hook
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
@@ -27,6 +26,7 @@ from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.core.model.traces import NO_TRACES, Traces
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.core.unknown.store.expired_leases import EndedLeases
+from worker.lists.store import refreshed
 from worker.reporting.store import counting
 from worker.reporting.store.look import Looked, Step
 from worker.settings.policies import expiry_policy, listing_accounts
@@ -161,7 +161,7 @@ class Sweep:
 
     def apply_details(self) -> None:
         """Give customers the details of rows that are released."""
-        released_details.apply(self._parts.database, self._parts.keyring, now=self._parts.clock())
+        refreshed.apply(self._parts.database, self._parts.keyring, now=self._parts.clock())
 
     def add_up_counts(self) -> None:
         """Add up the changes of the batches' counts, all that are there now."""

@@ -12,13 +12,13 @@ import sqlalchemy as sa
 from tests.stored.shelf import Shelf, customer
 from tests.stored.steps import JobSteps
 from worker.core.customers.customers import Channel, Customer, Person
-from worker.core.customers.store.batches import RefusedLine
 from worker.core.database.database import Database
 from worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
 from worker.core.database.tables.types import all_tables
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.endings import Hold, Kind
 from worker.core.model.states import InvitationState, JobState
+from worker.lists.lines import RefusedLine
 
 pytestmark = pytest.mark.both_databases
 

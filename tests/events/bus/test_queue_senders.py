@@ -13,7 +13,6 @@ from tests.events.bus.brokers import requested
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.simulated.world import World
 from tests.suite.waiting import wait_until
-from worker.core.customers.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
 from worker.core.database.tables import CustomerRow, Inbox, Job
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.incoming import OPERATOR, EventKind, EventSender, Outcome
@@ -30,6 +29,7 @@ from worker.events.bus.sources import (
     sources_with_senders,
 )
 from worker.events.cloudevents import Unreadable
+from worker.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
 from worker.settings.event_senders import SenderOfEvents
 from worker.settings.load import load
 from worker.settings.outside import Bus

@@ -6,7 +6,6 @@ import pytest
 import sqlalchemy as sa
 
 from tests.stored.shelf import Shelf, customer
-from worker.core.customers.store.decisions import Decisions
 from worker.core.database.audit_entries import note
 from worker.core.database.tables import Audit, Budget, Job, Outbox
 from worker.core.model.audit import Act
@@ -14,6 +13,7 @@ from worker.features.dashboard.pages import audit
 from worker.features.dashboard.pages.accounts import Pace
 from worker.features.dashboard.pages.now import need_of
 from worker.features.dashboard.rendering import ago, in_words, segments
+from worker.lists.decisions.store.decisions import Decisions
 from worker.reporting.operation import Running
 from worker.reporting.waits import Attention, of_bus, of_country, of_webhooks
 

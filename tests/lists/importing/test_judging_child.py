@@ -15,15 +15,15 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import KEY, World
-from worker.core.customers.store.batches import Batches
 from worker.core.database.encrypted_values import decrypt_line, decrypt_person
 from worker.core.database.tables import CustomerRow, Job, SkippedLine
 from worker.core.foundation.keyring import Keyring
-from worker.lists.importing import forked, judged_chunks
-from worker.lists.importing.judged_chunks import judging_child
+from worker.lists.importing import forked, judging
+from worker.lists.importing.judging import judging_child
 from worker.lists.importing.list_import import ImportChoices, import_list
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
+from worker.lists.store.batches import Batches
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a child is made on Linux alone")
 OPTIONS = ListOptions(today=date(2026, 11, 20))
@@ -37,7 +37,7 @@ def small(monkeypatch, tmp_path_factory):
     threads = tmp_path_factory.mktemp("threads")
     (threads / "1").touch()
     monkeypatch.setattr(forked, "_THREADS", threads)
-    monkeypatch.setattr(judged_chunks, "LARGE", 1)
+    monkeypatch.setattr(judging, "LARGE", 1)
     monkeypatch.setattr(Batches, "lines_at_once", 7)
 
 
@@ -120,7 +120,7 @@ async def test_the_same_is_stored_with_a_child_and_without(two, tmp_path):
 
 
 async def test_a_child_that_is_killed_leaves_its_rows_to_its_parent(two, tmp_path, caplog, monkeypatch):
-    here, judged = os.getpid(), judged_chunks.judge_chunk
+    here, judged = os.getpid(), judging.judge_chunk
 
     def dies(intake, lines, returns):
         if os.getpid() != here and any(line.row > 30 for line in lines):
@@ -131,7 +131,7 @@ async def test_a_child_that_is_killed_leaves_its_rows_to_its_parent(two, tmp_pat
     file.write_text(a_list(seed=7))
     alone, killed = two
     first = bring_in(alone, file, with_child=False)
-    monkeypatch.setattr(judged_chunks, "judge_chunk", dies)
+    monkeypatch.setattr(judging, "judge_chunk", dies)
     end = bring_in(killed, file, with_child=True)
     assert killed.parts.batches.find(str(end.batch.id)).imported_at is not None
     assert "the import goes on in one process" in caplog.text
@@ -175,7 +175,7 @@ async def test_a_compressed_list_is_read_by_both_at_a_place_of_its_own(two, tmp_
 async def test_a_small_list_has_no_child(make, tmp_path, monkeypatch):
     file = tmp_path / "list.csv"
     file.write_text(a_list(seed=9))
-    monkeypatch.setattr(judged_chunks, "LARGE", file.stat().st_size + 1)
+    monkeypatch.setattr(judging, "LARGE", file.stat().st_size + 1)
     world = make()
     with judging_child(world.parts.intake, world.parts.batches, file, open_list(file, OPTIONS)) as child:
         assert child is None

@@ -5,13 +5,13 @@ from datetime import date
 import pytest
 import sqlalchemy as sa
 
-from worker.core.customers.store.batches import Batches
 from worker.core.database.tables import CustomerRow, Job, SkippedLine
 from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import options_of
 from worker.lists.importing.list_import import USUAL, CutOff, ImportChoices, TooManyRefused, import_list, list_age
 from worker.lists.lines import ListRefused
 from worker.lists.options import ListOptions
+from worker.lists.store.batches import Batches
 
 OPTIONS = ListOptions(today=date(2026, 11, 20))
 HEADER = "customer_id,email,country\n"

@@ -9,11 +9,11 @@ import sqlalchemy as sa
 
 from onboarding_testing.fakes import FakeSender
 from tests.simulated.world import customer
-from worker.core.customers.store import plans
-from worker.core.customers.store.plans import Plan
 from worker.core.database.tables import Batch, Job
 from worker.core.foundation.timestamps import written
 from worker.core.model.reasons import Reason
+from worker.plans.store import plans
+from worker.plans.store.plans import Plan
 from worker.reporting import batch_forecast
 from worker.reporting.operation import Running
 from worker.wiring.container import Parts

@@ -8,12 +8,12 @@ import pytest
 
 from tests.stored.shelf import customer, line
 from tests.stored.statements import statements
-from worker.core.customers.store.decisions import Decisions
-from worker.core.customers.store.plans import Plan, PlanRefused
 from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, Job
 from worker.core.model.states import JobState
+from worker.lists.decisions.store.decisions import Decisions
 from worker.plans.store.pilots import Pilots
+from worker.plans.store.plans import Plan, PlanRefused
 
 CONDITION = "finished >= 50% and failed <= 3% within 4 hours"
 

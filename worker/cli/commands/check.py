@@ -34,8 +34,6 @@ from worker.cli.plan_options import deadline_option
 from worker.cli.running.summary import next_step, show_changes
 from worker.cli.shared_options import JSON, Named, whole_file
 from worker.core.customers.customers import FieldProblem
-from worker.core.customers.store.new_rows import AcceptedLine, RefusedLine
-from worker.core.customers.store.plans import Plan, refuse_over
 from worker.core.foundation import event_loop
 from worker.core.foundation.plural import counted
 from worker.core.limits.budgets import BudgetState
@@ -43,12 +41,12 @@ from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import Judged, count, judge_all, problems_of
 from worker.lists.importing.list_import import ImportChoices
-from worker.lists.importing.returned import Settles
-from worker.lists.lines import ListRefused
+from worker.lists.lines import AcceptedLine, ListRefused, RefusedLine, Settles
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
 from worker.lists.warned import Originals, Refusals, Severity, problems_csv
+from worker.plans.store.plans import Plan, refuse_over
 from worker.reporting.batch_forecast import AWAITS_VERDICT
 from worker.reporting.report_lines import BYTE_ORDER_MARK
 from worker.reporting.store.calls_now import CallsNow

@@ -11,14 +11,15 @@ from worker.cli.invocation import Invocation, find_kept
 from worker.cli.opening import wake_ups_of
 from worker.cli.other_batches import run_list
 from worker.cli.shared_options import DRY_RUN, JSON, REASON, YES, Read, confirm, counting_rows
-from worker.core.customers.store.batches import STDIN, BatchFacts
-from worker.core.customers.store.daily_batch import DAILY
-from worker.core.customers.store.decisions import Decisions, RepeatCost, Verdict, Which
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import are, counted
 from worker.core.limits.store.emergency_stop import Stopped
 from worker.core.model.row_addresses import RowRanges, read_rows
 from worker.core.model.states import JobState
+from worker.lists.decisions.store.decisions import Decisions, RepeatCost, Verdict
+from worker.lists.decisions.store.settlement import Which
+from worker.lists.store.batches import STDIN, BatchFacts
+from worker.lists.store.daily_batch import DAILY
 from worker.reporting.decision_words import rows_left, what_ends, worst_cost
 from worker.settings.needs import STORED, WAKING
 from worker.wiring.container import Parts

@@ -21,14 +21,14 @@ from worker.cli.progress import Progress, open_progress
 from worker.cli.running.ends import exit_code, notes_of, stopped_at, stopped_by_ctrl_c, until_when
 from worker.cli.running.summary import channels_of, stopped_in_words
 from worker.cli.shared_options import JSON
-from worker.core.customers.store.batches import BatchFacts
-from worker.core.customers.store.plans import Plan
 from worker.core.database import schema
 from worker.core.foundation import event_loop
 from worker.core.foundation.durations import parse_duration
 from worker.core.foundation.logs import about
 from worker.core.foundation.timestamps import written_if_any
 from worker.core.model.states import BatchState
+from worker.lists.store.batches import BatchFacts
+from worker.plans.store.plans import Plan
 from worker.reporting.batch_report import state_of
 from worker.reporting.store.counts import BatchCounts
 from worker.runtime.batch_run import OneBatch, Stand, Unusable

@@ -15,11 +15,11 @@ from worker.cli.completions import Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_batch
 from worker.cli.shared_options import JSON
-from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation.plural import are, counted, listed_in_words
 from worker.core.foundation.timestamps import written
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import BatchState, JobState, LineState, PauseCause
+from worker.lists.store.batches import BatchFacts
 from worker.reporting.operation import WORK
 from worker.reporting.operation_report import OperationReport
 from worker.reporting.rows_apart import lost_answers, lost_sessions

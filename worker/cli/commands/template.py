@@ -16,11 +16,11 @@ from worker.cli.lists.options import refusing_lists
 from worker.cli.sample_message import page_of, rendered
 from worker.cli.shared_options import OUT, whole_file
 from worker.core.customers.customers import Customer, Person, invitation_channels
-from worker.core.customers.store.new_rows import AcceptedLine
 from worker.core.foundation.private_files import PRIVATE, READABLE
 from worker.core.messages.wording import Rendered, Wording
 from worker.core.model.channels import CHANNELS
 from worker.lists.importing.judging import PREFILLED, judge, options_of, problems_of
+from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list
 from worker.settings.needs import NOTHING
 from worker.templates.library import Library

@@ -11,15 +11,15 @@ from typing import Any
 from worker.cli.exits import CannotStart
 from worker.cli.sample_message import example, rendered
 from worker.core.customers.customers import Channel, FieldProblem, invitation_channels
-from worker.core.customers.store.new_rows import AcceptedLine
 from worker.core.foundation.durations import show_duration
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
 from worker.core.messages.caps import AddressCap, text_of_mailbox
 from worker.core.messages.wording import Wording
 from worker.core.model.channels import address_of, listed_as
-from worker.lists.duplicates import SeenAddresses
 from worker.lists.importing.judging import Judged, count
+from worker.lists.lines import AcceptedLine
+from worker.lists.warned import SeenAddresses
 from worker.reporting.store.calls_now import CallsNow
 from worker.wiring.container import Parts
 

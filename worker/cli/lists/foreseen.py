@@ -10,7 +10,6 @@ from typing import Any
 
 from worker.cli.lists.cost import charged, in_json, segments_of
 from worker.core.customers.customers import Channel, invitation_channels
-from worker.core.customers.store.plans import Planned
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written_if_any
 from worker.core.lifecycle.reissue import AnotherSession, GivenLink, SameLink, after_corrected_address
@@ -18,6 +17,7 @@ from worker.core.messages.contact import CorrectedRule
 from worker.core.messages.quiet_hours import allowed_at
 from worker.core.messages.store.unreached import following
 from worker.lists.importing.judging import Judged
+from worker.plans.store.plans import Planned
 from worker.reporting.batch_forecast import loads_of
 from worker.reporting.forecast import Forecast, forecast, through_nights
 from worker.reporting.prices import Prices

@@ -11,10 +11,10 @@ from typing import Any, TextIO
 
 from worker.cli.exits import CannotStart
 from worker.core.customers.customers import FieldProblem
-from worker.core.customers.store.new_rows import AcceptedLine
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
 from worker.lists.importing.intake import Intake
+from worker.lists.lines import AcceptedLine
 from worker.plans.deadlines import Group, group_of, planned, too_late
 
 SHOWN = 20
@@ -84,7 +84,9 @@ class InTime:
 
     def add(self, line: object) -> None:
         if self._deadline is not None and isinstance(line, AcceptedLine):
-            self._rows.setdefault(group_of(line, self._intake.hours), array("q")).append(line.row)
+            self._rows.setdefault(group_of(line.account, line.customer, self._intake.hours), array("q")).append(
+                line.row
+            )
 
     def late(self) -> FoundRows:
         """The rows that cannot be sent in time if the list starts now, each with a warning, in the list's order."""

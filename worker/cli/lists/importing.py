@@ -18,13 +18,13 @@ from worker.cli.lists.options import Listed, returns_of
 from worker.cli.opening import with_hint
 from worker.cli.running.summary import changed_in_words, show_changes, show_refusals, show_warned
 from worker.cli.shared_options import counting, counting_rows
-from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation.plural import counted
-from worker.lists.importing.judged_chunks import judging_child
+from worker.lists.importing.judging import judging_child
 from worker.lists.importing.list_import import CutOff, ImportChoices, Imported, import_list, list_age
-from worker.lists.importing.returned import Settles
+from worker.lists.lines import Settles
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
+from worker.lists.store.batches import BatchFacts
 from worker.reporting.operation import IMPORT
 from worker.settings.problems import SettingsError
 from worker.templates.checks import problems as problems_of_templates

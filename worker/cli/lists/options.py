@@ -15,19 +15,17 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.shared_options import Read
-from worker.core.customers.known_customers import KnownRule
-from worker.core.customers.store.batches import STDIN
-from worker.core.customers.store.plans import Plan, PlanRefused
 from worker.core.foundation.plural import listed_in_words
 from worker.lists.columns import known_name, nearest
-from worker.lists.dates import DateForm
 from worker.lists.importing.judging import PREFILLED, options_of
 from worker.lists.importing.list_import import ImportChoices, TooManyRefused
-from worker.lists.importing.returned import Settles
-from worker.lists.lines import ListRefused
+from worker.lists.known_customers import KnownRule
+from worker.lists.lines import ListRefused, Settles
 from worker.lists.options import FORMS, Form, ListOptions
-from worker.lists.rules import WORDED
+from worker.lists.rules import WORDED, DateForm
 from worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address, name_of, schemes_of, shown_name
+from worker.lists.store.batches import STDIN
+from worker.plans.store.plans import Plan, PlanRefused
 from worker.settings.model import Import
 from worker.wiring.background import Report, settles
 from worker.wiring.container import Parts

@@ -15,12 +15,12 @@ from worker.cli.opening import why_unusable
 from worker.cli.other_batches import how_to_go_on, how_to_import_the_rest
 from worker.cli.running.summary import paused_senders
 from worker.cli.shared_options import counting_rows
-from worker.core.customers.store.batches import BatchFacts
 from worker.core.features import hint
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
 from worker.core.model.states import BatchState, LineState
+from worker.lists.store.batches import BatchFacts
 from worker.reporting.batch_report import needs_a_person
 from worker.reporting.rows_apart import lost_answers
 from worker.runtime.batch_run import Stand, next_move, why_later

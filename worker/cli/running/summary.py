@@ -4,12 +4,12 @@ from collections.abc import Collection, Sequence
 
 import click
 
-from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation.plural import are, counted, listed_in_words
 from worker.core.limits.budgets import BudgetState, tries_again_by_itself
 from worker.core.messages.store.unreached import following
 from worker.core.model.endings import is_at_cap
-from worker.lists.importing.returned import Change
+from worker.lists.lines import Change
+from worker.lists.store.batches import BatchFacts
 from worker.lists.warned import Refusals, Warned
 from worker.reporting.account_words import stop_in_words
 from worker.wiring.container import Parts

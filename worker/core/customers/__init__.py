@@ -1,1 +1,1 @@
-"""Whom the work is for: customers, their routes, and what is known of them."""
+"""Whom the work is for: customers, what is suppressed, what they have had, and what ends when they are cancelled."""

@@ -11,8 +11,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from worker.core.customers.store.cancellation import cancel_open
-from worker.core.customers.store.new_rows import PERSON_GONE
-from worker.core.customers.store.tombstones import bury, erase_jobs
+from worker.core.customers.store.erased_jobs import PERSON_GONE, erase_jobs
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import CustomerRow, Inbox, Job
@@ -22,6 +21,7 @@ from worker.core.model.incoming import EventKind
 from worker.core.model.states import OPEN_JOBS
 from worker.events.ordering import EarlierEvents, spares_newer
 from worker.events.store.refused_events import erase_refused
+from worker.lists.store.tombstones import bury
 
 
 def erase_customer(

@@ -8,10 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
-from worker.core.customers.known_customers import Match, changed_addresses, in_words
-from worker.core.customers.store.new_rows import change_details, customer_row
 from worker.core.customers.store.pending_details import settled
-from worker.core.customers.store.refreshed import beside, match_of
 from worker.core.database import bulk
 from worker.core.database.database import fetch, insert
 from worker.core.database.encrypted_values import Erased, decrypt_update, encrypt_update, read_person
@@ -23,6 +20,9 @@ from worker.core.model.channels import Address
 from worker.core.model.incoming import EventKind
 from worker.events.ordering import Columns, EarlierEvents, brings_details, changed, overlaid
 from worker.events.store.incoming_events import Arrival, NewEvent, of_kind
+from worker.lists.known_customers import Match, changed_addresses, in_words
+from worker.lists.store.new_rows import change_details, customer_row
+from worker.lists.store.refreshed import beside, match_of
 
 ANOTHER = (
     "same id, another person? nothing agrees with what is stored: give each person an id of its own;"

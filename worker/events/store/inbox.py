@@ -12,13 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.rights import NOT_ITS_CUSTOMER, standing_of
-from worker.core.customers.store.admission import following
 from worker.core.customers.store.cancellation import cancel_customers
-from worker.core.customers.store.daily_batch import next_rows
-from worker.core.customers.store.leadership import take_all
-from worker.core.customers.store.new_rows import AcceptedLine, job_values, new_jobs
-from worker.core.customers.store.tombstones import BY_EVENT, Erasure, bring_back, erased_among
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note_all
 from worker.core.database.bulk import rows_of
@@ -34,9 +28,16 @@ from worker.core.model.incoming import EventKind, EventReceipt, Outcome, Receive
 from worker.core.model.states import JobState
 from worker.core.model.wakeups import WakeUp
 from worker.events.ordering import why_ignored
+from worker.events.rights import NOT_ITS_CUSTOMER, standing_of
 from worker.events.store.customer_erasure import erase_customer
 from worker.events.store.event_customers import EventCustomers, learn, remove_empty
 from worker.events.store.incoming_events import Arrival, Key, NewEvent, of_kind
+from worker.lists.lines import AcceptedLine
+from worker.lists.store.admission import following
+from worker.lists.store.daily_batch import next_rows
+from worker.lists.store.leadership import take_all
+from worker.lists.store.new_rows import job_values, new_jobs
+from worker.lists.store.tombstones import BY_EVENT, Erasure, bring_back, erased_among
 
 CONFLICT = "an event with this source and id was taken already, with different content"
 

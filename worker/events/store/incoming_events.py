@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.customers.rights import NO_STANDING, SenderStanding
-from worker.core.customers.store.new_rows import AcceptedLine
 from worker.core.model.incoming import EventKind, EventSender
 from worker.events.ordering import Columns, EarlierEvents
+from worker.events.rights import NO_STANDING, SenderStanding
+from worker.lists.lines import AcceptedLine
 
 Key = tuple[str, str, str]  # what identifies an event: its sender's name, its source and its id
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.tombstones import erased_among
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch, insert
 from worker.core.database.encrypted_values import CUSTOMER, context_of_refused
 from worker.core.database.tables import RefusedEvent
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.events.refused import PutBack, RefusedMessage
+from worker.lists.store.tombstones import erased_among
 from worker.reporting.store.needs_a_person import refused_events
 
 CHUNK = 500

@@ -12,7 +12,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from worker.core.customers.routing import Rule
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.priorities import PRIORITIES
@@ -24,8 +23,8 @@ from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import default_floor
 from worker.core.model.states import JobState, SessionState
+from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
-from worker.core.unknown.store.settlement import hold_jobs
 from worker.core.work.store.attempt_log import LATE
 from worker.core.work.store.sessions import IS_LIVE
 from worker.failover.takeover import (
@@ -280,7 +279,7 @@ def _moved(what: Takeover, why: str, *, now: datetime) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Takeovers:
-    routes: Sequence[Rule]
+    routes: Sequence[Sequence[str]]  # the accounts of each, in order of preference
     rules: Mapping[str, BudgetRule]  # by account
     lifetimes: Mapping[str, timedelta | None]  # how long links live, by account
     budgets: Budgets
@@ -317,7 +316,7 @@ class Takeovers:
         the routes of now are what the operator wants now.
         """
         pairs = {
-            name: [other for rule in self.routes if name in rule.accounts for other in rule.accounts if other != name]
+            name: [other for route in self.routes if name in route for other in route if other != name]
             for name in self.rules
         }
         return {name: tuple(dict.fromkeys(names)) for name, names in pairs.items() if names}

@@ -15,10 +15,6 @@ from typing import TextIO
 import sqlalchemy as sa
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.customers.known_customers import KnownRule
-from worker.core.customers.store.batches import Batches, BatchFacts
-from worker.core.customers.store.new_rows import RefusedLine
-from worker.core.customers.store.plans import Plan, PlanRefused
 from worker.core.database.audit_entries import note_alone
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
@@ -28,15 +24,17 @@ from worker.features.list_sources.dropped_files import ERRORS, MOST_TRIES, REPOR
 from worker.features.list_sources.place import MOST_FILES, Away, Copy, Found, NotTaken, Place, Write
 from worker.features.list_sources.settings import Intake as FolderSettings
 from worker.features.list_sources.store.dropped_files import DroppedFiles, lease_of
-from worker.lists.dates import DateForm
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judging import PREFILLED, judge_all, options_of, problems_of
 from worker.lists.importing.list_import import CutOff, ImportChoices, TooManyRefused, import_list
-from worker.lists.importing.returned import Settles
-from worker.lists.lines import ListRefused
+from worker.lists.known_customers import KnownRule
+from worker.lists.lines import ListRefused, RefusedLine, Settles
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
+from worker.lists.rules import DateForm
+from worker.lists.store.batches import Batches, BatchFacts
 from worker.lists.warned import Originals, problems_csv
+from worker.plans.store.plans import Plan, PlanRefused
 from worker.reporting.batch_report import Reporting, state_of
 from worker.reporting.report_lines import write_csv
 from worker.reporting.store.report_rows import Facts

@@ -11,10 +11,10 @@ from worker.cli.completions import Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.shared_options import JSON, YES, Named, confirm, whole_file
-from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation.plural import counted
 from worker.core.foundation.private_files import to_disk
 from worker.features.privacy.store.purge import Purging
+from worker.lists.store.batches import BatchFacts
 from worker.reporting.report_lines import write_jsonl
 from worker.settings.needs import STORED
 from worker.wiring.container import Parts

@@ -11,9 +11,6 @@ from datetime import date, datetime
 from typing import Protocol
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.customers.known_customers import KnownRule, Standing, decide
-from worker.core.customers.store.decisions import Decisions, Which
-from worker.core.customers.store.new_rows import ANOTHER_PERSON, AcceptedLine, RefusedLine
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.model.channels import ADDRESSES, CALLED, Address
@@ -25,10 +22,12 @@ from worker.features.service_desk.new_link import NewLink
 from worker.features.service_desk.opened import desk_of
 from worker.features.service_desk.store.desk import Asked, Corrected, Foreseen, Sent
 from worker.features.service_desk.store.returned_rows import Place, ReturnedRows, StoredCustomer
+from worker.lists.decisions.store.decisions import Decisions
+from worker.lists.decisions.store.settlement import Which
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judging import judge
-from worker.lists.importing.returned import Change
-from worker.lists.lines import RawLine, Returned
+from worker.lists.known_customers import ANOTHER_PERSON, KnownRule, Standing, decide
+from worker.lists.lines import AcceptedLine, Change, RawLine, RefusedLine, Returned
 from worker.lists.listing import check_line
 from worker.lists.options import ListOptions
 from worker.wiring.background import Report, ReturnedReports

@@ -1,33 +1,37 @@
-"""Judges lines: each is routed, or refused because no account or sender of this configuration can serve it."""
+"""Judges lines: each is routed, or refused because no account or sender of this configuration can serve it.
 
+A list is judged in chunks: made in this process, or in a child of it while this process stores them. The child reads,
+judges and seals a large list on a core of its own (decision 91). Both make their chunks by `chunks`: a list becomes the
+same rows wherever it is judged.
+"""
+
+import logging
+import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from worker.core.customers.customers import Channel, Customer, FieldProblem, invitation_channels, same_customer
-from worker.core.customers.known_customers import KnownRule
-from worker.core.customers.rights import refuses_lists
-from worker.core.customers.routing import Chosen, Unroutable, choose_account, further_problems
-from worker.core.customers.store.batches import Batches
-from worker.core.customers.store.new_rows import (
-    AcceptedLine,
-    OldLink,
-    RefusedLine,
-    another_line,
-    erased_line,
-    owned_line,
-)
 from worker.core.messages.quiet_hours import Hours, issue_at
 from worker.core.messages.text_numbers import country_of
 from worker.core.model.channels import CHANNELS, address_of
 from worker.core.model.sessions import floor_of, max_age_of
-from worker.lists.importing.intake import Intake
-from worker.lists.importing.returned import Settles
-from worker.lists.lines import Accepted, Duplicate, Line, Rejected, Returned
+from worker.lists.formats.opening import Content
+from worker.lists.importing.forked import ChildEnded, Forked, forked
+from worker.lists.importing.intake import Chosen, Intake, Unroutable, choose_account, further_problems
+from worker.lists.known_customers import KnownRule, another_line, erased_line, owned_line, refuses_lists
+from worker.lists.lines import Accepted, AcceptedLine, Line, OldLink, RefusedLine, Rejected, Returned, Settles
+from worker.lists.listing import CustomerList
 from worker.lists.options import ListOptions
+from worker.lists.store.batches import Batches
+from worker.lists.store.new_rows import SealedLines
+from worker.lists.warned import Warned, warned_of
+from worker.plans.deadlines import RowTimes, group_of
 from worker.providers.parameters import parse_cell, unknown_parameter
 
 _AT_ONCE = 1000  # lines in one question to the database
@@ -83,8 +87,8 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
             return RefusedLine(
                 line.row, line.customer_id, (*problems, *_further(intake, line, problems)), warnings=warnings
             )
-        case Duplicate():
-            return RefusedLine(line.row, line.customer_id, (), duplicate_of=line.of_row)
+        case RefusedLine():
+            return line
         case Returned():
             return RefusedLine(line.row, "", (A_REPORT,))
 
@@ -242,3 +246,95 @@ def problems_of(line: RefusedLine) -> list[FieldProblem]:
     if line.duplicate_of is not None:
         return [same_customer(line.duplicate_of)]
     return list(line.problems)
+
+
+log = logging.getLogger(__name__)
+LARGE = 500_000  # bytes of a list, some 5,000 rows: a smaller one is stored in one or two transactions
+
+
+@dataclass
+class Chunk:
+    """Lines that are stored together. `done`: the lines of the list up to here. `last`: the row of the last of them.
+    `hint`: `CustomerList.hint` up to here. `warned`: the warnings of its lines."""
+
+    accepted: SealedLines
+    done: int = 0
+    last: int = 0
+    refused: list[RefusedLine] = field(default_factory=list)
+    hint: FieldProblem | None = None
+    warned: Warned = field(default_factory=Warned)
+    late: list[RefusedLine] = field(default_factory=list)  # refused when they were stored
+    changed: int = 0  # lines that changed the address of a customer with a live link
+
+
+def chunks(
+    judged: Callable[[Sequence[Line]], list[AcceptedLine | RefusedLine]],
+    reading: CustomerList,
+    hours: Hours,
+    seal: Callable[[Sequence[AcceptedLine]], SealedLines],
+    after: int,
+    *,
+    size: int,
+    times: RowTimes | None = None,
+) -> Iterator[Chunk]:
+    """The list's lines behind the row `after`, judged, so many together; the last chunk may be empty."""
+    lines = iter(reading)
+    done = 0
+    while some := list(islice(lines, size)):
+        done, last = done + len(some), some[-1].row
+        if times is None:
+            found = judged([line for line in some if line.row > after])
+        else:  # of imported rows too: each takes its place in the plan
+            found = [line for line in _planned(judged(some), times, hours) if line.row > after]
+        accepted = [line for line in found if isinstance(line, AcceptedLine)]
+        refused = [line for line in found if isinstance(line, RefusedLine)]
+        warned = warned_of((line.row, warning) for line in found for warning in line.warnings)
+        yield Chunk(seal(accepted), done, last, refused, reading.hint, warned)
+    if not done:
+        yield Chunk(seal([]))
+
+
+def _planned(
+    found: Sequence[AcceptedLine | RefusedLine], times: RowTimes, hours: Hours
+) -> Iterator[AcceptedLine | RefusedLine]:
+    """The lines with the times at which they go."""
+    for line in found:
+        if isinstance(line, AcceptedLine):
+            at, _ = times.next(group_of(line.account, line.customer, hours))
+            line = replace(line, planned_at=at)
+        yield line
+
+
+@contextmanager
+def judging_child(
+    intake: Intake, batches: Batches, content: Content, reading: CustomerList
+) -> Iterator[Forked[Chunk] | None]:
+    """A process that makes the chunks of the list `reading`, while this one stores them; None where it does not pay or
+    cannot be made. Begin it before any thread. `content` is what was opened."""
+    size = os.path.getsize(content) if isinstance(content, str | os.PathLike) and os.path.exists(content) else 0
+    if size < LARGE:
+        yield None
+        return
+
+    def made(batch_id: int, after: int) -> Iterator[Chunk]:
+        judged = partial(judge_chunk, intake, returns=None)
+        seal, size = batches.sealer(batch_id), batches.lines_at_once
+        yield from chunks(judged, reading, intake.hours, seal, after, size=size)
+
+    with forked(made) as child:
+        yield child
+
+
+def of_child_or_here(
+    child: Forked[Chunk] | None, here: Callable[[int], Iterator[Chunk]], batch_id: int, after: int
+) -> Iterator[Chunk]:
+    """The chunks behind the row `after`: the child's; and from `here` what it does not come to, or all without one."""
+    if child is not None:
+        try:
+            for chunk in child.items(batch_id, after):
+                after = max(after, chunk.last)
+                yield chunk
+            return
+        except ChildEnded as error:
+            log.warning("the import goes on in one process: %s", error)
+    yield from here(after)

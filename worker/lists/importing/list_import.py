@@ -2,9 +2,10 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,28 +15,35 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.customers.known_customers import KnownRule
-from worker.core.customers.store.batches import Batches, BatchFacts
-from worker.core.customers.store.new_rows import AcceptedLine, RefusedLine, numbers_of
-from worker.core.customers.store.plans import Plan, Planned
 from worker.core.database.outages import reason
 from worker.core.database.priorities import BATCH
-from worker.core.foundation.clock import Clock, monotonic
+from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Outcome
 from worker.core.model.traces import Span, Traces
 from worker.lists.formats.opening import Content, content_digest
 from worker.lists.importing.forked import Forked
 from worker.lists.importing.intake import Intake
-from worker.lists.importing.judged_chunks import Chunk, chunks, of_child_or_here
-from worker.lists.importing.judging import A_REPORT, Judged, count, judge, judge_all, judge_chunk
-from worker.lists.importing.returned import Refusing, Settles
-from worker.lists.lines import Line, ListRefused
+from worker.lists.importing.judging import (
+    A_REPORT,
+    Chunk,
+    Judged,
+    chunks,
+    count,
+    judge,
+    judge_all,
+    judge_chunk,
+    of_child_or_here,
+)
+from worker.lists.known_customers import KnownRule
+from worker.lists.lines import AcceptedLine, Line, ListRefused, RefusedLine, Refusing, Settles
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
+from worker.lists.store.batches import Batches, BatchFacts
 from worker.lists.warned import Refusals, Warned
-from worker.plans.deadlines import RowTimes, counted, planned
+from worker.plans.deadlines import RowTimes, group_of, planned
+from worker.plans.store.plans import Plan, Planned
 
 log = logging.getLogger(__name__)
 # How long an import that has begun waits for a database that restarts, and how often it tries.
@@ -157,9 +165,12 @@ def import_list(
         child = None
     after, seal = batches.last_row(batch.id), batches.sealer(batch.id)
     here = partial(chunks, steps.judge, reading, intake.hours, seal, size=batches.lines_at_once, times=times)
-    with _writer(batches) as writer:
+    judged = of_child_or_here(child, here, batch.id, after)
+    # In a thread, if the database does its work in a process of its own. SQLite does it in this process, and gives the
+    # interpreter back for each row: a second thread would only slow it.
+    with ThreadPoolExecutor(1, "import") if batches.are_elsewhere else nullcontext() as writer:
         try:
-            hint = _store(steps, of_child_or_here(child, here, batch.id, after), writer, progress)
+            hint = _store(steps, judged, writer, progress)
             if content_digest(content) != digest:
                 raise ListChanged([f"{name} was changed while it was read: import it again once it is complete"])
             steps.patiently(lambda: batches.imported(batch.id, now=intake.clock()))
@@ -190,8 +201,20 @@ class _Steps:
         self.ended = Event()
 
     def patiently(self, step: Callable[[], None]) -> None:
-        """Make a step that may be made twice. Raises CutOff."""
-        _retried(step, self._intake.clock, self._pause, self.ended)
+        """Make a step that may be made twice; wait while the database cannot be used, until `ended`. Raises CutOff."""
+        clock, outage = self._intake.clock, Outage(log, logging.WARNING)
+        since: datetime | None = None  # the first failure: a machine that slept in the middle of a step tries it again
+        while True:
+            try:
+                step()
+            except sa.exc.OperationalError as error:
+                since = since or clock()
+                if clock() - since > DATABASE_PATIENCE or self.ended.is_set():
+                    raise CutOff(reason(error)) from None
+                outage.lasts("the import waits: the database cannot be used", monotonic(), why=reason(error))
+                self._pause(DATABASE_RETRY.total_seconds())
+            else:
+                return outage.over("the database is back: the import goes on")
 
     def judge(self, lines: Sequence[Line]) -> list[AcceptedLine | RefusedLine]:
         """Judge lines. Of a report, what is done before an outage is done, and is not done again."""
@@ -237,54 +260,37 @@ class _Steps:
             span.end(clock(), Outcome.TAKEN.value)
 
 
-def _store(steps: _Steps, judged: Iterator[Chunk], writer: Executor, progress: Progress) -> FieldProblem | None:
-    """Store the chunks: the next one is judged while the database stores this one. At most two are in memory.
+def _store(steps: _Steps, judged: Iterator[Chunk], writer: Executor | None, progress: Progress) -> FieldProblem | None:
+    """Store the chunks. With a `writer`, the next one is judged while the database stores this one: at most two are in
+    memory.
 
     Returns what a person should check about the rows, as the last chunk says it.
     """
     done, hint = 0, None
-    stored: Future[Any] | None = None
+    stored: Future[None] | None = None
     for chunk in judged:
         if stored is not None:
             stored.result()
+        if done:
             progress(done)
         for line in chunk.refused:
             if line.problems:
                 steps.refusals.add(line.problems)
         steps.warned.merge(chunk.warned)
         done, hint = chunk.done, chunk.hint
-        stored = writer.submit(steps.write, chunk)
+        if writer is not None:
+            stored = writer.submit(steps.write, chunk)
+        else:
+            steps.write(chunk)
     if stored is not None:
         stored.result()
     progress(done)
     return hint
 
 
-class _AtOnce(Executor):
-    """Makes each step where it is submitted."""
-
-    def submit(self, step: Callable[..., Any], /, *arguments: Any, **named: Any) -> "Future[Any]":
-        made: Future[Any] = Future()
-        made.set_result(step(*arguments, **named))
-        return made
-
-
-@contextmanager
-def _writer(batches: Batches) -> Iterator[Executor]:
-    """Where chunks are stored: in a thread, if the database does its work in a process of its own.
-
-    SQLite does it in this process, and gives the interpreter back for each row: a second thread would only slow it.
-    """
-    if not batches.are_elsewhere:
-        yield _AtOnce()
-        return
-    with ThreadPoolExecutor(1, "import") as writer:
-        yield writer
-
-
 def _spans(traces: Traces, chunk: Chunk, batch_id: int, now: datetime) -> dict[int, Span]:
     """The spans of the chunk's lines that are traced, by row."""
-    begun = {row: traces.of_row(now, {"batch": batch_id, "row": row}) for row in numbers_of(chunk.accepted)}
+    begun = {row: traces.of_row(now, {"batch": batch_id, "row": row}) for row in chunk.accepted.rows}
     return {row: span for row, span in begun.items() if span is not None}
 
 
@@ -293,28 +299,14 @@ def _times(intake: Intake, reading: CustomerList, made: Planned | None) -> RowTi
     plan, now = made.plan if made is not None else Plan(), intake.clock()
     if plan.deadline is None or plan.deadline <= now:
         return None
-    rows = counted((judge(intake, line) for line in reading), intake.hours)
+    judged = (judge(intake, line) for line in reading)
+    rows = Counter(
+        group_of(line.account, line.customer, intake.hours) for line in judged if isinstance(line, AcceptedLine)
+    )
     paces = intake.paces().at_most(plan.per_hour, rows)
     begins = max(plan.start_at or now, now)
     found = planned(rows, intake.hours, paces, deadline=plan.deadline, now=begins)
     return RowTimes(found, paces, deadline=plan.deadline)
-
-
-def _retried(step: Callable[[], None], clock: Clock, pause: Callable[[float], None], ended: Event) -> None:
-    """Make a step that may be made twice; wait while the database cannot be used, until `ended`. Raises CutOff."""
-    outage = Outage(log, logging.WARNING)
-    since: datetime | None = None  # the first failure: a machine that slept in the middle of a step tries it again
-    while True:
-        try:
-            step()
-        except sa.exc.OperationalError as error:
-            since = since or clock()
-            if clock() - since > DATABASE_PATIENCE or ended.is_set():
-                raise CutOff(reason(error)) from None
-            outage.lasts("the import waits: the database cannot be used", monotonic(), why=reason(error))
-            pause(DATABASE_RETRY.total_seconds())
-        else:
-            return outage.over("the database is back: the import goes on")
 
 
 def _nothing_refused(

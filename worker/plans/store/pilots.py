@@ -16,9 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel
-from worker.core.customers.store import plans
 from worker.core.customers.store.pending_details import let_go
-from worker.core.customers.store.plans import Planned
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
@@ -30,6 +28,8 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import ENDED_JOBS, REACHED_JOBS, UNISSUED_JOBS, InvitationState, JobState, PauseCause
 from worker.core.work.store.sessions import FIRST
 from worker.plans.pilot import PilotNumbers, Verdict, in_words, judge, parse_condition, pilot_size
+from worker.plans.store import plans
+from worker.plans.store.plans import Planned
 
 log = logging.getLogger(__name__)
 

@@ -5,13 +5,13 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.core.customers.known_customers import KnownRule
-from worker.core.customers.store.admission import following, left_out
 from worker.core.database.database import Database
 from worker.core.database.job_ids import Key, among_keys, rows_of
 from worker.core.database.tables import Batch, Job, SessionRow
 from worker.core.model.states import UNISSUED_JOBS
 from worker.core.work.store.sessions import IS_LIVE
+from worker.lists.known_customers import KnownRule
+from worker.lists.store.admission import following, left_out
 
 _OWN = sa.select(Job.customer_id, Job.purpose, Job.state).where(
     *among_keys(Job), Job.batch_id == sa.bindparam("batch"), Job.leader_id.is_(None)

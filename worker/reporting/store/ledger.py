@@ -8,7 +8,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.admission import finished_in_purged
 from worker.core.customers.store.usage import messages_of
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
@@ -22,6 +21,7 @@ from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState, SessionState
 from worker.core.work.store.attempt_log import DONE, UNREACHABLE
+from worker.lists.store.admission import finished_in_purged
 
 # Outcomes of calls that cost nothing, as credits are counted.
 COST_NOTHING = (*(kind.value for kind in FREE), NOT_SENT, UNREACHABLE)

@@ -10,7 +10,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.store import pending_details as pending
-from worker.core.customers.store.decisions import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
 from worker.core.database import bulk
 from worker.core.database.database import THERE_IS, Database
 from worker.core.database.priorities import PRIORITIES
@@ -18,6 +17,7 @@ from worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, 
 from worker.core.lifecycle.store import ended_calls
 from worker.core.limits.store import emergency_stop
 from worker.core.model.states import InvitationState, JobState
+from worker.lists.decisions.store.decisions import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
 from worker.reporting.store.counting import MANY_CHANGES
 
 

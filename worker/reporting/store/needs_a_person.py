@@ -5,7 +5,6 @@ from collections.abc import Collection
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
-from worker.core.customers.store.batches import BATCH_FACTS, BatchFacts
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.fast.tally import CountOf
@@ -14,6 +13,7 @@ from worker.core.foundation.keyring import KEY_ID_DIGITS, NEEDS_THE_KEY
 from worker.core.model.channels import CHANNELS
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LISTED_WEBHOOKS, WEBHOOKS_TO_CHECK, InvitationState, JobState, PauseCause
+from worker.lists.store.batches import BATCH_FACTS, BatchFacts
 from worker.reporting.store.counting import COUNTED, ROWS
 from worker.reporting.store.unsent import jobs_in
 

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel
-from worker.core.customers.store.batches import BATCH_FACTS, BatchFacts
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.fast.tally import CountOf
@@ -16,6 +15,7 @@ from worker.core.database.tables import Batch, InvitationRow
 from worker.core.model.channels import CHANNELS
 from worker.core.model.states import InvitationState, JobState
 from worker.core.work.store.sessions import FIRST
+from worker.lists.store.batches import BATCH_FACTS, BatchFacts
 from worker.reporting.store.counting import COUNTED, ROWS
 
 # A message that waits longer than this is a reminder, or one for a customer who has the link in the app.

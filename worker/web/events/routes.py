@@ -10,13 +10,13 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
-from worker.core.customers.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
 from worker.core.database.outages import reason
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Event, EventKind, EventReceipt, EventSender, Outcome
 from worker.events.cloudevents import LARGEST, Unreadable, read
 from worker.events.published_events import moment
+from worker.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
 from worker.events.store.event_status import EventStatus, EventStatuses, LinkStatus
 from worker.events.store.inbox import CONFLICT
 from worker.settings.outside import Web

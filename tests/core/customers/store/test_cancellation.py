@@ -8,15 +8,16 @@ import sqlalchemy as sa
 from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import POLICY, customer
 from worker.core.customers.customers import Channel
-from worker.core.customers.store import decisions
 from worker.core.customers.store.cancellation import cancel_customers, cancel_jobs
-from worker.core.customers.store.decisions import Decided, Verdict, Which
 from worker.core.database.tables import Attempt, Audit, Batch, InvitationRow, Job, SessionRow
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.flush import Flush
 from worker.core.model.endings import Cancel, Hold, Retry
 from worker.core.model.endings import Kind as Why
 from worker.core.model.states import ENDED_JOBS, InvitationState, JobState, SessionState
+from worker.lists.decisions.store import decisions
+from worker.lists.decisions.store.decisions import Verdict
+from worker.lists.decisions.store.settlement import Decided, Which
 
 UNKNOWN = Hold(Why.UNKNOWN.value, "it may have been carried out")
 

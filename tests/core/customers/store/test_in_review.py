@@ -7,13 +7,14 @@ import pytest
 from tests.stored.own_link import say_not_me
 from tests.stored.shelf import WEEK, customer
 from tests.stored.webhook_feed import APPROVED
-from worker.core.customers.store.decisions import Decisions, Verdict, Which
 from worker.core.database.tables import InvitationRow, SessionRow
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPolicy, check
 from worker.core.messages.caps import Caps
 from worker.core.messages.contact import ContactPolicy
 from worker.core.model.states import InvitationState, JobState
+from worker.lists.decisions.store.decisions import Decisions, Verdict
+from worker.lists.decisions.store.settlement import Which
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

@@ -9,10 +9,7 @@ import pytest
 from tests.stored.erased import erased
 from tests.stored.shelf import customer, line
 from worker.core.customers.customers import Channel, Person
-from worker.core.customers.known_customers import KnownRule
-from worker.core.customers.store import released_details
 from worker.core.customers.store.cancellation import cancel_customers
-from worker.core.customers.store.plans import Plan
 from worker.core.database.encrypted_values import Erased, decrypt_person
 from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Audit, CustomerRow, Job, PendingDetails, SkippedLine
@@ -21,7 +18,10 @@ from worker.core.model.incoming import OPERATOR, EventKind
 from worker.core.model.states import JobState
 from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival
+from worker.lists.known_customers import KnownRule
+from worker.lists.store import refreshed
 from worker.plans.store.pilots import Pilots
+from worker.plans.store.plans import Plan
 
 TRUE, OTHER, THIRD = "ona@example.org", "attacker@example.net", "ona@work.example"
 PILOT = {"plan": Plan(first="1", condition="finished >= 50% within 4 hours")}
@@ -67,7 +67,7 @@ def email(shelf) -> str | None:
 
 
 def sweep(shelf):
-    released_details.apply(shelf.database, shelf.keyring, now=shelf.clock())
+    refreshed.apply(shelf.database, shelf.keyring, now=shelf.clock())
 
 
 def called(shelf) -> list[str]:
@@ -253,7 +253,7 @@ def test_details_that_no_key_decrypts_wait_and_hold_up_nobody_else(shelf, given,
     given(TRUE)
     second = given(OTHER, **PAUSED)
     decide.resume(second, now=shelf.clock())
-    released_details.apply(shelf.database, Keyring([new_key()]), now=shelf.clock())
+    refreshed.apply(shelf.database, Keyring([new_key()]), now=shelf.clock())
     assert len(shelf.rows(PendingDetails)) == 1
     shelf.clock.advance(hours=1)
     sweep(shelf)

@@ -7,7 +7,6 @@ import pytest
 
 from tests.stored.shelf import WEEK, changed, customer
 from worker.core.customers.customers import Channel
-from worker.core.customers.store.decisions import Decisions, Verdict, Which
 from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.priorities import BATCH, EVENT
@@ -23,6 +22,8 @@ from worker.core.messages.wording import Wording
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Hold, Kind
 from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.lists.decisions.store.decisions import Decisions, Verdict
+from worker.lists.decisions.store.settlement import Which
 from worker.settings.policies import fallbacks
 
 DAY = timedelta(days=1)

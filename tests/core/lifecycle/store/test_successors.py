@@ -10,12 +10,13 @@ from tests.stored.own_link import LINKS, say_not_me
 from tests.stored.shelf import changed, customer
 from tests.stored.webhook_feed import REVIEW, WebhookFeed
 from worker.core.customers.customers import Channel
-from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.database.tables import Job, SessionRow
 from worker.core.lifecycle.session_chain import Key
 from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.messages.caps import Caps
 from worker.core.model.states import JobState
+from worker.lists.decisions.store.decisions import Verdict
+from worker.lists.decisions.store.settlement import Which
 
 
 def put_in_review(shelf):

@@ -13,7 +13,6 @@ from tests.stored.shelf import WEEK, changed, customer
 from tests.stored.statements import statements
 from tests.stored.steps import JobSteps
 from worker.core.customers.customers import Channel, Person
-from worker.core.customers.store.plans import Plan
 from worker.core.customers.suppression import text_of
 from worker.core.database.encrypted_values import ADDRESS
 from worker.core.database.priorities import EVENT
@@ -25,6 +24,7 @@ from worker.core.messages.store import how_many
 from worker.core.messages.store.how_many import take
 from worker.core.model.endings import Cancel, Kind
 from worker.core.model.states import InvitationState, JobState
+from worker.plans.store.plans import Plan
 
 CAP = AddressCap(3, WEEK)
 SHARED = "info@agency.example"

@@ -8,13 +8,13 @@ import pytest
 from tests.stored.shelf import changed, customer
 from tests.stored.statements import statements
 from worker.core.customers.customers import Channel, Person
-from worker.core.customers.store.plans import Plan
 from worker.core.database.tables import BatchPlan, InvitationRow, SessionRow, TextCount
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.store.claims import Leased, Room
 from worker.core.messages.store.message_context import InviteResult
 from worker.core.messages.text_numbers import country_of
 from worker.core.model.states import InvitationState
+from worker.plans.store.plans import Plan
 from worker.reporting.store.texts_of_countries import at_their_cap, texts_by_country
 
 LITHUANIA, LATVIA = "+3706000000", "+3712000000"

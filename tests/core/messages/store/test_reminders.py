@@ -8,8 +8,6 @@ import sqlalchemy as sa
 
 from tests.stored.shelf import WEEK, changed, customer
 from worker.core.customers.customers import Channel
-from worker.core.customers.store import admission as leading
-from worker.core.customers.store.decisions import Decisions, Verdict, Which
 from worker.core.database.fast import tally
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
@@ -20,6 +18,9 @@ from worker.core.messages.store.how_many import GOES_FIRST
 from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Done, Hold, Kind, Reconcile
 from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.lists.decisions.store.decisions import Decisions, Verdict
+from worker.lists.decisions.store.settlement import Which
+from worker.lists.store import admission as leading
 from worker.reporting.store.needs_a_person import of_other_channels
 
 DAY = timedelta(days=1)

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from tests.stored.shelf import WEEK, customer
 from tests.stored.takeovers import add, stop, takeover
 from worker.core.customers.customers import Person
-from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.database.encrypted_values import decrypt_line, decrypt_person
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.lifecycle.reissue import SETTLES
@@ -25,6 +24,8 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.store.row_by_row import SAMPLE, Chunk, row_by_row
 from worker.core.work.store.job_context import JobPolicy
+from worker.lists.decisions.store.decisions import Verdict
+from worker.lists.decisions.store.settlement import Which
 
 NAMES = ("Ona", "Jonas", "Rasa", "Petras", "Lina")
 POISONS = [

@@ -5,7 +5,6 @@ import pytest
 from tests.stored.reconciling import AFTER, LOST, advance, call, drop, look_up, reconcilable, sweep
 from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
-from worker.core.customers.store.decisions import RepeatCost, Verdict, Which
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Hold, Reconcile
@@ -13,6 +12,8 @@ from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.reconciliation import Unmatched
 from worker.core.unknown.store.expired_leases import EndedLeases
 from worker.core.work.store.job_context import IssueResult
+from worker.lists.decisions.store.decisions import RepeatCost, Verdict
+from worker.lists.decisions.store.settlement import Which
 from worker.reporting.store.unknown_outcomes import Orphans, UnknownOutcomes
 
 

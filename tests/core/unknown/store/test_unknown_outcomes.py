@@ -8,11 +8,12 @@ import sqlalchemy as sa
 from tests.stored.reconciling import LOST, advance, drop, look_up, reconcilable, sweep
 from tests.stored.recount import forget_calls
 from tests.stored.shelf import customer
-from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.database.tables import Attempt, SessionRow
 from worker.core.model.endings import Hold, Kind, Problem, Reconcile, Retry
 from worker.core.unknown.reconciliation import More, Nothing, Unmatched
 from worker.core.work.store.job_context import IssueResult
+from worker.lists.decisions.store.decisions import Verdict
+from worker.lists.decisions.store.settlement import Which
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ import pytest
 import sqlalchemy as sa
 
 from tests.stored.shelf import customer
-from worker.core.customers.store.admission import UNKNOWN_FOR, release_cleared
-from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.database.tables import Attempt, Job, SessionRow
 from worker.core.model.endings import Cancel, Hold, Kind
 from worker.core.model.states import JobState, SessionState
+from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR, release_cleared
+from worker.lists.decisions.store.decisions import Verdict
+from worker.lists.decisions.store.settlement import Which
 
 UNKNOWN = Hold(Kind.UNKNOWN.value, "it may have been carried out")
 

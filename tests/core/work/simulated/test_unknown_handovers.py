@@ -8,10 +8,11 @@ import pytest
 from onboarding_testing.fakes import FakeSender
 from tests.simulated.world import customer
 from worker.core.customers.customers import Channel
-from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.database.tables import AddressPlace
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.states import InvitationState, JobState
+from worker.lists.decisions.store.decisions import Verdict
+from worker.lists.decisions.store.settlement import Which
 from worker.senders.contract import Receipt
 
 UNSURE = Problem(Kind.UNKNOWN, "connection lost after the last line")

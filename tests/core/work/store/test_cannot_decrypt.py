@@ -4,11 +4,12 @@ import pytest
 import sqlalchemy as sa
 
 from tests.stored.shelf import Shelf, customer
-from worker.core.customers.store.decisions import Decisions, Verdict, Which
 from worker.core.database.encrypted_values import decrypt_person
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.states import InvitationState, JobState
+from worker.lists.decisions.store.decisions import Decisions, Verdict
+from worker.lists.decisions.store.settlement import Which
 from worker.reporting.store.report_rows import Facts
 
 # No key decrypts this: a version, the id of a missing key, and noise.

@@ -8,7 +8,6 @@ import sqlalchemy as sa
 
 from tests.stored.row_locks import waiting as waiting_for
 from tests.stored.shelf import customer
-from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.database.job_ids import row_of
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
 from worker.core.messages.store.message_context import InviteResult
@@ -17,6 +16,8 @@ from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import UnknownCall, Unmatched
 from worker.core.work.store.job_context import IssueResult
 from worker.events.store.customer_erasure import erase
+from worker.lists.decisions.store.decisions import Verdict
+from worker.lists.decisions.store.settlement import Which
 
 E1, E2 = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77", "00000000-9c51-4a8e-8f0a-2d1c5e4b9a77"
 

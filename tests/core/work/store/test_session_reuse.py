@@ -9,7 +9,6 @@ from tests.stored.erased import erased
 from tests.stored.own_link import say_not_me
 from tests.stored.shelf import WEEK, customer, line
 from worker.core.customers.customers import Channel
-from worker.core.customers.store.decisions import Decisions, Which
 from worker.core.customers.store.suppressions import release, suppress
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.priorities import BATCH
@@ -19,6 +18,8 @@ from worker.core.limits.rate_limits import Limit
 from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Cancel
 from worker.core.model.states import InvitationState, JobState
+from worker.lists.decisions.store.decisions import Decisions
+from worker.lists.decisions.store.settlement import Which
 
 
 @pytest.fixture

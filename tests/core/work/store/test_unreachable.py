@@ -10,7 +10,6 @@ from tests.core.lifecycle.store.test_expired_sessions import TERMS, invited, let
 from tests.stored.shelf import Shelf, changed, customer
 from tests.stored.statements import statements
 from worker.core.customers.customers import Channel, Person
-from worker.core.customers.store.decisions import Decisions, Which
 from worker.core.customers.store.suppressions import release, suppress
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.priorities import EVENT
@@ -22,6 +21,8 @@ from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Kind, Reconcile, Retry
 from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.lists.decisions.store.decisions import Decisions
+from worker.lists.decisions.store.settlement import Which
 from worker.settings.policies import fallbacks
 
 EMAIL, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")

@@ -4,11 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from worker.core.customers.known_customers import KnownRule
 from worker.features.list_sources.drop_box import DropBox
 from worker.features.list_sources.folder_report import folder_reports, place_of
 from worker.features.list_sources.settings import Intake
 from worker.features.list_sources.store.dropped_files import DroppedFiles
+from worker.lists.known_customers import KnownRule
 from worker.wiring.background import settles
 
 HEADER = "customer_id,email\n"

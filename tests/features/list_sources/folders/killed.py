@@ -26,7 +26,7 @@ from worker.features.list_sources import drop_box
 from worker.features.list_sources.folder_report import place_of
 from worker.features.list_sources.settings import Intake
 from worker.features.list_sources.store.dropped_files import DroppedFiles
-from worker.lists.importing import judged_chunks
+from worker.lists.store import batches
 from worker.settings.load import load
 from worker.wiring.background import settles
 from worker.wiring.opening import opened
@@ -156,7 +156,7 @@ def share_statements(connection: sa.Connection) -> None:
 
 
 if __name__ == "__main__":
-    judged_chunks.CHUNK = LINES_AT_ONCE
+    batches.LINES_ALONE = LINES_AT_ONCE
     # Each try opens a database of its own, whose statements would be compiled anew: longer than all else that it does.
     sa.event.listen(sa.Engine, "engine_connect", share_statements)
     try_each(Path(sys.argv[1]))

@@ -4,9 +4,9 @@ import pytest
 
 from tests.features.list_sources.folders.box import GOOD, HEADER, Box
 from tests.simulated.events import person
-from worker.core.customers.known_customers import KnownRule
 from worker.core.database.tables import Audit, Job, PendingDetails
 from worker.features.list_sources.local_folder import LocalFolder
+from worker.lists.known_customers import KnownRule
 
 REPORT = "row,customer_id,state,invitation,attempts,email\n"
 UNCHANGED = "2,C-1,invited,sent,1,ona@example.org\n3,C-2,invited,sent,1,jonas@example.org\n"

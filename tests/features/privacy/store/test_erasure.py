@@ -9,12 +9,13 @@ from tests.core.database.test_at_rest import everything
 from tests.stored.shelf import customer
 from tests.suite.of_features import needs
 from worker.core.customers.customers import Channel
-from worker.core.customers.store.decisions import Decisions, Which
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import Attempt, Audit, CustomerRow, InvitationRow, Job, Outbox, SessionRow
 from worker.core.model.states import InvitationState, JobState, Result, SessionState
 from worker.events.store.customer_erasure import erase as erase_now
 from worker.features.privacy.store.erasure import CHUNK, Erasing
+from worker.lists.decisions.store.decisions import Decisions
+from worker.lists.decisions.store.settlement import Which
 
 QUARTER = timedelta(days=90)
 

@@ -9,8 +9,6 @@ from tests.stored.reconciling import drop, look_up, reconcilable
 from tests.stored.shelf import POLICY, customer
 from trials.kept_counts import untrue_counts
 from worker.core.customers.customers import Channel
-from worker.core.customers.store.batches import RefusedLine
-from worker.core.customers.store.decisions import Decisions, Which
 from worker.core.database.tables import (
     Attempt,
     Batch,
@@ -28,6 +26,9 @@ from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import Nothing
 from worker.core.work.store.job_context import IssueResult
 from worker.features.privacy.store.purge import CHUNK, Purging
+from worker.lists.decisions.store.decisions import Decisions
+from worker.lists.decisions.store.settlement import Which
+from worker.lists.lines import RefusedLine
 
 OF_A_BATCH = (Job, Attempt, SessionRow, InvitationRow, SkippedLine)
 

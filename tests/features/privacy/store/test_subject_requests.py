@@ -13,10 +13,7 @@ import sqlalchemy as sa
 from tests.core.customers.store.test_pending_details import OTHER, PAUSED, TRUE
 from tests.stored.shelf import customer, line
 from tests.suite.of_features import needs
-from worker.core.customers.store.batches import RefusedLine
-from worker.core.customers.store.new_rows import WAS_ERASED
 from worker.core.customers.store.suppressions import suppress
-from worker.core.customers.store.tombstones import BY_EVENT
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.database import ACT
 from worker.core.database.encrypted_values import ENCRYPTED, uses_of_digest_keys
@@ -51,6 +48,9 @@ from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival
 from worker.events.store.refused_events import RefusedEvents
 from worker.features.privacy.store.subject_requests import SubjectRequests
+from worker.lists.known_customers import WAS_ERASED
+from worker.lists.lines import RefusedLine
+from worker.lists.store.tombstones import BY_EVENT
 
 ONA = customer("Ona", external_ref="ref-vilnius-7", tags=("marked-vip",))
 REFUSED = Problem(Kind.BAD_INPUT, "HTTP 400", status=400, words="Invalid value 'Kazlauskas'")

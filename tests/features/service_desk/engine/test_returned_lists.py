@@ -14,8 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.core.customers.customers import UPDATABLE, Details, Person
-from worker.core.customers.known_customers import Standing
-from worker.core.customers.store.new_rows import ANOTHER_PERSON, RefusedLine
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.model.channels import Address
 from worker.features.service_desk.case import Refused
@@ -24,7 +22,8 @@ from worker.features.service_desk.new_link import PresentLink
 from worker.features.service_desk.returned_lists import AS_STORED, Returns
 from worker.features.service_desk.store.desk import Corrected, Foreseen, Sent
 from worker.features.service_desk.store.returned_rows import Place, StoredCustomer
-from worker.lists.lines import Returned
+from worker.lists.known_customers import ANOTHER_PERSON, Standing
+from worker.lists.lines import RefusedLine, Returned
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile

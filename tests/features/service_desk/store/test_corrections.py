@@ -5,7 +5,6 @@ import pytest
 from tests.features.service_desk.store.desks import AT_ONCE, desk_of, moments, told
 from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
-from worker.core.customers.known_customers import Standing
 from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
@@ -19,6 +18,7 @@ from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.store.desk import Asked, Corrected, Sent
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.store.returned_rows import Place, ReturnedRows
+from worker.lists.known_customers import Standing
 
 
 @pytest.mark.both_databases

@@ -8,7 +8,6 @@ import sqlalchemy as sa
 from tests.features.service_desk.store.desks import AT_ONCE, desk_of, sentences, told
 from tests.stored.shelf import WEEK, Shelf, customer
 from tests.stored.webhook_feed import APPROVED, WebhookFeed
-from worker.core.customers.store.decisions import Decisions, Verdict, Which
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
@@ -18,6 +17,8 @@ from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.case import wanted
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.timeline import timeline
+from worker.lists.decisions.store.decisions import Decisions, Verdict
+from worker.lists.decisions.store.settlement import Which
 from worker.reporting.waits import Circumstances
 
 ANOTHER = "Another may follow."

@@ -2,14 +2,14 @@
 
 import pytest
 
-from tests.core.customers.store.test_order_of_jobs import ONA
-from worker.core.customers.known_customers import KnownRule, standing_of
-from worker.core.customers.store.admission import left_out
+from tests.lists.store.test_order_of_jobs import ONA
 from worker.core.database.tables import Job
 from worker.core.model.states import JobState
 from worker.features.service_desk.store import cases
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.store.returned_rows import Place, ReturnedRows
+from worker.lists.known_customers import KnownRule, standing_of
+from worker.lists.store.admission import left_out
 
 
 def test_the_desk_acts_on_the_newest_job(shelf, late):

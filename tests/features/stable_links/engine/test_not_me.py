@@ -10,7 +10,6 @@ import pytest
 from onboarding_testing.fakes import FakeSender
 from tests.simulated.world import customer
 from tests.suite.of_features import needs
-from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.customers.store.usage import sessions_of
 from worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, StableLink
 from worker.core.model.endings import Kind, Problem
@@ -18,6 +17,8 @@ from worker.core.model.reasons import Reason
 from worker.features.stable_links.landing import Gone, Lead
 from worker.features.stable_links.serving import landings_of
 from worker.features.stable_links.store.not_me import NotMe, Outcome
+from worker.lists.decisions.store.decisions import Verdict
+from worker.lists.decisions.store.settlement import Which
 
 LINKS = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"'
 REMINDED = 'most = 2\nreminders = ["1 day", "2 days"]'

@@ -1,6 +1,6 @@
 """The page is about the job that came last, whatever its batch."""
 
-from tests.core.customers.store.test_order_of_jobs import ONA, events, late, listed
+from tests.lists.store.test_order_of_jobs import ONA, events, late, listed
 from worker.core.database.tables import Job
 from worker.core.model.states import JobState
 from worker.features.stable_links.store import landings

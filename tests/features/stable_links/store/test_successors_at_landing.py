@@ -11,14 +11,14 @@ from tests.stored.row_locks import wait_until_blocked, waiting
 from tests.stored.shelf import customer
 from tests.suite.of_features import needs
 from worker.core.customers.store import usage
-from worker.core.customers.store.admission import lock_customers
 from worker.core.customers.store.cancellation import cancel_jobs
-from worker.core.customers.store.leadership import take_leads
 from worker.core.database.tables import Job, StableLink
 from worker.core.model.states import JobState
 from worker.features.stable_links.landing import Gone, LandingRules, Wait
 from worker.features.stable_links.store.landings import LandingPolicy, Landings
 from worker.features.stable_links.store.not_me import NotMe, Outcome
+from worker.lists.store.admission import lock_customers
+from worker.lists.store.leadership import take_leads
 
 pytestmark = pytest.mark.postgresql_alone
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -1,1 +1,1 @@
-"""The statements of customers and batches: admission, cancellation, decisions, suppression."""
+"""The statements of customers and batches: admission, cancellation, suppression."""

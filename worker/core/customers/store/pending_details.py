@@ -12,8 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.new_rows import PERSON_GONE
-from worker.core.customers.store.tombstones import erase_jobs
+from worker.core.customers.store.erased_jobs import PERSON_GONE, erase_jobs
 from worker.core.database import bulk
 from worker.core.database.bulk import Columns
 from worker.core.database.database import THERE_IS, fetch

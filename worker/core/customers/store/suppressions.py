@@ -1,12 +1,11 @@
 """The do-not-contact list: addresses as keyed hashes, so that the table does not show which addresses it holds.
 
 Only the key that made a hash can find it again. So an address that a look-up finds by an older key of the ring is
-stored under the newest key from then on, and `keys_gone` counts the rows that no key of the ring finds. The hashed text
-is in the row too, encrypted, so that all rows can be hashed anew (`onboard keys rotate`).
+stored under the newest key from then on. The hashed text is in the row too, encrypted, so that all rows can be hashed
+anew (`onboard keys rotate`).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 from typing import Any
@@ -15,16 +14,15 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.suppression import SuppressionReason, stronger, text_of
-from worker.core.database import audit_entries, bulk
-from worker.core.database.database import Database, fetch, insert
+from worker.core.database import bulk
+from worker.core.database.database import fetch, insert
 from worker.core.database.encrypted_values import ADDRESS, ERASED, decrypt_address, encrypt_address
 from worker.core.database.journal import Happened, Note, note
 from worker.core.database.tables import Suppression
-from worker.core.foundation.keyring import KEY_ID_DIGITS, CannotDecrypt, Keyring
+from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.model.channels import CHANNELS, address_of, listed_as
 
 Address = tuple[str, str]  # channel and address, as intake gives it: personal
-KEY_ID = sa.func.substr(Suppression.digest, 1, KEY_ID_DIGITS)
 
 # Whether any address at all is suppressed, for a claim's statement. If none is, no further query is made.
 ANY_SUPPRESSED: sa.ScalarSelect[bool] = sa.select(
@@ -34,9 +32,9 @@ _AMONG = bulk.among(Suppression.digest, "digests")
 _FOUND = sa.select(Suppression.digest, Suppression.reason, (Suppression.encrypted == ERASED).label("bare")).where(
     _AMONG
 )
-_ALL_OF_IT = sa.select(*Suppression.__table__.columns).where(_AMONG)
+ALL_OF_IT = sa.select(*Suppression.__table__.columns).where(_AMONG)
 # Always in the same order, so that two transactions with the same address cannot deadlock.
-_KEPT = _ALL_OF_IT.order_by(Suppression.digest).with_for_update()
+_KEPT = ALL_OF_IT.order_by(Suppression.digest).with_for_update()
 _KEPT_AND_FREE = _KEPT.with_for_update(skip_locked=True)
 _DELETE = sa.delete(Suppression).where(_AMONG)
 _SEAL = (
@@ -141,58 +139,6 @@ def suppressed(
     return found
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What is stored about a suppressed address. `manual_by`: the person whose entry lies beneath a stronger reason."""
-
-    reason: SuppressionReason
-    source: str
-    since: datetime
-    manual_by: str | None = None
-
-
-def kept_of(connection: sa.Connection, keyring: Keyring, channel: str, address: str) -> Kept | None:
-    """Why, since when and by whose entry the address is suppressed; None: it is not.
-
-    Raises ValueError as `suppress` does.
-    """
-    digests = keyring.digests(ADDRESS, text_of(channel, address))
-    rows = fetch(connection, _ALL_OF_IT, {"digests": bulk.keys(digests)})
-    kept = [Kept(row.reason, row.source, row.created_at, row.manual_by) for row in rows]
-    reasons = [one.reason for one in kept]
-    return next((one for one in kept if one.reason is reduce(stronger, reasons)), None)
-
-
-def counts(connection: sa.Connection) -> list[tuple[str, SuppressionReason, int]]:
-    """How many addresses are suppressed, by channel and reason. The hashes do not show which addresses."""
-    query = sa.select(Suppression.channel, Suppression.reason, sa.func.count().label("addresses"))
-    rows = fetch(connection, query.group_by(Suppression.channel, Suppression.reason))
-    return sorted((str(row.channel.value), row.reason, row.addresses) for row in rows)
-
-
-def by_older_keys(connection: sa.Connection, keyring: Keyring) -> int:
-    """How many suppressed addresses are hashed by keys of the ring other than the newest."""
-    return _count(connection, KEY_ID.in_(keyring.digest_ids[1:]))
-
-
-def keys_gone(connection: sa.Connection, keyring: Keyring) -> int:
-    """How many suppressed addresses are hashed by keys that are not in the ring: no look-up finds them again."""
-    return _count(connection, _is_gone(keyring))
-
-
-def forget_gone(connection: sa.Connection, keyring: Keyring) -> int:
-    """Remove the rows that `keys_gone` counts; returns their number."""
-    return connection.execute(sa.delete(Suppression).where(_is_gone(keyring))).rowcount
-
-
-def _is_gone(keyring: Keyring) -> sa.ColumnElement[bool]:
-    return KEY_ID.not_in(keyring.digest_ids)
-
-
-def _count(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
-    return connection.execute(sa.select(sa.func.count()).select_from(Suppression).where(which)).scalar_one()
-
-
 def _renew(connection: sa.Connection, keyring: Keyring, old: Mapping[str, str]) -> None:
     """Store these rows under the newest keys. `old` maps each old digest to its text.
 
@@ -262,69 +208,6 @@ def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> SuppressionReaso
 def _rank(reason: Any) -> sa.ColumnElement[int]:
     known = {each.value: rank for rank, each in enumerate(SuppressionReason)}
     return sa.case(known, value=reason, else_=len(known))  # as `stronger`
-
-
-LIST = "do-not-contact list"  # the subject of its entries in the audit log: no address is in them
-
-
-@dataclass(frozen=True)
-class ListCounts:
-    """How many addresses are suppressed: by channel and reason; by older keys of the ring; by keys that are gone."""
-
-    addresses: list[tuple[str, SuppressionReason, int]]
-    by_older_keys: int
-    keys_gone: int
-
-
-class DoNotContact:
-    """The list as operators use it. Each method has a transaction of its own, and raises ValueError as `suppress`."""
-
-    def __init__(self, database: Database, keyring: Keyring) -> None:
-        self._database, self._keyring = database, keyring
-
-    def add(self, addresses: Collection[Address], reason: SuppressionReason, person: str, *, now: datetime) -> int:
-        """Suppress these addresses; returns how many of them were not suppressed before."""
-        with self._database.write() as connection:
-            before = suppressed(connection, self._keyring, addresses)
-            for channel, address in addresses:
-                suppress(connection, self._keyring, channel, address, reason, person, now=now)
-            audit_entries.note(connection, LIST, now=now, count=len(addresses), reason=f"added: {reason.value}")
-        return len(addresses) - len(before)
-
-    def remove(self, addresses: Collection[Address], *, now: datetime) -> int:
-        """Lift the suppression of these addresses; returns how many of them were suppressed."""
-        with self._database.write() as connection:
-            reasons = [release(connection, self._keyring, *address) for address in addresses]
-            removed = sum(reason is not None for reason in reasons)
-            if removed:
-                audit_entries.note(connection, LIST, now=now, count=removed, reason="removed")
-        return removed
-
-    def find(self, address: Address) -> Kept | None:
-        """What is stored about the address; None: it is not suppressed."""
-        with self._database.read() as connection:
-            return kept_of(connection, self._keyring, *address)
-
-    def counts(self) -> ListCounts:
-        with self._database.read() as connection:
-            return ListCounts(
-                counts(connection),
-                by_older_keys(connection, self._keyring),
-                keys_gone(connection, self._keyring),
-            )
-
-    def keys_gone(self) -> int:
-        """How many addresses are known by a key that is not in the ring: no look-up finds them."""
-        with self._database.read() as connection:
-            return keys_gone(connection, self._keyring)
-
-    def forget_gone(self, *, now: datetime) -> int:
-        """Remove the addresses that `keys_gone` counts; returns their number."""
-        with self._database.write() as connection:
-            forgotten = forget_gone(connection, self._keyring)
-            if forgotten:
-                audit_entries.note(connection, LIST, now=now, count=forgotten, reason="forgotten: their key is gone")
-            return forgotten
 
 
 def reachable(

@@ -51,8 +51,8 @@ from worker.core.model.channels import Address
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import max_age_of
 from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, Result, SessionState
+from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
-from worker.core.unknown.store.settlement import hold_jobs
 
 CHUNK = 500
 # Chunks per tick: the timer sends wake-ups for other due work only after them.

@@ -31,7 +31,7 @@ from worker.core.model.endings import Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState
 from worker.core.unknown.reconciliation import UnknownCall
-from worker.core.unknown.store.settlement import hold_messages
+from worker.core.unknown.store.held_rows import hold_messages
 from worker.core.unknown.store.unknown_outcomes import messages_to_reconcile
 from worker.core.work.store.attempt_log import open_rows
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.core.customers.store.erased_jobs import erase_again
 from worker.core.customers.store.suppressions import suppress
-from worker.core.customers.store.tombstones import erase_again
 from worker.core.database import bulk
 from worker.core.database.bulk import Columns
 from worker.core.database.fast import tally

@@ -35,8 +35,8 @@ from worker.core.model.endings import (
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.repeats import paced, stays_unknown
+from worker.core.unknown.store.held_rows import hold_jobs, hold_messages
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
-from worker.core.unknown.store.settlement import hold_jobs, hold_messages
 from worker.core.unknown.store.unknown_outcomes import UNANSWERED
 from worker.core.work.store.attempt_log import unknown_attempt_after
 

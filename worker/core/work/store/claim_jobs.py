@@ -28,7 +28,7 @@ from worker.core.model.endings import Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.reconciliation import UnknownCall
-from worker.core.unknown.store.settlement import hold_jobs
+from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
 from worker.core.work.store.attempt_log import open_rows
 from worker.core.work.store.gates import AFTER_THE_PACE, CHUNK, GATES, ROW_GATES, JobClaim, is_for_a_message, paced

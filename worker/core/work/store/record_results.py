@@ -10,9 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import invitation_channels
-from worker.core.customers.store.admission import release_cleared
 from worker.core.customers.store.cancellation import cancel_jobs, instead_of_failing
-from worker.core.customers.store.tombstones import erase_again
+from worker.core.customers.store.erased_jobs import erase_again
 from worker.core.database import bulk
 from worker.core.database.bulk import Columns
 from worker.core.database.fast import tally
@@ -29,6 +28,7 @@ from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, job_sta
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
 from worker.core.unknown.reconciliation import Nothing
+from worker.core.unknown.store.calls_in_doubt import release_cleared
 from worker.core.unknown.store.late_attempts import Sorted, Standing, sort_out
 from worker.core.work.store import repeated_answers, sessions
 from worker.core.work.store.account_outcomes import apply_results, count_again

@@ -1,13 +1,14 @@
 """Pause, resume and cancel a batch; try its failed rows again; decide its held rows."""
 
-from worker.core.customers.store.batches import BatchFacts
-from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.foundation.plural import are, counted
 from worker.core.model.row_addresses import LONGEST, read_rows
 from worker.core.model.states import JobState
 from worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Person, Role
+from worker.lists.decisions.store.decisions import Verdict
+from worker.lists.decisions.store.settlement import Which
+from worker.lists.store.batches import BatchFacts
 from worker.reporting.decision_words import rows_left, what_ends, worst_cost
 from worker.settings.policies import buys_on_click
 

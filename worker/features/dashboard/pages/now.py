@@ -5,7 +5,6 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.plural import listed_in_words
 from worker.core.model.states import JobState, LineState
@@ -14,6 +13,7 @@ from worker.features.dashboard.pages.accounts import Pace, accounts_now
 from worker.features.dashboard.pages.batch_actions import FROM_NOW, page_of
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role
+from worker.lists.store.batches import BatchFacts
 from worker.reporting.batch_report import state_of
 from worker.reporting.operation import WORK
 from worker.reporting.operation_report import OperationReport

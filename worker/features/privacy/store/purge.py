@@ -11,7 +11,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.admission import UNKNOWN_FOR
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch, insert
@@ -34,6 +33,7 @@ from worker.core.messages.store.message_rows import move_messages
 from worker.core.model.audit import Act
 from worker.core.model.endings import Kind
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState
+from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
 from worker.core.work.store.attempt_log import LATE
 from worker.core.work.store.sessions import FIRST
 from worker.features.privacy.store.erasure import over

@@ -8,9 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.admission import lock_customers
-from worker.core.customers.store.suppressions import LIST, suppress_again
-from worker.core.customers.store.tombstones import bury_again
+from worker.core.customers.store.suppressions import suppress_again
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database
 from worker.core.database.encrypted_values import CUSTOMER
@@ -20,6 +18,9 @@ from worker.core.foundation.keyring import Keyring, key_id_of
 from worker.events.ordering import EarlierEvents
 from worker.events.store.customer_erasure import erase_customer
 from worker.events.store.refused_events import remove_about
+from worker.lists.decisions.store.do_not_contact import LIST
+from worker.lists.store.admission import lock_customers
+from worker.lists.store.tombstones import bury_again
 
 CHUNK = 500
 WHY = "from the journal"

@@ -14,9 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.admission import finished_in_purged
 from worker.core.customers.store.suppressions import release, suppressed
-from worker.core.customers.store.tombstones import erased_among
 from worker.core.customers.suppression import detail_of
 from worker.core.database.audit_entries import note
 from worker.core.database.database import ACT, Database, fetch
@@ -58,6 +56,8 @@ from worker.events.ordering import EarlierEvents
 from worker.events.store.customer_erasure import erase_customer
 from worker.events.store.event_customers import EventCustomers, remove_empty
 from worker.events.store.incoming_events import Arrival, NewEvent
+from worker.lists.store.admission import finished_in_purged
+from worker.lists.store.tombstones import erased_among
 
 OUTSIDE = "backups, logs of the database, reports and lists outside of the database"
 UNREADABLE, ERASED_VALUE = "no key of the ring decrypts it", "erased"

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Details, Person
 from worker.core.customers.store import usage
-from worker.core.customers.store.admission import finished_in_purged, lock_customers, lock_serving
 from worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from worker.core.customers.store.suppressions import reachable
 from worker.core.customers.suppression import detail_of
@@ -26,6 +25,7 @@ from worker.core.model.channels import CHANNELS
 from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, JobState, Result, SessionState
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.features.service_desk.case import Case, DeskRules, Link, Message, Row
+from worker.lists.store.admission import finished_in_purged, lock_customers, lock_serving
 from worker.reporting.store.unknown_outcomes import settled_by
 
 

@@ -12,10 +12,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, Details
-from worker.core.customers.known_customers import changed_addresses
 from worker.core.customers.store import usage
 from worker.core.customers.store.cancellation import change_jobs, leave_session, waiting_again
-from worker.core.customers.store.new_rows import ANOTHER_PERSON
 from worker.core.customers.store.suppressions import suppressed
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database
@@ -44,6 +42,7 @@ from worker.features.service_desk.new_link import (
 )
 from worker.features.service_desk.resend import Resend, decide_resend
 from worker.features.service_desk.store.cases import DeskPolicy, FoundCustomer, case_of, customer_of, details_of
+from worker.lists.known_customers import ANOTHER_PERSON, changed_addresses
 
 T = TypeVar("T")
 MOMENT = timedelta(seconds=2)  # longer than a claim takes

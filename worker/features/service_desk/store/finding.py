@@ -9,8 +9,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.core.customers.customers import invitation_channels
-from worker.core.customers.store.admission import finished_in_purged
-from worker.core.customers.store.daily_batch import DAILY
 from worker.core.customers.store.usage import messages_of
 from worker.core.database.audit_entries import note, note_alone
 from worker.core.database.database import Database, fetch
@@ -29,6 +27,8 @@ from worker.core.model.states import ENDED_JOBS, OPEN_JOBS, JobState
 from worker.core.work.store.attempt_log import DONE
 from worker.features.service_desk.case import Place, Wanted, place_in_words
 from worker.features.service_desk.timeline import ActFact, CallFact, History, LinkFact, MessageFact, NewsFact, RowFact
+from worker.lists.store.admission import finished_in_purged
+from worker.lists.store.daily_batch import DAILY
 from worker.reporting.store.ledger import sessions_of
 
 SEARCH = "text of a search"

@@ -6,12 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.known_customers import Standing, standing_of
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import AS_THEY_CAME
 from worker.core.database.tables import Finished, Job
 from worker.core.foundation.keyring import Keyring
+from worker.lists.known_customers import Standing, standing_of
 from worker.reporting.store.report_rows import Stored, details_of_customers
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.store import usage
-from worker.core.customers.store.admission import lock_customers, lock_serving
 from worker.core.customers.store.cancellation import change_jobs, leave_session, waiting_again
 from worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from worker.core.database.audit_entries import note
@@ -45,6 +44,7 @@ from worker.features.stable_links.landing import (
     Wait,
     at_landing,
 )
+from worker.lists.store.admission import lock_customers, lock_serving
 from worker.reporting.store.unknown_outcomes import settled_by
 
 # A visit is noted again only after so long.

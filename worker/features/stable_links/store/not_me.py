@@ -10,7 +10,6 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.admission import lock_customers, lock_serving
 from worker.core.customers.store.cancellation import lock_unsent
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
@@ -21,7 +20,8 @@ from worker.core.lifecycle.store.own_links import digests_of
 from worker.core.model.audit import Act
 from worker.core.model.reasons import Reason
 from worker.core.model.states import OPEN_JOBS, JobState
-from worker.core.unknown.store.settlement import hold_back
+from worker.core.unknown.store.held_rows import hold_back
+from worker.lists.store.admission import lock_customers, lock_serving
 
 ACT = Act("customer", "link.not-me")
 

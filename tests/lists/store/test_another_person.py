@@ -1,0 +1,151 @@
+"""A list brings another person under the id of a customer who is known."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date
+from threading import Barrier
+
+import pytest
+
+from tests.stored.row_locks import waiting
+from tests.stored.shelf import customer, line
+from worker.core.customers.customers import Person
+from worker.core.database.encrypted_values import decrypt_person
+from worker.core.database.tables import Audit, CustomerRow, Job, SkippedLine
+from worker.core.model.states import JobState
+from worker.lists.known_customers import ANOTHER_PERSON, KnownRule
+from worker.lists.store.admission import lock_customers
+from worker.lists.store.new_rows import change_details, customer_row
+
+ONA = Person(email="ona@example.org", phone="+37060000001", first_name="Ona", last_name="Petraitė")
+JONAS = Person(email="jonas@example.org", phone="+37060000002", first_name="Jonas", last_name="Kazys")
+
+
+def a1(person: Person, **changes):
+    return customer("A1", person=person, **changes)
+
+
+def add(shelf, *customers, rule=KnownRule.REFRESH, another_person=False):
+    """The batch, and what was found."""
+    batch = shelf.batch()
+    lines = [line(row, one) for row, one in enumerate(customers, 2)]
+    how = {"rule": rule, "another_person": another_person, "priority": 0, "now": shelf.clock()}
+    return batch, shelf.batches.add(batch, lines, [], **how)
+
+
+def stored(shelf) -> Person:
+    row = shelf.row(CustomerRow, customer_id="A1")
+    return decrypt_person(shelf.keyring, "A1", row.encrypted)
+
+
+@pytest.mark.parametrize("state", [JobState.WAITING, JobState.INVITED, JobState.COMPLETED, JobState.CANCELLED])
+@pytest.mark.parametrize("rule", [KnownRule.SKIP, KnownRule.REFRESH, KnownRule.INVITE])
+def test_the_row_of_another_person_is_refused_and_nothing_becomes_of_it(shelf, state, rule):
+    add(shelf, a1(ONA))
+    shelf.set(Job, state=state)
+    batch, added = add(shelf, a1(JONAS), customer("A2"), rule=rule)
+    assert [(one.row, one.problems) for one in added.refused] == [(2, (ANOTHER_PERSON,))]
+    assert [row.row for row in shelf.rows(Job, batch_id=batch)] == [3], "the other rows go on"
+    (skipped,) = shelf.rows(SkippedLine, batch_id=batch)
+    assert (skipped.customer_id, skipped.problems[0]["problem"]) == ("A1", "same id, another person?")
+    assert stored(shelf) == ONA
+
+
+def test_a_list_of_such_rows_alone_is_a_batch_without_work(shelf):
+    add(shelf, a1(ONA))
+    batch, added = add(shelf, a1(JONAS))
+    assert (len(added.refused), shelf.rows(Job, batch_id=batch)) == (1, [])
+
+
+@pytest.mark.parametrize("agrees", ["email", "phone", "first_name and last_name", "date_of_birth"])
+def test_one_thing_that_agrees_makes_it_the_same_person(shelf, agrees):
+    first = replace(ONA, date_of_birth=date(1990, 5, 1))
+    add(shelf, a1(first))
+    values = {name: getattr(first, name) for name in agrees.split(" and ")}
+    newer = replace(JONAS, date_of_birth=date(1991, 6, 2)) if "date_of_birth" not in values else JONAS
+    _, added = add(shelf, a1(replace(newer, **values)))
+    assert added.refused == []
+    assert stored(shelf).email == values.get("email", "jonas@example.org")
+
+
+def test_the_refused_row_stays_so_when_the_list_is_imported_again(shelf):
+    add(shelf, a1(ONA))
+    for _ in range(2):
+        _, added = add(shelf, a1(JONAS))
+        assert len(added.refused) == 1
+    assert stored(shelf) == ONA
+
+
+def test_another_person_takes_the_id_over_if_a_person_says_so_and_the_audit_log_has_it(shelf):
+    add(shelf, a1(ONA))
+    _, added = add(shelf, a1(JONAS), another_person=True)
+    assert added.refused == []
+    assert stored(shelf) == JONAS
+    assert [row.subject for row in shelf.rows(Audit) if "another person" in row.reason] == ["customer A1"]
+
+
+def test_who_has_nothing_stored_is_compared_with_nobody(shelf):
+    add(shelf, a1(ONA))
+    shelf.set(CustomerRow, encrypted=None)
+    _, added = add(shelf, a1(JONAS))
+    assert added == ([], [])
+    assert stored(shelf) == JONAS
+
+
+def test_a_changed_address_goes_on_and_says_which_one_and_whether_a_link_is_out(shelf):
+    add(shelf, a1(Person(email="ona@example.org")))
+    _, early = add(shelf, a1(Person(email="ona@example.net")))
+    shelf.issue()
+    shelf.clock.advance(minutes=1)
+    shelf.send()
+    _, late = add(shelf, a1(Person(email="ona@example.com", phone="+37060000001")))
+    _, spelled = add(shelf, a1(Person(email="ONA@example.com")))
+    facts = [[(one.row, one.changed, bool(one.links)) for one in added.changed] for added in (early, late, spelled)]
+    assert facts == [[(2, ("email",), False)], [(2, ("email",), True)], []]
+    assert stored(shelf).email == "ONA@example.com"
+
+
+def test_an_address_that_is_not_used_is_not_changed(shelf):
+    add(shelf, a1(Person(email="ona@example.org")))
+    _, added = add(shelf, a1(Person(email="ona@example.net")), rule=KnownRule.SKIP)
+    assert (added.changed, stored(shelf).email) == ([], "ona@example.org")
+
+
+def test_what_check_finds_is_what_the_import_finds(shelf):
+    add(shelf, a1(ONA), customer("A2"))
+    shelf.issue()
+    shelf.send()
+    lines = [
+        line(2, a1(JONAS)),
+        line(3, customer("A2", person=replace(customer("A2").person, email="new@example.org"))),
+    ]
+    foreseen = shelf.batches.known([*lines, line(4, customer("A3"))], rule=KnownRule.REFRESH, now=shelf.clock())
+    found = [(one.row, one.is_another, one.changed, bool(one.links)) for one in foreseen]
+    assert found == [(2, True, ("email", "phone"), True), (3, False, ("email",), True)]
+
+
+# Two imports at once: under the customer's lock, the second finds what the first has stored.
+
+
+@pytest.mark.both_databases
+def test_of_two_lists_at_once_that_give_one_id_to_two_people_one_is_refused(shelf):
+    both = Barrier(2)
+
+    def import_list(person):
+        both.wait()
+        return [add(shelf, a1(person), customer(f"own of {person.first_name}"))[1].refused for _ in range(3)]
+
+    with ThreadPoolExecutor(2) as threads:
+        refused = [sum(map(len, each)) for each in threads.map(import_list, (ONA, JONAS))]
+    assert sorted(refused) == [0, 3]
+    assert stored(shelf) == (JONAS if refused[0] else ONA)
+
+
+@pytest.mark.postgresql_alone
+def test_an_import_that_waits_for_the_customer_is_compared_with_what_was_stored_meanwhile(shelf, database):
+    add(shelf, a1(Person()))
+    refused = []
+    with waiting(database, lambda: refused.extend(add(shelf, a1(JONAS))[1].refused)) as connection:
+        lock_customers(connection, ["A1"])
+        change_details(connection, [customer_row(shelf.keyring, a1(ONA), details_at=shelf.clock(), now=shelf.clock())])
+    assert [one.problems for one in refused] == [(ANOTHER_PERSON,)]

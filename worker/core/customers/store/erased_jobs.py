@@ -1,0 +1,89 @@
+"""Erases the personal data that belongs to jobs; the rest of their rows stays: ids, states, times. Also what a call has
+brought meanwhile for a customer who was erased.
+"""
+
+from collections import Counter
+from collections.abc import Collection
+
+import sqlalchemy as sa
+
+from worker.core.database.encrypted_values import ERASED
+from worker.core.database.tables import (
+    Attempt,
+    CustomerRow,
+    InvitationRow,
+    Job,
+    Outbox,
+    PendingDetails,
+    SessionRow,
+    Webhook,
+)
+from worker.core.model.sessions import EXTERNAL_REF
+from worker.core.model.states import SessionState
+
+# What is left of a customer whose details are gone.
+PERSON_GONE = {"encrypted": None, "email_digest": None, "phone_digest": None} | dict.fromkeys(
+    ("country", "locale", "timezone"), ""
+)
+
+
+def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> Counter[str]:
+    """Erase the personal data of these jobs' lines, their sessions' links, what was said about their calls, and the
+    copies of webhooks about them."""
+    sessions = sa.select(SessionRow.id).where(SessionRow.job_id.in_(ids))
+    messages = sa.select(InvitationRow.id).where(InvitationRow.job_id.in_(ids))
+    links = sa.update(SessionRow).where(SessionRow.job_id.in_(ids), SessionRow.encrypted != ERASED)
+    # Their own links are gone: a later list must not take their messages for its own.
+    unbought = sa.update(SessionRow).where(SessionRow.job_id.in_(ids), SessionRow.state == SessionState.UNBOUGHT)
+    connection.execute(unbought.values(check_at=None))
+    words = sa.update(Attempt).where(Attempt.job_id.in_(ids), Attempt.encrypted.is_not(None))
+    copies = sa.update(Webhook).where(
+        # One that is still to be applied holds a state and a time, and is emptied as soon as it is applied.
+        Webhook.due_at.is_(None),
+        Webhook.encrypted.is_not(None),
+        sa.or_(Webhook.session_id.in_(sessions), Webhook.invitation_id.in_(messages)),
+    )
+    # Only jobs that hold data: each updated job row costs writes to six indexes.
+    lines = sa.update(Job).where(Job.id.in_(ids), Job.encrypted.is_not(None), Job.encrypted != ERASED)
+    waiting = sa.delete(PendingDetails).where(PendingDetails.job_id.in_(ids))
+    _forget_external_refs(connection, ids)
+    return Counter(
+        {
+            "links and tokens": connection.execute(links.values(encrypted=ERASED)).rowcount,
+            "words of providers and senders": connection.execute(words.values(encrypted=None)).rowcount,
+            "copies of webhooks": connection.execute(copies.values(encrypted=None)).rowcount,
+            "details that waited": connection.execute(waiting).rowcount,
+            "values of lists": connection.execute(lines.values(encrypted=ERASED)).rowcount,
+        }
+    )
+
+
+def _forget_external_refs(connection: sa.Connection, ids: Collection[int]) -> None:
+    """Where a provider names a session by the list's external_ref, put the number of the job in its place, by which
+    webhooks find the session too. So do events that are not published yet."""
+    columns = (SessionRow.id, SessionRow.job_id, SessionRow.customer_id, SessionRow.reference, SessionRow.references)
+    for row in connection.execute(sa.select(*columns).where(SessionRow.job_id.in_(ids))).all():
+        if EXTERNAL_REF not in row.references:
+            continue
+        kept = {name: value for name, value in row.references.items() if name != EXTERNAL_REF}
+        named = row.reference == row.references[EXTERNAL_REF]
+        values = {"references": kept, "reference": str(row.job_id) if named else row.reference}
+        connection.execute(sa.update(SessionRow).where(SessionRow.id == row.id).values(values))
+        if named:
+            _rename_in_outbox(connection, row.customer_id, row.reference, str(row.job_id))
+
+
+def _rename_in_outbox(connection: sa.Connection, customer_id: str, before: str, now: str) -> None:
+    waiting = sa.select(Outbox.id, Outbox.data).where(Outbox.customer_id == customer_id).order_by(Outbox.id)
+    for row in connection.execute(waiting).all():
+        if row.data.get("session") == before:
+            renamed = sa.update(Outbox).where(Outbox.id == row.id)
+            connection.execute(renamed.values(data=row.data | {"session": now}))
+
+
+def erase_again(connection: sa.Connection, job_ids: Collection[int]) -> None:
+    """Erase what a call has brought for customers who were erased while it was on its way."""
+    erased = sa.select(Job.id, Job.customer_id).join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
+    erased = erased.where(Job.id.in_(job_ids), CustomerRow.encrypted.is_(None))
+    if rows := connection.execute(erased).all():
+        erase_jobs(connection, [row.id for row in rows])

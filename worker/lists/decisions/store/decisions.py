@@ -1,0 +1,391 @@
+"""What a person decides about a batch: pause, resume or cancel it; retry failed rows; settle held rows.
+
+A pause and a resume move the batch's rows (`priority_moves`). Other decisions change each row, in chunks: no
+transaction is long, and no statement has more parameters than a database allows. If a command is interrupted, the same
+command again finishes the rest.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import partial
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from worker.core.customers.store import pending_details as pending
+from worker.core.customers.store.cancellation import cancel_open
+from worker.core.database import bulk
+from worker.core.database.audit_entries import note
+from worker.core.database.database import Database, fetch
+from worker.core.database.job_ids import job_id, of_batch
+from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.tables import Batch, InvitationRow, Job, PendingDetails
+from worker.core.database.tables.work import LEAD
+from worker.core.messages.store.message_rows import HELD_FIRST
+from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, PauseCause, paused_by
+from worker.core.work.store.sessions import FIRST
+from worker.lists.decisions.store.priority_moves import Changed, pause_rows, resume_rows
+from worker.lists.decisions.store.settlement import Decided, Which, abandon, chosen, repeat, retry, rows_in
+from worker.lists.store.leadership import take_leads
+
+CHUNK = 2000
+# An import may create a customer's leading job at the same moment as a retry: then the retry looks again and joins.
+TRIES = 5
+ROWS_IN_REASON = 64  # characters: an entry has room for the verdict and a person's reason too
+# Open jobs without a call in flight.
+FREE = [state for state in OPEN_JOBS if state is not JobState.WORKING]
+# A resume or a cancel that is not through after this time was cut off. It may change a million rows.
+CUT_OFF_AFTER = timedelta(minutes=5)
+_NOT_PAUSED: dict[str, Any] = {"paused_at": None, "pause_cause": "", "pause_reason": ""}
+# Marked as paused, and not all rows are paused yet.
+IS_MARKED = sa.and_(Batch.pause_cause != "", Batch.paused_at.is_(None))
+IS_CHANGING = sa.and_(Batch.changing_since.is_not(None), Batch.pause_cause == "")
+
+
+class Verdict(StrEnum):
+    """The decision about a held row."""
+
+    REPEAT = "repeat"  # make the call again: it may be paid for, or arrive, a second time
+    ABANDON = "abandon"  # give it up
+
+
+@dataclass(frozen=True)
+class RepeatCost:
+    """The worst cost of repeating held rows: additional sessions by account, second messages by channel."""
+
+    sessions: dict[str, int]
+    messages: dict[str, int]
+
+
+class Pilots(Protocol):
+    """The rows behind the pilot of a list."""
+
+    def go_on(self, batch_id: int, *, now: datetime) -> int:
+        """A person has resumed the batch: after a verdict, the rest goes out. Returns how many rows that are."""
+
+    def held_back(self, batch_id: int) -> int:
+        """How many rows wait for the verdict, or for a person after it."""
+
+
+class Decisions:
+    def __init__(
+        self,
+        database: Database,
+        progress: Callable[[int], None] = lambda _rows: None,
+        *,
+        pilots: Pilots | None = None,
+    ) -> None:
+        """`progress` gets how many rows and messages a decision has changed so far, after each transaction. `pilots`
+        None: only for batches without one."""
+        self._database = database
+        self._progress = progress
+        self._pilots = pilots
+
+    def with_progress(self, progress: Callable[[int], None]) -> "Decisions":
+        """The same decisions, which call `progress`."""
+        return Decisions(self._database, progress, pilots=self._pilots)
+
+    def _adding(self) -> Changed:
+        done = 0
+
+        def add(number: int) -> None:
+            nonlocal done
+            done += number
+            self._progress(done)
+
+        return add
+
+    def pause(self, batch_id: int, *, by: str, why: str = "", now: datetime) -> Decided:
+        """Claim nothing more of the batch; calls in flight are finished. A cancelled batch is not changed.
+
+        `by` is the person who pauses it, `why` that person's reason, which all viewers see.
+        """
+        paused = self._pause(batch_id, PauseCause.PERSON, sa.true(), by=by, why=why, now=now)
+        return paused + Decided(self._held_back(batch_id))
+
+    def stop(self, batch_id: int, *, by: str, now: datetime) -> Decided:
+        """Pause the batch because a person ended its `run`. A batch that is paused already stays as it is.
+
+        Rows of other batches with the same customers lead from now on.
+        """
+        decided = self._pause(batch_id, PauseCause.INTERRUPT, Batch.pause_cause == "", by=by, now=now)
+        for other in self._followers(batch_id):
+            self.take_leads(other, stopped_only=True, now=now)
+        return decided
+
+    def lift(self, batch_id: int, *, now: datetime) -> Decided:
+        """Continue a batch that a person ended with Ctrl-C, or whose resume was cut off. Any other pause stays."""
+        stopped = sa.or_(
+            Batch.pause_cause == PauseCause.INTERRUPT.value, sa.and_(IS_CHANGING, Batch.cancelled_at.is_(None))
+        )
+        if self._mark(batch_id, stopped, noted=(now, "resumed"), **_NOT_PAUSED, changing_since=now) is None:
+            return Decided(0)
+        return self._go_on(batch_id, began=now, now=now)
+
+    def resume(self, batch_id: int, *, now: datetime) -> Decided:
+        """Continue a paused batch. Messages that come back are counted from zero again.
+
+        After the verdict on a list's pilot, the rest of the list goes out too. Of a batch that is not paused, only what
+        an interrupted resume left is done.
+        """
+        is_due = sa.and_(sa.or_(Batch.pause_cause != "", IS_CHANGING), Batch.cancelled_at.is_(None))
+        values = _NOT_PAUSED | {"resumed_at": now, "changing_since": now}
+        self._mark(batch_id, is_due, noted=(now, "resumed"), **values)
+        rest = self._pilots.go_on(batch_id, now=now) if self._pilots else 0
+        return self._go_on(batch_id, began=now, now=now) + Decided(rest + self._held_back(batch_id))
+
+    def _held_back(self, batch_id: int) -> int:
+        return self._pilots.held_back(batch_id) if self._pilots else 0
+
+    def finish_pauses(self, *, now: datetime) -> dict[int, str]:
+        """Pause the rows of batches that are marked as paused; returns why, by batch.
+
+        A batch marks itself (`messages.store.unreached`), and a command may be killed between the mark and the last
+        row. If this is interrupted, the next call finishes it. A batch that is resumed in the meantime continues.
+        """
+        marked = sa.select(Batch.id, Batch.pause_reason).where(IS_MARKED, Batch.cancelled_at.is_(None))
+        with self._database.read() as connection:
+            batches = fetch(connection, marked.order_by(Batch.id))
+        for batch in batches:
+            self._finish_pause(batch.id, now=now)
+        return {batch.id: batch.pause_reason for batch in batches}
+
+    def finish_changes(self, *, now: datetime) -> list[int]:
+        """Finish resumes and cancels whose command died between two of its transactions; returns their batches."""
+        cut_off = sa.select(Batch.id, Batch.cancelled_at, Batch.changing_since).where(
+            IS_CHANGING, Batch.changing_since <= now - CUT_OFF_AFTER
+        )
+        with self._database.read() as connection:
+            batches = fetch(connection, cut_off.order_by(Batch.id))
+        for batch in batches:
+            if batch.cancelled_at is not None:
+                self._cancel_rows(batch.id, began=batch.changing_since, now=now)
+            else:
+                self._go_on(batch.id, began=batch.changing_since, now=now)
+        return [batch.id for batch in batches]
+
+    def take_leads(self, batch_id: int, *, stopped_only: bool, now: datetime) -> int:
+        """Let rows of this batch lead in place of rows that no worker works; returns how many."""
+        taken, after = 0, 0
+
+        def chunk() -> tuple[int, int] | None:
+            with self._database.write() as connection:
+                return take_leads(connection, batch_id, after=after, stopped_only=stopped_only, now=now)
+
+        while found := outlive_deadlocks(chunk):
+            after = found[0]
+            taken += found[1]
+        return taken
+
+    def cancel(self, batch_id: int, *, now: datetime) -> Decided:
+        """End every job of the batch that has not ended, and say how many they are. A call in flight is finished, then
+        its job ends.
+
+        Open sessions stay open at their providers until they expire. If another list waits for a customer of this
+        batch, the customer is served for that list from now on.
+        """
+        values = _NOT_PAUSED | {"cancelled_at": now, "changing_since": now}
+        # Counted as the batch is marked: from then on workers end rows of it too, at their claims.
+        rows = self._mark(batch_id, Batch.id == batch_id, noted=(now, "cancelled"), **values)
+        self._cancel_rows(batch_id, began=now, now=now)
+        return Decided(rows or 0)
+
+    def _cancel_rows(self, batch_id: int, *, began: datetime, now: datetime) -> None:
+        changed, after = self._adding(), 0
+        while chunk := outlive_deadlocks(partial(self._cancel_chunk, batch_id, after, now=now)):
+            after = chunk[0]
+            changed(chunk[1])
+        while outlive_deadlocks(partial(self._drop_details, batch_id, now=now)):
+            pass
+        # Messages in flight, and jobs whose call brings no session, end at their next claim, and rows of a paused batch
+        # are never claimed.
+        resume_rows(self._database, batch_id, changed=changed)
+        self._mark_through(batch_id, began)
+
+    def count_reminders(self, batch_id: int) -> int:
+        """The reminders of the batch that wait for their time."""
+        query = sa.select(sa.func.count()).where(
+            InvitationRow.batch_id == batch_id,
+            InvitationRow.state == bulk.fixed(InvitationState.WAITING),
+            InvitationRow.kind != FIRST,
+        )
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
+
+    def count(self, which: Which, state: JobState) -> int:
+        """How many of these rows have failed, or are held."""
+        query = sa.select(sa.func.count()).select_from(rows_in(which, state).subquery())
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
+
+    def repeat_cost(self, which: Which) -> RepeatCost:
+        """The worst cost of making the calls of these held rows again."""
+        held = (Job.state == JobState.HELD, Job.leader_id.is_(None))
+        calls = chosen(which, sa.select(Job.account.label("name"), sa.func.count().label("number")))
+        held_messages = chosen(which, sa.select(InvitationRow.channel.label("name"), sa.func.count().label("number")))
+        with self._database.read() as connection:
+            sessions = fetch(connection, calls.where(*held, ~sa.exists().where(HELD_FIRST)).group_by(Job.account))
+            held_messages = held_messages.join(Job, HELD_FIRST).where(*held).group_by(InvitationRow.channel)
+            messages = fetch(connection, held_messages)
+        return RepeatCost({row.name: row.number for row in sessions}, {row.name: row.number for row in messages})
+
+    def held_elsewhere(self, which: Which) -> dict[int, int]:
+        """By batch, how many of these rows are held because they joined a held row of that other batch."""
+        query = chosen(which, sa.select(LEAD.batch_id, sa.func.count().label("rows")).select_from(Job))
+        query = query.join(LEAD, LEAD.id == Job.leader_id).where(Job.state.in_(OPEN_JOBS), LEAD.state == JobState.HELD)
+        with self._database.read() as connection:
+            rows = fetch(connection, query.group_by(LEAD.batch_id).order_by(LEAD.batch_id))
+        return {row.batch_id: row.rows for row in rows}
+
+    def retry(self, which: Which, *, now: datetime) -> Decided:
+        """Put failed jobs back to waiting, with zero attempts.
+
+        A job joins if another job serves its customer, and is completed if its customer has finished elsewhere. A job
+        that had joined a failed job is served on its own.
+        """
+
+        def decide(connection: sa.Connection, ids: list[int]) -> Decided:
+            return _noted(connection, which, retry(connection, ids, now=now), "", now)
+
+        return self._each_chunk(which, JobState.FAILED, decide)
+
+    def resolve(self, which: Which, verdict: Verdict, *, now: datetime) -> Decided:
+        """Settle held jobs: repeat their calls, or give the jobs up."""
+        settle = abandon if verdict is Verdict.ABANDON else repeat
+
+        def decide(connection: sa.Connection, ids: list[int]) -> Decided:
+            return _noted(connection, which, settle(connection, ids, now=now), verdict.value, now)
+
+        return self._each_chunk(which, JobState.HELD, decide)
+
+    def _each_chunk(
+        self, which: Which, state: JobState, decide: Callable[[sa.Connection, list[int]], Decided]
+    ) -> Decided:
+        changed, decided, after = self._adding(), Decided(0), 0
+        while chunk := outlive_deadlocks(partial(self._chunk, which, state, after, decide)):
+            after = chunk[0]
+            decided += chunk[1]
+            changed(chunk[1].rows)
+        return decided
+
+    def _chunk(
+        self, which: Which, state: JobState, after: int, decide: Callable[[sa.Connection, list[int]], Decided]
+    ) -> tuple[int, Decided] | None:
+        """Decide about the next chunk of rows. Returns the last row number and the changes; None: no rows are left."""
+        query = rows_in(which, state).where(Job.id > job_id(which.batch_id, after)).order_by(Job.id).limit(CHUNK)
+        for attempt in range(TRIES):
+            try:
+                with self._database.write() as connection:
+                    chunk = fetch(connection, query)
+                    return (chunk[-1].row, decide(connection, [row.id for row in chunk])) if chunk else None
+            except sa.exc.IntegrityError:
+                if attempt == TRIES - 1:
+                    raise
+        return None
+
+    def _pause(
+        self,
+        batch_id: int,
+        cause: PauseCause,
+        condition: sa.ColumnElement[bool],
+        *,
+        by: str,
+        why: str = "",
+        now: datetime,
+    ) -> Decided:
+        values = {"pause_cause": cause.value, "pause_reason": paused_by(cause, by, now, why)[:400]}
+        done = "stopped with Ctrl-C" if cause is PauseCause.INTERRUPT else f"paused; {why}".removesuffix("; ")
+        marks = sa.and_(Batch.cancelled_at.is_(None), condition)
+        if self._mark(batch_id, marks, noted=(now, done), **values) is None:
+            return Decided(0)
+        return Decided(self._finish_pause(batch_id, now=now))
+
+    def _finish_pause(self, batch_id: int, *, now: datetime) -> int:
+        """Move the rows of a batch that is marked as paused; returns how many jobs."""
+        moved = pause_rows(self._database, batch_id, changed=self._adding())
+        self._mark(batch_id, IS_MARKED, paused_at=now)
+        return moved
+
+    def _go_on(self, batch_id: int, *, began: datetime, now: datetime) -> Decided:
+        rows = resume_rows(self._database, batch_id, changed=self._adding())
+        self.take_leads(batch_id, stopped_only=True, now=now)
+        self._mark_through(batch_id, began)
+        return Decided(rows, *self._due_names(batch_id))
+
+    def _mark_through(self, batch_id: int, began: datetime) -> None:
+        """The resume or cancel that began then is through; one that began since keeps its mark, for the sweep."""
+        self._mark(batch_id, Batch.changing_since == began, changing_since=None)
+
+    def _followers(self, batch_id: int) -> list[int]:
+        """The batches that are not paused and have rows that joined rows of this batch."""
+        query = sa.select(Job.batch_id).join(LEAD, LEAD.id == Job.leader_id).join(Batch, Batch.id == Job.batch_id)
+        query = query.where(LEAD.batch_id == batch_id, LEAD.state.in_(FREE), Batch.pause_cause == "")
+        with self._database.read() as connection:
+            return list(connection.execute(query.distinct().order_by(Job.batch_id)).scalars())
+
+    def _mark(
+        self,
+        batch_id: int,
+        condition: sa.ColumnElement[bool],
+        *,
+        noted: tuple[datetime, str] | None = None,
+        **values: datetime | str | None,
+    ) -> int | None:
+        """Change the batch if the condition holds. Returns how many rows have not ended, if that is noted; None: the
+        condition did not hold.
+
+        `noted`: when and what, for the audit log, with the number of rows that have not ended. This is the decision;
+        that the rows follow it, in transactions of their own, has no entries.
+        """
+        mark = sa.update(Batch).where(Batch.id == batch_id, condition).values(**values).returning(Batch.id)
+        left = sa.select(sa.func.count()).select_from(Job).where(of_batch(batch_id), Job.state.in_(OPEN_JOBS))
+        with self._database.write() as connection:
+            # Counted first: the batch must not be locked for the time that this takes.
+            rows = connection.execute(left).scalar_one() if noted is not None else 0
+            held = connection.execute(mark).first() is not None
+            if held and noted is not None:
+                note(connection, f"batch {batch_id}", now=noted[0], count=rows, reason=noted[1])
+            return rows if held else None
+
+    def _cancel_chunk(self, batch_id: int, after: int, *, now: datetime) -> tuple[int, int] | None:
+        """Cancel the next chunk. Returns the last row number and how many were cancelled; None: no rows are left."""
+        query = sa.select(Job.id, Job.row).where(of_batch(batch_id, after=after), Job.state.in_(OPEN_JOBS))
+        with self._database.write() as connection:
+            chunk = fetch(connection, query.order_by(Job.id).limit(CHUNK))
+            if not chunk:
+                return None
+            return chunk[-1].row, cancel_open(connection, [row.id for row in chunk], now=now)
+
+    def _drop_details(self, batch_id: int, *, now: datetime) -> int:
+        """Drop the next details of rows that had ended, and wait for the release that will not come."""
+        waiting = sa.select(PendingDetails.job_id).where(of_batch(batch_id, id_=PendingDetails.job_id))
+        with self._database.write() as connection:
+            ids = list(connection.execute(waiting.order_by(PendingDetails.job_id).limit(CHUNK)).scalars())
+            pending.drop(connection, ids, now=now)
+        return len(ids)
+
+    def _due_names(self, batch_id: int) -> tuple[frozenset[str], frozenset[str]]:
+        jobs = sa.select(Job.account).where(of_batch(batch_id), Job.state == JobState.WAITING).distinct()
+        messages = sa.select(InvitationRow.channel).where(
+            InvitationRow.batch_id == batch_id, InvitationRow.state == InvitationState.WAITING
+        )
+        with self._database.read() as connection:
+            accounts = frozenset(connection.execute(jobs).scalars())
+            channels = frozenset(connection.execute(messages.distinct()).scalars())
+        return accounts, channels
+
+
+def _noted(connection: sa.Connection, which: Which, decided: Decided, reason: str, now: datetime) -> Decided:
+    """The decision about a chunk, with its entry in the audit log."""
+    account = f" of {which.account}" if which.account is not None else ""
+    rows = ""
+    if which.rows is not None:
+        # The reason has the list of several rows: `finding` looks the subject up as it is.
+        rows = " rows" if which.rows.single is None else f" {which.rows.name}"
+        reason = reason if which.rows.single is not None else f"{which.rows.short(most=ROWS_IN_REASON)}; {reason}"
+    if decided.rows:
+        subject = f"batch {which.batch_id}{rows}{account}"
+        note(connection, subject, now=now, count=decided.rows, reason=reason.removesuffix("; "))
+    return decided

@@ -1,0 +1,124 @@
+"""The do-not-contact list as operators use it: a person adds and removes addresses, looks one up, counts them, and lets
+those be forgotten that no key of the ring finds. Refused is what is no address.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+
+import sqlalchemy as sa
+
+from worker.core.customers.store.suppressions import ALL_OF_IT, Address, release, suppress, suppressed
+from worker.core.customers.suppression import SuppressionReason, stronger, text_of
+from worker.core.database import bulk
+from worker.core.database.audit_entries import note
+from worker.core.database.database import Database, fetch
+from worker.core.database.encrypted_values import ADDRESS
+from worker.core.database.tables import Suppression
+from worker.core.foundation.keyring import KEY_ID_DIGITS, Keyring
+
+LIST = "do-not-contact list"  # the subject of its entries in the audit log: no address is in them
+_KEY_ID = sa.func.substr(Suppression.digest, 1, KEY_ID_DIGITS)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is stored about a suppressed address. `manual_by`: the person whose entry lies beneath a stronger reason."""
+
+    reason: SuppressionReason
+    source: str
+    since: datetime
+    manual_by: str | None = None
+
+
+def kept_of(connection: sa.Connection, keyring: Keyring, channel: str, address: str) -> Kept | None:
+    """Why, since when and by whose entry the address is suppressed; None: it is not.
+
+    Raises ValueError as `suppress` does.
+    """
+    digests = keyring.digests(ADDRESS, text_of(channel, address))
+    rows = fetch(connection, ALL_OF_IT, {"digests": bulk.keys(digests)})
+    kept = [Kept(row.reason, row.source, row.created_at, row.manual_by) for row in rows]
+    reasons = [one.reason for one in kept]
+    return next((one for one in kept if one.reason is reduce(stronger, reasons)), None)
+
+
+@dataclass(frozen=True)
+class ListCounts:
+    """How many addresses are suppressed: by channel and reason; by older keys of the ring; by keys that are gone."""
+
+    addresses: list[tuple[str, SuppressionReason, int]]
+    by_older_keys: int
+    keys_gone: int
+
+
+class DoNotContact:
+    """The list as operators use it. Each method has a transaction of its own, and raises ValueError as `suppress`."""
+
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def add(self, addresses: Collection[Address], reason: SuppressionReason, person: str, *, now: datetime) -> int:
+        """Suppress these addresses; returns how many of them were not suppressed before."""
+        with self._database.write() as connection:
+            before = suppressed(connection, self._keyring, addresses)
+            for channel, address in addresses:
+                suppress(connection, self._keyring, channel, address, reason, person, now=now)
+            note(connection, LIST, now=now, count=len(addresses), reason=f"added: {reason.value}")
+        return len(addresses) - len(before)
+
+    def remove(self, addresses: Collection[Address], *, now: datetime) -> int:
+        """Lift the suppression of these addresses; returns how many of them were suppressed."""
+        with self._database.write() as connection:
+            reasons = [release(connection, self._keyring, *address) for address in addresses]
+            removed = sum(reason is not None for reason in reasons)
+            if removed:
+                note(connection, LIST, now=now, count=removed, reason="removed")
+        return removed
+
+    def find(self, address: Address) -> Kept | None:
+        """What is stored about the address; None: it is not suppressed."""
+        with self._database.read() as connection:
+            return kept_of(connection, self._keyring, *address)
+
+    def counts(self) -> ListCounts:
+        with self._database.read() as connection:
+            return ListCounts(
+                counts(connection),
+                _count(connection, _KEY_ID.in_(self._keyring.digest_ids[1:])),
+                keys_gone(connection, self._keyring),
+            )
+
+    def keys_gone(self) -> int:
+        """How many addresses are known by a key that is not in the ring: no look-up finds them."""
+        with self._database.read() as connection:
+            return keys_gone(connection, self._keyring)
+
+    def forget_gone(self, *, now: datetime) -> int:
+        """Remove the addresses that `keys_gone` counts; returns their number."""
+        with self._database.write() as connection:
+            forgotten = connection.execute(sa.delete(Suppression).where(_is_gone(self._keyring))).rowcount
+            if forgotten:
+                note(connection, LIST, now=now, count=forgotten, reason="forgotten: their key is gone")
+            return forgotten
+
+
+def counts(connection: sa.Connection) -> list[tuple[str, SuppressionReason, int]]:
+    """How many addresses are suppressed, by channel and reason. The hashes do not show which addresses."""
+    query = sa.select(Suppression.channel, Suppression.reason, sa.func.count().label("addresses"))
+    rows = fetch(connection, query.group_by(Suppression.channel, Suppression.reason))
+    return sorted((str(row.channel.value), row.reason, row.addresses) for row in rows)
+
+
+def keys_gone(connection: sa.Connection, keyring: Keyring) -> int:
+    """How many suppressed addresses are hashed by keys that are not in the ring: no look-up finds them again."""
+    return _count(connection, _is_gone(keyring))
+
+
+def _is_gone(keyring: Keyring) -> sa.ColumnElement[bool]:
+    return _KEY_ID.not_in(keyring.digest_ids)
+
+
+def _count(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
+    return connection.execute(sa.select(sa.func.count()).select_from(Suppression).where(which)).scalar_one()

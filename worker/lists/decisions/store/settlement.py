@@ -1,0 +1,214 @@
+"""Settles some rows of a batch in one transaction: retries failed rows; repeats the calls of held rows, or gives the
+rows up. Refuses rows that are not in that state any more."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.store.cancellation import (
+    change_jobs,
+    promote,
+    waiting_again,
+    with_unknown_calls,
+    with_wrong_address,
+)
+from worker.core.database import bulk
+from worker.core.database.database import fetch
+from worker.core.database.job_ids import job_id, of_batch
+from worker.core.database.tables import InvitationRow, Job
+from worker.core.database.tables.work import LEAD, STATE
+from worker.core.facts import JobsStopped, happened
+from worker.core.messages.store.message_rows import HELD_FIRST, OF_ITS_SESSION
+from worker.core.model.reasons import Reason
+from worker.core.model.row_addresses import RowRanges
+from worker.core.model.states import InvitationState, JobState
+from worker.core.model.wakeups import WakeUp
+from worker.core.work.store.sessions import FIRST, schedule_checks
+from worker.lists.store.admission import following, lock_customers
+
+
+@dataclass(frozen=True)
+class Decided:
+    """How many rows a decision changed, and the accounts and channels with something due now."""
+
+    rows: int
+    accounts: frozenset[str] = frozenset()
+    channels: frozenset[str] = frozenset()
+
+    def __add__(self, other: "Decided") -> "Decided":
+        return Decided(self.rows + other.rows, self.accounts | other.accounts, self.channels | other.channels)
+
+    @property
+    def due(self) -> list[WakeUp]:
+        """The wake-ups to send once the decision is committed."""
+        return [*map(WakeUp.issue, sorted(self.accounts)), *map(WakeUp.invite, sorted(self.channels))]
+
+
+@dataclass(frozen=True)
+class Which:
+    """The rows of a batch that a decision is about; None: all accounts, all rows."""
+
+    batch_id: int
+    account: str | None = None
+    rows: RowRanges | None = None
+
+
+def in_state(query: sa.Select[*tuple[Any, ...]], state: JobState) -> sa.Select[*tuple[Any, ...]]:
+    """The query, narrowed to jobs in this state. Failed jobs include those that joined a failed job."""
+    if state is JobState.FAILED:
+        query = query.join(LEAD, LEAD.id == Job.leader_id, isouter=True)
+        return query.where(STATE.in_([state]))
+    return query.where(Job.state == state, Job.leader_id.is_(None))
+
+
+def rows_in(which: Which, state: JobState) -> sa.Select[*tuple[Any, ...]]:
+    return in_state(chosen(which, sa.select(Job.id, Job.row, Job.customer_id, Job.purpose, Job.account)), state)
+
+
+def chosen(which: Which, query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
+    query = query.where(of_batch(which.batch_id))
+    if which.account is not None:
+        query = query.where(Job.account == which.account)
+    return query if which.rows is None else query.where(_in_rows(which.batch_id, which.rows))
+
+
+def _in_rows(batch_id: int, rows: RowRanges) -> sa.ColumnElement[bool]:
+    single = [job_id(batch_id, first) for first, last in rows.ranges if first == last]
+    ranges = [
+        Job.id.between(job_id(batch_id, first), job_id(batch_id, last)) for first, last in rows.ranges if first != last
+    ]
+    return sa.or_(Job.id.in_(single), *ranges) if single else sa.or_(*ranges)
+
+
+def _locked(connection: sa.Connection, ids: list[int], state: JobState) -> list[sa.Row[Any]]:
+    """The given jobs that are still in this state; locked."""
+    query = in_state(sa.select(Job.id, Job.customer_id, Job.purpose, Job.account), state)
+    return fetch(connection, query.where(Job.id.in_(ids)).order_by(Job.id).with_for_update(of=Job))
+
+
+def retry(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
+    """Put these failed jobs back to waiting. A job whose customer another job serves joins that job."""
+    customers = sa.select(Job.customer_id).where(Job.id.in_(ids))
+    lock_customers(connection, set(connection.execute(customers).scalars()))
+    rows = _locked(connection, ids, JobState.FAILED)
+    followed = following(connection, {(row.customer_id, row.purpose) for row in rows}, now=now)
+    alone, follows = [], []
+    for row in rows:
+        values = followed.get((row.customer_id, row.purpose))
+        if values is None:
+            alone.append(row)
+        else:
+            follows.append({"job_id": row.id} | {f"new_{name}": (_ALONE | values)[name] for name in _ALONE})
+    change_jobs(connection, [row.id for row in alone], waiting_again(now) | {"leader_id": None})
+    if follows:
+        by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
+        connection.execute(by_id.values(attempts=0, changed_at=now, **bulk.new(*_ALONE)), follows)
+        happened(connection, JobsStopped([row["job_id"] for row in follows]), now=now)
+        # A job that had joined one of these joins the new leader too: no job joins a job that has itself joined one.
+        joined = [
+            {"before": row["job_id"], "leader": row["new_leader_id"], "why": row["new_detail"]}
+            for row in follows
+            if row["new_leader_id"] is not None
+        ]
+        if joined:
+            by_leader = sa.update(Job).where(Job.leader_id == sa.bindparam("before"))
+            connection.execute(by_leader.values(leader_id=sa.bindparam("leader"), detail=sa.bindparam("why")), joined)
+    return Decided(len(rows), frozenset(row.account for row in alone))
+
+
+# The values of a retried row that follows another job; `following` has the rest.
+_ALONE: dict[str, Any] = {
+    "state": JobState.WAITING,
+    "due_at": None,
+    "leader_id": None,
+    "reason": "",
+    "detail": "",
+    "result": "",
+}
+
+
+def _held(connection: sa.Connection, ids: list[int]) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]]]:
+    """The given jobs that are held, and the messages that they are held for; locked."""
+    # Messages are locked before their jobs, as in sending. With another order, two transactions could block each other.
+    held = (InvitationRow.state == InvitationState.HELD, InvitationRow.kind == FIRST)
+    messages = sa.select(InvitationRow.id).where(InvitationRow.job_id.in_(ids), *held)
+    fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
+    rows = _locked(connection, ids, JobState.HELD)
+    return rows, _held_messages(connection, [row.id for row in rows])
+
+
+def repeat(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
+    """Make the calls, or send the messages, of these held jobs again."""
+    rows, messages_held = _held(connection, ids)
+    unknown = {message.job_id for message in messages_held}
+    messages = [row.id for row in rows if row.id in unknown]
+    calls = [row for row in rows if row.id not in unknown]
+    again: dict[str, Any] = {"state": InvitationState.WAITING, "due_at": now, "attempts": 0}
+    settled = {
+        "unknown_attempt": _still_unknown(InvitationRow),
+        # The held hand-over may have reached the customer.
+        "unknown_handovers": InvitationRow.unknown_handovers + _forgotten(InvitationRow),
+        "reason": "",
+        "detail": "",
+    }
+    _change_invitations(connection, messages_held, again | settled)
+    change_jobs(connection, messages, {"state": JobState.ISSUED, "reason": "", "detail": "", "changed_at": now})
+    change_jobs(connection, [row.id for row in calls], waiting_again(now) | {"unknown_attempt": _still_unknown(Job)})
+    channels = frozenset(message.channel for message in messages_held)
+    return Decided(len(rows), frozenset(row.account for row in calls), channels)
+
+
+def _still_unknown(row: type[Job] | type[InvitationRow]) -> sa.ColumnElement[Any]:
+    """The attempt whose outcome stays unknown: none once a person repeats the call.
+
+    But for a row that no key could decrypt, or that could not be worked, the person decided only that this is mended.
+    """
+    unread = row.reason.in_((Reason.CANNOT_DECRYPT, Reason.CANNOT_WORK))
+    return sa.case((unread, row.unknown_attempt), else_=sa.null())
+
+
+def _forgotten(row: type[InvitationRow]) -> sa.ColumnElement[int]:
+    """1 for a message whose hand-over with an unknown outcome nothing will settle any more."""
+    return sa.case((sa.and_(row.unknown_attempt.is_not(None), _still_unknown(row).is_(None)), 1), else_=0)
+
+
+def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
+    """Give these held jobs up: they are cancelled, and their held messages have failed."""
+    rows, messages_held = _held(connection, ids)
+    unknown = {message.job_id for message in messages_held}
+    messages = [row.id for row in rows if row.id in unknown]
+    unknown_calls = with_unknown_calls(connection, [row.id for row in rows if row.id not in unknown])
+    not_theirs = with_wrong_address(connection, [row.id for row in rows])
+    given_up = {"state": InvitationState.FAILED, "due_at": None, "reason": Reason.ABANDONED, "detail": ""}
+    _change_invitations(connection, messages_held, given_up)
+    # A job whose other message is out is invited.
+    invited = _invited(connection, messages)
+    ended = [row.id for row in rows if row.id not in invited]
+    end = {"state": JobState.CANCELLED, "due_at": None, "reason": Reason.ABANDONED, "changed_at": now}
+    change_jobs(connection, ended, end)
+    done = {"state": JobState.INVITED, "reason": "", "detail": "", "changed_at": now}
+    change_jobs(connection, list(invited), done)
+    schedule_checks(connection, invited, now=now)
+    promote(connection, ended, unknown_calls, not_theirs, now=now)
+    return Decided(len(rows))
+
+
+def _held_messages(connection: sa.Connection, job_ids: list[int]) -> list[sa.Row[Any]]:
+    query = sa.select(InvitationRow.id, InvitationRow.job_id, InvitationRow.channel).join(Job, HELD_FIRST)
+    return fetch(connection, query.where(InvitationRow.job_id.in_(job_ids)))
+
+
+def _invited(connection: sa.Connection, job_ids: list[int]) -> set[int]:
+    """The given jobs that have sent a message with their present link."""
+    out = (InvitationState.SENT, InvitationState.DELIVERED)
+    query = sa.select(InvitationRow.job_id).join(Job, OF_ITS_SESSION)
+    query = query.where(InvitationRow.job_id.in_(job_ids), InvitationRow.state.in_(out))
+    return set(connection.execute(query).scalars())
+
+
+def _change_invitations(connection: sa.Connection, messages_held: list[sa.Row[Any]], values: dict[str, Any]) -> None:
+    if messages_held:
+        held = sa.update(InvitationRow).where(bulk.among(InvitationRow.id, "ids"))
+        connection.execute(held.values(values), {"ids": bulk.keys(message.id for message in messages_held)})

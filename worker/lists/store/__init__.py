@@ -1,0 +1,1 @@
+"""The statements of lists: their batches, and the rows that lines become."""

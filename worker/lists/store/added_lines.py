@@ -1,0 +1,296 @@
+"""Adds lines of a list to its batch, in one transaction: their customers, their jobs, and the refused lines."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from worker.core.customers.store.cancellation import cancel_open
+from worker.core.customers.store.erased_jobs import PERSON_GONE
+from worker.core.customers.store.pending_details import keep
+from worker.core.database import bulk
+from worker.core.database.audit_entries import note
+from worker.core.database.bulk import Columns, picked
+from worker.core.database.database import fetch
+from worker.core.database.encrypted_values import ERASED
+from worker.core.database.fast import tally
+from worker.core.database.job_ids import Key, job_id
+from worker.core.database.priorities import HELD_BACK, PAUSED
+from worker.core.database.tables import Batch, CustomerRow, Inbox, Job, SessionRow, SkippedLine
+from worker.core.facts import STOPPED, JobsStopped, happened
+from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.reissue import written
+from worker.core.lifecycle.store import own_links
+from worker.core.model.channels import ADDRESSES
+from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, SessionState
+from worker.lists.known_customers import KnownRule, another_line, erased_line, owned_line, refuses_lists
+from worker.lists.lines import RefusedLine
+from worker.lists.store.admission import following, left_out, lock_customers
+from worker.lists.store.daily_batch import DAILY
+from worker.lists.store.leadership import take_all
+from worker.lists.store.new_rows import CANCELLED, SealedLines, new_jobs, refusal_row
+from worker.lists.store.refreshed import KnownLine, known_lines, refresh
+from worker.lists.store.tombstones import bring_back, erased_among
+from worker.plans.store import plans
+
+_LOCK_BATCH = (
+    sa.select(Batch.pause_cause != "", Batch.cancelled_at, Batch.planned)
+    .where(Batch.id == sa.bindparam("batch"))
+    .with_for_update(key_share=True)
+)
+_FIRST: sa.BindParameter[int] = sa.bindparam("first")
+_LAST: sa.BindParameter[int] = sa.bindparam("last")
+_ADDED = sa.select(Job.row).where(Job.id.between(_FIRST, _LAST))
+_SKIPPED = sa.select(SkippedLine.row).where(
+    SkippedLine.batch_id == sa.bindparam("batch"), SkippedLine.row.between(_FIRST, _LAST)
+)
+
+
+class ErasedMeanwhile(Exception):
+    """A customer was erased while a line of this customer was being added. The next try refuses the line."""
+
+
+class AddedLines(NamedTuple):
+    """What is found when lines are added: those that are `refused` then, of customers who were erased on request, or
+    of another person than the one who has the id; and those that were `changed`, because their customers' addresses
+    were."""
+
+    refused: list[RefusedLine]
+    changed: list[KnownLine]
+
+
+def add_lines(
+    connection: sa.Connection,
+    keyring: Keyring,
+    batch_id: int,
+    lines: SealedLines,
+    refused: Sequence[RefusedLine],
+    *,
+    priority: int,
+    now: datetime,
+    allow_erased: bool,
+    another_person: bool,
+    take_over: bool,
+    wide: Collection[str],
+    traced: Mapping[int, str],
+    rule: KnownRule,
+) -> AddedLines:
+    """Add these lines as `Batches.add` says.
+
+    Raises ErasedMeanwhile, and IntegrityError if another transaction has added a job of a customer meanwhile.
+    """
+    # The lock blocks `pause` and `cancel`: they change all rows that they see, and this import must see their change of
+    # the batch. It also blocks another import of the same list, which may have been faster.
+    paused, cancelled_at, planned = connection.execute(_LOCK_BATCH, {"batch": batch_id}).one()
+    plan = plans.find(connection, batch_id) if planned else None
+    imported = _imported_rows(connection, batch_id, [*lines.rows, *(line.row for line in refused)])
+    lines = lines.without(imported)
+    refused = [line for line in refused if line.row not in imported]
+    erased = _erased_lines(connection, keyring, lines, allow_erased=allow_erased, now=now)
+    lines = lines.without({line.row for line in erased})
+    refused = [*refused, *erased]
+    another: list[RefusedLine] = []
+    changed: list[KnownLine] = []
+    if lines:
+        if plan is not None and plan.holds_back:
+            priority += HELD_BACK
+        elif paused:
+            priority += PAUSED
+        new = _new_customers(lines.customers, gone=cancelled_at is not None, now=now)
+        known = bulk.add_missing(connection, CustomerRow, new, key="customer_id")
+        lock_customers(connection, known)
+        # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
+        if erased_among(connection, keyring, set(lines.customer_ids)):
+            raise ErasedMeanwhile
+        found = known_lines(connection, keyring, lines, known, now=now) if known else []
+        theirs = [one for one in found if refuses_lists(one.owner, wide)]
+        taken = theirs if take_over and cancelled_at is None else []
+        take(connection, {one.given.customer_id: (one.owner, one.row) for one in taken}, batch_id=batch_id, now=now)
+        # Nothing stays of what their sender has said: it may be of somebody else.
+        rows = {one.row for one in taken}
+        found = [replace(one, person=None) if one.row in rows else one for one in found]
+        another = [] if taken else [owned_line(one.row, one.given.customer_id, one.owner) for one in theirs]
+        rows = {line.row for line in another}
+        starts_at = plan.plan.start_at if plan is not None else None
+        released = priority < PAUSED and (starts_at is None or starts_at <= now)
+        others = [
+            one
+            for one in found
+            if one.row not in rows and (one.is_another or (not released and one.is_another_of_two_unreleased))
+        ]
+        another += _of_another(connection, others, allowed=another_person, now=now)
+        if another:
+            refused, rows = [*refused, *another], {line.row for line in another}
+            lines = lines.without(rows)
+            found = [one for one in found if one.row not in rows]
+        # A customer who was added just now cannot have been served: only for the others is this asked.
+        keys = {key for key in lines.keys if key[0] in known} if known else set()
+        followed = following(connection, keys, now=now, rule=rule) if keys else {}
+        left = left_out(connection, keys - followed.keys(), rule=rule)
+        if left:
+            out, lines = _without_those_left_out(lines, left)
+            refused = [*refused, *out]
+        if rule is KnownRule.SKIP:  # the details stay, if there are any, unless the customer is invited after all
+            leading = {customer_id for customer_id, _ in keys - followed.keys() - left.keys()}
+            found = [one for one in found if one.given.customer_id in leading or one.unreleased]
+        # A person has said whose the customers are who are taken over: that does not wait.
+        now_theirs = {one.given.customer_id for one in taken}
+        refresh(
+            connection,
+            keyring,
+            [one for one in found if one.given.customer_id in now_theirs],
+            batch_id=batch_id,
+            now=now,
+        )
+        found = [one for one in found if one.given.customer_id not in now_theirs]
+        if cancelled_at is not None:
+            found = []
+        elif released:
+            refresh(connection, keyring, found, batch_id=batch_id, now=now)
+        else:
+            due_at = starts_at if priority < PAUSED else None
+            waiting = {one.given.customer_id for one in found}
+            added = set(lines.customers["customer_id"]) - known
+            keep(connection, lines.jobs["id"], lines.customers, waiting=waiting, new=added, due_at=due_at, now=now)
+        changed = [one for one in found if one.changed]
+        jobs = new_jobs(
+            lines.jobs,
+            followed,
+            priority=priority,
+            now=now,
+            quiet_until=lines.quiet_until,
+            planned_at=lines.planned_at,
+        )
+        if plan is not None:
+            plans.spread(plan, jobs, now=now)
+        if cancelled_at is not None:
+            jobs |= {name: [value] * len(lines) for name, value in CANCELLED.items()}
+            rows_ = zip(jobs["customer_id"], jobs["encrypted"], strict=True)
+            jobs["encrypted"] = [line if line is None or one in known else ERASED for one, line in rows_]
+        if traced:
+            jobs["traceparent"] = [traced.get(row) for row in jobs["row"]]
+        _add_jobs(connection, batch_id, jobs, paused=paused, now=now)
+    bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in refused])
+    return AddedLines([*erased, *another], changed)
+
+
+def _of_another(
+    connection: sa.Connection, another: Sequence[KnownLine], *, allowed: bool, now: datetime
+) -> list[RefusedLine]:
+    """These lines of another person than the one who has the id, refused. `allowed`: they take it over."""
+    if not allowed:
+        return [another_line(one.row, one.given.customer_id) for one in another]
+    for customer_id in sorted({one.given.customer_id for one in another}):
+        note(connection, f"customer {customer_id}", now=now, reason="another person took over this id")
+    return []
+
+
+def _add_jobs(connection: sa.Connection, batch_id: int, jobs: Columns, *, paused: bool, now: datetime) -> None:
+    """Add the jobs, with what they count, publish and take over."""
+    count = len(jobs["row"])
+    counts = tally.counts_in_bulk(count)
+    jobs["counted"] = [counts] * count
+    bulk.add_columns(connection, Job, jobs)
+    if counts:
+        tally.count_new_jobs(connection, jobs)
+    stopped = [id_ for id_, state in zip(jobs["id"], jobs["state"], strict=True) if state in STOPPED]
+    happened(connection, JobsStopped(stopped), now=now)
+    joined = [row for row, leader in zip(jobs["row"], jobs["leader_id"], strict=True) if leader is not None]
+    if joined and not paused:
+        take_all(connection, batch_id, after=min(joined) - 1, now=now)
+
+
+def _without_those_left_out(lines: SealedLines, left: Mapping[Key, str]) -> tuple[list[RefusedLine], SealedLines]:
+    keys, rows = lines.keys, lines.jobs["row"]
+    out = [RefusedLine(row, key[0], known=left[key]) for row, key in zip(rows, keys, strict=True) if key in left]
+    return out, lines.at([place for place, key in enumerate(keys) if key not in left])
+
+
+def _erased_lines(
+    connection: sa.Connection, keyring: Keyring, lines: SealedLines, *, allow_erased: bool, now: datetime
+) -> list[RefusedLine]:
+    """The lines of customers who were erased on request, refused. `allow_erased`: bring these customers back."""
+    erased = erased_among(connection, keyring, set(lines.customer_ids))
+    if erased and allow_erased:
+        bring_back(connection, keyring, erased)
+        for customer_id in sorted(erased):
+            note(connection, f"customer {customer_id}", now=now, reason="brought back after an erasure")
+        return []
+    each = zip(lines.rows, lines.customer_ids, strict=True)
+    return [erased_line(row, one) for row, one in each if one in erased] if erased else []
+
+
+def _new_customers(customers: Columns, *, gone: bool, now: datetime) -> Columns:
+    """The customers' rows, in the order that is the same everywhere: two imports of the same customers cannot deadlock.
+
+    Of a customer's lines the last one counts. The details of a list count as true at the time of its import. `gone`:
+    they have gone already, with the batch, which was cancelled.
+    """
+    last = {customer_id: place for place, customer_id in enumerate(customers["customer_id"])}
+    times = [now] * len(last)
+    rows = picked(customers, [last[customer_id] for customer_id in sorted(last)])
+    rows = {**rows, "details_at": times, "created_at": times, "changed_at": times}
+    none = PERSON_GONE | {"details_at": None} if gone else {}
+    return rows | {name: [value] * len(last) for name, value in none.items()}
+
+
+def _imported_rows(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:
+    if not rows:
+        return set()
+    first, last = min(rows), max(rows)
+    ids = {"first": job_id(batch_id, first), "last": job_id(batch_id, last)}
+    added = connection.execute(_ADDED, ids).scalars()
+    skipped = connection.execute(_SKIPPED, {"batch": batch_id, "first": first, "last": last}).scalars()
+    return {*added, *skipped}
+
+
+def take(connection: sa.Connection, customers: Mapping[str, tuple[str, int]], *, batch_id: int, now: datetime) -> None:
+    """Take these customers, who are locked, over for rows of this batch: each with its owner and its row.
+
+    A sender may hold the link of a session that lives, and providers take none back. So nothing that the sender has
+    leads the customer anywhere: its rows end, which hands out no link any more, no row reuses a session that was opened
+    for them, and our own link is made anew. The list's row gets another session, as soon as the provider opens one.
+    """
+    if not customers:
+        return
+    of = {"customers": bulk.keys(customers)}
+    cancel_open(connection, [row.id for row in fetch(connection, _THEIRS, of)], now=now)
+    connection.execute(_LEFT, of)
+    connection.execute(_NO_MORE_OFFERED, of)
+    own_links.forget(connection, set(customers))
+    connection.execute(_OURS, of)
+    for customer_id, (owner, row) in sorted(customers.items()):
+        reason = f"taken over from sender {owner} by batch {batch_id} row {row}"
+        note(connection, f"customer {customer_id}", now=now, reason=reason)
+
+
+# The rows of a sender's events. One whose event is kept no more counts as the owner's.
+_BY_OTHERS = sa.exists().where(
+    Inbox.customer_id == Job.customer_id, Inbox.job_id == Job.id, Inbox.sender != CustomerRow.sender
+)
+_THEIRS = (
+    sa.select(Job.id)
+    .join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
+    .join(Batch, Batch.id == Job.batch_id)
+    .where(
+        bulk.among(Job.customer_id, "customers"),
+        Job.state.in_(OPEN_JOBS),
+        Batch.digest.startswith(DAILY),
+        ~_BY_OTHERS,
+    )
+    .order_by(Job.id)
+)
+# As if its link had gone to an address that was corrected.
+_LEFT = (
+    sa.update(SessionRow)
+    .where(bulk.among(SessionRow.customer_id, "customers"), SessionRow.state.in_(LIVE_SESSIONS))
+    .values(given_away=written(ADDRESSES), same_link=False)
+)
+_NO_MORE_OFFERED = (
+    sa.update(SessionRow)
+    .where(bulk.among(SessionRow.customer_id, "customers"), SessionRow.state == SessionState.UNBOUGHT)
+    .values(check_at=None)
+)
+_OURS = sa.update(CustomerRow).where(bulk.among(CustomerRow.customer_id, "customers")).values(sender="")

@@ -1,0 +1,163 @@
+"""What a new row becomes if other rows have the same customer and purpose: found here, decided by one rule
+(`lists.known_customers`).
+
+By the default rule the row joins the leading job. If the customer has finished, the row is skipped. If a call of an
+ended job may have opened a session, the row is held. Otherwise the row leads.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.database.database import fetch
+from worker.core.database.job_ids import AS_THEY_CAME, Key
+from worker.core.database.tables import CustomerRow, Finished, Job
+from worker.core.database.tables.work import served_by
+from worker.core.model.reasons import Reason
+from worker.core.model.states import OPEN_JOBS, JobState
+from worker.core.unknown.store.calls_in_doubt import in_doubt
+from worker.lists.known_customers import Becomes, KnownRule, Standing, decide, standing_of
+
+
+def lock_customers(connection: sa.Connection, customer_ids: Collection[str]) -> None:
+    """Lock these customers: imports, events and retries of theirs wait until this transaction ends.
+
+    The end of a leading job does not wait, nor does its successor: see `lock_serving`. The locks are taken in the order
+    in which an import writes its customers, which prevents deadlocks.
+    """
+    fetch(connection, _LOCK_CUSTOMERS, {"customer_ids": list(customer_ids)})
+
+
+def lock_serving(connection: sa.Connection, find: Callable[[], Any | None]) -> Any | None:
+    """Lock the job that serves a customer. `find` finds it; returns what it finds under the lock.
+
+    While this transaction waited for the lock, the job may have ended, and its successor may lead: that is locked then.
+    """
+    found = find()
+    while found is not None:
+        fetch(connection, sa.select(Job.id).where(Job.id == found.id).with_for_update(key_share=True))
+        now_serves = find()
+        if now_serves is None or now_serves.id == found.id:
+            return now_serves
+        found = now_serves
+    return None
+
+
+def following(
+    connection: sa.Connection,
+    keys: Collection[Key],
+    *,
+    now: datetime,
+    lock: bool = True,
+    rule: KnownRule = KnownRule.REFRESH,
+) -> dict[Key, dict[str, Any]]:
+    """The values that a new row gets, by key. A key that is not in the result leads, or is left out (`left_out`).
+
+    The leaders are locked, so they cannot end meanwhile: a transaction that ends a leader sees all rows that joined it.
+    Without `lock` nothing is, for a forecast. `rule`: what becomes of the rows of known customers.
+    """
+    found: dict[Key, dict[str, Any]] = {}
+
+    def add(standing: Standing, rows: Iterable[sa.Row[Any]], values: Callable[[sa.Row[Any]], dict[str, Any]]) -> None:
+        if decide(rule, standing).becomes not in (Becomes.LEADS, Becomes.NOTHING):
+            for row in rows:
+                found.setdefault((row.customer_id, row.purpose), values(row))
+
+    of_keys = _of(keys)
+    leaders = _locked_leaders(connection, keys) if lock else fetch(connection, _LEADERS, of_keys)
+    add(Standing.OPEN, leaders, _joins)
+    add(Standing.FINISHED, fetch(connection, _COMPLETED, of_keys), _finished)
+    add(
+        Standing.FINISHED,
+        finished_in_purged(connection, of_keys["customer_ids"]),
+        lambda row: _finished(row, ", which was purged"),
+    )
+    add(Standing.IN_DOUBT, in_doubt(connection, of_keys["customer_ids"], now=now), _held)
+    return {key: found[key] for key in keys if key in found}
+
+
+def _locked_leaders(connection: sa.Connection, keys: Collection[Key]) -> list[sa.Row[Any]]:
+    """The leaders of these keys, locked.
+
+    PostgreSQL checks a row again after it has waited for its lock: a leader that ended meanwhile is left out. So those
+    that are missing are looked for again: a successor may lead.
+    """
+    found: list[sa.Row[Any]] = []
+    missing = set(keys)
+    while missing:
+        found += fetch(connection, _LOCK_LEADERS, _of(missing))
+        missing -= {(row.customer_id, row.purpose) for row in found}
+        if missing:
+            missing &= {(row.customer_id, row.purpose) for row in fetch(connection, _LEADERS, _of(missing))}
+    return found
+
+
+def left_out(connection: sa.Connection, keys: Collection[Key], *, rule: KnownRule) -> dict[Key, str]:
+    """Those of these keys that get no row of work at all under this rule, and why; `following` has none of them.
+
+    Only rows that have ended are looked for: their customers are known, and nothing serves them.
+    """
+    ended = {state: standing_of([state]) for state in (JobState.FAILED, JobState.LAPSED, JobState.CANCELLED)}
+    states = [state for state, standing in ended.items() if decide(rule, standing).becomes is Becomes.NOTHING]
+    if not states or not keys:
+        return {}
+    rows = fetch(connection, _jobs(states).add_columns(Job.state).order_by(*AS_THEY_CAME), _of(keys))
+    found = {(row.customer_id, row.purpose): f"{row.state.value} in {_where(row)}; left out" for row in rows}
+    return {key: found[key] for key in keys if key in found}
+
+
+def _joins(row: sa.Row[Any]) -> dict[str, Any]:
+    detail = served_by(row.batch_id, row.row)
+    return {"leader_id": row.id, "due_at": None, "reason": Reason.JOINED_JOB, "detail": detail}
+
+
+def _finished(row: sa.Row[Any], purged: str = "") -> dict[str, Any]:
+    skipped = {"state": JobState.COMPLETED, "due_at": None, "result": row.result, "reason": Reason.ALREADY_FINISHED}
+    return skipped | {"detail": f"the customer finished in {_where(row)}{purged}"}
+
+
+def _held(row: sa.Row[Any]) -> dict[str, Any]:
+    why = f"a call for {_where(row)} may have opened a session; `onboard resolve --repeat` calls anyway"
+    return {"state": JobState.HELD, "due_at": None, "reason": Reason.UNKNOWN, "detail": why}
+
+
+def _of(keys: Collection[Key]) -> dict[str, Any]:
+    """The parameter of the queries below: the customers of these keys."""
+    return {"customer_ids": list({customer_id for customer_id, _ in keys})}
+
+
+def finished_in_purged(connection: sa.Connection, customer_ids: Collection[str]) -> list[Any]:
+    """What these customers finished in batches that were purged since."""
+    return fetch(connection, _FINISHED_IN_PURGED, {"customer_ids": list(customer_ids)})
+
+
+# Each import and each event asks these: they are built once.
+
+
+def _jobs(states: Iterable[JobState]) -> sa.Select[*tuple[Any, ...]]:
+    return sa.select(Job.id, Job.batch_id, Job.row, Job.customer_id, Job.purpose, Job.result).where(
+        Job.customer_id.in_(_CUSTOMER_IDS), Job.leader_id.is_(None), Job.state.in_(states)
+    )
+
+
+_CUSTOMER_IDS: sa.BindParameter[Any] = sa.bindparam("customer_ids", expanding=True)
+_LOCK_CUSTOMERS = (
+    sa.select(CustomerRow.customer_id)
+    .where(CustomerRow.customer_id.in_(_CUSTOMER_IDS))
+    .order_by(CustomerRow.customer_id)
+    .with_for_update(key_share=True)
+)
+_LEADERS = _jobs(sorted(OPEN_JOBS)).order_by(Job.id)
+_LOCK_LEADERS = _LEADERS.with_for_update(read=True)
+_COMPLETED = _jobs([JobState.COMPLETED])
+_FINISHED_IN_PURGED = (
+    sa.select(Finished.__table__)
+    .where(Finished.customer_id.in_(_CUSTOMER_IDS))
+    .order_by(Finished.customer_id, Finished.purpose)
+)
+
+
+def _where(row: sa.Row[Any]) -> str:
+    return f"batch {row.batch_id}, row {row.row}"

@@ -1,0 +1,280 @@
+"""Batches: one for each list. The list's lines become jobs and skipped lines."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+import sqlalchemy as sa
+
+from worker.core.database.audit_entries import note
+from worker.core.database.database import Database, fetch
+from worker.core.database.job_ids import of_batch
+from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.tables import Batch, Job, SkippedLine
+from worker.core.foundation.keyring import Keyring
+from worker.core.model.states import PauseCause
+from worker.lists.known_customers import KnownRule
+from worker.lists.lines import AcceptedLine, RefusedLine
+from worker.lists.store.added_lines import AddedLines, ErasedMeanwhile, add_lines
+from worker.lists.store.admission import following, left_out
+from worker.lists.store.daily_batch import DAILY
+from worker.lists.store.new_rows import SealedLines, seal
+from worker.lists.store.refreshed import KnownLine, beside
+from worker.lists.store.tombstones import erased_among
+from worker.plans.store import plans
+from worker.plans.store.plans import Plan, Planned
+
+# Other imports of the same customers may be first in the unique index a few times, but not for ever.
+TRIES = 5
+# Of one transaction. It has some 15 statements, however many lines it adds. On SQLite all other writers wait for it.
+LINES_AT_ONCE, LINES_ALONE = 3000, 1000
+STDIN = "stdin"  # the name of a batch whose list came over standard input
+
+
+@dataclass(frozen=True)
+class BatchFacts:
+    """The current values of a batch. `imported_at` None: the import was cut off or is still running."""
+
+    id: int
+    name: str
+    created_at: datetime
+    imported_at: datetime | None
+    paused_at: datetime | None
+    cancelled_at: datetime | None
+    purged_at: datetime | None = None  # when the purge of its rows began; its totals stay
+    pause_cause: str = ""  # a PauseCause, also while its rows are still being paused; empty: not paused
+    pause_reason: str = ""  # who paused it and when, or why it paused itself
+    planned: bool = False  # it has a plan (`plans`)
+    changing_since: datetime | None = None  # when a resume or a cancel began that is not through
+
+    @property
+    def is_paused(self) -> bool:
+        return bool(self.pause_cause)
+
+    @property
+    def paused_itself(self) -> bool:
+        return self.pause_cause == PauseCause.ITSELF
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a person ended the `run` of this batch with Ctrl-C."""
+        return self.pause_cause == PauseCause.INTERRUPT
+
+
+class Batches:
+    def __init__(self, database: Database, keyring: Keyring, *, wide: Collection[str] = ()) -> None:
+        """`wide`: the senders of events that reach every customer: see `rights.refuses_lists`."""
+        self._database = database
+        self._keyring = keyring
+        self.wide = frozenset(wide)
+
+    @property
+    def are_elsewhere(self) -> bool:
+        """Whether another process does the database's work."""
+        return not self._database.is_sqlite
+
+    @property
+    def lines_at_once(self) -> int:
+        """How many lines of a list one transaction adds. After a kill, at most these are added again."""
+        return LINES_AT_ONCE if self.are_elsewhere else LINES_ALONE
+
+    def find(self, which: str) -> BatchFacts | None:
+        """The batch with this id, the events of a day by their name, or the newest batch for `latest`.
+
+        No list has a name of its own: the same file comes again next month.
+        """
+        query = sa.select(*BATCH_FACTS).order_by(Batch.id.desc()).limit(1)
+        if which.startswith(DAILY):
+            query = query.where(Batch.name == which, Batch.digest.startswith(DAILY))
+        elif which != "latest":
+            if not which.isdecimal() or len(which) > 18:
+                return None
+            query = query.where(Batch.id == int(which))
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return BatchFacts(**row._asdict()) if row else None
+
+    def of_content(self, digest: str) -> BatchFacts | None:
+        """The newest batch of the list with this digest, if it has one."""
+        query = sa.select(*BATCH_FACTS).where(Batch.digest == digest).order_by(Batch.generation.desc()).limit(1)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return BatchFacts(**row._asdict()) if row else None
+
+    def all(self) -> list[BatchFacts]:
+        """All batches, the newest first."""
+        with self._database.read() as connection:
+            rows = fetch(connection, sa.select(*BATCH_FACTS).order_by(Batch.id.desc()))
+        return [BatchFacts(**row._asdict()) for row in rows]
+
+    def open(
+        self, *, name: str, digest: str, again: bool, now: datetime, plan: Plan | None = None, hold: str = ""
+    ) -> tuple[BatchFacts, bool]:
+        """The batch of the list with this digest, and whether the batch is new. `again` always makes a new batch.
+
+        `plan`: how the batch goes out; None: at once, or as planned when it was made. `hold`: why a new batch is paused
+        until a person resumes it; empty: it is not. Raises plans.PlanRefused if the batch was made with another plan,
+        and where a new one would have a deadline that is over.
+        """
+        for _ in range(TRIES):
+            try:
+                opening = partial(self._open, name=name, digest=digest, again=again, now=now, plan=plan, hold=hold)
+                return outlive_deadlocks(opening)
+            except sa.exc.IntegrityError:
+                continue  # another import of the same list was first: the next try returns its batch
+        raise RuntimeError("the batch could not be created: other imports of the same list were first each time")
+
+    def _open(
+        self, *, name: str, digest: str, again: bool, now: datetime, plan: Plan | None, hold: str
+    ) -> tuple[BatchFacts, bool]:
+        with self._database.write() as connection:
+            rows = fetch(connection, _SAME_LIST, {"digest_": digest})
+            if rows and not again:
+                if plan is not None:
+                    plans.refuse_another(connection, rows[0].id, plan)
+                facts = {name: value for name, value in rows[0]._asdict().items() if name != "generation"}
+                return BatchFacts(**facts), False
+            if plan is not None:
+                plans.refuse_over(plan, now=now)
+            values = {
+                "name": name[:255],
+                "digest": digest,
+                "generation": rows[0].generation + 1 if rows else 1,
+                "created_at": now,
+                "planned": plan is not None,
+            }
+            if hold:
+                values |= {"pause_cause": PauseCause.PERSON.value, "pause_reason": hold[:400], "paused_at": now}
+            made = connection.execute(_NEW_BATCH, values).one()
+            batch_id = made.id
+            if plan is not None:
+                plans.add(connection, batch_id, plan)
+            reason = "its import began" if plan is None else f"its import began: {plan.in_words}"
+            note(connection, f"batch {batch_id}", now=now, reason=reason)
+        return BatchFacts(**made._asdict()), True
+
+    def plan(self, batch: BatchFacts) -> Planned | None:
+        """How the batch goes out; None: at once, all of it."""
+        if not batch.planned:
+            return None
+        with self._database.read() as connection:
+            return plans.find(connection, batch.id)
+
+    def erased(self, customer_ids: Sequence[str]) -> set[str]:
+        """Those of these customers who were erased on request."""
+        with self._database.read() as connection:
+            return set(erased_among(connection, self._keyring, set(customer_ids)))
+
+    def known(self, lines: Sequence[AcceptedLine], *, rule: KnownRule, now: datetime) -> list[KnownLine]:
+        """Those of these lines whose customers are known, beside what is stored. Locks nothing."""
+        with self._database.read() as connection:
+            found = beside(connection, self._keyring, [(line.row, line.customer) for line in lines], now=now)
+            if rule is not KnownRule.SKIP or not any(one.links for one in found):
+                return found
+            # Of those who are skipped, the addresses stay.
+            keys = {(one.given.customer_id, one.given.purpose) for one in found}
+            skipped = set(following(connection, keys, now=now, lock=False, rule=rule))
+            skipped |= left_out(connection, keys - skipped, rule=rule).keys()
+            leads = {customer_id for customer_id, _ in keys - skipped}
+        return [replace(one, links=one.links if one.given.customer_id in leads else ()) for one in found]
+
+    def last_row(self, batch_id: int) -> int:
+        """The last imported row. Lines are imported in order, so an interrupted import continues after this row."""
+        with self._database.read() as connection:
+            added = sa.select(Job.row).where(of_batch(batch_id)).order_by(Job.id.desc()).limit(1)
+            skipped = sa.select(sa.func.max(SkippedLine.row)).where(SkippedLine.batch_id == batch_id)
+            last = [connection.execute(query).scalar() for query in (added, skipped)]
+        return max(last[0] or 0, last[1] or 0)
+
+    def imported(self, batch_id: int, *, now: datetime) -> None:
+        """Record that the last line is imported."""
+        with self._database.write() as connection:
+            plans.begin(connection, batch_id, now=now)  # before the batch: a verdict on its pilot locks them so too
+            connection.execute(sa.update(Batch).where(Batch.id == batch_id).values(imported_at=now))
+            rows = sa.select(sa.func.count()).select_from(Job).where(of_batch(batch_id))
+            count = connection.execute(rows).scalar_one()
+            note(connection, f"batch {batch_id}", now=now, count=count, reason="imported")
+
+    def sealer(self, batch_id: int) -> Callable[[Sequence[AcceptedLine]], SealedLines]:
+        """What seals lines of this batch before they are added. It uses no connection: a child process may call it."""
+        return partial(seal, self._keyring, batch_id)
+
+    def add(
+        self,
+        batch_id: int,
+        accepted: Sequence[AcceptedLine] | SealedLines,
+        refused: Sequence[RefusedLine],
+        *,
+        priority: int,
+        now: datetime,
+        allow_erased: bool = False,
+        another_person: bool = False,
+        take_over: bool = False,
+        traced: Mapping[int, str] | None = None,
+        rule: KnownRule = KnownRule.REFRESH,
+    ) -> AddedLines:
+        """Add the next lines of a list, all or none. Lines that are imported already are skipped; those that `sealer`
+        has not sealed are sealed here.
+
+        Lines of customers who were erased on request are refused; with `allow_erased` they bring these customers back.
+        Lines of another person than the one who is stored under the id are refused; with `another_person` they take
+        the id over. Lines of customers who belong to a sender of events are refused; with `take_over` these become the
+        lists'. `traced`: the `traceparent` of the lines that are traced, by row.
+
+        `rule`: what becomes of customers who are known. By default, if a customer has an open job of another list, the
+        new job joins that job: it has no call and no message of its own. If that list was stopped with Ctrl-C, the new
+        job leads instead. If the customer has finished for this purpose, the job is completed at once. If a call for
+        the customer has an unknown outcome, the job is held.
+        """
+
+        lines = accepted if isinstance(accepted, SealedLines) else seal(self._keyring, batch_id, accepted)
+
+        def add() -> AddedLines:
+            with self._database.write() as connection:
+                return add_lines(
+                    connection,
+                    self._keyring,
+                    batch_id,
+                    lines,
+                    refused,
+                    priority=priority,
+                    now=now,
+                    allow_erased=allow_erased,
+                    another_person=another_person,
+                    take_over=take_over,
+                    wide=self.wide,
+                    traced=traced or {},
+                    rule=rule,
+                )
+
+        for attempt in range(TRIES):
+            try:
+                return outlive_deadlocks(add)
+            except (sa.exc.IntegrityError, ErasedMeanwhile):
+                # Another transaction has added a job of the same customer meanwhile: the next try joins that job.
+                if attempt == TRIES - 1:
+                    raise
+        return AddedLines([], [])
+
+
+BATCH_FACTS = (
+    Batch.id,
+    Batch.name,
+    Batch.created_at,
+    Batch.imported_at,
+    Batch.paused_at,
+    Batch.cancelled_at,
+    Batch.purged_at,
+    Batch.pause_cause,
+    Batch.pause_reason,
+    Batch.planned,
+    Batch.changing_since,
+)
+_SAME_LIST = (
+    sa.select(*BATCH_FACTS, Batch.generation)
+    .where(Batch.digest == sa.bindparam("digest_"))
+    .order_by(Batch.generation.desc())
+    .limit(1)
+)
+_NEW_BATCH = sa.insert(Batch).returning(*BATCH_FACTS)

@@ -1,0 +1,253 @@
+"""Lines of customers who are known: beside what is stored, and given to them. An empty cell says nothing: what is
+stored stays. Nothing is refused here: whether a line is of another person, `KnownLine` says.
+
+The details of rows that wait for their release are given once they are released, a step of the sweep (`apply`). Until
+then no call is made for such a row (`work.store.gates`), so it does not matter how soon this is.
+"""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import Customer, CustomerKind, Person
+from worker.core.customers.store.pending_details import IS_UNRELEASED, settled
+from worker.core.database import bulk
+from worker.core.database.audit_entries import note
+from worker.core.database.bulk import picked, rows_of
+from worker.core.database.database import Database, fetch
+from worker.core.database.encrypted_values import Erased, read_person
+from worker.core.database.job_ids import batch_of, row_of
+from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.tables import CustomerRow, PendingDetails
+from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.lifecycle.store.corrected_addresses import find, give_away
+from worker.core.model.audit import Act
+from worker.core.model.channels import ADDRESSES, CHANNELS, Address
+from worker.lists.known_customers import Match, changed_addresses, compare, in_words
+from worker.lists.lines import OldLink
+from worker.lists.store.new_rows import SealedLines, change_details, customer_row
+
+_STORED = sa.select(
+    CustomerRow.customer_id,
+    CustomerRow.sender,
+    CustomerRow.kind,
+    CustomerRow.country,
+    CustomerRow.locale,
+    CustomerRow.timezone,
+    CustomerRow.encrypted,
+    # What only a row says that is not released is no one's: a released row is not compared with it, and nothing stays.
+    IS_UNRELEASED.label("unreleased"),
+).where(bulk.among(CustomerRow.customer_id, "customers"))
+
+
+@dataclass(frozen=True, repr=False)
+class KnownLine:
+    """A line of a customer who is known. `person`: as stored; None if nothing is that can be read. `links`: those that
+    went to an address that it changes, and still open."""
+
+    row: int
+    given: Customer
+    kind: CustomerKind
+    country: str
+    locale: str
+    timezone: str
+    person: Person | None
+    unreleased: Person | None = None  # in place of `person`, if all that is stored is of a row that is not released
+    owner: str = ""  # the sender of events whose customer it is; empty: none
+    links: tuple[OldLink, ...] = ()
+    given_at: datetime | None = None  # when the line was imported; None: now
+
+    @property
+    def is_another(self) -> bool:
+        """Whether the line is of another person, as far as both say anything."""
+        return self._is_another_than(self.person)
+
+    @property
+    def is_another_of_two_unreleased(self) -> bool:
+        """The same, beside what only another row says that is not released: which of them is right is not known yet."""
+        return self._is_another_than(self.unreleased)
+
+    def _is_another_than(self, person: Person | None) -> bool:
+        return person is not None and match_of(person, self.kind, self.given) is Match.ANOTHER
+
+    @property
+    def changed(self) -> tuple[Address, ...]:
+        """The addresses that are other ones than those that are stored."""
+        return changed_addresses(self.person, self.given.person) if self.person is not None else ()
+
+    @property
+    def merged(self) -> Customer:
+        if self.person is None:
+            return self.given
+        filled = {name: value for name, value in vars(self.given.person).items() if value}
+        own = {name: getattr(self.given, name) or getattr(self, name) for name in ("country", "locale", "timezone")}
+        return replace(self.given, person=replace(self.person, **filled), **own)
+
+
+def match_of(person: Person, kind: CustomerKind, given: Customer) -> Match:
+    """Whether what is given is of this person, who is stored as of this kind."""
+    return compare(person, given.person, CustomerKind.COMPANY if kind is CustomerKind.COMPANY else given.kind)
+
+
+def known_lines(
+    connection: sa.Connection, keyring: Keyring, lines: SealedLines, known: Collection[str], *, now: datetime
+) -> list[KnownLine]:
+    """The lines of those customers who are `known`, in their order. The customers must be locked: another import may
+    bring them too."""
+    places = [place for place, one in enumerate(lines.customer_ids) if one in known]
+    given = rows_of(picked(lines.customers, places))
+    mine = [(lines.rows[place], opened(keyring, row)) for place, row in zip(places, given, strict=True)]
+    return beside(connection, keyring, mine, now=now)
+
+
+def beside(
+    connection: sa.Connection, keyring: Keyring, mine: Sequence[tuple[int, Customer]], *, now: datetime
+) -> list[KnownLine]:
+    """These rows of customers beside what is stored of those who are known."""
+    if not mine:
+        return []
+    customers = {"customers": bulk.keys({customer.customer_id for _, customer in mine})}
+    rows = fetch(connection, _STORED, customers)
+    stored = {row.customer_id: (row, _person(keyring, row)) for row in rows}
+    found = [
+        KnownLine(
+            number,
+            customer,
+            row.kind,
+            row.country,
+            row.locale,
+            row.timezone,
+            None if row.unreleased else person,
+            unreleased=person if row.unreleased else None,
+            owner=row.sender or "",
+        )
+        for number, customer in mine
+        if customer.customer_id in stored
+        for row, person in [stored[customer.customer_id]]
+    ]
+    if not any(one.changed for one in found):
+        return found
+    corrected = {one.given.customer_id: kinds for one in found if (kinds := _kinds(one))}
+    links: dict[str, list[OldLink]] = {}
+    given = find(connection, corrected, lock=False, now=now)
+    for row in given.sessions.values():
+        channels = given.channels.get(row.id, ())
+        own = tuple(channel for channel in channels if CHANNELS[channel].address in corrected[row.customer_id])
+        links.setdefault(row.customer_id, []).append(OldLink(row.account, row.expires_at, channels, own))
+    return [replace(one, links=tuple(links.get(one.given.customer_id, ()))) if one.changed else one for one in found]
+
+
+def refresh(
+    connection: sa.Connection,
+    keyring: Keyring,
+    lines: Sequence[KnownLine],
+    *,
+    batch_id: int,
+    act: Act | None = None,
+    now: datetime,
+) -> None:
+    """Give the customers, who must be locked, the details of these lines of a batch; of several for one the last.
+
+    `KnownLine.changed` says of each line which addresses this changes; the audit log has it too. Links that the old
+    ones have lead no new one on. `act`: see `note`.
+    """
+    last = {one.given.customer_id: one for one in lines}
+    if not last:
+        return
+    settled(connection, last)
+    rows = [
+        customer_row(keyring, last[one].merged, details_at=last[one].given_at or now, now=now) for one in sorted(last)
+    ]
+    change_details(connection, rows)
+    give_away(connection, keyring, {one: kinds for one in sorted(last) if (kinds := _kinds(last[one]))}, now=now)
+    words = {one: in_words(line.person, line.given.person) for one, line in last.items() if line.person is not None}
+    for customer_id in sorted(one for one, changes in words.items() if changes):
+        by = f"{words[customer_id]} by batch {batch_id} row {last[customer_id].row}"
+        note(connection, f"customer {customer_id}", now=now, reason=by, act=act)
+
+
+def _kinds(line: KnownLine) -> Collection[Address]:
+    """The kinds of addresses that are corrected. Another person is written to nowhere with a link of the first."""
+    return ADDRESSES if line.is_another else line.changed
+
+
+def opened(keyring: Keyring, row: Mapping[str, Any]) -> Customer:
+    """The customer of one of `SealedLines.customers`."""
+    named = {name: row[name] for name in ("kind", "country", "locale", "timezone")}
+    person = read_person(keyring, row["customer_id"], row["encrypted"])
+    return Customer(row["customer_id"], person=person, **named)
+
+
+def _person(keyring: Keyring, row: Any) -> Person | None:
+    try:
+        return read_person(keyring, row.customer_id, row.encrypted)
+    except (Erased, CannotDecrypt):
+        return None
+
+
+log = logging.getLogger(__name__)
+CHUNK = 1000
+ACT = Act("schedule", "released")
+AGAIN = timedelta(hours=1)  # for details that no key decrypts
+
+
+def apply(database: Database, keyring: Keyring, *, now: datetime) -> None:
+    while outlive_deadlocks(partial(_apply_chunk, database, keyring, now=now)) == CHUNK:
+        pass
+
+
+def _apply_chunk(database: Database, keyring: Keyring, *, now: datetime) -> int:
+    with database.write() as connection:
+        due = fetch(connection, _DUE, {"now": now})
+        # Who deletes a row decides about it: a cancellation meanwhile has deleted it, or finds it applied.
+        taken = connection.execute(_TAKE, {"ids": bulk.keys(row.job_id for row in due)}).all() if due else []
+        waiting = sorted((row for row in taken if row.encrypted is not None), key=lambda row: row.job_id)
+        if waiting:
+            _apply(connection, keyring, waiting, now=now)
+        return len(due)
+
+
+def _apply(connection: sa.Connection, keyring: Keyring, waiting: Sequence[Any], *, now: datetime) -> None:
+    ids = {row.customer_id for row in waiting}
+    stored = {row.customer_id: row.details_at for row in fetch(connection, _DETAILS_AT, {"ids": bulk.keys(ids)})}
+    closed = []
+    # Batch by batch, as they came: of two lists of a customer the later one finds what the earlier one has given.
+    for batch_id, rows in groupby(waiting, key=lambda row: batch_of(row.job_id)):
+        mine, given_at = [], {}
+        for row in rows:
+            try:
+                customer = opened(keyring, row._mapping)
+            except CannotDecrypt:
+                closed.append(row._asdict() | {"due_at": now + AGAIN})
+                continue
+            # What was given since then, by an event, a person or a list that was released sooner, stays.
+            if stored[row.customer_id] is None or stored[row.customer_id] <= row.given_at:
+                mine.append((row_of(row.job_id), customer))
+                given_at[row_of(row.job_id)] = row.given_at
+        found = [replace(one, given_at=given_at[one.row]) for one in beside(connection, keyring, mine, now=now)]
+        refresh(connection, keyring, found, batch_id=batch_id, act=ACT, now=now)
+    if closed:
+        log.error("the details of %d released rows cannot be read: they wait for their key", len(closed))
+        bulk.add(connection, PendingDetails, closed)
+
+
+_COLUMNS = PendingDetails.__table__.columns
+_DUE = (
+    sa.select(PendingDetails.job_id)
+    .where(PendingDetails.due_at <= sa.bindparam("now"))
+    .order_by(PendingDetails.due_at, PendingDetails.job_id)
+    .limit(CHUNK)
+)
+_TAKE = sa.delete(PendingDetails).where(bulk.among(PendingDetails.job_id, "ids")).returning(*_COLUMNS)
+_DETAILS_AT = (
+    sa.select(CustomerRow.customer_id, CustomerRow.details_at)
+    .where(bulk.among(CustomerRow.customer_id, "ids"))
+    .order_by(CustomerRow.customer_id)
+    .with_for_update(key_share=True)
+)
