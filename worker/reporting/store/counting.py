@@ -22,8 +22,7 @@ from worker.core.messages.store.message_rows import OF_ITS_SESSION
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import UNISSUED_JOBS, UNSENT_JOBS, InvitationState, JobState, Result
-from worker.core.unknown.store.unknown_outcomes import MORE
-from worker.core.work.store.attempt_log import DONE, LATE
+from worker.core.work.store.attempt_log import DONE, LATE, MORE
 from worker.core.work.store.sessions import FIRST
 from worker.reporting.store.counts import AccountFacts, BatchCounts, Waits, from_totals, later
 

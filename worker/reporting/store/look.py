@@ -14,9 +14,9 @@ from worker.core.database import bulk
 from worker.core.database.database import THERE_IS, Database
 from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, Job, SessionRow, Webhook
-from worker.core.lifecycle.store import ended_calls
 from worker.core.limits.store import emergency_stop
 from worker.core.model.states import InvitationState, JobState
+from worker.core.unknown.store import unknown_outcomes
 from worker.lists.decisions.store.decisions import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
 from worker.reporting.store.counting import MANY_CHANGES
 
@@ -70,7 +70,9 @@ _NOW = sa.bindparam("now", type_=Job.due_at.type)
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
 _STEPS = {
     Step.LEASES: sa.or_(
-        THERE_IS.where(Job.lease_until.is_not(None), Job.lease_until < _NOW, Job.lease_owner != ended_calls.NO_OWNER),
+        THERE_IS.where(
+            Job.lease_until.is_not(None), Job.lease_until < _NOW, Job.lease_owner != unknown_outcomes.NO_OWNER
+        ),
         THERE_IS.where(InvitationRow.state == bulk.fixed(InvitationState.WORKING), InvitationRow.lease_until < _NOW),
     ),
     Step.PAUSES: sa.or_(
@@ -101,7 +103,7 @@ def _query(accounts: tuple[str, ...], channels: tuple[str, ...], *, one_batch: b
             Job.due_at <= _NOW,
             *jobs,
         )
-        ended = ended_calls.due(account, now=_NOW, only_batch=_BATCH if one_batch else None)
+        ended = unknown_outcomes.due(account, now=_NOW, only_batch=_BATCH if one_batch else None)
         parts.append(_part(_ACCOUNT, account, sa.or_(waiting, ended)))
     for channel in channels:
         waiting = THERE_IS.where(

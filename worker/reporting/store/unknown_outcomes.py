@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.tables import Attempt, InvitationRow, Job
-from worker.core.lifecycle.store.ended_calls import UNSETTLED
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.reconciliation import OrphanRule
+from worker.core.unknown.store.unknown_outcomes import UNSETTLED
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from tests.stored.shelf import customer
 from tests.stored.statements import statements
 from worker.core.database.priorities import EVENT
 from worker.core.database.tables import Attempt, Budget, Job
-from worker.core.lifecycle.store import ended_calls
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.store import budgets
 from worker.core.limits.store.claims import Room
 from worker.core.model.endings import Kind
 from worker.core.model.states import JobState
+from worker.core.unknown.store import unknown_outcomes
 from worker.core.work.store.job_context import IssueResult
 
 pytestmark = pytest.mark.both_databases
@@ -131,7 +131,7 @@ def ended_with_an_unknown_call(shelf, policy) -> None:
         due_at=None,
         unknown_attempt=opened.attempt_id,
         lease_until=shelf.clock(),
-        lease_owner=ended_calls.NO_OWNER,
+        lease_owner=unknown_outcomes.NO_OWNER,
     )
     unknown = {"closed_at": shelf.clock(), "outcome": "unknown"}
     shelf.set(Attempt, Attempt.id == opened.attempt_id, **unknown)

@@ -19,10 +19,10 @@ from worker.core.database.job_ids import Key, as_they_came
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import served_by
 from worker.core.facts import JobsStopped, SessionsExpired, happened
-from worker.core.lifecycle.store import ended_calls
 from worker.core.messages.store.message_rows import HELD_FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, Result, SessionState
+from worker.core.unknown.store import unknown_outcomes
 from worker.core.work.store.sessions import FIRST
 
 _OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.leader_id).where(
@@ -81,7 +81,7 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
     due_at = sa.case((InvitationRow.kind == FIRST, None), else_=InvitationRow.due_at)
     ended = {"state": InvitationState.SUPERSEDED, "due_at": due_at, "reason": Reason.CANCELLED}
     connection.execute(unsent.values(ended))
-    ended_calls.hand_over(connection, sorted(unknown), now=now)
+    unknown_outcomes.hand_over(connection, sorted(unknown), now=now)
     promote(connection, ids, unknown, not_theirs, now=now)
 
 

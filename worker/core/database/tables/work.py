@@ -62,7 +62,7 @@ class Job(Base):
     )
     lease_until: Mapped[datetime | None] = mapped_column(
         doc="The end of the lease. Of an ended job whose lease has no owner: when its call, whose outcome is unknown,"
-        " may be looked up (`lifecycle.store.ended_calls`)."
+        " may be looked up (`unknown.store.unknown_outcomes`)."
     )
     lease_owner: Mapped[str] = mapped_column(
         sa.String(64), server_default="", doc="host:process, for people; empty: see `lease_until`."

@@ -17,7 +17,6 @@ from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.facts import STOPPED, JobsStopped, happened
-from worker.core.lifecycle.store import ended_calls
 from worker.core.messages.store.message_rows import move_jobs
 from worker.core.model.endings import (
     Cancel,
@@ -35,10 +34,10 @@ from worker.core.model.endings import (
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.repeats import paced, stays_unknown
+from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.held_rows import hold_jobs, hold_messages
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
-from worker.core.unknown.store.unknown_outcomes import UNANSWERED
-from worker.core.work.store.attempt_log import unknown_attempt_after
+from worker.core.work.store.attempt_log import UNANSWERED, unknown_attempt_after
 
 UNKNOWN = Problem(Kind.UNKNOWN, "the worker stopped during the call; the call may have been carried out")
 RECONCILIATION_LOST = "the worker stopped while it reconciled the call; the call is reconciled again"
@@ -86,7 +85,7 @@ class ExpiredLeases:
         return total
 
     def _any(self, *, now: datetime, all_of_them: bool) -> bool:
-        jobs = sa.select(Job.id).where(Job.lease_until.is_not(None), Job.lease_owner != ended_calls.NO_OWNER)
+        jobs = sa.select(Job.id).where(Job.lease_until.is_not(None), Job.lease_owner != unknown_outcomes.NO_OWNER)
         messages = sa.select(InvitationRow.id).where(InvitationRow.state == InvitationState.WORKING)
         if not all_of_them:
             jobs, messages = jobs.where(Job.lease_until < now), messages.where(InvitationRow.lease_until < now)
@@ -130,7 +129,7 @@ class ExpiredLeases:
             query = sa.select(Job.id).where(
                 Job.state != JobState.WORKING,
                 Job.lease_until.is_not(None),
-                Job.lease_owner != ended_calls.NO_OWNER,
+                Job.lease_owner != unknown_outcomes.NO_OWNER,
             )
             rows = _chunk(connection, Chunk(), query if all_of_them else query.where(Job.lease_until < now))
             ids = [row.id for row in rows]
@@ -147,7 +146,7 @@ class ExpiredLeases:
                 unknown = {"unknown_attempt": sa.bindparam("new_unknown_attempt"), "attempts": Job.attempts + 1}
                 connection.execute(by_id.values(unknown), calls)
             _close(connection, attempts, now=now)
-            ended_calls.mark(connection, ids, listing)
+            unknown_outcomes.mark(connection, ids, listing)
             return EndedLeases(ended=len(rows))
 
     def _invitations(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> EndedLeases:

@@ -1,24 +1,36 @@
-"""Rows with an unknown outcome: which call to look up, and what is already known about it.
+"""Decides which calls with an unknown outcome are looked up, and what is already known about each.
 
 A row without an unknown outcome costs no query here.
+
+Jobs may have ended meanwhile, by a verdict about an earlier session. The worker of the call has died, or its answer was
+lost. The call may have opened a session, which was paid for and whose link no customer has. Where the provider lists
+its sessions, the call is looked up, once, within the account's budget:
+
+    ended with an unknown call  --hand_over-->  a lease that is over
+    ended job, lease over  --mark-->  may be looked up at `lease_until`  --claim-->  under a lease  --settle-->  over
+
+The job keeps its state, and nothing is sent for it. A marked job has no owner of its lease. What is claimed and not
+answered (its worker died, the account was paused) is marked again when that lease is over.
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from worker.core.database.database import fetch
+from worker.core.database.database import THERE_IS, fetch
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
-from worker.core.unknown.reconciliation import UnknownCall
+from worker.core.model.states import ENDED_JOBS
+from worker.core.unknown.reconciliation import Found, More, Nothing, UnknownCall, Unmatched
+from worker.core.work.store.attempt_log import DONE, LATE, MORE, UNANSWERED, references
 
-MORE = "more"  # the outcome of a look-up that must go on with the next page
-UNANSWERED = "unanswered"  # … whose answer is of no use: its worker died, or the call's own answer came first
 # Outcomes of look-ups that do not count as failures: rate-limited, refused, unreachable, not made, or successful.
 UNCOUNTED = (
     Kind.RATE_LIMITED.value,
@@ -26,7 +38,7 @@ UNCOUNTED = (
     Kind.OUT_OF_CREDIT.value,
     Reason.UNREACHABLE.value,
     "not_sent",
-    "done",
+    DONE,
     UNANSWERED,
 )
 _CustomersJob = aliased(Job)
@@ -154,3 +166,133 @@ def _unknown_calls(
 def found_by(attempt: sa.Row[Any]) -> list[str]:
     """The references in `found`: those of a look-up are separated by spaces, a late answer has one, as it is."""
     return [attempt.found] if attempt.reconciles is None else attempt.found.split()
+
+
+NO_OWNER = ""
+THE_SWEEP = "sweep"  # the owner of a lease that `hand_over` writes
+_ENDED = Job.state.in_(sorted(ENDED_JOBS))
+UNSETTLED = (_ENDED, Job.leader_id.is_(None), Job.lease_until.is_not(None), Job.unknown_attempt.is_not(None))
+_MARKED = (*UNSETTLED, Job.lease_owner == NO_OWNER)
+_LookUp = aliased(Attempt)
+# A look-up that was answered, or failed for a reason of its own. Another would say the same.
+_LOOKED_UP = sa.exists().where(
+    _LookUp.reconciles == Attempt.id,
+    _LookUp.closed_at.is_not(None),
+    sa.or_(_LookUp.outcome == DONE, _LookUp.outcome.not_in((*UNCOUNTED, MORE))),
+)
+
+
+def hand_over(connection: sa.Connection, ids: Collection[int], *, now: datetime) -> None:
+    """Let the sweep mark those of these jobs that have ended, have no lease, and have a call with an unknown outcome.
+
+    It knows the accounts that list their sessions; a process that receives webhooks may not.
+    """
+    if ids:
+        unknown = (_ENDED, Job.leader_id.is_(None), Job.lease_until.is_(None), Job.unknown_attempt.is_not(None))
+        leased = {"lease_until": now, "lease_owner": THE_SWEEP}
+        connection.execute(sa.update(Job).where(Job.id.in_(ids), *unknown).values(leased))
+
+
+def mark(connection: sa.Connection, ids: Collection[int], accounts: Collection[str]) -> set[int]:
+    """Mark those of these jobs, whose leases are over, whose calls may be looked up. Returns their ids.
+
+    `accounts` are those that list their sessions.
+    """
+    if not ids or not accounts:
+        return set()
+    query = (
+        sa.select(Job.id, Attempt.reconcile_at)
+        .join(Attempt, Attempt.id == Job.unknown_attempt)
+        .where(
+            Job.id.in_(ids),
+            Job.account.in_(sorted(accounts)),
+            Job.leader_id.is_(None),
+            _ENDED,
+            Attempt.account == Job.account,
+            Attempt.outcome == Kind.UNKNOWN.value,
+            Attempt.reconcile_at.is_not(None),
+            ~_LOOKED_UP,
+        )
+    )
+    rows = fetch(connection, query)
+    if rows:
+        by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
+        marks = [{"job_id": row.id, "at": row.reconcile_at} for row in rows]
+        connection.execute(by_id.values(lease_until=sa.bindparam("at"), lease_owner=NO_OWNER), marks)
+    return {row.id for row in rows}
+
+
+def due(
+    account: str,
+    *,
+    now: datetime | sa.ColumnElement[datetime],
+    only_batch: int | sa.ColumnElement[int] | None = None,
+) -> sa.Exists:
+    """True if a marked job of the account may be looked up now. As a part of another query."""
+    of_batch = () if only_batch is None else (Job.batch_id == only_batch,)
+    return THERE_IS.where(*_MARKED, Job.account == account, Job.lease_until <= now, *of_batch)
+
+
+def claim(
+    connection: sa.Connection,
+    account: str,
+    most: int,
+    *,
+    lease: timedelta,
+    owner: str,
+    now: datetime,
+    only_batch: int | None = None,
+) -> list[int]:
+    """Lease up to `most` marked jobs whose calls may be looked up now. Returns their ids."""
+    given: dict[str, Any] = {"account_": account, "most": most, "owner": owner, "now": now, "until": now + lease}
+    if only_batch is not None:
+        given["batch"] = only_batch
+    return list(connection.execute(_claim(one_batch=only_batch is not None), given).scalars())
+
+
+@cache
+def _claim(*, one_batch: bool) -> sa.UpdateBase:
+    of_batch = (Job.batch_id == sa.bindparam("batch"),) if one_batch else ()
+    due = (Job.account == sa.bindparam("account_"), Job.lease_until <= sa.bindparam("now"))
+    first = sa.select(Job.id).where(*_MARKED, *due, *of_batch).order_by(Job.lease_until, Job.id)
+    first = first.limit(sa.bindparam("most", type_=sa.Integer())).with_for_update(skip_locked=True)
+    leased = {"lease_until": sa.bindparam("until"), "lease_owner": sa.bindparam("owner"), "fence": Job.fence + 1}
+    return sa.update(Job).where(Job.id.in_(first.scalar_subquery())).values(leased).returning(Job.id)
+
+
+def release(connection: sa.Connection, leases: Iterable[tuple[int, int]], *, now: datetime) -> None:
+    """Let these calls be claimed again at once. `leases`: the jobs' ids and the fences of their claims."""
+    for job_id, fence in leases:
+        ours = sa.update(Job).where(Job.id == job_id, Job.fence == fence, _ENDED)
+        connection.execute(ours.values(lease_until=now, lease_owner=NO_OWNER))
+
+
+def give_up(connection: sa.Connection, ids: Iterable[int]) -> None:
+    """Look these ended jobs' calls up no more: what the request needs cannot be read."""
+    if ids := list(ids):
+        connection.execute(sa.update(Job).where(Job.id.in_(ids), _ENDED).values(lease_until=None))
+
+
+def settle(
+    connection: sa.Connection, job_id: int, fence: int, attempt_id: uuid.UUID, found: Found, *, now: datetime
+) -> bool:
+    """Write what the provider lists about the call. False if the call's own answer came before: then that counts.
+
+    A session whose token is lost is named where late answers are: by its call.
+    """
+    call = sa.update(Attempt).where(Attempt.id == attempt_id, Attempt.outcome == Kind.UNKNOWN.value)
+    job = sa.update(Job).where(Job.id == job_id, Job.fence == fence, _ENDED)
+    match found:
+        case More():
+            connection.execute(job.values(lease_until=now, lease_owner=NO_OWNER))  # for its next page
+            return True
+        case Unmatched():
+            opened = {"outcome": LATE, "found": references(found.references), "detail": found.detail[:DETAIL_LENGTH]}
+            counts = connection.execute(call.values(opened)).rowcount == 1
+            connection.execute(job.values(lease_until=None))
+            return counts
+        case Nothing():
+            # Its outcome stays as it was seen; the job says that nothing is unknown any more.
+            counts = connection.execute(call.values(outcome=Kind.UNKNOWN.value)).rowcount == 1
+            connection.execute(job.values(lease_until=None, **({"unknown_attempt": None} if counts else {})))
+            return counts

@@ -23,12 +23,13 @@ from worker.core.limits.store.flush import Flush
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Problem, Reconcile, Retry, Snooze
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import More, Unmatched
-from worker.core.unknown.store.unknown_outcomes import MORE
 from worker.core.work.row_forms import CallResult, Claimed, ResultT
 
 DONE = "done"
 UNREACHABLE = Reason.UNREACHABLE.value  # no request was sent, so the call was certainly not carried out
 LATE = "late"  # the lease was lost before the result came
+MORE = "more"  # the outcome of a look-up that must go on with the next page
+UNANSWERED = "unanswered"  # … whose answer is of no use: its worker died, or the call's own answer came first
 
 
 def open_rows(flush: Flush[Any], rows: Sequence[Claimed], *, counted: int = 0, **more: list[Any]) -> None:

@@ -18,7 +18,6 @@ from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.store import ended_calls
 from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store import batch_pace, budgets
 from worker.core.limits.store.backpressure import Backlogs
@@ -28,6 +27,7 @@ from worker.core.model.endings import Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.reconciliation import UnknownCall
+from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
 from worker.core.work.store.attempt_log import open_rows
@@ -40,7 +40,7 @@ from worker.core.work.store.session_reuse import invite_unbought
 class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
     """The jobs. One whose customer already has a live session reuses this session without a call.
 
-    Those that have ended are claimed too: their calls are looked up (`lifecycle.store.ended_calls`), and no gate
+    Those that have ended are claimed too: their calls are looked up (`unknown.store.unknown_outcomes`), and no gate
     concerns them.
     """
 
@@ -69,7 +69,7 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
             return super().passed(flush, rows, leased)
         jobs, channels = super().passed(flush, [row for row in rows if row.due_at is not None], leased)
         calls, unread = self.read(self.context(flush, ended, leased), ended)
-        ended_calls.give_up(flush.connection, unread)
+        unknown_outcomes.give_up(flush.connection, unread)
         return [*jobs, *(replace(job, ended=True, due_at=flush.now) for job in calls)], channels
 
     def unknown_calls(
@@ -120,11 +120,11 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
 
     def set_aside(self, connection: sa.Connection, kinds: Mapping[int, str], *, now: datetime) -> None:
         hold_jobs(connection, kinds, states=(JobState.WAITING,), now=now)
-        ended_calls.give_up(connection, kinds)
+        unknown_outcomes.give_up(connection, kinds)
 
     def uncount(self, flush: Flush[JobPolicy], items: Sequence[ClaimedJob], calls: int) -> None:
         ended = [(job.id, job.fence) for job in items if job.ended]
-        ended_calls.release(flush.connection, ended, now=flush.now)
+        unknown_outcomes.release(flush.connection, ended, now=flush.now)
         budgets.refund(flush.connection, flush.policy.rule, calls)
 
     def make_waiting_jobs_due(self, *, now: datetime) -> None:

@@ -18,13 +18,13 @@ from worker.core.database.leases import Leases
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Attempt, Batch, CustomerRow, Job, SessionRow
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.store import ended_calls
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.model.sessions import APPLICANT_ID, Session, SessionRequest
 from worker.core.model.states import JobState
 from worker.core.unknown.reconciliation import Listed, UnknownCall
+from worker.core.unknown.store import unknown_outcomes
 from worker.core.work.row_forms import NOT_OPENED, CallResult
 from worker.core.work.store import sessions
 
@@ -197,13 +197,13 @@ class _JobLeases(Leases[int]):
     ) -> list[Any]:
         rows = super().claim(connection, of, priority, most, unknown_only=unknown_only, **how)
         if priority == BATCH and len(rows) < most:
-            rows += self.read(connection, ended_calls.claim(connection, of, most - len(rows), **how))
+            rows += self.read(connection, unknown_outcomes.claim(connection, of, most - len(rows), **how))
         return rows
 
     def is_due(self, connection: sa.Connection, of: str, *, unknown: bool, **how: Any) -> bool:
         if super().is_due(connection, of, unknown=unknown, **how):
             return True
-        return unknown and bool(connection.execute(sa.select(ended_calls.due(of, **how))).scalar())
+        return unknown and bool(connection.execute(sa.select(unknown_outcomes.due(of, **how))).scalar())
 
 
 LEASES: Leases[int] = _JobLeases(

@@ -20,7 +20,7 @@ from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.store import ended_calls, reminders
+from worker.core.lifecycle.store import reminders
 from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store.flush import Flush
 from worker.core.model.channels import is_mail
@@ -28,6 +28,7 @@ from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, job_sta
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
 from worker.core.unknown.reconciliation import Nothing
+from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.calls_in_doubt import release_cleared
 from worker.core.unknown.store.late_attempts import Sorted, Standing, sort_out
 from worker.core.work.store import repeated_answers, sessions
@@ -322,12 +323,12 @@ def _settle(connection: sa.Connection, results: Sequence[IssueResult], *, now: d
     """
     overtaken, nothing = set(), []
     skipped = [item.row for item in results if item.ending is None and item.found is None]
-    ended_calls.release(connection, [(job.id, job.fence) for job in skipped if job.ended], now=now)
+    unknown_outcomes.release(connection, [(job.id, job.fence) for job in skipped if job.ended], now=now)
     for result in results:
         job = result.row
         if job.ended and job.unknown_call is not None and result.found is not None:
             call = job.unknown_call.attempt_id
-            if not ended_calls.settle(connection, job.id, job.fence, call, result.found, now=now):
+            if not unknown_outcomes.settle(connection, job.id, job.fence, call, result.found, now=now):
                 overtaken.add(result.row.attempt_id)
             elif isinstance(result.found, Nothing):
                 nothing.append(job.id)

@@ -20,10 +20,10 @@ from worker.core.database.tables.types import DETAIL_LENGTH, known, member_of
 from worker.core.facts import JobsStopped, SessionsCompleted, SessionsExpired, happened
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.session_chain import Again, Chain, JobNow, KnownSession, Link, Rank, SessionUpdate
-from worker.core.lifecycle.store import ended_calls
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, Result, SessionState, WebhookState
 from worker.core.model.wakeups import WakeUp
+from worker.core.unknown.store import unknown_outcomes
 from worker.web.webhooks.store.results import ACCOUNT, UNMATCHED, WebhookResult
 from worker.web.webhooks.store.session_lookup import Lookup, find
 from worker.web.webhooks.store.webhooks import KeptWebhook, session_update
@@ -221,7 +221,7 @@ def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, 
             over += after.links
     _UPDATE_SESSIONS.run(connection, known)
     _MOVE_JOBS.run(connection, [_move(job, now=now) for _, job in jobs])
-    ended_calls.hand_over(connection, [job.id for was, job in jobs if job.unknown_attempt is not None], now=now)
+    unknown_outcomes.hand_over(connection, [job.id for was, job in jobs if job.unknown_attempt is not None], now=now)
     if over:
         connection.execute(_SUPERSEDE, {"sessions": bulk.keys(over)})
     _tell(connection, links, now=now)
