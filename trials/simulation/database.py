@@ -21,8 +21,8 @@ from trials.kept_counts import untrue_counts
 from trials.simulation.row_rules import QUERIES
 from trials.simulation.setting import KEY
 from worker.core.database import schema
-from worker.core.database.bounded_connection import ALONE
 from worker.core.database.database import Database
+from worker.core.database.fast.unanswered import ALONE
 from worker.core.database.tables import CustomerRow
 from worker.core.foundation.clock import ProcessClock
 from worker.core.foundation.keyring import Keyring
