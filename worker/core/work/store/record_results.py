@@ -55,7 +55,7 @@ def record_results(flush: Flush[JobPolicy], results: Sequence[IssueResult], stre
     another dispatcher owns the job.
     """
     connection, policy, now = flush.connection, flush.policy, flush.now
-    results = repeated_answers.check(connection, flush.keyring, policy.account, results)
+    results = repeated_answers.check(flush, results)
     usual = [item for item in results if may_be_plain(item)]
     written, channels = write_plain(flush, usual) if usual else ([], set())
     ids = {item.row.attempt_id for item in written}
@@ -68,10 +68,10 @@ def record_results(flush: Flush[JobPolicy], results: Sequence[IssueResult], stre
         special = found.results
         overtaken = _settle(connection, special, now=now)
         count_again(connection, policy.rule, others, found.outcomes)
-    repeats = repeated_answers.hold_firsts(connection, flush.keyring, policy.account, special, now=now)
+    repeats = repeated_answers.hold_firsts(flush, special)
     apply_results(connection, policy.rule, written, special, overtaken, now=now, stretch=stretch)
     if repeats:
-        repeated_answers.stop_if_many(connection, policy.rule, policy.account, now=now)
+        repeated_answers.stop_if_many(flush)
     return channels
 
 

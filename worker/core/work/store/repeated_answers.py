@@ -13,7 +13,7 @@ import logging
 import uuid
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,16 +24,16 @@ from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import TOKEN
 from worker.core.database.job_ids import batch_of, row_of
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.foundation.keyring import Keyring
-from worker.core.limits.budgets import MOST_REPEATS, BudgetRule, repeating
+from worker.core.limits.budgets import MOST_REPEATS, repeating
 from worker.core.limits.store import budgets
+from worker.core.limits.store.flush import Flush
 from worker.core.model.endings import Ending, Hold
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import EXTERNAL_REF
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState
 from worker.core.unknown.reconciliation import Unmatched
 from worker.core.unknown.store.held_rows import hold_back
-from worker.core.work.store.job_context import IssueResult
+from worker.core.work.store.job_context import IssueResult, JobPolicy
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +84,10 @@ class _Holder:
 class _Known:
     """Who has these tokens and ids. Tokens are known by their hashes, by whichever key of the ring."""
 
-    def __init__(
-        self, connection: sa.Connection, keyring: Keyring, account: str, results: Sequence[IssueResult]
-    ) -> None:
+    def __init__(self, flush: Flush[JobPolicy], results: Sequence[IssueResult]) -> None:
         self._references = {item.row.attempt_id: _references(item) for item in results}
         self._digests = {
-            item.row.attempt_id: keyring.digests(TOKEN, item.session.token)
+            item.row.attempt_id: flush.keyring.digests(TOKEN, item.session.token)
             for item in results
             if item.session is not None and item.session.token
         }
@@ -97,7 +95,7 @@ class _Known:
         self._by_reference: dict[str, list[_Holder]] = {}
         references = [one for each in self._references.values() for one in each]
         digests = [one for each in self._digests.values() for one in each]
-        rows = _sessions_with(connection, account, digests, references)
+        rows = _sessions_with(flush.connection, flush.policy.account, digests, references)
         for row in rows:
             holder = _Holder(row.customer_id, row.job_id, row.references.get(_ENTITY, ""), row.id)
             self._by_token.setdefault(row.token_digest, []).append(holder)
@@ -151,11 +149,9 @@ def _sessions_with(
     return fetch(connection, _KNOWN, asked(taken)) if taken else ()
 
 
-def check(
-    connection: sa.Connection, keyring: Keyring, account: str, results: Sequence[IssueResult]
-) -> Sequence[IssueResult]:
+def check(flush: Flush[JobPolicy], results: Sequence[IssueResult]) -> Sequence[IssueResult]:
     """These results, with the hashes of their tokens. Those that are not believed hold their rows instead."""
-    known = _Known(connection, keyring, account, results)
+    known = _Known(flush, results)
     if known.nobody_else:
         for item in results:
             item.token_digest = known.digest(item)
@@ -199,18 +195,16 @@ def _place(job_id: int) -> str:
     return f"batch {batch_of(job_id)}, row {row_of(job_id)}"
 
 
-def hold_firsts(
-    connection: sa.Connection, keyring: Keyring, account: str, written: Iterable[IssueResult], *, now: datetime
-) -> bool:
+def hold_firsts(flush: Flush[JobPolicy], written: Iterable[IssueResult]) -> bool:
     """Hold the rows whose answers these written results repeat. False if there is no such result."""
     repeats = [item for item in written if item.repeats]
     if not repeats:
         return False
-    known = _Known(connection, keyring, account, repeats)
+    connection, known = flush.connection, _Known(flush, repeats)
     firsts: dict[uuid.UUID, int] = {}  # by session, the job whose answer repeats it
     customers = set()
     for item in repeats:
-        log.warning("%s: the answer for %s was not believed", account, _place(item.row.id))
+        log.warning("%s: the answer for %s was not believed", flush.policy.account, _place(item.row.id))
         for other in known.others(item) if item.session is not None else ():
             if other.session_id is not None:
                 firsts.setdefault(other.session_id, item.row.id)
@@ -226,15 +220,18 @@ def hold_firsts(
         + ("may have left" if row.left else "has not left")
         for row in rows
     }
-    hold_back(connection, rows, Reason.ANSWER_REPEATED, details, now=now)
+    hold_back(connection, rows, Reason.ANSWER_REPEATED, details, now=flush.now)
     return True
 
 
-def stop_if_many(connection: sa.Connection, rule: BudgetRule, account: str, *, now: datetime) -> None:
+def stop_if_many(flush: Flush[JobPolicy]) -> None:
     """Stop the account if too many of its held rows had an answer that was not believed."""
+    connection, rule, now = flush.connection, flush.policy.rule, flush.now
     many = sa.select(sa.func.count(sa.distinct(Attempt.id))).join(Job, Job.id == Attempt.job_id)
     many = many.where(Job.state == bulk.fixed(JobState.HELD), Attempt.code == Reason.ANSWER_REPEATED.value)
-    count = connection.execute(many.where(Attempt.account == account, Attempt.closed_at > now - PERIOD)).scalar_one()
+    count = connection.execute(
+        many.where(Attempt.account == flush.policy.account, Attempt.closed_at > now - PERIOD)
+    ).scalar_one()
     if count >= MOST_REPEATS:
         before = budgets.read(connection, rule.name, lock=True)
         budgets.save_turn(connection, rule, before, repeating(before, count, now=now))
