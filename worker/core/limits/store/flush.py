@@ -108,6 +108,8 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
     gates: tuple[Gate, ...]
     gates_after_the_pace: tuple[Gate, ...]
     pace: ClassVar[Any]  # the column of the plan that says when the next place is
+    unknown_calls: Callable[..., Mapping[Any, UnknownCall]]  # (connection, rows, now): by row, the call to look up
+    paced: Callable[..., list[batch_pace.Asks]]  # (claim, items): the places that they take of their batches' pace
 
     def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
         self._database, self._keyring = database, keyring
@@ -162,22 +164,12 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
         return items, stay
 
     @abstractmethod
-    def unknown_calls(
-        self, connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: datetime
-    ) -> Mapping[Any, UnknownCall]:
-        """By row, the calls to look up."""
-
-    @abstractmethod
     def decrypted(self, claim: Any, row: sa.Row[Any], unknown_call: UnknownCall | None) -> RowT:
         """The claimed row. Raises keyring.CannotDecrypt, encrypted_values.Erased."""
 
     @abstractmethod
     def asked(self, claim: Any, items: list[RowT]) -> list[RowT]:
         """Those that the gates are asked about."""
-
-    @abstractmethod
-    def paced(self, claim: Any, items: Sequence[RowT]) -> list[batch_pace.Asks]:
-        """The places that these rows take of their batches' pace."""
 
     @abstractmethod
     def keep_back(self, claim: Any, rows: Sequence[sa.Row[Any]], stay: Mapping[Any, NotNow]) -> None:

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.lifecycle.store.own_links import OwnLink
 from worker.core.lifecycle.store.stale_links import replace_sessions
-from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store import batch_pace
 from worker.core.limits.store.flush import Rows
 from worker.core.messages.store import how_many
@@ -43,19 +42,11 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, InviteResult]):
 
     leases = LEASES
     row_gates, gates, gates_after_the_pace = ROW_GATES, GATES, AFTER_THE_PACE
-    pace = batch_pace.MESSAGES
-
-    def record(self, flush: MessageClaim, results: Sequence[InviteResult], stretch: Stretch | None) -> set[str]:
-        record_results(flush, results, stretch)
-        return set()
+    pace, paced = batch_pace.MESSAGES, staticmethod(paced)
+    unknown_calls, record = staticmethod(messages_to_reconcile), staticmethod(record_results)
 
     def takes_places(self, policy: InvitationPolicy, rows: Sequence[sa.Row[Any]]) -> bool:
         return bool(rows) and (how_many.is_capped(policy) or super().takes_places(policy, rows))
-
-    def unknown_calls(
-        self, connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: datetime
-    ) -> Mapping[Any, UnknownCall]:
-        return messages_to_reconcile(connection, rows, {row.id: row.customer_id for row in rows}, now=now)
 
     def decrypted(self, claim: MessageClaim, row: sa.Row[Any], unknown_call: UnknownCall | None) -> ClaimedInvitation:
         return decrypted(claim.keyring, row, unknown_call)
@@ -82,9 +73,6 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, InviteResult]):
 
     def asked(self, _claim: MessageClaim, items: list[ClaimedInvitation]) -> list[ClaimedInvitation]:
         return [item for item in items if item.unknown_call is None]
-
-    def paced(self, _claim: MessageClaim, items: Sequence[ClaimedInvitation]) -> list[batch_pace.Asks]:
-        return paced(items)
 
     def keep_back(self, claim: MessageClaim, rows: Sequence[sa.Row[Any]], stay: Mapping[Any, NotNow]) -> None:
         """The jobs' states follow from their messages. But a superseded message does not change its job: another

@@ -36,8 +36,8 @@ from worker.core.work.store.attempt_log import CLOSE, CLOSE_DONE, LATE, after_ca
 from worker.core.work.store.sessions import FIRST, schedule_checks
 
 
-def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch: Stretch | None) -> None:
-    """Write results: the attempts, the invitations and their jobs' states."""
+def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch: Stretch | None) -> set[str]:
+    """Write results: the attempts, the invitations and their jobs' states. No message becomes due by that."""
     connection, policy, now = flush.connection, flush.policy, flush.now
     usual = [item for item in results if may_be_plain(item)]
     written, ours = write_plain(flush, usual) if usual else ([], {})
@@ -68,6 +68,7 @@ def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch
         budgets.end_probe(connection, policy.rule)
     how_many.take_back(connection, policy, not_made)
     unreached.count(connection, _bounce_counts_of(kept, ours), policy.contact.pause, now=now)
+    return set()
 
 
 def _write_special(flush: MessageClaim, found: Sorted[InviteResult]) -> list[InviteResult]:

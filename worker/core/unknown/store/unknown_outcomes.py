@@ -63,18 +63,18 @@ def calls_to_reconcile(
 
 
 def messages_to_reconcile(
-    connection: sa.Connection, invitations: Sequence[sa.Row[Any]], customers: Mapping[uuid.UUID, str], *, now: datetime
+    connection: sa.Connection, invitations: Sequence[sa.Row[Any]], *, now: datetime
 ) -> dict[uuid.UUID, UnknownCall]:
-    """The calls to look up, by invitation, for those with an unknown outcome. `customers`: by invitation."""
+    """The calls to look up, by invitation, for those with an unknown outcome."""
     unknown = [row for row in invitations if row.unknown_attempt is not None]
     if not unknown:
         return {}
     sent = (
         sa.select(Job.customer_id, InvitationRow.reference)
         .join(InvitationRow, InvitationRow.job_id == Job.id)
-        .where(Job.customer_id.in_({customers[row.id] for row in unknown}), InvitationRow.reference != "")
+        .where(Job.customer_id.in_({row.customer_id for row in unknown}), InvitationRow.reference != "")
     )
-    owners = {row.unknown_attempt: customers[row.id] for row in unknown}
+    owners = {row.unknown_attempt: row.customer_id for row in unknown}
     unknown_calls = _unknown_calls(connection, owners, sent, Attempt.invitation_id.is_not(None), now=now)
     return {row.id: unknown_calls[row.unknown_attempt] for row in unknown}
 

@@ -18,7 +18,6 @@ from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
-from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store import batch_pace, budgets
 from worker.core.limits.store.backpressure import Backlogs
 from worker.core.limits.store.claims import Leased
@@ -46,14 +45,12 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
 
     leases = LEASES
     row_gates, gates, gates_after_the_pace = ROW_GATES, GATES, AFTER_THE_PACE
-    pace = batch_pace.SESSIONS
+    pace, paced = batch_pace.SESSIONS, staticmethod(paced)
+    unknown_calls, record = staticmethod(calls_to_reconcile), staticmethod(record_results)
 
     def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
         super().__init__(database, keyring, jitter=jitter)
         self._backlogs = Backlogs()
-
-    def record(self, flush: Flush[JobPolicy], results: Sequence[IssueResult], stretch: Stretch | None) -> set[str]:
-        return record_results(flush, results, stretch)
 
     def context(self, flush: Flush[JobPolicy], rows: Sequence[sa.Row[Any]], leased: Leased) -> JobClaim:
         planned = frozenset(row.batch_id for row in rows if row.planned)
@@ -72,20 +69,12 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
         unknown_outcomes.give_up(flush.connection, unread)
         return [*jobs, *(replace(job, ended=True, due_at=flush.now) for job in calls)], channels
 
-    def unknown_calls(
-        self, connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: datetime
-    ) -> Mapping[int, UnknownCall]:
-        return calls_to_reconcile(connection, rows, now=now)
-
     def decrypted(self, claim: JobClaim, row: sa.Row[Any], unknown_call: UnknownCall | None) -> ClaimedJob:
         session_id = claim.live_sessions.get(row.id, row.session_id)
         return decrypted(claim.keyring, row, unknown_call, provider=claim.policy.provider, session_id=session_id)
 
     def asked(self, claim: JobClaim, items: list[ClaimedJob]) -> list[ClaimedJob]:
         return [job for job in items if is_for_a_message(job, now=claim.now)]
-
-    def paced(self, claim: JobClaim, items: Sequence[ClaimedJob]) -> list[batch_pace.Asks]:
-        return paced(claim, items)
 
     def keep_back(self, claim: JobClaim, _rows: Sequence[sa.Row[Any]], stay: Mapping[int, NotNow]) -> None:
         self.leases.keep_back(claim.connection, stay, now=claim.now)

@@ -26,7 +26,6 @@ from worker.core.model.states import JobState
 from worker.core.unknown.reconciliation import Listed, UnknownCall
 from worker.core.unknown.store import unknown_outcomes
 from worker.core.work.row_forms import NOT_OPENED, CallResult
-from worker.core.work.store import sessions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +133,15 @@ class IssueResult(CallResult[ClaimedJob]):
         return self.session is not None
 
 
+# Whether its customer has, or had, any session: of a list of new customers none has one, and nothing more is asked.
+_HAD_SESSION = (
+    sa.select(sa.literal_column("1"))
+    .select_from(SessionRow)
+    .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose)
+    .limit(1)
+    .correlate(Job)
+    .scalar_subquery()
+)
 # The provider's reference of the session that the job asks about.
 _ASKS_ABOUT = (
     sa.select(SessionRow.reference)
@@ -181,7 +189,7 @@ _WORKED_FROM = (
     CustomerRow.encrypted.label("person"),
     sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
     Batch.planned,
-    sessions.HAD_SESSION.label("had_session"),
+    _HAD_SESSION.label("had_session"),
     ANY_SUPPRESSED.label("any_suppressed"),
     pending.ANY.label("any_pending"),
     _ASKS_ABOUT.label("asks_about"),

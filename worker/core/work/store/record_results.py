@@ -296,15 +296,11 @@ def _new_session(
         channels = ()
     return sessions.NewSession(
         id=id_,
-        job_id=job.id,
-        batch_id=job.batch_id,
-        customer_id=job.request.customer.customer_id,
-        purpose=job.purpose,
+        job=job,
         channels=channels,
         priority=priority,
         account=policy.account,
         issued_at=result.began_at,
-        replaces=job.session_id,
         session=session,
         invite_at=row.invite_at,
         cancelled=special and row.cancelled_at is not None,

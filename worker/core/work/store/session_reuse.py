@@ -154,7 +154,8 @@ def _take_over(
         row = existing.get(channel)
         if row is None:
             connection.execute(
-                sa.insert(InvitationRow), [first_invitation(job, session_id, channel, job.invite_at, now=now)]
+                sa.insert(InvitationRow),
+                [first_invitation(job, session_id, channel, job.invite_at, priority=job.priority, now=now)],
             )
             states.append(InvitationState.WAITING)
         elif row.state is InvitationState.WAITING and row.unknown_attempt is not None:
@@ -239,15 +240,11 @@ def invite_unbought(flush: Flush[JobPolicy], links: StableLinks, jobs: Sequence[
     new = [
         NewSession(
             id=session_id,
-            job_id=job.id,
-            batch_id=job.batch_id,
-            customer_id=job.request.customer.customer_id,
-            purpose=job.purpose,
+            job=job,
             channels=invitation_channels(job.channel),
             priority=job.priority,
             account=flush.policy.account,
             issued_at=now,
-            replaces=job.session_id,
             session=nothing,
             invite_at=job.invite_at,
             cancelled=False,

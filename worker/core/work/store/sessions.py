@@ -29,6 +29,7 @@ from worker.core.model.channels import is_mail
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Session
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+from worker.core.work.store.job_context import ClaimedJob
 
 # In the words of the index (tests/core/database/test_index_conditions.py).
 IS_LIVE = SessionRow.state.in_([bulk.fixed(SessionState.WAITING), bulk.fixed(SessionState.STARTED)])
@@ -44,15 +45,11 @@ class NewSession:
     """
 
     id: uuid.UUID
-    job_id: int
-    batch_id: int
-    customer_id: str
-    purpose: str
+    job: ClaimedJob
     channels: tuple[str, ...]  # of its invitations
     priority: int
     account: str
     issued_at: datetime
-    replaces: uuid.UUID | None  # the session that this one is to replace, even if its link still opens
     session: Session
     invite_at: datetime | None
     cancelled: bool
@@ -61,6 +58,10 @@ class NewSession:
     unbought: bool = False  # nothing was asked of the provider: the customer asks for the session
     token_digest: str | None = None  # the hash by which the token is known again; None: a session has it already
     zones: tuple[str, ...] = ()  # the customer's possible time zones; empty if its channels have no quiet hours
+
+    @property
+    def customer_id(self) -> str:
+        return self.job.request.customer.customer_id
 
 
 @dataclass(frozen=True)
@@ -93,18 +94,18 @@ def add(flush: Flush[Any], new: Sequence[NewSession], *, quiet: Mapping[str, Qui
     if not new:
         return added
     connection, keyring, now = flush.connection, flush.keyring, flush.now
-    before = not_ended(connection, [(item.customer_id, item.purpose) for item in new if item.live])
-    added.cancelled.update(item.job_id for item in new if item.cancelled)
+    before = not_ended(connection, [(item.customer_id, item.job.purpose) for item in new if item.live])
+    added.cancelled.update(item.job.id for item in new if item.cancelled)
     erased = _erased(connection, [item.customer_id for item in new if item.cancelled])
     rows, invitations, ended, issued, texted = [], [], [], [], []
     message_ids = iter(new_ids(now, sum(len(item.channels) for item in new)))
     for item in new:
         session_id = item.id
-        old = before.get((item.customer_id, item.purpose)) if before else None
+        old = before.get((item.customer_id, item.job.purpose)) if before else None
         # A session that has ended is not in `before`, but it is replaced as well: the sessions form a chain.
-        replaces = item.replaces
+        replaces = item.job.session_id  # even if its link still opens
         if old is not None:
-            if old.expires_at > now and old.id != item.replaces:
+            if old.expires_at > now and old.id != item.job.session_id:
                 continue
             end = SessionState.SUPERSEDED if old.expires_at > now else SessionState.EXPIRED
             ended.append({"session_id": old.id, "end": end})
@@ -113,22 +114,24 @@ def add(flush: Flush[Any], new: Sequence[NewSession], *, quiet: Mapping[str, Qui
         empty = item.unbought or item.customer_id in erased
         kept = ERASED if empty else encrypt_session(keyring, session_id, item.session)
         rows.append(_session(item, kept, replaces=replaces))
-        added.sessions[item.job_id] = session_id
+        added.sessions[item.job.id] = session_id
         if item.silent:
-            added.invited.add(item.job_id)
+            added.invited.add(item.job.id)
         if not item.unbought:
             issued.append(item)
         for channel in item.channels:
-            invitation = first_invitation(item, session_id, channel, item.invite_at, id_=next(message_ids), now=now)
+            invitation = first_invitation(
+                item.job, session_id, channel, item.invite_at, priority=item.priority, id_=next(message_ids), now=now
+            )
             due_at = message_at(channel, item.zones, quiet, invite_at=item.invite_at, now=now)
             if due_at > invitation["due_at"]:
                 invitation |= {"due_at": due_at, "reason": Reason.QUIET_HOURS}
             if item.session.sms_sent and not is_mail(channel):
                 # The provider has texted the link itself: a second text would be one too many.
                 invitation |= {"state": InvitationState.SENT, "reason": Reason.SENT_BY_PROVIDER, "sent_at": now}
-                added.invited.add(item.job_id)
+                added.invited.add(item.job.id)
                 texted.append(invitation["id"])
-            elif item.job_id in added.cancelled:
+            elif item.job.id in added.cancelled:
                 continue
             elif invitation["due_at"] <= now:
                 added.channels.add(channel)
@@ -161,15 +164,6 @@ def _add_messages(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> 
 LIVE_SESSION = (
     sa.select(SessionRow.id)
     .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose, IS_LIVE)
-    .correlate(Job)
-    .scalar_subquery()
-)
-# Whether its customer has, or had, any session: of a list of new customers none has one, and nothing more is asked.
-HAD_SESSION = (
-    sa.select(sa.literal_column("1"))
-    .select_from(SessionRow)
-    .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose)
-    .limit(1)
     .correlate(Job)
     .scalar_subquery()
 )
@@ -254,8 +248,8 @@ def _session(item: NewSession, encrypted: bytes, *, replaces: uuid.UUID | None) 
     return (
         item.id,
         item.customer_id,
-        item.purpose,
-        item.job_id,
+        item.job.purpose,
+        item.job.id,
         item.account,
         session.reference[:100],
         dict(references),
@@ -280,18 +274,19 @@ def first_invitation(
     channel: str,
     invite_at: datetime | None,
     *,
+    priority: int,
     id_: uuid.UUID | None = None,
     now: datetime,
 ) -> dict[str, Any]:
-    """A new invitation, for a NewSession or for a job's row. `id_`: one of `new_ids`, where many are made."""
+    """A new invitation, for a claimed job or a job's row. `id_`: one of `new_ids`, where many are made."""
     return waiting_message(
         id_=id_,
         session_id=session_id,
-        job_id=job.job_id if isinstance(job, NewSession) else job.id,
+        job_id=job.id,
         batch_id=job.batch_id,
         channel=channel,
         kind=FIRST,
         due_at=invited_from(invite_at, now=now),
-        priority=job.priority,
+        priority=priority,
         now=now,
     )

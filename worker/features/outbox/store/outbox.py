@@ -94,11 +94,11 @@ def _write_issued(
         return
     found = [
         {
-            "job_id": item.job_id,
-            "batch_id": item.batch_id,
-            "row": row_of(item.job_id),
+            "job_id": item.job.id,
+            "batch_id": item.job.batch_id,
+            "row": row_of(item.job.id),
             "customer_id": item.customer_id,
-            "purpose": item.purpose,
+            "purpose": item.job.purpose,
             "account": item.account,
             **_session(item.session.reference, item.issued_at, item.session.expires_at),
             "state": "waiting",
