@@ -10,6 +10,7 @@ from tests.stored.row_locks import waiting as waiting_for
 from tests.stored.shelf import customer
 from worker.core.database.job_ids import row_of
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from worker.core.limits.store.flush import Flush
 from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Done
 from worker.core.model.states import InvitationState, JobState, SessionState
@@ -155,7 +156,9 @@ def test_of_two_processes_that_write_one_token_at_once_the_database_refuses_the_
             shelf.finish(result)
 
     with waiting_for(database, write) as connection:
-        shelf.jobs.record(connection, shelf.policy, [shelf.got(first, session)], now=shelf.clock(), stretch=None)
+        shelf.jobs.record(
+            Flush(connection, shelf.keyring, shelf.policy, shelf.clock()), [shelf.got(first, session)], None
+        )
     assert held(shelf) == {}
     shelf.finish(result)  # as the dispatcher does with results that could not be written
     assert set(held(shelf)) == {"Ona", "Jonas"}
