@@ -1,15 +1,14 @@
 """What needs a person, and how urgent it is."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from worker.core.features import hint
 from worker.reporting.operation import BEAT_IS_MISSING_AFTER, Running, Wakening, starts_work
 from worker.reporting.waits import (
-    Attention,
     Level,
+    Wait,
     level_of,
-    of_audit_log,
     of_bus,
     of_missing_key,
     of_refused_events,
@@ -25,7 +24,6 @@ WORKER, WEB, BUS = (replace(UP, kind=kind) for kind in ("worker", "web", "bus"))
 ALONE = replace(UP, kind="run", batch_id=3)
 STATUS = "onboard status"
 DOCTOR = hint("doctor", "onboard doctor") or STATUS
-VERIFY = hint("audit", "onboard audit verify") or STATUS
 UP_COMMAND, WORKER_COMMAND = starts_work(by_workers=False), starts_work(by_workers=True)
 
 
@@ -43,7 +41,7 @@ def test_due_work_that_no_process_can_do_is_critical(subtests):
     for running, due, unwritable, starts, command in cases:
         with subtests.test(running=running, due=due, unwritable=unwritable, command=command):
             found = of_work(running, due, unwritable=unwritable, starts=starts)
-            assert [(one.command, one.level) for one in found] == ([(command, Level.CRITICAL)] if command else [])
+            assert [(one.action, level_of([one])) for one in found] == ([(command, Level.CRITICAL)] if command else [])
 
 
 def test_workers_need_the_scheduler(subtests):
@@ -59,14 +57,9 @@ def test_workers_need_the_scheduler(subtests):
     for running, wakening, command in cases:
         with subtests.test(running=running, wakening=wakening):
             found = of_scheduler(running, wakening, now=NOW)
-            assert [(one.command, one.level) for one in found] == ([(command, Level.NEEDS_A_PERSON)] if command else [])
-
-
-def test_an_audit_log_whose_head_a_process_refuses_needs_a_person_while_it_says_so(subtests):
-    for ago, command in [(None, []), (timedelta(0), [VERIFY]), (timedelta(minutes=2), [])]:
-        with subtests.test(ago=ago):
-            found = of_audit_log(None if ago is None else NOW - ago, now=NOW)
-            assert [one.command for one in found] == command
+            assert [(one.action, level_of([one])) for one in found] == (
+                [(command, Level.NEEDS_A_PERSON)] if command else []
+            )
 
 
 def test_events_that_no_process_takes_need_a_person(subtests):
@@ -81,19 +74,21 @@ def test_events_that_no_process_takes_need_a_person(subtests):
     for running, queues, unwritable, command in cases:
         with subtests.test(running=running, queues=queues, unwritable=unwritable):
             found = of_bus(running, queues, unwritable=unwritable)
-            assert [(one.command, one.level) for one in found] == ([(command, Level.NEEDS_A_PERSON)] if command else [])
+            assert [(one.action, level_of([one])) for one in found] == (
+                [(command, Level.NEEDS_A_PERSON)] if command else []
+            )
 
 
 def test_what_needs_a_person_has_a_command():
-    assert of_stop("account", "kyc, kyc-lt", "HTTP 401").command == "onboard account resume kyc"
-    assert of_stop("sender", "email", "535").command == "onboard account resume email"
-    assert of_stop("account", "kyc", "the cap of 5 credits is reached").command == "onboard account list"
-    assert of_missing_key("1a2b3c4d", 3).command == (hint("keys", "onboard keys status") or STATUS)
-    assert of_refused_events("requests", 2).command == "onboard events dead list"
+    assert of_stop("account", "kyc, kyc-lt", "HTTP 401").action == "onboard account resume kyc"
+    assert of_stop("sender", "email", "535").action == "onboard account resume email"
+    assert of_stop("account", "kyc", "the cap of 5 credits is reached").action == "onboard account list"
+    assert of_missing_key("1a2b3c4d", 3).action == (hint("keys", "onboard keys status") or STATUS)
+    assert of_refused_events("requests", 2).action == "onboard events dead list"
 
 
 def test_the_most_urgent_decides_the_level():
     dead, stopped = of_work([], ["kyc"], unwritable="", starts=UP_COMMAND), of_stop("sender", "email", "535")
     assert level_of([]) is Level.WELL
     assert level_of([stopped]) is Level.NEEDS_A_PERSON
-    assert level_of([stopped, *dead, Attention("batch", "1 (a.csv)", "paused", "onboard resume 1")]) is Level.CRITICAL
+    assert level_of([stopped, *dead, Wait("batch", "1 (a.csv)", "paused", "onboard resume 1")]) is Level.CRITICAL

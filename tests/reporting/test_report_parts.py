@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.reporting.account_report import state_in_words
 from worker.reporting.html_report import HEIGHT, MOST, timeline
+from worker.reporting.operation_report import state_in_words
 from worker.reporting.row_groups import RowNumbers, headline, without_ids
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -4,46 +4,54 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from worker.core.limits.budgets import BudgetRule, BudgetState
+from worker.core.limits.rate_limits import Limit
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
-from worker.reporting.waits import Blocked, Wait, is_healthy, wait_of
+from worker.reporting.waits import Wait, is_healthy, of_account, of_row
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SOON, LATER = NOW + timedelta(minutes=1), NOW + timedelta(hours=1)
-STOPPED = Blocked("kyc", stopped="HTTP 401")
-PAUSED = Blocked("email", paused_until=LATER, paused_for="421 later")
-FULL = Blocked("email", full_until=SOON, full_for="its limit of 2/hour")
-RESUME = "`onboard resume 7`"
+RULE = BudgetRule("b", limits=(Limit.parse("2/hour"),))
+STOPPED = of_account("kyc", RULE, BudgetState(stopped_at=NOW, stop_reason="HTTP 401"), now=NOW)
+PAUSED = of_account("email", RULE, BudgetState(blocked_until=LATER, pause_reason="421 later"), now=NOW)
+FULL = of_account("email", RULE, BudgetState(next_at=SOON), now=NOW)
+SILENT = of_account("kyc", RULE, BudgetState(unproven=True, pause_reason="refused"), now=NOW)
+RESUME = "onboard resume 7"
+
+
+def wait(reason: str = "", detail: str = "", until: datetime | None = None, action: str = "") -> Wait:
+    return Wait(reason=reason, detail=detail, until=until, action=action)
 
 
 def test_the_strongest_reason_is_named_with_the_time_at_which_the_row_goes_on(subtests):
     cases = [
-        ({}, Wait("", "", None)),  # it is due: nothing to wait for
-        ({"due_at": NOW - timedelta(days=1)}, Wait("", "", None)),
-        ({"due_at": SOON, "reason": "transient", "detail": "HTTP 500"}, Wait("transient", "HTTP 500", SOON)),
+        ({}, wait()),  # it is due: nothing to wait for
+        ({"due_at": NOW - timedelta(days=1)}, wait()),
+        ({"due_at": SOON, "reason": "transient", "detail": "HTTP 500"}, wait("transient", "HTTP 500", SOON)),
         ({"due_at": SOON, "reason": "quiet_hours"}, "quiet_hours: not before 2026-11-21T12:01:00Z"),
         (
-            {"due_at": LATER, "reason": "waits_for_sender", "blocked": [FULL, Blocked("kyc", silent="refused")]},
-            Wait(
+            {"due_at": LATER, "reason": "waits_for_sender", "blocked": [FULL, SILENT]},
+            wait(
                 "waits_for_sender",
                 "the sender email has used up its limit of 2/hour, until 2026-11-21T12:01:00Z",
                 LATER,
             ),
         ),
         ({"due_at": LATER, "blocked": [FULL], "reason": "quiet_hours"}, "quiet_hours: not before 2026-11-21T13:00:00Z"),
-        ({"blocked": [PAUSED]}, Wait("account_paused", "email: 421 later", LATER)),
+        ({"blocked": [PAUSED]}, wait("account_paused", "email: 421 later", LATER)),
         ({"blocked": [PAUSED], "due_at": LATER + (LATER - NOW), "reason": "quiet_hours"}, "quiet_hours"),
-        ({"blocked": [FULL]}, Wait("limit_used_up", "email: its limit of 2/hour", SOON)),
-        ({"blocked": [FULL, PAUSED]}, Wait("account_paused", "email: 421 later", LATER)),
+        ({"blocked": [FULL]}, wait("limit_used_up", "email: its limit of 2/hour", SOON)),
+        ({"blocked": [FULL, PAUSED]}, wait("account_paused", "email: 421 later", LATER)),
         ({"blocked": [PAUSED, STOPPED], "due_at": SOON}, "account_stopped: kyc: HTTP 401"),
-        ({"blocked": [STOPPED], "paused": "by ann"}, Wait("batch_paused", "batch 7: by ann", None, RESUME)),
+        ({"blocked": [STOPPED], "paused": "by ann"}, wait("batch_paused", "batch 7: by ann", None, RESUME)),
     ]
     for given, expected in cases:
         with subtests.test(given=given):
             plain = {"reason": "", "detail": "", "due_at": None, "paused": "", "batch_id": 7, "blocked": [], "now": NOW}
-            found = wait_of(**plain | given)
+            found = of_row(**plain | given)
             if isinstance(expected, str):
-                assert found.why.startswith(expected)
+                assert found.error.startswith(expected)
                 assert (found.until is None) == bool(
                     found.action
                 )  # a person ends a stop, and a time ends everything else

@@ -22,7 +22,7 @@ from worker.lists.own_files import OwnFile
 from worker.lists.store.batches import BatchFacts
 from worker.lists.warned import Warned
 from worker.plans.store.plans import Plan
-from worker.reporting.store.calls_now import CallsNow
+from worker.reporting.store.outlook import CallsNow
 from worker.wiring.container import Parts
 
 SHOWN_LINES = 12  # of the first message

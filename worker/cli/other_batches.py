@@ -12,7 +12,7 @@ from worker.cli.shared_options import counting_rows
 from worker.core.foundation.plural import counted
 from worker.lists.store.batches import STDIN, BatchFacts
 from worker.reporting.operation import is_worked
-from worker.reporting.store.unsent import Unsent, unsent
+from worker.reporting.store.waiting import Unsent, unsent
 from worker.wiring.container import Parts
 
 

@@ -1,6 +1,6 @@
 """When a batch ends: the forecast of its rows and messages, with what delays them and what is left out.
 
-The arithmetic is `core.limits.forecast`. Here is what it is asked about: the calls and messages that are left, and
+The arithmetic is `forecast`. Here is what it is asked about: the calls and messages that are left, and
 the accounts and senders that make them.
 """
 
@@ -26,16 +26,24 @@ from worker.failover.store.takeovers import Takeovers
 from worker.lists.store.batches import BatchFacts
 from worker.plans.store.pilots import latest_verdict
 from worker.plans.store.plans import Planned
-from worker.reporting.forecast import Forecast, Load, forecast
+from worker.reporting.forecast import (
+    Forecast,
+    Load,
+    by_country,
+    forecast,
+    of_kept_rows,
+    of_lost_sessions,
+    of_rows,
+    with_country_cap,
+    with_rows_apart,
+)
 from worker.reporting.operation import WORK, Running, no_account
-from worker.reporting.rows_apart import part_of, part_of_kept, part_of_lost, with_rows_apart
-from worker.reporting.store.apart import Apart
 from worker.reporting.store.counts import BatchCounts
+from worker.reporting.store.outlook import Orphans, UnknownOutcomes, due_after, last_planned
 from worker.reporting.store.processes import Processes
 from worker.reporting.store.report_rows import Facts
-from worker.reporting.store.unknown_outcomes import Orphans, UnknownOutcomes
 from worker.reporting.store.waiting import Queue, queue
-from worker.reporting.text_hours import by_country, with_country_cap
+from worker.reporting.waits import Wait
 from worker.settings.policies import BudgetRules
 
 # Why rows wait until a time, in the words of a forecast.
@@ -115,7 +123,7 @@ class Forecasts:
                 why = f"its pace of {plan.per_hour:,} first invitations an hour"
                 ends = Forecast(paced, why, apart=ends.apart)
         ends = by_day(ends, begins_at)
-        last = self.facts.last_planned(planned.batch_id, counts.waiting) if plan.deadline is not None else None
+        last = last_planned(self.database, planned.batch_id, counts.waiting) if plan.deadline is not None else None
         if last is not None and ends.finishes_at is not None and last > ends.finishes_at:
             return Forecast(last, "its plan for the deadline", apart=ends.apart)
         return ends
@@ -133,7 +141,7 @@ class Forecasts:
             if name not in self.rules.accounts:
                 return Forecast(None, no_account(name, rows))
         if counts.kept and counts.rows_kept == sum(counts.waiting.values()) + sum(counts.unsent.values()):
-            return Forecast(None, part_of_kept(counts.kept).in_words)
+            return Forecast(None, of_kept_rows(counts.kept).detail)
         messages = Counter(counts.unsent) + Counter(counts.to_come)
         for kept in counts.kept.values():
             messages -= Counter(kept.messages)
@@ -156,14 +164,14 @@ class Forecasts:
     def _with_rows_apart(
         self, batch_id: int, counts: BatchCounts, outcomes: UnknownOutcomes, ends: Forecast
     ) -> Forecast:
-        parts = [part_of_lost(lost, self.ends_by(account, lost)) for account, lost in outcomes.orphans.items()]
+        parts = [of_lost_sessions(lost, self.ends_by(account, lost)) for account, lost in outcomes.orphans.items()]
         if ends.finishes_at is not None and counts.last_end is not None and counts.last_end > ends.finishes_at:
-            parts += [part_of(one) for one in self.facts.apart(batch_id, after=ends.finishes_at)]
+            parts += [of_rows(one) for one in due_after(self.database, batch_id, ends.finishes_at)]
         spent = counts.waits.get(Reason.ADDRESS_SPENT)
         if spent is not None and spent.last is not None:
-            parts.append(part_of(Apart(Reason.ADDRESS_SPENT, spent.rows, spent.last)))
+            parts.append(of_rows(Wait(reason=Reason.ADDRESS_SPENT, until=spent.last, rows=spent.rows)))
         if counts.kept:
-            parts.append(part_of_kept(counts.kept))
+            parts.append(of_kept_rows(counts.kept))
         left = sum(counts.waiting.values()) + sum(counts.unsent.values())
         return with_rows_apart(ends, parts, left=left)
 

@@ -1,4 +1,6 @@
-"""The facts of a batch, as `status` prints them."""
+"""The facts of a batch, as `status` prints them; and what a person's decision about it holds back, ends or may cost, in
+words.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,23 +8,32 @@ from datetime import datetime
 from typing import Any
 
 from worker.core.foundation.clock import Clock
+from worker.core.foundation.plural import counted, listed_in_words
 from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.core.model.reasons import Reason
-from worker.core.model.states import BatchState, InvitationState, JobState, LineState, PauseCause, batch_state
+from worker.core.model.states import (
+    OPEN_JOBS,
+    BatchState,
+    InvitationState,
+    JobState,
+    LineState,
+    PauseCause,
+    batch_state,
+)
 from worker.core.unknown.reconciliation import OrphanRule
+from worker.lists.decisions.store.decisions import RepeatCost
 from worker.lists.store.batches import BatchFacts
 from worker.plans.pilot import PilotNumbers, in_words
 from worker.plans.store.pilots import NOT_MET, Pilots, latest_verdict
 from worker.plans.store.plans import Planned
-from worker.reporting.account_words import stop_in_words
 from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.report_lines import Columns
 from worker.reporting.store.counts import BatchCounts
+from worker.reporting.store.outlook import Orphans
 from worker.reporting.store.report_rows import Facts
-from worker.reporting.store.unknown_outcomes import Orphans
-from worker.reporting.waits import Blocked, Circumstances, obstacles
+from worker.reporting.waits import Blocked, Circumstances, Wait, of_accounts, of_no_account, stop_in_words
 from worker.settings.policies import BudgetRules
 
 
@@ -58,12 +69,12 @@ class Reporting:
         """What the lines of a report of this batch are made with."""
         now = self.clock()
         missing = self.facts.counts(batch.id).waiting.keys() - self.rules.accounts.keys()
-        blocked = self.blocked(now=now) | {name: Blocked(name, is_missing=True) for name in missing}
+        blocked = {**self.blocked(now=now), **{name: of_no_account(name) for name in missing}}
         return Columns(now, links=links, routes=routes, batch=str(batch.id), blocked=blocked, details=details)
 
-    def blocked(self, *, now: datetime) -> dict[str, Blocked]:
-        """The accounts and senders that make no calls now, by name."""
-        return obstacles(self.rules.all(), self.budgets.all(), now=now)
+    def blocked(self, *, now: datetime) -> Blocked:
+        """The accounts and senders that make no calls now."""
+        return of_accounts(self.rules.all(), self.budgets.all(), now=now)
 
     def circumstances(self) -> Circumstances:
         """What keeps rows and messages waiting now, for the history of a customer."""
@@ -140,10 +151,11 @@ class Reporting:
             blocked, senders = self.blocked(now=self.clock()), counts.waits[Reason.WAITS_FOR_SENDER].messages
             if causes := [blocked[name] for name in sorted(senders) if name in blocked]:
                 theirs = waits[Reason.WAITS_FOR_SENDER]
-                theirs["because"] = "; ".join(one.why for one in causes)
+                theirs["because"] = "; ".join(_cause(each[0]) for each in causes)
                 # A failed log-in prolongs the pause of a sender: its rows do not go before its end.
-                if len(causes) == len(senders) and all(one.paused_until is not None for one in causes):
-                    ends = sorted(written(one.paused_until) for one in causes if one.paused_until is not None)
+                pauses = [one for each in causes for one in each if one.reason == Reason.ACCOUNT_PAUSED]
+                if len(pauses) == len(senders):
+                    ends = sorted(written(one.until) for one in pauses if one.until is not None)
                     theirs["from"], theirs["until"] = max(theirs["from"], ends[0]), max(theirs["until"], ends[-1])
         return waits
 
@@ -170,21 +182,26 @@ class Reporting:
         }
 
 
+def _cause(one: Wait) -> str:
+    """Why a sender does not send, where the time stands already."""
+    return f"{one.called} is paused: {one.detail}" if one.reason == Reason.ACCOUNT_PAUSED else one.in_words
+
+
 def _pilot_in_words(pilot: PilotNumbers) -> str:
     return f"of {pilot.size:,}: {in_words(pilot)}" if pilot.size else "not chosen yet"
 
 
-def needs_a_person(facts: dict[str, Any]) -> bool:
-    """Whether some rows were rejected, failed, are held or lapsed without any message, an account is stopped, or the
-    batch has paused itself."""
-    rows = facts["rows"]
+def rows_for_a_person(facts: Mapping[str, Any]) -> int:
+    """How many rows were rejected, failed, are held or lapsed without any message."""
+    rows: Mapping[str, int] = facts["rows"]
+    lapsed: int = facts.get("lapsed_unsent", 0)
+    return rows[LineState.REJECTED] + rows[JobState.FAILED] + rows[JobState.HELD] + lapsed
+
+
+def needs_a_person(facts: Mapping[str, Any]) -> bool:
+    """Whether some rows do, an account is stopped, or the batch has paused itself."""
     stopped = any(account["stopped"] for account in facts["accounts"].values())
-    return (
-        stopped
-        or facts.get("pause_cause") == PauseCause.ITSELF
-        or "lapsed_unsent" in facts
-        or any(rows[state] for state in (LineState.REJECTED, JobState.FAILED, JobState.HELD))
-    )
+    return stopped or facts.get("pause_cause") == PauseCause.ITSELF or bool(rows_for_a_person(facts))
 
 
 def _waits(counts: BatchCounts, *, now: datetime) -> dict[str, Any]:
@@ -198,3 +215,44 @@ def _waits(counts: BatchCounts, *, now: datetime) -> dict[str, Any]:
         for reason, waits in sorted(counts.waits.items())
         if waits.last is None or waits.last > now
     }
+
+
+def rows_left(left: int) -> str:
+    """Of a pause: `35 rows wait for their session or first message`.
+
+    `left` is `Facts.left`: not among them are held rows, which wait for a person, and rows that another list serves.
+    """
+    if left == 1:
+        return "1 row waits for its session or first message"
+    return f"{counted(left, 'row')} wait for their session or first message"
+
+
+def what_ends(counts: BatchCounts, reminders: int) -> str:
+    """Of a cancel: `300 rows (35 waiting, 265 invited), 35 first messages and 265 reminders`; "" if no row is left."""
+    states = {state: number for state in OPEN_JOBS if (number := counts.jobs.get(state, 0))}
+    if not states:
+        return ""
+    of_states = ", ".join(f"{number:,} {state}" for state, number in states.items())
+    messages = sum(counts.unsent.values()) + sum(counts.to_come.values())
+    parts = [f"{counted(sum(states.values()), 'row')} ({of_states})"]
+    parts += [counted(messages, "first message")] if messages else []
+    parts += [counted(reminders, "reminder")] if reminders else []
+    return listed_in_words(parts)
+
+
+def worst_cost(cost: RepeatCost) -> str:
+    """Of repeating held rows: a sentence; "" if nothing would be repeated."""
+    sessions, messages = sum(cost.sessions.values()), sum(cost.messages.values())
+    costs = []
+    if sessions:
+        second = "a second session" if sessions == 1 else f"{sessions:,} second sessions"
+        costs.append(f"pays for {second} ({_each(cost.sessions)})")
+    if messages:
+        # Not of so many customers: one may have an email and a text.
+        second = "a second message" if messages == 1 else f"{messages:,} second messages"
+        costs.append(f"brings {second} ({_each(cost.messages)})")
+    return f"At worst that {' and '.join(costs)}" if costs else ""
+
+
+def _each(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in sorted(numbers.items()))

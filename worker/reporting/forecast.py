@@ -1,14 +1,21 @@
-"""When a batch ends, and what limits it: arithmetic over its remaining calls and its accounts' limits. Pure."""
+"""When a batch ends, and what limits it: arithmetic over its remaining calls and its accounts' limits, the hours that
+its texts to a country take, the rows that wait for something else than the rest, and what the rest waits for. Pure.
+"""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from worker.core.foundation.plural import counted
+from worker.core.foundation.plural import counted, listed_in_words
+from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
 from worker.core.limits.rate_adaptation import is_refused_at_lowest
 from worker.core.limits.rate_limits import DAY, Ramp, tightest
-from worker.reporting.account_words import outage_of, stop_in_words
+from worker.core.messages.text_numbers import HOUR, hour_of
+from worker.core.model.reasons import Reason
+from worker.reporting.store.counts import Waits
+from worker.reporting.store.outlook import Orphans, UnknownOutcomes
+from worker.reporting.waits import Wait, outage_of, stop_in_words
 
 # The time of one call while nothing is known: gives a pace where there is neither a limit nor a measurement.
 ASSUMED_CALL = timedelta(milliseconds=50)
@@ -184,3 +191,125 @@ def ramp_ends(ramp: Ramp, messages: int, began_at: datetime | None, *, least: ti
             return at + interval * messages
         messages, at = messages - fit, day_ends
     return at + least * messages
+
+
+def with_country_cap(
+    ends: Forecast, cap: int | None, left: Mapping[str, int], *, sent: Mapping[str, int], now: datetime
+) -> Forecast:
+    """The forecast, if the texts to a country need more hours than the rest. `left` and `sent`, in this hour, by
+    country; "" is a country that is not known."""
+    if ends.finishes_at is None or cap is None:
+        return ends
+    for country, texts in left.items():
+        at = last_text_at(cap, texts, sent.get(country, 0), now=now)
+        if ends.finishes_at is None or at > ends.finishes_at:
+            where = country or "one country, if all go to one"
+            ends = Forecast(at, f"[sms] per_country: {cap:,} texts an hour to {where}", assumed=not country)
+    return ends
+
+
+def by_country(left: int, lately: Mapping[str, int]) -> dict[str, int]:
+    """These texts by country, in the proportion of those that went lately; by "" where none did."""
+    whole = sum(lately.values())
+    return {name: -(-left * number // whole) for name, number in lately.items()} if whole else {"": left}
+
+
+def last_text_at(cap: int, left: int, sent: int, *, now: datetime) -> datetime:
+    """When the last of `left` texts to a country may go, after `sent` in this hour; `now` if none waits for an hour."""
+    waiting = left - max(cap - sent, 0)
+    return now if waiting <= 0 else hour_of(now) + HOUR * -(-waiting // cap)
+
+
+# What one row waits for, and what several wait for; all other rows wait for the end of a session.
+_WAIT_FOR: Mapping[str, tuple[str, str]] = {
+    Reason.UNKNOWN: (
+        "row waits for the look-up of a call whose answer was lost",
+        "rows wait for the look-ups of calls whose answers were lost",
+    ),
+    Reason.ADDRESS_SPENT: ("row waits for messages_per_address", "rows wait for messages_per_address"),
+    Reason.JOINED_JOB: ("row waits for the row of another list", "rows wait for the rows of other lists"),
+}
+_SESSION_ENDS = ("row waits for the end of a session", "rows wait for the ends of sessions")
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def of_rows(apart: Wait) -> Wait:
+    """The rows that wait for one reason, in words."""
+    what = counted(apart.rows, *_WAIT_FOR.get(apart.reason, _SESSION_ENDS))
+    if apart.rows == 1:
+        until = "until"
+    elif apart.reason == Reason.ADDRESS_SPENT:
+        until = "the last is looked at again"  # rows with one address may have the same time, and then some wait again
+    else:
+        until = "the last until"
+    return replace(apart, detail=f"{what}, {until} {written_if_any(apart.until)}")
+
+
+def of_lost_sessions(orphans: Orphans, ends_by: datetime | None) -> Wait:
+    """The rows whose sessions' tokens were lost. They are due at the next look-up, which may find that those go on."""
+    lost = lost_sessions(orphans.number)
+    if ends_by is None:
+        return Wait(detail=f"{lost}: the next is looked at {written(orphans.first)}", rows=orphans.number)
+    last = "it" if orphans.number == 1 else "the last"
+    why = f"{lost}: {last} has ended by {written(ends_by)} at the latest"
+    return Wait(detail=why, until=ends_by, rows=orphans.number)
+
+
+def lost_sessions(orphans: int) -> str:
+    """This number of orphans, in words; "" for none."""
+    return f"{counted(orphans, 'session')} whose token was lost" if orphans else ""
+
+
+def lost_answers(calls: int, messages: int) -> str:
+    """This number of calls and messages whose answers were lost, in words; "" for none."""
+    words = [(calls, "call", "calls"), (messages, "message", "messages")]
+    parts = [f"{number:,} {singular if number == 1 else plural}" for number, singular, plural in words if number]
+    return f"{' and '.join(parts)} whose answer was lost" if parts else ""
+
+
+def of_kept_rows(kept: Mapping[int, Waits]) -> Wait:
+    """The rows that joined rows of paused batches, by batch: they go on when a person resumes these."""
+    rows = sum(one.rows for one in kept.values())
+    names = listed_in_words([str(batch_id) for batch_id in sorted(kept)])
+    steps = listed_in_words([f"`onboard resume {batch_id}`" for batch_id in sorted(kept)])
+    paused = f"batch {names}, which is paused" if len(kept) == 1 else f"batches {names}, which are paused"
+    goes_on = "goes on with it" if len(kept) == 1 else "go on with them"
+    what = counted(rows, "row waits for the row", "rows wait for the rows")
+    return Wait(detail=f"{what} of {paused}: {steps} {goes_on}", rows=rows)
+
+
+def with_rows_apart(ends: Forecast, parts: Iterable[Wait], *, left: int) -> Forecast:
+    """The forecast of the rest, with the parts that wait for longer. `left`: the rows and messages that are left.
+
+    If nothing else is left, the last of the parts ends the batch.
+    """
+    if ends.finishes_at is None:
+        return ends
+    longer = [one for one in parts if (one.until or _NEVER) > ends.finishes_at]
+    if left > sum(one.rows for one in longer):
+        return replace(ends, apart=tuple(one.detail for one in longer))
+    last = max(longer, key=lambda one: one.until or _NEVER)
+    return Forecast(last.until, last.detail)
+
+
+def of_rest(until: datetime, state: BudgetState, outcomes: Callable[[], UnknownOutcomes]) -> Wait:
+    """What the rest of a batch waits for until then: a pause or a limit of the account or sender, or calls to be
+    reconciled. Without words where its rows say it themselves."""
+    if state.blocked_until is not None and state.blocked_until >= until:
+        return Wait(detail=state.why_paused, until=until)
+    if state.next_at is not None and state.next_at >= until:
+        return Wait(detail="a limit allows no more before then", until=until)
+    unknown = outcomes()
+    if unknown.reconcile_at is not None and unknown.reconcile_at <= until:
+        calls = sum(unknown.calls.values())
+        due = due_then(calls + unknown.messages, "reconciled")
+        return Wait(detail=f"{lost_answers(calls, unknown.messages)}, {due}", until=until)
+    if any(one.first <= until for one in unknown.orphans.values()):
+        orphans = sum(one.number for one in unknown.orphans.values())
+        return Wait(detail=f"{lost_sessions(orphans)}, {due_then(orphans, 'looked at')}", until=until)
+    return Wait(detail=state.pause_reason, until=until)
+
+
+def due_then(number: int, done: str) -> str:
+    """Each has a time of its own: of several, only the first is known to be due then."""
+    return f"{'to be' if number == 1 else 'the first to be'} {done} then"

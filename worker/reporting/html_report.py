@@ -147,7 +147,7 @@ def write_html(
     *,
     with_link: bool,
     now: datetime,
-    blocked: Mapping[str, Blocked] = MappingProxyType({}),
+    blocked: Blocked = MappingProxyType({}),
     extras: Extras | None = None,
 ) -> int:
     """Write the page of one batch; returns the number of lines.

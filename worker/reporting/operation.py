@@ -27,16 +27,6 @@ def starts_work(*, by_workers: bool) -> str:
     return "onboard worker" if by_workers else "onboard up"
 
 
-def no_process(starts: str) -> str:
-    """That nothing works, and the command that changes it."""
-    return f"no process is working: `{starts}`"
-
-
-def no_process_of_batch(starts: str) -> str:
-    """That the processes that work leave a batch alone, and the command that changes it."""
-    return f"no process works this batch: `{starts}`"
-
-
 @dataclass(frozen=True)
 class Wakening:
     """When the last wake-ups came to workers: the scheduler's, and another, which needs the broker and no scheduler.

@@ -1,4 +1,6 @@
-"""The facts that `onboard status` begins and ends with: which processes run, and what needs a person."""
+"""How the whole stands: the facts that `onboard status` begins and ends with (which processes run, what needs a
+person), and those of accounts and senders, as `onboard account list` prints them.
+"""
 
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,14 +13,20 @@ from worker.core.features import hint
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.plural import counted, listed_in_words
 from worker.core.foundation.timestamps import written, written_if_any
-from worker.core.limits.budgets import BudgetState
+from worker.core.limits.budgets import (
+    BudgetRule,
+    BudgetState,
+    credits_left,
+    found_in_words,
+)
+from worker.core.limits.store import concurrency
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.emergency_stop import EmergencyStops, Stopped
+from worker.core.model.reasons import Reason
 from worker.failover.store.takeovers import Takeovers
 from worker.lists.store.batches import STDIN, BatchFacts
 from worker.reporting import waits
-from worker.reporting.account_words import lasting_outage_of, silence_of
-from worker.reporting.decision_words import rows_left
+from worker.reporting.batch_report import rows_left
 from worker.reporting.operation import (
     IMPORT,
     WORK,
@@ -26,14 +34,14 @@ from worker.reporting.operation import (
     Wakening,
     is_worked,
     is_worked_by_workers,
-    no_process,
-    no_process_of_batch,
     no_wake_up,
     starts_work,
 )
 from worker.reporting.standings import SourceReport, Standing
 from worker.reporting.store.look import Looks
-from worker.reporting.store.needs_a_person import (
+from worker.reporting.store.processes import BEAT, SWEEP, WAKE, Processes
+from worker.reporting.store.waiting import (
+    at_their_cap,
     cut_off,
     held,
     missing_keys,
@@ -41,14 +49,16 @@ from worker.reporting.store.needs_a_person import (
     of_other_channels,
     paused_themselves,
     refused_events,
+    unsent,
+    waiting,
     webhooks_to_check,
 )
-from worker.reporting.store.processes import BEAT, REFUSED, SWEEP, WAKE, Processes
-from worker.reporting.store.texts_of_countries import at_their_cap
-from worker.reporting.store.unsent import unsent
-from worker.reporting.store.waiting import waiting
-from worker.reporting.waits import Attention, Blocked, obstacles
+from worker.reporting.waits import Wait, asks_again, lasting_outage_of, of_account, of_accounts, silence_of
+from worker.settings.accounts import Account
 from worker.settings.policies import BudgetRules
+
+WORKING = "working"
+SENDER = "sender"  # the provider of a sender
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class OperationReport:
     at: datetime
     running: Sequence[Running]
     due: frozenset[str]
-    attention: Sequence[Attention]
+    attention: Sequence[Wait]
     accounts: Mapping[str, Mapping[str, Any]]  # the stop and the pause of each account and sender
     stopped: Stopped | None = None  # a person has stopped everything
     folders: Sequence[SourceReport] = ()
@@ -66,7 +76,7 @@ class OperationReport:
     left_alone: str = ""  # the same, of a batch that no process works
     unwritable: str = ""  # why nothing can be written, whichever process works
     standings: Sequence[Standing] = ()
-    blocked: Sequence[Blocked] = ()  # accounts and senders that rows wait for: stopped, paused or at their limit
+    blocked: Sequence[Wait] = ()  # accounts and senders that rows wait for: stopped, paused or at their limit
     unheard: str = ""  # that no worker looks for due work; empty: they do, as far as the database knows
 
     @property
@@ -78,7 +88,7 @@ class OperationReport:
     @property
     def pauses(self) -> str:
         """The pauses that rows wait for; empty: there are none. A stop needs a person, and is among `attention`."""
-        whys = [one.in_words for one in self.blocked if not one.stopped]
+        whys = [one.in_words for one in self.blocked if not one.action]
         return f"rows wait: {'; '.join(whys)}" if whys else ""
 
     def facts(self) -> dict[str, Any]:
@@ -97,7 +107,7 @@ class OperationReport:
                 for one in self.running
             ],
             "needs_a_person": [
-                {"what": one.what, "name": one.name, "reason": one.reason, "command": one.command}
+                {"what": one.what, "name": one.name, "reason": one.detail, "command": one.action}
                 for one in self.attention
             ],
             **({"intake": [one.facts() for one in self.folders]} if self.folders else {}),
@@ -148,19 +158,22 @@ class Operation:
         working = any(one.kind in WORK for one in running)
         # While a process says on a server that it runs, the server takes writes: this may be asked of a standby.
         unwritable = self.database.why_nothing_is_written() if self.database.is_sqlite or not working else ""
-        idle = f"{unwritable}{hint('doctor', ': `onboard doctor`')}" if unwritable else no_process(starts)
-        left_alone = no_process_of_batch(starts) if working and not unwritable else idle
+        idle = (
+            f"{unwritable}{hint('doctor', ': `onboard doctor`')}"
+            if unwritable
+            else f"no process is working: `{starts}`"
+        )
+        left_alone = f"no process works this batch: `{starts}`" if working and not unwritable else idle
         # A folder's import that was killed goes on by itself.
         importing = any(one.kind == IMPORT for one in running) or any(folder.is_importing for folder in folders)
         timers = self.processes.last()
         wakening = Wakening(timers.get(BEAT), timers.get(WAKE), timers.get(SWEEP))
         unheard = f"{no_wake_up(wakening)}{hint('doctor', ': `onboard doctor`')}" if wakening.none_look(now) else ""
         needs = [
-            *([Attention("stop", "", stopped.in_words, "onboard resume --all")] if stopped is not None else []),
+            *([Wait("stop", "", stopped.in_words, "onboard resume --all")] if stopped is not None else []),
             *waits.of_work(running, due, unwritable=unwritable, starts=starts),
             *waits.of_scheduler(running, wakening, now=now),
             *waits.of_bus(running, self.event_queues, unwritable=unwritable),
-            *waits.of_audit_log(timers.get(REFUSED), now=now),
             *self._of_what_is_missing(),
             *self._of_budgets(states, due=asked, now=now),
             *(waits.of_country(country, *texts) for country, texts in at_their_cap(self.database, now=now).items()),
@@ -189,7 +202,7 @@ class Operation:
             unheard=unheard,
         )
 
-    def _of_what_is_missing(self) -> list[Attention]:
+    def _of_what_is_missing(self) -> list[Wait]:
         """The keys, accounts and channels that rows need and the configuration does not have."""
         keys = missing_keys(self.database, self.key_ids) if self.key_ids is not None else {}
         accounts = of_other_accounts(self.database, self.rules.accounts)
@@ -200,7 +213,7 @@ class Operation:
             *(waits.of_missing_channel(name, *rows) for name, rows in sorted(channels.items())),
         ]
 
-    def _of_budgets(self, states: Mapping[str, BudgetState], *, due: Collection[str], now: datetime) -> list[Attention]:
+    def _of_budgets(self, states: Mapping[str, BudgetState], *, due: Collection[str], now: datetime) -> list[Wait]:
         """The stopped accounts and senders, and those whose calls have failed for minutes. Accounts that share a budget
         are named together."""
         sharing: dict[str, list[str]] = {}
@@ -213,17 +226,17 @@ class Operation:
             if state.stopped_at is not None:
                 stops.append(waits.of_stop(what, called, state.stop_reason))
             elif why := lasting_outage_of(state, now=now, due=any(name in due for name in names)):
-                failing.append(Attention(what, called, why, "onboard account list"))
+                failing.append(Wait(what, called, why, "onboard account list"))
         return [*stops, *failing]
 
-    def _shut(self, states: Mapping[str, BudgetState], now: datetime) -> dict[str, Blocked]:
+    def _shut(self, states: Mapping[str, BudgetState], now: datetime) -> dict[str, Wait]:
         """The stopped and paused accounts and senders, and those whose limit is used up, whose work no process can do,
         since no account takes it over."""
         sources = {takeover.source for takeover in self.takeovers.possible(states)}
-        found = obstacles(self.rules.all(), states, now=now).values()
-        return {one.name: one for one in found if one.name not in sources and one.is_shut}
+        strongest = (each[0] for each in of_accounts(self.rules.all(), states, now=now).values())
+        return {one.name: one for one in strongest if one.name not in sources and one.reason != Reason.UNREACHABLE}
 
-    def _of_batches(self, now: datetime, *, importing: bool) -> list[Attention]:
+    def _of_batches(self, now: datetime, *, importing: bool) -> list[Wait]:
         found = []
         for batch in [] if importing else cut_off(self.database):
             again = f"onboard import {'-' if batch.name == STDIN else shlex.quote(batch.name)}"
@@ -238,26 +251,99 @@ class Operation:
         return found
 
 
-def _of_batch(batch: BatchFacts, why: str, command: str) -> Attention:
-    return Attention("batch", f"{batch.id} ({batch.name})", why, command)
+def _of_batch(batch: BatchFacts, why: str, command: str) -> Wait:
+    return Wait("batch", f"{batch.id} ({batch.name})", why, command)
 
 
-def _until(blocked: Blocked) -> str:
-    if blocked.stopped:
+def _until(one: Wait) -> str:
+    if one.action:
         return "stopped"
-    return f"{'paused' if blocked.paused_until else 'its limit is used up'} until {written_if_any(blocked.until)}"
+    pause = one.reason == Reason.ACCOUNT_PAUSED
+    return f"{'paused' if pause else 'its limit is used up'} until {written_if_any(one.until)}"
 
 
 def _paused(batch: BatchFacts, rows: int) -> str:
     return f"{rows_left(rows)}: {batch.pause_reason}" if rows else batch.pause_reason
 
 
+def _pause(state: BudgetState, now: datetime) -> dict[str, Any]:
+    until = state.paused_until(now)
+    return {"paused_until": written_if_any(until), "pause_reason": state.why_paused if until else None}
+
+
 def _account(state: BudgetState, now: datetime) -> dict[str, Any]:
-    paused_until = state.paused_until(now)
     return {
         "stopped": (state.stop_reason or "stopped") if state.stopped_at is not None else None,
-        "paused_until": written_if_any(paused_until),
-        "pause_reason": state.why_paused if paused_until else None,
+        **_pause(state, now),
         "no_answer": silence_of(state, now=now) or None,
         "credits_used": state.credits_used,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountReport:
+    database: Database
+    budgets: Budgets
+    rules: BudgetRules
+    takeovers: Takeovers
+    accounts: Mapping[str, Account]
+
+    def facts(self, *, now: datetime) -> list[dict[str, Any]]:
+        """Each account, then each sender."""
+        states = self.budgets.all()
+        takers: dict[str, list[str]] = {}
+        for what in self.takeovers.possible(states):
+            takers.setdefault(what.source, []).append(what.target)
+        in_use = concurrency.in_use(self.database, now=now)
+        every = [(name, rule, states.get(rule.name, BudgetState())) for name, rule in self.rules.all().items()]
+        return [
+            {
+                "account": name,
+                "provider": self.accounts[name].provider if name in self.accounts else SENDER,
+                "budget": rule.name,
+                "limits": [str(limit) for limit in rule.at(state.ramp_from, now).limits],
+                **({"ramp": str(rule.ramp)} if rule.ramp is not None else {}),
+                "limit_found": found_in_words(rule, state),
+                "concurrency": rule.concurrency,
+                # Unknown for a sender whose connections are counted in each process.
+                "places_in_use": None if rule.each_process else in_use.get(rule.name, 0),
+                **_state(state, rule, now=now),
+                **_used_up(name, rule, state, now=now),
+                **({} if name in self.accounts else {"credits_used": None}),  # a sender's messages are not counted
+                "taken_over_by": takers.get(name, []),
+            }
+            for name, rule, state in every
+        ]
+
+
+def state_in_words(item: Mapping[str, Any]) -> str:
+    """What an account does now, and why; the first word is stopped, paused, silent, waiting or working."""
+    if item["stopped_at"]:
+        return f"stopped: {item['stop_reason']}{asks_again(item['asks_again_at'] or '')}"
+    if item["paused_until"]:  # the reason names the breaker if the breaker paused it
+        return f"paused until {item['paused_until']}: {item['pause_reason']}"
+    if item["no_answer"]:
+        return f"silent: no answer at the last call: {item['no_answer']}"
+    if item.get("next_call_at"):
+        return f"waiting until {item['next_call_at']}: it has used up {item['used_up']}"
+    return WORKING
+
+
+def _used_up(name: str, rule: BudgetRule, state: BudgetState, *, now: datetime) -> dict[str, Any]:
+    """The next call that the limits allow, if that is not soon, and which limit it is."""
+    found = (one for one in of_account(name, rule, state, now=now) if one.reason == Reason.LIMIT_USED_UP)
+    return next(({"next_call_at": written_if_any(one.until), "used_up": one.detail} for one in found), {})
+
+
+def _state(state: BudgetState, rule: BudgetRule, *, now: datetime) -> dict[str, Any]:
+    return {
+        "credits_used": state.credits_used,
+        "credits_left": credits_left(state, rule),
+        **_pause(state, now),
+        "stopped_at": written_if_any(state.stopped_at),
+        "stop_reason": state.stop_reason or None,
+        "asks_again_at": written_if_any(state.asks_again_at),
+        "no_answer": silence_of(state, now=now) or None,
+        "failures": state.failures,
+        "breaker_opened_at": written_if_any(state.opened_at),
     }

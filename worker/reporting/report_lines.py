@@ -17,7 +17,7 @@ from worker.core.model.reasons import step_for
 from worker.core.model.states import JobState, LineState
 from worker.lists.known_customers import ANOTHER_PERSON, WAS_ERASED
 from worker.reporting.store.report_rows import LineFacts
-from worker.reporting.waits import Blocked, Wait, explained, is_healthy, wait_of
+from worker.reporting.waits import Blocked, Wait, explained, is_healthy, of_row
 
 COLUMNS = (
     "row",
@@ -63,7 +63,7 @@ class Columns:
     links: bool = False
     routes: bool = False
     batch: str = "BATCH"
-    blocked: Mapping[str, Blocked] = field(default_factory=dict)
+    blocked: Blocked = field(default_factory=dict)
     details: bool = False
     as_dates: bool = False
 
@@ -83,7 +83,7 @@ def wait_for(line: LineFacts, columns: Columns) -> Wait | None:
     """What the line waits for; None: it does not wait."""
     if not line.waits_for:
         return None
-    return wait_of(
+    return of_row(
         "" if is_healthy(line.state, line.reason) else line.reason,
         line.detail,
         line.due_at,
@@ -109,7 +109,7 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
         error, action = "this release does not know the row's state; a newer release wrote it, or a person", UPGRADE
     wait = wait_for(line, columns)
     if wait is not None:
-        error, next_at, action = wait.why, wait.until, wait.action or action
+        error, next_at, action = wait.error, wait.until, wait.step or action
     if line.late:
         late = f"an answer was lost or came too late to be used; the provider has also opened {line.late}"
         error = f"{error}; {late}" if error else late

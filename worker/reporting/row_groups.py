@@ -13,7 +13,7 @@ from worker.core.foundation.plural import are, counted
 from worker.core.model.reasons import meaning_of
 from worker.core.model.states import REACHED_JOBS, UNSENT_JOBS, JobState, LineState, Result
 
-NEEDS_A_PERSON = (JobState.HELD, JobState.FAILED, LineState.REJECTED, JobState.LAPSED)
+NEEDS_A_PERSON: tuple[str, ...] = (JobState.HELD, JobState.FAILED, LineState.REJECTED, JobState.LAPSED)
 TEXTS = 1_000  # different texts counted for each group, so that many different texts cannot fill the memory
 SHOWN_TEXTS = 5
 # What differs from row to row in a text that says the same: ids, numbers with many digits, times.
@@ -113,13 +113,7 @@ class Groups:
 
     def by_need(self) -> list[Group]:
         """The groups, those first that a person must decide about."""
-        return sorted(
-            self._groups.values(), key=lambda group: ([*NEEDS_A_PERSON].index(_state(group.state)), -group.count)
-        )
-
-
-def _state(word: str) -> JobState | LineState:
-    return next(state for state in NEEDS_A_PERSON if state == word)
+        return sorted(self._groups.values(), key=lambda group: (NEEDS_A_PERSON.index(group.state), -group.count))
 
 
 def needing(rows: Mapping[str, int]) -> int:

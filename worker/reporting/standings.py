@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from worker.core.database.database import Database
 from worker.core.features import Hook
 from worker.core.limits.budgets import BudgetState
-from worker.reporting.waits import Attention
+from worker.reporting.waits import Wait
 from worker.settings.model import Settings
 
 
@@ -19,7 +19,7 @@ class Standing:
 
     lines: Sequence[str]
     facts: Mapping[str, Any]
-    attention: Sequence[Attention]
+    attention: Sequence[Wait]
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Standings:
     it, so it may cost more."""
 
     read: Callable[[Settings, Database, Mapping[str, BudgetState], datetime], Standing]
-    warning: Callable[[Settings, Database, datetime], str]
+    warning: Callable[[Settings, Database, datetime], str] = lambda *_: ""
 
 
-# The feature `outbox` says which events were given up, and which targets accept none.
+# The feature `outbox` says which events were given up, and which targets accept none; `audit`, that it seals nothing.
 STANDINGS = Hook("STANDINGS", Standings)
 
 
@@ -63,7 +63,7 @@ class SourceReport(Protocol):
     def facts(self) -> dict[str, Any]:
         """As `status --json` prints it, under `intake`."""
 
-    def attention(self) -> Sequence[Attention]:
+    def attention(self) -> Sequence[Wait]:
         """What needs a person."""
 
 

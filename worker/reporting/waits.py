@@ -1,11 +1,13 @@
-"""Why a row, an account or a sender waits, until when, and who must act: the words of `status`, the reports, the
-dashboard, the service desk and alerts. Pure. Features say it of their own work: `source_reports`, `standings`.
+"""Why a row, an account, a sender or the whole waits, until when, and who must act: one type, and a function for each
+question that makes it. Status, reports, forecasts, the dashboard, the service desk and alerts say no other. Pure: what
+it is told is read elsewhere. Features say it of their own work: `standings`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
+from operator import attrgetter
 
 from worker.core.features import hint
 from worker.core.foundation.plural import counted
@@ -17,11 +19,9 @@ from worker.core.model.endings import is_at_cap, way_out
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState, LineState
 from worker.core.unknown.reconciliation import OrphanRule
-from worker.reporting.account_words import silence_of, stop_in_words
 from worker.reporting.operation import TAKES_EVENTS, WORK, Running, Wakening, no_account, no_wake_up
 
 _STATUS = "onboard status"  # where the feature whose command shows more is not here
-_REFUSED_FOR = timedelta(minutes=2)  # several processes sweep by turns, and only one may refuse
 # Words that say how a row is served, and nothing that went wrong.
 _HEALTHY = frozenset({Reason.JOINED_JOB, Reason.JOINED_SESSION, Reason.ALREADY_FINISHED})
 _SERVED = frozenset({JobState.ISSUED, JobState.INVITED, JobState.COMPLETED, LineState.JOINED})
@@ -37,85 +37,73 @@ _UNTIL_A_TIME = frozenset(
         Reason.PLANNED,
     }
 )
-
-
-@dataclass(frozen=True)
-class Blocked:
-    """An account or sender that makes no calls now: `stopped` says why, it is paused until a time, or the configuration
-    does not have it (`is_missing`).
-
-    `asks_again`: the stop in words, where a worker asks again by itself. `full_until`: the next call that its limit
-    allows. `silent`: why it is not known to work.
-    """
-
-    name: str
-    stopped: str = ""
-    paused_until: datetime | None = None
-    paused_for: str = ""
-    is_missing: bool = False
-    asks_again: str = ""
-    full_until: datetime | None = None
-    full_for: str = ""
-    silent: str = ""
-
-    @property
-    def is_shut(self) -> bool:
-        """Whether no process can do its work now, however many there are."""
-        return bool(self.stopped or self.paused_until or self.full_until)
-
-    @property
-    def until(self) -> datetime | None:
-        """When its pause ends, or its limit allows the next call; None where a person must act first."""
-        return self.paused_until or self.full_until
-
-    @property
-    def way_out(self) -> str:
-        """What a person must do before it makes calls again, in words; "": nothing."""
-        if self.is_missing:
-            return "put the account back into the configuration"
-        return way_out(self.name, self.stopped) if self.stopped else ""
-
-    @property
-    def called(self) -> str:
-        """What it is called in a sentence."""
-        return f"the sender {self.name}" if self.name in CHANNELS else self.name
-
-    @property
-    def why(self) -> str:
-        """As `in_words`, for a line that has a time already: a pause without its end."""
-        if self.paused_until is None or self.is_missing or self.stopped:
-            return self.in_words
-        return f"{self.called} is paused: {self.paused_for}"
-
-    @property
-    def in_words(self) -> str:
-        """The strongest reason, as a sentence without its stop."""
-        if self.is_missing:
-            return f"this configuration does not have the account {self.name}"
-        if self.stopped:
-            return f"{self.called} is stopped: {self.asks_again or self.stopped}"
-        if self.paused_until is not None:
-            return f"{self.called} is paused until {written(self.paused_until)}: {self.paused_for}"
-        if self.full_until is not None:
-            return f"{self.called} has used up {self.full_for}, until {written(self.full_until)}"
-        return f"{self.called} did not answer: {self.silent}"
+# A slot that is nearer than this keeps no row waiting for long enough to be named.
+SOON = timedelta(minutes=1)
+_UNTIL = attrgetter("until")
+# A provider's restart takes a minute or two; a person who hears of each would hear of nothing.
+FAILING_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Why a row waits; until when, if that is known; what a person does, if any."""
+    """Something that does not go on: why, until when, who must act, and how many rows it keeps.
 
-    reason: str
-    detail: str
-    until: datetime | None
+    `what` and `name` say of what: account kyc, batch 7, process, folder; "" of one row. `detail` is why, in words;
+    `reason` the word of it that a row has, if there is one. It ends by itself at `until`; None: that is not known, or
+    no time ends it. `action`: what a person must do, a command or a sentence; "": nothing. A stopped account that a
+    worker asks again by itself has both.
+    """
+
+    what: str = ""
+    name: str = ""
+    detail: str = ""
     action: str = ""
+    reason: str = ""
+    until: datetime | None = None
+    rows: int = 0
+    is_critical: bool = False
 
     @property
-    def why(self) -> str:
-        """In the words of the column `error`."""
+    def step(self) -> str:
+        """What a person must do, as a sentence has it."""
+        return f"`{self.action}`" if self.action.startswith("onboard ") else self.action
+
+    @property
+    def error(self) -> str:
+        """Why a row waits, in the words of the column `error`."""
         if self.until is not None and self.reason in _UNTIL_A_TIME:
             return "; ".join(filter(None, [f"{self.reason}: not before {written(self.until)}", self.detail]))
         return explained(self.reason, self.detail)
+
+    @property
+    def called(self) -> str:
+        """What an account or sender is called in a sentence."""
+        return f"the sender {self.name}" if self.what == "sender" else self.name
+
+    @property
+    def in_words(self) -> str:
+        """Of an account or sender: a sentence without its stop."""
+        until = written(self.until) if self.until is not None else ""
+        match self.reason:
+            case Reason.ACCOUNT_STOPPED:
+                return f"{self.called} is stopped: {self.detail}{asks_again(until)}"
+            case Reason.ACCOUNT_PAUSED:
+                return f"{self.called} is paused until {until}: {self.detail}"
+            case Reason.LIMIT_USED_UP:
+                return f"{self.called} has used up {self.detail}, until {until}"
+            case Reason.UNREACHABLE:
+                return f"{self.called} did not answer: {self.detail}"
+            case _:
+                return self.detail
+
+
+# The accounts and senders that make no calls now, by name. Of each, why: the strongest first.
+Blocked = Mapping[str, Sequence[Wait]]
+
+
+def asks_again(at: str) -> str:
+    """Of a stop that a worker tries by itself, from then on; "": of another."""
+    return f"; a running worker asks again from {at} on" if at else ""
 
 
 def explained(reason: str, detail: str) -> str:
@@ -128,57 +116,15 @@ def is_healthy(state: str, reason: str) -> bool:
     return state in _SERVED and reason in _HEALTHY
 
 
-def wait_of(
-    reason: str,
-    detail: str,
-    due_at: datetime | None,
-    *,
-    paused: str,
-    batch_id: int,
-    blocked: Iterable[Blocked],
-    now: datetime,
-) -> Wait:
-    """Why a row waits. `paused` is why its batch is paused, or the batch `batch_id` whose row serves its customer."""
-    if paused:
-        return Wait(Reason.BATCH_PAUSED, f"batch {batch_id}: {paused}", None, f"`onboard resume {batch_id}`")
-    blocked = list(blocked)
-    if first := first_for_a_person(blocked):
-        if first.is_missing:
-            return Wait(Reason.ACCOUNT_MISSING, first.in_words, None, first.way_out)
-        return Wait(Reason.ACCOUNT_STOPPED, f"{first.name}: {first.stopped}", None, first.way_out)
-    until = due_at if due_at is not None and due_at > now else None
-    pauses = [one for one in blocked if one.paused_until is not None and one.paused_until > (until or now)]
-    if pauses:
-        last = max(pauses, key=lambda one: one.paused_until or now)
-        return Wait(Reason.ACCOUNT_PAUSED, f"{last.name}: {last.paused_for}", last.paused_until)
-    if until is not None and reason in _UNTIL_A_TIME:
-        causes = [one.in_words for one in blocked if one.name in CHANNELS] if reason == Reason.WAITS_FOR_SENDER else []
-        return Wait(reason, "; ".join(causes), until)
-    full = [one for one in blocked if one.full_until is not None and one.full_until > (until or now)]
-    if full:
-        last = max(full, key=lambda one: one.full_until or now)
-        return Wait(Reason.LIMIT_USED_UP, f"{last.name}: {last.full_for}", last.full_until)
-    return Wait(reason, detail, until)
-
-
-def first_for_a_person(blocked: Iterable[Blocked]) -> Blocked | None:
-    """The first that waits for a person and not for a time."""
-    return next((one for one in blocked if one.way_out), None)
-
-
-# A slot that is nearer than this keeps no row waiting for long enough to be named.
-SOON = timedelta(minutes=1)
-
-
 @dataclass(frozen=True)
 class Circumstances:
-    """`stopped`: who stopped everything and why, in words. `blocked`: the accounts and senders that make no calls now,
-    by name. `orphans`: how long a session with a lost token is waited for, by account; each account of the
-    configuration has one. None: the accounts are not known. `most_messages`: the cap of each customer; None: not known.
+    """`stopped`: who stopped everything and why, in words. `orphans`: how long a session with a lost token is waited
+    for, by account; each account of the configuration has one. None: the accounts are not known. `most_messages`: the
+    cap of each customer; None: not known.
     """
 
     stopped: str = ""
-    blocked: Mapping[str, Blocked] = field(default_factory=dict)
+    blocked: Blocked = field(default_factory=dict)
     orphans: Mapping[str, OrphanRule] | None = None
     most_messages: int | None = None
 
@@ -186,59 +132,127 @@ class Circumstances:
         """The same for a row of this account, which the configuration may not have any more."""
         if self.orphans is None or name in self.orphans:
             return self
-        return replace(self, blocked={**self.blocked, name: Blocked(name, is_missing=True)})
+        return replace(self, blocked={**self.blocked, name: of_no_account(name)})
 
 
-def obstacles(
-    rules: Mapping[str, BudgetRule], states: Mapping[str, BudgetState], *, now: datetime
-) -> dict[str, Blocked]:
-    """The accounts and senders that make no calls now, by name."""
+def of_accounts(rules: Mapping[str, BudgetRule], states: Mapping[str, BudgetState], *, now: datetime) -> Blocked:
+    """Those of these accounts and senders that make no calls now."""
     found = {
-        name: obstacle_of(name, rule, states.get(rule.name, BudgetState()), now=now) for name, rule in rules.items()
+        name: of_account(name, rule, states.get(rule.name, BudgetState()), now=now) for name, rule in rules.items()
     }
-    return {name: one for name, one in found.items() if one is not None}
+    return {name: each for name, each in found.items() if each}
 
 
-def obstacle_of(name: str, rule: BudgetRule, state: BudgetState, *, now: datetime) -> Blocked | None:
-    """Why the account or sender makes no call now; None: it does."""
+def of_account(name: str, rule: BudgetRule, state: BudgetState, *, now: datetime) -> tuple[Wait, ...]:
+    """Why the account or sender makes no call now, the strongest first: it is stopped, paused, at its limit, or not
+    known to work. Empty: it does."""
     if credits_left(state, rule) == 0:
         state = at_cap(state, rule, now=now)  # as the next claim finds it
-    paused_until = state.paused_until(now)
-    full_until, full_for = _used_up(rule, state, now)
-    found = Blocked(
-        name,
-        stopped=(state.stop_reason or "stopped") if state.stopped_at is not None else "",
-        paused_until=paused_until,
-        paused_for=state.why_paused if paused_until else "",
-        asks_again=stop_in_words(state) if state.stopped_at is not None and state.asks_again_at is not None else "",
-        full_until=full_until,
-        full_for=full_for,
-        silent=_silence(state, now),
-    )
-    return found if found != Blocked(name) else None
+    one, found = Wait("sender" if name in CHANNELS else "account", name), []
+    if state.stopped_at is not None:
+        why = state.stop_reason or "stopped"
+        step, again_at = way_out(name, why), state.asks_again_at
+        found.append(replace(one, reason=Reason.ACCOUNT_STOPPED, detail=why, action=step, until=again_at))
+    if (paused := state.paused_until(now)) is not None:
+        found.append(replace(one, reason=Reason.ACCOUNT_PAUSED, detail=state.why_paused, until=paused))
+    if (full := _used_up(rule, state, now)) is not None:
+        found.append(replace(one, reason=Reason.LIMIT_USED_UP, detail=full[1], until=full[0]))
+    if state.unproven and state.stopped_at is None and paused is None:
+        why = silence_of(state, now=now) or "it has not been tried since a worker started"
+        found.append(replace(one, reason=Reason.UNREACHABLE, detail=why))
+    return tuple(found)
 
 
-def _silence(state: BudgetState, now: datetime) -> str:
-    if not state.unproven or state.stopped_at is not None or state.paused_until(now):
+def stop_in_words(state: BudgetState) -> str:
+    """Why the account is stopped, and when one call asks again, if one does."""
+    again_at = written(state.asks_again_at) if state.asks_again_at is not None else ""
+    return f"{state.stop_reason or 'stopped'}{asks_again(again_at)}"
+
+
+def silence_of(state: BudgetState, *, now: datetime) -> str:
+    """Why the last call had no answer, if its pause is over and no call was made since; else ""."""
+    may_call = state.stopped_at is None and state.paused_until(now) is None
+    return state.pause_reason if state.unproven and may_call else ""
+
+
+def outage_of(state: BudgetState, *, now: datetime, due: bool = False) -> str:
+    """Since when no call has succeeded, and why, while the breaker is open; else "".
+
+    Without a pause and without work that is `due`, no call finds out whether it is over: then it says nothing.
+    """
+    is_tried = due or any(at is not None and at > now for at in (state.blocked_until, state.probe_until))
+    if state.opened_at is None or state.stopped_at is not None or not is_tried:
         return ""
-    return silence_of(state, now=now) or "it has not been tried since a worker started"
+    return f"no call has succeeded since {written(state.opened_at)}: {state.pause_reason}"
 
 
-def _used_up(rule: BudgetRule, state: BudgetState, now: datetime) -> tuple[datetime | None, str]:
+def lasting_outage_of(state: BudgetState, *, now: datetime, due: bool) -> str:
+    """As `outage_of`, once it has lasted so long that a person is to know."""
+    fails = state.opened_at is not None and now - state.opened_at >= FAILING_AFTER
+    return outage_of(state, now=now, due=due) if fails else ""
+
+
+def _used_up(rule: BudgetRule, state: BudgetState, now: datetime) -> tuple[datetime, str] | None:
     """When the next call fits into the limits, and into which, if that is not soon."""
     today = rule.at(state.ramp_from, now)
     if state.next_at is None or not (today.limits or state.pace.rate is not None):
-        return None, ""
+        return None
     # A later slot was reserved under a lower limit, or by a wrong clock (`budgets.clamp_future_times`).
     until = min(state.next_at, now + interval(state, today))
     if until - now < SOON:
-        return None, ""
+        return None
     limit = tightest(today.limits)
     if state.pace.rate is not None and (limit is None or state.pace.interval > limit.interval):
         return until, f"the limit of {found_in_words(rule, state)} that was found"
     if rule.ramp is not None and limit not in rule.limits:
         return until, f"its ramp of {rule.ramp}, today {limit}"
     return until, f"its limit of {limit}"
+
+
+def of_no_account(name: str) -> tuple[Wait]:
+    """Of an account that the configuration does not have."""
+    why, step = f"this configuration does not have the account {name}", "put the account back into the configuration"
+    return (Wait("account", name, why, step, reason=Reason.ACCOUNT_MISSING),)
+
+
+def first_for_a_person(blocked: Iterable[Sequence[Wait]]) -> Wait | None:
+    """The first account or sender that waits for a person and not for a time."""
+    return next((each[0] for each in blocked if each[0].action), None)
+
+
+def of_row(
+    reason: str,
+    detail: str,
+    due_at: datetime | None,
+    *,
+    paused: str,
+    batch_id: int,
+    blocked: Iterable[Sequence[Wait]],
+    now: datetime,
+) -> Wait:
+    """Why a row waits. `paused` is why its batch is paused, or the batch `batch_id` whose row serves its customer."""
+    if paused:
+        why, step = f"batch {batch_id}: {paused}", f"onboard resume {batch_id}"
+        return Wait(detail=why, action=step, reason=Reason.BATCH_PAUSED)
+    blocked = list(blocked)
+    if first := first_for_a_person(blocked):
+        return _of_its_row(first)
+    until = due_at if due_at is not None and due_at > now else None
+    every = [one for each in blocked for one in each if one.until is not None and one.until > (until or now)]
+    if pauses := [one for one in every if one.reason == Reason.ACCOUNT_PAUSED]:
+        return _of_its_row(max(pauses, key=_UNTIL))
+    if until is not None and reason in _UNTIL_A_TIME:
+        senders = [each[0] for each in blocked if each[0].what == "sender"] if reason == Reason.WAITS_FOR_SENDER else []
+        return Wait(reason=reason, detail="; ".join(one.in_words for one in senders), until=until)
+    if every:
+        return _of_its_row(max(every, key=_UNTIL))
+    return Wait(reason=reason, detail=detail, until=until)
+
+
+def _of_its_row(one: Wait) -> Wait:
+    """What an account's stop, pause or limit is for a row: a person ends a stop, whoever asks again meanwhile."""
+    detail = one.detail if one.reason == Reason.ACCOUNT_MISSING else f"{one.name}: {one.detail}"
+    return Wait(detail=detail, action=one.action, reason=one.reason, until=None if one.action else one.until)
 
 
 class Level(IntEnum):
@@ -249,104 +263,87 @@ class Level(IntEnum):
     CRITICAL = 2
 
 
-@dataclass(frozen=True)
-class Attention:
-    """Something that waits for a person. `command` does it, or shows more."""
-
-    # Such as stop, database, process, account, sender, batch, folder or list.
-    what: str
-    name: str
-    reason: str
-    command: str
-    level: Level = Level.NEEDS_A_PERSON
+def level_of(found: Iterable[Wait]) -> Level:
+    """How urgent the most urgent of what needs a person is; well if nothing does."""
+    found = list(found)
+    if any(one.is_critical for one in found):
+        return Level.CRITICAL
+    return Level.NEEDS_A_PERSON if found else Level.WELL
 
 
-def level_of(found: Iterable[Attention]) -> Level:
-    """The most urgent level; well if nothing needs a person."""
-    return max((one.level for one in found), default=Level.WELL)
-
-
-def of_work(running: Collection[Running], due: Collection[str], *, unwritable: str, starts: str) -> list[Attention]:
+def of_work(running: Collection[Running], due: Collection[str], *, unwritable: str, starts: str) -> list[Wait]:
     """`due`: the accounts and senders with work that is due now. `starts`: the command that starts work. `unwritable`:
     why nothing can be written; empty: it can. A process that works may not be among `running` then: it cannot say that
     it runs.
     """
     if unwritable:
-        return [Attention("database", "", unwritable, hint("doctor", "onboard doctor") or _STATUS, Level.CRITICAL)]
+        return [Wait("database", "", unwritable, hint("doctor", "onboard doctor") or _STATUS, is_critical=True)]
     if not due or any(one.kind in WORK for one in running):
         return []
     why = f"no process is working, and work is due for {', '.join(sorted(due))}"
-    return [Attention("process", "", why, starts, Level.CRITICAL)]
+    return [Wait("process", "", why, starts, is_critical=True)]
 
 
-def of_scheduler(running: Collection[Running], wakening: Wakening, *, now: datetime) -> list[Attention]:
+def of_scheduler(running: Collection[Running], wakening: Wakening, *, now: datetime) -> list[Wait]:
     """Only workers need its wake-ups."""
     if not wakening.beat_is_missing(now) or all(one.kind != "worker" for one in running):
         return []
     none, slowly = no_wake_up(wakening), "the workers look for due work by themselves, every few seconds"
     if wakening.others_come(now):
-        return [Attention("beat", "", f"{none}, but others come: `onboard beat` is missing; {slowly}", "onboard beat")]
+        return [Wait("beat", "", f"{none}, but others come: `onboard beat` is missing; {slowly}", "onboard beat")]
     causes = "`onboard beat` does not run, or the broker cannot be reached, takes no messages or loses them"
     meanwhile = slowly if wakening.workers_sweep(now) else "no worker looks for due work, and new work waits"
-    return [Attention("beat", "", f"{none}: {causes}; {meanwhile}", hint("doctor", "onboard doctor") or _STATUS)]
+    return [Wait("beat", "", f"{none}: {causes}; {meanwhile}", hint("doctor", "onboard doctor") or _STATUS)]
 
 
-def of_bus(running: Collection[Running], queues: Collection[str], *, unwritable: str) -> list[Attention]:
+def of_bus(running: Collection[Running], queues: Collection[str], *, unwritable: str) -> list[Wait]:
     """`queues`: those that a sender of the configuration publishes to. How many events wait in them, only their broker
     knows. `unwritable`: as in `of_work`."""
     if unwritable or not queues or any(one.kind in TAKES_EVENTS for one in running):
         return []
-    return [Attention("bus", "", f"no process takes events from {', '.join(sorted(queues))}: they wait", "onboard bus")]
+    return [Wait("bus", "", f"no process takes events from {', '.join(sorted(queues))}: they wait", "onboard bus")]
 
 
-def of_audit_log(refused_at: datetime | None, *, now: datetime) -> list[Attention]:
-    """`refused_at`: when a process last refused the audit log's head. It says so every few seconds while it lasts."""
-    if refused_at is None or refused_at <= now - _REFUSED_FOR:
-        return []
-    why = "the audit log is not sealed: its head is gone, not signed, or older than before; the workers' log says which"
-    return [Attention("audit", "", why, hint("audit", "onboard audit verify") or _STATUS)]
-
-
-def of_missing_key(key_id: str, held: int) -> Attention:
+def of_missing_key(key_id: str, held: int) -> Wait:
     """`held`: how many held rows need the key."""
     why = f"{counted(held, 'held row needs', 'held rows need')} it, and it is not in [encryption]: put it back"
-    return Attention("key", key_id, why, hint("keys", "onboard keys status") or _STATUS)
+    return Wait("key", key_id, why, hint("keys", "onboard keys status") or _STATUS)
 
 
-def of_missing_account(name: str, rows: int, batch_id: int) -> Attention:
+def of_missing_account(name: str, rows: int, batch_id: int) -> Wait:
     """`rows` wait for an account that the configuration does not have, the first of them in this batch."""
-    return Attention("account", name, f"{no_account(name, rows)}: put it back", f"onboard report {batch_id}")
+    return Wait("account", name, f"{no_account(name, rows)}: put it back", f"onboard report {batch_id}")
 
 
-def of_missing_channel(name: str, messages: int, batch_id: int) -> Attention:
+def of_missing_channel(name: str, messages: int, batch_id: int) -> Wait:
     """`messages` wait for a channel that the configuration does not have, the first of them in this batch."""
     waiting = counted(messages, "message waits", "messages wait")
     why = f"{waiting} for this channel, which this configuration does not have: put it back"
-    return Attention("sender", name, why, f"onboard report {batch_id}")
+    return Wait("sender", name, why, f"onboard report {batch_id}")
 
 
-def of_stop(what: str, names: str, reason: str) -> Attention:
+def of_stop(what: str, names: str, reason: str) -> Wait:
     """`names`: the accounts that share the stopped budget, or the sender."""
     first = names.partition(",")[0]
     if is_at_cap(reason):
-        return Attention(what, names, f"stopped: {reason}; {way_out(first, reason)}", "onboard account list")
-    return Attention(what, names, f"stopped: {reason}; correct the cause first", f"onboard account resume {first}")
+        return Wait(what, names, f"stopped: {reason}; {way_out(first, reason)}", "onboard account list")
+    return Wait(what, names, f"stopped: {reason}; correct the cause first", f"onboard account resume {first}")
 
 
-def of_country(country: str, sent: int, refused: int) -> Attention:
+def of_country(country: str, sent: int, refused: int) -> Wait:
     """`sent`: the texts of an hour. `refused`: how often one waited."""
     why = f"{counted(sent, 'text')} in an hour, the most that [sms] per_country allows, and {refused} wait: who asks?"
-    return Attention("texts", country, why, "onboard report latest")
+    return Wait("texts", country, why, "onboard report latest")
 
 
-def of_refused_events(queue: str, number: int) -> Attention:
+def of_refused_events(queue: str, number: int) -> Wait:
     why = f"{counted(number, 'refused event waits', 'refused events wait')} to be put back or dropped"
-    return Attention("queue", queue, why, "onboard events dead list")
+    return Wait("queue", queue, why, "onboard events dead list")
 
 
-def of_webhooks(number: int) -> list[Attention]:
+def of_webhooks(number: int) -> list[Wait]:
     """`number`: the webhooks to check."""
     if not number:
         return []
     why = f"{counted(number, 'webhook is', 'webhooks are')} to be checked by a person"
-    return [Attention("webhook", "", why, "onboard events webhooks list")]
+    return [Wait("webhook", "", why, "onboard events webhooks list")]

@@ -16,7 +16,7 @@ from worker.core.foundation.timestamps import written
 from worker.core.limits.budgets import BudgetState
 from worker.failover.store.takeovers import Takeovers
 from worker.plans.store.pilots import LOOK_EVERY
-from worker.reporting.rows_apart import lost_answers, lost_sessions
+from worker.reporting.forecast import due_then, lost_answers, of_rest
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.outlook import Outlook
 from worker.reporting.store.report_rows import Facts
@@ -164,7 +164,7 @@ class OneBatch:
         if found is None or self._resting(seconds) or found[0] > self.clock() + self.patience:
             return Stand.DONE, ""
         calls = sum(calls for calls, _ in left.values())
-        return None, f"waits until {written(found[0])}: {lost_answers(calls, 0)}, {_then(calls, 'reconciled')}"
+        return None, f"waits until {written(found[0])}: {lost_answers(calls, 0)}, {due_then(calls, 'reconciled')}"
 
     def _resting(self, seconds: float) -> bool:
         """Whether the batch has made no progress for the patience. In an outage one pause follows another."""
@@ -195,32 +195,11 @@ class OneBatch:
         soonest, state = found
         if outlook.quiet_until is not None and now < soonest == outlook.quiet_until:
             return Stand.LATER, ""  # a run does not wait for the end of quiet hours
-        why = why_later(state, soonest, self.facts, self.batch_id) or "the rest is not due before then"
+        rest = of_rest(soonest, state, lambda: self.facts.unknown_outcomes(self.batch_id))
+        why = rest.detail or "the rest is not due before then"
         waits_for = f"waits until {written(soonest)}: {why}" if soonest > now else ""
         too_long = soonest > now + self.patience or (soonest > now and self._resting(seconds))
         return (Stand.LATER if too_long else None), waits_for
-
-
-def why_later(state: BudgetState, soonest: datetime, facts: Facts, batch_id: int) -> str:
-    """Why the batch waits until then, for people: a pause, a limit, or calls to be reconciled; "" if its rows say it
-    themselves."""
-    if state.blocked_until is not None and state.blocked_until >= soonest:
-        return state.why_paused
-    if state.next_at is not None and state.next_at >= soonest:
-        return "a limit allows no more before then"
-    outcomes = facts.unknown_outcomes(batch_id)
-    if outcomes.reconcile_at is not None and outcomes.reconcile_at <= soonest:
-        calls = sum(outcomes.calls.values())
-        return f"{lost_answers(calls, outcomes.messages)}, {_then(calls + outcomes.messages, 'reconciled')}"
-    if any(one.first <= soonest for one in outcomes.orphans.values()):
-        orphans = sum(one.number for one in outcomes.orphans.values())
-        return f"{lost_sessions(orphans)}, {_then(orphans, 'looked at')}"
-    return state.pause_reason
-
-
-def _then(number: int, done: str) -> str:
-    """Each has a time of its own: of several, only the first is known to be due then."""
-    return f"{'to be' if number == 1 else 'the first to be'} {done} then"
 
 
 def next_move(

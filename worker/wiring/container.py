@@ -28,16 +28,14 @@ from worker.core.work.issue import IssueWork
 from worker.core.work.step_endings import WakeInvite
 from worker.http.trust import faster
 from worker.lists.importing.intake import Intake, freshness_of
-from worker.reporting.account_report import AccountReport
 from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.batch_report import Reporting
-from worker.reporting.heartbeat import Heartbeat
-from worker.reporting.operation_report import Operation
+from worker.reporting.operation_report import AccountReport, Operation
 from worker.reporting.standings import source_reports, standings
 from worker.reporting.store.look import Looked
+from worker.reporting.store.processes import Heartbeat, Restored
 from worker.reporting.store.report_links import ReportLinks
-from worker.reporting.store.restored import Restored
-from worker.reporting.store.texts_of_countries import texts_by_country
+from worker.reporting.store.waiting import texts_by_country
 from worker.senders.contract import Sender
 from worker.settings.event_senders import REQUESTS, queues_published_to
 from worker.settings.model import Settings

@@ -25,7 +25,6 @@ from worker.reporting.store.ledger import Ledger
 from worker.reporting.store.look import Looks
 from worker.reporting.store.processes import Processes
 from worker.reporting.store.report_rows import Facts
-from worker.reporting.store.spending import SpendingFacts
 from worker.settings.model import Settings
 from worker.web.webhooks.store.delivery_updates import DeliveryUpdates
 from worker.web.webhooks.store.provider_updates import ProviderUpdates
@@ -59,7 +58,6 @@ class Stores:
         self.decisions = Decisions(database, pilots=self.pilots)
         self.emergency_stops = EmergencyStops(database)
         self.facts = Facts(database, keyring)
-        self.spending = SpendingFacts(database)
         self.processes = Processes(database)
         self.ledger = Ledger(database, keyring)
         self.expired_leases = ExpiredLeases(database, jitter=jitter)

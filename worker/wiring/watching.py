@@ -10,10 +10,10 @@ from worker.core.features import Hook
 from worker.core.foundation.clock import Clock
 from worker.core.model.metrics import Series
 from worker.core.model.traces import NO_TRACES, Traces
-from worker.reporting.waits import Attention
+from worker.reporting.waits import Wait
 from worker.settings.model import Settings
 
-NeedsAPerson = Callable[[], Iterable[Attention]]  # what needs a person now
+NeedsAPerson = Callable[[], Iterable[Wait]]  # what needs a person now
 
 
 @dataclass(frozen=True)

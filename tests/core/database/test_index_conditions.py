@@ -8,7 +8,7 @@ from worker.core.database import bulk
 from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState
 from worker.core.work.store.sessions import IS_LIVE
-from worker.reporting.store.needs_a_person import IS_LISTED
+from worker.reporting.store.waiting import IS_LISTED
 
 
 def index(model, name) -> sa.Index:

@@ -7,7 +7,7 @@ import pytest
 from tests.core.limits.call_outcomes import NOW, RULE, SECOND, UNREACHABLE, WELL, failing, granted, with_outcomes
 from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
 from worker.core.model.endings import Kind
-from worker.reporting.account_words import outage_of
+from worker.reporting.waits import outage_of
 
 
 @pytest.mark.parametrize("kind", [Kind.TRANSIENT, Kind.UNKNOWN])

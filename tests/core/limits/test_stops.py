@@ -30,7 +30,7 @@ from worker.core.limits.budgets import (
 from worker.core.limits.call_outcomes import STOPS, CallOutcome
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.endings import Kind
-from worker.reporting.account_words import stop_in_words
+from worker.reporting.waits import stop_in_words
 
 
 def test_rows_without_a_credit_left_stop_the_account_once_with_the_reason():

@@ -22,7 +22,7 @@ from worker.core.unknown.reconciliation import (
     compare,
     ending_of_reconciliation,
 )
-from worker.reporting.rows_apart import lost_answers
+from worker.reporting.forecast import lost_answers
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 POLICY = RetryPolicy(attempts=4, first=timedelta(seconds=1), most=timedelta(seconds=10))

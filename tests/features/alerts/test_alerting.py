@@ -8,12 +8,12 @@ import pytest
 from tests.conftest import NOON
 from worker.core.database.database import Database
 from worker.features.alerts.alerting import Alerting
-from worker.reporting.waits import Attention
+from worker.reporting.waits import Wait
 from worker.wiring.background import Ticks
 
-STOPPED = Attention("account", "kyc", "stopped: HTTP 401 for ona@example.com", "onboard account list")
-HELD = Attention("batch", "12 (customers of ona.csv)", "2 rows wait", "onboard report 12")
-REFUSED = Attention("list", "in/customers of ona.csv", "refused: it is empty", "onboard check it")
+STOPPED = Wait("account", "kyc", "stopped: HTTP 401 for ona@example.com", "onboard account list")
+HELD = Wait("batch", "12 (customers of ona.csv)", "2 rows wait", "onboard report 12")
+REFUSED = Wait("list", "in/customers of ona.csv", "refused: it is empty", "onboard check it")
 
 
 class Chat:
@@ -31,14 +31,14 @@ class Chat:
 
 class World:
     def __init__(self, database: Database) -> None:
-        self.database, self.now, self.needs = database, NOON, list[Attention]()
+        self.database, self.now, self.needs = database, NOON, list[Wait]()
         self.chats = {"email": Chat(), "webhook": Chat()}
 
     def process(self) -> Alerting:
         targets = {name: chat.send for name, chat in self.chats.items()}
         return Alerting(targets, self.database, lambda: self.needs, lambda: self.now, Ticks(0.0))
 
-    def look(self, *needs: Attention, minutes: float = 1) -> list[str]:
+    def look(self, *needs: Wait, minutes: float = 1) -> list[str]:
         """What the webhook is told by a process that has just started."""
         self.now += timedelta(minutes=minutes)
         self.needs, before = list(needs), len(self.chats["webhook"].got)

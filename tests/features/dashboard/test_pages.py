@@ -15,7 +15,7 @@ from worker.features.dashboard.pages.now import need_of
 from worker.features.dashboard.rendering import ago, in_words, segments
 from worker.lists.decisions.store.decisions import Decisions
 from worker.reporting.operation import Running
-from worker.reporting.waits import Attention, of_bus, of_country, of_webhooks
+from worker.reporting.waits import Wait, of_bus, of_country, of_webhooks
 
 GIVEN_UP = (
     "INSERT INTO outbox (event_id, target, kind, customer_id, data, occurred_at, since, attempts, detail)"
@@ -202,7 +202,7 @@ def test_what_needs_a_person_has_the_button_of_its_command(subtests):
         ("onboard import 'my list.csv'", "", ""),
     ]:
         with subtests.test(command=command, action=action, page=page):
-            need = need_of(Attention("batch", "7", "why", command))
+            need = need_of(Wait("batch", "7", "why", command))
 
             assert (need["action"], need["page"], need["command"]) == (action, page, command)
 
@@ -214,7 +214,7 @@ def test_what_has_no_name_is_named_by_its_kind():
 
 def test_two_targets_with_the_same_command_have_an_id_each():
     names = ("subscriber/crm", "bus")
-    crm, bus = (need_of(Attention("target", name, "why", "onboard events outgoing list")) for name in names)
+    crm, bus = (need_of(Wait("target", name, "why", "onboard events outgoing list")) for name in names)
 
     assert (crm["id"], bus["id"]) == ("need-events-outgoing-list-subscriber/crm", "need-events-outgoing-list-bus")
 

@@ -13,7 +13,7 @@ from worker.core.database.journal import Journal
 from worker.core.database.tables import Audit
 from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.features.audit.store.sealing import Seals
-from worker.reporting.store.restored import Restored
+from worker.reporting.store.processes import Restored
 
 
 class Installation:

@@ -25,12 +25,12 @@ from worker.features.rehearsal.calendar import Event, events_of
 from worker.features.rehearsal.play import Asked, Rehearsed, add_page, rehearse
 from worker.features.rehearsal.shown import Shares
 from worker.features.rehearsal.steps import STEP, SteppedLoop, Steps
+from worker.features.rehearsal.store.happenings import happenings
 from worker.lists.importing.judging import options_of
 from worker.lists.importing.list_import import import_list
 from worker.lists.lines import ListRefused
 from worker.providers.webhooks.contract import Delivery
 from worker.reporting.prices import Prices
-from worker.reporting.store.happenings import happenings
 from worker.runtime.embedded import Embedded
 from worker.settings.load import load
 from worker.settings.model import Settings

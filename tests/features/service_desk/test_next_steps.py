@@ -6,22 +6,35 @@ from datetime import timedelta
 import pytest
 
 from tests.conftest import NOON
+from worker.core.foundation.timestamps import written
+from worker.core.limits.budgets import BudgetRule, BudgetState
+from worker.core.limits.rate_limits import Limit, Ramp
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.features.service_desk.case import Place
 from worker.features.service_desk.timeline import History, MessageFact, RowFact, timeline
-from worker.reporting.waits import Blocked, Circumstances
+from worker.reporting.waits import Circumstances, Wait, of_account
 
 SOON, LATER = NOON + timedelta(minutes=5), NOON + timedelta(hours=1)
 ROW = RowFact(
     3, "list.csv", 2, "onboarding", "email", "kyc", "waiting", "", "", "", NOON, NOON, SOON, waits_in=Place(3)
 )
 MESSAGE = MessageFact("email", "invitation", "waiting", "", NOON, due_at=SOON, waits_in=Place(3))
+RULE = BudgetRule("kyc", limits=(Limit.parse("1/hour"),))
 RESUME = "`onboard resume 3`"
 ALL = "`onboard resume --all`"
 
 
-def around(*blocked: Blocked, **circumstances) -> Circumstances:
-    return Circumstances(blocked={one.name: one for one in blocked}, **circumstances)
+def around(*blocked: tuple[Wait, ...], **circumstances) -> Circumstances:
+    return Circumstances(blocked={each[0].name: each for each in blocked}, **circumstances)
+
+
+def kept(name: str, rule: BudgetRule = RULE, **state) -> tuple[Wait, ...]:
+    """Why the account or sender makes no call in this state of its budget."""
+    return of_account(name, rule, BudgetState(**state), now=NOON)
+
+
+def stopped(why: str, **state) -> tuple[Wait, ...]:
+    return kept("kyc", stopped_at=NOON, stop_reason=why, **state)
 
 
 def next_of(circumstances: Circumstances, row: RowFact = ROW):
@@ -34,9 +47,9 @@ def test_while_a_person_must_act_nothing_comes_before_that_and_the_command_is_na
         (Place(3, "paused by ann"), around(), "batch 3 goes on, which is paused: paused by ann.", RESUME),
         (Place(3, behind_pilot=True), around(), "the verdict on the pilot of batch 3", "`onboard status 3`"),
         (Place(3, "by ann"), around(stopped="everything was stopped by bo"), "everything goes on: everything was", ALL),
-        (Place(3), around(Blocked("kyc", "HTTP 401")), "kyc goes on: kyc is stopped: HTTP 401.", "account resume kyc"),
-        (Place(3), around(Blocked("kyc", "the cap of 9 credits is used up")), "kyc goes on", "raise `credits`"),
-        (Place(3, others=True), around(Blocked("kyc", "HTTP 401")), "kyc goes on, or another account takes", "kyc"),
+        (Place(3), around(stopped("HTTP 401")), "kyc goes on: kyc is stopped: HTTP 401.", "account resume kyc"),
+        (Place(3), around(stopped("the cap of 9 credits is used up")), "kyc goes on", "raise `credits`"),
+        (Place(3, others=True), around(stopped("HTTP 401")), "kyc goes on, or another account takes", "kyc"),
         (Place(3), around(orphans={"au": OrphanRule()}), "the account is there again: this configuration", "put the"),
     ]
     for where, circumstances, said, then in cases:
@@ -48,21 +61,21 @@ def test_while_a_person_must_act_nothing_comes_before_that_and_the_command_is_na
 
 
 def test_a_stop_that_a_worker_tests_by_itself_says_when():
-    again = "HTTP 401; a running worker asks again from 12:05 on"
-    moment = next_of(around(Blocked("kyc", "HTTP 401", asks_again=again)))
-    assert moment.text == f"Next: nothing before kyc goes on: kyc is stopped: {again}."
+    moment = next_of(around(stopped("HTTP 401", asks_again_at=SOON)))
+    again = f"a running worker asks again from {written(SOON)} on"
+    assert moment.text == f"Next: nothing before kyc goes on: kyc is stopped: HTTP 401; {again}."
 
 
 @pytest.mark.parametrize(
     ("blocked", "why"),
     [
         (
-            Blocked("kyc", paused_until=LATER, paused_for="HTTP 429"),
+            kept("kyc", blocked_until=LATER, pause_reason="HTTP 429"),
             "kyc is paused until 2026-11-21T13:00:00Z: HTTP 429",
         ),
         (
-            Blocked("kyc", full_until=LATER, full_for="its limit of 2/hour"),
-            "kyc has used up its limit of 2/hour, until 2026-11-21T13:00:00Z",
+            kept("kyc", next_at=LATER),
+            "kyc has used up its limit of 1/hour, until 2026-11-21T13:00:00Z",
         ),
     ],
 )
@@ -74,15 +87,16 @@ def test_a_pause_and_a_used_up_limit_have_a_time(blocked, why):
 
 
 def test_what_ends_before_the_row_is_due_is_not_named():
-    moment = next_of(around(Blocked("kyc", paused_until=NOON + timedelta(minutes=1), paused_for="HTTP 429")))
+    moment = next_of(around(kept("kyc", blocked_until=NOON + timedelta(minutes=1), pause_reason="HTTP 429")))
     assert (moment.at, moment.text) == (SOON, "Next: kyc is asked for a session.")
 
 
 def test_a_row_that_waits_for_its_sender_says_what_the_sender_waits_for():
     row = replace(ROW, reason="waits_for_sender", senders=("email",))
-    full = Blocked("email", full_until=LATER, full_for="its ramp of 1/day x2, today 1/day")
+    ramp = BudgetRule("email", ramp=Ramp.parse("1/day x2"))
+    full = kept("email", ramp, next_at=LATER, ramp_from=NOON)
     assert "the sender email has used up its ramp of 1/day x2, today 1/day" in next_of(around(full), row).text
-    silent = Blocked("email", silent="connection refused")
+    silent = kept("email", unproven=True, pause_reason="connection refused")
     assert next_of(around(silent), row).text == (
         "Next: kyc is asked for a session (the sender email did not answer: connection refused)."
     )

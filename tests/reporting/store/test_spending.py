@@ -9,12 +9,12 @@ from tests.stored.webhook_feed import APPROVED
 from worker.core.customers.customers import Channel, Person
 from worker.core.database.tables import Batch, InvitationRow
 from worker.core.model.states import InvitationState
-from worker.reporting.store.spending import RouteFacts, SpendingFacts
+from worker.reporting.store.spending import RouteFacts, spending_of
 
 
 def test_calls_and_messages_are_counted_by_route_and_over_time(ona, feed, clock):
     batch = ona.row(Batch).id
-    before = SpendingFacts(ona.database).of(batch)
+    before = spending_of(ona.database, batch)
     (facts,) = before.routes.values()
     assert (facts.calls, facts.messages, facts.customers, facts.verified) == ({"kyc": 1}, {"email": 1}, 1, 0)
     assert [number for _, number in before.series["invited"]] == [1]
@@ -26,7 +26,7 @@ def test_calls_and_messages_are_counted_by_route_and_over_time(ona, feed, clock)
 
     feed.receive(APPROVED)
 
-    after = SpendingFacts(ona.database).of(batch)
+    after = spending_of(ona.database, batch)
     (facts,) = after.routes.values()
     assert facts.verified == 1
     assert [number for _, number in after.series["finished"]] == [1]
@@ -34,7 +34,7 @@ def test_calls_and_messages_are_counted_by_route_and_over_time(ona, feed, clock)
 
 @pytest.mark.both_databases
 def test_a_batch_that_has_done_nothing_has_cost_nothing(shelf):
-    spending = SpendingFacts(shelf.database).of(shelf.add(customer("Ona")))
+    spending = spending_of(shelf.database, shelf.add(customer("Ona")))
     assert list(spending.routes.values()) == [RouteFacts(customers=1)]
     assert spending.series == {"invited": [], "finished": []}
 
@@ -48,6 +48,6 @@ def test_a_customer_with_a_mail_and_a_text_is_invited_once(shelf):
     shelf.send(channel="sms")
     assert len(shelf.rows(InvitationRow, state=InvitationState.SENT)) == 2
 
-    points = SpendingFacts(shelf.database).of(batch).series["invited"]
+    points = spending_of(shelf.database, batch).series["invited"]
 
     assert [number for _, number in points] == [1]

@@ -1,7 +1,7 @@
 """Rows and messages that wait for an account or channel which the configuration does not have, on both databases."""
 
 from tests.stored.shelf import customer
-from worker.reporting.store.needs_a_person import of_other_accounts, of_other_channels
+from worker.reporting.store.waiting import of_other_accounts, of_other_channels
 
 
 def test_waiting_rows_and_messages_are_counted_by_what_they_wait_for_with_their_first_batch(shelf):

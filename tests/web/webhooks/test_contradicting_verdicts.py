@@ -11,7 +11,7 @@ from tests.stored.webhook_feed import APPROVED, DENIED, FAILED
 from worker.core.database.tables import Audit, SessionRow, Webhook
 from worker.core.lifecycle.session_chain import DIGESTS_KEPT, Key
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
-from worker.reporting.store.needs_a_person import webhooks_to_check
+from worker.reporting.store.waiting import webhooks_to_check
 from worker.web.webhooks.store.webhook_list import WebhookList
 
 

@@ -11,7 +11,7 @@ from worker.cli.completions import AccountName
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON
-from worker.reporting.account_report import WORKING, state_in_words
+from worker.reporting.operation_report import WORKING, state_in_words
 from worker.settings.needs import STORED, WAKING
 from worker.wiring.account_budgets import NotTried, try_again
 

@@ -49,7 +49,7 @@ from worker.lists.warned import Originals, Refusals, Severity, problems_csv
 from worker.plans.store.plans import Plan, refuse_over
 from worker.reporting.batch_forecast import AWAITS_VERDICT
 from worker.reporting.report_lines import BYTE_ORDER_MARK
-from worker.reporting.store.calls_now import CallsNow
+from worker.reporting.store.outlook import CallsNow
 from worker.settings.needs import NOTHING, Need
 from worker.settings.policies import texted_countries
 from worker.templates.checks import problems as problems_of_templates

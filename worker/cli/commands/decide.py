@@ -20,7 +20,7 @@ from worker.lists.decisions.store.decisions import Decisions, RepeatCost, Verdic
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.store.batches import STDIN, BatchFacts
 from worker.lists.store.daily_batch import DAILY
-from worker.reporting.decision_words import rows_left, what_ends, worst_cost
+from worker.reporting.batch_report import rows_left, what_ends, worst_cost
 from worker.settings.needs import STORED, WAKING
 from worker.wiring.container import Parts
 

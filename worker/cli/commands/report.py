@@ -21,7 +21,7 @@ from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written, written_if_any
 from worker.reporting.report_lines import Columns, write_csv, write_excel, write_jsonl
-from worker.reporting.store.nonresponders import Nonresponder, nonresponders
+from worker.reporting.store.ledger import Nonresponder, nonresponders
 from worker.reporting.store.report_rows import LineFacts
 from worker.settings.needs import COUNTED, STORED
 
@@ -201,6 +201,7 @@ def report(
             if form == "html":
                 from worker.reporting.html_report import Extras, write_html
                 from worker.reporting.prices import Prices
+                from worker.reporting.store.spending import spending_of
 
                 count = write_html(
                     stream,
@@ -209,7 +210,7 @@ def report(
                     with_link=with_links,
                     now=columns.now,
                     blocked=columns.blocked,
-                    extras=Extras(parts.spending.of(found.id), Prices.of(parts.settings)),
+                    extras=Extras(spending_of(parts.database, found.id), Prices.of(parts.settings)),
                 )
             elif form == "xlsx":
                 count = _workbook(stream, parts.reporting.status(found), lines, columns)

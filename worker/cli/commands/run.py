@@ -218,7 +218,7 @@ def run(
         waits = stand is Stand.LATER and not batch.is_paused
         later = until_when(parts, batch, alone=not every) if waits else None
         if as_json:
-            facts |= changes_of(imported, returns) | {"waits_until": written_if_any(later.at if later else None)}
+            facts |= changes_of(imported, returns) | {"waits_until": written_if_any(later.until if later else None)}
             click.echo(json.dumps(facts | {"left_alone": as_facts(others)}, ensure_ascii=False))
         else:
             show_status(facts)

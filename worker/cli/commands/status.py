@@ -20,11 +20,12 @@ from worker.core.foundation.timestamps import written
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import BatchState, JobState, LineState, PauseCause
 from worker.lists.store.batches import BatchFacts
+from worker.reporting.batch_report import rows_for_a_person
+from worker.reporting.forecast import lost_answers, lost_sessions
 from worker.reporting.operation import WORK
 from worker.reporting.operation_report import OperationReport
-from worker.reporting.rows_apart import lost_answers, lost_sessions
 from worker.reporting.standings import warnings
-from worker.reporting.waits import Attention, Level, level_of
+from worker.reporting.waits import Level, Wait, level_of
 from worker.settings.needs import COUNTED
 from worker.wiring.container import Parts
 
@@ -158,9 +159,9 @@ def _show_needs(whole: OperationReport) -> None:
         click.echo(f"needs a person: {_in_words(one)}")
 
 
-def _in_words(one: Attention) -> str:
+def _in_words(one: Wait) -> str:
     about = " ".join(word for word in (one.what if one.what in ("batch", "key") else "", one.name) if word)
-    return f"{about}: {one.reason}; `{one.command}`" if about else f"{one.reason}; `{one.command}`"
+    return f"{about}: {one.detail}; `{one.action}`" if about else f"{one.detail}; `{one.action}`"
 
 
 def _watch(parts: Parts, batch: BatchFacts) -> None:
@@ -273,13 +274,12 @@ def _show_all(every: list[dict[str, Any]], outs: list[int]) -> None:
     whole = [Column(name, no_wrap=True) for name in ("state", "rows", "out", "needs a person", "done by")]
     table = Table("batch", Column("list", overflow="fold"), *whole, box=None, padding=(0, 2, 0, 0))
     for facts, out in zip(every, outs, strict=True):
-        rows = facts["rows"]
-        attention = rows["held"] + rows["failed"] + rows["rejected"] + facts.get("lapsed_unsent", 0)
+        attention = rows_for_a_person(facts)
         table.add_row(
             str(facts["batch"]),
             facts["name"],
             "purged" if "purged_at" in facts else facts["state"],
-            f"{rows['total']:,}",
+            f"{facts['rows']['total']:,}",
             f"{out:,}",
             f"{attention:,}" if attention else "",
             facts["forecast"]["finishes_at"] or "",

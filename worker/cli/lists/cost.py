@@ -20,7 +20,7 @@ from worker.core.model.channels import address_of, listed_as
 from worker.lists.importing.judging import Judged, count
 from worker.lists.lines import AcceptedLine
 from worker.lists.warned import SeenAddresses
-from worker.reporting.store.calls_now import CallsNow
+from worker.reporting.store.outlook import CallsNow
 from worker.wiring.container import Parts
 
 CHUNK = 1000  # lines in one question to the database

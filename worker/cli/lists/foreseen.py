@@ -19,9 +19,8 @@ from worker.core.messages.store.unreached import following
 from worker.lists.importing.judging import Judged
 from worker.plans.store.plans import Planned
 from worker.reporting.batch_forecast import loads_of
-from worker.reporting.forecast import Forecast, forecast, through_nights
+from worker.reporting.forecast import Forecast, forecast, through_nights, with_country_cap
 from worker.reporting.prices import Prices
-from worker.reporting.text_hours import with_country_cap
 from worker.settings.policies import buys_on_click, ladder_of, reminders_of
 from worker.wiring.container import Parts
 

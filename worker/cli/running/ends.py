@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import click
@@ -22,8 +22,9 @@ from worker.core.foundation.timestamps import written
 from worker.core.model.states import BatchState, LineState
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.batch_report import needs_a_person
-from worker.reporting.rows_apart import lost_answers
-from worker.runtime.batch_run import Stand, next_move, why_later
+from worker.reporting.forecast import lost_answers, of_rest
+from worker.reporting.waits import Wait
+from worker.runtime.batch_run import Stand, next_move
 from worker.wiring.container import Parts
 
 
@@ -103,30 +104,22 @@ def notes_of(parts: Parts, batch: BatchFacts, stand: Stand, *, undone: Sequence[
     return notes
 
 
-@dataclass(frozen=True)
-class GoesOn:
-    """When the rest of a batch goes on. `words`: the time, why it waits, and what a person does then."""
-
-    at: datetime
-    words: str
-
-
-def until_when(parts: Parts, batch: BatchFacts, *, alone: bool) -> GoesOn | None:
-    """Until when the rest waits; None if it does not move by itself."""
+def until_when(parts: Parts, batch: BatchFacts, *, alone: bool) -> Wait | None:
+    """Until when the rest waits, why, and what a person does then; None if it does not move by itself."""
     outlook = parts.facts.outlook(batch.id, alone=alone)
     move = next_move(parts.budget_rules, parts.takeovers, outlook, batch.id, now=parts.clock())
     if move is None:
         return None
     at, state = move
-    why = why_later(state, at, parts.facts, batch.id)
-    said = why in paused_senders(parts).values()  # by `notes_of`
+    rest = of_rest(at, state, partial(parts.facts.unknown_outcomes, batch.id))
+    said = rest.detail in paused_senders(parts).values()  # by `notes_of`
     in_trouble = state.unproven or state.opened_at is not None
     step = hint("doctor", "see what is wrong with `onboard doctor`, and ") if in_trouble else ""
-    because = "" if said else f" ({why.rstrip('.') or f'`onboard report {batch.id}` says why'})"
-    return GoesOn(at, f"until {written(at)}{because}; {step}run again then")
+    because = "" if said else f" ({rest.detail.rstrip('.') or f'`onboard report {batch.id}` says why'})"
+    return replace(rest, detail=f"until {written(at)}{because}", action=f"{step}run again then")
 
 
-def _why_later(facts: dict[str, Any], left: int, later: GoesOn | None) -> list[str]:
+def _why_later(facts: dict[str, Any], left: int, later: Wait | None) -> list[str]:
     """What the batch waits for, in lines for people."""
     waiting = counted(left, "row waits", "rows wait")
     if facts["state"] == BatchState.PAUSED:
@@ -135,7 +128,8 @@ def _why_later(facts: dict[str, Any], left: int, later: GoesOn | None) -> list[s
     if later is not None:
         waits = facts.get("waits", {}).items()
         first = ", the first" if left > 1 else ""  # the others may wait longer
-        return [f"{waiting}{first} {later.words}", *(f"  {waiting_in_words(reason, rows)}" for reason, rows in waits)]
+        goes_on = f"{waiting}{first} {later.detail}; {later.action}"
+        return [goes_on, *(f"  {waiting_in_words(reason, rows)}" for reason, rows in waits)]
     if left and facts.get("plan", {}).get("verdict") == "":
         by = facts["plan"]["verdict_by"]
         goes_on = "`onboard up`, workers, or the same command then, go on"
@@ -152,7 +146,7 @@ def exit_code(
     stand: Stand,
     facts: dict[str, Any],
     left: int,
-    later: GoesOn | None,
+    later: Wait | None,
     stopped: dict[str, str],
     outdated: str | None,
 ) -> int:

@@ -11,7 +11,7 @@ from worker.core.model.endings import is_at_cap
 from worker.lists.lines import Change
 from worker.lists.store.batches import BatchFacts
 from worker.lists.warned import Refusals, Warned
-from worker.reporting.account_words import stop_in_words
+from worker.reporting.waits import stop_in_words
 from worker.wiring.container import Parts
 
 MOST_REASONS = 3

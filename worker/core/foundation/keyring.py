@@ -30,7 +30,7 @@ PRINTED = hint("keys", "; `onboard keys new` prints one")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 KEY_ID_BYTES = 5  # of a value: its version and the id
 KEY_ID_DIGITS, DIGEST_DIGITS = 8, 56
-# In the text of a CannotDecrypt: the key's id follows. `reporting.store.needs_a_person` reads it there.
+# In the text of a CannotDecrypt: the key's id follows. `reporting.store.waiting` reads it there.
 NEEDS_THE_KEY = "it needs the key "
 NONCE_BYTES = 12  # NIST SP 800-38D's recommended length; random, so a key must encrypt fewer than 2**32 values
 _NONCE = slice(KEY_ID_BYTES, KEY_ID_BYTES + NONCE_BYTES)

@@ -17,7 +17,7 @@ from worker.core.database.tables import RefusedEvent
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.events.refused import PutBack, RefusedMessage
 from worker.lists.store.tombstones import erased_among
-from worker.reporting.store.needs_a_person import refused_events
+from worker.reporting.store.waiting import refused_events
 
 CHUNK = 500
 KEPT = timedelta(days=14)  # as the notices in the dead queue: after a holiday somebody can still look at them

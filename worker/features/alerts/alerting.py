@@ -23,7 +23,7 @@ from worker.core.model.http_messages import Broken, HttpRequest
 from worker.features.alerts.section import Alerts
 from worker.features.alerts.store import alerts
 from worker.http.client import Http, open_http_session
-from worker.reporting.waits import Attention
+from worker.reporting.waits import Wait
 from worker.senders.smtp_connection import Client
 from worker.settings.model import Settings
 from worker.settings.sending import Email
@@ -108,7 +108,7 @@ class Alerting:
             _failing[target].over(f"[alerts] {target} accepts alerts again")
 
 
-def _called(one: Attention) -> str:
+def _called(one: Wait) -> str:
     """Names of accounts, targets and keys, numbers of batches: neither files nor folders, whose names may say more."""
     name = "" if one.what in ("folder", "list") else one.name.partition(" (")[0]
     return f"{one.what} {name}".strip()

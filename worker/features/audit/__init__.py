@@ -8,6 +8,7 @@ FEATURE = Feature(
     offers={
         "AFTER_COMMANDS": ("worker.features.audit.sealing:AFTER_COMMAND",),
         "DOCTOR_CHECKS": ("worker.features.audit.sealing:CHECK",),
+        "STANDINGS": ("worker.features.audit.sealing:STANDINGS",),
         "SWEEP_STEPS": ("worker.features.audit.sealing:SWEEP_STEP",),
     },
     commands={

@@ -1,23 +1,29 @@
 """Where the audit log's new entries are sealed: in each sweep, which now and then writes the chain's head into the log,
-and at the end of each command; and what `onboard doctor` says of it.
+and at the end of each command; and what `onboard doctor` and `status` say of it.
 
 Logs are kept elsewhere than the database. So a head in them shows whether the chain was made anew. A process that runs
 for long shows it too: it looks at the head by itself, and refuses one that is older than one before.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 
 import click
 import sqlalchemy as sa
 
 from worker.cli.feature_checks import FeatureCheck, Finding, failure, ok
 from worker.cli.opening import AfterCommand
+from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
+from worker.core.limits.budgets import BudgetState
 from worker.features.audit.store.reading import AuditLog
-from worker.features.audit.store.sealing import NotSigned, Seals, seals_of
+from worker.features.audit.store.sealing import NotSigned, Seals, is_refused, seals_of
+from worker.reporting.standings import Standing, Standings
 from worker.reporting.store.look import Looked, Step
+from worker.reporting.waits import Wait
+from worker.settings.model import Settings
 from worker.wiring.background import Ticks
 from worker.wiring.container import Parts
 from worker.wiring.sweep import SweepStep
@@ -93,3 +99,13 @@ def check(parts: Parts) -> Iterator[Finding]:
 
 
 CHECK = FeatureCheck(check, of_database=True)
+
+
+def _standing(_settings: Settings, database: Database, _states: Mapping[str, BudgetState], now: datetime) -> Standing:
+    if not is_refused(database, now=now):
+        return Standing([], {}, [])
+    why = "the audit log is not sealed: its head is gone, not signed, or older than before; the workers' log says which"
+    return Standing([], {}, [Wait("audit", "", why, "onboard audit verify")])
+
+
+STANDINGS = Standings(_standing)

@@ -14,9 +14,8 @@ from worker.features.outbox.outbox_report import OutboxReport
 from worker.features.service_desk.opened import MessageText, desk_of, message_texts
 from worker.features.service_desk.store.desk import ServiceDesk
 from worker.features.service_desk.store.sent_messages import SentMessage
-from worker.reporting.account_report import AccountReport
 from worker.reporting.batch_report import Reporting
-from worker.reporting.operation_report import Operation
+from worker.reporting.operation_report import AccountReport, Operation
 from worker.settings.accounts import Account
 from worker.settings.model import Settings
 from worker.settings.policies import BudgetRules

@@ -28,10 +28,10 @@ from worker.core.messages.wording import Wording
 from worker.core.model.channels import channels_of
 from worker.features.doctor import doctor_brokers
 from worker.features.doctor.destinations import Destination, destinations
+from worker.features.doctor.store.languages_in_use import InUse, languages_in_use
 from worker.providers.entry_points import TEXT_SERVICES, AdapterBroken, text_facts_of
 from worker.providers.facts import PROVIDERS, facts_of
 from worker.reporting.operation import WORK
-from worker.reporting.store.languages_in_use import InUse, languages_in_use
 from worker.settings.problems import SettingsError
 from worker.settings.rules import lifetimes_unknown
 from worker.settings.shape import SECTIONS
@@ -275,7 +275,7 @@ def check_processes(parts: Parts) -> Iterator[Finding]:
     for one in whole.attention:
         if one.what == "database":  # `check_writes` or `check_disk` says it, and what helps
             continue
-        yield warning("attention", f"{one.name}: {one.reason}" if one.name else one.reason, f"`{one.command}`")
+        yield warning("attention", f"{one.name}: {one.detail}" if one.name else one.detail, one.step)
 
 
 # In the order in which one needs the other.

@@ -18,7 +18,7 @@ from worker.features.list_sources.settings import Intake, Remote
 from worker.features.list_sources.sftp_folder import SftpFolder
 from worker.features.list_sources.store.dropped_files import DroppedFiles
 from worker.reporting.standings import SourceReports
-from worker.reporting.waits import Attention
+from worker.reporting.waits import Wait
 from worker.settings.problems import SettingsError
 from worker.wiring.container import Parts
 
@@ -72,12 +72,12 @@ class FolderReport:
         """As a command names it."""
         return f"{self.path}/{quote(name)}" if "://" in self.path else str(Path(self.path) / name)
 
-    def attention(self) -> list[Attention]:
+    def attention(self) -> list[Wait]:
         """What needs a person: a folder that cannot be read, and each refused file."""
         if self.away:
-            return [Attention("folder", self.name, self.away, "onboard status")]
+            return [Wait("folder", self.name, self.away, "onboard status")]
         return [
-            Attention(
+            Wait(
                 "list",
                 f"{self.name}/{one.name}",
                 f"refused: {one.reason}",

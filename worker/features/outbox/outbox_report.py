@@ -12,7 +12,7 @@ from worker.core.limits.store.budgets import Budgets
 from worker.features.outbox.outbox_targets import OutboxTargets, target_policies, unpublished_in_words
 from worker.features.outbox.store import relay
 from worker.reporting.standings import Standing, Standings
-from worker.reporting.waits import Attention
+from worker.reporting.waits import Wait
 from worker.settings.model import Settings
 
 SHOWN = 100  # events that were given up
@@ -54,9 +54,7 @@ class OutboxReport:
             )
         return facts
 
-    def attention(
-        self, states: Mapping[str, BudgetState], given_up: Mapping[str, int], *, now: datetime
-    ) -> list[Attention]:
+    def attention(self, states: Mapping[str, BudgetState], given_up: Mapping[str, int], *, now: datetime) -> list[Wait]:
         """What needs a person: the configured targets that have accepted no event for a while.
 
         `states`: the budgets, which keep how publishing goes: events are counted of these targets only. `given_up`: as
@@ -71,7 +69,7 @@ class OutboxReport:
             if waiting or name in given_up:
                 events = f"events that wait: {up_to(waiting)}; given up: {up_to(given_up.get(name, 0))}"
                 why = f"has accepted no event since {written(state.opened_at)} ({state.pause_reason}); {events}"
-                found.append(Attention("target", name, why, "onboard events outgoing list"))
+                found.append(Wait("target", name, why, "onboard events outgoing list"))
         return found
 
     def given_up_by_target(self) -> dict[str, int]:

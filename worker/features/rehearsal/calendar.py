@@ -11,8 +11,8 @@ from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.states import JobState
 from worker.features.rehearsal.play import Rehearsed
+from worker.features.rehearsal.store.happenings import Ended, Left
 from worker.reporting.prices import Prices
-from worker.reporting.store.happenings import Ended, Left
 
 DEFAULT = "default"
 INVITATION = "invitation"

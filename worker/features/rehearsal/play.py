@@ -27,13 +27,13 @@ from worker.core.model.traces import NO_TRACES
 from worker.core.model.wakeups import WakeUp
 from worker.features.rehearsal.stand_ins import opened_page, page_of, sandbox_options, stood_in
 from worker.features.rehearsal.steps import SteppedLoop, Steps
+from worker.features.rehearsal.store.happenings import Happenings, happenings
 from worker.features.rehearsal.wire import EMAIL, MailWire, Wire
 from worker.http.client import Http
 from worker.lists.formats.opening import Content
 from worker.lists.importing.list_import import ImportChoices, Imported, import_list
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
-from worker.reporting.store.happenings import Happenings, happenings
 from worker.runtime.embedded import Embedded
 from worker.runtime.web_application import ROUTES, Shared
 from worker.senders.contract import Sender

@@ -13,7 +13,7 @@ from worker.core.model.channels import folded_email
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, InvitationState, JobState, SessionState
 from worker.lists import contacts
-from worker.reporting.waits import Circumstances, first_for_a_person
+from worker.reporting.waits import Circumstances, Wait, first_for_a_person
 
 LONGEST = 320
 
@@ -248,40 +248,31 @@ class Place:
 AT_ITS_BATCH = Place()
 
 
-@dataclass(frozen=True)
-class Next:
-    """`at`: not before then, and now where no time is known. `then`: what a person can do."""
-
-    at: datetime
-    text: str
-    then: str = ""
-
-
 def next_step(
     what: str, due_at: datetime | None, place: Place, needed: tuple[str, ...], around: Circumstances, *, now: datetime
-) -> Next:
+) -> Wait:
     """What comes next: `what`, a sentence without its stop, once nothing is in its way. `needed`: the account and the
     senders that it waits for."""
     due = max(due_at or now, now)
     batch = f"batch {place.batch_id}"
     if around.stopped:
-        return Next(now, _nothing_before("everything goes on", around.stopped), "`onboard resume --all`")
+        return Wait(detail=_nothing_before("everything goes on", around.stopped), action="onboard resume --all")
     if place.paused:
-        resume = f"`onboard resume {place.batch_id}`"
-        return Next(now, _nothing_before(f"{batch} goes on, which is paused", place.paused), resume)
+        why = _nothing_before(f"{batch} goes on, which is paused", place.paused)
+        return Wait(detail=why, action=f"onboard resume {place.batch_id}")
     if place.behind_pilot:
         text = f"Next: nothing before the verdict on the pilot of {batch}: this row is behind it."
-        return Next(now, text, f"`onboard status {place.batch_id}` shows the pilot")
+        return Wait(detail=text, action=f"`onboard status {place.batch_id}` shows the pilot")
     blocked = [around.blocked[name] for name in needed if name in around.blocked]
     if first := first_for_a_person(blocked):
         event = f"{first.called} goes on" + (", or another account takes the row over" if place.others else "")
-        event = "the account is there again" if first.is_missing else event
-        return Next(now, _nothing_before(event, first.in_words), first.way_out)
-    until = [(end, one) for one in blocked if (end := one.until) is not None and end > due]
+        event = "the account is there again" if first.reason == Reason.ACCOUNT_MISSING else event
+        return Wait(detail=_nothing_before(event, first.in_words), action=first.action)
+    until = [(one.until, one) for each in blocked if (one := each[0]).until is not None and one.until > due]
     if until:
         end, last = max(until, key=lambda each: each[0])
-        return Next(end, f"{_nothing_before(in_utc(end), last.in_words)} Then {what}.")
-    return Next(due, f"Next: {what}.")
+        return Wait(detail=f"{_nothing_before(in_utc(end), last.in_words)} Then {what}.", until=end)
+    return Wait(detail=f"Next: {what}.", until=due)
 
 
 def _nothing_before(event: str, why: str) -> str:

@@ -224,7 +224,7 @@ def _row(row: RowFact, around: Circumstances, now: datetime) -> Iterable[Moment]
             needed = (row.account, *row.senders)
             what, here = _asked(row, around, now), around.of_account(row.account)
             step = next_step(what, row.due_at, row.waits_in, needed, here, now=now)
-            yield Moment(step.at, About.NEXT, step.text, step.then or then)
+            yield Moment(step.until or now, About.NEXT, step.detail, step.step or then)
         case "working":
             what = (
                 _ASKS_ABOUT_SESSION if row.needs_status_check else f"is asked for a session{f' ({why})' if why else ''}"
@@ -249,7 +249,7 @@ def _asked(row: RowFact, around: Circumstances, now: datetime) -> str:
         return f"the worker goes on with a call to {row.account} whose answer was lost"
     if row.needs_status_check:
         return f"{row.account} {_ASKS_ABOUT_SESSION}"
-    causes = [around.blocked[name].in_words for name in row.senders if name in around.blocked]
+    causes = [around.blocked[name][0].in_words for name in row.senders if name in around.blocked]
     why = " and ".join(causes) or (meaning_of(row.reason) if row.reason else "")
     return f"{row.account} is asked for a session{f' ({why})' if why else ''}"
 
@@ -349,7 +349,7 @@ def _message(
             because = f" ({why})" if why and message.reason != Reason.REMINDER else ""
             leaves, needed = f"{_lower(what)} leaves{because}", (message.channel,)
             step = next_step(leaves, message.due_at, message.waits_in, needed, around, now=now)
-            yield Moment(step.at, About.NEXT, step.text, step.then)
+            yield Moment(step.until or now, About.NEXT, step.detail, step.step)
         case "working":
             yield Moment(now, About.MESSAGE, f"{what} is being sent at this moment.")
 

@@ -109,7 +109,7 @@ class BatchCounts:
     @property
     def left(self) -> int:
         """The rows that wait for their session or for their first message, also those that another list's row serves: a
-        pause does not hold these back (`unsent.left_of`)."""
+        pause does not hold these back (`waiting.left_of`)."""
         return sum(self.jobs.get(state, 0) for state in UNSENT_JOBS) - self.issued_only
 
 

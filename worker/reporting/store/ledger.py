@@ -1,17 +1,21 @@
-"""A customer's sessions in order: the result of each, why the next one was opened, and the cost."""
+"""What has happened to customers: the sessions of one in order, with the result of each, why the next one was opened,
+and the cost; and all who were invited by a time and have not finished, with each message that they were sent.
+"""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from worker.core.customers.store.usage import messages_of
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import decrypt_words
+from worker.core.database.job_ids import of_batch
 from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
@@ -19,8 +23,9 @@ from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.limits.budgets import FREE
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
-from worker.core.model.states import JobState, SessionState
+from worker.core.model.states import InvitationState, JobState, Result, SessionState
 from worker.core.work.store.attempt_log import DONE, UNREACHABLE
+from worker.core.work.store.sessions import FIRST
 from worker.lists.store.admission import finished_in_purged
 
 # Outcomes of calls that cost nothing, as credits are counted.
@@ -257,3 +262,89 @@ def _lost_calls(connection: sa.Connection, customer_id: str) -> dict[str, int]:
         .order_by(Attempt.account)
     )
     return {row.account: row.calls for row in fetch(connection, query)}
+
+
+CHUNK = 500
+# A customer whose list was cancelled was not asked any more; one in review has done what was asked.
+_UNFINISHED = [state for state in JobState if state not in (JobState.COMPLETED, JobState.CANCELLED)]
+_SHOWN = [state for state in InvitationState if state is not InvitationState.SUPERSEDED]
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message: when it left, or is due; and what is known of it. `reason`: why it did not leave."""
+
+    at: datetime | None
+    channel: str
+    kind: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Nonresponder:
+    """A customer who has not finished. `invited_at`: when the first invitation left."""
+
+    batch_id: int
+    row: int
+    customer_id: str
+    purpose: str
+    state: str
+    account: str
+    invited_at: datetime
+    messages: Sequence[Message]
+
+
+def nonresponders(database: Database, *, by: datetime, batch_id: int | None = None) -> Iterator[Nonresponder]:
+    """Those who were invited by this time, in the order of their batches and rows. They are read in chunks.
+
+    Customers in review have submitted and are left out, and so are rows that joined another list's row.
+    """
+    after = 0
+    while True:
+        with database.read() as connection:
+            jobs = fetch(connection, _unfinished(by, batch_id, after))
+            messages = _messages_of_jobs(connection, [job.id for job in jobs])
+        for job in jobs:
+            values = {name: value for name, value in job._asdict().items() if name != "id"}
+            yield Nonresponder(**values | {"state": str(job.state)}, messages=messages[job.id])
+        if not jobs:
+            return
+        after = jobs[-1].id
+
+
+def _unfinished(by: datetime, batch_id: int | None, after: int) -> sa.Select[*tuple[Any, ...]]:
+    firsts = sa.select(sa.func.min(InvitationRow.sent_at)).where(
+        InvitationRow.job_id == Job.id, InvitationRow.kind == FIRST, InvitationRow.sent_at.is_not(None)
+    )
+    in_review = sa.exists().where(
+        SessionRow.id == Job.session_id, sa.or_(SessionRow.result == Result.REVIEW.value, OTHER_IN_REVIEW)
+    )
+    invited_at = firsts.scalar_subquery().label("invited_at")
+    query = (
+        sa.select(Job.id, Job.batch_id, Job.row, Job.customer_id, Job.purpose, Job.state, Job.account, invited_at)
+        .where(Job.id > after, Job.leader_id.is_(None), Job.state.in_(_UNFINISHED), ~in_review, invited_at <= by)
+        .order_by(Job.id)
+        .limit(CHUNK)
+    )
+    return query if batch_id is None else query.where(of_batch(batch_id))
+
+
+def _messages_of_jobs(connection: sa.Connection, jobs: Sequence[int]) -> dict[int, list[Message]]:
+    found: dict[int, list[Message]] = {job: [] for job in jobs}
+    at = sa.func.coalesce(InvitationRow.sent_at, InvitationRow.due_at)
+    query = (
+        sa.select(
+            InvitationRow.job_id,
+            at.label("at"),
+            InvitationRow.channel,
+            InvitationRow.kind,
+            InvitationRow.state,
+            InvitationRow.reason,
+        )
+        .where(InvitationRow.job_id.in_(jobs), InvitationRow.state.in_(_SHOWN))
+        .order_by(InvitationRow.job_id, at, InvitationRow.id)
+    )
+    for row in fetch(connection, query) if jobs else []:
+        found[row.job_id].append(Message(row.at, row.channel, row.kind, str(row.state), row.reason))
+    return found

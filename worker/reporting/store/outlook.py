@@ -1,6 +1,10 @@
-"""When the remaining work of a batch is due: for a `run`, which waits for it or ends."""
+"""What is left of one batch, row by row: when its remaining work is due, which rows wait for longer than the rest,
+which calls are in doubt, and for which customers of a list a call is made now.
 
-from collections.abc import Iterable
+Reads rows that wait, and no counts (`counting`). Refuses to lock or change anything.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,19 +13,24 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel
 from worker.core.database import bulk
-from worker.core.database.database import fetch
+from worker.core.database.database import Database, fetch
 from worker.core.database.fast import tally
-from worker.core.database.job_ids import of_batch
+from worker.core.database.job_ids import Key, among_keys, of_batch, rows_of
 from worker.core.database.priorities import PRIORITIES
-from worker.core.database.tables import InvitationRow, Job
+from worker.core.database.tables import Attempt, Batch, InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
 from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState
-from worker.core.work.store.sessions import FIRST
-from worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR
+from worker.core.model.states import UNISSUED_JOBS, InvitationState, JobState
+from worker.core.unknown.reconciliation import OrphanRule
+from worker.core.unknown.store.unknown_outcomes import UNSETTLED
+from worker.core.work.store.sessions import FIRST, IS_LIVE
+from worker.lists.known_customers import KnownRule
+from worker.lists.store.admission import following, left_out
+from worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END
+from worker.reporting.waits import Wait
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outlook:
     """When the remaining work of a batch is due, by account and by channel.
 
@@ -35,6 +44,10 @@ class Outlook:
     for_senders: dict[tuple[str, Channel], datetime] = field(default_factory=dict)
     quiet_until: datetime | None = None
 
+    def wake(self, at: datetime | None) -> None:
+        """A row that waits for quiet hours is due then."""
+        self.quiet_until = min(filter(None, (self.quiet_until, at)), default=None)
+
 
 def outlook(connection: sa.Connection, batch_id: int, *, alone: bool) -> Outlook:
     """The outlook of a batch; `alone`: without the jobs of other batches, unless a worker works on them now."""
@@ -44,47 +57,24 @@ def outlook(connection: sa.Connection, batch_id: int, *, alone: bool) -> Outlook
     channels = {
         row.channel for row in left if row.kind == tally.CountOf.MESSAGE and row.state == InvitationState.WAITING
     }
-    found = _Found()
+    found = Outlook({}, {}, any(row.state == JobState.WORKING for row in left))
     for account in {row.account for row in jobs if row.reason != Reason.WAITS_FOR_SENDER}:
-        found.account(account, _first(connection, _of_account(account), given))
+        _keep(found.accounts, account, _first(connection, _of_account(account), given))
     for account, channel in {(row.account, row.channel) for row in jobs if row.reason == Reason.WAITS_FOR_SENDER}:
-        found.sender(account, Channel(channel), _first(connection, _for_sender(account, channel), given))
+        first = _first(connection, _for_sender(account, channel), given)
+        _keep(found.for_senders, (account, Channel(channel)), first)
     for channel in channels:
-        found.channel(channel, _first(connection, _of_channel(channel), given))
+        _keep(found.channels, channel, _first(connection, _of_channel(channel), given))
     if any(row.reason == Reason.QUIET_HOURS for row in left):
-        found.quiet(_first(connection, [_quiet(Job), _quiet(InvitationRow)], given))
-    under_way = any(row.state == JobState.WORKING for row in left)
+        found.wake(_first(connection, [_quiet(Job), _quiet(InvitationRow)], given))
     if not alone:
         _add_joined(connection, found, given)
-    return found.outlook(under_way=under_way or connection.execute(_JOINED_WORKED, given).first() is not None)
-
-
-class _Found:
-    """The earliest times so far."""
-
-    def __init__(self) -> None:
-        self._accounts: dict[str, datetime] = {}
-        self._channels: dict[str, datetime] = {}
-        self._senders: dict[tuple[str, Channel], datetime] = {}
-        self._quiet: datetime | None = None
-
-    def account(self, name: str, at: datetime | None) -> None:
-        _keep(self._accounts, name, at)
-
-    def channel(self, name: str, at: datetime | None) -> None:
-        _keep(self._channels, name, at)
-
-    def sender(self, account: str, channel: Channel, at: datetime | None) -> None:
-        _keep(self._senders, (account, channel), at)
-
-    def quiet(self, at: datetime | None) -> None:
-        self._quiet = min((time for time in (self._quiet, at) if time is not None), default=None)
-
-    def outlook(self, *, under_way: bool) -> Outlook:
-        return Outlook(self._accounts, self._channels, under_way, self._senders, self._quiet)
+    found.under_way = found.under_way or connection.execute(_JOINED_WORKED, given).first() is not None
+    return found
 
 
 def _keep(times: dict[Any, datetime], key: Any, at: datetime | None) -> None:
+    """The earliest time of each."""
     if at is not None:
         times[key] = min(times.get(key, at), at)
 
@@ -119,8 +109,9 @@ def _of_account(account: str) -> list[sa.Select[Any]]:
     ]
 
 
-def last_planned(connection: sa.Connection, batch_id: int, accounts: Iterable[str]) -> datetime | None:
-    """When the last of the batch's jobs that wait for their time in its plan is due: looks into `ix_job_due`."""
+def last_planned(database: Database, batch_id: int, accounts: Iterable[str]) -> datetime | None:
+    """When the last of the batch's jobs that wait for their time in its plan is due: looks into `ix_job_due`. None: no
+    job does."""
     planned = (*_WAITING_JOB, Job.reason == bulk.fixed(Reason.PLANNED))
     queries = [
         sa.select(Job.due_at)
@@ -130,7 +121,9 @@ def last_planned(connection: sa.Connection, batch_id: int, accounts: Iterable[st
         for account in accounts
         for priority in PRIORITIES
     ]
-    return max(filter(None, (connection.execute(one, {"batch": batch_id}).scalar() for one in queries)), default=None)
+    with database.read() as connection:
+        times = [connection.execute(one, {"batch": batch_id}).scalar() for one in queries]
+    return max(filter(None, times), default=None)
 
 
 def _for_sender(account: str, channel: str) -> list[sa.Select[Any]]:
@@ -208,15 +201,179 @@ _JOINED_WORKED = (
 )
 
 
-def _add_joined(connection: sa.Connection, found: _Found, given: dict[str, Any]) -> None:
+def _add_joined(connection: sa.Connection, found: Outlook, given: dict[str, Any]) -> None:
     for row in fetch(connection, _JOINED_JOBS, given):
         if row.waits_for == Reason.WAITS_FOR_SENDER:
-            found.sender(row.name, row.channel, row.due_at)
+            _keep(found.for_senders, (row.name, row.channel), row.due_at)
         else:
-            found.account(row.name, row.due_at)
+            _keep(found.accounts, row.name, row.due_at)
         if row.waits_for == Reason.QUIET_HOURS:
-            found.quiet(row.due_at)
+            found.wake(row.due_at)
     for row in fetch(connection, _JOINED_MESSAGES, given):
-        found.channel(row.name, row.due_at)
+        _keep(found.channels, row.name, row.due_at)
         if row.waits_for == Reason.QUIET_HOURS:
-            found.quiet(row.due_at)
+            found.wake(row.due_at)
+
+
+_AFTER = sa.bindparam("after", type_=Job.due_at.type)
+# Sessions whose tokens were lost are counted as such (`waiting_to_reconcile`): their rows are due at the next look-up.
+_IS_LOST = sa.and_(Job.reason == bulk.fixed(Reason.ORPHAN), Job.unknown_attempt.is_not(None))
+_APART = (
+    sa.select(Job.reason, sa.func.count().label("rows"), sa.func.max(Job.due_at).label("last"))
+    .where(Job.batch_id == _BATCH, *WAITS_FOR_END, Job.due_at > _AFTER, ~_IS_LOST)
+    .group_by(Job.reason)
+)
+_JOINED_APART = (
+    sa.select(sa.func.count().label("rows"), sa.func.max(DUE_AT).label("last"))
+    .select_from(Job)
+    .join(LEAD, LEAD.id == Job.leader_id)
+    .join(Batch, Batch.id == LEAD.batch_id)
+    .where(
+        of_batch(_BATCH),
+        Job.leader_id.is_not(None),
+        Batch.pause_cause == "",  # else they wait for a person (`BatchCounts.kept`)
+        LEAD.state.in_([JobState.WAITING, JobState.WORKING]),
+        WAITS_FOR == "",
+        DUE_AT > _AFTER,
+    )
+)
+
+
+def due_after(database: Database, batch_id: int, after: datetime) -> list[Wait]:
+    """The rows that wait for the end of a session, a look-up or another list's row, and are due after this time: by
+    reason, each until the last of them is due. They may wait for days while the rest of the batch is sent."""
+    given = {"batch": batch_id, "after": after}
+    with database.read() as connection:
+        found = [Wait(reason=row.reason, until=row.last, rows=row.rows) for row in fetch(connection, _APART, given)]
+        joined = connection.execute(_JOINED_APART, given).one()
+    return [*found, Wait(reason=Reason.JOINED_JOB, until=joined.last, rows=joined.rows)] if joined.rows else found
+
+
+@dataclass(frozen=True)
+class UnknownOutcomes:
+    """The calls (by account) and messages of a batch that wait to be reconciled, and the earliest due time.
+
+    `orphans` are the calls that were looked up and have opened a session that nothing can use: they are not among
+    `calls`, and `reconcile_at` is not theirs.
+    """
+
+    calls: dict[str, int] = field(default_factory=dict)
+    messages: int = 0
+    reconcile_at: datetime | None = None
+    orphans: dict[str, "Orphans"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Orphans:
+    """The sessions of an account that are waited for. `last_opened`: when the call of the last one was made, None: that
+    is not stored any more. `first`: when the next look-up is due."""
+
+    number: int
+    last_opened: datetime | None
+    first: datetime
+
+
+def waiting_to_reconcile(connection: sa.Connection, batch_id: int) -> UnknownOutcomes:
+    """The calls and messages of a batch that wait to be reconciled."""
+    unknown = (Job.batch_id == batch_id, Job.state == JobState.WAITING, Job.unknown_attempt.is_not(None))
+    is_orphan = Job.reason == bulk.fixed(Reason.ORPHAN)
+    jobs = (
+        sa.select(
+            Job.account,
+            is_orphan.label("is_orphan"),
+            sa.func.count().label("calls"),
+            sa.func.min(Job.due_at).label("first"),
+        )
+        .where(*unknown)
+        .group_by(Job.account, is_orphan)
+    )
+    messages = sa.select(sa.func.count().label("number"), sa.func.min(InvitationRow.due_at).label("first")).where(
+        InvitationRow.batch_id == batch_id,
+        InvitationRow.state == InvitationState.WAITING,
+        InvitationRow.unknown_attempt.is_not(None),
+    )
+    calls = fetch(connection, jobs)
+    texts = connection.execute(messages).one()
+    lost = [row for row in calls if not row.is_orphan]
+    first = min(filter(None, [*(row.first for row in lost), texts.first]), default=None)
+    orphans = {}
+    for row in calls:
+        if row.is_orphan:
+            # The ids of attempts are ordered by time: none but the last one's attempt is read.
+            last = sa.select(Job.unknown_attempt).where(*unknown, is_orphan, Job.account == row.account)
+            newest = last.order_by(Job.unknown_attempt.desc()).limit(1).scalar_subquery()
+            opened_at = connection.execute(sa.select(Attempt.opened_at).where(Attempt.id == newest)).scalar()
+            orphans[row.account] = Orphans(row.calls, opened_at, row.first)
+    return UnknownOutcomes({row.account: row.calls for row in lost}, texts.number, first, orphans)
+
+
+def settled_by(connection: sa.Connection, job: Any, orphans: OrphanRule, *, now: datetime) -> datetime | None:
+    """When it is known at the latest what became of the waiting job's call. An orphan is looked at many times: only its
+    end settles it. None: no such time is stored."""
+    if job.unknown_attempt is not None and job.reason == Reason.ORPHAN:
+        opened_at = connection.execute(sa.select(Attempt.opened_at).where(Attempt.id == job.unknown_attempt)).scalar()
+        if opened_at is not None and (end := orphans.known_by(opened_at, now)) is not None:
+            return end
+    return job.due_at if job.due_at is not None and job.due_at > now else None
+
+
+def opened_late(connection: sa.Connection, job_ids: Sequence[int]) -> dict[int, list[str]]:
+    """By job: the references of sessions that late answers reported. Their tokens are lost."""
+    query = sa.select(Attempt.job_id, Attempt.found).where(
+        Attempt.job_id.in_(job_ids), Attempt.found != "", Attempt.invitation_id.is_(None), Attempt.reconciles.is_(None)
+    )
+    found: dict[int, list[str]] = {}
+    for row in fetch(connection, query.order_by(Attempt.opened_at)) if job_ids else ():
+        found.setdefault(row.job_id, []).append(row.found)
+    return found
+
+
+def first_due(connection: sa.Connection, batch_id: int) -> dict[str, tuple[int, datetime]]:
+    """The jobs of a batch whose calls are being looked up or may be: how many, and when the first, by account."""
+    query = (
+        sa.select(Job.account, sa.func.count().label("calls"), sa.func.min(Job.lease_until).label("first"))
+        .where(Job.batch_id == batch_id, *UNSETTLED)
+        .group_by(Job.account)
+    )
+    return {row.account: (row.calls, row.first) for row in fetch(connection, query)}
+
+
+_OWN = sa.select(Job.customer_id, Job.purpose, Job.state).where(
+    *among_keys(Job), Job.batch_id == sa.bindparam("batch"), Job.leader_id.is_(None)
+)
+_WITH_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
+    *among_keys(SessionRow), IS_LIVE, SessionRow.expires_at > sa.bindparam("now")
+)
+
+
+class CallsNow:
+    """The calls that working one list makes before any link expires. Asked for chunks of its customers."""
+
+    def __init__(self, database: Database, *, digest: str, rule: KnownRule) -> None:
+        """`digest` is the list's: a list that was imported before continues with its own batch. `rule`: what becomes
+        of known customers. Its own `batch`: None where it was not imported yet."""
+        self._database, self._rule = database, rule
+        with database.read() as connection:
+            newest = sa.select(Batch.id).where(Batch.digest == digest, Batch.cancelled_at.is_(None))
+            self.batch: int | None = connection.execute(newest.order_by(Batch.generation.desc()).limit(1)).scalar()
+
+    def of(self, keys: Collection[Key], *, now: datetime) -> set[Key]:
+        """The customers, with their purposes, that a session is asked for.
+
+        Not for customers who have finished, who have a live session, who are another batch's, or whose row in this
+        list's own batch has had its call.
+        """
+        with self._database.read() as connection:
+            own = {}
+            if self.batch is not None:
+                own = {
+                    (row.customer_id, row.purpose): row.state
+                    for row in rows_of(connection, _OWN, keys, batch=self.batch)
+                }
+            others = set(keys) - own.keys()
+            followers = set(following(connection, others, now=now, lock=False, rule=self._rule)) if others else set()
+            followers |= set(left_out(connection, others - followers, rule=self._rule))
+            waiting = {key for key, state in own.items() if state in UNISSUED_JOBS}
+            asked = waiting | (others - followers)
+            linked = {(row.customer_id, row.purpose) for row in rows_of(connection, _WITH_LINK, asked, now=now)}
+        return asked - linked

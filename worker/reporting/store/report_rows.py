@@ -23,12 +23,17 @@ from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Opening
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, LineState, SessionState, state_of_line
 from worker.core.work.store.sessions import FIRST
-from worker.reporting.store.apart import Apart, due_after
 from worker.reporting.store.counting import count
 from worker.reporting.store.counts import BatchCounts
-from worker.reporting.store.outlook import Outlook, last_planned, outlook
-from worker.reporting.store.unknown_outcomes import UnknownOutcomes, first_due, opened_late, waiting_to_reconcile
-from worker.reporting.store.unsent import left_of
+from worker.reporting.store.outlook import (
+    Outlook,
+    UnknownOutcomes,
+    first_due,
+    opened_late,
+    outlook,
+    waiting_to_reconcile,
+)
+from worker.reporting.store.waiting import left_of
 
 _REFUSED = (
     sa.select(SkippedLine.row, SkippedLine.duplicate_of, SkippedLine.problems).order_by(SkippedLine.row).limit(1000)
@@ -117,7 +122,7 @@ class Facts:
             return count(connection, batch_id)
 
     def left(self, batch_id: int) -> int:
-        """The rows that a pause of the batch holds back (`unsent.left_of`)."""
+        """The rows that a pause of the batch holds back (`waiting.left_of`)."""
         with self._database.read() as connection:
             return left_of(connection, [batch_id]).get(batch_id, 0)
 
@@ -125,16 +130,6 @@ class Facts:
         """The calls and messages of the batch that wait to be reconciled."""
         with self._database.read() as connection:
             return waiting_to_reconcile(connection, batch_id)
-
-    def apart(self, batch_id: int, *, after: datetime) -> list[Apart]:
-        """The rows that wait for a session's end, a look-up or another list's row, and are due after this time."""
-        with self._database.read() as connection:
-            return due_after(connection, batch_id, after)
-
-    def last_planned(self, batch_id: int, accounts: Iterable[str]) -> datetime | None:
-        """When the last row is due that waits for its time in the batch's plan; None: no row does."""
-        with self._database.read() as connection:
-            return last_planned(connection, batch_id, accounts)
 
     def ended_calls(self, batch_id: int) -> dict[str, tuple[int, datetime]]:
         """The calls to be looked up of the batch's jobs that have ended: how many, and when the first, by account."""

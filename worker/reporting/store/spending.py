@@ -117,34 +117,27 @@ class Spending:
     series: dict[str, Points] = field(default_factory=dict)
 
 
-class SpendingFacts:
-    """Reads what a batch has cost. Rows that joined a job of another list cost nothing here."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def of(self, batch_id: int) -> Spending:
-        spending = Spending()
-        with self._database.read() as connection:
-            given = {"batch": batch_id}
-            for row in fetch(connection, _CUSTOMERS, given):
-                facts = spending.routes.setdefault(row.route, RouteFacts())
-                facts.customers += row.number
-                facts.verified += row.number if row.result == Result.APPROVED else 0
-            for row in fetch(connection, _CALLS, given):
-                spending.routes.setdefault(row.route, RouteFacts()).calls[row.account] = row.number
-            for row in fetch(connection, _MESSAGES, given):
-                facts = spending.routes.setdefault(row.route, RouteFacts())
-                facts.messages[row.channel], facts.charged[row.channel] = row.number, row.charged
-            spending.series = points_of(connection, PROGRESS, batch_id, unit="minute")
-        return spending
+def spending_of(database: Database, batch_id: int) -> Spending:
+    """What a batch has cost. Rows that joined a job of another list cost nothing here."""
+    spending, given = Spending(), {"batch": batch_id}
+    with database.read() as connection:
+        for row in fetch(connection, _CUSTOMERS, given):
+            facts = spending.routes.setdefault(row.route, RouteFacts())
+            facts.customers += row.number
+            facts.verified += row.number if row.result == Result.APPROVED else 0
+        for row in fetch(connection, _CALLS, given):
+            spending.routes.setdefault(row.route, RouteFacts()).calls[row.account] = row.number
+        for row in fetch(connection, _MESSAGES, given):
+            facts = spending.routes.setdefault(row.route, RouteFacts())
+            facts.messages[row.channel], facts.charged[row.channel] = row.number, row.charged
+        spending.series = points_of(connection, PROGRESS, batch_id, unit="minute")
+    return spending
 
 
 _NUMBER = sa.func.count().label("number")
-_OF_THE_BATCH = of_batch(sa.bindparam("batch", type_=Job.id.type))
 _CUSTOMERS = (
     sa.select(Job.route, Job.result, _NUMBER)
-    .where(_OF_THE_BATCH, Job.leader_id.is_(None))
+    .where(_OURS, Job.leader_id.is_(None))
     .group_by(Job.route, Job.result)
     .order_by(Job.route)
 )
@@ -152,10 +145,8 @@ _CALLS = (
     sa.select(Job.route, Attempt.account, _NUMBER)
     .join(Attempt, Attempt.job_id == Job.id)
     .where(
-        _OF_THE_BATCH,
-        Attempt.invitation_id.is_(None),
-        Attempt.reconciles.is_(None),
-        Attempt.closed_at.is_not(None),
+        _OURS,
+        _CALL,
         Attempt.outcome.not_in(COST_NOTHING),
     )
     .group_by(Job.route, Attempt.account)
@@ -164,7 +155,7 @@ _CALLS = (
 _MESSAGES = (
     sa.select(Job.route, InvitationRow.channel, _NUMBER, sa.func.sum(InvitationRow.segments).label("charged"))
     .join(InvitationRow, InvitationRow.job_id == Job.id)
-    .where(_OF_THE_BATCH, InvitationRow.sent_at.is_not(None), InvitationRow.reason != Reason.SENT_BY_PROVIDER)
+    .where(_OURS, InvitationRow.sent_at.is_not(None), InvitationRow.reason != Reason.SENT_BY_PROVIDER)
     .group_by(Job.route, InvitationRow.channel)
     .order_by(Job.route, InvitationRow.channel)
 )

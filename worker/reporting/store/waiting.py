@@ -1,20 +1,31 @@
-"""For which accounts and senders the waiting rows wait, and which rows go before those of a batch."""
+"""What waits, over all batches: for which account or sender, which rows go before those of a batch, which batches have
+rows that were not sent, and what needs a person. Read from the kept counts where there are any. Changes nothing.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.core.customers.customers import Channel, invitation_channels
+from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.fast.tally import CountOf
-from worker.core.database.tables import Batch, BatchPlan
+from worker.core.database.priorities import PAUSED, PRIORITIES
+from worker.core.database.tables import Batch, BatchPlan, InvitationRow, Job, RefusedEvent, TextCount, Webhook
 from worker.core.database.tables.types import word_of
+from worker.core.foundation.keyring import KEY_ID_DIGITS, NEEDS_THE_KEY
+from worker.core.messages.store.how_many import KEPT
+from worker.core.messages.text_numbers import HOUR, hour_of
+from worker.core.model.channels import CHANNELS
 from worker.core.model.reasons import Reason
-from worker.core.model.states import JobState
+from worker.core.model.states import LISTED_WEBHOOKS, WEBHOOKS_TO_CHECK, InvitationState, JobState, PauseCause
+from worker.core.work.store.sessions import FIRST
+from worker.lists.store.batches import BATCH_FACTS, BatchFacts
 from worker.plans.store.pilots import NOT_MET
 from worker.reporting.store.counting import COUNTED, ROWS
 
@@ -133,3 +144,189 @@ def queue(database: Database, *, now: datetime) -> Queue:
 
 
 _LATER = (Reason.QUIET_HOURS, Reason.IN_REVIEW, Reason.ADDRESS_SPENT)
+
+
+# A message that waits longer than this is a reminder, or one for a customer who has the link in the app.
+SOON = timedelta(days=1)
+_ANY_PRIORITY = [*PRIORITIES, *(priority + PAUSED for priority in PRIORITIES)]
+
+
+@dataclass(frozen=True)
+class Unsent:
+    """A batch, and how many of its rows wait for their session or first message (`left_of`): 0 where only further
+    messages of invited rows wait. `from_events`: of a day's events, not of a list."""
+
+    batch: BatchFacts
+    rows: int
+    from_events: bool
+
+
+def unsent(database: Database, *, now: datetime) -> list[Unsent]:
+    """The batches with rows that were not sent, the oldest first. The cost follows the messages that wait."""
+    jobs = jobs_in(JobState.WAITING)
+    messages = (
+        sa.select(InvitationRow.batch_id)
+        .where(
+            InvitationRow.channel.in_(list(CHANNELS)),
+            InvitationRow.priority.in_(_ANY_PRIORITY),
+            InvitationRow.state == bulk.fixed(InvitationState.WAITING),
+            InvitationRow.due_at <= now + SOON,
+            InvitationRow.kind == FIRST,
+        )
+        .distinct()
+    )
+    with database.read() as connection:
+        waiting = {batch_id for batch_id, _ in connection.execute(jobs)} | {*connection.execute(messages).scalars()}
+        batches = sa.select(*BATCH_FACTS, Batch.last_row).where(Batch.id.in_(waiting), Batch.cancelled_at.is_(None))
+        found = [row._asdict() for row in connection.execute(batches.order_by(Batch.id))]
+        left = left_of(connection, [row["id"] for row in found])
+    return [
+        Unsent(
+            BatchFacts(**{name: value for name, value in row.items() if name != "last_row"}),
+            left.get(row["id"], 0),
+            from_events=row["last_row"] is not None,
+        )
+        for row in found
+    ]
+
+
+def left_of(connection: sa.Connection, batch_ids: Collection[int]) -> dict[int, int]:
+    """How many rows of each batch wait for their session or first message: what a pause holds back. Not among them are
+    held rows, which wait for a person, and rows that another list's row serves: `BatchCounts.left` counts these too."""
+    waits = sa.or_(
+        COUNTED.state.in_([JobState.WAITING.value, JobState.WORKING.value]),
+        sa.and_(COUNTED.state == JobState.ISSUED.value, COUNTED.channel != Channel.NONE.value),
+    )
+    left = sa.select(COUNTED.batch_id, ROWS.label("rows")).where(
+        COUNTED.kind == CountOf.JOB, COUNTED.batch_id.in_(batch_ids), waits
+    )
+    return {row.batch_id: row.rows for row in fetch(connection, left.group_by(COUNTED.batch_id).having(ROWS > 0))}
+
+
+def jobs_in(state: JobState) -> sa.Select[int, int]:
+    """How many jobs of each batch are in this state, without those that joined a job of another list."""
+    jobs = (COUNTED.kind == CountOf.JOB, COUNTED.state == state.value)
+    return sa.select(COUNTED.batch_id, ROWS.label("rows")).where(*jobs).group_by(COUNTED.batch_id).having(ROWS > 0)
+
+
+_REFUSED = sa.select(RefusedEvent.queue, sa.func.count()).group_by(RefusedEvent.queue).order_by(RefusedEvent.queue)
+# In the words of the index, as IS_LIVE is of its own.
+IS_LISTED = Webhook.state.in_([bulk.fixed(state) for state in LISTED_WEBHOOKS])
+_TO_CHECK = sa.select(sa.func.count(Webhook.id)).where(
+    IS_LISTED, Webhook.state.in_([bulk.fixed(state) for state in WEBHOOKS_TO_CHECK])
+)
+
+
+def cut_off(database: Database) -> list[BatchFacts]:
+    """The batches whose import is not complete, and that no person stopped, the oldest first."""
+    return _batches(database, Batch.imported_at.is_(None), Batch.pause_cause == "")
+
+
+def paused_themselves(database: Database) -> list[BatchFacts]:
+    """The batches that paused themselves and were not resumed, the oldest first: also those with nothing left to send,
+    whose failed rows would wait for the resume."""
+    return _batches(database, Batch.pause_cause == PauseCause.ITSELF.value)
+
+
+def _batches(database: Database, *conditions: sa.ColumnElement[bool]) -> list[BatchFacts]:
+    query = sa.select(*BATCH_FACTS).where(*conditions, Batch.cancelled_at.is_(None), Batch.purged_at.is_(None))
+    with database.read() as connection:
+        return [BatchFacts(**row._asdict()) for row in connection.execute(query.order_by(Batch.id))]
+
+
+def of_other_accounts(database: Database, accounts: Collection[str]) -> dict[str, tuple[int, int]]:
+    """The accounts of waiting rows that are not among these accounts: how many rows wait, and in which batch first."""
+    waits = (COUNTED.kind == CountOf.JOB, COUNTED.state == JobState.WAITING.value, COUNTED.account.not_in(accounts))
+    return _by_name(database, COUNTED.account, COUNTED.batch_id, ROWS, *waits)
+
+
+def of_other_channels(database: Database, channels: Collection[str]) -> dict[str, tuple[int, int]]:
+    """The channels of waiting messages, reminders among them, that are not among these, as `of_other_accounts`."""
+    others = [channel for channel in CHANNELS if channel not in channels]
+    if not others:
+        return {}
+    waits = (InvitationRow.channel.in_(others), InvitationRow.state == bulk.fixed(InvitationState.WAITING))
+    return _by_name(database, InvitationRow.channel, InvitationRow.batch_id, sa.func.count(), *waits)
+
+
+def _by_name(
+    database: Database,
+    name: sa.ColumnElement[str] | InstrumentedAttribute[str],
+    batch_id: sa.ColumnElement[int] | InstrumentedAttribute[int],
+    number: sa.ColumnElement[int],
+    *conditions: sa.ColumnElement[bool],
+) -> dict[str, tuple[int, int]]:
+    query = sa.select(name.label("name"), batch_id.label("batch_id"), number.label("rows")).where(*conditions)
+    with database.read() as connection:
+        rows_of = fetch(connection, query.group_by(name, batch_id).having(number > 0).order_by(batch_id))
+    found: dict[str, tuple[int, int]] = {}
+    for row in rows_of:
+        rows, first = found.get(row.name, (0, row.batch_id))
+        found[row.name] = (rows + row.rows, first)
+    return found
+
+
+def held(database: Database) -> list[tuple[BatchFacts, int]]:
+    """The batches with held rows, the oldest first, and how many."""
+    held_rows = jobs_in(JobState.HELD).subquery()
+    query = sa.select(*BATCH_FACTS, held_rows.c.rows).join(held_rows, held_rows.c.batch_id == Batch.id)
+    with database.read() as connection:
+        found = [row._asdict() for row in connection.execute(query.order_by(Batch.id))]
+    return [(BatchFacts(**{name: row[name] for name in row if name != "rows"}), row["rows"]) for row in found]
+
+
+def missing_keys(database: Database, known: Collection[str]) -> dict[str, int]:
+    """How many held rows wait for each key that is not among these.
+
+    From the reason of the held rows, which names the key: `onboard keys status` reads every row.
+    """
+    place = sa.func.instr if database.is_sqlite else sa.func.strpos
+    begins = place(Job.detail, NEEDS_THE_KEY)
+    key_id = sa.func.substr(Job.detail, begins + len(NEEDS_THE_KEY), KEY_ID_DIGITS)
+    waiting = sa.select(key_id, sa.func.count()).where(
+        Job.state == JobState.HELD, Job.leader_id.is_(None), Job.reason == Reason.CANNOT_DECRYPT, begins > 0
+    )
+    with database.read() as connection:
+        found = connection.execute(waiting.group_by(sa.text("1")).order_by(sa.text("1")))
+        return {id_: number for id_, number in found if id_ not in known}
+
+
+def refused_events(database: Database) -> dict[str, int]:
+    """How many refused messages each queue has; queues without one are not named."""
+    with database.read() as connection:
+        return {queue: number for queue, number in connection.execute(_REFUSED)}
+
+
+def webhooks_to_check(database: Database) -> int:
+    """How many webhooks a person is to check."""
+    with database.read() as connection:
+        return to_check(connection)
+
+
+def to_check(connection: sa.Connection) -> int:
+    """As `webhooks_to_check`, in a transaction."""
+    return connection.execute(_TO_CHECK).scalar_one()
+
+
+def at_their_cap(database: Database, *, now: datetime) -> dict[str, tuple[int, int]]:
+    """By country that had to wait in this hour or the one before: the texts of that hour, and how often one waited."""
+    query = (
+        sa.select(TextCount.country, TextCount.count.label("number"), TextCount.refused)
+        .where(TextCount.hour >= hour_of(now) - HOUR, TextCount.refused > 0)
+        .order_by(TextCount.country, TextCount.hour)
+    )
+    with database.read() as connection:
+        return {row.country: (row.number, row.refused) for row in fetch(connection, query)}
+
+
+def texts_by_country(database: Database, *, now: datetime) -> tuple[dict[str, int], dict[str, int]]:
+    """By country, the texts of the hours that are kept, and those of this hour."""
+    query = sa.select(TextCount.country, TextCount.hour, TextCount.count.label("number"))
+    kept: Counter[str] = Counter()
+    this_hour: dict[str, int] = {}
+    with database.read() as connection:
+        for row in fetch(connection, query.where(TextCount.hour >= hour_of(now) - KEPT, TextCount.count > 0)):
+            kept[row.country] += row.number
+            if row.hour == hour_of(now):
+                this_hour[row.country] = row.number
+    return dict(kept), this_hour

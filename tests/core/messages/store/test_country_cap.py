@@ -15,7 +15,7 @@ from worker.core.messages.store.message_context import InviteResult
 from worker.core.messages.text_numbers import country_of
 from worker.core.model.states import InvitationState
 from worker.plans.store.plans import Plan
-from worker.reporting.store.texts_of_countries import at_their_cap, texts_by_country
+from worker.reporting.store.waiting import at_their_cap, texts_by_country
 
 LITHUANIA, LATVIA = "+3706000000", "+3712000000"
 

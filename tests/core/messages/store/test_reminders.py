@@ -21,7 +21,7 @@ from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.lists.decisions.store.decisions import Decisions, Verdict
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.store import admission as leading
-from worker.reporting.store.needs_a_person import of_other_channels
+from worker.reporting.store.waiting import of_other_channels
 
 DAY = timedelta(days=1)
 CAPS = Caps(3, 6)

@@ -14,7 +14,7 @@ from worker.core.unknown.store.expired_leases import EndedLeases
 from worker.core.work.store.job_context import IssueResult
 from worker.lists.decisions.store.decisions import RepeatCost, Verdict
 from worker.lists.decisions.store.settlement import Which
-from worker.reporting.store.unknown_outcomes import Orphans, UnknownOutcomes
+from worker.reporting.store.outlook import Orphans, UnknownOutcomes
 
 
 @pytest.fixture

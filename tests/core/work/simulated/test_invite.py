@@ -12,6 +12,7 @@ from worker.core.database.tables import Attempt, Batch, InvitationRow, SessionRo
 from worker.core.limits.store.claims import Room
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.states import InvitationState, JobState
+from worker.reporting.store.spending import spending_of
 
 LATER = Problem(Kind.TRANSIENT, "450 try later", status=450)
 GONE = Problem(Kind.BAD_INPUT, "550 no such user", status=550)
@@ -49,7 +50,7 @@ async def test_a_text_is_charged_by_its_segments(make, name, segments):
     await issued(world, customer("Ona", channel=Channel.BOTH))
     await world.work()
 
-    (facts,) = world.parts.spending.of(world.row(Batch).id).routes.values()
+    (facts,) = spending_of(world.parts.database, world.row(Batch).id).routes.values()
 
     assert facts.messages == {"email": 1, "sms": 1}
     assert facts.charged == {"email": 1, "sms": segments}

@@ -62,11 +62,11 @@ async def test_a_sweep_sees_the_head_that_a_command_sealed_and_an_older_one_need
         with parts.database.write() as connection:
             connection.execute(sa.update(AuditHead).values(number=head.number, hash=head.hash, digest=head.digest))
         world.look_after()
-        return [one.what for one in parts.operation.report().attention]
+        return [one.action for one in parts.operation.report().attention]
 
-    assert put(older) == ["audit"]
+    assert put(older) == ["onboard audit verify"]
     assert f"onboard audit verify --head 2:{newer.hash}" in caplog.text
-    assert put(newer) == ["audit"]  # for a moment: another process may still refuse
+    assert put(newer) == ["onboard audit verify"]  # for a moment: another process may still refuse
     world.clock.advance(minutes=2)
     assert put(newer) == []
 

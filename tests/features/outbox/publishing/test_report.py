@@ -54,12 +54,12 @@ async def test_a_paused_target_is_not_named_as_one_without_a_publisher(world, cl
 
 
 def given_up(world):
-    (standing,) = world.parts.operation.report().standings
-    return standing.facts
+    standings = world.parts.operation.report().standings
+    return {name: fact for one in standings for name, fact in one.facts.items()}
 
 
 def needs(world) -> list[tuple[str, str]]:
-    return [(one.name, one.reason) for one in world.parts.operation.report().attention if one.what == "target"]
+    return [(one.name, one.detail) for one in world.parts.operation.report().attention if one.what == "target"]
 
 
 @pytest.mark.both_databases

@@ -4,7 +4,7 @@ import pytest
 
 from tests.core.customers.store.test_in_review import reviewed
 from tests.features.service_desk.store.desks import desk_of
-from worker.reporting.store.nonresponders import nonresponders
+from worker.reporting.store.ledger import nonresponders
 
 
 @pytest.mark.both_databases

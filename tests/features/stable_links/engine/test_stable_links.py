@@ -20,7 +20,6 @@ from worker.core.model.reasons import Reason
 from worker.features.stable_links.landing import Asks, Finished, Gone, LandingRules, Lead, Over, Press, Wait
 from worker.features.stable_links.serving import landings_of
 from worker.features.stable_links.store.landings import LandingPolicy, Landings
-from worker.reporting.store.happenings import happenings
 from worker.settings.policies import caps_of
 
 AHEAD = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"'
@@ -225,8 +224,10 @@ async def test_bought_on_click_nothing_is_bought_until_the_press(on_click):
     assert len(on_click.senders["email"].messages) == 1
 
 
+@needs("rehearsal")
 @needs("service_desk")
 async def test_a_row_whose_session_is_not_bought_is_no_session_in_any_count(on_click):
+    from worker.features.rehearsal.store.happenings import happenings
     from worker.features.service_desk.command import _facts
 
     on_click.add(customer("A"), customer("B", channel=Channel.NONE))

@@ -16,7 +16,7 @@ from worker.core.model.states import JobState, PauseCause, paused_by
 from worker.lists.decisions.store import priority_moves
 from worker.lists.decisions.store.settlement import Decided
 from worker.lists.store import leadership
-from worker.reporting.store.unsent import unsent
+from worker.reporting.store.waiting import unsent
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ hash, which covers the entry before it. So no transaction waits for another one'
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from worker.core.database.tables import Audit, AuditHead
 from worker.core.foundation.keyring import Keyring, key_id_of
 from worker.core.model.audit import RETENTION, Act, Entry
 from worker.features.audit.chain import Point, next_point
-from worker.reporting.store.processes import REFUSED, set_timer
+from worker.reporting.store.processes import is_younger, set_timer
 from worker.wiring.stores import Stores
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ CHUNK = 1000
 NOT_SIGNED = "the audit log's head is not signed by a key of this configuration"
 WENT_BACK = "the audit log's head is older than one that this process has seen"
 NO_HEAD = "the audit log's head was removed"
+REFUSED, REFUSED_FOR = "refused", timedelta(minutes=2)  # several processes sweep by turns, and only one may refuse
 CHUNKS = 20  # at once: what else is due must not wait for all entries of a busy hour
 
 
@@ -211,6 +212,11 @@ class Seals:
             "digest": _signatures(self._keyring, end, removed)[0],
         }
         connection.execute(sa.update(AuditHead).values(values))
+
+
+def is_refused(database: Database, *, now: datetime) -> bool:
+    """Whether a process refuses the head: it says so every few seconds while it lasts."""
+    return is_younger(database, REFUSED, than=REFUSED_FOR, now=now)
 
 
 def seals_of(stores: Stores) -> Seals:

@@ -11,7 +11,7 @@ from worker.core.foundation.plural import listed_in_words
 from worker.features.dashboard.contract import Action, Asked, Done, Page, Plan, Refused
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role
-from worker.reporting.account_report import WORKING, state_in_words
+from worker.reporting.operation_report import WORKING, state_in_words
 from worker.wiring.account_budgets import NotTried, check_can_be_tried, sharing, try_again
 
 OVER_SECONDS = 10.0

@@ -9,7 +9,7 @@ from worker.features.dashboard.users import Person, Role
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.store.batches import BatchFacts
-from worker.reporting.decision_words import rows_left, what_ends, worst_cost
+from worker.reporting.batch_report import rows_left, what_ends, worst_cost
 from worker.settings.policies import buys_on_click
 
 ON_ITS_WAY = "Calls in flight are finished first."

@@ -14,10 +14,10 @@ from worker.features.dashboard.pages.batch_actions import FROM_NOW, page_of
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role
 from worker.lists.store.batches import BatchFacts
-from worker.reporting.batch_report import state_of
+from worker.reporting.batch_report import rows_for_a_person, state_of
 from worker.reporting.operation import WORK
 from worker.reporting.operation_report import OperationReport
-from worker.reporting.waits import Attention, Level
+from worker.reporting.waits import Wait
 
 SHOWN = 12  # the newest batches; the others are on the page of batches
 STATES = (*JobState, *LineState)
@@ -67,15 +67,13 @@ def batch_facts(sources: Sources, whole: OperationReport, batch: BatchFacts) -> 
     """The facts of `status --json`, and those that the page shows besides."""
     counts = sources.stores.facts.counts(batch.id)
     facts = whole.with_what_is_worked(sources.reporting.status(batch, counts))
-    rows = facts["rows"]
     state = "purged" if batch.purged_at is not None else state_of(batch, counts).value
-    attention = rows["held"] + rows["failed"] + rows["rejected"] + facts.get("lapsed_unsent", 0)
-    parts = {name: number for name, number in rows.items() if name != "total"}
+    parts = {name: number for name, number in facts["rows"].items() if name != "total"}
     return facts | {
         "state": state,
         "out": counts.out,
         "parts": {name: parts.get(name, 0) for name in dict.fromkeys((*map(str, STATES), *parts))},
-        "attention": attention,
+        "attention": rows_for_a_person(facts),
     }
 
 
@@ -92,9 +90,9 @@ def headline(whole: OperationReport) -> str:
     return "Nothing is due, and no process is working."
 
 
-def need_of(one: Attention) -> dict[str, Any]:
+def need_of(one: Wait) -> dict[str, Any]:
     """What needs a person, with the page or the action that helps; "" where only the command does."""
-    words = shlex.split(one.command)[1:]
+    words = shlex.split(one.action)[1:]
     page, action, button = "", "", ""
     match words:
         case ["account", "resume", name]:
@@ -116,9 +114,9 @@ def need_of(one: Attention) -> dict[str, Any]:
     about = " ".join(filter(None, (one.what if one.name else "", one.name)))
     return {
         "about": about or NAMELESS.get(one.what, one.what),
-        "reason": one.reason,
-        "command": one.command,
-        "critical": one.level is Level.CRITICAL,
+        "reason": one.detail,
+        "command": one.action,
+        "critical": one.is_critical,
         "page": page,
         "action": action,
         "button": button,

@@ -21,8 +21,8 @@ from worker.core.model.metrics import Series
 from worker.core.model.states import InvitationState, JobState
 from worker.features.metrics.store import metric_counts
 from worker.reporting.store.counting import COUNTED, ROWS
-from worker.reporting.store.needs_a_person import to_check
 from worker.reporting.store.processes import GONE_AFTER
+from worker.reporting.store.waiting import to_check
 
 # A scrape must not be what makes a slow database slower.
 MOST_TIME = timedelta(seconds=3)

@@ -26,7 +26,7 @@ from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, JobState, Resu
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.features.service_desk.case import Case, DeskRules, Link, Message, Row
 from worker.lists.store.admission import finished_in_purged, lock_customers, lock_serving
-from worker.reporting.store.unknown_outcomes import settled_by
+from worker.reporting.store.outlook import settled_by
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ from worker.features.stable_links.landing import (
     at_landing,
 )
 from worker.lists.store.admission import lock_customers, lock_serving
-from worker.reporting.store.unknown_outcomes import settled_by
+from worker.reporting.store.outlook import settled_by
 
 # A visit is noted again only after so long.
 NOTED_AGAIN = timedelta(minutes=1)

@@ -16,7 +16,7 @@ from worker.core.database.tables.types import word_of
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.session_chain import Key
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
-from worker.reporting.store.needs_a_person import IS_LISTED
+from worker.reporting.store.waiting import IS_LISTED
 from worker.web.webhooks.store.results import ACCOUNT, UNMATCHED
 from worker.web.webhooks.store.webhooks import session_update
 

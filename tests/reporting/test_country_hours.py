@@ -2,8 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from worker.reporting.forecast import Forecast
-from worker.reporting.text_hours import by_country, with_country_cap
+from worker.reporting.forecast import Forecast, by_country, with_country_cap
 
 NOW = datetime(2026, 11, 20, 9, 40, tzinfo=UTC)
 SOON = Forecast(NOW + timedelta(minutes=20), "sms: the limit of 100/second")

@@ -1,7 +1,7 @@
 """What repeating held rows may cost, in words."""
 
 from worker.lists.decisions.store.decisions import RepeatCost
-from worker.reporting.decision_words import worst_cost
+from worker.reporting.batch_report import worst_cost
 
 
 def test_second_messages_are_counted_as_messages_and_not_as_customers():

@@ -1,24 +1,16 @@
 """What a run says that its batch waits for."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from worker.core.limits.budgets import BudgetState
-from worker.reporting.store.unknown_outcomes import Orphans, UnknownOutcomes
-from worker.runtime.batch_run import why_later
+from worker.reporting.forecast import of_rest
+from worker.reporting.store.outlook import Orphans, UnknownOutcomes
+from worker.reporting.waits import Wait
 
 SOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LATER = SOON + timedelta(days=7)
-
-
-@dataclass
-class Facts:
-    outcomes: UnknownOutcomes
-
-    def unknown_outcomes(self, _batch_id: int) -> UnknownOutcomes:
-        return self.outcomes
 
 
 @pytest.mark.parametrize(
@@ -33,4 +25,14 @@ def test_of_lost_answers_and_lost_tokens_it_names_what_is_due_then(
     reconcile_at: datetime, looked_at: datetime, words: str
 ):
     outcomes = UnknownOutcomes({"kyb": 2}, 0, reconcile_at, {"kyc": Orphans(3, None, looked_at)})
-    assert why_later(BudgetState(), SOON, Facts(outcomes), 1) == words
+    assert of_rest(SOON, BudgetState(), lambda: outcomes) == Wait(detail=words, until=SOON)
+
+
+def test_a_pause_and_a_limit_that_last_until_then_are_named_before_anything_is_read(subtests):
+    cases = [
+        (BudgetState(blocked_until=SOON, pause_reason="HTTP 429"), "HTTP 429"),
+        (BudgetState(next_at=SOON), "a limit allows no more before then"),
+    ]
+    for state, words in cases:
+        with subtests.test(state=state):
+            assert of_rest(SOON, state, lambda: pytest.fail("it was read")).detail == words
