@@ -7,10 +7,12 @@ import pytest
 import sqlalchemy as sa
 from psycopg.pq import PipelineStatus
 
+from tests.suite.twins import only_fast
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.database.bounded_connection import BoundedConnection
 from worker.core.database.database import Database
 from worker.core.database.fast.on_loop import is_on_loop, on_loop, pause
+from worker.core.database.fast.twins import Twin
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Budget
 from worker.core.limits.store.budgets import Budgets
@@ -80,6 +82,7 @@ async def test_an_error_rolls_back_and_reaches_the_caller(database):
     assert names(database) == {"kyc", "au"}
 
 
+@only_fast(Twin.UNANSWERED)
 async def test_a_transaction_waits_once_for_its_begin_and_its_first_statement(database, monkeypatch):
     together = []
     driver = BoundedConnection._wait

@@ -9,8 +9,10 @@ import threading
 import pytest
 import sqlalchemy as sa
 
+from tests.suite.twins import only_fast
 from worker.core.database.database import Database
 from worker.core.database.fast.on_loop import CALLS_OF_A_BUDGET, StoreCalls
+from worker.core.database.fast.twins import Twin
 
 
 @pytest.fixture
@@ -43,6 +45,7 @@ def test_calls_that_wait_for_one_budget_leave_room_for_those_of_another(database
 
 
 @pytest.mark.parametrize("on_the_loop", [0, 5], ids=["in threads", "on the loop"])
+@only_fast(Twin.ON_LOOP)
 def test_a_dispatchers_calls_run_where_they_should_and_long_work_in_a_thread(on_the_loop):
     async def look():
         calls = StoreCalls(["kyc"], threads=1, on_the_loop=on_the_loop)

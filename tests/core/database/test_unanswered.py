@@ -6,7 +6,9 @@ import sqlalchemy as sa
 from psycopg.pq import PipelineStatus, TransactionStatus
 
 from tests.core.database.test_bulk import row_of
+from tests.suite.twins import only_fast
 from worker.core.database import bulk
+from worker.core.database.fast.twins import Twin
 from worker.core.database.fast.unanswered import UNANSWERED, settle
 from worker.core.database.tables import Batch
 
@@ -40,6 +42,7 @@ def test_the_next_statement_sees_what_the_statements_before_it_did(database):
 
 
 @pytest.mark.postgresql_alone  # SQLite answers at once
+@only_fast(Twin.UNANSWERED)
 def test_nothing_is_left_outstanding_after_a_commit_or_a_rollback(database):
     with database.write() as connection:
         driver = connection.connection.driver_connection
@@ -99,6 +102,7 @@ def test_a_connection_that_breaks_before_the_answers_come_is_an_outage(database)
 
 
 @pytest.mark.postgresql_alone  # SQLite answers at once
+@only_fast(Twin.UNANSWERED)
 def test_a_transaction_begins_with_its_first_statement_whatever_the_connection_did_before(database):
     with database.read() as connection:
         driver = connection.connection.driver_connection

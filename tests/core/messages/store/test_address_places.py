@@ -12,9 +12,11 @@ from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import WEEK, changed, customer
 from tests.stored.statements import statements
 from tests.stored.steps import JobSteps
+from tests.suite.twins import only_fast
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.suppression import text_of
 from worker.core.database.encrypted_values import ADDRESS
+from worker.core.database.fast.twins import Twin
 from worker.core.database.priorities import EVENT
 from worker.core.database.tables import AddressPlace, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import Keyring, new_key
@@ -297,6 +299,7 @@ def test_an_address_that_is_wanted_alone_gets_what_all_wishes_together_get(shelf
 
 
 @pytest.mark.postgresql_alone
+@only_fast(Twin.ARRAYS)
 def test_addresses_of_one_customer_each_cost_one_statement(shelf):
     def asked(*emails):
         with statements(shelf.database) as made, shelf.database.write() as connection:

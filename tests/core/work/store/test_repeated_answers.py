@@ -156,9 +156,8 @@ def test_of_two_processes_that_write_one_token_at_once_the_database_refuses_the_
             shelf.finish(result)
 
     with waiting_for(database, write) as connection:
-        shelf.jobs.record(
-            Flush(connection, shelf.keyring, shelf.policy, shelf.clock()), [shelf.got(first, session)], None
-        )
+        flush = Flush(connection, shelf.keyring, shelf.policy, shelf.clock())
+        shelf.jobs.record(flush, [shelf.got(first, session)], None)
     assert held(shelf) == {}
     shelf.finish(result)  # as the dispatcher does with results that could not be written
     assert set(held(shelf)) == {"Ona", "Jonas"}
