@@ -7,12 +7,17 @@ from tests.suite.packages import ROOT
 
 # Queries without an order: each locks one row, but for the chunk of `priority_moves`, which its caller has ordered.
 ALONE = {
-    "core/customers/store/added_lines.py": 1,
-    "core/customers/store/admission.py": 1,
-    "core/customers/store/plans.py": 1,
-    "core/customers/store/priority_moves.py": 2,
     "core/limits/store/budgets.py": 2,
     "core/limits/store/emergency_stop.py": 1,
+    "features/alerts/store/alerts.py": 1,
+    "features/audit/store/sealing.py": 1,
+    "features/service_desk/store/cases.py": 1,
+    "features/stable_links/store/landings.py": 1,
+    "lists/decisions/store/priority_moves.py": 2,
+    "lists/store/added_lines.py": 1,
+    "lists/store/admission.py": 1,
+    "plans/store/pilots.py": 2,
+    "plans/store/plans.py": 1,
     "web/webhooks/store/delivery_reports.py": 1,
     "web/webhooks/store/webhook_list.py": 1,
 }
@@ -29,7 +34,7 @@ def texts_of(tree: ast.Module, node: ast.expr) -> str:
 
 def unordered() -> Counter[str]:
     found = Counter[str]()
-    for file in sorted(path for room in ("core", "web") for path in (ROOT / "worker" / room).rglob("*.py")):
+    for file in sorted((ROOT / "worker").rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
@@ -42,4 +47,5 @@ def unordered() -> Counter[str]:
 
 
 def test_each_query_that_locks_rows_says_in_which_order():
-    assert unordered() == ALONE
+    here = {file: number for file, number in ALONE.items() if (ROOT / "worker" / file).exists()}  # features may be out
+    assert unordered() == here

@@ -441,4 +441,5 @@ def test_the_cost_of_a_check_depends_on_the_due_sessions_not_on_all_sessions(she
     plan = explained[0]["Plan"]
     assert "ix_session_check" in str(plan)
     assert plan["Actual Rows"] == 10
-    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 20
+    # At most a page of the table for each due session, and a few of the index; the table has hundreds.
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 30
