@@ -250,7 +250,7 @@ def of_row(
 
 
 def _of_its_row(one: Wait) -> Wait:
-    """What an account's stop, pause or limit is for a row: a person ends a stop, whoever asks again meanwhile."""
+    """What an account's stop, pause or limit is for a row. Only a person ends a stop, so it has no `until`."""
     detail = one.detail if one.reason == Reason.ACCOUNT_MISSING else f"{one.name}: {one.detail}"
     return Wait(detail=detail, action=one.action, reason=one.reason, until=None if one.action else one.until)
 
