@@ -18,7 +18,11 @@ from worker.core.model.states import SessionState
 pytestmark = pytest.mark.both_databases
 
 
-@pytest.fixture(autouse=True, params=[twins.plain, {twins.ALL}], ids=["fast", "plain"])
+# Chosen with each statement. Others are chosen where a Database is made, and tests of a process share one.
+OF_A_STATEMENT = {twins.Twin.ARRAYS, twins.Twin.EACH_ROW}
+
+
+@pytest.fixture(autouse=True, params=[twins.plain, OF_A_STATEMENT], ids=["fast", "plain"])
 def _forms(request, monkeypatch):
     monkeypatch.setattr(twins, "plain", frozenset(request.param))
 
