@@ -14,10 +14,12 @@ from worker.core.limits.rate_limits import Limit
 from worker.core.messages.caps import AddressCap
 from worker.settings.model import Settings, whole_model
 from worker.settings.shape import SECTIONS, Tables, bare, keys_of, tables_of
+from worker.settings.tls import PresentsCertificate
 from worker.settings.values import Shown
 
 DOCS = Path("docs")
 START, END = "<!-- keys -->", "<!-- end of keys -->"
+OF_TLS = PresentsCertificate.model_fields  # the page says once what they mean
 
 
 def pages() -> dict[Path, dict[str, FieldInfo]]:
@@ -50,10 +52,12 @@ def _sections(name: str, field: FieldInfo, tables: Tables) -> list[str]:
     for key, inner in keys_of(tables.model).items():
         if found := tables_of(inner.annotation):
             inside += _sections(f"{name}.{key}", inner, found)
-        else:
+        elif key not in OF_TLS:
             rows.append(_line(key, inner))
     table = ["", "| key | type | default | meaning |", "|---|---|---|---|", *rows] if rows else []
-    return ["\n".join([f"### `{heading}`", "", about + optional, *table]), *inside]
+    of_tls = [f"`{key}`" for key in OF_TLS if key in tables.model.model_fields]
+    more = ["", f"Also {', '.join(of_tls)}: [TLS](../reference/configuration.md#tls)."] if of_tls else []
+    return ["\n".join([f"### `{heading}`", "", about + optional, *table, *more]), *inside]
 
 
 def page_with_tables(page: str, sections: dict[str, FieldInfo]) -> str:
@@ -98,8 +102,8 @@ def _default(field: FieldInfo) -> str:
 
 def _value(value: Any) -> str:
     match value:
-        case None | {}:
-            return "none"
+        case None | {} | ():
+            return ""
         case bool():
             return f"`{str(value).lower()}`"
         case timedelta():

@@ -2,6 +2,7 @@
 
 import json
 import stat
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.settings.samples import ENVIRON
 from worker.cli.commands.init import init
 from worker.settings.load import load
 
+PAGE = Path(__file__).parents[2] / "docs/reference/configuration.md"
 SMTP = {"SMTP_URL": "smtp+starttls://user:password@mail.example.com"}
 
 
@@ -58,6 +60,14 @@ def test_the_real_configuration_loads_once_its_variables_are_set(tmp_path: Path)
     assert list(settings.accounts) == ["kyc"]
     assert settings.warnings == ()
     assert "# quiet_hours = " in (tmp_path / "onboarding.toml").read_text()
+
+
+def test_the_reference_begins_with_the_keys_that_init_writes(tmp_path: Path) -> None:
+    run(str(tmp_path))
+
+    shown = PAGE.read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
+
+    assert tomllib.loads(shown) == tomllib.loads((tmp_path / "onboarding.toml").read_text())
 
 
 def test_what_is_commented_out_can_be_used(tmp_path: Path) -> None:

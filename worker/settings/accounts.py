@@ -75,16 +75,16 @@ class Account(TrustsAuthority):
     """One contract with a provider. `name` is its key; `load` fills in `budget` and what the budget shares."""
 
     name: str = Field("", json_schema_extra={"resolved": True})
-    provider: ProviderName = Field(description="Which provider, and which of its endpoints.")
+    provider: ProviderName = Field(description="The provider, and its endpoint.")
     base_url: ServerUrl = Field(
         "",
-        description="The provider's address, up to its documented path. https, or http for this machine only.",
+        description="Its address, up to the documented path; https, or http on this machine.",
         json_schema_extra={"default": "the provider's production host"},
     )
-    api_key: Credential = Field(description="The provider's API key.")
-    api_secret: Credential | None = Field(None, description="iDenfy only, and needed there: the API secret.")
+    api_key: Credential = Field(description="Its API key.")
+    api_secret: Credential | None = Field(None, description="iDenfy only, and needed there.")
     customer_id: Identifier | None = Field(
-        None, description="FrankieOne only, and needed there: the customer's UUID, sent as X-Frankie-CustomerID."
+        None, description="FrankieOne only, and needed there: the UUID for X-Frankie-CustomerID."
     )
     customer_child_id: Identifier | None = Field(None, description="FrankieOne only: X-Frankie-CustomerChildID.")
     channel: Text | None = Field(
@@ -92,57 +92,52 @@ class Account(TrustsAuthority):
     )
     dialect: Annotated[str, Shown("one of the provider's forms")] = Field(
         "narrative",
-        description='Which of the endpoint\'s documented forms to use: for idenfy-kyc `"narrative"` (`authToken`) or'
-        ' `"openapi"` (`tokenString`).',
+        description='Which documented form: for idenfy-kyc `"narrative"` (`authToken`) or `"openapi"` (`tokenString`).',
         json_schema_extra={"default": "the provider's first form"},
     )
     limits: tuple[Rate, ...] = Field(
         (),
-        description="Calls are spaced so that all workers together never exceed any of these limits; [] for none.",
+        description="All workers together never exceed any of these; [] for none.",
         json_schema_extra={"default": 'iDenfy `["10000/hour"]`, FrankieOne `["5/second"]`'},
     )
-    concurrency: Whole = Field(
-        50, ge=1, le=10_000, description="The most calls in flight at once, over all workers together."
-    )
+    concurrency: Whole = Field(50, ge=1, le=10_000, description="The most calls in flight, over all workers together.")
     credits: Whole | None = Field(
         None,
         ge=0,
-        description="The most calls that cost a credit, or may have: a call that is answered 500 or 503 counts."
-        " Calls are counted without a cap too: a cap that you set later covers them.",
+        description="The most calls that cost a credit, or may have: an answer of 500 or 503 counts. A cap that is set"
+        " later covers earlier calls too.",
         json_schema_extra={"default": "no cap"},
     )
     price: Cost | None = Field(
         None,
-        description='What one session costs, such as "0.90 EUR": `check` then gives amounts.',
-        json_schema_extra={"default": "not given"},
+        description='What one session costs, such as "0.90 EUR".',
     )
     budget: Text = Field(
         "",
-        description="Accounts with the same budget share limits, concurrency, credits, pauses and stops.",
-        json_schema_extra={"default": "one for all accounts with the same host and credential"},
+        description="Accounts with the same name here share one.",
+        json_schema_extra={"default": "one for each host and credential"},
     )
     on_unknown: Literal["reconcile", "hold", "repeat"] = Field(
         "reconcile",
-        description="What to do about a call with an unknown outcome: ask the provider (reconcile), hold the row for a"
-        " person (hold), or call again (repeat).",
+        description="If a call's outcome is unknown: ask the provider, hold the row for a person, or call again.",
     )
     on_orphan: Literal["wait", "hold"] = Field(
         "wait",
-        description="What to do about a session whose token was lost with its answer: wait until it has ended, and ask"
-        " for another (wait), or hold the row for a person (hold).",
+        description="If a session's token was lost with its answer: wait for its end and ask for another, or hold the"
+        " row for a person.",
     )
     lifetime: Duration | None = Field(
         None,
         ge=timedelta(seconds=1),
         le=timedelta(days=30),
-        description="How long a session's link lives, in whole seconds; iDenfy only.",
+        description="How long a link lives, in whole seconds; iDenfy only.",
         json_schema_extra={
             "default": "iDenfy: 7 days (24 hours with `generateDigitString`); FrankieOne: its vendor decides"
         },
     )
     prefill: Literal["none", "name", "all"] = Field(
         "none",
-        description="Which personal fields are sent to the provider.",
+        description="The personal fields that the provider gets.",
         json_schema_extra={"default": '`"none"`; `"all"` for frankieone-v1, which creates the entity from them'},
     )
     timeout: Duration = Field(
@@ -154,19 +149,18 @@ class Account(TrustsAuthority):
     parameters: Parameters = Field(
         default_factory=dict,
         repr=False,
-        description="Sent with every request of this account, checked against the provider's schema.",
+        description="Sent with every request, checked against the provider's schema.",
     )
     unchecked: Parameters = Field(
         default_factory=dict,
         repr=False,
-        description="Parameters that the provider has added since; sent without a check.",
+        description="The provider's newer parameters, sent without a check.",
     )
     link: Link | None = Field(
         None,
-        description="The link to send, with the placeholders {token}, {customer_id} and {reference}, and what the"
-        " answer has of {provider} (FrankieOne's vendor), {vendor.NAME} (one of its vendorParameters) and {digits}"
-        " (iDenfy's digit string); their values are quoted. Used instead of the provider's own link; needed for"
-        " FrankieOne v1 and v2, which document none.",
+        description="The link to send; needed for FrankieOne v1 and v2, which document none. Placeholders, whose values"
+        " are quoted: {token}, {customer_id}, {reference}, and of the answer {provider} (FrankieOne's vendor),"
+        " {vendor.NAME} (one of its vendorParameters) and {digits} (iDenfy's digit string).",
         json_schema_extra={"default": "the provider's own"},
     )
     link_hosts: tuple[Host, ...] = Field(
@@ -175,13 +169,11 @@ class Account(TrustsAuthority):
         json_schema_extra={"default": "the provider's documented hosts, and those of `link` and `base_url`"},
     )
     webhook_keys: tuple[Credential, ...] = Field(
-        (), description="iDenfy only: the keys that sign its webhooks; several during a rotation."
+        (), description="iDenfy only: the keys that sign its webhooks; 16 characters or more."
     )
     jwt_key: Secrets = Field(
         (),
-        description="FrankieOne only: the public key (PEM) that verifies its webhooks' tokens; several during a"
-        " rotation.",
-        json_schema_extra={"default": "none"},
+        description="FrankieOne only: the public key (PEM) of its webhooks' tokens.",
     )
     jwt_audience: Text | None = Field(
         None,
@@ -190,8 +182,7 @@ class Account(TrustsAuthority):
     )
     webhook_secret: PathSecrets = Field(
         (),
-        description="FrankieOne only: an unguessable segment of the webhook's path; several during a rotation.",
-        json_schema_extra={"default": "none"},
+        description="FrankieOne only: a segment of the webhook's path, of 16 to 128 letters, digits, - or _.",
     )
 
     @model_validator(mode="before")

@@ -62,18 +62,17 @@ class SenderOfEvents(Section):
 
     keys: tuple[EventKey, ...] = Field(
         (),
-        description="Its keys for HTTP, several while rotating: as `Authorization: Bearer KEY`, or to sign with. At"
-        ' least 32 characters; `onboard keys new --for events` prints one, and its hash. The hash, `"sha256:…"`, is'
-        " enough for a key that does not sign.",
+        description="For HTTP: as `Authorization: Bearer KEY`, or to sign with. 32 characters or more; `onboard keys"
+        ' new --for events` prints one, and its hash. The hash, `"sha256:…"`, is enough for a key that does not sign.',
     )
     users: tuple[Text, ...] = Field(
         (),
-        description="Its users on RabbitMQ: messages with their `user_id`, which RabbitMQ checks, are this sender's.",
+        description="Its users on RabbitMQ, which checks the `user_id` of messages.",
     )
     queues: tuple[Text, ...] = Field(
         (),
-        description="The queues whose messages are this sender's if they have no `user_id`: `queue` of [bus], and"
-        f" `{REQUESTS}`, which Celery tasks come by.",
+        description="The queues whose messages without `user_id` are its own: `queue` of [bus], and"
+        f" `{REQUESTS}` (Celery tasks).",
     )
     types: tuple[Received, ...] = Field(
         get_args(Received),
@@ -83,8 +82,8 @@ class SenderOfEvents(Section):
     )
     ids: IdPatterns = Field(
         (),
-        description='The ids that its events may name, such as "signup-*": `*` stands for any characters. With ids'
-        " of its own no sender can be the first to name a customer of another's or of a list.",
+        description='The ids that its events may name, such as "signup-*" (`*`: any characters). With ids of its own'
+        " no sender can be the first to name a customer of another's or of a list.",
         json_schema_extra={"default": "all ids"},
     )
     links: Flag = Field(
@@ -92,8 +91,8 @@ class SenderOfEvents(Section):
     )
     customers: Literal["own", "all"] = Field(
         "own",
-        description='"own": only customers that its own requests have made known. "all": also the customers of lists'
-        " and of other senders.",
+        description='"own": only customers whom its own requests have made known. "all": also those of lists and of'
+        " other senders.",
     )
 
     def rights(self, name: str) -> EventSender:

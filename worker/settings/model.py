@@ -51,8 +51,7 @@ class Database(PresentsCertificate):
         "sqlite:///onboarding.db",
         repr=False,
         validate_default=True,  # so that the default file is in the configuration's directory too
-        description="sqlite:///FILE (relative to this configuration) or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
-        " With a password: from the environment or a file.",
+        description="sqlite:///FILE (relative to this configuration) or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE.",
     )
 
     @property
@@ -66,12 +65,7 @@ class Database(PresentsCertificate):
 class Broker(PresentsCertificate):
     """What carries wake-ups to the workers."""
 
-    url: BrokerUrl = Field(
-        "memory://",
-        repr=False,
-        description="memory:// (one process), amqp(s)://… or redis(s)://…."
-        " With a password: from the environment or a file.",
-    )
+    url: BrokerUrl = Field("memory://", repr=False, description="memory:// (one process), amqp(s)://… or redis(s)://….")
 
     @property
     def wakes_workers(self) -> bool:
@@ -84,13 +78,13 @@ class Encryption(Section):
 
     keys: tuple[EncryptionKey, ...] = Field(
         min_length=1,
-        description="The first key encrypts, all keys decrypt; 32 bytes in base64 each. `onboard keys new` prints one.",
+        description="The first encrypts, all decrypt; 32 bytes in base64 each. `onboard keys new` prints one.",
         json_schema_extra={"default": '`[{ env = "ONBOARDING_KEY" }]`'},
     )
     digest_key: EncryptionKeys = Field(
         (),
-        description="The key of hashes that recognise addresses, tokens, webhooks and events; 32 bytes in base64. With"
-        " several the first hashes and all recognise.",
+        description="For the hashes that recognise addresses, tokens, webhooks and events. The first hashes, all"
+        " recognise; 32 bytes in base64 each.",
         json_schema_extra={"default": "derived from each of `keys`"},
     )
 
@@ -126,37 +120,31 @@ class Invitations(Section):
         json_schema_extra={"default": "built in"},
     )
     locale: Locale = Field("en", description="The language for rows that name no language, or one without a template.")
-    greeting: Flag = Field(
-        True, description="false: no message has a customer's name or a company's name; greetings are neutral."
-    )
+    greeting: Flag = Field(True, description="false: no message has a customer's or a company's name.")
     quiet_hours: Annotated[dict[ChannelName, Quiet], Shown("table of hours by channel")] = Field(
         default_factory=dict,
-        description='When no message is sent, in the recipient\'s time zone: { sms = "21:00-08:00" }. Reminders too.'
-        " WhatsApp messages have those of texts, unless they have their own.",
-        json_schema_extra={"default": "none"},
+        description='When no message leaves, in the recipient\'s time zone: { sms = "21:00-08:00" }. WhatsApp without'
+        " its own has those of texts.",
     )
     fallback: Literal["email", "sms"] | None = Field(
         None,
         description="The channel to try after a bounce, if the row has an address for it.",
-        json_schema_extra={"default": "none"},
     )
     messages_per_customer: Whole = Field(
         6,
         ge=1,
         le=100,
-        description="The most messages to one customer, over all channels together. A hand-over with an unknown outcome"
-        " counts: the message may have arrived.",
+        description="The most messages to one customer, over all channels. A hand-over with an unknown outcome counts.",
     )
     messages_per_address: PerAddress = Field(
         AddressCap(6, timedelta(days=7)),
         description='The most messages to one address in any such time, over all customers, lists and events; "off".'
-        " No session is opened for a row of a list whose addresses have had theirs; the row waits.",
+        " Above it a list's row waits, without a session.",
     )
     timezone: ZoneName = Field(
         "UTC",
-        description="The time zone of customers without a known time zone, phone or country: for quiet hours, and for"
-        " the times in messages. The times in messages are in this zone too if a customer's country has several"
-        " clocks.",
+        description="For quiet hours and the times in messages, where a customer has no known time zone, phone or"
+        " country. For those times also where the country has several clocks.",
     )
     pause_over: Whole = Field(
         10,
@@ -205,12 +193,12 @@ class FollowUp(Section):
         10_000,
         ge=0,
         le=10_000_000,
-        description="The most sessions per day (UTC) that each account opens to replace sessions that ended unused.",
+        description="The most sessions in a day (UTC) that each account opens in place of those that ended unused.",
     )
     corrected_address: Literal["wait", "same-link"] = Field(
         "wait",
-        description="What a corrected address gets where the old one has a link that opens, and the account opens no"
-        " other session before its end: `wait` for that end, or the `same-link` at once.",
+        description="What a corrected address gets where the account gives no other session while the old link opens:"
+        " `wait` for its end, or the `same-link` at once.",
     )
     ladder: tuple[LadderStep, ...] = ()
 
@@ -227,15 +215,13 @@ class Retention(Section):
         None,
         # A call with an unknown outcome may have left a session behind for as long (core/customers/store/admission.py).
         ge=timedelta(days=30),
-        description="A batch's rows are removed this long after its last job has ended; its totals stay."
-        " At least 30 days.",
+        description="A batch's rows are removed this long after its last job's end; its totals stay. At least 30 days.",
         json_schema_extra={"default": "kept"},
     )
     audit: Duration | None = Field(
         None,
         ge=timedelta(days=90),
-        description="An entry of the audit log is removed after this time, by a step that the log itself names."
-        " At least 90 days.",
+        description="Entries of the audit log are removed after this time; the log names that step. At least 90 days.",
         json_schema_extra={"default": "kept"},
     )
 
@@ -245,9 +231,8 @@ class Privacy(Section):
 
     journal: Text | None = Field(
         None,
-        description="A file, relative to this configuration, that notes by keyed hashes who is erased and which"
-        " addresses are suppressed: docs/how-to/backup.md.",
-        json_schema_extra={"default": "none"},
+        description="A file that notes, by keyed hashes, who is erased and which addresses are suppressed"
+        " ([backups](../how-to/backup.md)).",
     )
 
 
@@ -293,9 +278,7 @@ class Import(Section):
         description="The words of lists and events in a column of ours: COLUMN = { THEIRS = OURS }.",
     )
     ignore: tuple[Text, ...] = Field((), description="Columns of the list to leave out.")
-    country: Country | None = Field(
-        None, description="The country of rows that name none.", json_schema_extra={"default": "none"}
-    )
+    country: Country | None = Field(None, description="The country of rows that name none.")
     locale: Locale | None = Field(
         None, description="The language of rows that name none.", json_schema_extra={"default": "invitations.locale"}
     )
@@ -306,8 +289,7 @@ class Import(Section):
     )
     known: Literal["skip", "refresh", "invite"] = Field(
         "refresh",
-        description="What becomes of customers who are known: `skip` leaves them as they are, `refresh` takes their"
-        " details from the list, `invite` also invites those again who have finished.",
+        description="[What becomes of known customers](../reference/list-format.md#the-same-customer-again).",
     )
 
     @property

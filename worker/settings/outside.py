@@ -31,13 +31,13 @@ class Bus(PresentsCertificate):
     """Where sign-up events come from, and where our events are published."""
 
     url: Annotated[BrokerUrl, AfterValidator(_of_several_processes)] = Field(
-        repr=False, description="amqp(s)://… or redis(s)://…. With a password: from the environment or a file."
+        repr=False, description="amqp(s)://… or redis(s)://…."
     )
     queue: Text = Field(
         "onboarding.requests",
         max_length=200,
-        description="The queue of sign-up events, and on RabbitMQ the exchange before it that producers publish to;"
-        " notices of refused events go to the queue of this name with `.dead` after it.",
+        description="The queue of sign-up events, and on RabbitMQ the exchange before it. Notices of refused events go"
+        " to this name with `.dead` after it.",
     )
     exchange: Text = Field(
         "onboarding.events", max_length=200, description="The exchange that our events are published to."
@@ -57,12 +57,12 @@ class Web(Section):
 
     bind: Bind = Field(
         "127.0.0.1:8080",
-        description="Where to listen. An address other than loopback needs credentials that requests are checked with:"
-        " a sender's `keys`, or the keys of webhooks and callbacks.",
+        description="Where to listen. An address other than loopback needs a sender's `keys`, or the keys of webhooks"
+        " or callbacks.",
     )
     base_url: BaseUrl | None = Field(
         None,
-        description="The address at which customers, and Twilio with its delivery callbacks, reach `onboard web`.",
+        description="The address at which customers, and Twilio's callbacks, reach `onboard web`.",
     )
     senders: dict[str, SenderOfEvents] = Field(default_factory=dict)
     event_limit: Rate = Field(
@@ -70,9 +70,8 @@ class Web(Section):
     )
     trusted_proxies: tuple[Network, ...] = Field(
         (),
-        description="The proxies in front of `web`, as addresses or networks: whom they name in X-Forwarded-For is whom"
-        " the log names, and who is slowed, after refused keys and signatures; and X-Forwarded-Proto counts.",
-        json_schema_extra={"default": "none"},
+        description="The proxies in front of `web`, as addresses or networks. Their X-Forwarded-For says who is logged,"
+        " and slowed, after refused keys and signatures; their X-Forwarded-Proto counts.",
     )
 
     @property

@@ -86,12 +86,12 @@ class Route(Section):
     )
     accounts: tuple[Text, ...] = Field(
         min_length=1,
-        description="Accounts in order of preference: the next takes over when one is stopped or its breaker is open.",
+        description="In order of preference: the next takes over when one is stopped or its breaker is open.",
     )
     freshness: Duration | None = Field(
         None,
         ge=timedelta(0),
-        description="The least life of a link when its invitation leaves. Must be below the accounts' lifetimes.",
+        description="The least life of a link when its invitation leaves; below the accounts' lifetimes.",
         json_schema_extra={
             "default": "half the lifetime, at most 12 hours; 10 minutes where the vendor decides the lifetime"
         },

@@ -60,28 +60,22 @@ class Email(OwnServer):
 
     url: SmtpUrl = Field(
         repr=False,
-        description="smtp://HOST:PORT (port 25), smtp+starttls://USER:PASSWORD@HOST (587) or smtps://… (465)."
-        " With a password: from the environment or a file.",
+        description="smtp://HOST:PORT (port 25), smtp+starttls://USER:PASSWORD@HOST (587) or smtps://… (465).",
     )
     from_: Mailbox = Field(alias="from", description="The sender of the invitations.")
-    limits: tuple[Rate, ...] = Field(
-        (), description="Messages are spaced so that none of these limits is ever exceeded."
-    )
+    limits: tuple[Rate, ...] = Field((), description="Messages never exceed any of these.")
     ramp: RampUp = Field(
         None,
-        description='For a new domain: "500/day x2" sends 500 on the first day, 1,000 on the second, and so on. A day'
-        " is 24 hours, from the first message on.",
+        description='For a new domain: "500/day x2" is 500 in the first 24 hours, then 1,000, and so on.',
         json_schema_extra={"default": "no ramp"},
     )
     price: Cost | None = Field(
         None,
-        description='What one email costs, such as "0.05 EUR": `check` then gives amounts.',
-        json_schema_extra={"default": "not given"},
+        description='What one email costs, such as "0.05 EUR".',
     )
     on_unknown: Literal["repeat", "hold"] = Field(
         "repeat",
-        description="What to do about a hand-over that broke without an answer: repeat it under the same Message-ID"
-        " (repeat), or hold the message for a person (hold).",
+        description="If a hand-over's outcome is unknown: repeat it under its Message-ID, or hold it for a person.",
     )
     timeout: Duration = Field(
         timedelta(seconds=30),
@@ -89,7 +83,7 @@ class Email(OwnServer):
         le=timedelta(minutes=10),
         description="How long one hand-over may take.",
     )
-    connections: Whole = Field(4, ge=1, le=200, description="Open connections to the server, for each worker process.")
+    connections: Whole = Field(4, ge=1, le=200, description="Open connections, for each worker process.")
 
     @property
     def server(self) -> MailServer:
@@ -105,14 +99,13 @@ class Sms(Client):
     account: Text = Field(pattern=r"^[^\s/?#]+$", description="The account's SID.")
     key: Annotated[str, Field(pattern=r"^SK[0-9a-fA-F]{32}$")] | None = Field(
         None,
-        description="The SID of an API key, such as SK…; its secret is `token` then.",
+        description="The SID of an API key (SK…); its secret is `token` then.",
         json_schema_extra={"default": "the account logs in itself"},
     )
     token: Credential = Field(description="The account's token, or the secret of `key`.")
     on_unknown: Literal["reconcile", "hold", "repeat"] = Field(
         "reconcile",
-        description="What to do about a message with an unknown outcome: ask the provider (reconcile), hold it for a"
-        " person (hold), or send it again (repeat).",
+        description="If a message's outcome is unknown: ask the provider, hold it for a person, or send it again.",
     )
     timeout: Duration = Field(
         timedelta(seconds=10),
@@ -122,9 +115,8 @@ class Sms(Client):
     )
     callback_key: Credentials = Field(
         (),
-        description="The key that signs delivery callbacks; several during a rotation. With it, `onboard web` needs no"
-        " `token`.",
-        json_schema_extra={"default": "`token`; needed with `key`, for Twilio signs with the account's token"},
+        description="The key that signs delivery callbacks. With it `onboard web` needs no `token`.",
+        json_schema_extra={"default": "`token`; needed with `key`"},
     )
     provider: Annotated[str, AfterValidator(_text_service), NAMES] = Field(
         "twilio", description="The provider of texts and WhatsApp."
@@ -134,7 +126,7 @@ class Sms(Client):
     )
     limits: tuple[Rate, ...] = Field(
         (Limit.parse("1/second"),),
-        description="Messages are spaced so that none of these limits is ever exceeded, for each `from`.",
+        description="Messages never exceed any of these, for each `from`.",
     )
     countries: Annotated[tuple[Country, ...], Field(min_length=1)] | None = Field(
         None,
@@ -143,13 +135,12 @@ class Sms(Client):
     )
     per_country: PerCountry = Field(
         1000,
-        description='The most texts to one country in an hour; "off". At it the texts to this country wait for the next'
-        " hour, and `status` asks for a person: a fraud may earn on them.",
+        description='The most texts to one country in an hour; "off". Further ones wait for the next hour, and'
+        " `status` asks for a person.",
     )
     price: Cost | None = Field(
         None,
-        description='What one segment of a text costs, such as "0.05 EUR": `check` then gives amounts.',
-        json_schema_extra={"default": "not given"},
+        description='What one segment of a text costs, such as "0.05 EUR".',
     )
 
     @model_validator(mode="before")
@@ -178,13 +169,12 @@ class WhatsApp(Section):
     )
     limits: tuple[Rate, ...] = Field(
         (Limit.parse("10/second"),),
-        description="Messages are spaced so that none of these limits is ever exceeded, for each `from`. Meta bounds"
-        ' how many people you may write to in 24 hours; `"1000/day"` keeps to it.',
+        description="Messages never exceed any of these, for each `from`. Meta bounds the people in 24 hours:"
+        ' `"1000/day"` keeps to that.',
     )
     price: Cost | None = Field(
         None,
-        description='What one message costs, such as "0.05 EUR": `check` then gives amounts.',
-        json_schema_extra={"default": "not given"},
+        description='What one message costs, such as "0.05 EUR".',
     )
 
     def at(self, account: Sms) -> Sms:

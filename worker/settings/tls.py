@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, ValidationInfo
 
 from worker.core.foundation.tls import Tls, is_loopback
 from worker.settings.addresses import POSTGRESQL
@@ -82,11 +82,7 @@ class Client(Section):
 class TrustsAuthority(Client):
     """A section whose other side may be behind a company's own authority."""
 
-    ca: Pem = Field(
-        None,
-        description="The authorities that sign the other side's certificate (PEM).",
-        json_schema_extra={"default": "the system's"},
-    )
+    ca: Pem = None
 
     @property
     def authority(self) -> Path | None:
@@ -96,12 +92,7 @@ class TrustsAuthority(Client):
 class OwnServer(TrustsAuthority):
     """A section whose other side may be the user's own."""
 
-    tls: Literal["verify", "off"] | None = Field(
-        None,
-        description='"verify": TLS, with the certificate\'s chain and host name checked. "off": a connection to another'
-        " machine without TLS is allowed; each start warns.",
-        json_schema_extra={"default": '`"verify"`; this machine needs no TLS'},
-    )
+    tls: Literal["verify", "off"] | None = None
 
     @property
     def wants_tls(self) -> Literal["verify", "off"] | None:
@@ -111,11 +102,7 @@ class OwnServer(TrustsAuthority):
 class PresentsCertificate(OwnServer):
     """A section whose other side may ask for a certificate."""
 
-    client_certificate: Pem = Field(
-        None,
-        description="The certificate to present, with its private key without a password (PEM).",
-        json_schema_extra={"default": "none"},
-    )
+    client_certificate: Pem = None
 
     @property
     def certificate(self) -> Path | None:

@@ -27,14 +27,11 @@ ChatUrl = Annotated[str | None, BeforeValidator(_chat_url), Shown("URL"), Lazy()
 class Alerts(Section):
     """Who gets a message when something begins or ends to need a person."""
 
-    email: tuple[Mailbox, ...] = Field(
-        (), description="Mailboxes: a mail over the server of [email].", json_schema_extra={"default": "none"}
-    )
+    email: tuple[Mailbox, ...] = Field((), description="Mailboxes: a mail over the server of [email].")
     webhook: ChatUrl = Field(
         None,
         repr=False,
         description='A chat\'s address: a POST of `{"text": "…"}`. It is a secret: from the environment or a file.',
-        json_schema_extra={"default": "none"},
     )
 
 

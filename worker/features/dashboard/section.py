@@ -14,7 +14,6 @@ class Dashboard(Section):
         default_factory=UserList,
         description='Who may log in: { file = "users.toml" }, which `onboard users add NAME` writes. Read again when it'
         " changes. Without it the pages are only for looking, on loopback alone.",
-        json_schema_extra={"default": "none"},
     )
 
 

@@ -133,9 +133,7 @@ class Intake(Client):
     purpose: Text | None = Field(
         None, description="The purpose of rows that name none.", json_schema_extra={"default": "onboarding"}
     )
-    country: Country | None = Field(
-        None, description="The country of rows that name none.", json_schema_extra={"default": "none"}
-    )
+    country: Country | None = Field(None, description="The country of rows that name none.")
     channel: Literal[ChannelName, "both", "none"] | None = Field(
         None, description="The channel of rows that name none.", json_schema_extra={"default": "what the row has"}
     )
@@ -150,11 +148,8 @@ class Intake(Client):
     key: Annotated[Secret, AfterValidator(_private_key), Shown("secret")] | None = Field(
         None,
         description="sftp: the private key to log in with, without a passphrase.",
-        json_schema_extra={"default": "none"},
     )
-    password: Secret | None = Field(
-        None, description="sftp: the password to log in with.", json_schema_extra={"default": "none"}
-    )
+    password: Secret | None = Field(None, description="sftp: the password to log in with.")
     known_hosts: Annotated[str, BeforeValidator(_known_hosts), Shown("lines"), Lazy()] | None = Field(
         None,
         description="sftp: the server's key, as a line of the file known_hosts. It is always checked.",
