@@ -9,9 +9,8 @@ from worker.core.model.states import JobState
 
 PAGE = Path("docs/reference/states.md")
 _TABLE = re.compile(r"<!-- reasons: (\w+) -->.*?<!-- end of reasons -->", re.DOTALL)
-# The states that have a table of their own; `_OTHERS` share one.
+# The states that have a table of their own. The other tables have only what these have not.
 STATES = (JobState.WAITING, JobState.HELD, JobState.FAILED, JobState.LAPSED)
-_OTHERS = tuple(state for state in JobState if state not in STATES)
 
 
 def page_with_tables(page: str) -> str:
@@ -28,20 +27,20 @@ def table(name: str) -> str:
             lines = [
                 (reason, " or ".join(reason.messages), _sentence(reason.meaning))
                 for reason in Reason
-                if reason.messages
+                if reason.messages and not any(isinstance(state, JobState) for state in reason.jobs)
             ]
             return _markdown(("reason", "message", "what happened"), lines)
         case "other":
             lines = [
-                (reason, " or ".join(state for state in reason.jobs if state in _OTHERS), _sentence(reason.meaning))
+                (reason, " or ".join(reason.jobs), _sentence(reason.meaning))
                 for reason in Reason
-                if any(state in _OTHERS for state in reason.jobs)
+                if any(isinstance(state, JobState) for state in reason.jobs) and not reason.jobs.keys() & set(STATES)
             ]
             return _markdown(("reason", "state", "what happened"), lines)
         case _:
             state = JobState(name)
             lines = [
-                (reason, _sentence(reason.meaning), _sentence(reason.jobs[state] or STEPS.get(state, "nothing")))
+                (reason, _sentence(reason.meaning), _sentence(reason.jobs[state] or STEPS.get(state, "")))
                 for reason in Reason
                 if state in reason.jobs
             ]
@@ -49,8 +48,9 @@ def table(name: str) -> str:
 
 
 def _sentence(phrase: str) -> str:
-    text = phrase if phrase.startswith("`") else phrase[0].upper() + phrase[1:]
-    return f"{text}."
+    if not phrase or phrase.startswith("`"):
+        return phrase and f"{phrase}."
+    return f"{phrase[0].upper()}{phrase[1:]}."
 
 
 def _markdown(head: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> str:
