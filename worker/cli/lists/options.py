@@ -93,7 +93,7 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--hash-ids",
         is_flag=True,
-        help="Replace each customer_id that looks like an email address or phone number by a hash.",
+        help="Replace each customer_id by a hash: for all of your lists, or for none.",
     )
     @click.option(
         "--dates",
