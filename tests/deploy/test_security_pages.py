@@ -75,10 +75,10 @@ def test_each_test_that_a_page_names_is_there():
 
 
 def test_each_requirement_has_a_test_and_comes_once():
-    met = rows(page("asvs").partition("## Not met")[0], 4)
+    met = rows(page("asvs").partition("## Not met")[0], 3)
 
     assert len(met) > 50
-    assert not [row for row in met if not re.fullmatch(r"`tests/[\w/]+\.py::test_\w+`", row[3])]
+    assert not [row for row in met if not re.fullmatch(r"`tests/[\w/]+\.py::test_\w+`", row[2])]
     points = [row[0] for row in met + rows(page("asvs").partition("## Not met")[2], 3)]
     assert len(points) == len(set(points))
 

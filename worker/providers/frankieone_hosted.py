@@ -32,7 +32,7 @@ PARAMETERS = (
     Parameter("oneSDKFlowId", Type.TEXT, 1, default="the account's default flow"),
     Parameter("successRedirectURL", Type.URL),
     Parameter("errorRedirectURL", Type.URL),
-    Parameter("applicationRef", Type.TEXT, 1, filled="the column external_ref, else the job's id"),
+    Parameter("applicationRef", Type.TEXT, 1, filled="column external_ref, else the job's id"),
     Parameter("channelRef", Type.TEXT, 1),
     Parameter("requestedDocuments", Type.LIST, 1),
     Parameter("optionalDocuments", Type.LIST, 1),

@@ -1,5 +1,6 @@
 """Generates docs/providers/parameters.md from the tables: `python -m tests.providers.parameters.reference`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from worker.providers.facts import PROVIDERS
@@ -9,17 +10,23 @@ from worker.providers.parameters.spec import Parameter, Type
 PAGE = Path("docs/providers/parameters.md")
 HEAD = """# Parameters, endpoint by endpoint
 
-This page lists every field that a request can have. A field can be given for a whole account
-(`[accounts.NAME.parameters]`) and for one line (a column `PROVIDER.PARAMETER`, with dots for nested fields), unless the
-last column says **not given**. The line's value wins over the account's value. Both win over the filled value. Fields
-that a provider has added since go to `[accounts.NAME.unchecked]` and are sent unchanged.
+Every field that a request can have. A field can be given for an account (`[accounts.NAME.parameters]`) and for one line
+(a column `PROVIDER.PARAMETER`, with dots for nested fields), unless its line says **not given**. The line's value wins.
+Fields that a provider has added since go to `[accounts.NAME.unchecked]` and are sent unchanged.
 
 In a list's cell, write `true` or `false`; numbers; items of a list with `;` between them; objects and lists of objects
-as JSON; and `null` if the table allows it. An empty cell is not sent. The column "filled from" says what is sent if no
-value is given. If it is empty, the field is sent only when a value is given.
+as JSON; and `null` where the table allows it. An empty cell is not sent.
+
+Fields with the same facts share a line. A text's bounds are in characters, a list's are those of each item. An "object"
+has the fields whose names begin with its own; "objects" are a list of them. "Setting": the default is the account's
+setting at iDenfy. "sent": what is sent if no value is given, mostly a column of the list; else nothing. The fields of
+`entity.organisationData` are left out: `frankieone-v1` refuses companies.
 
 The tables in `worker/providers/parameters/` generate this page; do not edit it by hand.
 """
+SHORT = {"the iDenfy account's setting": "Setting"}
+# FrankieOne v1 serves persons alone: the fields of a company are checked if they are given, but no list needs them.
+LEFT_OUT = "entity.organisationData."
 TITLES = {"narrative": ", narrative form (the default)", "openapi": ', openapi form (`dialect = "openapi"`)'}
 
 
@@ -31,18 +38,30 @@ def page() -> str:
             lines = [
                 f"## `{provider}`{TITLES.get(table.dialect, '')}",
                 "",
-                "| parameter | type and bounds | the provider's default | filled from |",
-                "|---|---|---|---|",
+                "| parameters | type and bounds | the default there; what is sent |",
+                "|---|---|---|",
             ]
-            lines += [_line(name, parameter) for name, parameter in names_of(table.parameters)]
+            shared: dict[tuple[str, str], list[str]] = {}
+            for name, parameter in names_of(table.parameters):
+                if not name.startswith(LEFT_OUT):
+                    shared.setdefault(_facts(parameter), []).append(name)
+            lines += [_line(names, facts) for facts, names in shared.items()]
             parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
-def _line(name: str, parameter: Parameter) -> str:
-    filled = f"**not given**: {parameter.instead}" if parameter.instead else parameter.filled
-    cells = (f"`{name}`", bounds(parameter), parameter.default, filled)
+def _line(names: Iterable[str], facts: tuple[str, str]) -> str:
+    cells = (", ".join(f"`{name}`" for name in names), *facts)
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def _facts(parameter: Parameter) -> tuple[str, str]:
+    """The cells that parameters may share."""
+    default = SHORT.get(parameter.default, parameter.default)
+    filled = f"sent: {parameter.filled}" if parameter.filled else ""
+    instead = parameter.instead.removeprefix("it is filled from the ")
+    filled = f"**not given**: {instead}" if instead else filled
+    return bounds(parameter), "; ".join(filter(None, (default, filled)))
 
 
 def bounds(parameter: Parameter) -> str:
@@ -62,7 +81,7 @@ def bounds(parameter: Parameter) -> str:
     if parameter.warn_below is not None:
         parts.append(f"a warning below {parameter.warn_below}")
     if parameter.usual:
-        parts.append("a warning for names that are not documented")
+        parts.append("a warning for undocumented names")
     return ", ".join(parts) + (f" ({parameter.source})" if parameter.source else "")
 
 
@@ -71,11 +90,11 @@ def _types(parameter: Parameter) -> str:
         case Type.CHOICE:
             return " or ".join(f"`{choice}`" for choice in parameter.choices)
         case Type.RECORDS:
-            return f"a list of JSON objects with {_members(parameter)}"
+            return f"objects with {_members(parameter)}"
         case Type.DATE:
             return "a date, YYYY-MM-DD"
         case Type.OBJECT if parameter.fields:
-            return "a JSON object of the fields below"
+            return "object"
     return " or ".join(parameter.types)
 
 
@@ -87,12 +106,11 @@ def _members(parameter: Parameter) -> str:
 
 def _range(parameter: Parameter) -> str:
     least, most = parameter.least, parameter.most
-    unit = "" if parameter.type in (Type.INTEGER, Type.NUMBER) else " characters"
-    unit = unit.removesuffix("s") if most is None and least == 1 else unit
-    each = "each " if parameter.type is Type.LIST else ""
+    if most is None and least == 1 and parameter.type not in (Type.INTEGER, Type.NUMBER):
+        return "not empty"
     if most is None:
-        return f"{each}at least {least}{unit}"
-    return f"{each}at most {most}{unit}" if least is None else f"{each}{least} to {most}{unit}"
+        return f"at least {least}"
+    return f"at most {most}" if least is None else f"{least} to {most}"
 
 
 if __name__ == "__main__":

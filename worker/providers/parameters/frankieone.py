@@ -7,7 +7,7 @@ from worker.providers.parameters.spec import Parameter, Type
 # The schema names the first three; its own example has DRIVER_LICENCE, and the document model DRIVERS_LICENSE.
 # Which names an account's vendor accepts is not documented: any name is sent, and other names give a warning.
 DOCUMENT_TYPES = frozenset({"DRIVERS_LICENCE", "PASSPORT", "NATIONAL_ID", "DRIVER_LICENCE", "DRIVERS_LICENSE"})
-RELAY_STATE = "the column external_ref, else the job's id"
+RELAY_STATE = "column external_ref, else the job's id"
 
 APPLICANT = Parameter("applicantId", Type.TEXT, 1, filled="the session that is replaced")
 APPLICATION = Parameter("applicationId", Type.TEXT, 1)

@@ -8,8 +8,8 @@ the endpoint verifies people; it can be given, and must have the sample's types.
 from worker.providers.parameters.frankieone import APPLICANT, APPLICATION, COUNTRY, DOCUMENT_TYPE, REFERRER, RELAY
 from worker.providers.parameters.spec import Parameter, Type
 
-NAMED = 'the column {}, with `prefill = "name"` or `"all"`'
-PERSONAL = 'the column {}, with `prefill = "all"`, which is the default here'
+NAMED = "{} (`prefill` name or all)"
+PERSONAL = "{} (`prefill` all)"
 
 
 def _text(name: str, filled: str = "") -> Parameter:
@@ -240,8 +240,7 @@ ENTITY = (
         "extraData",
         Type.RECORDS,
         fields=EXTRA_DATA.fields,
-        filled="customer_reference with the column customer_id, and consent.general if the column consent is true;"
-        " given values are added",
+        filled="customer_reference with customer_id, consent.general if consent is true; given values are added",
     ),
     Parameter("flags", Type.RECORDS, fields=(_text("flag"), Parameter("value", Type.INTEGER))),
     _text("gender", PERSONAL.format("sex") + ": M or F"),

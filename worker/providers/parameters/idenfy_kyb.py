@@ -9,7 +9,7 @@ MOST_LIFETIME = 30 * 24 * 60 * 60
 MOST_TAGS = 5
 UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 LOCALES = ("en", "es", "fr", "ru", "de", "it", "pl", "lt", "lv", "et", "cs", "ro", "hu", "ja", "bg", "nl", "pt")
-EXTERNAL_REF = "the column external_ref, else the job's id; with -2 for the second session, and so on"
+EXTERNAL_REF = "column external_ref, else the job's id; with -2 for the second session, and so on"
 WITHOUT_COMMA = r"[^,]+"
 WITHOUT_COMMA_SHAPE = "without a comma"
 
@@ -41,13 +41,13 @@ PARAMETERS = (
         Type.CHOICE,
         choices=LOCALES,
         default="by the client's IP address",
-        filled="the language of the column locale, if it is one of these",
+        filled="the language of locale, if it is one of these",
     ),
     _uuid("flow"),
     _uuid("theme"),
     Parameter("questionnaire", Type.TEXT, 1, nullable=True, default="the KYB settings' questionnaire"),
     Parameter("questionnaireRequired", Type.BOOLEAN, default="true"),
-    _list("tags", 32, items=MOST_TAGS, default="none", filled="the column tags, added to the given tags"),
+    _list("tags", 32, items=MOST_TAGS, default="none", filled="column tags, added to the given tags"),
     _list("scanRefs", 40, nullable=True),
 )
 

@@ -23,10 +23,10 @@ COUNTRY_SHAPE = "two letters (ISO 3166-1 alpha-2), or ALL"
 
 
 # Texts for the reference about the values that we fill; the second form of the call uses them too.
-NAMED = 'the column {}, with `prefill = "name"` or `"all"`'
-PERSONAL = 'the column {}, with `prefill = "all"`'
-EXTERNAL_REF = "the column external_ref, else the job's id"
-LOCALE = "the language of the column locale, if iDenfy has it"
+NAMED = "{} (`prefill` name or all)"
+PERSONAL = "{} (`prefill` all)"
+EXTERNAL_REF = "column external_ref, else the job's id"
+LOCALE = "the language of locale, if iDenfy has it"
 LIFETIME = "the account's lifetime"
 
 
