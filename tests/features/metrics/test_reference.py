@@ -8,26 +8,25 @@ PAGE = ROOT / "docs/features/metrics.md"
 BEGIN, END = "<!-- metrics: generated -->\n", "<!-- end -->"
 
 
-def table() -> str:
-    """All metrics, first those that are read from the database."""
-    head = ["| metric | type | labels | says |", "|---|---|---|---|"]
-    return "\n".join([*head, *map(_line, (*metrics.READ, *metrics.COUNTED))]) + "\n"
+def all_metrics() -> str:
+    """A line for each, first those that are read from the database."""
+    return "\n".join(map(_line, (*metrics.READ, *metrics.COUNTED))) + "\n"
 
 
-def with_table(page: str) -> str:
+def with_them(page: str) -> str:
     before, _, rest = page.partition(BEGIN)
-    return f"{before}{BEGIN}{table()}{END}{rest.partition(END)[2]}"
+    return f"{before}{BEGIN}\n{all_metrics()}\n{END}{rest.partition(END)[2]}"
 
 
 def _line(metric: Metric) -> str:
-    labels = ", ".join(f"`{label}`" for label in metric.labels)
-    return f"| `{PREFIX}{metric.name}` | {metric.type.value} | {labels} | {metric.says} |"
+    labels = "".join(f", `{label}`" for label in metric.labels)
+    return f"- `{PREFIX}{metric.name}` ({metric.type.value}{labels}): {metric.says}"
 
 
-def test_the_page_on_metrics_has_its_table_from_the_code():
+def test_the_page_has_the_metrics_of_the_code():
     page = PAGE.read_text(encoding="utf-8")
-    assert page == with_table(page)
+    assert page == with_them(page)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(with_them(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -33,7 +33,7 @@ def next_point(before: Point, entry: Entry) -> Point:
     """The place of an entry behind `before`.
 
     The hash is SHA-256 over the hash before, a line feed, and the entry's values as a JSON array.
-    docs/features/audit.md shows it to auditors: it must never change.
+    examples/check_audit_export.py shows it to auditors: it must never change.
     """
     number = before.number + 1
     values = [number, precisely(entry.at), entry.actor, entry.action, entry.subject, entry.count, entry.reason]
