@@ -1,16 +1,14 @@
-"""The feature of docs/how-to/adding-a-feature.md, built from the page's blocks in a copy of the checkout."""
+"""The feature of examples/feature, which docs/how-to/adding-a-feature.md explains, in a copy of the checkout."""
 
-import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.docs.shown import text_of
 from trials.without import ROOT, copy_without, run
 
 pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="a copy, of which no copy is made")
 
-FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Its own tests ask its command and its route. The others are those that a feature meets because it is there.
 TESTS = (
     "tests/features/notice",
@@ -24,15 +22,13 @@ TESTS = (
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = copy_without((), tmp_path_factory.mktemp("added"))
-    for name, text in FILE.findall(text_of("how-to/adding-a-feature.md")):
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        (copy / name).write_text(text, encoding="utf-8")
+    shutil.copytree(ROOT / "examples/feature", copy, dirs_exist_ok=True)
     made = run(copy, "python", "-m", "worker.features")
     assert made.returncode == 0, made.stderr
     return copy
 
 
-def test_the_feature_of_the_page_passes_its_tests_and_those_of_all_features(copy: Path):
+def test_the_feature_passes_its_tests_and_those_of_all_features(copy: Path):
     asked = "(notice or manifest or feature or declared or table_of_needs or schema or constraint) and not postgresql"
     ended = run(copy, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", asked, *TESTS)
 
