@@ -47,13 +47,12 @@ class Reason(StrEnum):
     QUIET_HOURS = ("quiet_hours", "the message may not leave during quiet hours", *_BOTH)
     WAITS_FOR_SENDER = (
         "waits_for_sender",
-        "the sender is paused, stopped or does not answer, or its limit or its queue would make the link too old at its"
-        " turn",
+        "the sender is paused, stopped or silent, or the link would be too old at its turn",
         _WAITS,
     )
     ADDRESS_SPENT = (
         "address_spent",
-        "the address has had all the messages that it may get for now ([invitations] messages_per_address)",
+        "the address has had its messages for now ([invitations] messages_per_address)",
         {JobState.WAITING: "", JobState.FAILED: _OTHER_WAY},
         (InvitationState.WAITING, InvitationState.SUPPRESSED, InvitationState.SUPERSEDED),
     )
@@ -66,7 +65,7 @@ class Reason(StrEnum):
     IN_REVIEW = ("in_review", "the customer has finished their part, and the provider has not decided yet", *_LATER)
     LAST_MESSAGE_UNDER_WAY = (
         "last_message_on_its_way",
-        "another message to the customer is being sent, and may be the last one that the customer may get",
+        "another message to the customer is being sent, and may be the last one",
         *_LATER,
     )
     REMINDER = ("reminder", "the time of the reminder has not come yet", *_LATER)
@@ -157,7 +156,7 @@ class Reason(StrEnum):
     )
     UNCLEAR = (
         "unclear",
-        "the call was refused, and whether because of this row or of every row shows with the calls for other rows",
+        "the call was refused; the calls for other rows show whether because of this one",
         *_BOTH,
     )
     SHORT_LIVED = (
@@ -172,21 +171,16 @@ class Reason(StrEnum):
         "unknown",
         "it is not known whether the call was carried out",
         {
-            JobState.WAITING: "nothing: the worker finds out what became of the call, or waits until its session must"
-            " have ended, and goes on",
-            JobState.HELD: "after a call for a session: end the one that the error names at the provider or let it"
-            " expire, or look for one there; after a message: ask the sender or the customer whether it arrived; then"
-            " `onboard resolve BATCH` with --repeat or --abandon",
+            JobState.WAITING: "nothing: the worker asks the provider, or waits until a session must have ended",
+            JobState.HELD: "after a call: look for its session at the provider, and end it or let it expire; after a"
+            " message: ask whether it arrived; then `onboard resolve BATCH` with --repeat or --abandon",
         },
         (InvitationState.WAITING, InvitationState.HELD),
     )
     ORPHAN = (
         "orphan",
         "the provider has a session for the customer whose token was lost; a new one is asked for after its end",
-        {
-            JobState.WAITING: "nothing: the worker looks at the session now and then until its end, which may be days"
-            " away, and then asks for a new one"
-        },
+        {JobState.WAITING: "nothing: the end may be days away"},
     )
     CONFLICT = (
         "conflict",
@@ -211,8 +205,8 @@ class Reason(StrEnum):
         "message_refused",
         "the sender refused the message, and did not say that the address is wrong",
         {
-            JobState.FAILED: "see the error; once its cause is gone, `onboard retry BATCH` sends the same link while it"
-            " lives, which costs no session"
+            JobState.FAILED: "see the error; then `onboard retry BATCH` sends the same link while it lives, which"
+            " costs no session"
         },
         _FAILED,
     )
@@ -231,12 +225,10 @@ class Reason(StrEnum):
     )
     ANSWER_REPEATED = (
         "answer_repeated",
-        "the provider's answers for two customers had one token, or one id; its link is not sent, and at the third such"
-        " answer within an hour the account stops",
+        "the provider's answers for two customers had one token, or one id; its link is not sent",
         {
-            JobState.HELD: "look for a cache or a proxy before the provider; if the message may have left, end the"
-            " customer's session at the provider; then `onboard resolve BATCH` with --repeat, which asks for a new"
-            " session, or --abandon"
+            JobState.HELD: "look for a cache before the provider; if the message may have left, end the session there;"
+            " then `onboard resolve BATCH` with --repeat, which asks for a new session, or --abandon"
         },
         _SUPERSEDED,
     )
@@ -292,8 +284,8 @@ class Reason(StrEnum):
         "suppressed",
         "none of the customer's addresses may be written to",
         {
-            JobState.FAILED: f"{_OTHER_WAY}; `onboard suppress --check` shows the source of the entry, and once the"
-            " address may be written to again, `onboard retry BATCH`",
+            JobState.FAILED: f"{_OTHER_WAY}; `onboard suppress --check` shows why; `onboard retry BATCH` once the"
+            " address may be written to again",
             JobState.LAPSED: f"{_OTHER_WAY}, or import it with another address",
         },
         (InvitationState.SUPPRESSED,),
