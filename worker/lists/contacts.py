@@ -140,6 +140,12 @@ def readings(text: str, country: str) -> tuple[str, ...] | Refusal:
     return tuple(valid if len(valid) == 1 else numbers)
 
 
+def readings_anywhere(text: str) -> tuple[str, ...]:
+    """The numbers that the text may be in any country: to look for one whose country the person does not say."""
+    every = (readings(text, region) for region in sorted(phonenumbers.SUPPORTED_REGIONS))
+    return tuple(dict.fromkeys(number for each in every if not isinstance(each, Refusal) for number in each))
+
+
 def _without_plus(text: str, country: str) -> phonenumbers.PhoneNumber | None:
     """The number that the text is if its + was lost, or 00 stands for it; None if it is none."""
     digits = phonenumbers.normalize_digits_only(text)

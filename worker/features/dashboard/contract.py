@@ -18,6 +18,10 @@ class NotThere(Exception):
     """What the address names is not there. The text is for the person."""
 
 
+class Elsewhere(Exception):
+    """What was asked for is on another page, whose path this is."""
+
+
 class Refused(Exception):
     """It cannot be done, or not as it was asked. The text says why, for the person. `back`: the page to go on from."""
 

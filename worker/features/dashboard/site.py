@@ -15,7 +15,7 @@ from aiohttp import web
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.model.wakeups import Wake
 from worker.features.dashboard import flashes
-from worker.features.dashboard.contract import Action, Asked, Done, NotThere, Page, Plan, Refused
+from worker.features.dashboard.contract import Action, Asked, Done, Elsewhere, NotThere, Page, Plan, Refused
 from worker.features.dashboard.log_in import LEAVE, LogInPage, Peer, local_path
 from worker.features.dashboard.log_in import PATH as LOG_IN
 from worker.features.dashboard.passwords import PasswordChecks
@@ -198,6 +198,8 @@ class Site:
                 return self._sorry(request, visit, 403, "Not for your role", role)
             try:
                 return await handler(request, visit)
+            except Elsewhere as there:
+                return see(str(there))
             except NotThere as error:
                 return self._sorry(request, visit, 404, "Not found", str(error))
             except Refused as error:

@@ -223,10 +223,13 @@ class Wanted:
 
 
 def wanted(text: str, country: str = "") -> Wanted:
-    """`country` (alpha-2) applies to a phone number written without a +."""
+    """`country` (alpha-2) applies to a phone number written without a +; without it, the number may be of any."""
     text = text.strip()[:LONGEST]
     email = contacts.email(text) if "@" in text else ""
-    phones = contacts.readings(text, country) if text else ()
+    phones: tuple[str, ...] | Refusal = ()
+    if text:
+        is_anywhere = not country and text.isascii() and not text.startswith("+")
+        phones = contacts.readings_anywhere(text) if is_anywhere else contacts.readings(text, country)
     return Wanted(
         customer_id=text if len(text) <= 100 else "",
         email=folded_email(email) if isinstance(email, str) and email else "",

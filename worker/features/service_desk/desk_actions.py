@@ -35,7 +35,7 @@ class NotDone(Ended):
 
 @click.command()
 @click.argument("text", metavar="EMAIL|PHONE|ID")
-@click.option("--country", default="", help="The country (LT) of a phone number written without a +.")
+@click.option("--country", default="", help="Only of this country (LT), if the phone number is written without a +.")
 @JSON
 @click.pass_obj
 def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None:
@@ -46,7 +46,7 @@ def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None
     \b
     onboard customer find ona@example.com
     onboard customer find "+370 600 00001"
-    onboard customer find 860000001 --country LT
+    onboard customer find "8 600 00001"
     """
     with invocation.parts(STORED, migrate=True) as parts:
         found = finder_of(parts).find(wanted(text, country.upper()))

@@ -6,10 +6,10 @@ from urllib.parse import quote
 
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.model.channels import CALLED, CHANNELS
-from worker.features.dashboard.contract import Asked, NotThere, Page, Refused
+from worker.features.dashboard.contract import Asked, Elsewhere, NotThere, Page, Refused
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role
-from worker.features.service_desk.case import wanted
+from worker.features.service_desk.case import Wanted, wanted
 from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.store.finding import MOST, Found
 from worker.features.service_desk.store.sent_messages import MOST as MOST_MESSAGES
@@ -25,18 +25,21 @@ def page_of(customer_id: str) -> str:
 
 
 def find(sources: Sources, asked: Asked) -> Mapping[str, Any]:
-    """The audit log says who has looked: seven searches show who is a customer, though each address is masked."""
+    """One hit leads to the customer's page. The audit log says who has looked: seven searches show who is a customer,
+    though each address is masked."""
     text = asked.text("q", most=320)
     if text:
         finder_of(sources.acting(asked.person, "customer find", "")).searched(text, now=asked.now)
     found = finder_of(sources.stores).find(wanted(text, asked.text("country", most=2).upper())) if text else []
+    if len(found) == 1:
+        raise Elsewhere(page_of(found[0].customer_id))
     return {"text": text, "found": [(one, page_of(one.customer_id)) for one in found], "more": len(found) == MOST}
 
 
 def customer_of(sources: Sources, asked: Asked) -> Found:
     """The customer that a request names, by id alone. Raises NotThere."""
     customer_id = asked.text("customer", most=100)
-    for one in finder_of(sources.stores).find(wanted(customer_id)) if customer_id else ():
+    for one in finder_of(sources.stores).find(Wanted(customer_id, "", ())) if customer_id else ():
         if one.customer_id == customer_id:
             return one
     raise NotThere("There is no customer with this id.")

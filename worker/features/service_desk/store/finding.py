@@ -76,7 +76,9 @@ class Finder:
         conditions = [CustomerRow.customer_id == wanted.customer_id] if wanted.customer_id else []
         if wanted.email:
             conditions.append(CustomerRow.email_digest.in_(self._keyring.digests(EMAIL, wanted.email)))
-        conditions += [CustomerRow.phone_digest.in_(self._keyring.digests(PHONE, phone)) for phone in wanted.phones]
+        if wanted.phones:
+            digests = [one for phone in wanted.phones for one in self._keyring.digests(PHONE, phone)]
+            conditions.append(CustomerRow.phone_digest.in_(digests))
         query = sa.select(CustomerRow.customer_id, CustomerRow.encrypted)
         with self._database.read() as connection:
             # One search for each condition, so that each uses its index.
