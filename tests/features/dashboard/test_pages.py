@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from tests.stored.shelf import Shelf, customer
 from worker.core.database.audit_entries import note
-from worker.core.database.tables import Audit, Budget, Job, Outbox
+from worker.core.database.tables import Audit, Budget, Job, Outbox, Permit
 from worker.core.model.audit import Act
 from worker.features.dashboard.pages import audit
 from worker.features.dashboard.pages.accounts import Pace
@@ -127,11 +127,36 @@ async def test_batches_are_shown_in_pages(ona, shelf):
     assert (await ona.get("/dashboard/batches?from=999999999999")).status == 200
 
 
-async def test_accounts_have_their_limits_and_credits(ona):
+async def test_accounts_have_their_limits_and_credits_once_for_each_budget(ona):
     page = await ona.get("/dashboard/accounts")
 
-    assert "kyc idenfy-kyc working 10000/hour" in page.words.replace("kycidenfy", "kyc idenfy")
-    assert "email" in page.words
+    accounts = page.words.partition("action")[2]
+    assert [accounts.partition("one budget")[0].count(name) for name in ("kyc ", "mute ", "twin ")] == [1, 1, 1]
+    assert accounts.count("10000/hour") == 1
+    assert "email" in accounts
+
+
+async def test_all_calls_in_flight_are_no_alarm(site, ona, clock):
+    most = site.parts.budget_rules.accounts["kyc"].concurrency
+    permits = sa.insert(Permit).values(budget="kyc", owner="p", permits=most, until=clock() + timedelta(hours=1))
+    with site.parts.database.write() as connection:
+        connection.execute(permits)
+
+    page = await ona.get("/dashboard/accounts")
+
+    assert f"{most} of {most}" in page.words
+    assert 'class="used full"' not in page.text
+
+
+async def test_a_bar_is_filled_from_the_left_by_what_is_done(ona, shelf):
+    shelf.add(customer("C-1"))
+    shelf.issue()
+    shelf.send()
+    shelf.add(customer("C-2"), batch=1, first_row=3)
+
+    page = await ona.get("/dashboard/batches/1")
+
+    assert page.text.index('<rect class="fill-invited" x="0.0"') < page.text.index('<rect class="fill-waiting"')
 
 
 async def test_events_that_were_given_up_are_published_again(open_site, visit, site):

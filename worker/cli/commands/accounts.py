@@ -33,13 +33,14 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
         return
     names = ("account", "provider", "limits", "in flight", "credits", "now")
     table = Table(*(Column(name, overflow="fold") for name in names), box=None, padding=(0, 2, 0, 0))
+    first_of: dict[str, str] = {}  # by budget: its numbers are those of all its accounts together, and are shown once
     for item in facts:
+        first = first_of.setdefault(item["budget"], item["account"])
+        is_first = first == item["account"]
         row = (
             item["account"],
             item["provider"],
-            _limits(item),
-            _permits(item),
-            _credits(item),
+            *((_limits(item), _permits(item), _credits(item)) if is_first else (f"as {first}, together", "", "")),
             state_in_words(item).partition(" ")[0],
         )
         table.add_row(*(cell.rstrip(":") for cell in row))

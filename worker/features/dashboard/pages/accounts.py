@@ -64,10 +64,14 @@ _used = _Used()
 
 
 def accounts_now(sources: Sources, now: datetime) -> list[dict[str, Any]]:
-    """The facts of all accounts and senders, as the pages show them."""
-    facts = sources.account_report.facts(now=now)
-    pace = _used.each_second(facts)
-    return [account_of(one) | {"pace": pace.get(one["account"], 0.0)} for one in facts]
+    """The facts of all accounts and senders, as the pages show them: those that share a budget are one, `sharing`."""
+    budgets: dict[str, list[dict[str, Any]]] = {}
+    for one in sources.account_report.facts(now=now):
+        budgets.setdefault(one["budget"], []).append(one)
+    pace = _used.each_second(each[0] for each in budgets.values())
+    return [
+        account_of(each[0]) | {"sharing": each, "pace": pace.get(each[0]["account"], 0.0)} for each in budgets.values()
+    ]
 
 
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:

@@ -20,7 +20,12 @@ from worker.reporting.operation_report import OperationReport
 from worker.reporting.waits import Wait
 
 SHOWN = 12  # the newest batches; the others are on the page of batches
-STATES = (*JobState, *LineState)
+# In the order of a bar: what is done fills it from the left, and what is still to do is on the right.
+STATES = (
+    *(JobState.COMPLETED, JobState.INVITED, LineState.JOINED, JobState.ISSUED, JobState.LAPSED, JobState.CANCELLED),
+    *(LineState.DUPLICATE, LineState.KNOWN, LineState.REJECTED, JobState.FAILED, JobState.HELD),
+    *(JobState.WORKING, JobState.WAITING),
+)
 NAMELESS = {
     "stop": "Stopped",
     "database": "Database",
@@ -72,7 +77,7 @@ def batch_facts(sources: Sources, whole: OperationReport, batch: BatchFacts) -> 
     return facts | {
         "state": state,
         "out": counts.out,
-        "parts": {name: parts.get(name, 0) for name in dict.fromkeys((*map(str, STATES), *parts))},
+        "parts": {str(name): parts.get(name, 0) for name in STATES},
         "attention": rows_for_a_person(facts),
     }
 
