@@ -12,7 +12,7 @@ from worker.core.model.audit import Act
 from worker.features.dashboard.pages import audit
 from worker.features.dashboard.pages.accounts import Pace
 from worker.features.dashboard.pages.now import need_of
-from worker.features.dashboard.rendering import ago, in_words, segments
+from worker.features.dashboard.rendering import ago, in_words, marked, segments
 from worker.lists.decisions.store.decisions import Decisions
 from worker.reporting.operation import Running
 from worker.reporting.waits import Wait, of_bus, of_country, of_webhooks
@@ -280,3 +280,19 @@ def test_a_bar_has_the_parts_that_are_there():
         ("invited", 3, 25.0, 75.0),
     ]
     assert segments({"waiting": 0}) == []
+
+
+def test_in_a_sentence_commands_are_code_and_times_are_times():
+    assert marked("<b>; `onboard resume 1`, until 2026-11-20 14:03 UTC or 2026-11-20T14:03:07Z") == (
+        "&lt;b&gt;; <code>onboard resume 1</code>,"
+        ' until <time datetime="2026-11-20T14:03Z">2026-11-20 14:03 UTC</time>'
+        ' or <time datetime="2026-11-20T14:03:07Z">2026-11-20T14:03:07Z</time>'
+    )
+
+
+async def test_a_wrong_address_is_a_page_in_a_browser_and_a_problem_elsewhere(ona):
+    page, problem = await ona.get("/nosuch", Accept="text/html,*/*;q=0.8"), await ona.get("/nosuch")
+
+    assert (page.status, page.title) == (404, "Not found")
+    assert "/" in page.links
+    assert (problem.status, problem.headers["Content-Type"].partition(";")[0]) == (404, "application/problem+json")

@@ -1,5 +1,6 @@
 """Makes pages from templates, and the headers that each of them has."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -9,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from worker.core.foundation.plural import counted
 from worker.features.dashboard.contract import do
@@ -35,6 +37,10 @@ ASSETS = {
     "htmx.min.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
+
+
+# In a sentence: a command between backticks, and a time in UTC, as `written` and `in_utc` write it.
+_MARKS = re.compile(r"`([^`]+)`|\b(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d:\d\d)Z| (\d\d:\d\d) UTC)")
 
 
 @cache
@@ -85,6 +91,16 @@ def clock_time(at: datetime | str, now: datetime | None = None) -> str:
     return f"{moment:%Y-%m-%d %H:%M}"
 
 
+def marked(sentence: str) -> Markup:
+    """The sentence with its commands as code and its times as times, which the script shows in the reader's zone."""
+
+    def mark(found: re.Match[str]) -> str:
+        code, day, exact, minute = found.groups()
+        return f"<code>{code}</code>" if code else f'<time datetime="{day}T{exact or minute}Z">{found[0]}</time>'
+
+    return Markup(_MARKS.sub(mark, str(escape(sentence))))  # noqa: S704 -- escaped before it is marked
+
+
 def segments(parts: Mapping[str, int]) -> list[tuple[str, int, float, float]]:
     """(name, number, start, width) of each part of a bar that is not zero, in per cent of its length."""
     total, at, found = sum(parts.values()), 0, []
@@ -106,4 +122,5 @@ def _environment() -> Environment:
     )
     environment.globals.update(asset_url=asset_url, counted=counted, do=do, segments=segments)
     environment.filters.update(number=lambda number: f"{number:,}", ago=ago, clock_time=clock_time, words=in_words)
+    environment.filters["marked"] = marked
     return environment

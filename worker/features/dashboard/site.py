@@ -6,6 +6,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
@@ -46,6 +47,7 @@ FOREVER = "public, max-age=31536000, immutable"
 ENDED = "You were not logged in any more, so nothing was done. Log in and do it again."
 TOO_OLD = "The form did not come from this page, or is too old. Open it again."
 Handler = Callable[[web.Request, Visit], Awaitable[web.StreamResponse]]
+WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class SharedReads:
@@ -144,6 +146,7 @@ class Site:
         router.add_get("/dashboard/key/{key}", self._open(self._log_in.look))
         router.add_get("/dashboard/static/{name}", self._asset)
         router.add_get("/dashboard/{rest:.*}", self._guarded(Role.VIEWER, self._nothing))
+        application.middlewares.append(_pages_for_browsers)
         application.on_cleanup.append(self._close)
 
     @property
@@ -165,7 +168,7 @@ class Site:
         headers = {"Cache-Control": FOREVER, "X-Content-Type-Options": "nosniff"}
         return web.Response(body=asset(name), content_type=ASSETS[name], charset="utf-8", headers=headers)
 
-    def _open(self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
+    def _open(self, handler: WebHandler) -> Any:
         """For persons who are not logged in."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -329,4 +332,15 @@ class Site:
 
 def _failed(status: int, title: str, text: str) -> web.Response:
     """A page for a person who may not be logged in."""
-    return page("failed.html", status=status, title=title, text=text)
+    return page("failed.html", status=status, title=title, text=text, missing=status == HTTPStatus.NOT_FOUND)
+
+
+@web.middleware
+async def _pages_for_browsers(request: web.Request, handler: WebHandler) -> web.StreamResponse:
+    """A person who typed a wrong address gets a page; programs, which ask for none, get the problem as ever."""
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        if "text/html" not in request.headers.get("Accept", ""):
+            raise
+        return _failed(404, "Not found", "There is no page at this address.")
