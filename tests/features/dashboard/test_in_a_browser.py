@@ -7,7 +7,9 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -71,6 +73,7 @@ async def watch_and_act(address: str, home: Path) -> None:
         await tab.until("document.querySelector('.badge.is-sent') !== null")
         await decide_about_a_held_row(tab, address)
         await find_and_resend(tab, address)
+        await see_times_of_the_own_clock(tab, address)
         await log_out(tab)
         assert [url for url in tab.requests if not url.startswith((address, "about:", "chrome", "data:"))] == []
 
@@ -138,7 +141,17 @@ async def find_and_resend(tab: Tab, address: str) -> None:
     await click(tab, "#address")
     await tab.until("document.getElementById('email') !== null")
     await fill(tab, {"email": "box0.new@example.com", "reason": "call 4711"})
-    assert "Email changed. The link leaves by email to b…@example.com." in await tab.until(SAID)
+    assert "Email changed. No message was added: the present link has gone to the old address" in await tab.until(SAID)
+
+
+async def see_times_of_the_own_clock(tab: Tab, address: str) -> None:
+    await tab.call("Emulation.setTimezoneOverride", timezoneId="Europe/Vilnius")
+    await tab.open(f"{address}/dashboard/batches/1")
+    one = "document.querySelector('.facts time')"
+    title = await tab.until(f"{one}?.title")
+    at = datetime.fromisoformat(await tab.run(f"{one}.dateTime"))
+    assert f"{at.astimezone(ZoneInfo('Europe/Vilnius')):%H:%M}" in await tab.run(f"{one}.textContent")
+    assert title == f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 async def act(tab: Tab, reason: str, said: str) -> None:

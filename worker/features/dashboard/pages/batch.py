@@ -77,7 +77,7 @@ def chart(series: Mapping[str, Sequence[tuple[datetime, int]]]) -> Chart | None:
                 high = max(HEIGHT * numbers[index] / top, 1.5)
                 x = place * index + (place - wide * len(sums)) / 2 + wide * which
                 at = first + step * index
-                words = f"{at:%Y-%m-%d %H:%M}: {numbers[index]:,} {name}"
+                words = f"{at:%Y-%m-%d %H:%M} UTC: {numbers[index]:,} {name}"
                 bars.append(
                     Bar(FILLS[name], round(x, 1), round(HEIGHT - high, 1), round(wide, 1), round(high, 1), words)
                 )

@@ -21,12 +21,26 @@
     if (response && response.status >= 400) event.preventDefault();
   });
 
-  // Times are UTC; the reader's own time is in the title.
+  // Times come in UTC. Here they are those of the reader's clock, as exact as they came, with UTC in the title.
+  const two = (number) => String(number).padStart(2, "0");
   function localTimes() {
-    for (const one of document.querySelectorAll("time[datetime]:not([title])")) {
+    const today = new Date().toDateString();
+    for (const one of document.querySelectorAll("time[datetime]")) {
+      const came = one.textContent;
       const at = new Date(one.dateTime);
-      if (!Number.isNaN(at.getTime())) one.title = `${at.toLocaleString()} (your time)`;
+      if (came === one.dataset.local || Number.isNaN(at.getTime())) continue;
+      const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} `;
+      const isDated = /\d{4}-/.test(came) || at.toDateString() !== today;
+      const seconds = /\d:\d\d:\d\d/.test(came) ? `:${two(at.getSeconds())}` : "";
+      one.title = `${at.toISOString().slice(0, 19).replace("T", " ")} UTC`;
+      one.textContent = `${isDated ? day : ""}${two(at.getHours())}:${two(at.getMinutes())}${seconds}`;
+      one.dataset.local = one.textContent;
     }
+  }
+  const zone = document.getElementById("zone");
+  if (zone) {
+    const name = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    zone.textContent = `Times are those of your clock (${name}). Point at one to see UTC.`;
   }
   localTimes();
   document.addEventListener("htmx:after:swap", localTimes);
