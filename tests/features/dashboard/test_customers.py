@@ -14,6 +14,7 @@ from worker.core.customers.customers import Channel, Customer, Person
 from worker.core.database.tables import Audit, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import new_key
 from worker.features.dashboard.pages.batch import chart
+from worker.lists.decisions.store.decisions import Decisions
 from worker.templates.checks import SAMPLE, SAMPLE_NOW
 
 
@@ -93,6 +94,17 @@ async def test_a_timeline_is_shown_and_contact_details_only_to_the_desk_with_an_
     )
     assert (await desk.get("/dashboard/customers/nobody")).status == 404
     assert "Jonas/1" in (await desk.get("/dashboard/customers/Jonas%2F1")).words
+
+
+async def test_the_story_is_the_customers_and_what_was_done_to_the_batch_is_folded_away(shelf, desk, site, clock):
+    Decisions(site.parts.database).pause(1, by="ann", now=clock())
+
+    story, folded, of_batches = (await desk.get("/dashboard/customers/Ona")).text.partition("<details>")
+
+    assert folded
+    assert ("on batch 1" in story, "on batch 1" in of_batches) == (False, True)
+    assert f">{NOON:%Y-%m-%d %H:%M:%S}</time>" in story  # the row, the session and the message are of one minute
+    assert f">{clock():%Y-%m-%d %H:%M}</time>" in of_batches
 
 
 async def test_the_desk_sends_the_link_again_with_a_reason_and_within_the_rules(shelf, desk, site):

@@ -83,12 +83,12 @@ def in_words(span: timedelta) -> str:
     return counted(seconds, "second")
 
 
-def clock_time(at: datetime | str, now: datetime | None = None) -> str:
-    """`2026-11-20 14:03`, UTC; without the date if it is today's."""
+def clock_time(at: datetime | str, now: datetime | None = None, *, exact: bool = False) -> str:
+    """`2026-11-20 14:03`, UTC; without the date if it is today's; to the second if it is `exact`, or today's."""
     moment = (datetime.fromisoformat(at) if isinstance(at, str) else at).astimezone(UTC)
     if now is not None and moment.date() == now.astimezone(UTC).date():
         return f"{moment:%H:%M:%S}"
-    return f"{moment:%Y-%m-%d %H:%M}"
+    return f"{moment:%Y-%m-%d %H:%M:%S}" if exact else f"{moment:%Y-%m-%d %H:%M}"
 
 
 def marked(sentence: str) -> Markup:

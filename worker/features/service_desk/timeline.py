@@ -28,6 +28,7 @@ class About(StrEnum):
     MESSAGE = "message"
     RESULT = "result"
     PERSON = "person"
+    BATCH = "batch"  # what a person did to a whole batch
     TROUBLE = "trouble"
     NEXT = "next"
 
@@ -364,7 +365,8 @@ def _news(news: NewsFact) -> Moment:
 def _act(act: ActFact) -> Moment:
     on = f" on {act.subject}" if act.subject.startswith("batch ") else ""
     why = f": {act.reason}" if act.reason else ""
-    return Moment(act.at, About.PERSON, f"{act.actor}: {act.action}{on}{why}.")
+    about = About.BATCH if on and " row" not in act.subject else About.PERSON
+    return Moment(act.at, about, f"{act.actor}: {act.action}{on}{why}.")
 
 
 def _lower(text: str) -> str:

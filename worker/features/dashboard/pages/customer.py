@@ -1,6 +1,7 @@
 """Customers: find one, and see what has happened to one. Contact details only for the service desk, and audited."""
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.store.finding import MOST, Found
 from worker.features.service_desk.store.sent_messages import MOST as MOST_MESSAGES
 from worker.features.service_desk.store.sent_messages import SentMessages
-from worker.features.service_desk.timeline import timeline
+from worker.features.service_desk.timeline import About, Moment, timeline
 
 PATH = "/dashboard/customers"
 ONE = f"{PATH}/{{customer}}"
@@ -49,15 +50,23 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     found = customer_of(sources, asked)
     history = finder_of(sources.stores).history(found.customer_id)
     moments = timeline(history, sources.reporting.circumstances(), now=asked.now)
+    past = [one for one in moments if one.at <= asked.now]
     return {
         "read_at": asked.now,
         "customer": found,
         "path": page_of(found.customer_id),
-        "moments": [one for one in moments if one.at <= asked.now],
+        "moments": _to_the_second([one for one in past if one.about is not About.BATCH]),
+        "of_batches": _to_the_second([one for one in past if one.about is About.BATCH]),
         "ahead": [one for one in moments if one.at > asked.now],
         "contact": None,
         "ways": _ways(found, sources.channels),
     }
+
+
+def _to_the_second(moments: Sequence[Moment]) -> list[tuple[Moment, bool]]:
+    """The moments, each with whether its seconds count: another one is of the same minute."""
+    minutes = Counter(one.at.replace(second=0, microsecond=0) for one in moments)
+    return [(one, minutes[one.at.replace(second=0, microsecond=0)] > 1) for one in moments]
 
 
 def _ways(found: Found, channels: Collection[str]) -> list[tuple[str, str]]:
