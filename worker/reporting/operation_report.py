@@ -78,6 +78,8 @@ class OperationReport:
     standings: Sequence[Standing] = ()
     blocked: Sequence[Wait] = ()  # accounts and senders that rows wait for: stopped, paused or at their limit
     unheard: str = ""  # that no worker looks for due work; empty: they do, as far as the database knows
+    # Beat reaches no database: that it runs is known by its wake-ups. None: none has come for a while.
+    beat_at: datetime | None = None
 
     @property
     def nothing_to_do(self) -> str:
@@ -200,6 +202,7 @@ class Operation:
             stands,
             blocked=[shut[name] for name in sorted((asked | left.names) & shut.keys())],
             unheard=unheard,
+            beat_at=None if wakening.beat_is_missing(now) else wakening.beat_at,
         )
 
     def _of_what_is_missing(self) -> list[Wait]:

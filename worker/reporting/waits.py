@@ -288,10 +288,10 @@ def of_scheduler(running: Collection[Running], wakening: Wakening, *, now: datet
     """Only workers need its wake-ups."""
     if not wakening.beat_is_missing(now) or all(one.kind != "worker" for one in running):
         return []
-    none, slowly = no_wake_up(wakening), "the workers look for due work by themselves, every few seconds"
+    none, slowly = no_wake_up(wakening), "the workers look for due work by themselves"
     if wakening.others_come(now):
         return [Wait("beat", "", f"{none}, but others come: `onboard beat` is missing; {slowly}", "onboard beat")]
-    causes = "`onboard beat` does not run, or the broker cannot be reached, takes no messages or loses them"
+    causes = "`onboard beat` does not run, or the broker takes no messages"
     meanwhile = slowly if wakening.workers_sweep(now) else "no worker looks for due work, and new work waits"
     return [Wait("beat", "", f"{none}: {causes}; {meanwhile}", hint("doctor", "onboard doctor") or _STATUS)]
 

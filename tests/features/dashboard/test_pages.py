@@ -78,6 +78,15 @@ async def test_it_shows_who_works_and_by_when_it_is_done(site, ona, shelf, clock
     assert "last seen 12 s ago" in (await ona.get("/")).words
 
 
+async def test_the_scheduler_is_among_the_processes_while_its_wake_ups_come(site, ona, clock):
+    site.parts.processes.note_wake_up(now=clock())
+    clock.advance(seconds=2)
+    assert "beat last wake-up 12:00:00 2 seconds ago" in (await ona.get("/")).words
+
+    clock.advance(minutes=1)
+    assert "last wake-up" not in (await ona.get("/")).words
+
+
 async def test_held_rows_lead_to_the_page_of_their_batch(site, ona, shelf):
     number = shelf.add(customer("C-1"))
     with site.parts.database.write() as connection:

@@ -137,6 +137,8 @@ def _show_processes(whole: OperationReport) -> None:
         silence = f"; {words}" if (words := one.silence_in_words(whole.at)) else ""
         process = f"process {one.pid} on {one.host}, since {written(one.started_at)}"
         click.echo(f"{verb}: {one.kind}{of}, {process}{silence}")
+    if whole.beat_at is not None:
+        click.echo(f"running: beat; its last wake-up came at {written(whole.beat_at)}")
     if not any(one.kind in WORK for one in whole.running):
         click.echo(whole.idle if whole.due else f"no process is working; {whole.nothing_to_do}")
 

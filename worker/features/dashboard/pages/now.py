@@ -63,6 +63,7 @@ class _Now:
             "more": max(len(every) - SHOWN, 0),
             "accounts": accounts_now(sources, asked.now),
             "processes": whole.running,
+            "beat_at": whole.beat_at,
             "folders": whole.folders,
             "working": sum(one.kind in WORK for one in whole.running),
         }
