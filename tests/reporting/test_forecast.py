@@ -71,9 +71,9 @@ def test_what_limits_the_pace_is_named():
     cases = [
         (load(limit=20), "kyc: the limit of 20/second"),
         (load(limit=20, measured=19), "kyc: the limit of 20/second"),
-        (load(limit=20, measured=5), "kyc: the pace of the last minutes, 5/second"),
+        (load(limit=20, measured=5), "kyc: the pace of the last calls, 5/second"),
         (load(limit=20, pace=Pace(rate=10.0)), "kyc: the limit of 10/second that was found"),
-        (load(measured=123.456), "kyc: the pace of the last minutes, 123/second"),
+        (load(measured=123.456), "kyc: the pace of the last calls, 123/second"),
         (load(limit=20, blocked_until=NOW + SECOND, pause_reason="HTTP 429"), "kyc is paused: HTTP 429"),
         # A call that another worker had begun has succeeded since.
         (load(limit=20, blocked_until=NOW + SECOND), "kyc is paused: the wait that was asked for is not over"),

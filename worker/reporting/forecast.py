@@ -134,7 +134,7 @@ def _interval(load: Load, now: datetime) -> tuple[timedelta | None, str]:
     measured = state.measured.interval
     if measured is not None and (state.measured.is_fresh(now) or not intervals):
         if measured > slowest * NOTICEABLE:
-            why = f"the pace of the last minutes, {1 / measured.total_seconds():.3g}/second"
+            why = f"the pace of the last calls, {1 / measured.total_seconds():.3g}/second"
         slowest = max(slowest, measured)
     return (slowest, why) if why else (None, "")
 

@@ -39,6 +39,12 @@ def test_a_new_pace_replaces_the_old_one_within_minutes(before, after):
     assert pace.seconds <= WINDOW.total_seconds() + 1e-6
 
 
+def test_near_the_end_of_a_list_the_last_seconds_count_where_calls_are_many():
+    pace = worked(48, 45, pace=worked(7, 60), begins=NOW + timedelta(minutes=1))
+    assert per_second(pace) == pytest.approx(48, rel=0.1)
+    assert per_second(worked(2, 20, pace=worked(1, 60), begins=NOW + timedelta(minutes=1))) < 1.5
+
+
 @given(st.integers(4, 3600).map(lambda n: n * SECOND))
 def test_idle_time_does_not_count(rest):
     pace = worked(50, 30)

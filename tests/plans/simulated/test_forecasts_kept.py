@@ -47,8 +47,8 @@ CASES = {  # rows, settings, seconds of a call, what limits the pace
         0.1,
         "email: the limit of 10/second",
     ),
-    "slow calls": (100, {"limits": ["20/second"], "concurrency": 2}, 0.5, "kyc: the pace of the last minutes, "),
-    "a slow relay": (300, {"limits": ["200/second"]}, 0.4, "email: the pace of the last minutes, "),
+    "slow calls": (100, {"limits": ["20/second"], "concurrency": 2}, 0.5, "kyc: the pace of the last calls, "),
+    "a slow relay": (300, {"limits": ["200/second"]}, 0.4, "email: the pace of the last calls, "),
 }
 
 

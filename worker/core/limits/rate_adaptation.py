@@ -10,7 +10,8 @@ configuration says (docs/decisions/0009-adaptation-and-breaker.md).
 How fast the calls of a budget end while rows wait for them: measured, for forecasts. Pure.
 
 Only stretches in which rows waited throughout count: a sender that gets a message each second is not slow. The
-stretches of all workers go into one row. What was measured fades: after some minutes newer stretches outweigh it.
+stretches of all workers go into one row. What was measured fades: newer stretches outweigh it after so many calls that
+they say enough, or after some minutes.
 """
 
 import math
@@ -243,7 +244,9 @@ def _raised(pace: Pace, configured: float | None, *, now: datetime) -> Pace:
     return replace(pace, rate=raised, raised_at=now)
 
 
-WINDOW = timedelta(minutes=1)  # older calls weigh less
+# Older calls weigh less. So many calls say enough: where they are made within seconds, the last seconds count, since the
+# end of a list may be as near.
+WINDOW, SHORTEST_WINDOW, ENOUGH_CALLS = timedelta(minutes=1), timedelta(seconds=15), 120
 # Less busy time than this in the window says nothing: in a burst rows wait for a second anywhere.
 LEAST, LEAST_CALLS = timedelta(seconds=10), 10
 # Two stretches with no more between them are one: then calls were made or waited for in between, too.
@@ -300,5 +303,7 @@ def with_stretch(pace: MeasuredPace, stretch: Stretch, *, now: datetime) -> Meas
         seconds=pace.seconds + took.total_seconds(),
         until=max(now, pace.until or now),
     )
-    fade = min(WINDOW.total_seconds() / added.seconds, 1.0) if added.seconds else 1.0
+    enough = ENOUGH_CALLS * added.seconds / added.calls if added.calls else math.inf
+    window = min(max(enough, SHORTEST_WINDOW.total_seconds()), WINDOW.total_seconds())
+    fade = min(window / added.seconds, 1.0) if added.seconds else 1.0
     return replace(added, calls=added.calls * fade, seconds=added.seconds * fade)
