@@ -25,6 +25,13 @@ NOBODY = SessionRequest(Customer("onboard-check-online"), "")
 
 async def ask(parts: Parts, accounts: Collection[str], channels: Collection[str]) -> dict[str, str]:
     """By sender and account: WORKS, USED_UP, NOT_ASKED, or the problem in words."""
+    return {name: in_words(answer) for name, answer in (await answers_of(parts, accounts, channels)).items()}
+
+
+async def answers_of(
+    parts: Parts, accounts: Collection[str], channels: Collection[str]
+) -> dict[str, Problem | str | None]:
+    """By sender and account: the problem, NOT_ASKED, or None where it works."""
     from worker.http.client import Http, open_http_session  # imported here: aiohttp takes a quarter of a second
 
     senders = {channel: parts.senders[channel] for channel in channels}
@@ -37,7 +44,7 @@ async def ask(parts: Parts, accounts: Collection[str], channels: Collection[str]
     finally:
         for sender in senders.values():
             await sender.close()
-    return {name: _in_words(answer) for name, answer in zip(names, answers, strict=True)}
+    return dict(zip(names, answers, strict=True))
 
 
 async def _log_in(parts: Parts, account: str, http: "Http") -> Problem | str | None:
@@ -71,7 +78,7 @@ async def _reach(parts: Parts, account: str, http: "Http") -> Problem | str:
     return Problem(Kind.TRANSIENT, answer.detail)
 
 
-def _in_words(answer: Problem | str | None) -> str:
+def in_words(answer: Problem | str | None) -> str:
     if isinstance(answer, Problem):
         return USED_UP if answer.kind is Kind.RATE_LIMITED else answer.detail
     return WORKS if answer is None else answer

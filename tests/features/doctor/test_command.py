@@ -97,6 +97,19 @@ def test_an_account_at_its_limit_is_no_fault_of_its_credentials(desk_at, play):
     assert "works, and its limit is used up now" in found[1]
 
 
+def test_a_refused_key_is_named_for_each_account_that_has_it_and_a_closed_port_is_not_its_fault(desk_at, play):
+    desk = desk_at(play(faults=(Fault.parse("401:1"),)))
+    found = findings(desk.onboard("doctor", "--json"))
+    for account in ("kyc", "kyb"):  # kyb's provider has no free call: kyc's answer is for both
+        ((grade, _, helps),) = found[f"accounts.{account}"]
+        assert (grade, f"accounts.{account}.api_key (the file secrets/idenfy_key)" in helps) == ("failure", True)
+
+    desk.environ["ONBOARDING__ACCOUNTS__KYC__BASE_URL"] = "http://127.0.0.1:1"
+    ((grade, words, helps),) = findings(desk.onboard("doctor", "--json"))["accounts.kyc"]
+    assert (grade, words) == ("failure", "127.0.0.1:1: connection refused or not possible")
+    assert "api_key" not in helps
+
+
 AUTHORITY = trustme.CA()
 CERTIFICATES = {
     "its authority is unknown here": (

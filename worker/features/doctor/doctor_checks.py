@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
 from worker.cli.exits import CannotStart
 from worker.cli.feature_checks import DOCTOR_CHECKS, Check, Finding, failure, ok, warning
-from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
+from worker.cli.online import NOT_ASKED, USED_UP, WORKS, answers_of, in_words
 from worker.cli.opening import why_not_ready
 from worker.cli.sample_message import example, rendered
 from worker.core.customers.customers import Channel
@@ -21,11 +22,12 @@ from worker.core.database import schema
 from worker.core.features import hint
 from worker.core.foundation import event_loop
 from worker.core.foundation.connection_failures import certificate_help
-from worker.core.foundation.plural import counted
+from worker.core.foundation.plural import counted, listed_in_words
 from worker.core.foundation.private_files import to_append
 from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.core.messages.wording import Wording
 from worker.core.model.channels import channels_of
+from worker.core.model.endings import Kind, Problem
 from worker.features.doctor import doctor_brokers
 from worker.features.doctor.destinations import Destination, destinations
 from worker.features.doctor.store.languages_in_use import InUse, languages_in_use
@@ -154,19 +156,45 @@ def check_brokers(parts: Parts) -> Iterator[Finding]:
 
 def check_accounts_and_senders(parts: Parts) -> Iterator[Finding]:
     """Logs in to each, with calls that send nothing and cost nothing."""
-    answers = event_loop.run(ask(parts, parts.accounts, parts.channels))
+    answers = event_loop.run(answers_of(parts, parts.accounts, parts.channels))
+    refused = [name for name in parts.accounts if _is_refused(answers[name])]
     for name, answer in answers.items():
         section = name if name in parts.channels else f"accounts.{name}"
-        where = _where(parts, section)
-        words = answer if where in answer else f"{where}: {answer}"
-        if answer in (WORKS, NOT_ASKED):
+        where, said = _where(parts, section), in_words(answer)
+        words = said if where in said else f"{where}: {said}"
+        asked = next((one for one in refused if name in parts.accounts and _log_in_alike(parts, one, name)), None)
+        if asked is not None and (asked == name or said == NOT_ASKED):
+            other = "" if asked == name else f", and {asked}, which has the same credentials, is refused"
+            yield failure(section, words + other, f"the address is right; correct {_credentials(parts, name)}")
+        elif said in (WORKS, NOT_ASKED):
             yield ok(section, words)
-        elif answer == USED_UP:
+        elif said == USED_UP:
             yield warning(section, words, "ask again later; the address and the credentials are right")
         else:
-            helps = certificate_help(words, section)
-            helps = helps or f"check the address and the credentials in [{section}], and the way there"
-            yield failure(section, words, helps)
+            answered = isinstance(answer, Problem) and answer.status is not None
+            helps = f"it answers: check the address and the credentials in [{section}]"
+            helps = helps if answered else f"no answer came: check the address in [{section}], and the way there"
+            yield failure(section, words, certificate_help(words, section) or helps)
+
+
+def _is_refused(answer: Problem | str | None) -> bool:
+    """Whether a provider refuses the credentials. Other answers may come of a wrong path, or a machine on the way."""
+    return isinstance(answer, Problem) and answer.kind is Kind.AUTH and answer.status in (401, 403)
+
+
+def _log_in_alike(parts: Parts, one: str, other: str) -> bool:
+    log_ins = [
+        (urlsplit(each.address).netloc, each.api_key, each.api_secret, each.customer_id)
+        for each in (parts.accounts[one], parts.accounts[other])
+    ]
+    return log_ins[0] == log_ins[1]
+
+
+def _credentials(parts: Parts, name: str) -> str:
+    """The keys of the account's credentials, and where their values come from."""
+    keys = [f"accounts.{name}.{key}" for key in ("api_key", "api_secret") if getattr(parts.accounts[name], key)]
+    sources = parts.settings.sources
+    return listed_in_words([f"{key} ({sources[key]})" if key in sources else key for key in keys])
 
 
 def check_texts(parts: Parts) -> Iterator[Finding]:
