@@ -4,7 +4,7 @@ person), and those of accounts and senders, as `onboard account list` prints the
 
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -172,8 +172,8 @@ class Operation:
         wakening = Wakening(timers.get(BEAT), timers.get(WAKE), timers.get(SWEEP))
         unheard = f"{no_wake_up(wakening)}{hint('doctor', ': `onboard doctor`')}" if wakening.none_look(now) else ""
         needs = [
-            *([Wait("stop", "", stopped.in_words, "onboard resume --all")] if stopped is not None else []),
-            *waits.of_work(running, due, unwritable=unwritable, starts=starts),
+            *self._of_emergency_stop(stopped),
+            *waits.of_work(running, due, unwritable=unwritable, starts=starts, since=wakening.swept_at),
             *waits.of_scheduler(running, wakening, now=now),
             *waits.of_bus(running, self.event_queues, unwritable=unwritable),
             *self._of_what_is_missing(),
@@ -205,6 +205,12 @@ class Operation:
             beat_at=None if wakening.beat_is_missing(now) else wakening.beat_at,
         )
 
+    @staticmethod
+    def _of_emergency_stop(stopped: Stopped | None) -> list[Wait]:
+        if stopped is None:
+            return []
+        return [Wait("stop", "", stopped.in_words, "onboard resume --all", since=stopped.at)]
+
     def _of_what_is_missing(self) -> list[Wait]:
         """The keys, accounts and channels that rows need and the configuration does not have."""
         keys = missing_keys(self.database, self.key_ids) if self.key_ids is not None else {}
@@ -227,9 +233,9 @@ class Operation:
             what, called = "sender" if names[0] in self.rules.channels else "account", ", ".join(names)
             state = states.get(budget, BudgetState())
             if state.stopped_at is not None:
-                stops.append(waits.of_stop(what, called, state.stop_reason))
+                stops.append(waits.of_stop(what, called, state.stop_reason, state.stopped_at))
             elif why := lasting_outage_of(state, now=now, due=any(name in due for name in names)):
-                failing.append(Wait(what, called, why, "onboard account list"))
+                failing.append(Wait(what, called, why, "onboard account list", since=state.opened_at))
         return [*stops, *failing]
 
     def _shut(self, states: Mapping[str, BudgetState], now: datetime) -> dict[str, Wait]:
@@ -243,11 +249,13 @@ class Operation:
         found = []
         for batch in [] if importing else cut_off(self.database):
             again = f"onboard import {'-' if batch.name == STDIN else shlex.quote(batch.name)}"
-            found.append(_of_batch(batch, "its import was cut off: not all of its rows are here", again))
+            cut = _of_batch(batch, "its import was cut off: not all of its rows are here", again)
+            found.append(replace(cut, since=batch.created_at))
         waiting = {one.batch.id: (one.batch, one.rows) for one in unsent(self.database, now=now) if one.batch.is_paused}
         by_themselves = {batch.id: (batch, 0) for batch in paused_themselves(self.database)}
         for _, (batch, rows) in sorted((by_themselves | waiting).items()):
-            found.append(_of_batch(batch, _paused(batch, rows), f"onboard resume {batch.id}"))
+            paused = _of_batch(batch, _paused(batch, rows), f"onboard resume {batch.id}")
+            found.append(replace(paused, since=batch.paused_at))
         for batch, rows in held(self.database):
             why = f"{counted(rows, 'row waits', 'rows wait')}: held until a person decides"
             found.append(_of_batch(batch, why, f"onboard report {batch.id}"))

@@ -51,7 +51,7 @@ class Wait:
     `what` and `name` say of what: account kyc, batch 7, process, folder; "" of one row. `detail` is why, in words;
     `reason` the word of it that a row has, if there is one. It ends by itself at `until`; None: that is not known, or
     no time ends it. `action`: what a person must do, a command or a sentence; "": nothing. A stopped account that a
-    worker asks again by itself has both.
+    worker asks again by itself has both. `since`: when it began; None: that is not stored.
     """
 
     what: str = ""
@@ -60,6 +60,7 @@ class Wait:
     action: str = ""
     reason: str = ""
     until: datetime | None = None
+    since: datetime | None = None
     rows: int = 0
     is_critical: bool = False
 
@@ -152,7 +153,8 @@ def of_account(name: str, rule: BudgetRule, state: BudgetState, *, now: datetime
     if state.stopped_at is not None:
         why = state.stop_reason or "stopped"
         step, again_at = way_out(name, why), state.asks_again_at
-        found.append(replace(one, reason=Reason.ACCOUNT_STOPPED, detail=why, action=step, until=again_at))
+        stop = replace(one, detail=why, action=step, until=again_at, since=state.stopped_at)
+        found.append(replace(stop, reason=Reason.ACCOUNT_STOPPED))
     if (paused := state.paused_until(now)) is not None:
         found.append(replace(one, reason=Reason.ACCOUNT_PAUSED, detail=state.why_paused, until=paused))
     if (full := _used_up(rule, state, now)) is not None:
@@ -271,17 +273,19 @@ def level_of(found: Iterable[Wait]) -> Level:
     return Level.NEEDS_A_PERSON if found else Level.WELL
 
 
-def of_work(running: Collection[Running], due: Collection[str], *, unwritable: str, starts: str) -> list[Wait]:
+def of_work(
+    running: Collection[Running], due: Collection[str], *, unwritable: str, starts: str, since: datetime | None = None
+) -> list[Wait]:
     """`due`: the accounts and senders with work that is due now. `starts`: the command that starts work. `unwritable`:
     why nothing can be written; empty: it can. A process that works may not be among `running` then: it cannot say that
-    it runs.
+    it runs. `since`: when a process last looked for due work.
     """
     if unwritable:
         return [Wait("database", "", unwritable, hint("doctor", "onboard doctor") or _STATUS, is_critical=True)]
     if not due or any(one.kind in WORK for one in running):
         return []
     why = f"no process is working, and work is due for {', '.join(sorted(due))}"
-    return [Wait("process", "", why, starts, is_critical=True)]
+    return [Wait("process", "", why, starts, since=since, is_critical=True)]
 
 
 def of_scheduler(running: Collection[Running], wakening: Wakening, *, now: datetime) -> list[Wait]:
@@ -290,10 +294,12 @@ def of_scheduler(running: Collection[Running], wakening: Wakening, *, now: datet
         return []
     none, slowly = no_wake_up(wakening), "the workers look for due work by themselves"
     if wakening.others_come(now):
-        return [Wait("beat", "", f"{none}, but others come: `onboard beat` is missing; {slowly}", "onboard beat")]
+        why = f"{none}, but others come: `onboard beat` is missing; {slowly}"
+        return [Wait("beat", "", why, "onboard beat", since=wakening.beat_at)]
     causes = "`onboard beat` does not run, or the broker takes no messages"
     meanwhile = slowly if wakening.workers_sweep(now) else "no worker looks for due work, and new work waits"
-    return [Wait("beat", "", f"{none}: {causes}; {meanwhile}", hint("doctor", "onboard doctor") or _STATUS)]
+    step = hint("doctor", "onboard doctor") or _STATUS
+    return [Wait("beat", "", f"{none}: {causes}; {meanwhile}", step, since=wakening.beat_at)]
 
 
 def of_bus(running: Collection[Running], queues: Collection[str], *, unwritable: str) -> list[Wait]:
@@ -322,12 +328,13 @@ def of_missing_channel(name: str, messages: int, batch_id: int) -> Wait:
     return Wait("sender", name, why, f"onboard report {batch_id}")
 
 
-def of_stop(what: str, names: str, reason: str) -> Wait:
+def of_stop(what: str, names: str, reason: str, since: datetime | None = None) -> Wait:
     """`names`: the accounts that share the stopped budget, or the sender."""
     first = names.partition(",")[0]
     if is_at_cap(reason):
-        return Wait(what, names, f"stopped: {reason}; {way_out(first, reason)}", "onboard account list")
-    return Wait(what, names, f"stopped: {reason}; correct the cause first", f"onboard account resume {first}")
+        return Wait(what, names, f"stopped: {reason}; {way_out(first, reason)}", "onboard account list", since=since)
+    why = f"stopped: {reason}; correct the cause first"
+    return Wait(what, names, why, f"onboard account resume {first}", since=since)
 
 
 def of_country(country: str, sent: int, refused: int) -> Wait:

@@ -14,6 +14,7 @@ from tests.suite.waiting import ENDS_WITHIN
 
 PAGES = {
     "now": "/",
+    "on-call": "/dashboard/on-call",
     "batches": "/dashboard/batches",
     "accounts": "/dashboard/accounts",
     "events": "/dashboard/outgoing",

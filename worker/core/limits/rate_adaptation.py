@@ -244,8 +244,8 @@ def _raised(pace: Pace, configured: float | None, *, now: datetime) -> Pace:
     return replace(pace, rate=raised, raised_at=now)
 
 
-# Older calls weigh less. So many calls say enough: where they are made within seconds, the last seconds count, since the
-# end of a list may be as near.
+# Older calls weigh less. So many calls say enough: where they take seconds, the last seconds count, since the list may
+# end as soon.
 WINDOW, SHORTEST_WINDOW, ENOUGH_CALLS = timedelta(minutes=1), timedelta(seconds=15), 120
 # Less busy time than this in the window says nothing: in a burst rows wait for a second anywhere.
 LEAST, LEAST_CALLS = timedelta(seconds=10), 10

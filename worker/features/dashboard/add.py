@@ -12,6 +12,7 @@ from worker.features.dashboard.pages import (
     customer,
     customer_actions,
     now,
+    on_call,
     outgoing,
     refused_actions,
     stop_actions,
@@ -23,6 +24,7 @@ from worker.runtime.web_application import Shared
 # In the order of the navigation.
 PAGES: tuple[Page, ...] = (
     now.PAGE,
+    on_call.PAGE,
     batches.PAGE,
     batch.PAGE,
     customer.FIND,

@@ -69,7 +69,7 @@ class OutboxReport:
             if waiting or name in given_up:
                 events = f"events that wait: {up_to(waiting)}; given up: {up_to(given_up.get(name, 0))}"
                 why = f"has accepted no event since {written(state.opened_at)} ({state.pause_reason}); {events}"
-                found.append(Wait("target", name, why, "onboard events outgoing list"))
+                found.append(Wait("target", name, why, "onboard events outgoing list", since=state.opened_at))
         return found
 
     def given_up_by_target(self) -> dict[str, int]:
