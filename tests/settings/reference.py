@@ -32,7 +32,7 @@ def pages() -> dict[Path, dict[str, FieldInfo]]:
 
 
 def key_tables(sections: dict[str, FieldInfo]) -> str:
-    """Every section with its keys, their types, defaults and meanings, as Markdown."""
+    """Every section with its keys, their values, defaults and meanings, as Markdown."""
     parts = []
     for name, field in sections.items():
         tables = tables_of(field.annotation)
@@ -54,7 +54,7 @@ def _sections(name: str, field: FieldInfo, tables: Tables) -> list[str]:
             inside += _sections(f"{name}.{key}", inner, found)
         elif key not in OF_TLS:
             rows.append(_line(key, inner))
-    table = ["", "| key | type | default | meaning |", "|---|---|---|---|", *rows] if rows else []
+    table = ["", "| key | value, **default** | meaning |", "|---|---|---|", *rows] if rows else []
     of_tls = [f"`{key}`" for key in OF_TLS if key in tables.model.model_fields]
     more = ["", f"Also {', '.join(of_tls)}: [TLS](../reference/configuration.md#tls)."] if of_tls else []
     return ["\n".join([f"### `{heading}`", "", about + optional, *table, *more]), *inside]
@@ -68,8 +68,22 @@ def page_with_tables(page: str, sections: dict[str, FieldInfo]) -> str:
 
 
 def _line(key: str, field: FieldInfo) -> str:
-    cells = (f"`{key}`", _type(field.annotation, field.metadata), _default(field), field.description or "")
+    cells = (f"`{key}`", _taken(_type(field.annotation, field.metadata), field), field.description or "")
     return "| " + " | ".join(re.sub(r"(?<!\\)\|", r"\\|", cell) for cell in cells) + " |"
+
+
+def _taken(kind: str, field: FieldInfo) -> str:
+    """What the key takes. The model's own default is written as in the file, and so shows its kind by itself."""
+    extra = field.json_schema_extra
+    if isinstance(extra, dict) and "default" in extra:
+        words = str(extra["default"])
+        return kind.replace(words, f"**{words}**", 1) if words in kind else f"{kind}, **{words}**"
+    if field.is_required():
+        return f"{kind}, needed"
+    default = _value(field.get_default(call_default_factory=True, validated_data={}))
+    if default in kind:
+        return kind.replace(default, f"**{default}**", 1) if default else kind
+    return f"**{default}**"
 
 
 def _type(annotation: Any, metadata: list[Any]) -> str:
@@ -89,15 +103,6 @@ def _type(annotation: Any, metadata: list[Any]) -> str:
         inner = next(part for part in get_args(annotation) if part is not type(None))
         return _type(inner, list(getattr(inner, "__metadata__", ())))
     return "secret" if getattr(kind, "__name__", "") == "Secret" else "string"
-
-
-def _default(field: FieldInfo) -> str:
-    extra = field.json_schema_extra
-    if isinstance(extra, dict) and "default" in extra:
-        return str(extra["default"])
-    if field.is_required():
-        return "needed"
-    return _value(field.get_default(call_default_factory=True, validated_data={}))
 
 
 def _value(value: Any) -> str:

@@ -137,8 +137,8 @@ class Account(TrustsAuthority):
     )
     prefill: Literal["none", "name", "all"] = Field(
         "none",
-        description="The personal fields that the provider gets.",
-        json_schema_extra={"default": '`"none"`; `"all"` for frankieone-v1, which creates the entity from them'},
+        description="The personal fields that the provider gets; for frankieone-v1, which makes the entity of them, the"
+        " default is `all`.",
     )
     timeout: Duration = Field(
         timedelta(seconds=10),
