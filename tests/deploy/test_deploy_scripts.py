@@ -19,6 +19,7 @@ from tests.suite.waiting import wait_until
 from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
+from worker.wiring import roles
 
 DIGEST = "sha256:" + "a1" * 32
 BROKER = "COMPOSE_PROFILES=${BROKER:-rabbitmq}\n"
@@ -167,7 +168,7 @@ def test_the_roles_of_the_sql_migrate_run_and_report(made: tuple[sa.URL, Path]):
 
     owner = as_role("migrate")
     schema.upgrade(owner)
-    schema.grant(owner, run=f"{name}_run", report=f"{name}_report")
+    roles.grant(owner, run=f"{name}_run", report=f"{name}_report")
     owner.close()
     for role, allowed in (("run", True), ("report", False)):
         database = as_role(role)

@@ -7,12 +7,12 @@ from typing import Any
 
 from tests.deploy.compose_file import ROOT
 from tests.deploy.test_pages import of_no_feature
-from worker.core.database.encrypted_values import DIGESTS, ENCRYPTED
 from worker.core.database.tables.types import all_tables
 from worker.runtime.celery_settings import QUEUES
 from worker.settings.event_senders import REQUESTS
 from worker.settings.model import Retention
 from worker.settings.outside import Bus
+from worker.wiring.encrypted_columns import DIGESTS, ENCRYPTED
 
 SEALED = [*(column.value for column in ENCRYPTED), *(column.digest for column in DIGESTS)]
 PAGES = ("threat-model", "data-map", "asvs", "questionnaire")

@@ -18,10 +18,10 @@ from worker.core.customers.customers import UPDATABLE, Channel, CustomerKind, in
 from worker.core.foundation.durations import UNITS
 from worker.core.model.channels import CHANNELS
 from worker.core.model.incoming import EventKind
-from worker.core.model.placeholders import SHEET_ERRORS
 from worker.events.published_events import DESCRIPTIONS, FIELDS, SEQUENCE_DIGITS, SOURCE, Happened
 from worker.lists.rules import COLUMNS, LONGEST_ADDRESS, LONGEST_NAME, LONGEST_TAG, MOST_TAGS
 from worker.providers.facts import PROVIDERS
+from worker.templates.placeholders import SHEET_ERRORS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]

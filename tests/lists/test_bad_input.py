@@ -14,7 +14,6 @@ import pytest
 from tests.lists.formats.files import workbook
 from tests.suite.of_features import needs
 from worker.core.customers.customers import FieldProblem
-from worker.core.customers.refusals import Refusal
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.lists.accept import accept
 from worker.lists.contacts import email, phone
@@ -24,6 +23,7 @@ from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.lists.rules import COLUMNS
 from worker.lists.warned import problems_csv
+from worker.providers.refusals import Refusal
 
 BAD_INPUT = os.environ.get("BAD_INPUT", "")
 pytestmark = pytest.mark.skipif(not BAD_INPUT, reason="BAD_INPUT names no folder with collections of bad input")

@@ -4,10 +4,10 @@ from datetime import date, datetime
 import pytest
 
 from worker.core.customers.customers import Channel, Customer, CustomerKind, Person
-from worker.core.model.placeholders import SHEET_ERRORS
 from worker.lists.accept import accept
 from worker.lists.lines import Accepted, Rejected
 from worker.lists.options import ListOptions
+from worker.templates.placeholders import SHEET_ERRORS
 
 TODAY = date(2026, 11, 20)
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from tests.lists.formats.files import workbook
 from tests.suite.of_features import needs
 from worker.core.customers.customers import FieldProblem
-from worker.core.customers.refusals import Refusal
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.lists.formats.opening import content_digest
 from worker.lists.lines import Accepted, RefusedLine, Rejected
 from worker.lists.listing import Seen
 from worker.lists.rules import RULES, DatesSeen
 from worker.lists.warned import SeenAddresses, problems_csv
+from worker.providers.refusals import Refusal
 
 
 def test_a_customer_of_the_same_purpose_who_comes_again_is_a_duplicate(read):

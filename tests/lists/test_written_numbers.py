@@ -13,7 +13,6 @@ from phonenumbers import PhoneNumberFormat, PhoneNumberType
 from tests.lists.conftest import TODAY
 from tests.lists.formats.files import workbook
 from tests.suite.of_features import needs
-from worker.core.customers.refusals import Refusal
 from worker.lists.accept import accept, customer_id
 from worker.lists.cells import whole
 from worker.lists.contacts import phone, phone_of_any_country, readings
@@ -21,6 +20,7 @@ from worker.lists.lines import Accepted, Rejected
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.lists.rules import RULES
+from worker.providers.refusals import Refusal
 
 REGIONS = "AT AU BE BR CH CN CZ DE DK ES FI FR GB ID IE IN IT JP KR LT LU NL NO PL PT RU SE TR UA US ZA"
 OF_MOBILES = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)

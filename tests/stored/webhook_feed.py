@@ -2,8 +2,9 @@
 
 from hashlib import sha256
 
-from worker.core.lifecycle.session_chain import Again, Key, SessionUpdate
+from worker.core.lifecycle.session_updates import Key, SessionUpdate
 from worker.core.model.states import Result, SessionState
+from worker.web.webhooks.session_chain import Again
 from worker.web.webhooks.store.provider_updates import ProviderUpdates
 from worker.web.webhooks.store.results import ACCOUNT
 from worker.web.webhooks.store.webhooks import Arrived, Webhooks, update_as_json

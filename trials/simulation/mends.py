@@ -20,11 +20,10 @@ from worker.core.dispatch.calls import SlotGate
 from worker.core.dispatch.flushes import Flushes
 from worker.core.dispatch.state import Halts
 from worker.core.foundation.clock import ProcessClock
-from worker.core.lifecycle import reissue, session_chain
-from worker.core.lifecycle.session_chain import KnownSession, known_after
+from worker.core.lifecycle import reissue
 from worker.core.lifecycle.store import expired_sessions, reminders
 from worker.core.limits.budgets import BudgetRule, BudgetState, Grant
-from worker.core.limits.store import budgets, claims, concurrency, emergency_stop, flush
+from worker.core.limits.store import budgets, claims, concurrency, flush
 from worker.core.limits.store.concurrency import Share
 from worker.core.messages.store import gates as message_gates
 from worker.core.messages.store import message_context
@@ -34,8 +33,10 @@ from worker.core.unknown.store.row_by_row import Chunk
 from worker.core.work.invite import InviteWork
 from worker.core.work.step_endings import SharedWork
 from worker.core.work.store import gates as issuing_gates
-from worker.lists.decisions.store import priority_moves
+from worker.lists.decisions.store import emergency_stop, priority_moves
 from worker.lists.store import added_lines
+from worker.web.webhooks import session_chain
+from worker.web.webhooks.session_chain import KnownSession, known_after
 from worker.wiring import sweep
 
 Replaced = tuple[Any, str, Any]  # where, the name there, and what stands there instead

@@ -10,14 +10,14 @@ from typing import Any
 import phonenumbers
 
 from worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, Person, invitation_channels
-from worker.core.customers.refusals import Refusal, characters, unless_rewritten
 from worker.core.model.channels import CHANNELS
-from worker.core.model.placeholders import NAMES, is_no_value, real_name, real_names
 from worker.lists import contacts, rules
 from worker.lists.cells import as_text, unless_lost_in_sheet
 from worker.lists.columns import shown
 from worker.lists.lines import Accepted, Rejected
 from worker.lists.options import ListOptions
+from worker.providers.refusals import Refusal, characters, unless_rewritten
+from worker.templates.placeholders import NAMES, is_no_value, real_name, real_names
 
 LONGEST_ID = 100
 _LONGEST_HASHED = 1000

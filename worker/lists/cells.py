@@ -4,8 +4,8 @@ values that are no one text, and those that a spreadsheet has lost. Pure."""
 from datetime import date, datetime
 from typing import Any
 
-from worker.core.customers.refusals import AS_TEXT, Refusal
-from worker.core.model.placeholders import SHEET_ERRORS
+from worker.providers.refusals import AS_TEXT, Refusal
+from worker.templates.placeholders import SHEET_ERRORS
 
 EXACT = 1 << 53  # beyond it, a float has no digits for ones
 _FRACTION = Refusal("a number with a fraction", "give text, or a whole number")

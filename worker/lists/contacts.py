@@ -7,8 +7,8 @@ from functools import cache
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
-from worker.core.customers.refusals import AS_TEXT, Refusal, characters, unless_rewritten, written_as_float
 from worker.core.model.masked import masked_phone
+from worker.providers.refusals import AS_TEXT, Refusal, characters, unless_rewritten, written_as_float
 
 # Addresses that email-validator certainly accepts unchanged; this check costs a tenth of the library's.
 # Narrower than the library's rules on purpose: no upper case (the library lowers domains and some local parts), no

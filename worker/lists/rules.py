@@ -13,12 +13,12 @@ from functools import cache, lru_cache
 from typing import Any, Self
 
 from worker.core.customers.customers import Channel, CustomerKind
-from worker.core.customers.refusals import Refusal, characters, unless_rewritten
-from worker.core.model import countries
-from worker.core.model.placeholders import is_spoiled
 from worker.lists import country_names
 from worker.lists.cells import unless_lost_in_sheet
 from worker.lists.contacts import email
+from worker.providers import countries
+from worker.providers.refusals import Refusal, characters, unless_rewritten
+from worker.templates.placeholders import is_spoiled
 
 ISO = "YYYY-MM-DD"
 LONGEST_LIFE = 130  # years

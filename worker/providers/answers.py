@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 from worker.core.foundation.harmless_text import plain
 from worker.core.foundation.timestamps import utc_time
 from worker.core.model.endings import Kind, Problem
-from worker.core.model.http_messages import BadAnswer, HttpAnswer, asked_wait, json_object, retry_after
+from worker.core.model.http_messages import HttpAnswer
 from worker.core.model.sessions import SessionRequest
+from worker.providers.http_answers import BadAnswer, asked_wait, json_object, retry_after
 
 __all__ = [
     "LONGEST_REFERENCE",

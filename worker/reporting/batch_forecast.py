@@ -19,10 +19,10 @@ from worker.core.foundation.timestamps import written
 from worker.core.limits.budgets import BudgetRule, BudgetState, resumed
 from worker.core.limits.store.batch_pace import planned_at
 from worker.core.limits.store.budgets import Budgets
-from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.failover.store.takeovers import Takeovers
+from worker.lists.decisions.store.emergency_stop import EmergencyStops
 from worker.lists.store.batches import BatchFacts
 from worker.plans.store.pilots import latest_verdict
 from worker.plans.store.plans import Planned

@@ -11,7 +11,6 @@ from worker.core.foundation.clock import Clock
 from worker.core.foundation.plural import counted, listed_in_words
 from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.limits.store.budgets import Budgets
-from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.core.model.reasons import Reason
 from worker.core.model.states import (
     OPEN_JOBS,
@@ -24,6 +23,7 @@ from worker.core.model.states import (
 )
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.lists.decisions.store.decisions import RepeatCost
+from worker.lists.decisions.store.emergency_stop import EmergencyStops
 from worker.lists.store.batches import BatchFacts
 from worker.plans.pilot import PilotNumbers, in_words
 from worker.plans.store.pilots import NOT_MET, Pilots, latest_verdict

@@ -21,9 +21,9 @@ from worker.core.limits.budgets import (
 )
 from worker.core.limits.store import concurrency
 from worker.core.limits.store.budgets import Budgets
-from worker.core.limits.store.emergency_stop import EmergencyStops, Stopped
 from worker.core.model.reasons import Reason
 from worker.failover.store.takeovers import Takeovers
+from worker.lists.decisions.store.emergency_stop import EmergencyStops, Stopped
 from worker.lists.store.batches import STDIN, BatchFacts
 from worker.reporting import waits
 from worker.reporting.batch_report import rows_left

@@ -10,8 +10,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from worker.core.model.endings import AddressIs, Kind, Problem
-from worker.core.model.http_messages import BadAnswer, Broken, HttpAnswer, json_object, retry_after
+from worker.core.model.http_messages import Broken, HttpAnswer
 from worker.core.unknown.reconciliation import Nothing, Unmatched
+from worker.providers.http_answers import BadAnswer, json_object, retry_after
 from worker.senders.contract import Receipt, mask
 
 OPTED_OUT = 21610

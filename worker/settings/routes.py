@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from worker.core.customers.refusals import Refusal
 from worker.lists.rules import RULES, WORDED
 from worker.providers.facts import PROVIDERS
+from worker.providers.refusals import Refusal
 from worker.settings.problems import suggestion
 from worker.settings.values import Duration, Section, Shown, Text
 

@@ -31,8 +31,8 @@ from worker.core.foundation.durations import parse_duration
 from worker.core.limits.rate_limits import Limit, Ramp
 from worker.core.messages.caps import AddressCap
 from worker.core.messages.quiet_hours import QuietHours, zone_names
-from worker.core.model.countries import alpha2, usual_mistake
 from worker.lists.rules import DateForm
+from worker.providers.countries import alpha2, usual_mistake
 from worker.settings import addresses
 from worker.settings.money import Price
 from worker.settings.problems import SettingsError

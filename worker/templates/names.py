@@ -10,7 +10,7 @@ import re
 import unicodedata
 
 from worker.core.foundation.harmless_text import plain
-from worker.core.model.placeholders import real_name, real_names
+from worker.templates.placeholders import real_name, real_names
 
 LENGTH = 60
 # Browsers read these as the dot of a host name (UTS 46), besides those that become a dot by NFKC.

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from worker.core.database import schema
 from worker.core.database.database import Database
-from worker.core.database.encrypted_values import context_of_person, retired_keys
+from worker.core.database.encrypted_values import context_of_person
 from worker.core.database.outages import reason
 from worker.core.features import hint
 from worker.core.foundation import event_loop
@@ -18,6 +18,7 @@ from worker.reporting.store.report_rows import Facts
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 from worker.wiring.container import Parts
+from worker.wiring.encrypted_columns import retired_keys
 
 
 def check_keys(database: Database, keyring: Keyring) -> None:

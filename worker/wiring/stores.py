@@ -6,9 +6,7 @@ from typing import Any, TypeVar
 
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.session_chain import Again
 from worker.core.limits.store.budgets import Budgets
-from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.store.claim_invitations import Invitations
 from worker.core.unknown.store.expired_leases import ExpiredLeases
@@ -18,6 +16,7 @@ from worker.events.store.refused_events import RefusedEvents
 from worker.failover.store.takeovers import Failover
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.do_not_contact import DoNotContact
+from worker.lists.decisions.store.emergency_stop import EmergencyStops
 from worker.lists.store.batches import Batches
 from worker.plans.store.pilots import Pilots
 from worker.providers.registry import webhook_peers
@@ -26,6 +25,7 @@ from worker.reporting.store.look import Looks
 from worker.reporting.store.processes import Processes
 from worker.reporting.store.report_rows import Facts
 from worker.settings.model import Settings
+from worker.web.webhooks.session_chain import Again
 from worker.web.webhooks.store.delivery_updates import DeliveryUpdates
 from worker.web.webhooks.store.provider_updates import ProviderUpdates
 from worker.web.webhooks.store.results import ACCOUNT, SENDER

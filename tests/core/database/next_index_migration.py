@@ -1,7 +1,7 @@
 """expand: an index, in a revision of its own."""
 
 from worker.core.database import schema
-from worker.core.database.concurrent_index import build_index, drop_index
+from worker.wiring.concurrent_index import build_index, drop_index
 
 down_revision = f"{int(schema.newest()) + 1:04}"
 revision = f"{int(schema.newest()) + 2:04}"

@@ -16,7 +16,7 @@ from worker.core.database.database import Database
 MIXED = """
     import sqlalchemy as sa
     from alembic import op
-    from worker.core.database.concurrent_index import build_index
+    from worker.wiring.concurrent_index import build_index
 
     revision, down_revision = "9000", "{newest}"
 

@@ -9,9 +9,10 @@ from tests.desk.desk import DATABASE, Desk, Ended, Played, customers
 from tests.suite.waiting import wait_until
 from worker.core.customers.customers import Person
 from worker.core.database.database import Database
-from worker.core.database.encrypted_values import encrypt_person, retired_keys
+from worker.core.database.encrypted_values import encrypt_person
 from worker.core.database.tables import CustomerRow
 from worker.core.foundation.keyring import Keyring, new_key
+from worker.wiring.encrypted_columns import retired_keys
 
 
 @pytest.fixture

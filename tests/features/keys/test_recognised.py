@@ -6,11 +6,11 @@ import sqlalchemy as sa
 from tests.core.work.store.test_repeated_answers import held
 from tests.events.store.test_refused_events import message
 from tests.stored.shelf import Shelf, customer
-from worker.core.database.encrypted_values import ENCRYPTED
 from worker.core.database.tables import RefusedEvent, SessionRow
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.events.store.refused_events import RefusedEvents, erase_refused
 from worker.features.keys.store.key_rotation import KeyRotation
+from worker.wiring.encrypted_columns import ENCRYPTED
 
 OLD, NEW = new_key(), new_key()
 BEFORE, DURING, AFTER = Keyring([OLD]), Keyring([NEW, OLD]), Keyring([NEW])

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker.core.database.encrypted_values import ENCRYPTED
 from worker.features.keys.command import PASSES, rotate
 from worker.features.keys.store.key_rotation import RotatedChunk
+from worker.wiring.encrypted_columns import ENCRYPTED
 
 TODAY = datetime(2026, 11, 20, tzinfo=UTC)
 

@@ -10,18 +10,11 @@ from tests.stored.shelf import Shelf, customer
 from tests.stored.webhook_feed import APPROVED, WebhookFeed, update
 from worker.core.customers.store.suppressions import suppress, suppressed
 from worker.core.customers.suppression import SuppressionReason
-from worker.core.database.encrypted_values import (
-    ENCRYPTED,
-    ERASED,
-    decrypt_line,
-    decrypt_link,
-    decrypt_person,
-    encrypt_update,
-)
+from worker.core.database.encrypted_values import ERASED, decrypt_line, decrypt_link, decrypt_person, encrypt_update
 from worker.core.database.tables import CustomerRow, Inbox, Job, PendingDetails, SessionRow, StableLink, Suppression
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.lifecycle.session_chain import Key
+from worker.core.lifecycle.session_updates import Key
 from worker.core.lifecycle.store.own_links import StableLinks, digests_of
 from worker.core.model.endings import Cancel, Kind
 from worker.core.model.incoming import EventKind, Outcome
@@ -31,6 +24,7 @@ from worker.events.store.refused_events import RefusedEvents
 from worker.features.keys.store.key_rotation import KeyRotation, KeyUse
 from worker.reporting.operation import Running
 from worker.reporting.store.processes import Processes
+from worker.wiring.encrypted_columns import ENCRYPTED
 
 OLD, NEW, OLD_DIGEST, NEW_DIGEST = (new_key() for _ in range(4))
 BEFORE = Keyring([OLD], [OLD_DIGEST])

@@ -11,8 +11,8 @@ from worker.core.database.audit_entries import note_alone
 from worker.core.database.database import Database
 from worker.core.database.journal import Journal
 from worker.core.database.tables import Audit
-from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.features.audit.store.sealing import Seals
+from worker.lists.decisions.store.emergency_stop import EmergencyStops
 from worker.reporting.store.processes import Restored
 
 

@@ -8,11 +8,11 @@ import pytest
 from tests.features.spreadsheets.raw_workbooks import MAIN, RAW_HEADER, RELATED, inline, raw_workbook
 from tests.lists.conftest import TODAY
 from tests.lists.formats.files import ANN, BOB, HEADER, workbook, zipped
-from worker.core.customers.refusals import Refusal
 from worker.features.spreadsheets import sheet_values
 from worker.lists.lines import Accepted, Rejected
 from worker.lists.listing import open_list, open_table
 from worker.lists.options import ListOptions
+from worker.providers.refusals import Refusal
 
 WIDE = (*HEADER, "phone", "date_of_birth", "consent", "country")
 

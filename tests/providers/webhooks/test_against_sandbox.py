@@ -14,9 +14,10 @@ from tests.providers.webhooks.accounts import frankie, idenfy
 from tests.sandbox.receiver import receiving
 from tests.suite.rsa_keys import OURS as PRIVATE
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.lifecycle.session_chain import Key, KnownSession
+from worker.core.lifecycle.session_updates import Key
 from worker.core.model.states import Result, SessionState
 from worker.providers.webhooks.contract import Delivery
+from worker.web.webhooks.session_chain import KnownSession
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"

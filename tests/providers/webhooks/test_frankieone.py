@@ -17,7 +17,7 @@ from tests.providers.webhooks.accounts import HOSTILE_BODIES, NOW, SECRET, WRONG
 from tests.suite.rsa_keys import ANOTHER as OTHER
 from tests.suite.rsa_keys import OURS as PRIVATE
 from tests.suite.rsa_keys import SHORT
-from worker.core.lifecycle.session_chain import Key, SessionUpdate
+from worker.core.lifecycle.session_updates import Key, SessionUpdate
 from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
 from worker.providers.registry import build_webhook_reader

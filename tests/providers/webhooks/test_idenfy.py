@@ -22,7 +22,7 @@ from tests.providers.webhooks.accounts import (
     read,
     signed,
 )
-from worker.core.lifecycle.session_chain import Key, SessionUpdate
+from worker.core.lifecycle.session_updates import Key, SessionUpdate
 from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
 from worker.providers.registry import build_webhook_reader

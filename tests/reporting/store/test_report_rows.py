@@ -15,7 +15,7 @@ from tests.stored.webhook_feed import APPROVED, DENIED, REVIEW, WebhookFeed
 from worker.cli.progress import line_of
 from worker.core.customers.customers import Channel, FieldProblem
 from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.lifecycle.session_chain import Key
+from worker.core.lifecycle.session_updates import Key
 from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from worker.core.model.states import InvitationState, JobState, LineState
 from worker.core.work.store.job_context import IssueResult

@@ -25,7 +25,7 @@ from worker.core.customers.customers import Channel
 from worker.core.database.tables import Attempt, Audit, InvitationRow, Job, SessionRow, Webhook
 from worker.core.foundation.ids import new_id
 from worker.core.lifecycle.reissue import REVIEW_ASKED
-from worker.core.lifecycle.session_chain import Key
+from worker.core.lifecycle.session_updates import Key
 from worker.core.messages.store.message_rows import move_jobs
 from worker.core.model.endings import Kind, Reconcile, Retry
 from worker.core.model.states import InvitationState, JobState, Result, SessionState

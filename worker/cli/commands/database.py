@@ -14,6 +14,7 @@ from worker.core.database.audit_entries import note_alone
 from worker.core.database.database import Database
 from worker.core.foundation.clock import ProcessClock
 from worker.settings.needs import Need
+from worker.wiring import roles
 
 
 @click.group()
@@ -70,8 +71,8 @@ def grant(invocation: Invocation, run: str | None, report: str | None, remove_au
         if not_ready:
             raise CannotStart(not_ready)
         try:
-            schema.grant(database, run=run, report=report, removes_audit=remove_audit)
-        except schema.NoSuchRole as error:
+            roles.grant(database, run=run, report=report, removes_audit=remove_audit)
+        except roles.NoSuchRole as error:
             hint = "CREATE ROLE makes one (docs/how-to/deployment.md)"
             raise CannotStart(f"the server has no role {error}: {hint}") from None
         given = [f"{role} may {what}" for role, what in ((run, "run"), (report, "report")) if role]

@@ -13,10 +13,10 @@ from worker.cli.other_batches import run_list
 from worker.cli.shared_options import DRY_RUN, JSON, REASON, YES, Read, confirm, counting_rows
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import are, counted
-from worker.core.limits.store.emergency_stop import Stopped
 from worker.core.model.row_addresses import RowRanges, read_rows
 from worker.core.model.states import JobState
 from worker.lists.decisions.store.decisions import Decisions, RepeatCost, Verdict
+from worker.lists.decisions.store.emergency_stop import Stopped
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.store.batches import STDIN, BatchFacts
 from worker.lists.store.daily_batch import DAILY

@@ -10,14 +10,14 @@ import click
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, YES, confirm
-from worker.core.customers.refusals import Refusal
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.timestamps import written
-from worker.core.model.countries import alpha2
 from worker.lists import contacts
 from worker.lists.decisions.store.do_not_contact import LIST
+from worker.providers.countries import alpha2
+from worker.providers.refusals import Refusal
 from worker.settings.needs import STORED
 from worker.wiring.container import Parts
 

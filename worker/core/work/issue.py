@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from worker.core.adapters import Http, Provider
 from worker.core.foundation.durations import show_duration
-from worker.core.lifecycle.session_chain import SessionUpdate, update_of_listed
+from worker.core.lifecycle.session_updates import SessionUpdate, update_of_listed
 from worker.core.limits.budgets import PROBE_PATIENCE, SHORT_LINKS
 from worker.core.limits.first_links import FirstLinks
 from worker.core.limits.rate_adaptation import Stretch

@@ -15,12 +15,12 @@ from worker.core.database.encrypted_values import Erased, decrypt_update, encryp
 from worker.core.database.tables import CustomerRow, Inbox
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.store import own_links
-from worker.core.lifecycle.store.corrected_addresses import give_away
 from worker.core.model.channels import Address
 from worker.core.model.incoming import EventKind
 from worker.events.ordering import Columns, EarlierEvents, brings_details, changed, overlaid
 from worker.events.store.incoming_events import Arrival, NewEvent, of_kind
 from worker.lists.known_customers import Match, changed_addresses, in_words
+from worker.lists.store.corrected_addresses import give_away
 from worker.lists.store.new_rows import change_details, customer_row
 from worker.lists.store.refreshed import beside, match_of
 

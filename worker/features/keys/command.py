@@ -17,7 +17,6 @@ from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON
 from worker.core.database.audit_entries import note_alone
-from worker.core.database.encrypted_values import DIGESTS, EncryptedColumn, Uses, retired_keys
 from worker.core.foundation.keyring import derived_digest_key, new_key
 from worker.core.foundation.plural import counted
 from worker.core.foundation.private_files import new_file
@@ -25,6 +24,7 @@ from worker.features.keys.store.key_rotation import KeyRotation, KeyUse, Needs
 from worker.reporting.store.processes import GONE_AFTER
 from worker.settings.event_senders import hash_of
 from worker.settings.needs import STORED
+from worker.wiring.encrypted_columns import DIGESTS, EncryptedColumn, Uses, retired_keys
 
 PASSES = 5  # rows that other transactions hold are tried again in the next pass
 

@@ -12,12 +12,13 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from worker.core.foundation.clock import Clock, monotonic
-from worker.core.model.http_messages import BadAnswer, Broken, HttpAnswer, HttpRequest, json_object
+from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
 from worker.features.oidc.flow import Flow
 from worker.features.oidc.id_token import NotProven, Proven, UnknownKey, proven
 from worker.features.oidc.section import Oidc
 from worker.http.client import OwnHttp
 from worker.http.trust import trust_of
+from worker.providers.http_answers import BadAnswer, json_object
 from worker.settings.addresses import web_url
 
 DISCOVERY = "/.well-known/openid-configuration"

@@ -13,7 +13,6 @@ from typing import Self
 import sqlalchemy as sa
 
 from worker.core.foundation.clock import Clock
-from worker.core.lifecycle.session_chain import DIGESTS_KEPT
 from worker.core.model.audit import RETENTION, Act
 from worker.features.audit.store.sealing import NotSigned, seals_of
 from worker.features.privacy.store.erasure import Erasing, Place
@@ -21,6 +20,7 @@ from worker.features.privacy.store.expired_links import ExpiredLinks, InboxReten
 from worker.features.privacy.store.purge import Purging
 from worker.reporting.store.look import Looked
 from worker.settings.model import Settings
+from worker.web.webhooks.session_chain import DIGESTS_KEPT
 from worker.wiring.container import Parts
 from worker.wiring.stores import Stores
 from worker.wiring.sweep import SweepStep

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.core.customers.customers import Channel
-from worker.core.customers.refusals import Refusal
 from worker.core.messages.contact import ContactPolicy
 from worker.core.model.channels import folded_email
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, InvitationState, JobState, SessionState
 from worker.lists import contacts
+from worker.providers.refusals import Refusal
 from worker.reporting.waits import Circumstances, Wait, first_for_a_person
 
 LONGEST = 320

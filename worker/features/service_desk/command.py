@@ -13,7 +13,6 @@ from rich.console import Console
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, OUT, YES, confirm, whole_file, without_address
-from worker.core.customers.refusals import Refusal
 from worker.core.database.journal import read
 from worker.core.features import hint
 from worker.core.foundation.plural import counted
@@ -26,6 +25,7 @@ from worker.features.service_desk.desk_actions import address, find, new_link, r
 from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.timeline import Moment, timeline
 from worker.lists.accept import customer_id as id_of_a_list
+from worker.providers.refusals import Refusal
 from worker.reporting.store.ledger import CustomerFacts, MessageFacts, SessionFacts
 from worker.settings.needs import STORED
 from worker.settings.policies import caps_of

@@ -10,14 +10,14 @@ from datetime import date
 from typing import Any
 
 from worker.core.customers.customers import PERSONAL, UPDATABLE, Details, FieldProblem
-from worker.core.customers.refusals import Refusal
 from worker.core.model.channels import ADDRESSES, channels_of
 from worker.core.model.masked import masked_email, masked_phone
-from worker.core.model.placeholders import NAMES, real_name, real_names
 from worker.lists import contacts, rules
 from worker.lists.cells import as_text
 from worker.lists.known_customers import Match, compare
 from worker.lists.rules import DateForm, readings
+from worker.providers.refusals import Refusal
+from worker.templates.placeholders import NAMES, real_name, real_names
 
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
 _FIXED = "a report cannot change it for a customer who is known"

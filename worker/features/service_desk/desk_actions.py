@@ -9,7 +9,6 @@ from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Ended
 from worker.cli.invocation import Invocation
 from worker.cli.opening import wake_ups_of
 from worker.cli.shared_options import JSON, REASON, YES, confirm
-from worker.core.customers.refusals import Refusal
 from worker.core.foundation.timestamps import written
 from worker.core.model.channels import ADDRESSES, CALLED, CHANNELS
 from worker.features.service_desk.case import Refused, in_utc, wanted
@@ -19,6 +18,7 @@ from worker.features.service_desk.store.cases import SeveralPurposes
 from worker.features.service_desk.store.desk import Asked, Corrected, Foreseen, Sent
 from worker.features.service_desk.store.finding import MOST, Found
 from worker.lists import contacts
+from worker.providers.refusals import Refusal
 from worker.reporting.prices import Prices
 from worker.settings.needs import STORED, WAKING
 from worker.wiring.container import Parts

@@ -8,11 +8,11 @@ from typing import Any, BinaryIO
 
 import pyarrow.parquet
 
-from worker.core.customers.refusals import Refusal
 from worker.features.spreadsheets import sheet_values
 from worker.lists.cells import EXACT, whole
 from worker.lists.formats.source import Cell, Row, Table, is_filled
 from worker.lists.lines import ListRefused
+from worker.providers.refusals import Refusal
 
 WHAT = "the Parquet file"
 _AT_ONCE = 1_000  # rows in memory

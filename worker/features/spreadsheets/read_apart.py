@@ -20,11 +20,11 @@ from typing import BinaryIO, Never
 import orjson
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.customers.refusals import Refusal
 from worker.lists.formats.opening import ListBytes, OwnPlace
 from worker.lists.formats.source import Row, Table
 from worker.lists.formats.zip_parts import bound, too_much
 from worker.lists.lines import ListRefused
+from worker.providers.refusals import Refusal
 
 NAMES = {"xlsx": "the workbook", "parquet": "the Parquet file"}
 # The package that reads each, and what installs it.

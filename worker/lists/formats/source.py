@@ -7,13 +7,13 @@ from typing import Protocol
 
 from worker.core import shipped
 from worker.core.customers.customers import FieldProblem
-from worker.core.customers.refusals import Refusal
 from worker.core.features import NOT_INSTALLED, Hook
 from worker.lists.columns import Header
 from worker.lists.formats.kind import NAMES
 from worker.lists.formats.opening import ListBytes
 from worker.lists.lines import ListRefused, RawLine
 from worker.lists.options import Form, ListOptions
+from worker.providers.refusals import Refusal
 
 Cell = str | Refusal  # the text that a CSV file would hold, or why there is none
 # A row's number as a person sees it, and its cells. A row that cannot be read is a problem instead.

@@ -16,16 +16,16 @@ from worker.core.foundation.clock import Clock
 from worker.core.foundation.durations import show_duration
 from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.text_numbers import is_landline, why_not_texted
-from worker.core.model import countries
-from worker.core.model.placeholders import NAMES
 from worker.core.model.sessions import floor_of, never_fresh
 from worker.core.model.traces import NO_TRACES, Traces
 from worker.lists.options import Values
 from worker.lists.rules import LEFT_OUT
 from worker.plans.deadlines import Paces
+from worker.providers import countries
 from worker.providers.contract import Provider
 from worker.providers.facts import AsksForLifetime, facts_of, lifetime_parameter
 from worker.providers.parameters import parameter_warnings
+from worker.templates.placeholders import NAMES
 
 Wanted = str | bool | tuple[str, ...]
 # able(account, customer, the route's freshness floor or None): the problems that keep the account from serving the

@@ -26,11 +26,11 @@ from worker.core.database.job_ids import batch_of, row_of
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import CustomerRow, PendingDetails
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.lifecycle.store.corrected_addresses import find, give_away
 from worker.core.model.audit import Act
 from worker.core.model.channels import ADDRESSES, CHANNELS, Address
 from worker.lists.known_customers import Match, changed_addresses, compare, in_words
 from worker.lists.lines import OldLink
+from worker.lists.store.corrected_addresses import find, give_away
 from worker.lists.store.new_rows import SealedLines, change_details, customer_row
 
 _STORED = sa.select(

@@ -1,7 +1,7 @@
 """The parameters that FrankieOne's two token requests share, and KYC v2: the fields of IDV-Token-Request, from the
 OpenAPI document on FrankieOne's page."""
 
-from worker.core.model.countries import ALPHA3_OF
+from worker.providers.countries import ALPHA3_OF
 from worker.providers.parameters.spec import Parameter, Type
 
 # The schema names the first three; its own example has DRIVER_LICENCE, and the document model DRIVERS_LICENSE.

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from worker.core.foundation.strict_json import NoObject, read_object
-from worker.core.lifecycle.session_chain import Key, SessionUpdate
+from worker.core.lifecycle.session_updates import Key, SessionUpdate
 from worker.providers.account import Secret
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, utc_time
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from worker.core.lifecycle.session_chain import Key, SessionUpdate
+from worker.core.lifecycle.session_updates import Key, SessionUpdate
 from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
 from worker.providers.answers import BadAnswer, optional_text

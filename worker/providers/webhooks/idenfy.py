@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from worker.core.lifecycle.session_chain import Key, SessionUpdate
+from worker.core.lifecycle.session_updates import Key, SessionUpdate
 from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
 from worker.providers.answers import BadAnswer, optional_text

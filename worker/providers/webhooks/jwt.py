@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from worker.core.model.http_messages import BadAnswer, json_object
+from worker.providers.http_answers import BadAnswer, json_object
 
 ALGORITHMS: Mapping[str, RSAAlgorithm] = {
     "RS256": RSAAlgorithm(RSAAlgorithm.SHA256),

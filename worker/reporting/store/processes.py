@@ -23,7 +23,7 @@ from worker.core.database.tables import Audit, AuditHead, ProcessRow, Timer
 from worker.core.features import hint
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.version import __version__
-from worker.core.limits.store.emergency_stop import EmergencyStops
+from worker.lists.decisions.store.emergency_stop import EmergencyStops
 from worker.reporting.operation import Running
 
 SAY_EVERY = timedelta(seconds=5)

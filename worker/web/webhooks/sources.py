@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from worker.core.features import Hook
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.session_chain import SessionUpdate
+from worker.core.lifecycle.session_updates import SessionUpdate
 from worker.providers.account import AccountUnusable
 from worker.providers.registry import build_webhook_reader, webhook_peers
 from worker.providers.webhooks import contract as webhooks

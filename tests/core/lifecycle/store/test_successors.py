@@ -11,7 +11,7 @@ from tests.stored.shelf import changed, customer
 from tests.stored.webhook_feed import REVIEW, WebhookFeed
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Job, SessionRow
-from worker.core.lifecycle.session_chain import Key
+from worker.core.lifecycle.session_updates import Key
 from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.messages.caps import Caps
 from worker.core.model.states import JobState

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 import yaml
 
 from tests.stored.shelf import customer
-from worker.core.database.encrypted_values import ENCRYPTED
-from worker.core.limits.store.emergency_stop import EmergencyStops
+from worker.lists.decisions.store.emergency_stop import EmergencyStops
+from worker.wiring.encrypted_columns import ENCRYPTED
 
 pytestmark = pytest.mark.postgresql_alone
 

@@ -14,7 +14,7 @@ from worker.core.customers.customers import Channel, CustomerKind
 from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job
 from worker.core.database.tables.types import NotKnown, UnknownWord, enum_column, known
 from worker.core.lifecycle.reissue import SETTLES
-from worker.core.lifecycle.session_chain import Key
+from worker.core.lifecycle.session_updates import Key
 from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.messages.store.message_rows import move_jobs
 from worker.core.model.states import BatchState, InvitationState, JobState, WebhookState

@@ -16,7 +16,6 @@ from tests.suite.of_features import needs
 from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.database import ACT
-from worker.core.database.encrypted_values import ENCRYPTED, uses_of_digest_keys
 from worker.core.database.tables import (
     Attempt,
     Audit,
@@ -51,6 +50,7 @@ from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.lists.known_customers import WAS_ERASED
 from worker.lists.lines import RefusedLine
 from worker.lists.store.tombstones import BY_EVENT
+from worker.wiring.encrypted_columns import ENCRYPTED, uses_of_digest_keys
 
 ONA = customer("Ona", external_ref="ref-vilnius-7", tags=("marked-vip",))
 REFUSED = Problem(Kind.BAD_INPUT, "HTTP 400", status=400, words="Invalid value 'Kazlauskas'")

@@ -43,8 +43,8 @@ from worker.core.lifecycle.reissue import (
     decide,
     kinds_of,
 )
-from worker.core.lifecycle.store.corrected_addresses import send_again
 from worker.core.lifecycle.store.own_links import ends_of
+from worker.core.lifecycle.store.sent_again import send_again
 from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.store.unreached import writable
 from worker.core.model.channels import Address

@@ -16,7 +16,12 @@ from worker.core.customers.store.suppressions import hash_anew
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch, insert
-from worker.core.database.encrypted_values import (
+from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.tables import RetiredKey
+from worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of
+from worker.reporting.operation import Running
+from worker.reporting.store.processes import Processes
+from worker.wiring.encrypted_columns import (
     ADDRESSES,
     DIGESTS,
     ENCRYPTED,
@@ -25,11 +30,6 @@ from worker.core.database.encrypted_values import (
     uses_of_digest_keys,
     uses_of_keys,
 )
-from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.tables import RetiredKey
-from worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of
-from worker.reporting.operation import Running
-from worker.reporting.store.processes import Processes
 
 LOOK = 5000  # rows that one look goes through
 MOST = 200  # rows that one transaction changes: it holds their locks for some milliseconds

@@ -9,11 +9,12 @@ from worker.core.foundation import event_loop
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.tls import Tls
 from worker.core.model.endings import Kind, Problem
-from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, retry_after
+from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
 from worker.events.published_events import CONTENT_TYPE, OutgoingEvent, cloud_event
 from worker.features.outbox.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
 from worker.http.client import Http, open_http_session
 from worker.http.trust import trust_of
+from worker.providers.http_answers import retry_after
 from worker.settings.secrets import Secret
 from worker.web.webhooks.standard_webhooks import ID, SIGNATURE, TIMESTAMP, signature
 

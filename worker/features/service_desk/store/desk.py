@@ -21,7 +21,6 @@ from worker.core.database.encrypted_values import contact_digests, encrypt_perso
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.store import corrected_addresses
 from worker.core.messages.store.message_rows import waiting_message, why_later
 from worker.core.messages.text_numbers import is_landline, why_not_texted
 from worker.core.model.channels import Address, address_of, channels_of, is_mail
@@ -43,6 +42,7 @@ from worker.features.service_desk.new_link import (
 from worker.features.service_desk.resend import Resend, decide_resend
 from worker.features.service_desk.store.cases import DeskPolicy, FoundCustomer, case_of, customer_of, details_of
 from worker.lists.known_customers import ANOTHER_PERSON, changed_addresses
+from worker.lists.store import corrected_addresses
 
 T = TypeVar("T")
 MOMENT = timedelta(seconds=2)  # longer than a claim takes

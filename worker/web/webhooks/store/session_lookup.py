@@ -13,7 +13,7 @@ from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import TOKEN
 from worker.core.database.tables import SessionRow
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.session_chain import Key, Rank, SessionUpdate
+from worker.core.lifecycle.session_updates import Key, Rank, SessionUpdate
 from worker.core.model.states import LIVE_SESSIONS, SessionState
 
 Accounts = frozenset[str]

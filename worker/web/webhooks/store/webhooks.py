@@ -22,7 +22,7 @@ from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.session_chain import Key, SessionUpdate
+from worker.core.lifecycle.session_updates import Key, SessionUpdate
 from worker.core.model.states import Result, SessionState, WebhookState
 from worker.core.model.wakeups import WakeUp
 from worker.web.webhooks.store.results import (

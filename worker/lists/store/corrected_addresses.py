@@ -22,13 +22,11 @@ from worker.core.database.tables import InvitationRow, Job, SessionRow, StableLi
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.reissue import MAY_HAVE_LEFT, kinds_of, written
 from worker.core.lifecycle.store import own_links
-from worker.core.messages.store.message_rows import waiting_message
-from worker.core.messages.wording import is_resend, next_kind
-from worker.core.model.channels import CHANNELS, Address
+from worker.core.lifecycle.store.sent_again import Kinds, kind_of_address, send_again
+from worker.core.model.channels import Address
 from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, UNISSUED_JOBS, InvitationState, JobState
 
 Corrected = Mapping[str, Collection[Address]]  # by customer, the kinds of addresses that differ now
-Kinds = Mapping[Any, Collection[Address]]
 # Longer than a claim takes: one that began before this transaction ends has read the old address.
 MOMENT = timedelta(seconds=2)
 
@@ -63,7 +61,7 @@ def find(connection: sa.Connection, corrected: Corrected, *, lock: bool, now: da
     jobs = {(row.customer_id, row.purpose): row for row in rows(_LEADING, _LEADING_LOCKED)}
     live = rows(_LIVE, _LIVE_LOCKED, now=now)
     own = {(row.customer_id, row.purpose): row for row in fetch(connection, _OWN_LINKS, of_customers)}
-    gone = [row for row in fetch(connection, _GONE, of_customers) if _kind(row) in corrected[row.customer_id]]
+    gone = [row for row in fetch(connection, _GONE, of_customers) if kind_of_address(row) in corrected[row.customer_id]]
     by_key = _kinds(gone, lambda row: (row.customer_id, row.purpose))
     # Our own link led to the session that lives, whichever session its message was of.
     by_session = _kinds((row for row in gone if (row.customer_id, row.purpose) not in own), lambda row: row.session_id)
@@ -89,7 +87,7 @@ def find(connection: sa.Connection, corrected: Corrected, *, lock: bool, now: da
             for job, kinds in behind
             if job.state is JobState.INVITED and job.session_id is not None and job.session_id not in sessions
         },
-        waiting=[row for row in waiting if _kind(row) in corrected[row.customer_id]],
+        waiting=[row for row in waiting if kind_of_address(row) in corrected[row.customer_id]],
         channels={job.session_id: invitation_channels(job.channel) for job in jobs.values() if _follows(job)},
     )
 
@@ -113,51 +111,10 @@ def mark(connection: sa.Connection, keyring: Keyring, given: Given, *, now: date
     _PUT_OFF.run(connection, [{"id_": one} for one in soon], at=now + MOMENT)
 
 
-def send_again(connection: sa.Connection, sessions: Kinds, *, due_at: datetime, now: datetime) -> None:
-    """Add a message with the present link to these addresses of the customers of these sessions.
-
-    Its gates ask for the caps, suppressions and quiet hours as it leaves.
-    """
-    if not sessions:
-        return
-    found: dict[tuple[uuid.UUID, str], list[Any]] = {}
-    for row in fetch(connection, _OF_SESSIONS, {"sessions": bulk.keys(sessions)}):
-        if _kind(row) in sessions[row.session_id]:
-            found.setdefault((row.session_id, row.channel), []).append(row)
-    new = []
-    for (session_id, channel), messages in found.items():
-        if any(row.state is InvitationState.WAITING and _leads(row.kind) for row in messages):
-            continue  # it leaves itself
-        job = messages[0]
-        new.append(
-            waiting_message(
-                session_id=session_id,
-                job_id=job.lead_id,
-                batch_id=job.lead_batch,
-                channel=channel,
-                kind=next_kind(row.kind for row in messages),
-                due_at=due_at,
-                priority=job.lead_priority,
-                now=now,
-            )
-        )
-    bulk.add(connection, InvitationRow, new)
-
-
-def _leads(kind: str) -> bool:
-    """Whether such a message is sent whatever became of the others."""
-    return is_resend(kind) or not kind.startswith("reminder")
-
-
-def _kind(message: Any) -> Address | None:
-    facts = CHANNELS.get(message.channel)
-    return facts.address if facts is not None else None
-
-
 def _kinds(messages: Iterable[Any], of: Any) -> dict[Any, set[Address]]:
     found: dict[Any, set[Address]] = {}
     for row in messages:
-        if (kind := _kind(row)) is not None:
+        if (kind := kind_of_address(row)) is not None:
             found.setdefault(of(row), set()).add(kind)
     return found
 
@@ -252,22 +209,4 @@ _GONE = (
             InvitationRow.unknown_handovers > 0,
         ),
     )
-)
-_OF_SESSIONS = (
-    sa.select(
-        InvitationRow.session_id,
-        InvitationRow.channel,
-        InvitationRow.kind,
-        InvitationRow.state,
-        Job.id.label("lead_id"),
-        Job.batch_id.label("lead_batch"),
-        Job.priority.label("lead_priority"),
-    )
-    .join(Job, Job.session_id == InvitationRow.session_id)
-    .where(
-        bulk.among(InvitationRow.session_id, "sessions"),
-        Job.leader_id.is_(None),
-        Job.state == bulk.fixed(JobState.INVITED),
-    )
-    .order_by(InvitationRow.created_at, InvitationRow.id)
 )

@@ -7,17 +7,16 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from worker.core.lifecycle.session_chain import (
+from worker.core.lifecycle.session_updates import Rank, SessionUpdate
+from worker.core.model.states import JobState, Result, SessionState
+from worker.web.webhooks.session_chain import (
     DIGESTS_KEPT,
     REPLACED,
     KnownSession,
-    Rank,
-    SessionUpdate,
     job_state_of_session,
     known_after,
     may_be_replay,
 )
-from worker.core.model.states import JobState, Result, SessionState
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

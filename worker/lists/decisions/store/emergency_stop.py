@@ -12,15 +12,15 @@ import sqlalchemy as sa
 
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
-from worker.core.database.database import THERE_IS, Database, fetch, insert
+from worker.core.database.database import Database, fetch, insert
 from worker.core.database.tables import Attempt, EmergencyStop, InvitationRow, Job
 from worker.core.foundation.timestamps import written
+from worker.core.limits.store.budgets import IS_STOPPED
 from worker.core.model.audit import ACTOR, REASON, printable
 from worker.core.model.states import InvitationState, JobState
 
 EVERYTHING = "everything"  # the subject of its audit entries
-IS_ACTIVE = THERE_IS.where(EmergencyStop.id == 1)
-_IS_THERE = sa.select(IS_ACTIVE)
+_IS_THERE = sa.select(IS_STOPPED)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,79 @@
+"""Sends a customer's present link once more, to an address that other links went to, or that is new."""
+
+import uuid
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.database import bulk
+from worker.core.database.database import fetch
+from worker.core.database.tables import InvitationRow, Job
+from worker.core.messages.store.message_rows import waiting_message
+from worker.core.messages.wording import is_resend, next_kind
+from worker.core.model.channels import CHANNELS, Address
+from worker.core.model.states import InvitationState, JobState
+
+Kinds = Mapping[Any, Collection[Address]]
+
+
+def send_again(connection: sa.Connection, sessions: Kinds, *, due_at: datetime, now: datetime) -> None:
+    """Add a message with the present link to these addresses of the customers of these sessions.
+
+    Its gates ask for the caps, suppressions and quiet hours as it leaves.
+    """
+    if not sessions:
+        return
+    found: dict[tuple[uuid.UUID, str], list[Any]] = {}
+    for row in fetch(connection, _OF_SESSIONS, {"sessions": bulk.keys(sessions)}):
+        if kind_of_address(row) in sessions[row.session_id]:
+            found.setdefault((row.session_id, row.channel), []).append(row)
+    new = []
+    for (session_id, channel), messages in found.items():
+        if any(row.state is InvitationState.WAITING and _leads(row.kind) for row in messages):
+            continue  # it leaves itself
+        job = messages[0]
+        new.append(
+            waiting_message(
+                session_id=session_id,
+                job_id=job.lead_id,
+                batch_id=job.lead_batch,
+                channel=channel,
+                kind=next_kind(row.kind for row in messages),
+                due_at=due_at,
+                priority=job.lead_priority,
+                now=now,
+            )
+        )
+    bulk.add(connection, InvitationRow, new)
+
+
+def kind_of_address(message: Any) -> Address | None:
+    facts = CHANNELS.get(message.channel)
+    return facts.address if facts is not None else None
+
+
+def _leads(kind: str) -> bool:
+    """Whether such a message is sent whatever became of the others."""
+    return is_resend(kind) or not kind.startswith("reminder")
+
+
+_OF_SESSIONS = (
+    sa.select(
+        InvitationRow.session_id,
+        InvitationRow.channel,
+        InvitationRow.kind,
+        InvitationRow.state,
+        Job.id.label("lead_id"),
+        Job.batch_id.label("lead_batch"),
+        Job.priority.label("lead_priority"),
+    )
+    .join(Job, Job.session_id == InvitationRow.session_id)
+    .where(
+        bulk.among(InvitationRow.session_id, "sessions"),
+        Job.leader_id.is_(None),
+        Job.state == bulk.fixed(JobState.INVITED),
+    )
+    .order_by(InvitationRow.created_at, InvitationRow.id)
+)
