@@ -9,11 +9,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from onboarding_sandbox import Sandbox, SandboxOptions
-from tests.core.lifecycle.test_session_updates import known_after_all
 from tests.providers.webhooks.accounts import frankie, idenfy
 from tests.sandbox.receiver import receiving
 from tests.suite.rsa_keys import OURS as PRIVATE
 from tests.suite.waiting import ENDS_WITHIN
+from tests.web.webhooks.test_session_updates import known_after_all
 from worker.core.lifecycle.session_updates import Key
 from worker.core.model.states import Result, SessionState
 from worker.providers.webhooks.contract import Delivery
