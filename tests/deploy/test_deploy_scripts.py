@@ -19,7 +19,7 @@ from tests.suite.waiting import wait_until
 from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
-from worker.wiring import roles
+from worker.wiring.store import roles
 
 DIGEST = "sha256:" + "a1" * 32
 BROKER = "COMPOSE_PROFILES=${BROKER:-rabbitmq}\n"

@@ -12,7 +12,7 @@ from worker.runtime.celery_settings import QUEUES
 from worker.settings.event_senders import REQUESTS
 from worker.settings.model import Retention
 from worker.settings.outside import Bus
-from worker.wiring.encrypted_columns import DIGESTS, ENCRYPTED
+from worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
 
 SEALED = [*(column.value for column in ENCRYPTED), *(column.digest for column in DIGESTS)]
 PAGES = ("threat-model", "data-map", "asvs", "questionnaire")

@@ -18,7 +18,7 @@ from worker.reporting.store.report_rows import Facts
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 from worker.wiring.container import Parts
-from worker.wiring.encrypted_columns import retired_keys
+from worker.wiring.store.encrypted_columns import retired_keys
 
 
 def check_keys(database: Database, keyring: Keyring) -> None:

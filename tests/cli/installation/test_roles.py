@@ -10,7 +10,7 @@ from tests.conftest import POSTGRESQL, service_or_skip
 from tests.desk.desk import Desk, Played, customers
 from worker.core.database.tables import Audit, AuditHead
 from worker.core.database.tables.types import all_tables
-from worker.wiring.encrypted_columns import DIGESTS, ENCRYPTED
+from worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
 
 ROLES = ("migrate", "run", "report")
 DENIED = ("permission denied", "must be owner")

@@ -12,7 +12,7 @@ from worker.core.database.database import Database
 from worker.core.database.encrypted_values import encrypt_person
 from worker.core.database.tables import CustomerRow
 from worker.core.foundation.keyring import Keyring, new_key
-from worker.wiring.encrypted_columns import retired_keys
+from worker.wiring.store.encrypted_columns import retired_keys
 
 
 @pytest.fixture

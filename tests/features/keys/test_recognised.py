@@ -10,7 +10,7 @@ from worker.core.database.tables import RefusedEvent, SessionRow
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.events.store.refused_events import RefusedEvents, erase_refused
 from worker.features.keys.store.key_rotation import KeyRotation
-from worker.wiring.encrypted_columns import ENCRYPTED
+from worker.wiring.store.encrypted_columns import ENCRYPTED
 
 OLD, NEW = new_key(), new_key()
 BEFORE, DURING, AFTER = Keyring([OLD]), Keyring([NEW, OLD]), Keyring([NEW])

@@ -6,7 +6,7 @@ import pytest
 
 from worker.features.keys.command import PASSES, rotate
 from worker.features.keys.store.key_rotation import RotatedChunk
-from worker.wiring.encrypted_columns import ENCRYPTED
+from worker.wiring.store.encrypted_columns import ENCRYPTED
 
 TODAY = datetime(2026, 11, 20, tzinfo=UTC)
 

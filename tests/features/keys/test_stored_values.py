@@ -24,7 +24,7 @@ from worker.events.store.refused_events import RefusedEvents
 from worker.features.keys.store.key_rotation import KeyRotation, KeyUse
 from worker.reporting.operation import Running
 from worker.reporting.store.processes import Processes
-from worker.wiring.encrypted_columns import ENCRYPTED
+from worker.wiring.store.encrypted_columns import ENCRYPTED
 
 OLD, NEW, OLD_DIGEST, NEW_DIGEST = (new_key() for _ in range(4))
 BEFORE = Keyring([OLD], [OLD_DIGEST])

@@ -14,7 +14,7 @@ from worker.core.database.audit_entries import note_alone
 from worker.core.database.database import Database
 from worker.core.foundation.clock import ProcessClock
 from worker.settings.needs import Need
-from worker.wiring import roles
+from worker.wiring.store import roles
 
 
 @click.group()

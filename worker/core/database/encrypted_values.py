@@ -1,4 +1,4 @@
-"""What is stored encrypted: the values and their contents. Their columns: `wiring.encrypted_columns`.
+"""What is stored encrypted: the values and their contents. Their columns: `wiring.store.encrypted_columns`.
 
 The context binds each value to its row. A value may have been written by a newer release that needed no migration: keys
 that this release does not know are ignored.

@@ -24,7 +24,7 @@ from worker.features.keys.store.key_rotation import KeyRotation, KeyUse, Needs
 from worker.reporting.store.processes import GONE_AFTER
 from worker.settings.event_senders import hash_of
 from worker.settings.needs import STORED
-from worker.wiring.encrypted_columns import DIGESTS, EncryptedColumn, Uses, retired_keys
+from worker.wiring.store.encrypted_columns import DIGESTS, EncryptedColumn, Uses, retired_keys
 
 PASSES = 5  # rows that other transactions hold are tried again in the next pass
 

@@ -8,7 +8,7 @@ import yaml
 
 from tests.stored.shelf import customer
 from worker.lists.decisions.store.emergency_stop import EmergencyStops
-from worker.wiring.encrypted_columns import ENCRYPTED
+from worker.wiring.store.encrypted_columns import ENCRYPTED
 
 pytestmark = pytest.mark.postgresql_alone
 

@@ -50,7 +50,7 @@ from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.lists.known_customers import WAS_ERASED
 from worker.lists.lines import RefusedLine
 from worker.lists.store.tombstones import BY_EVENT
-from worker.wiring.encrypted_columns import ENCRYPTED, uses_of_digest_keys
+from worker.wiring.store.encrypted_columns import ENCRYPTED, uses_of_digest_keys
 
 ONA = customer("Ona", external_ref="ref-vilnius-7", tags=("marked-vip",))
 REFUSED = Problem(Kind.BAD_INPUT, "HTTP 400", status=400, words="Invalid value 'Kazlauskas'")

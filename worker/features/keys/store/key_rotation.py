@@ -21,7 +21,7 @@ from worker.core.database.tables import RetiredKey
 from worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of
 from worker.reporting.operation import Running
 from worker.reporting.store.processes import Processes
-from worker.wiring.encrypted_columns import (
+from worker.wiring.store.encrypted_columns import (
     ADDRESSES,
     DIGESTS,
     ENCRYPTED,

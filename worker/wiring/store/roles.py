@@ -9,7 +9,7 @@ from worker.core.database.database import Database
 from worker.core.database.schema import VERSION
 from worker.core.database.tables import Audit, AuditHead
 from worker.core.database.tables.types import all_tables
-from worker.wiring.encrypted_columns import DIGESTS, ENCRYPTED
+from worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
 
 # Sealing an entry writes these (the feature `audit`); the rest of it is never changed.
 SEAL = (Audit.number.key, Audit.hash.key)
