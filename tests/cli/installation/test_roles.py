@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from tests.conftest import POSTGRESQL, service_or_skip
 from tests.desk.desk import Desk, Played, customers
+from tests.suite.of_features import needs
 from worker.core.database.tables import Audit, AuditHead
 from worker.core.database.tables.types import all_tables
 from worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
@@ -111,7 +112,13 @@ def test_a_batch_is_migrated_run_and_reported_by_three_roles(as_role, url, playe
 
 
 @pytest.mark.parametrize(
-    "command", ["report 1 --with-links", "pause 1", "customer show C-0001", "import customers.csv"]
+    "command",
+    [
+        "report 1 --with-links",
+        "pause 1",
+        pytest.param("customer show C-0001", marks=needs("service_desk")),
+        "import customers.csv",
+    ],
 )
 def test_the_role_that_reports_decides_nothing_and_shows_no_link(as_role, command: str):
     as_role("run").onboard("import", as_role("run").list_of(customers(1)))
