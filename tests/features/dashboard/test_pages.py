@@ -140,7 +140,7 @@ async def test_accounts_have_their_limits_and_credits_once_for_each_budget(ona):
     page = await ona.get("/dashboard/accounts")
 
     accounts = page.words.partition("action")[2]
-    assert [accounts.partition("one budget")[0].count(name) for name in ("kyc ", "mute ", "twin ")] == [1, 1, 1]
+    assert "kyc, mute, twin" in accounts.partition("one budget")[0]
     assert accounts.count("10000/hour") == 1
     assert "email" in accounts
 

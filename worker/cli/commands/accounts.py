@@ -49,7 +49,9 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
     for item in facts:
         if item["budget"] not in (item["account"], f"sender/{item['account']}") and item["provider"] != "sender":
             click.echo(f"{item['account']} shares the budget {item['budget']}")
-        if _now(item) != WORKING:
+        # A budget's stop is that of all its accounts; which accounts may take rows over is each account's own.
+        is_said = first_of[item["budget"]] != item["account"] and not item["taken_over_by"]
+        if _now(item) != WORKING and not is_said:
             click.echo(f"{item['account']} is {_now(item)}")
 
 
