@@ -24,7 +24,7 @@ setting at iDenfy. "sent": what is sent if no value is given, mostly a column of
 
 The tables in `worker/providers/parameters/` generate this page; do not edit it by hand.
 """
-SHORT = {"the iDenfy account's setting": "Setting"}
+SHORT = {"the iDenfy account's setting": "Setting", "required": "required", "required by the document": "required"}
 # FrankieOne v1 serves persons alone: the fields of a company are checked if they are given, but no list needs them.
 LEFT_OUT = "entity.organisationData."
 TITLES = {"narrative": ", narrative form (the default)", "openapi": ', openapi form (`dialect = "openapi"`)'}
@@ -38,10 +38,10 @@ def page() -> str:
             lines = [
                 f"## `{provider}`{TITLES.get(table.dialect, '')}",
                 "",
-                "| parameters | type and bounds | the default there; what is sent |",
-                "|---|---|---|",
+                "| parameters | type and bounds; the default there; what is sent |",
+                "|---|---|",
             ]
-            shared: dict[tuple[str, str], list[str]] = {}
+            shared: dict[str, list[str]] = {}
             for name, parameter in names_of(table.parameters):
                 if not name.startswith(LEFT_OUT):
                     shared.setdefault(_facts(parameter), []).append(name)
@@ -50,18 +50,18 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def _line(names: Iterable[str], facts: tuple[str, str]) -> str:
-    cells = (", ".join(f"`{name}`" for name in names), *facts)
+def _line(names: Iterable[str], facts: str) -> str:
+    cells = (", ".join(f"`{name}`" for name in names), facts)
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
-def _facts(parameter: Parameter) -> tuple[str, str]:
-    """The cells that parameters may share."""
-    default = SHORT.get(parameter.default, parameter.default)
+def _facts(parameter: Parameter) -> str:
+    """The cell that parameters may share."""
+    default = SHORT.get(parameter.default) or (parameter.default and f"default: {parameter.default}")
     filled = f"sent: {parameter.filled}" if parameter.filled else ""
     instead = parameter.instead.removeprefix("it is filled from the ")
     filled = f"**not given**: {instead}" if instead else filled
-    return bounds(parameter), "; ".join(filter(None, (default, filled)))
+    return "; ".join((bounds(parameter), *filter(None, (default, filled))))
 
 
 def bounds(parameter: Parameter) -> str:
