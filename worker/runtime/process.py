@@ -152,7 +152,7 @@ class Process:
 
     async def _watch(self, on_outdated: Callable[[str], None], check_seconds: float) -> None:
         check_at = monotonic() + check_seconds
-        while not await self.runner.is_stopped_within(min(NOTICE_SECONDS, check_seconds)):
+        while not await self.runner.is_ending_within(min(NOTICE_SECONDS, check_seconds)):
             if _ending[0]:
                 self.runner.stop()
             elif monotonic() >= check_at:

@@ -236,13 +236,13 @@ class Runner:
 
         No claim finds a row then, but a row that was opened before may wait for its slot or for a free permit.
         """
-        while self._dispatchers and not await self.is_stopped_within(LOOK_FOR_STOP_SECONDS):
+        while self._dispatchers and not await self.is_ending_within(LOOK_FOR_STOP_SECONDS):
             try:
                 stopped = await self.in_thread(self._parts.emergency_stops.is_there)
             except sa.exc.OperationalError:
                 continue  # the dispatchers meet the same outage, and begin no call in it
             for dispatcher in tuple(self._dispatchers.values()) if stopped else ():
-                dispatcher.halt()
+                dispatcher.stop_everything()
 
     def _meter(self, wake_up: WakeUp) -> WorkMeter:
         meters, step = self._parts.meters, wake_up.step.value
@@ -291,7 +291,7 @@ class Runner:
         """Whether `stop` was called. Any thread may ask."""
         return self._stopping.is_set()
 
-    async def is_stopped_within(self, seconds: float) -> bool:
+    async def is_ending_within(self, seconds: float) -> bool:
         """Wait for `stop`, at most for so long. Returns whether it was called."""
         try:
             async with asyncio.timeout(seconds):

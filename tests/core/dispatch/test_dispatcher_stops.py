@@ -110,7 +110,7 @@ async def test_what_has_come_while_a_call_waited_for_its_connection_keeps_it_fro
     await asyncio.sleep(0.2)
     assert rows.numbers("connect") == [0]
     if what == "halted":
-        dispatcher.halt()
+        dispatcher.stop_everything()
     elif what == "stopping":
         bench.stopping.set()
     else:

@@ -112,9 +112,9 @@ def test_a_process_whose_database_is_upgraded_meanwhile_says_so_once_and_takes_n
     reasons = []
     process = make(on_outdated=reasons.append, check_seconds=0.01)
     try:
-        assert not process.wait_for(process.runner.is_stopped_within(0.1))
+        assert not process.wait_for(process.runner.is_ending_within(0.1))
         upgrade_to_a_newer_release(sqlite_url)
-        assert process.wait_for(process.runner.is_stopped_within(ENDS_WITHIN))
+        assert process.wait_for(process.runner.is_ending_within(ENDS_WITHIN))
     finally:
         process.close()
     assert len(reasons) == 1

@@ -11,7 +11,8 @@ it stays for a while: the next one finds its permits and connections there.
 - slot: the time at which one call may go, where the account or sender has a rate limit (`state.OpenedRows`).
 - opened row: it has a lease, its attempt is written, and its call has not begun. `prefetch` says how many there may be.
 - flush: one transaction for all of that (`flushes`, `limits.store.flush`), as one of a few tasks (`state.FlushTasks`).
-- halt: a result concerns the whole account (rate-limited, refused keys). Rows opened before it are not called.
+- halt: a result concerns the whole account (rate-limited, refused keys), or a person has stopped everything. Rows
+  opened before it are not called.
 
 The dispatcher knows nothing of providers or messages: a `Work` does. The dispatcher owns the order of the steps, and
 the promises rest on that order: no call without its attempt in the database, no call after its lease or slot has
@@ -83,9 +84,9 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         """Look at once whether the process is to end."""
         self._look_again.set()
 
-    def halt(self) -> None:
+    def stop_everything(self) -> None:
         """A person has stopped everything: no opened row is called, all are released. Calls in flight are finished."""
-        self._state.halts.opened_rows()
+        self._state.halts.forbid_opened_rows()
         self._calls.give_up()
         self._look_again.set()
 

@@ -127,7 +127,7 @@ class Flushes(Generic[OpenedT, ResultT]):
         is_outage = isinstance(outage, sa.exc.OperationalError)
         if is_outage:
             # Opened rows must not be called: their results could not be written.
-            self._state.halts.opened_rows()
+            self._state.halts.forbid_opened_rows()
         else:
             log.error("%s: a flush failed with %s", self._work.name, type(error).__name__)
             self.claim_alone = True

@@ -153,7 +153,8 @@ class FlushTasks:
 
 
 class Halts:
-    """When no row that was opened before may be called: a result concerns the whole account, or the database is lost.
+    """When no row that was opened before may be called: a result concerns the whole account, the database is lost, or
+    a person has stopped everything.
 
     `count`: a row that was opened under an earlier count is not called. `pending`: set while a result that halts exists
     that no flush has begun to write.
@@ -168,7 +169,7 @@ class Halts:
         self.count += 1
         self.pending.set()
 
-    def opened_rows(self) -> None:
+    def forbid_opened_rows(self) -> None:
         """The rows that are opened now may not be called."""
         self.count += 1
 

@@ -1,4 +1,6 @@
-"""What the results of calls change in a budget: pauses, stops, the breaker, and the pace. Pure; see `budgets`."""
+"""What the results of calls change in a budget: pauses, stops, the breaker, and what `rate_adaptation` judges the pace
+by. Pure; see `budgets`.
+"""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -33,7 +35,8 @@ class CallOutcome(NamedTuple):
 def after_outcomes(
     state: BudgetState, rule: BudgetRule, call_outcomes: Iterable[CallOutcome], *, now: datetime
 ) -> BudgetState:
-    """The state after these calls: paused, stopped, with an open breaker, or working again."""
+    """The state after these calls: paused, stopped, with an open breaker, or working again; and its calls counted, for
+    the next claim to adapt the pace."""
     call_outcomes = sorted(call_outcomes, key=lambda outcome: outcome.began_at)
     stopped_at = state.stopped_at
     for outcome in call_outcomes:

@@ -5,9 +5,8 @@
 Adapters classify an answer (a `Problem` of one `Kind`, or a value); this module decides what becomes of the row, how
 long it waits after a failure, and when it is given up. (Of a look-up, `unknown.reconciliation` decides.) A rate-limited
 call is not a failure: waits and failures are counted apart. Here are also the answers of the gates of `work.store` and
-`messages.store`: why a claimed job is not called, or a claimed message does not leave now. Pure.
-
-What an operator does about a stopped account or sender.
+`messages.store`: why a claimed job is not called, or a claimed message does not leave now; and what an operator does
+about a stopped account or sender. Pure.
 """
 
 import re

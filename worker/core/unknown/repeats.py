@@ -1,11 +1,12 @@
 """Decides why and when a message may be handed over again whose first hand-over may have arrived. Pure.
 
-An email may be repeated, a session and a text may not. What was asked of a provider may have been paid for, and a text
-that arrives twice frightens its reader: such a call is looked up, or held for a person (`unknown.reconciliation`). A
-mail whose hand-over broke after its last line may have arrived as well, but it is repeated under the same Message-ID
-and Date, and many mail programs then show it once. `ClaimPolicy.may_repeat` says which it is, from the adapter's
-`repeatable` and the configuration's `on_unknown`; the attempt has it written down before the call, and
-`model.endings.ending_for` makes of an unknown outcome a repetition, a look-up, or a row that is held.
+By default an email may be repeated, and a session or a text only if its adapter or `on_unknown` says so. What was asked
+of a provider may have been paid for, and a text that arrives twice frightens its reader: such a call is looked up, or
+held for a person (`unknown.reconciliation`). A mail whose hand-over broke after its last line may have arrived as well,
+but it is repeated under the same Message-ID and Date, and many mail programs then show it once.
+`ClaimPolicy.may_repeat` says which it is, from the adapter's `repeatable` and the configuration's `on_unknown`; the
+attempt has it written down before the call, and `model.endings.ending_for` makes of an unknown outcome a repetition, a
+look-up, or a row that is held.
 
 Not all mail programs show the two as one. So each such hand-over counts as a message, and from the second on the next
 one waits longer than a failure would: a relay that takes each mail and breaks before it answers would otherwise have a
@@ -27,7 +28,7 @@ def stays_unknown(ending: Ending | None, problem: Problem | None) -> bool:
     return problem is not None and problem.kind is Kind.UNKNOWN and isinstance(ending, Retry | Cancel)
 
 
-def paced(ending: Ending, problem: Problem, *, before: int, now: datetime) -> Ending:
+def not_before_its_wait(ending: Ending, problem: Problem, *, before: int, now: datetime) -> Ending:
     """The ending of a hand-over, not due before its pace. `before`: earlier ones of the message that stay unknown."""
     if not isinstance(ending, Retry) or not stays_unknown(ending, problem):
         return ending

@@ -25,7 +25,7 @@ from worker.core.model.http_messages import MayWrite
 from worker.core.model.metrics import FRESHNESS, MESSAGES
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import UnknownCall, ending_of_reconciliation
-from worker.core.unknown.repeats import paced
+from worker.core.unknown.repeats import not_before_its_wait
 from worker.core.work.step_endings import SharedWork, ending_of
 
 
@@ -134,7 +134,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
         retry = self.policy.rule.retry
         now, before = self.clock(), item.unknown_handovers
         ending = ending_of(problem, item, retry, now, self.jitter())
-        return paced(ending, problem, before=before, now=now)
+        return not_before_its_wait(ending, problem, before=before, now=now)
 
     def _reference(self, result: InviteResult) -> str:
         return result.reference

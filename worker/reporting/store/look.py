@@ -14,7 +14,7 @@ from worker.core.database import bulk
 from worker.core.database.database import THERE_IS, Database
 from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, Job, SessionRow, Webhook
-from worker.core.limits.store.budgets import IS_STOPPED
+from worker.core.limits.store.budgets import EVERYTHING_IS_STOPPED
 from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.store import unknown_outcomes
 from worker.lists.decisions.store.decisions import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
@@ -93,7 +93,7 @@ def _query(accounts: tuple[str, ...], channels: tuple[str, ...], *, one_batch: b
     jobs = (Job.batch_id == _BATCH,) if one_batch else ()
     messages = (InvitationRow.batch_id == _BATCH,) if one_batch else ()
     parts = [_part(_STEP, step.value, there) for step, there in _STEPS.items()]
-    parts.append(_part(_STEP, _STOPPED, IS_STOPPED))
+    parts.append(_part(_STEP, _STOPPED, EVERYTHING_IS_STOPPED))
     for account in accounts:
         waiting = THERE_IS.where(
             Job.account == account,

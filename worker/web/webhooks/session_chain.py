@@ -161,8 +161,8 @@ class Chain:
     ) -> bool:
         """Apply the update to this session; True if it changed anything. Times are aware UTC."""
         link = self.links[session_id]
-        after_outcomes = bool(update.company_id) and self.companies.get(session_id, "") != update.company_id
-        if after_outcomes:
+        new_company = bool(update.company_id) and self.companies.get(session_id, "") != update.company_id
+        if new_company:
             self.companies[session_id] = update.company_id
         before = link.known
         replaced = self._is_replaced(link)
@@ -170,7 +170,7 @@ class Chain:
         if known is None and replaced:
             known = reviewed(before, update, received_at=received_at)
         if known is None:
-            return after_outcomes
+            return new_company
         link = replace(link, known=known, check_at=check_at_after(link, known, now=now))
         self.links[session_id] = link
         if link.has_verdict:

@@ -48,7 +48,7 @@ _MEASURED = [field.name for field in fields(MeasuredPace)]
 _NAMES = [*_OWN, *(f"pace_{name}" for name in _PACE), *(f"measured_{name}" for name in _MEASURED)]
 _COLUMNS = [Budget.__table__.c[name] for name in _NAMES]
 
-IS_STOPPED = THERE_IS.where(EmergencyStop.id == 1)  # a person has stopped everything
+EVERYTHING_IS_STOPPED = THERE_IS.where(EmergencyStop.id == 1)  # a person has stopped everything
 # Built once: many transactions read a budget, and building a statement costs more than running it.
 _READ = sa.select(*_COLUMNS).where(Budget.name == sa.bindparam("budget"))
 _READ_LOCKED = _READ.with_for_update()
@@ -128,7 +128,7 @@ def ask_first(
 
 @cache
 def _first_questions(event_is_due: sa.Exists) -> sa.Select[Any]:
-    asked = [Budget.name.label("budget"), IS_STOPPED.label("stopped"), event_is_due.label("event_is_due")]
+    asked = [Budget.name.label("budget"), EVERYTHING_IS_STOPPED.label("stopped"), event_is_due.label("event_is_due")]
     return sa.select(*_COLUMNS, *asked).where(Budget.name.in_(sa.bindparam("budgets", expanding=True)))
 
 

@@ -45,8 +45,8 @@ class ClaimPolicy:
     # From the lease's end until a call with an unknown outcome may be looked up; None: it is never looked up.
     reconcile_after: timedelta | None = None
     only_batch: int | None = None  # claim only rows of this batch; None: of all batches
-    # The promise of its kind: whether each call may be made again when its outcome is unknown. An email may be, a
-    # session may not: it may cost another one.
+    # The promise of its kind: whether every call may be made again when its outcome is unknown. By default an email
+    # may be. A session may not, as it may cost another one: its request decides (`JobPolicy.may_repeat`).
     repeatable: bool = False
 
     def may_repeat(self, _row: Any) -> bool:

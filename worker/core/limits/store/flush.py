@@ -109,7 +109,7 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
     gates_after_the_pace: tuple[Gate, ...]
     pace: ClassVar[Any]  # the column of the plan that says when the next place is
     unknown_calls: Callable[..., Mapping[Any, UnknownCall]]  # (connection, rows, now): by row, the call to look up
-    paced: Callable[..., list[batch_pace.Asks]]  # (claim, items): the places that they take of their batches' pace
+    places_of: Callable[..., list[batch_pace.Asks]]  # (claim, items): what they take of their batches' pace
 
     def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
         self._database, self._keyring = database, keyring
@@ -139,8 +139,8 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
         items, unread = self.read(claim, usual)
         asked, kept = through(self.gates, claim, self.asked(claim, items))
         _, too_late = through(self.gates_after_the_pace, claim, asked)
-        if too_late and (paced := self.paced(claim, [item for item in asked if item.id in too_late])):
-            batch_pace.give_back(claim.connection, paced, self.pace)
+        if too_late and (places := self.places_of(claim, [item for item in asked if item.id in too_late])):
+            batch_pace.give_back(claim.connection, places, self.pace)
         stay = {**stay, **unread, **kept, **too_late}
         self.keep_back(claim, rows, {id_: why for id_, why in stay.items() if why is not None})
         return self.let_pass(claim, [item for item in items if item.id not in stay] if stay else items)

@@ -12,7 +12,7 @@ from worker.core.lifecycle.store.stale_links import replace_sessions
 from worker.core.limits.store import batch_pace
 from worker.core.limits.store.flush import Rows
 from worker.core.messages.store import how_many
-from worker.core.messages.store.gates import AFTER_THE_PACE, GATES, ROW_GATES, paced
+from worker.core.messages.store.gates import AFTER_THE_PACE, GATES, ROW_GATES, places_of
 from worker.core.messages.store.message_context import (
     LEASES,
     ClaimedInvitation,
@@ -42,7 +42,7 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, InviteResult]):
 
     leases = LEASES
     row_gates, gates, gates_after_the_pace = ROW_GATES, GATES, AFTER_THE_PACE
-    pace, paced = batch_pace.MESSAGES, staticmethod(paced)
+    pace, places_of = batch_pace.MESSAGES, staticmethod(places_of)
     unknown_calls, record = staticmethod(messages_to_reconcile), staticmethod(record_results)
 
     def takes_places(self, policy: InvitationPolicy, rows: Sequence[sa.Row[Any]]) -> bool:

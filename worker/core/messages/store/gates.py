@@ -104,11 +104,11 @@ def planned_later(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) ->
     early: dict[uuid.UUID, NotNow] = {
         one.id: Later(starts[one.leased.batch_id], Reason.PLANNED) for one in planned if one.leased.batch_id in starts
     }
-    asks = paced(claim, [one for one in planned if one.id not in early])
+    asks = places_of(claim, [one for one in planned if one.id not in early])
     return early | (batch_pace.take(claim.connection, asks, batch_pace.MESSAGES, now=claim.now) if asks else {})
 
 
-def paced(_claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> list[batch_pace.Asks]:
+def places_of(_claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> list[batch_pace.Asks]:
     """The places that these messages need of their batches' pace."""
     firsts = [one for one in messages if one.leased.planned and one.kind == FIRST and not one.leased.reached_before]
     return [batch_pace.Asks(one.id, one.leased.batch_id) for one in firsts]

@@ -31,7 +31,7 @@ from worker.core.model.endings import AddressIs, Cancel, Done, invitation_state_
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.repeats import stays_unknown
-from worker.core.unknown.store.late_attempts import Sorted, Standing, sort_out
+from worker.core.unknown.store.late_attempts import SortedOut, Standing, sort_out
 from worker.core.work.store.attempt_log import CLOSE, CLOSE_DONE, LATE, after_call, closing, outcome_of_call, plain
 from worker.core.work.store.sessions import FIRST, schedule_checks
 
@@ -71,7 +71,7 @@ def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch
     return set()
 
 
-def _write_special(flush: MessageClaim, found: Sorted[InviteResult]) -> list[InviteResult]:
+def _write_special(flush: MessageClaim, found: SortedOut[InviteResult]) -> list[InviteResult]:
     """Write results that are not plain. Returns those that settled an unknown outcome: it was reconciled, or answered
     late."""
     connection, keyring, now = flush.connection, flush.keyring, flush.now

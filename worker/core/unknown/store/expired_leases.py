@@ -33,7 +33,7 @@ from worker.core.model.endings import (
 )
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
-from worker.core.unknown.repeats import paced, stays_unknown
+from worker.core.unknown.repeats import not_before_its_wait, stays_unknown
 from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.held_rows import hold_jobs, hold_messages
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
@@ -240,7 +240,7 @@ class ExpiredLeases:
 
 
 def _paced(message: Any, ending: Ending, now: datetime) -> Ending:
-    return paced(ending, UNKNOWN, before=message.unknown_handovers, now=now)
+    return not_before_its_wait(ending, UNKNOWN, before=message.unknown_handovers, now=now)
 
 
 def _counted(ending: Ending) -> EndedLeases:

@@ -23,7 +23,7 @@ from worker.core.work.store.attempt_log import UNANSWERED
 
 
 @dataclass(frozen=True, repr=False)
-class Sorted(Generic[ResultT]):
+class SortedOut(Generic[ResultT]):
     """Results that were not written before: those that count, and late answers that do not.
 
     `rows`: by id, as they were when they were locked; `ours`: as they are now, where they are still ours: all other
@@ -65,7 +65,7 @@ _OUTCOMES = (
 
 def sort_out(
     connection: sa.Connection, standing: Standing, results: Sequence[ResultT], *, now: datetime
-) -> Sorted[ResultT]:
+) -> SortedOut[ResultT]:
     """Sort these results by what they may change. Their rows are locked here, and then their attempts.
 
     A result of an open attempt counts. So does a conclusive one of an attempt that was closed with an unknown outcome,
@@ -88,7 +88,7 @@ def sort_out(
     answered = _answered(connection, standing.model, standing.late, late, now=now) if late else {}
     new += [item for item in late if item.row.id in answered]
     late = [item for item in late if item.row.id not in answered]
-    return Sorted(new, late, rows, ours | answered, answered.keys(), outcomes)
+    return SortedOut(new, late, rows, ours | answered, answered.keys(), outcomes)
 
 
 def _answered(

@@ -30,7 +30,7 @@ from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
 from worker.core.work.store.attempt_log import open_rows
-from worker.core.work.store.gates import AFTER_THE_PACE, CHUNK, GATES, ROW_GATES, JobClaim, is_for_a_message, paced
+from worker.core.work.store.gates import AFTER_THE_PACE, CHUNK, GATES, ROW_GATES, JobClaim, is_for_a_message, places_of
 from worker.core.work.store.job_context import LEASES, ClaimedJob, IssueResult, JobPolicy, decrypted
 from worker.core.work.store.record_results import record_results
 from worker.core.work.store.session_reuse import invite_unbought
@@ -45,7 +45,7 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
 
     leases = LEASES
     row_gates, gates, gates_after_the_pace = ROW_GATES, GATES, AFTER_THE_PACE
-    pace, paced = batch_pace.SESSIONS, staticmethod(paced)
+    pace, places_of = batch_pace.SESSIONS, staticmethod(places_of)
     unknown_calls, record = staticmethod(calls_to_reconcile), staticmethod(record_results)
 
     def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
@@ -166,7 +166,7 @@ _WAITS = (
 
 
 def _make_due(connection: sa.Connection, after: int, *, now: datetime) -> int | None:
-    """Make the next chunk of jobs that wait for a sender due now, because an operator has retried a job.
+    """Make the next chunk of jobs that wait for a sender due now, because their sender may have room again.
 
     The chunk begins after the id `after`. Returns the last id of the chunk; None: there are no more jobs. Jobs that
     another transaction has locked are skipped.

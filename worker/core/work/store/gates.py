@@ -260,11 +260,11 @@ def _defer_unclaimed(claim: JobClaim, like: Mapping[Channel, Later]) -> None:
 
 def paced_batches(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:
     """Keep the jobs whose batch has had as many first sessions as its pace allows; the others take their places."""
-    asks = paced(claim, jobs)
+    asks = places_of(claim, jobs)
     return batch_pace.take(claim.connection, asks, batch_pace.SESSIONS, now=claim.now) if asks else {}
 
 
-def paced(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> list[batch_pace.Asks]:
+def places_of(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> list[batch_pace.Asks]:
     """The places that these jobs need of their batches' pace."""
     firsts = [job for job in jobs if job.batch_id in claim.planned and job.session_id is None and not job.attempts]
     return [batch_pace.Asks(job.id, job.batch_id, len(invitation_channels(job.channel))) for job in firsts]

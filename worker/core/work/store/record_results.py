@@ -30,7 +30,7 @@ from worker.core.model.states import JobState
 from worker.core.unknown.reconciliation import Nothing
 from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.calls_in_doubt import release_cleared
-from worker.core.unknown.store.late_attempts import Sorted, Standing, sort_out
+from worker.core.unknown.store.late_attempts import SortedOut, Standing, sort_out
 from worker.core.work.store import repeated_answers, sessions
 from worker.core.work.store.account_outcomes import apply_results, count_again
 from worker.core.work.store.attempt_log import CLOSE, CLOSE_DONE, DONE, LATE, after_call, closing, plain
@@ -51,8 +51,8 @@ def record_results(flush: Flush[JobPolicy], results: Sequence[IssueResult], stre
     """Write results. Returns the channels that have invitations due now.
 
     For each result the attempt is closed, the session and its invitations are added, and the job's state changes. An
-    answer with what another customer has is not believed. A result whose lease was lost changes only its attempt:
-    another dispatcher owns the job.
+    answer with what another customer has is not believed. A result whose lease was lost changes only its attempt,
+    unless the job still waits for this answer (`late_attempts.sort_out`).
     """
     connection, policy, now = flush.connection, flush.policy, flush.now
     results = repeated_answers.check(flush, results)
@@ -185,7 +185,7 @@ _MOVE = bulk.Change(
 )
 
 
-def _write_special(flush: Flush[JobPolicy], found: Sorted[IssueResult]) -> set[str]:
+def _write_special(flush: Flush[JobPolicy], found: SortedOut[IssueResult]) -> set[str]:
     """Write results that are not plain. Returns the channels that have invitations due now."""
     connection, keyring, policy, now, ours = flush.connection, flush.keyring, flush.policy, flush.now, found.ours
     kept = [item for item in found.results if item.row.id in ours]

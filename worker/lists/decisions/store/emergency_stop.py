@@ -15,12 +15,12 @@ from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch, insert
 from worker.core.database.tables import Attempt, EmergencyStop, InvitationRow, Job
 from worker.core.foundation.timestamps import written
-from worker.core.limits.store.budgets import IS_STOPPED
+from worker.core.limits.store.budgets import EVERYTHING_IS_STOPPED
 from worker.core.model.audit import ACTOR, REASON, printable
 from worker.core.model.states import InvitationState, JobState
 
 EVERYTHING = "everything"  # the subject of its audit entries
-_IS_THERE = sa.select(IS_STOPPED)
+_IS_THERE = sa.select(EVERYTHING_IS_STOPPED)
 
 
 @dataclass(frozen=True)
