@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.deploy.compose_file import IMAGES, ROOT, compose, fill_in, ours, secrets_of, services
+from tests.suite.some import some
 
 Check = Callable[[Any], bool]
 DURATION = re.compile(r"(?:\d+h)?(?:\d+m)?(?:\d+s)?(?:\d+ms)?")
@@ -110,14 +111,14 @@ def test_at_the_top_there_is_only_what_compose_knows():
 
 
 def test_a_service_has_only_keys_and_values_that_compose_accepts(subtests):
-    for name, service in services().items():
+    for name, service in some(services().items()):
         with subtests.test(name=name):
             assert {key: one for key, one in service.items() if key not in SERVICE or not SERVICE[key](one)} == {}
 
 
 def test_an_image_is_pinned_by_its_version_and_by_its_digest(subtests):
     """Our own image has no digest before it is built: its base has one."""
-    for name, service in services().items():
+    for name, service in some(services().items()):
         with subtests.test(name=name):
             image = service["build"]["args"]["PYTHON_IMAGE"] if "build" in service else service["image"]
             found = IMAGE.fullmatch(image)
@@ -135,7 +136,7 @@ def test_without_digests_or_secrets_nothing_starts(name, command):
 
 
 def test_a_service_may_do_no_more_than_it_must(subtests):
-    for name, service in services().items():
+    for name, service in some(services().items()):
         with subtests.test(name=name):
             assert service["read_only"] is True
             assert service["cap_drop"] == ["ALL"]
@@ -145,7 +146,7 @@ def test_a_service_may_do_no_more_than_it_must(subtests):
 
 
 def test_no_secret_is_in_the_environment_or_in_the_command(subtests):
-    for name, service in services().items():
+    for name, service in some(services().items()):
         with subtests.test(name=name):
             environment = service.get("environment", {})
             known = {
@@ -179,14 +180,14 @@ def test_every_secret_is_a_file_and_is_mounted_somewhere():
 
 
 def test_a_service_has_a_health_check_or_runs_once(subtests):
-    for name, service in services().items():
+    for name, service in some(services().items()):
         with subtests.test(name=name):
             assert ("healthcheck" in service) != (service["restart"] == "no")
 
 
 def test_a_service_waits_for_services_that_can_come_to_what_it_waits_for(subtests):
     everything = services()
-    for name, service in everything.items():
+    for name, service in some(everything.items()):
         with subtests.test(name=name):
             for other, dependency in service.get("depends_on", {}).items():
                 assert other in everything
@@ -223,7 +224,7 @@ def test_a_service_in_anothers_network_has_no_ports_or_name_of_its_own(name):
 
 def test_what_is_mounted_is_there(subtests):
     declared = compose()["volumes"]
-    for name, service in services().items():
+    for name, service in some(services().items()):
         with subtests.test(name=name):
             for mount in service.get("volumes", []):
                 source = MOUNT.fullmatch(mount)["source"]
@@ -238,7 +239,7 @@ def test_no_volume_is_declared_in_vain():
 
 
 def test_our_services_write_to_memory_alone(subtests):
-    for name, service in ours().items():
+    for name, service in some(ours().items()):
         with subtests.test(name=name):
             assert [place.partition(":")[0] for place in service["tmpfs"]] == ["/tmp"]  # noqa: S108 -- the container's
             assert all(mount.endswith(":ro") for mount in service.get("volumes", []))

@@ -20,6 +20,7 @@ from tests.desk.desk import DATABASE, Desk, Played
 from tests.docs.shown import PAGES, commands_of, text_of
 from tests.docs.test_shown_commands import PAGES as RUN_WHOLE
 from tests.suite.of_features import is_missing, needs_all, of_features
+from tests.suite.some import some
 from worker.cli.registry import main_group
 from worker.core.features import NOT_INSTALLED
 from worker.core.foundation.clock import system_clock
@@ -162,7 +163,7 @@ def filled(words: tuple[str, ...], values: Values) -> list[str]:
 @pytest.mark.parametrize("page", [page for page in PAGES if any(commands_of(page))])
 def test_the_commands_of_a_page_run(page: str, desk: Desk, ports: tuple[str, ...]):
     values = VALUES | PREPARED.get(page, lambda desk: {})(desk)
-    for shown in commands_of(page):
+    for shown in some(commands_of(page)):
         if shown.program != "onboard":
             assert OTHERS[shown.program]
             if shown.program == "mkdir":

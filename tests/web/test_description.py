@@ -5,6 +5,7 @@ import yaml
 from jsonschema import ValidationError
 from openapi_schema_validator import OAS31Validator
 
+from tests.suite.some import some
 from tests.web.described import check, document
 from tests.web.site import EVENT
 from worker.core.model.incoming import EventKind, Outcome
@@ -26,7 +27,7 @@ async def test_it_is_given_to_any_client(site):
 
 
 def test_each_schema_is_one():
-    for schema in document()["components"]["schemas"].values():
+    for schema in some(document()["components"]["schemas"].values()):
         OAS31Validator.check_schema(schema)
 
 

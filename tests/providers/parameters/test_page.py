@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from tests.providers.parameters.reference import LEFT_OUT, bounds, page
+from tests.suite.some import some
 from worker.providers.facts import PROVIDERS
 from worker.providers.parameters import Parameter, Type, names_of, tables_of
 
@@ -15,7 +16,7 @@ def test_the_page_is_what_the_tables_make():
 
 
 def test_each_parameter_of_each_form_is_in_its_table(subtests):
-    for provider in PROVIDERS.built_in:
+    for provider in some(PROVIDERS.built_in):
         with subtests.test(provider=provider):
             parts = [
                 part for part in PAGE.read_text(encoding="utf-8").split("\n## ") if part.startswith(f"`{provider}`")
