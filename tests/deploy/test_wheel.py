@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,7 +65,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     # After ours, so that pip does not see a checkout that is installed there. A path in a .pth file brings
     # the packages of that directory, and not what its own .pth files name: not the checkout.
     (purelib,) = (folder / "venv").glob("lib/python*/site-packages")
-    paths = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+    paths = [path for path in sys.path if Path(path).name == "site-packages"]
     (purelib / "dependencies.pth").write_text("\n".join(paths))
     return Installed(wheel, folder / "venv")
 
