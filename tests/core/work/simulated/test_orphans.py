@@ -8,6 +8,7 @@ from onboarding_testing.fakes import FakeHttp
 from tests.core.work.simulated.test_reconciling import CONFLICT, DROPPED, WAIT, played, wait_and_work
 from tests.simulated.world import customer
 from worker.core.database.tables import SessionRow
+from worker.core.model.reasons import Reason, step_for
 from worker.core.model.states import JobState
 from worker.providers.contract import HttpAnswer
 from worker.reporting.report_lines import line_values
@@ -63,7 +64,7 @@ async def test_a_status_and_a_report_name_the_next_look_up_of_orphans_and_their_
     assert orphans["ends_by"] == status["forecast"]["finishes_at"]
     assert datetime.fromisoformat(orphans["look_at"]) - world.clock() <= HOURS
     lines = [line_values(line, world.parts.reporting.columns(batch)) for line in world.parts.facts.lines(batch.id)]
-    assert all(line["action"].startswith("nothing: the worker looks at the session now and then") for line in lines)
+    assert {line["action"] for line in lines} == {step_for(JobState.WAITING, Reason.ORPHAN)}
 
 
 async def test_a_lost_session_does_not_put_off_the_time_of_the_rest(played):
