@@ -2,8 +2,8 @@
 
 import click
 
-from worker.cli.lists.cost import ListCost, costs_in_words
-from worker.cli.lists.foreseen import foreseen
+from worker.cli.lists.cost import Costs, ListCost, costs_in_words
+from worker.cli.lists.foreseen import costs_of, foreseen
 from worker.cli.lists.options import Listed, returns_of
 from worker.cli.running.summary import changed_in_words, show_changes, show_warned
 from worker.cli.sample_message import rendered
@@ -21,6 +21,7 @@ from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
 from worker.lists.store.batches import BatchFacts
 from worker.lists.warned import Warned
+from worker.plans.pilot import pilot_size
 from worker.plans.store.plans import Plan
 from worker.reporting.store.outlook import CallsNow
 from worker.wiring.container import Parts
@@ -56,7 +57,12 @@ def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportC
     show_warned(warned, listed.name)
     if reading.own is OwnFile.REPORT:
         show_changes(returns.changes, judged.known - returns.corrected, err=True)
-    for text in _summary(parts, listed, judged, cost, choices.plan or _plan_of(parts, known)):
+    plan = choices.plan or _plan_of(parts, known)
+    pilot = None
+    if plan is not None and plan.first and cost.due.accepted:
+        first = ListCost(parts, calls, most=pilot_size(plan.first, cost.due.accepted))
+        pilot = _counted(first, parts, listed, options, choices)
+    for text in _summary(parts, listed, judged, cost, plan, pilot):
         click.echo(text, err=True)
     if cost.first is not None:
         for text in _sample(parts, cost.first):
@@ -70,7 +76,9 @@ def _plan_of(parts: Parts, known: BatchFacts | None) -> Plan | None:
     return planned.plan if planned is not None else None
 
 
-def _summary(parts: Parts, listed: Listed, judged: Judged, cost: ListCost, plan: Plan | None) -> list[str]:
+def _summary(
+    parts: Parts, listed: Listed, judged: Judged, cost: ListCost, plan: Plan | None, pilot: Judged | None
+) -> list[str]:
     settings, due, countries = parts.settings, cost.due, cost.countries
     facts = foreseen(parts, judged, due, (), apart=cost.beyond_cap(), batch=cost.calls.batch)
     messages = " and ".join(
@@ -86,10 +94,13 @@ def _summary(parts: Parts, listed: Listed, judged: Judged, cost: ListCost, plan:
         lines.append(f"  {changed_in_words(judged.changed)}")
     calls = ", ".join(f"{name} {number:,}" for name, number in facts["now"].items() if number)
     worst = ", ".join(f"{name} {number:,}" for name, number in facts["credits"].items() if number)
-    lines.append(f"  sessions now: {calls or 'none'}; at most, with every reissue: {worst or 'none'}")
-    lines += [f"  {line}" for line in costs_in_words(facts.get("cost", {}))]
+    now = "now" if pilot is None else "in all"
+    lines.append(f"  sessions {now}: {calls or 'none'}; at most, with every reissue: {worst or 'none'}")
+    lines += [f"  {line}" for line in costs_in_words(facts, now=now)]
     if plan is not None:
         lines.append(f"  {plan.in_words}")
+    if pilot is not None:
+        lines += _pilot_and_rest(costs_of(parts, due), due.accepted, costs_of(parts, pilot), pilot.accepted)
     ends = facts["forecast"]
     if ends["finishes_at"]:
         before = "without the plan, " if plan is not None else ""
@@ -101,6 +112,31 @@ def _summary(parts: Parts, listed: Listed, judged: Judged, cost: ListCost, plan:
     for channel, quiet in sorted(settings.invitations.quiet.items()):
         lines.append(f"  quiet hours on {channel}: {quiet}, in the recipient's time zone")
     return lines
+
+
+def _counted(cost: ListCost, parts: Parts, listed: Listed, options: ListOptions, choices: ImportChoices) -> Judged:
+    """The rows that `cost` counts. The list is read again up to the last of them: a share of it is known at its end."""
+    returns = returns_of(parts, options, listed.name, choices).foreseeing()
+    reading = open_list(listed.content, options)
+    for line in judge_all(parts.intake, parts.batches, reading, **choices.judging, returns=returns):
+        if isinstance(line, AcceptedLine):
+            cost.add(line)
+        if cost.due.accepted == cost.most:
+            break
+    cost.finish()
+    return cost.due
+
+
+def _pilot_and_rest(whole: Costs, rows: int, pilot: Costs, first: int) -> list[str]:
+    """What the pilot costs of the whole, and what is left for the rest."""
+    left = {
+        words: {currency: amount - pilot.get(words, {}).get(currency, 0) for currency, amount in amounts.items()}
+        for words, amounts in whole.items()
+    }
+    return [
+        "; ".join([f"  pilot: {counted(first, 'row')}", *costs_in_words({"cost": pilot})]),
+        "; ".join([f"  rest: {counted(rows - first, 'row')}", *costs_in_words({"cost": left}, now="later")]),
+    ]
 
 
 def _sample(parts: Parts, line: AcceptedLine) -> list[str]:

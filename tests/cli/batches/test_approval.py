@@ -36,6 +36,7 @@ def test_a_run_shows_what_would_leave_and_sends_nothing_after_a_no(desk: Desk, p
         "sessions now: au 1, kyc 4; at most, with every reissue: au 4, kyc 16",
         "cost now: 3.60 EUR",
         "cost at most: 14.40 EUR",
+        "without a price, and so not in it: au, email",
         "quiet hours on sms: 21:00-08:00",
         "the first one (row 2, email, en):",
         "  | Subject: ",
@@ -77,6 +78,25 @@ def test_an_imported_list_of_which_nothing_has_left_is_asked_about_with_its_plan
     assert refused.code == 1
     assert "the first 2, the rest when a person resumes" in refused.err
     assert played.calls() == []
+
+
+def test_a_pilot_is_priced_and_so_is_the_rest(desk: Desk, played: Played, at_a_terminal):
+    """The pilot has the first of the rows that need a session, as they stand in the list."""
+    desk.change("[accounts.kyc]\n", '[accounts.kyc]\nprice = "0.90 EUR"\n')
+    desk.change("[accounts.au]\n", '[accounts.au]\nprice = "2.00 AUD"\n')
+    at_a_terminal("y\n")
+    desk.onboard("run", desk.list_of(customers(1)))
+    at_a_terminal("n\n")
+
+    refused = desk.onboard("run", desk.list_of(customers(9, au=3)[::-1], "more.csv"), "--first", "20%")
+
+    assert refused.code == 1
+    for words in (
+        "cost in all: 4.00 AUD, 5.40 EUR",
+        "pilot: 2 rows; cost now: 1.80 EUR; cost at most: 7.20 EUR",
+        "rest: 6 rows; cost later: 4.00 AUD, 3.60 EUR; cost at most: 16.00 AUD, 14.40 EUR",
+    ):
+        assert words in refused.err, refused.err
 
 
 def test_only_what_would_leave_is_counted_and_shown(desk: Desk, played: Played, at_a_terminal):

@@ -43,10 +43,8 @@ def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, 
             table.add_row(account, f"{count_:,}", *(f"{number:,}" for number in calls))
         console.print(table)
         console.print(_calls_in_words(facts, reissues))
-    for line in costs_in_words(facts.get("cost", {})):
+    for line in costs_in_words(facts):
         console.print(line)
-    if facts.get("without_price"):
-        console.print(f"  without a price, and so not in it: {', '.join(facts['without_price'])}")
     messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items() if number)
     # Each channel's own worst case; their sum is more than the cap allows.
     capped = (

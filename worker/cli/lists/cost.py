@@ -28,6 +28,9 @@ SHARED = "each of the two gets a link to it; `messages_per_address` bounds how m
 
 ONE_ENTITY = "FrankieOne gives both customers one session: correct the id that is wrong"
 
+# Now and at most, each by currency; empty without any price.
+Costs = Mapping[str, Mapping[str, Decimal]]
+
 # As long as iDenfy's; our own stable links are shorter.
 LINK = f"https://verify.example.com/{'x' * 62}"
 MOST_WORDINGS = 100  # of a list with more templates and languages the others count as the last one does
@@ -35,8 +38,8 @@ MOST_WORDINGS = 100  # of a list with more templates and languages the others co
 
 @dataclass
 class ListCost:
-    """Counts accepted lines. `due` has those for which a session is asked for now. `shared` gets each row whose address
-    an earlier row has, with a warning, or whose entity another customer has."""
+    """Counts accepted lines. `due` has those for which a session is asked for now, the first `most` of them. `shared`
+    gets each row whose address an earlier row has, with a warning, or whose entity another customer has."""
 
     parts: Parts
     calls: CallsNow
@@ -44,6 +47,7 @@ class ListCost:
     countries: set[str] = field(default_factory=set)  # of the customers for whom a session is asked for now
     first: AcceptedLine | None = None  # the first of them
     shared: Callable[[int, FieldProblem], None] | None = None
+    most: int | None = None  # None: all of them
     _lines: list[AcceptedLine] = field(default_factory=list)
     _addresses: SeenAddresses = field(default_factory=SeenAddresses)
     _ids: SeenAddresses = field(default_factory=SeenAddresses)  # alone, and with a value of their rows
@@ -81,7 +85,7 @@ class ListCost:
         keys = {(line.customer.customer_id, line.customer.purpose) for line in self._lines}
         asked = self.calls.of(keys, now=self.parts.clock())
         for line in self._lines:
-            if (line.customer.customer_id, line.customer.purpose) in asked:
+            if (line.customer.customer_id, line.customer.purpose) in asked and self.due.accepted != self.most:
                 count(self.due, line, self.parts.hours)
                 self.countries |= {line.customer.country} - {""}
                 self.first = self.first or line
@@ -109,12 +113,18 @@ class ListCost:
         return [f"{wait} for messages_per_address ({shown}), the last until {until} or later"]
 
 
-def costs_in_words(costs: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A line for each of the costs of `foreseen`, with its amounts by currency."""
-    return [
-        f"cost {words.replace('_', ' ')}: {', '.join(f'{amount} {currency}' for currency, amount in amounts.items())}"
-        for words, amounts in costs.items()
-    ]
+def costs_in_words(facts: Mapping[str, Any], *, now: str = "now") -> list[str]:
+    """A line for each of the costs of `foreseen`, and one for what has no price. `now`: what is said of the first."""
+    when = {"now": now, "at_most": "at most"}
+    lines = [f"cost {when[one]}: {amounts_in_words(amounts)}" for one, amounts in facts.get("cost", {}).items()]
+    if missing := facts.get("without_price"):
+        lines.append(f"  without a price, and so not in it: {', '.join(missing)}")
+    return lines
+
+
+def amounts_in_words(amounts: Mapping[str, Any]) -> str:
+    """The amounts by currency."""
+    return ", ".join(f"{amount} {currency}" for currency, amount in amounts.items())
 
 
 def in_json(amounts: Mapping[str, Decimal]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from worker.cli.lists.cost import charged, in_json, segments_of
+from worker.cli.lists.cost import Costs, amounts_in_words, charged, in_json, segments_of
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written_if_any
@@ -60,7 +60,7 @@ def corrected(parts: Parts, judged: Judged) -> dict[str, Any]:
 def corrected_in_words(facts: Mapping[str, Any]) -> list[str]:
     """Lines about them."""
     asked = ", ".join(f"{name} {rows:,}" for name, rows in facts["sessions"].items())
-    cost = ", ".join(f"{amount} {currency}" for currency, amount in facts.get("cost", {}).items())
+    cost = amounts_in_words(facts.get("cost", {}))
     messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items())
     lines = [f"  another session at once, one credit each: {asked}"] if asked else []
     if facts["same_link"]:
@@ -93,29 +93,16 @@ def foreseen(
     `planned`: how it goes out, if the forecast is to follow that. `alone`: a `run` is to work this list
     alone; else what goes before it at running workers counts."""
     settings = parts.settings
-    sessions = 1 + settings.follow_up.most  # at worst: every link expires unused
-    messages = min(settings.invitations.messages_per_customer, _on_a_channel(parts))
-    calls = dict(sorted(due.routes.items()))
-    # Bought on click, only the sessions of rows without a message are asked for now.
-    now = {account: due.unsent.get(account, 0) for account in calls} if buys_on_click(settings) else calls
+    now, at_most = _calls(parts, due)
     ahead = {} if alone else _ahead(parts, now, batch, planned)
     ends = _forecast(parts, due, now, answering, planned, ahead)
     ends = parts.forecasts.with_rows_apart(batch, ends) if batch is not None else ends
     apart = [*ends.apart, *apart]
-    at_most = {account: rows * sessions for account, rows in calls.items()}
     # A reader of the document finds email and sms always, and another channel where it has a sender.
     shown = dict.fromkeys([*invitation_channels(Channel.BOTH), *settings.sending])
-    most_messages = {channel: reached_on(channel, parts, due) * messages for channel in shown}
-    prices = Prices.of(settings)
-    texts, longest = segments_of(parts, due)
-    cost_now = prices.total(now, charged(due.messages, texts))
-    cost_at_most = prices.with_texts_of(longest).at_most(
-        at_most,
-        [(_reached(parts, *of), rows) for of, rows in due.reach.items()],
-        each=messages,
-        together=settings.invitations.messages_per_customer,
-    )
-    unpriced = prices.missing(at_most, {channel: number for channel, number in most_messages.items() if number})
+    most_messages = {channel: reached_on(channel, parts, due) * _most_on_a_channel(parts) for channel in shown}
+    used = {channel: number for channel, number in most_messages.items() if number}
+    costs = costs_of(parts, due)
     return {
         "rows": {
             "total": judged.total,
@@ -131,8 +118,8 @@ def foreseen(
         "now": now,
         "credits": at_most,
         "messages": most_messages,
-        **({"cost": {"now": in_json(cost_now), "at_most": in_json(cost_at_most)}} if cost_at_most else {}),
-        **({"without_price": unpriced} if cost_at_most else {}),
+        **({"cost": {words: in_json(amounts) for words, amounts in costs.items()}} if costs else {}),
+        **({"without_price": Prices.of(settings).missing(at_most, used)} if costs else {}),
         "forecast": {
             "finishes_at": written_if_any(ends.finishes_at),
             "limited_by": ends.limited_by,
@@ -141,6 +128,28 @@ def foreseen(
         },
         **({"plan": planned.plan.in_words} if planned is not None else {}),
     }
+
+
+def _calls(parts: Parts, due: Judged) -> tuple[dict[str, int], dict[str, int]]:
+    """The calls by account: now, and at most, where every link expires unused."""
+    calls = dict(sorted(due.routes.items()))
+    # Bought on click, only the sessions of rows without a message are asked for now.
+    now = {account: due.unsent.get(account, 0) for account in calls} if buys_on_click(parts.settings) else calls
+    sessions = 1 + parts.settings.follow_up.most
+    return now, {account: rows * sessions for account, rows in calls.items()}
+
+
+def costs_of(parts: Parts, due: Judged) -> Costs:
+    """What these rows cost."""
+    now, at_most = _calls(parts, due)
+    prices, (texts, longest) = Prices.of(parts.settings), segments_of(parts, due)
+    dearest = prices.with_texts_of(longest).at_most(
+        at_most,
+        [(_reached(parts, *of), rows) for of, rows in due.reach.items()],
+        each=_most_on_a_channel(parts),
+        together=parts.settings.invitations.messages_per_customer,
+    )
+    return {"now": prices.total(now, charged(due.messages, texts)), "at_most": dearest} if dearest else {}
 
 
 def _ahead(parts: Parts, calls: Mapping[str, int], batch: int | None, planned: Planned | None) -> Mapping[str, int]:
@@ -185,6 +194,10 @@ def _reached(parts: Parts, channels: tuple[str, ...], spare: tuple[str, ...]) ->
 def _on_a_channel(parts: Parts) -> int:
     """The most messages that a customer gets on one channel, without the cap."""
     return (1 + parts.settings.follow_up.most) * (1 + len(reminders_of(parts.settings)))
+
+
+def _most_on_a_channel(parts: Parts) -> int:
+    return min(parts.settings.invitations.messages_per_customer, _on_a_channel(parts))
 
 
 def messages_in_all(parts: Parts, judged: Judged) -> int:
