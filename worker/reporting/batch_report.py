@@ -191,17 +191,20 @@ def _pilot_in_words(pilot: PilotNumbers) -> str:
     return f"of {pilot.size:,}: {in_words(pilot)}" if pilot.size else "not chosen yet"
 
 
-def rows_for_a_person(facts: Mapping[str, Any]) -> int:
-    """How many rows were rejected, failed, are held or lapsed without any message."""
+def rows_to_correct(facts: Mapping[str, Any]) -> int:
+    """How many rows were rejected, failed or lapsed without any message, and are still there."""
+    if "purged_at" in facts:
+        return 0
     rows: Mapping[str, int] = facts["rows"]
     lapsed: int = facts.get("lapsed_unsent", 0)
-    return rows[LineState.REJECTED] + rows[JobState.FAILED] + rows[JobState.HELD] + lapsed
+    return rows[LineState.REJECTED] + rows[JobState.FAILED] + lapsed
 
 
 def needs_a_person(facts: Mapping[str, Any]) -> bool:
-    """Whether some rows do, an account is stopped, or the batch has paused itself."""
+    """Whether rows are held or wait for a correction, an account is stopped, or the batch has paused itself."""
+    rows = facts["rows"][JobState.HELD] + rows_to_correct(facts)
     stopped = any(account["stopped"] for account in facts["accounts"].values())
-    return stopped or facts.get("pause_cause") == PauseCause.ITSELF or bool(rows_for_a_person(facts))
+    return stopped or facts.get("pause_cause") == PauseCause.ITSELF or bool(rows)
 
 
 def _waits(counts: BatchCounts, *, now: datetime) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from worker.core.database.database import Database
 from worker.core.features import hint
 from worker.core.foundation.clock import Clock
-from worker.core.foundation.plural import counted, listed_in_words
+from worker.core.foundation.plural import listed_in_words
 from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.limits.budgets import (
     BudgetRule,
@@ -257,8 +257,7 @@ class Operation:
             paused = _of_batch(batch, _paused(batch, rows), f"onboard resume {batch.id}")
             found.append(replace(paused, since=batch.paused_at))
         for batch, rows in held(self.database):
-            why = f"{counted(rows, 'row waits', 'rows wait')}: held until a person decides"
-            found.append(_of_batch(batch, why, f"onboard report {batch.id}"))
+            found.append(_of_batch(batch, waits.rows_in_words(0, held=rows), f"onboard report {batch.id}"))
         return found
 
 

@@ -257,6 +257,20 @@ def _of_its_row(one: Wait) -> Wait:
     return Wait(detail=detail, action=one.action, reason=one.reason, until=None if one.action else one.until)
 
 
+NOTHING_STUCK = "nothing is stuck"  # said where nothing needs a person now
+
+
+def rows_in_words(to_correct: int, *, held: int = 0) -> str:
+    """Of rows that no work and no time goes on with: `2 rows wait for a decision, 1 row waits for a correction`."""
+    each = ((held, "a decision"), (to_correct, "a correction"))
+    return ", ".join(f"{counted(rows, 'row waits', 'rows wait')} for {what}" for rows, what in each if rows)
+
+
+def with_rows(said: str, to_correct: int) -> str:
+    """How the whole stands, with the rows that wait for a correction: they keep nothing else waiting."""
+    return "; ".join(filter(None, [said, rows_in_words(to_correct)]))
+
+
 class Level(IntEnum):
     """The exit codes of `status --check`, as monitoring systems read them."""
 

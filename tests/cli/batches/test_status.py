@@ -27,7 +27,7 @@ def needs(desk: Desk) -> list[tuple[str, str]]:
 
 
 def test_a_list_that_no_process_works_has_no_forecast_and_is_critical(desk: Desk):
-    assert checked(desk) == (0, "OK: 0 processes at work, nothing needs a person\n")
+    assert checked(desk) == (0, "OK: 0 processes at work, nothing is stuck\n")
     imported = desk.onboard("import", desk.list_of(customers(3)), "--json").facts
     nobody = "no process is working: `onboard up`"
     assert imported["forecast"] == {"finishes_at": None, "limited_by": nobody, "assumed": False}
@@ -50,7 +50,19 @@ def test_a_running_process_is_named_and_the_batch_has_a_forecast(desk: Desk):
     assert facts["forecast"]["finishes_at"]
     (process,) = facts["processes"]
     assert list(process) == ["kind", "host", "pid", "release", "batch", "since", "seen"]
-    assert checked(desk) == (0, "OK: 1 process at work, nothing needs a person\n")
+    assert checked(desk) == (0, "OK: 1 process at work, nothing is stuck\n")
+
+
+def test_a_rejected_row_waits_for_a_correction_and_nothing_is_stuck_by_it(desk: Desk, played: Played):
+    rows = customers(3)
+    rows[2]["email"] = "box2@example"
+    desk.onboard("run", desk.list_of(rows))
+    desk.onboard("run", desk.list_of(customers(4)[3:], "good.csv"))
+
+    told = "nothing is stuck; 1 row waits for a correction"
+    assert desk.onboard("status").out.splitlines()[-1] == told
+    assert desk.onboard("status", "1").out.splitlines()[-1] == told
+    assert desk.onboard("status", "2").out.splitlines()[-1] == "nothing is stuck"
 
 
 def test_a_process_that_is_silent_is_shown_with_its_silence(desk: Desk):
@@ -146,7 +158,8 @@ def test_what_a_run_could_not_do_is_told_after_it(desk: Desk, played: Played, wh
     match why:
         case "held":
             assert ("batch", "onboard report 1") in told
-            assert "batch 1 (customers.csv): 2 rows wait: held until a person decides" in shown
+            assert "batch 1 (customers.csv): 2 rows wait for a decision; " in shown
+            assert "nothing is stuck" not in shown
         case "sender":
             assert ("sender", "onboard account resume email") in told
             helps = "correct the cause first; `onboard account resume email`"
@@ -180,7 +193,7 @@ def test_a_batch_that_paused_itself_needs_a_person_also_with_nothing_left_to_sen
     why = "batch 1 (customers.csv): 3 of 3 messages were refused; `onboard resume 1`"
     assert checked(desk) == (1, f"WARNING: {why}\n")
     desk.onboard("resume", "1")
-    assert checked(desk) == (0, "OK: 0 processes at work, nothing needs a person\n")
+    assert checked(desk) == (0, "OK: 0 processes at work, nothing is stuck\n")
 
 
 def test_a_batch_that_paused_itself_and_has_rows_to_send_is_named_once(desk: Desk):
@@ -263,7 +276,7 @@ def test_work_of_a_paused_account_is_no_work_for_a_process_until_the_pause_is_ov
     desk.sql(pause, "2999-01-01 00:00:00.000000")
     why = "rows wait: kyc is paused until 2999-01-01T00:00:00Z: HTTP 429"
     # Of the accounts that share the pause, only the one that rows wait for is named.
-    assert checked(desk) == (0, f"OK: 0 processes at work, nothing needs a person | {why}\n")
+    assert checked(desk) == (0, f"OK: 0 processes at work, nothing is stuck | {why}\n")
     waits = "rows wait for kyc (paused until 2999-01-01T00:00:00Z)"
     assert desk.onboard("status").out.startswith(f"no process is working; {waits}\n")
     assert f"none; {waits}\n" in desk.onboard("doctor").out

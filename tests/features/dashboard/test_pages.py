@@ -68,7 +68,7 @@ async def test_it_shows_who_works_and_by_when_it_is_done(site, ona, shelf, clock
 
     first = await ona.get("/")
 
-    assert first.title == "All is well. Nothing needs you."
+    assert first.title == "Nothing is stuck."
     assert "1 process at work" in first.words
     assert "done by" in first.words
     assert "up desk 77 0.1.0" in first.words
@@ -87,6 +87,20 @@ async def test_the_scheduler_is_among_the_processes_while_its_wake_ups_come(site
     assert "last wake-up" not in (await ona.get("/")).words
 
 
+async def test_all_pages_have_one_word_for_rows_that_wait_for_a_correction(site, ona, shelf, clock):
+    number = shelf.add(customer("C-1"), customer("C-2"))
+    shelf.batches.imported(number, now=clock())
+    site.parts.processes.started("p", Running("up", "desk", 77, "0.1.0", None, clock(), clock()))
+    shelf.set(Job, Job.row == 2, state="failed", reason="bad_input", due_at=None)
+
+    first = await ona.get("/")
+
+    waits = "1 row waits for a correction"
+    assert first.title == f"Nothing is stuck; {waits}."
+    assert waits in first.words.replace(first.title, "")
+    assert f"0 of 2 out, {waits}" in (await ona.get(f"/dashboard/batches/{number}")).words
+
+
 async def test_held_rows_lead_to_the_page_of_their_batch(site, ona, shelf):
     number = shelf.add(customer("C-1"))
     with site.parts.database.write() as connection:
@@ -94,7 +108,7 @@ async def test_held_rows_lead_to_the_page_of_their_batch(site, ona, shelf):
 
     first = await ona.get("/")
 
-    assert f"batch {number} (list.csv): 1 row waits: held until a person decides" in first.words
+    assert f"batch {number} (list.csv): 1 row waits for a decision" in first.words
     assert f"/dashboard/batches/{number}" in first.links
 
 

@@ -20,12 +20,12 @@ from worker.core.foundation.timestamps import written
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import BatchState, JobState, LineState, PauseCause
 from worker.lists.store.batches import BatchFacts
-from worker.reporting.batch_report import rows_for_a_person
+from worker.reporting.batch_report import rows_to_correct
 from worker.reporting.forecast import lost_answers, lost_sessions
 from worker.reporting.operation import WORK
 from worker.reporting.operation_report import OperationReport
 from worker.reporting.standings import warnings
-from worker.reporting.waits import Level, Wait, level_of
+from worker.reporting.waits import NOTHING_STUCK, Level, Wait, level_of, with_rows
 from worker.settings.needs import COUNTED
 from worker.wiring.container import Parts
 
@@ -47,8 +47,8 @@ LEVELS = {Level.WELL: "OK", Level.NEEDS_A_PERSON: "WARNING", Level.CRITICAL: "CR
 def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, as_json: bool) -> None:
     """Show which processes work and what needs a person, and the state of BATCH (a number, or `latest`) or all batches.
 
-    Shows how many rows wait, are sent or need a person, when the batch will be done, and what limits its speed.
-    A rejected row needs a person too. docs/reference/states.md explains each state.
+    Shows how many rows wait or are sent, when the batch will be done, and what limits its speed. A row that was
+    rejected, failed or lapsed without any message waits for a correction. docs/reference/states.md explains each state.
 
     Exit codes of --check: 0 all is well; 1 something needs a person; 2 no process is working although work is due that
     one could do now (not where its account or sender is stopped or paused), or the status cannot be read. Without
@@ -72,7 +72,7 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
             else:
                 _show_processes(whole)
                 show_status(facts)
-                _show_needs(whole)
+                _show_needs(whole, rows_to_correct(facts))
             return
         batches = [(one, parts.facts.counts(one.id)) for one in parts.batches.all()]
         reporting = parts.reporting
@@ -86,7 +86,7 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
             _show_all(every, [counts.out for _, counts in batches])
         else:
             click.echo("there is no batch yet; `onboard run LIST.csv` makes one")
-        _show_needs(whole)
+        _show_needs(whole, sum(map(rows_to_correct, every)))
     for warning in warned:
         click.echo(f"warning: {warning}", err=True)
 
@@ -120,7 +120,7 @@ def _check(invocation: Invocation, *, as_json: bool) -> Level:
         return level
     working = sum(one.kind in WORK for one in whole.running)
     words = [_in_words(one) for one in whole.attention] or [
-        f"{counted(working, 'process', 'processes')} at work, nothing needs a person"
+        f"{counted(working, 'process', 'processes')} at work, {NOTHING_STUCK}"
     ]
     if not working and whole.pauses:
         words.append(whole.pauses)
@@ -143,7 +143,7 @@ def _show_processes(whole: OperationReport) -> None:
         click.echo(whole.idle if whole.due else f"no process is working; {whole.nothing_to_do}")
 
 
-def _show_needs(whole: OperationReport) -> None:
+def _show_needs(whole: OperationReport, to_correct: int) -> None:
     paused: dict[str, list[str]] = {}  # accounts that share a budget pause together, and are one line
     for name, account in whole.accounts.items():
         if account["paused_until"] and not account["stopped"]:
@@ -159,6 +159,8 @@ def _show_needs(whole: OperationReport) -> None:
         click.echo(line)
     for one in whole.attention:
         click.echo(f"needs a person: {_in_words(one)}")
+    if words := with_rows("" if whole.attention else NOTHING_STUCK, to_correct):
+        click.echo(words)
 
 
 def _in_words(one: Wait) -> str:
@@ -273,17 +275,17 @@ def waiting_in_words(reason: str, waits: dict[str, Any]) -> str:
 
 
 def _show_all(every: list[dict[str, Any]], outs: list[int]) -> None:
-    whole = [Column(name, no_wrap=True) for name in ("state", "rows", "out", "needs a person", "done by")]
+    whole = [Column(name, no_wrap=True) for name in ("state", "rows", "out", "to correct", "done by")]
     table = Table("batch", Column("list", overflow="fold"), *whole, box=None, padding=(0, 2, 0, 0))
     for facts, out in zip(every, outs, strict=True):
-        attention = rows_for_a_person(facts)
+        to_correct = rows_to_correct(facts)
         table.add_row(
             str(facts["batch"]),
             facts["name"],
             "purged" if "purged_at" in facts else facts["state"],
             f"{facts['rows']['total']:,}",
             f"{out:,}",
-            f"{attention:,}" if attention else "",
+            f"{to_correct:,}" if to_correct else "",
             facts["forecast"]["finishes_at"] or "",
         )
     Console(highlight=False, markup=False).print(table)

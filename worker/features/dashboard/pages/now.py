@@ -14,10 +14,10 @@ from worker.features.dashboard.pages.batch_actions import FROM_NOW, page_of
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role
 from worker.lists.store.batches import BatchFacts
-from worker.reporting.batch_report import rows_for_a_person, state_of
+from worker.reporting.batch_report import rows_to_correct, state_of
 from worker.reporting.operation import WORK
 from worker.reporting.operation_report import OperationReport
-from worker.reporting.waits import Wait
+from worker.reporting.waits import NOTHING_STUCK, Wait, rows_in_words, with_rows
 
 SHOWN = 12  # the newest batches; the others are on the page of batches
 # In the order of a bar: what is done fills it from the left, and what is still to do is on the right.
@@ -56,7 +56,7 @@ class _Now:
         return {
             "read_at": asked.now,
             "needs": [need_of(one) for one in whole.attention],
-            "headline": headline(whole),
+            "headline": headline(whole, sum(one["to_correct"] for one in batches)),
             "stopped": whole.stopped is not None,
             "batches": [one for one in batches if one["state"] not in AT_REST],
             "rested": [one for one in batches if one["state"] in AT_REST],
@@ -79,21 +79,23 @@ def batch_facts(sources: Sources, whole: OperationReport, batch: BatchFacts) -> 
         "state": state,
         "out": counts.out,
         "parts": {str(name): parts.get(name, 0) for name in STATES},
-        "attention": rows_for_a_person(facts),
+        "to_correct": rows_to_correct(facts),
+        "rows_wait": rows_in_words(rows_to_correct(facts), held=facts["rows"][JobState.HELD]),
     }
 
 
-def headline(whole: OperationReport) -> str:
-    """The answer to: must I do something?"""
+def headline(whole: OperationReport, to_correct: int) -> str:
+    """The answer to: must I do something? `to_correct`: rows of the batches that are shown."""
     number = len(whole.attention)
     if number:
-        return "One thing needs you." if number == 1 else f"{number} things need you."
-    if any(one.kind in WORK for one in whole.running):
-        return "All is well. Nothing needs you."
-    if whole.blocked:
-        names = listed_in_words([one.name for one in whole.blocked])
-        return f"Rows wait for {names}, and no process is working."
-    return "Nothing is due, and no process is working."
+        said = "one thing needs you" if number == 1 else f"{number} things need you"
+    elif any(one.kind in WORK for one in whole.running):
+        said = NOTHING_STUCK
+    elif whole.blocked:
+        said = f"rows wait for {listed_in_words([one.name for one in whole.blocked])}, and no process is working"
+    else:
+        said = "nothing is due, and no process is working"
+    return f"{said[0].upper()}{with_rows(said[1:], to_correct)}."
 
 
 def need_of(one: Wait) -> dict[str, Any]:
