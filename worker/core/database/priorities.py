@@ -9,6 +9,11 @@ PAUSED = 100
 HELD_BACK = 200
 
 
+def of_a_person(job: int) -> int:
+    """The priority of a message that a person sends for a job with this one: a pause of its batch does not hold it."""
+    return job % PAUSED
+
+
 def of_reminders(job: int) -> int:
     """The priority of the reminders of a job with this one: a list's, also for an event's, since no caller waits."""
     return BATCH if job in PRIORITIES else BATCH + PAUSED

@@ -35,7 +35,8 @@ class Refused:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """The row (a job) that serves the customer. `paused`: its batch is. `outcome_unknown`: of a call for a session;
+    """The row (a job) that serves the customer. `paused`: its batch is; `pausing`: not all of its rows yet, so that a
+    message that is added now may be paused too. `outcome_unknown`: of a call for a session;
     `settled_by`: when it is known at the latest, None: no such time is stored.
     `pressed`: the customer has asked for the session at our own link, so that no message follows."""
 
@@ -51,6 +52,7 @@ class Row:
     due_at: datetime | None = None
     cancelled: bool = False
     paused: bool = False
+    pausing: bool = False
     outcome_unknown: bool = False
     settled_by: datetime | None = None
     pressed: bool = False
@@ -104,13 +106,15 @@ class Case:
     """`ways`: for each channel on which the customer has an address, why nothing may be sent there; "" if it may.
 
     `sessions` and `messages` count what the customer has had, as the caps do; `of_link` are the messages with the
-    present link. `reissued_today` counts the account's. `finished`: the result, if the customer has finished.
+    present link. `stopped`: who stopped everything and why, in words; "" for nothing. `reissued_today` counts the
+    account's. `finished`: the result, if the customer has finished.
     """
 
     customer_id: str
     row: Row | None = None
     link: Link | None = None
     erased: bool = False
+    stopped: str = ""
     finished: str | None = None
     sessions: int = 0
     messages: int = 0
@@ -158,8 +162,6 @@ def not_serviceable(case: Case) -> Refused | None:
         return Refused(
             f"{row.place} is held: {meaning_of(row.reason)}", f"decide it first: {_decide(row)} --repeat or --abandon"
         )
-    if row.paused:
-        return Refused(f"batch {row.batch_id} is paused", f"`onboard resume {row.batch_id}` lets its messages leave")
     if row.outcome_unknown:
         by = f", by {in_utc(row.settled_by)} at the latest" if row.settled_by is not None else ""
         if row.reason == Reason.ORPHAN:
@@ -177,6 +179,13 @@ def not_serviceable(case: Case) -> Refused | None:
             "the customer has submitted, and the provider has not decided yet", "wait for the provider's decision"
         )
     return None
+
+
+def in_a_pause(row: Row | None) -> Refused | None:
+    """Why the row's batch lets nothing leave that no person sends; None: it does."""
+    if row is None or not row.paused:
+        return None
+    return Refused(f"batch {row.batch_id} is paused", f"`onboard resume {row.batch_id}` lets its messages leave")
 
 
 def under_way(case: Case, channels: Collection[str]) -> Refused | None:

@@ -85,9 +85,10 @@ def resend(
 ) -> None:
     """Send the customer's present link once more.
 
-    It opens no session and costs no credit. The message counts against the caps and waits for quiet hours. The command
-    refuses, with the reason and what to do instead, where there is no link that works, and within 10 minutes of the
-    last message. A stable link works after its session has ended, too.
+    It opens no session and costs no credit. The message counts against the caps, waits for quiet hours, and leaves also
+    while its batch is paused, but never while everything is stopped. The command refuses, with the reason and what to
+    do instead, where there is no link that works, and within 10 minutes of the last message. A stable link works after
+    its session has ended, too.
 
     \b
     onboard customer resend C-1001

@@ -16,7 +16,17 @@ from worker.core.lifecycle.reissue import SETTLES, AnotherSession, GivenLink, Sp
 from worker.core.messages.caps import spent
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import LIVE_SESSIONS, JobState, SessionState
-from worker.features.service_desk.case import Case, DeskRules, Link, Refused, Row, in_utc, not_serviceable, under_way
+from worker.features.service_desk.case import (
+    Case,
+    DeskRules,
+    Link,
+    Refused,
+    Row,
+    in_a_pause,
+    in_utc,
+    not_serviceable,
+    under_way,
+)
 
 # A row that waits for one of these reasons waits for the time of a session that is allowed already.
 _MAY_HURRY = (Reason.SESSION_EXPIRED, Reason.NEW_LINK)
@@ -45,7 +55,7 @@ class NewLink:
 
 
 def decide_new_link(rules: DeskRules, case: Case, *, now: datetime) -> NewLink | Refused:
-    refused = not_serviceable(case) or _not_now(case, now)
+    refused = not_serviceable(case) or in_a_pause(case.row) or _not_now(case, now)
     if refused is not None:
         return refused
     row, link = case.row, case.link
@@ -126,7 +136,7 @@ def decide_new_address(rules: DeskRules, case: Case, *, now: datetime) -> Presen
     link = case.link
     if link is None or opens_until(case, now) is None:
         return PresentLink()
-    if (refused := not_serviceable(case)) is not None:
+    if (refused := not_serviceable(case) or in_a_pause(case.row)) is not None:
         return refused
     allowed_from = rules.allowed_from.get(link.account)
     given = GivenLink(

@@ -1,8 +1,8 @@
 """Whether the customer's present link may be sent again, on which channel, and when. Pure.
 
 A resend is a message of its own: it counts against the caps, waits for quiet hours, and leaves only with a link that is
-fresh enough, like any other message. Our own link survives its session: it may be sent as long as a visitor of it would
-get a session, present or next.
+fresh enough, like any other message. A pause of its batch does not hold it: a person has decided. Our own link survives
+its session: it may be sent as long as a visitor of it would get a session, present or next.
 """
 
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from worker.features.service_desk.case import (
     Message,
     Refused,
     Row,
+    in_a_pause,
     in_utc,
     no_link,
     not_serviceable,
@@ -60,16 +61,23 @@ def decide_resend(
 ) -> Resend | Refused:
     """`channel` None: the row's own, the first on which the customer can be reached.
 
-    `to_new_address`: the customer's address was just corrected, so that the messages before went elsewhere.
-    `same_link`: also a link that went to an address that was corrected.
+    `to_new_address`: the customer's address was just corrected, so that the messages before went elsewhere; a list
+    corrects many at once, so that these wait for the end of a pause. `same_link`: also a link that went to an address
+    that was corrected.
     """
     refused = not_serviceable(case) or _without_link(rules, case, now)
+    if refused is None and to_new_address:
+        refused = in_a_pause(case.row)
+    elif refused is None and case.stopped:
+        refused = Refused(case.stopped, "`onboard resume --all` goes on")
     if refused is None and not same_link:
         refused = _given_away(case.link, now)
     if refused is not None:
         return refused
     row, link = case.row, case.link
     assert row is not None and link is not None  # noqa: S101, PT018 -- for mypy: `_without_link` has refused others
+    if row.pausing:
+        return Refused(f"batch {row.batch_id} is being paused at this moment", "try again in a minute")
     chosen = _channel(rules, case, channel)
     if isinstance(chosen, Refused):
         return chosen
@@ -81,7 +89,7 @@ def decide_resend(
         lives = f"the link works only until {in_utc(link.expires_at)}, too short a time for a message that leaves now"
         return Refused(lives, "after its end `onboard customer new-link` sends another")
     on_channel = [message for message in case.of_link if message.channel == chosen]
-    refused = _too_soon(on_channel, chosen, now=now, to_new_address=to_new_address or link.given_away)
+    refused = _too_soon(row, on_channel, chosen, now=now, to_new_address=to_new_address or link.given_away)
     if refused is not None:
         return refused
     if not may_send(rules.contact.caps, case.messages):
@@ -148,10 +156,14 @@ def _channel(rules: DeskRules, case: Case, asked: str | None) -> str | Refused:
     return Refused(f"the customer's {address} gets no messages: {case.ways[channel]}", then)
 
 
-def _too_soon(messages: list[Message], channel: str, *, now: datetime, to_new_address: bool) -> Refused | None:
+def _too_soon(
+    row: Row, messages: list[Message], channel: str, *, now: datetime, to_new_address: bool
+) -> Refused | None:
     """Why no message is added: one is about to leave, or has just left."""
     for message in messages:
         waits = message.state is InvitationState.WAITING and not message.kind.startswith("reminder-")
+        if waits and message.kind == FIRST and (refused := in_a_pause(row)) is not None:
+            return refused
         if waits:
             when = f", due {in_utc(message.due_at)}" if message.due_at is not None else ""
             return Refused(f"one {CALLED[channel]} with the link is waiting to leave already{when}", "it leaves itself")

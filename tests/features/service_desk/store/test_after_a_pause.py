@@ -1,11 +1,62 @@
-"""What the desk does for a row whose batch was paused."""
+"""What the desk does for a row whose batch is paused, or was."""
+
+import pytest
 
 from tests.features.service_desk.store.desks import desk_of
 from tests.stored.decisions import names, pause
 from tests.stored.shelf import customer
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.model.states import InvitationState, JobState, SessionState
-from worker.features.service_desk.store.desk import Asked, Sent
+from worker.features.service_desk.case import Refused
+from worker.features.service_desk.store.desk import Asked, Corrected, Sent
+from worker.lists.decisions.store.emergency_stop import EmergencyStops
+
+
+@pytest.fixture
+def paused(shelf, decide):
+    """A paused batch. Ona's invitation has left half an hour ago, Max's has not, and Eva has no session."""
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.send()
+    shelf.add(customer("Max"), batch=batch, first_row=3)
+    shelf.issue()
+    shelf.add(customer("Eva"), batch=batch, first_row=4)
+    pause(shelf, decide, batch)
+    shelf.clock.advance(minutes=30)
+    return batch
+
+
+@pytest.mark.both_databases
+def test_a_person_sends_a_link_again_while_the_batch_is_paused_and_nothing_else_leaves(shelf, decide, paused):
+    assert isinstance(desk_of(shelf).resend("Ona", now=shelf.clock()), Sent)
+
+    assert [(one.customer.customer_id, one.kind) for one in shelf.send()] == [("Ona", "resend-1")]
+    assert (shelf.send(), shelf.claim()) == ([], [])
+
+    decide.resume(paused, now=shelf.clock())
+    assert [one.customer.customer_id for one in shelf.send()] == ["Max"]
+
+
+def test_what_the_pause_holds_is_not_let_go_by_the_desk(shelf, paused):
+    for refused in (
+        desk_of(shelf).resend("Max", now=shelf.clock()),  # no message has left: none is sent again
+        desk_of(shelf).new_link("Ona", now=shelf.clock()),
+    ):
+        assert isinstance(refused, Refused)
+        assert refused.then.startswith(f"`onboard resume {paused}`")
+    corrected = desk_of(shelf).correct_address("Ona", email="ona@example.net", now=shelf.clock())
+    assert isinstance(corrected, Corrected)
+    assert isinstance(corrected.sent, Refused)
+    assert shelf.send() == []
+
+
+def test_a_stop_holds_also_a_message_that_a_person_has_sent_in_a_pause(shelf, paused):
+    assert isinstance(desk_of(shelf).resend("Ona", now=shelf.clock()), Sent)
+    EmergencyStops(shelf.database).stop(by="vita", reason="", now=shelf.clock())
+
+    assert shelf.send() == []
+    EmergencyStops(shelf.database).go_on(now=shelf.clock())
+    assert [one.kind for one in shelf.send()] == ["resend-1"]
 
 
 def test_a_row_that_lapsed_during_the_pause_can_have_a_new_link_after_it(ona, decide):

@@ -8,7 +8,7 @@ from tests.stored.webhook_feed import APPROVED, WebhookFeed
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.suppression import SuppressionReason
-from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
 from worker.core.messages.caps import Caps
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.model.endings import Cancel, Kind, Problem
@@ -18,6 +18,7 @@ from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.case import Refused
 from worker.features.service_desk.store.cases import SeveralPurposes
 from worker.features.service_desk.store.desk import Sent
+from worker.lists.decisions.store.emergency_stop import EmergencyStops
 
 
 def test_a_resend_is_a_message_of_its_own_with_the_same_link(ona, desk):
@@ -111,7 +112,8 @@ def test_a_message_that_came_back_leaves_again_and_its_row_is_invited_again(shel
         ("suppressed", "gets no messages: messages to this address bounced", "suppress --remove"),
         ("spent", "no more messages", "otherwise"),
         ("cancelled", "was cancelled", "new list"),
-        ("paused", "is paused", "onboard resume"),
+        ("stopped", "everything was stopped", "onboard resume --all"),
+        ("pausing", "is being paused", "again in a minute"),
         ("stale", "too short a time", "new-link"),
     ],
 )
@@ -131,8 +133,10 @@ def test_a_resend_is_refused_with_the_reason_and_what_to_do(ona, desk, decide, s
             desk = desk_of(ona, caps=Caps(3, 1))
         case "cancelled":
             decide.cancel(ona.row(Job).batch_id, now=ona.clock())
-        case "paused":
-            decide.pause(ona.row(Job).batch_id, by="vita", now=ona.clock())
+        case "stopped":
+            EmergencyStops(ona.database).stop(by="vita", reason="", now=ona.clock())
+        case "pausing":
+            ona.set(Batch, pause_cause="itself")
         case "stale":
             ona.clock.advance(days=6, hours=13)
     refused = desk.resend("Ona", now=ona.clock())

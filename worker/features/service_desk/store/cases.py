@@ -25,6 +25,7 @@ from worker.core.model.channels import CHANNELS
 from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, JobState, Result, SessionState
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.features.service_desk.case import Case, DeskRules, Link, Message, Row
+from worker.lists.decisions.store.emergency_stop import stop_there
 from worker.lists.store.admission import finished_in_purged, lock_customers, lock_serving
 from worker.reporting.store.outlook import settled_by
 
@@ -108,9 +109,11 @@ def case_of(
     link = _session(connection, serving.session_id, lock=lock)
     person = customer.person or Person()
     country, timezone = customer.row.country, customer.row.timezone
+    stopped = stop_there(connection)
     return Case(
         customer_id=customer_id,
         erased=customer.person is None,
+        stopped=stopped.in_words if stopped is not None else "",
         finished=finished,
         row=_row(serving, settled_by(connection, serving, policy.orphans.get(serving.account, OrphanRule()), now=now)),
         link=_link(link) if link is not None else None,
@@ -145,6 +148,7 @@ def _rows(connection: sa.Connection, customer_id: str) -> list[Any]:
         Job.leader_id,
         sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
         Batch.pause_cause,
+        Batch.paused_at,
     )
     query = sa.select(*columns).join(Batch, Batch.id == Job.batch_id).where(Job.customer_id == customer_id)
     return fetch(connection, query.order_by(*AS_THEY_CAME))
@@ -239,6 +243,7 @@ def _row(row: Any, settled: datetime | None) -> Row:
         due_at=row.due_at,
         cancelled=row.cancelled_at is not None,
         paused=bool(row.pause_cause) or row.priority not in PRIORITIES,
+        pausing=bool(row.pause_cause) and row.paused_at is None,
         outcome_unknown=row.unknown_attempt is not None,
         settled_by=settled,
         pressed=row.link_requested_at is not None,

@@ -19,6 +19,7 @@ from worker.core.database.audit_entries import note
 from worker.core.database.database import Database
 from worker.core.database.encrypted_values import contact_digests, encrypt_person
 from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.priorities import of_a_person
 from worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
 from worker.core.foundation.keyring import Keyring
 from worker.core.messages.store.message_rows import waiting_message, why_later
@@ -107,8 +108,9 @@ class ServiceDesk:
         reason: str = "",
         now: datetime,
     ) -> Sent | Refused:
-        """Add a message with the customer's present link. `same_link`: also one that an address has that was corrected
-        since. Raises cases.SeveralPurposes, keyring.CannotDecrypt."""
+        """Add a message with the customer's present link, which leaves also while its batch is paused, but not while
+        everything is stopped. `same_link`: also one that an address has that was corrected since. Raises
+        cases.SeveralPurposes, keyring.CannotDecrypt."""
 
         def work(connection: sa.Connection, customer: FoundCustomer) -> Sent | Refused:
             case = self._case(connection, customer, purpose, lock=True, now=now)
@@ -303,7 +305,7 @@ class ServiceDesk:
         if again is not None:
             # It reached nobody: never handed over, or returned.
             anew = {"state": InvitationState.WAITING, "due_at": decided.due_at, "attempts": 0}
-            anew |= {"reason": reason, "detail": "", "delivery_at": None}
+            anew |= {"reason": reason, "detail": "", "delivery_at": None, "priority": of_a_person(row.priority)}
             connection.execute(sa.update(InvitationRow).where(InvitationRow.id == again.id).values(anew))
         else:
             values = waiting_message(
@@ -313,7 +315,7 @@ class ServiceDesk:
                 channel=decided.channel,
                 kind=decided.kind,
                 due_at=decided.due_at,
-                priority=row.priority,
+                priority=of_a_person(row.priority),
                 now=now,
             )
             connection.execute(sa.insert(InvitationRow), [values | {"reason": reason}])

@@ -15,7 +15,7 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, read_person
 from worker.core.database.job_ids import AS_THEY_CAME, NEWEST_FIRST
 from worker.core.database.leases import NOT_SENT
-from worker.core.database.priorities import HELD_BACK
+from worker.core.database.priorities import HELD_BACK, PRIORITIES
 from worker.core.database.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 from worker.core.database.tables.work import LEAD, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
@@ -227,7 +227,9 @@ def _row(row: Any) -> RowFact:
 
 def _place(row: Any, *, others: bool = False) -> Place:
     behind_pilot = row.priority >= HELD_BACK
-    return Place(row.batch_id, row.pause_reason, behind_pilot=behind_pilot, others=others)
+    # What a person sends while the batch is paused has a priority of its own.
+    paused = row.pause_reason if row.priority not in PRIORITIES else ""
+    return Place(row.batch_id, paused, behind_pilot=behind_pilot, others=others)
 
 
 def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:

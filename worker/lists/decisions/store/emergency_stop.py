@@ -53,7 +53,7 @@ class EmergencyStops:
     def find(self) -> Stopped | None:
         """Who stopped everything, when and why; None: nothing is stopped."""
         with self._database.read() as connection:
-            return _find(connection)
+            return stop_there(connection)
 
     def is_there(self) -> bool:
         """Whether a person has stopped everything."""
@@ -76,13 +76,13 @@ class EmergencyStops:
             )
             if connection.execute(stop).first() is not None:
                 note(connection, EVERYTHING, now=now, reason=reason or "stopped")
-            found = _find(connection)
+            found = stop_there(connection)
         return found or Stopped(now, by, reason)
 
     def go_on(self, *, now: datetime) -> Stopped | None:
         """Go on with what the stop stopped. Returns the stop that ended; None: there was none."""
         with self._database.write() as connection:
-            found = _find(connection, lock=True)
+            found = stop_there(connection, lock=True)
             if found is not None:
                 connection.execute(sa.delete(EmergencyStop))
                 note(connection, EVERYTHING, now=now, reason="resumed")
@@ -122,7 +122,8 @@ class EmergencyStops:
             return {row.name: row.calls for query in (calls, messages) for row in fetch(connection, query)}
 
 
-def _find(connection: sa.Connection, *, lock: bool = False) -> Stopped | None:
+def stop_there(connection: sa.Connection, *, lock: bool = False) -> Stopped | None:
+    """As `EmergencyStops.find`, in a transaction."""
     query = sa.select(EmergencyStop.at, EmergencyStop.by, EmergencyStop.reason)
     row = connection.execute(query.with_for_update() if lock else query).first()
     return None if row is None else Stopped(row.at, row.by, row.reason)
