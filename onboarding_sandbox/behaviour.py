@@ -20,6 +20,7 @@ CUSTOMERS = {
     "expire": "does not open the link; the provider reports when it has expired",
     NEVER: "does not open the link, and the provider reports nothing",
 }
+STAY_AWAY = (NEVER, "expire")
 TEXTS = {
     "delivered": "",
     "undelivered": "30003",  # the phone is off, perhaps reachable later

@@ -58,8 +58,11 @@ class SandboxOptions:
         timedelta(minutes=2),
     )  # drawn between the two
     # The worker's web application: customers come by the worker's own link in a message, and act in the session that
-    # its page leads to. None: they act after their session was opened, by whatever link.
+    # its page leads to. None: they act by the session's own link.
     page: str | None = None
+    # They act after a message with the session's link has arrived; False: after their session was opened, also where
+    # the sandbox sees no message, as of a row of channel `none`.
+    customers_by_message: bool = False
     review_after: timedelta = timedelta(minutes=5)  # how long a review takes
     time_scale: float = 1.0  # how many seconds of the customers' time pass in one real second
     # By endpoint, the address of its webhooks. "" is for all other endpoints: the endpoint's name is appended to it.

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
-from onboarding_sandbox.behaviour import NEVER, Chance, Trouble
+from onboarding_sandbox.behaviour import NEVER, STAY_AWAY, Chance, Trouble
 from onboarding_sandbox.endpoints.idenfy import Partner
 from onboarding_sandbox.endpoints.opened import Opened, opened_by
 from onboarding_sandbox.options import SandboxOptions
@@ -23,6 +23,7 @@ from onboarding_sandbox.wire import IDENFY_KYC, Answer, Call
 WRONG_KEY = "not the key"
 DEFAULT_EDITION = "current"
 NO_TROUBLE = Trouble()
+LINK = re.compile(r"https?://[^\s<>\"']+")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Customers:
         self._webhook_sender = webhook_sender
         self._nth: Counter[tuple[str, str]] = Counter()
         self._by: dict[str, Opened] = {}
+        self._waiting: dict[str, Instruction] = {}  # what who waits for a message will do, by the session's token
         self.sessions: list[Opened] = []
         # A customer who decides once has a seed to decide by, though the options may have none.
         self._own_seed = secrets.randbits(32) if options.seed is None else options.seed
@@ -62,6 +64,7 @@ class Customers:
     def reset(self) -> None:
         self._nth.clear()
         self._by.clear()
+        self._waiting.clear()
         self.sessions.clear()
 
     def find(self, name: str) -> Opened | None:
@@ -89,7 +92,19 @@ class Customers:
         decides = Chance(self._own_seed, *customer) if self._options.customers_keep else chance
         does = decides.of(self._options.customers, NEVER)
         after = None if does in IDLE else chance.between(*self._options.customers_after)
-        self.instruct(opened, Instruction(does, after, trouble=chance.trouble(self._options.webhook_troubles)))
+        instruction = Instruction(does, after, trouble=chance.trouble(self._options.webhook_troubles))
+        if self._options.customers_by_message and does not in STAY_AWAY:
+            self._waiting[opened.token] = instruction
+        else:
+            self.instruct(opened, instruction)
+
+    def got(self, text: str) -> None:
+        """A message with this text has arrived: the customers who have waited for its links begin."""
+        for link in LINK.findall(text) if self._waiting else ():
+            opened = self.at(link.rstrip(".,;:!?)"))
+            instruction = self._waiting.pop(opened.token, None) if opened is not None else None
+            if opened is not None and instruction is not None:
+                self.instruct(opened, instruction)
 
     def instruct(self, opened: Opened, instruction: Instruction) -> list[str]:
         """Let the customer do this. Returns the names of the events that will be sent, in order."""

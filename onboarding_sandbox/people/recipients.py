@@ -18,6 +18,7 @@ from onboarding_sandbox.texts import Text
 
 WRONG_KEY = "not the key"
 NO_TROUBLE = Trouble()
+ARRIVE = ("delivered", "stop")  # texts
 SOON, ANSWERED = timedelta(seconds=3), timedelta(minutes=1)
 
 
@@ -41,25 +42,30 @@ class Recipients:
         self._nth.clear()
 
     def texted(self, text: Text) -> None:
-        """A text was accepted: report its delivery, if its sender gave a callback."""
-        self._reads(text.to, text.body)
-        if text.callback and text.by_whatsapp and text.to.endswith(FOUND_LATER):
-            self.report_text(text, "not-on-whatsapp")
+        """A text was accepted: who gets it reads it; report its delivery, if its sender gave a callback."""
+        does, trouble, is_told = "delivered", NO_TROUBLE, bool(self._options.texts)
+        if text.by_whatsapp and text.to.endswith(FOUND_LATER):
+            does, is_told = "not-on-whatsapp", True
         elif self._options.texts and text.callback:
             chance = self._chance("text", text.to)
             does = chance.of(self._options.texts, "delivered")
             if does == "not-on-whatsapp" and not text.by_whatsapp:
                 does = "delivered"
-            self.report_text(text, does, trouble=chance.trouble(self._options.webhook_troubles))
+            trouble = chance.trouble(self._options.webhook_troubles)
+        if does in ARRIVE:
+            self._reads(text.to, text.body)
+        if is_told and text.callback:
+            self.report_text(text, does, trouble=trouble)
 
     def mailed(self, mail: Mail) -> None:
-        if self._options.page is not None and mail.recipients:
-            self._reads(mail.recipients[0], mail.text or "")
+        does, to = "", mail.recipients[0] if mail.recipients else ""
         if self._options.mails and self._options.mail_webhook:
-            chance = self._chance("mail", mail.recipients[0] if mail.recipients else "")
+            chance = self._chance("mail", to)
             does = chance.of(self._options.mails, "")
             if does:
                 self.report_mail(mail, does, trouble=chance.trouble(self._options.webhook_troubles))
+        if to and does != "bounced" and (self._options.page is not None or self._options.customers_by_message):
+            self._reads(to, mail.text or "")
 
     @property
     def reports_mail(self) -> bool:
@@ -77,7 +83,7 @@ class Recipients:
         """Report that this happened to the text. Returns the statuses that will be reported, in order."""
         if not self.may_call(text):
             return []
-        arrived = does in ("delivered", "stop")
+        arrived = does in ARRIVE
         last = "delivered" if arrived else "undelivered"
         statuses = ["sent", last, *(["STOP"] if does == "stop" else [])]
         error = "" if arrived else (TEXTS[does] if code is None else code)

@@ -17,7 +17,7 @@ from urllib.parse import quote_plus
 
 import aiohttp
 
-from onboarding_sandbox.behaviour import NEVER, Chance
+from onboarding_sandbox.behaviour import NEVER, STAY_AWAY, Chance
 from onboarding_sandbox.log import Log
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.people.customers import Customers, Instruction
@@ -31,7 +31,6 @@ BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/201001
 READS = 5.0
 LATER = 60.0  # where the page cannot be reached, or says no time itself
 LOADS = 20  # after so many answers that lead to no session the customer gives up, until the next message
-STAY_AWAY = (NEVER, "expire")
 TIMEOUT = 30.0  # real seconds; the page waits for a session for some seconds
 
 
@@ -125,7 +124,10 @@ class Visitors:
 
     def got(self, address: str, text: str) -> None:
         """A message has arrived: its customer will decide whether to come, unless it is about to come already."""
-        if self._options.page is None or not self._options.customers:
+        if self._options.page is None:
+            self._customers.got(text)
+            return
+        if not self._options.customers:
             return
         found = LINK.search(text)
         if found is None:

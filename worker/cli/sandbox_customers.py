@@ -65,6 +65,12 @@ OPTIONS = (
         help="When a customer acts, after its session was opened.  [default: 10s..2m]",
     ),
     click.option(
+        "--customers-by-message",
+        is_flag=True,
+        default=None,
+        help="Customers act after a message with their session's link has arrived, and not after it was opened.",
+    ),
+    click.option(
         "--page",
         type=Read("address", plain_address),
         metavar="URL",

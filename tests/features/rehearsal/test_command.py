@@ -174,6 +174,16 @@ def test_shares_that_are_not_all_customers_are_refused(trapped: Desk, words: tup
     assert why in ended.err
 
 
+def test_customers_come_after_their_message_so_without_one_they_do_not(trapped: Desk):
+    rows = customers(2)
+    rows[0]["channel"], rows[1]["channel"] = "email", "none"
+    words = ("--days", "5", "--finish", "100%", "--deny", "0%", "--leave", "0%", "--json", *AT)
+
+    events = trapped.onboard("rehearse", trapped.list_of(rows), *words).facts["events"]
+
+    assert (events["session"], events["invitation"], events["finished"]) == (2, 1, 1)
+
+
 @needs("stable_links")
 def test_sessions_that_are_bought_on_click_cost_nothing_before_customers_press(trapped: Desk):
     trapped.change("[web]\n", '[links]\nmode = "stable"\nissue = "on-click"\n[web]\n')
@@ -182,9 +192,8 @@ def test_sessions_that_are_bought_on_click_cost_nothing_before_customers_press(t
     shown, ended = (trapped.onboard("rehearse", path, *words, *form) for form in ((), ("--json",)))
 
     assert (shown.code, ended.code) == (0, 0), ended.err
-    assert "they come 1 hour to 2 days after a message, by our own link" in shown.out
+    assert "they come 1 hour to 2 days after their message" in shown.out
     facts = ended.facts
-    assert facts["assumed"]["comes_after"] == "message"
     sessions = facts["events"]["session"]
     assert 0 < sessions == facts["events"]["finished"] + facts["credits"].get("au", 0) < 11
     assert facts["events"]["invitation"] == 11

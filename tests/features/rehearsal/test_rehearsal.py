@@ -137,6 +137,7 @@ async def run_in_sandbox(
             customers_keep=True,
             customers_after=ACTS,
             page=worker if links else None,
+            customers_by_message=True,
             webhooks=webhooks,
             clock=loop.now,
         )

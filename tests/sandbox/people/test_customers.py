@@ -45,6 +45,19 @@ async def test_a_customer_who_finishes_causes_a_signed_webhook(begin, receiver, 
     assert fields["finishTime"] == int(clock.now.timestamp())
 
 
+async def test_by_message_a_customer_acts_once_a_message_with_the_link_has_arrived(begin, receiver):
+    caller = await begin(customers_by_message=True, **all_customers("finish"))
+    _, _, session = await caller.idenfy({"clientId": "c-1"})
+    await done(caller)
+    assert receiver.received == []
+
+    for _ in range(2):  # the second is a reminder
+        text = f"Open it: https://ivs.idenfy.com/api/v2/redirect?authToken={session['authToken']}."
+        caller.sandbox.visitors.got("ona@example.com", text)
+    await done(caller)
+    assert len(receiver.received) == 1
+
+
 async def test_what_was_answered_is_in_the_log(begin, receiver):
     caller = await begin(**all_customers("finish"))
     await caller.idenfy({"clientId": "c-1"})

@@ -75,8 +75,7 @@ SHARE = Read("share", _share)
     type=Read("duration", parse_duration),
     default="3 days",
     show_default=True,
-    help="Customers come between 1 hour and this time after their session was opened; with our own links, after a"
-    " message.",
+    help="Customers come between 1 hour and this time after their message.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**31), default=1, show_default=True, help="Draws the customers.")
 @click.option(

@@ -48,8 +48,8 @@ from worker.wiring.runner import LONGEST_DISPATCH, Runner
 
 @dataclass(frozen=True)
 class Asked:
-    """What is rehearsed. `options` reads the list, as for an import. `acts` is when customers act, after their session
-    was opened. `most`: further rows of the list are left out."""
+    """What is rehearsed. `options` reads the list, as for an import. `acts` is when customers act, after their
+    message has arrived. `most`: further rows of the list are left out."""
 
     content: Content
     name: str

@@ -22,12 +22,12 @@ from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
 from worker.features.rehearsal.calendar import WHAT, Day, Event, Peak, days_of, events_of, peaks_of
 from worker.features.rehearsal.play import Asked, Rehearsed
-from worker.features.rehearsal.stand_ins import hears_results, page_of
+from worker.features.rehearsal.stand_ins import hears_results
 from worker.features.rehearsal.steps import STEP
 from worker.reporting.prices import Prices
 from worker.settings.model import Settings
 
-BEGIN = timedelta(hours=1)  # no customer acts sooner after a session was opened
+BEGIN = timedelta(hours=1)  # no customer acts sooner after a message
 FINISH = 0.6
 
 COLUMNS = ("day", "at", "customer_id", "what", "channel", "template", "account", "cost", "detail")
@@ -91,7 +91,6 @@ def facts_of(settings: Settings, asked: Asked, rehearsed: Rehearsed, shares: Sha
             "deny": shares.deny,
             "leave": shares.leave,
             "never": shares.never,
-            "comes_after": "message" if page_of(settings) is not None else "session",
             "comes_after_seconds": [int(span.total_seconds()) for span in asked.acts],
         },
         "days": [_day(day) for day in days],
@@ -194,11 +193,10 @@ def _assumptions(facts: Mapping[str, Any]) -> str:
         for name, words in (("finish", "finish"), ("deny", "are denied"), ("leave", "start and leave"))
         if assumed[name]
     )
-    after = "a message, by our own link" if assumed["comes_after"] == "message" else "their session was opened"
     first, last = (show_duration(timedelta(seconds=seconds)) for seconds in assumed["comes_after_seconds"])
     return (
         f"assumed: {shares + ', ' if shares else ''}{assumed['never'] * 100:g} % never come; they come {first} to"
-        f" {last} after {after}; providers answer at once; no message comes back; times are within"
+        f" {last} after their message; providers answer at once; no message comes back; times are within"
         f" {show_duration(STEP)}"
     )
 

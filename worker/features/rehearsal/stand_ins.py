@@ -204,7 +204,8 @@ def sandbox_options(settings: Settings, clock: Callable[[], datetime], behaviour
         }
     # The texts' own address for callbacks; without one there are none, as in reality.
     webhooks = {"": f"https://worker.{NOWHERE}", "callbacks": settings.web.base_url or ""}
-    return SandboxOptions(clock=clock, webhooks=webhooks, page=page_of(settings), **texting, **behaviour)
+    page = page_of(settings)
+    return SandboxOptions(clock=clock, webhooks=webhooks, page=page, customers_by_message=True, **texting, **behaviour)
 
 
 def _secret(value: str) -> Secret:
