@@ -80,8 +80,9 @@ class PlayedPage:
         return f'<p>Play what the customer does.</p><form method="post">{buttons}</form>'
 
     def _heard(self, opened: Opened) -> str:
-        if self._customers.address(opened.endpoint) is not None:
-            return "<p>The provider reports it in its webhooks.</p>"
+        if (address := self._customers.address(opened.endpoint)) is not None:
+            at = "/".join(address.split("/")[:3])  # its path may have a secret
+            return f"<p>The provider reports it to {html.escape(at)}, where <code>onboard web</code> listens.</p>"
         why = "No address for webhooks is set, so the worker does not hear of it: start the sandbox with --webhooks."
         return f"<p>{why}</p>"
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from tests.settings.samples import ENVIRON
 from worker.cli.commands.init import init
 from worker.settings.load import load
+from worker.settings.starter import sandbox_webhooks
 
 PAGE = Path(__file__).parents[2] / "docs/reference/configuration.md"
 SMTP = {"SMTP_URL": "smtp+starttls://user:password@mail.example.com"}
@@ -39,6 +40,18 @@ def test_the_sandbox_configuration_loads_as_it_is(tmp_path: Path) -> None:
     assert {account.budget for account in settings.accounts.values()} == {"kyc", "au"}
     assert settings.email is not None
     assert (settings.email.server.host, settings.email.server.port) == ("127.0.0.1", 9225)
+
+
+def test_the_sandbox_reports_by_default_where_the_accounts_of_its_configuration_hear(tmp_path: Path) -> None:
+    run("--sandbox", str(tmp_path))
+
+    settings = load(tmp_path / "onboarding.toml", environ={})
+
+    for endpoint, address in sandbox_webhooks().items():
+        name, _, secret = address.removeprefix(f"http://{settings.web.bind}/webhooks/").partition("/")
+        assert settings.accounts[name].provider == endpoint
+        assert [one.reveal() for one in settings.accounts[name].webhook_secret] == [secret] * bool(secret)
+    assert sandbox_webhooks().keys() == {account.provider for account in settings.accounts.values()}
 
 
 def test_the_sandbox_configuration_accepts_other_ports(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import click
 from onboarding_sandbox.behaviour import CUSTOMERS, MAILS, TEXTS, TroubleShare, shares, span, span_or_range
 from onboarding_sandbox.endpoints.opened import SESSIONS
 from worker.cli.shared_options import Read
+from worker.settings.starter import sandbox_webhooks
 
 # The help text stays short: docs/reference/sandbox.md explains each behaviour.
 KNOWN = ", ".join(CUSTOMERS)
@@ -37,7 +38,7 @@ def _pem(context: click.Context, param: click.Parameter, path: Path | None) -> s
 
 
 def _as_dict(context: click.Context, param: click.Parameter, pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    return dict(pairs)
+    return dict(pairs) or sandbox_webhooks()
 
 
 def _shares(known: Any) -> Read:
@@ -96,7 +97,8 @@ OPTIONS = (
         type=Read("address", address, secret=True),
         metavar="[ENDPOINT=]URL",
         help="The address for webhooks: the account's, for FrankieOne with its secret. Without an endpoint, "
-        "the endpoint's name is appended. Repeatable.",
+        "the endpoint's name is appended. Repeatable.  [default: those of `onboard init --sandbox`, at "
+        "http://127.0.0.1:8080]",
     ),
     click.option(
         "--webhook-trouble",

@@ -15,6 +15,7 @@ import pytest
 from tests.desk.desk import Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
 from tests.suite.waiting import ENDS_WITHIN, wait_until
+from worker.settings.starter import sandbox_webhooks
 
 KEY = "an-invented-key-of-32-characters"
 ROW = customers(1)[0]
@@ -95,6 +96,23 @@ def test_accounts_that_would_believe_each_others_webhooks_are_warned_of_at_the_s
         (warning,) = [line for line in said.splitlines() if line.startswith("warning: accounts.kyc-lt.webhook_keys: ")]
         assert "accounts.kyc has the same" in warning
         assert "sandbox-webhook-key" not in said
+
+
+def test_a_customer_whom_a_person_plays_in_the_sandbox_is_approved(desk: Desk, played: Played):
+    """As in the quickstart, on ports of its own: both forms of iDenfy KYC are heard at one address."""
+    _, url = started(desk)
+    played.sandbox.options.webhooks.update(sandbox_webhooks(url))
+    rows = customers(2)
+    rows[0]["country"] = "LT"
+    assert desk.onboard("run", desk.list_of(rows)).code == 0
+
+    for token in played.tokens:
+        form = urllib.request.Request(f"{played.sandbox.url}/verify/{token}", b"does=pass")  # noqa: S310 -- as above
+        urllib.request.urlopen(form, timeout=ENDS_WITHIN).close()  # noqa: S310
+
+    accounts = desk.onboard("status", "1", "--json").facts["accounts"]
+    assert accounts.keys() == {"kyc", "kyc-lt"}
+    wait_until(lambda: desk.onboard("status", "1", "--json").facts["results"].get("approved") == 2, "both are approved")
 
 
 def test_on_sqlite_the_next_run_works_what_came_in_and_who_still_waits_is_answered_when_the_server_ends(

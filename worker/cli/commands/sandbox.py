@@ -33,8 +33,7 @@ Examples:
       slow answers, very slow ones from iDenfy
   onboard sandbox --smtp-fault 450:0.05 --smtp-refuse nobody@example.com
       greylisting, and an address that does not exist
-  onboard sandbox --customers finish:0.6,deny:0.1 --time-scale 3600 --seed 7 \\
-      --webhooks idenfy-kyc=http://127.0.0.1:8080/webhooks/kyc
+  onboard sandbox --customers finish:0.6,deny:0.1 --time-scale 3600 --seed 7
       six of ten customers finish within minutes, one is denied, the rest do nothing; an hour takes a second
 
 \b
@@ -196,7 +195,8 @@ def sandbox(
     """Simulate the identity-verification providers and a mailbox on this machine.
 
     It checks credentials, fields and bounds as strictly as the real providers, and makes faults on demand. It sends
-    nothing but the webhooks of --webhooks and --mail-webhook, and the visits of --page. Ctrl-C ends it.
+    nothing but the webhooks of --webhooks (to `onboard web` on this machine, by default) and --mail-webhook, and the
+    visits of --page. Ctrl-C ends it.
     """
     idenfy_key, idenfy_secret = idenfy_credentials or (DEFAULTS.idenfy_key, DEFAULTS.idenfy_secret)
     frankieone_key, customer = frankieone_credentials or (DEFAULTS.frankieone_key, DEFAULTS.frankieone_customer)
