@@ -35,6 +35,14 @@ def read_time(text: str) -> datetime:
     return at.astimezone(UTC)
 
 
+NOW = datetime(YEARS.start, 1, 1, tzinfo=UTC)  # what `now` is read as: before the present, whenever that is
+
+
+def read_start(text: str) -> datetime:
+    """Read a time with its zone, or `now`. Raises ValueError."""
+    return NOW if text.strip().lower() == "now" else read_time(text)
+
+
 def in_both_zones(at: datetime) -> str:
     """The time in the zone of this machine, and in UTC."""
     return f"{at.astimezone():%Y-%m-%d %H:%M %Z} ({written(at)})"

@@ -159,6 +159,19 @@ def test_nothing_leaves_before_the_start_and_the_forecast_knows_it(desk: Desk, p
     assert forecast["finishes_at"] >= f"{start:%Y-%m-%dT%H:%M:%S}Z"
 
 
+def test_a_person_brings_the_start_forward(desk: Desk, played: Played):
+    name, start = desk.list_of(customers(3)), (ProcessClock()() + timedelta(hours=5)).replace(microsecond=0)
+    desk.onboard("import", name, "--start-at", start.isoformat())
+
+    assert desk.onboard("resume", "1", "--start-at", (start + timedelta(hours=1)).isoformat()).code == 2
+    moved = desk.onboard("resume", "1", "--start-at", "now")
+
+    assert (moved.code, "starts at " in moved.err) == (0, True)
+    assert desk.onboard("run", name).code == 0
+    assert len(played.sandbox.mailbox) == 3
+    assert "starts at" in desk.onboard("audit", "--json").out
+
+
 def test_the_forecast_of_a_start_with_a_pace_knows_that_a_slow_account_begins_then(desk: Desk, played: Played):
     desk.change('limits = ["2000/second"]', 'limits = ["60/hour"]')
     start = (ProcessClock()() + timedelta(hours=5)).replace(microsecond=0)

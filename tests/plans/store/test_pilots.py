@@ -13,7 +13,7 @@ from worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, 
 from worker.core.model.states import JobState
 from worker.lists.decisions.store.decisions import Decisions
 from worker.plans.store.pilots import Pilots
-from worker.plans.store.plans import Plan, PlanRefused
+from worker.plans.store.plans import Plan, PlanRefused, bring_forward
 
 CONDITION = "finished >= 50% and failed <= 3% within 4 hours"
 
@@ -245,6 +245,37 @@ def test_no_session_is_asked_for_before_the_planned_start(shelf, pilots, listed,
     assert {row.reason for row in shelf.rows(Job)} == {"planned"}
     clock.advance(hours=3)
     assert len(called(shelf)) == 2
+
+
+@pytest.mark.both_databases
+def test_a_start_is_brought_forward_with_the_pace_of_its_rows(shelf, listed, clock):
+    batch = listed(3, first="", condition="", start_at=clock() + timedelta(hours=3), per_hour=60)
+    other = listed(1, name="other.csv", prefix="D", first="", condition="", start_at=clock() + timedelta(hours=3))
+    before = [row.due_at for row in shelf.rows(Job, batch_id=batch)]
+
+    sooner = clock() + timedelta(hours=1)
+
+    assert bring_forward(shelf.database, batch, sooner, now=clock()) == sooner
+
+    assert [row.due_at for row in shelf.rows(Job, batch_id=batch)] == [at - timedelta(hours=2) for at in before]
+    assert called(shelf) == []
+    clock.advance(hours=1)
+    assert called(shelf) == ["C02"]
+    assert shelf.row(Job, batch_id=other).due_at == clock() + timedelta(hours=2)
+
+
+def test_a_start_is_not_moved_back_nor_made(shelf, listed, clock):
+    start = clock() + timedelta(hours=3)
+    soon, none = listed(1, first="", condition="", start_at=start), listed(1, name="none", prefix="D")
+    by = listed(1, name="by", prefix="E", first="", condition="", start_at=start, deadline=start + timedelta(hours=3))
+    for batch, at, why in (
+        (soon, start + timedelta(minutes=1), "give an earlier time"),
+        (none, clock(), "without --start-at"),
+        (by, clock(), "a time of its own"),
+    ):
+        with pytest.raises(PlanRefused, match=why):
+            bring_forward(shelf.database, batch, at, now=clock())
+    assert {row.start_at for row in shelf.rows(BatchPlan)} == {start, None}
 
 
 def test_the_pace_holds_after_a_pause_when_all_rows_are_due_at_once(shelf, listed, clock):

@@ -1,6 +1,7 @@
 """Decisions of an operator about a batch: `retry`, `resolve`, `pause`, `resume`, `cancel`."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.opening import wake_ups_of
 from worker.cli.other_batches import run_list
+from worker.cli.plan_options import in_both_zones, read_start
 from worker.cli.shared_options import DRY_RUN, JSON, REASON, YES, Read, confirm, counting_rows
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import are, counted
@@ -20,6 +22,7 @@ from worker.lists.decisions.store.emergency_stop import Stopped
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.store.batches import STDIN, BatchFacts
 from worker.lists.store.daily_batch import DAILY
+from worker.plans.store.plans import PlanRefused, bring_forward
 from worker.reporting.batch_report import rows_left, what_ends, worst_cost
 from worker.settings.needs import STORED, WAKING
 from worker.wiring.container import Parts
@@ -167,9 +170,17 @@ def pause(invocation: Invocation, batch: str, reason: str, as_json: bool) -> Non
 @click.command()
 @click.argument("batch", type=Batch(), required=False)
 @click.option("--all", "everything", is_flag=True, help="Go on with everything that `onboard stop` stopped.")
+@click.option(
+    "--start-at",
+    type=Read("time", read_start),
+    metavar="TIME|now",
+    help="Also bring the start forward that BATCH was imported with: to now, or to a time before it.",
+)
 @JSON
 @click.pass_obj
-def resume(invocation: Invocation, batch: str | None, everything: bool, as_json: bool) -> None:
+def resume(
+    invocation: Invocation, batch: str | None, everything: bool, start_at: datetime | None, as_json: bool
+) -> None:
     """Resume BATCH (a number, or `latest`) after `onboard pause`, after Ctrl-C, or after it paused itself.
 
     Running workers then go on with it; if none runs, start `onboard up`, or `onboard run` with its list.
@@ -181,12 +192,16 @@ def resume(invocation: Invocation, batch: str | None, everything: bool, as_json:
     """
     if everything == (batch is not None):
         raise click.UsageError("give BATCH, or --all to go on after `onboard stop`")
+    if everything and start_at is not None:
+        raise click.UsageError("--start-at is about one BATCH")
     with invocation.parts(WAKING) as parts:
         if batch is None:
             _go_on(parts, as_json=as_json)
             return
         found = _find_going(parts, batch)
         already = not found.is_paused and found.changing_since is None
+        if start_at is not None:
+            _bring_forward(parts, found, start_at)
         decided = _with_progress(parts, "resuming", found).resume(found.id, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
         left, stopped = parts.facts.left(found.id), parts.emergency_stops.find()
@@ -199,6 +214,15 @@ def resume(invocation: Invocation, batch: str | None, everything: bool, as_json:
     if behind:
         rows = counted(behind, "row waits", "rows wait")
         click.echo(f"{rows} for the verdict on the pilot, which a resume does not take: `onboard status {found.id}`")
+
+
+def _bring_forward(parts: Parts, found: BatchFacts, start_at: datetime) -> None:
+    now = parts.clock()
+    try:
+        begins_at = bring_forward(parts.database, found.id, max(start_at, now), now=now)
+    except PlanRefused as error:
+        raise CannotStart(str(error)) from None
+    click.echo(f"starts at {in_both_zones(begins_at)}", err=True)
 
 
 def _go_on(parts: Parts, *, as_json: bool) -> None:

@@ -2,18 +2,25 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.bulk import Columns
-from worker.core.database.tables import BatchPlan
+from worker.core.database import bulk
+from worker.core.database.audit_entries import note
+from worker.core.database.database import Database, fetch
+from worker.core.database.job_ids import of_batch
+from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.tables import BatchPlan, Job, PendingDetails
 from worker.core.foundation.timestamps import written
 from worker.core.limits.store.batch_pace import planned_at
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
 
 FIRST_ROW = 2  # of a list with a header
+CHUNK = 2000
+_DUE = bulk.Change(Job.id, bulk.new("due_at"), by="job_id")
 
 
 @dataclass(frozen=True)
@@ -107,13 +114,60 @@ def refuse_over(plan: Plan, *, now: datetime) -> None:
         raise PlanRefused(f"--deadline {written(plan.deadline)} is over: give a later time, or none")
 
 
+def bring_forward(database: Database, batch_id: int, start_at: datetime, *, now: datetime) -> datetime:
+    """Let the batch start at this time, before the one that was planned; returns when it starts. Its rows keep their
+    pace. If this is cut off, the same call again moves the rest. Raises PlanRefused."""
+    with database.write() as connection:
+        found = find(connection, batch_id, lock=True)
+        plan = found.plan if found is not None else Plan()
+        if plan.start_at is None:
+            raise PlanRefused(f"batch {batch_id} was imported without --start-at")
+        if plan.deadline is not None:
+            raise PlanRefused(
+                f"batch {batch_id} has a --deadline, and each of its rows a time of its own: cancel it, and run its"
+                " list --again"
+            )
+        if start_at > max(plan.start_at, now):
+            raise PlanRefused(
+                f"batch {batch_id} starts at {written(plan.start_at)}: give an earlier time; `onboard pause {batch_id}`"
+                " holds it for longer"
+            )
+        begins_at = min(plan.start_at, start_at)
+        if begins_at < plan.start_at:
+            connection.execute(sa.update(BatchPlan).where(BatchPlan.batch_id == batch_id).values(start_at=begins_at))
+            note(connection, f"batch {batch_id}", now=now, reason=f"starts at {written(begins_at)}")
+        theirs = (of_batch(batch_id, id_=PendingDetails.job_id), PendingDetails.due_at > begins_at)
+        connection.execute(sa.update(PendingDetails).where(*theirs).values(due_at=begins_at))
+    after = 0
+    while last := outlive_deadlocks(partial(_bring_chunk, database, batch_id, after, begins_at, plan.per_hour)):
+        after = last
+    return begins_at
+
+
+def _bring_chunk(
+    database: Database, batch_id: int, after: int, begins_at: datetime, per_hour: int | None
+) -> int | None:
+    """The last row of the chunk; None: there is none."""
+    waiting = (Job.state == JobState.WAITING, Job.reason == Reason.PLANNED, Job.due_at > begins_at)
+    chunk = sa.select(Job.id, Job.row, Job.due_at).where(of_batch(batch_id, after=after), *waiting)
+    with database.write() as connection:
+        rows = fetch(connection, chunk.order_by(Job.id).limit(CHUNK).with_for_update())
+        earlier: list[bulk.Row] = []
+        for row in rows:
+            at = planned_at(per_hour, begins_at, row.row - FIRST_ROW) if per_hour is not None else begins_at
+            if at < row.due_at:
+                earlier.append({"job_id": row.id, "new_due_at": at})
+        _DUE.run(connection, earlier)
+    return rows[-1].row if rows else None
+
+
 def begin(connection: sa.Connection, batch_id: int, *, now: datetime) -> None:
     """The import is complete: the sweep chooses the pilot's rows, if there is a pilot."""
     pilot = sa.update(BatchPlan).where(BatchPlan.batch_id == batch_id, BatchPlan.first != "")
     connection.execute(pilot.where(BatchPlan.verdict == "").values(check_at=now))
 
 
-def spread(plan: Planned, jobs: Columns, *, now: datetime) -> None:
+def spread(plan: Planned, jobs: bulk.Columns, *, now: datetime) -> None:
     """Set the times of new rows as planned: not before the start, and as far apart as the pace."""
     start_at, per_hour = plan.plan.start_at, plan.plan.per_hour
     if plan.plan.deadline is not None:

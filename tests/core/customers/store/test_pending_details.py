@@ -21,7 +21,7 @@ from worker.events.store.incoming_events import Arrival
 from worker.lists.known_customers import KnownRule
 from worker.lists.store import refreshed
 from worker.plans.store.pilots import Pilots
-from worker.plans.store.plans import Plan
+from worker.plans.store.plans import Plan, bring_forward
 
 TRUE, OTHER, THIRD = "ona@example.org", "attacker@example.net", "ona@work.example"
 PILOT = {"plan": Plan(first="1", condition="finished >= 50% within 4 hours")}
@@ -87,6 +87,17 @@ def test_an_unapproved_list_changes_no_customer_and_an_approved_one_does(shelf, 
     sweep(shelf)
     assert email(shelf) == OTHER
     assert shelf.rows(PendingDetails) == []
+
+
+def test_details_that_wait_for_a_start_come_forward_with_it(shelf, given, start):
+    given(TRUE)
+    second = given(OTHER, **start)
+    sweep(shelf)
+    assert email(shelf) == TRUE
+
+    bring_forward(shelf.database, second, shelf.clock(), now=shelf.clock())
+    sweep(shelf)
+    assert email(shelf) == OTHER
 
 
 def test_what_a_cancelled_list_brought_is_gone(shelf, given, decide):
