@@ -40,7 +40,7 @@ GROUPS = ("Lists", "Customers", "Processes", "Month end", "Set-up", "Events")
 _OWN = {
     "init": ("init", "Set-up", "Write a configuration to start from."),
     "check": ("check", "Lists", "Check a list and forecast it; sends nothing."),
-    "run": ("run", "Lists", "Import a list and send its invitations."),
+    "run": ("run", "Lists", "Import a list and send it, in this process."),
     "import": ("run", "Lists", "Import a list; running workers send it."),
     "status": ("status", "Lists", "Show the state of batches."),
     "report": ("report", "Lists", "Write the result of each row, or who has not finished."),
