@@ -1,10 +1,11 @@
-"""What several commands have: options and their types, the question that `--yes` answers, files that are written as a
-whole or not at all, and the count of what a command that takes long has done."""
+"""What several commands have: options and their types, the facts of `--json`, the question that `--yes` answers, files
+that are written as a whole or not at all, and the count of what a command that takes long has done."""
 
+import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,6 +17,7 @@ from worker.core.foundation.private_files import PRIVATE, is_of_another_user, re
 
 YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+_AS_JSON = json.JSONEncoder(ensure_ascii=False)
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Only count the rows; change nothing.")
 
 # At the end of the help of each command that takes a batch (`invocation.with_global_options`).
@@ -39,6 +41,22 @@ def without_address(_context: click.Context, _option: click.Parameter, value: st
 REASON = click.option(
     "--reason", default="", callback=without_address, help="Why, for the audit log: no name and no address."
 )
+
+
+def print_json(facts: Mapping[str, Any], *, out: TextIO | None = None, in_parts: bool = False) -> None:
+    """Print the facts of --json, on standard output or `out`: one document in one line, its letters as they are.
+    `in_parts`: a list in it makes its items as they are written, since there may be too many for the memory."""
+    stream = out or sys.stdout
+    stream.writelines(_AS_JSON.iterencode(facts) if in_parts else [_AS_JSON.encode(facts)])
+    click.echo(file=stream)
+
+
+def print_json_or(facts: Mapping[str, Any], words: str, *, as_json: bool, out: TextIO | None = None) -> None:
+    """Print the facts of --json, or the words for people."""
+    if as_json:
+        print_json(facts, out=out)
+    else:
+        click.echo(words, file=out)
 
 
 class NotConfirmed(Ended):

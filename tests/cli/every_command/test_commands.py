@@ -11,7 +11,7 @@ from tests.suite.of_features import ALL_HERE, of_features
 from worker.cli.completions import Batch
 from worker.cli.invocation import Invocation, global_options, log_info
 from worker.cli.registry import COMMANDS, GROUPS, main_group
-from worker.cli.shared_options import NAMES_OF_BATCHES
+from worker.cli.shared_options import NAMES_OF_BATCHES, print_json
 from worker.core import shipped
 
 HEAVY = {"aiohttp", "alembic", "celery", "cryptography", "kombu", "pydantic", "redis", "rich", "sqlalchemy"}
@@ -37,6 +37,12 @@ def test_each_command_is_there_with_a_line_of_help_and_the_options_of_all(subtes
             assert command_of(name) is command
             names = [parameter.name for parameter in command.params]
             assert [names.count(option.name) for option in global_options()] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_the_facts_of_a_command_are_one_line_with_their_letters_as_they_are(capsys, in_parts: bool):
+    print_json({"to": "Kazlauskienė", "rows": [1, 2]}, in_parts=in_parts)
+    assert capsys.readouterr().out == '{"to": "Kazlauskienė", "rows": [1, 2]}\n'
 
 
 def test_the_help_of_a_command_that_takes_a_batch_names_those_of_events(desk, subtests: pytest.Subtests):

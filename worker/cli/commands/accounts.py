@@ -1,6 +1,5 @@
 """`onboard account`: the state of accounts, and trying a stopped one again."""
 
-import json
 from typing import Any
 
 import click
@@ -10,7 +9,7 @@ from rich.table import Column, Table
 from worker.cli.completions import AccountName
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON
+from worker.cli.shared_options import JSON, print_json
 from worker.reporting.operation_report import WORKING, state_in_words
 from worker.settings.needs import STORED, WAKING
 from worker.wiring.account_budgets import NotTried, try_again
@@ -29,7 +28,7 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
     with invocation.parts(STORED, migrate=True) as parts:
         facts = parts.account_report.facts(now=parts.clock())
     if as_json:
-        click.echo(json.dumps({"accounts": facts}))
+        print_json({"accounts": facts})
         return
     names = ("account", "provider", "limits", "in flight", "credits", "now")
     table = Table(*(Column(name, overflow="fold") for name in names), box=None, padding=(0, 2, 0, 0))
@@ -74,7 +73,7 @@ def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
     ended, shared = resumed.ended, resumed.shared
     if as_json:
         facts = {"account": name, "resumed": bool(ended), "ended": list(ended), "shared": list(shared)}
-        click.echo(json.dumps(facts))
+        print_json(facts)
         return
     also = f" (and {', '.join(shared)}, which share its budget)" if shared else ""
     if ended and stopped is not None:

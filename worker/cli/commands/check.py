@@ -1,8 +1,6 @@
 """`onboard check`: checks a list, and forecasts its cost and time."""
 
 import heapq
-import json
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,7 +30,7 @@ from worker.cli.lists.options import (
 from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
 from worker.cli.plan_options import deadline_option
 from worker.cli.running.summary import next_step, show_changes
-from worker.cli.shared_options import JSON, Named, whole_file
+from worker.cli.shared_options import JSON, Named, print_json, whole_file
 from worker.core.customers.customers import FieldProblem
 from worker.core.foundation import event_loop
 from worker.core.foundation.plural import counted
@@ -206,8 +204,7 @@ def _checked(
 def _print_json(checked: _Checked) -> None:
     found = {"problems": Streamed(checked.found.problems), "warnings": Streamed(*checked.found.warnings)}
     facts = {"rows": checked.facts["rows"], **found, **checked.facts}
-    sys.stdout.writelines(json.JSONEncoder(ensure_ascii=False).iterencode(facts))
-    click.echo()
+    print_json(facts, in_parts=True)
 
 
 def _show(checked: _Checked, errors: Path | None) -> None:

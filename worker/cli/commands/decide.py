@@ -1,6 +1,5 @@
 """Decisions of an operator about a batch: `retry`, `resolve`, `pause`, `resume`, `cancel`."""
 
-import json
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +11,7 @@ from worker.cli.invocation import Invocation, find_kept
 from worker.cli.opening import wake_ups_of
 from worker.cli.other_batches import run_list
 from worker.cli.plan_options import in_both_zones, read_start
-from worker.cli.shared_options import DRY_RUN, JSON, REASON, YES, Read, confirm, counting_rows
+from worker.cli.shared_options import DRY_RUN, JSON, REASON, YES, Read, confirm, counting_rows, print_json
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import are, counted
 from worker.core.model.row_addresses import RowRanges, read_rows
@@ -229,7 +228,7 @@ def _go_on(parts: Parts, *, as_json: bool) -> None:
     ended = parts.emergency_stops.go_on(now=parts.clock())
     if as_json:
         facts = {"action": "resume", "stopped": ended.as_facts() if ended is not None else None}
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        print_json(facts)
     elif ended is None:
         click.echo("nothing was stopped with `onboard stop`")
     else:
@@ -311,7 +310,7 @@ def _print(
             facts["joined"] = {str(leads): number for leads, number in elsewhere.items()}
         if cost is not None:
             facts["at_worst"] = {"second_sessions": dict(cost.sessions), "second_messages": dict(cost.messages)}
-        click.echo(json.dumps(facts))
+        print_json(facts)
         return
     click.echo(f"batch {batch.id}: {counted(rows, 'row')} {words}")
     if cost is not None and (at_worst := worst_cost(cost)):
@@ -334,4 +333,4 @@ def _print_way_on(batch: BatchFacts, rows: int, stopped: Stopped | None) -> None
 
 def _print_facts(batch: BatchFacts, action: str, rows: int, *, already: bool) -> None:
     facts: dict[str, Any] = {"batch": batch.id, "action": action, "rows": rows}
-    click.echo(json.dumps(facts | ({"already": True} if already else {})))
+    print_json(facts | ({"already": True} if already else {}))

@@ -11,7 +11,7 @@ from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation, act_of_command
 from worker.cli.opening import parts_of
 from worker.cli.registry import Commands
-from worker.cli.shared_options import JSON, YES, confirm
+from worker.cli.shared_options import JSON, YES, confirm, print_json, print_json_or
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
 from worker.events.refused import NotPutBack, dead_queue_of
@@ -60,7 +60,7 @@ def list_dead(invocation: Invocation, limit: int, as_json: bool) -> None:
     if as_json:
         events = [_facts(one) for some in found.values() for one in some]
         queues = {dead_queue_of(name): number for name, number in totals.items()}
-        click.echo(json.dumps({"total": sum(totals.values()), "queues": queues, "events": events}))
+        print_json({"total": sum(totals.values()), "queues": queues, "events": events})
     elif totals:
         for name, some in found.items():
             _show_queue(dead_queue_of(name), totals[name], some)
@@ -86,7 +86,7 @@ def show_dead(invocation: Invocation, id_: UUID, as_json: bool) -> None:
         raise CannotStart(NOT_FOUND.format(id_))
     facts = _facts(found) | ({} if found.content is None else shown(message_in(found.content)))
     if as_json:
-        click.echo(json.dumps(facts))
+        print_json(facts)
         return
     for name, value in facts.items():
         click.echo(f"{name}: {value if isinstance(value, str | int) else json.dumps(value, ensure_ascii=False)}")
@@ -125,7 +125,7 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
     number = sum(done.went.values())
     if as_json:
         facts = {"requeued": number, "queues": done.went, "not_kept": done.not_kept, "unreachable": [*done.missed]}
-        click.echo(json.dumps(facts))
+        print_json(facts)
     else:
         each = f" ({_each(done.went)})" if done.went else ""
         click.echo(f"{counted(number, 'event was', 'events were')} put back{each}")
@@ -156,7 +156,7 @@ def drop_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes: b
         dropped = refused.drop(one, now=parts.database_clock())
     stay = "; the notices stay in the dead queue (docs/reference/bus.md)" if dropped else ""
     words = f"{counted(dropped, 'event was', 'events were')} removed{stay}"
-    click.echo(json.dumps({"dropped": dropped}) if as_json else words)
+    print_json_or({"dropped": dropped}, words, as_json=as_json)
 
 
 def _chosen(refused: "RefusedEvents", id_: UUID | None, *, everything: bool, ask: str) -> "KeptMessage | None":

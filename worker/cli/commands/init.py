@@ -3,7 +3,6 @@ completion`: a shell's completion script."""
 
 import csv
 import io
-import json
 import os
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from worker.cli.exits import CannotStart, check_sandbox_is_installed
-from worker.cli.shared_options import JSON
+from worker.cli.shared_options import JSON, print_json
 from worker.core.foundation.private_files import PRIVATE, new_file, replacing
 from worker.lists.formats.source import LIST_FORMATS
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter, starter
@@ -123,9 +122,7 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bo
         raise CannotStart(f"{error.filename or directory}: {error.strerror or 'cannot be written'}") from None
     steps = _next_steps(directory, _not_ignored(ignored), sandbox=sandbox, port=port, smtp_port=smtp_port)
     if as_json:
-        click.echo(
-            json.dumps({"config": str(config), "key": str(key), "written": written, "kept": kept, "next": steps})
-        )
+        print_json({"config": str(config), "key": str(key), "written": written, "kept": kept, "next": steps})
         return
     for path in written:
         click.echo(f"wrote {path}")
@@ -150,7 +147,7 @@ def _write_list(directory: Path, *, as_json: bool) -> None:
     except OSError as error:
         raise CannotStart(f"{error.filename or directory}: {error.strerror or 'cannot be written'}") from None
     if as_json:
-        click.echo(json.dumps({"written": [str(path) for path in files]}))
+        print_json({"written": [str(path) for path in files]})
         return
     for path in files:
         click.echo(f"wrote {path}")

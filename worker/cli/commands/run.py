@@ -1,7 +1,6 @@
 """`onboard run` and `onboard import`: import a list and send its invitations."""
 
 import asyncio
-import json
 import signal
 from collections.abc import Collection
 from datetime import timedelta
@@ -20,7 +19,7 @@ from worker.cli.plan_options import plan_options
 from worker.cli.progress import Progress, open_progress
 from worker.cli.running.ends import exit_code, notes_of, stopped_at, stopped_by_ctrl_c, until_when
 from worker.cli.running.summary import channels_of, stopped_in_words
-from worker.cli.shared_options import JSON
+from worker.cli.shared_options import JSON, print_json
 from worker.core.database import schema
 from worker.core.foundation import event_loop
 from worker.core.foundation.durations import parse_duration
@@ -219,7 +218,7 @@ def run(
         later = until_when(parts, batch, alone=not every) if waits else None
         if as_json:
             facts |= changes_of(imported, returns) | {"waits_until": written_if_any(later.until if later else None)}
-            click.echo(json.dumps(facts | {"left_alone": as_facts(others)}, ensure_ascii=False))
+            print_json(facts | {"left_alone": as_facts(others)})
         else:
             show_status(facts)
             click.echo(f"each row: onboard report {batch.id} --out report.csv")
@@ -261,7 +260,7 @@ def import_(
         facts = parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
         facts |= changes_of(imported, returns)
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        print_json(facts)
     else:
         show_status(facts)
     raise SystemExit(NEEDS_A_PERSON if facts["rows"]["rejected"] or batch.is_paused else 0)

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import json
 import signal
 import sys
 from datetime import timedelta
@@ -14,7 +13,7 @@ import click
 from onboarding_sandbox import Fault, Latency, RateLimit, Sandbox, SandboxOptions, SmtpFault
 from worker.cli.exits import CannotStart
 from worker.cli.sandbox_customers import customer_options
-from worker.cli.shared_options import Named, Read
+from worker.cli.shared_options import JSON, Named, Read, print_json
 from worker.core.foundation import event_loop
 
 DEFAULTS = SandboxOptions()
@@ -168,7 +167,7 @@ PORT = click.IntRange(0, 65_535)
     type=Named(),
     help="Write the log to this file, as JSON lines. It contains tokens: only you can read it.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON document.")
+@JSON
 @customer_options
 def sandbox(
     host: str,
@@ -256,7 +255,7 @@ async def serve(sandbox: Sandbox, *, as_json: bool) -> None:
                     "twilio": f"{sandbox.url}/twilio",
                 },
             }
-            click.echo(json.dumps(facts))
+            print_json(facts)
         else:
             click.echo(f"sandbox ready: providers at {sandbox.url}, mailbox at {smtp} (Ctrl-C ends it)")
         await ended.wait()

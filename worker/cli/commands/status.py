@@ -1,6 +1,5 @@
 """`onboard status`: how the batches stand."""
 
-import json
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from rich.text import Text
 from worker.cli.completions import Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_batch
-from worker.cli.shared_options import JSON
+from worker.cli.shared_options import JSON, print_json, print_json_or
 from worker.core.foundation.plural import are, counted, listed_in_words
 from worker.core.foundation.timestamps import written
 from worker.core.model.reasons import Reason, meaning_of
@@ -68,7 +67,7 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
         if batch is not None:
             facts = whole.with_what_is_worked(parts.reporting.status(find_batch(parts, batch)))
             if as_json:
-                click.echo(json.dumps(facts | whole.facts(), ensure_ascii=False))
+                print_json(facts | whole.facts())
             else:
                 _show_processes(whole)
                 show_status(facts)
@@ -79,7 +78,7 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
         every = [whole.with_what_is_worked(reporting.status(one, counts)) for one, counts in batches]
         warned = warnings(parts.settings, parts.database, parts.clock())
     if as_json:
-        click.echo(json.dumps({"batches": every, "accounts": whole.accounts} | whole.facts(), ensure_ascii=False))
+        print_json({"batches": every, "accounts": whole.accounts} | whole.facts())
     else:
         _show_processes(whole)
         if every:
@@ -112,11 +111,11 @@ def _check(invocation: Invocation, *, as_json: bool) -> Level:
             "processes": [],
             "needs_a_person": [],
         }
-        click.echo(json.dumps(nothing, ensure_ascii=False) if as_json else f"{LEVELS[Level.CRITICAL]}: {why}")
+        print_json_or(nothing, f"{LEVELS[Level.CRITICAL]}: {why}", as_json=as_json)
         return Level.CRITICAL
     level = level_of(whole.attention)
     if as_json:
-        click.echo(json.dumps({"level": LEVELS[level], "accounts": whole.accounts} | whole.facts(), ensure_ascii=False))
+        print_json({"level": LEVELS[level], "accounts": whole.accounts} | whole.facts())
         return level
     working = sum(one.kind in WORK for one in whole.running)
     words = [_in_words(one) for one in whole.attention] or [

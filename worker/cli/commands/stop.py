@@ -1,12 +1,11 @@
 """`onboard stop`: stop everything at once."""
 
-import json
 import time
 
 import click
 
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, without_address
+from worker.cli.shared_options import JSON, print_json, without_address
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import counted
 from worker.settings.needs import STORED
@@ -43,7 +42,7 @@ def stop(invocation: Invocation, reason: str, as_json: bool) -> None:
         in_flight = parts.emergency_stops.in_flight(now=parts.clock())
     if as_json:
         facts = {"action": "stop", "stopped": stopped.as_facts(), "in_flight": in_flight}
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        print_json(facts)
         return
     click.echo(stopped.in_words if before is None else f"{stopped.in_words} already")
     if before is not None and reason:

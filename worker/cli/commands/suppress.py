@@ -1,6 +1,5 @@
 """`onboard suppress`: the do-not-contact list."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ import click
 
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, YES, confirm
+from worker.cli.shared_options import JSON, YES, confirm, print_json
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.os_user import os_user
@@ -223,7 +222,7 @@ def _show_counts(parts: Parts, *, as_json: bool) -> None:
     found, older, gone = counts.addresses, counts.by_older_keys, counts.keys_gone
     if as_json:
         facts = [{"channel": channel, "reason": reason.value, "addresses": number} for channel, reason, number in found]
-        click.echo(json.dumps({"suppressed": facts, "by_older_keys": older, "by_keys_that_are_gone": gone}))
+        print_json({"suppressed": facts, "by_older_keys": older, "by_keys_that_are_gone": gone})
         return
     for channel, reason, number in found:
         click.echo(f"{channel}: {_addresses(number)}, {reason.value}")
@@ -255,7 +254,7 @@ def _forget(parts: Parts, *, yes: bool, as_json: bool) -> None:
 
 def _say_json(action: str, refused: list[_Refused], **facts: Any) -> None:
     problems = [{"place": one.place, "problem": one.problem, "hint": one.hint} for one in refused]
-    click.echo(json.dumps({"action": action, **facts, "refused": problems}))
+    print_json({"action": action, **facts, "refused": problems})
 
 
 def _addresses(number: int) -> str:

@@ -1,6 +1,5 @@
 """`onboard events webhooks`: webhooks that need a person."""
 
-import json
 import uuid
 from typing import Any
 
@@ -8,7 +7,7 @@ import click
 
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON
+from worker.cli.shared_options import JSON, print_json, print_json_or
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
@@ -53,7 +52,7 @@ def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, a
         found = [_facts(one) for one in parts.webhook_list.newest(wanted, most=limit)]
     if as_json:
         totals = {state.value: count for state, count in counts.items()}
-        click.echo(json.dumps({"counts": totals, "webhooks": found}))
+        print_json({"counts": totals, "webhooks": found})
         return
     if not found:
         there = {**counts, WebhookState.WAITING: waiting}
@@ -91,7 +90,7 @@ def retry_webhooks(invocation: Invocation, id_: str | None, as_json: bool) -> No
     if chosen is not None and not rows:
         raise CannotStart(f"there is no webhook {chosen} to process again, or its content was deleted")
     words = f"{counted(rows, 'webhook')} put back, to be processed again"
-    click.echo(json.dumps({"webhooks": rows}) if as_json else words)
+    print_json_or({"webhooks": rows}, words, as_json=as_json)
 
 
 @webhooks.command("done")
@@ -108,7 +107,7 @@ def webhooks_done(invocation: Invocation, ids: tuple[uuid.UUID, ...], as_json: b
     with invocation.parts(STORED, migrate=True) as parts:
         rows = parts.webhook_list.done(ids, now=parts.clock())
     if as_json and rows:
-        click.echo(json.dumps({"webhooks": rows}))
+        print_json({"webhooks": rows})
     if rows < len(set(ids)):
         missing = counted(len(set(ids)) - rows, "id is", "ids are")
         why = f"{counted(rows, 'webhook')} done; {missing} of no webhook in `onboard events webhooks list`"

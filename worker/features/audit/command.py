@@ -11,7 +11,7 @@ import click
 
 from worker.cli.exits import NEEDS_A_PERSON, Stopped
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, OUT, YES, Read, confirm, counting, whole_file
+from worker.cli.shared_options import JSON, OUT, YES, Read, confirm, counting, print_json, whole_file
 from worker.core.foundation.durations import parse_duration
 from worker.core.foundation.plural import counted
 from worker.core.model.audit import Entry
@@ -84,7 +84,7 @@ def audit(context: click.Context, /, limit: int, as_json: bool, **filters: Any) 
     with invocation.parts(STORED, migrate=True) as parts:
         found = _log_of(parts).newest(_wanted(parts, **filters), most=limit)
     if as_json:
-        click.echo(json.dumps({"entries": [_facts(one) for one in found]}, ensure_ascii=False))
+        print_json({"entries": [_facts(one) for one in found]})
         return
     for one in found:
         click.echo(_line(one.entry))
@@ -121,7 +121,7 @@ def verify(invocation: Invocation, head: Point | None, as_json: bool) -> None:
             parts.once(seals_of).seal()
         found = _log_of(parts).verify(head, progress=_progress("checked"))
     if as_json:
-        click.echo(json.dumps(_verified(found), ensure_ascii=False))
+        print_json(_verified(found))
     else:
         _show_verified(found)
     raise SystemExit(0 if found.is_whole else NEEDS_A_PERSON)

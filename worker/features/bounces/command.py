@@ -1,12 +1,10 @@
 """`onboard events bounces`: mails that came back."""
 
-import json
-
 import click
 
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON
+from worker.cli.shared_options import JSON, print_json
 from worker.core.foundation.plural import counted
 from worker.features.bounces.mailbox import CannotRead
 from worker.features.bounces.reader import BounceReader
@@ -40,7 +38,7 @@ def read_bounces(invocation: Invocation, as_json: bool) -> None:
             raise Stopped(f"the mailbox cannot be read: {error}") from None
         process_webhooks(parts.webhooks, parts.clock, parts.meters)
     if as_json:
-        click.echo(json.dumps({"reports": read.reports, "again": read.again, "left": read.left}))
+        print_json({"reports": read.reports, "again": read.again, "left": read.left})
         return
     for event, number in sorted(read.reports.items()):
         click.echo(f"{counted(number, 'report')}: {event}")

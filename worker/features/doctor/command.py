@@ -1,7 +1,6 @@
 """`onboard doctor`: checks the installation, part by part."""
 
 import ipaddress
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -12,7 +11,7 @@ import sqlalchemy as sa
 from worker.cli.exits import COULD_NOT_START, NEEDS_A_PERSON, CannotStart
 from worker.cli.feature_checks import Finding, Grade, failed, failure, ok, warning
 from worker.cli.invocation import Invocation, act_of_command
-from worker.cli.shared_options import Read
+from worker.cli.shared_options import JSON, Read, print_json
 from worker.core.foundation.plural import counted
 from worker.settings.problems import SettingsError
 
@@ -40,7 +39,7 @@ def _selector(text: str) -> str:
     help="With --mail: the selector of the key that your mail server signs with, the s= of a DKIM-Signature.",
 )
 @click.option("--dns", "server", metavar="HOST[:PORT]", help="With --mail: ask this DNS server, as the world sees you.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON document.")
+@JSON
 @click.pass_obj
 def doctor(
     invocation: Invocation, egress: bool, mail: bool, selector: str | None, server: str | None, as_json: bool
@@ -68,7 +67,7 @@ def doctor(
         if not as_json:
             _show(one)
     if as_json:
-        click.echo(json.dumps({"findings": [asdict(one) for one in findings]}, ensure_ascii=False))
+        print_json({"findings": [asdict(one) for one in findings]})
     else:
         grades = [one.grade for one in findings]
         failures, warnings = grades.count(Grade.FAILURE), grades.count(Grade.WARNING)
@@ -158,7 +157,7 @@ def _show_destinations(invocation: Invocation, *, as_json: bool) -> None:
 
     found = destinations(invocation.settings(NOTHING))
     if as_json:
-        click.echo(json.dumps({"destinations": [asdict(one) for one in found]}))
+        print_json({"destinations": [asdict(one) for one in found]})
         return
     for one in found:
         click.echo(f"{one.host}:{one.port}  {one.scheme}  [{one.section}]{'  (this machine)' if one.is_here else ''}")

@@ -1,6 +1,5 @@
 """`onboard keys`: makes keys, shows which are needed, rotates and retires them."""
 
-import json
 import os
 import re
 import time
@@ -15,7 +14,7 @@ import click
 
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON
+from worker.cli.shared_options import JSON, print_json
 from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.keyring import derived_digest_key, new_key
 from worker.core.foundation.plural import counted
@@ -165,7 +164,7 @@ def keys_status(invocation: Invocation, as_json: bool) -> None:
             *_states("digests", parts.keyring.digest_ids, digests, retired),
         ]
     if as_json:
-        click.echo(json.dumps({"keys": facts}))
+        print_json({"keys": facts})
     else:
         for one in facts:
             click.echo(f"{one['id'] or '(no id)'}  {one['use']}, {one['state']}: {_words(one['needed_by'])}")
@@ -250,7 +249,7 @@ def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
     left = sum(one.busy + one.unreadable for one in found.values())
     if as_json:
         columns = {name: vars(one) for name, one in found.items()}
-        click.echo(json.dumps({"key": first, "digest_key": parts.keyring.digest_ids[0], "columns": columns}))
+        print_json({"key": first, "digest_key": parts.keyring.digest_ids[0], "columns": columns})
     else:
         for name, one in found.items():
             if one.changed or one.busy or one.unreadable:
@@ -320,7 +319,7 @@ def keys_retire(
     if as_json:
         facts = {"id": key_id, "retired": not needed, "values": needs.values, "digests": needs.digests}
         processes = [{"kind": one.kind, "host": one.host, "pid": one.pid} for one in needs.processes]
-        click.echo(json.dumps(facts | {"processes": processes}))
+        print_json(facts | {"processes": processes})
     elif needed:
         click.echo(f"the key {key_id} is needed by {', '.join(needed)}", err=True)
         click.echo("`onboard keys rotate` changes values; restart processes that have it as their first key", err=True)

@@ -1,14 +1,12 @@
 """`onboard events outgoing`: outgoing events that wait or were given up."""
 
-import json
-
 import click
 from rich.console import Console
 from rich.table import Column, Table
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON
+from worker.cli.shared_options import JSON, print_json, print_json_or
 from worker.core.foundation.plural import counted
 from worker.features.outbox.outbox_report import OutboxReport, target_in_words
 from worker.features.outbox.store import relay
@@ -36,7 +34,7 @@ def list_outbox(invocation: Invocation, as_json: bool) -> None:
         report = OutboxReport.of(parts.settings, parts.database)
         targets, given_up = report.targets(now=parts.clock()), report.given_up()
     if as_json:
-        click.echo(json.dumps({"targets": targets, "given_up": given_up}))
+        print_json({"targets": targets, "given_up": given_up})
         return
     table = Table(*(Column(name, overflow="fold") for name in ("target", "waiting", "given up", "now")), box=None)
     for item in targets:
@@ -62,4 +60,4 @@ def retry_outbox(invocation: Invocation, target: str | None, number: int | None,
         if target is not None and target not in known:
             raise CannotStart(f"there is no target {target!r}; they are {', '.join(known) or 'none'}")
         rows = relay.retry(parts.database, target=target, number=number, now=parts.clock())
-    click.echo(json.dumps({"events": rows}) if as_json else f"{counted(rows, 'event')} will be published again")
+    print_json_or({"events": rows}, f"{counted(rows, 'event')} will be published again", as_json=as_json)

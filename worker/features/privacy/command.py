@@ -1,6 +1,5 @@
 """`onboard archive`: saves a batch as a file, and may remove it from the database."""
 
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +9,7 @@ import click
 from worker.cli.completions import Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_kept
-from worker.cli.shared_options import JSON, YES, Named, confirm, whole_file
+from worker.cli.shared_options import JSON, YES, Named, confirm, print_json, whole_file
 from worker.core.foundation.plural import counted
 from worker.core.foundation.private_files import to_disk
 from worker.features.privacy.store.purge import Purging
@@ -55,7 +54,7 @@ def archive(invocation: Invocation, batch: str, out: Path, purge: bool, yes: boo
         click.echo(f"{counted(rows, 'row')} written to {out}", err=True)
         removed = _purge(parts, purging, found, yes=yes) if purge else 0
     if as_json:
-        click.echo(json.dumps({"batch": found.id, "rows": rows, "purged": purge, "removed": removed}))
+        print_json({"batch": found.id, "rows": rows, "purged": purge, "removed": removed})
     elif purge:
         click.echo(f"batch {found.id}: {counted(removed, 'row')} removed; `onboard status {found.id}` keeps its totals")
 

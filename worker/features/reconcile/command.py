@@ -16,7 +16,7 @@ from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.lists.options import refusing_lists
 from worker.cli.plan_options import read_time
-from worker.cli.shared_options import JSON, Named, Read, whole_file
+from worker.cli.shared_options import JSON, Named, Read, print_json, whole_file
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.plural import counted
 from worker.core.model.channels import CHANNELS
@@ -137,7 +137,7 @@ def reconcile(
             with whole_file(out) as stream:
                 (_write_jsonl if out.suffix.lower() == ".jsonl" else _write_csv)(stream, _all(scratch))
         if as_json:
-            click.echo(json.dumps(_facts(found.id, books, scratch)))
+            print_json(_facts(found.id, books, scratch))
         else:
             _show(found.id, books, scratch, out)
         number = scratch.counts.total()

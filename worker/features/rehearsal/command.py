@@ -1,6 +1,5 @@
 """`onboard rehearse`: plays a list through the real engine, with the sandbox and without a network."""
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.lists.options import LIST_HELP, Listed, list_options, refusing_lists
 from worker.cli.plan_options import read_time
-from worker.cli.shared_options import JSON, Named, Read
+from worker.cli.shared_options import JSON, Named, Read, print_json
 from worker.core.foundation.clock import ProcessClock
 from worker.core.foundation.durations import parse_duration
 from worker.features.rehearsal.play import Asked, Show
@@ -129,7 +128,7 @@ def rehearse(
     if out is not None:
         write_events(out, events)
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        print_json(facts)
     else:
         show(facts, out)
     raise SystemExit(_exit_code(facts))

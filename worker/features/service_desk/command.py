@@ -1,6 +1,5 @@
 """`onboard customer`: one customer's history, erasure and export. What the desk does is in `desk_actions`."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -12,7 +11,7 @@ from rich.console import Console
 
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, OUT, YES, confirm, whole_file, without_address
+from worker.cli.shared_options import JSON, OUT, YES, confirm, print_json, print_json_or, whole_file, without_address
 from worker.core.database.journal import read
 from worker.core.features import hint
 from worker.core.foundation.plural import counted
@@ -67,7 +66,7 @@ def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json
                 {**vars(one), "at": written(one.at)} for one in parts.ledger.words_about(customer_id, now=parts.clock())
             ]
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        print_json(facts)
     else:
         _show(facts, moments, now)
 
@@ -170,7 +169,7 @@ def reapply(invocation: Invocation, files: tuple[Path, ...], as_json: bool) -> N
         done = reapply_notes(parts.database, parts.keyring, notes, now=parts.clock())
     damaged = sum(number for _, number in found)
     if as_json:
-        click.echo(json.dumps({**vars(done), "damaged": damaged}))
+        print_json({**vars(done), "damaged": damaged})
     else:
         again = f"{counted(done.suppressed, 'address', 'addresses')} suppressed again"
         click.echo(f"{counted(done.erased, 'customer')} erased again, {again}")
@@ -206,8 +205,7 @@ def export(invocation: Invocation, customer_id: str, out: Path | None, as_json: 
             raise CannotStart(NOTHING)
         facts = requests.export(customer_id, now=parts.clock())
     with whole_file(out) as stream:
-        stream.write(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(_readable(facts)))
-        stream.write("\n")
+        print_json_or(facts, "\n".join(_readable(facts)), as_json=as_json, out=stream)
     if _has_unreadable(facts):
         shown = hint("keys", " (`onboard keys status`)")
         click.echo(f"some values are left out: no key decrypts them{shown}", err=True)

@@ -1,6 +1,5 @@
 """What the service desk types: `onboard customer find`, `resend`, `new-link`, `address`."""
 
-import json
 from typing import Any
 
 import click
@@ -8,7 +7,7 @@ import click
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Ended
 from worker.cli.invocation import Invocation
 from worker.cli.opening import wake_ups_of
-from worker.cli.shared_options import JSON, REASON, YES, confirm
+from worker.cli.shared_options import JSON, REASON, YES, confirm, print_json
 from worker.core.foundation.timestamps import written
 from worker.core.model.channels import ADDRESSES, CALLED, CHANNELS
 from worker.features.service_desk.case import Refused, in_utc, wanted
@@ -51,7 +50,7 @@ def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None
     with invocation.parts(STORED, migrate=True) as parts:
         found = finder_of(parts).find(wanted(text, country.upper()))
     if as_json:
-        click.echo(json.dumps({"customers": [_found(one) for one in found]}, ensure_ascii=False))
+        print_json({"customers": [_found(one) for one in found]})
     for one in () if as_json else found:
         without = "erased" if one.erased else "cannot be read" if one.unreadable else "no address"
         contact = ", ".join(filter(None, (one.email, one.phone))) or without
@@ -106,7 +105,7 @@ def resend(
     _refuse(customer_id, sent, as_json)
     assert isinstance(sent, Sent)  # noqa: S101 -- for mypy
     if as_json:
-        click.echo(json.dumps({"customer": customer_id, "done": True} | _sent(sent), ensure_ascii=False))
+        print_json({"customer": customer_id, "done": True} | _sent(sent))
         return
     click.echo(
         f"the same link leaves by {CALLED[sent.channel]} to {sent.to} {when}; it works until {in_utc(sent.expires_at)}"
@@ -145,7 +144,7 @@ def new_link(
             wake_ups_of(parts.settings).send(list(asked.due))
     if as_json:
         facts = {"account": planned.account, "session": planned.number, "most": planned.most}
-        click.echo(json.dumps({"customer": customer_id, "done": True} | facts))
+        print_json({"customer": customer_id, "done": True} | facts)
         return
     click.echo(f"{planned.account} is asked for session {planned.number} of at most {planned.most}; its link follows")
     click.echo(WORKERS)
@@ -203,7 +202,7 @@ def address(
         facts = {"customer": customer_id, "done": True, "changed": changed.columns} | _followed(sent)
         if changed.opens_until is not None:
             facts["old_link_opens_until"] = written(changed.opens_until)
-        click.echo(json.dumps(facts))
+        print_json(facts)
     elif isinstance(sent, Sent):
         click.echo(f"{what} changed; the same link leaves by {CALLED[sent.channel]} to {sent.to}")
     elif isinstance(sent, Asked):
@@ -246,7 +245,7 @@ def _refuse(customer_id: str, answer: Any, as_json: bool) -> None:
         return
     if as_json:
         facts = {"customer": customer_id, "done": False, "refused": answer.why, "then": answer.then}
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        print_json(facts)
         raise SystemExit(NEEDS_A_PERSON)
     raise NotDone(_for(customer_id, answer))
 
