@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from math import ceil
 
 from worker.core.foundation.durations import parse_duration, show_duration
 from worker.core.foundation.plural import counted
@@ -150,8 +151,8 @@ def in_words(pilot: PilotNumbers) -> str:
 
 def pilot_size(first: str, rows: int) -> int:
     """How many rows the pilot has: of "100" or "2%", rounded up, at least 1 and at most all rows."""
-    wanted = -(-Decimal(first[:-1]) * rows // 100) if first.endswith("%") else Decimal(first)
-    return min(max(int(wanted), 1), rows)
+    wanted = Decimal(first[:-1]) * rows / 100 if first.endswith("%") else Decimal(first)
+    return min(max(ceil(wanted), 1), rows)
 
 
 def read_first(text: str) -> str:
