@@ -1,8 +1,9 @@
-"""How long the sandbox waits before it answers, and rate limits as a provider enforces them: each credential has a
-token bucket that holds one second's rate."""
+"""How long the sandbox waits before it answers, and rate limits as a provider enforces them. Each credential has a
+token bucket that holds one second's rate; of an hourly or daily limit, the calls in any hour or day are counted."""
 
 import math
 import re
+from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
@@ -14,14 +15,16 @@ RETRY_AFTER = ("seconds", "date", "garbage", "none")
 
 SENDING = (SMTP, *TEXTING)
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}  # in seconds
+COUNTED_FROM = PERIODS["hour"]  # a limit of a shorter period has a bucket
 
 
 @dataclass(frozen=True)
 class RateLimit:
-    """At most `rate` calls a second, at one endpoint or (None) at all endpoints of an identity provider together."""
+    """At most `count` calls in `period` seconds, at one endpoint or (None) at all of an identity provider together."""
 
-    rate: float
+    count: int
     endpoint: str | None = None
+    period: int = 1
 
     def __post_init__(self) -> None:
         if self.endpoint is not None and self.endpoint not in HTTP_ENDPOINTS:
@@ -33,7 +36,11 @@ class RateLimit:
         match = re.fullmatch(r"(?:([a-z0-9-]+)=)?([1-9]\d{0,8})/(second|minute|hour|day)", text.strip())
         if not match:
             raise ValueError('expected a limit like "50/second", "10000/hour" or "frankieone-v2=5/second"')
-        return cls(int(match[2]) / PERIODS[match[3]], match[1])
+        return cls(int(match[2]), match[1], PERIODS[match[3]])
+
+    def counter(self, now: datetime) -> "Bucket | Window":
+        rate = self.count / self.period
+        return Window(self) if self.period >= COUNTED_FROM else Bucket(rate, max(1.0, rate), now)
 
 
 @dataclass(slots=True)
@@ -44,14 +51,32 @@ class Bucket:
     level: float
     at: datetime
 
-    def fill(self, now: datetime) -> None:
+    def missing(self, now: datetime) -> float:
+        """Seconds until one call fits; 0 when one does now. A billionth is a rounding error, not a call."""
         gained = (now - self.at).total_seconds() * self.rate
         self.level = min(max(1.0, self.rate), self.level + max(gained, 0.0))
         self.at = now
-
-    def missing(self) -> float:
-        """Seconds until one call fits; 0 when one does now. A billionth is a rounding error, not a call."""
         return 0.0 if self.level >= 1 - 1e-9 else (1 - self.level) / self.rate
+
+    def take(self, _now: datetime) -> None:
+        self.level -= 1
+
+
+class Window:
+    """Counts the calls of the period that ends now."""
+
+    def __init__(self, limit: RateLimit) -> None:
+        self._limit, self._times = limit, deque[datetime]()
+
+    def missing(self, now: datetime) -> float:
+        """Seconds until one call fits; 0 when one does now."""
+        period = timedelta(seconds=self._limit.period)
+        while self._times and self._times[0] <= now - period:
+            self._times.popleft()
+        return 0.0 if len(self._times) < self._limit.count else (self._times[0] + period - now).total_seconds()
+
+    def take(self, now: datetime) -> None:
+        self._times.append(now)
 
 
 class Limits:
@@ -59,27 +84,25 @@ class Limits:
 
     def __init__(self, limits: tuple[RateLimit, ...]) -> None:
         self._limits = limits
-        self._buckets: dict[tuple[int, str, str], Bucket] = {}
+        self._counters: dict[tuple[int, str, str], Bucket | Window] = {}
 
     def reset(self) -> None:
-        self._buckets.clear()
+        self._counters.clear()
 
     def count(self, endpoint: Endpoint, credential: str, now: datetime) -> float:
         """Count one call. Returns 0, or how many seconds it came too early: such a call is not counted."""
-        buckets = []
+        counters = []
         for index, limit in enumerate(self._limits):
             if limit.endpoint != endpoint.name and (limit.endpoint is not None or endpoint.name in TEXTING):
                 continue
             key = (index, endpoint.family, credential)
-            bucket = self._buckets.get(key)
-            if bucket is None:
-                bucket = self._buckets[key] = Bucket(limit.rate, max(1.0, limit.rate), now)
-            bucket.fill(now)
-            buckets.append(bucket)
-        wait = max((bucket.missing() for bucket in buckets), default=0.0)
+            if key not in self._counters:
+                self._counters[key] = limit.counter(now)
+            counters.append(self._counters[key])
+        wait = max((counter.missing(now) for counter in counters), default=0.0)
         if not wait:
-            for bucket in buckets:
-                bucket.level -= 1
+            for counter in counters:
+                counter.take(now)
         return wait
 
 

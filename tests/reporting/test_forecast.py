@@ -47,6 +47,21 @@ def test_a_measured_pace_outranks_a_faster_limit_and_never_makes_it_faster(left,
     assert old == pytest.approx(left / limit, rel=0.01)
 
 
+def test_a_small_list_under_an_hourly_limit_goes_ahead_of_its_pace_and_is_forecast_so(subtests):
+    rule = BudgetRule("kyc", (Limit(10_000, timedelta(hours=1)),), ahead=timedelta(minutes=2))
+    lately = MeasuredPace(2.78 * 60.0, 60.0, NOW)  # the even pace of another list
+    cases = (
+        (300, BudgetState(measured=lately), 15),
+        (1_000, BudgetState(), 1_000 * 0.3724 - 124),
+        (300, BudgetState(next_at=NOW, even_at=NOW + timedelta(minutes=2), ahead_at=NOW), 300 * 0.3724),
+        (300, BudgetState(pace=Pace(rate=2.0)), 150),
+        (300, BudgetState(measured=MeasuredPace(60.0, 60.0, NOW)), 300),
+    )
+    for left, state, seconds in cases:
+        with subtests.test(left=left, state=state):
+            assert takes(Load("kyc", left, rule, state)) == pytest.approx(seconds, rel=0.01)
+
+
 @given(rows, rates, st.sampled_from([SECOND, timedelta(days=9)]))
 def test_without_a_limit_the_last_measured_pace_counts_however_old(left, measured, since):
     found = forecast([load(left=left, measured=measured, since=since)], now=NOW)

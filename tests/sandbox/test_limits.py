@@ -36,11 +36,15 @@ async def test_calls_at_an_even_pace_are_all_accepted(start, clock):
         clock.forward(seconds=1 / 3, microseconds=1)
 
 
-async def test_an_hourly_limit_accepts_one_call_at_a_time(start, clock):
-    caller = await start(limits=(RateLimit.parse("1200/hour"),))
+async def test_of_an_hourly_limit_the_calls_of_the_last_hour_are_counted(start, clock):
+    caller = await start(limits=(RateLimit.parse("3/hour"),))
+    assert await statuses(caller, 1) == [201]
+    clock.forward(minutes=40)
+    assert await statuses(caller, 3) == [201, 201, 429]
+    clock.forward(minutes=20)
     assert await statuses(caller, 2) == [201, 429]
-    clock.forward(seconds=3)
-    assert await statuses(caller, 2) == [201, 429]
+    clock.forward(minutes=40)
+    assert await statuses(caller, 3) == [201, 201, 429]
 
 
 async def test_a_call_refused_by_a_limit_is_in_the_log_without_a_fault(start):

@@ -56,7 +56,8 @@ def test_a_value_set_for_one_account_of_a_budget_holds_for_all(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("key", "one", "other"), [("limits", ["1/second"], ["2/second"]), ("concurrency", 1, 2), ("credits", 1, 2)]
+    ("key", "one", "other"),
+    [("limits", ["1/second"], ["2/second"]), ("burst", "0 s", "1 s"), ("concurrency", 1, 2), ("credits", 1, 2)],
 )
 def test_accounts_of_a_budget_that_disagree_are_a_problem(key: str, one: Any, other: Any, tmp_path: Path) -> None:
     (line,) = problems(tmp_path, with_kyb(kyc={key: one}, kyb={key: other}))

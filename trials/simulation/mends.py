@@ -22,7 +22,9 @@ from worker.core.dispatch.state import Halts
 from worker.core.foundation.clock import ProcessClock
 from worker.core.lifecycle import reissue
 from worker.core.lifecycle.store import expired_sessions, reminders
+from worker.core.limits import budgets as account_budgets
 from worker.core.limits.budgets import BudgetRule, BudgetState, Grant
+from worker.core.limits.bursts import Burst, burst_of
 from worker.core.limits.store import budgets, claims, concurrency, flush
 from worker.core.limits.store.concurrency import Share
 from worker.core.messages.store import gates as message_gates
@@ -98,6 +100,11 @@ def _granted(
     return asks(replace(state, **nothing), rule, **how)
 
 
+def _not_paid_back(*given: Any) -> Burst | None:
+    burst = burst_of(*given)
+    return burst and replace(burst, slow=burst.even)
+
+
 def _known_without_review(*given: Any, **how: Any) -> KnownSession | None:
     known = known_after(*given, **how)
     return known and replace(known, result=None if known.result is Result.REVIEW else known.result)
@@ -146,7 +153,9 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     "message": ((InviteWork, "_may_leave", lambda _work, _item, _now: True),),
     # What a claim must not be granted: slots of other workers, permits of theirs, calls in a pause, in a stop, or
     # beyond the cap on credits.
-    "slots-of-all": ((claims, "grant", partial(_granted, without="next_at left_at")),),
+    "slots-of-all": ((claims, "grant", partial(_granted, without="next_at left_at even_at ahead_at last_at")),),
+    # … and what went ahead is taken from the pace.
+    "paid-back": ((account_budgets, "burst_of", _not_paid_back),),
     "permits-of-all": ((concurrency, "share", lambda cap, *_held, **_busy: Share(cap, cap)),),
     "pause": ((claims, "grant", partial(_granted, without="blocked_until")),),
     "stop": ((claims, "grant", partial(_granted, without="stopped_at")),),
@@ -192,6 +201,7 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "slot": (10275, 10288),
     "halt": (66,),
     "lease": (7051,),
+    "paid-back": (713,),
     "permits-of-all": (10783,),
     "pause": (7002,),
     "stop": (11008,),

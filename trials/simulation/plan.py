@@ -79,6 +79,7 @@ class Plan:
     hosts: int
     rate: int  # calls a second of each account and sender; 0: no limit
     capped: bool  # whether kyc has a cap of credits
+    hourly: int = 0  # calls an hour of each account, a tenth of them ahead; 0: no such limit
     operator: str = ""  # pause, cancel: what an operator does to the list
     operator_at: float = 0.0
     stopped_at: float = 0.0  # when an operator stops everything; 0: never
@@ -137,7 +138,18 @@ def plan_of(seed: int) -> Plan:
     reminders = random.Random(f"{seed}/reminders")
     planned = replace(planned, reminders=reminders.choice(REMINDERS) if reminders.random() < 0.25 else ())
     planned = replace(planned, turn=random.Random(f"{seed}/busy").choice(TURNS))
-    return _with_office(random.Random(f"{seed}/operators"), planned)
+    planned = _with_office(random.Random(f"{seed}/operators"), planned)
+    return _with_hourly_limit(random.Random(f"{seed}/hourly"), planned)
+
+
+def _with_hourly_limit(chance: random.Random, plan: Plan) -> Plan:
+    """In a few histories more people want sessions than an account may open in an hour."""
+    if chance.random() >= 0.03 or plan.capped or plan.acts or plan.shared or plan.stable or plan.pilot:
+        return plan
+    hourly, account = 10, plan.people[0].account
+    numbers = range(len(plan.people), len(plan.people) + chance.randint(6, 10))
+    more = (_person(chance, number, (account,), finish=1.0) for number in numbers)
+    return replace(plan, hourly=hourly, people=(*plan.people, *more))
 
 
 def _with_office(chance: random.Random, plan: Plan) -> Plan:

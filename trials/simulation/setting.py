@@ -99,6 +99,7 @@ provider = "{provider}"
 base_url = "https://{name}.example.com"
 api_key = {{ env = "API_KEY" }}
 limits = {limits}
+burst = "1 day"
 concurrency = {concurrency}
 timeout = "{timeout:g} s"
 {more}
@@ -110,19 +111,20 @@ def settings_of(folder: Path, url: str, plan: Plan) -> Settings:
     invitations = f'quiet_hours = {{ email = "{plan.quiet}", sms = "{plan.quiet}" }}' if plan.quiet else ""
     if plan.shared:
         invitations += f'\nmessages_per_address = "{PER_ADDRESS} / {PER_ADDRESS_SECONDS:g} s"'
-    read = {name: getattr(plan, name) for name in ("rate", "capped", "stable", "concurrency", "reissues", "reminders")}
+    names = ("rate", "hourly", "capped", "stable", "concurrency", "reissues", "reminders")
+    read = {name: getattr(plan, name) for name in names}
     return _settings(folder, url, tuple(sorted(used)), Plan(seed=0, people=(), hosts=0, **read), invitations)
 
 
 @cache
 def _settings(folder: Path, url: str, names: tuple[str, ...], plan: Plan, invitations: str) -> Settings:
     """`plan` has nothing but what is read here, so that histories share their settings."""
-    limits = json.dumps([f"{plan.rate}/second"] if plan.rate else [])
+    by_second = [f"{plan.rate}/second"] if plan.rate else []
     accounts = "".join(
         _ACCOUNT.format(
             name=name,
             provider=PROVIDERS[name],
-            limits=limits,
+            limits=json.dumps(by_second + ([f"{plan.hourly}/hour"] if plan.hourly else [])),
             concurrency=plan.concurrency,
             timeout=TIMEOUT,
             more=_more(name, plan.capped),
@@ -140,7 +142,7 @@ def _settings(folder: Path, url: str, names: tuple[str, ...], plan: Plan, invita
             accounts=accounts,
             routes=routes,
             timeout=TIMEOUT,
-            limits=limits,
+            limits=json.dumps(by_second),
             sms_limits=json.dumps([f"{plan.rate or 20}/second"]),
             sms_account=json.dumps(PLAYED.twilio_account),
             messages=MESSAGES,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from worker.core.foundation.plural import counted, listed_in_words
 from worker.core.foundation.timestamps import written, written_if_any
-from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
+from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, next_slot
 from worker.core.limits.rate_adaptation import is_refused_at_lowest
 from worker.core.limits.rate_limits import DAY, Ramp, tightest
 from worker.core.messages.text_numbers import HOUR, hour_of
@@ -162,7 +162,11 @@ def _end(load: Load, *, now: datetime) -> Forecast:
         ends = ramp_ends(rule.ramp, load.until_done, state.ramp_from, least=without or timedelta(0), now=starts)
         return Forecast(ends, why + load.behind_in_words)
     why = _pause_in_words(load) if paused else f"{load.name}: {why}"
-    return Forecast(starts + load.until_done * interval, why + load.behind_in_words)
+    ends = starts + load.until_done * interval
+    if (slot := next_slot(state, rule, now=now)) is not None and interval < NOTICEABLE * slot.burst.even:
+        # A pace that was measured evenly spaced does not bind what may go ahead.
+        ends = slot.reached_at(load.until_done, begins_at=starts, apart=state.pace.interval)
+    return Forecast(ends, why + load.behind_in_words)
 
 
 def through_nights(takes: timedelta, awake: Callable[[datetime], datetime], *, now: datetime) -> datetime:

@@ -100,6 +100,12 @@ class Account(TrustsAuthority):
         description="All workers together never exceed any of these; [] for none.",
         json_schema_extra={"default": 'iDenfy `["10000/hour"]`, FrankieOne `["5/second"]`'},
     )
+    burst: Duration = Field(
+        timedelta(minutes=2),
+        le=timedelta(days=1),
+        description="How much of a limit per hour or day may be used ahead, and is taken from the pace afterwards; at"
+        ' most a tenth. `"0 s"`: none.',
+    )
     concurrency: Whole = Field(50, ge=1, le=10_000, description="The most calls in flight, over all workers together.")
     credits: Whole | None = Field(
         None,

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from worker.settings.accounts import Account
 from worker.settings.problems import Findings
 
-SHARED = ("limits", "concurrency", "credits")
+SHARED = ("limits", "burst", "concurrency", "credits")
 
 
 def share_budgets(

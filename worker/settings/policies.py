@@ -48,7 +48,7 @@ OWN_LINKS = Hook("OWN_LINKS", OwnLinks)
 def account_rule(settings: Settings, account: str) -> BudgetRule:
     """The budget of an account's calls."""
     of = settings.accounts[account]
-    return BudgetRule(of.budget, of.limits, of.concurrency, of.credits, settings.retry.policy)
+    return BudgetRule(of.budget, of.limits, of.concurrency, of.credits, settings.retry.policy, ahead=of.burst)
 
 
 def sender_rule(settings: Settings, channel: str) -> BudgetRule:

@@ -51,7 +51,7 @@ api_key = { env = "IDENFY_KEY" }
 api_secret = { env = "IDENFY_SECRET" }
 lifetime = "7 days"                      # how long a link lives
 # webhook_keys = [{ env = "IDENFY_WEBHOOK_KEY" }]   # for results: docs/reference/webhooks.md
-# limits = ["2/second"]                  # default: iDenfy's documented 10000/hour, evenly spaced
+# limits = ["2/second"]                  # default: iDenfy's documented 10000/hour
 # credits = 1000                         # the most paid calls
 # prefill = "name"                       # default "none": no personal field is sent to the provider
 

@@ -7,7 +7,7 @@ from trials.simulation.faults import FreezeAfterCommit
 from trials.simulation.plan import Person, Plan
 from trials.simulation.play import History, play
 from trials.simulation.records import Call, Kind, Life, Record
-from trials.simulation.rules.calls import pauses_are_kept
+from trials.simulation.rules.calls import limits_are_kept, pauses_are_kept
 
 ANSWERED_AT = 30.0
 
@@ -37,3 +37,20 @@ def test_another_process_calls_a_stopped_account_only_as_long_as_its_turns_take(
     complaints = list(pauses_are_kept(History(plan, Record(calls=[refused, later], lives=lives))))
 
     assert bool(complaints) is breaks
+
+
+@pytest.mark.parametrize(
+    ("times", "breaks"),
+    [
+        ([0, 0.1, *range(400, 3600, 400)], False),  # one of ten went ahead, and is paid back
+        ([0, 0.1, *range(360, 3600, 360)], True),  # it is not
+        ([*range(0, 3240, 360), 3240.1, 3240.2], True),  # it went ahead of an hour that was used up
+        ([0, 0.1, 0.2], True),  # two went ahead
+        ([*range(0, 7200, 360)], False),
+    ],
+)
+def test_no_hour_has_more_calls_than_its_limit_whatever_went_ahead(times, breaks):
+    calls = [Call(Kind.SESSION, "kyc", f"c{number:03}", number, float(at)) for number, at in enumerate(times)]
+    plan = Plan(0, (), hosts=1, rate=0, capped=False, hourly=10)
+
+    assert bool(list(limits_are_kept(History(plan, Record(calls=calls))))) is breaks

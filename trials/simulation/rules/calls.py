@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from math import inf
 
 from trials.simulation.plan import CREDITS, LEASE, LIFETIME, TIMEOUT
 from trials.simulation.play import History
@@ -25,10 +26,11 @@ from trials.simulation.rules.reading import (
     pairwise_by_process,
     times,
 )
-from trials.simulation.setting import ROUTES
+from trials.simulation.setting import PROVIDERS, ROUTES
 
 # A slot may be used so late: `rate_limits.LAPSE`. A process makes up for so much lateness: `calls.CATCH_UP`.
 LATE, CATCH_UP = 0.5, 0.05
+HOUR, AHEAD = 3600.0, 10  # of an hourly limit a tenth may go ahead
 MAILS = 4  # connections of a process to the relay
 ASKS_AGAIN = 300.0  # `budgets.ASK_AGAIN_AFTER`
 FIRST_PAUSE = 0.5  # the least pause after a 429 that names no time
@@ -98,20 +100,31 @@ def no_call_for_nothing(history: History) -> Iterator[str]:
 def limits_are_kept(history: History) -> Iterator[str]:
     """In no time, however long, do more calls leave than it has slots, and each slot may be used late. A process
     spaces its own calls as the slots are: late calls of one process do not leave together."""
-    if not history.plan.rate:
-        return
-    apart = 1 / history.plan.rate
+    rate = history.plan.rate
     for account, calls in by_account(history).items():
+        hourly = history.plan.hourly if account in PROVIDERS else 0
         for number, call in enumerate(calls):
             for many, later in enumerate(calls[number + 1 :], 2):
                 seconds = later.sent_at - call.sent_at
-                if many > (seconds + LATE) / apart + 1 + 1e-6:
-                    yield f"{account}: {many} calls leave within {seconds:.3f} s, of {history.plan.rate} a second"
+                if many > _most_within(seconds, rate, hourly) + 1e-6:
+                    limits = f"{rate or 'any number'} a second, {hourly or 'any number'} an hour"
+                    yield f"{account}: {many} calls leave within {seconds:.3f} s, of {limits}"
                     break
-        for call, later in pairwise_by_process(calls):
+        for call, later in pairwise_by_process(calls) if rate else ():
             # Calls that are in flight together are of the same dispatcher.
-            if call.sent_at <= later.sent_at < min(over_at(call), call.sent_at + apart - CATCH_UP - 1e-6):
+            if call.sent_at <= later.sent_at < min(over_at(call), call.sent_at + 1 / rate - CATCH_UP - 1e-6):
                 yield f"{account}: process {call.process} calls at {call.sent_at:.3f} s and {later.sent_at:.3f} s"
+
+
+def _most_within(seconds: float, rate: int, hourly: int) -> float:
+    """The most calls that these limits allow in a window of this length. Of an hourly one some go ahead: they are taken
+    from the pace afterwards, so that no hour has more than its limit, wherever it begins."""
+    most = [(seconds + LATE) * rate + 1] if rate else []
+    if hourly:
+        most.append((seconds + LATE) * hourly / HOUR + 1 + hourly // AHEAD)
+    if hourly and seconds < HOUR - LATE:
+        most.append(hourly)
+    return min(most, default=inf)
 
 
 def permits_are_kept(history: History) -> Iterator[str]:

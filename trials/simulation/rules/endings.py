@@ -73,6 +73,7 @@ def nobody_waits_for_long(history: History) -> Iterator[str]:
     if plan.operator == "pause" or plan.capped or plan.pilot or plan.shared or plan.acts:
         return
     soon = SOON_IN_A_SLOW_PLACE if history.plan.turn and history.plan.stalls else SOON
+    soon += 2 * 3600 * len(plan.people) / plan.hourly if plan.hourly else 0.0
     for person in history.plan.people:
         asked = history.record.first("requested", person.id)
         words = ("cancelled", "cancelled: duplicate", "erased", "erased: duplicate")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from worker.core.foundation import plural
+from worker.core.limits.bursts import SHARE, Burst, NextSlot, burst_of
 from worker.core.limits.rate_adaptation import MeasuredPace, Pace, adapted, counted
 from worker.core.limits.rate_limits import (
     DAY,
@@ -50,6 +51,11 @@ class BudgetRule:
     opens_after: int | None = OPENS_AFTER
     each_process: bool = False  # the concurrency is for each worker process, not for all together
     ramp: Ramp | None = None  # of a new sender: one more limit, which grows from day to day
+    ahead: timedelta = timedelta(0)  # how much of its pace may be used ahead; zero, as for senders: nothing
+
+    @property
+    def burst(self) -> Burst | None:
+        return burst_of(self.limits, self.ahead) if self.ahead else None
 
     @property
     def rate(self) -> float | None:
@@ -76,6 +82,9 @@ class BudgetState:
 
     next_at: datetime | None = None
     left_at: datetime | None = None  # before `next_at`: see `rate_limits.offer`
+    even_at: datetime | None = None  # these two where calls may go ahead: see `bursts`
+    ahead_at: datetime | None = None
+    last_at: datetime | None = None  # the last slot, where calls may go ahead; None: not known
     blocked_until: datetime | None = None
     pause_reason: str = ""
     paused_at: datetime | None = None
@@ -147,19 +156,45 @@ def grant(
         return Grant(none, again_at=min(state.probe_until, now + PROBE_PATIENCE))
     left = credits_left(state, rule)
     most = min(most, 1 if probing else most, most if left is None else left)
-    found = state.pace.interval
-    slots = offer(
-        rule.limits,
-        next_at=state.next_at,
-        left_at=state.left_at,
-        most=most,
-        now=now + lead,
-        horizon=horizon,
-        found=found,
-        shared=shared,
-    )
+    found, begins_at = state.pace.interval, now + lead
+    if (slot := next_slot(state, rule, now=now)) is not None:
+        slots = slot.offer(next_at=state.next_at, most=most, now=begins_at, horizon=horizon, found=found)
+    else:
+        slots = offer(
+            rule.limits,
+            next_at=_next_at(state, rule),
+            left_at=state.left_at,
+            most=most,
+            now=begins_at,
+            horizon=horizon,
+            found=found,
+            shared=shared,
+        )
     again_at = None if slots.count else claim_again_at(slots.free_after(0) - lead, horizon=horizon, now=now)
     return Grant(slots, probe=probing, again_at=again_at)
+
+
+def next_slot(state: BudgetState, rule: BudgetRule, *, now: datetime) -> NextSlot | None:
+    """Where the next slot may lie if calls may go ahead of the pace; None: they may not.
+
+    Neither time lies further behind the last slot than a slot can move it: a pause that was ended early, a wrong clock,
+    and a slot that only the even pace allowed have moved it further.
+    """
+    burst = rule.burst
+    if burst is None:
+        return None
+    last = state.next_at or now - burst.ahead  # where nothing is stored, all calls until then were evenly spaced
+    even_at, ahead_at = state.even_at or last, state.ahead_at or last
+    latest = max(last, state.blocked_until or last) + burst.slow
+    return NextSlot(burst, min(even_at, last + burst.even + burst.ahead), min(ahead_at, latest))
+
+
+def _next_at(state: BudgetState, rule: BudgetRule) -> datetime | None:
+    """The next slot where no call may go ahead. What went ahead before `burst` was taken out is paid back first."""
+    if state.next_at is None or state.even_at is None:
+        return state.next_at
+    longest = max((limit.period for limit in rule.limits), default=timedelta(0)) / SHARE
+    return max(state.next_at, min(state.even_at, state.next_at + longest))
 
 
 def is_stopped(state: BudgetState, *, now: datetime) -> bool:
@@ -178,7 +213,7 @@ def clamp_future_times(
     """
     # The last call of a ramp's day was spaced by the limit of that day.
     rule = rule.at(state.ramp_from, now - DAY)
-    last_free = now + reach + interval(state, rule)
+    last_free = now + reach + max(interval(state, rule), rule.burst.slow if rule.burst else timedelta(0))
     if state.next_at is not None and state.next_at > last_free + LATE_NOW:
         # Not at once: calls up to `reach` from now may be reserved.
         state = replace(state, next_at=last_free, left_at=None)
@@ -188,7 +223,7 @@ def clamp_future_times(
 
 
 def interval(state: BudgetState, rule: BudgetRule) -> timedelta:
-    """The least time between two calls of the account, by its limits or the rate found; zero if there is neither."""
+    """The time between two calls at the account's pace, by its limits or the rate found; zero if there is neither."""
     return max(spacing(rule.limits), state.pace.interval)
 
 
@@ -242,28 +277,53 @@ def after_claim(
     """The state when `claimed` of the granted calls have rows; the other calls were never reserved."""
     if claimed == 0:
         return state
-    next_at, left_at, pace = state.next_at, state.left_at, state.pace
-    ramp_from = now if rule.ramp is not None and state.ramp_from is None else state.ramp_from
+    pace, ramp_from = state.pace, now if rule.ramp is not None and state.ramp_from is None else state.ramp_from
     rule = rule.at(ramp_from, now)
     if granted.slots.interval:
-        next_at, left_at = granted.slots.reserved(claimed)
+        state = _reserved(state, rule, granted.slots, claimed, now=now)
         pace = counted(pace, rule.rate, granted=claimed, now=now)
     if granted.slots.interval or granted.probe:
         pace = adapted(pace, rule.rate, now=now)
     probe_until = now + probe_for if granted.probe else state.probe_until
     # Moved on at once: whatever becomes of this probe, there is one at a time, and the next one comes later.
     asks_again_at = now + ASK_AGAIN_AFTER if state.asks_again_at is not None else None
-    state = replace(state, next_at=next_at, left_at=left_at, pace=pace, probe_until=probe_until)
-    return replace(state, ramp_from=ramp_from, asks_again_at=asks_again_at)
+    return replace(state, pace=pace, probe_until=probe_until, ramp_from=ramp_from, asks_again_at=asks_again_at)
+
+
+def _reserved(state: BudgetState, rule: BudgetRule, slots: Slots, number: int, *, now: datetime) -> BudgetState:
+    next_at, left_at = slots.reserved(number)
+    if (slot := next_slot(state, rule, now=now)) is None:
+        return replace(state, next_at=next_at, left_at=left_at, even_at=None, ahead_at=None, last_at=None)
+    times = [slots.at(index) for index in range(number)]
+    slot = slot.after(times)
+    state = replace(state, even_at=slot.even_at, ahead_at=slot.ahead_at, last_at=times[-1])
+    return replace(state, next_at=max(next_at, slot.at), left_at=None)
 
 
 def after_release(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime]) -> BudgetState:
     """The state after these reserved slots were not used: free again, unless a later slot is reserved."""
     slots = list(slots)
+    if rule.burst is not None:
+        return _released(state, rule.burst, slots)
     if slots and rule.ramp is not None:
         rule = rule.at(state.ramp_from, min(slots))
     next_at, left_at = unused(state.next_at, state.left_at, slots, interval=interval(state, rule))
     return replace(state, next_at=next_at, left_at=left_at)
+
+
+def _released(state: BudgetState, burst: Burst, slots: list[datetime]) -> BudgetState:
+    """The same where calls may go ahead. Of slots that are not evenly spaced, only the last is known."""
+    if state.next_at is None or state.even_at is None or state.ahead_at is None:
+        return state
+    if state.next_at == state.even_at:
+        next_at, _ = unused(state.next_at, None, slots, interval=burst.even)
+        last_at = state.last_at if next_at == state.next_at else None
+        return replace(state, next_at=next_at, even_at=next_at, last_at=last_at)
+    if state.last_at is None or state.last_at not in slots:
+        return state
+    even_at, ahead_at = state.even_at - burst.even, state.ahead_at - burst.slow
+    next_at = max(state.last_at, min(even_at, ahead_at))
+    return replace(state, next_at=next_at, even_at=even_at, ahead_at=ahead_at, last_at=None)
 
 
 def found_in_words(rule: BudgetRule, state: BudgetState) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from worker.core.limits.budgets import ASK_AGAIN_AFTER, BudgetRule, BudgetState
+from worker.core.limits.budgets import ASK_AGAIN_AFTER, BudgetRule, BudgetState, next_slot
 from worker.core.limits.rate_adaptation import Pace, counted
 from worker.core.model.endings import Kind, reason_of_stop
 
@@ -39,6 +39,11 @@ def after_outcomes(
     the next claim to adapt the pace."""
     call_outcomes = sorted(call_outcomes, key=lambda outcome: outcome.began_at)
     stopped_at = state.stopped_at
+    slot = next_slot(state, rule, now=now)
+    if slot is not None and slot.has_gone_ahead(now) and any(each.kind is Kind.RATE_LIMITED for each in call_outcomes):
+        # The pause ends what goes ahead. These refusals, and those of other calls until now, do not show that the even
+        # pace is too fast.
+        state = replace(state, pace=replace(state.pace, lowered_at=now))
     for outcome in call_outcomes:
         if outcome.kind is None and not outcome.unreachable and state.is_well:
             continue  # nearly every call: a success shows nothing new
@@ -110,9 +115,12 @@ def _paused(state: BudgetState, rule: BudgetRule, outcome: CallOutcome, *, fresh
         return state
     pauses = state.pauses + 1 if fresh else state.pauses
     until = now + (outcome.retry_after if outcome.retry_after is not None else rule.retry.ceiling(pauses))
+    until = max(until, state.blocked_until or until)
     return replace(
         state,
-        blocked_until=max(until, state.blocked_until or until),
+        blocked_until=until,
+        # What goes ahead is over: after the pause calls are evenly spaced.
+        ahead_at=max(until, state.ahead_at or state.next_at or until) if rule.burst is not None else None,
         pauses=pauses,
         paused_at=now if fresh else state.paused_at,
         pause_reason=outcome.detail,

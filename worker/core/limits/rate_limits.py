@@ -1,9 +1,8 @@
 """Rate limits as pure arithmetic: when the next calls of an account may be made.
 
 Slots are spaced evenly by the tightest of an account's limits. So no window of any limit, wherever the window starts,
-holds more slots than the limit allows, however many workers reserve slots. There are no bursts: a batch cannot use up
-an hour's quota in its first minute, so that a customer who signs up waits for the rest of the hour
-(docs/decisions/0003-even-pacing.md).
+holds more slots than the limit allows, however many workers reserve slots (docs/decisions/0003-even-pacing.md). Under
+an hourly or daily limit some calls may go ahead of that pace: `bursts`.
 
 Also the ramp of a new sender: so many messages on its first day, a multiple of that on each further day. A day is 24
 hours, from the first message on: so the ramp knows no time zone. Within a day the messages are spaced evenly, as those

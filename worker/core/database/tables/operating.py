@@ -136,6 +136,11 @@ class Budget(Base):
     left_at: Mapped[datetime | None] = mapped_column(
         doc="From here to `next_at` every other slot is free: it was left out for other workers. NULL: none is."
     )
+    even_at: Mapped[datetime | None] = mapped_column(
+        doc="Where the next slot would be if no call had gone ahead of the even pace; NULL: none may."
+    )
+    ahead_at: Mapped[datetime | None] = mapped_column(doc="From here on the next call may go ahead; NULL: none may.")
+    last_at: Mapped[datetime | None] = mapped_column(doc="The last slot, where calls may go ahead; NULL: not known.")
     blocked_until: Mapped[datetime | None] = mapped_column(doc="End of the pause: the budget was rate-limited.")
     pause_reason: Mapped[str] = mapped_column(sa.String(400))
     paused_at: Mapped[datetime | None] = mapped_column(doc="When the last pause began; older calls change nothing.")
