@@ -123,7 +123,7 @@ def test_an_orphan_is_looked_at_next_and_a_new_session_comes_at_its_end_at_the_l
 def test_before_its_look_up_a_row_whose_answer_was_lost_is_not_said_to_ask_for_a_session():
     moment = next_of(around(), replace(ROW, reason="unknown", in_doubt=True, called_at=NOON))
     assert moment.text == "Next: the worker goes on with a call to kyc whose answer was lost."
-    assert "finds out what became of the call" in moment.then
+    assert moment.then.startswith("nothing: ")
 
 
 @pytest.mark.parametrize("state", ["waiting", "working"])
