@@ -15,9 +15,9 @@ pytestmark = pytest.mark.both_databases
 def test_open_sessions_are_told_from_calls_to_come_and_those_that_end_in_the_hour_are_found_by_the_index(
     shelf, database, clock
 ):
-    shelf.add(*(customer(f"C-{number}") for number in range(3)))
+    batch = shelf.add(*(customer(f"C-{number}") for number in range(3)))
     shelf.issue()
-    shelf.add(customer("Later"), batch=1, first_row=5)
+    shelf.add(customer("Later"), batch=batch, first_row=5)
     shelf.set(SessionRow, SessionRow.customer_id == "C-0", expires_at=clock() + timedelta(minutes=30))
     plans: list[str] = []
 
