@@ -8,7 +8,7 @@ from tests.suite.packages import ROOT
 # Queries without an order: each locks one row, but for the chunk of `priority_moves`, which its caller has ordered.
 ALONE = {
     "core/limits/store/budgets.py": 2,
-    "core/limits/store/emergency_stop.py": 1,
+    "lists/decisions/store/emergency_stop.py": 1,
     "features/alerts/store/alerts.py": 1,
     "features/audit/store/sealing.py": 1,
     "features/service_desk/store/cases.py": 1,
