@@ -11,7 +11,7 @@ import pytest
 from tests.events.bus.brokers import requested
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import ENDS_WITHIN, wait_until
-from worker.core.database.database import CONNECT_SECONDS, LOCK_SECONDS
+from worker.core.database.postgresql_engine import CONNECT_SECONDS, LOCK_SECONDS
 from worker.core.model.incoming import EventKind, EventReceipt, Outcome, Received
 from worker.core.model.wakeups import WakeUp
 from worker.events.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT

@@ -9,11 +9,12 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.waiting import wait_async
 from sqlalchemy import event
+from sqlalchemy.util import await_
 
-from worker.core.database.fast import on_loop
-from worker.core.database.fast.on_loop import is_on_loop
-from worker.core.database.fast.unanswered import GoesOn
+from worker.core.database.fast.on_loop import elsewhere, is_on_loop
+from worker.core.database.fast.pipeline import GoesOn
 from worker.core.foundation.clock import monotonic
 
 # How often psycopg looks whether the wait is over, in seconds: its own default.
@@ -51,7 +52,7 @@ class BoundedConnection(GoesOn):
 
     def _wait(self, gen: Any, interval: float, timeout: float | None) -> Any:
         if is_on_loop():
-            return on_loop.wait(gen, self.pgconn.socket, interval, timeout)
+            return await_(wait_async(gen, self.pgconn.socket, interval, timeout))
         return super().wait(gen, interval, timeout)
 
 
@@ -60,7 +61,7 @@ def bound(engine: sa.Engine) -> Patience:
     patience = Patience()
 
     def connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> BoundedConnection:
-        connection = on_loop.elsewhere(lambda: BoundedConnection.connect(*arguments, **options))
+        connection = elsewhere(lambda: BoundedConnection.connect(*arguments, **options))
         connection.patience = patience
         return connection
 

@@ -9,11 +9,11 @@ from collections import namedtuple
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -21,6 +21,9 @@ from worker.core.database.fast import arrays
 from worker.core.database.fast.each_row import run_each
 from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.tables import Base
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 Row = Mapping[str, Any]
 # Many rows as columns: one list for each name, all of one length. PostgreSQL takes them so, and they pickle well.
@@ -163,6 +166,18 @@ def _insert(connection: sa.Connection, model: type[Base], columns: Columns, how:
     return [tuple(row) for row in result] if how.told else []
 
 
+def insert(model: Any, dialect: str) -> "postgresql.Insert":
+    """An INSERT with `on_conflict_do_nothing`, `on_conflict_do_update` and `excluded`. `dialect`: a connection's.
+
+    Both databases have these. In SQLAlchemy each has a class of its own for them, with no class in common.
+    """
+    if dialect == "sqlite":
+        return cast("postgresql.Insert", sqlite.insert(model))
+    from sqlalchemy.dialects import postgresql  # imported here: a process on SQLite does not need it
+
+    return postgresql.insert(model)
+
+
 @cache
 def _inserted(
     model: type[Base], columns: tuple[str, ...], how: _Conflict, dialect: str, by_arrays: bool
@@ -173,8 +188,7 @@ def _inserted(
     if by_arrays:
         statement, types = arrays.insert(table, columns)
     else:
-        any_insert: Any = sqlite.insert if dialect == "sqlite" else postgresql.insert
-        statement = any_insert(table).values({name: sa.bindparam(name) for name in columns})
+        statement = insert(table, dialect).values({name: sa.bindparam(name) for name in columns})
     key = [table.c[name] for name in how.key]
     if how.version:
         new = statement.excluded

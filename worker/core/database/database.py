@@ -1,4 +1,4 @@
-"""The database engine: connection settings for SQLite and PostgreSQL."""
+"""Transactions on the database, and the connections to SQLite. Those to PostgreSQL are in `postgresql_engine`."""
 
 import copy
 import os
@@ -8,23 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.core.database.bounded_connection import bound
 from worker.core.database.bulk import fetched
 from worker.core.database.fast import tally
 from worker.core.database.fast.on_loop import elsewhere
-from worker.core.database.fast.unanswered import ALONE, let_go_on
+from worker.core.database.fast.unanswered import ALONE
 from worker.core.database.journal import JOURNAL, Journal
-from worker.core.database.outages import leave_lost_servers, naming_outages
+from worker.core.database.outages import naming_outages
 from worker.core.database.tables.types import UtcDateTime
 from worker.core.facts import OBSERVERS, Observe
-from worker.core.foundation.clock import ProcessClock, monotonic
+from worker.core.foundation.clock import ProcessClock
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.private_files import new_file
 from worker.core.foundation.tls import Tls
@@ -32,26 +29,9 @@ from worker.core.model.audit import Act
 
 # Long enough for a write transaction of another process (an import during a `run`), short enough to be noticed.
 SQLITE_BUSY_SECONDS = 30
-CONNECT_SECONDS = 10
-# A worker that stops in the middle of a transaction (SIGSTOP, a frozen machine) keeps its row locks, among them the
-# lock of the budget's row. The database ends this transaction before the waiting transactions reach LOCK_SECONDS.
-IDLE_IN_TRANSACTION_SECONDS = 10
-LOCK_SECONDS = 15
-# Detects a database host that vanishes without closing the connection: no acknowledgement, or no data, for this long.
-SILENCE = {
-    "keepalives": 1,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 20_000,  # milliseconds
-}
-# A connection that was used more recently than this is not checked. The sweep looks once a second: an idle process
-# would ask the database twice as often.
-CHECK_AFTER_SECONDS = 5.0
 # The clock of a process that is so far from the database's stood still, or jumped: it is set at once, and not only when
 # the timekeeper does.
 STOOD_STILL = timedelta(seconds=1)
-USED_AT = "onboarding_used_at"
 # With less than this SQLite's disk counts as full, in bytes: its write-ahead log grows by as much before it is emptied.
 FULL = 10 << 20
 UTF8 = "UTF8"  # PostgreSQL's word
@@ -114,28 +94,10 @@ class Database:
             event.listen(self.engine, "begin", _begin_sqlite)
             event.listen(self.engine, "invalidate", _end_transaction)
         else:
-            given = sa.make_url(url)
-            ours: dict[str, Any] = {
-                "connect_timeout": CONNECT_SECONDS,
-                "application_name": "onboarding-worker",
-                "client_encoding": "UTF8",  # whatever the role or the database has set
-                **SILENCE,
-                **({"target_session_attrs": "read-write"} if _names_several_hosts(given) else {}),
-                **(tls.libpq() if tls is not None else {}),
-            }
-            self.engine = sa.create_engine(
-                given,
-                pool_size=connections,
-                max_overflow=0,
-                hide_parameters=True,
-                # A setting in the URL takes precedence.
-                connect_args={name: value for name, value in ours.items() if name not in given.query},
-            )
-            self._patience = bound(self.engine)
-            event.listen(self.engine, "connect", _prepare_postgresql)
-            _check_idle_connections(self.engine)
-            let_go_on(self.engine)
-            leave_lost_servers(self.engine)
+            # Imported here: psycopg, which a process on SQLite does not need.
+            from worker.core.database.postgresql_engine import engine_of
+
+            self.engine, self._patience = engine_of(url, connections=connections, tls=tls)
         act = act or Act(os_user().full, "python")
         self.engine.update_execution_options(**{OBSERVERS: observers, ACT: act, JOURNAL: journal})
         self._journal = journal
@@ -256,12 +218,6 @@ class Database:
         self.engine.dispose()
 
 
-def _names_several_hosts(url: sa.URL) -> bool:
-    """Whether libpq would take the first server of several that answers, also a standby."""
-    hosts = url.query.get("host", "")
-    return not isinstance(hosts, str) or "," in hosts or "," in (url.host or "")
-
-
 _THEIR_TIME = sa.select(sa.func.clock_timestamp(type_=UtcDateTime()))
 
 
@@ -310,53 +266,3 @@ def _end_transaction(connection: Any, _record: Any, _error: BaseException | None
 def _begin_sqlite(connection: sa.Connection) -> None:
     reading = connection.get_execution_options().get("onboarding_read", False)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-
-def _check_idle_connections(engine: sa.Engine) -> None:
-    """Ping a connection before its use if it was idle: the server may have closed it meanwhile.
-
-    A connection that was just used is not pinged. The pool's own check (`pool_pre_ping`) pings each time: an extra
-    round trip and an extra transaction for each of ours. If the server closes the connection after its last use, a
-    statement finds out.
-    """
-
-    def note_use(_connection: Any, record: Any) -> None:
-        record.info[USED_AT] = monotonic()
-
-    def check(connection: Any, record: Any, _proxy: Any) -> None:
-        if monotonic() - record.info[USED_AT] < CHECK_AFTER_SECONDS:
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except psycopg.Error:
-            raise sa.exc.InvalidatePoolError from None  # the pool replaces all its connections before their next use
-
-    event.listen(engine, "connect", note_use)
-    event.listen(engine, "checkin", note_use)
-    event.listen(engine, "checkout", check)
-
-
-def _prepare_postgresql(connection: Any, _record: Any) -> None:
-    # No statement_timeout: a report or a migration may take long, lock_timeout limits the wait for rows, and a server
-    # that hangs keeps no time-out of its own (`give_up_after`). A claim reads small ranges of an index: the planner
-    # reads whole tables with the default random_page_cost of 4. It also plans so for a table that is small, and keeps
-    # that plan until the table's next ANALYZE: on a new database statements took 460 ms within the first minute. Where
-    # no index serves, a table is still read, and its cost makes the planner compile the statement: so no jit.
-    with connection.cursor() as cursor:
-        cursor.execute(
-            # `types.UtcDateTime` takes times as they come, and psycopg reads no other form of a date. The server, the
-            # database or the role may have set other ones.
-            "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres';"
-            " SET random_page_cost = 1.1; SET enable_seqscan = off; SET jit = off;"
-            f" SET lock_timeout = '{LOCK_SECONDS}s';"
-            f" SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'"
-        )
-    connection.commit()
-
-
-def insert(model: type[Any], dialect: str) -> postgresql.Insert:
-    """An INSERT with `on_conflict_do_nothing`, `on_conflict_do_update` and `excluded`. `dialect`: a connection's.
-
-    Both databases have these. In SQLAlchemy each has a class of its own for them, with no class in common.
-    """
-    return cast(postgresql.Insert, sqlite.insert(model)) if dialect == "sqlite" else postgresql.insert(model)

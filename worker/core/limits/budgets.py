@@ -31,7 +31,7 @@ FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INP
 OPENS_AFTER = 5
 # How soon to ask again while the probe is in flight: the other calls go on as soon as the probe succeeds.
 PROBE_PATIENCE = timedelta(milliseconds=200)
-# How old the time of a claim may be: it was read before the claim waited for a lock (`database.LOCK_SECONDS`).
+# How old the time of a claim may be: it was read before the claim waited for a lock (`postgresql_engine.LOCK_SECONDS`).
 LATE_NOW = timedelta(seconds=30)
 # How soon one call asks again whether refused credentials are good: a provider's sign-in has outages of minutes.
 ASK_AGAIN_AFTER = timedelta(minutes=5)

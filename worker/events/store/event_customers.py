@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from worker.core.customers.customers import Customer, CustomerKind, Person
 from worker.core.customers.store.pending_details import settled
 from worker.core.database import bulk
-from worker.core.database.database import fetch, insert
+from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import Erased, decrypt_update, encrypt_update, read_person
 from worker.core.database.tables import CustomerRow, Inbox
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
@@ -60,7 +61,7 @@ class EventCustomers:
         """
         rows = {event.arrival.customer_id: _first_row(self._keyring, event.arrival, now=now) for event in new}
         held = connection.execute(
-            _HOLD[connection.dialect.name], [rows[customer_id] for customer_id in sorted(rows)]
+            _hold(connection.dialect.name), [rows[customer_id] for customer_id in sorted(rows)]
         ).all()
         return {customer_id: _held(values, rows[customer_id]["encrypted"]) for customer_id, *values in held}
 
@@ -224,13 +225,14 @@ _HELD = (
     CustomerRow.encrypted,
     CustomerRow.details_at,
 )
-# Built once: events come one by one. The update changes nothing, but locks the row; DO NOTHING would leave it unlocked.
-_HOLD = {
-    dialect: insert(CustomerRow, dialect)
-    .on_conflict_do_update(index_elements=["customer_id"], set_={"changed_at": CustomerRow.changed_at})
-    .returning(*_HELD)
-    for dialect in ("sqlite", "postgresql")
-}
+
+
+@cache  # events come one by one
+def _hold(dialect: str) -> sa.Executable:
+    # The update changes nothing, but locks the row; DO NOTHING would leave it unlocked.
+    same = {"changed_at": CustomerRow.changed_at}
+    insert = bulk.insert(CustomerRow, dialect).on_conflict_do_update(index_elements=["customer_id"], set_=same)
+    return insert.returning(*_HELD)
 
 
 def _held(values: Sequence[Any], encrypted: bytes | None) -> HeldCustomer:

@@ -7,7 +7,7 @@ them, the second finds what the first has done.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from worker.core.customers.store.cancellation import cancel_customers
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note_all
 from worker.core.database.bulk import rows_of
-from worker.core.database.database import Database, fetch, insert
+from worker.core.database.database import Database, fetch
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.priorities import EVENT, PAUSED
 from worker.core.database.tables import CustomerRow, Inbox, Job
@@ -212,9 +212,9 @@ def _rounds(arrivals: Sequence[Arrival]) -> Iterator[list[int]]:
 
 
 # Events come one by one, and building a statement costs more than running it.
-_ADD_NEW = {
-    dialect: insert(Inbox, dialect).on_conflict_do_nothing().returning(Inbox.id) for dialect in ("sqlite", "postgresql")
-}
+@cache
+def _add_new(dialect: str) -> sa.Executable:
+    return bulk.insert(Inbox, dialect).on_conflict_do_nothing().returning(Inbox.id)
 
 
 def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: datetime) -> dict[Key, NewEvent]:
@@ -243,7 +243,7 @@ def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: dateti
     }
     # Always in the same order, so that two consumers of the same events cannot deadlock.
     ordered = [rows[key] for key in sorted(rows)]
-    kept = set(connection.execute(_ADD_NEW[connection.dialect.name], ordered).scalars())
+    kept = set(connection.execute(_add_new(connection.dialect.name), ordered).scalars())
     return {arrival.key: NewEvent(ids[arrival.key], arrival) for arrival in arrivals if ids[arrival.key] in kept}
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch, insert
+from worker.core.database.bulk import insert
+from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import CUSTOMER, context_of_refused
 from worker.core.database.tables import RefusedEvent
 from worker.core.foundation.keyring import CannotDecrypt, Keyring

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from worker.core.database.database import insert
+from worker.core.database.bulk import insert
 from worker.core.database.tables import Batch
 
 TRIES = 10

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.database import fetch, insert
+from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import CUSTOMER
 from worker.core.database.journal import Happened, Note, note
 from worker.core.database.tables import Tombstone
@@ -46,7 +46,7 @@ def bury_again(connection: sa.Connection, noted: Sequence[Note]) -> list[str]:
 
 
 def _bury(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    new = insert(Tombstone, connection.dialect.name)
+    new = bulk.insert(Tombstone, connection.dialect.name)
     is_final = sa.or_(Tombstone.final, new.excluded.final)
     kept = {
         "erased_at": sa.case((is_final, Tombstone.erased_at), else_=new.excluded.erased_at),

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.database import bulk
-from worker.core.database.database import Database, fetch, insert
+from worker.core.database.database import Database, fetch
 from worker.core.database.fast import tally
 from worker.core.database.job_ids import of_batch
 from worker.core.database.leases import NOT_SENT
@@ -331,7 +331,7 @@ def add_up(database: Database) -> int:
             total[0] += rows
             total[1] += sessions
         given: dict[str, Any] = {name: sa.bindparam(name) for name in (*_WORDS, "rows", "sessions")}
-        each = insert(BatchCount, connection.dialect.name).values(given)
+        each = bulk.insert(BatchCount, connection.dialect.name).values(given)
         more = {name: BatchCount.__table__.c[name] + each.excluded[name] for name in ("rows", "sessions")}
         values = [
             {**dict(zip(_WORDS, words, strict=True)), "rows": rows, "sessions": sessions}

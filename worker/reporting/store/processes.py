@@ -16,7 +16,8 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database, fetch, insert
+from worker.core.database.bulk import insert
+from worker.core.database.database import Database, fetch
 from worker.core.database.journal import Journal, Mark
 from worker.core.database.outages import reason
 from worker.core.database.tables import Audit, AuditHead, ProcessRow, Timer

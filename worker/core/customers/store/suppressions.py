@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.suppression import SuppressionReason, stronger, text_of
 from worker.core.database import bulk
-from worker.core.database.database import fetch, insert
+from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ADDRESS, ERASED, decrypt_address, encrypt_address
 from worker.core.database.journal import Happened, Note, note
 from worker.core.database.tables import Suppression
@@ -183,7 +183,7 @@ def suppress_again(connection: sa.Connection, noted: Sequence[Note]) -> int:
 
 def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> SuppressionReason:
     """Add the row. If the address has a row, the stronger reason stays; a manual entry of either stays beneath it."""
-    statement = insert(Suppression, connection.dialect.name).values(row)
+    statement = bulk.insert(Suppression, connection.dialect.name).values(row)
     new, old = statement.excluded, Suppression.__table__.c
     outranks = _rank(new.reason) > _rank(old.reason)
     changed = {name: sa.case((outranks, new[name]), else_=old[name]) for name in ("reason", "source", "created_at")}

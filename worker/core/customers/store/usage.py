@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.database import fetch, insert
+from worker.core.database.database import fetch
 from worker.core.database.job_ids import Key
 from worker.core.database.tables import InvitationRow, ReissueCount, SessionRow
 from worker.core.messages.caps import COUNTED
@@ -110,7 +110,7 @@ def reissues_so_far(connection: sa.Connection, accounts: Iterable[str], day: dat
     if not names:
         return {}
     rows = [{"account": name, "day": day, "count": 0} for name in names]
-    connection.execute(insert(ReissueCount, connection.dialect.name).on_conflict_do_nothing(), rows)
+    connection.execute(bulk.insert(ReissueCount, connection.dialect.name).on_conflict_do_nothing(), rows)
     return {row.account: row.number for row in fetch(connection, _LOCKED, {"accounts": bulk.keys(names), "day": day})}
 
 

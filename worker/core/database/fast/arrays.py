@@ -12,15 +12,17 @@ functions and traversal of SQLAlchemy, and on psycopg's lists as arrays.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import visitors
 
 from worker.core.database.fast.twins import Twin, runs
 from worker.core.database.tables.types import UtcDateTime
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 Types = Mapping[str, sa.types.TypeEngine[Any]]
 # psycopg would write the name of an enumeration's member.
@@ -39,13 +41,9 @@ def given(types: Types) -> sa.TableValuedAlias:
     return sa.func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
 
 
-def _array(type_: sa.types.TypeEngine[Any]) -> postgresql.ARRAY[Any]:
+def _array(type_: sa.types.TypeEngine[Any]) -> sa.ARRAY[Any]:
     # A cast to a length would cut a longer text off; the column refuses it.
-    return postgresql.ARRAY(sa.String() if _is_text(type_) else type_)
-
-
-def _is_text(type_: sa.types.TypeEngine[Any]) -> bool:
-    return isinstance(type_.dialect_impl(postgresql.dialect()), sa.String)  # type: ignore[no-untyped-call]
+    return sa.ARRAY(sa.String() if isinstance(type_, sa.String) else type_)
 
 
 def sent(types: Types, columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
@@ -59,7 +57,7 @@ def _form(type_: sa.types.TypeEngine[Any]) -> Callable[[Sequence[Any]], Sequence
         return _aware
     if isinstance(type_, sa.JSON):
         return _json
-    return _texts if _is_text(type_) else _as_they_are
+    return _texts if isinstance(type_, sa.String) else _as_they_are
 
 
 def _as_they_are(values: Sequence[Any]) -> Sequence[Any]:
@@ -82,8 +80,10 @@ def _json(values: Sequence[Any]) -> Sequence[Any]:
     return [None if value is None else orjson.dumps(value).decode() for value in values]
 
 
-def insert(table: sa.Table, columns: Iterable[str]) -> tuple[postgresql.Insert, Types]:
+def insert(table: sa.Table, columns: Iterable[str]) -> "tuple[postgresql.Insert, Types]":
     """An INSERT of the rows of `sent`, and the types of its columns."""
+    from sqlalchemy.dialects import postgresql  # imported here: a process on SQLite does not need it
+
     types = {name: table.c[name].type for name in columns}
     statement = postgresql.insert(table).from_select(list(types), sa.select(given(types)), include_defaults=False)
     return statement, types

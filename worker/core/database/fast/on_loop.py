@@ -6,7 +6,7 @@ Plain: a thread. But a thread and a loop that take turns at the interpreter run 
 they both use from one core's caches to the other's (docs/decisions/0037-transactions-on-the-loop.md).
 
 Gain: 46 of 140 microseconds of a worker for a session, on a quick machine. Leans on SQLAlchemy's `greenlet_spawn`,
-`await_` and `in_greenlet`, and on psycopg's `wait_async` and `Connection.wait`.
+`await_` and `in_greenlet`, and on psycopg's `wait_async` and `Connection.wait` (`bounded_connection`).
 """
 
 import asyncio
@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from psycopg.waiting import wait_async
 from sqlalchemy.util import await_, greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
@@ -34,11 +33,6 @@ async def on_loop(function: Callable[..., T], *arguments: Any) -> T:
     Cancelling the caller does not end a transaction that has begun, as it would not end a thread.
     """
     return await asyncio.shield(asyncio.ensure_future(greenlet_spawn(function, *arguments)))
-
-
-def wait(generator: Any, socket: int, interval: float, timeout: float | None) -> Any:
-    """On a loop: as `psycopg.Connection.wait`. Raises psycopg.OperationalError after `timeout` seconds."""
-    return await_(wait_async(generator, socket, interval, timeout))
 
 
 def elsewhere(function: Callable[[], T]) -> T:

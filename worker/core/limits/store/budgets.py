@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from worker.core.database.audit_entries import note
-from worker.core.database.database import THERE_IS, Database, insert
+from worker.core.database.bulk import insert
+from worker.core.database.database import THERE_IS, Database
 from worker.core.database.fast import tally
 from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.tables import Budget, EmergencyStop

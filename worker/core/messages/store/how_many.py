@@ -16,16 +16,16 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import aliased
 
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.usage import messages_of
 from worker.core.database import bulk
-from worker.core.database.database import fetch, insert
+from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ADDRESS
 from worker.core.database.fast import arrays
 from worker.core.database.tables import AddressPlace, CustomerRow, InvitationRow, Job, TextCount
@@ -164,7 +164,7 @@ def countries_spent(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) 
         by_country.setdefault(country_of(one.customer.person.phone), []).append(one.id)
     # Always in the same order: two transactions must not deadlock.
     rows = [{"country": name, "hour": hour, "count": 0, "refused": 0} for name in sorted(by_country)]
-    connection.execute(insert(TextCount, connection.dialect.name).on_conflict_do_nothing(), rows)
+    connection.execute(bulk.insert(TextCount, connection.dialect.name).on_conflict_do_nothing(), rows)
     had = {
         row.country: row.number
         for row in fetch(connection, _LOCKED_TEXTS, {"countries": bulk.keys(sorted(by_country)), "hour": hour})
@@ -231,13 +231,16 @@ _PLACES = (
 _GIVEN = {name: AddressPlace.__table__.c[name].type for name in ("digest", "job_id", "invitation_id", "taken_at")}
 
 
+@cache
 def _take_only() -> sa.Insert:
     """The statement of `_only_places`, over all rows."""
     new, other = arrays.given(_GIVEN), aliased(AddressPlace)
     rows = sa.select(new, sa.literal_column("0"), sa.literal_column("1")).where(
         ~sa.exists().where(other.digest == new.c.digest, other.number != sa.literal_column("0"))
     )
-    insert = postgresql.insert(AddressPlace).from_select([*_GIVEN, "number", "version"], rows, include_defaults=False)
+    insert = bulk.insert(AddressPlace, "postgresql").from_select(
+        [*_GIVEN, "number", "version"], rows, include_defaults=False
+    )
     mine = insert.excluded
     own = (AddressPlace.job_id == mine.job_id) & AddressPlace.invitation_id.is_(None)
     return insert.on_conflict_do_update(
@@ -249,9 +252,6 @@ def _take_only() -> sa.Insert:
         },
         where=own | (AddressPlace.invitation_id == mine.invitation_id),
     ).returning(AddressPlace.digest)
-
-
-_TAKE_ONLY = _take_only()
 
 
 def take(
@@ -342,7 +342,7 @@ def _only_places(
         for (digest,), (index,) in sorted(asked.items())
         for wish in [wanted[index]]
     ]
-    return list(connection.execute(_TAKE_ONLY, arrays.sent(_GIVEN, bulk.columns_of(rows))).scalars())
+    return list(connection.execute(_take_only(), arrays.sent(_GIVEN, bulk.columns_of(rows))).scalars())
 
 
 def without_place(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Mapping[uuid.UUID, NotNow]:

@@ -23,7 +23,7 @@ from worker.core.customers.store.suppressions import suppressed
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
-from worker.core.database.database import fetch, insert
+from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import Erased, read_person
 from worker.core.database.fast import tally
 from worker.core.database.fast.unanswered import UNANSWERED
@@ -157,7 +157,7 @@ def fall_back(
     if not rows:
         return set()
     # Another transaction may have added the message already.
-    connection.execute(insert(InvitationRow, connection.dialect.name).on_conflict_do_nothing(), rows)
+    connection.execute(bulk.insert(InvitationRow, connection.dialect.name).on_conflict_do_nothing(), rows)
     return {row["channel"] for row in rows if row["due_at"] <= now}
 
 
@@ -232,7 +232,7 @@ def _write(connection: sa.Connection, *, counted: Mapping[int, BounceCounts], ru
 
 @cache
 def _add(dialect: str) -> sa.Insert:
-    statement = insert(BounceCount, dialect)
+    statement = bulk.insert(BounceCount, dialect)
     more = {name: BounceCount.__table__.c[name] + statement.excluded[name] for name in _COUNTS}
     return statement.on_conflict_do_update(index_elements=["batch_id", "minute"], set_=more)
 

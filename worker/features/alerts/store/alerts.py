@@ -7,7 +7,8 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.core.database.database import Database, fetch, insert
+from worker.core.database.bulk import insert
+from worker.core.database.database import Database, fetch
 from worker.core.database.tables.types import NAMING, Base
 
 TABLES = sa.MetaData(naming_convention=NAMING)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from worker.core.customers.store.suppressions import hash_anew
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch, insert
+from worker.core.database.database import Database, fetch
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import RetiredKey
 from worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of
@@ -199,7 +199,9 @@ class KeyUse:
     def retire(self, key_id: str, *, now: datetime) -> None:
         """From now on no process that encrypts or hashes with this key starts."""
         with self._database.write() as connection:
-            retired = insert(RetiredKey, connection.dialect.name).values(key_id=key_id, at=now).on_conflict_do_nothing()
+            retired = (
+                bulk.insert(RetiredKey, connection.dialect.name).values(key_id=key_id, at=now).on_conflict_do_nothing()
+            )
             if connection.execute(retired.returning(RetiredKey.key_id)).first() is not None:
                 note(connection, f"key {key_id}", now=now, reason="retired")
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database, fetch, insert
+from worker.core.database.bulk import insert
+from worker.core.database.database import Database, fetch
 from worker.core.database.tables import DroppedFile as Row
 from worker.features.list_sources.dropped_files import DroppedFile, FileState
 

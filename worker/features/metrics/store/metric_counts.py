@@ -6,7 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.core.database.database import Database, fetch, insert
+from worker.core.database.bulk import insert
+from worker.core.database.database import Database, fetch
 from worker.core.database.tables.types import NAMING, Base
 from worker.core.model.metrics import Series
 from worker.wiring.watching import Counts

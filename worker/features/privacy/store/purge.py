@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch, insert
+from worker.core.database.database import Database, fetch
 from worker.core.database.fast import tally
 from worker.core.database.job_ids import NEWEST_FIRST, as_they_came, of_batch
 from worker.core.database.tables import (
@@ -229,7 +229,7 @@ def _keep_finished(connection: sa.Connection, ids: Collection[int]) -> None:
     finished = sa.select(*columns).where(Job.id.in_(ids), Job.leader_id.is_(None), Job.state == JobState.COMPLETED)
     rows: list[dict[str, Any]] = [row._asdict() for row in fetch(connection, finished.order_by(Job.customer_id))]
     if rows:
-        connection.execute(insert(Finished, connection.dialect.name).on_conflict_do_nothing(), rows)
+        connection.execute(bulk.insert(Finished, connection.dialect.name).on_conflict_do_nothing(), rows)
 
 
 def _remove(connection: sa.Connection, ids: Collection[int]) -> None:

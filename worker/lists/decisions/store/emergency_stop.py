@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch, insert
+from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Attempt, EmergencyStop, InvitationRow, Job
 from worker.core.foundation.timestamps import written
 from worker.core.limits.store.budgets import EVERYTHING_IS_STOPPED
@@ -69,7 +69,7 @@ class EmergencyStops:
         values = {"id": 1, "at": now, "by": printable(by, ACTOR), "reason": printable(reason, REASON)}
         with self._database.write() as connection:
             stop = (
-                insert(EmergencyStop, connection.dialect.name)
+                bulk.insert(EmergencyStop, connection.dialect.name)
                 .values(values)
                 .on_conflict_do_nothing()
                 .returning(EmergencyStop.id)

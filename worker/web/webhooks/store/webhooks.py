@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.database import Database, fetch, insert
+from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import context_of_webhook
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
@@ -109,7 +109,7 @@ class Webhooks:
             fresh = [row for one, row in zip(arrived, rows, strict=True) if not _is_known(one, known)]
             kept: set[uuid.UUID] = set()
             if fresh:
-                statement = insert(Webhook, connection.dialect.name).on_conflict_do_nothing().returning(Webhook.id)
+                statement = bulk.insert(Webhook, connection.dialect.name).on_conflict_do_nothing().returning(Webhook.id)
                 # Always in the same order, so that two transactions with the same webhooks cannot deadlock.
                 ordered = sorted(fresh, key=lambda row: (row["source"], row["digest"]))
                 kept = set(connection.execute(statement, ordered).scalars())
