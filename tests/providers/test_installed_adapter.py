@@ -17,7 +17,8 @@ from worker.lists.columns import known_name
 from worker.providers.entry_points import TEXT_SERVICES
 from worker.providers.facts import PROVIDERS
 from worker.providers.parameters import parse_cell
-from worker.wiring.adapters import build_providers, build_senders
+from worker.wiring.adapters import build_providers
+from worker.wiring.senders import build_senders
 
 EXAMPLE = Path(__file__).parents[2] / "examples/adapter"
 

@@ -14,7 +14,7 @@ from worker.core.foundation.keyring import Keyring, new_key
 from worker.providers.entry_points import TEXT_SERVICES
 from worker.providers.webhooks.contract import Delivery
 from worker.web.webhooks.sources import sender_sources
-from worker.wiring.adapters import build_senders
+from worker.wiring.senders import build_senders
 
 GROUP = "onboarding_worker.senders"
 ACME = """

@@ -11,7 +11,8 @@ from worker.settings.policies import hours_of
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
 from worker.templates.values import Screen
-from worker.wiring.adapters import pages_of, sender_name
+from worker.wiring.adapters import sender_name
+from worker.wiring.templates import pages_of
 
 LINK = "https://verify.example.com/sample"  # never a customer's own: a preview is looked at, sent on and kept
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from yarl import URL
-
 from worker.core.features import Hook
 from worker.core.foundation.tls import Tls
 from worker.settings.model import Settings
 
 if TYPE_CHECKING:
+    from yarl import URL
+
     from worker.http.client import Faster
     from worker.senders.smtp_connection import Transact
 
@@ -22,11 +22,13 @@ NO_TRUST: Trust = {}
 
 def trust_of(servers: Mapping[str, Tls | None]) -> Trust:
     """The trust for these servers, by URL. None: a server without TLS."""
+    from yarl import URL  # imported here: a command that makes no call does not need it
+
     special = {url: tls for url, tls in servers.items() if tls is not None and not tls.is_usual}
     return {server(URL(url)): tls.context() for url, tls in special.items()}
 
 
-def server(url: URL) -> tuple[str | None, int | None]:
+def server(url: "URL") -> tuple[str | None, int | None]:
     return url.host, url.port
 
 

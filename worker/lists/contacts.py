@@ -5,7 +5,6 @@ import unicodedata
 from functools import cache
 
 import phonenumbers
-from email_validator import EmailNotValidError, validate_email
 
 from worker.core.model.masked import masked_phone
 from worker.providers.refusals import AS_TEXT, Refusal, characters, unless_rewritten, written_as_float
@@ -47,6 +46,8 @@ def email(text: str) -> str | Refusal:
         return Refusal("a line break in an address", "write it on one line; or a quote before it is not closed")
     if re.search(r"[,;\s]", text.partition("@")[2]):
         return Refusal("more than one email address", "give one address alone, without a name or a second address")
+    from email_validator import EmailNotValidError, validate_email  # imported here: hardly any address needs it
+
     try:
         # test_environment only allows .test addresses, and only in this call.
         valid = validate_email(text, check_deliverability=False, test_environment=True, strict=True)

@@ -15,8 +15,6 @@ from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from functools import lru_cache
 
-from email_validator import EmailNotValidError, validate_email
-
 from worker.senders.contract import Message
 
 # Quoted-printable writes every "=" as "=3D", so no line of a part can look like the boundary.
@@ -45,6 +43,8 @@ class Mailbox:
         """The mailbox of a bare address; None for anything else, for example a text with a line break."""
         if len(text) <= 254 and COMMON.fullmatch(text):
             return cls(text)
+        from email_validator import EmailNotValidError, validate_email  # imported here: hardly any address needs it
+
         try:
             found = validate_email(text, check_deliverability=False, globally_deliverable=False)
         except EmailNotValidError:

@@ -164,6 +164,3 @@ class _Answer(http.client.HTTPResponse):
     def __init__(self, deadline: Deadline, connection: socket.socket, **options: Any) -> None:
         super().__init__(connection, **options)
         self.fp = deadline.reader(connection)
-
-
-SOURCES = frozenset({"command", "vault"})

@@ -7,7 +7,6 @@ from typing import Any
 
 from worker.core import shipped
 from worker.core.features import NOT_INSTALLED, hint
-from worker.settings.key_sources import SOURCES, from_command, from_vault
 from worker.settings.needs import Needs, is_needed
 from worker.settings.problems import Findings, Path, nearest
 from worker.settings.secrets import Missing, Referenced
@@ -15,6 +14,8 @@ from worker.settings.shape import Tables, homes_of, is_lazy, is_mapping, keys_of
 from worker.settings.values import Section
 
 MOST_HOMES = 3  # of an unknown key's name; a name that more tables have says little
+
+SOURCES = frozenset({"command", "vault"})  # of keys that are wrapped: `key_sources`
 
 
 class Unresolved:
@@ -112,6 +113,8 @@ class Reader:
         given = self.read(given, (*path, kind), private=True)
         if isinstance(given, dict) and any(isinstance(item, Unresolved) for item in given.values()):
             return Unresolved()
+        from worker.settings.key_sources import from_command, from_vault  # imported here: HTTP, which few need
+
         try:
             if kind == "vault":
                 return Referenced(from_vault(given))

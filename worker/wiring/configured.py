@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock
@@ -16,11 +17,12 @@ from worker.senders.contract import Sender
 from worker.settings.accounts import Account
 from worker.settings.model import Settings
 from worker.settings.policies import BudgetRules, budget_rules, contact_policy, hours_of
-from worker.templates.pages import Pages
-from worker.templates.render import Templates
 from worker.wiring.account_budgets import AccountBudgets
-from worker.wiring.adapters import build_senders, pages_of, templates_of
 from worker.wiring.stores import Stores
+
+if TYPE_CHECKING:
+    from worker.templates.pages import Pages
+    from worker.templates.render import Templates
 
 
 class Configured(Stores):
@@ -45,7 +47,11 @@ class Configured(Stores):
     @cached_property
     def senders(self) -> Mapping[str, Sender]:
         """By channel. Built when first needed, on the loop that will use them."""
-        return build_senders(self.settings, self.clock, self.keyring) if self._senders is None else self._senders
+        if self._senders is not None:
+            return self._senders
+        from worker.wiring.senders import build_senders  # imported here: aiohttp and aiosmtplib
+
+        return build_senders(self.settings, self.clock, self.keyring)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -58,12 +64,16 @@ class Configured(Stores):
         return trust_of({account.base_url: account.protection for account in self.accounts.values()})
 
     @cached_property
-    def templates(self) -> Templates:
+    def templates(self) -> "Templates":
+        from worker.wiring.templates import templates_of  # imported here: Jinja
+
         return templates_of(self.settings)
 
     @cached_property
-    def link_pages(self) -> Pages:
+    def link_pages(self) -> "Pages":
         """The page of stable links. Reads the templates."""
+        from worker.wiring.templates import pages_of  # imported here: Jinja
+
         return pages_of(self.settings)
 
     @cached_property

@@ -51,8 +51,8 @@ from worker.reporting.store.outlook import CallsNow
 from worker.settings.needs import NOTHING, Need
 from worker.settings.policies import texted_countries
 from worker.templates.checks import problems as problems_of_templates
-from worker.wiring.adapters import doubtful_templates
 from worker.wiring.container import Parts
+from worker.wiring.templates import doubtful_templates
 
 
 @click.command(

@@ -25,7 +25,7 @@ from worker.lists.listing import open_list
 from worker.settings.needs import NOTHING
 from worker.templates.library import Library
 from worker.templates.values import Screen
-from worker.wiring.adapters import templates_of
+from worker.wiring.templates import templates_of
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 FOLDER = "templates"

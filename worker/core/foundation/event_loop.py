@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-try:
-    import uvloop
-except ImportError:  # not for Windows and PyPy
-    pass
-else:
-    new_event_loop = uvloop.new_event_loop
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # imported here: a command that makes no call needs no loop
+    except ImportError:  # not for Windows and PyPy
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 def runner(make: Callable[[], asyncio.AbstractEventLoop] | None = None) -> asyncio.Runner:

@@ -7,7 +7,7 @@ from worker.features.bounces.return_path import UNSUBSCRIBE, ReturnPath
 from worker.features.bounces.section import Bounces
 from worker.senders.contract import Returning
 from worker.settings.model import Settings
-from worker.wiring.adapters import WayBack
+from worker.wiring.senders import WayBack
 
 
 def return_path_of(settings: Settings, keyring: Keyring) -> ReturnPath | None:

@@ -8,7 +8,7 @@ from worker.features.delivery.section import Delivery
 from worker.features.delivery.texts import callback_address
 from worker.senders.contract import Returning
 from worker.settings.model import Settings
-from worker.wiring.adapters import WayBack
+from worker.wiring.senders import WayBack
 
 
 def _mails(settings: Settings, keyring: Keyring) -> Callable[[str], Returning] | None:

@@ -38,9 +38,9 @@ from worker.settings.problems import SettingsError
 from worker.settings.rules import lifetimes_unknown
 from worker.settings.shape import SECTIONS
 from worker.templates.checks import problems as problems_of_templates
-from worker.wiring.adapters import doubtful_templates
 from worker.wiring.container import Parts
 from worker.wiring.opening import check_keys
+from worker.wiring.templates import doubtful_templates
 
 LITTLE_SPACE, NO_SPACE = 1 << 30, 100 << 20  # bytes
 CLOCK_MAY_DIFFER = timedelta(seconds=2)

@@ -1,26 +1,19 @@
-"""What the folders of [[intake]] wait for, as `status`, `doctor` and the dashboard show it."""
+"""What the folders of [[intake]] wait for, as `status` and the dashboard show it."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from worker.cli.feature_checks import FeatureCheck, Finding, failure, ok, warning
 from worker.core.database.database import Database
 from worker.core.foundation.plural import counted
 from worker.features.list_sources.dropped_files import DroppedFile, FileState, waits_for
-from worker.features.list_sources.local_folder import LocalFolder
-from worker.features.list_sources.place import Away, Place
-from worker.features.list_sources.s3_folder import S3Folder
-from worker.features.list_sources.settings import Intake, Remote
-from worker.features.list_sources.sftp_folder import SftpFolder
+from worker.features.list_sources.settings import Intake
 from worker.features.list_sources.store.dropped_files import DroppedFiles
 from worker.reporting.standings import SourceReports
 from worker.reporting.waits import Wait
-from worker.settings.problems import SettingsError
-from worker.wiring.container import Parts
 
 SHOWN = 20  # files of a folder: those that need a person first
 
@@ -105,29 +98,3 @@ def folder_reports(folders: Sequence[Intake], database: Database) -> list[Folder
 
 
 REPORTS = SourceReports(lambda settings, database: folder_reports(settings.tables(Intake), database))
-
-
-def place_of(folder: Intake) -> Place:
-    """The folder, as the drop box uses it. Opens no connection."""
-    if not isinstance(folder.folder, Remote):
-        return LocalFolder(folder.folder, folder.mode)
-    return (S3Folder if folder.folder.scheme == "s3" else SftpFolder)(folder, folder.folder)
-
-
-def check(parts: Parts) -> Iterator[Finding]:
-    """Each folder of [[intake]] can be read from here."""
-    for folder in parts.settings.tables(Intake):
-        what = f"folder {folder.known_as}"
-        try:
-            found = place_of(folder).found(now=parts.clock())
-        except Away as error:
-            yield failure(what, f"cannot be read: {error}", "docs/features/list_sources.md")
-        except SettingsError as error:
-            yield warning(what, f"not asked: {'; '.join(error.problems)}", "run it where the credentials are set")
-        else:
-            lists = counted(len(found.stamps), "list")
-            more = f", and {counted(len(found.odd), 'file')} that cannot be taken" if found.odd else ""
-            yield ok(what, f"can be read; it holds {lists}{more}")
-
-
-CHECK = FeatureCheck(check)

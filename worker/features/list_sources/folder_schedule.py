@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.features.list_sources.drop_box import DropBox
-from worker.features.list_sources.folder_report import place_of
+from worker.features.list_sources.places import place_of
 from worker.features.list_sources.settings import Intake, Remote
 from worker.lists.known_customers import KnownRule
 from worker.wiring.background import Ticks, Work, Working, settles

@@ -41,9 +41,9 @@ from worker.settings.model import Settings
 from worker.settings.policies import ladder_of, reminders_of
 from worker.web.readiness import Readiness
 from worker.web.webhooks.sources import account_sources, sender_sources
-from worker.wiring.adapters import build_senders
 from worker.wiring.container import Parts
 from worker.wiring.runner import LONGEST_DISPATCH, Runner
+from worker.wiring.senders import build_senders
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ from worker.features.service_desk.store.sent_messages import SentMessage
 from worker.settings.policies import listing_accounts, orphan_rules, stable_links
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
-from worker.wiring.adapters import sender_name, templates_of
+from worker.wiring.adapters import sender_name
 from worker.wiring.container import Parts
 from worker.wiring.stores import Stores
+from worker.wiring.templates import templates_of
 
 
 class Origin(StrEnum):

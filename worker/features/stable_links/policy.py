@@ -1,15 +1,11 @@
-"""What follows from the configuration: how our own links are made, and what their visitors may get."""
+"""What follows from the configuration: how our own links are made."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 
 from worker.core.lifecycle.store.own_links import StableLinks
-from worker.features.stable_links.landing import LandingRules
 from worker.features.stable_links.section import Links
-from worker.features.stable_links.store.landings import LandingPolicy
-from worker.providers.contract import Provider
 from worker.settings.model import Settings
-from worker.settings.policies import OwnLinks, orphan_rules
+from worker.settings.policies import OwnLinks
 
 # How long our own link leads on after the last message: as long as people come back to one in their mailbox.
 VALID = timedelta(days=60)
@@ -24,12 +20,3 @@ def made(settings: Settings) -> StableLinks | None:
 
 
 OWN_LINKS = OwnLinks(made)
-
-
-def landing_policy(settings: Settings, providers: Mapping[str, Provider]) -> LandingPolicy:
-    """What a visitor of a stable link may get; `providers` by account."""
-    return LandingPolicy(
-        LandingRules(settings.follow_up.most, settings.follow_up.per_day),
-        {name: provider.reissue_at for name, provider in providers.items()},
-        orphan_rules(providers),
-    )

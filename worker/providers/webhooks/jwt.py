@@ -10,19 +10,15 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
-
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from jwt.algorithms import RSAAlgorithm
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from worker.providers.http_answers import BadAnswer, json_object
 
-ALGORITHMS: Mapping[str, RSAAlgorithm] = {
-    "RS256": RSAAlgorithm(RSAAlgorithm.SHA256),
-    "RS384": RSAAlgorithm(RSAAlgorithm.SHA384),
-    "RS512": RSAAlgorithm(RSAAlgorithm.SHA512),
-}
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from jwt.algorithms import RSAAlgorithm
+
 LONGEST = 8192  # characters; a signature of 4,096 bits takes 683
 LEAST_BITS = 2048
 LEEWAY = timedelta(minutes=1)  # for clocks that differ
@@ -47,8 +43,23 @@ class Claims:
 ANY = Claims()
 
 
-def public_key(pem: str) -> rsa.RSAPublicKey:
+# PyJWT and what it needs of cryptography are imported in the two functions that use them: each process has the adapters
+# of its accounts, and few read tokens.
+
+
+@cache
+def _algorithms() -> "Mapping[str, RSAAlgorithm]":
+    from jwt.algorithms import RSAAlgorithm
+
+    hashes = {"RS256": RSAAlgorithm.SHA256, "RS384": RSAAlgorithm.SHA384, "RS512": RSAAlgorithm.SHA512}
+    return {name: RSAAlgorithm(hash_) for name, hash_ in hashes.items()}
+
+
+def public_key(pem: str) -> "rsa.RSAPublicKey":
     """The key in the PEM text. Raises ValueError if it is not a good RSA public key; the error shows no part of it."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
     try:
         key = serialization.load_pem_public_key(pem.encode())
     except Exception:  # cryptography raises several exceptions, some with the PEM text in them
@@ -66,7 +77,7 @@ def may_be_token(value: str) -> bool:
     return len(value) <= LONGEST and FORM.fullmatch(value.strip()) is not None
 
 
-def refusal(token: str, keys: Iterable[rsa.RSAPublicKey], *, now: datetime, wanted: Claims = ANY) -> str:
+def refusal(token: str, keys: "Iterable[rsa.RSAPublicKey]", *, now: datetime, wanted: Claims = ANY) -> str:
     """Why the token is refused; "" if any of the keys verifies it, and it says what is `wanted`. Never raises, and
     names no value.
 
@@ -81,7 +92,7 @@ def refusal(token: str, keys: Iterable[rsa.RSAPublicKey], *, now: datetime, want
     except (BadAnswer, ValueError):
         return "it is not a JSON Web Token"
     name = head.get("alg")
-    algorithm = ALGORITHMS.get(name) if isinstance(name, str) else None
+    algorithm = _algorithms().get(name) if isinstance(name, str) else None
     if algorithm is None or "crit" in head:
         return "its algorithm is not one of RS256, RS384 and RS512"
     if not any(algorithm.verify(signed, key, given) for key in keys):
