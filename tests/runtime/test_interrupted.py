@@ -239,7 +239,7 @@ def test_the_numbers_of_a_stop_are_those_after_it():
     assert stopped_at(parts, batch, Stand.INTERRUPTED).startswith("stopped at 5 of 10; 5 will not be sent until")
 
 
-BEFORE_THE_WORK = ("worker.cli.commands.run.left_alone", "worker.runtime.embedded.Embedded.__aenter__")
+BEFORE_THE_WORK = ("worker.cli.running.work.left_alone", "worker.runtime.embedded.Embedded.__aenter__")
 
 
 @pytest.mark.parametrize("before", BEFORE_THE_WORK)

@@ -4,7 +4,7 @@ import click
 
 from worker.cli.lists.cost import Costs, ListCost, costs_in_words
 from worker.cli.lists.foreseen import costs_of, foreseen
-from worker.cli.lists.options import Listed, returns_of
+from worker.cli.lists.listed import Listed, returns_of
 from worker.cli.running.summary import changed_in_words, show_changes, show_warned
 from worker.cli.sample_message import rendered
 from worker.cli.shared_options import confirm

@@ -10,7 +10,6 @@ import click
 from worker.cli.shared_options import Read
 from worker.core.foundation.timestamps import written
 from worker.plans.pilot import EXAMPLE, NAMES, parse_condition, read_first
-from worker.plans.store.plans import Plan
 
 MEANINGS = "; ".join(f"{name}: {meaning}" for name, meaning in NAMES.items())
 
@@ -102,6 +101,8 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError("--go-on-if is about a pilot: give --first too")
         if deadline is not None and start_at is not None and deadline <= start_at:
             raise click.UsageError("--deadline is before --start-at")
+        from worker.plans.store.plans import Plan  # imported here: SQLAlchemy, which --help does not need
+
         plan = Plan(first or "", condition or "", start_at, per_hour, deadline)
         if start_at is not None:
             click.echo(f"starts at {in_both_zones(start_at)}", err=True)

@@ -3,7 +3,6 @@
 Loading all of them takes a second, and the shell runs `onboard` at every word that it completes.
 """
 
-import gc
 from difflib import get_close_matches
 
 import click
@@ -11,6 +10,7 @@ from click.shell_completion import CompletionItem
 
 from worker.cli.exits import check_sandbox_is_installed
 from worker.cli.invocation import Invocation, with_global_options
+from worker.cli.loading import loading
 from worker.core import shipped
 from worker.core.features import FEATURES, NOT_INSTALLED, Command, loaded
 from worker.core.foundation.version import __version__
@@ -159,13 +159,8 @@ class Commands(click.Group):
 def _loaded(found: Command) -> click.Command:
     if found.extra == "sandbox":
         check_sandbox_is_installed()
-    # Modules live as long as the process. Collecting garbage meanwhile would take a fifth of the time for loading.
-    gc.disable()
-    try:
+    with loading():
         command: click.Command = loaded(found.place)
-    finally:
-        gc.freeze()
-        gc.enable()
     command.short_help = found.help
     return with_global_options(command)
 

@@ -22,6 +22,7 @@ from worker.core.model.channels import ADDRESSES
 from worker.lists.accept import accept
 from worker.lists.cells import as_text
 from worker.lists.columns import normal
+from worker.lists.formats import Form
 from worker.lists.formats.csv_list import CsvList
 from worker.lists.formats.json_list import JsonList
 from worker.lists.formats.kind import (
@@ -39,7 +40,7 @@ from worker.lists.formats.source import Source, source_of_feature
 from worker.lists.formats.zip_parts import GZIP, ZIP, Parts, gunzipped, unzipped
 from worker.lists.known_customers import Marks, Match, compare_marks, marks
 from worker.lists.lines import Accepted, Line, ListRefused, RawLine, RefusedLine, Rejected, Returned
-from worker.lists.options import Form, ListOptions
+from worker.lists.options import ListOptions
 from worker.lists.own_files import STATE, OwnFile, as_written, own_file
 from worker.lists.rules import DatesSeen
 

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
+from worker.lists.formats import Form
 from worker.lists.rules import DateForm
 
-Form = Literal["csv", "jsonl", "json", "xlsx", "parquet"]
-FORMS: tuple[Form, ...] = get_args(Form)
 Values = Mapping[str, Mapping[str, str]]
 CheckParameter = Callable[[str, str, Any], tuple[Any, str | None]]
 

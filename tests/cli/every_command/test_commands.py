@@ -108,7 +108,12 @@ def test_a_process_that_runs_until_it_is_ended_logs_info_unless_a_level_is_given
 
 @pytest.mark.parametrize(
     ("words", "unneeded"),
-    [("--help", HEAVY), ("completion bash", HEAVY), ("sandbox --help", {"alembic", "celery", "kombu", "sqlalchemy"})],
+    [
+        ("--help", HEAVY),
+        ("run --help", HEAVY | {"phonenumbers", "psycopg"}),
+        ("completion bash", HEAVY),
+        ("sandbox --help", {"alembic", "celery", "kombu", "sqlalchemy"}),
+    ],
 )
 def test_what_a_command_does_not_need_is_not_loaded(words: str, unneeded: set[str]):
     call = f"import sys; sys.argv[1:] = {words.split()}\ntry:\n  from worker.cli import main; main()\n"

@@ -16,17 +16,8 @@ from worker.cli.lists.cost import ListCost
 from worker.cli.lists.foreseen import channels_of, foreseen, messages_in_all, reached_on
 from worker.cli.lists.found_rows import FoundRows, InTime, Streamed
 from worker.cli.lists.importing import refused_by_run
-from worker.cli.lists.options import (
-    LIST_HELP,
-    Choose,
-    Listed,
-    block_for,
-    known_options,
-    list_options,
-    named_reasons,
-    refusing_lists,
-    returns_of,
-)
+from worker.cli.lists.listed import Choose, Listed, block_for, named_reasons, refusing_lists, returns_of
+from worker.cli.lists.options import LIST_HELP, known_options, list_options
 from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
 from worker.cli.plan_options import deadline_option
 from worker.cli.running.summary import next_step, show_changes

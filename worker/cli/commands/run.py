@@ -1,107 +1,26 @@
-"""`onboard run` and `onboard import`: import a list and send its invitations."""
+"""`onboard run` and `onboard import`: their options. What they do is loaded when they run, and not for --help."""
 
-import asyncio
-import signal
-from collections.abc import Collection
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli.commands.status import show_status
-from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation
-from worker.cli.lists.importing import changes_of, import_listed, refuse_what_cannot_work
-from worker.cli.lists.options import LIST_HELP, Choose, Listed, known_options, list_options, refusing_lists
-from worker.cli.opening import with_hint
-from worker.cli.other_batches import as_facts, can_ask, in_words, left_alone, lift_stopped
+from worker.cli.lists.options import LIST_HELP, known_options, list_options
+from worker.cli.loading import loading
 from worker.cli.plan_options import plan_options
-from worker.cli.progress import Progress, open_progress
-from worker.cli.running.ends import exit_code, notes_of, stopped_at, stopped_by_ctrl_c, until_when
-from worker.cli.running.summary import channels_of, stopped_in_words
-from worker.cli.shared_options import JSON, print_json
-from worker.core.database import schema
-from worker.core.foundation import event_loop
+from worker.cli.shared_options import JSON
 from worker.core.foundation.durations import parse_duration
-from worker.core.foundation.logs import about
-from worker.core.foundation.timestamps import written_if_any
-from worker.core.model.states import BatchState
-from worker.lists.store.batches import BatchFacts
-from worker.plans.store.plans import Plan
-from worker.reporting.batch_report import state_of
-from worker.reporting.store.counts import BatchCounts
-from worker.runtime.batch_run import OneBatch, Stand, Unusable
-from worker.runtime.embedded import AlreadyWorking, Embedded, sole_worker
-from worker.settings.needs import STORED, Need
-from worker.settings.policies import buys_on_click
-from worker.wiring.background import opened_work
-from worker.wiring.container import Parts
+
+if TYPE_CHECKING:
+    from worker.cli.lists.listed import Choose, Listed
+    from worker.plans.store.plans import Plan
 
 AGAIN = click.option(
     "--again",
     is_flag=True,
     help="Make a new batch, even if this list was imported before. An import that was cut off goes on first.",
 )
-
-
-def send_corrected(parts: Parts, batches: Collection[int], *, until: str, patience: timedelta) -> Stand | None:
-    """Send what a report has changed: the messages belong to the batches of the corrected rows."""
-    for number in sorted(batches):
-        batch = parts.batches.find(str(number))
-        if batch is not None:
-            stand, _ = work_batch(parts, batch, until=until, patience=patience, alone=True, resent=True)
-            if stand in (Stand.INTERRUPTED, Stand.TERMINATED, Stand.HALTED, Stand.OUTDATED):
-                return stand
-    return None
-
-
-def work_batch(
-    parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta, alone: bool, resent: bool = False
-) -> tuple[Stand, list[str]]:
-    """Why the work ended, and what features have left. `resent`: also the links that are sent again."""
-
-    def is_done(counts: BatchCounts) -> bool:
-        current = parts.batches.find(str(batch.id)) or batch  # it may be paused or cancelled meanwhile
-        state = state_of(current, counts)
-        if resent and parts.facts.is_resending(batch.id, now=parts.clock()):
-            return False
-        return state in (BatchState.FINISHED, BatchState.CANCELLED) or (until == "sent" and state is BatchState.SENT)
-
-    async def until_done(progress: Progress) -> tuple[Stand, list[str]]:
-        work = opened_work(parts, in_run=True)
-        embedded = Embedded(parts, work=work, only_batch=batch.id if alone else None)
-        loop = asyncio.get_running_loop()
-        by_signal: list[signal.Signals] = []
-
-        def end(number: signal.Signals) -> None:
-            by_signal.append(number)
-            embedded.interrupt()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, end, number)
-        one = OneBatch(
-            embedded,
-            batch.id,
-            facts=parts.facts,
-            rules=parts.budget_rules,
-            takeovers=parts.takeovers,
-            clock=parts.clock,
-            is_done=is_done,
-            patience=patience,
-            alone=alone,
-            take_leads=lambda: parts.decisions.take_leads(batch.id, stopped_only=not alone, now=parts.clock()),
-            halted=parts.emergency_stops.is_there,
-            verdict_by=lambda: parts.pilots.verdict_by(batch.id, now=parts.clock()),
-            show=progress.show,
-        )
-        stand = await one.work()
-        # Only Ctrl-C is a person's decision: a service manager ends a process with SIGTERM and starts it again.
-        if stand is Stand.INTERRUPTED and signal.SIGINT not in by_signal:
-            stand = Stand.TERMINATED
-        return stand, one.left
-
-    with open_progress(on_click=buys_on_click(parts.settings)) as progress:
-        return event_loop.run(until_done(progress))
 
 
 def _check_instead(_context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
@@ -162,73 +81,20 @@ class Duration(click.ParamType[timedelta]):
 @click.pass_obj
 def run(
     invocation: Invocation,
-    listed: Listed,
-    choose: Choose,
+    listed: "Listed",
+    choose: "Choose",
     until: str,
     patience: timedelta,
     again: bool,
-    plan: Plan | None,
+    plan: "Plan | None",
     every: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
-    with invocation.parts(migrate=True) as parts:
-        refuse_what_cannot_work(parts)
-        if stopped_by := parts.emergency_stops.find():
-            raise CannotStart(f"{stopped_by.in_words}; `onboard resume --all` goes on")
-        asked = listed.options(parts)
-        choices = choose(parts, again=again, plan=plan)
-        approved = False
-        if not yes and can_ask():
-            from worker.cli.approval import approve  # imported here: only a terminal needs it
+    with loading():
+        from worker.cli.running.work import run_list
 
-            with refusing_lists(listed.name):
-                approved = approve(parts, listed, asked, choices)
-        try:
-            with sole_worker(parts, "run"), stopped_by_ctrl_c(parts) as opened, refusing_lists(listed.name):
-                if every:
-                    lift_stopped(parts, yes=yes)
-                imported, returns = import_listed(
-                    parts, listed, asked, choices, lift=True, opened=opened.append, was_shown=approved
-                )
-                others = [] if every else left_alone(parts, imported.batch.id, worked=returns.batches)
-                for one in others:
-                    click.echo(f"left alone: {in_words(one)}", err=True)
-                parts.resume(None if every else channels_of(parts, imported.batch))
-                alone = None if every else imported.batch.id
-                with about(batch=imported.batch.id), parts.heartbeat("run", batch_id=alone):
-                    ended_early = send_corrected(parts, returns.batches, until=until, patience=patience)
-                    stand, undone = (
-                        (ended_early, [])
-                        if ended_early is not None
-                        else work_batch(parts, imported.batch, until=until, patience=patience, alone=not every)
-                    )
-                ended = stopped_at(parts, imported.batch, stand)
-        except AlreadyWorking as error:
-            raise CannotStart(str(error)) from None
-        except Unusable as error:
-            raise Stopped(
-                f"the database could not be used for longer than --patience: {with_hint(str(error))}\n"
-                "what is written stays; the same command goes on, and finds out about calls whose results are lost"
-            ) from None
-        batch = parts.batches.find(str(imported.batch.id)) or imported.batch
-        # This process ends: what is left has an end only where another one works it.
-        facts = parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
-        waits = stand is Stand.LATER and not batch.is_paused
-        later = until_when(parts, batch, alone=not every) if waits else None
-        if as_json:
-            facts |= changes_of(imported, returns) | {"waits_until": written_if_any(later.until if later else None)}
-            print_json(facts | {"left_alone": as_facts(others)})
-        else:
-            show_status(facts)
-            click.echo(f"each row: onboard report {batch.id} --out report.csv")
-        notes = notes_of(parts, batch, stand, undone=undone, ended=ended)
-        left = parts.facts.counts(batch.id).left
-        stopped = stopped_in_words(parts, {*facts["accounts"], *parts.channels})
-        outdated = schema.outdated(parts.database) if stand is Stand.OUTDATED else None
-    for note in notes:
-        click.echo(note, err=True)
-    raise SystemExit(exit_code(stand, facts, left, later, stopped, outdated))
+    raise SystemExit(run_list(invocation, listed, choose, until, patience, again, plan, every, yes, as_json))
 
 
 @click.command(
@@ -246,21 +112,13 @@ def run(
 @click.pass_obj
 def import_(
     invocation: Invocation,
-    listed: Listed,
-    choose: Choose,
+    listed: "Listed",
+    choose: "Choose",
     again: bool,
-    plan: Plan | None,
+    plan: "Plan | None",
     as_json: bool,
 ) -> None:
-    with invocation.parts(STORED | {Need.BUS}, migrate=True) as parts, refusing_lists(listed.name):
-        refuse_what_cannot_work(parts)
-        choices = choose(parts, again=again, plan=plan)
-        imported, returns = import_listed(parts, listed, listed.options(parts), choices)
-        batch = parts.batches.find(str(imported.batch.id)) or imported.batch
-        facts = parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
-        facts |= changes_of(imported, returns)
-    if as_json:
-        print_json(facts)
-    else:
-        show_status(facts)
-    raise SystemExit(NEEDS_A_PERSON if facts["rows"]["rejected"] or batch.is_paused else 0)
+    with loading():
+        from worker.cli.running.work import import_list
+
+    raise SystemExit(import_list(invocation, listed, choose, again, plan, as_json))

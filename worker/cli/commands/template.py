@@ -12,7 +12,7 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.lists.options import refusing_lists
+from worker.cli.lists.listed import refusing_lists
 from worker.cli.sample_message import page_of, rendered
 from worker.cli.shared_options import OUT, whole_file
 from worker.core.customers.customers import Customer, Person, invitation_channels

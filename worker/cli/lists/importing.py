@@ -14,7 +14,7 @@ import click
 import sqlalchemy as sa
 
 from worker.cli.exits import INTERRUPTED, CannotStart, Ended, Stopped
-from worker.cli.lists.options import Listed, returns_of
+from worker.cli.lists.listed import Listed, returns_of
 from worker.cli.opening import with_hint
 from worker.cli.running.summary import changed_in_words, show_changes, show_refusals, show_warned
 from worker.cli.shared_options import counting, counting_rows

@@ -14,7 +14,6 @@ from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from worker.core.foundation import event_loop
 from worker.core.foundation.connection_failures import tls_failure
@@ -108,6 +107,8 @@ def _log_in(address: str) -> dict[str, str]:
 
 def _proxy(address: str) -> str | None:
     """The proxy that HTTPS_PROXY names, unless NO_PROXY names the address's host."""
+    from urllib.request import getproxies, proxy_bypass  # imported here: it loads much, and each `--help` loads this
+
     return None if proxy_bypass(urlsplit(address).hostname or "") else getproxies().get("https")
 
 

@@ -14,7 +14,7 @@ import click
 from worker.cli.completions import AccountName, Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
-from worker.cli.lists.options import refusing_lists
+from worker.cli.lists.listed import refusing_lists
 from worker.cli.plan_options import read_time
 from worker.cli.shared_options import JSON, Named, Read, print_json, whole_file
 from worker.core.foundation.harmless_text import spreadsheet_safe

@@ -8,11 +8,12 @@ from functools import partial
 from worker.core.customers.customers import FieldProblem
 from worker.features.spreadsheets.read_apart import read_apart
 from worker.lists.columns import read_header
+from worker.lists.formats import Form
 from worker.lists.formats.kind import NAMES
 from worker.lists.formats.opening import ListBytes
 from worker.lists.formats.source import ListFormat, is_filled, raw_lines
 from worker.lists.lines import ListRefused, RawLine
-from worker.lists.options import Form, ListOptions
+from worker.lists.options import ListOptions
 
 _HINT = "remove the extra cells, or name their columns in the first row"
 

@@ -4,3 +4,8 @@ opening → zip_parts → kind ┬ csv_list:   encoding → csv_records ┬ head
                            ├ source:     formats of features    ┘                 ├ raw lines
                            └ json_list:  json_array → objects                     ┘
 """
+
+from typing import Literal, get_args
+
+Form = Literal["csv", "jsonl", "json", "xlsx", "parquet"]
+FORMS: tuple[Form, ...] = get_args(Form)

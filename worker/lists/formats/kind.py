@@ -6,9 +6,8 @@ from collections.abc import Collection
 from pathlib import PurePath
 
 from worker.core.foundation.plural import listed_in_words
-from worker.lists.formats import zip_parts
+from worker.lists.formats import Form, zip_parts
 from worker.lists.lines import ListRefused
-from worker.lists.options import Form
 
 HEAD = 4096  # bytes, blank lines included, that are looked at
 _OF_ENDINGS: dict[str, Form] = {

@@ -9,10 +9,11 @@ from worker.core import shipped
 from worker.core.customers.customers import FieldProblem
 from worker.core.features import NOT_INSTALLED, Hook
 from worker.lists.columns import Header
+from worker.lists.formats import Form
 from worker.lists.formats.kind import NAMES
 from worker.lists.formats.opening import ListBytes
 from worker.lists.lines import ListRefused, RawLine
-from worker.lists.options import Form, ListOptions
+from worker.lists.options import ListOptions
 from worker.providers.refusals import Refusal
 
 Cell = str | Refusal  # the text that a CSV file would hold, or why there is none
