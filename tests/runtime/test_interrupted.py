@@ -33,9 +33,9 @@ import signal
 import sys
 import time
 from worker.cli import main
-from worker.lists.store import batches
+from worker.lists.store import added_lines
 
-add_lines = batches.add_lines
+add_lines = added_lines.add_lines
 
 def slowly(*arguments, **named):
     refused = add_lines(*arguments, **named)
@@ -43,7 +43,7 @@ def slowly(*arguments, **named):
     time.sleep(1)
     return refused
 
-batches.add_lines = slowly
+added_lines.add_lines = slowly
 signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where it is ignored, as behind nohup
 main()
 """

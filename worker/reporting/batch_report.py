@@ -5,7 +5,7 @@ words.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.plural import counted, listed_in_words
@@ -22,7 +22,6 @@ from worker.core.model.states import (
     batch_state,
 )
 from worker.core.unknown.reconciliation import OrphanRule
-from worker.lists.decisions.store.decisions import RepeatCost
 from worker.lists.decisions.store.emergency_stop import EmergencyStops
 from worker.lists.store.batches import BatchFacts
 from worker.plans.pilot import PilotNumbers, in_words
@@ -35,6 +34,9 @@ from worker.reporting.store.outlook import Orphans
 from worker.reporting.store.report_rows import Facts
 from worker.reporting.waits import Blocked, Circumstances, Wait, of_accounts, of_no_account, stop_in_words
 from worker.settings.policies import BudgetRules
+
+if TYPE_CHECKING:
+    from worker.lists.decisions.store.decisions import RepeatCost
 
 
 def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:
@@ -243,7 +245,7 @@ def what_ends(counts: BatchCounts, reminders: int) -> str:
     return listed_in_words(parts)
 
 
-def worst_cost(cost: RepeatCost) -> str:
+def worst_cost(cost: "RepeatCost") -> str:
     """Of repeating held rows: a sentence; "" if nothing would be repeated."""
     sessions, messages = sum(cost.sessions.values()), sum(cost.messages.values())
     costs = []

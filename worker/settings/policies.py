@@ -4,28 +4,19 @@ Budgets, leases, reconciliation, caps for one customer: the configuration has th
 does: how long its links live, and whether its calls can be reconciled.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from worker.core.dispatch.prefetch import EVENTS_AHEAD
 from worker.core.features import Hook
-from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy
 from worker.core.lifecycle.store.own_links import StableLinks
-from worker.core.limits.budgets import BudgetRule
-from worker.core.limits.store.backpressure import ASSUMED_LIFETIME
+from worker.core.limits.budgets import FLUSH_MARGIN, BudgetRule
 from worker.core.messages.caps import Caps
 from worker.core.messages.contact import ContactPolicy, CorrectedRule, Ladder, PauseRule, Rung
 from worker.core.messages.quiet_hours import Hours
-from worker.core.messages.store.message_context import InvitationPolicy
-from worker.core.model.channels import CHANNELS, channels_of, is_mail
-from worker.core.model.sessions import SessionRequest, floor_of, max_age_of
-from worker.core.unknown.reconciliation import MARGIN, OrphanRule
-from worker.core.work.step_endings import FLUSH_MARGIN
-from worker.core.work.store.job_context import JobPolicy
+from worker.core.model.channels import CHANNELS, is_mail
+from worker.core.unknown.reconciliation import OrphanRule
 from worker.providers.contract import Provider
-from worker.senders.contract import Sender
-from worker.settings.accounts import Account
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 
@@ -118,72 +109,6 @@ def caps_of(settings: Settings) -> Caps:
     return Caps(settings.follow_up.most, settings.invitations.messages_per_customer)
 
 
-def job_policy(
-    settings: Settings,
-    account: str,
-    provider: Provider,
-    contact: ContactPolicy,
-    rules: BudgetRules,
-    *,
-    owner: str,
-    only_batch: int | None,
-) -> JobPolicy:
-    """`owner` names the process. `only_batch`: no row of another batch is claimed."""
-    of, own = settings.accounts[account], stable_links(settings)
-    return JobPolicy(
-        account=account,
-        provider=of.provider,
-        rule=rules.accounts[account],
-        lease=settings.worker.lease,
-        owner=owner,
-        ahead=EVENTS_AHEAD,
-        reissue_at=provider.reissue_at,
-        contact=contact,
-        lifetime=provider.lifetime,
-        senders=rules.channels,
-        max_age=_least_max_age(settings, account, provider),
-        reminds=bool(set(channels_of("phone")) & rules.channels.keys()),
-        reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
-        repeats=lambda request: of.on_unknown == "repeat" or provider.repeatable(request),
-        orphan_life=_orphan_life(of, provider),
-        on_click=own if own is not None and own.on_click else None,
-        any_age=own is not None,
-        only_batch=only_batch,
-    )
-
-
-def invitation_policy(
-    settings: Settings,
-    channel: str,
-    sender: Sender,
-    providers: Mapping[str, Provider],
-    contact: ContactPolicy,
-    rules: BudgetRules,
-    *,
-    owner: str,
-    only_batch: int | None,
-) -> InvitationPolicy:
-    """As for `job_policy`; `providers` by account."""
-    sending = settings.sending.get(channel)
-    on_unknown = sending.on_unknown if sending else "hold"
-    return InvitationPolicy(
-        channel=channel,
-        rule=rules.channels[channel],
-        lease=settings.worker.lease,
-        owner=owner,
-        ahead=EVENTS_AHEAD,
-        contact=contact,
-        reissue_at=lambda account, expires_at: (
-            # An account that was taken out of the configuration opens no session, so any time will do.
-            providers[account].reissue_at(expires_at) if account in providers else expires_at
-        ),
-        repeatable=sender.repeatable(),
-        reconcile_after=_reconcile_after(on_unknown, sender, sender_timeout(settings, channel)),
-        stable=stable_links(settings),
-        only_batch=only_batch,
-    )
-
-
 def reminders_of(settings: Settings) -> tuple[timedelta, ...]:
     """When customers are reminded, counted from the invitation: by `reminders`, and by the ladder."""
     return (*settings.follow_up.reminders, *(step.after for step in settings.follow_up.ladder))
@@ -230,26 +155,6 @@ def texted_countries(settings: Settings) -> frozenset[str] | None:
     return None if given is None else frozenset(given)
 
 
-def expiry_policy(
-    settings: Settings,
-    providers: Mapping[str, Provider],
-    contact: ContactPolicy,
-    *,
-    can_ask: Callable[[Iterable[str]], Collection[str]],
-) -> ExpiryPolicy:
-    """What happens to sessions that ended unused; `providers` by account. `can_ask`: those of these accounts that may
-    be called now."""
-    lists = listing_accounts(settings, providers)
-    return ExpiryPolicy(
-        contact=contact,
-        lifetimes={name: provider.lifetime for name, provider in providers.items()},
-        reissue_at={name: provider.reissue_at for name, provider in providers.items()},
-        lists=lists,
-        can_ask=lambda: can_ask(lists),
-        stable=stable_links(settings) is not None,
-    )
-
-
 def stable_links(settings: Settings) -> StableLinks | None:
     """How our own links are made; None: the provider's links are sent."""
     made = (one.of(settings) for one in OWN_LINKS.offered())
@@ -274,28 +179,3 @@ def listing_accounts(settings: Settings, providers: Mapping[str, Provider]) -> l
         for name, provider in providers.items()
         if settings.accounts[name].on_unknown == "reconcile" and not provider.no_look_up
     ]
-
-
-def _least_max_age(settings: Settings, account: str, provider: Provider) -> timedelta:
-    """The maximum age of the account's links when they are sent, on the route with the highest freshness floor."""
-    lifetime = provider.lifetime or ASSUMED_LIFETIME
-    asked = [route.freshness for route in settings.routes if account in route.accounts] or [None]
-    return max_age_of(lifetime, floor=max(floor_of(freshness, lifetime=provider.lifetime) for freshness in asked))
-
-
-def _orphan_life(account: Account, provider: Provider) -> Callable[[SessionRequest], timedelta | None]:
-    """From the end of the lease until no session is live that a lost call may have opened; None: it is not known."""
-    if account.on_unknown != "reconcile" or account.on_orphan != "wait":
-        return lambda _: None
-    margin = account.timeout + MARGIN
-
-    def life(request: SessionRequest) -> timedelta | None:
-        lifetime = provider.lifetime_with(request.parameters)
-        return None if lifetime is None else lifetime + margin
-
-    return life
-
-
-def _reconcile_after(on_unknown: str, other_side: Provider | Sender, timeout: timedelta) -> timedelta | None:
-    """Time from the end of the lease until a call cannot arrive any more, not even one of a suspended worker."""
-    return timeout + MARGIN if on_unknown == "reconcile" and not other_side.no_look_up else None

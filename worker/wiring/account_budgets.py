@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.store.budgets import Budgets
 from worker.core.model.endings import is_at_cap, way_out
-from worker.core.work.store.claim_jobs import Jobs
 from worker.plans.deadlines import Paces
 from worker.reporting.forecast import Load, pace_of
 from worker.settings.policies import BudgetRules
@@ -18,8 +16,8 @@ from worker.wiring.stores import Stores
 class AccountBudgets:
     """The rows of `Budgets`, by the names of the accounts and channels that the configuration has."""
 
-    def __init__(self, rules: BudgetRules, budgets: Budgets, jobs: Jobs) -> None:
-        self._rules, self._budgets, self._jobs = rules, budgets, jobs
+    def __init__(self, rules: BudgetRules, stores: Stores) -> None:
+        self._rules, self._stores, self._budgets = rules, stores, stores.budgets
 
     def ensure(self, others: Collection[str]) -> None:
         """Make the budgets' rows, and rows of these other names, where the database lets us.
@@ -58,7 +56,7 @@ class AccountBudgets:
         used = self._rules.channels if channels is None else channels
         self._budgets.mark_unverified(rule.name for name, rule in self._rules.channels.items() if name in used)
         if any(senders):
-            self._jobs.make_waiting_jobs_due(now=now)
+            self._stores.jobs.make_waiting_jobs_due(now=now)
 
 
 class NotTried(Exception):

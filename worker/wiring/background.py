@@ -1,5 +1,5 @@
-"""What features do beside the rows, in the processes that work: `run`, `up` and the workers; and who acts on a report
-that comes back."""
+"""What features do beside the rows, in the processes that work: `run`, `up` and the workers, and in each sweep; and who
+acts on a report that comes back."""
 
 import threading
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from worker.core.database.database import Database
 from worker.core.features import Hook
 from worker.lists.lines import Refusing, Settles
 from worker.lists.options import ListOptions
+from worker.reporting.store.look import Looked
 from worker.wiring.container import Parts
 
 
@@ -52,6 +53,17 @@ class Work:
 
 # The feature `bounces` reads its mailbox so, `list_sources` looks into folders, and `outbox` publishes events.
 WORK = Hook("WORK", Work)
+
+
+@dataclass(frozen=True)
+class SweepStep:
+    """`open` is called once for each process. What it returns makes the step, in each sweep: it gets what is due."""
+
+    open: Callable[[Parts], Callable[[Looked], object]]
+
+
+# The feature `audit` seals what was added to the log.
+SWEEP_STEPS = Hook("SWEEP_STEPS", SweepStep)
 
 
 def opened_work(parts: Parts, *, in_run: bool = False, in_worker: bool = False) -> list[Working]:

@@ -97,7 +97,7 @@ class Configured(Stores):
 
     @cached_property
     def account_budgets(self) -> AccountBudgets:
-        return AccountBudgets(self.budget_rules, self.budgets, self.jobs)
+        return AccountBudgets(self.budget_rules, self)
 
     @property
     def takeovers(self) -> Takeovers:

@@ -23,18 +23,13 @@ from worker.core.model.audit import Act
 from worker.core.model.metrics import Meters
 from worker.core.model.sessions import SessionRequest, floor_of
 from worker.core.model.traces import Traces
-from worker.core.work.invite import InviteWork
-from worker.core.work.issue import IssueWork
-from worker.core.work.step_endings import WakeInvite
 from worker.http.trust import faster
 from worker.lists.importing.intake import Intake, freshness_of
 from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.batch_report import Reporting
 from worker.reporting.operation_report import AccountReport, Operation
 from worker.reporting.standings import source_reports, standings
-from worker.reporting.store.look import Looked
 from worker.reporting.store.processes import Heartbeat, Restored
-from worker.reporting.store.report_links import ReportLinks
 from worker.reporting.store.waiting import texts_by_country
 from worker.senders.contract import Sender
 from worker.settings.event_senders import REQUESTS, queues_published_to
@@ -42,8 +37,6 @@ from worker.settings.model import Settings
 from worker.settings.policies import (
     buys_on_click,
     check_leases,
-    invitation_policy,
-    job_policy,
     orphan_rules,
     sender_timeout,
     stable_links,
@@ -53,12 +46,17 @@ from worker.wiring.adapters import (
     sender_name,
 )
 from worker.wiring.configured import Configured
-from worker.wiring.sweep import SWEEP_STEPS, Sweep
-from worker.wiring.timekeeper import Timekeeper
 from worker.wiring.watching import COUNTS, TELLERS, observing_of, opened_traces
 
 if TYPE_CHECKING:
+    from worker.core.work.invite import InviteWork
+    from worker.core.work.issue import IssueWork
+    from worker.core.work.step_endings import WakeInvite
     from worker.http.client import Http
+    from worker.reporting.store.look import Looked
+    from worker.reporting.store.report_links import ReportLinks
+    from worker.wiring.sweep import Sweep
+    from worker.wiring.timekeeper import Timekeeper
 
 # How many of a process's connections its threads use, and how many the transactions on its loop (PostgreSQL's only).
 DATABASE_THREADS = 3
@@ -73,6 +71,7 @@ class Parts(Configured):
     """
 
     knows_keys = True  # False: a new key stands for those of the configuration, and nothing stored is decrypted
+    _timekeeper: "Timekeeper | None" = None
     on_the_loop = 0  # how many transactions at once; 0: they run in threads
 
     def __init__(
@@ -115,9 +114,10 @@ class Parts(Configured):
         self.restored = Restored(database, self.journal) if self.journal is not None else None
         # What no other process could undo asks the database for its time: ends of leases and sessions, and erasure.
         self.database_clock: Clock = database_clock or clock
-        self._timekeeper: Timekeeper | None = None
         if isinstance(clock, ProcessClock) and not database.is_sqlite:
             self.database_clock = database_clock or database.now
+            from worker.wiring.timekeeper import Timekeeper
+
             self._timekeeper = Timekeeper(database, clock)
             if database_clock is None:
                 database.trust_its_time(clock)
@@ -152,12 +152,15 @@ class Parts(Configured):
             traces=lambda: self.traces,
         )
 
-    # A dispatcher's work
+    # A dispatcher's work. It is loaded where it is done: most commands only read.
 
     def issue_work(
-        self, account: str, http: "Http", *, wake_invite: WakeInvite, only_batch: int | None = None
-    ) -> IssueWork:
+        self, account: str, http: "Http", *, wake_invite: "WakeInvite", only_batch: int | None = None
+    ) -> "IssueWork":
         """`only_batch`: no row of another batch is worked."""
+        from worker.core.work.issue import IssueWork
+        from worker.wiring.work_policies import job_policy
+
         settings = self.accounts[account]
         provider = self.providers[account]
         return IssueWork(
@@ -190,7 +193,10 @@ class Parts(Configured):
         freshness, lifetime_with = freshness_of(account, self.routes), self.providers[account].lifetime_with
         return lambda request: floor_of(freshness(request.customer), lifetime=lifetime_with(request.parameters))
 
-    def invite_work(self, channel: str, *, only_batch: int | None = None) -> InviteWork:
+    def invite_work(self, channel: str, *, only_batch: int | None = None) -> "InviteWork":
+        from worker.core.work.invite import InviteWork
+        from worker.wiring.work_policies import invitation_policy
+
         sender = self.senders[channel]
         return InviteWork(
             policy=invitation_policy(
@@ -217,8 +223,10 @@ class Parts(Configured):
     # The timer's work
 
     @property
-    def sweep(self) -> Sweep:
+    def sweep(self) -> "Sweep":
         """The timer's work."""
+        from worker.wiring.sweep import Sweep
+
         return Sweep(self)
 
     @cached_property
@@ -228,7 +236,9 @@ class Parts(Configured):
         return [one.look_of(self.settings, self.database, needs, self.database_clock) for one in TELLERS.offered()]
 
     @cached_property
-    def sweep_steps(self) -> Sequence[Callable[[Looked], object]]:
+    def sweep_steps(self) -> "Sequence[Callable[[Looked], object]]":
+        from worker.wiring.background import SWEEP_STEPS
+
         return [one.open(self) for one in SWEEP_STEPS.offered()]
 
     # Reports
@@ -307,8 +317,10 @@ class Parts(Configured):
     # One customer
 
     @property
-    def report_links(self) -> ReportLinks | None:
+    def report_links(self) -> "ReportLinks | None":
         """Our own links, for reports; None: reports have the providers' links."""
+        from worker.reporting.store.report_links import ReportLinks
+
         links = stable_links(self.settings)
         return None if links is None else ReportLinks(self.database, self.keyring, links)
 

@@ -8,14 +8,12 @@ same sweep; running it twice does no harm.
 import logging
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from worker.core.features import Hook
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, check
@@ -29,9 +27,10 @@ from worker.core.unknown.store.expired_leases import EndedLeases
 from worker.lists.store import refreshed
 from worker.reporting.store import counting
 from worker.reporting.store.look import Looked, Step
-from worker.settings.policies import expiry_policy, listing_accounts
+from worker.settings.policies import listing_accounts
 from worker.web.webhooks.store.results import ACCOUNT, Processed
 from worker.web.webhooks.store.webhooks import CHUNK, Webhooks
+from worker.wiring.work_policies import expiry_policy
 
 if TYPE_CHECKING:
     from worker.wiring.container import Parts
@@ -39,17 +38,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LOGGED_AT_ONCE = 5  # log lines for each chunk of webhooks
 PROCESSED_AT_ONCE = 20  # chunks of webhooks in a tick: other due work must not wait for all webhooks of an outage
-
-
-@dataclass(frozen=True)
-class SweepStep:
-    """`open` is called once for each process. What it returns makes the step, in each sweep: it gets what is due."""
-
-    open: Callable[["Parts"], Callable[[Looked], object]]
-
-
-# The feature `audit` seals what was added to the log.
-SWEEP_STEPS = Hook("SWEEP_STEPS", SweepStep)
 
 
 class Sweep:

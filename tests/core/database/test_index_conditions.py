@@ -5,9 +5,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.database import bulk
+from worker.core.database.job_ids import IS_LIVE
 from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState
-from worker.core.work.store.sessions import IS_LIVE
 from worker.reporting.store.waiting import IS_LISTED
 
 

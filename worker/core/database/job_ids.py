@@ -20,11 +20,14 @@ from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.tables import Job, SessionRow, StableLink
 from worker.core.model.row_addresses import LARGEST
+from worker.core.model.states import SessionState
 
 ROWS = LARGEST + 1  # of a batch, with its row 0
 # The order in which jobs came. Ids do not say it: a day's later events have smaller ones than the lists of that day.
 AS_THEY_CAME = (Job.created_at, Job.id)
 NEWEST_FIRST = (Job.created_at.desc(), Job.id.desc())
+# Of a session. In the words of the index (tests/core/database/test_index_conditions.py).
+IS_LIVE = SessionRow.state.in_([bulk.fixed(SessionState.WAITING), bulk.fixed(SessionState.STARTED)])
 
 
 def job_id(batch_id: int, row: int) -> int:

@@ -11,8 +11,9 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import sqlalchemy as sa
 from pydantic import AwareDatetime, StringConstraints, TypeAdapter
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 JOURNAL = "onboarding_journal"  # the execution option of a connection whose database has one
 LONGEST = 1000  # bytes of a line: none of ours is longer
+Kind = TypeVar("Kind")
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
@@ -70,7 +72,9 @@ class Mark:
     at: AwareDatetime
 
 
-_NOTES, _MARKS = TypeAdapter(Note), TypeAdapter(Mark)
+@cache  # made when a journal is first used: most installations have none
+def _form(kind: type[Kind]) -> TypeAdapter[Kind]:
+    return TypeAdapter(kind)
 
 
 class Journal:
@@ -82,7 +86,7 @@ class Journal:
 
     def add(self, notes: Iterable[Note]) -> None:
         """What was asked for is done although the journal's disk is full: an error is logged, and nothing raised."""
-        lines = b"".join(_NOTES.dump_json(note) + b"\n" for note in notes)
+        lines = b"".join(_form(Note).dump_json(note) + b"\n" for note in notes)
         if not lines:
             return
         try:
@@ -107,14 +111,15 @@ class Journal:
         """Raises OSError."""
         os.close(to_append(self.path))  # so that a journal that is not there was lost, and is not one without notes
         with replacing(self._mark) as stream:
-            stream.write(_MARKS.dump_json(mark).decode())
+            stream.write(_form(Mark).dump_json(mark).decode())
             stream.flush()
             os.fsync(stream.fileno())
 
     def last_mark(self) -> Mark | None:
         """None: there is none yet, or it is damaged."""
         try:
-            return _MARKS.validate_json(self._mark.read_bytes()[:LONGEST])
+            mark: Mark = _form(Mark).validate_json(self._mark.read_bytes()[:LONGEST])
+            return mark
         except FileNotFoundError:
             return None
         except (OSError, ValueError):
@@ -144,7 +149,7 @@ def read(path: Path) -> tuple[list[Note], int]:
     with path.open("rb") as stream:
         while line := stream.readline(LONGEST):
             try:
-                notes.append(_NOTES.validate_json(line))
+                notes.append(_form(Note).validate_json(line))
             except ValueError:
                 damaged += line != b"\n"
     return notes, damaged

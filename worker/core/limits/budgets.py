@@ -33,6 +33,8 @@ OPENS_AFTER = 5
 PROBE_PATIENCE = timedelta(milliseconds=200)
 # How old the time of a claim may be: it was read before the claim waited for a lock (`postgresql_engine.LOCK_SECONDS`).
 LATE_NOW = timedelta(seconds=30)
+# Time to write a result. From the last check of the lease to the written result: the call's time-out and this.
+FLUSH_MARGIN = timedelta(seconds=5)
 # How soon one call asks again whether refused credentials are good: a provider's sign-in has outages of minutes.
 ASK_AGAIN_AFTER = timedelta(minutes=5)
 

@@ -66,6 +66,7 @@ def _parsed(phone: str) -> phonenumbers.PhoneNumber | None:
 
 
 HOUR = timedelta(hours=1)
+KEPT = timedelta(days=2)  # the counts of a country
 NOWHERE = "??"  # the country of a number that no number plan knows
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, TypeVar
 
 from worker.core.foundation.clock import Clock
+from worker.core.limits.budgets import FLUSH_MARGIN
 from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.second_look import SecondLook
 from worker.core.limits.store.claims import ClaimPolicy, Room
@@ -20,8 +21,6 @@ from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import ending_of_reconciliation
 from worker.core.work.row_forms import CallResult, Claimed, ResultT, RowT
 
-# Time to write a result. From the last check of the lease to the written result: the call's time-out and this.
-FLUSH_MARGIN = timedelta(seconds=5)
 NOT_MADE = "not_made"  # the outcome of a call that was not made
 # (channel, whether it is for an event); must return at once
 WakeInvite = Callable[[str, bool], None]

@@ -14,6 +14,7 @@ from sqlalchemy.orm import aliased
 
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
+from worker.core.database.job_ids import IS_LIVE
 from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import Attempt, Job, SessionRow
 from worker.core.limits.budgets import BudgetRule, BudgetState
@@ -23,10 +24,8 @@ from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import default_floor
 from worker.core.model.states import JobState, SessionState
-from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
 from worker.core.work.store.attempt_log import LATE
-from worker.core.work.store.sessions import IS_LIVE
 from worker.failover.takeover import (
     CHUNK,
     SOON,
@@ -157,6 +156,8 @@ class Failover:
                 by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
                 connection.execute(by_id.values(_moved(what, why, now=now)), moves)
             return len(moves)
+
+        from worker.core.unknown.store.held_rows import hold_jobs  # imported here: most processes read takeovers
 
         set_aside = partial(hold_jobs, states=(JobState.WAITING,), now=now)
         return row_by_row(self._database, f"takeover by {what.target}", work, set_aside)

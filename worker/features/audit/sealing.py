@@ -24,9 +24,8 @@ from worker.reporting.standings import Standing, Standings
 from worker.reporting.store.look import Looked, Step
 from worker.reporting.waits import Wait
 from worker.settings.model import Settings
-from worker.wiring.background import Ticks
+from worker.wiring.background import SweepStep, Ticks
 from worker.wiring.container import Parts
-from worker.wiring.sweep import SweepStep
 
 log = logging.getLogger(__name__)
 HEAD_EVERY_SECONDS = 3600.0

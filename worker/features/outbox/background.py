@@ -24,9 +24,8 @@ from worker.features.outbox.section import Subscriber
 from worker.features.outbox.store.relay import waiting
 from worker.reporting.store.look import Looked
 from worker.settings.model import Settings
-from worker.wiring.background import Ticks, Work, Working
+from worker.wiring.background import SweepStep, Ticks, Work, Working
 from worker.wiring.container import Parts
-from worker.wiring.sweep import SweepStep
 
 # A run that ends publishes what it can within this time; the next run publishes the rest.
 LAST_PUBLISHING = timedelta(seconds=5)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock
@@ -12,9 +12,11 @@ from worker.core.limits.store.budgets import Budgets
 from worker.events.published_events import BUS, SUBSCRIBER, Happened
 from worker.features.outbox.section import Subscriber
 from worker.features.outbox.store import relay
-from worker.features.outbox.store.outbox import Subscriptions
 from worker.settings.model import Settings
 from worker.wiring.watching import Observer
+
+if TYPE_CHECKING:
+    from worker.features.outbox.store.outbox import Subscriptions
 
 # After so many failures in a row a target gets only a single event now and then.
 PAUSES_AFTER = 3
@@ -69,18 +71,25 @@ def unpublished_in_words(targets: list[str]) -> str:
     return f"{', '.join(targets)}: events have waited for more than {minutes} minutes, and no process publishes them"
 
 
-def subscriptions_of(settings: Settings) -> Subscriptions:
-    """Which target is sent which events."""
+def _targets(settings: Settings) -> dict[str, frozenset[Happened]]:
+    """The events of each target."""
     everything = frozenset(Happened)
     targets = {BUS: everything} if settings.bus is not None else {}
     for name, subscriber in settings.named(Subscriber).items():
         targets[f"{SUBSCRIBER}{name}"] = frozenset(map(Happened, subscriber.types)) or everything
-    return Subscriptions(targets, {name: account.provider for name, account in settings.accounts.items()})
+    return targets
+
+
+def subscriptions_of(settings: Settings) -> "Subscriptions":
+    """Which target is sent which events."""
+    from worker.features.outbox.store.outbox import Subscriptions  # imported here: it writes, and most commands read
+
+    return Subscriptions(_targets(settings), {name: account.provider for name, account in settings.accounts.items()})
 
 
 def target_policies(settings: Settings) -> dict[str, TargetPolicy]:
     """How each configured target is published to, by its name."""
-    return {name: _policy_of(settings, name) for name in subscriptions_of(settings).targets}
+    return {name: _policy_of(settings, name) for name in _targets(settings)}
 
 
 def _policy_of(settings: Settings, target: str) -> TargetPolicy:
@@ -91,4 +100,4 @@ def _policy_of(settings: Settings, target: str) -> TargetPolicy:
     return TargetPolicy(BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER), GIVE_UP)
 
 
-OBSERVER = Observer(lambda settings: found if (found := subscriptions_of(settings)).targets else None)
+OBSERVER = Observer(lambda settings: subscriptions_of(settings) if _targets(settings) else None)

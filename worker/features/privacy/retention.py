@@ -21,9 +21,9 @@ from worker.features.privacy.store.purge import Purging
 from worker.reporting.store.look import Looked
 from worker.settings.model import Settings
 from worker.web.webhooks.session_chain import DIGESTS_KEPT
+from worker.wiring.background import SweepStep
 from worker.wiring.container import Parts
 from worker.wiring.stores import Stores
-from worker.wiring.sweep import SweepStep
 
 log = logging.getLogger(__name__)
 # How long a process rests after it found nothing to remove: a look costs little, and nothing waits for it.

@@ -1,9 +1,13 @@
-"""Batches: one for each list. The list's lines become jobs and skipped lines."""
+"""Batches: one for each list. The list's lines become jobs and skipped lines.
+
+What adds lines is loaded where they are added: most commands only read batches.
+"""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -15,20 +19,25 @@ from worker.core.database.tables import Batch, Job, SkippedLine
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.states import PauseCause
 from worker.lists.known_customers import KnownRule
-from worker.lists.lines import AcceptedLine, RefusedLine
-from worker.lists.store.added_lines import AddedLines, ErasedMeanwhile, add_lines
-from worker.lists.store.admission import following, left_out
 from worker.lists.store.daily_batch import DAILY
-from worker.lists.store.new_rows import SealedLines, seal
-from worker.lists.store.refreshed import KnownLine, beside
-from worker.lists.store.tombstones import erased_among
 from worker.plans.store import plans
 from worker.plans.store.plans import Plan, Planned
+
+if TYPE_CHECKING:
+    from worker.lists.lines import AcceptedLine, RefusedLine
+    from worker.lists.store.added_lines import AddedLines
+    from worker.lists.store.new_rows import SealedLines
+    from worker.lists.store.refreshed import KnownLine
 
 # Other imports of the same customers may be first in the unique index a few times, but not for ever.
 TRIES = 5
 # Of one transaction. It has some 15 statements, however many lines it adds. On SQLite all other writers wait for it.
 LINES_AT_ONCE, LINES_ALONE = 3000, 1000
+# A resume or a cancel that is not through after this time was cut off. It may change a million rows.
+CUT_OFF_AFTER = timedelta(minutes=5)
+# Marked as paused, and not all rows are paused yet.
+IS_MARKED = sa.and_(Batch.pause_cause != "", Batch.paused_at.is_(None))
+IS_CHANGING = sa.and_(Batch.changing_since.is_not(None), Batch.pause_cause == "")
 STDIN = "stdin"  # the name of a batch whose list came over standard input
 
 
@@ -163,11 +172,16 @@ class Batches:
 
     def erased(self, customer_ids: Sequence[str]) -> set[str]:
         """Those of these customers who were erased on request."""
+        from worker.lists.store.tombstones import erased_among
+
         with self._database.read() as connection:
             return set(erased_among(connection, self._keyring, set(customer_ids)))
 
-    def known(self, lines: Sequence[AcceptedLine], *, rule: KnownRule, now: datetime) -> list[KnownLine]:
+    def known(self, lines: "Sequence[AcceptedLine]", *, rule: KnownRule, now: datetime) -> "list[KnownLine]":
         """Those of these lines whose customers are known, beside what is stored. Locks nothing."""
+        from worker.lists.store.admission import following, left_out
+        from worker.lists.store.refreshed import beside
+
         with self._database.read() as connection:
             found = beside(connection, self._keyring, [(line.row, line.customer) for line in lines], now=now)
             if rule is not KnownRule.SKIP or not any(one.links for one in found):
@@ -196,15 +210,17 @@ class Batches:
             count = connection.execute(rows).scalar_one()
             note(connection, f"batch {batch_id}", now=now, count=count, reason="imported")
 
-    def sealer(self, batch_id: int) -> Callable[[Sequence[AcceptedLine]], SealedLines]:
+    def sealer(self, batch_id: int) -> "Callable[[Sequence[AcceptedLine]], SealedLines]":
         """What seals lines of this batch before they are added. It uses no connection: a child process may call it."""
+        from worker.lists.store.new_rows import seal
+
         return partial(seal, self._keyring, batch_id)
 
     def add(
         self,
         batch_id: int,
-        accepted: Sequence[AcceptedLine] | SealedLines,
-        refused: Sequence[RefusedLine],
+        accepted: "Sequence[AcceptedLine] | SealedLines",
+        refused: "Sequence[RefusedLine]",
         *,
         priority: int,
         now: datetime,
@@ -213,7 +229,7 @@ class Batches:
         take_over: bool = False,
         traced: Mapping[int, str] | None = None,
         rule: KnownRule = KnownRule.REFRESH,
-    ) -> AddedLines:
+    ) -> "AddedLines":
         """Add the next lines of a list, all or none. Lines that are imported already are skipped; those that `sealer`
         has not sealed are sealed here.
 
@@ -227,6 +243,9 @@ class Batches:
         job leads instead. If the customer has finished for this purpose, the job is completed at once. If a call for
         the customer has an unknown outcome, the job is held.
         """
+
+        from worker.lists.store.added_lines import AddedLines, ErasedMeanwhile, add_lines
+        from worker.lists.store.new_rows import SealedLines, seal
 
         lines = accepted if isinstance(accepted, SealedLines) else seal(self._keyring, batch_id, accepted)
 

@@ -20,9 +20,9 @@ from worker.core.database.job_ids import of_batch
 from worker.core.database.priorities import HELD_BACK
 from worker.core.database.tables import Batch, InvitationRow, Job
 from worker.core.database.tables.work import served_by
+from worker.core.messages.wording import FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, PauseCause
-from worker.core.work.store.sessions import FIRST
 
 CHUNK = 500
 _Leader = aliased(Job)

@@ -19,11 +19,11 @@ from worker.core.database.tables import Batch, BatchCount, BatchCountChange, Inv
 from worker.core.database.tables.types import word_of
 from worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.core.messages.store.message_rows import OF_ITS_SESSION
+from worker.core.messages.wording import FIRST
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import UNISSUED_JOBS, UNSENT_JOBS, InvitationState, JobState, Result
 from worker.core.work.store.attempt_log import DONE, LATE, MORE
-from worker.core.work.store.sessions import FIRST
 from worker.reporting.store.counts import AccountFacts, BatchCounts, Waits, from_totals, later
 
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)

@@ -21,11 +21,11 @@ from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job
 from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.limits.budgets import FREE
+from worker.core.messages.wording import FIRST
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, Result, SessionState
 from worker.core.work.store.attempt_log import DONE, UNREACHABLE
-from worker.core.work.store.sessions import FIRST
 from worker.lists.store.admission import finished_in_purged
 
 # Outcomes of calls that cost nothing, as credits are counted.

@@ -17,7 +17,7 @@ from worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, 
 from worker.core.limits.store.budgets import EVERYTHING_IS_STOPPED
 from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.store import unknown_outcomes
-from worker.lists.decisions.store.decisions import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
+from worker.lists.store.batches import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
 from worker.reporting.store.counting import MANY_CHANGES
 
 

@@ -15,17 +15,16 @@ from worker.core.customers.customers import Channel
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.fast import tally
-from worker.core.database.job_ids import Key, among_keys, of_batch, rows_of
+from worker.core.database.job_ids import IS_LIVE, Key, among_keys, of_batch, rows_of
 from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import Attempt, Batch, InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
+from worker.core.messages.wording import FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import UNISSUED_JOBS, InvitationState, JobState
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.core.unknown.store.unknown_outcomes import UNSETTLED
-from worker.core.work.store.sessions import FIRST, IS_LIVE
 from worker.lists.known_customers import KnownRule
-from worker.lists.store.admission import following, left_out
 from worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END
 from worker.reporting.waits import Wait
 
@@ -370,6 +369,8 @@ class CallsNow:
                     (row.customer_id, row.purpose): row.state
                     for row in rows_of(connection, _OWN, keys, batch=self.batch)
                 }
+            from worker.lists.store.admission import following, left_out  # imported here: only `check` foresees a list
+
             others = set(keys) - own.keys()
             followers = set(following(connection, others, now=now, lock=False, rule=self._rule)) if others else set()
             followers |= set(left_out(connection, others - followers, rule=self._rule))

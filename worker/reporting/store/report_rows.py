@@ -18,11 +18,10 @@ from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, 
 from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.foundation.timestamps import written
-from worker.core.messages.wording import PREFIX
+from worker.core.messages.wording import FIRST, PREFIX
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Opening
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, LineState, SessionState, state_of_line
-from worker.core.work.store.sessions import FIRST
 from worker.reporting.store.counting import count
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.outlook import (

@@ -16,10 +16,10 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.messages.wording import FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState, Result, SessionState
 from worker.core.work.store.attempt_log import DONE
-from worker.core.work.store.sessions import FIRST
 from worker.reporting.store.ledger import COST_NOTHING
 
 Points = list[tuple[datetime, int]]

@@ -19,12 +19,11 @@ from worker.core.database.priorities import PAUSED, PRIORITIES
 from worker.core.database.tables import Batch, BatchPlan, InvitationRow, Job, RefusedEvent, TextCount, Webhook
 from worker.core.database.tables.types import word_of
 from worker.core.foundation.keyring import KEY_ID_DIGITS, NEEDS_THE_KEY
-from worker.core.messages.store.how_many import KEPT
-from worker.core.messages.text_numbers import HOUR, hour_of
+from worker.core.messages.text_numbers import HOUR, KEPT, hour_of
+from worker.core.messages.wording import FIRST
 from worker.core.model.channels import CHANNELS
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LISTED_WEBHOOKS, WEBHOOKS_TO_CHECK, InvitationState, JobState, PauseCause
-from worker.core.work.store.sessions import FIRST
 from worker.lists.store.batches import BATCH_FACTS, BatchFacts
 from worker.plans.store.pilots import NOT_MET
 from worker.reporting.store.counting import COUNTED, ROWS

@@ -16,9 +16,9 @@ from tests.stored.steps import InvitationSteps, JobSteps
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.database import bulk
 from worker.core.database.tables import Batch, Permit
+from worker.core.limits.budgets import FLUSH_MARGIN
 from worker.core.limits.store import concurrency as permits
 from worker.core.limits.store.concurrency import Permits
-from worker.core.work.step_endings import FLUSH_MARGIN
 
 pytestmark = pytest.mark.both_databases
 

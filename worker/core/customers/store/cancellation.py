@@ -20,10 +20,10 @@ from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import served_by
 from worker.core.facts import JobsStopped, SessionsExpired, happened
 from worker.core.messages.store.message_rows import HELD_FIRST
+from worker.core.messages.wording import FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, Result, SessionState
 from worker.core.unknown.store import unknown_outcomes
-from worker.core.work.store.sessions import FIRST
 
 _OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.leader_id).where(
     bulk.among(Job.customer_id, "customers"), Job.state.in_(OPEN_JOBS)

@@ -29,12 +29,11 @@ from worker.core.messages.contact import ContactPolicy, kind_of
 from worker.core.messages.quiet_hours import QuietHours, allowed_at
 from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, MessageClaim
 from worker.core.messages.store.message_rows import waiting_message
-from worker.core.messages.wording import is_resend
+from worker.core.messages.wording import FIRST, is_resend
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import is_stale
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, Result, SessionState
-from worker.core.work.store.sessions import FIRST
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,11 @@ from worker.core.messages.store.message_context import (
 )
 from worker.core.messages.store.unreached import UNREACHED
 from worker.core.messages.text_numbers import why_not_texted
-from worker.core.messages.wording import is_resend
+from worker.core.messages.wording import FIRST, is_resend
 from worker.core.model.channels import address_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, Result, SessionState
-from worker.core.work.store.sessions import FIRST
 
 log = logging.getLogger(__name__)
 

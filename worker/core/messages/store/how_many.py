@@ -33,13 +33,13 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.limits.store import budgets
 from worker.core.messages.caps import AddressCap, Place, Wish, give_places, may_send, text_of_mailbox
 from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, MessageClaim
-from worker.core.messages.text_numbers import HOUR, country_of, hour_of, may_go
+from worker.core.messages.text_numbers import HOUR, KEPT, country_of, hour_of, may_go
+from worker.core.messages.wording import FIRST
 from worker.core.model.channels import CHANNELS, address_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState
 from worker.core.unknown.repeats import unknown_in_words
-from worker.core.work.store.sessions import FIRST
 
 # A message in flight may bounce, and then does not count: wait until its result is known.
 LAST_ASKS_AGAIN = timedelta(minutes=1)
@@ -47,7 +47,6 @@ LAST_ASKS_AGAIN = timedelta(minutes=1)
 GOES_FIRST = timedelta(minutes=5)
 # Another transaction took the place at the same moment. By then it has ended.
 ASK_AGAIN = timedelta(seconds=1)
-KEPT = timedelta(days=2)  # the counts of a country
 
 _WAITING = InvitationState.WAITING
 _LOCKED = (

@@ -21,7 +21,7 @@ from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.limits.store.flush import Flush
 from worker.core.messages.quiet_hours import message_at
-from worker.core.messages.wording import REACHED, Wording, is_resend, wording_of
+from worker.core.messages.wording import FIRST, REACHED, Wording, is_resend, wording_of
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Done, Kind
 from worker.core.model.sessions import Opening, is_stale
@@ -29,7 +29,6 @@ from worker.core.model.states import InvitationState, SessionState
 from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.work.row_forms import NOT_OPENED, NOT_YET, CallResult
 from worker.core.work.store.attempt_log import LATE
-from worker.core.work.store.sessions import FIRST
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from worker.core.messages.store import how_many, unreached
 from worker.core.messages.store.message_context import InvitationPolicy, InviteResult, MessageClaim
 from worker.core.messages.store.message_rows import HELD_FIRST, move_jobs
 from worker.core.messages.store.unreached import BounceCounts, fall_back, reason_to_suppress, state_refused
-from worker.core.messages.wording import Wording
+from worker.core.messages.wording import FIRST, Wording
 from worker.core.model.channels import address_of
 from worker.core.model.endings import AddressIs, Cancel, Done, invitation_state_after
 from worker.core.model.reasons import Reason
@@ -33,7 +33,7 @@ from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.repeats import stays_unknown
 from worker.core.unknown.store.late_attempts import SortedOut, Standing, sort_out
 from worker.core.work.store.attempt_log import CLOSE, CLOSE_DONE, LATE, after_call, closing, outcome_of_call, plain
-from worker.core.work.store.sessions import FIRST, schedule_checks
+from worker.core.work.store.sessions import schedule_checks
 
 
 def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch: Stretch | None) -> set[str]:

@@ -33,6 +33,7 @@ from worker.core.messages.caps import Wish
 from worker.core.messages.quiet_hours import issue_at
 from worker.core.messages.store.how_many import take
 from worker.core.messages.store.unreached import following, writable
+from worker.core.messages.wording import FIRST
 from worker.core.model.channels import address_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
@@ -40,7 +41,6 @@ from worker.core.model.sessions import max_age_of
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.work.store import session_reuse
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy
-from worker.core.work.store.sessions import FIRST
 
 A_MOMENT = timedelta(seconds=1)  # between two looks of the sweep
 

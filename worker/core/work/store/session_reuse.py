@@ -23,7 +23,7 @@ from worker.core.foundation.ids import new_ids
 from worker.core.lifecycle.store.own_links import StableLinks, ends_of
 from worker.core.limits.store.flush import Flush
 from worker.core.messages.store.message_rows import move_messages
-from worker.core.messages.wording import PREFIX
+from worker.core.messages.wording import FIRST, PREFIX
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import ExpirySource, Session, is_stale
 from worker.core.model.states import (
@@ -36,7 +36,6 @@ from worker.core.model.states import (
 )
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy
 from worker.core.work.store.sessions import (
-    FIRST,
     NO_QUIET_HOURS,
     NewSession,
     add,

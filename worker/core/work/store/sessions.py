@@ -16,7 +16,7 @@ from worker.core.database.bulk import columns_of_tuples
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED, encrypt_session
 from worker.core.database.fast import tally
-from worker.core.database.job_ids import Key, among_keys, rows_of
+from worker.core.database.job_ids import IS_LIVE, Key, among_keys, rows_of
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.facts import Fact, MessagesSent, SessionsExpired, happened
 from worker.core.foundation.ids import new_ids
@@ -24,15 +24,13 @@ from worker.core.lifecycle.reissue import SETTLES
 from worker.core.limits.store.flush import Flush
 from worker.core.messages.quiet_hours import QuietHours, message_at
 from worker.core.messages.store.message_rows import waiting_message
-from worker.core.messages.wording import FIRST as FIRST
+from worker.core.messages.wording import FIRST
 from worker.core.model.channels import is_mail
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Session
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.core.work.store.job_context import ClaimedJob
 
-# In the words of the index (tests/core/database/test_index_conditions.py).
-IS_LIVE = SessionRow.state.in_([bulk.fixed(SessionState.WAITING), bulk.fixed(SessionState.STARTED)])
 NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})
 
 

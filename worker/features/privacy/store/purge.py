@@ -30,12 +30,12 @@ from worker.core.database.tables import (
 )
 from worker.core.database.tables.work import LEAD, served_by
 from worker.core.messages.store.message_rows import move_messages
+from worker.core.messages.wording import FIRST
 from worker.core.model.audit import Act
 from worker.core.model.endings import Kind
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState
 from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
 from worker.core.work.store.attempt_log import LATE
-from worker.core.work.store.sessions import FIRST
 from worker.features.privacy.store.erasure import over
 from worker.reporting.store.counts import BatchCounts, totals_of
 

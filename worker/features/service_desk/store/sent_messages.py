@@ -17,10 +17,9 @@ from worker.core.database.encrypted_values import Erased, context_of_person, dec
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import Keyring
 from worker.core.messages.store.message_context import CUSTOMER, customer_of
-from worker.core.messages.wording import Wording, is_resend
+from worker.core.messages.wording import FIRST, Wording, is_resend
 from worker.core.model.masked import masked_opening
 from worker.core.model.sessions import Opening
-from worker.core.work.store.sessions import FIRST
 
 MOST = 10
 

@@ -7,7 +7,7 @@ command again finishes the rest.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from typing import Any, Protocol
@@ -24,10 +24,11 @@ from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, InvitationRow, Job, PendingDetails
 from worker.core.database.tables.work import LEAD
 from worker.core.messages.store.message_rows import HELD_FIRST
+from worker.core.messages.wording import FIRST
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, PauseCause, paused_by
-from worker.core.work.store.sessions import FIRST
 from worker.lists.decisions.store.priority_moves import Changed, pause_rows, resume_rows
 from worker.lists.decisions.store.settlement import Decided, Which, abandon, chosen, repeat, retry, rows_in
+from worker.lists.store.batches import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
 from worker.lists.store.leadership import take_leads
 
 CHUNK = 2000
@@ -36,12 +37,7 @@ TRIES = 5
 ROWS_IN_REASON = 64  # characters: an entry has room for the verdict and a person's reason too
 # Open jobs without a call in flight.
 FREE = [state for state in OPEN_JOBS if state is not JobState.WORKING]
-# A resume or a cancel that is not through after this time was cut off. It may change a million rows.
-CUT_OFF_AFTER = timedelta(minutes=5)
 _NOT_PAUSED: dict[str, Any] = {"paused_at": None, "pause_cause": "", "pause_reason": ""}
-# Marked as paused, and not all rows are paused yet.
-IS_MARKED = sa.and_(Batch.pause_cause != "", Batch.paused_at.is_(None))
-IS_CHANGING = sa.and_(Batch.changing_since.is_not(None), Batch.pause_cause == "")
 
 
 class Verdict(StrEnum):

@@ -30,10 +30,11 @@ from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.store import unreached
 from worker.core.messages.store.message_rows import ABOUT_A_MESSAGE, move_jobs
 from worker.core.messages.store.unreached import BounceCounts, fall_back
+from worker.core.messages.wording import FIRST
 from worker.core.model.channels import address_of, is_mail
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
-from worker.core.work.store.sessions import FIRST, schedule_checks
+from worker.core.work.store.sessions import schedule_checks
 from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.web.webhooks.store.results import SENDER
 
