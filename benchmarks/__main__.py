@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import importing, issuing, latency, limits, whole
+from benchmarks import commands, importing, issuing, latency, limits, whole
 
 BENCHMARKS = {
     "issuing": issuing,
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "limits": limits,
     "latency": latency,
     "whole": whole,
+    "commands": commands,
 }
 
 

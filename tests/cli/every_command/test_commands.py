@@ -121,3 +121,23 @@ def test_what_a_command_does_not_need_is_not_loaded(words: str, unneeded: set[st
     ended = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=False)
 
     assert (ended.returncode, ended.stderr) == (0, "[]\n")
+
+
+SENDS = {"aiohttp", "aiosmtplib", "celery", "jinja2", "kombu", "psycopg", "redis", "uvloop", "yarl"}
+WRITES = {
+    "worker.core.work.store.claim_jobs",
+    "worker.events.store.inbox",
+    "worker.lists.store.added_lines",
+    "worker.web.webhooks.store.webhooks",
+}
+
+
+@pytest.mark.parametrize("words", ["status", "account list"])
+def test_a_command_that_reads_a_sqlite_database_loads_nothing_that_sends_or_writes(desk, words: str):
+    call = f"import sys; sys.argv[1:] = {words.split()}\ntry:\n  from worker.cli import main; main()\n"
+    call += f"finally:\n  print(sorted({SENDS | WRITES} & set(sys.modules)), file=sys.stderr)"
+    ended = subprocess.run(
+        [sys.executable, "-c", call], cwd=desk.path, env=desk.environ, capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "[]\n")
