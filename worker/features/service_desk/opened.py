@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from typing import TYPE_CHECKING
 
 from worker.core.database.database import Database
 from worker.core.messages.quiet_hours import Hours
@@ -17,12 +18,12 @@ from worker.features.service_desk.store.desk import ServiceDesk
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.store.sent_messages import SentMessage
 from worker.settings.policies import listing_accounts, orphan_rules, stable_links
-from worker.templates.language import TemplateProblem
-from worker.templates.render import Templates
 from worker.wiring.adapters import sender_name
 from worker.wiring.container import Parts
 from worker.wiring.stores import Stores
-from worker.wiring.templates import templates_of
+
+if TYPE_CHECKING:
+    from worker.templates.render import Templates
 
 
 class Origin(StrEnum):
@@ -45,9 +46,11 @@ class MessageText:
 
 
 def message_text(
-    templates: Templates, hours: Hours, sender_name: Callable[[str], str], sent: SentMessage
+    templates: "Templates", hours: Hours, sender_name: Callable[[str], str], sent: SentMessage
 ) -> MessageText:
     """The words as they were when the message left, if neither the template nor the customer's details have changed."""
+    from worker.templates.language import TemplateProblem  # imported here: Jinja, for words alone
+
     customer, person = sent.customer, sent.customer.person
     to = address_of(person, sent.channel)
     opening = sent.opening or masked_opening(Opening(""))
@@ -74,6 +77,8 @@ def finder_of(stores: Stores) -> Finder:
 
 def message_texts(parts: Parts, sent: Sequence[SentMessage]) -> list[MessageText]:
     """The words of messages that have left, made again. The templates are read anew: they may have changed."""
+    from worker.wiring.templates import templates_of
+
     templates = templates_of(parts.settings)
     return [message_text(templates, parts.hours, partial(sender_name, parts.settings), one) for one in sent]
 
