@@ -26,15 +26,16 @@ def rule_of(*limits, ahead=2 * MINUTE):
     return BudgetRule("kyc", tuple(Limit.parse(text) for text in limits), ahead=ahead)
 
 
-def reserved(rule, sequence, *, horizon):
-    """All slots that workers sharing the row come to hold.
+def reserved(rule, sequence, *, horizon, bursts=()):
+    """All slots that workers sharing the row come to hold. `bursts`: for each step, what `burst` says then.
 
     `sequence`: (how long after the last claim, how many are wanted, which of the last slots are released: so many, from
     such a place on; how long the provider asks to wait)
     """
     state, now, slots = UNUSED, NOW, []
-    for step, most, (number, place), wait in sequence:
+    for index, (step, most, (number, place), wait) in enumerate(sequence):
         now += step
+        rule = replace(rule, ahead=bursts[index % len(bursts)]) if bursts else rule
         granted = grant(state, rule, most=most, now=now, horizon=horizon)
         state = after_claim(state, rule, granted, granted.slots.count, now=now, probe_for=SECOND)
         slots += [granted.slots.at(index) for index in range(granted.slots.count)]
@@ -95,6 +96,22 @@ def test_no_window_of_any_limit_holds_more_calls_than_it_allows(rule, sequence, 
     for limit in rule.limits if rule.burst else ():
         if limit.period >= HOUR:
             assert most_in(calls, limit.period) <= limit.count
+
+
+@settings(max_examples=100)
+@given(rules, sequences, st.lists(st.sampled_from([timedelta(0), MINUTE, 2 * MINUTE, 6 * MINUTE]), min_size=1))
+def test_a_burst_that_is_changed_at_any_time_lets_no_window_hold_more(rule, sequence, bursts):
+    slots = sorted(reserved(rule, sequence, horizon=SECOND / 10, bursts=bursts))
+    for limit in rule.limits:
+        assert most_in(slots, limit.period) <= limit.count
+
+
+def test_what_a_larger_burst_let_ahead_is_paid_back_first():
+    """Else the hour would hold both bursts."""
+    slots, state = at_once(replace(IDENFY, ahead=6 * MINUTE), 1_000)
+    less, state = at_once(IDENFY, 10_000, state=state, now=slots[-1])
+    assert most_in(slots + less, HOUR) <= 10_000
+    assert less[0] - slots[0] >= 1_000 * IDENFY.limits[0].interval
 
 
 # (how long after the list before, how many rows, how far ahead slots are reserved, how many of them are given back)

@@ -179,24 +179,32 @@ def grant(
 def next_slot(state: BudgetState, rule: BudgetRule, *, now: datetime) -> NextSlot | None:
     """Where the next slot may lie if calls may go ahead of the pace; None: they may not.
 
-    Neither time lies further behind the last slot than a slot can move it: a pause that was ended early, a wrong clock,
-    and a slot that only the even pace allowed have moved it further.
+    `ahead_at` lies no further behind the last slot than a slot can move it: a pause that was ended early, and a slot
+    that only the even pace allowed have moved it further. If `even_at` does, more went ahead than the present `burst`
+    allows: it is paid back before anything goes ahead.
     """
     burst = rule.burst
     if burst is None:
         return None
     last = state.next_at or now - burst.ahead  # where nothing is stored, all calls until then were evenly spaced
-    even_at, ahead_at = state.even_at or last, state.ahead_at or last
+    even_at, ahead_at = _even_at(state, rule) or last, state.ahead_at or last
+    if even_at > last + burst.even + burst.ahead:
+        return NextSlot(burst, even_at, max(ahead_at, even_at))
     latest = max(last, state.blocked_until or last) + burst.slow
-    return NextSlot(burst, min(even_at, last + burst.even + burst.ahead), min(ahead_at, latest))
+    return NextSlot(burst, even_at, min(ahead_at, latest))
 
 
 def _next_at(state: BudgetState, rule: BudgetRule) -> datetime | None:
     """The next slot where no call may go ahead. What went ahead before `burst` was taken out is paid back first."""
+    return state.next_at and max(state.next_at, _even_at(state, rule) or state.next_at)
+
+
+def _even_at(state: BudgetState, rule: BudgetRule) -> datetime | None:
+    """It never keeps calls waiting for longer than the largest burst would."""
     if state.next_at is None or state.even_at is None:
-        return state.next_at
+        return state.even_at
     longest = max((limit.period for limit in rule.limits), default=timedelta(0)) / SHARE
-    return max(state.next_at, min(state.even_at, state.next_at + longest))
+    return min(state.even_at, state.next_at + longest)
 
 
 def is_stopped(state: BudgetState, *, now: datetime) -> bool:
@@ -218,7 +226,7 @@ def clamp_future_times(
     last_free = now + reach + max(interval(state, rule), rule.burst.slow if rule.burst else timedelta(0))
     if state.next_at is not None and state.next_at > last_free + LATE_NOW:
         # Not at once: calls up to `reach` from now may be reserved.
-        state = replace(state, next_at=last_free, left_at=None)
+        state = replace(state, next_at=last_free, left_at=None, even_at=last_free, ahead_at=last_free)
     if state.probe_until is not None and state.probe_until > now + LATE_NOW + probe_for:
         state = replace(state, probe_until=None)
     return state
