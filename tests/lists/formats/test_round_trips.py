@@ -15,9 +15,10 @@ from tests.lists.conftest import TODAY
 from tests.lists.formats.files import workbook, zipped
 from tests.suite.of_features import needs
 from worker.core import shipped
+from worker.lists.formats import FORMS
 from worker.lists.lines import ListRefused
 from worker.lists.listing import open_list
-from worker.lists.options import FORMS, ListOptions
+from worker.lists.options import ListOptions
 
 COLUMNS = ("customer_id", "first_name", "address")
 # What XML can hold; a spreadsheet writes other characters as _x0000_, which test_workbooks reads.
