@@ -7,6 +7,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from worker.core.database import bulk
 from worker.core.database.job_ids import IS_LIVE
 from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
+from worker.core.database.tables.types import OPTIONS
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState
 from worker.reporting.store.waiting import IS_LISTED
 
@@ -27,7 +28,7 @@ def index(model, name) -> sa.Index:
 )
 def test_a_condition_has_the_words_of_its_partial_index(dialect, condition, model, name):
     written = str(condition.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
-    predicate = index(model, name).dialect_options[dialect.name]["where"].text
+    predicate = index(model, name).info[OPTIONS][f"{dialect.name}_where"].text
     assert written.replace(f"{model.__tablename__}.", "") == predicate
 
 

@@ -18,7 +18,7 @@ from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.core.database.schema import NotReady
 from worker.core.database.tables import Attempt, Batch
-from worker.core.database.tables.types import all_metadata, all_tables
+from worker.core.database.tables.types import OPTIONS, all_metadata, all_tables
 from worker.core.model.endings import Hold, Kind
 from worker.core.model.reasons import Reason
 from worker.core.work.store.attempt_log import CLOSE
@@ -224,7 +224,7 @@ def test_closing_an_attempt_changes_nothing_that_an_index_knows():
     assert Attempt.__table__.indexes
     for index in Attempt.__table__.indexes:
         known = {column.name for column in index.columns} | set(
-            re.findall(r"\w+", str(index.dialect_options["postgresql"]["where"]))
+            re.findall(r"\w+", str(index.info.get(OPTIONS, {}).get("postgresql_where")))
         )
         # `found` changes for few attempts. For all other attempts it stays the same, which writes no index.
         assert known.isdisjoint(CLOSE.columns - {"found"}), index.name

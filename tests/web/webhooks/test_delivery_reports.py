@@ -22,6 +22,7 @@ from worker.core.database.tables import (
     Suppression,
     Webhook,
 )
+from worker.core.database.tables.types import OPTIONS
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.messages.contact import PauseRule
 from worker.core.messages.quiet_hours import Hours, QuietHours
@@ -235,7 +236,7 @@ def test_a_text_that_comes_back_is_not_sent_again_by_text(post):
 
 def test_the_query_for_a_text_is_spelled_as_its_partial_index():
     index = next(one for one in InvitationRow.__table__.indexes if one.name == "ix_invitation_reference")
-    for words in some(str(index.dialect_options["postgresql"]["where"]).split(" AND ")):
+    for words in some(str(index.info[OPTIONS]["postgresql_where"]).split(" AND ")):
         assert f"invitation.{words}".replace("<>", "!=") in str(_BY_REFERENCE)
 
 

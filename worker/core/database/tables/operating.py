@@ -8,7 +8,7 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.core.database.tables.types import Base, BigId, partial
+from worker.core.database.tables.types import Base, BigId, index, partial
 
 
 class Audit(Base):
@@ -33,7 +33,7 @@ class Audit(Base):
         partial("uq_audit_number", "number", where="number IS NOT NULL", unique=True),
         partial("ix_audit_unsealed", "id", where="number IS NULL"),
         # Entries are stored in the order of their times, so an index of PostgreSQL's pages is enough, and costs little.
-        sa.Index("ix_audit_at", "at", postgresql_using="brin"),
+        index("ix_audit_at", "at", postgresql_using="brin"),
         sa.Index("ix_audit_subject", "subject", "id"),
         {"sqlite_autoincrement": True},
     )

@@ -149,10 +149,19 @@ def enum_column(kind: type[StrEnum], length: int = 16) -> Words:
     return Words(kind, length)
 
 
+OPTIONS = "options"  # of an index's information: what `all_metadata` says of it to each database
+
+
+def index(name: str, *columns: str, unique: bool = False, **options: Any) -> sa.Index:
+    """An index with options of a database's dialect. It gets them when a schema is compared: to take them, SQLAlchemy
+    loads PostgreSQL's dialect, which is a twentieth of a command's time on SQLite."""
+    return sa.Index(name, *columns, unique=unique, info={OPTIONS: options})
+
+
 def partial(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
     """An index of some of the rows. Due rows stay cheap to find, however many rows have ended."""
     rows = sa.text(where)
-    return sa.Index(name, *columns, unique=unique, postgresql_where=rows, sqlite_where=rows)
+    return index(name, *columns, unique=unique, postgresql_where=rows, sqlite_where=rows)
 
 
 def one_where(name: str, *columns: str, where: str) -> sa.Index:
@@ -201,5 +210,7 @@ def all_metadata() -> sa.MetaData:
     """All tables in one, as what compares a schema with them needs it. Of a list, names of constraints are lost."""
     merged = sa.MetaData(naming_convention=NAMING)
     for table in all_tables():
+        for one in table.indexes:
+            one.dialect_kwargs.update(one.info.get(OPTIONS, {}))
         table.to_metadata(merged)
     return merged
