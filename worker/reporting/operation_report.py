@@ -262,7 +262,7 @@ class Operation:
 
 
 def _of_batch(batch: BatchFacts, why: str, command: str) -> Wait:
-    return Wait("batch", f"{batch.id} ({batch.name})", why, command)
+    return Wait("batch", f"{batch.id} ({batch.name})", why, command, batch_id=batch.id)
 
 
 def _until(one: Wait) -> str:

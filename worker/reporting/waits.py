@@ -51,7 +51,7 @@ class Wait:
     `what` and `name` say of what: account kyc, batch 7, process, folder; "" of one row. `detail` is why, in words;
     `reason` the word of it that a row has, if there is one. It ends by itself at `until`; None: that is not known, or
     no time ends it. `action`: what a person must do, a command or a sentence; "": nothing. A stopped account that a
-    worker asks again by itself has both. `since`: when it began; None: that is not stored.
+    worker asks again by itself has both. `since`: when it began; None: that is not stored. `batch_id`: of a batch.
     """
 
     what: str = ""
@@ -61,6 +61,7 @@ class Wait:
     reason: str = ""
     until: datetime | None = None
     since: datetime | None = None
+    batch_id: int | None = None
     rows: int = 0
     is_critical: bool = False
 

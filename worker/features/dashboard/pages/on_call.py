@@ -9,6 +9,7 @@ from typing import Any
 from worker.core.foundation.plural import counted
 from worker.core.limits.budgets import BudgetState
 from worker.features.dashboard.contract import Asked, Page
+from worker.features.dashboard.pages.batch_actions import page_of
 from worker.features.dashboard.pages.now import need_of
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.store.kept_back import HOUR, KeptBack, kept_back
@@ -85,7 +86,7 @@ def _keeps(one: Wait, row: KeptBack, *, unheard: bool) -> bool:
     names = one.name.split(", ")  # accounts that share a budget are named together
     match one.what:
         case "batch":
-            return row.is_paused and one.name.startswith(f"{row.batch_id} (")
+            return row.is_paused and one.batch_id == row.batch_id
         case "account":
             return not row.is_paused and not row.is_open and row.account in names
         case "sender":  # no session is bought for a customer who could not be written to
@@ -106,7 +107,7 @@ def stuck_of(one: Wait, cost: Cost, *, paused_by_person: bool) -> dict[str, Any]
 
 
 def _page_of(one: Wait) -> str:
-    return f"/dashboard/batches/{one.name.partition(' ')[0]}" if one.what == "batch" else "/"
+    return page_of(one.batch_id) if one.batch_id is not None else "/"
 
 
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
@@ -118,7 +119,7 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     stuck.sort(key=lambda each: (not each[0].is_critical, -each[1].customers, -each[1].ending))
     return {
         "read_at": asked.now,
-        "stuck": [stuck_of(one, cost, paused_by_person=_is_of(one, by_persons)) for one, cost in stuck],
+        "stuck": [stuck_of(one, cost, paused_by_person=one.batch_id in by_persons) for one, cost in stuck],
         "headline": _headline(whole),
         "ending": [(one, costs.of(one, unheard=False).in_words) for one in _together(whole.blocked)],
     }
@@ -131,10 +132,6 @@ def _together(blocked: Iterable[Wait]) -> Iterable[Wait]:
         if not one.action:
             alike.setdefault(replace(one, name=""), []).append(one.name)
     return (replace(one, name=", ".join(names)) for one, names in alike.items())
-
-
-def _is_of(one: Wait, batches: Iterable[int]) -> bool:
-    return one.what == "batch" and any(one.name.startswith(f"{number} (") for number in batches)
 
 
 def _headline(whole: OperationReport) -> str:
