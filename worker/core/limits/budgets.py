@@ -226,7 +226,8 @@ def clamp_future_times(
     last_free = now + reach + max(interval(state, rule), rule.burst.slow if rule.burst else timedelta(0))
     if state.next_at is not None and state.next_at > last_free + LATE_NOW:
         # Not at once: calls up to `reach` from now may be reserved.
-        state = replace(state, next_at=last_free, left_at=None, even_at=last_free, ahead_at=last_free)
+        even_at, ahead_at = state.even_at and last_free, state.ahead_at and last_free
+        state = replace(state, next_at=last_free, left_at=None, even_at=even_at, ahead_at=ahead_at)
     if state.probe_until is not None and state.probe_until > now + LATE_NOW + probe_for:
         state = replace(state, probe_until=None)
     return state
