@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.rate_adaptation import FRESH, MeasuredPace, Pace
+from worker.core.limits.rate_adaptation import Pace
 from worker.core.limits.rate_limits import Limit
+from worker.core.limits.throughput import FRESH, MeasuredThroughput
 from worker.reporting.forecast import Load, forecast
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -20,7 +21,7 @@ rates = st.integers(1, 1000)
 
 def load(name="kyc", left=600, *, limit=None, measured=None, since=SECOND, **state):
     """`measured`: calls per second, until `since` ago."""
-    pace = MeasuredPace() if measured is None else MeasuredPace(measured * 60.0, 60.0, NOW - since)
+    pace = MeasuredThroughput() if measured is None else MeasuredThroughput(measured * 60.0, 60.0, NOW - since)
     limits = () if limit is None else (Limit(limit, SECOND),)
     return Load(name, left, BudgetRule(name, limits, 50 if name == "kyc" else 4), BudgetState(measured=pace, **state))
 
@@ -49,13 +50,13 @@ def test_a_measured_pace_outranks_a_faster_limit_and_never_makes_it_faster(left,
 
 def test_a_small_list_under_an_hourly_limit_goes_ahead_of_its_pace_and_is_forecast_so(subtests):
     rule = BudgetRule("kyc", (Limit(10_000, timedelta(hours=1)),), ahead=timedelta(minutes=2))
-    lately = MeasuredPace(2.78 * 60.0, 60.0, NOW)  # the even pace of another list
+    lately = MeasuredThroughput(2.78 * 60.0, 60.0, NOW)  # the even pace of another list
     cases = (
         (300, BudgetState(measured=lately), 15),
         (1_000, BudgetState(), 1_000 * 0.3724 - 124),
         (300, BudgetState(next_at=NOW, even_at=NOW + timedelta(minutes=2), ahead_at=NOW), 300 * 0.3724),
         (300, BudgetState(pace=Pace(rate=2.0)), 150),
-        (300, BudgetState(measured=MeasuredPace(60.0, 60.0, NOW)), 300),
+        (300, BudgetState(measured=MeasuredThroughput(60.0, 60.0, NOW)), 300),
     )
     for left, state, seconds in cases:
         with subtests.test(left=left, state=state):

@@ -15,9 +15,9 @@ from worker.core.foundation.timestamps import written
 from worker.core.limits.budgets import BudgetRule, BudgetState, at_cap, credits_left, found_in_words, interval
 from worker.core.limits.rate_limits import tightest
 from worker.core.model.channels import CHANNELS
-from worker.core.model.endings import is_at_cap, way_out
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState, LineState
+from worker.core.model.stops import is_at_cap, way_out
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.reporting.operation import TAKES_EVENTS, WORK, Running, Wakening, no_account, no_wake_up
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.model.endings import is_at_cap, way_out
+from worker.core.model.stops import is_at_cap, way_out
 from worker.plans.deadlines import Paces
 from worker.reporting.forecast import Load, pace_of
 from worker.settings.policies import BudgetRules

@@ -7,7 +7,7 @@ import click
 from worker.core.foundation.plural import are, counted, listed_in_words
 from worker.core.limits.budgets import BudgetState, tries_again_by_itself
 from worker.core.messages.store.unreached import following
-from worker.core.model.endings import is_at_cap
+from worker.core.model.stops import is_at_cap
 from worker.lists.lines import Change
 from worker.lists.store.batches import BatchFacts
 from worker.lists.warned import Refusals, Warned

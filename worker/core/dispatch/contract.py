@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
+from worker.core.limits.throughput import Stretch
 from worker.core.model.http_messages import MayWrite
 from worker.core.work.row_forms import OpenedT, ResultT
 

@@ -10,7 +10,7 @@ from typing import Generic
 from worker.core.dispatch.contract import Work
 from worker.core.dispatch.prefetch import Ahead, Prefetch, SteadyTime
 from worker.core.foundation.clock import Clock
-from worker.core.limits.rate_adaptation import Stretch
+from worker.core.limits.throughput import Stretch
 from worker.core.model.metrics import NOT_COUNTED, WorkMeter
 from worker.core.work.row_forms import OpenedT, ResultT
 

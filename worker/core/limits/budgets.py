@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from worker.core.foundation import plural
 from worker.core.limits.bursts import SHARE, Burst, NextSlot, burst_of
-from worker.core.limits.rate_adaptation import MeasuredPace, Pace, adapted, counted
+from worker.core.limits.rate_adaptation import Pace, adapted, counted
 from worker.core.limits.rate_limits import (
     DAY,
     Limit,
@@ -24,7 +24,9 @@ from worker.core.limits.rate_limits import (
     unit_of,
     unused,
 )
-from worker.core.model.endings import CAP, Kind, RetryPolicy, is_at_cap
+from worker.core.limits.throughput import MeasuredThroughput
+from worker.core.model.endings import Kind, RetryPolicy
+from worker.core.model.stops import CAP, is_at_cap
 
 # Kinds of answer that cost no credit: the provider refused before opening anything.
 FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT, Kind.UNCLEAR})
@@ -102,7 +104,7 @@ class BudgetState:
     unproven: bool = False
     ramp_from: datetime | None = None  # the first message under a ramp; None: none has left
     pace: Pace = field(default_factory=Pace)
-    measured: MeasuredPace = field(default_factory=MeasuredPace)
+    measured: MeasuredThroughput = field(default_factory=MeasuredThroughput)
 
     def paused_until(self, now: datetime) -> datetime | None:
         """Until when no call is made because of a pause; None: there is no pause now."""

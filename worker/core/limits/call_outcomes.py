@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from worker.core.limits.budgets import ASK_AGAIN_AFTER, BudgetRule, BudgetState, next_slot
 from worker.core.limits.rate_adaptation import Pace, counted
-from worker.core.model.endings import Kind, reason_of_stop
+from worker.core.model.endings import Kind
+from worker.core.model.stops import reason_of_stop
 
 # Success, and refusals of one row: the account answers, so a pause is over.
 ANSWERS = frozenset({None, Kind.BAD_INPUT, Kind.CONFLICT})

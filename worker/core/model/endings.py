@@ -5,11 +5,9 @@
 Adapters classify an answer (a `Problem` of one `Kind`, or a value); this module decides what becomes of the row, how
 long it waits after a failure, and when it is given up. (Of a look-up, `unknown.reconciliation` decides.) A rate-limited
 call is not a failure: waits and failures are counted apart. Here are also the answers of the gates of `work.store` and
-`messages.store`: why a claimed job is not called, or a claimed message does not leave now; and what an operator does
-about a stopped account or sender. Pure.
+`messages.store`: why a claimed job is not called, or a claimed message does not leave now. Pure.
 """
 
-import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -292,39 +290,3 @@ class Never:
 
 
 NotNow = Later | Never
-
-
-# How the reason of a stop at our own cap on credits begins. No provider's answer begins so: those begin with "HTTP".
-CAP = "the cap of "
-
-
-# Not before a code: there the adapter says what it means.
-_STATUS = re.compile(r"\bHTTP (\d{3})\b(?! [\w-]+: )")
-# Who is woken at night need not know the numbers.
-_IN_WORDS = {
-    "401": "the credentials are refused",
-    "402": "no credit is left",
-    "403": "the credentials have no right to this",
-    "404": "nothing is at this address",
-}
-_LONGEST = 300  # the column has room for 400
-
-
-def reason_of_stop(detail: str) -> str:
-    """The reason of a stop: what the provider or sender answered, with the meaning of its HTTP status where it gave no
-    code of its own."""
-    status = _STATUS.search(detail)
-    words = _IN_WORDS.get(status[1], "") if status is not None else ""
-    return f"{detail} ({words})" if words and len(detail) <= _LONGEST else detail
-
-
-def is_at_cap(reason: str) -> bool:
-    """Whether an account with this reason is stopped at the cap of its `credits`. Trying it again does not help."""
-    return reason.startswith(CAP)
-
-
-def way_out(name: str, reason: str) -> str:
-    """What ends the stop of the account or sender `name`, in words."""
-    if is_at_cap(reason):
-        return f"raise `credits` of [accounts.{name}], and start the workers again"
-    return f"correct the cause, then `onboard account resume {name}`"

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from worker.core.adapters import Message, Receipt, Sender
-from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
+from worker.core.limits.throughput import Stretch
 from worker.core.messages.store.message_context import (
     ClaimedInvitation,
     InvitationPolicy,

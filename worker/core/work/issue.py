@@ -14,9 +14,9 @@ from worker.core.foundation.durations import show_duration
 from worker.core.lifecycle.session_updates import SessionUpdate, update_of_listed
 from worker.core.limits.budgets import PROBE_PATIENCE, SHORT_LINKS
 from worker.core.limits.first_links import FirstLinks
-from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
+from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Asked, Done, Ending, Hold, Kind, Problem, Snooze
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.core.model.metrics import CALLS

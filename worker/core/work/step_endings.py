@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from worker.core.foundation.clock import Clock
 from worker.core.limits.budgets import FLUSH_MARGIN
-from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.second_look import SecondLook
 from worker.core.limits.store.claims import ClaimPolicy, Room
 from worker.core.limits.store.flush import Flushed, Rows
+from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Ending, Hold, Kind, Problem, RetryPolicy, ending_for, resume_at
 from worker.core.model.metrics import Meters, Metric
 from worker.core.model.reasons import Reason

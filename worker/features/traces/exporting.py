@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.tls import is_loopback
 from worker.core.foundation.version import __version__
-from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
+from worker.core.limits.throughput import Stretch
 from worker.core.model.http_messages import MayWrite
 from worker.core.model.traces import NO_TRACES, Context, Facts, Span, Traces, context_of
 from worker.core.model.wakeups import WakeUp, WorkStep

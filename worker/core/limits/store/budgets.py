@@ -39,13 +39,14 @@ from worker.core.limits.budgets import (
     under_cap,
 )
 from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
-from worker.core.limits.rate_adaptation import MeasuredPace, Pace, Stretch, with_stretch
+from worker.core.limits.rate_adaptation import Pace
+from worker.core.limits.throughput import MeasuredThroughput, Stretch, with_stretch
 
 log = logging.getLogger(__name__)
 
 _OWN = [field.name for field in fields(BudgetState) if field.name not in ("pace", "measured")]
 _PACE = [field.name for field in fields(Pace)]
-_MEASURED = [field.name for field in fields(MeasuredPace)]
+_MEASURED = [field.name for field in fields(MeasuredThroughput)]
 _NAMES = [*_OWN, *(f"pace_{name}" for name in _PACE), *(f"measured_{name}" for name in _MEASURED)]
 _COLUMNS = [Budget.__table__.c[name] for name in _NAMES]
 
@@ -74,7 +75,7 @@ def _state(values: Iterable[Any]) -> BudgetState:
     return BudgetState(
         **dict(zip(_OWN, own, strict=True)),
         pace=Pace(**dict(zip(_PACE, pace, strict=True))),
-        measured=MeasuredPace(**dict(zip(_MEASURED, measured, strict=True))),
+        measured=MeasuredThroughput(**dict(zip(_MEASURED, measured, strict=True))),
     )
 
 

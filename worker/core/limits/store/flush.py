@@ -23,9 +23,9 @@ from worker.core.database.leases import Leases
 from worker.core.database.outages import SACRIFICED
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store import batch_pace, budgets
 from worker.core.limits.store.claims import ClaimPolicy, Claims, Leased, Reserved, Room
+from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import UnknownCall

@@ -19,8 +19,8 @@ from worker.core.database.tables.types import REFERENCE_LENGTH
 from worker.core.facts import MessagesSent, happened
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import reminders
-from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store import budgets
+from worker.core.limits.throughput import Stretch
 from worker.core.messages.store import how_many, unreached
 from worker.core.messages.store.message_context import InvitationPolicy, InviteResult, MessageClaim
 from worker.core.messages.store.message_rows import HELD_FIRST, move_jobs

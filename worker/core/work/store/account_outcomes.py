@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from worker.core.database.tables import Attempt
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.call_outcomes import CallOutcome
-from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store import budgets
+from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Kind
 from worker.core.unknown.reconciliation import Nothing
 from worker.core.work.store.attempt_log import DONE, outcome_of_call

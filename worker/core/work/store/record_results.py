@@ -21,8 +21,8 @@ from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import reminders
-from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store.flush import Flush
+from worker.core.limits.throughput import Stretch
 from worker.core.model.channels import is_mail
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, job_state_after
 from worker.core.model.reasons import Reason

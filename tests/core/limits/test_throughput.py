@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.dispatch.state import BusyStretch
-from worker.core.limits.rate_adaptation import WINDOW, MeasuredPace, Stretch, with_stretch
+from worker.core.limits.throughput import WINDOW, MeasuredThroughput, Stretch, with_stretch
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-NOTHING = MeasuredPace()
+NOTHING = MeasuredThroughput()
 
 
 def per_second(pace):
@@ -64,7 +64,7 @@ def test_too_little_is_no_pace():
     assert worked(50, 9).interval is None
     assert worked(50, 11).interval is not None
     assert worked(0, 30).interval is None
-    assert MeasuredPace().interval is None
+    assert MeasuredThroughput().interval is None
 
 
 def test_a_clock_that_was_set_back_breaks_nothing():
