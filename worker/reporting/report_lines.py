@@ -13,9 +13,9 @@ from worker.core.features import hint
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.keyring import NEEDS_THE_KEY
 from worker.core.foundation.timestamps import written
-from worker.core.model.reasons import step_for
 from worker.core.model.states import JobState, LineState
 from worker.lists.known_customers import ANOTHER_PERSON, WAS_ERASED
+from worker.reporting.steps import step_for
 from worker.reporting.store.report_rows import LineFacts
 from worker.reporting.waits import Blocked, Wait, explained, is_healthy, of_row
 

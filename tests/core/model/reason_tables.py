@@ -1,11 +1,14 @@
-"""Makes the tables of docs/reference/states.md from `Reason`: `python -m tests.core.model.reason_tables`."""
+"""Makes the tables of docs/reference/states.md from the reasons and their steps:
+`python -m tests.core.model.reason_tables`.
+"""
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from worker.core.model.reasons import STEPS, Reason
+from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
+from worker.reporting.steps import step_for
 
 PAGE = Path("docs/reference/states.md")
 _TABLE = re.compile(r"<!-- reasons: (\w+) -->.*?<!-- end of reasons -->", re.DOTALL)
@@ -34,13 +37,13 @@ def table(name: str) -> str:
             lines = [
                 (reason, " or ".join(reason.jobs), _sentence(reason.meaning))
                 for reason in Reason
-                if any(isinstance(state, JobState) for state in reason.jobs) and not reason.jobs.keys() & set(STATES)
+                if any(isinstance(state, JobState) for state in reason.jobs) and not set(reason.jobs) & set(STATES)
             ]
             return _markdown(("reason", "state", "what happened"), lines)
         case _:
             state = JobState(name)
             lines = [
-                (reason, _sentence(reason.meaning), _sentence(reason.jobs[state] or STEPS.get(state, "")))
+                (reason, _sentence(reason.meaning), _sentence(step_for(state, reason)))
                 for reason in Reason
                 if state in reason.jobs
             ]

@@ -8,8 +8,9 @@ from tests.core.model.reason_tables import page_with_tables
 from tests.suite.of_features import needs
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.model.endings import Kind, Problem
-from worker.core.model.reasons import STEPS, Reason, known_reason, meaning_of, step_for
+from worker.core.model.reasons import Reason, known_reason, meaning_of
 from worker.core.model.states import InvitationState, JobState, LineState
+from worker.reporting.steps import OF_REASONS, STEPS, step_for
 
 PAGE = Path(__file__).parents[3] / "docs/reference/states.md"
 
@@ -45,7 +46,7 @@ def test_a_row_that_needs_a_person_has_a_step():
 
 
 def test_a_command_about_a_batch_has_its_place_for_the_number():
-    steps = [*STEPS.values(), *(step for reason in Reason for step in reason.jobs.values())]
+    steps = [*STEPS.values(), *(step for of in OF_REASONS.values() for step in of.values())]
     for command in ("onboard retry", "onboard resolve", "onboard resume"):
         assert [step for step in steps if step.count(f"`{command}") != step.count(f"`{command} BATCH")] == []
 
@@ -69,6 +70,11 @@ def test_a_reason_that_is_not_known_is_shown_as_it_is():
     assert step_for("waiting", "moon_phase") == step_for("buried", "unknown") == ""
 
 
+def test_each_step_is_for_a_state_in_which_its_reason_is():
+    assert OF_REASONS
+    assert [reason for reason, steps in OF_REASONS.items() if set(steps) - set(reason.jobs)] == []
+
+
 def test_a_step_belongs_to_the_state_as_well_as_to_the_reason():
     assert step_for("held", "unknown") != step_for("waiting", "unknown")
     assert step_for("failed", "suppressed") != step_for("lapsed", "suppressed")
@@ -81,5 +87,9 @@ def test_a_refused_address_gives_the_message_a_reason_of_the_same_name():
 
 
 def test_no_sentence_is_changed_by_the_guard_against_formulas():
-    texts = [*STEPS.values(), *(text for one in Reason for text in (one.meaning, *one.jobs.values()))]
+    texts = [
+        *STEPS.values(),
+        *(one.meaning for one in Reason),
+        *(step for of in OF_REASONS.values() for step in of.values()),
+    ]
     assert [text for text in texts if spreadsheet_safe(text) != text] == []

@@ -1,45 +1,41 @@
-"""Why a job or a message is in its state: one word for each reason, its sentence for people, and what to do.
+"""Why a job or a message is in its state: one word for each reason, and its sentence for people. What a person does
+then is in `reporting.steps`.
 
 The word is stored with the row, and printed in reports and events. The tables of docs/reference/states.md are made from
-this module (`tests.core.model.reason_tables`). Reports also show words that are not listed here, as they are: a newer
+both modules (`tests.core.model.reason_tables`). Reports also show words that are not listed here, as they are: a newer
 release may have written them.
 """
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Self
 
-from worker.core.features import hint
 from worker.core.model.states import InvitationState, JobState, LineState
 
-Steps = Mapping[JobState | LineState, str]
+States = tuple[JobState | LineState, ...]
 Messages = tuple[InvitationState, ...]
-_OTHER_WAY = "reach the customer in another way"
-_RESUME = "correct the cause, then `onboard account resume`"
-_WAITS: Steps = {JobState.WAITING: ""}
-_WAITS_OR_ISSUED: Steps = {JobState.WAITING: "", JobState.ISSUED: ""}
+_WAITS: States = (JobState.WAITING,)
+_WAITS_OR_ISSUED: States = (JobState.WAITING, JobState.ISSUED)
 _HELD, _FAILED = (InvitationState.HELD,), (InvitationState.FAILED,)
 _WAITING, _SUPERSEDED = (InvitationState.WAITING,), (InvitationState.SUPERSEDED,)
-_BOTH, _LATER, _NO_USE = (_WAITS, _WAITING), (None, _WAITING), (None, _SUPERSEDED)
+_BOTH, _LATER, _NO_USE = (_WAITS, _WAITING), ((), _WAITING), ((), _SUPERSEDED)
 
 
 class Reason(StrEnum):
     """A reason, with its sentence (`meaning`).
 
-    `jobs` has the job states in which a row has this reason, each with what a person does then; "" is nothing, or what
-    `STEPS` has for the state. `messages` are the states in which an invitation or a reminder has it. A reason without
-    states is never stored.
+    `jobs` are the states in which a row has this reason, and `messages` those in which an invitation or a reminder has
+    it. A reason without states is never stored.
     """
 
     meaning: str
-    jobs: Steps
+    jobs: States
     messages: Messages
 
-    def __new__(cls, word: str, meaning: str = "", jobs: Steps | None = None, messages: Messages = ()) -> Self:
+    def __new__(cls, word: str, meaning: str = "", jobs: States = (), messages: Messages = ()) -> Self:
         member = str.__new__(cls, word)
         member._value_ = word
         member.meaning = meaning
-        member.jobs = jobs or {}
+        member.jobs = jobs
         member.messages = messages
         return member
 
@@ -53,7 +49,7 @@ class Reason(StrEnum):
     ADDRESS_SPENT = (
         "address_spent",
         "the address has had its messages for now ([invitations] messages_per_address)",
-        {JobState.WAITING: "", JobState.FAILED: _OTHER_WAY},
+        (JobState.WAITING, JobState.FAILED),
         (InvitationState.WAITING, InvitationState.SUPPRESSED, InvitationState.SUPERSEDED),
     )
     PLANNED = ("planned", "its time in the list's plan has not come (--start-at or --per-hour or --deadline)", *_BOTH)
@@ -80,17 +76,13 @@ class Reason(StrEnum):
     ADDRESS_CORRECTED = (
         "address_corrected",
         "the link went to an address that was corrected since; another one follows for the new address",
-        {
-            JobState.WAITING: "",
-            JobState.INVITED: "nothing: another one follows the present link's end"
-            + hint("customer", "; `onboard customer resend` with --same-link sends the present one now"),
-        },
+        (JobState.WAITING, JobState.INVITED),
         _SUPERSEDED,
     )
     LINK_ENDED = (
         "link_ended",
         "the customer has not finished while the stable link led on",
-        {JobState.LAPSED: "decide whether the customer is to be invited once more"},
+        (JobState.LAPSED,),
     )
     LINK_REVOKED = ("link_revoked", "the customer's stable link was revoked", *_NO_USE)
     PRESSED = (
@@ -103,7 +95,7 @@ class Reason(StrEnum):
     JOINED_JOB = (
         "joined_job",
         "another row serves the same customer; this row has the state of that row",
-        {JobState.WAITING: "", LineState.JOINED: ""},
+        (JobState.WAITING, LineState.JOINED),
         _SUPERSEDED,
     )
 
@@ -111,17 +103,17 @@ class Reason(StrEnum):
     BATCH_PAUSED = (
         "batch_paused",
         "a person paused the batch or stopped it with Ctrl-C, or it paused itself",
-        {JobState.WAITING: "`onboard resume BATCH`", JobState.ISSUED: "`onboard resume BATCH`"},
+        (JobState.WAITING, JobState.ISSUED),
     )
     ACCOUNT_STOPPED = (
         "account_stopped",
         "the account or the sender is stopped",
-        {JobState.WAITING: _RESUME, JobState.ISSUED: _RESUME},
+        (JobState.WAITING, JobState.ISSUED),
     )
     ACCOUNT_MISSING = (
         "account_missing",
         "the configuration does not have the account: it was renamed or taken out",
-        {JobState.WAITING: "put the account back into the configuration"},
+        (JobState.WAITING,),
     )
     ACCOUNT_PAUSED = (
         "account_paused",
@@ -145,13 +137,13 @@ class Reason(StrEnum):
     AUTH = (
         "auth",
         "the credentials or the set-up of the account are refused; the account is stopped",
-        {JobState.WAITING: "correct the credentials, then `onboard account resume`"},
+        (JobState.WAITING,),
         _WAITING,
     )
     OUT_OF_CREDIT = (
         "out_of_credit",
         "the account has no credit left; the account is stopped",
-        {JobState.WAITING: "buy credit, or raise the account's `credits`, then `onboard account resume`"},
+        (JobState.WAITING,),
         _WAITING,
     )
     UNCLEAR = (
@@ -162,58 +154,45 @@ class Reason(StrEnum):
     SHORT_LIVED = (
         "short_lived",
         "the provider's links live too short a time to be sent; the account is stopped",
-        {
-            JobState.HELD: "let the account's links live longer, or lower the route's `freshness`; then"
-            " `onboard account resume`, and `onboard resolve BATCH` with --repeat"
-        },
+        (JobState.HELD,),
     )
     UNKNOWN = (
         "unknown",
         "it is not known whether the call was carried out",
-        {
-            JobState.WAITING: "nothing: the worker asks the provider, or waits until a session must have ended",
-            JobState.HELD: "after a call: look for its session at the provider, and end it or let it expire; after a"
-            " message: ask whether it arrived; then `onboard resolve BATCH` with --repeat or --abandon",
-        },
+        (JobState.WAITING, JobState.HELD),
         (InvitationState.WAITING, InvitationState.HELD),
     )
     ORPHAN = (
         "orphan",
         "the provider has a session for the customer whose token was lost; a new one is asked for after its end",
-        {JobState.WAITING: "nothing: the end may be days away"},
+        (JobState.WAITING,),
     )
     CONFLICT = (
         "conflict",
         "the provider has a live session for the customer",
-        {
-            JobState.WAITING: "",
-            JobState.HELD: "wait until the provider's session has ended, then `onboard resolve BATCH` with --repeat",
-        },
+        (JobState.WAITING, JobState.HELD),
     )
     NUMBER_REFUSED = (
         "number_refused",
         "the number gets no text messages, because of its kind or of [sms] countries",
-        {JobState.FAILED: "find another address of the customer, and import it in a new list"},
+        (JobState.FAILED,),
         _FAILED,
     )
     BAD_INPUT = (
         "bad_input",
         "the data was refused",
-        {JobState.FAILED: "correct the data and import the customer in a new list"},
+        (JobState.FAILED,),
     )
     MESSAGE_REFUSED = (
         "message_refused",
         "the sender refused the message, and did not say that the address is wrong",
-        {
-            JobState.FAILED: "see the error; then `onboard retry BATCH` sends the same link while it lives, which"
-            " costs no session"
-        },
+        (JobState.FAILED,),
         _FAILED,
     )
     ATTEMPTS_SPENT = (
         "attempts_spent",
         "every attempt failed",
-        {JobState.FAILED: "`onboard retry BATCH` once the other side works again"},
+        (JobState.FAILED,),
         _FAILED,
     )
 
@@ -221,55 +200,42 @@ class Reason(StrEnum):
     SECOND_SESSION = (
         "second_session",
         "the provider opened a session although the customer has a live one",
-        {JobState.HELD: "let one of the two sessions expire, then `onboard resolve BATCH` with --repeat, or --abandon"},
+        (JobState.HELD,),
     )
     ANSWER_REPEATED = (
         "answer_repeated",
         "the provider's answers for two customers had one token, or one id; its link is not sent",
-        {
-            JobState.HELD: "look for a cache before the provider; if the message may have left, end the session there;"
-            " then `onboard resolve BATCH` with --repeat, which asks for a new session, or --abandon"
-        },
+        (JobState.HELD,),
         _SUPERSEDED,
     )
     CANNOT_DECRYPT = (
         "cannot_open",
         "no key of [encryption] keys decrypts the row",
-        {JobState.HELD: "put its key back into [encryption] keys, then `onboard resolve BATCH` with --repeat"},
+        (JobState.HELD,),
         _HELD,
     )
     CANNOT_KEEP = (
         "cannot_keep",
         "the call was answered, and nothing of the answer could be stored",
-        {
-            JobState.HELD: "report the error; end what the error names at the provider, then `onboard resolve BATCH`"
-            " with --repeat or --abandon"
-        },
+        (JobState.HELD,),
         _HELD,
     )
     CANNOT_WORK = (
         "cannot_work",
         "the row could not be worked: what is stored for it cannot be read, or shows a fault of this software",
-        {JobState.HELD: "report the error, then `onboard resolve BATCH` with --repeat once a release mends it"},
+        (JobState.HELD,),
         _HELD,
     )
     TEMPLATE = (
         "template",
         "the message could not be made from its template; nothing was sent",
-        {
-            JobState.HELD: "correct the template, which `onboard check` names,"
-            " then `onboard resolve BATCH` with --repeat"
-        },
+        (JobState.HELD,),
         _HELD,
     )
     NOT_ME = (
         "not_me",
         "a visitor of the link's page said that it is for another person; nothing more is sent",
-        {
-            JobState.HELD: "find out the right address"
-            + hint("customer", ": `onboard customer address ID`")
-            + ", then `onboard resolve BATCH` with --repeat, which opens a session and sends its link; or --abandon"
-        },
+        (JobState.HELD,),
         _SUPERSEDED,
     )
 
@@ -277,71 +243,67 @@ class Reason(StrEnum):
     BOUNCED = (
         "bounced",
         "no message reached the customer: the addresses do not exist or refuse messages",
-        {JobState.FAILED: "find another address of the customer, and import it in a new list"},
+        (JobState.FAILED,),
         (InvitationState.BOUNCED,),
     )
     SUPPRESSED = (
         "suppressed",
         "none of the customer's addresses may be written to",
-        {
-            JobState.FAILED: f"{_OTHER_WAY}; `onboard suppress --check` shows why; `onboard retry BATCH` once the"
-            " address may be written to again",
-            JobState.LAPSED: f"{_OTHER_WAY}, or import it with another address",
-        },
+        (JobState.FAILED, JobState.LAPSED),
         (InvitationState.SUPPRESSED,),
     )
     SESSION_FAILED = (
         "session_failed",
         "the session was cancelled or deleted at the provider, without a decision",
-        {JobState.FAILED: "see why the provider ended the session; `onboard retry BATCH` asks for another one"},
+        (JobState.FAILED,),
     )
     ERASED = (
         "erased",
         "the customer's personal data was erased",
-        {JobState.FAILED: "import the customer in a new list"},
+        (JobState.FAILED,),
         _FAILED,
     )
     REISSUES_SPENT = (
         "reissues_spent",
         "no more sessions are allowed for the customer ([follow_up] most)",
-        {JobState.LAPSED: "decide whether the customer is to be invited once more"},
+        (JobState.LAPSED,),
         _SUPERSEDED,
     )
     MESSAGES_SPENT = (
         "messages_spent",
         "no more messages are allowed for the customer ([invitations] messages_per_customer)",
-        {JobState.LAPSED: f"{_OTHER_WAY}; a higher [invitations] messages_per_customer holds for a new list"},
+        (JobState.LAPSED,),
         (InvitationState.SUPPRESSED, InvitationState.SUPERSEDED),
     )
     REJECTED = (
         "rejected",
         "the row was refused at import",
-        {LineState.REJECTED: "correct the row and import it in a new list"},
+        (LineState.REJECTED,),
     )
-    DUPLICATE = ("duplicate", "an earlier row has the same customer; that row counts", {LineState.DUPLICATE: ""})
-    KNOWN = ("known", "the customer was known; the row asks for no session", {LineState.KNOWN: ""})
+    DUPLICATE = ("duplicate", "an earlier row has the same customer; that row counts", (LineState.DUPLICATE,))
+    KNOWN = ("known", "the customer was known; the row asks for no session", (LineState.KNOWN,))
 
     # The row has ended, or goes on, without a call of its own.
     JOINED_SESSION = (
         "joined_session",
         "the customer had a live session, or our link, which the row uses; or is in review, which it follows",
-        {JobState.ISSUED: ""},
+        (JobState.ISSUED,),
     )
     ALREADY_FINISHED = (
         "already_finished",
         "the customer has finished for this purpose in another list",
-        {JobState.COMPLETED: ""},
+        (JobState.COMPLETED,),
     )
-    CANCELLED = ("cancelled", "the batch or the job was cancelled", {JobState.CANCELLED: ""}, _SUPERSEDED)
+    CANCELLED = ("cancelled", "the batch or the job was cancelled", (JobState.CANCELLED,), _SUPERSEDED)
     ABANDONED = (
         "abandoned",
         "an operator gave up what was held, with `onboard resolve --abandon`",
-        {JobState.CANCELLED: ""},
+        (JobState.CANCELLED,),
         _FAILED,
     )
 
     # The message has no use, or needs no sending.
-    SENT_BY_PROVIDER = ("sent_by_provider", "the provider sent the link itself", None, (InvitationState.SENT,))
+    SENT_BY_PROVIDER = ("sent_by_provider", "the provider sent the link itself", (), (InvitationState.SENT,))
     SESSION_ENDED = ("session_ended", "the session or the job ended before the message was sent", *_NO_USE)
     PASSED_OVER = ("passed_over", "the next reminder was due as well", *_NO_USE)
     NONE_LEFT = ("none_left", "the configuration has no such reminder any more", *_NO_USE)
@@ -365,13 +327,6 @@ class Reason(StrEnum):
     SESSION_SUPERSEDED = ("session_superseded", "the session before it was replaced while its link still worked")
 
 
-# What a person does about a row in this state whose reason has no step of its own.
-STEPS: Steps = {
-    JobState.HELD: "find out what happened, then `onboard resolve BATCH` with --repeat or --abandon",
-    JobState.FAILED: "see the error; `onboard retry BATCH` once its cause is gone",
-}
-
-
 def known_reason(word: str) -> Reason | None:
     """The reason that is stored as `word`; None for "" and for a word that this release does not have."""
     try:
@@ -384,13 +339,3 @@ def meaning_of(word: str) -> str:
     """The sentence for a stored reason; of a word that this release does not have, the word itself."""
     reason = known_reason(word)
     return reason.meaning if reason is not None else word.replace("_", " ")
-
-
-def step_for(state: str, word: str) -> str:
-    """What a person does about a row in this state with this stored reason; "" where nothing is to be done."""
-    try:
-        of = LineState(state) if state in set(LineState) else JobState(state)
-    except ValueError:
-        return ""
-    reason = known_reason(word)
-    return (reason.jobs.get(of) if reason is not None else "") or STEPS.get(of, "")

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from worker.core.foundation.clock import monotonic
-from worker.core.model.reasons import meaning_of, step_for
+from worker.core.model.reasons import meaning_of
 from worker.core.model.row_addresses import MOST_PARTS
 from worker.core.model.states import UNSENT_JOBS, JobState, LineState
 from worker.features.dashboard.contract import Asked, Page
@@ -19,6 +19,7 @@ from worker.features.dashboard.store.batch_rows import MOST_GROUPED, BatchRows, 
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.report_lines import wait_for
 from worker.reporting.row_groups import Group, Groups, without_ids
+from worker.reporting.steps import step_for
 
 WIDTH, HEIGHT = 720, 150
 MOST = 48
