@@ -32,7 +32,7 @@ def test_every_test_that_a_page_about_the_inside_names_is_there():
     pages = {file: text for file, text in texts().items() if file.is_relative_to(ROOT / "docs/inside")}
     named = {file for text in pages.values() for file in re.findall(r"\b(?:tests|trials|benchmarks)/[\w/]+\.py", text)}
 
-    assert len(named) > 10
+    assert len(named) > 3
     assert sorted(file for file in named if not (ROOT / file).exists() and not of_no_feature(file)) == []
 
 
