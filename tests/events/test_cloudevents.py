@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from worker.core.database.tables import Inbox
 from worker.core.model.incoming import Event, EventKind
-from worker.events.cloudevents import LARGEST, LONGEST, Unreadable, is_json, read
+from worker.events.cloudevents import LARGEST, LONGEST, Listed, Unreadable, is_json, read, read_list
 
 CLOUD = "application/cloudevents+json"
 JSON = "application/json; charset=utf-8"
@@ -299,3 +299,42 @@ def test_reading_never_raises_and_names_nothing_it_read(body, content_type, attr
             found.id.encode()
             assert 0 < len(found.source) <= LONGEST
             assert 0 < len(found.id) <= LONGEST
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+ENVELOPES = st.fixed_dictionaries(
+    {},
+    optional={
+        "specversion": st.just("1.0") | VALUES,
+        "id": st.just("7") | VALUES,
+        "source": st.just("/signup") | VALUES,
+        "type": st.sampled_from(list(EventKind)) | VALUES,
+        "data": st.just(DATA) | VALUES,
+    },
+)
+
+
+@given(st.lists(ENVELOPES | VALUES, max_size=5), st.sampled_from([None, 1]))
+def test_an_event_of_a_list_is_read_as_if_it_came_alone(values, indent):
+    listed = read_list(json.dumps(values, indent=indent).encode())
+
+    assert isinstance(listed, list)
+    for value, one in zip(values, listed, strict=True):
+        alone = read(bytes_of(value), content_type=CLOUD, attributes={})
+        if isinstance(alone, Event):
+            assert seen(one.event) == seen(alone)
+            assert one.id == alone.id
+        else:
+            assert why(one.event) == why(alone).replace("the body", "the event")
+
+
+@given(st.binary(max_size=60) | st.text('[]{},:1"ae ', max_size=30).map(str.encode))
+def test_any_bytes_are_a_list_of_events_or_say_why_not(body):
+    listed = read_list(body)
+    assert isinstance(listed, Unreadable) or all(isinstance(one, Listed) for one in listed)
+    if isinstance(listed, list):
+        assert len(listed) == len(json.loads(body.decode("utf-8-sig")))

@@ -1,28 +1,32 @@
-"""Reads an event from its bytes and headers: CloudEvents 1.0 as JSON, or plain JSON. Pure.
+"""Reads an event from its bytes and headers: CloudEvents 1.0 as JSON, or plain JSON; or a list of CloudEvents. Pure.
 
 The transport (bus, HTTP) removes its own prefix from the attributes' names first. This module does not check the data.
 """
 
 import binascii
 import hashlib
+import json
 import re
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from worker.core.foundation.strict_json import has_unstorable_text, read_object
+from worker.core.foundation.strict_json import Flaw, NoObject, has_unstorable_text, read_object
 from worker.core.model.incoming import Event, EventKind
 from worker.core.model.traces import TRACEPARENT
 from worker.lists.formats.kind import without_marks
 
 LARGEST = 256 * 1024  # bytes of one event with its envelope
+MOST_EVENTS = 1000  # of one list
+LARGEST_LIST = 4 * 1024 * 1024  # bytes
 LONGEST = 200  # characters of a source and an id, as wide as the inbox's columns
 PLAIN_SOURCE = "plain"  # the source of plain JSON that names none
 
 _KINDS = ", ".join(kind.value for kind in EventKind)
 _STRUCTURED = "application/cloudevents"
+_LIST = f"{_STRUCTURED}-batch+json"
 # The specification's String: no control characters, no Unicode noncharacters, no halves of a surrogate pair.
 _FORBIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
@@ -33,6 +37,9 @@ _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}):([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 _LEAP = "60"  # a leap second: counted as second 59
+_SPACE = re.compile(r"[ \t\n\r]*")
+# Finds where each event of a list ends, and refuses as little as it can: `read_object` judges the event alone.
+_LENIENT = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,14 @@ class Unreadable:
     """Why a message cannot be read as an event. `reason` is for people and repeats no value."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One event of a list. `id` is its own id, as far as it has a good one; else ""."""
+
+    id: str
+    event: Event | Unreadable
 
 
 class _Refusal(Exception):
@@ -61,11 +76,79 @@ def read(
         return Unreadable(refusal.args[0])
 
 
+def read_list(body: bytes) -> list[Listed] | Unreadable:
+    """The events of a list, in its order, each read as if it came alone. Never raises.
+
+    Unreadable is a list whose events cannot be told apart, or that has more than MOST_EVENTS.
+    """
+    try:
+        return [_listed(value, text) for value, text in _parts(without_marks(body).decode())]
+    except _Refusal as refusal:
+        return Unreadable(refusal.args[0])
+    except UnicodeDecodeError:
+        return Unreadable(f"the body {NoObject(Flaw.NOT_UTF8).words}")
+    except json.JSONDecodeError as error:
+        return Unreadable(f"the body {NoObject(Flaw.NOT_JSON, at=error.pos + 1).words}")
+    except RecursionError:
+        return Unreadable(f"the body {NoObject(Flaw.TOO_DEEP).words}")
+
+
+def _parts(text: str) -> Iterator[tuple[Any, str]]:
+    """Each value of a list, and its text. Raises _Refusal, JSONDecodeError and RecursionError."""
+    place = _next(text, 0)
+    if text[place : place + 1] != "[":
+        raise _Refusal("the body is not a JSON list of events")
+    place, count = _next(text, place + 1), 0
+    ended = text[place : place + 1] == "]"
+    while not ended:
+        count += 1
+        if count > MOST_EVENTS:
+            raise _Refusal(f"the list has more than {MOST_EVENTS:,} events")
+        value, end = _LENIENT.raw_decode(text, place)
+        yield value, text[place:end]
+        place = _next(text, end)
+        ended = text[place : place + 1] == "]"
+        if not ended:
+            if text[place : place + 1] != ",":
+                raise json.JSONDecodeError("", text, place)
+            place = _next(text, place + 1)
+    if _next(text, place + 1) < len(text):
+        raise json.JSONDecodeError("", text, place + 1)
+
+
+def _next(text: str, place: int) -> int:
+    """Where the next character is that is no space."""
+    return _SPACE.match(text, place).end()  # type: ignore[union-attr]  # it always matches
+
+
+def _listed(value: Any, text: str) -> Listed:
+    try:
+        raw = text.encode()
+        if len(raw) > LARGEST:
+            raise _Refusal(f"the event has more than {LARGEST:,} bytes")
+        event = _structured(_object(raw, "the event"))
+        return Listed(event.id, event)
+    except _Refusal as refusal:
+        return Listed(_good_id(value), Unreadable(refusal.args[0]))
+
+
+def _good_id(value: Any) -> str:
+    try:
+        return _name(_required(value, "id"), "id") if isinstance(value, dict) else ""
+    except _Refusal:
+        return ""
+
+
+def is_list(content_type: str) -> bool:
+    """True if a message of this content type is a list of CloudEvents."""
+    return _media(content_type) == _LIST
+
+
 def is_json(content_type: str) -> bool:
     """True if a message of this content type can be an event; a missing content type is accepted."""
     media = _media(content_type)
     return media in ("", "application/json", "text/json") or (
-        media.startswith("application/") and media.endswith("+json") and media != f"{_STRUCTURED}-batch+json"
+        media.startswith("application/") and media.endswith("+json") and media != _LIST
     )
 
 

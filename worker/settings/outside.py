@@ -66,7 +66,8 @@ class Web(Section):
     )
     senders: dict[str, SenderOfEvents] = Field(default_factory=dict)
     event_limit: Rate = Field(
-        Limit(100, timedelta(seconds=1)), description="The most events that each sender may post, for each process."
+        Limit(1000, timedelta(seconds=1)),
+        description="The most events that each sender may post, for each process. Each event of a list counts.",
     )
     trusted_proxies: tuple[Network, ...] = Field(
         (),

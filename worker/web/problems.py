@@ -38,12 +38,16 @@ def problem(
     given = dict(headers or {})
     if retry_after is not None:
         given["Retry-After"] = str(max(1, math.ceil(retry_after)))
-    named = problems or [FieldProblem("", detail, hint)]
     body = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-        "problems": [{"column": one.column, "problem": one.problem, "hint": one.hint} for one in named],
+        "problems": listed(problems or [FieldProblem("", detail, hint)]),
     }
     return web.json_response(body, status=status, content_type=PROBLEM, headers={"Cache-Control": "no-store", **given})
+
+
+def listed(problems: Sequence[FieldProblem]) -> list[dict[str, str]]:
+    """Problems as an answer has them."""
+    return [{"column": one.column, "problem": one.problem, "hint": one.hint} for one in problems]

@@ -63,10 +63,21 @@ class Allowance:
 
     def take(self, sender: str, now: float) -> float:
         """Count one event and return zero; or return after how many seconds it may post again."""
-        left, at = self._left.pop(sender, (self._most, now))
-        left = min(self._most, left + (now - at) * self._per_second)
+        left = self._filled(sender, now)
         taken = left >= 1
-        self._left[sender] = (left - 1 if taken else left, now)
+        self._keep(sender, left - 1 if taken else left, now)
+        return 0.0 if taken else (1 - left) / self._per_second
+
+    def spend(self, sender: str, count: int, now: float) -> None:
+        """Count what came together with something that was counted. It may be more than is left: then the sender may
+        post again once that has filled."""
+        self._keep(sender, self._filled(sender, now) - count, now)
+
+    def _filled(self, sender: str, now: float) -> float:
+        left, at = self._left.pop(sender, (self._most, now))
+        return min(self._most, left + (now - at) * self._per_second)
+
+    def _keep(self, sender: str, left: float, now: float) -> None:
+        self._left[sender] = (left, now)
         if len(self._left) > MOST_KNOWN:
             self._left.popitem(last=False)
-        return 0.0 if taken else (1 - left) / self._per_second

@@ -76,13 +76,15 @@ class Outcome(StrEnum):
 @dataclass(frozen=True)
 class EventReceipt:
     """The outcome of one event. `reason` is for people and repeats no value. `id` is the event's id here; None if the
-    event was refused, because nothing of a refused event is stored here."""
+    event was refused, because nothing of a refused event is stored here. `first`: of a duplicate, how the event itself
+    ended."""
 
     outcome: Outcome
     id: uuid.UUID | None = None
     job_id: int | None = None
     reason: str = ""
     problems: tuple[FieldProblem, ...] = ()
+    first: Outcome = Outcome.TAKEN
 
 
 @dataclass(frozen=True)

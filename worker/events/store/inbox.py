@@ -247,7 +247,7 @@ def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: dateti
     return {arrival.key: NewEvent(ids[arrival.key], arrival) for arrival in arrivals if ids[arrival.key] in kept}
 
 
-_COLUMNS = (Inbox.id, Inbox.sender, Inbox.source, Inbox.event_id, Inbox.digest, Inbox.job_id)
+_COLUMNS = (Inbox.id, Inbox.sender, Inbox.source, Inbox.event_id, Inbox.digest, Inbox.job_id, Inbox.outcome)
 _BEFORE = (
     sa.select(*_COLUMNS, CustomerRow.sender.label("owner"))
     .join(CustomerRow, CustomerRow.customer_id == Inbox.customer_id, isouter=True)
@@ -275,7 +275,7 @@ def _duplicate(arrival: Arrival, before: sa.Row[Any] | None) -> EventReceipt:
         return EventReceipt(Outcome.REFUSED, reason=CONFLICT)
     if arrival.kind is EventKind.REQUESTED and not standing_of(arrival.sender, before.owner).reaches:
         return EventReceipt(Outcome.REFUSED, reason=NOT_ITS_CUSTOMER)  # taken over since
-    return EventReceipt(Outcome.DUPLICATE, before.id, before.job_id)
+    return EventReceipt(Outcome.DUPLICATE, before.id, before.job_id, first=before.outcome)
 
 
 def _may_compare(digest: str, arrival: Arrival) -> bool:

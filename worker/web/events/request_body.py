@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import PayloadEncodingError
 
 from worker.core.model.traces import TRACEPARENT
-from worker.events.cloudevents import LARGEST, is_json
+from worker.events.cloudevents import LARGEST, LARGEST_LIST, is_json, is_list
 
 BODY_SECONDS = 10.0  # for the whole body: a slow sender must not hold a connection
 # Nearly all bodies are smaller than FREE. ROOM is the memory for the rest of larger bodies, of all senders together.
@@ -64,11 +64,17 @@ def has_credentials_twice(request: web.Request) -> bool:
 
 def check_before_the_body(request: web.Request) -> None:
     """Raises Unacceptable where the headers alone are a reason to refuse."""
-    if not is_json(request.headers.get("Content-Type", "")):
-        raise Unacceptable(415, "the Content-Type is neither application/cloudevents+json nor application/json")
+    content_type = request.headers.get("Content-Type", "")
+    if not is_json(content_type) and not is_list(content_type):
+        raise Unacceptable(
+            415,
+            "the Content-Type is none of application/cloudevents+json, application/cloudevents-batch+json and"
+            " application/json",
+        )
     check_not_compressed(request)
-    if request.content_length is not None and request.content_length > LARGEST:
-        raise Unacceptable(413, f"the event has more than {LARGEST:,} bytes")
+    largest = LARGEST_LIST if is_list(content_type) else LARGEST
+    if request.content_length is not None and request.content_length > largest:
+        raise Unacceptable(413, f"it has more than {largest:,} bytes")
 
 
 def check_not_compressed(request: web.Request) -> None:

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,16 +15,16 @@ from worker.core.database.outages import reason
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Event, EventKind, EventReceipt, EventSender, Outcome
-from worker.events.cloudevents import LARGEST, Unreadable, read
+from worker.events.cloudevents import LARGEST, LARGEST_LIST, Unreadable, is_list, read, read_list
 from worker.events.published_events import moment
-from worker.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
 from worker.events.store.event_status import EventStatus, EventStatuses, LinkStatus
-from worker.events.store.inbox import CONFLICT
 from worker.settings.outside import Web
 from worker.web.events import credentials
+from worker.web.events.answers import AT_ONCE, AWAY, RETRY_SECONDS, accepted, address, status_of
 from worker.web.events.batching import ANSWER_SECONDS, Batcher, InThread, TooMany, answered_within
 from worker.web.events.credentials import Stranger
 from worker.web.events.link_waiters import Waiting
+from worker.web.events.many import ManyEvents
 from worker.web.events.request_body import (
     TWICE,
     Room,
@@ -42,10 +43,7 @@ from worker.web.turns import Allowance
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 2  # the answer's Retry-After while the database cannot be used
-ADDRESS = "event"  # the name of the route of one event
-# The status by the reason; else 422.
-REFUSALS = {CONFLICT: 409, NOT_ITS_TYPE: 403, NOT_ITS_ID: 403, NOT_ITS_CUSTOMER: 403}
+HINT = "docs/reference/http.md shows how an event is posted"
 
 
 class Events:
@@ -63,7 +61,7 @@ class Events:
         body_seconds: float,
         room: int,
     ) -> None:
-        """`room`: how many bytes of large bodies are held at a time, of senders without a key."""
+        """`room`: how many bytes of large bodies are held at a time, of lists and of senders without a key."""
         self._keys = credentials.keys_of(settings.senders)
         self._allowance = Allowance(settings.event_limit)
         self._clock = clock
@@ -72,6 +70,7 @@ class Events:
         self._in_thread, self._count = in_thread, count
         self._body_seconds = body_seconds
         self._room = Room(room)
+        self._many = ManyEvents(self._take_in)
         self._outage = Outage(log)
 
     async def post(self, request: web.Request) -> web.Response:
@@ -90,46 +89,70 @@ class Events:
             return sender
         if self._readiness.why_not is not None:
             return problem(503, self._readiness.why_not, retry_after=RETRY_SECONDS)
-        is_signed = sender is None
         if sender is not None and (refused := self._too_often(sender)):
             return refused
         check_before_the_body(request)
-        given = attributes(request)
-        if sender is not None:
+        content_type = request.headers.get("Content-Type", "")
+        given, largest = attributes(request), LARGEST_LIST if is_list(content_type) else LARGEST
+        signed_at = None
+        if sender is not None and largest == LARGEST:
             content = await body(request, seconds=self._body_seconds)
         else:
-            if given:
+            if given and sender is None:
                 # The same data can cancel a customer and erase one: the owner of a copy must not choose.
                 raise Unacceptable(400, "a signed event is all in its body, without ce- headers, which are not signed")
-            content = await bounded_body(request, self._room, largest=LARGEST, seconds=self._body_seconds)
+            content = await bounded_body(request, self._room, largest=largest, seconds=self._body_seconds)
+        if sender is None:
             signer = credentials.signature(request.headers, content, self._keys, self._clock())
             if isinstance(signer, Stranger):
                 return _stranger(request, signer)
             if refused := self._too_often(signer):
                 return refused
-            sender = signer
-        event = read(content, content_type=request.headers.get("Content-Type", ""), attributes=given)
+            sender, signed_at = signer, credentials.signed_at(request.headers)
+        as_sent = partial(_as_sent, sender=sender, signed_at=signed_at, trace=traceparent(request))
+        if is_list(content_type):
+            return await self._post_many(request, content, sender, as_sent)
+        event = read(content, content_type=content_type, attributes=given)
         if isinstance(event, Unreadable):
-            return problem(400, event.reason, hint="docs/reference/http.md shows how an event is posted")
+            return problem(400, event.reason, hint=HINT)
+        return await self._post_one(request, as_sent(event))
+
+    async def _post_one(self, request: web.Request, event: Event) -> web.Response:
+        sender = event.sender
         try:
-            trace = event.traceparent or traceparent(request)
-            signed_at = credentials.signed_at(request.headers) if is_signed else None
-            event = replace(event, sender=sender, actor=sender.name, traceparent=trace, signed_at=signed_at)
-            receipt = await self._chunks.take_in(event, sender.name)
-            self._outage.over("the database is back: taking events")
-            self._count(receipt.outcome)
+            receipt = await self._take_in(event)
             if receipt.outcome is Outcome.REFUSED or receipt.id is None:
-                return problem(REFUSALS.get(receipt.reason, 422), receipt.reason, problems=receipt.problems)
+                return problem(status_of(receipt), receipt.reason, problems=receipt.problems)
             waits = sender.links and event.kind is EventKind.REQUESTED
             wait = preferred_wait(request.headers.getall("Prefer", [])) if waits else 0
-            return await self._answered(request, sender, receipt, wait, signed_at=signed_at)
+            return await self._answered(request, sender, receipt, wait, signed_at=event.signed_at)
         except TooMany:
-            return problem(503, "too many events at the same time", retry_after=RETRY_SECONDS)
+            return problem(503, AT_ONCE, retry_after=RETRY_SECONDS)
+        except sa.exc.OperationalError:
+            # The event may be taken where the commit's answer was lost; sending it again does no harm.
+            return problem(503, AWAY, retry_after=RETRY_SECONDS)
+
+    async def _take_in(self, event: Event) -> EventReceipt:
+        """The event's receipt. Raises what the chunks raise."""
+        try:
+            receipt = await self._chunks.take_in(event, event.sender.name)
         except sa.exc.OperationalError as error:
             what = "the database cannot be used, events are refused"
             self._outage.lasts(what, monotonic(), why=reason(error))
-            # The event may be taken where the commit's answer was lost; sending it again does no harm.
-            return problem(503, "the database cannot be used; send the same event again", retry_after=RETRY_SECONDS)
+            raise
+        self._outage.over("the database is back: taking events")
+        self._count(receipt.outcome)
+        return receipt
+
+    async def _post_many(
+        self, request: web.Request, content: bytes, sender: EventSender, as_sent: Callable[[Event], Event]
+    ) -> web.Response:
+        with self._many.one_of(sender.name):
+            events = await self._in_thread(read_list, content)
+            if isinstance(events, Unreadable):
+                return problem(400, events.reason, hint=HINT)
+            self._allowance.spend(sender.name, max(0, len(events) - 1), monotonic())
+            return await self._many.answer(request, events, as_sent)
 
     async def get(self, request: web.Request) -> web.Response:
         """Report the status of an event."""
@@ -155,7 +178,7 @@ class Events:
             return problem(503, "the database cannot be used", retry_after=RETRY_SECONDS)
         if status is None:
             return problem(404, "there is no such event", hint="a refused event is not stored")
-        return web.json_response(_as_json(status, _address(request, event_id)), headers={"Cache-Control": "no-store"})
+        return web.json_response(_as_json(status, address(request, event_id)), headers={"Cache-Control": "no-store"})
 
     def _recognised(self, request: web.Request) -> EventSender | web.Response | None:
         """The request's sender; None where it is signed, which needs its body; or the refusal."""
@@ -179,18 +202,13 @@ class Events:
         self, request: web.Request, sender: EventSender, receipt: EventReceipt, wait: int, *, signed_at: datetime | None
     ) -> web.Response:
         assert receipt.id is not None  # noqa: S101 -- the caller has checked; for the type checker
-        address = _address(request, receipt.id)
-        answer: dict[str, Any] = {"id": str(receipt.id), "state": receipt.outcome.value, "href": address}
-        if receipt.reason:
-            answer["detail"] = receipt.reason
-        headers = {"Location": address, "Cache-Control": "no-store"}
-        if receipt.outcome is Outcome.DUPLICATE:
-            status = await self._in_thread(self._statuses.of, receipt.id, sender.name)
-            answer |= {"state": status.outcome.value if status else Outcome.TAKEN.value, "duplicate": True}
-            if signed_at and not await self._in_thread(self._statuses.is_newest, receipt.id, signed_at):
-                # The same message, or a copy. The wish to wait is not signed, and the owner of a copy must not get the
-                # link.
-                wait = 0
+        answer = accepted(request, receipt)
+        headers = {"Location": answer["href"], "Cache-Control": "no-store"}
+        repeated = receipt.outcome is Outcome.DUPLICATE and signed_at is not None
+        if repeated and not await self._in_thread(self._statuses.is_newest, receipt.id, signed_at):
+            # The same message, or a copy. The wish to wait is not signed, and the owner of a copy must not get the
+            # link.
+            wait = 0
         link_status: LinkStatus | None = None
         if wait and receipt.job_id is not None:
             link_status = await self._waiting.wait(receipt.job_id, wait, caller=sender.name)
@@ -203,9 +221,9 @@ class Events:
         return web.json_response(answer, status=202, headers=headers)
 
 
-def _address(request: web.Request, event_id: uuid.UUID) -> str:
-    # It includes the path that this application is mounted under, if it is mounted.
-    return str(request.app.router[ADDRESS].url_for(id=str(event_id)))
+def _as_sent(event: Event, *, sender: EventSender, signed_at: datetime | None, trace: str | None) -> Event:
+    trace = event.traceparent or trace
+    return replace(event, sender=sender, actor=sender.name, traceparent=trace, signed_at=signed_at)
 
 
 def _stranger(request: web.Request, stranger: Stranger) -> web.Response:
