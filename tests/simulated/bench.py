@@ -34,6 +34,14 @@ class Result:
     number: int
     what: str
 
+    @property
+    def called(self):
+        return self.what != "not made"
+
+    @property
+    def halts(self):
+        return self.what in ("halt", "blip")
+
 
 @dataclass
 class Rows:
@@ -184,17 +192,11 @@ class Rows:
         self.log.append(("not made", opened.number))
         return Result(opened.number, "not made")
 
-    def made(self, result):
-        return result.what != "not made"
-
     def after_crash(self, opened, error):
         return Result(opened.number, type(error).__name__)
 
     def unsaved(self, result, kind):
         return Result(result.number, "kept nothing")
-
-    def halts(self, result):
-        return result.what in ("halt", "blip")
 
     def release_permits(self):
         self.permits_released += 1

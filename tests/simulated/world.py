@@ -113,7 +113,7 @@ class World:
         not_synced(self.parts.database)
         if not settings.pop("first_links", False):  # else the first calls are made one at a time
             for links in self.parts.first_links.values():
-                links.lived()
+                links.seen = True
         self.provider, self.au = FakeProvider(), FakeProvider(safe_to_repeat=True)
         self.parts.providers = {"kyc": self.provider, "au": self.au}
         self._opened = itertools.count(1)

@@ -18,7 +18,7 @@ from worker.core.customers.store import in_review
 from worker.core.database import database
 from worker.core.dispatch.calls import SlotGate
 from worker.core.dispatch.flushes import Flushes
-from worker.core.dispatch.state import Halts
+from worker.core.dispatch.state import State
 from worker.core.foundation.clock import ProcessClock
 from worker.core.lifecycle import reissue
 from worker.core.lifecycle.store import expired_sessions, reminders
@@ -27,13 +27,13 @@ from worker.core.limits.budgets import BudgetRule, BudgetState, Grant
 from worker.core.limits.bursts import Burst, burst_of
 from worker.core.limits.store import budgets, claims, concurrency, flush
 from worker.core.limits.store.concurrency import Share
+from worker.core.messages.store import claim_invitations
 from worker.core.messages.store import gates as message_gates
-from worker.core.messages.store import message_context
 from worker.core.model.reasons import Reason
 from worker.core.model.states import Result
 from worker.core.unknown.store.row_by_row import Chunk
+from worker.core.work import step_endings
 from worker.core.work.invite import InviteWork
-from worker.core.work.step_endings import SharedWork
 from worker.core.work.store import gates as issuing_gates
 from worker.lists.decisions.store import emergency_stop, priority_moves
 from worker.lists.store import added_lines
@@ -147,8 +147,8 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     ),
     # The last checks of a call: of its slot and the distance from the call before it, of a halt, of its lease.
     "slot": ((SlotGate, "may_write", lambda _gate, _slot, *, waited: True),),
-    "halt": ((Halts, "by_result", lambda self: self.pending.set()),),
-    "lease": ((SharedWork, "longest_call", property(lambda _work: timedelta(days=-1))),),
+    "halt": ((State, "halt", lambda self: self.unwritten_halt.set()),),
+    "lease": ((step_endings, "FLUSH_MARGIN", timedelta(days=-1)),),
     # … and of a message: its link, and quiet hours that began while it waited for its connection.
     "message": ((InviteWork, "_may_leave", lambda _work, _item, _now: True),),
     # What a claim must not be granted: slots of other workers, permits of theirs, calls in a pause, in a stop, or
@@ -184,7 +184,7 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
         (priority_moves, "_PAUSED_MESSAGES", priority_moves._MESSAGES),
     ),
     # … and a link that an address has goes to no other one that a list or the desk has given since.
-    "given-away": ((message_context, "is_kept_back", lambda *_given, **_how: False),),
+    "given-away": ((claim_invitations, "is_kept_back", lambda *_given, **_how: False),),
 }
 # Histories that find it. After a change of the plans, of the engine's steps or of the faults these are others: look for
 # them with `--without NAME --until-found`. Best are short ones that find several: the tests play each of them twice.

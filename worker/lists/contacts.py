@@ -6,7 +6,7 @@ from functools import cache
 
 import phonenumbers
 
-from worker.core.model.masked import masked_phone
+from worker.providers.masked import masked_phone
 from worker.providers.refusals import AS_TEXT, Refusal, characters, unless_rewritten, written_as_float
 
 # Addresses that email-validator certainly accepts unchanged; this check costs a tenth of the library's.

@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.model.masked import masked_phone
+from worker.providers.masked import masked_phone
 
 
 class Refusal(NamedTuple):

@@ -9,9 +9,9 @@ from worker.core.limits.store.backpressure import ASSUMED_LIFETIME
 from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.store.message_context import InvitationPolicy
 from worker.core.model.channels import channels_of
-from worker.core.model.sessions import SessionRequest, floor_of, max_age_of
+from worker.core.model.sessions import floor_of, max_age_of
 from worker.core.unknown.reconciliation import MARGIN
-from worker.core.work.store.job_context import JobPolicy
+from worker.core.work.store.job_context import ClaimedJob, JobPolicy
 from worker.providers.contract import Provider
 from worker.senders.contract import Sender
 from worker.settings.accounts import Account
@@ -45,7 +45,7 @@ def job_policy(
         max_age=_least_max_age(settings, account, provider),
         reminds=bool(set(channels_of("phone")) & rules.channels.keys()),
         reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
-        repeats=lambda request: of.on_unknown == "repeat" or provider.repeatable(request),
+        repeats=lambda job: of.on_unknown == "repeat" or provider.repeatable(job.request),
         orphan_life=_orphan_life(of, provider),
         on_click=own if own is not None and own.on_click else None,
         any_age=own is not None,
@@ -112,14 +112,14 @@ def _least_max_age(settings: Settings, account: str, provider: Provider) -> time
     return max_age_of(lifetime, floor=max(floor_of(freshness, lifetime=provider.lifetime) for freshness in asked))
 
 
-def _orphan_life(account: Account, provider: Provider) -> Callable[[SessionRequest], timedelta | None]:
+def _orphan_life(account: Account, provider: Provider) -> Callable[[ClaimedJob], timedelta | None]:
     """From the end of the lease until no session is live that a lost call may have opened; None: it is not known."""
     if account.on_unknown != "reconcile" or account.on_orphan != "wait":
         return lambda _: None
     margin = account.timeout + MARGIN
 
-    def life(request: SessionRequest) -> timedelta | None:
-        lifetime = provider.lifetime_with(request.parameters)
+    def life(job: ClaimedJob) -> timedelta | None:
+        lifetime = provider.lifetime_with(job.request.parameters)
         return None if lifetime is None else lifetime + margin
 
     return life

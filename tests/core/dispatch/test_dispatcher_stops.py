@@ -124,25 +124,25 @@ async def test_what_has_come_while_a_call_waited_for_its_connection_keeps_it_fro
 async def test_a_call_that_was_not_written_counts_neither_for_the_pace_nor_as_a_call_of_some_seconds(bench):
     rows = bench.rows(2, permits=1, limit=Limit.parse("20/second"))
     rows.connecting = lambda: LAPSE.total_seconds() + 0.1
-    called, ended = [], []
+    called = []
     meter = WorkMeter(called=called.append, claimed=lambda _: None, wrote=lambda _: None)
     dispatcher = bench.dispatcher(rows, meter=meter)
-    dispatcher._state.busy_stretch.call_ended = lambda: ended.append(1)
+    dispatcher._state.busy_stretch.at_flush = lambda *_, **__: None  # all calls are of one stretch
     await dispatcher.run()
     assert "not made" in [what for what, _ in rows.log]
-    assert (len(called), len(ended)) == (2, 2)
+    assert (len(called), dispatcher._state.busy_stretch.calls) == (2, 2)
 
 
 async def test_a_call_that_finds_that_it_may_not_be_made_counts_as_none_and_gives_its_slot_back(bench):
     rows = bench.rows(3, permits=1, limit=Limit.parse("20/second"), may_not={0})
-    called, ended = [], []
+    called = []
     meter = WorkMeter(called=called.append, claimed=lambda _: None, wrote=lambda _: None)
     dispatcher = bench.dispatcher(rows, meter=meter)
-    dispatcher._state.busy_stretch.call_ended = lambda: ended.append(1)
+    dispatcher._state.busy_stretch.at_flush = lambda *_, **__: None  # all calls are of one stretch
     await dispatcher.run()
     assert sorted(rows.numbers("call")) == [0, 1, 2]
     assert set(rows.numbers("not made")) == {0}
-    assert (len(called), len(ended), len(rows.unused)) == (3, 3, 1)
+    assert (len(called), dispatcher._state.busy_stretch.calls, len(rows.unused)) == (3, 3, 1)
 
 
 async def test_a_call_that_fails_after_it_was_not_to_be_written_was_not_made(bench, caplog):

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from tests.conftest import NOON
-from worker.core.model.masked import masked_email, masked_phone
 from worker.features.service_desk.case import wanted
 from worker.features.service_desk.timeline import About, CallFact, History, LinkFact, MessageFact, RowFact, timeline
+from worker.providers.masked import masked_email, masked_phone
 from worker.reporting.waits import Circumstances
 
 ROW = RowFact(1, "list.csv", 2, "onboarding", "email", "kyc", "invited", "", "", "", NOON, NOON)

@@ -69,11 +69,11 @@ class Calls(Generic[OpenedT, ResultT]):
                 result = self._skipped(opened, slot, reason)
             else:
                 result = await self._call(opened, slot, halts, now)
-            if self._work.halts(result):
-                self._state.halts.by_result()
+            if result.halts:
+                state.halt()
             follows = is_event and self._has_next_step
             (results.of_events if follows else results.others).append(result)
-            if follows or self._state.halts.pending.is_set() or len(results.others) % LOOK_EVERY == 1:
+            if follows or state.unwritten_halt.is_set() or len(results.others) % LOOK_EVERY == 1:
                 self._state.look_again.set()
 
     def _why_not(self, opened: OpenedT, halts: int, now: datetime) -> str:
@@ -81,7 +81,7 @@ class Calls(Generic[OpenedT, ResultT]):
 
         Why the call may not be made; "" if it may. A call that waits for a connection is checked again after that.
         """
-        if self._state.halts.count != halts:
+        if self._state.halts != halts:
             return "opened before the account was halted, the database was lost or the dispatcher ended"
         if self._stopping.is_set():
             return "the worker is stopping"
@@ -115,9 +115,9 @@ class Calls(Generic[OpenedT, ResultT]):
             made = not refused
             result = self._work.after_crash(opened, error)
         else:
-            made = not refused and self._work.made(result)
+            made = not refused and result.called
             if made:
-                self._state.busy_stretch.call_ended()
+                self._state.busy_stretch.calls += 1
             elif not refused:
                 self._state.rows.not_used(slot)
         finally:
@@ -189,7 +189,7 @@ class SlotGate:
                 return False
             await self._until(begins_at)
             # A call that had waited for its connection may have been written meanwhile.
-            while self._next_at > self._time() and not self._state.halts.pending.is_set():
+            while self._next_at > self._time() and not self._state.unwritten_halt.is_set():
                 await self._until(self._next_at)
             slot = next_slot()
         now = self._time()
@@ -225,6 +225,6 @@ class SlotGate:
         if wait > 0:
             try:
                 async with asyncio.timeout(wait):
-                    await self._state.halts.pending.wait()
+                    await self._state.unwritten_halt.wait()
             except TimeoutError:
                 pass

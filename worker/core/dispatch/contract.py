@@ -48,17 +48,11 @@ class Work(Protocol[OpenedT, ResultT]):
     def skipped(self, opened: OpenedT) -> ResultT:
         """The result of an opened row whose call was not made."""
 
-    def made(self, result: ResultT) -> bool:
-        """Whether the call of this result was made; False: `call` found that it may not, or need not, be made."""
-
     def after_crash(self, opened: OpenedT, error: Exception) -> ResultT:
         """The result of a call that raised: a bug, so the outcome of the call is unknown."""
 
     def unsaved(self, result: ResultT, kind: str) -> ResultT:
         """What is written instead of a result that cannot be written: its row is held. `kind` names the exception."""
-
-    def halts(self, result: ResultT) -> bool:
-        """True if this result pauses the whole account until it is written."""
 
     def release(self, opened: Sequence[OpenedT]) -> None:
         """Release rows for which no call was made, whether or not their attempts were written."""

@@ -86,7 +86,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
 
     def stop_everything(self) -> None:
         """A person has stopped everything: no opened row is called, all are released. Calls in flight are finished."""
-        self._state.halts.forbid_opened_rows()
+        self._state.halts += 1
         self._calls.give_up()
         self._look_again.set()
 
@@ -157,7 +157,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         """Write the results of events that have a next step, and claim events, both at once."""
         if (
             self._state.flush_tasks.events.flush is not None
-            or self._state.halts.pending.is_set()
+            or self._state.unwritten_halt.is_set()
             or self._flushes.unreachable
         ):
             return
@@ -190,7 +190,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             self._state.decisions.not_done("claim", "the database cannot be used")
         if not free or (self._flushes.unreachable and not self._batches_idle):
             return
-        now, halted = self._time(), self._state.halts.pending.is_set()
+        now, halted = self._time(), self._state.unwritten_halt.is_set()
         waited = now - self._last_flush_at >= ahead.flush_every or len(self._state.results.others) >= OPEN_MOST
         if not self._batches_idle and (finishing or not (waited and self._ahead.flushes_take_long)):
             return
@@ -207,7 +207,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         if halted:
             free[0].writes_halt = True
             # This flush writes the result that set it; a call may set it again meanwhile.
-            self._state.halts.pending.clear()
+            self._state.unwritten_halt.clear()
         self._flushes.claim_alone = False
         self._last_flush_at = now
         self._flushes.begin(free[0], results, room)
@@ -222,7 +222,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         with_results = ahead.flush_every / 2 + self._prefetch.flush_times.longest
         soon = now + with_results if results_due else now
         reason = ""
-        if self._state.halts.pending.is_set() or self._state.flush_tasks.write_halt:
+        if self._state.unwritten_halt.is_set() or self._state.flush_tasks.write_halt:
             reason = "a result that halts the account is not written yet"
         elif self._flushes.unreachable:
             reason = "the database cannot be used"
@@ -264,7 +264,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
 
     async def _finish(self, level: int) -> None:
         """End the calls, write the results, release rows, slots and permits. `level`: of the line if that fails."""
-        self._state.halts.by_result()
+        self._state.halt()
         flushes = self._state.flush_tasks.under_way
         while waited_for := [*self._state.tasks, *(flush for flush in flushes if not flush.done())]:
             # A flush may open more rows, whose calls end at once: the count of halts has changed.

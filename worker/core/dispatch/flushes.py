@@ -59,7 +59,7 @@ class Flushes(Generic[OpenedT, ResultT]):
             task.rows = room.events if task.for_events else room.rows
         task.results = len(results)
         # The count of halts of now: after a halt in between, the rows of this flush must not be called.
-        task.flush = asyncio.create_task(self._flush(task, results, room, self._state.halts.count))
+        task.flush = asyncio.create_task(self._flush(task, results, room, self._state.halts))
         task.flush.add_done_callback(lambda _: self._ended())
 
     async def _flush(self, task: FlushTask, results: list[ResultT], room: Room | None, halts: int) -> None:
@@ -127,7 +127,7 @@ class Flushes(Generic[OpenedT, ResultT]):
         is_outage = isinstance(outage, sa.exc.OperationalError)
         if is_outage:
             # Opened rows must not be called: their results could not be written.
-            self._state.halts.forbid_opened_rows()
+            self._state.halts += 1
         else:
             log.error("%s: a flush failed with %s", self._work.name, type(error).__name__)
             self.claim_alone = True

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Generic
 
@@ -25,37 +25,32 @@ class OpenedRows(Generic[OpenedT]):
     count of halts at the moment of its flush.
     """
 
-    def __init__(self, is_event: Callable[[OpenedT], bool]) -> None:
-        self._is_event = is_event
-        self._events: deque[tuple[OpenedT, int]] = deque()
+    def __init__(self) -> None:
+        self.events: deque[tuple[OpenedT, int]] = deque()
         self._others: deque[tuple[OpenedT, int]] = deque()
         self._slots: deque[datetime | None] = deque()  # earliest first; None: the call may go at once
         self._unused: list[datetime] = []  # in which no call is made: the next flush releases them
         self.spacing = timedelta(0)  # the least time between two calls, as the last claim had it; zero: no rate limit
 
     def __len__(self) -> int:
-        return len(self._events) + len(self._others)
-
-    @property
-    def events(self) -> int:
-        return len(self._events)
+        return len(self.events) + len(self._others)
 
     def add(self, opened: Sequence[OpenedT], slots: Sequence[datetime], spacing: timedelta, halts: int) -> bool:
         """Add opened rows with their slots; no slots: their calls may go at once. Returns whether events are there."""
         if opened:
             self.spacing = spacing
         for each in opened:
-            (self._events if self._is_event(each) else self._others).append((each, halts))
+            (self.events if each.is_event else self._others).append((each, halts))
         if slots:
             self._slots = deque(sorted([*self._slots, *slots], key=lambda slot: slot or _AT_ONCE))
         else:
             self._slots.extendleft([None] * len(opened))
-        return bool(self._events)
+        return bool(self.events)
 
     @property
     def oldest(self) -> list[OpenedT]:
         """The first event and the first other row: no lease ends before theirs."""
-        return [queue[0][0] for queue in (self._events, self._others) if queue]
+        return [queue[0][0] for queue in (self.events, self._others) if queue]
 
     def next_slot(self) -> datetime | None:
         """The slot of the next call; None: at once, or there is no row."""
@@ -67,17 +62,17 @@ class OpenedRows(Generic[OpenedT]):
         `last`: for a slot that has passed, the row that has waited least, an event's only if there is no other. The
         rows that have waited longer get the later slots.
         """
-        is_event = not self._others if last else bool(self._events)
-        queue = self._events if is_event else self._others
+        is_event = not self._others if last else bool(self.events)
+        queue = self.events if is_event else self._others
         opened, halts = queue.pop() if last else queue.popleft()
         return opened, is_event, self._slots.popleft(), halts
 
     def take_all(self) -> list[OpenedT]:
         """All rows. None of them is called, so their slots are unused."""
-        rows = [opened for opened, _ in (*self._events, *self._others)]
+        rows = [opened for opened, _ in (*self.events, *self._others)]
         for slot in self._slots:
             self.not_used(slot)
-        for queue in (self._events, self._others, self._slots):
+        for queue in (self.events, self._others, self._slots):
             queue.clear()
         return rows
 
@@ -152,39 +147,13 @@ class FlushTasks:
                 flush.result()
 
 
-class Halts:
-    """When no row that was opened before may be called: a result concerns the whole account, the database is lost, or
-    a person has stopped everything.
-
-    `count`: a row that was opened under an earlier count is not called. `pending`: set while a result that halts exists
-    that no flush has begun to write.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.pending = asyncio.Event()
-
-    def by_result(self) -> None:
-        """A result concerns the whole account: until it is written, nothing is claimed either."""
-        self.count += 1
-        self.pending.set()
-
-    def forbid_opened_rows(self) -> None:
-        """The rows that are opened now may not be called."""
-        self.count += 1
-
-
 class BusyStretch:
     """The calls that ended since a time, while rows waited for theirs at every flush."""
 
     def __init__(self, now: datetime) -> None:
         self._since = now
-        self._calls = 0
+        self.calls = 0  # that were made, and have ended
         self._busy = False  # no stretch yet: the first flush begins one
-
-    def call_ended(self) -> None:
-        """A call was made, and has ended. Rows that were opened and not called do not count."""
-        self._calls += 1
 
     def at_flush(self, now: datetime, *, waiting: bool, results: bool) -> Stretch | None:
         """The stretch that ends with this flush, if it is long enough and the flush has `results` to write it with.
@@ -192,12 +161,12 @@ class BusyStretch:
         `waiting`: rows wait for their calls.
         """
         if not (self._busy and waiting):
-            self._since, self._calls, self._busy = now, 0, waiting
+            self._since, self.calls, self._busy = now, 0, waiting
             return None
-        if not (results and self._calls) or now - self._since < STRETCH:
+        if not (results and self.calls) or now - self._since < STRETCH:
             return None
-        stretch = Stretch(self._calls, now - self._since)
-        self._since, self._calls = now, 0
+        stretch = Stretch(self.calls, now - self._since)
+        self._since, self.calls = now, 0
         return stretch
 
 
@@ -228,9 +197,11 @@ class State(Generic[OpenedT, ResultT]):
     ) -> None:
         self.work, self.clock, self.meter = work, clock, meter
         self.time = SteadyTime(clock)  # of everything that is planned here
-        self.rows: OpenedRows[OpenedT] = OpenedRows(lambda opened: opened.is_event)
+        self.rows: OpenedRows[OpenedT] = OpenedRows()
         self.results: Results[ResultT] = Results()
-        self.flush_tasks, self.halts = FlushTasks(), Halts()
+        self.flush_tasks = FlushTasks()
+        self.halts = 0  # a row that was opened under an earlier count is not called
+        self.unwritten_halt = asyncio.Event()  # set while a result that halts exists that no flush has begun to write
         self.busy_stretch = BusyStretch(self.time())
         self.decisions = DecisionLog(log, work.name)
         self.look_again = asyncio.Event()
@@ -242,6 +213,12 @@ class State(Generic[OpenedT, ResultT]):
         """Calls."""
         return len(self.tasks) - self.waiting
 
+    def halt(self) -> None:
+        """A result concerns the whole account. No row that was opened before is called; until the result is written,
+        nothing is claimed either."""
+        self.halts += 1
+        self.unwritten_halt.set()
+
     def ahead(self, prefetch: Prefetch) -> Ahead:
         """What may be opened now, with what is opened already, and with what the flushes under way open and write."""
         tasks = self.flush_tasks.each
@@ -249,6 +226,6 @@ class State(Generic[OpenedT, ResultT]):
             in_flight=self.in_flight,
             opened=len(self.rows) + sum(task.rows for task in tasks),
             unwritten=len(self.results) + sum(task.results for task in tasks),
-            events=self.rows.events,
+            events=len(self.rows.events),
             spacing=self.rows.spacing,
         )

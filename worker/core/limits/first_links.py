@@ -5,6 +5,7 @@ one at a time: if the configuration or the provider is wrong, that costs one ses
 """
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 # Where an answer may hold an earlier token, whose link has aged, one short link shows nothing. So many in a row do.
@@ -29,9 +30,6 @@ class FirstLinks:
             self._reserved = True
             return True
 
-    def lived(self) -> None:
-        self.seen = True
-
     def was_short(self) -> bool:
         """Count a link that may have aged. Returns whether so many were short that the account's links are."""
         self._short += 1
@@ -42,6 +40,8 @@ class FirstLinks:
             self._reserved = False
             self.trying |= job_ids
 
-    def end(self, job_ids: set[int]) -> None:
-        with self._lock:
-            self.trying -= job_ids
+    def end(self, job_ids: Iterable[int]) -> None:
+        """These jobs' calls are made, or are not made now."""
+        if self.trying:
+            with self._lock:
+                self.trying.difference_update(job_ids)

@@ -29,7 +29,7 @@ from worker.core.unknown.repeats import not_before_its_wait
 from worker.core.work.step_endings import SharedWork, ending_of
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
     """Sends invitations over one channel."""
 
@@ -48,15 +48,12 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
     ) -> Flushed[ClaimedInvitation]:
         flushed = super().flush(results, room, stretch, unused)
         if results:
-            self._observe_freshness(results)
+            observe = self.meters.observer(FRESHNESS, self.policy.channel)
+            for result in results:
+                item = result.row
+                if isinstance(result.ending, Done) and item.unknown_call is None:
+                    observe((item.expires_at - result.began_at) / (item.expires_at - item.issued_at))
         return flushed
-
-    def _observe_freshness(self, results: Sequence[InviteResult]) -> None:
-        observe = self.meters.observer(FRESHNESS, self.policy.channel)
-        for result in results:
-            item = result.row
-            if isinstance(result.ending, Done) and item.unknown_call is None:
-                observe((item.expires_at - result.began_at) / (item.expires_at - item.issued_at))
 
     async def call(self, item: ClaimedInvitation, now: datetime, may_write: MayWrite, /) -> InviteResult:
         if item.unknown_call is not None:

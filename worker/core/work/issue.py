@@ -5,7 +5,7 @@ which rows change.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -39,12 +39,13 @@ log = logging.getLogger(__name__)
 QUESTIONS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
     """Opens sessions at one account."""
 
     step, doing = "issue", "during the call"
     makes, metric = IssueResult, CALLS
+    has_next_step = True  # the invitation
     provider: Provider
     http: Http
     wait_for_orphans: bool  # the account says on_orphan = "wait"
@@ -52,10 +53,6 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
     floor: Callable[[SessionRequest], timedelta]  # the least life that a new link must have
     first_links: FirstLinks
     keep_news: Callable[[str, Sequence[SessionUpdate], datetime], None]  # of an account's sessions
-
-    @property
-    def has_next_step(self) -> bool:
-        return True  # the invitation
 
     def flush(
         self,
@@ -65,8 +62,10 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
         unused: Sequence[datetime] = (),
     ) -> Flushed[ClaimedJob]:
         # Before the jobs are decided about again: the next sweep applies it first, as a webhook's.
-        self._keep_news(results)
-        self._tried(result.row for result in results)
+        updates = [update for one in results if one.news and (update := update_of_listed(one.news)) is not None]
+        if updates:
+            self.keep_news(self.policy.account, updates, self.clock())
+        self.first_links.end(result.row.id for result in results)
         waits = room is not None and not self.first_links.seen
         tries = waits and self.first_links.reserve()  # two flushes may be under way
         if room is not None and waits:
@@ -85,16 +84,6 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
                 self.wake_invite(channel, at_once)
         return replace(flushed, again_at=self.clock() + PROBE_PATIENCE) if waits and room is None else flushed
 
-    def _keep_news(self, results: Sequence[IssueResult]) -> None:
-        updates = [update for one in results if one.news and (update := update_of_listed(one.news)) is not None]
-        if updates:
-            self.keep_news(self.policy.account, updates, self.clock())
-
-    def _tried(self, jobs: Iterable[ClaimedJob]) -> None:
-        """These jobs' calls are made, or are not made now."""
-        if self.first_links.trying:
-            self.first_links.end({job.id for job in jobs})
-
     async def call(self, job: ClaimedJob, now: datetime, may_write: MayWrite, /) -> IssueResult:
         if job.probe:  # it finds out whether the account works again: its secret may have been replaced
             self.provider.reload_credentials()
@@ -105,7 +94,11 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
         request, began_at = job.request, now
         built = self.provider.build(request)
         answer = await self.http.call(built, timeout=self.timeout, may_write=may_write)
-        found = self._read(request, began_at, answer)
+        found: Session | Problem
+        if isinstance(answer, HttpAnswer):
+            found = self.provider.read(answer, request, issued_at=began_at, now=self.clock())
+        else:
+            found = replace(self.provider.broken(answer, request), unreachable=not answer.sent)
         if isinstance(found, Session):
             self.second_look.succeeded(job.id, began_at)
             return self._opened(job, began_at, found)
@@ -114,17 +107,12 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
         found = self.second_look.judged(job.id, began_at, found, now=self.clock())
         return IssueResult(job, began_at, self._ending(job, found), problem=found)
 
-    def _read(self, request: SessionRequest, began_at: datetime, answer: HttpAnswer | Broken) -> Session | Problem:
-        if isinstance(answer, HttpAnswer):
-            return self.provider.read(answer, request, issued_at=began_at, now=self.clock())
-        return replace(self.provider.broken(answer, request), unreachable=not answer.sent)
-
     def _opened(self, job: ClaimedJob, began_at: datetime, session: Session) -> IssueResult:
         """The result of an answer with a session. A link that was born too old to be sent is not bought again, since
         it did not age and the next would be no better: the account stops, and the row waits for a person."""
         floor = self.floor(job.request)
         if not is_stale(session.expires_at, floor=floor, now=began_at):
-            self.first_links.lived()
+            self.first_links.seen = True
             return IssueResult(job, began_at, Done(), session=session, floor=floor)
         life = timedelta(seconds=round((session.expires_at - began_at).total_seconds()))
         detail = f"{SHORT_LINKS}{show_duration(life)}, and must leave with {show_duration(floor)} or more"
@@ -209,4 +197,4 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
 
     def release(self, opened: Sequence[ClaimedJob]) -> None:
         super().release(opened)
-        self._tried(opened)
+        self.first_links.end(job.id for job in opened)

@@ -65,8 +65,13 @@ class CallResult(Generic[RowT]):
 
     @property
     def called(self) -> bool:
-        """Whether the call was made."""
+        """Whether the call was made; False: `call` found that it may not, or need not, be made."""
         return self.ending is not None
+
+    @property
+    def halts(self) -> bool:
+        """Whether it pauses the whole account until it is written."""
+        return self.problem is not None and self.problem.concerns_account
 
     @property
     def succeeded(self) -> bool:

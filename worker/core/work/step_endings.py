@@ -74,7 +74,7 @@ def _name_of(ending: type[Ending] | type[None]) -> str:
 PolicyT = TypeVar("PolicyT", bound=ClaimPolicy)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class SharedWork(ABC, Generic[PolicyT, RowT, ResultT]):
     """A part of `dispatch.contract`: what it does with opened rows and their results, whichever their kind."""
 
@@ -82,6 +82,7 @@ class SharedWork(ABC, Generic[PolicyT, RowT, ResultT]):
     doing: ClassVar[str]  # the words for what a call that raised was doing
     makes: ClassVar[type[Any]]  # the results of its calls
     metric: ClassVar[Metric]  # that counts them
+    has_next_step: ClassVar[bool] = False
 
     policy: PolicyT
     rows: Rows[PolicyT, RowT, ResultT]
@@ -91,29 +92,17 @@ class SharedWork(ABC, Generic[PolicyT, RowT, ResultT]):
     jitter: Callable[[], float] = random.random
     meters: Meters = field(default_factory=Meters)
 
-    @property
-    def name(self) -> str:
-        return f"{self.step}({self.policy.claims_for})"
+    name: str = field(init=False)
+    permits: int = field(init=False)
+    repeatable: bool = field(init=False)
+    longest_call: timedelta = field(init=False)
+    database_time: Callable[[], datetime] | None = field(init=False)
 
-    @property
-    def has_next_step(self) -> bool:
-        return False
-
-    @property
-    def permits(self) -> int:
-        return self.policy.rule.concurrency
-
-    @property
-    def repeatable(self) -> bool:
-        return self.policy.repeatable
-
-    @property
-    def longest_call(self) -> timedelta:
-        return self.timeout + FLUSH_MARGIN
-
-    @property
-    def database_time(self) -> Callable[[], datetime] | None:
-        return self.rows.database_time
+    def __post_init__(self) -> None:
+        self.name = f"{self.step}({self.policy.claims_for})"
+        self.permits, self.repeatable = self.policy.rule.concurrency, self.policy.repeatable
+        self.longest_call = self.timeout + FLUSH_MARGIN
+        self.database_time = self.rows.database_time
 
     def flush(
         self,
@@ -134,12 +123,6 @@ class SharedWork(ABC, Generic[PolicyT, RowT, ResultT]):
     def result(self, opened: RowT, began_at: datetime, ending: Ending | None, problem: Problem | None) -> ResultT:
         result: ResultT = self.makes(opened, began_at, ending, problem)
         return result
-
-    def halts(self, result: ResultT) -> bool:
-        return result.problem is not None and result.problem.concerns_account
-
-    def made(self, result: ResultT) -> bool:
-        return result.called
 
     def release(self, opened: Sequence[RowT]) -> None:
         self.rows.release(self.policy, opened, now=self.clock())

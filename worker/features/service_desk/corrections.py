@@ -11,11 +11,11 @@ from typing import Any
 
 from worker.core.customers.customers import PERSONAL, UPDATABLE, Details, FieldProblem
 from worker.core.model.channels import ADDRESSES, channels_of
-from worker.core.model.masked import masked_email, masked_phone
 from worker.lists import contacts, rules
 from worker.lists.cells import as_text
 from worker.lists.known_customers import Match, compare
 from worker.lists.rules import DateForm, readings
+from worker.providers.masked import masked_email, masked_phone
 from worker.providers.refusals import Refusal
 from worker.templates.placeholders import NAMES, real_name, real_names
 

@@ -10,13 +10,13 @@ from worker.core.database.database import Database
 from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.wording import Invitation, Rendered
 from worker.core.model.channels import address_of
-from worker.core.model.masked import masked_opening
 from worker.core.model.sessions import Opening
 from worker.features.service_desk.case import DeskRules
 from worker.features.service_desk.store.cases import DeskPolicy
 from worker.features.service_desk.store.desk import ServiceDesk
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.store.sent_messages import SentMessage
+from worker.providers.masked import masked_opening
 from worker.settings.policies import listing_accounts, orphan_rules, stable_links
 from worker.wiring.adapters import sender_name
 from worker.wiring.container import Parts

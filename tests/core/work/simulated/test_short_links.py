@@ -62,7 +62,7 @@ def flushes_at_once(work, flush):
         both.wait(timeout=10)
         return flush()
 
-    work = replace(work, rows=SimpleNamespace(flush=meets))
+    work = replace(work, rows=SimpleNamespace(flush=meets, database_time=None))
     flush_tasks = [threading.Thread(target=work.flush, args=([], room)) for room in (Room(0, 20), Room(50, 50))]
     for task in flush_tasks:
         task.start()
@@ -88,7 +88,7 @@ async def test_a_claim_that_failed_leaves_the_try_to_the_next_one(make):
         raise ArithmeticError
 
     work = make(first_links=True).parts.issue_work("kyc", None, wake_invite=lambda *_: None)
-    work = replace(work, rows=SimpleNamespace(flush=fails))
+    work = replace(work, rows=SimpleNamespace(flush=fails, database_time=None))
     for _ in range(2):
         with pytest.raises(ArithmeticError):
             work.flush([], Room(50, 50))

@@ -163,7 +163,7 @@ def not_now(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Mappi
     for row in fetch(connection, _FIRSTS, {"sessions": bulk.keys({one.leased.session_id for one in reminders})}):
         firsts.setdefault(row.session_id, {})[row.channel] = row
     # Our own link outlives its session: the customer may have submitted the one that followed.
-    now_serving = {one.leased.job_session_id for one in reminders if one.stable} - {None}
+    now_serving = {one.leased.job_session_id for one in reminders if one.own_link is not None} - {None}
     reviewed = sessions_in_review(connection, now_serving)
     following = {
         one.leased.session_id for one in reminders if one.leased.reached_before or one.leased.replaces is not None
@@ -188,7 +188,7 @@ def not_now(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Mappi
 
 def _leading_nowhere(claim: MessageClaim, reminders: Sequence[ClaimedInvitation]) -> dict[uuid.UUID, NotNow]:
     """Those with our own link whose customer's session is over, where the customer may have no other one."""
-    own = [one for one in reminders if one.stable and one.leased.job_session_id is not None]
+    own = [one for one in reminders if one.own_link is not None and one.leased.job_session_id is not None]
     if not own:
         return {}
     given = {"sessions": bulk.keys({one.leased.job_session_id for one in own}), "now": claim.now}
@@ -222,7 +222,7 @@ def _judged(
     quiet = contact.hours.quiet.get(policy.channel)
     invited = Invited(
         job=one.leased.job_state,
-        session=SessionState.WAITING if one.stable else one.leased.session_state,
+        session=SessionState.WAITING if one.own_link is not None else one.leased.session_state,
         # Another channel is tried also where the first one has not reached the customer.
         invitation=first.state if first.channel == policy.channel else InvitationState.SENT,
         invited_at=first.sent_at,

@@ -88,7 +88,7 @@ MOST_COUNTED = 2**31 - 1  # what the database takes as a number of rows
 
 
 @dataclass
-class _Queue:
+class Queue:
     """A channel's messages that are due, by priority."""
 
     counted_at: datetime
@@ -110,10 +110,14 @@ class Wants(Protocol):
 
 @dataclass
 class Rooms:
-    """The room for more messages on each channel, during one claim of one account's jobs."""
+    """The room for more messages on each channel, during one claim of one account's jobs.
+
+    Messages are counted only for a job whose sender has a limit. `_queues`: one process's counts, by channel. Threads
+    share them without a lock: a count may be a little old.
+    """
 
     _connection: sa.Connection
-    _queues: dict[str, _Queue]
+    _queues: dict[str, Queue]
     _senders: Mapping[str, SenderState]
     max_age: timedelta
     _now: datetime
@@ -153,25 +157,12 @@ class Rooms:
             left = room(max_age=self.max_age, sender=sender, waiting=ahead, now=self._now)
         return left
 
-    def _queue(self, channel: str) -> _Queue:
+    def _queue(self, channel: str) -> Queue:
         known = self._queues.get(channel)
         if known is None or not self._now - HOLDS < known.counted_at <= self._now:
             most = min(int(self.max_age * QUEUE_SHARE / self._senders[channel].interval) + 1, MOST_COUNTED)
-            known = self._queues[channel] = _Queue(self._now, _waiting(self._connection, channel, most, now=self._now))
+            known = self._queues[channel] = Queue(self._now, _waiting(self._connection, channel, most, now=self._now))
         return known
-
-
-class Backlogs:
-    """One process's counts of the senders' queues. Threads share them without a lock: a count may be a little old."""
-
-    def __init__(self) -> None:
-        self._queues: dict[str, _Queue] = {}
-
-    def rooms(
-        self, connection: sa.Connection, senders: Mapping[str, SenderState], *, max_age: timedelta, now: datetime
-    ) -> Rooms:
-        """The room at these senders, by channel. Messages are counted only for a job whose sender has a limit."""
-        return Rooms(connection, self._queues, senders, max_age, now)
 
 
 def _count(priority: int) -> sa.Select[int, int]:

@@ -14,7 +14,7 @@ call in at most one slot of five. The slots that one side does not use go to the
 """
 
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -46,26 +46,17 @@ class ClaimPolicy:
     reconcile_after: timedelta | None = None
     only_batch: int | None = None  # claim only rows of this batch; None: of all batches
     # The promise of its kind: whether every call may be made again when its outcome is unknown. By default an email
-    # may be. A session may not, as it may cost another one: its request decides (`JobPolicy.may_repeat`).
+    # may be. A session may not, as it may cost another one: `repeats` says whether this claimed row's request may be.
     repeatable: bool = False
-
-    def may_repeat(self, _row: Any) -> bool:
-        """Whether this claimed row's call may be made again when its outcome is unknown."""
-        return self.repeatable
-
-    def looked_up_after(self, _row: Any) -> timedelta | None:
-        """How long after the lease's end this row's call may be looked up then; None: never."""
-        return self.reconcile_after
+    repeats: Callable[[Any], bool] = lambda _row: False
+    # Where it is never looked up: how long a session that this row's call may have opened can live; None: it is held.
+    orphan_life: Callable[[Any], timedelta | None] = lambda _row: None
+    senders: Mapping[str, BudgetRule] = field(default_factory=dict)  # of its messages, by channel: for the gates
 
     @property
     def claims_for(self) -> str:
         """The account or channel."""
         raise NotImplementedError
-
-    @property
-    def beside(self) -> Collection[str]:
-        """The other budgets whose states the gates need."""
-        return ()
 
     @property
     def permit_owner(self) -> str:
@@ -123,7 +114,7 @@ class Leased:
     more: bool = False
     share: int = 0  # how many batch rows may get later slots, as events do
     permits: int | None = None  # calls that may be in flight from now on
-    beside: Mapping[str, BudgetState] = field(default_factory=dict)  # the states of the policy's other budgets
+    beside: Mapping[str, BudgetState] = field(default_factory=dict)  # the states of the senders' budgets
 
     def reserve(self, connection: sa.Connection, passed: int, events: int, *, now: datetime) -> Reserved:
         """Reserve the slots of the `passed` rows, whose calls may be made, or of the first ones if there are fewer.
@@ -174,8 +165,8 @@ class Claims:
         lock = self.permits.is_new(rule, policy.permit_owner) or (rule.paces and asked.for_event)
         if lock:
             budgets.lock(connection, rule)
-        given = {"of_": policy.claims_for, "now": now}
-        first = budgets.ask_first(connection, rule.name, self._leases.event_is_due, given, beside=policy.beside)
+        given, beside = {"of_": policy.claims_for, "now": now}, {sender.name for sender in policy.senders.values()}
+        first = budgets.ask_first(connection, rule.name, self._leases.event_is_due, given, beside=beside)
         nothing = Grant(Slots(now, timedelta(0), 0))
         leased = Leased(policy, first.state, lock, nothing, grant, lead, horizon, beside=first.beside)
         if first.stopped:

@@ -110,6 +110,7 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
     pace: ClassVar[Any]  # the column of the plan that says when the next place is
     unknown_calls: Callable[..., Mapping[Any, UnknownCall]]  # (connection, rows, now): by row, the call to look up
     places_of: Callable[..., list[batch_pace.Asks]]  # (claim, items): what they take of their batches' pace
+    locks_counts: Callable[[Any], bool] = staticmethod(lambda _policy: False)  # whether a gate locks a country's count
 
     def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
         self._database, self._keyring = database, keyring
@@ -118,14 +119,6 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
     @abstractmethod
     def record(self, flush: Flush[PolicyT], results: Sequence[ResultT], stretch: Stretch | None) -> set[str]:
         """Write results. Returns the channels on which messages are due now."""
-
-    def takes_places(self, _policy: PolicyT, rows: Sequence[sa.Row[Any]]) -> bool:
-        """Whether a gate of these leased rows locks a row that all workers share: a batch's plan, a country's count.
-
-        Then the budget's row is locked before it, as in a claim that has locked it already: else two workers could
-        wait for each other.
-        """
-        return any(row.planned for row in rows)
 
     def passed(
         self, flush: Flush[PolicyT], rows: Sequence[sa.Row[Any]], leased: Leased
@@ -269,7 +262,10 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
         """The claim, its slots, the rows that have one, and the channels on which messages became due."""
         connection, policy, now = flush.connection, flush.policy, flush.now
         leased = self._claims.lease(connection, policy, room, now=now)
-        if not leased.is_locked and self.takes_places(policy, leased.rows):
+        # Where a gate locks a row that all workers share, the budget's row is locked before it, as in a claim that has
+        # locked it already: else two workers could wait for each other.
+        shares = bool(leased.rows) and (self.locks_counts(policy) or any(row.planned for row in leased.rows))
+        if shares and not leased.is_locked:
             budgets.lock(connection, policy.rule)
         items, due = self.passed(flush, chunk.of(leased.rows), leased)
         reserved = leased.reserve(connection, len(items), sum(item.is_event for item in items), now=now)

@@ -1,11 +1,12 @@
 """Messages, the kind of row that carries a link: what of a flush is special to them."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from worker.core.database.encrypted_values import decrypt_opening
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.lifecycle.store.own_links import OwnLink
 from worker.core.lifecycle.store.stale_links import replace_sessions
@@ -19,16 +20,19 @@ from worker.core.messages.store.message_context import (
     InvitationPolicy,
     InviteResult,
     MessageClaim,
-    decrypted,
+    customer_of,
     first_handovers,
     has_stale_link,
+    is_kept_back,
 )
 from worker.core.messages.store.message_rows import move_jobs
 from worker.core.messages.store.record_results import record_results
 from worker.core.messages.store.unreached import fall_back
+from worker.core.messages.wording import FIRST, is_resend, wording_of
 from worker.core.model.endings import Never, NotNow
 from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState
+from worker.core.model.sessions import Opening
+from worker.core.model.states import InvitationState, SessionState
 from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.unknown.store.held_rows import hold_messages
 from worker.core.unknown.store.unknown_outcomes import messages_to_reconcile
@@ -44,12 +48,42 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, InviteResult]):
     row_gates, gates, gates_after_the_pace = ROW_GATES, GATES, AFTER_THE_PACE
     pace, places_of = batch_pace.MESSAGES, staticmethod(places_of)
     unknown_calls, record = staticmethod(messages_to_reconcile), staticmethod(record_results)
-
-    def takes_places(self, policy: InvitationPolicy, rows: Sequence[sa.Row[Any]]) -> bool:
-        return bool(rows) and (how_many.is_capped(policy) or super().takes_places(policy, rows))
+    locks_counts = staticmethod(how_many.is_capped)
 
     def decrypted(self, claim: MessageClaim, row: sa.Row[Any], unknown_call: UnknownCall | None) -> ClaimedInvitation:
-        return decrypted(claim.keyring, row, unknown_call)
+        keyring = claim.keyring
+        customer = customer_of(keyring, row)
+        opening = Opening("")
+        if row.session_state is not SessionState.UNBOUGHT:
+            opening = decrypt_opening(keyring, row.session_id, row.session, vendor=row.vendor)
+        return ClaimedInvitation(
+            id=row.id,
+            session_id=row.session_id,
+            job_id=row.job_id,
+            batch_id=row.batch_id,
+            kind=row.kind,
+            fence=row.fence,
+            attempts=row.attempts,
+            due_at=row.due_at,
+            lease_until=row.lease_until,
+            probe=False,
+            account=row.account,
+            customer=customer,
+            link=opening.link,
+            opening=opening,
+            leased=row,
+            issued_at=row.issued_at,
+            expires_at=row.expires_at,
+            floor=timedelta(seconds=row.floor_seconds),
+            unknown_call=unknown_call,
+            priority=row.priority,
+            wording=wording_of(first=row.kind == FIRST or is_resend(row.kind), reached_before=row.reached_before),
+            reissues=row.reissues,
+            unknown_handovers=row.unknown_handovers,
+            traceparent=row.traceparent,
+            ended=row.session_state is SessionState.EXPIRED,
+            given_away=is_kept_back(row.given_away, same_link=row.same_link, channel=row.channel),
+        )
 
     def read(
         self, claim: MessageClaim, rows: Sequence[sa.Row[Any]]

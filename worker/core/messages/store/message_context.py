@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from worker.core.customers.customers import Customer
 from worker.core.customers.store.suppressions import ANY_SUPPRESSED
 from worker.core.database import bulk
-from worker.core.database.encrypted_values import decrypt_opening, decrypt_person
+from worker.core.database.encrypted_values import decrypt_person
 from worker.core.database.leases import Leases
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
@@ -21,11 +21,11 @@ from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.limits.store.flush import Flush
 from worker.core.messages.quiet_hours import message_at
-from worker.core.messages.wording import FIRST, REACHED, Wording, is_resend, wording_of
+from worker.core.messages.wording import REACHED, Wording
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Done, Kind
 from worker.core.model.sessions import Opening, is_stale
-from worker.core.model.states import InvitationState, SessionState
+from worker.core.model.states import InvitationState
 from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.work.row_forms import NOT_OPENED, NOT_YET, CallResult
 from worker.core.work.store.attempt_log import LATE
@@ -94,10 +94,6 @@ class ClaimedInvitation:
     def is_event(self) -> bool:
         return self.priority == EVENT
 
-    @property
-    def stable(self) -> bool:
-        return self.own_link is not None
-
     def use_own_link(self, link: OwnLink) -> None:
         """Carry our own link. One that is older than the message's session is the link that the customer has."""
         self.own_link, self.link, self.expires_at, self.ended = link, link.address, link.ends_at, False
@@ -127,7 +123,7 @@ def has_stale_link(item: ClaimedInvitation, now: datetime) -> bool:
     an address that was corrected has the link of its session."""
     if item.given_away:
         return True
-    if item.stable:
+    if item.own_link is not None:
         return False
     return item.ended or is_stale(item.expires_at, floor=item.floor, now=now)
 
@@ -229,45 +225,6 @@ def customer_of(keyring: Keyring, row: Any) -> Customer:
         timezone=row.timezone,
         channel=row.job_channel,
         template=row.template,
-    )
-
-
-def decrypted(keyring: Keyring, row: Any, unknown_call: UnknownCall | None) -> ClaimedInvitation:
-    """The message of a claimed row.
-
-    Raises keyring.CannotDecrypt, encrypted_values.Erased.
-    """
-    customer = customer_of(keyring, row)
-    opening = Opening("")
-    if row.session_state is not SessionState.UNBOUGHT:
-        opening = decrypt_opening(keyring, row.session_id, row.session, vendor=row.vendor)
-    return ClaimedInvitation(
-        id=row.id,
-        session_id=row.session_id,
-        job_id=row.job_id,
-        batch_id=row.batch_id,
-        kind=row.kind,
-        fence=row.fence,
-        attempts=row.attempts,
-        due_at=row.due_at,
-        lease_until=row.lease_until,
-        probe=False,
-        account=row.account,
-        customer=customer,
-        link=opening.link,
-        opening=opening,
-        leased=row,
-        issued_at=row.issued_at,
-        expires_at=row.expires_at,
-        floor=timedelta(seconds=row.floor_seconds),
-        unknown_call=unknown_call,
-        priority=row.priority,
-        wording=wording_of(first=row.kind == FIRST or is_resend(row.kind), reached_before=row.reached_before),
-        reissues=row.reissues,
-        unknown_handovers=row.unknown_handovers,
-        traceparent=row.traceparent,
-        ended=row.session_state is SessionState.EXPIRED,
-        given_away=is_kept_back(row.given_away, same_link=row.same_link, channel=row.channel),
     )
 
 

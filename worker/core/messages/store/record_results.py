@@ -39,7 +39,9 @@ from worker.core.work.store.sessions import schedule_checks
 def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch: Stretch | None) -> set[str]:
     """Write results: the attempts, the invitations and their jobs' states. No message becomes due by that."""
     connection, policy, now = flush.connection, flush.policy, flush.now
-    usual = [item for item in results if may_be_plain(item)]
+    # A message that left by an ordinary hand-over is plain if its lease is still ours. All other results are special: a
+    # problem, a look-up, a late receipt.
+    usual = [item for item in results if isinstance(item.ending, Done) and item.row.unknown_call is None]
     written, ours = write_plain(flush, usual) if usual else ([], {})
     ids = {item.row.attempt_id for item in written}
     special = [item for item in results if item.row.attempt_id not in ids]
@@ -176,14 +178,6 @@ _SENT = bulk.Change(
     equal={"fence": InvitationRow.fence},
     returning=[InvitationRow.job_id],
 )
-
-
-def may_be_plain(result: InviteResult) -> bool:
-    """True for a message that left by an ordinary hand-over. It is plain if its lease is still ours.
-
-    All other results are special: a problem, a look-up, a late receipt.
-    """
-    return isinstance(result.ending, Done) and result.row.unknown_call is None
 
 
 def write_plain(

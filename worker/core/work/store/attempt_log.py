@@ -40,9 +40,10 @@ def open_rows(flush: Flush[Any], rows: Sequence[Claimed], *, counted: int = 0, *
     policy, now = flush.policy, flush.now
     for row, attempt_id in zip(rows, new_ids(now, len(rows)), strict=True):
         row.attempt_id, row.reconcile_at = attempt_id, None
-        row.repeatable = row.looks_up or policy.may_repeat(row)
-        if not row.repeatable and (after := policy.looked_up_after(row)) is not None:
-            row.reconcile_at = row.lease_until + after
+        row.repeatable = row.looks_up or policy.repeatable or policy.repeats(row)
+        if not row.repeatable:
+            after = policy.orphan_life(row) if policy.reconcile_after is None else policy.reconcile_after
+            row.reconcile_at = None if after is None else row.lease_until + after
     many = len(rows)
     columns: Columns = {  # they cost half of a dictionary for each row
         "id": [row.attempt_id for row in rows],

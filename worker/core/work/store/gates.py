@@ -26,7 +26,7 @@ from worker.core.database.priorities import BATCH
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.lifecycle.reissue import REVIEWED_AGAIN
 from worker.core.limits.store import batch_pace
-from worker.core.limits.store.backpressure import Backlogs, Rooms, ask_again_at, sender_state
+from worker.core.limits.store.backpressure import Queue, Rooms, ask_again_at, sender_state
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Flush, Gate, Kept
 from worker.core.messages.caps import Wish
@@ -49,7 +49,7 @@ A_MOMENT = timedelta(seconds=1)  # between two looks of the sweep
 class JobClaim(Flush[JobPolicy]):
     """What the gates of one claim share."""
 
-    backlogs: Backlogs
+    queues: dict[str, Queue]  # at the senders, as this process has counted them
     leased: Leased
     any_suppressed: bool  # if no address is, no question is asked about addresses
     planned: frozenset[int]  # the batches with a plan
@@ -64,7 +64,7 @@ class JobClaim(Flush[JobPolicy]):
             channel: sender_state(self.leased.beside[rule.name], rule, now=self.now)
             for channel, rule in policy.senders.items()
         }
-        return self.backlogs.rooms(self.connection, senders, max_age=policy.max_age, now=self.now)
+        return Rooms(self.connection, self.queues, senders, policy.max_age, self.now)
 
 
 def cancelled(claim: JobClaim, rows: Sequence[Any]) -> Kept:

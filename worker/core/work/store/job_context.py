@@ -1,25 +1,21 @@
 """Jobs as they are worked: claimed, with the customer and batch that a session is requested from; and the result."""
 
 import uuid
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel, Customer
+from worker.core.customers.customers import Channel
 from worker.core.customers.store import pending_details as pending
 from worker.core.customers.store.suppressions import ANY_SUPPRESSED
 from worker.core.database import bulk
-from worker.core.database.encrypted_values import decrypt_line, decrypt_person
 from worker.core.database.leases import Leases
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Attempt, Batch, CustomerRow, Job, SessionRow
-from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store.own_links import StableLinks
-from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.model.sessions import APPLICANT_ID, Session, SessionRequest
 from worker.core.model.states import JobState
@@ -35,31 +31,15 @@ class JobPolicy(ClaimPolicy):
     account: str
     provider: str
     reissue_at: Callable[[datetime], datetime]  # the adapter's: from the old session's expiry
-    # Whether this request neither costs nor opens another session, so that its call may be repeated.
-    repeats: Callable[[SessionRequest], bool] = lambda _: False
-    # Where it is never looked up: how long a session that the request may have opened can live; None: it is held.
-    orphan_life: Callable[[SessionRequest], timedelta | None] = lambda _: None
     lifetime: timedelta | None = None  # of the account's links; None: the vendor decides
-    # The senders of the account's messages, by channel.
-    senders: Mapping[str, BudgetRule] = field(default_factory=dict)
     max_age: timedelta = timedelta(0)  # how old a link may be when it is sent, on the route with the strictest floor
     reminds: bool = False  # reminders follow a text that the provider sends itself; False: we send no texts
     on_click: StableLinks | None = None  # messages with our own links go out, and customers ask for the sessions
     any_age: bool = False  # messages have our own links: the age of a session's link does not matter
 
-    def may_repeat(self, row: Any) -> bool:
-        return self.repeats(row.request)
-
-    def looked_up_after(self, row: Any) -> timedelta | None:
-        return self.orphan_life(row.request) if self.reconcile_after is None else self.reconcile_after
-
     @property
     def claims_for(self) -> str:
         return self.account
-
-    @property
-    def beside(self) -> Collection[str]:
-        return {sender.name for sender in self.senders.values()}
 
 
 @dataclass(repr=False)  # not frozen: see `customers.customers`
@@ -228,75 +208,3 @@ LEASES: Leases[int] = _JobLeases(
         Attempt.fence == sa.select(Job.fence).where(Job.id == Attempt.job_id).scalar_subquery(),
     ),
 )
-
-
-def decrypted(
-    keyring: Keyring,
-    row: Any,
-    unknown_call: UnknownCall | None,
-    *,
-    provider: str,
-    session_id: uuid.UUID | None,
-) -> ClaimedJob:
-    """The job of a claimed row. `session_id`: the session to replace.
-
-    Raises keyring.CannotDecrypt, encrypted_values.Erased.
-    """
-    line = decrypt_line(keyring, row.batch_id, row.row, row.line)
-    # By position, in the order of their fields: by name the three objects cost twice as much.
-    customer = Customer(
-        row.customer_id,
-        row.kind,
-        row.purpose,
-        decrypt_person(keyring, row.customer_id, row.person),
-        row.country,
-        row.locale,
-        row.timezone,
-        row.channel,
-        "",  # the account is chosen already
-        row.entity_id,
-        line.external_ref,
-        line.tags,
-        row.template,
-        row.consent,
-        line.parameters,
-    )
-    request = SessionRequest(
-        customer,
-        line.external_ref or str(row.id),
-        row.entity_id,
-        _serial(row),
-        line.parameters.get(provider, {}),
-        row.applicant_id or "",
-    )
-    return ClaimedJob(
-        row.id,
-        row.batch_id,
-        row.fence,
-        row.attempts,
-        row.priority,
-        row.purpose,
-        row.channel,
-        row.due_at,
-        row.lease_until,
-        False,  # it is no probe
-        session_id,
-        _seconds(row.floor_seconds),
-        request,
-        unknown_call,
-        (row.asks_about or "") if row.needs_status_check and unknown_call is None else None,
-        row.link_requested_at,
-        row.invite_at,
-        row.traceparent,
-    )
-
-
-@lru_cache(maxsize=64)
-def _seconds(number: int) -> timedelta:
-    return timedelta(seconds=number)
-
-
-def _serial(row: Any) -> str:
-    """Which of the customer's sessions is asked for, and with which call: "" for the first call for the first."""
-    number = row.reissues + 1 + (row.session_id is not None)  # a reissue is counted once it is there
-    return (f"-{number}" if number > 1 else "") + (f".{row.attempts + 1}" if row.attempts else "")

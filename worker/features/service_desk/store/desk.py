@@ -25,7 +25,6 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.messages.store.message_rows import waiting_message, why_later
 from worker.core.messages.text_numbers import is_landline, why_not_texted
 from worker.core.model.channels import Address, address_of, channels_of, is_mail
-from worker.core.model.masked import masked
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.model.wakeups import WakeUp
@@ -44,6 +43,7 @@ from worker.features.service_desk.resend import Resend, decide_resend
 from worker.features.service_desk.store.cases import DeskPolicy, FoundCustomer, case_of, customer_of, details_of
 from worker.lists.known_customers import ANOTHER_PERSON, changed_addresses
 from worker.lists.store import corrected_addresses
+from worker.providers.masked import masked
 
 T = TypeVar("T")
 MOMENT = timedelta(seconds=2)  # longer than a claim takes

@@ -18,8 +18,8 @@ from worker.core.database.tables import CustomerRow, InvitationRow, Job, Session
 from worker.core.foundation.keyring import Keyring
 from worker.core.messages.store.message_context import CUSTOMER, customer_of
 from worker.core.messages.wording import FIRST, Wording, is_resend
-from worker.core.model.masked import masked_opening
 from worker.core.model.sessions import Opening
+from worker.providers.masked import masked_opening
 
 MOST = 10
 
