@@ -21,6 +21,7 @@ from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Attempt, Base, InvitationRow, Job
 from worker.core.foundation.keyring import new_key
 from worker.core.model.wakeups import WakeUp
+from worker.core.work.issue import FirstLinks
 from worker.events.event_receiver import Receiver
 from worker.lists.lines import AcceptedLine
 from worker.providers.contract import HttpAnswer
@@ -112,8 +113,7 @@ class World:
         )
         not_synced(self.parts.database)
         if not settings.pop("first_links", False):  # else the first calls are made one at a time
-            for links in self.parts.first_links.values():
-                links.seen = True
+            self.parts.first_links |= {account: FirstLinks(seen=True) for account in loaded.accounts}
         self.provider, self.au = FakeProvider(), FakeProvider(safe_to_repeat=True)
         self.parts.providers = {"kyc": self.provider, "au": self.au}
         self._opened = itertools.count(1)

@@ -1,39 +1,25 @@
-"""Reads a provider's answers: strictly, with bounds, and without repeating values. Its messages are shown, stored and
-logged without personal values and secrets.
+"""Reads the answers of providers and senders: strictly, with bounds, and without repeating values. Their messages are
+shown, stored and logged without personal values and secrets.
 
 A field that cannot be read raises BadAnswer, which names the field and never shows its value.
 """
 
+import codecs
+import json
 import re
 import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from worker.core.foundation.harmless_text import plain
-from worker.core.foundation.timestamps import utc_time
+from worker.core.foundation.strict_json import has_unstorable_text
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import HttpAnswer
 from worker.core.model.sessions import SessionRequest
-from worker.providers.http_answers import BadAnswer, asked_wait, json_object, retry_after
-
-__all__ = [
-    "LONGEST_REFERENCE",
-    "LONGEST_TOKEN",
-    "BadAnswer",
-    "Unread",
-    "check_echo",
-    "fields_in",
-    "json_object",
-    "optional_text",
-    "read_from",
-    "refusal",
-    "retry_after",
-    "text",
-    "utc_time",
-]
 
 # iDenfy documents at most 40 characters; vendors behind FrankieOne may use signed tokens (JWT) of some thousand.
 LONGEST_TOKEN = 4096
@@ -41,6 +27,7 @@ LONGEST_REFERENCE = 256
 SUCCESS = range(200, 300)  # statuses
 MOST_FIELDS = 10  # documented fields that a detail names
 LONGEST_READ = 4000  # characters of a message that are searched for them
+_FOREVER = timedelta(days=3650)  # what a larger number in `Retry-After` is read as
 T = TypeVar("T")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -66,6 +53,61 @@ PATTERNS = (
     (re.compile(r"(?<![A-Za-z0-9_+/=.~-])[A-Za-z0-9_+/=.~-]{40,}"), MASK),
     (re.compile(r"\+?\d(?:[\s().-]{0,2}\d){6,}"), MASK),  # phone, document and personal numbers, dates of birth
 )
+
+
+class BadAnswer(Exception):
+    """An answer that cannot be used. The text names a field and its shape, never a value."""
+
+
+def json_object(body: bytes) -> Mapping[str, Any]:
+    """The JSON object in `body`. Raises BadAnswer for anything else: HTML, an array, NaN, too deep nesting.
+
+    Also for text that no database stores, because parts of the answer are kept.
+    """
+    try:
+        value = _DECODER.decode(body.removeprefix(codecs.BOM_UTF8).decode())
+        if not isinstance(value, dict):
+            raise BadAnswer("the answer is not a JSON object")
+        if b"\\u" in body and has_unstorable_text(value):  # UTF-8 and JSON allow both only as an escape
+            raise BadAnswer("the answer holds a NUL or half of a character")
+    except (ValueError, RecursionError):
+        raise BadAnswer("the answer is not JSON") from None
+    return value
+
+
+def _no_constant(_: str) -> None:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+
+
+def asked_wait(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """The wait that `Retry-After` asks for, however long; None where it is not usable.
+
+    Seconds or an HTTP date (RFC 9110, 10.2.3). A negative wait, a date in the past and garbage are not usable.
+    """
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d+(\.\d+)?", value, re.ASCII):  # fractions are not in the standard, but some servers send them
+        wait = timedelta(seconds=min(float(value), _FOREVER.total_seconds()))
+    else:
+        try:
+            date = parsedate_to_datetime(value)
+            # A date in the unknown zone "-0000" comes back naive; HTTP dates are GMT.
+            wait = (date.replace(tzinfo=UTC) if date.tzinfo is None else date) - now
+        except (ValueError, TypeError, OverflowError, IndexError):
+            return None
+    return min(wait, _FOREVER) if wait > timedelta(0) else None
+
+
+def retry_after(headers: Mapping[str, str], now: datetime, *, longest: timedelta) -> timedelta | None:
+    """The wait to keep: the one that `Retry-After` asks for, at most `longest`; None where it asks for none.
+
+    `longest` is the longest wait that the other side documents. A longer one is a mistake (milliseconds for seconds),
+    and must not keep an account waiting: after `longest` one call finds out.
+    """
+    asked = asked_wait(headers, now)
+    return None if asked is None else min(asked, longest)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
 from worker.core.foundation.ids import EPOCH
+from worker.core.foundation.timestamps import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import APPLICANT_ID, ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
@@ -26,7 +27,6 @@ from worker.providers.answers import (
     read_from,
     refusal,
     text,
-    utc_time,
 )
 from worker.providers.bodies import merged
 from worker.providers.contract import Broken, HttpAnswer, NoLookUp

@@ -12,19 +12,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from worker.core.customers.customers import Customer, CustomerKind, FieldProblem, Person
+from worker.core.foundation.timestamps import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable
-from worker.providers.answers import (
-    LONGEST_TOKEN,
-    BadAnswer,
-    Unread,
-    check_echo,
-    optional_text,
-    read_from,
-    text,
-    utc_time,
-)
+from worker.providers.answers import LONGEST_TOKEN, BadAnswer, Unread, check_echo, optional_text, read_from, text
 from worker.providers.bodies import holds, json_body, merged
 from worker.providers.contract import (
     Endpoint,

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from worker.core.database.database import Database
 from worker.core.database.journal import Journal
 from worker.core.foundation.clock import Clock, ProcessClock
-from worker.core.limits.first_links import FirstLinks
 from worker.core.limits.second_look import SecondLook
 from worker.core.model.audit import Act
 from worker.core.model.metrics import Meters
@@ -50,7 +49,7 @@ from worker.wiring.watching import COUNTS, TELLERS, observing_of, opened_traces
 
 if TYPE_CHECKING:
     from worker.core.work.invite import InviteWork
-    from worker.core.work.issue import IssueWork
+    from worker.core.work.issue import FirstLinks, IssueWork
     from worker.core.work.step_endings import WakeInvite
     from worker.http.client import Http
     from worker.reporting.store.look import Looked
@@ -125,7 +124,7 @@ class Parts(Configured):
         super().__init__(settings, database, keyring, providers, senders, clock=clock, jitter=jitter)
         self.meters = meters or Meters()
         self._traces = traces
-        self.first_links = {account: FirstLinks() for account in settings.accounts}
+        self.first_links: dict[str, FirstLinks] = {}  # by account
         self.second_looks: dict[str, SecondLook] = defaultdict(SecondLook)  # by account and by sender
         # The end is random: containers with the same host name may each number their processes from 1.
         self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"
@@ -158,7 +157,7 @@ class Parts(Configured):
         self, account: str, http: "Http", *, wake_invite: "WakeInvite", only_batch: int | None = None
     ) -> "IssueWork":
         """`only_batch`: no row of another batch is worked."""
-        from worker.core.work.issue import IssueWork
+        from worker.core.work.issue import FirstLinks, IssueWork
         from worker.wiring.work_policies import job_policy
 
         settings = self.accounts[account]
@@ -182,7 +181,7 @@ class Parts(Configured):
             wake_invite=wake_invite,
             clock=self.clock,
             floor=self._floor(account),
-            first_links=self.first_links[account],
+            first_links=self.first_links.setdefault(account, FirstLinks()),
             meters=self.meters,
             keep_news=self.webhooks.keep_news,
             jitter=self.jitter,

@@ -9,19 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
+from worker.core.foundation.timestamps import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
-from worker.providers.answers import (
-    LONGEST_TOKEN,
-    BadAnswer,
-    json_object,
-    masked,
-    optional_text,
-    refusal,
-    text,
-    utc_time,
-)
+from worker.providers.answers import LONGEST_TOKEN, BadAnswer, json_object, masked, optional_text, refusal, text
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import (
     Broken,

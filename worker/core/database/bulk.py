@@ -35,11 +35,6 @@ def columns_of(rows: Sequence[Row]) -> Columns:
     return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
 
 
-def columns_of_tuples(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Columns:
-    """The rows as columns: each row has one value for each name; no columns of no rows."""
-    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=bool(rows)))
-
-
 def rows_of(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 

@@ -5,15 +5,15 @@ which rows change.
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from worker.core.adapters import Http, Provider
 from worker.core.foundation.durations import show_duration
 from worker.core.lifecycle.session_updates import SessionUpdate, update_of_listed
 from worker.core.limits.budgets import PROBE_PATIENCE, SHORT_LINKS
-from worker.core.limits.first_links import FirstLinks
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
 from worker.core.limits.throughput import Stretch
@@ -37,6 +37,50 @@ from worker.core.work.store.job_context import ClaimedJob, IssueResult, JobPolic
 log = logging.getLogger(__name__)
 # How often a list is read in vain, before the decision about a session is made without it.
 QUESTIONS = 3
+
+
+# Where an answer may hold an earlier token, whose link has aged, one short link shows nothing. So many in a row do.
+SHORT_IN_A_ROW = 3
+
+
+@dataclass
+class FirstLinks:
+    """Whether the account's links live long enough to be sent, as this process has seen it.
+
+    A link that is born below its floor is paid for and never sent. So until one link has lived long enough, calls are
+    made one at a time: if the configuration or the provider is wrong, that costs one session and not one for each row.
+    Calls come from the loop, claims from threads.
+    """
+
+    seen: bool = False  # whether a link has lived long enough
+    trying: set[int] = field(default_factory=set)  # the jobs whose calls are to show it
+    _short: int = 0
+    _reserved: bool = False  # a claim looks for such a job
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def reserve(self) -> bool:
+        """Whether the caller may claim a job whose call is to show it. It calls `begin` then, whatever it has found."""
+        with self._lock:
+            if self.trying or self._reserved:
+                return False
+            self._reserved = True
+            return True
+
+    def was_short(self) -> bool:
+        """Count a link that may have aged. Returns whether so many were short that the account's links are."""
+        self._short += 1
+        return not self.seen and self._short >= SHORT_IN_A_ROW
+
+    def begin(self, job_ids: set[int]) -> None:
+        with self._lock:
+            self._reserved = False
+            self.trying |= job_ids
+
+    def end(self, job_ids: Iterable[int]) -> None:
+        """These jobs' calls are made, or are not made now."""
+        if self.trying:
+            with self._lock:
+                self.trying.difference_update(job_ids)
 
 
 @dataclass(kw_only=True)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from worker.core.foundation.clock import Clock
 from worker.core.limits.budgets import FLUSH_MARGIN
@@ -80,7 +80,7 @@ class SharedWork(ABC, Generic[PolicyT, RowT, ResultT]):
 
     step: ClassVar[str]
     doing: ClassVar[str]  # the words for what a call that raised was doing
-    makes: ClassVar[type[Any]]  # the results of its calls
+    makes: ClassVar[Callable[..., Any]]  # the results of its calls
     metric: ClassVar[Metric]  # that counts them
     has_next_step: ClassVar[bool] = False
 
@@ -120,10 +120,6 @@ class SharedWork(ABC, Generic[PolicyT, RowT, ResultT]):
             log_chunk(self.name, results, now=self.clock())
         return flushed
 
-    def result(self, opened: RowT, began_at: datetime, ending: Ending | None, problem: Problem | None) -> ResultT:
-        result: ResultT = self.makes(opened, began_at, ending, problem)
-        return result
-
     def release(self, opened: Sequence[RowT]) -> None:
         self.rows.release(self.policy, opened, now=self.clock())
 
@@ -131,19 +127,19 @@ class SharedWork(ABC, Generic[PolicyT, RowT, ResultT]):
         self.rows.release_permits(self.policy)
 
     def skipped(self, opened: RowT) -> ResultT:
-        return self.result(opened, self.clock(), None, None)
+        return cast(ResultT, self.makes(opened, self.clock(), None, None))
 
     def after_crash(self, opened: RowT, error: Exception) -> ResultT:
         problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} {self.doing}")
         now, call, retry = self.clock(), opened.unknown_call, self.policy.rule.retry
         if call is None:
-            return self.result(opened, now, self._ending(opened, problem), problem)
+            return cast(ResultT, self.makes(opened, now, self._ending(opened, problem), problem))
         ending = ending_of_reconciliation(problem, call, opened.attempts, retry, now, self.jitter())
-        return self.result(opened, now, ending, problem)
+        return cast(ResultT, self.makes(opened, now, ending, problem))
 
     def unsaved(self, result: ResultT, kind: str) -> ResultT:
         problem = nothing_kept(self._reference(result), kind)
-        return self.result(result.row, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem)
+        return cast(ResultT, self.makes(result.row, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem))
 
     @abstractmethod
     def _reference(self, result: ResultT) -> str:

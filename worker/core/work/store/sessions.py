@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.database import bulk
-from worker.core.database.bulk import columns_of_tuples
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED, encrypt_session
 from worker.core.database.fast import tally
@@ -139,7 +138,9 @@ def add(flush: Flush[Any], new: Sequence[NewSession], *, quiet: Mapping[str, Qui
         connection.execute(by_id.values(state=sa.bindparam("end"), check_at=None), ended)
         expired = [item["session_id"] for item in ended if item["end"] is SessionState.EXPIRED]
         happened(connection, SessionsExpired(expired), now=now)
-    bulk.add_columns(connection, SessionRow, columns_of_tuples(_STORED, rows))
+    if rows:
+        columns = zip(_STORED, map(list, zip(*rows, strict=True)), strict=True)
+        bulk.add_columns(connection, SessionRow, dict(columns))
     _add_messages(connection, invitations)
     happened(connection, SessionsIssued(issued), now=now)
     happened(connection, MessagesSent(texted), now=now)
