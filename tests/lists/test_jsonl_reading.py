@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.foundation.strict_json import MOST_LEVELS
 from worker.lists import objects
 from worker.lists.formats.json_array import LONGEST_LINE, json_lines
 from worker.lists.lines import Accepted, ListRefused, Rejected
@@ -16,6 +15,7 @@ from worker.lists.listing import open_list
 from worker.lists.objects import MOST_KEYS
 from worker.lists.options import ListOptions
 from worker.providers.parameters import parse_cell, unknown_parameter
+from worker.providers.strict_json import MOST_LEVELS
 
 ANN = {"customer_id": "A1", "email": "ann@example.com"}
 BOB = {"customer_id": "A2", "email": "bob@example.com"}

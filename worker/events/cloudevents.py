@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from worker.core.foundation.strict_json import Flaw, NoObject, has_unstorable_text, read_object
 from worker.core.model.incoming import Event, EventKind
 from worker.core.model.traces import TRACEPARENT
 from worker.lists.formats.kind import without_marks
+from worker.providers.strict_json import Flaw, NoObject, has_unstorable_text, read_object
 
 LARGEST = 256 * 1024  # bytes of one event with its envelope
 MOST_EVENTS = 1000  # of one list

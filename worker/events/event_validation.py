@@ -9,7 +9,6 @@ from typing import Any
 from worker.core.customers.customers import UPDATABLE, FieldProblem
 from worker.core.foundation.durations import parse_duration, show_duration
 from worker.core.foundation.keyring import Keyring
-from worker.core.foundation.strict_json import MOST_LEVELS, has_unstorable_text, read_object
 from worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome
 from worker.events.cloudevents import LARGEST, LONGEST
 from worker.events.ordering import columns_of
@@ -22,6 +21,7 @@ from worker.lists.lines import AcceptedLine, RefusedLine, Rejected
 from worker.lists.listing import check_line
 from worker.lists.objects import Objects
 from worker.lists.options import ListOptions
+from worker.providers.strict_json import MOST_LEVELS, has_unstorable_text, read_object
 
 INVITE_AFTER = "invite_after"
 # No invitation waits longer than this, not even where the vendor decides how long links live.

@@ -16,10 +16,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from worker.core.foundation.harmless_text import plain
-from worker.core.foundation.strict_json import has_unstorable_text
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import HttpAnswer
 from worker.core.model.sessions import SessionRequest
+from worker.providers.strict_json import has_unstorable_text
 
 # iDenfy documents at most 40 characters; vendors behind FrankieOne may use signed tokens (JWT) of some thousand.
 LONGEST_TOKEN = 4096

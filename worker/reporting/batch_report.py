@@ -13,13 +13,14 @@ from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.limits.store.budgets import Budgets
 from worker.core.model.reasons import Reason
 from worker.core.model.states import (
+    ENDED_JOBS,
     OPEN_JOBS,
+    OUT_JOBS,
     BatchState,
     InvitationState,
     JobState,
     LineState,
     PauseCause,
-    batch_state,
 )
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.lists.decisions.store.emergency_stop import EmergencyStops
@@ -40,14 +41,21 @@ if TYPE_CHECKING:
 
 
 def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:
-    """The state of the batch, from the states of its rows."""
-    return batch_state(
-        counts.jobs,
-        issued_only=counts.issued_only,
-        paused=batch.is_paused,
-        cancelled=batch.cancelled_at is not None,
-        importing=batch.imported_at is None,
-    )
+    """The state of the batch, from the states of its rows, so that the two always agree. A job whose channel is `none`
+    is out once it is issued."""
+    if batch.cancelled_at is not None:
+        return BatchState.CANCELLED
+    if batch.is_paused:
+        return BatchState.PAUSED
+    if batch.imported_at is None:
+        return BatchState.READY
+    jobs = counts.jobs
+    total = sum(jobs.values())
+    if sum(jobs.get(state, 0) for state in ENDED_JOBS) + counts.issued_only >= total:
+        return BatchState.FINISHED
+    if sum(jobs.get(state, 0) for state in OUT_JOBS) + counts.issued_only >= total:
+        return BatchState.SENT
+    return BatchState.READY if jobs.get(JobState.WAITING, 0) == total else BatchState.RUNNING
 
 
 @dataclass(frozen=True, kw_only=True)

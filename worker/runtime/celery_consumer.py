@@ -20,9 +20,9 @@ from celery.worker.consumer import Consumer as CelerysConsumer
 
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
-from worker.core.foundation.strict_json import NoObject, read_list
 from worker.core.model.wakeups import WakeUp
 from worker.events.brokers.connection import UNREADABLE
+from worker.providers.strict_json import NoObject, read_list
 from worker.runtime.celery_settings import QUEUE_OF, QUEUES, SWEEP
 from worker.runtime.worker_process import woken_here
 

@@ -111,29 +111,6 @@ class BatchState(StrEnum):
     CANCELLED = "cancelled"
 
 
-def batch_state(
-    jobs: dict[JobState, int], *, issued_only: int, paused: bool, cancelled: bool, importing: bool
-) -> BatchState:
-    """The state of a batch from its jobs' states, so that the two always agree.
-
-    `issued_only` counts the jobs in state issued whose channel is `none`: for them, issued is out.
-    """
-    if cancelled:
-        return BatchState.CANCELLED
-    if paused:
-        return BatchState.PAUSED
-    if importing:
-        return BatchState.READY
-    total = sum(jobs.values())
-    if sum(jobs.get(state, 0) for state in ENDED_JOBS) + issued_only >= total:
-        return BatchState.FINISHED
-    if sum(jobs.get(state, 0) for state in OUT_JOBS) + issued_only >= total:
-        return BatchState.SENT
-    if jobs.get(JobState.WAITING, 0) == total:
-        return BatchState.READY
-    return BatchState.RUNNING
-
-
 def job_state_from_invitations(states: list[InvitationState]) -> JobState | None:
     """The state of a job as its invitations decide it; None while it is undecided (the job stays issued).
 

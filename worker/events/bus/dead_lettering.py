@@ -19,7 +19,6 @@ from decimal import Decimal
 from typing import Any
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.strict_json import read_object
 from worker.core.foundation.timestamps import written
 from worker.core.model.incoming import EventKind
 from worker.events.brokers.connection import CONFIRM_SECONDS
@@ -27,6 +26,7 @@ from worker.events.bus.entries import Entry
 from worker.events.bus.messages import Message, argument_of, attributes_of, is_task
 from worker.events.cloudevents import LARGEST
 from worker.events.refused import RefusedMessage
+from worker.providers.strict_json import read_object
 
 MOST_LEVELS = 32  # of lists and objects inside each other
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.core.foundation.strict_json import read_object
 from worker.events.cloudevents import LARGEST
+from worker.providers.strict_json import read_object
 
 # Base64 takes a third more, and headers some.
 LARGEST_ENVELOPE = 2 * LARGEST

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from worker.core.foundation.strict_json import NoObject, read_list
 from worker.core.model.incoming import Event, EventKind
 from worker.core.model.traces import TRACEPARENT
 from worker.events.cloudevents import LARGEST, Unreadable, is_json, read
+from worker.providers.strict_json import NoObject, read_list
 
 PREFIXES = ("cloudevents:", "cloudevents_", "ce-")
 # The content encodings of a plain text. Compressed bodies are refused: a few kilobytes can become gigabytes.

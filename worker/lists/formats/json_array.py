@@ -10,9 +10,9 @@ from enum import Enum, auto
 from typing import Any, BinaryIO
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.strict_json import MOST_LEVELS, Flaw, read_object
 from worker.lists.columns import shown
 from worker.lists.formats.kind import without_marks
+from worker.providers.strict_json import MOST_LEVELS, Flaw, read_object
 
 LONGEST_LINE = 1 << 20  # bytes, without the line's end
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.strict_json import MOST_LEVELS, NoObject, read_object
 from worker.lists.columns import normal, our_name
 from worker.lists.formats.encoding import refuse_unless_utf8
 from worker.lists.formats.json_array import json_array, json_lines
@@ -24,6 +23,7 @@ from worker.lists.objects import MOST_KEYS, Objects
 from worker.lists.options import ListOptions
 from worker.lists.other_names import OTHER_NAMES
 from worker.lists.own_files import own_file
+from worker.providers.strict_json import MOST_LEVELS, NoObject, read_object
 
 HEAD = 1 << 16  # bytes that are looked at; a list inside an object begins in them
 # A text with what follows it if it is a key, or a bracket. Possessive, and a text without an end goes on to the end of

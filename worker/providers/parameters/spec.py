@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-from worker.core.foundation.strict_json import NoObject, read_list, read_object
 from worker.providers.refusals import unless_rewritten
+from worker.providers.strict_json import NoObject, read_list, read_object
 
 # Zero-width characters that some names need.
 JOINERS = {0x200C: None, 0x200D: None}

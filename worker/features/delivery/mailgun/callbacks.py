@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.core.foundation.strict_json import NoObject, read_object
 from worker.features.delivery.mail_meaning import enhanced_code, of_permanent_failure
+from worker.providers.strict_json import NoObject, read_object
 from worker.senders.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop, event_name
 
 LARGEST = 64 * 1024

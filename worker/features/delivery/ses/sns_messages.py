@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
-from worker.core.foundation.strict_json import NoObject, read_object
 from worker.core.foundation.timestamps import utc_time
 from worker.features.delivery.ses.sns_topics import host_of
+from worker.providers.strict_json import NoObject, read_object
 
 LARGEST = 64 * 1024
 OLDEST = timedelta(hours=25)  # SNS repeats for an hour at most, unless the topic says otherwise
