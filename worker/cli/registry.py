@@ -63,7 +63,7 @@ _OWN = {
     "template": ("template", "Set-up", "Preview messages, and export their built-in texts."),
     "sandbox": ("sandbox", "Set-up", "Simulate the providers and a mailbox."),
     "demo": ("sandbox", "Set-up", "Play the whole job on this machine, with an invented list."),
-    "db": ("database", "Set-up", "Upgrade the database's schema, grant rights."),
+    "db": ("database", "Set-up", "Upgrade the schema, grant rights, copy to PostgreSQL."),
     "completion": ("init", "Set-up", "Set up completion in your shell."),
 }
 

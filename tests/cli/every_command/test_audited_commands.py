@@ -79,12 +79,13 @@ WITHOUT_DATABASE = {
     *of_features("WITHOUT_DATABASE"),
 }
 # Their entries are tested where their brokers, databases and links are: test_bus.py, test_roles.py,
-# test_set_up.py.
+# test_set_up.py, test_database_copy.py.
 ELSEWHERE = {
     "events dead list",
     "events dead requeue",
     "events dead show",
     "events dead drop",
+    "db copy",
     "db grant",
     "db upgrade",
     *of_features("ELSEWHERE"),

@@ -28,6 +28,7 @@ NEEDS = {
     "events dead show 00000000-0000-0000-0000-000000000000": STORED,
     "cancel 1": STORED,
     "check customers.csv": set(),
+    "db copy --to env:NEW_DATABASE": STORED,
     "db upgrade": set(),
     "import customers.csv": STORED | {"BUS"},
     "pause 1": STORED,

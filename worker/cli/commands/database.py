@@ -1,7 +1,9 @@
-"""`onboard db`: the database's schema, and the rights of its roles."""
+"""`onboard db`: the database's schema, the rights of its roles, and its copy in PostgreSQL."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 
 import click
 import sqlalchemy as sa
@@ -9,17 +11,29 @@ import sqlalchemy as sa
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, act_of_command
 from worker.cli.opening import why_not_ready, why_unusable
+from worker.cli.shared_options import counting
 from worker.core.database import schema
 from worker.core.database.audit_entries import note_alone
-from worker.core.database.database import Database
+from worker.core.database.database import Database, is_there
 from worker.core.foundation.clock import ProcessClock
-from worker.settings.needs import Need
-from worker.wiring.store import roles
+from worker.core.foundation.keyring import Keyring
+from worker.core.foundation.os_user import os_user
+from worker.core.foundation.plural import counted
+from worker.lists.decisions.store.emergency_stop import EmergencyStops
+from worker.reporting.store.processes import Processes
+from worker.settings.load import load
+from worker.settings.model import Database as SettingsDatabase
+from worker.settings.needs import COUNTED, STORED, Need
+from worker.settings.problems import SettingsError
+from worker.wiring.opening import check_keys
+from worker.wiring.store import database_copy, roles
+
+OVERRIDE = "ONBOARDING__DATABASE__URL"
 
 
 @click.group()
 def db() -> None:
-    """Upgrade the database's schema, and give its users their rights."""
+    """Upgrade the database's schema, give its users their rights, copy it to PostgreSQL."""
 
 
 @db.command()
@@ -79,6 +93,111 @@ def grant(invocation: Invocation, run: str | None, report: str | None, remove_au
         note_alone(database, "roles", now=ProcessClock()(), count=len(given), reason=", ".join(given))
     for line in given:
         click.echo(line)
+
+
+@db.command()
+@click.option(
+    "--to",
+    required=True,
+    metavar="URL",
+    help="The database to fill: postgresql+psycopg://USER@HOST/DATABASE, or env:NAME for the variable that holds it."
+    " It is new, or has an empty schema of this release.",
+)
+@click.option("--afresh", is_flag=True, help="Remove what an earlier copy has left in it, and begin again.")
+@click.pass_obj
+def copy(invocation: Invocation, to: str, afresh: bool) -> None:
+    """Copy this SQLite database into a PostgreSQL database, compare both, and leave both stopped.
+
+    First end all processes. Everything stays stopped here, so that no session is bought and no message sent twice. If
+    the command is killed, run it again: it goes on. Until all rows are found equal, no process can use the new
+    database. Encrypted values stay as they are, so the keys do too.
+
+    \b
+    export NEW_DATABASE='postgresql+psycopg://onboarding:PASSWORD@db1/onboarding'
+    onboard db copy --to env:NEW_DATABASE
+    then name it as url in [database], look at `onboard status`, and go on with `onboard resume --all`
+    """
+    settings = invocation.settings(STORED)
+    new = _section_of(invocation, to)
+    if settings.database.sqlite_file is None:
+        raise CannotStart("this database is not SQLite: copy it with pg_dump (docs/how-to/backup.md)")
+    if new.sqlite_file is not None:
+        raise CannotStart("--to: names a SQLite file: copy that with `sqlite3` (docs/how-to/backup.md)")
+    if not is_there(settings.database.url):
+        raise CannotStart(f"{settings.database.sqlite_file}: no such file; without it there is nothing to copy")
+    source = Database(settings.database.url, act=act_of_command())
+    target = Database(new.url, tls=new.protection, act=act_of_command())
+    try:
+        _copy(source, target, settings.encryption.keyring(), afresh=afresh)
+    except (database_copy.CannotCopy, SettingsError, schema.NotMigrated, schema.TableInUse) as error:
+        raise CannotStart(str(error)) from None
+    except sa.exc.DatabaseError as error:
+        if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):
+            raise
+        raise CannotStart(why_unusable(error)) from None
+    finally:
+        target.close()
+        source.close()
+
+
+def _copy(source: Database, target: Database, keyring: Keyring, *, afresh: bool) -> None:
+    clock = ProcessClock()
+    url = target.engine.url
+    place = f"{url.host or 'this machine'}/{url.database}"
+    if not_ready := why_not_ready(source):
+        raise CannotStart(not_ready)
+    if database_copy.is_whole(source, target):
+        click.echo(f"the copy in {place} is whole already; {_THEN}")
+        return
+    check_keys(source, keyring)
+
+    def check() -> None:
+        _check_unworked({"here": source, "on --to": target}, now=clock())
+
+    _check_unworked({"here": source}, now=clock())
+    total = database_copy.rows_of(source)
+    database_copy.prepare(target)
+    database_copy.stop_source(source, by=os_user().name, place=place, now=clock())
+    tables = database_copy.copy(
+        source,
+        target,
+        afresh=afresh,
+        check=check,
+        copied=counting(lambda rows: f"{rows:,} of {total:,} rows copied"),
+        compared=counting(lambda rows: f"{rows:,} of {total:,} rows compared"),
+    )
+    rows = sum(table.rows for table in tables)
+    click.echo(f"copied {rows:,} rows of {len(tables)} tables to {place}: counts and digests of both are equal")
+    click.echo(_THEN)
+
+
+def _check_unworked(databases: Mapping[str, Database], *, now: datetime) -> None:
+    """Raise CannotStart while a process works on one of them, or its call may be in flight."""
+    for which, database in databases.items():
+        if running := Processes(database).running(now=now):
+            named = ", ".join(f"{one.kind} (process {one.pid} on {one.host})" for one in running)
+            raise CannotStart(f"processes work {which}: {named}; end them, and run this again")
+        if calls := sum(EmergencyStops(database).in_flight(now=now).values()):
+            what = counted(calls, "call of a killed process", "calls of killed processes")
+            raise CannotStart(f"{what} may be in flight until the leases end: run this again in a minute")
+
+
+_THEN = "both are stopped: name the new one as url in [database], look at `onboard status`, then `onboard resume --all`"
+
+
+def _section_of(invocation: Invocation, to: str) -> SettingsDatabase:
+    """[database] as it will be, under the same rules. Raises CannotStart."""
+    name = to.removeprefix("env:")
+    url = os.environ.get(name, "") if name != to else to
+    if not url:
+        raise CannotStart(f"--to: the variable {name} has no value")
+    try:
+        new = load(invocation.config, environ={**os.environ, OVERRIDE: url}, needs=COUNTED).database
+    except SettingsError as error:
+        raise CannotStart(str(error).replace(OVERRIDE, "--to")) from None
+    if name == to and sa.make_url(url).password:
+        click.echo("warning: a password in a command stands in the shell's history: give --to env:NAME", err=True)
+    return new
 
 
 @contextmanager

@@ -31,6 +31,7 @@ LOCK_NOT_AVAILABLE = "55P03"
 TRIES = 20
 PAUSE_SECONDS = 1.0
 VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))  # Alembic's own table
+COPYING = "copying"  # the revision of a database that `onboard db copy` has not filled yet
 ONE_AT_A_TIME = 7_264_081_153_509_342_211  # PostgreSQL's advisory lock for migrations: an arbitrary number
 
 
@@ -201,4 +202,6 @@ def _not_served(database: Database) -> str | None:
 
 
 def _newer(at: str) -> str:
+    if at == COPYING:
+        return "the database is a copy that is not whole: run `onboard db copy` again, on the database it is made of"
     return f"the database is at revision {at}, which is newer than this release ({newest()}): upgrade the worker"
