@@ -23,7 +23,9 @@ VACUUMED = {"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_threshold
 # With statistics from before a large list, the planner reads the whole table where it should look up a few rows.
 ANALYZED = {"autovacuum_analyze_scale_factor": 0.02, "autovacuum_analyze_threshold": 5000}
 # The rows that wait for a later hour.
-WAITS = "state = 'waiting' AND reason IN ('quiet_hours', 'waits_for_sender', 'address_spent', 'in_review')"
+WAITS = (
+    "state = 'waiting' AND reason IN ('quiet_hours', 'waits_for_sender', 'address_spent', 'credits_spent', 'in_review')"
+)
 # The few rows that wait for a session's end: a forecast asks for the last of them.
 WAITS_FOR_END = (
     "state = 'waiting' AND reason IN"
@@ -149,6 +151,7 @@ def _create_lists() -> None:
         sa.Column("batch_id", BigId, sa.ForeignKey("batch.id"), primary_key=True, autoincrement=False),
         _optional("start_at", TIME),
         _optional("per_hour", sa.Integer()),
+        _optional("most_credits", sa.Integer()),
         _optional("deadline", TIME),
         _optional("issue_next_at", TIME),
         _optional("send_next_at", TIME),
@@ -482,6 +485,9 @@ def _create_invitations() -> None:
     _index("ix_invitation_unknown", "invitation", "batch_id", where="unknown_attempt IS NOT NULL")
 
 
+CREDITS = ("credits_today", "credits_week", "credits_month")
+
+
 def _create_accounts() -> None:
     op.create_table(
         "budget",
@@ -500,6 +506,8 @@ def _create_accounts() -> None:
         _column("stop_reason", _text(400)),
         _optional("asks_again_at", TIME),
         _column("credits_used", sa.Integer()),
+        _optional("credits_day", sa.Date()),
+        *(sa.Column(name, sa.Integer(), nullable=False, server_default="0") for name in CREDITS),
         _column("failures", sa.Integer()),
         _optional("opened_at", TIME),
         _column("unproven", sa.Boolean()),

@@ -22,7 +22,10 @@ SHORT_LIVED = {"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_thresh
 COLUMNS = ("batch_id", "kind", "state", "channel", "account", "result", "reason")
 # A row under a lease is counted as a waiting one: the leases tell them apart.
 STATE = "CASE WHEN {row}.state = 'working' THEN 'waiting' ELSE {row}.state END"
-LATER = "{row}.state = 'waiting' AND {row}.reason IN ('quiet_hours', 'waits_for_sender', 'address_spent', 'in_review')"
+LATER = (
+    "{row}.state = 'waiting' AND {row}.reason IN"
+    " ('quiet_hours', 'waits_for_sender', 'address_spent', 'credits_spent', 'in_review')"
+)
 UNREACHABLE = "{row}.state = 'failed' AND {row}.reason = 'suppressed'"
 # By table: which rows are counted; what of a row is counted, in the order of COLUMNS; whether it has a session; the
 # columns whose change may change that.

@@ -27,6 +27,7 @@ class Row:
     number: int
     lease_until: datetime
     is_event: bool = False
+    call_before: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,9 @@ def _summary(
     lines += [f"  {line}" for line in costs_in_words(facts, now=now)]
     if plan is not None:
         lines.append(f"  {plan.in_words}")
+    calls_now = sum(facts["now"].values())
+    if plan is not None and plan.most_credits is not None and plan.most_credits < calls_now:
+        lines.append(f"  {counted(calls_now - plan.most_credits, 'row waits', 'rows wait')} for more --most-credits")
     if pilot is not None:
         lines += _pilot_and_rest(costs_of(parts, due), due.accepted, costs_of(parts, pilot), pilot.accepted)
     ends = facts["forecast"]

@@ -1,4 +1,4 @@
-"""The options of `run` and `import` that say how a list goes out: a pilot first, from a time on, at a pace."""
+"""The options of `run` and `import` that say how a list goes out: a pilot first, from a time on, at a pace, a cost."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -56,6 +56,15 @@ deadline_option = click.option(
 )
 
 
+most_credits_option = click.option(
+    "--most-credits",
+    type=click.IntRange(0, 1_000_000_000),
+    metavar="N",
+    help="At most N calls that cost a credit, or may have, for the rows of this list, replaced links among them."
+    " `onboard resume BATCH --most-credits N` changes it.",
+)
+
+
 def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options; the command gets `plan`, which is None without any of them."""
 
@@ -87,6 +96,7 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="N",
         help="At most N first invitations of this list in any hour, over all workers.",
     )
+    @most_credits_option
     @deadline_option
     @wraps(command)
     def wrapped(
@@ -94,6 +104,7 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
         condition: str | None,
         start_at: datetime | None,
         per_hour: int | None,
+        most_credits: int | None,
         deadline: datetime | None,
         **more: Any,
     ) -> Any:
@@ -103,7 +114,7 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError("--deadline is before --start-at")
         from worker.plans.store.plans import Plan  # imported here: SQLAlchemy, which --help does not need
 
-        plan = Plan(first or "", condition or "", start_at, per_hour, deadline)
+        plan = Plan(first or "", condition or "", start_at, per_hour, deadline, most_credits)
         if start_at is not None:
             click.echo(f"starts at {in_both_zones(start_at)}", err=True)
         return command(plan=None if plan == Plan() else plan, **more)

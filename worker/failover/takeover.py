@@ -7,7 +7,7 @@ account takes over. `room` decides how much of a list may have moved when the fi
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, interval, is_stopped
+from worker.core.limits.budgets import BudgetRule, BudgetState, calls_left, credits_left, interval, is_stopped
 from worker.core.limits.rate_limits import offer
 
 # Rows move in chunks that an account can work in this time. If the first account is back within seconds, it still has
@@ -64,7 +64,7 @@ def room(state: BudgetState, rule: BudgetRule, *, due: int, now: datetime) -> in
         found = state.pace.interval
         slots = offer(rule.limits, next_at=begins_at, most=_MANY, now=now, horizon=SOON, found=found)
         most = max(slots.count, LEAST)
-    left = credits_left(state, rule)
+    left = calls_left(state, rule, now=now)
     return max((most if left is None else min(most, left)) - due, 0)
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from worker.core.customers.customers import Channel
 from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock
-from worker.core.foundation.plural import listed_in_words
+from worker.core.foundation.plural import counted, listed_in_words
 from worker.core.foundation.timestamps import written
 from worker.core.limits.budgets import BudgetRule, BudgetState, resumed
 from worker.core.limits.store.batch_pace import planned_at
@@ -112,6 +112,14 @@ class Forecasts:
         if planned.holds_back:
             by = latest_verdict(planned, now=now) if planned.sent_at is not None else None
             return Forecast(None, f"{AWAITS_VERDICT}{f', by {written(by)}' if by else ''}")
+        calls = sum(counts.waiting.values())
+        if plan.most_credits is not None:
+            left = self.facts.credits_left(planned.batch_id, plan.most_credits)
+            if left < calls:
+                has = (
+                    f"the list has {left:,} of {counted(plan.most_credits, 'credit')} left for {counted(calls, 'call')}"
+                )
+                return Forecast(None, f"{has}; `onboard resume {planned.batch_id} --most-credits N` allows more")
         begins_at = max(plan.start_at or now, now)
         finishes_at = begins_at + (ends.finishes_at - now)
         if begins_at > now:

@@ -187,9 +187,15 @@ class Reporting:
             "in_words": plan.in_words,
             "start_at": written_if_any(plan.start_at),
             "per_hour": plan.per_hour,
+            **self._credits(batch.id, plan.most_credits),
             "deadline": written_if_any(plan.deadline),
             **(pilot if plan.first else {}),
         }
+
+    def _credits(self, batch_id: int, most: int | None) -> dict[str, Any]:
+        if most is None:
+            return {}
+        return {"most_credits": most, "credits_left": self.facts.credits_left(batch_id, most)}
 
 
 def _cause(one: Wait) -> str:

@@ -4,11 +4,12 @@ its texts to a country take, the rows that wait for something else than the rest
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from worker.core.foundation.plural import counted, listed_in_words
 from worker.core.foundation.timestamps import written, written_if_any
-from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, next_slot
+from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, day_of, found_in_words, next_slot
+from worker.core.limits.credits import last_day
 from worker.core.limits.rate_adaptation import is_refused_at_lowest
 from worker.core.limits.rate_limits import DAY, Ramp, tightest
 from worker.core.messages.text_numbers import HOUR, hour_of
@@ -84,7 +85,7 @@ def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
         if why := _real_limit_unknown(load, now):
             return Forecast(None, why)
     known = sum(load.left for load in loads if _interval(load, now)[0] is not None)
-    ends = [_end(load, now=now) for load in loads]
+    ends = [_by_credits(load, _end(load, now=now), now=now) for load in loads]
     counted = [
         end
         for end, load in zip(ends, loads, strict=True)
@@ -141,6 +142,26 @@ def _interval(load: Load, now: datetime) -> tuple[timedelta | None, str]:
 
 def _pause_in_words(load: Load) -> str:
     return f"{load.name} {load.is_or_are} paused: {load.state.why_paused}"
+
+
+def _by_credits(load: Load, ends: Forecast, *, now: datetime) -> Forecast:
+    """The forecast with the days that the caps on credits by period take."""
+    caps, today = load.rule.credits_by, day_of(now)
+    if not caps or ends.finishes_at is None:
+        return ends
+    named = f"{load.name}: at {' and '.join(cap.in_words for cap in caps)}"
+    last = last_day(caps, load.state.spent, load.until_done, now=now)
+    if last is None:
+        return Forecast(None, f"{named} this takes more than ten years; raise `credits`")
+    day, calls = last
+    if day == today:
+        return ends
+    # Of the last day's calls, the pace says when they are done.
+    pace = (ends.finishes_at - now) / max(load.until_done, 1)
+    at = datetime.combine(day, time(), UTC) + calls * pace
+    if at <= ends.finishes_at:
+        return ends
+    return Forecast(at, f"{named} this takes {counted((day - today).days + 1, 'day')}{load.behind_in_words}")
 
 
 def _end(load: Load, *, now: datetime) -> Forecast:
@@ -302,7 +323,7 @@ def of_rest(until: datetime, state: BudgetState, outcomes: Callable[[], UnknownO
     if state.blocked_until is not None and state.blocked_until >= until:
         return Wait(detail=state.why_paused, until=until)
     if state.next_at is not None and state.next_at >= until:
-        return Wait(detail="a limit allows no more before then", until=until)
+        return Wait(detail="a limit, or a cap on credits, allows no more before then", until=until)
     unknown = outcomes()
     if unknown.reconcile_at is not None and unknown.reconcile_at <= until:
         calls = sum(unknown.calls.values())

@@ -11,14 +11,16 @@ from typing import Any
 from worker.core.database.database import Database
 from worker.core.features import hint
 from worker.core.foundation.clock import Clock
-from worker.core.foundation.plural import listed_in_words
+from worker.core.foundation.plural import counted, listed_in_words
 from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.limits.budgets import (
     BudgetRule,
     BudgetState,
     credits_left,
+    day_of,
     found_in_words,
 )
+from worker.core.limits.credits import end_of
 from worker.core.limits.store import concurrency
 from worker.core.limits.store.budgets import Budgets
 from worker.core.model.reasons import Reason
@@ -42,6 +44,7 @@ from worker.reporting.store.look import Looks
 from worker.reporting.store.processes import BEAT, SWEEP, WAKE, Processes
 from worker.reporting.store.waiting import (
     at_their_cap,
+    credits_spent,
     cut_off,
     held,
     missing_keys,
@@ -256,6 +259,10 @@ class Operation:
         for _, (batch, rows) in sorted((by_themselves | waiting).items()):
             paused = _of_batch(batch, _paused(batch, rows), f"onboard resume {batch.id}")
             found.append(replace(paused, since=batch.paused_at))
+        for batch, rows in credits_spent(self.database):
+            if not batch.is_paused:
+                why = f"{counted(rows, 'row waits', 'rows wait')}: {Reason.CREDITS_SPENT.meaning}"
+                found.append(_of_batch(batch, why, f"onboard resume {batch.id} --most-credits N"))
         for batch, rows in held(self.database):
             found.append(_of_batch(batch, waits.rows_in_words(0, held=rows), f"onboard report {batch.id}"))
         return found
@@ -345,10 +352,20 @@ def _used_up(name: str, rule: BudgetRule, state: BudgetState, *, now: datetime) 
     return next(({"next_call_at": written_if_any(one.until), "used_up": one.detail} for one in found), {})
 
 
+def _credit_caps(state: BudgetState, rule: BudgetRule, now: datetime) -> list[dict[str, Any]]:
+    """The caps by period: what is used of each in the period of now, and when the next begins."""
+    spent, found = state.spent.at(now), []
+    for cap in rule.credits_by:
+        used, until = spent.of(cap.period), end_of(cap.period, day_of(now))
+        found.append({"cap": str(cap), "used": used, "left": max(cap.count - used, 0), "until": written(until)})
+    return found
+
+
 def _state(state: BudgetState, rule: BudgetRule, *, now: datetime) -> dict[str, Any]:
     return {
         "credits_used": state.credits_used,
         "credits_left": credits_left(state, rule),
+        **({"credit_caps": _credit_caps(state, rule, now)} if rule.credits_by else {}),
         **_pause(state, now),
         "stopped_at": written_if_any(state.stopped_at),
         "stop_reason": state.stop_reason or None,

@@ -13,6 +13,7 @@ from worker.core.features import hint
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
 from worker.core.limits.budgets import BudgetRule, BudgetState, at_cap, credits_left, found_in_words, interval
+from worker.core.limits.credits import used_up
 from worker.core.limits.rate_limits import tightest
 from worker.core.model.channels import CHANNELS
 from worker.core.model.reasons import Reason
@@ -196,7 +197,17 @@ def lasting_outage_of(state: BudgetState, *, now: datetime, due: bool) -> str:
 
 
 def _used_up(rule: BudgetRule, state: BudgetState, now: datetime) -> tuple[datetime, str] | None:
-    """When the next call fits into the limits, and into which, if that is not soon."""
+    """When the next call fits into the limits and the credits of a period, and into which, if that is not soon."""
+    limits = _at_limit(rule, state, now)
+    spent = used_up(rule.credits_by, state.spent, now) if rule.credits_by else None
+    if spent is None or (limits is not None and limits[0] > spent[0]):
+        return limits
+    until, cap = spent
+    goes_on = {"day": "tomorrow", "week": "next week", "month": "next month"}[cap.period]
+    return until, f"its cap of {cap.in_words} and waits for those of {goes_on} (a higher `credits` goes on earlier)"
+
+
+def _at_limit(rule: BudgetRule, state: BudgetState, now: datetime) -> tuple[datetime, str] | None:
     today = rule.at(state.ramp_from, now)
     if state.next_at is None or not (today.limits or state.pace.rate is not None):
         return None

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from math import inf
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from worker.core.customers.customers import invitation_channels
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.timestamps import written
-from worker.core.limits.budgets import BudgetState
+from worker.core.limits.budgets import BudgetRule, BudgetState, credits_again_at
 from worker.failover.store.takeovers import Takeovers
 from worker.plans.store.pilots import LOOK_EVERY
 from worker.reporting.forecast import due_then, lost_answers, of_rest
@@ -214,7 +214,7 @@ def next_move(
     states = takeovers.budgets.all()
     due = [(at, rules.accounts[name]) for name, at in outlook.accounts.items() if name in rules.accounts]
     due += [(at, rules.channels[name]) for name, at in outlook.channels.items() if name in rules.channels]
-    going = [(at, states[rule.name]) for at, rule in due if states[rule.name].stopped_at is None]
+    going = [(at, _at_cap(states[rule.name], rule, now)) for at, rule in due if states[rule.name].stopped_at is None]
     for (name, channel), at in outlook.for_senders.items():
         wanted = [rules.channels[one] for one in invitation_channels(channel) if one in rules.channels]
         senders = [states[rule.name] for rule in wanted]
@@ -229,6 +229,12 @@ def next_move(
             going += [(due_at, states[what.rule.name])] if due_at is not None else []
     moves = [(max(at, state.blocked_until or at, state.next_at or at), state) for at, state in going]
     return min(moves, key=lambda move: move[0], default=None)
+
+
+def _at_cap(state: BudgetState, rule: BudgetRule, now: datetime) -> BudgetState:
+    """The state with its next call in the next period, where the credits of this one are used up."""
+    at = credits_again_at(state, rule, now=now)
+    return state if at is None else replace(state, next_at=max(state.next_at or at, at))
 
 
 class _Progress:

@@ -17,6 +17,7 @@ from worker.settings.tls import TrustsAuthority
 from worker.settings.values import (
     Cost,
     Credential,
+    CreditCaps,
     Duration,
     Host,
     Identifier,
@@ -107,11 +108,11 @@ class Account(TrustsAuthority):
         ' most a tenth. `"0 s"`: none.',
     )
     concurrency: Whole = Field(50, ge=1, le=10_000, description="The most calls in flight, over all workers together.")
-    credits: Whole | None = Field(
-        None,
-        ge=0,
-        description="The most calls that cost a credit, or may have: an answer of 500 or 503 counts. A cap that is set"
-        " later covers earlier calls too.",
+    credits: CreditCaps = Field(
+        (),
+        description="The most calls that cost a credit, or may have: an answer of 500 or 503 counts. In all, such as"
+        ' `60000`, by period, `"2000 / day"` (or `week`, `month`), or several: `["60000", "2000 / day"]`. A cap that is'
+        " set later covers earlier calls too.",
         json_schema_extra={"default": "no cap"},
     )
     price: Cost | None = Field(

@@ -39,7 +39,10 @@ OWN_LINKS = Hook("OWN_LINKS", OwnLinks)
 def account_rule(settings: Settings, account: str) -> BudgetRule:
     """The budget of an account's calls."""
     of = settings.accounts[account]
-    return BudgetRule(of.budget, of.limits, of.concurrency, of.credits, settings.retry.policy, ahead=of.burst)
+    in_all = next((cap.count for cap in of.credits if not cap.period), None)
+    by_period = tuple(cap for cap in of.credits if cap.period)
+    retry = settings.retry.policy
+    return BudgetRule(of.budget, of.limits, of.concurrency, in_all, retry, ahead=of.burst, credits_by=by_period)
 
 
 def sender_rule(settings: Settings, channel: str) -> BudgetRule:
@@ -49,14 +52,14 @@ def sender_rule(settings: Settings, channel: str) -> BudgetRule:
         texting = settings.texting(channel)
         # The provider counts the messages of each From.
         name = f"sender/{channel}:{texting.from_}" if texting else f"sender/{channel}"
-        return BudgetRule(name, texting.limits if texting else (), TEXT_PERMITS, None, retry, opens_after=None)
+        return BudgetRule(name, texting.limits if texting else (), TEXT_PERMITS, retry=retry, opens_after=None)
     email = settings.email
     limits = email.limits if email else ()
     permits = email.connections if email else 1
     # Refusals open no breaker: a relay refuses recipients one by one. The permits are connections, which each process
     # keeps open.
     ramp = email.ramp if email else None
-    return BudgetRule(f"sender/{channel}", limits, permits, None, retry, opens_after=None, each_process=True, ramp=ramp)
+    return BudgetRule(f"sender/{channel}", limits, permits, retry=retry, ramp=ramp, opens_after=None, each_process=True)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from pydantic import (
 
 from worker.core.features import hint
 from worker.core.foundation.durations import parse_duration
+from worker.core.limits.credits import CreditCap
 from worker.core.limits.rate_limits import Limit, Ramp
 from worker.core.messages.caps import AddressCap
 from worker.core.messages.quiet_hours import QuietHours, zone_names
@@ -285,6 +286,21 @@ def _network(given: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     raise ValueError('expected an address or a network, such as "10.0.0.7" or "10.0.0.0/8"')
 
 
+def _credit_caps(given: Any) -> tuple[CreditCap, ...]:
+    """A number, or one cap or several in words; at most one in all, and one for each period."""
+    every = given if isinstance(given, list | tuple) else [given]
+    caps = tuple(
+        each
+        if isinstance(each, CreditCap)
+        else CreditCap.parse(str(each) if isinstance(each, int | str) and not isinstance(each, bool) else "")
+        for each in every
+    )
+    for cap in caps:
+        if sum(other.period == cap.period for other in caps) > 1:
+            raise ValueError(f"there are two caps {f'a {cap.period}' if cap.period else 'in all'}: give one of them")
+    return caps
+
+
 def _bind(given: Any) -> str:
     addresses.bind_address(given)
     return str(given)
@@ -302,6 +318,7 @@ Host = Annotated[str, AfterValidator(_host), Shown("host")]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), Shown("duration")]
 Cost = Annotated[Price, _parsed(Price), Shown("amount and currency")]
 Rate = Annotated[Limit, _parsed(Limit), Shown("limit")]
+CreditCaps = Annotated[tuple[CreditCap, ...], BeforeValidator(_credit_caps), Shown("number, or caps by period")]
 Quiet = Annotated[QuietHours, BeforeValidator(QuietHours.parse), Shown("hours")]
 Credential = Annotated[Secret, AfterValidator(_credential), Shown("secret")]
 SenderKey = Annotated[Secret, AfterValidator(sender_key), Shown("secret")]

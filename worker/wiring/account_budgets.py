@@ -5,7 +5,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from worker.core.foundation.timestamps import written
 from worker.core.limits.budgets import BudgetRule, BudgetState
+from worker.core.limits.credits import used_up
 from worker.core.model.stops import is_at_cap, way_out
 from worker.plans.deadlines import Paces
 from worker.reporting.forecast import Load, pace_of
@@ -80,9 +82,14 @@ def sharing(name: str, rules: BudgetRules) -> list[str]:
     return [other for other, rule in every.items() if rule.name == every[name].name and other != name]
 
 
-def check_can_be_tried(name: str, rules: BudgetRules, stores: Stores) -> None:
+def check_can_be_tried(name: str, rules: BudgetRules, stores: Stores, *, now: datetime) -> None:
     """Raises NotTried at a cap on credits: no call could be made."""
-    state = stores.budgets.all()[rules.all()[name].name]
+    rule = rules.all()[name]
+    state = stores.budgets.all()[rule.name]
+    spent = used_up(rule.credits_by, state.spent, now) if rule.credits_by else None
+    if spent is not None:
+        goes_on = f"it goes on at {written(spent[0])}, or once `credits` of [accounts.{name}] is raised"
+        raise NotTried(f"{name}: the cap of {spent[1].in_words} is used up, so no call can be tried; {goes_on}")
     if state.stopped_at is not None and is_at_cap(state.stop_reason):
         raise NotTried(f"{name}: {state.stop_reason}, so no call can be tried; {way_out(name, state.stop_reason)}")
 
@@ -90,7 +97,7 @@ def check_can_be_tried(name: str, rules: BudgetRules, stores: Stores) -> None:
 def try_again(name: str, rules: BudgetRules, channels: Collection[str], stores: Stores, *, now: datetime) -> Resumed:
     """With a single call first. Raises NotTried."""
     shared = sharing(name, rules)
-    check_can_be_tried(name, rules, stores)
+    check_can_be_tried(name, rules, stores, now=now)
     ended = stores.budgets.resume(rules.all()[name].name, by_person_at=now)
     if ended:
         stores.jobs.make_snoozed_due([name, *shared], now=now)

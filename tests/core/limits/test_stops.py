@@ -42,10 +42,15 @@ def test_rows_without_a_credit_left_stop_the_account_once_with_the_reason():
 
 def test_a_refund_ends_the_stop_that_the_lack_of_credits_made_and_no_other():
     rule = replace(RULE, credits=3)
-    assert refunded(at_cap(BudgetState(credits_used=3), rule, now=NOW), rule, 2) == BudgetState(credits_used=1)
-    refused = BudgetState(credits_used=3, stopped_at=NOW, stop_reason="HTTP 401")
-    assert refunded(refused, rule, 2) == replace(refused, credits_used=1)
-    assert refunded(BudgetState(credits_used=1), rule, 5).credits_used == 0
+    none = BudgetState(credits_day=NOW.date())
+
+    def after(state, calls):
+        return refunded(state, rule, {NOW.date(): calls}, now=NOW)
+
+    assert after(at_cap(replace(none, credits_used=3), rule, now=NOW), 2) == replace(none, credits_used=1)
+    refused = replace(none, credits_used=3, stopped_at=NOW, stop_reason="HTTP 401")
+    assert after(refused, 2) == replace(refused, credits_used=1)
+    assert after(replace(none, credits_used=1), 5).credits_used == 0
 
 
 def test_bad_credentials_and_no_credit_stop_the_account_with_the_reason(subtests):

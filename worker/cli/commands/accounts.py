@@ -90,7 +90,8 @@ def _credits(item: dict[str, Any]) -> str:
     if item["credits_used"] is None:
         return ""
     left = "" if item["credits_left"] is None else f", {item['credits_left']:,} left"
-    return f"{item['credits_used']:,} used{left}"
+    caps = "".join(f"; {cap['used']:,} of {cap['cap']}" for cap in item.get("credit_caps", ()))
+    return f"{item['credits_used']:,} used{left}{caps}"
 
 
 def _limits(item: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from worker.lists.decisions.store.emergency_stop import Stopped
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.store.batches import STDIN, BatchFacts
 from worker.lists.store.daily_batch import DAILY
-from worker.plans.store.plans import PlanRefused, bring_forward
+from worker.plans.store.plans import PlanRefused, bring_forward, set_most_credits
 from worker.reporting.batch_report import rows_left, what_ends, worst_cost
 from worker.settings.needs import STORED, WAKING
 from worker.wiring.container import Parts
@@ -175,10 +175,21 @@ def pause(invocation: Invocation, batch: str, reason: str, as_json: bool) -> Non
     metavar="TIME|now",
     help="Also bring the start forward that BATCH was imported with: to now, or to a time before it.",
 )
+@click.option(
+    "--most-credits",
+    type=click.IntRange(0, 1_000_000_000),
+    metavar="N",
+    help="Also let BATCH cost at most N credits in all, those that it has used among them.",
+)
 @JSON
 @click.pass_obj
 def resume(
-    invocation: Invocation, batch: str | None, everything: bool, start_at: datetime | None, as_json: bool
+    invocation: Invocation,
+    batch: str | None,
+    everything: bool,
+    start_at: datetime | None,
+    most_credits: int | None,
+    as_json: bool,
 ) -> None:
     """Resume BATCH (a number, or `latest`) after `onboard pause`, after Ctrl-C, or after it paused itself.
 
@@ -191,8 +202,8 @@ def resume(
     """
     if everything == (batch is not None):
         raise click.UsageError("give BATCH, or --all to go on after `onboard stop`")
-    if everything and start_at is not None:
-        raise click.UsageError("--start-at is about one BATCH")
+    if everything and (start_at is not None or most_credits is not None):
+        raise click.UsageError(f"{'--start-at' if start_at is not None else '--most-credits'} is about one BATCH")
     with invocation.parts(WAKING) as parts:
         if batch is None:
             _go_on(parts, as_json=as_json)
@@ -201,6 +212,9 @@ def resume(
         already = not found.is_paused and found.changing_since is None
         if start_at is not None:
             _bring_forward(parts, found, start_at)
+        if most_credits is not None:
+            set_most_credits(parts.database, found.id, most_credits, now=parts.clock())
+            click.echo(f"batch {found.id} may cost {counted(most_credits, 'credit')} in all", err=True)
         decided = _with_progress(parts, "resuming", found).resume(found.id, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
         left, stopped = parts.facts.left(found.id), parts.emergency_stops.find()

@@ -87,6 +87,8 @@ class Calls(Generic[OpenedT, ResultT]):
             return "the worker is stopping"
         if now + self._longest_call > opened.lease_until:
             return "the lease has passed"
+        if opened.call_before is not None and now >= opened.call_before:
+            return "the day of its credit is over"
         return ""
 
     def _skipped(self, opened: OpenedT, slot: datetime | None, reason: str) -> ResultT:

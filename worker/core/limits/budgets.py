@@ -5,12 +5,13 @@ all workers share one budget. How a limit is kept: `rate_limits.offer`. How a lo
 `rate_adaptation.adapted`. What causes a pause, a stop or an open breaker: `call_outcomes.after_outcomes`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from worker.core.foundation import plural
 from worker.core.limits.bursts import SHARE, Burst, NextSlot, burst_of
+from worker.core.limits.credits import CreditCap, Spent, left_of, used_up
 from worker.core.limits.rate_adaptation import Pace, adapted, counted
 from worker.core.limits.rate_limits import (
     DAY,
@@ -56,6 +57,12 @@ class BudgetRule:
     each_process: bool = False  # the concurrency is for each worker process, not for all together
     ramp: Ramp | None = None  # of a new sender: one more limit, which grows from day to day
     ahead: timedelta = timedelta(0)  # how much of its pace may be used ahead; zero, as for senders: nothing
+    credits_by: tuple[CreditCap, ...] = ()  # the most credits in a day, a week, a month
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether there is a cap on its credits, in all or by period."""
+        return self.credits is not None or bool(self.credits_by)
 
     @property
     def burst(self) -> Burst | None:
@@ -98,6 +105,10 @@ class BudgetState:
     stop_reason: str = ""
     asks_again_at: datetime | None = None  # when one call finds out whether the stop is over; None: a person must act
     credits_used: int = 0
+    credits_day: date | None = None  # these four are a `Spent`
+    credits_today: int = 0
+    credits_week: int = 0
+    credits_month: int = 0
     failures: int = 0  # calls in a row
     opened_at: datetime | None = None
     # It refused us, could not be reached, or was not tried since a worker started: nothing is bought for it meanwhile.
@@ -109,6 +120,11 @@ class BudgetState:
     def paused_until(self, now: datetime) -> datetime | None:
         """Until when no call is made because of a pause; None: there is no pause now."""
         return self.blocked_until if self.blocked_until is not None and self.blocked_until > now else None
+
+    @property
+    def spent(self) -> Spent:
+        """The credits used in the periods of the last day."""
+        return Spent(self.credits_day, self.credits_today, self.credits_week, self.credits_month)
 
     @property
     def is_well(self) -> bool:
@@ -150,15 +166,16 @@ def grant(
     After a pause a single call goes first, the probe. The other calls wait for its result, or until
     `probe_until` (`after_claim`). A stop for refused credentials has a probe at intervals.
     """
-    none, rule = Slots(now, timedelta(0), 0), rule.at(state.ramp_from, now)
+    none, rule, left = Slots(now, timedelta(0), 0), rule.at(state.ramp_from, now), calls_left(state, rule, now=now)
     if is_stopped(state, now=now) or credits_left(state, rule) == 0:
         return Grant(none)
+    if left == 0:
+        return Grant(none, again_at=credits_again_at(state, rule, now=now))
     if (until := state.paused_until(now)) is not None:
         return Grant(none, again_at=until)
     probing = state.pauses > 0 or state.stopped_at is not None
     if probing and state.probe_until is not None and state.probe_until > now:
         return Grant(none, again_at=min(state.probe_until, now + PROBE_PATIENCE))
-    left = credits_left(state, rule)
     most = min(most, 1 if probing else most, most if left is None else left)
     found, begins_at = state.pace.interval, now + lead
     if (slot := next_slot(state, rule, now=now)) is not None:
@@ -241,8 +258,39 @@ def interval(state: BudgetState, rule: BudgetRule) -> timedelta:
 
 
 def credits_left(state: BudgetState, rule: BudgetRule) -> int | None:
-    """Calls that the cap on credits still allows; None without a cap."""
+    """Calls that the cap on all credits still allows; None without it. At zero a person must act."""
     return None if rule.credits is None else max(rule.credits - state.credits_used, 0)
+
+
+def calls_left(state: BudgetState, rule: BudgetRule, *, now: datetime) -> int | None:
+    """Calls that all caps on credits allow now, also those by period; None without a cap."""
+    lefts = (credits_left(state, rule), left_of(rule.credits_by, state.spent, now))
+    return min((left for left in lefts if left is not None), default=None)
+
+
+def credits_again_at(state: BudgetState, rule: BudgetRule, *, now: datetime) -> datetime | None:
+    """When the period is over whose credits are used up; None: none is."""
+    found = used_up(rule.credits_by, state.spent, now) if rule.credits_by else None
+    return found[0] if found is not None else None
+
+
+def with_credits(state: BudgetState, credits: Mapping[date, int], *, now: datetime) -> BudgetState:
+    """The state with these credits more, by the day on which each was reserved; refunds are negative."""
+    spent, used = state.spent, state.credits_used
+    for day, number in credits.items():
+        spent, used = spent.plus(number, on=day, now=now), max(used + number, 0)
+    return replace(
+        state,
+        credits_used=used,
+        credits_day=spent.day,
+        credits_today=spent.today,
+        credits_week=spent.week,
+        credits_month=spent.month,
+    )
+
+
+def day_of(at: datetime) -> date:
+    return at.astimezone(UTC).date()
 
 
 # How the reasons of our own other stops begin, of which only a person can know that their cause is gone.
@@ -272,9 +320,10 @@ def repeating(state: BudgetState, count: int, *, now: datetime) -> BudgetState:
     return replace(state, stopped_at=stopped_at, stop_reason=reason, asks_again_at=None, probe_until=None)
 
 
-def refunded(state: BudgetState, rule: BudgetRule, count: int) -> BudgetState:
-    """The state after `count` calls proved to have cost nothing; this ends a stop for lack of credits."""
-    return under_cap(replace(state, credits_used=max(state.credits_used - count, 0)), rule)
+def refunded(state: BudgetState, rule: BudgetRule, calls: Mapping[date, int], *, now: datetime) -> BudgetState:
+    """The state after so many calls, by the day of their credits, proved to have cost nothing; this ends a stop for
+    lack of credits."""
+    return under_cap(with_credits(state, {day: -number for day, number in calls.items()}, now=now), rule)
 
 
 def under_cap(state: BudgetState, rule: BudgetRule) -> BudgetState:

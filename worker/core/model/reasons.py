@@ -53,6 +53,11 @@ class Reason(StrEnum):
         (InvitationState.WAITING, InvitationState.SUPPRESSED, InvitationState.SUPERSEDED),
     )
     PLANNED = ("planned", "its time in the list's plan has not come (--start-at or --per-hour or --deadline)", *_BOTH)
+    CREDITS_SPENT = (
+        "credits_spent",
+        "the list has used up the credits that it may cost (--most-credits)",
+        {JobState.WAITING: "`onboard resume BATCH` with --most-credits N allows more"},
+    )
     COUNTRY_SPENT = (
         "country_spent",
         "the texts to its country have reached the most of an hour ([sms] per_country)",

@@ -36,6 +36,8 @@ class Claimed(Protocol):
     @property
     def lease_until(self) -> datetime: ...
     @property
+    def call_before(self) -> datetime | None: ...  # the end of the day that its credit is of; None: it takes none
+    @property
     def is_event(self) -> bool: ...
     @property
     def looks_up(self) -> bool: ...  # its call makes nothing at the other side

@@ -12,7 +12,8 @@ from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.tables import BatchPlan, Job, PendingDetails
+from worker.core.database.tables import Batch, BatchPlan, Job, PendingDetails
+from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
 from worker.core.limits.store.batch_pace import planned_at
 from worker.core.model.reasons import Reason
@@ -32,6 +33,7 @@ class Plan:
     start_at: datetime | None = None
     per_hour: int | None = None
     deadline: datetime | None = None
+    most_credits: int | None = None
 
     @property
     def in_words(self) -> str:
@@ -44,6 +46,8 @@ class Plan:
             parts.append(f"not before {written(self.start_at)}")
         if self.per_hour is not None:
             parts.append(f"at most {self.per_hour:,} first invitations an hour")
+        if self.most_credits is not None:
+            parts.append(f"at most {counted(self.most_credits, 'credit')}")
         if self.deadline is not None:
             parts.append(f"by {written(self.deadline)}, the rows first whose hours end first")
         return "; ".join(parts)
@@ -86,7 +90,7 @@ def find(connection: sa.Connection, batch_id: int, *, lock: bool = False) -> Pla
 
 def planned(row: Any) -> Planned:
     return Planned(
-        Plan(row.first, row.condition, row.start_at, row.per_hour, row.deadline),
+        Plan(row.first, row.condition, row.start_at, row.per_hour, row.deadline, row.most_credits),
         row.batch_id,
         row.last_row,
         row.released_at,
@@ -102,9 +106,14 @@ def refuse_another(connection: sa.Connection, batch_id: int, plan: Plan) -> None
     """Raises PlanRefused unless the batch was made with this plan."""
     found = find(connection, batch_id)
     if found is None or found.plan != plan:
-        made = found.plan.in_words if found is not None else "without --first, --start-at, --per-hour and --deadline"
+        made = (
+            found.plan.in_words
+            if found is not None
+            else "without --first, --start-at, --per-hour, --most-credits and --deadline"
+        )
         raise PlanRefused(
-            f"batch {batch_id} of this list was made {made}; run it without these options, or with --again"
+            f"batch {batch_id} of this list was made {made}; run it without these options, or with --again;"
+            f" `onboard resume {batch_id}` with --most-credits N changes how much it may cost"
         )
 
 
@@ -158,6 +167,31 @@ def _bring_chunk(
             if at < row.due_at:
                 earlier.append({"job_id": row.id, "new_due_at": at})
         _DUE.run(connection, earlier)
+    return rows[-1].row if rows else None
+
+
+def set_most_credits(database: Database, batch_id: int, most: int, *, now: datetime) -> None:
+    """Let the batch cost at most so many credits in all. Its rows that waited for more are due now; if this is cut
+    off, the same call again makes the rest due."""
+    with database.write() as connection:
+        # The batch first: whoever has read that it has no plan waits here.
+        connection.execute(sa.update(Batch).where(Batch.id == batch_id).values(planned=True))
+        if find(connection, batch_id, lock=True) is None:
+            add(connection, batch_id, Plan())
+        connection.execute(sa.update(BatchPlan).where(BatchPlan.batch_id == batch_id).values(most_credits=most))
+        note(connection, f"batch {batch_id}", now=now, count=most, reason=f"at most {counted(most, 'credit')}")
+    after = 0
+    while last := outlive_deadlocks(partial(_credited_chunk, database, batch_id, after, now)):
+        after = last
+
+
+def _credited_chunk(database: Database, batch_id: int, after: int, now: datetime) -> int | None:
+    """The last row of the chunk; None: there is none."""
+    waiting = (Job.state == JobState.WAITING, Job.reason == Reason.CREDITS_SPENT, Job.due_at > now)
+    chunk = sa.select(Job.id, Job.row).where(of_batch(batch_id, after=after), *waiting)
+    with database.write() as connection:
+        rows = fetch(connection, chunk.order_by(Job.id).limit(CHUNK).with_for_update())
+        _DUE.run(connection, [{"job_id": row.id, "new_due_at": now} for row in rows])
     return rows[-1].row if rows else None
 
 

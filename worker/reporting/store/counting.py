@@ -82,7 +82,7 @@ _COUNTS = (
 )
 
 # The reasons for which a job, and a message, wait until a later hour.
-_JOBS_WAIT = (Reason.QUIET_HOURS, Reason.WAITS_FOR_SENDER, Reason.ADDRESS_SPENT)
+_JOBS_WAIT = (Reason.QUIET_HOURS, Reason.WAITS_FOR_SENDER, Reason.ADDRESS_SPENT, Reason.CREDITS_SPENT)
 _MESSAGES_WAIT = (Reason.QUIET_HOURS, Reason.IN_REVIEW, Reason.ADDRESS_SPENT)
 # Those that put the end of a batch off. A forecast names the messages of an address that is spent apart.
 _END_WAITS = (Reason.QUIET_HOURS, Reason.IN_REVIEW)

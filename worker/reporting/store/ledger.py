@@ -16,20 +16,15 @@ from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import decrypt_words
 from worker.core.database.job_ids import of_batch
-from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.limits.budgets import FREE
 from worker.core.messages.wording import FIRST
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, Result, SessionState
-from worker.core.work.store.attempt_log import DONE, UNREACHABLE
+from worker.core.work.store.attempt_log import COST_NOTHING, DONE
 from worker.lists.store.admission import finished_in_purged
-
-# Outcomes of calls that cost nothing, as credits are counted.
-COST_NOTHING = (*(kind.value for kind in FREE), NOT_SENT, UNREACHABLE)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.messages.wording import FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState, Result, SessionState
-from worker.core.work.store.attempt_log import DONE
-from worker.reporting.store.ledger import COST_NOTHING
+from worker.core.work.store.attempt_log import COST_NOTHING, DONE
 
 Points = list[tuple[datetime, int]]
 # A column with a time, and the rows that have it.

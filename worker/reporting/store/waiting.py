@@ -274,6 +274,17 @@ def held(database: Database) -> list[tuple[BatchFacts, int]]:
     return [(BatchFacts(**{name: row[name] for name in row if name != "rows"}), row["rows"]) for row in found]
 
 
+def credits_spent(database: Database) -> list[tuple[BatchFacts, int]]:
+    """The batches with rows for which they have no credit left (--most-credits), the oldest first, and how many."""
+    waits = (COUNTED.kind == CountOf.JOB.value, COUNTED.state == JobState.WAITING.value)
+    spent = sa.select(COUNTED.batch_id, ROWS.label("rows")).where(*waits, COUNTED.reason == Reason.CREDITS_SPENT.value)
+    rows = spent.group_by(COUNTED.batch_id).having(ROWS > 0).subquery()
+    query = sa.select(*BATCH_FACTS, rows.c.rows).join(rows, rows.c.batch_id == Batch.id)
+    with database.read() as connection:
+        found = [row._asdict() for row in connection.execute(query.order_by(Batch.id))]
+    return [(BatchFacts(**{name: row[name] for name in row if name != "rows"}), row["rows"]) for row in found]
+
+
 def missing_keys(database: Database, known: Collection[str]) -> dict[str, int]:
     """How many held rows wait for each key that is not among these.
 

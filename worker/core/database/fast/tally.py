@@ -27,7 +27,9 @@ from worker.core.model.states import InvitationState, JobState
 OPTION = "onboarding_tally"  # the execution option of a transaction that has its tally
 MANY = 8  # from so many rows on, one more statement costs less than the triggers
 # The reasons for which a row waits until a later hour.
-LATER = frozenset({Reason.QUIET_HOURS, Reason.WAITS_FOR_SENDER, Reason.ADDRESS_SPENT, Reason.IN_REVIEW})
+LATER = frozenset(
+    {Reason.QUIET_HOURS, Reason.WAITS_FOR_SENDER, Reason.ADDRESS_SPENT, Reason.CREDITS_SPENT, Reason.IN_REVIEW}
+)
 
 
 class CountOf(StrEnum):

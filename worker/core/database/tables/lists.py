@@ -62,6 +62,7 @@ class BatchPlan(Base):
     batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True, autoincrement=False)
     start_at: Mapped[datetime | None] = mapped_column(doc="No session and no message before then.")
     per_hour: Mapped[int | None] = mapped_column(doc="The most first invitations in an hour.")
+    most_credits: Mapped[int | None] = mapped_column(doc="The most credits that its rows may cost; NULL: no cap.")
     deadline: Mapped[datetime | None] = mapped_column(doc="The rows are ordered so that most are sent by then.")
     issue_next_at: Mapped[datetime | None] = mapped_column(doc="The next free place of that pace, for sessions.")
     send_next_at: Mapped[datetime | None] = mapped_column(doc="The same, for first messages.")

@@ -154,6 +154,10 @@ class Budget(Base):
         doc="When one call finds out whether the stop is over (refused credentials); NULL: a person must act."
     )
     credits_used: Mapped[int] = mapped_column(doc="Calls that cost a credit, or may have cost one.")
+    credits_day: Mapped[date | None] = mapped_column(doc="The UTC day of the last of them; NULL: there was none.")
+    credits_today: Mapped[int] = mapped_column(server_default="0", doc="How many of them on that day.")
+    credits_week: Mapped[int] = mapped_column(server_default="0", doc="How many in its week so far, from Monday.")
+    credits_month: Mapped[int] = mapped_column(server_default="0", doc="How many in its month so far.")
     failures: Mapped[int] = mapped_column(doc="Failed calls in a row, over all rows.")
     opened_at: Mapped[datetime | None] = mapped_column(
         doc="When the breaker opened, after too many failures in a row; NULL: the breaker is closed."

@@ -21,7 +21,9 @@ from worker.core.model.states import InvitationState, JobState, SessionState
 
 _CLAIMABLE = "state = 'waiting' AND leader_id IS NULL"
 # The rows that wait for a later hour: a status says from when until when (`reporting.store.counting`).
-_WAITS = "state = 'waiting' AND reason IN ('quiet_hours', 'waits_for_sender', 'address_spent', 'in_review')"
+_WAITS = (
+    "state = 'waiting' AND reason IN ('quiet_hours', 'waits_for_sender', 'address_spent', 'credits_spent', 'in_review')"
+)
 # The rows that wait for the end of a session that their customer has, or may have: the last of them ends a batch.
 _WAITS_FOR_END = (
     "state = 'waiting' AND reason IN"

@@ -4,9 +4,10 @@ A transaction locks the row before it reserves calls or applies their outcomes, 
 """
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache, partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -28,8 +29,10 @@ from worker.core.limits.budgets import (
     after_claim,
     after_release,
     at_cap,
+    calls_left,
     clamp_future_times,
     credits_left,
+    day_of,
     found_in_words,
     is_stopped,
     mark_verified,
@@ -37,8 +40,10 @@ from worker.core.limits.budgets import (
     resumed,
     tries_again_by_itself,
     under_cap,
+    with_credits,
 )
 from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
+from worker.core.limits.credits import begin_of
 from worker.core.limits.rate_adaptation import Pace
 from worker.core.limits.throughput import MeasuredThroughput, Stretch, with_stretch
 
@@ -61,10 +66,20 @@ _SAVE = (
     .where(Budget.name == sa.bindparam("budget"))
     .values({column.name: sa.bindparam(f"new_{column.name}") for column in _COLUMNS})
 )
+# By column, the period that it counts: one from before this period's first day counts no more.
+_COUNTED_FROM = {"today": "day", "week": "week", "month": "month"}
 _COUNT = (
     sa.update(Budget)
     .where(Budget.name == sa.bindparam("budget"))
-    .values(credits_used=Budget.credits_used + sa.bindparam("spent"))
+    .values(
+        credits_used=Budget.credits_used + sa.bindparam("spent"),
+        credits_day=sa.case((Budget.credits_day >= sa.bindparam("day"), Budget.credits_day), else_=sa.bindparam("day")),
+        **{
+            f"credits_{name}": sa.bindparam("spent")
+            + sa.case((Budget.credits_day >= sa.bindparam(f"{name}_from"), getattr(Budget, f"credits_{name}")), else_=0)
+            for name in _COUNTED_FROM
+        },
+    )
 )
 
 
@@ -147,8 +162,8 @@ def to_claim(
     """The budget's state to claim by, and whether its row is locked. `state`: as it was read in this transaction.
 
     It is locked only while the account recovers from a pause or a stop, since then one worker alone may make the call
-    that goes first; when no credit is left; or to remove times that cannot be true, which is logged. The times of an
-    account without limits are not used.
+    that goes first; when no credit is left for now; or to remove times that cannot be true, which is logged. The times
+    of an account without limits are not used.
     """
 
     def true(state: BudgetState) -> BudgetState:
@@ -157,7 +172,7 @@ def to_claim(
     if not is_locked:
         recovers = state.pauses > 0 or state.stopped_at is not None or state.pace.rate is not None
         doubtful = rule.paces and true(state) != state
-        if not (recovers or credits_left(state, rule) == 0 or doubtful):
+        if not (recovers or calls_left(state, rule, now=now) == 0 or doubtful):
             return state, False
         state = read(connection, rule.name, lock=True)
     after = true(state)
@@ -222,12 +237,13 @@ def apply_outcomes(
     succeeded = all(outcome.kind is None and not outcome.unreachable for outcome in call_outcomes)
     if succeeded and before.is_well and not before.counts_successes(rule):
         return  # nearly every flush: a success shows nothing new
-    refunds = sum(outcome.kind in FREE or outcome.unreachable for outcome in call_outcomes) if refund else 0
+    free = (outcome for outcome in call_outcomes if outcome.kind in FREE or outcome.unreachable)
+    refunds = Counter(day_of(outcome.began_at) for outcome in free) if refund else Counter[date]()
     if not refunds and after_outcomes(before, rule, call_outcomes, now=now) == before:
         return  # nothing new: the row is neither locked nor written
     before = read(connection, rule.name, lock=True)
     after = after_outcomes(before, rule, call_outcomes, now=now)
-    save_turn(connection, rule, before, refunded(after, rule, refunds) if refunds else after)
+    save_turn(connection, rule, before, refunded(after, rule, refunds, now=now) if refunds else after)
 
 
 def save_turn(connection: sa.Connection, rule: BudgetRule, before: BudgetState, after: BudgetState) -> None:
@@ -260,19 +276,33 @@ def end_probe(connection: sa.Connection, rule: BudgetRule) -> None:
 # Credits: counted, spent up to a cap, given back.
 
 
-def count_credits(connection: sa.Connection, rule: BudgetRule, spent: int) -> None:
+def count_credits(connection: sa.Connection, rule: BudgetRule, spent: int, *, now: datetime) -> None:
     """Count credits of an account without a cap: a cap that is set later covers what was bought before."""
     if spent:
-        connection.execute(_COUNT, {"budget": rule.name, "spent": spent}, execution_options=UNANSWERED)
+        day = day_of(now)
+        begins = {f"{name}_from": begin_of(period, day) for name, period in _COUNTED_FROM.items()}
+        given = {"budget": rule.name, "spent": spent, "day": day, **begins}
+        connection.execute(_COUNT, given, execution_options=UNANSWERED)
+
+
+def count_earlier_credits(
+    connection: sa.Connection, rule: BudgetRule, spent: Mapping[date, int], *, now: datetime
+) -> None:
+    """Count credits of calls of these days, which had been refunded."""
+    if spent:
+        state = read(connection, rule.name, lock=True)
+        save(connection, rule.name, with_credits(state, spent, now=now))
 
 
 def spend_credits(connection: sa.Connection, rule: BudgetRule, wanted: int, *, now: datetime) -> int:
-    """Count up to `wanted` credits as used. Returns how many the cap allows. At the cap the account stops."""
+    """Count up to `wanted` credits as used. Returns how many the caps allow. At the cap on all the account stops."""
     state = read(connection, rule.name, lock=True)
-    left = credits_left(state, rule)
+    left = calls_left(state, rule, now=now)
     allowed = wanted if left is None else min(wanted, left)
-    after = replace(state, credits_used=state.credits_used + allowed)
-    save_turn(connection, rule, state, at_cap(after, rule, now=now) if allowed < wanted else after)
+    day = state.spent.day_at(now)
+    after = with_credits(state, {day: allowed}, now=now) if allowed else state
+    stops = allowed < wanted and credits_left(after, rule) == 0
+    save_turn(connection, rule, state, at_cap(after, rule, now=now) if stops else after)
     return allowed
 
 
@@ -283,10 +313,10 @@ def stop_at_cap(connection: sa.Connection, rule: BudgetRule, *, now: datetime) -
         save_turn(connection, rule, state, at_cap(state, rule, now=now))
 
 
-def refund(connection: sa.Connection, rule: BudgetRule, calls: int) -> None:
-    """Refund the credits of calls that were written down but not made."""
+def refund(connection: sa.Connection, rule: BudgetRule, calls: Mapping[date, int], *, now: datetime) -> None:
+    """Refund the credits of calls that were written down but not made, by the day of the credit."""
     if calls:
-        save(connection, rule.name, refunded(read(connection, rule.name, lock=True), rule, calls))
+        save(connection, rule.name, refunded(read(connection, rule.name, lock=True), rule, calls, now=now))
 
 
 class Budgets:

@@ -24,7 +24,15 @@ import sqlalchemy as sa
 
 from worker.core.database.leases import Leases
 from worker.core.database.priorities import BATCH, EVENT
-from worker.core.limits.budgets import BudgetRule, BudgetState, Grant, credits_left, grant
+from worker.core.limits.budgets import (
+    BudgetRule,
+    BudgetState,
+    Grant,
+    calls_left,
+    credits_again_at,
+    credits_left,
+    grant,
+)
 from worker.core.limits.rate_limits import Slots
 from worker.core.limits.store import budgets
 from worker.core.limits.store.concurrency import ASK_AGAIN, MOST_PER_PERMIT, Permits
@@ -188,7 +196,7 @@ class Claims:
             connection, rule, locked or first.state, is_locked=is_locked, now=now, reach=furthest, lease=policy.lease
         )
         granted, free_only = grants(state, rule, most=max(most, events)), False
-        if not granted.slots.count and credits_left(state, rule) == 0:
+        if not granted.slots.count and calls_left(state, rule, now=now) == 0:
             granted, free_only = self._at_cap(connection, policy, grants, state, max(most, events), now=now), True
         leased = replace(leased, state=state, is_locked=is_locked, granted=granted, grants=grants)
         if not granted.slots.count:
@@ -226,16 +234,19 @@ class Claims:
         *,
         now: datetime,
     ) -> Grant:
-        """The calls that an account may make at its credit cap: those that cost no credit.
+        """The calls that an account may make at a cap on its credits: those that cost no credit.
 
-        It still looks up calls with an unknown outcome: that may find that a credit was not spent. It stops when a row
-        is due that costs a credit.
+        It still looks up calls with an unknown outcome: that may find that a credit was not spent. At the cap on all
+        credits it stops when a row is due that costs one; at that of a period it waits for the period's end.
         """
         of, batch = policy.claims_for, policy.only_batch
-        found = Grant(Slots(now, timedelta(0), 0))
+        at_the_end = credits_left(state, policy.rule) == 0
+        again_at = None if at_the_end else credits_again_at(state, policy.rule, now=now)
+        found = Grant(Slots(now, timedelta(0), 0), again_at=again_at)
         if self._leases.is_due(connection, of, unknown=True, only_batch=batch, now=now):
-            found = grants(state, replace(policy.rule, credits=None), most=most)
-        if not found.slots.count and self._leases.is_due(connection, of, unknown=False, only_batch=batch, now=now):
+            found = grants(state, replace(policy.rule, credits=None, credits_by=()), most=most)
+        stops = at_the_end and not found.slots.count
+        if stops and self._leases.is_due(connection, of, unknown=False, only_batch=batch, now=now):
             budgets.stop_at_cap(connection, policy.rule, now=now)
         return found
 

@@ -83,6 +83,10 @@ class ClaimedInvitation:
     reconcile_at: datetime | None = None
 
     @property
+    def call_before(self) -> None:
+        return None
+
+    @property
     def looks_up(self) -> bool:
         return self.unknown_call is not None
 

@@ -1,13 +1,14 @@
 """What the results of calls show about their account: outcomes for its budget, and the credits that were not spent."""
 
 import uuid
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 import sqlalchemy as sa
 
 from worker.core.database.tables import Attempt
-from worker.core.limits.budgets import BudgetRule
+from worker.core.limits.budgets import BudgetRule, day_of
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.store import budgets
 from worker.core.limits.throughput import Stretch
@@ -44,8 +45,8 @@ def apply_results(
     not_made = [item for item in special if not item.called]
     if any(item.row.probe for item in [*not_made, *filter(_shows_nothing, special)]):
         budgets.end_probe(connection, rule)
-    refunds = [item for item in special if _cost_nothing(item) and item.row.attempt_id not in overtaken]
-    budgets.refund(connection, rule, len(refunds))
+    free = [item for item in special if _cost_nothing(item) and item.row.attempt_id not in overtaken]
+    budgets.refund(connection, rule, Counter(_day_of_credit(item, now) for item in free), now=now)
 
 
 def count_again(
@@ -53,6 +54,8 @@ def count_again(
     rule: BudgetRule,
     results: Sequence[IssueResult],
     outcomes: Mapping[uuid.UUID, str | None],
+    *,
+    now: datetime,
 ) -> None:
     """Count the credits of sessions that were opened after a look-up had found nothing, and refunded the credit.
 
@@ -64,10 +67,17 @@ def count_again(
         if item.session is not None and outcomes.get(item.row.attempt_id) == Kind.UNKNOWN
     ]
     if late:
-        found_nothing = sa.select(sa.func.count(sa.distinct(Attempt.reconciles))).where(
+        found_nothing = sa.select(Attempt.reconciles).where(
             Attempt.reconciles.in_(late), Attempt.outcome == DONE, Attempt.found == ""
         )
-        budgets.count_credits(connection, rule, connection.execute(found_nothing).scalar_one())
+        opened = sa.select(Attempt.opened_at).where(Attempt.id.in_(found_nothing))
+        days = Counter(map(day_of, connection.execute(opened).scalars()))
+        budgets.count_earlier_credits(connection, rule, days, now=now)
+
+
+def _day_of_credit(result: IssueResult, now: datetime) -> date:
+    unknown_call = result.row.unknown_call
+    return day_of(unknown_call.opened_at) if unknown_call is not None else result.row.day_of_credit or day_of(now)
 
 
 def _shows_nothing(result: IssueResult) -> bool:

@@ -18,6 +18,7 @@ from worker.core.database.tables import Attempt
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
+from worker.core.limits.budgets import FREE
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.store.flush import Flush
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Problem, Reconcile, Retry, Snooze
@@ -27,6 +28,8 @@ from worker.core.work.row_forms import CallResult, Claimed, ResultT
 
 DONE = "done"
 UNREACHABLE = Reason.UNREACHABLE.value  # no request was sent, so the call was certainly not carried out
+# Outcomes of calls that cost nothing, as credits are counted.
+COST_NOTHING = (*(kind.value for kind in FREE), NOT_SENT, UNREACHABLE)
 LATE = "late"  # the lease was lost before the result came
 MORE = "more"  # the outcome of a look-up that must go on with the next page
 UNANSWERED = "unanswered"  # … whose answer is of no use: its worker died, or the call's own answer came first

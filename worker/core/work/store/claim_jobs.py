@@ -21,6 +21,7 @@ from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
+from worker.core.limits.credits import end_of_day
 from worker.core.limits.store import batch_pace, budgets
 from worker.core.limits.store.backpressure import Queue
 from worker.core.limits.store.claims import Leased
@@ -33,6 +34,7 @@ from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
+from worker.core.work.store import batch_credits
 from worker.core.work.store.attempt_log import open_rows
 from worker.core.work.store.gates import AFTER_THE_PACE, CHUNK, GATES, ROW_GATES, JobClaim, is_for_a_message, places_of
 from worker.core.work.store.job_context import LEASES, ClaimedJob, IssueResult, JobPolicy
@@ -136,13 +138,19 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
         if links is not None and (invited := self.asked(claim, items)):
             claim.reused_channels.update(invite_unbought(claim, links, invited))
             items = [job for job in items if not is_for_a_message(job, now=claim.now)]
+        planned = [job for job in items if job.batch_id in claim.planned]
+        if planned and (spent := batch_credits.beyond(claim.connection, planned, now=claim.now)):
+            places = self.places_of(claim, [job for job in planned if job.id in spent])
+            batch_pace.give_back(claim.connection, places, self.pace)
+            self.leases.keep_back(claim.connection, spent, now=claim.now)
+            items = [job for job in items if job.id not in spent]
         return items, frozenset(claim.reused_channels)
 
     def open(self, flush: Flush[JobPolicy], items: Sequence[ClaimedJob]) -> list[ClaimedJob]:
         """Fewer than these are opened if the credit cap is reached. A look-up costs no credit."""
         connection, policy, now = flush.connection, flush.policy, flush.now
         calls, rule, opened = sum(not job.looks_up for job in items), policy.rule, list(items)
-        if rule.credits is not None:
+        if rule.is_capped:
             opened = _allowed(items, budgets.spend_credits(connection, rule, calls, now=now))
         counted = tally.counts_in_bulk(len(opened))
         if counted:
@@ -150,8 +158,11 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
             for (batch_id, looks_up), number in Counter((job.batch_id, job.looks_up) for job in opened).items():
                 counts.add(tally.call(batch_id, "", policy.account, look_up=looks_up), number)
         open_rows(flush, opened, counted=counted)
-        if rule.credits is None:  # last: it locks the budget's row until the commit, and other workers wait for it
-            budgets.count_credits(connection, rule, calls)
+        day_ends = end_of_day(now)
+        for job in opened:
+            job.call_before = None if job.looks_up else day_ends
+        if not rule.is_capped:  # last: it locks the budget's row until the commit, and other workers wait for it
+            budgets.count_credits(connection, rule, calls, now=now)
         if len(opened) < len(items):
             may_be_made = {job.id for job in opened}
             self.release_leased(flush, [job for job in items if job.id not in may_be_made])
@@ -164,7 +175,10 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
     def uncount(self, flush: Flush[JobPolicy], items: Sequence[ClaimedJob], calls: int) -> None:
         ended = [(job.id, job.fence) for job in items if job.ended]
         unknown_outcomes.release(flush.connection, ended, now=flush.now)
-        budgets.refund(flush.connection, flush.policy.rule, calls)
+        # All of them were opened by one process, most of them on one day: the earliest day is the safe one.
+        days = [job.day_of_credit for job in items if job.day_of_credit is not None]
+        refunds = {min(days): calls} if days and calls else {}
+        budgets.refund(flush.connection, flush.policy.rule, refunds, now=flush.now)
 
     def make_waiting_jobs_due(self, *, now: datetime) -> None:
         after: int | None = 0

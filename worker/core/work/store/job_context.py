@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from worker.core.database.leases import Leases
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Attempt, Batch, CustomerRow, Job, SessionRow
 from worker.core.lifecycle.store.own_links import StableLinks
+from worker.core.limits.credits import ONE_DAY
 from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.model.sessions import APPLICANT_ID, Session, SessionRequest
 from worker.core.model.states import JobState
@@ -68,10 +69,15 @@ class ClaimedJob:
     attempt_id: uuid.UUID = NOT_OPENED
     repeatable: bool = False
     reconcile_at: datetime | None = None
+    call_before: datetime | None = None
 
     @property
     def job_id(self) -> int:
         return self.id
+
+    @property
+    def day_of_credit(self) -> date | None:
+        return self.call_before.date() - ONE_DAY if self.call_before is not None else None
 
     @property
     def looks_up(self) -> bool:

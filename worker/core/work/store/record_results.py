@@ -67,7 +67,7 @@ def record_results(flush: Flush[JobPolicy], results: Sequence[IssueResult], stre
         channels |= _write_special(flush, found)
         special = found.results
         overtaken = _settle(connection, special, now=now)
-        count_again(connection, policy.rule, others, found.outcomes)
+        count_again(connection, policy.rule, others, found.outcomes, now=now)
     repeats = repeated_answers.hold_firsts(flush, special)
     apply_results(connection, policy.rule, written, special, overtaken, now=now, stretch=stretch)
     if repeats:

@@ -83,7 +83,7 @@ def _plan(sources: Sources, asked: Asked) -> Plan:
     name = asked.text("name")
     try:
         shared = sharing(name, sources.rules)
-        check_can_be_tried(name, sources.rules, sources.stores)
+        check_can_be_tried(name, sources.rules, sources.stores, now=asked.now)
     except NotTried as error:
         raise Refused(f"{error}.") from None
     facts = next(one for one in sources.account_report.facts(now=asked.now) if one["account"] == name)
