@@ -58,6 +58,7 @@ class Rows:
     repeatable: bool = False
     database_time: Callable[[], datetime] | None = None
     limit: Limit | None = None
+    day_ends: datetime | None = None  # of the credits that calls take
     horizon: timedelta = timedelta(0)  # at least
     # Seconds from now until there is a connection, where none is kept; None: calls need none.
     connecting: Callable[[], float] | None = None
@@ -134,7 +135,8 @@ class Rows:
         self.slots += reserved
         next_at = slots.free_after(slots.count) - room.lead
         again_at = claim_again_at(next_at, horizon=horizon, now=now) if self.waiting else None
-        opened = [Row(number, now + self.lease, number >= EVENTS) for number in numbers]
+        before = self.day_ends if self.day_ends is not None and now < self.day_ends else None
+        opened = [Row(number, now + self.lease, number >= EVENTS, before) for number in numbers]
         self.log += [("open", number) for number in numbers]
         self.chunks += [len(opened)] if opened else []
         self.unknown += len(opened)

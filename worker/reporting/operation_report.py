@@ -276,7 +276,7 @@ def _until(one: Wait) -> str:
     if one.action:
         return "stopped"
     pause = one.reason == Reason.ACCOUNT_PAUSED
-    return f"{'paused' if pause else 'its limit is used up'} until {written_if_any(one.until)}"
+    return f"{'paused' if pause else f'{one.detail} is used up'} until {written_if_any(one.until)}"
 
 
 def _paused(batch: BatchFacts, rows: int) -> str:

@@ -203,8 +203,8 @@ def _used_up(rule: BudgetRule, state: BudgetState, now: datetime) -> tuple[datet
     if spent is None or (limits is not None and limits[0] > spent[0]):
         return limits
     until, cap = spent
-    goes_on = {"day": "tomorrow", "week": "next week", "month": "next month"}[cap.period]
-    return until, f"its cap of {cap.in_words} and waits for those of {goes_on} (a higher `credits` goes on earlier)"
+    more = {"day": "tomorrow", "week": "next week", "month": "next month"}[cap.period]
+    return until, f"its cap of {cap.in_words} (it waits for those of {more}; a higher `credits` goes on earlier)"
 
 
 def _at_limit(rule: BudgetRule, state: BudgetState, now: datetime) -> tuple[datetime, str] | None:

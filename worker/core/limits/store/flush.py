@@ -133,7 +133,7 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
         asked, kept = through(self.gates, claim, self.asked(claim, items))
         _, too_late = through(self.gates_after_the_pace, claim, asked)
         if too_late and (places := self.places_of(claim, [item for item in asked if item.id in too_late])):
-            batch_pace.give_back(claim.connection, places, self.pace)
+            batch_pace.give_back(claim.connection, places, type(self).pace)
         stay = {**stay, **unread, **kept, **too_late}
         self.keep_back(claim, rows, {id_: why for id_, why in stay.items() if why is not None})
         return self.let_pass(claim, [item for item in items if item.id not in stay] if stay else items)

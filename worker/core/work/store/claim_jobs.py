@@ -141,7 +141,7 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
         planned = [job for job in items if job.batch_id in claim.planned]
         if planned and (spent := batch_credits.beyond(claim.connection, planned, now=claim.now)):
             places = self.places_of(claim, [job for job in planned if job.id in spent])
-            batch_pace.give_back(claim.connection, places, self.pace)
+            batch_pace.give_back(claim.connection, places, type(self).pace)
             self.leases.keep_back(claim.connection, spent, now=claim.now)
             items = [job for job in items if job.id not in spent]
         return items, frozenset(claim.reused_channels)

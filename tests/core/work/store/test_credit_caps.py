@@ -1,0 +1,160 @@
+"""Caps on credits, of an account by period and of a list: with a cap of N, call N+1 is never written down."""
+
+import random
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.stored.shelf import POLICY, customer
+from worker.core.database.tables import Attempt, BatchPlan, Budget
+from worker.core.limits.credits import CreditCap
+from worker.core.model.endings import Cancel, Hold, Kind
+from worker.core.work.store.job_context import IssueResult
+from worker.plans.store import plans
+from worker.plans.store.plans import Plan
+
+DAILY = (CreditCap(3, "day"),)
+DAY = timedelta(days=1)
+
+
+def capped(shelf, most, *names):
+    batch, _ = shelf.batches.open(
+        name="x", digest=names[0], again=False, now=shelf.clock(), plan=Plan(most_credits=most)
+    )
+    shelf.add(*map(customer, names), batch=batch.id)
+    return batch.id
+
+
+def midnight_after(shelf):
+    return datetime.combine(shelf.clock().date() + DAY, datetime.min.time(), UTC)
+
+
+def due(shelf, name):
+    row = shelf.job(name)
+    return row.reason, row.due_at
+
+
+def test_a_used_up_day_stops_nothing_and_goes_on_after_midnight(shelf):
+    policy = shelf.ruled(credits_by=DAILY)
+    shelf.add(*(customer(f"C{number}") for number in range(5)))
+    flushed = shelf.flush(policy=policy)
+    assert (len(flushed.opened), len(shelf.rows(Attempt))) == (3, 3)
+    flushed = shelf.flush(policy=policy)
+    midnight = midnight_after(shelf)
+    assert (flushed.opened, flushed.again_at) == ([], midnight)
+    assert shelf.row(Budget, name="kyc").stopped_at is None
+    shelf.clock.advance(seconds=(midnight - shelf.clock()).total_seconds())
+    assert len(shelf.flush(policy=policy).opened) == 2
+
+
+def test_a_row_that_is_opened_before_midnight_is_not_called_after_it(shelf):
+    policy = shelf.ruled(credits_by=DAILY)
+    shelf.add(*(customer(f"C{number}") for number in range(5)))
+    shelf.clock.advance(seconds=(midnight_after(shelf) - shelf.clock()).total_seconds() - 1)
+    opened = shelf.flush(policy=policy).opened
+    assert {item.call_before - shelf.clock() <= timedelta(seconds=1) for item in opened} == {True}
+    shelf.clock.advance(seconds=2)
+    again = shelf.flush(*(IssueResult(item, shelf.clock(), None) for item in opened), policy=policy).opened
+    assert len(again) == 3  # of the new day; nothing was given back to it
+    assert shelf.flush(policy=policy).opened == []
+
+
+def test_a_list_at_a_pace_gives_the_places_of_rows_without_a_credit_back(shelf):
+    plan = Plan(most_credits=1, per_hour=3600)
+    batch, _ = shelf.batches.open(name="x", digest="x", again=False, now=shelf.clock(), plan=plan)
+    shelf.add(customer("Ona"), customer("Jonas"), batch=batch.id)
+    opened = 0
+    for _ in range(5):
+        opened += len(shelf.flush().opened)
+        shelf.clock.advance(seconds=2)
+    assert (opened, {due(shelf, name)[0] for name in ("Ona", "Jonas")}) == (1, {"", "credits_spent"})
+
+
+@pytest.mark.both_databases
+def test_a_list_costs_no_more_than_it_may_and_a_refused_call_costs_nothing(shelf):
+    batch = capped(shelf, 2, "Ona", "Jonas", "Rūta", "Ieva")
+    first, second = shelf.flush().opened
+    assert {due(shelf, name)[0] for name in ("Rūta", "Ieva")} == {"credits_spent"}
+    assert shelf.facts.counts(batch).waits["credits_spent"].rows == 2
+    shelf.finish(shelf.failed(first, Kind.BAD_INPUT, Cancel("bad_input", "")), shelf.got(second))
+    shelf.clock.advance(hours=1)
+    (third,) = shelf.flush().opened
+    shelf.finish(shelf.failed(third, Kind.UNKNOWN, Hold("unknown", "")))
+    shelf.clock.advance(hours=1)
+    assert shelf.flush().opened == []  # what may have cost stays counted
+
+
+def test_more_credits_make_the_rows_of_a_list_due_at_once(shelf):
+    batch = capped(shelf, 1, "Ona", "Jonas", "Rūta")
+    shelf.flush()
+    assert shelf.flush().opened == []
+    plans.set_most_credits(shelf.database, batch, 2, now=shelf.clock())
+    assert len(shelf.flush().opened) == 1
+    assert shelf.row(BatchPlan, batch_id=batch).most_credits == 2
+
+
+def test_a_cap_can_be_set_for_a_list_that_had_no_plan(shelf):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    plans.set_most_credits(shelf.database, batch, 1, now=shelf.clock())
+    assert len(shelf.flush().opened) == 1
+
+
+@pytest.mark.both_databases
+def test_workers_at_once_never_open_more_than_the_list_and_the_day_allow(shelf):
+    batch = capped(shelf, 7, *(f"C{number}" for number in range(20)))
+    policies = [replace(shelf.ruled(credits_by=(CreditCap(9, "day"),)), owner=f"here:{number}") for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda policy: shelf.flush(most=4, policy=policy), policies))
+    assert len(shelf.rows(Attempt, batch_id=batch)) == 7
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_kills_lost_answers_changed_caps_and_midnights_never_make_one_call_too_many(shelf, seed):
+    """The model counts at the provider: a call is made unless its worker died before it, and costs unless refused."""
+    play, made, in_all = random.Random(seed), Counter(), Counter()  # noqa: S311 -- a test's dice
+    batch = capped(shelf, 15, *(f"C{number}" for number in range(60)))
+    shelf.add(*(customer(f"D{number}") for number in range(60)))
+    highest, most = Counter(), 15
+    for _ in range(40):
+        day = shelf.clock().date()
+        cap = play.choice([2, 4, 6])
+        policy = replace(
+            shelf.ruled(credits_by=(CreditCap(cap, "day"), CreditCap(20, "week"))), owner=f"w:{play.randrange(3)}"
+        )
+        highest[day] = max(highest[day], cap)
+        opened = shelf.flush(most=play.randrange(1, 6), policy=policy).opened
+        for item in opened:
+            if shelf.clock() >= item.call_before:
+                continue
+            match play.choice(["got", "got", "refused", "lost", "killed", "not made"]):
+                case "got":
+                    made[day] += 1
+                    in_all[item.batch_id] += 1
+                    shelf.finish(shelf.got(item), policy=policy)
+                case "refused":
+                    shelf.finish(shelf.failed(item, Kind.BAD_INPUT, Cancel("bad_input", "")), policy=policy)
+                case "not made":
+                    shelf.finish(IssueResult(item, shelf.clock(), None), policy=policy)
+                case "lost":
+                    made[day] += 1
+                    in_all[item.batch_id] += 1
+                    shelf.finish(shelf.failed(item, Kind.UNKNOWN, Hold("unknown", "")), policy=policy)
+                case "killed":  # the call was made, and nothing of it is written
+                    made[day] += 1
+                    in_all[item.batch_id] += 1
+        assert made[day] <= highest[day]
+        assert in_all[batch] <= most
+        if play.random() < 0.3:
+            shelf.clock.advance(hours=play.choice([1, 9, 25]))
+            shelf.expired_leases.end(POLICY, now=shelf.clock())
+        if play.random() < 0.1:
+            most += 3
+            plans.set_most_credits(shelf.database, batch, most, now=shelf.clock())
+    weeks = Counter()
+    for day, calls in made.items():
+        weeks[day - timedelta(days=day.weekday())] += calls
+    assert sum(made.values()) > 20
+    assert max(weeks.values()) <= 20
