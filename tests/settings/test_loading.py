@@ -26,7 +26,7 @@ def test_the_defaults_are_the_documented_ones(tmp_path: Path) -> None:
     assert (account.base_url, account.limits) == ("https://ivs.idenfy.com", (Limit.parse("10000/hour"),))
     assert (account.concurrency, account.credits, account.on_unknown, account.prefill) == (
         50,
-        None,
+        (),
         "reconcile",
         "none",
     )

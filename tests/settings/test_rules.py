@@ -12,6 +12,7 @@ from tests.settings.samples import loaded, problems, tree, with_value, without_c
 from tests.suite.of_features import of_features
 from worker.cli.commands.web import address
 from worker.cli.exits import CannotStart
+from worker.core.limits.credits import CreditCap
 from worker.core.limits.rate_limits import Limit
 from worker.core.messages.quiet_hours import QuietHours, allowed_at
 from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
@@ -51,7 +52,7 @@ def test_a_value_set_for_one_account_of_a_budget_holds_for_all(tmp_path: Path) -
 
         for name in ("kyc", "kyb"):
             assert accounts[name].limits == (Limit.parse("7/second"),)
-            assert accounts[name].credits == 10
+            assert accounts[name].credits == (CreditCap(10),)
             assert accounts[name].concurrency == 50
 
 
@@ -449,3 +450,17 @@ def test_how_far_apart_two_channels_hours_lie_is_what_a_walk_round_the_clock_fin
 
     least = min((b - a) % 48 for x, y in [(one, other), (other, one)] for a in free(x) for b in free(y))
     assert apart(one, other) == timedelta(minutes=30 * max(least - 1, 0))  # free until its last half hour is over
+
+
+def test_credits_are_capped_in_all_and_by_period(tmp_path: Path) -> None:
+    given = {"credits": [60000, "2000 / day"]}
+    assert loaded(tmp_path, with_kyb(kyc=given)).accounts["kyc"].credits == (
+        CreditCap(60000),
+        CreditCap(2000, "day"),
+    )
+
+
+@pytest.mark.parametrize("credits", [-1, True, "2000/minute", ["5", "6"], ["5 / day", "6 / days"], [[1]], 1.5])
+def test_a_cap_that_cannot_be_kept_is_refused_by_its_key(tmp_path: Path, credits: Any) -> None:
+    (line,) = problems(tmp_path, with_kyb(kyc={"credits": credits}))
+    assert line.startswith("accounts.kyc.credits: ")

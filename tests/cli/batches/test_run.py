@@ -253,7 +253,7 @@ def test_no_process_is_missed_while_the_limit_of_a_sender_is_used_up(desk: Desk)
     checked = desk.onboard("status", "--check")
     assert checked.code == 0
     assert "rows wait: the sender email has used up its limit of 7/day, until 20" in checked.out
-    assert "rows wait for the sender email (its limit is used up until 20" in desk.onboard("status").out
+    assert "rows wait for the sender email (its limit of 7/day is used up until 20" in desk.onboard("status").out
     waits = [row for row in desk.onboard("report", "latest").table if row["invitation"] == "waiting"]
     assert waits
     for row in waits:
