@@ -38,6 +38,8 @@ TABLES = (
     "batch",
     "batch_plan",
     "dropped_file",
+    "uploaded_list",
+    "uploaded_part",
     "skipped_line",
     "bounce_count",
     "customer",
@@ -180,6 +182,33 @@ def _create_lists() -> None:
         _column("tries", sa.Integer()),
         _optional("until", TIME),
         _column("owner", _text(80)),
+    )
+    op.create_table(
+        "uploaded_list",
+        _key("id", BigId),
+        _column("name", _text(255)),
+        _column("digest", _text(64)),
+        _column("size", sa.Integer()),
+        _column("state", _text(16)),
+        _column("uploaded_by", _text(200)),
+        _column("uploaded_at", TIME),
+        _column("version", sa.Integer()),
+        _column("agreed", sa.JSON()),
+        _column("encrypted", sa.LargeBinary()),
+        _column("reason", _text(400)),
+        _optional("batch_id", BigId, sa.ForeignKey("batch.id")),
+        _column("tries", sa.Integer()),
+        _optional("until", TIME),
+        _column("owner", _text(80)),
+    )
+    op.create_table(
+        "uploaded_part",
+        _key("id", BigId),
+        _column("list_id", BigId, sa.ForeignKey("uploaded_list.id")),
+        _column("what", _text(16)),
+        _column("number", sa.Integer()),
+        _column("encrypted", sa.LargeBinary()),
+        sa.UniqueConstraint("list_id", "what", "number"),
     )
     op.create_table(
         "skipped_line",

@@ -18,6 +18,7 @@ HOOKS = frozenset(
         "AFTER_COMMANDS",
         "CALLS",
         "COUNTS",
+        "DASHBOARD_PARTS",
         "DOCTOR_CHECKS",
         "LIST_FORMATS",
         "LIST_SOURCES",

@@ -13,6 +13,7 @@ SECTIONS = {
     "metrics": "metrics",
     "oidc": "oidc",
     "subscribers": "outbox",
+    "uploads": "uploads",
 }
 
 COMMANDS = {

@@ -319,3 +319,13 @@ async def test_a_wrong_address_is_a_page_in_a_browser_and_a_problem_elsewhere(on
     assert (page.status, page.title) == (404, "Not found")
     assert "/" in page.links
     assert (problem.status, problem.headers["Content-Type"].partition(";")[0]) == (404, "application/problem+json")
+
+
+async def test_a_batch_is_found_by_a_part_of_its_name_or_its_number(site, shelf, ona):
+    shelf.add(customer("C-1"), batch=shelf.batch(name="spring.csv"))
+    second = shelf.add(customer("C-2"), batch=shelf.batch(name="autumn <b>.csv"))
+
+    found = [(await ona.get(f"/dashboard/batches?q={q}")).words for q in ("AUTUMN", str(second), "%3Cb%3E", "winter")]
+
+    assert ["autumn <b>.csv" in words for words in found] == [True, True, True, False]
+    assert not any("spring" in words for words in found)

@@ -6,7 +6,7 @@ from worker.core.database.tables.types import all_tables
 from worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
 
 # A plain SHA-256, without a key: of a file's bytes, of the random text of a cookie.
-WITHOUT_A_KEY = {"batch.digest", "dropped_file.digest", "log_in.digest"}
+WITHOUT_A_KEY = {"batch.digest", "dropped_file.digest", "log_in.digest", "uploaded_list.digest"}
 
 
 def columns_where(holds):

@@ -49,6 +49,14 @@ def context_of_line(batch_id: int, row: int) -> str:
     return f"line {batch_id}:{row}"
 
 
+def context_of_uploaded_list(list_id: int) -> str:
+    return f"uploaded list {list_id}"
+
+
+def context_of_uploaded_part(list_id: int, what: str, number: int) -> str:
+    return f"uploaded list {list_id}: {what} {number}"
+
+
 def _by_id(kind: str) -> Callable[[uuid.UUID], str]:
     return lambda id_: f"{kind} {id_.hex}"
 

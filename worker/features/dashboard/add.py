@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from worker.features.dashboard.contract import Action, Page
+from worker.features.dashboard.contract import PARTS, Action, Download, Page, Part
 from worker.features.dashboard.pages import (
     accounts,
     audit,
@@ -15,6 +15,7 @@ from worker.features.dashboard.pages import (
     on_call,
     outgoing,
     refused_actions,
+    reports,
     stop_actions,
 )
 from worker.features.dashboard.site import Site
@@ -46,12 +47,15 @@ ACTIONS: tuple[Action, ...] = (
 )
 
 
+DOWNLOADS: tuple[Download, ...] = reports.DOWNLOADS
+HERE = "worker.features.dashboard"
+
+
 def add(application: web.Application, shared: Shared, *, key: str) -> None:
     """`key`: see `Visits`."""
     site = Site(
         sources_of(shared.parts, shared.put_back),
-        PAGES,
-        ACTIONS,
+        [Part(package=HERE, pages=PAGES, actions=ACTIONS, downloads=DOWNLOADS), *PARTS.offered()],
         key=key,
         wake=shared.wake,
         why_not=lambda: shared.readiness.why_not,

@@ -1,13 +1,14 @@
-"""What a page and an action are, and an action's address. `__init__` says how to add one."""
+"""What a page, an action and a file are, and an action's address. `__init__` says how to add one."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import quote, urlencode
 
+from worker.core.features import Hook
 from worker.core.foundation.harmless_text import plain
 from worker.core.model.wakeups import WakeUp
 from worker.features.dashboard.sources import Sources
@@ -75,6 +76,44 @@ class Page:
 
 
 @dataclass(frozen=True)
+class File:
+    """What is downloaded: its name, its media type, and its bytes from the start, which the site closes."""
+
+    name: str
+    kind: str
+    body: BinaryIO
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    path: str
+    least: Role
+    read: Callable[[Sources, Asked], File]  # blocking; raises NotThere or Refused
+
+
+class Sink(Protocol):
+    """Takes the bytes of a file that a person gives. Each call blocks."""
+
+    def add(self, content: bytes) -> None: ...
+
+    def end(self) -> str:
+        """All of it has come. Returns the page that the person sees next."""
+
+    def give_up(self) -> None:
+        """It broke off, or is too large."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """A form with one file, `file`. `most`: bytes."""
+
+    path: str
+    least: Role
+    most: int
+    begin: Callable[[Sources, Asked, str], Sink]  # blocking; gets the file's name; raises Refused
+
+
+@dataclass(frozen=True)
 class Field:
     """A value that the person types into the confirmation. `kind`: of the input, such as email or tel. `most`: how many
     characters it may have. `linked`: a link may fill it in, which anyone can send to the person."""
@@ -127,7 +166,7 @@ class Done:
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """`name` is its address, /dashboard/do/NAME. `command`: the command that does the same; the audit log names it."""
+    """`name` is its address, /dashboard/do/NAME. `command`: the command that does the same, "" if none does."""
 
     name: str
     command: str
@@ -140,6 +179,21 @@ class Action:
     @property
     def path(self) -> str:
         return f"/dashboard/do/{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What a feature adds. `package`: has its templates, whose names differ from ours."""
+
+    package: str
+    pages: Sequence[Page] = ()
+    actions: Sequence[Action] = ()
+    downloads: Sequence[Download] = ()
+    arrivals: Sequence[Arrival] = ()
+
+
+# The feature `uploads` takes lists in the browser.
+PARTS = Hook("DASHBOARD_PARTS", Part)
 
 
 def do(action: str, **values: object) -> str:

@@ -9,11 +9,11 @@ from importlib.resources import files
 from typing import Any
 
 from aiohttp import web
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from worker.core.foundation.plural import counted
-from worker.features.dashboard.contract import do
+from worker.features.dashboard.contract import PARTS, do
 from worker.web.problems import PAGE_HEADERS
 
 HERE = "worker.features.dashboard"
@@ -114,7 +114,7 @@ def segments(parts: Mapping[str, int]) -> list[tuple[str, int, float, float]]:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader(HERE),
+        loader=ChoiceLoader([PackageLoader(package) for package in (HERE, *(one.package for one in PARTS.offered()))]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

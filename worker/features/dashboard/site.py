@@ -16,7 +16,20 @@ from aiohttp import web
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.model.wakeups import Wake
 from worker.features.dashboard import flashes
-from worker.features.dashboard.contract import Action, Asked, Done, Elsewhere, NotThere, Page, Plan, Refused
+from worker.features.dashboard.contract import (
+    Action,
+    Arrival,
+    Asked,
+    Done,
+    Download,
+    Elsewhere,
+    NotThere,
+    Page,
+    Part,
+    Plan,
+    Refused,
+)
+from worker.features.dashboard.files import receive, send
 from worker.features.dashboard.log_in import LEAVE, LogInPage, Peer, local_path
 from worker.features.dashboard.log_in import PATH as LOG_IN
 from worker.features.dashboard.passwords import PasswordChecks
@@ -102,8 +115,7 @@ class Site:
     def __init__(
         self,
         sources: Sources,
-        pages: Sequence[Page],
-        actions: Sequence[Action],
+        parts: Sequence[Part],
         *,
         key: str,
         wake: Wake,
@@ -114,8 +126,9 @@ class Site:
     ) -> None:
         """`key`: see `Visits`. `why_not()`: why the database cannot be read; None: it can. `form_seconds`: how long one
         form may take to come."""
-        self._sources, self._pages, self._wake, self._why_not = sources, pages, wake, why_not
-        self._actions = {action.name: action for action in actions}
+        self._sources, self._parts, self._wake, self._why_not = sources, parts, wake, why_not
+        self._pages = [page for part in parts for page in part.pages]
+        self._actions = {action.name: action for part in parts for action in part.actions}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dashboard")
         self._reads, self._form_seconds = SharedReads(), form_seconds
         settings = sources.settings
@@ -135,6 +148,11 @@ class Site:
             router.add_get(one.path, self._guarded(one.least, self._page(one)))
             if one.posted:
                 router.add_post(one.path, self._guarded(one.least, self._page(one)))
+        for part in self._parts:
+            for file in part.downloads:
+                router.add_get(file.path, self._guarded(file.least, self._download(file)))
+            for arrival in part.arrivals:
+                router.add_post(arrival.path, self._guarded(arrival.least, self._arrival(arrival)))
         router.add_get("/dashboard/do/{action}", self._guarded(Role.VIEWER, self._confirm))
         router.add_post("/dashboard/do/{action}", self._guarded(Role.VIEWER, self._act))
         router.add_get(LOG_IN, self._open(self._log_in.show))
@@ -233,6 +251,32 @@ class Site:
 
         return show
 
+    def _download(self, one: Download) -> Handler:
+        async def give(request: web.Request, visit: Visit) -> web.StreamResponse:
+            if not visit.person.name:
+                raise Refused("You came with the key to look: files are for users. Log in as one.")
+            asked = Asked({**request.query, **request.match_info}, visit.person, self._clock())
+            return await send(request, await self._in_thread(one.read, self._sources, asked), self._in_thread)
+
+        return give
+
+    def _arrival(self, one: Arrival) -> Handler:
+        async def take(request: web.Request, visit: Visit) -> web.StreamResponse:
+            if not is_from_here(request.headers):
+                return self._sorry(request, visit, 403, "Not done", TOO_OLD)
+            asked = Asked({}, visit.person, self._clock())
+
+            def begin(token: str, name: str) -> Any:
+                if not visit.has_sent({"token": token}):
+                    raise Refused(TOO_OLD)
+                return one.begin(self._sources, asked, name)
+
+            there = await receive(request, begin, self._in_thread, most=one.most)
+            self._reads.forget()
+            return see(local_path(there))
+
+        return take
+
     async def _nothing(self, _request: web.Request, _visit: Visit) -> web.StreamResponse:
         raise NotThere("There is no such page.")
 
@@ -259,7 +303,7 @@ class Site:
             one.forget()
         for wake_up in done.due:
             self._wake(wake_up)
-        log.info("%s: %s", visit.person.actor, action.command)
+        log.info("%s: %s", visit.person.actor, action.command or action.name)
         answer = see(local_path(action.back(asked)))
         flashes.say(answer, request, visit, done.said)
         return answer

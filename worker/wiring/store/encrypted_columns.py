@@ -28,6 +28,8 @@ from worker.core.database.encrypted_values import (
     context_of_session,
     context_of_stable_link,
     context_of_update,
+    context_of_uploaded_list,
+    context_of_uploaded_part,
     context_of_webhook,
     email_text,
 )
@@ -45,6 +47,8 @@ from worker.core.database.tables import (
     StableLink,
     Suppression,
     Tombstone,
+    UploadedList,
+    UploadedPart,
     Webhook,
 )
 from worker.core.foundation.keyring import KEY_ID_BYTES, KEY_ID_DIGITS, key_id_of_value
@@ -142,6 +146,14 @@ ENCRYPTED = (
         hashed=(Hashed(RefusedEvent.customer_digest, CUSTOMER, itemgetter("customer_id")),),
     ),
     EncryptedColumn("webhooks", Webhook.id, Webhook.encrypted, context_of_webhook),
+    EncryptedColumn("uploaded lists", UploadedList.id, UploadedList.encrypted, context_of_uploaded_list),
+    EncryptedColumn(
+        "parts of uploaded lists",
+        UploadedPart.id,
+        UploadedPart.encrypted,
+        context_of_uploaded_part,
+        by=(UploadedPart.list_id, UploadedPart.what, UploadedPart.number),
+    ),
 )
 
 

@@ -22,6 +22,8 @@ from worker.core.database.tables.lists import (
     BounceCount,
     DroppedFile,
     SkippedLine,
+    UploadedList,
+    UploadedPart,
 )
 from worker.core.database.tables.operating import (
     Audit,
@@ -52,4 +54,4 @@ __all__ += [
     "TextCount",
     "Timer",
 ]
-__all__ += ["EmergencyStop", "Tombstone", "Webhook"]
+__all__ += ["EmergencyStop", "Tombstone", "UploadedList", "UploadedPart", "Webhook"]

@@ -103,6 +103,45 @@ class DroppedFile(Base):
     owner: Mapped[str] = mapped_column(sa.String(80), doc="The process that has taken it; empty: none has.")
 
 
+class UploadedList(Base):
+    """A list that a person gave in the browser, until it is a batch. Its bytes are in `UploadedPart`.
+
+    A process takes it, to check or import it, by writing `until` and `owner`.
+    """
+
+    __tablename__ = "uploaded_list"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(255))
+    digest: Mapped[str] = mapped_column(sa.String(64), doc="SHA-256 of its bytes; empty: they have not all come.")
+    size: Mapped[int] = mapped_column(doc="In bytes.")
+    state: Mapped[str] = mapped_column(sa.String(16), doc="An UploadState.")
+    uploaded_by: Mapped[str] = mapped_column(sa.String(200))
+    uploaded_at: Mapped[datetime]
+    version: Mapped[int] = mapped_column(doc="Grows when it is read in another way: people agree to one version.")
+    agreed: Mapped[list[str]] = mapped_column(sa.JSON(), doc="Who has agreed to this version.")
+    encrypted: Mapped[bytes] = mapped_column(doc="How it is read, and what its check found; empty once it has ended.")
+    reason: Mapped[str] = mapped_column(sa.String(400), doc="Why it was refused, without personal values.")
+    batch_id: Mapped[int | None] = mapped_column(sa.ForeignKey("batch.id"))
+    tries: Mapped[int] = mapped_column(doc="How often a process took it and neither ended nor released it.")
+    until: Mapped[datetime | None] = mapped_column(doc="Until when no other process takes it.")
+    owner: Mapped[str] = mapped_column(sa.String(80), doc="The process that has taken it; empty: none has.")
+
+
+class UploadedPart(Base):
+    """A part of the bytes of an uploaded list, or of the file of its problems. Gone once the list has ended."""
+
+    __tablename__ = "uploaded_part"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    list_id: Mapped[int] = mapped_column(sa.ForeignKey("uploaded_list.id"))
+    what: Mapped[str] = mapped_column(sa.String(16), doc="list or problems.")
+    number: Mapped[int] = mapped_column(doc="Its place, from 0.")
+    encrypted: Mapped[bytes]
+
+    __table_args__ = (sa.UniqueConstraint("list_id", "what", "number"),)
+
+
 class SkippedLine(Base):
     """A line that did not become a job: refused, of the same customer as an earlier line, or of a known customer."""
 

@@ -30,10 +30,10 @@ def _going(sources: Sources, asked: Asked) -> BatchFacts:
     batch = batch_of(sources, asked)
     if batch.cancelled_at is not None:
         raise Refused(f"Batch {batch.id} was cancelled, which cannot be undone. Its list can be run again.")
-    return _kept(batch)
+    return refuse_purged(batch)
 
 
-def _kept(batch: BatchFacts) -> BatchFacts:
+def refuse_purged(batch: BatchFacts) -> BatchFacts:
     if batch.purged_at is not None:
         raise Refused(f"The rows of batch {batch.id} were removed by retention; its totals are left.")
     return batch
@@ -105,7 +105,7 @@ def _resume(sources: Sources, asked: Asked, reason: str) -> Done:
 
 
 def _plan_cancel(sources: Sources, asked: Asked) -> Plan:
-    batch = _kept(batch_of(sources, asked))
+    batch = refuse_purged(batch_of(sources, asked))
     if batch.cancelled_at is not None:
         raise Refused(f"Batch {batch.id} was cancelled already.")
     stores = sources.stores
@@ -123,7 +123,7 @@ def _plan_cancel(sources: Sources, asked: Asked) -> Plan:
 
 
 def _cancel(sources: Sources, asked: Asked, reason: str) -> Done:
-    batch = _kept(batch_of(sources, asked))
+    batch = refuse_purged(batch_of(sources, asked))
     decided = sources.acting(asked.person, "cancel", reason).decisions.cancel(batch.id, now=asked.now)
     return Done(f"Batch {batch.id} is cancelled: {counted(decided.rows, 'row')} ended.")
 
@@ -177,7 +177,7 @@ def _verdict(asked: Asked) -> Verdict:
 def _to_resolve(sources: Sources, asked: Asked) -> tuple[BatchFacts, Which, Verdict]:
     verdict = _verdict(asked)
     # Rows of a cancelled batch that are held, because their call was in flight, can only be given up.
-    batch = _kept(batch_of(sources, asked)) if verdict is Verdict.ABANDON else _going(sources, asked)
+    batch = refuse_purged(batch_of(sources, asked)) if verdict is Verdict.ABANDON else _going(sources, asked)
     return batch, _which(batch, asked), verdict
 
 

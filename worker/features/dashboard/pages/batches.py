@@ -2,26 +2,41 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from worker.features.dashboard.contract import Asked, Page
 from worker.features.dashboard.pages.now import batch_facts
 from worker.features.dashboard.sources import Sources
+from worker.lists.store.batches import BatchFacts
 
 PATH = "/dashboard/batches"
 SHOWN = 30
 
 
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
-    every = sources.stores.batches.all()
+    text = asked.text("q")
+    every = [one for one in sources.stores.batches.all() if _is_meant(one, text)]
     first = min(asked.number("from") or 0, len(every))
     whole = sources.operation.report()
     return {
         "read_at": asked.now,
         "total": len(every),
         "batches": [batch_facts(sources, whole, one) for one in every[first : first + SHOWN]],
-        "newer": f"{PATH}?from={max(first - SHOWN, 0)}" if first else "",
-        "older": f"{PATH}?from={first + SHOWN}" if len(every) > first + SHOWN else "",
+        "text": text,
+        "newer": _there(text, max(first - SHOWN, 0)) if first else "",
+        "older": _there(text, first + SHOWN) if len(every) > first + SHOWN else "",
     }
 
 
-PAGE = Page(path=PATH, live="batches_live.html", read=read, title="Batches", navigation="Batches")
+def _is_meant(batch: BatchFacts, text: str) -> bool:
+    """Whether the text is the batch's number, or a part of its list's name."""
+    return not text or text == str(batch.id) or text.casefold() in batch.name.casefold()
+
+
+def _there(text: str, first: int) -> str:
+    return f"{PATH}?{urlencode({'q': text, 'from': first} if text else {'from': first})}"
+
+
+PAGE = Page(
+    path=PATH, template="batches.html", live="batches_live.html", read=read, title="Batches", navigation="Batches"
+)

@@ -1,0 +1,288 @@
+"""A list in the browser: from the file to its batch."""
+
+import io
+
+import pytest
+import sqlalchemy as sa
+from openpyxl import load_workbook
+
+from tests.features.dashboard.visitor import FROM_HERE, users_toml
+from tests.features.uploads.conftest import give
+from tests.web.site import until
+from worker.core.database.tables import Audit, Batch, Job, SkippedLine, UploadedList, UploadedPart
+from worker.features.dashboard import files
+from worker.features.dashboard import site as site_module
+from worker.features.dashboard.users import Role
+
+GOOD = b"customer_id,email,country\nC-1,ona@example.com,LT\nC-2,jonas@example.com,LT\nC-3,no-address,LT\n"
+THEIRS = b"Kunde;Mail;Weg\nC-1;ona@example.com;Post\nC-2;jonas@example.com;Post\n"
+
+
+def rows(site, *columns):
+    with site.parts.database.read() as connection:
+        return [tuple(row) for row in connection.execute(sa.select(*columns))]
+
+
+def state(site):
+    return [one for (one,) in rows(site, UploadedList.state)]
+
+
+async def do(visitor, action, number=1):
+    return await visitor.do(f"/dashboard/do/{action}?list={number}", reason="asked by the branch")
+
+
+async def test_a_list_is_checked_shown_approved_and_imported(site, ona, look):
+    page = await give(ona, GOOD)
+    assert (page.status, page.path) == (200, "/dashboard/lists/1")
+
+    look(site)
+    page = await ona.get("/dashboard/lists/1")
+    assert "accepted 2" in page.words
+    assert "rejected 1" in page.words
+    assert "sessions at kyc 2" in page.words
+    assert "row 1" not in page.words.partition("The first message")[0]
+    assert "https://verify.example.com/sample" in page.words
+    assert rows(site, Batch.id) == []
+
+    done = await do(ona, "approve-list")
+    assert "is approved" in done.words
+    look(site)
+
+    assert state(site) == ["imported"]
+    assert sorted(rows(site, Job.customer_id)) == [("C-1",), ("C-2",)]
+    assert rows(site, SkippedLine.row) == [(4,)]
+    assert rows(site, UploadedPart.id) == []
+    (batch,) = rows(site, Batch.id)[0]
+    assert f'href="/dashboard/batches/{batch}"' in (await ona.get("/dashboard/lists/1")).text
+    log = rows(site, Audit.actor, Audit.action, Audit.reason)
+    assert ("ona (operator), dashboard", "approve list", "1 of 1 agreed; asked by the branch") in log
+    assert ("ona (operator), dashboard", "import", "imported") in log
+
+
+async def test_nothing_of_a_person_is_stored_in_clear(site, ona, look):
+    await give(ona, GOOD)
+    look(site)
+
+    stored = repr(rows(site, *UploadedList.__table__.columns) + rows(site, *UploadedPart.__table__.columns))
+
+    assert "UploadedList" not in stored
+    assert "people.csv" in stored
+    for one in ("ona@", "jonas", "C-1"):
+        assert one not in stored
+
+
+async def test_columns_and_words_of_another_system_are_mapped(site, ona, look):
+    await give(ona, THEIRS)
+    look(site)
+    page = await ona.get("/dashboard/lists/1")
+    assert "cannot be read yet" in page.words
+
+    form = page.form | {"column-0": "customer_id", "column-1": "email", "column-2": "channel"}
+    page = await ona.post("/dashboard/lists/1/read", form)
+    assert page.path == "/dashboard/lists/1"
+    look(site)
+    page = await ona.get("/dashboard/lists/1")
+    assert "rejected 2" in page.words
+    assert "Post 2 rows" in page.words
+
+    await ona.post("/dashboard/lists/1/read", page.form | {"word-channel-0": "email"})
+    look(site)
+    assert "accepted 2" in (await ona.get("/dashboard/lists/1")).words
+    await do(ona, "approve-list")
+    look(site)
+    assert sorted(rows(site, Job.customer_id)) == [("C-1",), ("C-2",)]
+
+
+async def test_two_persons_must_agree_and_the_second_is_not_the_first(site_of_two, visit, look):
+    users = users_toml(desk=Role.OPERATOR)
+    (site_of_two.parts.settings.path.parent / "users.toml").write_text(users)
+    ona, desk = visit(site_of_two), visit(site_of_two)
+    await ona.log_in("ona")
+    await desk.log_in("desk")
+    await give(ona, GOOD)
+    look(site_of_two)
+
+    await do(ona, "approve-list")
+    look(site_of_two)
+    assert state(site_of_two) == ["checked"]
+    assert (await ona.get("/dashboard/do/approve-list?list=1")).status == 409
+
+    await do(desk, "approve-list")
+    look(site_of_two)
+    assert state(site_of_two) == ["imported"]
+
+
+async def test_who_agreed_must_agree_again_when_the_list_is_read_otherwise(site_of_two, visit, look):
+    ona = visit(site_of_two)
+    await ona.log_in("ona")
+    await give(ona, GOOD)
+    look(site_of_two)
+    await do(ona, "approve-list")
+    page = await ona.get("/dashboard/lists/1")
+
+    await ona.post("/dashboard/lists/1/read", page.form | {"column-2": "-"})
+
+    assert rows(site_of_two, UploadedList.agreed, UploadedList.version) == [([], 2)]
+
+
+async def test_an_approval_is_for_the_version_that_was_shown(site, ona, look):
+    await give(ona, GOOD)
+    look(site)
+    asked = await ona.get("/dashboard/do/approve-list?list=1")
+    page = await ona.get("/dashboard/lists/1")
+    await ona.post("/dashboard/lists/1/read", page.form | {"column-2": "-"})
+    look(site)
+
+    done = await ona.post("/dashboard/do/approve-list", asked.form | {"reason": "asked by the branch"})
+
+    assert done.status == 422
+    assert state(site) == ["checked"]
+
+
+async def test_a_killed_import_goes_on_with_the_same_batch(site, ona, look, clock):
+    await give(ona, GOOD)
+    look(site)
+    await do(ona, "approve-list")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("worker.features.uploads.store.uploads.Uploads.imported", lambda *_, **__: interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            look(site)
+
+    look(site)
+    assert state(site) == ["approved"]  # another process has it, for all that is known
+    clock.advance(seconds=60)
+    look(site)
+
+    assert state(site) == ["imported"]
+    assert len(rows(site, Batch.id)) == 1
+    assert len(rows(site, Job.id)) == 2
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+async def test_the_file_of_problems_comes_back_mended(site, ona, look):
+    await give(ona, GOOD)
+    look(site)
+
+    async with ona.client.get("/dashboard/lists/1/problems.csv") as answer:
+        text = (await answer.read()).decode("utf-8-sig")
+        assert "attachment" in answer.headers["Content-Disposition"]
+
+    assert "C-3,no-address,LT" in text
+    await give(ona, text.replace("no-address", "ada@example.com").encode(), "mended.csv")
+    look(site)
+    assert "accepted 1" in (await ona.get("/dashboard/lists/2")).words
+
+
+async def test_a_discarded_list_leaves_nothing(site, ona, look):
+    await give(ona, GOOD)
+    look(site)
+
+    await do(ona, "discard-list")
+
+    assert rows(site, UploadedList.state, UploadedList.encrypted) == [("discarded", b"")]
+    assert rows(site, UploadedPart.id) == []
+
+
+async def test_a_list_that_no_one_decides_about_goes(site, ona, look, clock):
+    await give(ona, GOOD)
+    clock.advance(days=8)
+
+    look(site)
+
+    assert state(site) == ["discarded"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x00\x01\x02" * 50, "cannot be read"),
+        (b"PK\x03\x04" + b"\0" * 100, "cannot be read"),
+        (b"<html><script>alert(1)</script></html>", "cannot be read"),
+        (b"customer_id,email\n", "cannot be read"),
+        (b"customer_id,<b>x</b>\nC-1,2\n", "cannot be read"),
+    ],
+)
+async def test_a_file_that_is_no_list_is_said_to_be_none(site, ona, look, content, said):
+    await give(ona, content, "<b>list</b>")
+    look(site)
+
+    page = await ona.get("/dashboard/lists/1")
+
+    assert said in page.words
+    assert "<script>" not in page.text.partition("<body>")[2]
+    assert "<b>" not in page.text
+
+
+async def test_a_report_of_ours_is_not_taken(site, ona, look):
+    await give(ona, b"row,customer_id,state,result,account,reference\n2,C-1,invited,,kyc,\n")
+    look(site)
+
+    assert (await ona.get("/dashboard/do/approve-list?list=1")).status == 409
+
+
+async def test_only_operators_give_lists_and_only_by_the_page(site, ona, visit):
+    desk = visit()
+    await desk.log_in("desk")
+    assert (await desk.get("/dashboard/lists")).status == 403
+
+    assert (await give(ona, GOOD, token="another")).status == 409
+    assert (await give(ona, GOOD, headers={"Sec-Fetch-Site": "cross-site"})).status == 403
+    assert rows(site, UploadedList.id) == []
+
+
+async def test_a_file_that_is_too_large_is_not_kept(site, ona, monkeypatch):
+    monkeypatch.setattr(site_module, "receive", lambda *given, most: files.receive(*given, most=2000))
+    monkeypatch.setattr(files, "CHUNK", 500)
+
+    answer = await give(ona, GOOD * 50)
+
+    assert answer.status == 413
+    assert rows(site, UploadedPart.id) == []
+
+
+async def test_a_file_that_stops_coming_is_not_kept(site, ona, monkeypatch):
+    monkeypatch.setattr(files, "IDLE_SECONDS", 1.0)
+    token = (await ona.get("/dashboard/lists")).form["token"]
+
+    async def stops():
+        yield f'--b\r\nContent-Disposition: form-data; name="token"\r\n\r\n{token}\r\n'.encode()
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="l.csv"\r\n\r\n' + GOOD * 20
+        await until(lambda: state(site) == ["discarded"])
+
+    headers = FROM_HERE | {"Content-Type": "multipart/form-data; boundary=b"}
+    async with ona.client.post("/dashboard/lists", data=stops(), headers=headers) as answer:
+        assert answer.status == 408
+
+    assert state(site) == ["discarded"]
+    assert rows(site, UploadedPart.id) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\lists\\a b.csv", "a b.csv"),
+        ("a\nb\x1b[0m.csv", "a b [0m.csv"),
+        ("/", "list"),
+    ],
+)
+def test_a_file_keeps_its_name_without_folders(given, name):
+    assert files.named(given) == name
+
+
+async def test_the_report_of_a_batch_is_a_file(site, ona, look):
+    await give(ona, GOOD)
+    look(site)
+    await do(ona, "approve-list")
+    look(site)
+
+    async with ona.client.get("/dashboard/batches/1/report.csv") as answer:
+        text = (await answer.read()).decode("utf-8-sig")
+    async with ona.client.get("/dashboard/batches/1/report.xlsx") as answer:
+        book = load_workbook(io.BytesIO(await answer.read()))
+
+    assert [line.split(",")[1] for line in text.splitlines()] == ["customer_id", "C-1", "C-2", "C-3"]
+    assert [sheet.title for sheet in book] == ["Summary", "Rows"]

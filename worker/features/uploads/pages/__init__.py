@@ -1,0 +1,1 @@
+"""The pages, actions and files of uploaded lists."""

@@ -1,0 +1,211 @@
+"""The list of uploaded lists, with the form for another one; and one of them: what its check found, and how it is
+read."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from tempfile import TemporaryFile
+from typing import Any
+
+from worker.core.model.audit import Act
+from worker.features.dashboard.contract import (
+    Arrival,
+    Asked,
+    Download,
+    Elsewhere,
+    File,
+    NotThere,
+    Page,
+    Refused,
+)
+from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.users import Role
+from worker.features.uploads.section import Uploads as Section
+from worker.features.uploads.store.uploads import PROBLEMS, Uploads
+from worker.features.uploads.uploaded import ENDED, MOST_BYTES, OPEN, How, Upload, UploadState
+from worker.lists.rules import COLUMNS, WORDED, DateForm
+from worker.reporting.operation import WORK
+
+PATH = "/dashboard/lists"
+SHOWN = 30
+LONGEST_WORD = 100  # of ours
+IGNORED = "-"
+
+
+def path_of(list_id: int) -> str:
+    return f"{PATH}/{list_id}"
+
+
+def uploads_of(sources: Sources, asked: Asked, action: str = "", reason: str = "") -> Uploads:
+    """`action`: what the person does, for the audit log."""
+    database = sources.stores.database
+    if action:
+        database = database.acting(Act(asked.person.actor, action, reason))
+    return Uploads(database, sources.stores.keyring)
+
+
+def upload_of(sources: Sources, asked: Asked) -> Upload:
+    """The list that a request names. Raises NotThere."""
+    number = asked.number("list", least=1)
+    found = uploads_of(sources, asked).find(number) if number is not None else None
+    if found is None:
+        raise NotThere("There is no such list.")
+    return found
+
+
+def needed(sources: Sources) -> int:
+    """How many persons must agree."""
+    return sources.settings.section(Section).approvals
+
+
+def _read_all(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    first = asked.number("from") or 0
+    found, total = uploads_of(sources, asked).all(most=SHOWN, after=first)
+    return {
+        "read_at": asked.now,
+        "uploads": found,
+        "total": total,
+        "most": MOST_BYTES >> 20,
+        "working": any(one.kind in WORK for one in sources.operation.report().running),
+        "newer": f"{PATH}?from={max(first - SHOWN, 0)}" if first else "",
+        "older": f"{PATH}?from={first + SHOWN}" if total > first + SHOWN else "",
+    }
+
+
+def _read_one(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    one = upload_of(sources, asked)
+    how, found = uploads_of(sources, asked).how_and_found(one.id)
+    return {
+        "read_at": asked.now,
+        "upload": one,
+        "how": how,
+        "found": found,
+        "can_read": one.state in OPEN and found is not None,
+        "needed": needed(sources),
+        "has_agreed": asked.person.actor in one.agreed,
+        "ours": COLUMNS,
+        "ignored": IGNORED,
+        "working": any(each.kind in WORK for each in sources.operation.report().running),
+        "ended": one.state in ENDED,
+    }
+
+
+def _read_otherwise(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    """The form of the page of a list: which title is which column, which word is which of ours."""
+    one = upload_of(sources, asked)
+    version = asked.number("version", least=1)
+    if version is None or not asked.person.name:
+        raise Elsewhere(path_of(one.id))
+    before, found = uploads_of(sources, asked).how_and_found(one.id)
+    if found is None or version != one.version:
+        raise Refused("The list was checked again, or decided, since you opened the page. Look at it again.")
+    how = how_given(before, found, asked)
+    uploads = uploads_of(sources, asked, "read list")
+    if not uploads.read_otherwise(one.id, one.version, how, now=asked.now):
+        raise Refused("The list was checked again, or decided, since you opened the page. Look at it again.")
+    raise Elsewhere(path_of(one.id))
+
+
+def how_given(before: How, found: Mapping[str, Any], asked: Asked) -> How:
+    """What the form says. Fields that the page did not have change nothing. Raises Refused."""
+    mapping, ignore = dict(before.mapping), list(before.ignore)
+    for place, (title, name) in enumerate(found["columns"]):
+        given = asked.text(f"column-{place}", most=LONGEST_WORD)
+        if not given or given == (IGNORED if name == "" else name):
+            continue
+        mapping.pop(title, None)
+        ignore = [one for one in ignore if one != title]
+        if given == IGNORED:
+            ignore.append(title)
+        elif given in COLUMNS:
+            mapping[title] = given
+        else:
+            raise Refused(f"There is no column {given!r}.")
+    words = {column: dict(ours) for column, ours in before.values.items()}
+    for column, ones in found.get("words", {}).items():
+        for place, (word, _) in enumerate(ones):
+            given = asked.text(f"word-{column}-{place}", most=LONGEST_WORD)
+            if given and column in WORDED:
+                words.setdefault(column, {})[word.casefold()] = given
+    dates, sheet = asked.text("dates", most=20), asked.text("sheet", most=100)
+    try:
+        dates = DateForm.parse(dates).text if dates else ""
+    except ValueError as error:
+        raise Refused(f"The form of dates cannot be read: {error}.") from None
+    return How(mapping, tuple(ignore), words, dates, sheet)
+
+
+@dataclass
+class _Coming:
+    """A file that is coming: each part is stored as it comes."""
+
+    sources: Sources
+    asked: Asked
+    list_id: int
+    size: int = 0
+    number: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, content: bytes) -> None:
+        uploads_of(self.sources, self.asked).add(self.list_id, self.number, content)
+        self.digest.update(content)
+        self.size, self.number = self.size + len(content), self.number + 1
+
+    def end(self) -> str:
+        uploads = uploads_of(self.sources, self.asked, "upload list")
+        uploads.arrived(self.list_id, digest=self.digest.hexdigest(), size=self.size, now=self.asked.now)
+        return path_of(self.list_id)
+
+    def give_up(self) -> None:
+        uploads = uploads_of(self.sources, self.asked, "upload list")
+        uploads.discard(self.list_id, now=self.asked.now, why="it did not come whole")
+
+
+def _begin(sources: Sources, asked: Asked, name: str) -> _Coming:
+    if not asked.person.may_change(Role.OPERATOR):
+        raise Refused("Only operators give lists.")
+    list_id = uploads_of(sources, asked).begin(name, by=asked.person.actor, now=asked.now)
+    return _Coming(sources, asked, list_id)
+
+
+def _problems(sources: Sources, asked: Asked) -> File:
+    one = upload_of(sources, asked)
+    if one.state in (*ENDED, UploadState.ARRIVING):
+        raise Refused("The file of problems went with the list. The report of its batch has the rejected rows.")
+    uploads_of(sources, asked, "problems of list").note_shown(one.id, now=asked.now)
+    out = TemporaryFile("w+b")  # noqa: SIM115 -- the site closes it
+    for content in uploads_of(sources, asked).content(one.id, PROBLEMS):
+        out.write(content)
+    out.seek(0)
+    return File(f"{one.name.rpartition('.')[0] or one.name}-problems.csv", "text/csv", out)
+
+
+ALL = Page(
+    path=PATH,
+    template="uploads.html",
+    live="uploads_live.html",
+    read=_read_all,
+    title="Lists",
+    navigation="Lists",
+    least=Role.OPERATOR,
+)
+ONE = Page(
+    path=f"{PATH}/{{list}}",
+    template="upload.html",
+    live="upload_live.html",
+    read=_read_one,
+    title="List",
+    least=Role.OPERATOR,
+    shared=False,
+)
+READ = Page(
+    path=f"{PATH}/{{list}}/read",
+    template="upload.html",
+    read=_read_otherwise,
+    title="List",
+    least=Role.OPERATOR,
+    shared=False,
+    posted=True,
+)
+ARRIVAL = Arrival(path=PATH, least=Role.OPERATOR, most=MOST_BYTES, begin=_begin)
+DOWNLOAD = Download(path=f"{PATH}/{{list}}/problems.csv", least=Role.OPERATOR, read=_problems)

@@ -1,0 +1,171 @@
+"""Checks and imports uploaded lists, in the processes that work: one list at a time, in a thread.
+
+The database decides which process takes a list. After a kill another one takes it: a check begins anew, and an import
+goes on, since the bytes of a list name its batch.
+"""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from tempfile import TemporaryFile
+from typing import BinaryIO
+
+import sqlalchemy as sa
+
+from worker.core.foundation.clock import monotonic
+from worker.core.model.audit import Act
+from worker.features.uploads.check import check, options_for, rule_of
+from worker.features.uploads.store.uploads import Uploads, lease_of
+from worker.features.uploads.uploaded import MOST_TRIES, Upload, UploadState
+from worker.lists.importing.list_import import CutOff, ImportChoices, import_list
+from worker.lists.lines import ListRefused
+from worker.lists.store.batches import Batches
+from worker.wiring.background import Ticks, Work, Working
+from worker.wiring.container import Parts
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 2.0
+END_SECONDS = 30.0  # a chunk of an import is through by then
+TIDY_SECONDS = 600.0
+NEVER_AGAIN = f"it was begun {MOST_TRIES} times and never ended: try `onboard check` with the file"
+
+
+class Ending(Exception):
+    """This process ends, or has lost the list: it lets go of it."""
+
+
+@dataclass
+class Looking:
+    """What one process does at a look. `stopping`: whether it ends."""
+
+    parts: Parts
+    owner: str
+    lease: timedelta
+    stopping: Callable[[], bool] = lambda: False
+    _tidied: Ticks = field(default_factory=lambda: Ticks(TIDY_SECONDS))
+
+    def look(self) -> None:
+        """Check and import what waits. Raises sqlalchemy.exc.OperationalError while the database cannot be used."""
+        uploads, now = self._uploads(), self.parts.database_clock()
+        undecided = uploads.undecided()
+        if self._tidied.begin(monotonic()):
+            tidying = self._uploads(Act("uploads", "discard"))
+            for one in undecided:
+                if one.is_over(now):
+                    tidying.discard(one.id, now=now, why="no one decided about it in time")
+        for one in undecided:
+            if self.stopping():
+                return
+            if one.is_due(now):
+                self._take(uploads, one)
+
+    def _uploads(self, act: Act | None = None) -> Uploads:
+        database = self.parts.database if act is None else self.parts.database.acting(act)
+        return Uploads(database, self.parts.keyring)
+
+    def _take(self, uploads: Uploads, one: Upload) -> None:
+        now = self.parts.database_clock()
+        if not uploads.take(one, owner=self.owner, until=lease_of(self.lease, now), now=now):
+            return
+        if one.tries >= MOST_TRIES:
+            return uploads.refuse(one, owner=self.owner, why=NEVER_AGAIN)
+        try:
+            with TemporaryFile("w+b") as file:
+                self._fill(uploads, one, file)
+                if one.state is UploadState.ARRIVED:
+                    self._check(uploads, one, file)
+                else:
+                    self._import(uploads, one, file)
+        except (Ending, CutOff):
+            uploads.release(one, owner=self.owner)
+        except sa.exc.OperationalError:
+            raise
+        except ListRefused as error:
+            uploads.refuse(one, owner=self.owner, why="; ".join(error.reasons))
+        except Exception as error:
+            # Its lease ends, and it is tried again; one that ends every process is refused after some tries.
+            log.error("uploaded list %d: its work ended with %s", one.id, type(error).__name__)
+
+    def _fill(self, uploads: Uploads, one: Upload, file: BinaryIO) -> None:
+        digest = hashlib.sha256()
+        for content in uploads.content(one.id):
+            file.write(content)
+            digest.update(content)
+        if digest.hexdigest() != one.digest:
+            raise ListRefused(["its bytes are not those that came: upload it again"])
+        file.seek(0)
+
+    def _kept(self, uploads: Uploads, one: Upload) -> Callable[[], None]:
+        """Keeps the list while its work takes long."""
+        kept_at = monotonic()
+
+        def keep() -> None:
+            nonlocal kept_at
+            if self.stopping():
+                raise Ending
+            if monotonic() - kept_at < self.lease.total_seconds() / 4:
+                return
+            kept_at = monotonic()
+            if not uploads.keep(one, owner=self.owner, until=lease_of(self.lease, self.parts.database_clock())):
+                raise Ending
+
+        return keep
+
+    def _check(self, uploads: Uploads, one: Upload, file: BinaryIO) -> None:
+        how, _ = uploads.how_and_found(one.id)
+        checked = check(self.parts, file, how, step=self._kept(uploads, one))
+        uploads.checked(one, owner=self.owner, how=how, found=checked.found, problems=checked.problems)
+
+    def _import(self, uploads: Uploads, one: Upload, file: BinaryIO) -> None:
+        how, _ = uploads.how_and_found(one.id)
+        acting = self.parts.database.acting(Act(" and ".join(one.agreed), "import"))
+        keep = self._kept(uploads, one)
+        imported = import_list(
+            self.parts.intake,
+            Batches(acting, self.parts.keyring),
+            file,
+            options_for(self.parts, how),
+            name=one.name,
+            choices=ImportChoices(rule=rule_of(self.parts)),
+            progress=lambda _rows: keep(),
+        )
+        batch = imported.batch
+        if batch.cancelled_at is not None or batch.purged_at is not None:
+            ended = "cancelled" if batch.cancelled_at is not None else "purged"
+            again = "`onboard import LIST --again` imports it anew"
+            return uploads.refuse(one, owner=self.owner, why=f"batch {batch.id} of this list was {ended}; {again}")
+        now = self.parts.clock()
+        Uploads(acting, self.parts.keyring).imported(one, owner=self.owner, batch_id=batch.id, now=now)
+        log.info("uploaded list %d is batch %d", one.id, batch.id, extra={"batch": batch.id})
+
+
+class Schedule(Working):
+    def __init__(self, parts: Parts) -> None:
+        self._ends = threading.Event()
+        lease = parts.settings.worker.lease
+        self._looking = Looking(parts, owner=parts.owner[:80], lease=lease, stopping=self._ends.is_set)
+        self._ticks, self._thread = Ticks(LOOK_SECONDS), threading.Thread()
+
+    def step(self) -> None:
+        if not self._ends.is_set() and not self._thread.is_alive() and self._ticks.begin(monotonic()):
+            self._thread = threading.Thread(target=self._look, name="uploads", daemon=True)
+            self._thread.start()
+
+    def _look(self) -> None:
+        try:
+            self._looking.look()
+        except sa.exc.OperationalError:
+            return  # the work logs it
+        except Exception as error:
+            log.error("looking for uploaded lists ended with %s", type(error).__name__)
+
+    def close(self) -> None:
+        self._ends.set()
+        if self._thread.is_alive():
+            self._thread.join(END_SECONDS)
+
+
+WORK = Work(Schedule, in_run=False)

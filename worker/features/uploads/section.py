@@ -1,0 +1,20 @@
+"""The section `[uploads]`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from worker.settings.shape import FeatureSection
+from worker.settings.values import Section
+
+
+class Uploads(Section):
+    """Lists that are given in the browser."""
+
+    approvals: Literal[1, 2] = Field(
+        default=1,
+        description="How many persons must agree before a list of the browser is sent. 2: two different ones.",
+    )
+
+
+SECTION = FeatureSection("uploads", Uploads)

@@ -1,0 +1,215 @@
+"""Uploaded lists: their bytes, encrypted, what people decide about them, and which process has one."""
+
+import base64
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.database.audit_entries import note
+from worker.core.database.database import Database, fetch
+from worker.core.database.encrypted_values import ERASED, context_of_uploaded_list, context_of_uploaded_part
+from worker.core.database.tables import UploadedList as Row
+from worker.core.database.tables import UploadedPart as Part
+from worker.core.foundation.keyring import Keyring
+from worker.features.uploads.uploaded import ENDED, FOR_PROCESSES, OPEN, PART_BYTES, How, Upload, UploadState
+
+LIST, PROBLEMS = "list", "problems"
+_COLUMNS = [getattr(Row, name) for name in Upload._fields]
+_FREE: dict[str, Any] = {"until": None, "owner": ""}
+_INSERT_PART = sa.insert(Part)
+
+
+class Uploads:
+    """`database`: whose changes the audit log ascribes to who decides."""
+
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def begin(self, name: str, *, by: str, now: datetime) -> int:
+        """A list whose bytes are coming; returns its number."""
+        values = {"name": name[:255], "uploaded_by": by[:200], "uploaded_at": now, "state": UploadState.ARRIVING}
+        empty = {"digest": "", "size": 0, "version": 1, "agreed": [], "encrypted": ERASED, "reason": "", "tries": 0}
+        with self._database.write() as connection:
+            made = connection.execute(sa.insert(Row).values(**values, **empty, **_FREE).returning(Row.id)).scalar_one()
+            return int(made)
+
+    def add(self, list_id: int, number: int, content: bytes, *, what: str = LIST) -> None:
+        """Keep the next part of its bytes."""
+        with self._database.write() as connection:
+            connection.execute(_INSERT_PART, [self._part(list_id, number, content, what)])
+
+    def arrived(self, list_id: int, *, digest: str, size: int, now: datetime) -> None:
+        """All of its bytes are here: it waits for its check."""
+        how = self._sealed(list_id, How(), None)
+        with self._database.write() as connection:
+            values = {"digest": digest, "size": size, "state": UploadState.ARRIVED, "encrypted": how}
+            here = (Row.id == list_id, Row.state == UploadState.ARRIVING)
+            connection.execute(sa.update(Row).where(*here).values(**values))
+            note(connection, f"uploaded list {list_id}", now=now, reason=f"{size} bytes")
+
+    def all(self, *, most: int, after: int = 0) -> tuple[list[Upload], int]:
+        """The lists from the newest on, without the first `after`; and how many there are."""
+        query = sa.select(*_COLUMNS).order_by(Row.id.desc()).limit(most).offset(after)
+        with self._database.read() as connection:
+            number = connection.execute(sa.select(sa.func.count()).select_from(Row)).scalar_one()
+            return [_upload(row) for row in fetch(connection, query)], number
+
+    def undecided(self) -> list[Upload]:
+        """The lists that have not ended, the oldest first."""
+        query = sa.select(*_COLUMNS).where(Row.state.not_in(ENDED)).order_by(Row.id)
+        with self._database.read() as connection:
+            return [_upload(row) for row in fetch(connection, query)]
+
+    def find(self, list_id: int) -> Upload | None:
+        with self._database.read() as connection:
+            rows = fetch(connection, sa.select(*_COLUMNS).where(Row.id == list_id))
+        return _upload(rows[0]) if rows else None
+
+    def how_and_found(self, list_id: int) -> tuple[How, dict[str, Any] | None]:
+        """How it is read, and what the check of that has found: None before it, and once the list has ended."""
+        with self._database.read() as connection:
+            kept = connection.execute(sa.select(Row.encrypted).where(Row.id == list_id)).scalar()
+        if not kept:
+            return How(), None
+        given = self._keyring.decrypt(kept, context=context_of_uploaded_list(list_id))
+        return How.of_json(given["how"]), given["found"]
+
+    def content(self, list_id: int, what: str = LIST) -> Iterator[bytes]:
+        """Its bytes, a part at a time."""
+        number = 0
+        while True:
+            query = sa.select(Part.encrypted).where(Part.list_id == list_id, Part.what == what, Part.number == number)
+            with self._database.read() as connection:
+                kept = connection.execute(query).scalar()
+            if kept is None:
+                return
+            context = context_of_uploaded_part(list_id, what, number)
+            yield base64.b64decode(self._keyring.decrypt(kept, context=context)["bytes"])
+            number += 1
+
+    def note_shown(self, list_id: int, *, now: datetime) -> None:
+        """Before cells of the list are given to a person."""
+        with self._database.write() as connection:
+            note(connection, f"uploaded list {list_id}", now=now, reason="the file of its problems")
+
+    def take(self, one: Upload, *, owner: str, until: datetime, now: datetime) -> bool:
+        """Take a list that waits for a process; whether this one has it now."""
+        free = sa.or_(Row.owner == "", Row.until.is_(None), Row.until <= now)
+        taken = sa.update(Row).where(
+            Row.id == one.id, Row.state == one.state, Row.version == one.version, Row.state.in_(FOR_PROCESSES), free
+        )
+        with self._database.write() as connection:
+            values = {"owner": owner, "until": until, "tries": Row.tries + 1}
+            return connection.execute(taken.values(**values).returning(Row.id)).first() is not None
+
+    def keep(self, one: Upload, *, owner: str, until: datetime) -> bool:
+        """Keep a list that takes long; False: another process has it, or a person has changed how it is read."""
+        return self._of(one, owner, until=until)
+
+    def release(self, one: Upload, *, owner: str) -> None:
+        """Give it back at once: this process ends, or the database does. That was no try of the list."""
+        self._of(one, owner, tries=sa.case((Row.tries > 0, Row.tries - 1), else_=0), **_FREE)
+
+    def checked(
+        self, one: Upload, *, owner: str, how: How, found: Mapping[str, Any], problems: Iterator[bytes]
+    ) -> None:
+        """Write what the check has found, and the file of all problems."""
+        sealed = self._sealed(one.id, how, found)
+        with self._database.write() as connection:
+            if not self._is_ours(connection, one, owner):
+                return
+            connection.execute(sa.delete(Part).where(Part.list_id == one.id, Part.what == PROBLEMS))
+            for number, content in enumerate(problems):
+                connection.execute(_INSERT_PART, [self._part(one.id, number, content, PROBLEMS)])
+            values = {"state": UploadState.CHECKED, "encrypted": sealed, "tries": 0, "reason": ""}
+            connection.execute(sa.update(Row).where(Row.id == one.id).values(**values, **_FREE))
+
+    def read_otherwise(self, list_id: int, version: int, how: How, *, now: datetime) -> bool:
+        """A person reads the list in another way: it is checked again, and who has agreed must agree again. False: it
+        was changed, or decided, meanwhile."""
+        with self._database.write() as connection:
+            here = (Row.id == list_id, Row.version == version, Row.state.in_(OPEN))
+            values = {"state": UploadState.ARRIVED, "version": version + 1, "agreed": [], "tries": 0, "reason": ""}
+            sealed = self._sealed(list_id, how, None)
+            changed = sa.update(Row).where(*here).values(**values, encrypted=sealed, **_FREE).returning(Row.id)
+            if connection.execute(changed).first() is None:
+                return False
+            note(connection, f"uploaded list {list_id}", now=now, reason="read in another way")
+            return True
+
+    def agree(self, list_id: int, version: int, *, by: str, needed: int, now: datetime) -> Upload | None:
+        """A person agrees to this version: with so many of them it is approved. A person counts once. None: it was
+        changed, or decided, meanwhile."""
+        with self._database.write() as connection:
+            here = (Row.id == list_id, Row.version == version, Row.state == UploadState.CHECKED)
+            rows = fetch(connection, sa.select(*_COLUMNS).where(*here).with_for_update())
+            if not rows or by in rows[0].agreed:
+                return None
+            agreed = [*rows[0].agreed, by]
+            state = UploadState.APPROVED if len(agreed) >= needed else UploadState.CHECKED
+            connection.execute(sa.update(Row).where(*here).values(agreed=agreed, state=state, tries=0))
+            note(connection, f"uploaded list {list_id}", now=now, reason=f"{len(agreed)} of {needed} agreed")
+            return _upload(rows[0])._replace(agreed=agreed, state=state)
+
+    def discard(self, list_id: int, *, now: datetime, why: str = "") -> bool:
+        """Discard a list that was not approved, with its bytes. False: it was approved, or has ended."""
+        return self._end(list_id, (UploadState.ARRIVING, *OPEN), UploadState.DISCARDED, now=now, reason=why)
+
+    def imported(self, one: Upload, *, owner: str, batch_id: int, now: datetime) -> None:
+        """It is a batch; its bytes go."""
+        with self._database.write() as connection:
+            if self._is_ours(connection, one, owner):
+                connection.execute(sa.update(Row).where(Row.id == one.id).values(batch_id=batch_id, tries=0))
+        self._end(one.id, (UploadState.APPROVED,), UploadState.IMPORTED, now=now, reason=f"batch {batch_id}")
+
+    def refuse(self, one: Upload, *, owner: str, why: str) -> None:
+        """It cannot be checked or imported; a person may read it otherwise, or discard it."""
+        reason = " ".join(why.split())[:400]
+        self._of(one, owner, state=UploadState.REFUSED, reason=reason, agreed=[], tries=0, **_FREE)
+
+    def _end(
+        self, list_id: int, states: tuple[UploadState, ...], end: UploadState, *, now: datetime, reason: str
+    ) -> bool:
+        with self._database.write() as connection:
+            values = {"state": end, "encrypted": ERASED, **_FREE}
+            ended = sa.update(Row).where(Row.id == list_id, Row.state.in_(states)).values(**values).returning(Row.id)
+            if connection.execute(ended).first() is None:
+                return False
+            connection.execute(sa.delete(Part).where(Part.list_id == list_id))
+            note(connection, f"uploaded list {list_id}", now=now, reason=reason or end.value)
+            return True
+
+    def _of(self, one: Upload, owned_by: str, **values: Any) -> bool:
+        ours = sa.update(Row).where(Row.id == one.id, Row.version == one.version, Row.owner == owned_by)
+        with self._database.write() as connection:
+            return connection.execute(ours.values(**values).returning(Row.id)).first() is not None
+
+    def _is_ours(self, connection: sa.Connection, one: Upload, owner: str) -> bool:
+        query = sa.select(Row.id).where(Row.id == one.id, Row.version == one.version, Row.owner == owner)
+        return connection.execute(query.with_for_update()).first() is not None
+
+    def _part(self, list_id: int, number: int, content: bytes, what: str) -> dict[str, Any]:
+        value = {"bytes": base64.b64encode(content).decode()}
+        sealed = self._keyring.encrypt(value, context=context_of_uploaded_part(list_id, what, number))
+        return {"list_id": list_id, "what": what, "number": number, "encrypted": sealed}
+
+    def _sealed(self, list_id: int, how: How, found: Mapping[str, Any] | None) -> bytes:
+        value = {"how": how.as_json(), "found": found}
+        return self._keyring.encrypt(value, context=context_of_uploaded_list(list_id))
+
+
+def in_parts(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    """A file's bytes in parts of the size that is kept."""
+    while content := read(PART_BYTES):
+        yield content
+
+
+def lease_of(lease: timedelta, now: datetime) -> datetime:
+    """Until when a process keeps a list that it has taken: long enough for a slow chunk."""
+    return now + max(lease, timedelta(seconds=30))
+
+
+def _upload(row: Any) -> Upload:
+    return Upload(**(row._asdict() | {"state": UploadState(row.state), "agreed": tuple(row.agreed)}))
