@@ -323,6 +323,7 @@ def _create_jobs() -> None:
         _column("purpose", _text(64)),
         _column("channel", _text(8)),
         _column("template", _text(64), default=""),
+        _column("brand", _text(64), default=""),
         _column("entity_id", _text(100), default=""),
         _optional("consent", sa.Boolean()),
         _optional("encrypted", sa.LargeBinary()),

@@ -125,6 +125,7 @@ _COLUMNS: dict[str, Schema] = {
         "maxItems": MOST_TAGS,
     },
     "template": _NAME | {"description": "The name of a template in the configuration."},
+    "brand": _NAME | {"description": "The name of a brand in the configuration: [brand.NAME]."},
 }
 assert set(_COLUMNS) == set(COLUMNS)
 # As `idenfy-kyc.documents`, or as an object with the provider's name.

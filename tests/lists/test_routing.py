@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.customers.customers import Channel, Customer, CustomerKind, FieldProblem, Person
-from worker.lists.importing.intake import Chosen, Rule, Unroutable, choose_account, freshness_for
+from worker.lists.importing.intake import Chosen, Rule, Unroutable, brand_for, choose_account, freshness_for
 from worker.settings.routes import ROUTABLE
 
 RULES = (
@@ -49,6 +49,18 @@ def test_the_first_route_that_fits_decides():
         for customer, chosen in cases
         if (got := choose_account(customer, RULES, able=anyone, known=KNOWN)) != chosen
     ] == []
+
+
+def test_the_brand_is_the_rows_else_that_of_the_first_route_that_fits():
+    rules = (Rule({"tags": "nova"}, ("kyb",), brand="nova"), Rule({"country": "LT"}, ("au",)), *RULES)
+
+    def brand(**line: object) -> str:
+        return brand_for(Customer("A1", **line), rules)
+
+    assert brand(tags=("nova",)) == "nova"
+    assert brand(tags=("nova",), brand="other") == "other"
+    assert brand(tags=("nova",), account="kyc-eu") == "nova"
+    assert brand(country="LT") == brand() == ""
 
 
 def test_within_a_route_the_first_account_that_is_able_is_chosen():

@@ -254,7 +254,7 @@ async def test_the_channels_are_those_that_are_configured(played, sections, chan
 async def test_a_text_names_its_sender(played, sections, name):
     _, worker = await played(sections=sections)
 
-    assert worker.parts.invite_work("sms").sender_name == name
+    assert worker.parts.invite_work("sms").sender_names[""] == name
 
 
 @pytest.mark.parametrize(("slow", "fast"), [("sms", "email"), ("email", "sms")])

@@ -45,6 +45,19 @@ def test_the_headers_have_sender_recipient_time_and_language(message):
     assert mail["List-Unsubscribe"] is None
 
 
+def test_answers_go_where_the_sender_says(message):
+    sender = From.read("Bank <verify@bank.example>", reply_to='"Įmonė, help" <help@bank.example>')
+    mail = parsed(message(), sender=sender)
+
+    assert (mail["From"].addresses[0].addr_spec, str(mail["Reply-To"].addresses[0].addr_spec)) == (
+        "verify@bank.example",
+        "help@bank.example",
+    )
+    for bad in ("x", "a@b.example\r\nBcc: c@d.example"):
+        with pytest.raises(ValueError, match="expected an address"):
+            From.read("verify@bank.example", reply_to=bad)
+
+
 def test_text_comes_before_html_and_both_come_through_whole(message):
     sent = message(text="Ünï\n\n.\n..dots\ntrailing \nFrom here\n" + "long " * 400, html="<p>=3D Ü</p>\n" * 50)
     mail = parsed(sent)

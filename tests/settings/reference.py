@@ -54,6 +54,8 @@ def _sections(name: str, field: FieldInfo, tables: Tables) -> list[str]:
             inside += _sections(f"{name}.{key}", inner, found)
         elif key not in OF_TLS:
             rows.append(_line(key, inner))
+    if tables.kind == "one" and tables.model.named_inside is not None:
+        inside += _sections(name, field, Tables("named", tables.model.named_inside))
     table = ["", "| key | value, **default** | meaning |", "|---|---|---|", *rows] if rows else []
     of_tls = [f"`{key}`" for key in OF_TLS if key in tables.model.model_fields]
     more = ["", f"Also {', '.join(of_tls)}: [TLS](../reference/configuration.md#tls)."] if of_tls else []

@@ -1,5 +1,7 @@
 """The colours that follow from the brand's one colour can be read, whatever it is; and what a contact opens."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from tests.templates.test_render import NOW, Page, to
 from worker.templates.brand import DARK_PAPER, LEAST_CONTRAST, PAPER, Brand, contrast
 from worker.templates.checks import problems
+from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
 
 COLOURS = st.integers(0, 0xFFFFFF).map("#{:06x}".format)
@@ -72,3 +75,25 @@ def test_the_brand_is_in_every_built_in_mail(subtests):
 
 def test_a_brand_leaves_no_built_in_text_with_a_problem():
     assert problems(Templates(None, brand=BRAND)) == []
+
+
+def test_each_brand_has_its_own_look_and_template_and_one_that_is_no_more_writes_nothing(tmp_path):
+    own = tmp_path / "nova/en"
+    own.mkdir(parents=True)
+    (own / "subject.txt").write_text("Hello from {{ sender_name }}")
+    (own / "body.txt").write_text("{{ link }} {{ logo }} {{ first_name }}")
+    nova = Brand(logo="https://nova.example/logo.png", template="nova")
+    templates = Templates(tmp_path, brand=BRAND, brands={"nova": nova, "other": Brand()})
+
+    def mail(brand: str, template: str = ""):
+        invitation = to("en")
+        customer = replace(invitation.customer, brand=brand, template=template)
+        return templates.render(replace(invitation, customer=customer), channel="email", now=NOW)
+
+    assert mail("nova").text.split()[1] == nova.logo
+    assert mail("nova", "default").html.count(nova.logo) == 1
+    assert BRAND.logo not in mail("other").html
+    assert BRAND.logo in mail("").html
+    assert len({mail("other").digest, mail("").digest, mail("nova", "default").digest}) == 3
+    with pytest.raises(TemplateProblem, match="brand"):
+        mail("gone")

@@ -17,10 +17,10 @@ from worker.wiring.templates import pages_of
 LINK = "https://verify.example.com/sample"  # never a customer's own: a preview is looked at, sent on and kept
 
 
-def example(*, locale: str, template: str) -> Customer:
+def example(*, locale: str, template: str, brand: str = "") -> Customer:
     """A customer who has no row."""
     person = Person(email="maria@example.com", first_name="Maria", last_name="Example")
-    return Customer("sample", person=person, locale=locale, template=template)
+    return Customer("sample", person=person, locale=locale, template=template, brand=brand)
 
 
 def rendered(
@@ -31,7 +31,7 @@ def rendered(
     clock = hours_of(settings).clock_of(
         timezone=customer.timezone, phone=customer.person.phone, country=customer.country
     )
-    sender = sender_name(settings, channel)
+    sender = sender_name(settings, channel, customer.brand)
     try:
         return templates.render(
             Invitation(customer, link, now + timedelta(days=7), sender, kind, clock), channel=channel, now=now
@@ -43,7 +43,7 @@ def rendered(
 def page_of(settings: Settings, customer: Customer, screen: Screen) -> str:
     """The page behind a stable link. Raises CannotStart where it cannot be rendered."""
     try:
-        return pages_of(settings).render(
+        return pages_of(settings)[customer.brand].render(
             screen,
             locale=customer.locale,
             template=customer.template,

@@ -106,6 +106,7 @@ class Message:
     text: str
     html: str = ""
     valid_for: timedelta | None = None  # the remaining life of its link, if known
+    brand: str = ""  # whose address it is from; "": the default one's
 
     def __repr__(self) -> str:
         return f"Message(key={self.key!r}, …)"

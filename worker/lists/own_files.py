@@ -26,7 +26,7 @@ ERRORS_COLUMNS = ("row", "column", "problem", "hint", "severity")
 REPORT_COLUMNS = frozenset(
     (
         *("row", "state", "result", "account", "reference", "issued_at", "expires_at", "invitation", "attempts"),
-        *("waits", "error", "action", "route", "link", "digits", "vendor", "vendor_parameters", "next_at"),
+        *("waits", "error", "action", "route", "brand", "link", "digits", "vendor", "vendor_parameters", "next_at"),
     )
 )
 _NEEDED = {

@@ -334,6 +334,7 @@ WORDED = (
     "channel",
     "account",
     "template",
+    "brand",
 )
 # The columns that need more than their own cell.
 READ_LAST = ("customer_id", "phone", "date_of_birth")
@@ -358,5 +359,6 @@ RULES: dict[str, Rule] = {
     "external_ref": ascii_text(40),
     "tags": tags,
     "template": name,
+    "brand": name,
 }
 COLUMNS = (*READ_LAST, *RULES)

@@ -43,7 +43,7 @@ DETAILS = ("purpose", "kind", *UPDATABLE)
 SECRETS = ("link", "digits", "vendor", "vendor_parameters")
 
 CHUNK = 1000
-WORDS = frozenset({"state", "result", "account", "invitation", "error", "action", "route", "vendor"})
+WORDS = frozenset({"state", "result", "account", "invitation", "error", "action", "route", "brand", "vendor"})
 TIMES = frozenset({"issued_at", "expires_at", "next_at"})
 NUMBERS = frozenset({"row", "attempts", "waits"})
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
@@ -51,8 +51,9 @@ _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circul
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a report in addition to `COLUMNS`: each line's link, a secret; why its account was chosen; the
-    customer's details, to be mended there. `as_dates`: times as a spreadsheet takes them for dates, in UTC.
+    """The columns of a report in addition to `COLUMNS`: each line's link, a secret; why its account was chosen, and
+    the brand; the customer's details, to be mended there. `as_dates`: times as a spreadsheet takes them for dates, in
+    UTC.
 
     `next_at` is always the last column. `batch` is the batch's number, for commands in the column `action`. `blocked`
     are the accounts and senders, by name, that are stopped or paused at the time `now`,
@@ -69,7 +70,7 @@ class Columns:
 
     @property
     def names(self) -> tuple[str, ...]:
-        routes, secrets = ("route",) if self.routes else (), SECRETS if self.links else ()
+        routes, secrets = ("route", "brand") if self.routes else (), SECRETS if self.links else ()
         return (*COLUMNS, *routes, *secrets, *(DETAILS if self.details else ()), "next_at")
 
     def time(self, at: datetime | None) -> str:
@@ -137,7 +138,7 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
         "error": error,
         "action": action,
     }
-    values |= {"route": line.route} if columns.routes else {}
+    values |= {"route": line.route, "brand": line.brand} if columns.routes else {}
     if columns.links:
         parameters = json.dumps(dict(line.opening.vendor_parameters), ensure_ascii=False)
         values |= {

@@ -6,9 +6,10 @@ connection before the server accepted MAIL FROM is tried once more on a new one;
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Literal
 
 from aiosmtplib import SMTPException, SMTPResponseException, SMTPServerDisconnected, SMTPTimeoutError
@@ -38,8 +39,8 @@ class EmailSender(NoLookUp):
     whole hand-over, with the wait for one of the `connections`, so that no message leaves after its lease.
     `hold_unknown`: do not repeat a message with an unknown outcome. `login_from` says where
     the log-in comes from, for people: a key of the configuration, an environment variable. `returning` says how
-    a report of the message with this key finds its way back. Raises ValueError if `from_` is not an
-    address.
+    a report of the message with this key finds its way back. `brands`: by brand, `from_` and `reply_to` of its
+    messages. Raises ValueError if one of them is not an address.
     """
 
     no_look_up = "a mail relay has no list of the messages that it accepted"
@@ -50,6 +51,8 @@ class EmailSender(NoLookUp):
         host: str,
         port: int,
         from_: str,
+        reply_to: str = "",
+        brands: Mapping[str, tuple[str, str]] = MappingProxyType({}),
         tls: Tls = "plain",
         username: str = "",
         password: str = "",
@@ -63,7 +66,8 @@ class EmailSender(NoLookUp):
     ) -> None:
         self._host, self._port, self._tls = host, port, tls
         self._username, self._password = username, password
-        self._from = From.read(from_)
+        every = {**brands, "": (from_, reply_to)}
+        self._from = {brand: From.read(sender, reply_to=answers) for brand, (sender, answers) in every.items()}
         self._timeout = timeout.total_seconds()
         self._places = asyncio.Semaphore(connections)
         self._hold_unknown = hold_unknown
@@ -103,11 +107,12 @@ class EmailSender(NoLookUp):
         to = Mailbox.read(message.to)
         if to is None:
             return Problem(Kind.BAD_INPUT, "the address is not a valid mail address", address=AddressIs.REFUSED)
+        sender = self._from[message.brand]
         returning = self._returning(message.key)
-        body = compose(message, sender=self._from, to=to, more=returning.headers)
+        body = compose(message, sender=sender, to=to, more=returning.headers)
         progress = Progress()
         waited = self._places.locked()
-        returns_to = returning.address or self._from.mailbox.address
+        returns_to = returning.address or sender.mailbox.address
         letter = Letter(body, returns_to, lambda opened: may_write is None or may_write(waited or opened))
         try:
             async with asyncio.timeout(self._timeout), self._places:
@@ -203,7 +208,7 @@ class EmailSender(NoLookUp):
         client = Client(
             hostname=self._host,
             port=self._port,
-            local_hostname=self._from.domain,  # without it, aiosmtplib waits for the resolver
+            local_hostname=self._from[""].domain,  # without it, aiosmtplib waits for the resolver
             timeout=None,  # `send` has one time-out for the whole hand-over
             use_tls=self._tls == "tls",
             start_tls=False,  # done here, to know the phase

@@ -55,23 +55,30 @@ class Mailbox:
 
 @dataclass(frozen=True, repr=False)
 class From:
-    """The sender of the emails: "Example Bank <verify@example.com>", checked and formatted once."""
+    """The sender of emails, "Example Bank <verify@example.com>", and where answers go; checked and formatted once."""
 
     mailbox: Mailbox
     header: bytes
     domain: str
 
     @classmethod
-    def read(cls, text: str) -> "From":
-        """The sender in the text. Raises ValueError if it is not an address, or one that needs SMTPUTF8."""
-        name, address = parseaddr(text)
-        mailbox = Mailbox.read(address)
-        if mailbox is None or mailbox.utf8 or BREAKS.search(text):
-            raise ValueError('expected a sender like "Example Bank <verify@example.com>"')
-        message = EmailMessage(policy=SMTP)
-        message["From"] = Address(_one_line(name), addr_spec=mailbox.address)
-        header = bytes(message).partition(b"\r\n\r\n")[0] + b"\r\n"
+    def read(cls, text: str, *, reply_to: str = "") -> "From":
+        """The sender in the text. `reply_to`: where answers go, of the same form; "": to the sender. Raises ValueError
+        if one is not an address, or one that needs SMTPUTF8."""
+        mailbox, header = _address_line("From", text)
+        if reply_to:
+            header += _address_line("Reply-To", reply_to)[1]
         return cls(mailbox, header, mailbox.address.rpartition("@")[2])
+
+
+def _address_line(field: str, text: str) -> tuple[Mailbox, bytes]:
+    name, address = parseaddr(text)
+    mailbox = Mailbox.read(address)
+    if mailbox is None or mailbox.utf8 or BREAKS.search(text):
+        raise ValueError('expected an address like "Example Bank <verify@example.com>"')
+    message = EmailMessage(policy=SMTP)
+    message[field] = Address(_one_line(name), addr_spec=mailbox.address)
+    return mailbox, bytes(message).partition(b"\r\n\r\n")[0] + b"\r\n"
 
 
 def compose(message: Message, *, sender: From, to: Mailbox, more: Sequence[str] = ()) -> bytes:

@@ -1,13 +1,17 @@
-"""The look of the messages, without any template."""
+"""Whose messages customers get: the look of them, without any template; and of several brands also the addresses."""
 
 import re
 import unicodedata
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from worker.settings.values import Section, Shown, Text
+from worker.settings.problems import Findings
+from worker.settings.sending import Email
+from worker.settings.values import Mailbox, Section, Shown, Text
 from worker.templates.brand import COLOUR, Brand
 
 MOST_FOOTER_LINES = 6
@@ -41,14 +45,14 @@ def _lines(value: str) -> str:
     return "\n".join(line.strip() for line in lines)
 
 
-class BrandSection(Section):
-    """How the built-in messages look. The text on the button is white or dark, whichever can be read on the colour."""
+class Look(Section):
+    """How the built-in messages look."""
 
     name: Text | None = Field(
         None,
         max_length=60,
         description="Who the messages are from, in their words.",
-        json_schema_extra={"default": "the name in email.from"},
+        json_schema_extra={"default": "the name in the emails' `from`"},
     )
     logo: Annotated[str, AfterValidator(_logo), Shown("https address")] | None = Field(
         None,
@@ -71,3 +75,43 @@ class BrandSection(Section):
     def look(self) -> Brand:
         """The brand as templates use it."""
         return Brand(self.name or "", self.logo or "", self.colour, self.footer or "", self.support or "")
+
+
+class NamedBrand(Look):
+    """One of several brands, for rows whose column `brand`, or whose route, names it. Of `[brand]` it takes nothing."""
+
+    from_: Mailbox | None = Field(
+        None,
+        alias="from",
+        description="The sender of its emails.",
+        json_schema_extra={"default": "that of [email], with its `reply_to`"},
+    )
+    reply_to: Mailbox | None = Field(
+        None, description="Where answers to its emails go.", json_schema_extra={"default": "its `from`"}
+    )
+    template: Text | None = Field(
+        None, description="The template of its rows that name none.", json_schema_extra={"default": "`default`"}
+    )
+
+    @property
+    def look(self) -> Brand:
+        return replace(super().look, template=self.template or "")
+
+    def addresses(self, email: Email) -> tuple[str, str]:
+        """`from` and `reply_to` of its emails; "": answers go to `from`. Those of another sender are not its own."""
+        of_sender = email.reply_to if self.from_ is None else None
+        return self.from_ or email.from_, self.reply_to or of_sender or ""
+
+
+class BrandSection(Look):
+    """How the built-in messages look. The text on the button is white or dark, whichever can be read on the colour."""
+
+    named_inside = NamedBrand
+
+
+def check_brands(brands: Mapping[str, NamedBrand], tree: Mapping[str, Any], findings: Findings) -> None:
+    """Addresses of emails need what sends them."""
+    for name, brand in brands.items():
+        for key, given in (("from", brand.from_), ("reply_to", brand.reply_to)):
+            if given is not None and "email" not in tree:
+                findings.consequence(("brand", name, key), "needs the section [email]")

@@ -17,6 +17,7 @@ from worker.providers.entry_points import TEXT_SERVICES, AdapterBroken
 from worker.providers.facts import PROVIDERS
 from worker.settings import rules
 from worker.settings.accounts import Account
+from worker.settings.brand import BrandSection, NamedBrand, check_brands
 from worker.settings.budgets import share_budgets
 from worker.settings.event_senders import SenderOfEvents, check_senders
 from worker.settings.model import Invitations, LadderStep, Settings, whole_model
@@ -114,11 +115,15 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     parts: dict[str, Any] = {}
     senders = _named(SenderOfEvents, ("web", "senders"), _taken(tree, "web", "senders", {}), context, findings)
     steps = {"ladder": _taken(tree, "follow_up", "ladder", [])}
+    brands = _named(NamedBrand, ("brand",), _named_inside(tree.get("brand"), BrandSection), context, findings)
     ladder = _listed(LadderStep, ("follow_up", "ladder"), steps, context, findings)
     for name, field in keys_of(whole_model()).items():
         tables = tables_of(field.annotation)
         if tables is not None and tables.kind == "one" and (name in tree or field.is_required()):
-            parts[name] = _section(tables.model, tree.get(name, {}), (name,), context, findings)
+            table = tree.get(name, {})
+            if tables.model.named_inside is not None and isinstance(table, dict):
+                table = {key: value for key, value in table.items() if key in keys_of(tables.model)}
+            parts[name] = _section(tables.model, table, (name,), context, findings)
     given = _accounts_given(tree, findings)
     accounts = _accounts(given, context, findings)
     routes = _routes(tree, list(given), context, findings)
@@ -132,7 +137,8 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
 
     for account in accounts.values():
         rules.check_account(account, findings)
-    rules.check_routes(routes, accounts, list(given), findings)
+    rules.check_routes(routes, accounts, list(given), brands, findings)
+    check_brands(brands, tree, findings)
     if parts["web"]:
         parts["web"] = parts["web"].model_copy(update={"senders": senders})
         _check_web(parts, tree, accounts, findings)
@@ -171,6 +177,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
             "warnings": findings.warnings,
             "sources": findings.sources,
             "accounts": accounts,
+            "brands": brands,
             "routes": tuple(routes.values()),
             **{name: tuple(tables.values()) for name, tables in listed.items()},
             **named,
@@ -282,6 +289,12 @@ def _taken(tree: dict[str, Any], section: str, name: str, none: Any) -> Any:
         return none
     tree[section] = {key: value for key, value in given.items() if key != name}
     return given[name]
+
+
+def _named_inside(given: Any, model: type[Section]) -> dict[str, Any]:
+    """The tables of a section that have names of one's own."""
+    own = keys_of(model)
+    return {name: value for name, value in given.items() if name not in own} if isinstance(given, dict) else {}
 
 
 def _section(model: type[Model], given: Any, path: KeyPath, context: Any, findings: Findings) -> Model | None:

@@ -15,7 +15,7 @@ from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.channels import CHANNELS, ChannelName
 from worker.core.model.endings import RetryPolicy
 from worker.settings.accounts import Account
-from worker.settings.brand import BrandSection
+from worker.settings.brand import BrandSection, NamedBrand
 from worker.settings.outside import Bus, Web
 from worker.settings.routes import Route, check_column, words_by_column
 from worker.settings.sending import Email, Sms, WhatsApp
@@ -316,6 +316,7 @@ class Settings(Section):
     whatsapp: WhatsApp | None = None
     invitations: Invitations
     brand: BrandSection | None = None
+    brands: Mapping[str, NamedBrand] = Field({}, json_schema_extra={"resolved": True})  # [brand.NAME]
     follow_up: FollowUp
     bus: Bus | None = None
     web: Web

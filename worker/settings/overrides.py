@@ -40,8 +40,13 @@ def _find(parts: list[str], tree: Any, annotation: Any) -> tuple[Path, Any]:
         if tables is not None and tables.kind == "one":
             keys = keys_of(tables.model)
             name = _match(part, keys) or part.lower()
-            annotation = keys[name].annotation if name in keys else Any
-            tables = tables_of(annotation)
+            inside = tables.model.named_inside
+            if name not in keys and inside is not None:
+                name = _match(part, table) or name
+                tables, annotation = Tables("one", inside), inside
+            else:
+                annotation = keys[name].annotation if name in keys else Any
+                tables = tables_of(annotation)
         elif tables is not None and tables.kind == "named":
             name = _match(part, table) or part.lower()
             tables = Tables("one", tables.model)

@@ -30,6 +30,9 @@ def read_table(given: Any, model: type[Section], path: Path, *, reader: "Reader"
     table: dict[str, Any] = {}
     for name, value in given.items():
         here = (*path, name)
+        if name not in keys and model.named_inside is not None and _is_table(value):
+            table[name] = read_table(value, model.named_inside, here, reader=reader)
+            continue
         if name not in keys:
             reader.unknown(name, keys, given, path)
             continue
@@ -42,6 +45,11 @@ def read_table(given: Any, model: type[Section], path: Path, *, reader: "Reader"
         else:
             table[name] = reader.read(value, here, may_be_missing=is_lazy(keys[name]))
     return table
+
+
+def _is_table(value: Any) -> bool:
+    """Whether it is a table, and no reference: that is the value of a misspelt key."""
+    return isinstance(value, dict) and not (len(value) == 1 and value.keys() <= {"env", "file"})
 
 
 def _read_tables(value: Any, tables: Tables, path: Path, reader: "Reader") -> Any:

@@ -17,7 +17,7 @@ from worker.settings.values import Duration, Section, Shown, Text
 COLUMNS = (
     "customer_id", "kind", "purpose", "email", "phone", "first_name", "last_name", "company_name",
     "date_of_birth", "sex", "nationality", "address", "consent", "country", "locale", "timezone", "channel",
-    "account", "entity_id", "external_ref", "tags", "template",
+    "account", "entity_id", "external_ref", "tags", "template", "brand",
 )  # fmt: skip
 KINDS = ("individual", "company")
 # The column `account` chooses an account without a route, so a route cannot test it.
@@ -76,7 +76,7 @@ def _when(given: Any) -> Mapping[str, Condition]:
 
 
 class Route(Section):
-    """Which accounts serve the rows that match; the first route that matches a row is used."""
+    """Which accounts serve the rows that match, and under which brand; the first route that matches a row is used."""
 
     when: Annotated[Mapping[str, Condition], BeforeValidator(_when), Shown("table")] = Field(
         default_factory=dict,
@@ -95,4 +95,9 @@ class Route(Section):
         json_schema_extra={
             "default": "half the lifetime, at most 12 hours; 10 minutes where the vendor decides the lifetime"
         },
+    )
+    brand: Text | None = Field(
+        None,
+        description="The brand of its rows that name none: a NAME of [brand.NAME].",
+        json_schema_extra={"default": "[brand]"},
     )

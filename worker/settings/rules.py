@@ -121,12 +121,19 @@ def check_account(account: Account, findings: Findings) -> None:
 
 
 def check_routes(
-    routes: Mapping[int, Route], accounts: Mapping[str, Account], names: list[str], findings: Findings
+    routes: Mapping[int, Route],
+    accounts: Mapping[str, Account],
+    names: list[str],
+    brands: Collection[str],
+    findings: Findings,
 ) -> None:
     """Check the routes, by their position in the file. `names` are all accounts, also those with problems."""
     catch_all = None
     for index, route in routes.items():
         path = ("routes", index)
+        if route.brand is not None and route.brand not in brands:
+            why = suggestion(route.brand, brands) or f": [brand.{route.brand}] would be one"
+            findings.consequence((*path, "brand"), f"no such brand{why}")
         for position, name in enumerate(route.accounts):
             if names and name not in names:  # with no account at all, only that mistake is reported
                 findings.consequence((*path, "accounts", position), f"no such account{suggestion(name, names)}")

@@ -63,6 +63,9 @@ class Email(OwnServer):
         description="smtp://HOST:PORT (port 25), smtp+starttls://USER:PASSWORD@HOST (587) or smtps://… (465).",
     )
     from_: Mailbox = Field(alias="from", description="The sender of the invitations.")
+    reply_to: Mailbox | None = Field(
+        None, description="Where customers' answers go.", json_schema_extra={"default": "`from`"}
+    )
     limits: tuple[Rate, ...] = Field((), description="Messages never exceed any of these.")
     ramp: RampUp = Field(
         None,

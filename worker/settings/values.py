@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -70,6 +70,8 @@ class Section(BaseModel):
     # hide_input: pydantic's own text would repeat values, which may be secrets.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
     _missing: dict[str, Missing] = PrivateAttr(default_factory=dict)
+    # The model of the tables in this one that have names of one's own: [brand.NAME].
+    named_inside: ClassVar["type[Section] | None"] = None
 
     @field_validator("*", mode="wrap")
     @classmethod

@@ -32,6 +32,7 @@ class Brand:
     colour: str = "#1a5fc8"
     footer: str = ""
     support: str = ""
+    template: str = ""  # of rows that name none; "": the default one
 
     @property
     def values(self) -> Mapping[str, str]:

@@ -65,7 +65,7 @@ def problems(templates: Templates) -> list[str]:
     for name, of_set in library.sets:
         for channel in MESSAGES:
             found += _set_problems(templates, name, of_set, channel)
-    found += _page_problems(Pages(library, locale=locale, brand=templates.brand, sender_name=SAMPLE.sender_name))
+    found += _page_problems(Pages(library, locale=locale, brand=templates.brands[""], sender_name=SAMPLE.sender_name))
     for name in sorted(templates.names - {DEFAULT}):
         if not any(_has(templates, name, channel) for channel in MESSAGES):
             found.append(f"{name}: no text in the default locale {locale}; other languages get the built-in text")
@@ -105,7 +105,7 @@ def _set_problems(templates: Templates, name: str, locale: str, channel: str) ->
     texts = library.find(name, locale, channel, default=locale)
     if texts is None:
         return []
-    if templates.brand == NO_BRAND and not any(map(library.is_own, texts.parts.values())):
+    if templates.brands[""] == NO_BRAND and not any(map(library.is_own, texts.parts.values())):
         return []
     found: list[str] = []
     empty: dict[tuple[str, str], str] = {}  # one line for each block and file, with the first sample that shows it

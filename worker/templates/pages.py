@@ -28,7 +28,7 @@ class Pages:
         """`locale`: for visitors without words in their language. `timezone`: of the times that the page names;
         not the customer's, which would be personal."""
         self.library, self._locale, self.logo = library, locale, brand.logo
-        self._look = brand.values
+        self._look, self._template = brand.values, brand.template or DEFAULT
         self._sender_name, self._timezone = sender_name, timezone
 
     @cached_property
@@ -59,9 +59,10 @@ class Pages:
         ready_by: datetime | None = None,
     ) -> str:
         """The page, whole. For the values see `values`. Raises TemplateProblem, without a value in it."""
-        texts = self.library.find(template or DEFAULT, locale, PAGE, default=self._locale)
+        name = template or self._template
+        texts = self.library.find(name, locale, PAGE, default=self._locale)
         if texts is None:
-            raise TemplateProblem(f"{template or DEFAULT}: no page in the customer's or the default language")
+            raise TemplateProblem(f"{name}: no page in the customer's or the default language")
         values = self.values(
             screen,
             texts.locale,

@@ -15,6 +15,7 @@ from functools import lru_cache
 from hashlib import sha256
 from operator import itemgetter
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import nodes
@@ -47,25 +48,36 @@ class Templates:
     """The built-in templates and the operator's own, which shadow them. Each file is read and compiled once.
 
     `directory` None: built-in templates only. `locale` is for customers without templates in their language.
-    `greeting` False: messages have no name of a customer.
+    `brand` is the look of rows without a brand, `brands` those of the others by their names. `greeting` False: messages
+    have no name of a customer.
 
     Never raises because of the directory's content: `checks.problems` lists it, and `render` refuses.
     """
 
     def __init__(
-        self, directory: Path | None, *, locale: str = "en", brand: Brand = NO_BRAND, greeting: bool = True
+        self,
+        directory: Path | None,
+        *,
+        locale: str = "en",
+        brand: Brand = NO_BRAND,
+        brands: Mapping[str, Brand] = MappingProxyType({}),
+        greeting: bool = True,
     ) -> None:
         self.library = Library.read(directory)
         self.names = self.library.names  # the values that a line's `template` may have; empty means "default"
-        self.locale, self.brand, self.greeting = locale, brand, greeting
-        self._look = brand.values
+        self.locale, self.greeting = locale, greeting
+        self.brands = {**brands, "": brand}
+        self._looks = {name: one.values for name, one in self.brands.items()}
         self._find = lru_cache(maxsize=1024)(self.library.find)
-        self._of_files: dict[tuple[str, ...], tuple[bool, str]] = {}
+        self._of_files: dict[tuple[str, ...], tuple[bool, str]] = {}  # by brand and files
         self._prepared: dict[Hashable, dict[str, list[str]]] = {}
 
     def render(self, invitation: Invitation, *, channel: str, now: datetime) -> Rendered:
         """The text for a channel at `now` (aware UTC). Raises TemplateProblem, with no value in its text."""
-        name = invitation.customer.template or DEFAULT
+        brand = self.brands.get(invitation.customer.brand)
+        if brand is None:
+            raise TemplateProblem("the row is of a brand that the configuration does not have")
+        name = invitation.customer.template or brand.template or DEFAULT
         if name not in self.names:
             raise TemplateProblem("the line names a template that does not exist")
         # With no character that ends or hides a link.
@@ -83,14 +95,16 @@ class Templates:
 
     def values(self, texts: Texts, invitation: Invitation, now: datetime) -> dict[str, Any]:
         """The variables of the message."""
-        return variables(invitation, self._look, language=texts.locale, now=now, greeting=self.greeting)
+        look = self._looks[invitation.customer.brand]
+        return variables(invitation, look, language=texts.locale, now=now, greeting=self.greeting)
 
     def fill_in(self, texts: Texts, invitation: Invitation, now: datetime) -> Rendered:
         """The message with these texts, whatever its link is. Raises TemplateProblem."""
         sources = tuple(texts.parts.values())
-        if sources not in self._of_files:
-            self._of_files[sources] = self._about(sources)
-        only_show, digest = self._of_files[sources]
+        made_by = (invitation.customer.brand, *sources)
+        if made_by not in self._of_files:
+            self._of_files[made_by] = self._about(sources, self.brands[invitation.customer.brand])
+        only_show, digest = self._of_files[made_by]
         values = self.values(texts, invitation, now)
         parts = self._filled(texts, values) if only_show else self._rendered(texts, values)
         subject = plain(parts.get("subject.txt", ""), most=SUBJECT_LENGTH)
@@ -105,13 +119,13 @@ class Templates:
         charged = segments(text).count if "sms.txt" in parts else 1
         return Rendered(texts.locale, subject, text, parts.get("body.html", ""), digest, charged)
 
-    def _about(self, sources: tuple[str, ...]) -> tuple[bool, str]:
+    def _about(self, sources: tuple[str, ...], brand: Brand) -> tuple[bool, str]:
         """Whether these files only show what is personal; and what says if a message was made from the same files,
         brand and greeting as another."""
         for source in sources:
             self.library.template(source)  # raises the problem of a file that cannot be used
         files = dict.fromkeys(file for source in sources for file in self.library.chain(source))
-        made_from = [self.greeting, self.brand, *((file, self.library.sources[file]) for file in files)]
+        made_from = [self.greeting, brand, *((file, self.library.sources[file]) for file in files)]
         digest = sha256(repr(made_from).encode()).hexdigest()[:DIGEST_LENGTH]
         return all(only_shows(parsed(self.library.sources[file])) for file in files), digest
 

@@ -33,18 +33,22 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
     return providers
 
 
-def sender_name(settings: Settings, channel: str) -> str:
-    """The sender's name in a message: that of `[brand]`; else to a phone a `from` that is a name; else of the mails."""
-    email, sms = settings.email, settings.sms
-    brand = brand_of(settings).name
-    if not is_mail(channel) and sms is not None and sms.sender_name and not brand:
+def sender_name(settings: Settings, channel: str, brand: str = "") -> str:
+    """The sender's name in a brand's message: its `name`; else that in its own `from`; else to a phone a `from` that is
+    a name; else of the mails. `brand` "": the default one."""
+    email, sms, named = settings.email, settings.sms, settings.brands.get(brand)
+    of_brand = brands_of(settings).get(brand, Brand()).name  # one that is no more is refused by the templates
+    if of_brand or (named is not None and named.from_):
+        return of_brand or display_name(named.from_ if named is not None and named.from_ else "")
+    if not is_mail(channel) and sms is not None and sms.sender_name:
         return sms.sender_name
-    return brand or (display_name(email.from_) if email else UNNAMED)
+    return display_name(email.from_) if email else UNNAMED
 
 
-def brand_of(settings: Settings) -> Brand:
-    """The look of the messages."""
-    return settings.brand.look if settings.brand else Brand()
+def brands_of(settings: Settings) -> dict[str, Brand]:
+    """The look of each brand's messages; of "", the default one's."""
+    named = {name: brand.look for name, brand in settings.brands.items()}
+    return {"": settings.brand.look if settings.brand else Brand(), **named}
 
 
 def display_name(from_: str) -> str:

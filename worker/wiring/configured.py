@@ -70,8 +70,8 @@ class Configured(Stores):
         return templates_of(self.settings)
 
     @cached_property
-    def link_pages(self) -> "Pages":
-        """The page of stable links. Reads the templates."""
+    def link_pages(self) -> "Mapping[str, Pages]":
+        """The page of stable links, by brand. Reads the templates."""
         from worker.wiring.templates import pages_of  # imported here: Jinja
 
         return pages_of(self.settings)
@@ -79,7 +79,7 @@ class Configured(Stores):
     @cached_property
     def routes(self) -> list[Rule]:
         """The routes, in order."""
-        return [Rule(route.when, route.accounts, route.freshness) for route in self.settings.routes]
+        return [Rule(route.when, route.accounts, route.freshness, route.brand or "") for route in self.settings.routes]
 
     @cached_property
     def hours(self) -> Hours:

@@ -46,6 +46,8 @@ def build_senders(
             username=server.username,
             password=server.password.reveal() if server.password else "",
             from_=email.from_,
+            reply_to=email.reply_to or "",
+            brands={name: brand.addresses(email) for name, brand in settings.brands.items()},
             timeout=email.timeout,
             connections=email.connections,
             hold_unknown=email.on_unknown == "hold",

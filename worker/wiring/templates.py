@@ -7,16 +7,26 @@ from worker.templates.checks import doubts
 from worker.templates.library import Library
 from worker.templates.pages import Pages
 from worker.templates.render import Templates
-from worker.wiring.adapters import brand_of, sender_name
+from worker.wiring.adapters import brands_of, sender_name
 
 
 def templates_of(settings: Settings) -> Templates:
     """The built-in templates and the operator's own. Reads the files."""
     invitations = settings.invitations
+    brands = brands_of(settings)
     templates = Templates(
-        invitations.templates, locale=invitations.locale, brand=brand_of(settings), greeting=invitations.greeting
+        invitations.templates,
+        locale=invitations.locale,
+        brand=brands.pop(""),
+        brands=brands,
+        greeting=invitations.greeting,
     )
     unknown = [
+        f"brand.{name}.template: there is no template of that name"
+        for name, brand in brands.items()
+        if brand.template and brand.template not in templates.names
+    ]
+    unknown += [
         f"follow_up.ladder[{number}].template: there is no template of that name"
         for number, step in enumerate(settings.follow_up.ladder, start=1)
         if step.template and step.template not in templates.names
@@ -33,15 +43,19 @@ def templates_of(settings: Settings) -> Templates:
     return templates
 
 
-def pages_of(settings: Settings) -> Pages:
-    """The page behind our own link. Reads the files."""
-    return Pages(
-        Library.read(settings.invitations.templates),
-        locale=settings.invitations.locale,
-        brand=brand_of(settings),
-        sender_name=sender_name(settings, "email"),
-        timezone=settings.invitations.timezone,
-    )
+def pages_of(settings: Settings) -> dict[str, Pages]:
+    """The page behind our own link, by brand. Reads the files."""
+    library = Library.read(settings.invitations.templates)
+    return {
+        name: Pages(
+            library,
+            locale=settings.invitations.locale,
+            brand=brand,
+            sender_name=sender_name(settings, "email", name),
+            timezone=settings.invitations.timezone,
+        )
+        for name, brand in brands_of(settings).items()
+    }
 
 
 def doubtful_templates(settings: Settings, templates: Templates) -> list[str]:

@@ -235,6 +235,8 @@ async def test_a_message_of_another_template_or_of_none_says_so(shelf, desk):
 
     assert "The template has changed since this message left (its digest was 0123456789abcdef)" in seen.words
     assert "It cannot be made again: the line names a template that does not exist." in gone.words
+    shelf.set(Job, Job.customer_id == "Jonas/1", template="", brand="gone")
+    assert "the configuration does not have" in (await desk.get("/dashboard/customers/Jonas%2F1/messages")).words
 
 
 async def test_nothing_is_left_of_the_messages_of_an_erased_customer(site, shelf, desk, clock):

@@ -152,5 +152,5 @@ async def test_a_relay_without_log_in_stops_the_account(email, message):
 
 @pytest.mark.parametrize("sender", ["", "Example Bank", "Example Bank <verify>", "a@b.example\r\nBcc: c@d.example"])
 def test_a_sender_that_is_no_address_stops_the_start(email, sender):
-    with pytest.raises(ValueError, match="expected a sender like"):
+    with pytest.raises(ValueError, match="expected an address like"):
         email(from_=sender)

@@ -140,7 +140,9 @@ def _in_words(message: dict[str, Any]) -> str:
     help="For Excel: CSV with semicolons, dates and a byte order mark, as a double-click opens it; or XLSX.",
 )
 @click.option(
-    "--with-routes", is_flag=True, help="Add why each row's account was chosen (HTML reports always have it)."
+    "--with-routes",
+    is_flag=True,
+    help="Add why each row's account was chosen, and its brand (always in HTML reports).",
 )
 @click.pass_obj
 def report(

@@ -22,6 +22,7 @@ from worker.core.model.channels import CHANNELS
 from worker.lists.importing.judging import PREFILLED, judge, options_of, problems_of
 from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list
+from worker.settings.model import Settings
 from worker.settings.needs import NOTHING
 from worker.templates.library import Library
 from worker.templates.values import Screen
@@ -40,6 +41,7 @@ def template() -> None:
 @click.argument("name", required=False)
 @click.option("--locale", help="The customer's language: de, pt-BR.  [default: the row's, else en]")
 @click.option("--channel", type=click.Choice([*CHANNELS]), help="Which message.  [default: the row's, else email]")
+@click.option("--brand", help="Whose message: a NAME of [brand.NAME].  [default: the row's, else that of [brand]]")
 @click.option(
     "--kind",
     type=click.Choice([kind.value for kind in Wording]),
@@ -69,6 +71,7 @@ def preview(
     name: str | None,
     locale: str | None,
     channel: str | None,
+    brand: str | None,
     kind: str,
     row: tuple[int, Path] | None,
     screen: str | None,
@@ -95,8 +98,14 @@ def preview(
     customer = (
         _of_row(invocation, *row) if row else Customer("sample", person=Person(first_name="Maria", last_name="Example"))
     )
+    brand = customer.brand if brand is None else brand
+    if brand not in templates.brands:
+        raise CannotStart(f"there is no brand {brand!r}; {_brands(settings)}")
     customer = replace(
-        customer, locale=customer.locale if locale is None else locale, template=name or customer.template or "default"
+        customer,
+        locale=customer.locale if locale is None else locale,
+        template=name or customer.template or templates.brands[brand].template or "default",
+        brand=brand,
     )
     if customer.template not in templates.names:
         raise CannotStart(f"there is no template {customer.template!r}; they are {', '.join(sorted(templates.names))}")
@@ -172,6 +181,11 @@ def export(invocation: Invocation, name: str, locale: str | None, layout: bool, 
         click.echo(path)
     if settings.invitations.templates is None and to is None:
         click.echo(f'to use them, write in {settings.path.name}: [invitations] templates = "{FOLDER}/"', err=True)
+
+
+def _brands(settings: Settings) -> str:
+    names = ", ".join(sorted(settings.brands))
+    return f"they are {names}" if names else "[brand.NAME] in the configuration makes one"
 
 
 def _of_row(invocation: Invocation, number: int, path: Path) -> Customer:

@@ -43,6 +43,9 @@ def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, 
             table.add_row(account, f"{count_:,}", *(f"{number:,}" for number in calls))
         console.print(table)
         console.print(_calls_in_words(facts, reissues))
+    if brands := facts.get("brands"):
+        numbers = (f"{name or 'the default one'} {rows:,}" for name, rows in brands.items())
+        console.print(f"rows by brand: {', '.join(numbers)}", markup=False)
     for line in costs_in_words(facts):
         console.print(line)
     messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items() if number)

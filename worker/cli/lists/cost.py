@@ -137,8 +137,8 @@ def segments_of(parts: Parts, due: Judged) -> tuple[int, int]:
     if parts.settings.texting(Channel.SMS) is None:
         return 0, 1
     now, each, most = 0, 1, 1
-    for number, ((template, locale), texts) in enumerate(due.wordings.items()):
-        each = _each(parts, template, locale) if number < MOST_WORDINGS else each
+    for number, (words, texts) in enumerate(due.wordings.items()):
+        each = _each(parts, *words) if number < MOST_WORDINGS else each
         now, most = now + texts * each, max(most, each)
     return now, most
 
@@ -148,9 +148,9 @@ def charged(messages: Mapping[str, int], texts: int) -> Mapping[str, int]:
     return {**messages, Channel.SMS: texts} if Channel.SMS in messages else messages
 
 
-def _each(parts: Parts, template: str, locale: str) -> int:
+def _each(parts: Parts, template: str, locale: str, brand: str) -> int:
     try:
-        customer = example(locale=locale, template=template)
+        customer = example(locale=locale, template=template, brand=brand)
         made = rendered(parts.settings, parts.templates, customer, Channel.SMS, Wording.INVITATION, link=LINK)
     except CannotStart:
         return 1  # the template's own problem is named elsewhere

@@ -114,6 +114,7 @@ def foreseen(
         "changed_addresses": judged.changed,
         **({"corrected": corrected(parts, judged)} if judged.changed else {}),
         "routes": dict(sorted(judged.routes.items())),
+        **({"brands": dict(sorted(judged.brands.items()))} if settings.brands else {}),
         "served": judged.accepted - due.accepted,
         "now": now,
         "credits": at_most,

@@ -72,6 +72,7 @@ class Customer:
     template: str = ""
     consent: bool | None = None  # None: the line does not say
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    brand: str = ""  # whose messages the customer gets; "": the default one's
 
 
 _DIGITS = re.compile("[0-9…]+")

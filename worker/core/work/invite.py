@@ -3,7 +3,7 @@
 A kind of work for a dispatcher, as `issue` is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -36,7 +36,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
     step, doing = "invite", "while sending"
     makes, metric = InviteResult, MESSAGES
     sender: Sender
-    sender_name: str
+    sender_names: Mapping[str, str]  # by brand
     templates: Writer
 
     def flush(
@@ -111,9 +111,8 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
         if template := contact.ladder.step_of(item.kind, contact.reminders).template:
             customer = replace(customer, template=template)
         clock = contact.hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
-        invitation = Invitation(
-            customer, item.link, item.expires_at, self.sender_name, item.wording, clock, item.opening
-        )
+        name = self.sender_names.get(customer.brand, "")  # the templates refuse a brand that is no more
+        invitation = Invitation(customer, item.link, item.expires_at, name, item.wording, clock, item.opening)
         text = self.templates.render(invitation, channel=channel, now=now)
         message = Message(
             key=item.id.hex,
@@ -124,6 +123,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
             text=text.text,
             html=text.html,
             valid_for=item.expires_at - now,
+            brand=customer.brand,
         )
         return message, text
 

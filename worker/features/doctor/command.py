@@ -85,7 +85,8 @@ def _mail_findings(invocation: Invocation, selector: str | None, server: str | N
     from worker.features.doctor.mail_records import DnsFailed, check_domain
     from worker.settings.needs import NOTHING
 
-    email = invocation.settings(NOTHING).email
+    settings = invocation.settings(NOTHING)
+    email = settings.email
     if email is None:
         raise CannotStart("--mail: the configuration has no [email]")
     try:
@@ -93,8 +94,9 @@ def _mail_findings(invocation: Invocation, selector: str | None, server: str | N
     except DnsFailed as error:
         raise CannotStart(f"--mail: {error}; name one with --dns") from None
     # The envelope's address is the From address (`senders.email`).
-    domain = parseaddr(email.from_)[1].rpartition("@")[2].lower()
-    yield from check_domain(ask, sender=domain, envelope=domain, selector=selector)
+    senders = (email.from_, *(brand.addresses(email)[0] for brand in settings.brands.values()))
+    for domain in dict.fromkeys(parseaddr(one)[1].rpartition("@")[2].lower() for one in senders):
+        yield from check_domain(ask, sender=domain, envelope=domain, selector=selector)
 
 
 def _server(text: str) -> tuple[str, int]:

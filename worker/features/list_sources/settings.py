@@ -127,6 +127,9 @@ class Intake(Client):
     template: Text | None = Field(
         None, description="The template of rows that name none.", json_schema_extra={"default": "the default one"}
     )
+    brand: Text | None = Field(
+        None, description="The brand of rows that name none.", json_schema_extra={"default": "by the routes"}
+    )
     locale: Locale | None = Field(
         None, description="The language of rows that name none.", json_schema_extra={"default": "invitations.locale"}
     )
@@ -195,7 +198,7 @@ class Intake(Client):
     @property
     def defaults(self) -> dict[str, str]:
         """What a row's cell is where the row has none, by our column."""
-        columns = ("account", "template", "locale", "purpose", "country", "channel")
+        columns = ("account", "template", "brand", "locale", "purpose", "country", "channel")
         return {column: str(value) for column in columns if (value := getattr(self, column)) is not None}
 
 
@@ -212,6 +215,9 @@ def _check(folders: Mapping[int, Intake], given: Mapping[str, Any], findings: Fi
             findings.consequence((*path, "folder"), "it is named twice")
         if one.account is not None and isinstance(accounts, dict) and accounts and one.account not in accounts:
             findings.consequence((*path, "account"), "no such account")
+        brands = given.get("brand")
+        if one.brand is not None and not (isinstance(brands, dict) and isinstance(brands.get(one.brand), dict)):
+            findings.consequence((*path, "brand"), "no such brand")
         _check_log_in(index, one, findings)
 
 

@@ -76,7 +76,7 @@ def events_of(rehearsed: Rehearsed, prices: Prices) -> list[Event]:
             one.customer_id,
             _message(one),
             one.channel,
-            rehearsed.templates.get(one.kind) or one.template or DEFAULT,
+            rehearsed.templates.get(one.kind) or one.template or rehearsed.of_brands.get(one.brand, DEFAULT),
             one.account,
             str(prices.channels.get(one.channel) or ""),
         )

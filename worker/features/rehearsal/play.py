@@ -83,6 +83,7 @@ class Rehearsed:
     rules: Mapping[str, BudgetRule]
     made: Mapping[str, list[datetime]]
     templates: Mapping[str, str] = field(default_factory=dict)  # of reminders that have their own, by kind
+    of_brands: Mapping[str, str] = field(default_factory=dict)  # the templates of brands that have their own
 
 
 Show = Callable[[float], None]  # how many days have passed
@@ -167,6 +168,7 @@ class _Rehearsal:
             parts.budget_rules.all(),
             self._wire.made,
             {kind: template for kind, template in own.items() if template},
+            {name: brand.template for name, brand in self._settings.brands.items() if brand.template},
         )
 
 

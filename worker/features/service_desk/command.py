@@ -268,6 +268,7 @@ def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:
                 "state": job.state,
                 "result": job.result,
                 "account": job.account,
+                "brand": job.brand,
                 "reason": job.reason,
                 "detail": job.detail,
                 "due_at": written_if_any(job.due_at),

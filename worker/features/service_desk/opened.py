@@ -46,7 +46,7 @@ class MessageText:
 
 
 def message_text(
-    templates: "Templates", hours: Hours, sender_name: Callable[[str], str], sent: SentMessage
+    templates: "Templates", hours: Hours, sender_name: Callable[[str, str], str], sent: SentMessage
 ) -> MessageText:
     """The words as they were when the message left, if neither the template nor the customer's details have changed."""
     from worker.templates.language import TemplateProblem  # imported here: Jinja, for words alone
@@ -55,7 +55,7 @@ def message_text(
     to = address_of(person, sent.channel)
     opening = sent.opening or masked_opening(Opening(""))
     clock = hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
-    name = sender_name(sent.channel)
+    name = sender_name(sent.channel, customer.brand)
     invitation = Invitation(customer, opening.link, sent.expires_at, name, sent.wording, clock, opening)
     try:
         made = templates.render(invitation, channel=sent.channel, now=sent.sent_at)

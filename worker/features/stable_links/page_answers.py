@@ -23,15 +23,16 @@ MINUTE, SOME_MINUTES = timedelta(minutes=1), timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Shown:
-    """A page to make. `form`: what its button posts. `locale`, `template` and `kind` are the customer's; empty where no
-    customer is shown anything. `address`: the link's own path. `looks_again`: where a page that waits looks again, if
-    that is another. `ready_by`: until when it may wait, if that is more than some minutes. `again`: the press did not
-    count."""
+    """A page to make. `form`: what its button posts. `locale`, `template`, `brand` and `kind` are the customer's; empty
+    where no customer is shown anything. `address`: the link's own path. `looks_again`: where a page that waits looks
+    again, if that is another. `ready_by`: until when it may wait, if that is more than some minutes. `again`: the press
+    did not count."""
 
     screen: Screen
     form: str = ""
     locale: str = ""
     template: str = ""
+    brand: str = ""
     kind: str = "individual"
     address: str = ""
     looks_again: str = ""
@@ -40,17 +41,21 @@ class Shown:
 
 
 class StablePages:
-    def __init__(self, pages: Pages, *, is_secure: bool) -> None:
-        """`is_secure`: our links are https. Only on a machine of its own may a page lead to http."""
-        self._pages = pages
-        self._headers = HEADERS | {"Content-Security-Policy": policy(pages, is_secure=is_secure)}
+    def __init__(self, pages: Mapping[str, Pages], *, is_secure: bool) -> None:
+        """`pages`: by brand. `is_secure`: our links are https. Only on a machine of its own may a page lead to http."""
+        self._of_brand = {
+            brand: (one, HEADERS | {"Content-Security-Policy": policy(one, is_secure=is_secure)})
+            for brand, one in pages.items()
+        }
 
     def answer(self, shown: Shown, *, status: int, accepts: str, headers: Mapping[str, str]) -> web.Response:
         """The page. `accepts`: the visitor's Accept-Language, for pages without a customer. Raises TemplateProblem."""
-        text = self._pages.render(
+        # A link that was sent leads on when its brand is no more in the configuration.
+        pages, own = self._of_brand.get(shown.brand) or self._of_brand[""]
+        text = pages.render(
             shown.screen,
             again=shown.again,
-            locale=shown.locale or self._pages.locale_of(accepts),
+            locale=shown.locale or pages.locale_of(accepts),
             template=shown.template,
             customer_kind=shown.kind,
             address=shown.address,
@@ -58,7 +63,7 @@ class StablePages:
             token=shown.form,
             ready_by=shown.ready_by,
         )
-        return web.Response(text=text, status=status, content_type="text/html", headers=self._headers | dict(headers))
+        return web.Response(text=text, status=status, content_type="text/html", headers=own | dict(headers))
 
 
 def policy(pages: Pages, *, is_secure: bool) -> str:

@@ -301,7 +301,7 @@ def _not_counted_in_words(new: Mapping[Why, int]) -> str:
 
 
 def _of(seen: Seen, screen: Screen, **shown: Any) -> Shown:
-    return Shown(screen, locale=seen.locale, template=seen.template, kind=seen.kind, **shown)
+    return Shown(screen, locale=seen.locale, template=seen.template, brand=seen.brand, kind=seen.kind, **shown)
 
 
 def _address(request: web.Request) -> str:

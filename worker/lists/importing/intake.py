@@ -42,7 +42,7 @@ def _text_of(column: str) -> Callable[[Customer], Sequence[str]]:
 # The columns that a route may use, each with the customer's values as texts for the comparison.
 _READ: Mapping[str, Callable[[Customer], Sequence[str]]] = {
     **{name: _text_of(name) for name in ("kind", "purpose", "country", "locale", "timezone", "channel", "entity_id")},
-    **{name: _text_of(name) for name in ("external_ref", "template", "customer_id", *PERSONAL)},
+    **{name: _text_of(name) for name in ("external_ref", "template", "brand", "customer_id", *PERSONAL)},
     "tags": lambda customer: customer.tags,
     # "Present" means consent is true, so that `consent = false` fits every customer without consent.
     "consent": lambda customer: ("true",) if customer.consent else (),
@@ -54,13 +54,14 @@ class Rule:
     """One route of the configuration.
 
     `when` maps a column to a value, several values, or true/false for present/absent. All must fit; an empty `when`
-    fits every customer. `accounts` are in order of preference. Raises ValueError, with the key, for a `when` that
-    can never fit.
+    fits every customer. `accounts` are in order of preference; `brand` is that of customers who have none.
+    Raises ValueError, with the key, for a `when` that can never fit.
     """
 
     when: Mapping[str, Wanted]
     accounts: tuple[str, ...]
     freshness: timedelta | None = None
+    brand: str = ""
     _tests: tuple["_Test", ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -176,6 +177,11 @@ def freshness_of(account: str, rules: Sequence[Rule]) -> Callable[[Customer], ti
     return of
 
 
+def brand_for(customer: Customer, rules: Sequence[Rule]) -> str:
+    """The brand of the row; else of the first route that fits, also where the row names its account; else ""."""
+    return customer.brand or next((rule.brand for rule in rules if rule.fits(customer) is not None), "")
+
+
 def _preferred(customer: Customer, rule: Rule, reason: str, able: Able) -> Chosen | Unroutable:
     passed_over: list[str] = []
     problems: list[FieldProblem] = []
@@ -266,6 +272,7 @@ class Intake:
     providers: Mapping[str, Provider]  # by account
     channels: Collection[str]  # those that have a sender
     templates: Callable[[], Collection[str]]  # their names; a call, because it reads files the first time
+    brands: Collection[str]  # their names
     hours: Hours  # when customers may be written to
     texted: Collection[str] | None = None  # the countries that texts may go to; None: all
     paces: Callable[[], Paces] = Paces  # of accounts and channels now; a call, because it reads the budgets
@@ -313,6 +320,15 @@ class Intake:
         given = customer.parameters.get(settings.provider, {})
         return parameter_warnings(settings.provider, given, settings.dialect) if given else []
 
+    def branded(self, customer: Customer) -> Customer:
+        """The customer with the brand that writes to it."""
+        brand = brand_for(customer, self.routes) if self._routes_have_brands else customer.brand
+        return customer if brand == customer.brand else replace(customer, brand=brand)
+
+    @cached_property
+    def _routes_have_brands(self) -> bool:
+        return any(rule.brand for rule in self.routes)
+
     def uses(self, column: str, accounts: Collection[str]) -> bool:
         """True if a route tests the personal column, or one of the accounts sends it. Of a name that is none: if one
         of the accounts needs it; a route takes it as empty, as it takes a language or a time zone that is none."""
@@ -354,4 +370,8 @@ class Intake:
         if customer.template and customer.template not in self.templates():
             known = ", ".join(sorted(self.templates()))
             problems.append(FieldProblem("template", "there is no template of that name", f"use one of {known}"))
+        if customer.brand and customer.brand not in self.brands:
+            known = f"use one of {', '.join(sorted(self.brands))}, or " if self.brands else ""
+            hint = f"{known}add [brand.NAME] to the configuration"
+            problems.append(FieldProblem("brand", "there is no brand of that name", hint))
         return problems

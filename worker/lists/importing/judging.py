@@ -58,8 +58,10 @@ class Judged:
     # For channels with quiet hours: the number of customers by channel and possible time zones.
     nights: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     texts: Counter[str] = field(default_factory=Counter)  # for a forecast: the texts by country
-    # For a forecast: the texts by template and language, which say how long they are; 0 for what only a fallback uses.
-    wordings: Counter[tuple[str, str]] = field(default_factory=Counter)
+    # For a forecast: the texts by template, language and brand, which say how long they are; 0 for what only a
+    # fallback uses.
+    wordings: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    brands: Counter[str] = field(default_factory=Counter)  # the rows by brand; "": the default one's
     # Rows by their channels, and by the other channels on which they have an address.
     reach: Counter[tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=Counter)
 
@@ -94,7 +96,7 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
 
 
 def _judge_accepted(intake: Intake, line: Accepted) -> AcceptedLine | RefusedLine:
-    customer, landline = intake.without_texts_to_landlines(line.customer)
+    customer, landline = intake.without_texts_to_landlines(intake.branded(line.customer))
     chosen = choose_account(customer, intake.routes, able=intake.able, known=intake.providers.keys())
     problems: tuple[FieldProblem, ...] = ()
     warnings = landline
@@ -219,6 +221,7 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
             judged.changed += bool(line.old_links)
             judged.old_links.update(line.old_links)
             judged.routes[line.account] = judged.routes.get(line.account, 0) + 1
+            judged.brands[line.customer.brand] += 1
             channels = invitation_channels(line.customer.channel)
             if not channels:
                 judged.unsent[line.account] = judged.unsent.get(line.account, 0) + 1
@@ -230,7 +233,8 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
                     judged.texts[country_of(line.customer.person.phone)] += 1
             person = line.customer.person
             if hours is not None and person.phone and channels:
-                judged.wordings[line.customer.template, line.customer.locale] += Channel.SMS in channels
+                words = (line.customer.template, line.customer.locale, line.customer.brand)
+                judged.wordings[words] += Channel.SMS in channels
             spare = tuple(name for name in CHANNELS if channels and address_of(person, name) and name not in channels)
             judged.reach[tuple(channels), spare] += 1
         case RefusedLine(duplicate_of=None, known=""):

@@ -66,7 +66,7 @@ def job_values(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -
     return {
         "id": [job_id(batch_id, line.row) for line in lines],
         "batch_id": [batch_id] * len(lines),
-        **_columns(customers, "customer_id", "purpose", "channel", "template", "entity_id", "consent"),
+        **_columns(customers, "customer_id", "purpose", "channel", "template", "brand", "entity_id", "consent"),
         **_columns(lines, "row", "account", "floor_seconds", "freshness_seconds"),
         "encrypted": [encrypt_line(keyring, batch_id, line.row, line.customer) for line in lines],
         "route": [line.route[:200] for line in lines],

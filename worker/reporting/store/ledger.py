@@ -75,6 +75,7 @@ class JobFacts:
     due_at: datetime | None
     joined: bool
     purged: bool = False
+    brand: str = ""
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
             REASON.label("reason"),
             DETAIL.label("detail"),
             Job.leader_id,
+            sa.func.coalesce(LEAD.brand, Job.brand).label("brand"),
         )
         .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
         .where(Job.customer_id == customer_id)
@@ -191,6 +193,7 @@ def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
             row.account,
             row.due_at,
             row.leader_id is not None,
+            brand=row.brand,
         )
         for row in fetch(connection, query)
     ]

@@ -49,6 +49,7 @@ _LINES = (
         STATE.label("state"),
         RESULT.label("result"),
         sa.func.coalesce(LEAD.route, Job.route).label("route"),
+        sa.func.coalesce(LEAD.brand, Job.brand).label("brand"),
         Job.attempts,
         Job.waits,
         DUE_AT.label("due_at"),
@@ -88,6 +89,7 @@ class LineFacts:
     result: str = ""
     account: str = ""
     route: str = ""
+    brand: str = ""
     reference: str = ""
     issued_at: datetime | None = None
     expires_at: datetime | None = None
@@ -216,6 +218,7 @@ class Facts:
                 result=row.result,
                 account=row.account,
                 route=row.route,
+                brand=row.brand,
                 reference=row.reference or "",
                 issued_at=row.issued_at if bought else None,
                 expires_at=row.expires_at if bought else None,

@@ -24,7 +24,7 @@ def issued(shelf, *customers, **session):
 
 
 def test_a_claimed_invitation_holds_its_whole_context_and_shows_none_of_it(shelf):
-    batch = issued(shelf, customer("Ona", template="gold", timezone="Europe/Vilnius"))
+    batch = issued(shelf, customer("Ona", template="gold", brand="nova", timezone="Europe/Vilnius"))
     (message,) = shelf.claim_messages()
     assert (message.batch_id, message.account, message.kind) == (batch, "kyc", "invitation")
     assert message.customer.person.email == "ona@example.org"
@@ -33,6 +33,7 @@ def test_a_claimed_invitation_holds_its_whole_context_and_shows_none_of_it(shelf
         "Europe/Vilnius",
         "gold",
     )
+    assert message.customer.brand == "nova"
     assert message.link == "https://verify.test/token-0001"
     assert (message.expires_at, message.floor) == (shelf.clock() + timedelta(days=7), timedelta(hours=12))
     assert "token" not in repr(message)

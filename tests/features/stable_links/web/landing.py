@@ -25,6 +25,7 @@ SECRET = "0123456789abcdefABCDEF-_"
 OTHER = "ZZZZ456789abcdefABCDEF-_"
 SESSION = "https://ivs.idenfy.com/api/v2/redirect?authToken=t0k"
 BRAND = Brand(name="Example Bank", logo="https://www.example.com/logo.png", support="help@example.com")
+NOVA = Brand(name="Nova", logo="https://cdn.nova.example/logo.png", colour="#ffd400")
 FORM = re.compile(r'name="form" value="([^"]+)"')
 
 
@@ -40,14 +41,14 @@ class Landings:
         self.answer: Decision = Lead()
         self.stopped: list[str] = []
         self.outcome = Outcome.STOPPED
-        self.locale = "en"
+        self.locale, self.brand = "en", ""
         self.session = SESSION
 
     def see(self, secret: str, *, now: datetime) -> Seen:
         if secret not in (SECRET, OTHER) or secret in self.stopped:
             return GONE
         link = self.session if isinstance(self.decision, Lead) else ""
-        return Seen(self.decision, account="kyc", job_id=1, link=link, locale=self.locale)
+        return Seen(self.decision, account="kyc", job_id=1, link=link, locale=self.locale, brand=self.brand)
 
     def ask(self, secret: str, *, by: Asks, now: datetime) -> Seen:
         self.asked.append(secret)
@@ -81,7 +82,11 @@ class LandingSite:
         self.keyring = Keyring([new_key()])
         # A page that is not over TLS leads to a provider that is played here, over two hosts.
         brand = BRAND if is_secure else replace(BRAND, logo="")
-        pages = Pages(Library.read(None), locale="en", brand=brand, sender_name="Example Bank")
+        looks = {"": brand, "nova": NOVA}
+        pages = {
+            name: Pages(Library.read(None), locale="en", brand=look, sender_name=look.name)
+            for name, look in looks.items()
+        }
         parts: Any = self  # the parts that are scripted here
         hosts = {"kyc": ["ivs.idenfy.com", "localhost"]}
         routes = StableRoutes(

@@ -68,6 +68,20 @@ async def test_the_policy_allows_the_one_style_and_the_logo_and_no_script():
     }
 
 
+async def test_the_page_and_its_policy_are_of_the_customers_brand_and_of_a_brand_that_is_gone_the_default():
+    async with LandingSite() as landing:
+        for brand, name, host in (("nova", "Nova", "cdn.nova.example"), ("gone", "Example Bank", "www.example.com")):
+            landing.landings.brand = brand
+            answer = await landing.visitor().get()
+
+            assert name in answer.text
+            assert f"img-src https://{host} data:" in answer.headers["Content-Security-Policy"]
+            style = re.search(r"<style>(.*?)</style>", answer.text, re.DOTALL)
+            assert style is not None
+            digest = b64encode(sha256(style[1].encode()).digest()).decode()
+            assert digest in answer.headers["Content-Security-Policy"]
+
+
 async def test_without_a_logo_the_policy_allows_the_empty_icon_alone():
     async with LandingSite(is_secure=False) as landing:
         answer = await landing.visitor().get()

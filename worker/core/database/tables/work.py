@@ -47,6 +47,7 @@ class Job(Base):
     purpose: Mapped[str] = mapped_column(sa.String(64))
     channel: Mapped[Channel]
     template: Mapped[str] = mapped_column(sa.String(64), server_default="")
+    brand: Mapped[str] = mapped_column(sa.String(64), server_default="", doc="Whose messages it gets; empty: [brand].")
     entity_id: Mapped[str] = mapped_column(sa.String(100), server_default="")
     consent: Mapped[bool | None]
     encrypted: Mapped[bytes | None] = mapped_column(

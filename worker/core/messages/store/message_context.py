@@ -170,6 +170,7 @@ CUSTOMER = (
     Job.purpose,
     Job.channel.label("job_channel"),
     Job.template,
+    Job.brand,
 )
 # What a claim returns.
 WORKED_FROM = (
@@ -229,6 +230,7 @@ def customer_of(keyring: Keyring, row: Any) -> Customer:
         timezone=row.timezone,
         channel=row.job_channel,
         template=row.template,
+        brand=row.brand,
     )
 
 

@@ -38,6 +38,7 @@ class RowShown:
     reason: str
     detail: str
     due_at: datetime | None
+    brand: str = ""
 
 
 class BatchRows:
@@ -79,6 +80,7 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
         DETAIL.label("detail"),
         DUE_AT.label("due_at"),
         Job.leader_id,
+        sa.func.coalesce(LEAD.brand, Job.brand).label("brand"),
     )
     return sa.select(*columns).join(LEAD, LEAD.id == Job.leader_id, isouter=True)
 
@@ -123,7 +125,8 @@ def _named(
 
 def _of_job(row: Any) -> RowShown:
     state = state_of_line(row.state, joined=row.leader_id is not None)
-    return RowShown(row.row, row.customer_id, str(state), row.result, row.account, row.reason, row.detail, row.due_at)
+    facts = (row.row, row.customer_id, str(state), row.result, row.account, row.reason, row.detail, row.due_at)
+    return RowShown(*facts, brand=row.brand)
 
 
 def _of_line(row: Any) -> RowShown:

@@ -11,17 +11,18 @@ from worker.core.model.states import OPEN_JOBS
 
 @dataclass(frozen=True)
 class InUse:
-    """Rows whose messages have the same words. `locale` and `template` are "" where a row names none."""
+    """Rows whose messages have the same words. `locale`, `template` and `brand` are "" where a row names none."""
 
     locale: str
     template: str
+    brand: str
     channel: str
     rows: int
 
 
 def languages_in_use(database: Database) -> list[InUse]:
     """All that are in use, by locale. Reads each open row once."""
-    columns = (CustomerRow.locale, Job.template, Job.channel)
+    columns = (CustomerRow.locale, Job.template, Job.brand, Job.channel)
     query = (
         sa.select(*columns, sa.func.count())
         .select_from(Job)
@@ -32,6 +33,6 @@ def languages_in_use(database: Database) -> list[InUse]:
     )
     with database.read() as connection:
         return [
-            InUse(locale or "", template or "", str(channel), rows)
-            for locale, template, channel, rows in connection.execute(query)
+            InUse(locale or "", template or "", brand, str(channel), rows)
+            for locale, template, brand, channel, rows in connection.execute(query)
         ]

@@ -267,6 +267,7 @@ def _job(keyring: Keyring, job: Any) -> dict[str, Any]:
         "purpose": job.purpose,
         "channel": job.channel.value,
         "template": job.template,
+        "brand": job.brand,
         "account": job.account,
         "route": job.route,
         "entity_id": job.entity_id,

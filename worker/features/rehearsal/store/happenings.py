@@ -25,7 +25,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Left:
-    """A message that has left. `template` is the row's; `account` is the session's."""
+    """A message that has left. `template` and `brand` are the row's; `account` is the session's."""
 
     at: datetime
     customer_id: str
@@ -33,6 +33,7 @@ class Left:
     channel: str
     kind: str
     template: str
+    brand: str
     new_link: bool
 
 
@@ -83,6 +84,7 @@ _LEFT = (
         InvitationRow.channel,
         InvitationRow.kind,
         Job.template,
+        Job.brand,
         InvitationRow.new_link,
     )
     .join(SessionRow, SessionRow.id == InvitationRow.session_id)

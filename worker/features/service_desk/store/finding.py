@@ -43,6 +43,7 @@ class FoundRow:
     purpose: str
     state: str
     result: str
+    brand: str = ""
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ def _rows(connection: sa.Connection, customer_ids: Sequence[str]) -> dict[str, l
             Job.purpose,
             STATE.label("state"),
             RESULT.label("result"),
+            sa.func.coalesce(LEAD.brand, Job.brand).label("brand"),
         )
         .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
         .where(Job.customer_id.in_(customer_ids))
@@ -159,7 +161,7 @@ def _rows(connection: sa.Connection, customer_ids: Sequence[str]) -> dict[str, l
         one = FoundRow(row.batch_id, row.row, row.purpose, JobState.COMPLETED.value, row.result)
         found.setdefault(row.customer_id, []).append(one)
     for row in fetch(connection, query):
-        one = FoundRow(row.batch_id, row.row, row.purpose, str(row.state), row.result)
+        one = FoundRow(row.batch_id, row.row, row.purpose, str(row.state), row.result, row.brand)
         found.setdefault(row.customer_id, []).append(one)
     return found
 

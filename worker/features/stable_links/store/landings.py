@@ -74,6 +74,7 @@ class Seen:
     link: str = ""
     locale: str = ""
     template: str = ""
+    brand: str = ""
     kind: str = "individual"
     is_noted: bool = False
     is_opened: bool = False
@@ -174,7 +175,7 @@ class Landings:
             facts = replace(facts, sessions=sessions, reissued_today=today)
             decision = at_landing(self._policy.rules, facts, asks=asks, now=now)
         seen = Seen(decision, link.id, job.session_account or job.account, job.id, job.session_id)
-        seen = replace(seen, locale=link.locale, template=job.template, kind=link.kind)
+        seen = replace(seen, locale=link.locale, template=job.template, brand=job.brand, kind=link.kind)
         is_noted = link.visited_session == job.session_id and not _is_before(link.visited_at, now - NOTED_AGAIN)
         seen = replace(seen, is_noted=is_noted, is_opened=link.opened_at is not None)
         if isinstance(decision, Lead):
@@ -258,6 +259,7 @@ _JOBS = (
         Job.account,
         Job.priority,
         Job.template,
+        Job.brand,
         Job.link_requested_at,
         Job.unknown_attempt,
         Job.session_id,

@@ -1,0 +1,66 @@
+"""One list, two brands: each mail has its own sender, logo and words; the row says which, else its route."""
+
+from tests.desk.desk import Desk, Played
+
+BRANDS = """
+[brand]
+name = "Example"
+logo = "https://example.com/logo.png"
+[brand.nova]
+name = "Nova"
+from = "Nova <hello@nova.example>"
+reply_to = "Nova help <help@nova.example>"
+logo = "https://nova.example/logo.png"
+support = "https://nova.example/help"
+"""
+ROUTE = '[[routes]]\nwhen = { tags = "nova" }\naccounts = ["kyc"]\nbrand = "nova"\n'
+LIST = (
+    "customer_id,email,phone,channel,first_name,tags,brand\n"
+    "c-1,one@example.com,,,Ona,,\n"
+    "c-2,two@example.com,,,Jonas,nova,\n"
+    "c-3,three@example.com,,,Rasa,,nova\n"
+    "c-4,,+37060012345,sms,Lina,nova,\n"
+    "c-5,five@example.com,,,Ema,nova,nowhere\n"
+)
+
+
+def test_each_mail_of_a_list_has_the_sender_the_logo_and_the_words_of_its_brand(desk: Desk, played: Played):
+    before, first, after = desk.config.read_text("utf-8").partition("[[routes]]")
+    desk.config.write_text(f"{before}{ROUTE}{first}{after}{BRANDS}", "utf-8")
+    rows = desk.write("list.csv", LIST)
+
+    checked = desk.onboard("check", rows, "--json").facts
+    ran = desk.onboard("run", rows)
+
+    assert checked["brands"] == {"": 1, "nova": 3}
+    assert [(one["row"], one["column"]) for one in checked["problems"]] == [(6, "brand")]
+    assert "use one of nova" in checked["problems"][0]["hint"]
+    assert ran.code == 1
+    mails = {mail.recipients[0]: mail.facts() for mail in played.sandbox.mailbox}
+    assert sorted(mails) == ["one@example.com", "three@example.com", "two@example.com"]
+    for address, facts in mails.items():
+        headers, is_nova = facts["headers"], address != "one@example.com"
+        assert (headers["From"] == "Nova <hello@nova.example>") is is_nova
+        assert (facts["from"] == "hello@nova.example") is is_nova  # the envelope's, for SPF
+        assert headers.get("Reply-To") == ("Nova help <help@nova.example>" if is_nova else None)
+        assert facts["subject"].startswith("Nova: " if is_nova else "Example: ")
+        for logo, shown in (("https://nova.example/logo.png", is_nova), ("https://example.com/logo.png", not is_nova)):
+            assert (logo in facts["html"]) is shown
+    assert [text.body.partition(":")[0] for text in played.sandbox.texts] == ["Nova"]
+    report = desk.onboard("report", "latest", "--with-routes").table
+    assert [line["brand"] for line in report] == ["", "nova", "nova", "nova", ""]
+    shown = desk.onboard("customer", "show", "c-3", "--json").facts
+    assert [job["brand"] for job in shown["jobs"]] == ["nova"]
+
+
+def test_a_preview_has_the_rows_brand_or_the_one_that_is_asked_for(desk: Desk):
+    desk.add(BRANDS)
+    rows = desk.write("list.csv", "customer_id,email,brand\nc-1,one@example.com,nova\n")
+
+    assert "Nova" in desk.onboard("template", "preview", "--row", "2", rows).out
+    assert "https://nova.example/help" in desk.onboard("template", "preview", "--brand", "nova").out
+    assert "Subject: Example: " in desk.onboard("template", "preview").out
+    assert "Nova" in desk.onboard("template", "preview", "--brand", "nova", "--page", "ask").out
+    refused = desk.onboard("template", "preview", "--brand", "nowhere")
+    assert (refused.code, refused.out) == (2, "")
+    assert "nova" in refused.err
