@@ -1,17 +1,14 @@
 """A customer's message as it would be sent, with an example in place of the link."""
 
-from datetime import timedelta
-
 from worker.cli.exits import CannotStart
 from worker.core.customers.customers import Customer, Person
 from worker.core.foundation.clock import ProcessClock
-from worker.core.messages.wording import Invitation, Rendered
+from worker.core.messages.wording import Rendered
 from worker.settings.model import Settings
-from worker.settings.policies import hours_of
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
 from worker.templates.values import Screen
-from worker.wiring.adapters import sender_name
+from worker.wiring.message_tests import sample
 from worker.wiring.templates import pages_of
 
 LINK = "https://verify.example.com/sample"  # never a customer's own: a preview is looked at, sent on and kept
@@ -27,15 +24,8 @@ def rendered(
     settings: Settings, templates: Templates, customer: Customer, channel: str, kind: str, *, link: str = LINK
 ) -> Rendered:
     """The message of this kind. Raises CannotStart where its template cannot be rendered."""
-    now = ProcessClock()()
-    clock = hours_of(settings).clock_of(
-        timezone=customer.timezone, phone=customer.person.phone, country=customer.country
-    )
-    sender = sender_name(settings, channel, customer.brand)
     try:
-        return templates.render(
-            Invitation(customer, link, now + timedelta(days=7), sender, kind, clock), channel=channel, now=now
-        )
+        return sample(settings, templates, customer, channel, kind, link=link, now=ProcessClock()())
     except TemplateProblem as error:
         raise CannotStart(str(error)) from None
 

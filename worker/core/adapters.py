@@ -107,6 +107,7 @@ class Message:
     html: str = ""
     valid_for: timedelta | None = None  # the remaining life of its link, if known
     brand: str = ""  # whose address it is from; "": the default one's
+    is_test: bool = False  # a person has asked for it, to look at: a mail says so in its head
 
     def __repr__(self) -> str:
         return f"Message(key={self.key!r}, …)"

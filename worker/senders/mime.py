@@ -27,6 +27,7 @@ COMMON = re.compile(
 BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # These characters reverse or hide text: with them a subject could read differently.
 HIDDEN = re.compile(r"[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+TEST = "X-Onboard-Test: yes"
 MOST_LINES = 4096  # of templates, in memory
 WORD_BYTES = 42  # of UTF-8 in one encoded word: with "Subject: " before it, a line stays under 78
 
@@ -98,6 +99,8 @@ def compose(message: Message, *, sender: From, to: Mailbox, more: Sequence[str] 
         "Auto-Submitted: auto-generated",  # RFC 3834: asks for no out-of-office replies
     ]
     lines += more
+    if message.is_test:
+        lines.append(TEST)
     if LANGUAGE.fullmatch(message.language):
         lines.append(f"Content-Language: {message.language}")
     head = sender.header + "\r\n".join(lines).encode() + b"\r\n"

@@ -53,6 +53,7 @@ CHANGES = {
 BEFORE = {
     "report 1 --with-links",
     "suppress --check vita@example.com",
+    "template send --to vita@example.com",
     *of_features("BEFORE"),
 }
 READS = {

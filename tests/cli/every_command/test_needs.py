@@ -44,6 +44,7 @@ NEEDS = {
     "suppress --list": STORED,
     "template export": set(),
     "template preview": set(),
+    "template send --to me@example.com": STORED | SENDING,
     "up": EVERYTHING,
     # Strangers reach it: it holds no credentials of the providers and of the mail server. SMS callbacks are signed.
     "web": WAKING | {"WEBHOOK", "EVENTS", "TWILIO", *of_features("ASKED_BY_WEB")},

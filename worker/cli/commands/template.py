@@ -5,16 +5,17 @@ import os
 import re
 import tempfile
 import webbrowser
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from worker.cli.exits import CannotStart
+from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.lists.listed import refusing_lists
 from worker.cli.sample_message import page_of, rendered
-from worker.cli.shared_options import OUT, whole_file
+from worker.cli.shared_options import JSON, OUT, print_json_or, whole_file
 from worker.core.customers.customers import Customer, Person, invitation_channels
 from worker.core.foundation.private_files import PRIVATE, READABLE
 from worker.core.messages.wording import Rendered, Wording
@@ -22,14 +23,46 @@ from worker.core.model.channels import CHANNELS
 from worker.lists.importing.judging import PREFILLED, judge, options_of, problems_of
 from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list
-from worker.settings.model import Settings
-from worker.settings.needs import NOTHING
+from worker.settings.needs import NOTHING, STORED, Need
 from worker.templates.library import Library
+from worker.templates.render import Templates
 from worker.templates.values import Screen
+from worker.wiring.message_tests import NotSent, hand_over, written
+from worker.wiring.store.message_tests import begin
 from worker.wiring.templates import templates_of
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 FOLDER = "templates"
+SENDING = STORED | {Need.SENDING}
+SAMPLE = Customer("sample", person=Person(first_name="Maria", last_name="Example"))
+
+
+_WORDS = (
+    click.argument("name", required=False),
+    click.option("--locale", help="The customer's language: de, pt-BR.  [default: the row's, else en]"),
+    click.option("--brand", help="Whose message: a NAME of [brand.NAME].  [default: the row's, else that of [brand]]"),
+    click.option(
+        "--kind",
+        type=click.Choice([kind.value for kind in Wording]),
+        default=Wording.INVITATION.value,
+        show_default=True,
+        help="The first message, a reminder, or the link that replaces an earlier one.",
+    ),
+    click.option(
+        "--row",
+        nargs=2,
+        type=(click.IntRange(min=1), click.Path(dir_okay=False, path_type=Path)),
+        metavar="N LIST",
+        help="For the customer in row N of LIST, as in a spreadsheet: the header is row 1.",
+    ),
+)
+
+
+def _words(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which message: NAME, --locale, --brand, --kind, --row."""
+    for option in reversed(_WORDS):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -38,24 +71,8 @@ def template() -> None:
 
 
 @template.command()
-@click.argument("name", required=False)
-@click.option("--locale", help="The customer's language: de, pt-BR.  [default: the row's, else en]")
+@_words
 @click.option("--channel", type=click.Choice([*CHANNELS]), help="Which message.  [default: the row's, else email]")
-@click.option("--brand", help="Whose message: a NAME of [brand.NAME].  [default: the row's, else that of [brand]]")
-@click.option(
-    "--kind",
-    type=click.Choice([kind.value for kind in Wording]),
-    default=Wording.INVITATION.value,
-    show_default=True,
-    help="The first message, a reminder, or the link that replaces an earlier one.",
-)
-@click.option(
-    "--row",
-    nargs=2,
-    type=(click.IntRange(min=1), click.Path(dir_okay=False, path_type=Path)),
-    metavar="N LIST",
-    help="For the customer in row N of LIST, as in a spreadsheet: the header is row 1.",
-)
 @click.option(
     "--page",
     "screen",
@@ -95,20 +112,8 @@ def preview(
     """
     settings = invocation.settings(NOTHING)
     templates = templates_of(settings)
-    customer = (
-        _of_row(invocation, *row) if row else Customer("sample", person=Person(first_name="Maria", last_name="Example"))
-    )
-    brand = customer.brand if brand is None else brand
-    if brand not in templates.brands:
-        raise CannotStart(f"there is no brand {brand!r}; {_brands(settings)}")
-    customer = replace(
-        customer,
-        locale=customer.locale if locale is None else locale,
-        template=name or customer.template or templates.brands[brand].template or "default",
-        brand=brand,
-    )
-    if customer.template not in templates.names:
-        raise CannotStart(f"there is no template {customer.template!r}; they are {', '.join(sorted(templates.names))}")
+    customer = _of_row(invocation, *row) if row else SAMPLE
+    customer = _chosen(templates, customer, name, locale, brand)
     if screen is not None:
         page = page_of(settings, customer, Screen(screen))
         if in_browser:
@@ -133,6 +138,50 @@ def preview(
     else:
         _write(out, text)
         click.echo(f"written to {out} ({words.language})", err=True)
+
+
+@template.command()
+@_words
+@click.option("--to", required=True, metavar="ADDRESS", help="Your own email address, or a phone number with +.")
+@JSON
+@click.pass_obj
+def send(
+    invocation: Invocation,
+    name: str | None,
+    locale: str | None,
+    brand: str | None,
+    kind: str,
+    row: tuple[int, Path] | None,
+    to: str,
+    as_json: bool,
+) -> None:
+    """Send the message to an address of your own, to see how it arrives. For an invented customer or a row of a list.
+
+    It goes by the configured sender, by email or as a text, in the row's brand and language. Subject, words and the
+    header X-Onboard-Test say that it is a test: WhatsApp's approved words cannot. It opens no session: its link is an
+    example that leads nowhere. Nothing is stored but an entry in the audit log, and no limit or cap counts it; a text
+    costs what a text costs. It leaves also while everything is stopped.
+
+    \b
+    onboard template send --to me@example.com --row 2 customers.csv
+    onboard template send --to me@example.com --brand nova --kind reminder
+    onboard template send --to +37060000000 --row 2 customers.csv
+    """
+    customer = _of_row(invocation, *row) if row else SAMPLE
+    with invocation.parts(SENDING, migrate=True) as parts:
+        customer = _chosen(parts.templates, customer, name, locale, brand)
+        where = f"row {row[0]} of a list" if row else "an invented customer"
+        try:
+            test = written(parts.settings, parts.templates, customer, to, kind=kind, now=parts.clock())
+            address, now = (test.channel, test.message.to), parts.database_clock()
+            reason = f"{where}, by {test.channel}"
+            if refused := begin(parts.database, parts.keyring, "test message", address, reason=reason, now=now):
+                raise NotSent(refused)
+            receipt = hand_over(parts.settings, parts.clock, parts.keyring, test)
+        except NotSent as error:
+            raise Stopped(f"not sent: {error}") from None
+    facts = {"channel": test.channel, "brand": customer.brand or None, "language": test.message.language, **receipt}
+    print_json_or(facts, f"handed over to {to}: marked as a test, with a link that leads nowhere", as_json=as_json)
 
 
 @template.command()
@@ -183,9 +232,24 @@ def export(invocation: Invocation, name: str, locale: str | None, layout: bool, 
         click.echo(f'to use them, write in {settings.path.name}: [invitations] templates = "{FOLDER}/"', err=True)
 
 
-def _brands(settings: Settings) -> str:
-    names = ", ".join(sorted(settings.brands))
-    return f"they are {names}" if names else "[brand.NAME] in the configuration makes one"
+def _chosen(
+    templates: Templates, customer: Customer, name: str | None, locale: str | None, brand: str | None
+) -> Customer:
+    """The customer with the words that were asked for. Raises CannotStart if there are none of that name."""
+    brand = customer.brand if brand is None else brand
+    if brand not in templates.brands:
+        there = ", ".join(filter(None, sorted(templates.brands)))
+        known = f"they are {there}" if there else "[brand.NAME] in the configuration makes one"
+        raise CannotStart(f"there is no brand {brand!r}; {known}")
+    customer = replace(
+        customer,
+        locale=customer.locale if locale is None else locale,
+        template=name or customer.template or templates.brands[brand].template or "default",
+        brand=brand,
+    )
+    if customer.template not in templates.names:
+        raise CannotStart(f"there is no template {customer.template!r}; they are {', '.join(sorted(templates.names))}")
+    return customer
 
 
 def _of_row(invocation: Invocation, number: int, path: Path) -> Customer:

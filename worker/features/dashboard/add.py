@@ -11,6 +11,7 @@ from worker.features.dashboard.pages import (
     batches,
     customer,
     customer_actions,
+    message_tests,
     now,
     on_call,
     outgoing,
@@ -39,6 +40,7 @@ PAGES: tuple[Page, ...] = (
 )
 ACTIONS: tuple[Action, ...] = (
     *batch_actions.ACTIONS,
+    *message_tests.ACTIONS,
     *customer_actions.ACTIONS,
     *stop_actions.ACTIONS,
     *accounts.ACTIONS,
