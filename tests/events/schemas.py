@@ -14,14 +14,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from worker.core.customers.customers import UPDATABLE, Channel, CustomerKind, invitation_channels
+from worker.core.customers.customers import MESSAGE, MOST_OWN, UPDATABLE, Channel, CustomerKind, invitation_channels
 from worker.core.foundation.durations import UNITS
 from worker.core.model.channels import CHANNELS
 from worker.core.model.incoming import EventKind
 from worker.events.published_events import DESCRIPTIONS, FIELDS, SEQUENCE_DIGITS, SOURCE, Happened
+from worker.lists.own_columns import RESERVED
 from worker.lists.rules import COLUMNS, LONGEST_ADDRESS, LONGEST_NAME, LONGEST_TAG, MOST_TAGS
 from worker.providers.facts import PROVIDERS
 from worker.templates.placeholders import SHEET_ERRORS
+from worker.templates.values import OWN_NAME, VALUE_LENGTH
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
@@ -128,6 +130,13 @@ _COLUMNS: dict[str, Schema] = {
     "brand": _NAME | {"description": "The name of a brand in the configuration: [brand.NAME]."},
 }
 assert set(_COLUMNS) == set(COLUMNS)
+_OWN_VALUE = _filled(_UNWANTED, VALUE_LENGTH) | _no(_LOST)
+_OWN: Schema = {
+    "type": "object",
+    "propertyNames": {"pattern": f"^{OWN_NAME.pattern}$", "not": {"enum": sorted(RESERVED)}},
+    "maxProperties": MOST_OWN,
+    "description": "Columns for messages, `message.NAME` in templates. A value with an address in it is refused.",
+}
 # As `idenfy-kyc.documents`, or as an object with the provider's name.
 _NAMES = "|".join(PROVIDERS.built_in)
 _PARAMETERS: dict[str, Schema] = {f"^({_NAMES})$": {"type": "object"}, rf"^({_NAMES})\.": {}}
@@ -186,7 +195,11 @@ _INCOMING: dict[EventKind, tuple[str, Schema]] = {
         "Onboard this customer: one row of a list. A column that is empty or null counts as left out. An account and a"
         " sender of the configuration must be able to serve the customer.",
         _data(
-            _REQUEST | {"invite_after": _INVITE_AFTER},
+            _REQUEST
+            | {
+                MESSAGE: _OWN | {"additionalProperties": _may_be_empty(_OWN_VALUE)},
+                "invite_after": _INVITE_AFTER,
+            },
             ["customer_id"],
             patternProperties=_PARAMETERS,
             allOf=[_reachable(), _PHONE_HAS_A_COUNTRY],
@@ -198,7 +211,13 @@ _INCOMING: dict[EventKind, tuple[str, Schema]] = {
     ),
     EventKind.UPDATED: (
         "New values for these columns of the customer. How a customer is served takes a new onboarding.requested.",
-        _data(_of(("customer_id", *UPDATABLE)), ["customer_id"], minProperties=2, allOf=[_PHONE_HAS_A_COUNTRY]),
+        _data(
+            _of(("customer_id", *UPDATABLE))
+            | {MESSAGE: _OWN | {"minProperties": 1, "additionalProperties": _OWN_VALUE}},
+            ["customer_id"],
+            minProperties=2,
+            allOf=[_PHONE_HAS_A_COUNTRY],
+        ),
     ),
     EventKind.ERASED: (
         "End the customer's open jobs and erase all personal data.",

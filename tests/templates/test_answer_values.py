@@ -67,21 +67,24 @@ def test_what_follows_the_dot_is_a_key_and_never_an_attribute(own, subtests):
             assert sent(templates, **{name: "x"}).text == f"[xx] {LINK}"
 
 
+A_DOT = "a dot after a variable, but for vendor.NAME and message.NAME, is not available"
+
+
 def test_nothing_but_the_name_of_a_value_may_follow(own, subtests):
     for source, problem in [
         ("{{ vendor }}", "write vendor.NAME, with the name of one value"),
         ("{% if vendor %}{% endif %}", "write vendor.NAME, with the name of one value"),
-        ("{{ vendor.a.b }}", "a dot after a variable, but for vendor.NAME, is not available"),
-        ("{{ vendor.a.__class__ }}", "a dot after a variable, but for vendor.NAME, is not available"),
+        ("{{ vendor.a.b }}", A_DOT),
+        ("{{ vendor.a.__class__ }}", A_DOT),
         ("{{ vendor[first_name] }}", "[…] after a variable is not available"),
         ("{{ vendor[0] }}", "[…] after a variable is not available"),
         ("{{ vendor['a b'] }}", "[…] after a variable is not available"),
         ("{{ vendor.items() }}", "calling a function is not available"),
-        ("{{ link.code }}", "a dot after a variable, but for vendor.NAME, is not available"),
-        ("{{ vendors.code }}", "a dot after a variable, but for vendor.NAME, is not available"),
+        ("{{ link.code }}", A_DOT),
+        ("{{ vendors.code }}", A_DOT),
         ("{{ vendors }}", "there is no variable vendors, did you mean vendor?"),
         ("{% set vendor = link %}", "the variable vendor cannot be set"),
-        ("{% set x = vendor %}{{ x.code }}", "a dot after a variable, but for vendor.NAME, is not available"),
+        ("{% set x = vendor %}{{ x.code }}", A_DOT),
     ]:
         with subtests.test(source=source, problem=problem):
             templates = own({"default/en/body.txt": "{{ link }}" + source})

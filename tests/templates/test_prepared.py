@@ -42,7 +42,7 @@ def invitations():
 def rendering_each(templates: Templates) -> Templates:
     """The same templates, which render each message from the start."""
     about = templates._about
-    templates._about = lambda sources, brand: (False, about(sources, brand)[1])
+    templates._about = lambda sources, brand: about(sources, brand)._replace(only_show=False)
     return templates
 
 

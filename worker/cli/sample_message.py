@@ -1,5 +1,7 @@
 """A customer's message as it would be sent, with an example in place of the link."""
 
+from dataclasses import replace
+
 from worker.cli.exits import CannotStart
 from worker.core.customers.customers import Customer, Person
 from worker.core.foundation.clock import ProcessClock
@@ -14,9 +16,10 @@ from worker.wiring.templates import pages_of
 LINK = "https://verify.example.com/sample"  # never a customer's own: a preview is looked at, sent on and kept
 
 
-def example(*, locale: str, template: str, brand: str = "") -> Customer:
-    """A customer who has no row."""
+def example(templates: Templates, *, locale: str = "", template: str = "", brand: str = "") -> Customer:
+    """A customer who has no row, with a value of each column of lists that the templates use."""
     person = Person(email="maria@example.com", first_name="Maria", last_name="Example")
+    person = replace(person, message={name: f"Example {name}" for name in templates.own_columns})
     return Customer("sample", person=person, locale=locale, template=template, brand=brand)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from worker.core.customers.customers import UPDATABLE, FieldProblem
+from worker.core.customers.customers import MESSAGE, UPDATABLE, FieldProblem
 from worker.core.foundation.durations import parse_duration, show_duration
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome
@@ -21,6 +21,7 @@ from worker.lists.lines import AcceptedLine, RefusedLine, Rejected
 from worker.lists.listing import check_line
 from worker.lists.objects import Objects
 from worker.lists.options import ListOptions
+from worker.lists.own_columns import is_own
 from worker.providers.strict_json import MOST_LEVELS, has_unstorable_text, read_object
 
 INVITE_AFTER = "invite_after"
@@ -102,8 +103,9 @@ class Judging:
             return [raw.cells]
         problems = list(raw.problems)
         allowed = _ALLOWED[event.kind]
-        problems += [FieldProblem(name, *_NOT_ALLOWED[event.kind]) for name in raw.cells if name not in allowed]
-        given = {name: cell for name, cell in raw.cells.items() if name in allowed}
+        own = {name for name in raw.cells if event.kind is EventKind.UPDATED and is_own(name)}
+        given = {name: cell for name, cell in raw.cells.items() if name in allowed or name in own}
+        problems += [FieldProblem(name, *_NOT_ALLOWED[event.kind]) for name in raw.cells if name not in given]
         line = accept(0, given | {"channel": "none"}, self._read().options)
         if isinstance(line, Rejected):
             return [*problems, *line.problems]
@@ -113,11 +115,15 @@ class Judging:
             left_out = {problem.column for problem in line.if_used}  # names that are none
             names = [name for name in given if name in UPDATABLE and name not in left_out]
             columns = columns_of(customer, names)
+            empty = [name for name, value in columns.items() if not value]
+            there = {f"{MESSAGE}.{name}" for name in customer.person.message or ()}
+            empty += sorted(own - there - left_out)
             problems += [
-                FieldProblem(name, "it is empty", "an update cannot remove a value: leave it out")
-                for name, value in columns.items()
-                if not value
+                FieldProblem(name, "it is empty", "an update cannot remove a value: leave it out") for name in empty
             ]
+            if there:
+                names.append(MESSAGE)
+                columns |= columns_of(customer, [MESSAGE])
             if not names and not problems:
                 nothing = FieldProblem("", "it has no column that is new", f"give one of {', '.join(UPDATABLE)}")
                 problems += line.if_used or (nothing,)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from worker.core.customers.customers import PERSONAL, Customer
+from worker.core.customers.customers import MESSAGE, OF_PERSON, PERSONAL, Customer, with_own
 from worker.core.model.incoming import EventKind
 
-Columns = Mapping[str, Any]  # of UPDATABLE, as JSON has them
+Columns = Mapping[str, Any]  # of UPDATABLE, and MESSAGE, as JSON has them
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,12 @@ def changed(customer: Customer, columns: Columns) -> Customer:
     personal = {name: value for name, value in columns.items() if name in PERSONAL}
     if isinstance(personal.get("date_of_birth"), str):
         personal["date_of_birth"] = date.fromisoformat(personal["date_of_birth"])
-    remaining = {name: value for name, value in columns.items() if name not in PERSONAL}
-    return replace(customer, person=replace(customer.person, **personal), **remaining)
+    remaining = {name: value for name, value in columns.items() if name not in OF_PERSON}
+    person = with_own(replace(customer.person, **personal), columns.get(MESSAGE))
+    return replace(customer, person=person, **remaining)
 
 
 def columns_of(customer: Customer, names: Iterable[str]) -> dict[str, Any]:
     """These columns of an accepted update, as JSON has them."""
-    columns = {name: getattr(customer.person if name in PERSONAL else customer, name) for name in names}
+    columns = {name: getattr(customer.person if name in OF_PERSON else customer, name) for name in names}
     return {name: value.isoformat() if isinstance(value, date) else value for name, value in columns.items()}

@@ -11,7 +11,7 @@ import phonenumbers
 
 from worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, Person, invitation_channels
 from worker.core.model.channels import CHANNELS
-from worker.lists import contacts, rules
+from worker.lists import contacts, own_columns, rules
 from worker.lists.cells import as_text, unless_lost_in_sheet
 from worker.lists.columns import shown
 from worker.lists.lines import Accepted, Rejected
@@ -27,7 +27,7 @@ _DIGITS_AND_SIGNS = re.compile(r"[\d\s().\-/]{7,25}\Z")
 _NOT_A_DIGIT = re.compile(r"\D")
 _HINT = "give another id, or use --hash-ids to keep only a hash of it"
 
-_UNKNOWN = tuple(field.default for field in fields(Person))
+_UNKNOWN = tuple(field.default for field in fields(Person) if field.name in PERSONAL)
 _ADDRESSES = {"email": "an email address", "phone": "a phone number"}
 _LONGEST_CELL = 20_000
 _NOT_STORABLE = Refusal(
@@ -118,13 +118,18 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
     values: dict[str, Any] = {}
     later: dict[str, str] = {}
     parameters: dict[str, dict[str, Any]] = {}
+    for_messages: dict[str, str] | None = None
     for column, cell in cells.items():
         if cell is None:
             continue
         rule = rules.RULES.get(column)
         if rule is None and "." in column:
-            problem = _read_parameter(parameters, column, cell, options)
-            if problem:
+            if own_columns.is_own(column):
+                for_messages = {} if for_messages is None else for_messages
+                problem = own_columns.read(for_messages, column, cell)
+            else:
+                problem = _read_parameter(parameters, column, cell, options)
+            if problem and problem not in problems:
                 problems.append(problem)
             continue
         text = cell.strip() if type(cell) is str and "#" not in cell else as_text(cell, column)
@@ -167,24 +172,28 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
     left_out = (*_left_out(values, problems, options.defaults), *_without_no_names(values))
     channel = _channel(values, problems)
     if not problems:
-        return Accepted(row, _customer(values, channel, parameters), left_out)
+        return Accepted(row, _customer(values, channel, parameters, for_messages), left_out)
     if_used = left_out + tuple(problem for problem in problems if problem.column in options.if_used)
     refusing = tuple(problem for problem in problems if problem.column not in options.if_used)
     if refusing:
         own_id = values.setdefault("customer_id", "")
         if country_is_wrong:
             values["phone"] = ""
-        return Rejected(row, own_id, refusing, if_used, _customer(values, channel, parameters))
-    return Accepted(row, _customer(values, channel, parameters), if_used)
+        return Rejected(row, own_id, refusing, if_used, _customer(values, channel, parameters, for_messages))
+    return Accepted(row, _customer(values, channel, parameters, for_messages), if_used)
 
 
 def _left_out(
     values: dict[str, Any], problems: list[FieldProblem], defaults: Mapping[str, str]
 ) -> tuple[FieldProblem, ...]:
     """Take the problems out that refuse no line; their cells count as empty."""
-    found = tuple(problem for problem in problems if problem.column in rules.LEFT_OUT)
+    found = tuple(
+        problem for problem in problems if problem.column in rules.LEFT_OUT or own_columns.is_left_out(problem)
+    )
     for problem in found:
         problems.remove(problem)
+        if problem.column not in rules.LEFT_OUT:
+            continue
         default = rules.RULES[problem.column](defaults.get(problem.column, ""))
         if not isinstance(default, Refusal):
             values[problem.column] = default
@@ -253,8 +262,15 @@ def _channel(values: Mapping[str, Any], problems: list[FieldProblem]) -> Channel
     return channel
 
 
-def _customer(values: dict[str, Any], channel: Channel, parameters: Mapping[str, Mapping[str, Any]]) -> Customer:
+def _customer(
+    values: dict[str, Any],
+    channel: Channel,
+    parameters: Mapping[str, Mapping[str, Any]],
+    for_messages: Mapping[str, str] | None,
+) -> Customer:
     """The customer with these values, which are by column and are used up."""
     person = Person(*map(values.pop, PERSONAL, _UNKNOWN))
+    if for_messages:
+        person.message = for_messages
     values["channel"] = channel
     return Customer(person=person, parameters=parameters, **values)

@@ -7,10 +7,11 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
-from worker.core.customers.customers import FieldProblem
+from worker.core.customers.customers import MESSAGE, MOST_OWN, FieldProblem
 from worker.lists.lines import ListRefused
 from worker.lists.options import ListOptions
 from worker.lists.other_names import ENGLISH, OTHER_NAMES, WHOLE_NAMES, without_accents
+from worker.lists.own_columns import is_own, own_column, why_refused
 from worker.lists.own_files import own_file, own_name
 from worker.lists.rules import COLUMNS
 from worker.providers.facts import PROVIDERS
@@ -68,9 +69,10 @@ def our_name(title: str, options: ListOptions) -> str | None:
     return known_name(target if target is not None else title)
 
 
-def is_provider(title: str) -> bool:
-    """Whether a key names a provider, so that its value may hold that provider's parameters."""
-    return _as_provider(title) in PROVIDERS
+def holds_columns(title: str) -> bool:
+    """Whether a key's value may hold columns: a provider's parameters, or those for messages."""
+    name = _as_provider(title)
+    return name == MESSAGE or name in PROVIDERS
 
 
 def _as_provider(title: str) -> str:
@@ -87,7 +89,7 @@ def known_name(title: str) -> str | None:
     # A parameter keeps its case: it is the provider's own name.
     if dot and provider in PROVIDERS and all(parameter.split(".")):
         return f"{provider}.{parameter}"
-    return None
+    return own_column(title) if dot else None
 
 
 def read_header(titles: Sequence[str], options: ListOptions) -> Header:
@@ -128,6 +130,8 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
             "the column customer_id is missing: map the column with your own ids with --map THEIRS=customer_id"
         )
     reasons += _parameter_reasons(names, options)
+    if sum(map(is_own, names)) > MOST_OWN:
+        reasons.append(f"more than {MOST_OWN} columns for messages: leave out those that no template has")
     if reasons:
         raise ListRefused(_first(reasons), **suggested)
     return Header(tuple(names), tuple(nameless), tuple(title.strip() for title in titles))
@@ -177,7 +181,10 @@ def unknown_key(title: str, *, near: bool) -> FieldProblem:
 def _unknown(title: str, *, near: bool = True) -> tuple[str, str, str]:
     """The problem, the nearest name with its punctuation, and what to do."""
     plain = shown(title) == title
+    why_not = why_refused(title)
     flag = (title if re.fullmatch(r"[\w.-]+", title) else f'"{title}"') if plain else "NAME"
+    if why_not:
+        return "is no column for messages", f"{why_not}; ", f"rename it, or leave it out with --ignore-column {flag}"
     provider = get_close_matches(_as_provider(title.partition(".")[0]), list(PROVIDERS), n=1) if near else []
     # A dot alone makes no parameter: "Cust.No" and "E.Mail" are names of columns.
     if plain and provider and _PARAMETER.fullmatch(title):
@@ -226,7 +233,7 @@ def _parameter_reasons(names: Sequence[str], options: ListOptions) -> list[str]:
     reasons = []
     for name in dict.fromkeys(names):
         provider, dot, parameter = name.partition(".")
-        problem = options.known_parameter(provider, parameter) if dot else None
+        problem = options.known_parameter(provider, parameter) if dot and not is_own(name) else None
         if problem:
             reasons.append(f"column {name}: {problem}")
     return reasons

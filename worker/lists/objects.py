@@ -6,9 +6,10 @@ from itertools import islice
 from typing import Any
 
 from worker.core.customers.customers import FieldProblem
-from worker.lists.columns import MOST_REASONS, is_provider, normal, our_name, shown, unknown_key, whole_and_in_parts
+from worker.lists.columns import MOST_REASONS, holds_columns, normal, our_name, shown, unknown_key, whole_and_in_parts
 from worker.lists.lines import RawLine
 from worker.lists.options import ListOptions, Vocabulary
+from worker.lists.own_columns import is_own
 from worker.lists.own_files import OwnFile, own_name
 
 MOST_KEYS = 500
@@ -66,7 +67,7 @@ class Objects:
     def _by_dots(self, found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """The line's keys, with `"idenfy-kyc": {"documents": …}` expanded to `idenfy-kyc.documents`."""
         for key, value in found.items():
-            if isinstance(value, dict) and is_provider(key) and our_name(key, self._options) is None:
+            if isinstance(value, dict) and holds_columns(key) and our_name(key, self._options) is None:
                 for inner, parameter in value.items():
                     yield f"{key}.{inner}", parameter
             else:
@@ -83,6 +84,8 @@ class Objects:
         if name is None:
             self._unknown += 1
             return unknown_key(key.strip(), near=near)
+        if is_own(name):
+            return None
         provider, _, parameter = name.partition(".")
         problem = self._options.known_parameter(provider, parameter, near=near)
         self._unknown += bool(problem)

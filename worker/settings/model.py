@@ -14,10 +14,11 @@ from worker.core.messages.caps import AddressCap
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.channels import CHANNELS, ChannelName
 from worker.core.model.endings import RetryPolicy
+from worker.lists.own_columns import PREFIX, is_own
 from worker.settings.accounts import Account
 from worker.settings.brand import BrandSection, NamedBrand
 from worker.settings.outside import Bus, Web
-from worker.settings.routes import Route, check_column, words_by_column
+from worker.settings.routes import Route, check_column, own_columns, words_by_column
 from worker.settings.sending import Email, Sms, WhatsApp
 from worker.settings.shape import SECTIONS
 from worker.settings.tls import PresentsCertificate
@@ -277,6 +278,11 @@ class Import(Section):
         default_factory=dict,
         description="The words of lists and events in a column of ours: COLUMN = { THEIRS = OURS }.",
     )
+    message_columns: Annotated[tuple[str, ...], BeforeValidator(own_columns)] = Field(
+        (),
+        description="Columns of the list for messages: [`message.NAME`](../reference/templates.md#columns-of-your-list)"
+        " in templates.",
+    )
     ignore: tuple[Text, ...] = Field((), description="Columns of the list to leave out.")
     country: Country | None = Field(None, description="The country of rows that name none.")
     locale: Locale | None = Field(
@@ -291,6 +297,16 @@ class Import(Section):
         "refresh",
         description="[What becomes of known customers](../reference/list-format.md#the-same-customer-again).",
     )
+
+    @property
+    def mapping(self) -> dict[str, str]:
+        """Our names by the list's own, with those of the columns for messages."""
+        return {name: PREFIX + name for name in self.message_columns} | self.columns
+
+    @property
+    def for_messages(self) -> set[str]:
+        """The columns for messages, by their names in templates."""
+        return {ours.removeprefix(PREFIX) for ours in self.mapping.values() if is_own(ours)}
 
     @property
     def defaults(self) -> dict[str, str]:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from worker.core.customers.customers import MOST_OWN
+from worker.lists.own_columns import PREFIX, is_own, own_name
 from worker.lists.rules import RULES, WORDED
 from worker.providers.facts import PROVIDERS
 from worker.providers.refusals import Refusal
@@ -25,8 +27,28 @@ ROUTABLE = tuple(column for column in COLUMNS if column != "account")
 Condition = str | tuple[str, ...] | bool
 
 
+def own_columns(given: Any) -> tuple[str, ...]:
+    """`[import] message_columns`, each as templates name it. Raises ValueError."""
+    if not isinstance(given, list | tuple) or not all(isinstance(title, str) for title in given):
+        raise ValueError('expected a list of columns, such as ["branch", "adviser"]')
+    names = []
+    for title in given:
+        try:
+            names.append(own_name(title))
+        except ValueError as error:
+            raise ValueError(f"`{title}`: {error}") from None
+    if len(set(names)) < len(names):
+        raise ValueError("a column is there twice")
+    if len(names) > MOST_OWN:
+        raise ValueError(f"more than {MOST_OWN} columns")
+    return tuple(names)
+
+
 def check_column(name: Any) -> None:
     """Raise ValueError with the nearest column's name if the column does not exist."""
+    if isinstance(name, str) and is_own(name):
+        own_name(name.removeprefix(PREFIX))
+        return
     provider, dot, parameter = name.partition(".") if isinstance(name, str) else ("", "", "")
     if name not in COLUMNS and not (dot and parameter and provider in PROVIDERS):
         raise ValueError(f"no such column{suggestion(name, COLUMNS)}")

@@ -8,12 +8,13 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from html.parser import HTMLParser
 
-from worker.core.customers.customers import Customer, CustomerKind, Person
+from worker.core.customers.customers import MESSAGE, Customer, CustomerKind, Person, with_own
 from worker.core.messages.wording import Invitation, Wording
 from worker.core.model.sessions import Opening
-from worker.templates.language import TemplateProblem, answer_values, blocks, blocks_in, never_shown
+from worker.templates.language import TemplateProblem, answer_values, blocks, blocks_in, never_shown, own_columns
 from worker.templates.library import BUILT_IN, DEFAULT, MESSAGES, PAGE, Texts
 from worker.templates.pages import FORMS, Pages
 from worker.templates.render import CONTENT, NO_BRAND, Templates
@@ -46,6 +47,13 @@ SAMPLES = tuple(
 SAMPLE_NOW = SAMPLE.expires_at - timedelta(days=7)
 
 
+def with_columns(invitation: Invitation, columns: Collection[str]) -> Invitation:
+    """The invitation of a customer whose list has these columns for messages too, with invented values."""
+    customer = invitation.customer
+    person = with_own(customer.person, {name: f"Example {name}" for name in columns})
+    return replace(invitation, customer=replace(customer, person=person))
+
+
 def problems(templates: Templates) -> list[str]:
     """The problems of the operator's templates: one line each."""
     library, locale = templates.library, templates.locale
@@ -72,15 +80,21 @@ def problems(templates: Templates) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def doubts(templates: Templates, answers: Collection[str]) -> list[str]:
-    """Warnings of the operator's templates: values that an answer may lack. `answers` are those that answers of the
-    accounts may have, of "digits", "provider" and "vendor"."""
+def doubts(templates: Templates, answers: Collection[str], columns: Collection[str] = ()) -> list[str]:
+    """Warnings of the operator's templates: values that an answer may lack, and columns that lists may lack. `answers`
+    are those that answers of the accounts may have, of "digits", "provider" and "vendor"; `columns` those that lists
+    have for messages."""
     library, found = templates.library, []
     for name in sorted(library.own):
         try:
             used = answer_values(library.sources[name]) if library.template(name) else {}
         except TemplateProblem:
             continue  # one of the problems
+        for column, (line, _) in sorted(own_columns(library.sources[name]).items()):
+            if column not in columns:
+                near = get_close_matches(column, columns, n=1)
+                meant = f"did you mean {MESSAGE}.{near[0]}?" if near else f"name it in [import] {MESSAGE}_columns"
+                found.append(f"{name}, line {line}: {MESSAGE}.{column} is not a known column of lists; {meant}")
         for value, (line, careless) in sorted(used.items()):
             if re.split(r"\W", value)[0] not in answers:
                 found.append(f"{name}, line {line}: {value} is always empty: no account's provider answers it")
@@ -111,6 +125,8 @@ def _set_problems(templates: Templates, name: str, locale: str, channel: str) ->
     empty: dict[tuple[str, str], str] = {}  # one line for each block and file, with the first sample that shows it
     for sample in (*SAMPLES, _with_answer(templates, texts)):
         try:
+            needs = templates.needs(name, locale, channel)
+            sample = with_columns(sample, needs) if needs else sample
             made = templates.fill_in(texts, sample, SAMPLE_NOW)
             for part, block in _empty_blocks(templates, texts, sample):
                 who = "a company" if sample.customer.kind is CustomerKind.COMPANY else "a person"
@@ -160,13 +176,15 @@ def _empty_blocks(templates: Templates, texts: Texts, sample: Invitation) -> lis
 
 def _with_answer(templates: Templates, texts: Texts) -> Invitation:
     """The sample of a session whose answer has every value that the texts use."""
-    names: set[str] = set()
+    names, columns = set[str](), set[str]()
     for source in texts.parts.values():
         with suppress(TemplateProblem):  # rendering says it
             for file in templates.library.chain(source, strict=True):
                 names.update(answer_values(templates.library.sources[file]))
+                columns.update(own_columns(templates.library.sources[file]))
     keys = [name.removeprefix(VENDOR).strip('.[]"') for name in names if name.startswith(VENDOR)]
-    return replace(SAMPLE, opening=Opening("", "0123456", "Vendor", dict.fromkeys(keys, "A1B2C3D4")))
+    sample = with_columns(SAMPLE, columns) if columns else SAMPLE
+    return replace(sample, opening=Opening("", "0123456", "Vendor", dict.fromkeys(keys, "A1B2C3D4")))
 
 
 def _page_problems(pages: Pages) -> list[str]:

@@ -4,9 +4,9 @@ Jinja's sandbox stops a template from accessing other objects, but not from usin
 rendered a gigabyte from `{{ 'a' * 10**9 }}`. A limit on each operator, filter and loop would never cover
 every way to make a string longer. An invitation has no list to walk and no text to build, so a list allows
 only what cannot grow: variables, `if`, `set`, comparisons, a few filters, and blocks in a layout. One dot is
-allowed, in `vendor.NAME`: what follows it is a key of a mapping, never an attribute of an object. A list is allowed
-behind `in` alone, and what a filter makes is no longer than a file. So the cost of a template depends only on the
-lengths of its files and variables; both are bounded.
+allowed, in `vendor.NAME` and `message.NAME`: what follows it is a key of a mapping, never an attribute of an
+object. A list is allowed behind `in` alone, and what a filter makes is no longer than a file. So the cost of a
+template depends only on the lengths of its files and variables; both are bounded.
 """
 
 import difflib
@@ -16,11 +16,12 @@ from functools import lru_cache, wraps
 from itertools import islice
 from typing import Any
 
-from jinja2 import DictLoader, Environment, StrictUndefined, Template, TemplateSyntaxError, nodes
+from jinja2 import DictLoader, Environment, StrictUndefined, Template, TemplateSyntaxError, Undefined, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from worker.core.customers.customers import MESSAGE
 from worker.core.messages.wording import CannotWrite
-from worker.templates.values import VENDOR
+from worker.templates.values import OWN_NAME, VENDOR
 
 FILE_LENGTH = 64 * 1024  # characters of one template file
 OUTPUT_LENGTH = 256 * 1024  # characters of one rendered part
@@ -28,6 +29,8 @@ PIECES = 64  # of a rendering, after which its length is checked
 LAYOUTS = 3  # layouts above a template, one extending the other
 MOST_REMEMBERED = 100  # files, parsed; the built-in ones are 27
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of a value of the vendor's
+MAPPINGS = (VENDOR, MESSAGE)
+OWN_NAMES = "write the column's name in small letters, digits and _"
 
 FILTERS = ("capitalize", "d", "default", "e", "escape", "length", "lower", "title", "trim", "truncate", "upper")
 TESTS = ("defined", "undefined", "eq", "equalto", "==", "ne", "!=", "in", "lt", "<", "gt", ">", "le", "<=", "ge", ">=")
@@ -60,7 +63,7 @@ SPELLINGS = {
     "AssignBlock": "{% set %}…{% endset %}", "With": "{% with %}", "Include": "{% include %}",
     "Import": "{% import %}", "FromImport": "{% from %}", "ScopedEvalContextModifier": "{% autoescape %}",
     "Call": "calling a function", "Getitem": "[…] after a variable",
-    "Getattr": "a dot after a variable, but for vendor.NAME,",
+    "Getattr": "a dot after a variable, but for vendor.NAME and message.NAME,",
 }  # fmt: skip
 
 
@@ -79,8 +82,9 @@ class _Environment(ImmutableSandboxedEnvironment):
         return self._layout_of(parent, template)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """What `vendor.NAME` is: "" where the answer has no such value. Jinja's own would give a mapping's methods."""
-        return obj.get(attribute, "") if isinstance(obj, Mapping) else ""
+        """What `vendor.NAME` and `message.NAME` are: empty, and not defined, where the answer or the row has no such
+        value. Jinja's own would give a mapping's methods."""
+        return (obj.get(attribute) if isinstance(obj, Mapping) else None) or Undefined(name=attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         return self.getattr(obj, argument)
@@ -146,7 +150,7 @@ def read(name: str, source: str, known: Mapping[str, str]) -> str | None:
     except (RecursionError, ValueError, MemoryError):  # nested too deep; a number with thousands of digits
         raise TemplateProblem(f"{name}: nested too deep, or with a number that is too long") from None
     for node in every:
-        if not isinstance(node, ALLOWED) and name_of(node) is None:
+        if not isinstance(node, ALLOWED) and not any(name_of(node, of=one) for one in MAPPINGS):
             what = SPELLINGS.get(type(node).__name__, type(node).__name__)
             raise TemplateProblem(f"{name}, line {node.lineno}: {what} is not available in templates")
     # A list is something to compare with. A variable with ten times a list of ten lists would be text without end.
@@ -185,12 +189,29 @@ def never_shown(name: str, source: str, above: Collection[str]) -> list[str]:
 def answer_values(source: str) -> dict[str, tuple[int, bool]]:
     """What a file that `read` accepts uses of an answer: each name's first line, and whether the file never asks if the
     answer has it."""
+    return _used(source, _names_in)
+
+
+def own_columns(source: str) -> dict[str, tuple[int, bool]]:
+    """The same of the list's own columns: each NAME of `message.NAME`."""
+    return _used(source, _own_in)
+
+
+def _used(source: str, names_in: Callable[[nodes.Node], list[tuple[str, int]]]) -> dict[str, tuple[int, bool]]:
     tree = parsed(source)
     tests: list[nodes.Node] = [node.test for node in tree.find_all(nodes.If)]
     tests += [node.test for node in tree.find_all(nodes.CondExpr)]
+    tests += [node.left for node in tree.find_all((nodes.And, nodes.Or))]
     tests += [one.node for one in tree.find_all(nodes.Filter) if one.name in ("d", "default") and one.node is not None]
-    tested = {name for test in tests for name, _ in _names_in(test)}
-    return {name: (line, name not in tested) for name, line in _names_in(tree)}
+    tested = {name for test in tests for name, _ in names_in(test)}
+    return {name: (line, name not in tested) for name, line in names_in(tree)}
+
+
+def _own_in(node: nodes.Node) -> list[tuple[str, int]]:
+    """The NAMEs of `message.NAME` here, each with its lines, the last first."""
+    every = (node, *node.find_all((nodes.Getattr, nodes.Getitem)))
+    found = [(name, inner.lineno) for inner in every if (name := name_of(inner, of=MESSAGE))]
+    return sorted(found, key=lambda one: -one[1])
 
 
 def _names_in(node: nodes.Node) -> list[tuple[str, int]]:
@@ -204,11 +225,11 @@ def _names_in(node: nodes.Node) -> list[tuple[str, int]]:
     return sorted(found, key=lambda one: -one[1])
 
 
-def name_of(node: nodes.Node) -> str | None:
-    """NAME, if the node is `vendor.NAME` or `vendor["NAME"]`; else None."""
+def name_of(node: nodes.Node, *, of: str = VENDOR) -> str | None:
+    """NAME, if the node is `vendor.NAME` or `vendor["NAME"]`, or of another mapping; else None."""
     if not isinstance(node, (nodes.Getattr, nodes.Getitem)):
         return None
-    if not isinstance(node.node, nodes.Name) or node.node.name != VENDOR or node.ctx != "load":
+    if not isinstance(node.node, nodes.Name) or node.node.name != of or node.ctx != "load":
         return None
     name: object
     if isinstance(node, nodes.Getattr):
@@ -267,11 +288,14 @@ def _check_names(name: str, every: list[nodes.Node], known: Mapping[str, str]) -
     names = [node for node in every if isinstance(node, nodes.Name)]
     with_name = {id(node.node) for node in every if isinstance(node, (nodes.Getattr, nodes.Getitem))}
     assigned = {node.name for node in names if node.ctx == "store"}
+    for node in every:
+        if (own := name_of(node, of=MESSAGE)) and not OWN_NAME.fullmatch(own):
+            raise TemplateProblem(f"{name}, line {node.lineno}: message.{own}: {OWN_NAMES}")
     for node in names:
         if node.ctx == "store" and node.name in known:
             raise TemplateProblem(f"{name}, line {node.lineno}: the variable {node.name} cannot be set")
-        if node.name == VENDOR and id(node) not in with_name:
-            raise TemplateProblem(f"{name}, line {node.lineno}: write vendor.NAME, with the name of one value")
+        if node.name in MAPPINGS and node.name in known and id(node) not in with_name:
+            raise TemplateProblem(f"{name}, line {node.lineno}: write {node.name}.NAME, with the name of one value")
         if node.name not in known and node.name not in assigned:
             nearest = difflib.get_close_matches(node.name, known, n=1)
             hint = f", did you mean {nearest[0]}?" if nearest else ""

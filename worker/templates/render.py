@@ -10,22 +10,24 @@ each customer. Files that do more with one of them, such as `{{ name|upper }}`, 
 
 import re
 from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import nodes
 from markupsafe import escape
 
+from worker.core.customers.customers import MESSAGE
 from worker.core.foundation.harmless_text import plain
 from worker.core.messages.wording import Invitation, Rendered
 from worker.templates.brand import Brand
 from worker.templates.content import NotContent, content_of
-from worker.templates.language import TemplateProblem, check_length, parsed, rendered
+from worker.templates.language import TemplateProblem, check_length, name_of, own_columns, parsed, rendered
 from worker.templates.library import DEFAULT, NEEDED, Library, Texts
 from worker.templates.segments import segments
 from worker.templates.values import LINK, LINK_LENGTH, VARIABLES, VENDOR, variables
@@ -39,9 +41,18 @@ NO_BRAND = Brand()
 # The variables that differ from message to message.
 PERSONAL = ("first_name", "last_name", "name", "company_name", "link", "link_path", "digits")
 _personal = itemgetter(*PERSONAL)
-_others = itemgetter(*(name for name in VARIABLES if name not in (*PERSONAL, VENDOR)))
+_others = itemgetter(*(name for name in VARIABLES if name not in (*PERSONAL, VENDOR, MESSAGE)))
 # Characters for private use: `plain` leaves them out of each value, and no link has them.
-_MARK = re.compile("\ue000(" + "|".join(PERSONAL) + ")\ue001")
+_MARK = re.compile("\ue000(" + "|".join(PERSONAL) + rf"|{MESSAGE}\.[a-z0-9_]+)\ue001")
+
+
+class _Files(NamedTuple):
+    """What the files of a message say. `only_show`: they only show what is personal. `digest` says if a message was
+    made from the same files, brand and greeting as another. `needs`: see `Templates.needs`."""
+
+    only_show: bool
+    digest: str
+    needs: Mapping[str, str]
 
 
 class Templates:
@@ -69,7 +80,8 @@ class Templates:
         self.brands = {**brands, "": brand}
         self._looks = {name: one.values for name, one in self.brands.items()}
         self._find = lru_cache(maxsize=1024)(self.library.find)
-        self._of_files: dict[tuple[str, ...], tuple[bool, str]] = {}  # by brand and files
+        self._needs = lru_cache(maxsize=1024)(self._find_needs)
+        self._of_files: dict[tuple[str, ...], _Files] = {}  # by brand and files
         self._prepared: dict[Hashable, dict[str, list[str]]] = {}
 
     def render(self, invitation: Invitation, *, channel: str, now: datetime) -> Rendered:
@@ -104,9 +116,12 @@ class Templates:
         made_by = (invitation.customer.brand, *sources)
         if made_by not in self._of_files:
             self._of_files[made_by] = self._about(sources, self.brands[invitation.customer.brand])
-        only_show, digest = self._of_files[made_by]
+        files = self._of_files[made_by]
         values = self.values(texts, invitation, now)
-        parts = self._filled(texts, values) if only_show else self._rendered(texts, values)
+        for column, file in files.needs.items():
+            if column not in values[MESSAGE]:
+                raise TemplateProblem(f"{file}: shows {MESSAGE}.{column}, which the customer does not have")
+        parts = self._filled(texts, values) if files.only_show else self._rendered(texts, values)
         subject = plain(parts.get("subject.txt", ""), most=SUBJECT_LENGTH)
         if "subject.txt" in parts and not subject:
             raise TemplateProblem(f"{texts.parts['subject.txt']}: renders no text")
@@ -117,31 +132,60 @@ class Templates:
             except NotContent as error:
                 raise TemplateProblem(f"{texts.parts[CONTENT]}: {error}") from None
         charged = segments(text).count if "sms.txt" in parts else 1
-        return Rendered(texts.locale, subject, text, parts.get("body.html", ""), digest, charged)
+        return Rendered(texts.locale, subject, text, parts.get("body.html", ""), files.digest, charged)
 
-    def _about(self, sources: tuple[str, ...], brand: Brand) -> tuple[bool, str]:
-        """Whether these files only show what is personal; and what says if a message was made from the same files,
-        brand and greeting as another."""
+    @cached_property
+    def own_columns(self) -> frozenset[str]:
+        """The columns of lists that the operator's files use, each NAME of `message.NAME`."""
+        found: set[str] = set()
+        for name in self.library.own:
+            with suppress(TemplateProblem):
+                self.library.template(name)
+                found.update(own_columns(self.library.sources[name]))
+        return frozenset(found)
+
+    def needs(self, name: str, locale: str, channel: str) -> Mapping[str, str]:
+        """The columns of lists without which this message cannot be written, each with the file that shows it and does
+        not ask whether there is one."""
+        return self._needs(name or DEFAULT, locale, channel) if self.own_columns else {}
+
+    def _find_needs(self, name: str, locale: str, channel: str) -> Mapping[str, str]:
+        texts = self._find(name, locale, channel, default=self.locale)
+        with suppress(TemplateProblem):  # `checks.problems` has it
+            return self._about(tuple(texts.parts.values()), self.brands[""]).needs if texts is not None else {}
+        return {}
+
+    def _about(self, sources: tuple[str, ...], brand: Brand) -> "_Files":
         for source in sources:
             self.library.template(source)  # raises the problem of a file that cannot be used
         files = dict.fromkeys(file for source in sources for file in self.library.chain(source))
         made_from = [self.greeting, brand, *((file, self.library.sources[file]) for file in files)]
         digest = sha256(repr(made_from).encode()).hexdigest()[:DIGEST_LENGTH]
-        return all(only_shows(parsed(self.library.sources[file])) for file in files), digest
+        needs = {
+            column: file
+            for file in files
+            for column, (_, careless) in own_columns(self.library.sources[file]).items()
+            if careless
+        }
+        return _Files(all(only_shows(parsed(self.library.sources[file])) for file in files), digest, needs)
 
     def _filled(self, texts: Texts, values: Mapping[str, Any]) -> dict[str, str]:
         """Each part, from what is prepared: its text in pieces, of which every second is the name of a value."""
         # What a text with marks depends on: all other values, and which personal values there are.
         there = tuple(map(bool, _personal(values)))
-        key = (*texts.parts.values(), _others(values), there, *values[VENDOR].items())
+        own = values[MESSAGE]
+        key = (*texts.parts.values(), _others(values), there, *values[VENDOR].items(), *own)
         prepared = self._prepared.get(key)
         if prepared is None:
-            marks = {name: f"\ue000{name}\ue001" for name in PERSONAL if values[name]}
+            marks: dict[str, Any] = {name: f"\ue000{name}\ue001" for name in PERSONAL if values[name]}
+            marks[MESSAGE] = {name: f"\ue000{MESSAGE}.{name}\ue001" for name in own}
             made = self._rendered(texts, {**values, **marks})
             prepared = {part: _MARK.split(text) for part, text in made.items()}
             if len(self._prepared) >= MOST_PREPARED:
                 self._prepared.clear()
             self._prepared[key] = prepared
+        if own:
+            values = {**values, **{f"{MESSAGE}.{name}": value for name, value in own.items()}}
         parts = {}
         for part, pieces in prepared.items():
             text, names = pieces.copy(), pieces[1::2]
@@ -167,6 +211,8 @@ def only_shows(node: nodes.Node, *, may_be_shown: bool = False) -> bool:
     with them."""
     children, in_them = node.iter_child_nodes(), False
     match node:
+        case nodes.Getattr() | nodes.Getitem() if name_of(node, of=MESSAGE):
+            return may_be_shown
         case nodes.Name():
             return may_be_shown or node.name not in PERSONAL
         case nodes.If() | nodes.CondExpr():

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from worker.core.customers.customers import CustomerKind
+from worker.core.customers.customers import MESSAGE, CustomerKind
 from worker.core.foundation.harmless_text import plain
 from worker.core.messages.wording import Invitation
 from worker.core.model.sessions import Opening
@@ -26,6 +26,7 @@ LINK = re.compile(r"https?://[^\s\"<>\\\x00-\x20\x7f-\x9f]+", re.IGNORECASE)
 RIGHT_TO_LEFT = frozenset({"ar", "dv", "fa", "he", "ps", "ur", "yi"})
 VENDOR = "vendor"
 VALUE_LENGTH = 200  # of a vendor's value: nobody reads a longer one, and a part of it would be a wrong code
+OWN_NAME = re.compile("[a-z][a-z0-9_]{0,31}")  # of a column of the list's own, message.NAME
 # Mail programs make links of these, and a template may put a value into an `href`.
 ADDRESS_IN_VALUE = re.compile(r"://|@|www\.|\w\.[^\W\d_]{2}|^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
@@ -74,6 +75,7 @@ VARIABLES: Mapping[str, str] = {
     "digits": "the digits that some iDenfy sessions ask for, or empty",
     "provider": "the vendor that the session is at, as FrankieOne names it, or empty",
     VENDOR: "vendor.NAME: one of the vendor's own values in FrankieOne's answer, or empty",
+    MESSAGE: "message.NAME: a column of the list that is for messages, or empty",
     "expires": "when the link ends, in words",
     "expires_short": "the same, short, in letters that a text message has",
     "days_left": "whole days until the link ends",
@@ -122,6 +124,7 @@ def variables(
         "digits": shown(opening.digits, most=LENGTH),
         "provider": shown(opening.vendor, most=LENGTH),
         VENDOR: {name: shown(value, most=VALUE_LENGTH + 1) for name, value in opening.vendor_parameters.items()},
+        MESSAGE: _own(person.message) if person.message else {},
         "expires": expires,
         "expires_short": expires_short,
         "days_left": left // timedelta(days=1),
@@ -131,6 +134,12 @@ def variables(
         "language": language,
         "direction": direction(language),
     }
+
+
+def _own(columns: Mapping[str, str]) -> dict[str, str]:
+    """The list's own columns, without what a message may not have."""
+    found = {name: shown(value, most=VALUE_LENGTH + 1) for name, value in columns.items()}
+    return {name: value for name, value in found.items() if value}
 
 
 @lru_cache(maxsize=64)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from worker.core.customers.customers import Customer, FieldProblem
 from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
@@ -68,6 +69,16 @@ class Configured(Stores):
         from worker.wiring.templates import templates_of  # imported here: Jinja
 
         return templates_of(self.settings)
+
+    @cached_property
+    def lacking_columns(self) -> Callable[[Customer], list[FieldProblem]] | None:
+        """What of the list's own columns a customer's messages need, and the row lacks. Without templates of the
+        operator's: None."""
+        if self.settings.invitations.templates is None:
+            return None
+        from worker.wiring.templates import lacking_columns  # imported here: Jinja
+
+        return lambda customer: lacking_columns(self.templates, self.contact, customer)
 
     @cached_property
     def link_pages(self) -> "Mapping[str, Pages]":

@@ -137,7 +137,7 @@ class Parts(Configured):
         return Intake(
             clock=self.clock,
             database_clock=self.database_clock,
-            columns=self.settings.import_.columns,
+            columns=self.settings.import_.mapping,
             values=self.settings.import_.values,
             routes=self.routes,
             accounts=self.accounts,
@@ -147,6 +147,7 @@ class Parts(Configured):
             brands=self.settings.brands,
             hours=self.hours,
             texted=self.contact.countries,
+            lacking=self.lacking_columns,
             paces=lambda: self.account_budgets.paces(self.clock()),
             prefilled=[name for name, account in self.accounts.items() if account.prefill == "all"],
             traces=lambda: self.traces,

@@ -1,10 +1,16 @@
 """Reads the templates of the configuration: of messages, and of the page behind our own link."""
 
+from collections.abc import Iterable
+
+from worker.core.customers.customers import MESSAGE, Customer, FieldProblem, invitation_channels
+from worker.core.messages.contact import ContactPolicy
+from worker.core.model.channels import address_of
+from worker.lists.own_columns import PREFIX, is_own
 from worker.providers.facts import facts_of
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 from worker.templates.checks import doubts
-from worker.templates.library import Library
+from worker.templates.library import DEFAULT, Library
 from worker.templates.pages import Pages
 from worker.templates.render import Templates
 from worker.wiring.adapters import brands_of, sender_name
@@ -58,8 +64,31 @@ def pages_of(settings: Settings) -> dict[str, Pages]:
     }
 
 
-def doubtful_templates(settings: Settings, templates: Templates) -> list[str]:
-    """A warning for each value in an own template that the answers of these accounts may lack."""
+def lacking_columns(templates: Templates, contact: ContactPolicy, customer: Customer) -> list[FieldProblem]:
+    """The columns of the list's own that a message of the customer's shows, and the row has no value of: who gets
+    half a sentence is not written to. Its reminders, and the channel that follows a bounce, count too."""
+    channels = invitation_channels(customer.channel)
+    if not templates.own_columns or not channels or (customer.template or DEFAULT) not in templates.names:
+        return []
+    messages = [(channel, customer.template) for channel in (*channels, *map(contact.fallbacks.get, channels))]
+    for step in contact.ladder.steps.values():
+        messages += [(channel, step.template) for channel in ([step.channel] if step.channel else channels)]
+    given = customer.person.message or {}
+    found: dict[str, FieldProblem] = {}
+    for channel, template in messages:
+        if channel is None or not address_of(customer.person, channel):
+            continue
+        for name, file in templates.needs(template or customer.template, customer.locale, channel).items():
+            if name not in given:
+                hint = f"fill it in, or write {{% if {MESSAGE}.{name} %}} in the template"
+                found.setdefault(name, FieldProblem(f"{MESSAGE}.{name}", f"no value, and {file} shows it", hint))
+    return list(found.values())
+
+
+def doubtful_templates(settings: Settings, templates: Templates, columns: Iterable[str] = ()) -> list[str]:
+    """A warning for each value in an own template that the answers of these accounts, or a list, may lack. `columns`:
+    those of a list."""
     facts = (facts_of(account.provider) for account in settings.accounts.values())
     answers = (found.answers for found in facts if found)
-    return doubts(templates, {name for names in answers for name in names})
+    own = settings.import_.for_messages | {one.removeprefix(PREFIX) for one in columns if is_own(one)}
+    return doubts(templates, {name for names in answers for name in names}, own)

@@ -497,3 +497,32 @@ def test_a_list_in_the_words_of_another_system_is_read_and_what_it_cannot_say_is
     )
     assert (ended.code, ended.facts["rows"]["accepted"], ended.facts["rows"]["rejected"]) == (0, 30, 0)
     assert {warning["column"] for warning in ended.facts["warnings"]} == {"locale", "timezone"}
+
+
+def test_a_row_without_a_column_that_its_message_shows_is_rejected_with_the_column(desk: Desk):
+    folder = desk.config.parent / "words" / "default" / "en"
+    folder.mkdir(parents=True)
+    (folder / "sms.txt").write_text("{{ message.branch }}: {{ link }}", "utf-8")
+    adviser = "{% if message.adviser %}{{ message.adviser }}{% endif %} {{ message.branch }} {{ link }}"
+    (folder / "subject.txt").write_text("Verify", "utf-8")
+    (folder / "body.txt").write_text(adviser, "utf-8")
+    desk.config.write_text(
+        desk.config.read_text("utf-8")
+        + '[invitations]\ntemplates = "words/"\n[import]\nmessage_columns = ["branch"]\n',
+        "utf-8",
+    )
+    rows = "A-1,a@example.com,,Vilnius,Ona\nA-2,b@example.com,,,Ona\nA-3,,+37060000001,NULL,\nA-4,d@a.example,,Kaunas,"
+    listed = desk.write("t.csv", f"customer_id,email,phone,Branch,message.adviser\n{rows}\n")
+
+    ended = desk.onboard("check", listed, "--json")
+
+    assert ended.facts["rows"]["accepted"] == 2
+    assert [(one["row"], one["column"]) for one in ended.facts["problems"]] == [
+        (3, "message.branch"),
+        (4, "message.branch"),
+    ]
+    assert "message.adviser" not in ended.err  # the list's own header names it
+    without = desk.write("w.csv", "customer_id,email\nA-1,a@example.com\n")
+    ended = desk.onboard("check", without)
+    assert "message.branch" in ended.out
+    assert "message.adviser" in ended.err

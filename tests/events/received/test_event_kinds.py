@@ -215,3 +215,21 @@ async def test_no_row_is_kept_of_a_customer_who_was_never_requested(inlet):
     received = receiver.receive([cancelled("C-1"), erased("C-2"), updated("C-3", email="x@example.org")])
     assert outcomes(received) == ["taken"] * 3
     assert world.rows(CustomerRow) == []
+
+
+async def test_columns_for_messages_are_the_persons_and_an_update_changes_those_that_it_names(inlet):
+    world, receiver = inlet()
+    receiver.receive([requested("C-1", 0, message={"branch": "Vilnius", "adviser": "Jonas"})])
+    assert b"Vilnius" not in world.row(CustomerRow).encrypted
+    refused = [updated("C-1", 4, message=columns) for columns in ({"branch": ""}, {}, {"link": "x"})]
+    assert outcomes(receiver.receive(refused)) == ["refused"] * 3
+    assert outcomes(receiver.receive([updated("C-1", 5, message={"branch": "Kaunas"})])) == ["taken"]
+    assert person(world, "C-1").message == {"branch": "Kaunas", "adviser": "Jonas"}
+    assert b"Kaunas" not in world.row(Inbox, kind=EventKind.UPDATED).encrypted
+
+    receiver.receive([updated("C-2", 5, message={"branch": "Kaunas"})])  # it overtakes its request
+    receiver.receive([requested("C-2", 0, message={"branch": "Vilnius", "adviser": "Ana"})])
+    assert person(world, "C-2").message == {"branch": "Kaunas", "adviser": "Ana"}
+
+    receiver.receive([erased("C-1", 9)])
+    assert world.row(CustomerRow, customer_id="C-1").encrypted is None

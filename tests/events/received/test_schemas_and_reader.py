@@ -183,6 +183,12 @@ JUDGED = {
     "an account with a space": (new(account="k yc"), False),
     "a template with a slash": (new(template="../x"), False),
     "an object for a name": (new(first_name={"a": 1}), False),
+    "columns for messages": (new(message={"branch": "Vilnius", "adviser": None, "floor_2": ""}), True),
+    "a column for messages with a line break": (new(message={"branch": "Vilnius\nBcc: x"}), False),
+    "a column for messages with our name": (new(message={"link": "x"}), False),
+    "a column for messages with a sign in its name": (new(message={"a'b": "x"}), False),
+    "a text for the columns for messages": (new(message="Vilnius"), False),
+    "an object for a column for messages": (new(message={"branch": {"a": "x"}}), False),
     "a column that does not exist": (new(mail="ann@example.com"), False),
     "a parameter of a provider": (new(**{"idenfy-kyc.documents": ["PASSPORT"]}), True),
     "an object of parameters": (new(**{"idenfy-kyc": {"documents": ["PASSPORT"]}}), True),
@@ -218,6 +224,8 @@ JUDGED = {
     "an empty email in an update": (change(email=""), False),
     "an email of null in an update": (change(email=None), False),
     "a blank name in an update": (change(first_name=" "), False),
+    "columns for messages in an update": (change(message={"branch": "Kaunas"}), True),
+    "an empty column for messages in an update": (change(message={"branch": ""}), False),
     "a national phone in an update": (change(phone="060000001"), False),
     "invite_after in an update": (change(email="new@example.com", invite_after="1 h"), False),
     **{
@@ -249,6 +257,7 @@ ONLY_THE_WORKER = {
     "an account that is not configured": new(account="nowhere"),
     "a channel that is not configured": new(channel="whatsapp", phone="+37060000001"),
     "a country that does not exist": new(country="XX"),
+    "an address in a column for messages": new(message={"branch": "evil.example"}),
     "a day of birth in the future": new(date_of_birth="2999-01-01"),
     "a number that its country has not": new(phone="+370600"),
     "the digits of its phone for a customer_id": new(customer_id="37060000001", phone="+37060000001"),
@@ -258,6 +267,7 @@ ONLY_THE_WORKER = {
 }
 MORE_FORMS = {
     "a number for a customer_id": new(customer_id=17),
+    "a column for messages in capitals": new(message={"Branch": 3}),
     "a kind in capitals": new(kind="INDIVIDUAL"),
     "a country's name": new(country="Lietuva"),
     "a locale that is none, and left out": new(locale="english"),
@@ -312,7 +322,7 @@ async def test_the_worker_reads_more_forms_than_the_plain_one_of_the_schemas(acc
 
 def test_an_update_has_the_columns_that_the_worker_lets_it_change():
     columns = incoming(CHANGED)["properties"]["data"]["properties"]
-    assert set(columns) == {"customer_id", *UPDATABLE}
+    assert set(columns) == {"customer_id", *UPDATABLE, "message"}
 
 
 def values(kind: EventKind, *verdicts: bool) -> dict[str, list[Any]]:

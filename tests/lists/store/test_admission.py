@@ -136,14 +136,18 @@ def test_the_details_of_the_newest_list_are_used(shelf):
 @pytest.mark.parametrize("rule", [KnownRule.REFRESH, KnownRule.INVITE])
 def test_an_empty_cell_of_a_newer_list_keeps_what_is_stored(shelf, rule):
     person = Person(email="ona@example.org", phone="+37060000000", first_name="Ona", date_of_birth=date(1990, 5, 1))
+    person.message = {"branch": "Vilnius", "floor": "3"}
     shelf.add(customer("Ona", person=person, locale="lt", country="LT", timezone="Europe/Vilnius"))
-    newer = customer("Ona", person=Person(email="new@example.org", last_name="Petraitė"), locale="en", country="")
+    given = Person(email="new@example.org", last_name="Petraitė", message={"branch": "Kaunas"})
+    newer = customer("Ona", person=given, locale="en", country="")
     batch = shelf.batch("newer.csv")
     shelf.batches.add(batch, [line(2, newer), line(3, customer("Jonas"))], [], priority=0, now=shelf.clock(), rule=rule)
 
     row = shelf.row(CustomerRow, customer_id="Ona")
     stored = decrypt_person(shelf.keyring, "Ona", row.encrypted)
-    assert stored == replace(person, email="new@example.org", last_name="Petraitė")
+    assert stored == replace(
+        person, email="new@example.org", last_name="Petraitė", message={"branch": "Kaunas", "floor": "3"}
+    )
     assert (row.locale, row.country, row.timezone) == ("en", "LT", "Europe/Vilnius")
     assert row.email_digest == contact_digests(shelf.keyring, stored)["email_digest"]
 

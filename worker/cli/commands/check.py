@@ -181,7 +181,7 @@ def _checked(
         answers=answers,
         refused=refused,
         template_problems=template_problems,
-        template_doubts=doubtful_templates(parts.settings, parts.templates),
+        template_doubts=doubtful_templates(parts.settings, parts.templates, reading.columns),
         in_all=messages_in_all(parts, due),
         reissues=parts.settings.follow_up.most,
         next_step=_next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering]),

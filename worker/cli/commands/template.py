@@ -14,9 +14,9 @@ import click
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.lists.listed import refusing_lists
-from worker.cli.sample_message import page_of, rendered
+from worker.cli.sample_message import example, page_of, rendered
 from worker.cli.shared_options import JSON, OUT, print_json_or, whole_file
-from worker.core.customers.customers import Customer, Person, invitation_channels
+from worker.core.customers.customers import Customer, invitation_channels
 from worker.core.foundation.private_files import PRIVATE, READABLE
 from worker.core.messages.wording import Rendered, Wording
 from worker.core.model.channels import CHANNELS
@@ -34,7 +34,6 @@ from worker.wiring.templates import templates_of
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 FOLDER = "templates"
 SENDING = STORED | {Need.SENDING}
-SAMPLE = Customer("sample", person=Person(first_name="Maria", last_name="Example"))
 
 
 _WORDS = (
@@ -112,7 +111,7 @@ def preview(
     """
     settings = invocation.settings(NOTHING)
     templates = templates_of(settings)
-    customer = _of_row(invocation, *row) if row else SAMPLE
+    customer = _of_row(invocation, *row) if row else example(templates)
     customer = _chosen(templates, customer, name, locale, brand)
     if screen is not None:
         page = page_of(settings, customer, Screen(screen))
@@ -167,8 +166,9 @@ def send(
     onboard template send --to me@example.com --brand nova --kind reminder
     onboard template send --to +37060000000 --row 2 customers.csv
     """
-    customer = _of_row(invocation, *row) if row else SAMPLE
+    given = _of_row(invocation, *row) if row else None
     with invocation.parts(SENDING, migrate=True) as parts:
+        customer = given or example(parts.templates)
         customer = _chosen(parts.templates, customer, name, locale, brand)
         where = f"row {row[0]} of a list" if row else "an invented customer"
         try:

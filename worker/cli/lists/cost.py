@@ -150,7 +150,7 @@ def charged(messages: Mapping[str, int], texts: int) -> Mapping[str, int]:
 
 def _each(parts: Parts, template: str, locale: str, brand: str) -> int:
     try:
-        customer = example(locale=locale, template=template, brand=brand)
+        customer = example(parts.templates, locale=locale, template=template, brand=brand)
         made = rendered(parts.settings, parts.templates, customer, Channel.SMS, Wording.INVITATION, link=LINK)
     except CannotStart:
         return 1  # the template's own problem is named elsewhere

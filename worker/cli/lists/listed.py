@@ -99,7 +99,9 @@ def block_for(
 
     `renames` and `ignore` are suggestions for columns that are not known. `unread`: our columns with unknown words.
     """
-    columns = {**options.mapping, **(renames or {})}
+    own = configured.mapping
+    columns = {theirs: ours for theirs, ours in options.mapping.items() if own.get(theirs) != ours}
+    columns = {**configured.columns, **columns, **(renames or {})}
     # Two columns of one name are one name here.
     left_out = [*configured.ignore, *sorted(options.ignore - {*configured.ignore}), *dict.fromkeys(ignore)]
     keys = []
@@ -107,6 +109,8 @@ def block_for(
         keys.append(f"ignore = [{', '.join(map(_quoted, left_out))}]")
     if options.dates is not None:
         keys.append(f"dates = {_quoted(options.dates.text)}")
+    if configured.message_columns:
+        keys.append(f"message_columns = [{', '.join(map(_quoted, configured.message_columns))}]")
     lines = []
     if (columns, tuple(left_out), options.dates) != (configured.columns, configured.ignore, configured.dates):
         lines += ["[import]", *keys] if keys else []

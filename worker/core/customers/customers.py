@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 
@@ -38,15 +39,27 @@ class Person:
     sex: str = ""  # M, F or X
     nationality: str = ""  # ISO 3166 alpha-2
     address: str = ""
+    # Columns of the list that are for messages alone, by name; None: it has none.
+    message: Mapping[str, str] | None = None
 
     def __repr__(self) -> str:
         return "Person(…)"
 
 
-PERSONAL = tuple(field.name for field in fields(Person))
+MESSAGE = "message"
+MOST_OWN = 20  # of its columns
+PERSONAL = tuple(field.name for field in fields(Person) if field.name != MESSAGE)
+OF_PERSON = (*PERSONAL, MESSAGE)
 # What an event customer.updated and a corrected report may change: who the customer is and how to reach them, not how
 # they are served.
 UPDATABLE = (*PERSONAL, "country", "locale", "timezone")
+
+
+def with_own(person: Person, newer: Mapping[str, str] | None) -> Person:
+    """The person with these columns for messages too. Of more than `MOST_OWN` the newer ones stay."""
+    if not newer:
+        return person
+    return replace(person, message=dict(islice({**newer, **(person.message or {}), **newer}.items(), MOST_OWN)))
 
 
 @dataclass

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from worker.core.customers.customers import PERSONAL, Customer, Person
+from worker.core.customers.customers import OF_PERSON, Customer, Person
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.model.channels import folded_email
 from worker.core.model.sessions import Opening, Session
@@ -91,7 +91,7 @@ def decrypt_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) 
     known = keyring.decrypt(encrypted, context=context_of_person(customer_id))
     if "date_of_birth" in known:
         known["date_of_birth"] = date.fromisoformat(known["date_of_birth"])
-    return Person(**{name: value for name, value in known.items() if name in PERSONAL})
+    return Person(**{name: value for name, value in known.items() if name in OF_PERSON})
 
 
 def read_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> Person:

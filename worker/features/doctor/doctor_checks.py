@@ -217,7 +217,8 @@ def check_languages(parts: Parts) -> Iterator[Finding]:
     in_use = languages_in_use(parts.database) or [InUse("", "", "", Channel.BOTH, 0)]
     refused, replaced = Counter[str](), Counter[tuple[str, str]]()
     for one in in_use:
-        sample, given = example(locale=one.locale, template=one.template, brand=one.brand), set[str]()
+        sample = example(parts.templates, locale=one.locale, template=one.template, brand=one.brand)
+        given = set[str]()
         for channel in (each for each in parts.channels if one.channel in (each, Channel.BOTH)):
             try:
                 made = [rendered(parts.settings, parts.templates, sample, channel, kind) for kind in Wording]

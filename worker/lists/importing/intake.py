@@ -19,6 +19,7 @@ from worker.core.messages.text_numbers import is_landline, why_not_texted
 from worker.core.model.sessions import floor_of, never_fresh
 from worker.core.model.traces import NO_TRACES, Traces
 from worker.lists.options import Values
+from worker.lists.own_columns import is_own
 from worker.lists.rules import LEFT_OUT
 from worker.plans.deadlines import Paces
 from worker.providers import countries
@@ -277,6 +278,8 @@ class Intake:
     texted: Collection[str] | None = None  # the countries that texts may go to; None: all
     paces: Callable[[], Paces] = Paces  # of accounts and channels now; a call, because it reads the budgets
     prefilled: Collection[str] = ()  # the accounts that send all personal columns to their provider
+    # What a message of the customer's needs, and the row lacks; None: no template needs a column of the list.
+    lacking: Callable[[Customer], list[FieldProblem]] | None = None
     traces: Callable[[], Traces] = lambda: NO_TRACES  # a call, because it opens a thread the first time
 
     def lifetime(self, account: str, customer: Customer) -> timedelta | None:
@@ -332,7 +335,7 @@ class Intake:
     def uses(self, column: str, accounts: Collection[str]) -> bool:
         """True if a route tests the personal column, or one of the accounts sends it. Of a name that is none: if one
         of the accounts needs it; a route takes it as empty, as it takes a language or a time zone that is none."""
-        if column in LEFT_OUT:
+        if column in LEFT_OUT or is_own(column):
             return False
         if column in NAMES:
             return column != "company_name" and any(map(self._needs_name, accounts))
@@ -374,4 +377,4 @@ class Intake:
             known = f"use one of {', '.join(sorted(self.brands))}, or " if self.brands else ""
             hint = f"{known}add [brand.NAME] to the configuration"
             problems.append(FieldProblem("brand", "there is no brand of that name", hint))
-        return problems
+        return problems if self.lacking is None else problems + self.lacking(customer)

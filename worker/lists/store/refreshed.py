@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Customer, CustomerKind, Person
+from worker.core.customers.customers import MESSAGE, Customer, CustomerKind, Person, with_own
 from worker.core.customers.store.pending_details import IS_UNRELEASED, settled
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
@@ -87,7 +87,9 @@ class KnownLine:
             return self.given
         filled = {name: value for name, value in vars(self.given.person).items() if value}
         own = {name: getattr(self.given, name) or getattr(self, name) for name in ("country", "locale", "timezone")}
-        return replace(self.given, person=replace(self.person, **filled), **own)
+        filled.pop(MESSAGE, None)
+        person = with_own(replace(self.person, **filled), self.given.person.message)
+        return replace(self.given, person=person, **own)
 
 
 def match_of(person: Person, kind: CustomerKind, given: Customer) -> Match:

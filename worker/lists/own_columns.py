@@ -1,0 +1,91 @@
+"""Columns of the list that are for messages alone, `message.branch`: their names, and what they may hold. Pure.
+
+They are the customer's, encrypted with the person. No provider gets them, and no route reads them.
+"""
+
+import re
+from collections.abc import MutableMapping
+from typing import Any
+
+from worker.core.customers.customers import MESSAGE, MOST_OWN, FieldProblem
+from worker.lists.cells import as_text
+from worker.lists.rules import COLUMNS, text
+from worker.providers.refusals import Refusal
+from worker.templates.names import folded
+from worker.templates.placeholders import real_name
+from worker.templates.values import ADDRESS_IN_VALUE, OWN_NAME, VALUE_LENGTH, VARIABLES
+
+PREFIX = f"{MESSAGE}."
+NAMES = "a name of at most 32 letters, digits and _, that begins with a letter"
+# Who reads `{{ message.link }}` must not take it for `{{ link }}`.
+RESERVED = frozenset({*COLUMNS, *VARIABLES})
+NO_VALUE = Refusal(
+    "a word, a sign or a template's variable in place of a value, or spoiled letters",
+    "give the value, or leave it empty",
+)
+_ADDRESS = Refusal(
+    "it looks like an address, which mail programs make a link of",
+    "write it without ://, www., an @, a colon after its first word, or a dot before letters (St. Gallen)",
+)
+_TOO_MANY = FieldProblem(MESSAGE, f"more than {MOST_OWN} columns for messages", "leave out those that no template has")
+
+
+def is_own(column: str) -> bool:
+    return column.startswith(PREFIX)
+
+
+def own_name(title: str) -> str:
+    """The name in templates of a title, without its prefix. Raises ValueError, with what is wrong."""
+    name = re.sub(r"[\s-]+", "_", title.strip().lower())
+    if not OWN_NAME.fullmatch(name):
+        raise ValueError(f"expected {NAMES}")
+    if name in RESERVED:
+        raise ValueError("the name of a column or a variable of ours: choose another one")
+    return name
+
+
+def own_column(title: str) -> str | None:
+    """Our name for a title such as `message.branch`; None: it has no such form, or its name is refused."""
+    before, _, name = title.strip().partition(".")
+    if before.strip().lower() != MESSAGE:
+        return None
+    try:
+        return PREFIX + own_name(name)
+    except ValueError:
+        return None
+
+
+def why_refused(title: str) -> str:
+    """Why `own_column` has no name for a title with the prefix; "" for another title."""
+    before, dot, name = title.strip().partition(".")
+    if before.strip().lower() != MESSAGE:
+        return ""
+    if not dot:
+        return f"write {PREFIX}NAME; in JSON, an object of these"
+    try:
+        own_name(name)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def read(own: MutableMapping[str, str], column: str, cell: Any) -> FieldProblem | None:
+    """Add the cell's value to a row's own ones, by name; returns why it is not used."""
+    found = as_text(cell, column)
+    value = text(found, VALUE_LENGTH) if isinstance(found, str) and found else found
+    if isinstance(value, str) and value:
+        value = value if real_name(value) else NO_VALUE
+    if isinstance(value, str) and ADDRESS_IN_VALUE.search(folded(value)):
+        value = _ADDRESS
+    if isinstance(value, Refusal):
+        return value.at(column)
+    if value and len(own) == MOST_OWN:
+        return _TOO_MANY
+    if value:
+        own[column.removeprefix(PREFIX)] = value
+    return None
+
+
+def is_left_out(problem: FieldProblem) -> bool:
+    """Whether the problem refuses no row: its cell counts as empty."""
+    return problem.problem == NO_VALUE.problem and is_own(problem.column)
