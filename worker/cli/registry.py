@@ -43,7 +43,7 @@ _OWN = {
     "run": ("run", "Lists", "Import a list and send it, in this process."),
     "import": ("run", "Lists", "Import a list; running workers send it."),
     "status": ("status", "Lists", "Show the state of batches."),
-    "report": ("report", "Lists", "Write the result of each row, or who has not finished."),
+    "report": ("report", "Lists", "Write the result of each row, or of a month."),
     "retry": ("decide", "Lists", "Try failed rows again."),
     "resolve": ("decide", "Lists", "Decide held rows: repeat or abandon."),
     "pause": ("decide", "Lists", "Pause a batch."),

@@ -4,8 +4,9 @@ Each text is written as text: Excel computes none of them, makes no link of one,
 dates, in UTC.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, BinaryIO
 
 from xlsxwriter import Workbook
@@ -21,6 +22,12 @@ MOST_ROWS = 1_048_575  # of a sheet, without the header
 LONGEST = 32_767  # characters of a cell
 WIDTHS = {"customer_id": 18, "reference": 38, "error": 60, "action": 60, "route": 40, "link": 60}
 _TIME_WIDTH = 19
+OPTIONS = {
+    "constant_memory": True,
+    "strings_to_formulas": False,
+    "strings_to_urls": False,
+    "strings_to_numbers": False,
+}
 
 
 def write_xlsx(
@@ -28,10 +35,7 @@ def write_xlsx(
 ) -> int:
     """Write the workbook; returns the number of lines. `facts` come from `batch_report.status()`; `most`: rows of a
     sheet, before the next one begins."""
-    with Workbook(
-        out,
-        {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False},
-    ) as book:
+    with Workbook(out, OPTIONS) as book:
         bold = book.add_format({"bold": True, "bottom": 1})
         time = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
         _summary(book.add_worksheet("Summary"), facts, columns.now, bold, time)
@@ -45,6 +49,23 @@ def write_xlsx(
         if sheet is None:
             _sheet(book, "Rows", columns, bold)
     return count
+
+
+def write_table(out: BinaryIO, title: str, names: Sequence[str], rows: Iterable[Sequence[str | int | Decimal]]) -> None:
+    """Write a workbook with one table: its numbers as numbers, its texts as texts."""
+    with Workbook(out, OPTIONS) as book:
+        sheet = book.add_worksheet(title)
+        bold = book.add_format({"bold": True, "bottom": 1})
+        sheet.freeze_panes(1, 0)
+        for place, name in enumerate(names):
+            sheet.set_column(place, place, WIDTHS.get(name, 12))
+            sheet.write_string(0, place, name, bold)
+        for number, row in enumerate(rows, start=1):
+            for place, value in enumerate(row):
+                if isinstance(value, str):
+                    sheet.write_string(number, place, value[:LONGEST])
+                else:
+                    sheet.write_number(number, place, value)
 
 
 def _sheet(book: Workbook, name: str, columns: Columns, bold: Format) -> Worksheet:

@@ -3,19 +3,19 @@
 import csv
 import json
 import shutil
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO, TypeVar
 
 import click
 
 from worker.cli.completions import Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
-from worker.cli.plan_options import read_time
-from worker.cli.shared_options import OUT, Read, whole_file
+from worker.cli.plan_options import YEARS, read_time
+from worker.cli.shared_options import JSON, OUT, Read, print_json_or, whole_file
 from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.plural import counted
@@ -29,6 +29,8 @@ NONRESPONDER_COLUMNS = (
     *("batch", "row", "customer_id", "purpose", "state", "account", "invited_at"),
     *("messages", "last_at", "last_channel", "last_fate", "history"),
 )
+
+Made = TypeVar("Made")
 
 ALL = "all"  # in place of a batch
 ROWS, NONRESPONDERS = KINDS = ("rows", "nonresponders")
@@ -46,6 +48,17 @@ def read_day_or_time(text: str) -> datetime:
         return read_time(text)
     except ValueError as error:
         raise ValueError(f"{error}; or a day, such as 2026-11-27") from None
+
+
+def read_day(text: str) -> date:
+    """Read a day. Raises ValueError."""
+    try:
+        day = datetime.strptime(text.strip(), "%Y-%m-%d").date()  # noqa: DTZ007 -- a day has no zone
+    except ValueError:
+        raise ValueError("expected a day, such as 2026-11-30") from None
+    if day.year not in YEARS:
+        raise ValueError(f"expected a day before the year {YEARS.stop}, and not before {YEARS.start}")
+    return day
 
 
 def nonresponders_as_jsonl(out: TextIO, found: Iterable[Nonresponder]) -> int:
@@ -100,7 +113,18 @@ def _in_words(message: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.argument("batch", type=Batch())
+@click.argument("batch", type=Batch(), required=False)
+@click.option(
+    "--from",
+    "first",
+    type=Read("day", read_day),
+    metavar="DAY",
+    help="In place of BATCH, a period of all lists and events: how many were invited and finished, and the cost, in"
+    " all, by account, by route and by week. Days are UTC.",
+)
+@click.option(
+    "--to", "last", type=Read("day", read_day), metavar="DAY", help="The last day of the period.  [default: today]"
+)
 @click.option(
     "--kind",
     type=click.Choice(KINDS),
@@ -119,9 +143,10 @@ def _in_words(message: dict[str, Any]) -> str:
     "--format",
     "form",
     type=click.Choice(["csv", "jsonl", "html", "xlsx"]),
-    help="The report's format.  [default: by the suffix of --out, else csv]",
+    help="The report's format.  [default: by the suffix of --out, else csv; of a period without --out a text]",
 )
 @OUT
+@JSON
 @click.option(
     "--with-links",
     is_flag=True,
@@ -147,11 +172,14 @@ def _in_words(message: dict[str, Any]) -> str:
 @click.pass_obj
 def report(
     invocation: Invocation,
-    batch: str,
+    batch: str | None,
+    first: date | None,
+    last: date | None,
     kind: str,
     by: datetime | None,
     form: str | None,
     out: Path | None,
+    as_json: bool,
     with_links: bool,
     with_details: bool,
     excel: bool,
@@ -161,6 +189,10 @@ def report(
 
     With --kind nonresponders: who has not finished, with each message: when, on which channel, and what became of it.
     BATCH is `all` for those of all batches. Customers in review have submitted and are not listed.
+
+    With --from and --to: a period of all lists and events. A customer is counted on the day of the first message
+    (invited) and of the end (finished), a call and a message on the day it was made. Add up the batches' reports, and
+    you get the same.
 
     Columns: row, customer_id, state, result, account, reference, issued_at, expires_at, invitation, attempts,
     waits, error, action, next_at. For a row that waits, error says for what, and next_at until when.
@@ -173,7 +205,20 @@ def report(
     onboard report latest --out todo.csv --with-details --excel
     onboard report 3 --format jsonl
     onboard report all --kind nonresponders --by 2026-11-27 --out call-these.csv
+    onboard report --from 2026-11-01 --to 2026-11-30
+    onboard report --from 2026-11-01 --to 2026-11-30 --out november.xlsx
     """
+    if first is not None or last is not None:
+        if kind != ROWS or by is not None or with_links or with_details or with_routes:
+            raise click.UsageError("--from and --to take --json, --format, --out and --excel alone")
+        if batch not in (None, ALL):
+            raise click.UsageError("--from and --to count all batches: leave BATCH out")
+        _write_period(invocation, first, last, form, out, as_json=as_json, excel=excel)
+        return
+    if batch is None:
+        raise click.UsageError("give BATCH, such as `latest`; or --from and --to for a period of all batches")
+    if as_json:
+        raise click.UsageError("--json is for --from and --to; rows of a batch are JSON lines: --format jsonl")
     form = form or _form_of(out)
     if kind == NONRESPONDERS:
         if with_links or with_details or excel or with_routes or form not in ("csv", "jsonl"):
@@ -238,17 +283,69 @@ def _write_nonresponders(invocation: Invocation, batch: str | None, by: datetime
         click.echo(f"{counted(count, 'customer')} written to {out}", err=True)
 
 
+def _write_period(
+    invocation: Invocation,
+    first: date | None,
+    last: date | None,
+    form: str | None,
+    out: Path | None,
+    *,
+    as_json: bool,
+    excel: bool,
+) -> None:
+    from worker.reporting.period import as_facts, in_words, names_of, report_of, rows_of, write_csv, write_jsonl
+    from worker.reporting.prices import Prices
+    from worker.reporting.store.period_figures import figures_of
+    from worker.reporting.xlsx_report import write_table
+
+    if first is None:
+        raise click.UsageError("give --from too: the first day of the period")
+    if last is not None and first > last:
+        raise click.UsageError(f"--from {first} is after --to {last}")
+    if as_json and (form or excel):
+        raise click.UsageError("--json is a form of its own: leave --format and --excel out")
+    form = "json" if as_json else form or (_form_of(out) if out else "csv" if excel else "text")
+    if form == "html":
+        raise click.UsageError("a period is a text, CSV, XLSX, JSON lines or --json; the page is of a batch")
+    if excel and form not in ("csv", "xlsx"):
+        raise click.UsageError("--excel is for CSV and XLSX")
+    with invocation.parts(COUNTED, migrate=True) as parts:
+        last = last or max(first, parts.clock().astimezone(UTC).date())
+        ends = last + timedelta(days=1)
+        found = figures_of(parts.database, begins=_midnight(first), ends=_midnight(ends))
+        report = report_of(found, Prices.of(parts.settings), first=first, last=last)
+        with whole_file(out) as stream:
+            if form == "xlsx":
+                _in_place(stream, lambda made: write_table(made, "Period", names_of(report), rows_of(report)))
+            elif form == "csv":
+                write_csv(stream, report, excel=excel)
+            elif form == "jsonl":
+                write_jsonl(stream, report)
+            else:
+                print_json_or(as_facts(report), in_words(report), as_json=as_json, out=stream)
+    if out:
+        click.echo(f"the period is written to {out}", err=True)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, UTC)
+
+
 def _workbook(stream: TextIO, facts: dict[str, Any], lines: Iterable[LineFacts], columns: Columns) -> int:
-    """Write the workbook. It is made in a file without a name first: its writer goes back in it."""
     from worker.reporting.xlsx_report import write_xlsx
 
+    return _in_place(stream, lambda made: write_xlsx(made, facts, lines, columns))
+
+
+def _in_place(stream: TextIO, write: Callable[[BinaryIO], Made]) -> Made:
+    """Write a workbook. It is made in a file without a name first: its writer goes back in it."""
     if stream.isatty():
         raise CannotStart("a workbook is no text: write it to a file with --out report.xlsx")
     with TemporaryFile() as made:
-        count = write_xlsx(made, facts, lines, columns)
+        became = write(made)
         made.seek(0)
         shutil.copyfileobj(made, stream.buffer)
-    return count
+    return became
 
 
 class Unreadable:

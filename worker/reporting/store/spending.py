@@ -25,15 +25,22 @@ Points = list[tuple[datetime, int]]
 # A column with a time, and the rows that have it.
 Series = Mapping[str, tuple[Any, sa.Select[*tuple[Any, ...]]]]
 # The characters of a time in SQLite that say its unit, and what completes them again.
-_WRITTEN = {"hour": (13, ":00"), "minute": (16, "")}
+_WRITTEN = {"day": (10, ""), "hour": (13, ":00"), "minute": (16, "")}
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
 _OURS = of_batch(_BATCH)
-_CALL = sa.and_(Attempt.invitation_id.is_(None), Attempt.reconciles.is_(None), Attempt.closed_at.is_not(None))
+CALL = sa.and_(Attempt.invitation_id.is_(None), Attempt.reconciles.is_(None), Attempt.closed_at.is_not(None))
+COSTS = Attempt.outcome.not_in(COST_NOTHING)
+OURS_TO_PAY = InvitationRow.reason != Reason.SENT_BY_PROVIDER
 
 _EARLIER = aliased(InvitationRow)
 # The first of a customer's messages: by email and by text, or with the link of another session, it is one invitation.
-_INVITES = ~sa.exists().where(
-    _EARLIER.job_id == InvitationRow.job_id, _EARLIER.kind == FIRST, _EARLIER.sent_at < InvitationRow.sent_at
+INVITES = ~sa.exists().where(
+    _EARLIER.job_id == InvitationRow.job_id,
+    _EARLIER.kind == FIRST,
+    sa.or_(
+        _EARLIER.sent_at < InvitationRow.sent_at,
+        sa.and_(_EARLIER.sent_at == InvitationRow.sent_at, _EARLIER.id < InvitationRow.id),
+    ),
 )
 
 PROGRESS: Series = {
@@ -42,7 +49,7 @@ PROGRESS: Series = {
         sa.select()
         .select_from(InvitationRow)
         .where(
-            InvitationRow.batch_id == _BATCH, InvitationRow.kind == FIRST, InvitationRow.sent_at.is_not(None), _INVITES
+            InvitationRow.batch_id == _BATCH, InvitationRow.kind == FIRST, InvitationRow.sent_at.is_not(None), INVITES
         ),
     ),
     "finished": (
@@ -67,7 +74,7 @@ WORK: Series = {
         sa.select()
         .select_from(Job)
         .join(Attempt, Attempt.job_id == Job.id)
-        .where(_OURS, _CALL, Attempt.outcome.not_in((DONE, NOT_SENT))),
+        .where(_OURS, CALL, Attempt.outcome.not_in((DONE, NOT_SENT))),
     ),
     "finished": PROGRESS["finished"],
 }
@@ -77,21 +84,22 @@ def points_of(connection: sa.Connection, series: Series, batch_id: int, *, unit:
     """By name, the numbers of each unit (aware UTC) in which something happened, in order. `unit`: hour or minute."""
     found = {}
     for name, (column, query) in series.items():
-        begins = _begin_of(connection, column, unit)
+        begins = begin_of(connection, column, unit)
         counted = query.add_columns(begins.label("begins"), sa.func.count().label("number"))
         rows = fetch(connection, counted.group_by(begins).order_by(begins), {"batch": batch_id})
-        found[name] = [(_aware(row.begins, unit), row.number) for row in rows]
+        found[name] = [(aware(row.begins, unit), row.number) for row in rows]
     return found
 
 
-def _begin_of(connection: sa.Connection, column: Any, unit: str) -> sa.ColumnElement[Any]:
-    """The unit that a time is in, as each database cuts it."""
+def begin_of(connection: sa.Connection, column: Any, unit: str) -> sa.ColumnElement[Any]:
+    """The unit that a time is in, as each database cuts it: day, hour or minute, by UTC."""
     if connection.dialect.name == "sqlite":
         return sa.func.substr(sa.cast(column, sa.String), 1, _WRITTEN[unit][0], type_=sa.String)
     return sa.func.date_trunc(sa.literal_column(f"'{unit}'"), column)
 
 
-def _aware(begins: Any, unit: str) -> datetime:
+def aware(begins: Any, unit: str) -> datetime:
+    """When a unit of `begin_of` begins."""
     at = datetime.fromisoformat(f"{begins}{_WRITTEN[unit][1]}") if isinstance(begins, str) else begins
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
@@ -145,8 +153,8 @@ _CALLS = (
     .join(Attempt, Attempt.job_id == Job.id)
     .where(
         _OURS,
-        _CALL,
-        Attempt.outcome.not_in(COST_NOTHING),
+        CALL,
+        COSTS,
     )
     .group_by(Job.route, Attempt.account)
     .order_by(Job.route, Attempt.account)
@@ -154,7 +162,7 @@ _CALLS = (
 _MESSAGES = (
     sa.select(Job.route, InvitationRow.channel, _NUMBER, sa.func.sum(InvitationRow.segments).label("charged"))
     .join(InvitationRow, InvitationRow.job_id == Job.id)
-    .where(_OURS, InvitationRow.sent_at.is_not(None), InvitationRow.reason != Reason.SENT_BY_PROVIDER)
+    .where(_OURS, InvitationRow.sent_at.is_not(None), OURS_TO_PAY)
     .group_by(Job.route, InvitationRow.channel)
     .order_by(Job.route, InvitationRow.channel)
 )

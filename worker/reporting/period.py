@@ -1,0 +1,182 @@
+"""What was done in a period, as `report --from` prints it: in all, by account, by route and by week. Pure."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any, TextIO
+
+from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.core.foundation.plural import counted
+from worker.reporting.prices import SHOWN_ROUTES, Prices
+from worker.reporting.report_lines import BYTE_ORDER_MARK
+from worker.reporting.store.period_figures import Figures, Period, Place
+
+COLUMNS = ("week", "account", "route", "invited", "finished", "verified", "calls", "messages")
+NUMBERS = ("invited", "finished", "verified", "calls", "messages")
+NO_ROUTE = "no account chosen"  # as in the costs of a batch
+LONGEST = 60  # characters of a route that is shown
+
+
+@dataclass(frozen=True)
+class Line:
+    """The figures of one account, route or week, or of all."""
+
+    name: str
+    figures: Figures
+    cost: Mapping[str, Decimal]
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        figures = self.figures
+        calls, messages = sum(figures.calls.values()), sum(figures.messages.values())
+        return dict(zip(NUMBERS, (figures.invited, figures.finished, figures.verified, calls, messages), strict=True))
+
+
+@dataclass(frozen=True)
+class PeriodReport:
+    """`first` and `last`: days, both in it. `rows`: by week, account and route. `unpriced`: what was used and has no
+    price, an account or a channel."""
+
+    first: date
+    last: date
+    all: Line
+    accounts: Sequence[Line]
+    routes: Sequence[Line]
+    weeks: Sequence[Line]
+    rows: Sequence[tuple[Place, Line]]
+    unpriced: Sequence[str]
+    purged: int
+
+    @property
+    def currencies(self) -> list[str]:
+        return list(self.all.cost)
+
+
+def monday_of(day: date) -> date:
+    """The Monday of its week."""
+    return day - timedelta(days=day.weekday())
+
+
+def report_of(period: Period, prices: Prices, *, first: date, last: date) -> PeriodReport:
+    """The report of a period that begins with one day and ends with another."""
+
+    def line(name: str, figures: Figures) -> Line:
+        return Line(name, figures, prices.total(figures.calls, figures.charged))
+
+    everything = Figures()
+    by_account, by_route = dict[str, Figures](), dict[str, Figures]()
+    by_week, rows = dict[date, Figures](), dict[Place, Figures]()
+    for place, figures in period.places.items():
+        week, route = monday_of(place.day), place.route or NO_ROUTE
+        everything.add(figures)
+        by_account.setdefault(place.account or NO_ROUTE, Figures()).add(figures)
+        by_route.setdefault(route, Figures()).add(figures)
+        by_week.setdefault(week, Figures()).add(figures)
+        rows.setdefault(Place(place.account, route, week), Figures()).add(figures)
+    return PeriodReport(
+        first,
+        last,
+        line("all", everything),
+        [line(name, by_account[name]) for name in sorted(by_account)],
+        sorted(
+            (line(name, found) for name, found in by_route.items()), key=lambda one: (-one.figures.invited, one.name)
+        ),
+        [line(week.isoformat(), by_week[week]) for week in sorted(by_week)],
+        [
+            (place, line("", rows[place]))
+            for place in sorted(rows, key=lambda place: (place.day, place.account, place.route))
+        ],
+        prices.missing(everything.calls, everything.charged),
+        period.purged,
+    )
+
+
+def as_facts(report: PeriodReport) -> dict[str, Any]:
+    """The report as `--json` prints it (docs/reference/json.md)."""
+    return {
+        "from": report.first.isoformat(),
+        "to": report.last.isoformat(),
+        "all": _facts(report.all),
+        "accounts": {line.name: _facts(line) for line in report.accounts},
+        "routes": {line.name: _facts(line) for line in report.routes},
+        "weeks": {line.name: _facts(line) for line in report.weeks},
+        "without_price": list(report.unpriced),
+        "purged_batches": report.purged,
+    }
+
+
+def _facts(line: Line) -> dict[str, Any]:
+    figures = line.figures
+    return {
+        "invited": figures.invited,
+        "finished": figures.finished,
+        "verified": figures.verified,
+        "calls": dict(sorted(figures.calls.items())),
+        "messages": dict(sorted(figures.messages.items())),
+        "cost": {currency: str(amount) for currency, amount in line.cost.items()},
+    }
+
+
+def in_words(report: PeriodReport) -> str:
+    """The report for people: a table whose lines are never cut."""
+    period = f"from {report.first} to {report.last} (UTC, both days included)"
+    notes = []
+    if report.unpriced:
+        notes.append(f"not in the cost, without a price in the configuration: {', '.join(report.unpriced)}")
+    if report.purged:
+        notes.append(f"{counted(report.purged, 'batch', 'batches')} of this time purged since: not in these numbers")
+    if not report.rows:
+        return "\n".join([f"nothing was invited, finished or bought {period}", *notes])
+    routes, others = report.routes[:SHOWN_ROUTES], len(report.routes) - SHOWN_ROUTES
+    table = [("", *NUMBERS, "cost"), _cells(report.all)]
+    for title, lines in (("account", report.accounts), ("route", routes), ("week from", report.weeks)):
+        table += [(title,) + ("",) * (len(NUMBERS) + 1), *(_cells(line, indent="  ") for line in lines)]
+        if title == "route" and others > 0:
+            table.append((f"  … and {others} more: --json has all",) + ("",) * (len(NUMBERS) + 1))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    shown = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in table
+    ]
+    return "\n".join([period, "", *(line.rstrip() for line in shown), *([""] if notes else []), *notes])
+
+
+def _cells(line: Line, indent: str = "") -> tuple[str, ...]:
+    name = line.name if len(line.name) <= LONGEST else f"{line.name[: LONGEST - 1]}…"
+    amounts = " + ".join(f"{amount:,.2f} {currency}" for currency, amount in line.cost.items())
+    return (f"{indent}{name}", *(f"{number:,}" for number in line.numbers.values()), amounts)
+
+
+def names_of(report: PeriodReport) -> tuple[str, ...]:
+    """The columns of a table of its rows."""
+    return (*COLUMNS, *(f"cost_{currency}" for currency in report.currencies))
+
+
+def rows_of(report: PeriodReport) -> Iterator[list[str | int | Decimal]]:
+    """Its rows, by the columns of `names_of`."""
+    for place, line in report.rows:
+        costs = [line.cost.get(currency, Decimal(0)) for currency in report.currencies]
+        yield [place.day.isoformat(), place.account, place.route, *line.numbers.values(), *costs]
+
+
+def write_csv(out: TextIO, report: PeriodReport, *, excel: bool = False) -> int:
+    """Write its rows as CSV; returns how many. `excel`: see `report_lines.write_excel`."""
+    out.write(BYTE_ORDER_MARK if excel else "")
+    writer = csv.writer(out, delimiter=";" if excel else ",")
+    writer.writerow(names_of(report))
+    for row in rows_of(report):
+        writer.writerow([spreadsheet_safe(str(value)) for value in row])
+    return len(report.rows)
+
+
+def write_jsonl(out: TextIO, report: PeriodReport) -> int:
+    """Write one JSON object for each of its rows; returns how many."""
+    for place, line in report.rows:
+        row = {"week": place.day.isoformat(), "account": place.account, "route": place.route, **_facts(line)}
+        out.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return len(report.rows)
