@@ -1,6 +1,5 @@
 """What needs a person, and how urgent it is."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from worker.core.features import hint
@@ -20,8 +19,8 @@ from worker.reporting.waits import (
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LONG_AGO = NOW - 2 * BEAT_IS_MISSING_AFTER
 UP = Running("up", "host", 7, "0.1.0", None, NOW, NOW)
-WORKER, WEB, BUS = (replace(UP, kind=kind) for kind in ("worker", "web", "bus"))
-ALONE = replace(UP, kind="run", batch_id=3)
+WORKER, WEB, BUS = (UP._replace(kind=kind) for kind in ("worker", "web", "bus"))
+ALONE = UP._replace(kind="run", batch_id=3)
 STATUS = "onboard status"
 DOCTOR = hint("doctor", "onboard doctor") or STATUS
 UP_COMMAND, WORKER_COMMAND = starts_work(by_workers=False), starts_work(by_workers=True)

@@ -78,7 +78,7 @@ def test_where_nothing_is_known_the_time_is_rough(calls, messages):
 
 
 def test_a_known_pace_of_few_rows_does_not_hide_an_assumption_about_many():
-    loads = [load(left=10, limit=20), replace(load("other", 20_000), name="other")]
+    loads = [load(left=10, limit=20), load("other", 20_000)._replace(name="other")]
     found = forecast(loads, now=NOW)
     assert (found.assumed, found.limited_by.startswith("other")) == (True, True)
 
@@ -139,7 +139,7 @@ def test_a_pause_and_reserved_slots_come_first():
 
 @pytest.mark.parametrize(
     "one",
-    [load(stopped_at=NOW, stop_reason="HTTP 401"), replace(load(), rule=BudgetRule("kyc", credits=599))],
+    [load(stopped_at=NOW, stop_reason="HTTP 401"), load()._replace(rule=BudgetRule("kyc", credits=599))],
 )
 def test_what_cannot_finish_says_so_and_has_no_time(one):
     found = forecast([load("email", 600, limit=1), one], now=NOW)
@@ -153,5 +153,5 @@ def test_nothing_left_is_no_forecast():
 def test_accounts_that_share_a_budget_are_several():
     both = Load("kyc and kyc-lt", 3, BudgetRule("kyc", (), 50, credits=2), BudgetState(), several=True)
     assert forecast([both], now=NOW).limited_by == "kyc and kyc-lt have 2 credits left for 3 calls"
-    stopped = replace(both, state=BudgetState(stopped_at=NOW, stop_reason="HTTP 401"))
+    stopped = both._replace(state=BudgetState(stopped_at=NOW, stop_reason="HTTP 401"))
     assert forecast([stopped], now=NOW).limited_by == "kyc and kyc-lt are stopped: HTTP 401"

@@ -1,6 +1,5 @@
 """Which processes work, and whether wake-ups reach them."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from worker.reporting.operation import (
@@ -16,8 +15,8 @@ from worker.reporting.operation import (
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LONG_AGO = NOW - 2 * BEAT_IS_MISSING_AFTER
 UP = Running("up", "host", 7, "0.1.0", None, NOW, NOW)
-WORKER, WEB = replace(UP, kind="worker"), replace(UP, kind="web")
-ALONE = replace(UP, kind="run", batch_id=3)
+WORKER, WEB = UP._replace(kind="worker"), UP._replace(kind="web")
+ALONE = UP._replace(kind="run", batch_id=3)
 
 
 def test_a_run_of_one_batch_works_no_other_batch():

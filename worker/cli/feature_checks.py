@@ -4,6 +4,7 @@ doctor`."""
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from worker.core.features import Hook
 from worker.wiring.container import Parts
@@ -44,8 +45,7 @@ def failed(findings: Iterable[Finding]) -> bool:
 Check = Callable[[Parts], Iterator[Finding]]
 
 
-@dataclass(frozen=True)
-class FeatureCheck:
+class FeatureCheck(NamedTuple):
     """`of_database`: it needs a database that can be used."""
 
     run: Check

@@ -3,10 +3,9 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import sqlalchemy as sa
@@ -52,8 +51,7 @@ def _listed(places: list[str]) -> str:
     return f"{', '.join(places[:NAMED])}{more}"
 
 
-@dataclass(frozen=True)
-class AfterCommand:
+class AfterCommand(NamedTuple):
     """`run` is called at the end of each command that had the parts and their keys. It raises nothing."""
 
     run: Callable[[Parts], None]

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker.core.customers.customers import MESSAGE, MOST_OWN, FieldProblem
 from worker.lists.lines import ListRefused
@@ -39,8 +38,7 @@ def shown(title: str) -> str:
     return title if plain else "a column whose name is not shown"
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """`names` has our name for each column of the list; "": the column is left out.
 
     `nameless` holds the indexes of columns without a title: their cells must be empty.

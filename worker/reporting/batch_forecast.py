@@ -123,7 +123,7 @@ class Forecasts:
         begins_at = max(plan.start_at or now, now)
         finishes_at = begins_at + (ends.finishes_at - now)
         if begins_at > now:
-            ends = replace(ends, finishes_at=finishes_at, limited_by=f"its start; {ends.limited_by}")
+            ends = ends._replace(finishes_at=finishes_at, limited_by=f"its start; {ends.limited_by}")
         if plan.per_hour is not None:
             next_at = max(begins_at, planned.next_at or begins_at)
             paced = planned_at(plan.per_hour, next_at, max(counts.places - 1, 0))

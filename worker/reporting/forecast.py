@@ -3,8 +3,9 @@ its texts to a country take, the rows that wait for something else than the rest
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from typing import NamedTuple
 
 from worker.core.foundation.plural import counted, listed_in_words
 from worker.core.foundation.timestamps import written, written_if_any
@@ -26,8 +27,7 @@ QUARTER = timedelta(minutes=15)
 _QUARTERS = timedelta(days=366) // QUARTER
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(NamedTuple):
     """The calls left for one account or channel, or for `several` that share a budget. `name` is for people.
 
     `ahead`: calls of others that go before these.
@@ -53,8 +53,7 @@ class Load:
         return f"; {self.ahead:,} of earlier batches go first" if self.ahead else ""
 
 
-@dataclass(frozen=True)
-class Forecast:
+class Forecast(NamedTuple):
     """`finishes_at` None: nothing is left, a person must act, or an outage lasts.
 
     `limited_by` is the limiting account, in words. `assumed`: the pace is neither configured nor measured, so the time
@@ -176,7 +175,7 @@ def _end(load: Load, *, now: datetime) -> Forecast:
     if rule.paces or state.pace.rate is not None:
         starts = max(starts, state.next_at or starts)
     if rule.ramp is not None and rule.ramp.limit(state.ramp_from, now) is not None:
-        without, _ = _interval(replace(load, rule=replace(rule, ramp=None)), now)
+        without, _ = _interval(load._replace(rule=replace(rule, ramp=None)), now)
         day = (now - state.ramp_from) // DAY + 1 if state.ramp_from is not None else 1
         today = rule.ramp.limit(state.ramp_from, now)
         why = _pause_in_words(load) if paused else f"{load.name}: the ramp of {rule.ramp}, day {day}: {today}"
@@ -267,7 +266,7 @@ def of_rows(apart: Wait) -> Wait:
         until = "the last is looked at again"  # rows with one address may have the same time, and then some wait again
     else:
         until = "the last until"
-    return replace(apart, detail=f"{what}, {until} {written_if_any(apart.until)}")
+    return apart._replace(detail=f"{what}, {until} {written_if_any(apart.until)}")
 
 
 def of_lost_sessions(orphans: Orphans, ends_by: datetime | None) -> Wait:
@@ -312,7 +311,7 @@ def with_rows_apart(ends: Forecast, parts: Iterable[Wait], *, left: int) -> Fore
         return ends
     longer = [one for one in parts if (one.until or _NEVER) > ends.finishes_at]
     if left > sum(one.rows for one in longer):
-        return replace(ends, apart=tuple(one.detail for one in longer))
+        return ends._replace(apart=tuple(one.detail for one in longer))
     last = max(longer, key=lambda one: one.until or _NEVER)
     return Forecast(last.until, last.detail)
 

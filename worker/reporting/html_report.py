@@ -16,7 +16,7 @@ from importlib.resources import files
 from itertools import accumulate
 from tempfile import SpooledTemporaryFile
 from types import MappingProxyType
-from typing import IO, Any, TextIO
+from typing import IO, Any, NamedTuple, TextIO
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup, escape
@@ -81,8 +81,7 @@ HEADINGS = {
 }
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A rising line: `path` is that of an SVG. `numbers`: by step, how many so far."""
 
     name: str
@@ -91,8 +90,7 @@ class Line:
     numbers: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Timeline:
+class Timeline(NamedTuple):
     """`steps`: when each step ends. `top`: the number at the upper edge."""
 
     lines: tuple[Line, ...]

@@ -1,8 +1,8 @@
 """Which processes work, and whether wake-ups reach them. What needs a person: `reporting/waits.py`."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
@@ -27,8 +27,7 @@ def starts_work(*, by_workers: bool) -> str:
     return "onboard worker" if by_workers else "onboard up"
 
 
-@dataclass(frozen=True)
-class Wakening:
+class Wakening(NamedTuple):
     """When the last wake-ups came to workers: the scheduler's, and another, which needs the broker and no scheduler.
 
     `swept_at`: when a worker last looked for due work, whether or not a wake-up came.
@@ -56,8 +55,7 @@ class Wakening:
         return self.beat_is_missing(now) and not self.others_come(now) and not self.workers_sweep(now)
 
 
-@dataclass(frozen=True)
-class Running:
+class Running(NamedTuple):
     """A process that runs. `batch_id`: the one batch that it works; None: all. `first_keys`: the ids of the keys with
     which it encrypts and hashes, separated by a space."""
 

@@ -4,9 +4,9 @@ person), and those of accounts and senders, as `onboard account list` prints the
 
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker.core.database.database import Database
 from worker.core.features import hint
@@ -64,8 +64,7 @@ WORKING = "working"
 SENDER = "sender"  # the provider of a sender
 
 
-@dataclass(frozen=True)
-class OperationReport:
+class OperationReport(NamedTuple):
     """How the whole stands at one moment. `due`: the accounts and senders with work that is due and can be done."""
 
     at: datetime
@@ -253,12 +252,12 @@ class Operation:
         for batch in [] if importing else cut_off(self.database):
             again = f"onboard import {'-' if batch.name == STDIN else shlex.quote(batch.name)}"
             cut = _of_batch(batch, "its import was cut off: not all of its rows are here", again)
-            found.append(replace(cut, since=batch.created_at))
+            found.append(cut._replace(since=batch.created_at))
         waiting = {one.batch.id: (one.batch, one.rows) for one in unsent(self.database, now=now) if one.batch.is_paused}
         by_themselves = {batch.id: (batch, 0) for batch in paused_themselves(self.database)}
         for _, (batch, rows) in sorted((by_themselves | waiting).items()):
             paused = _of_batch(batch, _paused(batch, rows), f"onboard resume {batch.id}")
-            found.append(replace(paused, since=batch.paused_at))
+            found.append(paused._replace(since=batch.paused_at))
         for batch, rows in credits_spent(self.database):
             if not batch.is_paused:
                 why = f"{counted(rows, 'row waits', 'rows wait')}: {Reason.CREDITS_SPENT.meaning}"

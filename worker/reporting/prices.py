@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import NamedTuple
 
 from worker.core.customers.customers import Channel
 from worker.reporting.store.spending import RouteFacts
@@ -68,8 +69,7 @@ class Prices:
         return sorted(accounts | {name for name in messages if self.channels.get(name) is None})
 
 
-@dataclass(frozen=True)
-class CostRow:
+class CostRow(NamedTuple):
     """One line of the table. Amounts are in words; "" without a price."""
 
     name: str

@@ -7,7 +7,7 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker.core.foundation.plural import are, counted
 from worker.core.model.reasons import meaning_of
@@ -121,8 +121,7 @@ def needing(rows: Mapping[str, int]) -> int:
     return sum(rows.get(state, 0) for state in NEEDS_A_PERSON)
 
 
-@dataclass(frozen=True)
-class Headline:
+class Headline(NamedTuple):
     """`sentence` says how the batch stands, `rest` what became of the customers. `good`: nothing needs a person."""
 
     sentence: str

@@ -2,9 +2,8 @@
 taken from without a command."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from worker.core.database.database import Database
 from worker.core.features import Hook
@@ -13,8 +12,7 @@ from worker.reporting.waits import Wait
 from worker.settings.model import Settings
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """`lines` for people, the same as `facts` of `status --json`, and what needs a person."""
 
     lines: Sequence[str]
@@ -22,8 +20,7 @@ class Standing:
     attention: Sequence[Wait]
 
 
-@dataclass(frozen=True)
-class Standings:
+class Standings(NamedTuple):
     """`read` gets the budgets' states. `warning`: what `status` says at the end; "": nothing. No monitoring asks for
     it, so it may cost more."""
 
@@ -67,8 +64,7 @@ class SourceReport(Protocol):
         """What needs a person."""
 
 
-@dataclass(frozen=True)
-class SourceReports:
+class SourceReports(NamedTuple):
     read: Callable[[Settings, Database], Sequence[SourceReport]]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from operator import attrgetter
+from typing import NamedTuple
 
 from worker.core.features import hint
 from worker.core.foundation.plural import counted
@@ -45,8 +46,7 @@ _UNTIL = attrgetter("until")
 FAILING_AFTER = timedelta(minutes=5)
 
 
-@dataclass(frozen=True)
-class Wait:
+class Wait(NamedTuple):
     """Something that does not go on: why, until when, who must act, and how many rows it keeps.
 
     `what` and `name` say of what: account kyc, batch 7, process, folder; "" of one row. `detail` is why, in words;
@@ -155,15 +155,15 @@ def of_account(name: str, rule: BudgetRule, state: BudgetState, *, now: datetime
     if state.stopped_at is not None:
         why = state.stop_reason or "stopped"
         step, again_at = way_out(name, why), state.asks_again_at
-        stop = replace(one, detail=why, action=step, until=again_at, since=state.stopped_at)
-        found.append(replace(stop, reason=Reason.ACCOUNT_STOPPED))
+        stop = one._replace(detail=why, action=step, until=again_at, since=state.stopped_at)
+        found.append(stop._replace(reason=Reason.ACCOUNT_STOPPED))
     if (paused := state.paused_until(now)) is not None:
-        found.append(replace(one, reason=Reason.ACCOUNT_PAUSED, detail=state.why_paused, until=paused))
+        found.append(one._replace(reason=Reason.ACCOUNT_PAUSED, detail=state.why_paused, until=paused))
     if (full := _used_up(rule, state, now)) is not None:
-        found.append(replace(one, reason=Reason.LIMIT_USED_UP, detail=full[1], until=full[0]))
+        found.append(one._replace(reason=Reason.LIMIT_USED_UP, detail=full[1], until=full[0]))
     if state.unproven and state.stopped_at is None and paused is None:
         why = silence_of(state, now=now) or "it has not been tried since a worker started"
-        found.append(replace(one, reason=Reason.UNREACHABLE, detail=why))
+        found.append(one._replace(reason=Reason.UNREACHABLE, detail=why))
     return tuple(found)
 
 

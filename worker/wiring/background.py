@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from worker.core.database.database import Database
 from worker.core.features import Hook
@@ -41,8 +41,7 @@ class Woken(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """`open`: None where the configuration has nothing for it. `in_run`: also in `onboard run`, which works for one
     list and ends. `woken`: what workers have in its place; its second argument says whether the process ends."""
 
@@ -55,8 +54,7 @@ class Work:
 WORK = Hook("WORK", Work)
 
 
-@dataclass(frozen=True)
-class SweepStep:
+class SweepStep(NamedTuple):
     """`open` is called once for each process. What it returns makes the step, in each sweep: it gets what is due."""
 
     open: Callable[[Parts], Callable[[Looked], object]]
@@ -89,8 +87,7 @@ class Report:
     another_person: bool = False
 
 
-@dataclass(frozen=True)
-class ReturnedReports:
+class ReturnedReports(NamedTuple):
     settles: Callable[[Parts, Report], Settles]
 
 

@@ -1,8 +1,7 @@
 """What features do to watch what a process does."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from worker.core.database.database import Database
 from worker.core.facts import Observe
@@ -16,15 +15,13 @@ from worker.settings.model import Settings
 NeedsAPerson = Callable[[], Iterable[Wait]]  # what needs a person now
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """`add` adds what one process has counted since the last time to what is there. It blocks."""
 
     add: Callable[[Database, Mapping[Series, float]], None]
 
 
-@dataclass(frozen=True)
-class Tracer:
+class Tracer(NamedTuple):
     """`open` makes what records this process's spans; it may have a thread. `collector`: the address that they go to;
     None: they go nowhere."""
 
@@ -32,8 +29,7 @@ class Tracer:
     collector: Callable[[], str | None]
 
 
-@dataclass(frozen=True)
-class Teller:
+class Teller(NamedTuple):
     """`look_of` makes what looks whether there is something to tell, and tells it. Each sweep calls it, and `web` every
     ten seconds."""
 
@@ -52,8 +48,7 @@ class Observing(Protocol):
         """What hears of it, in its transaction."""
 
 
-@dataclass(frozen=True)
-class Observer:
+class Observer(NamedTuple):
     """`of`: None where these settings have nothing for it."""
 
     of: Callable[[Settings], Observing | None]

@@ -125,6 +125,7 @@ def test_what_a_command_does_not_need_is_not_loaded(words: str, unneeded: set[st
 
 SENDS = {"aiohttp", "aiosmtplib", "celery", "jinja2", "kombu", "psycopg", "redis", "uvloop", "yarl"}
 WRITES = {
+    "worker.core.limits.store.flush",
     "worker.core.work.store.claim_jobs",
     "worker.events.store.inbox",
     "worker.lists.store.added_lines",

@@ -1,6 +1,5 @@
 """Which processes run, and which one of them sweeps when no wake-up comes."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -24,12 +23,12 @@ def up(shelf):
 
 def test_a_process_counts_while_it_says_that_it_runs_and_until_its_end(shelf, processes, up):
     processes.started("a", up)
-    processes.started("b", replace(up, kind="run", batch_id=4))
+    processes.started("b", up._replace(kind="run", batch_id=4))
     shelf.clock.advance(seconds=15)
     assert processes.seen("a", now=shelf.clock())
     shelf.clock.advance(seconds=15)  # b was killed
     now = shelf.clock()
-    assert processes.running(now=now) == [replace(up, seen_at=now - timedelta(seconds=15))]
+    assert processes.running(now=now) == [up._replace(seen_at=now - timedelta(seconds=15))]
     processes.ended("a")
     assert processes.running(now=now) == []
     assert not processes.seen("a", now=now)
@@ -38,7 +37,7 @@ def test_a_process_counts_while_it_says_that_it_runs_and_until_its_end(shelf, pr
 def test_a_killed_process_is_removed_by_one_that_starts_later(shelf, processes, up):
     processes.started("killed", up)
     later = shelf.clock.advance(seconds=(GONE_AFTER + REMOVED_AFTER).total_seconds())
-    processes.started("new", replace(up, started_at=later, seen_at=later))
+    processes.started("new", up._replace(started_at=later, seen_at=later))
     assert [row.id for row in shelf.rows(ProcessRow)] == ["new"]
 
 

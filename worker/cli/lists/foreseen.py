@@ -3,7 +3,6 @@ addresses get."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -222,7 +221,7 @@ def _by_day(parts: Parts, judged: Judged, ends: Forecast, begins_at: datetime) -
         awake = partial(allowed_at, zones, parts.hours.quiet[channel])
         finishes_at = through_nights(takes, awake, now=begins_at)
         if finishes_at > ends.finishes_at:
-            ends = replace(ends, finishes_at=finishes_at, limited_by=f"{ends.limited_by}; quiet hours on {channel}")
+            ends = ends._replace(finishes_at=finishes_at, limited_by=f"{ends.limited_by}; quiet hours on {channel}")
     return ends
 
 

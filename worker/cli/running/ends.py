@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -116,7 +115,7 @@ def until_when(parts: Parts, batch: BatchFacts, *, alone: bool) -> Wait | None:
     in_trouble = state.unproven or state.opened_at is not None
     step = hint("doctor", "see what is wrong with `onboard doctor`, and ") if in_trouble else ""
     because = "" if said else f" ({rest.detail.rstrip('.') or f'`onboard report {batch.id}` says why'})"
-    return replace(rest, detail=f"until {written(at)}{because}", action=f"{step}run again then")
+    return rest._replace(detail=f"until {written(at)}{because}", action=f"{step}run again then")
 
 
 def _why_later(facts: dict[str, Any], left: int, later: Wait | None) -> list[str]:

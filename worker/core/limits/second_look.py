@@ -15,6 +15,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import NamedTuple
 
 from worker.core.model.endings import Backoff, Kind, Problem
 
@@ -34,8 +35,7 @@ class Subject(Enum):
     OPEN = "open"  # the next look may tell
 
 
-@dataclass(frozen=True)
-class Try:
+class Try(NamedTuple):
     """One call of the account: a success, or a refusal whose code does not say whom it is about."""
 
     row: Hashable

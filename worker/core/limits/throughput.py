@@ -8,6 +8,7 @@ they say enough, or after some minutes.
 import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 # Older calls weigh less. So many calls say enough: where they take seconds, the last seconds count, since the list may
 # end as soon.
@@ -20,8 +21,7 @@ GAP = timedelta(seconds=3)
 FRESH = timedelta(minutes=10)
 
 
-@dataclass(frozen=True)
-class Stretch:
+class Stretch(NamedTuple):
     """What one dispatcher made: `calls` ended within `took`, in which rows waited for their calls all the time."""
 
     calls: int

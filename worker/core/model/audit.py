@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 RETENTION = "retention"  # the actor where the configuration acts, and no person
 # The widths of the columns. What is longer is cut off.
 ACTOR, ACTION, SUBJECT, REASON = 200, 64, 200, 200
 
 
-@dataclass(frozen=True)
-class Act:
+class Act(NamedTuple):
     """Who does something, and what: a command by its words, or an event by its type. `reason`: why, in the words of the
     person who does it; "" if no one was asked."""
 

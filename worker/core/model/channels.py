@@ -3,8 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from worker.core.customers.customers import Channel, Person
 
@@ -15,8 +14,7 @@ LONGEST_EMAIL = 320  # characters (RFC 3696); it is checked before the address i
 _END = re.compile(r"[.\s]+\Z")  # a domain may end with its root's dot
 
 
-@dataclass(frozen=True)
-class ChannelFacts:
+class ChannelFacts(NamedTuple):
     """What the rooms must know of a channel.
 
     `address` is the field of a `Person` that it writes to. `listed_as` is the channel under which its addresses are on

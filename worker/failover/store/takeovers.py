@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.core.database import bulk
+from worker.core.database.attempt_outcomes import LATE
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import IS_LIVE
 from worker.core.database.priorities import PRIORITIES
@@ -25,7 +26,6 @@ from worker.core.model.reasons import Reason
 from worker.core.model.sessions import default_floor
 from worker.core.model.states import JobState, SessionState
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
-from worker.core.work.store.attempt_log import LATE
 from worker.failover.takeover import (
     CHUNK,
     SOON,
@@ -47,8 +47,7 @@ _Follower = aliased(Job)
 _HAS_ENDED = sa.exists().where(SessionRow.id == Job.session_id, SessionRow.state == SessionState.EXPIRED)
 
 
-@dataclass(frozen=True)
-class Takeover:
+class Takeover(NamedTuple):
     """Rows of `source` that may move to `target`. `well` are all accounts that could take over rows: one of them may
     be preferred. `sharing` are the accounts that share the target's budget, itself included."""
 

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from worker.core.customers.customers import Channel
 from worker.core.messages.contact import ContactPolicy
@@ -246,8 +247,7 @@ def wanted(text: str, country: str = "") -> Wanted:
     )
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a row or message waits. `paused`: why its batch is; `behind_pilot`: it waits for the verdict on its list's
     pilot. `others`: other accounts may take it over."""
 

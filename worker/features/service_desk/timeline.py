@@ -5,9 +5,9 @@ of it, each webhook, each decision of a person. No sentence has an address, a na
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from worker.core.messages.wording import is_resend
 from worker.core.model.channels import CALLED
@@ -34,8 +34,7 @@ class About(StrEnum):
     NEXT = "next"
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """One sentence. `then` is what a person can do about it."""
 
     at: datetime
@@ -44,8 +43,7 @@ class Moment:
     then: str = ""
 
 
-@dataclass(frozen=True)
-class RowFact:
+class RowFact(NamedTuple):
     """A row of a list, or an event. `joined`: the place of the row that serves the customer; "" for that row itself.
 
     `senders`: those that it waits for. `in_doubt`: it is not known what its call did, which was made at `called_at`.
@@ -78,8 +76,7 @@ class RowFact:
         return place_in_words(self.row, self.batch_id)
 
 
-@dataclass(frozen=True)
-class CallFact:
+class CallFact(NamedTuple):
     """A call that was made and did not end well, or is open. `channel` "" for a provider's; `looks_up`: asks about
     one."""
 
@@ -92,8 +89,7 @@ class CallFact:
     looks_up: bool = False
 
 
-@dataclass(frozen=True)
-class LinkFact:
+class LinkFact(NamedTuple):
     """A session. `because`: why it was opened. `told_at`: when the provider's last update was made. `may_follow`:
     whether another may follow at its end, because a row that has not ended has it. `replaced_at`: when
     the session that replaces it was opened."""
@@ -112,8 +108,7 @@ class LinkFact:
     same_link: bool = False  # it goes to the new address all the same
 
 
-@dataclass(frozen=True)
-class MessageFact:
+class MessageFact(NamedTuple):
     """A message. `over_at`: when the row that has its session ended; None: it has not, or has another session now.
     `in_doubt`: it may have left; nobody knows."""
 
@@ -132,8 +127,7 @@ class MessageFact:
     kept_back: bool = False  # its link went to an address that was corrected since
 
 
-@dataclass(frozen=True)
-class NewsFact:
+class NewsFact(NamedTuple):
     """A webhook about one of the account's sessions."""
 
     at: datetime
@@ -142,8 +136,7 @@ class NewsFact:
     state: str
 
 
-@dataclass(frozen=True)
-class ActFact:
+class ActFact(NamedTuple):
     """An entry of the audit log, about the customer or about a batch of the customer's rows."""
 
     at: datetime
@@ -153,8 +146,7 @@ class ActFact:
     reason: str
 
 
-@dataclass(frozen=True)
-class History:
+class History(NamedTuple):
     """`had`: how many messages count against the customer's cap, with those that are being sent or looked up."""
 
     rows: Sequence[RowFact] = ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, invitation_channels
 from worker.core.foundation.clock import Clock
@@ -199,8 +199,7 @@ def _preferred(customer: Customer, rule: Rule, reason: str, able: Able) -> Chose
     return Unroutable(tuple(dict.fromkeys(problems)))
 
 
-@dataclass(frozen=True)
-class _Test:
+class _Test(NamedTuple):
     """One key of a `when`: the folded values that fit, with the configuration's spelling; or presence alone."""
 
     column: str

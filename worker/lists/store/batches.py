@@ -4,10 +4,10 @@ What adds lines is loaded where they are added: most commands only read batches.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
@@ -41,8 +41,7 @@ IS_CHANGING = sa.and_(Batch.changing_since.is_not(None), Batch.pause_cause == ""
 STDIN = "stdin"  # the name of a batch whose list came over standard input
 
 
-@dataclass(frozen=True)
-class BatchFacts:
+class BatchFacts(NamedTuple):
     """The current values of a batch. `imported_at` None: the import was cut off or is still running."""
 
     id: int

@@ -9,9 +9,8 @@ nothing.
 
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -31,8 +30,7 @@ Corrected = Mapping[str, Collection[Address]]  # by customer, the kinds of addre
 MOMENT = timedelta(seconds=2)
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(NamedTuple):
     """What old addresses have of links that open.
 
     `sessions` were given away, now (`marks`) or before. `renewed` are our own links, which get new secrets. `pressed`

@@ -1,7 +1,7 @@
 """Daily batches: the jobs of events belong to the batch of their day (UTC)."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -12,8 +12,7 @@ TRIES = 10
 DAILY = "events-"  # how the names of daily batches begin
 
 
-@dataclass(frozen=True)
-class DailyRows:
+class DailyRows(NamedTuple):
     """Reserved row numbers of a batch, beginning with `first`."""
 
     batch_id: int

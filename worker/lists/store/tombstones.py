@@ -1,9 +1,8 @@
 """Remembers who was erased on request, by keyed hashes of their ids: no list and no event brings them back unasked."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -17,8 +16,7 @@ from worker.core.foundation.keyring import Keyring
 BY_EVENT = "the customer was erased on request: only `onboard import --allow-erased` brings the customer back"
 
 
-@dataclass(frozen=True)
-class Erasure:
+class Erasure(NamedTuple):
     """When a customer was erased, and whether events cannot undo that."""
 
     at: datetime

@@ -6,12 +6,13 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from worker.core.customers.store.usage import messages_of
+from worker.core.database.attempt_outcomes import DONE
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import decrypt_words
@@ -19,16 +20,15 @@ from worker.core.database.job_ids import of_batch
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.limits.store.budgets import COST_NOTHING
 from worker.core.messages.wording import FIRST
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, Result, SessionState
-from worker.core.work.store.attempt_log import COST_NOTHING, DONE
 from worker.lists.store.admission import finished_in_purged
 
 
-@dataclass(frozen=True)
-class MessageFacts:
+class MessageFacts(NamedTuple):
     """A message with a session's link. `unknown_handovers`: those whose outcome stays unknown; each counts."""
 
     channel: str
@@ -57,8 +57,7 @@ class SessionFacts:
     messages: list[MessageFacts] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class JobFacts:
+class JobFacts(NamedTuple):
     """A job of the customer, from a list or an event. A joined job has the `state` of the job that it joined.
 
     `purged`: it went with its batch, and this is all that is left of it.
@@ -78,8 +77,7 @@ class JobFacts:
     brand: str = ""
 
 
-@dataclass(frozen=True)
-class CustomerFacts:
+class CustomerFacts(NamedTuple):
     """A customer, without personal data, tokens and links.
 
     `lost_calls`: by account, calls that cost a credit, or may have, and brought no session that is used. `messages` is
@@ -268,8 +266,7 @@ _UNFINISHED = [state for state in JobState if state not in (JobState.COMPLETED, 
 _SHOWN = [state for state in InvitationState if state is not InvitationState.SUPERSEDED]
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """A message: when it left, or is due; and what is known of it. `reason`: why it did not leave."""
 
     at: datetime | None
@@ -279,8 +276,7 @@ class Message:
     reason: str
 
 
-@dataclass(frozen=True)
-class Nonresponder:
+class Nonresponder(NamedTuple):
     """A customer who has not finished. `invited_at`: when the first invitation left."""
 
     batch_id: int

@@ -1,11 +1,10 @@
 """What is due, and what the sweep has to do: one small query each second, whose cost does not grow with what waits."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -34,8 +33,7 @@ class Step(StrEnum):
     COUNTS = "counts"
 
 
-@dataclass(frozen=True)
-class Looked:
+class Looked(NamedTuple):
     """The accounts and channels that have rows due now, and the steps that have something to do.
 
     While a person has stopped everything, no account and no channel is due.

@@ -7,7 +7,7 @@ Reads rows that wait, and no counts (`counting`). Refuses to lock or change anyt
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -262,8 +262,7 @@ class UnknownOutcomes:
     orphans: dict[str, "Orphans"] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Orphans:
+class Orphans(NamedTuple):
     """The sessions of an account that are waited for. `last_opened`: when the call of the last one was made, None: that
     is not stored any more. `first`: when the next look-up is due."""
 

@@ -12,14 +12,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
+from worker.core.database.attempt_outcomes import DONE
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.limits.store.budgets import COST_NOTHING
 from worker.core.messages.wording import FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState, Result, SessionState
-from worker.core.work.store.attempt_log import COST_NOTHING, DONE
 
 Points = list[tuple[datetime, int]]
 # A column with a time, and the rows that have it.

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
@@ -29,8 +29,7 @@ from worker.plans.store.pilots import NOT_MET
 from worker.reporting.store.counting import COUNTED, ROWS
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(NamedTuple):
     """What rows wait for, due or not. `names`: accounts and senders. `for_senders`: by account all of whose rows wait
     for their senders and not for a call, the channels of each."""
 
@@ -79,8 +78,7 @@ class Ahead:
     to_come: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True)
-class Queue:
+class Queue(NamedTuple):
     """The rows of all lists that go in the order in which the lists began. `rows`: by batch, kind, account, channel."""
 
     rows: Sequence[Any]
@@ -150,8 +148,7 @@ SOON = timedelta(days=1)
 _ANY_PRIORITY = [*PRIORITIES, *(priority + PAUSED for priority in PRIORITIES)]
 
 
-@dataclass(frozen=True)
-class Unsent:
+class Unsent(NamedTuple):
     """A batch, and how many of its rows wait for their session or first message (`left_of`): 0 where only further
     messages of invited rows wait. `from_events`: of a day's events, not of a list."""
 

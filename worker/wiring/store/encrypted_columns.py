@@ -4,10 +4,9 @@ A test compares the list with the tables: a column that is missing here would ke
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
@@ -56,8 +55,7 @@ from worker.core.foundation.keyring import KEY_ID_BYTES, KEY_ID_DIGITS, key_id_o
 Column = InstrumentedAttribute[Any]
 
 
-@dataclass(frozen=True)
-class Hashed:
+class Hashed(NamedTuple):
     """The column with a digest, for a `purpose`, of a part of an encrypted value; `text` reads that part.
 
     `once`: no two rows have the same digest, and a row may be without one.
@@ -69,8 +67,7 @@ class Hashed:
     once: bool = False
 
 
-@dataclass(frozen=True)
-class EncryptedColumn:
+class EncryptedColumn(NamedTuple):
     """A column of encrypted values. `name` says in the plural what they are of; `id` is the table's primary key.
 
     `context` makes the context of a value from the columns of `named_by`: those in `by`, or the primary key. `hashed`:
@@ -157,8 +154,7 @@ ENCRYPTED = (
 )
 
 
-@dataclass(frozen=True)
-class DigestColumn:
+class DigestColumn(NamedTuple):
     """A column of digests. `lasts`: its texts are kept, so it can be hashed anew; else its rows go by themselves."""
 
     name: str

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import customer
+from worker.core.database.attempt_outcomes import DONE, LATE
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.model.states import JobState
 from worker.core.unknown.reconciliation import UnknownCall
-from worker.core.work.store.attempt_log import DONE, LATE
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ and messages that bounce.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -19,8 +19,7 @@ from worker.core.messages.caps import COUNTED
 from worker.core.model.states import InvitationState, SessionState
 
 
-@dataclass(frozen=True)
-class Messages:
+class Messages(NamedTuple):
     """A customer's messages. `sent`: handed over, or perhaps handed over. `sending`: in work, or being reconciled."""
 
     sent: int = 0

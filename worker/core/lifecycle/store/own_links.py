@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -42,8 +42,7 @@ class OwnLink:
 Found = OwnLink | CannotDecrypt
 
 
-@dataclass(frozen=True)
-class StableLinks:
+class StableLinks(NamedTuple):
     """How stable links are made: `base` is where `onboard web` is reached, `valid` how long a link leads somewhere
     after its last first message. `on_click`: a session is bought when the customer presses the button of the link's
     page, not before its message."""

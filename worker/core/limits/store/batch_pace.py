@@ -9,9 +9,8 @@ lost: the rows behind it may have gone in theirs, and one more in its place woul
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -24,8 +23,7 @@ HOUR = timedelta(hours=1)
 TOLERANCE = timedelta(seconds=10)
 
 
-@dataclass(frozen=True)
-class Places:
+class Places(NamedTuple):
     """For each that asked, None if it may go now, else when to ask again. `next_at`: the next free place."""
 
     again_at: Sequence[datetime | None]
@@ -59,8 +57,7 @@ def planned_at(per_hour: int, begins_at: datetime, index: int) -> datetime:
 SESSIONS, MESSAGES = BatchPlan.issue_next_at, BatchPlan.send_next_at
 
 
-@dataclass(frozen=True)
-class Asks:
+class Asks(NamedTuple):
     """A row that asks for places of its batch: as many as it has messages."""
 
     id: Any

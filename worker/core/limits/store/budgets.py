@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from worker.core.database.attempt_outcomes import UNREACHABLE
 from worker.core.database.audit_entries import note
 from worker.core.database.bulk import insert
 from worker.core.database.database import THERE_IS, Database
 from worker.core.database.fast import tally
 from worker.core.database.fast.unanswered import UNANSWERED
+from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Budget, EmergencyStop
 from worker.core.foundation.timestamps import written
 from worker.core.limits.budgets import (
@@ -47,6 +49,8 @@ from worker.core.limits.credits import begin_of
 from worker.core.limits.rate_adaptation import Pace
 from worker.core.limits.throughput import MeasuredThroughput, Stretch, with_stretch
 
+# Outcomes of calls that cost nothing, as credits are counted.
+COST_NOTHING = (*(kind.value for kind in FREE), NOT_SENT, UNREACHABLE)
 log = logging.getLogger(__name__)
 
 _OWN = [field.name for field in fields(BudgetState) if field.name not in ("pace", "measured")]

@@ -10,8 +10,8 @@ worker are free once their time has run out.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -35,8 +35,7 @@ TURN = timedelta(seconds=5)
 _DAY_ONE = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(NamedTuple):
     """The permits of one dispatcher; they end at `until` unless it renews them."""
 
     owner: str
@@ -44,8 +43,7 @@ class Held:
     until: datetime
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(NamedTuple):
     """`use` bounds the calls in flight before another call is opened; `keep` permits count as the owner's.
 
     `alone`: no other dispatcher holds permits.

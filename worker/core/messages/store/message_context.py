@@ -12,6 +12,7 @@ from sqlalchemy.orm import aliased
 from worker.core.customers.customers import Customer
 from worker.core.customers.store.suppressions import ANY_SUPPRESSED
 from worker.core.database import bulk
+from worker.core.database.attempt_outcomes import LATE
 from worker.core.database.encrypted_values import decrypt_person
 from worker.core.database.leases import Leases
 from worker.core.database.priorities import BATCH, EVENT
@@ -28,7 +29,6 @@ from worker.core.model.sessions import Opening, is_stale
 from worker.core.model.states import InvitationState
 from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.work.row_forms import NOT_OPENED, NOT_YET, CallResult
-from worker.core.work.store.attempt_log import LATE
 
 
 @dataclass(frozen=True, kw_only=True)

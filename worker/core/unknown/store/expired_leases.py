@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from worker.core.customers.store.cancellation import cancel_jobs, instead_of_failing
 from worker.core.database import bulk
+from worker.core.database.attempt_outcomes import UNANSWERED
 from worker.core.database.database import Database, fetch
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Attempt, InvitationRow, Job
@@ -37,7 +38,7 @@ from worker.core.unknown.repeats import not_before_its_wait, stays_unknown
 from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.held_rows import hold_jobs, hold_messages
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
-from worker.core.work.store.attempt_log import UNANSWERED, unknown_attempt_after
+from worker.core.work.store.attempt_log import unknown_attempt_after
 
 UNKNOWN = Problem(Kind.UNKNOWN, "the worker stopped during the call; the call may have been carried out")
 RECONCILIATION_LOST = "the worker stopped while it reconciled the call; the call is reconciled again"

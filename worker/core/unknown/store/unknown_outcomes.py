@@ -22,6 +22,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
+from worker.core.database.attempt_outcomes import DONE, LATE, MORE, UNANSWERED, references
 from worker.core.database.database import THERE_IS, fetch
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.database.tables.types import DETAIL_LENGTH
@@ -29,7 +30,6 @@ from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import ENDED_JOBS
 from worker.core.unknown.reconciliation import Found, More, Nothing, UnknownCall, Unmatched
-from worker.core.work.store.attempt_log import DONE, LATE, MORE, UNANSWERED, references
 
 # Outcomes of look-ups that do not count as failures: rate-limited, refused, unreachable, not made, or successful.
 UNCOUNTED = (

@@ -7,6 +7,7 @@ from datetime import date, datetime
 
 import sqlalchemy as sa
 
+from worker.core.database.attempt_outcomes import DONE
 from worker.core.database.tables import Attempt
 from worker.core.limits.budgets import BudgetRule, day_of
 from worker.core.limits.call_outcomes import CallOutcome
@@ -14,7 +15,7 @@ from worker.core.limits.store import budgets
 from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Kind
 from worker.core.unknown.reconciliation import Nothing
-from worker.core.work.store.attempt_log import DONE, outcome_of_call
+from worker.core.work.store.attempt_log import outcome_of_call
 from worker.core.work.store.job_context import IssueResult
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database import bulk
+from worker.core.database.attempt_outcomes import DONE, MORE, UNREACHABLE, references
 from worker.core.database.bulk import Columns
 from worker.core.database.encrypted_values import encrypt_words
 from worker.core.database.leases import NOT_SENT
@@ -18,21 +19,12 @@ from worker.core.database.tables import Attempt
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
-from worker.core.limits.budgets import FREE
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.store.flush import Flush
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Problem, Reconcile, Retry, Snooze
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import More, Unmatched
 from worker.core.work.row_forms import CallResult, Claimed, ResultT
-
-DONE = "done"
-UNREACHABLE = Reason.UNREACHABLE.value  # no request was sent, so the call was certainly not carried out
-# Outcomes of calls that cost nothing, as credits are counted.
-COST_NOTHING = (*(kind.value for kind in FREE), NOT_SENT, UNREACHABLE)
-LATE = "late"  # the lease was lost before the result came
-MORE = "more"  # the outcome of a look-up that must go on with the next page
-UNANSWERED = "unanswered"  # … whose answer is of no use: its worker died, or the call's own answer came first
 
 
 def open_rows(flush: Flush[Any], rows: Sequence[Claimed], *, counted: int = 0, **more: list[Any]) -> None:
@@ -96,12 +88,6 @@ def closing(keyring: Keyring, result: CallResult[Any]) -> dict[str, Any]:
         "new_words": encrypt_words(keyring, attempt_id, problem.words) if problem and problem.words else None,
         "new_found": references(unmatched.references if unmatched else ()),
     }
-
-
-def references(found: Sequence[str]) -> str:
-    """The references as one text. References that do not fit into the column as a whole are left out."""
-    text = " ".join(found)
-    return text if len(text) <= 400 else text[:400].rpartition(" ")[0]
 
 
 def unknown_attempt_after(

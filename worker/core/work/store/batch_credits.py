@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from worker.core.database.attempt_outcomes import DONE
 from worker.core.database.database import fetch
 from worker.core.database.fast import tally
 from worker.core.database.job_ids import of_batch
 from worker.core.database.tables import Attempt, BatchCount, BatchCountChange, BatchPlan
+from worker.core.limits.store.budgets import COST_NOTHING
 from worker.core.model.endings import Kind, Later, NotNow
 from worker.core.model.reasons import Reason
-from worker.core.work.store.attempt_log import COST_NOTHING, DONE
 from worker.core.work.store.job_context import ClaimedJob
 
 LOOKED_AT_AGAIN = timedelta(hours=1)  # a look-up may have found meanwhile that a call cost nothing

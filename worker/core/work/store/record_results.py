@@ -13,6 +13,7 @@ from worker.core.customers.customers import invitation_channels
 from worker.core.customers.store.cancellation import cancel_jobs, instead_of_failing
 from worker.core.customers.store.erased_jobs import erase_again
 from worker.core.database import bulk
+from worker.core.database.attempt_outcomes import DONE, LATE
 from worker.core.database.bulk import Columns
 from worker.core.database.fast import tally
 from worker.core.database.tables import Job, SessionRow
@@ -33,7 +34,7 @@ from worker.core.unknown.store.calls_in_doubt import release_cleared
 from worker.core.unknown.store.late_attempts import SortedOut, Standing, sort_out
 from worker.core.work.store import repeated_answers, sessions
 from worker.core.work.store.account_outcomes import apply_results, count_again
-from worker.core.work.store.attempt_log import CLOSE, CLOSE_DONE, DONE, LATE, after_call, closing, plain
+from worker.core.work.store.attempt_log import CLOSE, CLOSE_DONE, after_call, closing, plain
 from worker.core.work.store.job_context import IssueResult, JobPolicy
 
 _STANDING = Standing(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -130,8 +130,8 @@ def _together(blocked: Iterable[Wait]) -> Iterable[Wait]:
     alike: dict[Wait, list[str]] = {}
     for one in blocked:
         if not one.action:
-            alike.setdefault(replace(one, name=""), []).append(one.name)
-    return (replace(one, name=", ".join(names)) for one, names in alike.items())
+            alike.setdefault(one._replace(name=""), []).append(one.name)
+    return (one._replace(name=", ".join(names)) for one, names in alike.items())
 
 
 def _headline(whole: OperationReport) -> str:

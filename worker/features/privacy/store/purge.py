@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database import bulk
+from worker.core.database.attempt_outcomes import LATE
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
 from worker.core.database.fast import tally
@@ -35,7 +36,6 @@ from worker.core.model.audit import Act
 from worker.core.model.endings import Kind
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState
 from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
-from worker.core.work.store.attempt_log import LATE
 from worker.features.privacy.store.erasure import over
 from worker.reporting.store.counts import BatchCounts, totals_of
 

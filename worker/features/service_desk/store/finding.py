@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.core.customers.customers import invitation_channels
 from worker.core.customers.store.usage import messages_of
+from worker.core.database.attempt_outcomes import DONE
 from worker.core.database.audit_entries import note, note_alone
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, read_person
@@ -23,7 +24,6 @@ from worker.core.messages.store.message_context import is_kept_back
 from worker.core.model.reasons import Reason
 from worker.core.model.row_addresses import is_among
 from worker.core.model.states import ENDED_JOBS, OPEN_JOBS, JobState
-from worker.core.work.store.attempt_log import DONE
 from worker.features.service_desk.case import Place, Wanted, place_in_words
 from worker.features.service_desk.timeline import ActFact, CallFact, History, LinkFact, MessageFact, NewsFact, RowFact
 from worker.lists.store.admission import finished_in_purged
@@ -36,8 +36,7 @@ MOST = 50  # customers of one search: an address may be shared by many
 MOST_FACTS = 200  # of each kind in a history, the newest
 
 
-@dataclass(frozen=True)
-class FoundRow:
+class FoundRow(NamedTuple):
     batch_id: int
     row: int
     purpose: str

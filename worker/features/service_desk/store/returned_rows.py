@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -15,8 +15,7 @@ from worker.lists.known_customers import Standing, standing_of
 from worker.reporting.store.report_rows import Stored, details_of_customers
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a customer stands for one purpose: by the last of the rows that served the customer."""
 
     standing: Standing

@@ -6,11 +6,10 @@ command again finishes the rest.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
@@ -47,8 +46,7 @@ class Verdict(StrEnum):
     ABANDON = "abandon"  # give it up
 
 
-@dataclass(frozen=True)
-class RepeatCost:
+class RepeatCost(NamedTuple):
     """The worst cost of repeating held rows: additional sessions by account, second messages by channel."""
 
     sessions: dict[str, int]

@@ -3,9 +3,9 @@ those be forgotten that no key of the ring finds. Refused is what is no address.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -22,8 +22,7 @@ LIST = "do-not-contact list"  # the subject of its entries in the audit log: no 
 _KEY_ID = sa.func.substr(Suppression.digest, 1, KEY_ID_DIGITS)
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """What is stored about a suppressed address. `manual_by`: the person whose entry lies beneath a stronger reason."""
 
     reason: SuppressionReason
@@ -44,8 +43,7 @@ def kept_of(connection: sa.Connection, keyring: Keyring, channel: str, address: 
     return next((one for one in kept if one.reason is reduce(stronger, reasons)), None)
 
 
-@dataclass(frozen=True)
-class ListCounts:
+class ListCounts(NamedTuple):
     """How many addresses are suppressed: by channel and reason; by older keys of the ring; by keys that are gone."""
 
     addresses: list[tuple[str, SuppressionReason, int]]
