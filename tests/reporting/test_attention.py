@@ -82,8 +82,8 @@ def test_what_needs_a_person_has_a_command():
     assert of_stop("account", "kyc, kyc-lt", "HTTP 401").action == "onboard account resume kyc"
     assert of_stop("sender", "email", "535").action == "onboard account resume email"
     assert of_stop("account", "kyc", "the cap of 5 credits is reached").action == "onboard account list"
-    assert of_missing_key("1a2b3c4d", 3).action == (hint("keys", "onboard keys status") or STATUS)
-    assert of_refused_events("requests", 2).action == "onboard events dead list"
+    assert of_missing_key("1a2b3c4d", 3, NOW).action == (hint("keys", "onboard keys status") or STATUS)
+    assert of_refused_events("requests", 2, NOW).action == "onboard events dead list"
 
 
 def test_the_most_urgent_decides_the_level():

@@ -182,8 +182,8 @@ class Operation:
             *self._of_budgets(states, due=asked, now=now),
             *(waits.of_country(country, *texts) for country, texts in at_their_cap(self.database, now=now).items()),
             *(need for one in stands for need in one.attention),
-            *(waits.of_refused_events(*one) for one in sorted(refused_events(self.database).items())),
-            *waits.of_webhooks(webhooks_to_check(self.database)),
+            *(waits.of_refused_events(queue, *of) for queue, of in sorted(refused_events(self.database).items())),
+            *waits.of_webhooks(*webhooks_to_check(self.database)),
             *self._of_batches(now, importing=importing),
             *(need for folder in folders for need in folder.attention()),
         ]
@@ -219,7 +219,7 @@ class Operation:
         accounts = of_other_accounts(self.database, self.rules.accounts)
         channels = of_other_channels(self.database, self.rules.channels)
         return [
-            *(waits.of_missing_key(*one) for one in keys.items()),
+            *(waits.of_missing_key(key_id, *held_rows) for key_id, held_rows in keys.items()),
             *(waits.of_missing_account(name, *rows) for name, rows in sorted(accounts.items())),
             *(waits.of_missing_channel(name, *rows) for name, rows in sorted(channels.items())),
         ]
@@ -262,8 +262,9 @@ class Operation:
             if not batch.is_paused:
                 why = f"{counted(rows, 'row waits', 'rows wait')}: {Reason.CREDITS_SPENT.meaning}"
                 found.append(_of_batch(batch, why, f"onboard resume {batch.id} --most-credits N"))
-        for batch, rows in held(self.database):
-            found.append(_of_batch(batch, waits.rows_in_words(0, held=rows), f"onboard report {batch.id}"))
+        for batch, rows, since in held(self.database):
+            stands = _of_batch(batch, waits.rows_in_words(0, held=rows), f"onboard report {batch.id}")
+            found.append(stands._replace(since=since))
         return found
 
 

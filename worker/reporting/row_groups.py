@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from worker.core.foundation.plural import are, counted
 from worker.core.model.reasons import meaning_of
 from worker.core.model.states import REACHED_JOBS, UNSENT_JOBS, JobState, LineState, Result
+from worker.reporting.waits import NOTHING_STUCK, rows_in_words
 
 NEEDS_A_PERSON: tuple[str, ...] = (JobState.HELD, JobState.FAILED, LineState.REJECTED, JobState.LAPSED)
 TEXTS = 1_000  # different texts counted for each group, so that many different texts cannot fill the memory
@@ -122,7 +123,7 @@ def needing(rows: Mapping[str, int]) -> int:
 
 
 class Headline(NamedTuple):
-    """`sentence` says how the batch stands, `rest` what became of the customers. `good`: nothing needs a person."""
+    """`sentence` says how the batch stands, `rest` what became of the customers. `good`: nothing waits for a person."""
 
     sentence: str
     rest: tuple[str, ...]
@@ -145,11 +146,12 @@ def headline(facts: Mapping[str, Any]) -> Headline:
     if joined:
         parts.append(f"{counted(joined, 'row')} joined rows of other lists")
     if needs:
-        parts.append(f"{counted(needs, 'row')} {'needs' if needs == 1 else 'need'} a person")
+        decided = rows.get(JobState.HELD, 0) + rows.get(JobState.LAPSED, 0) - facts.get("lapsed_unsent", 0)
+        parts.append(rows_in_words(needs - decided, held=decided))
     if stopped:
         parts.append(f"{counted(len(stopped), 'account')} {are(len(stopped))} stopped")
     if good:
-        parts.append("nothing needs a person")
+        parts.append(NOTHING_STUCK)
     return Headline("; ".join(parts) + ".", tuple(_rest(facts, rows)), good)
 
 

@@ -336,10 +336,10 @@ def of_bus(running: Collection[Running], queues: Collection[str], *, unwritable:
     return [Wait("bus", "", f"no process takes events from {', '.join(sorted(queues))}: they wait", "onboard bus")]
 
 
-def of_missing_key(key_id: str, held: int) -> Wait:
-    """`held`: how many held rows need the key."""
+def of_missing_key(key_id: str, held: int, since: datetime) -> Wait:
+    """`held`: how many held rows need the key. `since`: when the first of them was held."""
     why = f"{counted(held, 'held row needs', 'held rows need')} it, and it is not in [encryption]: put it back"
-    return Wait("key", key_id, why, hint("keys", "onboard keys status") or _STATUS)
+    return Wait("key", key_id, why, hint("keys", "onboard keys status") or _STATUS, since=since)
 
 
 def of_missing_account(name: str, rows: int, batch_id: int) -> Wait:
@@ -369,14 +369,14 @@ def of_country(country: str, sent: int, refused: int) -> Wait:
     return Wait("texts", country, why, "onboard report latest")
 
 
-def of_refused_events(queue: str, number: int) -> Wait:
+def of_refused_events(queue: str, number: int, since: datetime) -> Wait:
     why = f"{counted(number, 'refused event waits', 'refused events wait')} to be put back or dropped"
-    return Wait("queue", queue, why, "onboard events dead list")
+    return Wait("queue", queue, why, "onboard events dead list", since=since)
 
 
-def of_webhooks(number: int) -> list[Wait]:
-    """`number`: the webhooks to check."""
+def of_webhooks(number: int, since: datetime | None) -> list[Wait]:
+    """`number`: the webhooks to check. `since`: when the first of them came."""
     if not number:
         return []
     why = f"{counted(number, 'webhook is', 'webhooks are')} to be checked by a person"
-    return [Wait("webhook", "", why, "onboard events webhooks list")]
+    return [Wait("webhook", "", why, "onboard events webhooks list", since=since)]

@@ -1,12 +1,15 @@
 """The page for the person on call: what is stuck, since when, what it costs in an hour, and the one safe action."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 
 from tests.stored.shelf import Shelf, customer
 from tests.web import site as site_module
-from worker.core.database.tables import Batch, Budget, SessionRow
+from worker.core.database.tables import Batch, Budget, RefusedEvent, SessionRow, Webhook
+from worker.core.model.endings import Hold, Kind
 from worker.core.model.states import PauseCause
 
 PAGE = "/dashboard/on-call"
@@ -71,6 +74,24 @@ async def test_sessions_that_end_unused_are_priced_and_a_batch_that_paused_itsel
 
     assert "2 paid sessions end unused within the hour: 1.80 EUR" in seen.words
     assert actions(seen) == ["/dashboard/do/resume?batch=1&from=now"]
+
+
+async def test_held_rows_refused_events_and_webhooks_are_shown_with_the_time_of_the_first(site, shelf, ona, clock):
+    first, *_ = shelf.open(shelf.claim())
+    shelf.finish(shelf.failed(first, Kind.UNKNOWN, Hold("unknown", "")))
+    texts = dict.fromkeys(("reason", "kind", "event", "size", "refusals"), 1)
+    refused = texts | {"id": uuid4(), "queue": "requests", "refused_at": clock(), "due_at": clock()}
+    webhook = {"id": uuid4(), "source": "account/kyc", "digest": "d", "state": "alert", "received_at": clock()}
+    webhook |= {"event": "", "attempts": 1, "detail": ""}
+    with site.parts.database.write() as connection:
+        connection.execute(sa.insert(RefusedEvent), refused)
+        connection.execute(sa.insert(Webhook), webhook)
+    clock.advance(minutes=5)
+
+    words = (await ona.get(PAGE)).words
+
+    for what in ("waits for a decision", "waits to be put back", "is to be checked"):
+        assert "5 minutes ago" in words.partition(what)[2][:80], what
 
 
 @pytest.mark.parametrize("how", ["pause", "stop"])

@@ -256,7 +256,7 @@ def test_what_needs_a_person_has_the_button_of_its_command(subtests):
 
 
 def test_what_has_no_name_is_named_by_its_kind():
-    assert [need_of(one)["about"] for one in of_webhooks(2)] == ["Webhooks"]
+    assert [need_of(one)["about"] for one in of_webhooks(2, None)] == ["Webhooks"]
     assert [need_of(one)["about"] for one in of_bus([], ["requests"], unwritable="")] == ["No bus"]
 
 

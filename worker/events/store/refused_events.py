@@ -97,7 +97,7 @@ class RefusedEvents:
 
     def totals(self) -> dict[str, int]:
         """How many refused messages each queue has."""
-        return refused_events(self._database)
+        return {queue: number for queue, (number, _) in refused_events(self._database).items()}
 
     def oldest(self, queue: str, *, most: int) -> list[KeptMessage]:
         """The queue's refused messages, the oldest first."""

@@ -205,10 +205,11 @@ def jobs_in(state: JobState) -> sa.Select[int, int]:
     return sa.select(COUNTED.batch_id, ROWS.label("rows")).where(*jobs).group_by(COUNTED.batch_id).having(ROWS > 0)
 
 
-_REFUSED = sa.select(RefusedEvent.queue, sa.func.count()).group_by(RefusedEvent.queue).order_by(RefusedEvent.queue)
+_OF_QUEUES = sa.select(RefusedEvent.queue, sa.func.count(), sa.func.min(RefusedEvent.refused_at))
+_REFUSED = _OF_QUEUES.group_by(RefusedEvent.queue).order_by(RefusedEvent.queue)
 # In the words of the index, as IS_LIVE is of its own.
 IS_LISTED = Webhook.state.in_([bulk.fixed(state) for state in LISTED_WEBHOOKS])
-_TO_CHECK = sa.select(sa.func.count(Webhook.id)).where(
+_TO_CHECK = sa.select(sa.func.count(Webhook.id), sa.func.min(Webhook.received_at)).where(
     IS_LISTED, Webhook.state.in_([bulk.fixed(state) for state in WEBHOOKS_TO_CHECK])
 )
 
@@ -262,13 +263,18 @@ def _by_name(
     return found
 
 
-def held(database: Database) -> list[tuple[BatchFacts, int]]:
-    """The batches with held rows, the oldest first, and how many."""
-    held_rows = jobs_in(JobState.HELD).subquery()
-    query = sa.select(*BATCH_FACTS, held_rows.c.rows).join(held_rows, held_rows.c.batch_id == Batch.id)
+def held(database: Database) -> list[tuple[BatchFacts, int, datetime | None]]:
+    """The batches with held rows, the oldest first: how many, and since when the first of them."""
+    held_rows, first = jobs_in(JobState.HELD).subquery(), sa.func.min(Job.changed_at).label("since")
+    is_held = (Job.state == bulk.fixed(JobState.HELD), Job.leader_id.is_(None))
+    began = sa.select(Job.batch_id, first).where(*is_held).group_by(Job.batch_id).subquery()
+    query = sa.select(*BATCH_FACTS, held_rows.c.rows, began.c.since).join(held_rows, held_rows.c.batch_id == Batch.id)
+    query = query.outerjoin(began, began.c.batch_id == Batch.id).order_by(Batch.id)
     with database.read() as connection:
-        found = [row._asdict() for row in connection.execute(query.order_by(Batch.id))]
-    return [(BatchFacts(**{name: row[name] for name in row if name != "rows"}), row["rows"]) for row in found]
+        found = [row._asdict() for row in connection.execute(query)]
+    return [
+        (BatchFacts(**{name: row[name] for name in BatchFacts._fields}), row["rows"], row["since"]) for row in found
+    ]
 
 
 def credits_spent(database: Database) -> list[tuple[BatchFacts, int]]:
@@ -282,37 +288,38 @@ def credits_spent(database: Database) -> list[tuple[BatchFacts, int]]:
     return [(BatchFacts(**{name: row[name] for name in row if name != "rows"}), row["rows"]) for row in found]
 
 
-def missing_keys(database: Database, known: Collection[str]) -> dict[str, int]:
-    """How many held rows wait for each key that is not among these.
+def missing_keys(database: Database, known: Collection[str]) -> dict[str, tuple[int, datetime]]:
+    """How many held rows wait for each key that is not among these, and since when the first of them.
 
     From the reason of the held rows, which names the key: `onboard keys status` reads every row.
     """
     place = sa.func.instr if database.is_sqlite else sa.func.strpos
     begins = place(Job.detail, NEEDS_THE_KEY)
     key_id = sa.func.substr(Job.detail, begins + len(NEEDS_THE_KEY), KEY_ID_DIGITS)
-    waiting = sa.select(key_id, sa.func.count()).where(
+    waiting = sa.select(key_id, sa.func.count(), sa.func.min(Job.changed_at)).where(
         Job.state == JobState.HELD, Job.leader_id.is_(None), Job.reason == Reason.CANNOT_DECRYPT, begins > 0
     )
     with database.read() as connection:
         found = connection.execute(waiting.group_by(sa.text("1")).order_by(sa.text("1")))
-        return {id_: number for id_, number in found if id_ not in known}
+        return {id_: (number, since) for id_, number, since in found if id_ not in known}
 
 
-def refused_events(database: Database) -> dict[str, int]:
-    """How many refused messages each queue has; queues without one are not named."""
+def refused_events(database: Database) -> dict[str, tuple[int, datetime]]:
+    """How many refused messages each queue has, and since when the first; queues without one are not named."""
     with database.read() as connection:
-        return {queue: number for queue, number in connection.execute(_REFUSED)}
+        return {queue: (number, since) for queue, number, since in connection.execute(_REFUSED)}
 
 
-def webhooks_to_check(database: Database) -> int:
-    """How many webhooks a person is to check."""
+def webhooks_to_check(database: Database) -> tuple[int, datetime | None]:
+    """How many webhooks a person is to check, and when the first of them came."""
     with database.read() as connection:
-        return to_check(connection)
+        number, since = connection.execute(_TO_CHECK).one()
+    return number, since
 
 
 def to_check(connection: sa.Connection) -> int:
-    """As `webhooks_to_check`, in a transaction."""
-    return connection.execute(_TO_CHECK).scalar_one()
+    """How many `webhooks_to_check`, in a transaction."""
+    return connection.execute(_TO_CHECK).one()[0]
 
 
 def at_their_cap(database: Database, *, now: datetime) -> dict[str, tuple[int, int]]:
