@@ -63,6 +63,8 @@ class SandboxOptions:
     # They act after a message with the session's link has arrived; False: after their session was opened, also where
     # the sandbox sees no message, as of a row of channel `none`.
     customers_by_message: bool = False
+    # The codes of refusals of persons: each session that is denied has one of them, drawn by its reference.
+    deny_reasons: tuple[str, ...] = ("DOC_NOT_FULLY_VISIBLE",)
     review_after: timedelta = timedelta(minutes=5)  # how long a review takes
     time_scale: float = 1.0  # how many seconds of the customers' time pass in one real second
     # By endpoint, the address of its webhooks. "" is for all other endpoints: the endpoint's name is appended to it.

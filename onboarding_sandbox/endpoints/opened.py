@@ -51,6 +51,7 @@ class Opened:
     at: datetime
     expires_at: datetime
     company_id: str = ""  # set when the form is submitted
+    deny_reason: str = "DOC_NOT_FULLY_VISIBLE"  # of a person who is denied
     does: str = ""
     state: str = "waiting"  # waiting, opened, or the name of the last event
 

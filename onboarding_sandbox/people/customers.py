@@ -114,6 +114,8 @@ class Customers:
         if does not in (*IDLE, NEVER) and after >= life:
             does, after = "expire", life  # too late: the link has expired by then
         opened.does = does
+        reasons = self._options.deny_reasons
+        opened.deny_reason = reasons[sum(opened.reference.encode()) % len(reasons)]
         review = self._options.review_after if instruction.review is None else instruction.review
         plan = steps(opened.endpoint, does, review=review, edition=instruction.edition)
         if does == "open":

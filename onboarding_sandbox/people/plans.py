@@ -57,7 +57,8 @@ def _verification(does: str, review: timedelta) -> tuple[Step, ...]:
 
 def _identified(event: str, overall: str, *, final: bool = True, after: timedelta = AT_ONCE) -> Step:
     def body(opened: Opened, acted_at: datetime, now: datetime) -> Mapping[str, Any]:
-        return webhooks_idenfy.identification(opened, overall, final=final, finished_at=acted_at)
+        why = opened.deny_reason
+        return webhooks_idenfy.identification(opened, overall, final=final, finished_at=acted_at, deny_reason=why)
 
     return Step(f"IDENTIFICATION_{event}", body, after, overall)
 

@@ -32,19 +32,25 @@ def encoded(fields: Mapping[str, Any]) -> bytes:
     return json.dumps(fields, ensure_ascii=False).encode()
 
 
-def identification(opened: Opened, overall: str, *, final: bool, finished_at: datetime) -> dict[str, Any]:
+def identification(
+    opened: Opened, overall: str, *, final: bool, finished_at: datetime, deny_reason: str = "DOC_NOT_FULLY_VISIBLE"
+) -> dict[str, Any]:
     """A verification. The manual event has the times of the automatic event: those of the customer's session."""
     seen = overall in ("APPROVED", "DENIED", "SUSPECTED", "REVIEWING")
     good = overall in ("APPROVED", "SUSPECTED")
-    face = "FACE_MATCH" if good else "FACE_MISMATCH"
-    document = "DOC_VALIDATED" if good else "DOC_NOT_FULLY_VISIBLE"
+    of_face, of_document = "FACE" in deny_reason.split("_"), deny_reason.startswith(("DOC", "MRZ", "BARCODE"))
+    face = "FACE_MATCH" if good else deny_reason if of_face and not of_document else "FACE_NOT_ANALYSED"
+    document = "DOC_VALIDATED" if good or not of_document else deny_reason
+    denied = [deny_reason] if overall == "DENIED" else []
     return {
         "final": final,
         "platform": "MOBILE",
         "status": {
             "overall": overall,
             "fraudTags": ["DUPLICATE_FACE"] if overall == "SUSPECTED" else [],
-            "mismatchTags": [],
+            "mismatchTags": [] if of_face or of_document else denied,
+            "suspicionReasons": ["DUPLICATE_FACE"] if overall == "SUSPECTED" else [],
+            "denyReasons": denied,
             "autoFace": face if seen else None,
             "manualFace": face if final and seen else None,
             "autoDocument": document if seen else None,

@@ -41,9 +41,9 @@ def test_times_are_dates_in_utc_and_numbers_are_numbers():
     line = LineFacts(row=2, customer_id="A-1", state="invited", issued_at=NOON, expires_at=NOON + timedelta(days=7))
     found = cells([line])
     assert found["A2"][1] == "2"
-    assert float(found["G2"][1]) == pytest.approx(NOON_IN_EXCEL)
-    assert float(found["H2"][1]) == pytest.approx(NOON_IN_EXCEL + 7)
-    assert found["G1"][1] == "issued_at (UTC)"
+    assert float(found["H2"][1]) == pytest.approx(NOON_IN_EXCEL)
+    assert float(found["I2"][1]) == pytest.approx(NOON_IN_EXCEL + 7)
+    assert found["H1"][1] == "issued_at (UTC)"
 
 
 def test_more_rows_than_a_sheet_holds_go_on_in_the_next_sheet():

@@ -464,3 +464,16 @@ def test_credits_are_capped_in_all_and_by_period(tmp_path: Path) -> None:
 def test_a_cap_that_cannot_be_kept_is_refused_by_its_key(tmp_path: Path, credits: Any) -> None:
     (line,) = problems(tmp_path, with_kyb(kyc={"credits": credits}))
     assert line.startswith("accounts.kyc.credits: ")
+
+
+@pytest.mark.parametrize(("given", "meant"), [("DOC_TOO_BLURY", "DOC_TOO_BLURRY"), ("mrz-not-found", "MRZ_NOT_FOUND")])
+def test_a_misspelt_reason_of_refusals_is_named_with_the_nearest(tmp_path: Path, given: str, meant: str) -> None:
+    (line,) = problems(tmp_path, tree(retry_after_denial={"reasons": ["NAME", given]}))
+    assert line.startswith("retry_after_denial.reasons[2]: ")
+    assert meant in line
+
+
+def test_a_reason_of_refusals_that_is_new_is_waited_for_with_a_warning(tmp_path: Path) -> None:
+    made = loaded(tmp_path, tree(retry_after_denial={"reasons": ["NAME", "HOLOGRAM_ODD"]}))
+    assert made.retry_after_denial.reasons == ("NAME", "HOLOGRAM_ODD")
+    assert [line.partition(":")[0] for line in made.warnings] == ["retry_after_denial.reasons[2]"]

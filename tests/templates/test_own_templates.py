@@ -192,7 +192,7 @@ def test_every_documented_variable_is_there(own):
 
     assert problems(templates) == []
     assert rendered(templates).text == (
-        f"Maria|López|Maria López||individual|onboarding|invitation|{LINK}|s/t0k3n|27 November 2026, 11:00 (UTC)|"
+        f"Maria|López|Maria López||individual|onboarding|invitation||{LINK}|s/t0k3n|27 November 2026, 11:00 (UTC)|"
         "27 Nov 2026, 11:00 (UTC)|7|169|||||Example Bank|||||#1a5fc8|#ffffff|#154ca0|#1a5fc8|#5f8fd8|en|ltr"
     )
 

@@ -45,6 +45,13 @@ def _shares(known: Any) -> Read:
     return Read("shares", functools.partial(shares, known=list(known)))
 
 
+def _codes(text: str) -> tuple[str, ...]:
+    codes = tuple(part.strip() for part in text.split(","))
+    if not all(re.fullmatch(r"[A-Z][A-Z0-9_]+", code, re.ASCII) for code in codes):
+        raise ValueError('expected codes such as "DOC_TOO_BLURRY,FACE_MISMATCH"')
+    return codes
+
+
 # The names are the fields of SandboxOptions that the options set; None leaves the default.
 OPTIONS = (
     click.option(
@@ -83,6 +90,12 @@ OPTIONS = (
         type=Read("time", span),
         metavar="TIME",
         help="How long a review of a session takes.  [default: 5m]",
+    ),
+    click.option(
+        "--deny-reasons",
+        type=Read("codes", _codes),
+        metavar="CODE,…",
+        help="Why iDenfy denies persons: each such session has one of these codes.  [default: DOC_NOT_FULLY_VISIBLE]",
     ),
     click.option(
         "--time-scale",

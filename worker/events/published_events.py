@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from worker.core.model.channels import CHANNELS
+from worker.core.model.refusals import LONGEST, MOST
 
 BUS = "bus"
 SUBSCRIBER = "subscriber/"
@@ -73,7 +74,16 @@ FIELDS: Mapping[Happened, Mapping[str, dict[str, Any]]] = {
         "state": {"const": "sent"},
     },
     Happened.SESSION_COMPLETED: _SESSION
-    | {"state": {"const": "completed"}, "result": _WORD | {"description": "The provider's decision."}},
+    | {
+        "state": {"const": "completed"},
+        "result": _WORD | {"description": "The provider's decision."},
+        "reasons": {
+            "type": "array",
+            "items": {"type": "string", "maxLength": LONGEST, "pattern": "^(fraud:)?[A-Z][A-Z0-9_]+$"},
+            "maxItems": MOST,
+            "description": "The provider's codes of why it decided so (docs/reference/refused.md).",
+        },
+    },
     Happened.SESSION_EXPIRED: _SESSION | {"state": {"const": "expired"}},
     Happened.JOB_FAILED: _STEP | {"state": {"const": "failed"}},
     Happened.JOB_HELD: _STEP | {"state": {"const": "held"}},

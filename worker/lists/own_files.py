@@ -25,7 +25,8 @@ ERRORS_COLUMNS = ("row", "column", "problem", "hint", "severity")
 # Of a report with every option; `customer_id`, and the customer's details, are read.
 REPORT_COLUMNS = frozenset(
     (
-        *("row", "state", "result", "account", "reference", "issued_at", "expires_at", "invitation", "attempts"),
+        *("row", "state", "result", "reasons", "account", "reference", "issued_at", "expires_at", "invitation"),
+        "attempts",
         *("waits", "error", "action", "route", "brand", "link", "digits", "vendor", "vendor_parameters", "next_at"),
     )
 )

@@ -24,6 +24,7 @@ COLUMNS = (
     "customer_id",
     "state",
     "result",
+    "reasons",
     "account",
     "reference",
     "issued_at",
@@ -43,7 +44,9 @@ DETAILS = ("purpose", "kind", *UPDATABLE)
 SECRETS = ("link", "digits", "vendor", "vendor_parameters")
 
 CHUNK = 1000
-WORDS = frozenset({"state", "result", "account", "invitation", "error", "action", "route", "brand", "vendor"})
+WORDS = frozenset(
+    {"state", "result", "reasons", "account", "invitation", "error", "action", "route", "brand", "vendor"}
+)
 TIMES = frozenset({"issued_at", "expires_at", "next_at"})
 NUMBERS = frozenset({"row", "attempts", "waits"})
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
@@ -128,6 +131,7 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
         "customer_id": line.customer_id,
         "state": line.state,
         "result": line.result,
+        "reasons": line.reasons,
         "account": line.account,
         "reference": line.reference,
         "issued_at": columns.time(line.issued_at),

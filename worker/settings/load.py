@@ -160,6 +160,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     if parts["follow_up"]:
         rules.check_ladder(ladder, parts["follow_up"].reminders, accounts, tree, findings)
         parts["follow_up"] = parts["follow_up"].model_copy(update={"ladder": tuple(ladder.values())})
+        rules.check_denial_reasons(parts["retry_after_denial"], parts["follow_up"].most, findings)
     accounts = share_budgets(accounts, given, findings)
     if parts.get("whatsapp") and "sms" not in tree:
         findings.consequence(("sms",), "missing, and needed for [whatsapp]: its account sends them")

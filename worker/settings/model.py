@@ -1,5 +1,6 @@
 """The whole configuration, section by section. A test checks that docs/reference/configuration.md has the same keys."""
 
+import difflib
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
@@ -14,6 +15,7 @@ from worker.core.messages.caps import AddressCap
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.channels import CHANNELS, ChannelName
 from worker.core.model.endings import RetryPolicy
+from worker.core.model.refusals import KNOWN, codes, plain
 from worker.lists.own_columns import PREFIX, is_own
 from worker.settings.accounts import Account
 from worker.settings.brand import BrandSection, NamedBrand
@@ -167,6 +169,21 @@ class Invitations(Section):
         return {**shared, **own}
 
 
+_TYPO = 0.8  # as similar as two codes are of which one is misspelt; the provider's next code may be less
+
+
+def _reason(code: str) -> str:
+    known = {plain(one) for one in KNOWN}
+    if code in known:
+        return code
+    meant = difflib.get_close_matches(code.upper().replace("-", "_"), sorted(known), n=3, cutoff=_TYPO)
+    if meant:
+        raise ValueError(f"no provider has this code; did you mean {' or '.join(f'`{one}`' for one in meant)}?")
+    if not codes([code]):
+        raise ValueError('expected a code as the provider writes it, such as "DOC_TOO_BLURRY"')
+    return code
+
+
 class LadderStep(Section):
     """What is tried next for customers who have not finished. A step is a reminder by another channel, or with other
     words; it repeats the customer's link."""
@@ -202,6 +219,17 @@ class FollowUp(Section):
         " `wait` for its end, or the `same-link` at once.",
     )
     ladder: tuple[LadderStep, ...] = ()
+
+
+class RetryAfterDenial(Section):
+    """Which customers whom a provider has refused are asked once more."""
+
+    reasons: tuple[Annotated[str, AfterValidator(_reason)], ...] = Field(
+        (),
+        description='The provider\'s codes of such refusals, such as `["DOC_TOO_BLURRY"]`'
+        " ([all codes](../reference/refused.md#the-codes)).",
+        json_schema_extra={"default": "none"},
+    )
 
 
 class Retention(Section):
@@ -334,6 +362,7 @@ class Settings(Section):
     brand: BrandSection | None = None
     brands: Mapping[str, NamedBrand] = Field({}, json_schema_extra={"resolved": True})  # [brand.NAME]
     follow_up: FollowUp
+    retry_after_denial: RetryAfterDenial
     bus: Bus | None = None
     web: Web
     retention: Retention

@@ -140,6 +140,7 @@ def contact_policy(settings: Settings, *, channels: Collection[str]) -> ContactP
         caps=caps_of(settings),
         spacing=follow_up.spacing,
         per_day=follow_up.per_day,
+        refused_for=frozenset(settings.retry_after_denial.reasons),
         corrected=CorrectedRule(follow_up.corrected_address),
         fallbacks=fallbacks(invitations.fallback, channels),
         hours=hours_of(settings),

@@ -14,10 +14,11 @@ from worker.core.foundation.durations import show_duration
 from worker.core.foundation.private_files import directory_doubt, is_of_another_user, is_writable_by_others
 from worker.core.foundation.tls import is_loopback
 from worker.core.messages.quiet_hours import QuietHours
+from worker.core.model.refusals import FRAUD, KNOWN, plain
 from worker.core.model.sessions import default_floor, never_fresh
 from worker.providers.facts import PROVIDERS, SPECIAL_KEYS, ProviderFacts, facts_of, lifetime_of
 from worker.settings.accounts import OWN, PLACEHOLDER, Account
-from worker.settings.model import Database, Encryption, Invitations, LadderStep, Retry
+from worker.settings.model import Database, Encryption, Invitations, LadderStep, Retry, RetryAfterDenial
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW
@@ -55,6 +56,21 @@ def check_ladder(
             longest = show_duration(max(ended.values()))
             why = f'no link {"there " if to else ""}lives longer than "{longest}"; a new link begins the ladder again'
             findings.warn(("follow_up", "ladder", index, "after"), f"this step is never sent{to}: {why}")
+
+
+def check_denial_reasons(retry: RetryAfterDenial | None, most: int, findings: Findings) -> None:
+    """A code that we do not know is the provider's newest, or one of fraud; and another session must be allowed."""
+    if retry is None or not retry.reasons:
+        return
+    of_fraud = {plain(code) for code in KNOWN if code.startswith(FRAUD)}
+    for index, code in enumerate(retry.reasons):
+        if code in of_fraud:
+            findings.warn(("retry_after_denial", "reasons", index), "it speaks of fraud")
+        elif code not in KNOWN:
+            findings.warn(("retry_after_denial", "reasons", index), "no code that we know; it is waited for as it is")
+    if most == 0:
+        why = "no refused customer is asked once more, since [follow_up] most is 0"
+        findings.warn(("retry_after_denial", "reasons"), why)
 
 
 def lifetimes_unknown(accounts: Mapping[str, Account]) -> list[str]:

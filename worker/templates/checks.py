@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from html.parser import HTMLParser
 
 from worker.core.customers.customers import MESSAGE, Customer, CustomerKind, Person, with_own
-from worker.core.messages.wording import Invitation, Wording
+from worker.core.messages.wording import Invitation, Wording, advice_for
 from worker.core.model.sessions import Opening
 from worker.templates.language import TemplateProblem, answer_values, blocks, blocks_in, never_shown, own_columns
 from worker.templates.library import BUILT_IN, DEFAULT, MESSAGES, PAGE, Texts
@@ -40,7 +40,7 @@ SAMPLE = Invitation(
 )
 SAMPLE_COMPANY = Customer("sample", kind=CustomerKind.COMPANY, person=Person(company_name="Example Ltd"))
 SAMPLES = tuple(
-    replace(SAMPLE, kind=kind.value, customer=customer)
+    replace(SAMPLE, kind=kind.value, customer=customer, advice=advice_for(kind.value))
     for kind in Wording
     for customer in (SAMPLE.customer, Customer("sample"), SAMPLE_COMPANY)
 )

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from worker.core.customers.customers import MESSAGE, CustomerKind
 from worker.core.foundation.harmless_text import plain
 from worker.core.messages.wording import Invitation
+from worker.core.model.refusals import Advice
 from worker.core.model.sessions import Opening
 from worker.templates.names import LENGTH, company_name, folded, person_names
 
@@ -69,7 +70,10 @@ VARIABLES: Mapping[str, str] = {
     "company_name": "the company's name, or empty",
     "customer_kind": '"individual" or "company"',
     "purpose": 'the purpose of the session, "onboarding" unless the list says otherwise',
-    "kind": '"invitation", "reminder" or "new_link"',
+    "kind": '"invitation", "reminder", "new_link" or "try_again"',
+    "advice": "what a refused customer can do better: words among "
+    + ", ".join(f'"{one}"' for one in Advice if one)
+    + ", or empty",
     "link": "the session's link",
     "link_path": "the link without its scheme and host, for a button whose host is fixed",
     "digits": "the digits that some iDenfy sessions ask for, or empty",
@@ -119,6 +123,7 @@ def variables(
         "customer_kind": CustomerKind(customer.kind).value,
         "purpose": plain(customer.purpose, most=LENGTH),
         "kind": invitation.kind,
+        "advice": invitation.advice,
         "link": invitation.link,
         "link_path": path_of(invitation.link),
         "digits": shown(opening.digits, most=LENGTH),

@@ -15,7 +15,7 @@ from worker.core.foundation import event_loop
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
 from worker.core.messages.text_numbers import why_not_texted
-from worker.core.messages.wording import Invitation, Rendered
+from worker.core.messages.wording import Invitation, Rendered, advice_for
 from worker.core.model.endings import Problem
 from worker.lists import contacts
 from worker.senders.contract import Message
@@ -54,7 +54,7 @@ def sample(
         timezone=customer.timezone, phone=customer.person.phone, country=customer.country
     )
     name = sender_name(settings, channel, customer.brand)
-    invitation = Invitation(customer, link, now + timedelta(days=7), name, kind, clock)
+    invitation = Invitation(customer, link, now + timedelta(days=7), name, kind, clock, advice=advice_for(kind))
     return templates.render(invitation, channel=channel, now=now)
 
 

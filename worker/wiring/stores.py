@@ -60,6 +60,7 @@ class Stores:
         self.failover = Failover(database)
         self.do_not_contact = DoNotContact(database, keyring)
         self._accounts, self._follow_up, self._delivery = settings.accounts, settings.follow_up, delivery
+        self._refused_for = frozenset(settings.retry_after_denial.reasons)
         self._made: dict[Any, Any] = {}
 
     def once(self, make: Callable[["Stores"], Made]) -> Made:
@@ -128,7 +129,7 @@ class Stores:
         from worker.web.webhooks.store.webhooks import Apply, Webhooks
 
         peers = webhook_peers(self._accounts)  # for each account, all whose webhooks come to its address
-        again = Again(self._follow_up.most, self._follow_up.spacing)
+        again = Again(self._follow_up.most, self._follow_up.spacing, self._refused_for)
         apply: dict[str, Apply] = {  # by the prefix of the sources
             ACCOUNT: ProviderUpdates(self.keyring, peers, again=again),
             SENDER: DeliveryUpdates(self.keyring, self._delivery),

@@ -22,6 +22,7 @@ COLUMNS = [
     "customer_id",
     "state",
     "result",
+    "reasons",
     "account",
     "reference",
     "issued_at",

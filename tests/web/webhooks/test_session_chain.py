@@ -17,6 +17,7 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 FIRST, SECOND = uuid.UUID(int=1), uuid.UUID(int=2)
 STARTED, COMPLETED, FAILED = SessionState.STARTED, SessionState.COMPLETED, SessionState.FAILED
 EXPIRED, WAITING, SUPERSEDED = SessionState.EXPIRED, SessionState.WAITING, SessionState.SUPERSEDED
+LATER = NOON + timedelta(days=1)
 INVITED = JobNow(7, JobState.INVITED, FIRST, message_out=True)
 
 
@@ -70,6 +71,31 @@ EVENTS = [
 def test_orders_and_doubles_of_a_verifications_events_end_alike(updates_and_orders):
     message_out, order = updates_and_orders
     assert end(apply(chain(), *order)) == end(apply(chain(), *message_out))
+
+
+REFUSED = [
+    update_of(FAILED, Result.DENIED, minute=3, weight=1, reasons=("NAME",)),
+    update_of(FAILED, Result.DENIED, minute=4, weight=3, reasons=("DOC_EXPIRED",)),
+    update_of(FAILED, Result.DENIED, minute=11, weight=3, reasons=("NAME", "DOC_FAKE")),
+    update_of(STARTED, Result.REVIEW, minute=6, weight=1, reasons=("NAME",)),
+]
+
+
+@given(
+    st.lists(st.sampled_from([*EVENTS, *REFUSED]), min_size=1, unique_by=id).flatmap(
+        lambda given: st.tuples(st.just(given), st.permutations(given + given[:3]))
+    )
+)
+def test_orders_and_doubles_of_refusals_ask_once_more_alike(updates_and_orders):
+    def after(updates):
+        of = chain()
+        for one in updates:
+            of.apply(FIRST, one, again=Again(3, refused_for=frozenset({"NAME"})), received_at=LATER, now=LATER)
+        (job,) = of.jobs.values()
+        return *end(of), job.asks_again and of.links[FIRST].check_at == LATER
+
+    given, order = updates_and_orders
+    assert after(order) == after(given)
 
 
 STATES = st.sampled_from(list(JobState))

@@ -123,7 +123,8 @@ class SessionFacts:
     provider has not decided; `in_review_before`: so it is with an earlier one. `link_until`: until when our own link,
     which the customer has, leads on; None: messages have the session's. `given_away`: the link went to an address that
     was corrected since, and it is not decided that it goes to the new one. `max_age`: how old a link of the next
-    session may be when it leaves: its account's lifetime less its freshness floor.
+    session may be when it leaves: its account's lifetime less its freshness floor. `refused`: the provider has refused
+    the customer, who is to be asked once more if `may_ask_again`; `asked_again`: this is that session.
     """
 
     job: JobState
@@ -145,6 +146,9 @@ class SessionFacts:
     erased: bool = False
     link_until: datetime | None = None
     given_away: bool = False
+    refused: bool = False
+    may_ask_again: bool = False
+    asked_again: bool = False
 
 
 def replace_at(
@@ -194,6 +198,11 @@ class Lapsed:
 
 
 @dataclass(frozen=True)
+class Stands:
+    """The customer was refused, and that stays: nothing follows, or what followed has ended unused."""
+
+
+@dataclass(frozen=True)
 class Wait:
     """Check the session again at `until`; None: when something else changes the job."""
 
@@ -216,7 +225,7 @@ class Leave:
     why: Reason
 
 
-Decision = Reissue | SameLink | Lapsed | Ask | Wait | Rest | Leave
+Decision = Reissue | SameLink | Lapsed | Stands | Ask | Wait | Rest | Leave
 
 
 def decide(
@@ -231,7 +240,7 @@ def decide(
     `zones` and `quiet` are as for `issue_at`: a new session is not requested before its message could leave.
     """
     if facts.erased:
-        return Leave(Reason.ERASED)
+        return Stands() if facts.refused or facts.asked_again else Leave(Reason.ERASED)
     if facts.job is JobState.HELD or facts.outcome_unknown:
         return Wait(None, Reason.UNKNOWN)
     if facts.job is JobState.ISSUED and facts.link_until is not None and facts.link_until > now:
@@ -242,6 +251,8 @@ def decide(
         if facts.in_review and facts.lists and facts.job not in ENDED_JOBS:
             return Wait(now + REVIEW_ASKED, Reason.IN_REVIEW)  # what is under way ends first
         return Leave(Reason.JOB_ENDED if facts.job in ENDED_JOBS else Reason.NOT_INVITED)
+    if facts.refused:
+        return _after_refusal(contact, facts, zones, quiet, now)
     waits_for_press = facts.session is SessionState.UNBOUGHT and facts.link_until is not None
     if facts.session not in LIVE_SESSIONS | {SessionState.EXPIRED} and not waits_for_press:
         return Leave(Reason.SESSION_DECIDED)
@@ -256,6 +267,8 @@ def decide(
         return Wait(now + REVIEWED_AGAIN, Reason.IN_REVIEW)
     # An end that the provider has reported itself needs no question.
     asks = facts.can_ask and facts.session in LIVE_SESSIONS and not asked_since_end(facts.asked_at, facts.expires_at)
+    if facts.asked_again:
+        return Ask() if asks else Stands()
     if facts.link_until is not None:
         if asks:
             return Ask()
@@ -269,16 +282,33 @@ def decide(
         return tomorrow
     if asks:
         return Ask()
+    return _reissue(contact, facts, zones, quiet, now)
+
+
+def _reissue(
+    contact: ContactPolicy, facts: SessionFacts, zones: tuple[str, ...], quiet: Mapping[str, QuietHours], now: datetime
+) -> Reissue:
     earliest = replace_at(
         allowed_from=facts.allowed_from,
         issued_at=facts.issued_at,
         expires_at=facts.expires_at,
         spacing=contact.spacing,
-        reported_over=facts.session is SessionState.EXPIRED,
+        reported_over=facts.session is SessionState.EXPIRED or facts.refused,
         reissues=facts.reissues,
         now=now,
     )
     return Reissue(issue_at(facts.channels, zones, quiet, max_age=facts.max_age, now=earliest))
+
+
+def _after_refusal(
+    contact: ContactPolicy, facts: SessionFacts, zones: tuple[str, ...], quiet: Mapping[str, QuietHours], now: datetime
+) -> Decision:
+    """A refused customer is asked once more under the caps of any reissue; where one is used up, the refusal stands."""
+    if facts.in_review_before:
+        return Wait(now + REVIEWED_AGAIN, Reason.IN_REVIEW)
+    if not facts.may_ask_again or _lapse(contact.caps, facts) is not None:
+        return Stands()
+    return _tomorrow(contact, facts, now) or _reissue(contact, facts, zones, quiet, now)
 
 
 def _tomorrow(contact: ContactPolicy, facts: SessionFacts, now: datetime) -> Wait | None:

@@ -48,7 +48,8 @@ class SessionUpdate:
     shows them. `state` None changes nothing. `final`: the provider marks it as final. `happened_at` is aware UTC, None
     where the event has no time. `weight` orders events of the same time: the heavier is the later. `note` is a text of
     ours for operators. `alert`: an operator should look at it. `company_id` is stored with the session, because later
-    events may have no other id. `vouched`: an operator has checked the update at the provider.
+    events may have no other id. `vouched`: an operator has checked the update at the provider. `reasons`: its codes of
+    why it decided so (`model.refusals`).
     """
 
     event: str
@@ -63,6 +64,7 @@ class SessionUpdate:
     alert: bool = False
     company_id: str = ""
     vouched: bool = False
+    reasons: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"SessionUpdate({self.event}, state={self.state}, result={self.result}, final={self.final})"

@@ -67,6 +67,8 @@ class ContactPolicy:
     caps: Caps
     spacing: timedelta = timedelta(0)  # the least time between two sessions of one customer
     per_day: int | None = None  # the most reissues of an account in a UTC day; None: no limit
+    # The reasons for which a refused customer is asked once more (`model.refusals.asks_again`).
+    refused_for: frozenset[str] = frozenset()
     corrected: CorrectedRule = CorrectedRule.WAIT  # what becomes of a link whose address was corrected
     hours: Hours = field(default_factory=Hours)
     # The channel to try where one does not reach the customer, by channel; the worker must have a sender for it.

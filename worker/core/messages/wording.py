@@ -1,5 +1,5 @@
-"""Which words a message has: invitation, reminder, or new link for a customer whose earlier link has ended; and what it
-is written from. What writes it is given to the core. Pure.
+"""Which words a message has: invitation, reminder, or new link for a customer whose earlier link has ended, or who was
+refused and is asked once more; and what it is written from. What writes it is given to the core. Pure.
 
 A session has one message of each kind on each channel, so two commands at once cannot make two: `invitation`, its
 reminders, and those that repeat its link because a person asked, `resend-1`, …
@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from worker.core.customers.customers import Customer
+from worker.core.model.refusals import Advice
 from worker.core.model.sessions import Opening
 from worker.core.model.states import InvitationState
 
@@ -25,20 +26,31 @@ class Wording(StrEnum):
     INVITATION = "invitation"
     REMINDER = "reminder"
     NEW_LINK = "new_link"
+    TRY_AGAIN = "try_again"  # a new link for a customer who was refused, with what to do better
 
 
-def wording_of(*, first: bool, reached_before: bool) -> Wording:
+NEW_LINKS = frozenset({Wording.NEW_LINK, Wording.TRY_AGAIN})
+
+
+def wording_of(*, first: bool, reached_before: bool, refused: bool = False) -> Wording:
     """The words of a message.
 
     `first`: it is the first message of its session on its channel, or repeats that on request; not a reminder.
     `reached_before`: a message with the link of an earlier session of the customer, for the same purpose, is in one of
     the states of REACHED. Without the words of a new link the customer would get the first message twice, and take the
     second for a mistake or for fraud. Our own link survives its session: sent again, it has the words of an invitation
-    (`message_context.use_own_link`).
+    (`message_context.use_own_link`). `refused`: the provider has refused the customer, who is asked once more.
     """
     if not first:
         return Wording.REMINDER
+    if refused:
+        return Wording.TRY_AGAIN
     return Wording.NEW_LINK if reached_before else Wording.INVITATION
+
+
+def advice_for(kind: str) -> str:
+    """The advice of a message that shows what such a one looks like."""
+    return Advice.DOCUMENT_PHOTO.value if kind == Wording.TRY_AGAIN else ""
 
 
 FIRST = "invitation"  # the kind of a session's first message, as opposed to its reminders
@@ -65,6 +77,7 @@ class Invitation:
     kind: str = "invitation"
     timezone: str = ""  # the zone that its times are written in; "": the customer's own, or UTC
     opening: Opening | None = None  # what its session has besides the link
+    advice: str = ""  # what the customer can do better (`model.refusals.advice_of`)
 
     def __repr__(self) -> str:
         return f"Invitation(kind={self.kind!r}, …)"

@@ -77,6 +77,11 @@ class Reason(StrEnum):
     )
     STALE_LINK = ("stale_link", "the link was too old to be sent; a new session replaces it", _WAITS, _SUPERSEDED)
     SESSION_EXPIRED = ("session_expired", "the customer's session ended unused; a new session follows", _WAITS)
+    ASKED_AGAIN = (
+        "asked_again",
+        "the customer was refused for a reason of [retry_after_denial]; a new session follows",
+        _WAITS,
+    )
     NEW_LINK = ("new_link", "a person asked for a new link for the customer; a new session follows", _WAITS)
     ADDRESS_CORRECTED = (
         "address_corrected",

@@ -24,6 +24,7 @@ from worker.core.model.endings import Done, Ending, Hold, Kind, Problem
 from worker.core.model.http_messages import MayWrite
 from worker.core.model.metrics import FRESHNESS, MESSAGES
 from worker.core.model.reasons import Reason
+from worker.core.model.refusals import advice_of, of_stored
 from worker.core.unknown.reconciliation import UnknownCall, ending_of_reconciliation
 from worker.core.unknown.repeats import not_before_its_wait
 from worker.core.work.step_endings import SharedWork, ending_of
@@ -112,7 +113,8 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
             customer = replace(customer, template=template)
         clock = contact.hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
         name = self.sender_names.get(customer.brand, "")  # the templates refuse a brand that is no more
-        invitation = Invitation(customer, item.link, item.expires_at, name, item.wording, clock, item.opening)
+        advice = advice_of(of_stored(item.leased.refused_for or ""))
+        invitation = Invitation(customer, item.link, item.expires_at, name, item.wording, clock, item.opening, advice)
         text = self.templates.render(invitation, channel=channel, now=now)
         message = Message(
             key=item.id.hex,

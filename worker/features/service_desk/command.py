@@ -291,6 +291,7 @@ def _session(session: SessionFacts) -> dict[str, Any]:
         "expires_at": written_if_any(session.expires_at),
         "state": session.state,
         "result": session.result,
+        "reasons": [*session.reasons],
         "check_at": written_if_any(session.check_at),
         "messages": [_message(message) for message in session.messages],
     }

@@ -106,6 +106,7 @@ class LinkFact(NamedTuple):
     replaced_at: datetime | None = None
     given_away: bool = False  # to an address that was corrected since
     same_link: bool = False  # it goes to the new address all the same
+    reasons: tuple[str, ...] = ()  # the provider's codes of why it decided so
 
 
 class MessageFact(NamedTuple):
@@ -278,7 +279,8 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
         result = f": {link.result}" if link.result and not in_review else ""
         said = {"started": "the customer has begun", "completed": "the customer has finished"}.get(link.state)
         said = "the customer has submitted, and is in review" if in_review else said
-        text = f"{link.account} says: {said or f'the session is {link.state}'}{result}."
+        why = f" ({', '.join(link.reasons)})" if link.reasons else ""
+        text = f"{link.account} says: {said or f'the session is {link.state}'}{result}{why}."
         yield Moment(link.told_at, About.RESULT, text)
     elif link.state == "expired":
         yield Moment(min(link.expires_at, now), About.LINK, "The session ended unused.")

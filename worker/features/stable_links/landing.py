@@ -57,6 +57,7 @@ class Facts:
     """What is stored of a link, of the job that serves its customer, and of the job's session. Times are aware.
 
     `sessions`: how many the customer has had for the purpose; `reissued_today`: of the account, since 0:00 UTC.
+    `asked_again`: the customer was refused before, so that no session follows the present one.
     `settled_by`: when a waiting job's call is made, or known to have been made, at the latest; None: in moments.
     `session` None: none was opened yet. `paused`: a person, or the batch itself, has paused the job.
     """
@@ -73,6 +74,7 @@ class Facts:
     session: SessionAtLanding | None = None
     sessions: int = 0
     reissued_today: int = 0
+    asked_again: bool = False
 
 
 class Asks(StrEnum):
@@ -164,6 +166,8 @@ def at_landing(rules: LandingRules, facts: Facts, *, asks: Asks | None, now: dat
 def _after(rules: LandingRules, facts: Facts, session: SessionAtLanding, *, now: datetime) -> Decision | None:
     """Why no session follows one that has ended now; None: one may."""
     if session.state not in LIVE_SESSIONS | {SessionState.EXPIRED, SessionState.SUPERSEDED}:
+        return Over(Reason.SESSION_DECIDED)
+    if facts.asked_again:
         return Over(Reason.SESSION_DECIDED)
     if session.state in LIVE_SESSIONS:  # over by our clock alone
         earliest = max(session.allowed_from, session.expires_at + SETTLES if session.visited else now)

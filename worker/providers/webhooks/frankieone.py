@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from worker.core.lifecycle.session_updates import Key, SessionUpdate
+from worker.core.model.refusals import code_in_words
 from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
 from worker.providers.answers import BadAnswer, optional_text
@@ -134,6 +135,7 @@ class FrankieOneWebhooks:
             happened_at=requested_at(optional_text(content, "requestId", most=64)),
             note=("" if succeeded else effect.note) if known else "nothing that concerns a session",
             alert=effect.alert and not succeeded,
+            reasons=code_in_words(optional_text(content, "message", most=64)) if effect.state is not None else (),
         )
 
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from worker.core.lifecycle.session_updates import Key, SessionUpdate
+from worker.core.lifecycle.session_updates import Key, Rank, SessionUpdate
+from worker.core.model.refusals import MOST, code_in_words, codes
 from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
 from worker.providers.answers import BadAnswer, optional_text
@@ -145,8 +146,28 @@ class IdenfyKycWebhooks(SignedByIdenfy):
             happened_at=unix_time(content.get("finishTime")) or unix_time(content.get("startTime")),
             weight=WEIGHTS[event],
         )
-        update = _effect(update, upper_text(object_in(content, "status"), "overall"))
+        status = object_in(content, "status")
+        update = _effect(update, upper_text(status, "overall"))
+        if update.rank is Rank.FINAL:
+            update = replace(update, reasons=_reasons(status))
         return replace(update, alert=update.alert and not _is_owner(content))
+
+
+# The fields that list codes. Of the face and of the document a person's word replaces the machine's.
+LISTS = ("denyReasons", "suspicionReasons", "mismatchTags")
+SEEN = (("manualDocument", "autoDocument"), ("manualFace", "autoFace"))
+
+
+def _reasons(status: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why the provider decided so: the reasons that it names first, and what it saw."""
+    seen = [status.get(manual) or status.get(auto) for manual, auto in SEEN]
+    named = [code for name in LISTS for code in _listed(status, name)]
+    return codes([*named, *seen], _listed(status, "fraudTags"))
+
+
+def _listed(status: Mapping[str, Any], name: str) -> list[Any]:
+    found = status.get(name)
+    return found[:MOST] if isinstance(found, list) else []
 
 
 def _is_owner(content: Mapping[str, Any]) -> bool:
@@ -218,7 +239,8 @@ def _submitted(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpda
 
 
 def _reviewed(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
-    """The event has no time, so the time of its receipt counts. The reason of a denial is free text and is not kept."""
+    """The event has no time, so the time of its receipt counts. The reason of a denial is free text: of it only a code
+    is kept."""
     update = replace(
         update, match=matches(content, *BY_FORM), company_id=optional_text(content, "id", most=LONGEST_REFERENCE)
     )
@@ -226,7 +248,8 @@ def _reviewed(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdat
         case "APPROVED":
             return replace(update, state=SessionState.COMPLETED, result=Result.APPROVED, final=True)
         case "DENIED":
-            return replace(update, state=SessionState.FAILED, result=Result.DENIED, final=True)
+            why = code_in_words(optional_text(content, "denyReason", most=64))
+            return replace(update, state=SessionState.FAILED, result=Result.DENIED, final=True, reasons=why)
         case "" if "approvalStatus" not in content:
             # The event's name is not signed: the body of another event, even of KYC, may come with this name.
             return replace(update, company_id="", note="a review without a status")

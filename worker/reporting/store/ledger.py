@@ -24,6 +24,7 @@ from worker.core.limits.store.budgets import COST_NOTHING
 from worker.core.messages.wording import FIRST
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
+from worker.core.model.refusals import of_stored
 from worker.core.model.states import InvitationState, JobState, Result, SessionState
 from worker.lists.store.admission import finished_in_purged
 
@@ -54,6 +55,7 @@ class SessionFacts:
     issued_at: datetime
     expires_at: datetime
     check_at: datetime | None
+    reasons: tuple[str, ...]
     messages: list[MessageFacts] = field(default_factory=list)
 
 
@@ -215,6 +217,7 @@ def sessions_of(connection: sa.Connection, customer_id: str) -> list[SessionFact
             row.issued_at,
             row.expires_at,
             row.check_at,
+            of_stored(row.reasons),
             messages.get(row.id, []),
         )
         for row in rows
@@ -227,6 +230,8 @@ def _because(before: sa.Row[Any] | None, messages: Sequence[MessageFacts]) -> Re
         message.sent_at for message in messages
     ):
         return Reason.STALE_LINK
+    if before is not None and before.state is SessionState.FAILED and before.result == Result.DENIED:
+        return Reason.ASKED_AGAIN
     ended = before is None or before.state is not SessionState.SUPERSEDED  # None: purged with its batch
     return Reason.SESSION_EXPIRED if ended else Reason.SESSION_SUPERSEDED
 

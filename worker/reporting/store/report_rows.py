@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from worker.core.customers.customers import Channel, Details, FieldProblem, invitation_channels, same_customer
 from worker.core.database import bulk
@@ -15,7 +15,17 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import ERASED, Erased, decrypt_opening, read_person
 from worker.core.database.job_ids import job_id, of_batch
 from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
-from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE
+from worker.core.database.tables.work import (
+    ACCOUNT,
+    DETAIL,
+    DUE_AT,
+    LEAD,
+    LEAD_CHANNEL,
+    REASON,
+    REFUSED_SESSION,
+    RESULT,
+    STATE,
+)
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.foundation.timestamps import written
 from worker.core.messages.wording import FIRST, PREFIX
@@ -38,6 +48,7 @@ from worker.reporting.store.waiting import left_of
 _REFUSED = (
     sa.select(SkippedLine.row, SkippedLine.duplicate_of, SkippedLine.problems).order_by(SkippedLine.row).limit(1000)
 )
+_BEFORE = aliased(SessionRow)  # of a customer who is asked once more
 CHUNK = 1000  # report lines read at a time: a million lines must not be in memory at once
 # Without the session's secrets: who may report need not be allowed to read them.
 _LINES = (
@@ -70,6 +81,8 @@ _LINES = (
         SessionRow.vendor,
         SessionRow.given_away,
         SessionRow.same_link,
+        SessionRow.reasons,
+        sa.select(_BEFORE.reasons).where(_BEFORE.id == REFUSED_SESSION).scalar_subquery().label("refused_for"),
     )
     .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
     .join(Batch, Batch.id == sa.func.coalesce(LEAD.batch_id, Job.batch_id))
@@ -87,6 +100,7 @@ class LineFacts:
     customer_id: str
     state: str
     result: str = ""
+    reasons: str = ""  # the provider's codes of why it decided so, or refused before
     account: str = ""
     route: str = ""
     brand: str = ""
@@ -216,6 +230,7 @@ class Facts:
                 customer_id=row.customer_id,
                 state=str(state_of_line(row.state, joined=row.lead_id != row.id)),
                 result=row.result,
+                reasons=row.reasons or row.refused_for or "",
                 account=row.account,
                 route=row.route,
                 brand=row.brand,

@@ -9,13 +9,14 @@ or time differ, the order of arrival does not matter. It refuses what may be a r
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from worker.core.lifecycle.reissue import REVIEW_ASKED, SETTLES, replace_at
 from worker.core.lifecycle.session_updates import ABOUT_ANOTHER, Rank, SessionUpdate
 from worker.core.model.reasons import Reason
+from worker.core.model.refusals import asks_again
 from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, Result, SessionState
 
 # For this long a copy of a webhook is recognised by the digest of its bytes (`retention`). For older copies see
@@ -37,6 +38,7 @@ class KnownSession:
     rank: Rank = Rank.NOTHING
     at: datetime | None = None
     weight: int = 0
+    reasons: tuple[str, ...] = ()
     note: str = field(default="", compare=False)
 
 
@@ -58,7 +60,7 @@ def known_after(known: KnownSession, update: SessionUpdate, *, received_at: date
         return None
     if (update.rank, at, update.weight) < (known.rank, known.at or at, known.weight):
         return None
-    following = KnownSession(update.state, update.result, update.rank, at, update.weight, update.note)
+    following = KnownSession(update.state, update.result, update.rank, at, update.weight, update.reasons, update.note)
     return None if following == known else following
 
 
@@ -98,6 +100,7 @@ class Again:
 
     most: int
     spacing: timedelta = timedelta(0)
+    refused_for: frozenset[str] = frozenset()  # the reasons for which a refused customer is asked once more
 
 
 @dataclass(frozen=True)
@@ -114,13 +117,18 @@ class Link:
     def has_verdict(self) -> bool:
         return job_state_of_session(self.known) is JobState.COMPLETED
 
+    @property
+    def is_refused(self) -> bool:
+        return self.known.state is SessionState.FAILED and self.known.result is Result.DENIED
+
 
 @dataclass(frozen=True)
 class JobNow:
     """A job of the same customer and purpose that joined no other job.
 
     `unknown_attempt`: a call for a session of the job, with an unknown outcome. `message_out`: a message of the job has
-    left; `silent`: the job asks for no message.
+    left; `silent`: the job asks for no message. `refused_session`: the customer was refused in it and is asked once
+    more. `cancelled`: its batch was.
     """
 
     id: int
@@ -134,6 +142,13 @@ class JobNow:
     message_out: bool = False
     silent: bool = False
     due_at: datetime | None = None
+    refused_session: uuid.UUID | None = None
+    cancelled: bool = False
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether the customer was refused and is being asked once more."""
+        return self.refused_session is not None and self.state in OPEN_JOBS
 
 
 @dataclass
@@ -173,11 +188,6 @@ class Chain:
             return new_company
         link = replace(link, known=known, check_at=check_at_after(link, known, now=now))
         self.links[session_id] = link
-        if link.has_verdict:
-            # The customer has finished: the other open sessions are no longer of use.
-            for other in self._live():
-                over = replace(other.known, state=SessionState.SUPERSEDED)
-                self.links[other.id] = replace(other, check_at=None, known=over)
         leading = next((job.id for job in self.jobs.values() if job.state in OPEN_JOBS), None)
         for job in list(self.jobs.values()):
             if job.id == leading or session_id == job.session_id or self.owners.get(session_id) == job.id:
@@ -185,6 +195,18 @@ class Chain:
                 repeated = _failed(before) and _failed(known)
                 if not repeated:
                     self.jobs[job.id] = job_after(job, link, self.links.values(), again=again, led=led, now=now)
+        again_in = {job.session_id for job in self.jobs.values() if job.asks_again}
+        if link.has_verdict:
+            # The customer has finished: the other open sessions are no longer of use.
+            for other in self._live():
+                if other.id not in again_in:
+                    over = replace(other.known, state=SessionState.SUPERSEDED)
+                    self.links[other.id] = replace(other, check_at=None, known=over)
+        for job in self.jobs.values():
+            refused = job.refused_session
+            if refused is not None and job.state is JobState.INVITED and job.session_id == refused:
+                # The check of sessions that ended decides whether another one may follow.
+                self.links[refused] = replace(self.links[refused], check_at=self.links[refused].check_at or now)
         return True
 
     def _live(self) -> list[Link]:
@@ -256,7 +278,10 @@ def job_after(job: JobNow, link: Link, links: Iterable[Link], *, again: Again, l
     if job.state is JobState.CANCELLED:
         return job
     if link.has_verdict:
+        links = list(links)
         last = deciding(links) or link
+        if (asked := _asked_again(job, last, links, again, led=led)) is not None:
+            return asked
         ended = _moved(job, JobState.COMPLETED, last, _result(last))
         same = job.state is JobState.COMPLETED and (job.session_id, job.result) == (ended.session_id, ended.result)
         return job if same else ended
@@ -265,12 +290,55 @@ def job_after(job: JobNow, link: Link, links: Iterable[Link], *, again: Again, l
     if _failed(link.known):
         if not _can_fail(job, link):
             return job
+        stands = next((one for one in links if one.id == job.refused_session and one.is_refused), None)
+        if stands is not None:
+            return _moved(job, JobState.COMPLETED, stands, _result(stands))
         return _moved(job, JobState.FAILED, link, reason=Reason.SESSION_FAILED, detail=link.known.note)
     if job.state is JobState.FAILED and job.reason == Reason.SESSION_FAILED and not led:
         # The failure of the session is no longer the provider's last word.
         again_open = replace(job, state=JobState.INVITED if job.message_out else JobState.ISSUED)
         return _open(again_open, link, links, again, now) or _moved(job, again_open.state, link, _result(link))
     return _open(job, link, links, again, now) or job
+
+
+# From these a refused customer is asked once more: in the others a call may be under way, or a person decides.
+_MAY_ASK = (JobState.WAITING, JobState.ISSUED, JobState.INVITED)
+
+
+def _asked_again(job: JobNow, last: Link, links: Sequence[Link], again: Again, *, led: bool) -> JobNow | None:
+    """The job of a customer who was refused and is asked once more; None: the verdict of `last` stands.
+
+    A customer is asked once more until the provider has approved: another refusal is the last.
+    """
+    if not last.is_refused:
+        return None
+    named = asks_again(last.known.reasons, again.refused_for)
+    if job.asks_again:
+        if job.refused_session != last.id:
+            return None
+        # Until the next session has a verdict the first changes nothing, unless it is one that nothing follows.
+        in_time = job.session_id == last.id and job.state in (JobState.WAITING, JobState.INVITED)
+        return job if named or not in_time else None
+    followed = led or any(one.issued_at > last.issued_at for one in links)
+    over = job.state is JobState.COMPLETED or (job.state is JobState.FAILED and job.reason == Reason.SESSION_FAILED)
+    reopens = over and job.session_id == last.id and not followed
+    may = (job.state in _MAY_ASK or reopens) and not (job.silent or job.cancelled or job.unknown_attempt)
+    if not (named and may) or _was_refused_before(last, links):
+        return None
+    has_another = any(
+        one.id == job.session_id and one.id != last.id and one.known.state in LIVE_SESSIONS for one in links
+    )
+    if has_another:  # it is the one more
+        return replace(job, refused_session=last.id)
+    return replace(_moved(job, JobState.INVITED, last, _result(last)), refused_session=last.id)
+
+
+def _was_refused_before(last: Link, links: Iterable[Link]) -> bool:
+    """Whether the customer was refused in another session since the last approval."""
+    links = [one for one in links if one.id != last.id]
+    approved = [one.issued_at for one in links if one.known.result is Result.APPROVED and one.has_verdict]
+    since = max(approved, default=None)
+    return any(one.is_refused and (since is None or one.issued_at > since) for one in links)
 
 
 def _moved(

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from worker.core.customers.customers import Channel
 from worker.core.database.tables.types import DETAIL_LENGTH, REFERENCE_LENGTH, Base, BigId, one_where, partial
+from worker.core.model.refusals import STORED_LENGTH
 from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import InvitationState, JobState, SessionState
 
@@ -89,6 +90,10 @@ class Job(Base):
     unknown_attempt: Mapped[uuid.UUID | None] = mapped_column(
         doc="The attempt whose outcome is unknown. A waiting job with this value is due to be reconciled, not to be"
         " called again. A held or ended job keeps the value while the outcome is unknown."
+    )
+    refused_session: Mapped[uuid.UUID | None] = mapped_column(
+        doc="The session in which the customer was refused and is asked once more: its verdict stands unless the next"
+        " session has another. NULL: the customer was not."
     )
     needs_status_check: Mapped[bool] = mapped_column(
         server_default=sa.false(),
@@ -249,6 +254,9 @@ class SessionRow(Base):
     update_rank: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")
     update_at: Mapped[datetime | None]
     update_weight: Mapped[int] = mapped_column(server_default="0")
+    reasons: Mapped[str] = mapped_column(
+        sa.String(STORED_LENGTH), server_default="", doc="The provider's codes of why it decided so, spaces between."
+    )
     note: Mapped[str] = mapped_column(sa.String(400), server_default="", doc="A note for people.")
     company_id: Mapped[str] = mapped_column(
         sa.String(100), doc="iDenfy's id of the company. Later events name the session by this id."
@@ -343,6 +351,7 @@ LEAD = aliased(Job)
 STATE = sa.func.coalesce(LEAD.state, Job.state)
 ACCOUNT = sa.func.coalesce(LEAD.account, Job.account)
 RESULT = sa.func.coalesce(LEAD.result, Job.result)
+REFUSED_SESSION = sa.func.coalesce(LEAD.refused_session, Job.refused_session)
 LEAD_CHANNEL = sa.func.coalesce(LEAD.channel, Job.channel)
 REASON = sa.func.coalesce(LEAD.reason, Job.reason)
 DETAIL = sa.func.coalesce(LEAD.detail, Job.detail)

@@ -39,6 +39,7 @@ from worker.core.lifecycle.reissue import (
     Rest,
     SameLink,
     SessionFacts,
+    Stands,
     Wait,
     decide,
     kinds_of,
@@ -49,6 +50,7 @@ from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.store.unreached import writable
 from worker.core.model.channels import Address
 from worker.core.model.reasons import Reason
+from worker.core.model.refusals import asks_again, of_stored
 from worker.core.model.sessions import max_age_of
 from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, Result, SessionState
 from worker.core.unknown.store.held_rows import hold_jobs
@@ -195,6 +197,9 @@ class _Chunk:
                 erased=customer.encrypted is None,
                 link_until=link_until,
                 given_away=given_away,
+                refused=job.refused_session == row.id,
+                may_ask_again=asks_again(of_stored(row.reasons), self.policy.contact.refused_for),
+                asked_again=job.refused_session not in (None, row.id),
             )
             hours = self.policy.contact.hours
             zones = hours.zones_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
@@ -205,13 +210,16 @@ class _Chunk:
         return decided
 
     def write(self, rows: list[Any], decided: Mapping[Any, tuple[Any, Decision]]) -> ExpiryCounts:
-        changes, jobs, ended = [], [], []
+        changes, jobs, ended, refused = [], [], [], []
         same: dict[Any, tuple[Address, ...]] = {}
         replaced = asked = 0
         for row in rows:
             job, decision = decided.get(row.id, (None, None))
-            over = isinstance(decision, Reissue | Lapsed | Rest) or self._ended_unused(row, decision)
-            over = over and row.state is not SessionState.UNBOUGHT  # it never began
+            over = isinstance(decision, Reissue | Lapsed | Rest | Stands) or self._ended_unused(row, decision)
+            over = over and row.state not in (
+                SessionState.UNBOUGHT,
+                SessionState.FAILED,
+            )  # never began; has its verdict
             still_opens = isinstance(decision, Reissue) and decision.still_opens
             if over and not still_opens and row.state is not SessionState.EXPIRED:
                 ended.append(row.id)
@@ -233,11 +241,14 @@ class _Chunk:
                 replaced += 1
             elif isinstance(decision, Lapsed):
                 jobs.append(_lapses(job, decision))
+            elif isinstance(decision, Stands) and job is not None:
+                refused.append({"job_id": job.id})
             elif isinstance(decision, Ask):
                 jobs.append(_moved(job, JobState.WAITING, self.now, Reason.ASKS, new_needs_status_check=True))
                 asked += 1
         # The jobs' reminders stay: they are superseded when they are due, and need no lock here.
         _MOVE_JOBS.run(self.connection, jobs, at=self.now)
+        _REFUSED.run(self.connection, refused, at=self.now)
         _MOVE_SESSIONS.run(self.connection, changes)
         send_again(self.connection, same, due_at=self.now, now=self.now)
         happened(self.connection, SessionsExpired(ended), now=self.now)
@@ -293,6 +304,8 @@ def _person(keyring: Keyring, customer: Any) -> Person:
 def _waits_again(job: Any, decision: Reissue) -> dict[str, Any]:
     # A customer in the app waits for an event's first link, not for this one: new sign-ups go first.
     priority = job.priority + BATCH - EVENT if job.priority in (EVENT, EVENT + PAUSED) else job.priority
+    if job.refused_session is not None and job.refused_session == job.session_id:
+        return _moved(job, JobState.WAITING, decision.due_at, Reason.ASKED_AGAIN, new_priority=priority)
     if decision.still_opens:
         return _moved(job, JobState.WAITING, decision.due_at, Reason.ADDRESS_CORRECTED, new_priority=priority)
     why = {"new_detail": "the customer's session ended unused", "new_priority": priority}
@@ -329,6 +342,7 @@ _LEADING = (
         Job.attempts,
         Job.session_id,
         Job.unknown_attempt,
+        Job.refused_session,
     )
     .where(
         *among_keys(Job),
@@ -346,6 +360,7 @@ _SESSIONS = (
         SessionRow.account,
         SessionRow.state,
         SessionRow.result,
+        SessionRow.reasons,
         SessionRow.issued_at,
         SessionRow.expires_at,
         SessionRow.asked_at,
@@ -363,6 +378,20 @@ _MOVE_JOBS = bulk.Change(
     Job.id,
     bulk.new("state", "due_at", "priority", "attempts", "reason", "detail", "needs_status_check")
     | {"link_requested_at": None, "changed_at": sa.bindparam("at")},
+    by="job_id",
+)
+# The customer was refused, and that stays.
+_REFUSED = bulk.Change(
+    Job.id,
+    {
+        "state": JobState.COMPLETED,
+        "result": Result.DENIED.value,
+        "session_id": Job.refused_session,
+        "due_at": None,
+        "reason": "",
+        "detail": "",
+        "changed_at": sa.bindparam("at"),
+    },
     by="job_id",
 )
 _MOVE_SESSIONS = bulk.Change(

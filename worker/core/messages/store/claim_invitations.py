@@ -77,7 +77,11 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, InviteResult]):
             floor=timedelta(seconds=row.floor_seconds),
             unknown_call=unknown_call,
             priority=row.priority,
-            wording=wording_of(first=row.kind == FIRST or is_resend(row.kind), reached_before=row.reached_before),
+            wording=wording_of(
+                first=row.kind == FIRST or is_resend(row.kind),
+                reached_before=row.reached_before,
+                refused=row.refused_for is not None,
+            ),
             reissues=row.reissues,
             unknown_handovers=row.unknown_handovers,
             traceparent=row.traceparent,

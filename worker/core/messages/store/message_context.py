@@ -153,6 +153,14 @@ _REACHED_BEFORE = sa.exists().where(
         _OF_EARLIER.state.in_([bulk.fixed(state) for state in sorted(REACHED)]),
     ),
 )
+_REFUSED = aliased(SessionRow)
+# The codes for which the customer of a message's session was refused before, who is asked once more; NULL: was not.
+REFUSED_FOR = (
+    sa.select(_REFUSED.reasons)
+    .where(_REFUSED.id == Job.refused_session, _REFUSED.id != InvitationRow.session_id)
+    .scalar_subquery()
+    .label("refused_for")
+)
 _OTHER_SESSION, _OTHER = aliased(SessionRow), aliased(InvitationRow)
 _ALONE = ~sa.exists().where(
     _OTHER_SESSION.customer_id == SessionRow.customer_id,
@@ -208,6 +216,7 @@ WORKED_FROM = (
     sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
     Batch.planned,
     _REACHED_BEFORE.label("reached_before"),
+    REFUSED_FOR,
     _ALONE.label("alone"),  # the only message of its customer
     ANY_SUPPRESSED.label("any_suppressed"),
 )

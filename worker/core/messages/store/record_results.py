@@ -26,7 +26,7 @@ from worker.core.messages.store import how_many, unreached
 from worker.core.messages.store.message_context import InvitationPolicy, InviteResult, MessageClaim
 from worker.core.messages.store.message_rows import HELD_FIRST, move_jobs
 from worker.core.messages.store.unreached import BounceCounts, fall_back, reason_to_suppress, state_refused
-from worker.core.messages.wording import FIRST, Wording
+from worker.core.messages.wording import FIRST, NEW_LINKS
 from worker.core.model.channels import address_of
 from worker.core.model.endings import AddressIs, Cancel, Done, invitation_state_after
 from worker.core.model.reasons import Reason
@@ -149,7 +149,7 @@ def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, An
         "new_state": InvitationState.WAITING if ending is None else invitation_state_after(ending),
         "new_reference": result.reference[:REFERENCE_LENGTH],
         "new_sent_at": now if isinstance(ending, Done) else None,
-        "has_new_link": result.row.wording is Wording.NEW_LINK,
+        "has_new_link": result.row.wording in NEW_LINKS,
         "new_template": result.template,
         "new_segments": result.segments if result.template else None,
         "more_unknown": int(stays_unknown(ending, result.problem) and result.row.unknown_call is None),
@@ -189,7 +189,7 @@ def write_plain(
     items = sorted(results, key=lambda item: item.row.id)
     values: Columns = {
         "new_reference": [item.reference[:REFERENCE_LENGTH] for item in items],
-        "has_new_link": [item.row.wording is Wording.NEW_LINK for item in items],
+        "has_new_link": [item.row.wording in NEW_LINKS for item in items],
         "new_template": [item.template for item in items],
         "new_segments": [item.segments for item in items],
     }

@@ -20,6 +20,7 @@ from worker.core.database.job_ids import row_of
 from worker.core.database.tables import InvitationRow, Job, Outbox, SessionRow
 from worker.core.facts import Fact, JobsStopped, MessagesSent, SessionsCompleted, SessionsExpired
 from worker.core.foundation.ids import new_id
+from worker.core.model.refusals import of_stored
 from worker.core.model.states import JobState
 from worker.core.work.store.sessions import NewSession, SessionsIssued
 from worker.events.published_events import Happened, moment
@@ -115,6 +116,8 @@ def _write_sessions(
         return
     rows = fetch(connection, _SESSIONS, {"ids": bulk.keys(ids)})
     found = [_job(row, row.job_id) | _session(row.reference, row.issued_at, row.expires_at) for row in rows]
+    if kind is Happened.SESSION_COMPLETED:
+        found = [data | {"reasons": [*of_stored(row.reasons)]} for data, row in zip(found, rows, strict=True)]
     targets.write(connection, kind, [{**data, **more} for data in found], now=now)
 
 
@@ -170,7 +173,9 @@ _USER = (
     .scalar_subquery()
 )
 _SESSIONS = (
-    sa.select(Job.id.label("job_id"), *_WHERE, *_OF_SESSION, SessionRow.issued_at, SessionRow.expires_at)
+    sa.select(
+        Job.id.label("job_id"), *_WHERE, *_OF_SESSION, SessionRow.issued_at, SessionRow.expires_at, SessionRow.reasons
+    )
     .join(Job, Job.id == sa.func.coalesce(_USER, SessionRow.job_id))
     .where(bulk.among(SessionRow.id, "ids"))
     .order_by(SessionRow.id)

@@ -303,6 +303,7 @@ def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]
             replaced_at=told[one.id].replaced_at,
             given_away=bool(told[one.id].given_away),
             same_link=told[one.id].same_link,
+            reasons=one.reasons,
         )
         for one in sessions
         if one.id in told  # it may have been purged meanwhile

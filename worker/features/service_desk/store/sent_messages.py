@@ -16,8 +16,9 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import Erased, context_of_person, decrypt_opening, of_our_shape
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import Keyring
-from worker.core.messages.store.message_context import CUSTOMER, customer_of
+from worker.core.messages.store.message_context import CUSTOMER, REFUSED_FOR, customer_of
 from worker.core.messages.wording import FIRST, Wording, is_resend
+from worker.core.model.refusals import advice_of, of_stored
 from worker.core.model.sessions import Opening
 from worker.providers.masked import masked_opening
 
@@ -39,6 +40,7 @@ class SentMessage:
     template: str
     customer: Customer
     opening: Opening | None
+    advice: str = ""
 
 
 class SentMessages:
@@ -68,6 +70,7 @@ _SENT = (
         InvitationRow.state,
         InvitationRow.sent_at,
         InvitationRow.new_link,
+        REFUSED_FOR,
         InvitationRow.template.label("digest"),
         SessionRow.id.label("session_id"),
         SessionRow.encrypted.label("session"),
@@ -92,5 +95,8 @@ def _read(keyring: Keyring, row: Any) -> SentMessage:
     except Erased:  # a day after the link has ended
         opening = None
     first = row.kind == FIRST or is_resend(row.kind)
-    words = (Wording.NEW_LINK if row.new_link else Wording.INVITATION) if first else Wording.REMINDER
-    return SentMessage(row.sent_on, str(row.state), row.sent_at, row.expires_at, words, row.digest, customer, opening)
+    new_link = Wording.NEW_LINK if row.refused_for is None else Wording.TRY_AGAIN
+    words = (new_link if row.new_link else Wording.INVITATION) if first else Wording.REMINDER
+    advice = advice_of(of_stored(row.refused_for or ""))
+    of_sent = (row.sent_on, str(row.state), row.sent_at, row.expires_at, words, row.digest)
+    return SentMessage(*of_sent, customer, opening, advice)

@@ -207,6 +207,7 @@ class Landings:
             settled_by=settled_by(connection, job, self._policy.orphans.get(job.account, OrphanRule()), now=now),
             paused=job.priority not in PRIORITIES,
             session=session,
+            asked_again=job.refused_session not in (None, job.session_id),
         )
 
 
@@ -263,6 +264,7 @@ _JOBS = (
         Job.link_requested_at,
         Job.unknown_attempt,
         Job.session_id,
+        Job.refused_session,
         sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
         SessionRow.state.label("session_state"),
         SessionRow.account.label("session_account"),

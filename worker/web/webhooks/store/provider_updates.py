@@ -15,12 +15,13 @@ import sqlalchemy as sa
 from worker.core.customers.customers import Channel
 from worker.core.database import bulk
 from worker.core.database.job_ids import Key, among_keys, rows_of
-from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
 from worker.core.database.tables.types import DETAIL_LENGTH, known, member_of
 from worker.core.facts import JobsStopped, SessionsCompleted, SessionsExpired, happened
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.session_updates import Rank, SessionUpdate
 from worker.core.model.reasons import Reason
+from worker.core.model.refusals import of_stored, stored
 from worker.core.model.states import InvitationState, JobState, Result, SessionState, WebhookState
 from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.store import unknown_outcomes
@@ -117,6 +118,8 @@ _JOBS = (
         Job.unknown_attempt,
         Job.channel,
         Job.due_at,
+        Job.refused_session,
+        sa.select(Batch.cancelled_at).where(Batch.id == Job.batch_id).scalar_subquery().label("cancelled_at"),
     )
     .where(*among_keys(Job), Job.leader_id.is_(None))
     .order_by(Job.id)
@@ -136,6 +139,7 @@ _SESSIONS = (
         SessionRow.update_rank,
         SessionRow.update_at,
         SessionRow.update_weight,
+        SessionRow.reasons,
         SessionRow.note,
         SessionRow.company_id,
     )
@@ -168,6 +172,8 @@ def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
             message_out=row.session_id in reached,
             silent=row.channel is Channel.NONE,
             due_at=row.due_at,
+            refused_session=row.refused_session,
+            cancelled=row.cancelled_at is not None,
         )
         chains[row.customer_id, row.purpose].jobs[row.id] = job
     for key, chain in chains.items():
@@ -198,6 +204,7 @@ def _link(row: sa.Row[Any]) -> Link:
         member_of(Rank, row.update_rank),
         row.update_at,
         row.update_weight,
+        of_stored(row.reasons),
         row.note,
     )
     return Link(row.id, row.issued_at, row.expires_at, row.check_at, known)
@@ -217,7 +224,9 @@ def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, 
         moved = [(before.jobs[id_], job) for id_, job in after.jobs.items() if job != before.jobs[id_]]
         jobs += moved
         if any(
-            job.state is not was.state and job.state not in (JobState.ISSUED, JobState.INVITED) for was, job in moved
+            (job.state is not was.state and job.state not in (JobState.ISSUED, JobState.INVITED))
+            or (job.refused_session != was.refused_session and job.session_id == job.refused_session)
+            for was, job in moved
         ):
             over += after.links
     _UPDATE_SESSIONS.run(connection, known)
@@ -253,6 +262,7 @@ def _known(link: Link, company_id: str) -> dict[str, Any]:
         "new_rank": int(known.rank),
         "new_at": known.at,
         "new_weight": known.weight,
+        "new_reasons": stored(known.reasons),
         "new_note": known.note[:400],
         "new_company": company_id,
     }
@@ -267,6 +277,7 @@ def _move(job: JobNow, *, now: datetime) -> dict[str, Any]:
         "new_reason": job.reason,
         "new_detail": job.detail[:DETAIL_LENGTH],
         "new_due_at": job.due_at,
+        "new_refused_session": job.refused_session,
         # A new session starts with no attempt used.
         "kept_attempts": 0 if job.state is JobState.WAITING else 1,
         "new_unknown_attempt": job.unknown_attempt,
@@ -283,6 +294,7 @@ _UPDATE_SESSIONS = bulk.Change(
         "update_rank": sa.bindparam("new_rank"),
         "update_at": sa.bindparam("new_at"),
         "update_weight": sa.bindparam("new_weight"),
+        "reasons": sa.bindparam("new_reasons"),
         "note": sa.bindparam("new_note"),
         "company_id": sa.bindparam("new_company"),
     },
@@ -297,6 +309,7 @@ _MOVE_JOBS = bulk.Change(
         "reason": sa.bindparam("new_reason"),
         "detail": sa.bindparam("new_detail"),
         "due_at": sa.bindparam("new_due_at"),
+        "refused_session": sa.bindparam("new_refused_session"),
         # The lease stays: a call may be in flight, also of a job that has ended. If its worker dies, the sweep finds
         # its attempt by the lease.
         "needs_status_check": False,

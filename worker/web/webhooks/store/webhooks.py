@@ -42,7 +42,9 @@ CHUNK = 100
 
 def update_as_json(update: SessionUpdate) -> dict[str, Any]:
     """The whole update as JSON, to be stored until it is applied; `session_update` reads it."""
-    kept: dict[str, Any] = {name: value for name, value in vars(update).items() if value not in (None, "", 0, False)}
+    kept: dict[str, Any] = {
+        name: value for name, value in vars(update).items() if value not in (None, "", 0, False, ())
+    }
     kept["match"] = [[key.value, value] for key, value in update.match]
     if update.happened_at is not None:
         kept["happened_at"] = update.happened_at.isoformat()
@@ -53,6 +55,8 @@ def session_update(kept: Mapping[str, Any]) -> SessionUpdate:
     """The update from the output of `update_as_json`. Raises KeyError or ValueError for anything else."""
     given = dict(kept)
     given["match"] = tuple((Key(key), value) for key, value in kept["match"])
+    if "reasons" in given:
+        given["reasons"] = tuple(given["reasons"])
     for name, read in (("state", SessionState), ("result", Result), ("happened_at", datetime.fromisoformat)):
         if name in given:
             given[name] = read(given[name])

@@ -1,0 +1,46 @@
+"""A provider's codes of refusals: which are kept, which are followed by one more session, and what they ask for."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.core.model.refusals import KNOWN, LONGEST, MOST, STORED_LENGTH, advice_of, asks_again, codes, plain, stored
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "refused.md"
+ANYTHING = st.one_of(st.text(max_size=80), st.none(), st.integers(), st.lists(st.text()), st.sampled_from([*KNOWN]))
+
+
+@given(st.lists(ANYTHING, max_size=40), st.lists(ANYTHING, max_size=40))
+def test_whatever_comes_few_short_codes_of_plain_letters_are_kept(listed, fraud):
+    kept = codes(listed, fraud)
+    assert len(kept) <= MOST
+    assert len(stored(kept)) <= STORED_LENGTH
+    assert all(plain(one).replace("_", "").isalnum() and one.isascii() and len(one) <= LONGEST for one in kept)
+    assert " " not in "".join(kept)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "again"),
+    [
+        ((), False),
+        (("DOC_EXPIRED",), False),
+        (("DOC_EXPIRED", "NAME"), True),
+        (("NAME", "fraud:VIRTUAL_CAMERA"), False),
+        (("NAME", "fraud:DOC_FAKE"), True),
+        (("fraud:DOC_FAKE",), True),
+        (("NAMES",), False),
+    ],
+)
+def test_one_named_reason_is_enough_and_an_unnamed_tag_of_fraud_is_too_much(reasons, again):
+    assert asks_again(reasons, {"NAME", "DOC_FAKE"}) is again
+
+
+def test_each_thing_to_do_is_said_once_and_of_a_code_that_is_not_known_nothing():
+    assert advice_of(("NAME", "DOC_GLARED", "DOC_TOO_BLURRY", "SOMETHING_NEW")) == "photo details"
+
+
+def test_the_page_has_every_code():
+    page = PAGE.read_text()
+    assert [one for one in KNOWN if f"`{plain(one)}`" not in page] == []
