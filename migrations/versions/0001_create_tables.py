@@ -461,6 +461,7 @@ def _create_sessions() -> None:
         _column("note", _text(400), default=""),
         _column("company_id", _text(100)),
         _optional("token_digest", _text(64)),
+        sa.Column("past", sa.Boolean(), nullable=False, server_default=sa.false()),
         _column("given_away", _text(16), default=""),
         sa.Column("same_link", sa.Boolean(), nullable=False, server_default=sa.false()),
         postgresql_with=ANALYZED,
@@ -769,6 +770,19 @@ def _create_operating() -> None:
         _column("seen", sa.JSON()),
         _column("told", sa.JSON()),
     )
+    op.create_table(
+        "renewal",
+        _key("customer_id", _text(100)),
+        _key("purpose", _text(64)),
+        _column("session_id", sa.Uuid()),
+        _column("approved_at", TIME),
+        _optional("over_at", TIME),
+        _column("why", _text(40), default=""),
+        _optional("job_id", sa.BigInteger()),
+        _optional("next_at", TIME),
+    )
+    _index("ix_renewal_due", "renewal", "approved_at", "customer_id", where="over_at IS NULL")
+    _index("ix_renewal_over", "renewal", "over_at", where="over_at IS NOT NULL")
     op.create_table(
         "metric_count",
         _key("metric", _text(64)),

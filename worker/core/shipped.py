@@ -12,6 +12,7 @@ SECTIONS = {
     "links": "stable_links",
     "metrics": "metrics",
     "oidc": "oidc",
+    "renew": "renew",
     "subscribers": "outbox",
     "uploads": "uploads",
 }

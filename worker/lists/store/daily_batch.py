@@ -28,14 +28,15 @@ _NUMBER = (
 )
 
 
-def next_rows(connection: sa.Connection, count: int, *, now: datetime) -> DailyRows:
-    """Reserve `count` row numbers of today's batch. The first call of a day creates the batch.
+def next_rows(connection: sa.Connection, count: int, *, now: datetime, named: str = DAILY) -> DailyRows:
+    """Reserve `count` row numbers of today's batch. The first call of a day creates the batch. `named`: how its name
+    begins.
 
     A batch that was cancelled or is being purged gets no more rows, because neither was meant for later customers: the
     rows go into the batch's next generation. The batch stays locked until the transaction ends, so call this late.
     """
     # Cannot equal the digest of a list, which has 64 digits.
-    digest = f"{DAILY}{now.astimezone(UTC):%Y-%m-%d}"
+    digest = f"{named}{now.astimezone(UTC):%Y-%m-%d}"
     for _ in range(TRIES):
         row = connection.execute(_NUMBER, {"of_day": digest, "count_": count}).first()
         if row is not None and row.last_row is not None:

@@ -33,9 +33,12 @@ class Messages(NamedTuple):
 _SESSIONS = (
     sa.select(SessionRow.customer_id, SessionRow.purpose, sa.func.count().label("number"))
     .where(bulk.among(SessionRow.customer_id, "customers"), SessionRow.state != bulk.fixed(SessionState.UNBOUGHT))
+    .where(SessionRow.past.is_(False))
     .group_by(SessionRow.customer_id, SessionRow.purpose)
 )
-_SESSIONS_OF = sa.select(SessionRow.id).where(bulk.among(SessionRow.customer_id, "customers"))
+_SESSIONS_OF = sa.select(SessionRow.id).where(
+    bulk.among(SessionRow.customer_id, "customers"), SessionRow.past.is_(False)
+)
 # A hand-over with an unknown outcome may have been carried out. Until it is reconciled, it counts as being sent.
 _RECONCILING = sa.and_(
     InvitationRow.state == bulk.fixed(InvitationState.WAITING), InvitationRow.unknown_attempt.is_not(None)

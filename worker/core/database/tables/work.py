@@ -266,6 +266,10 @@ class SessionRow(Base):
         doc="A keyed hash of the token: no other customer may get it, and some events name the session only by it."
         " NULL: another session of the customer, or of the same entity, has it already.",
     )
+    past: Mapped[bool] = mapped_column(
+        server_default=sa.false(),
+        doc="Of a time before its customer was asked again after an approval: no cap and no wording counts it.",
+    )
     given_away: Mapped[str] = mapped_column(
         sa.String(16),
         server_default="",

@@ -148,6 +148,7 @@ _REACHED_BEFORE = sa.exists().where(
     _EARLIER.customer_id == SessionRow.customer_id,
     _EARLIER.purpose == SessionRow.purpose,
     _EARLIER.id != SessionRow.id,
+    _EARLIER.past.is_(False),
     sa.exists().where(
         (_OF_EARLIER := aliased(InvitationRow)).session_id == _EARLIER.id,
         _OF_EARLIER.state.in_([bulk.fixed(state) for state in sorted(REACHED)]),

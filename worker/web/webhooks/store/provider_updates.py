@@ -142,6 +142,7 @@ _SESSIONS = (
         SessionRow.reasons,
         SessionRow.note,
         SessionRow.company_id,
+        SessionRow.past,
     )
     .where(*among_keys(SessionRow))
     .order_by(SessionRow.id)
@@ -158,7 +159,7 @@ def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
     jobs = [known(row) for row in rows_of(connection, _JOBS, keys)]
     sessions = [known(row) for row in rows_of(connection, _SESSIONS, keys)]
     reached = _messaged(connection, jobs)
-    had = Counter((row.customer_id, row.purpose) for row in sessions)
+    had = Counter((row.customer_id, row.purpose) for row in sessions if not row.past)
     for row in jobs:
         job = JobNow(
             row.id,

@@ -1,0 +1,191 @@
+"""Asks customers again whose approvals end: a new job of the same purpose for each, in the batch of the day.
+
+The jobs wait under the limits of their accounts and senders, as all jobs do. At most `per_day` are added in a day,
+those of the oldest approvals first: so a pause of months is caught up with in days.
+"""
+
+import logging
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import Channel, Customer, Person, invitation_channels
+from worker.core.customers.store.suppressions import reachable
+from worker.core.database import bulk
+from worker.core.database.bulk import rows_of
+from worker.core.database.database import fetch
+from worker.core.database.encrypted_values import Erased, read_person
+from worker.core.database.job_ids import AS_THEY_CAME, Key, job_id
+from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.priorities import BATCH, PAUSED
+from worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
+from worker.core.foundation.keyring import CannotDecrypt
+from worker.core.messages.store.unreached import writable
+from worker.core.model.incoming import EventKind
+from worker.core.model.sessions import floor_of
+from worker.core.model.states import OPEN_JOBS, JobState
+from worker.features.renew.section import Renew
+from worker.features.renew.store import renewals
+from worker.lists.decisions.store.emergency_stop import stop_there
+from worker.lists.importing.intake import Unroutable, choose_account
+from worker.lists.lines import AcceptedLine
+from worker.lists.store.admission import lock_customers
+from worker.lists.store.daily_batch import next_rows
+from worker.lists.store.new_rows import job_values, new_jobs
+from worker.lists.store.tombstones import erased_among
+from worker.wiring.container import Parts
+
+log = logging.getLogger(__name__)
+CHUNK = 200
+RENEWALS = "renewals-"  # how the names of the batches begin
+AGAIN = {
+    "being_asked": timedelta(days=1),
+    "suppressed": timedelta(days=30),
+    "no_route": timedelta(days=7),
+    "no_key": timedelta(days=7),
+}
+
+
+class Renewing:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._rules = parts.settings.section(Renew).rules
+        self._contact = parts.contact
+
+    def ask(self, *, now: datetime) -> int:
+        """Ask a chunk of those who are due; returns how many were looked at."""
+        with self._parts.database.read() as connection:
+            if stop_there(connection) is not None:
+                return 0
+            most = min(CHUNK, self._rules.per_day - renewals.asked_today(connection, now=now))
+            keys = renewals.due(connection, self._rules, most=most, now=now) if most > 0 else []
+        if keys:
+            asked = outlive_deadlocks(partial(self._ask, keys, now=now))
+            log.info("renewals: %d customers looked at, %d asked again", len(keys), asked)
+        return len(keys)
+
+    def _ask(self, keys: Collection[Key], *, now: datetime) -> int:
+        with self._parts.database.write() as connection:
+            lock_customers(connection, {customer_id for customer_id, _ in keys})
+            # As a webhook locks them, which keeps an approval: sessions before approvals.
+            of_keys = sa.tuple_(SessionRow.customer_id, SessionRow.purpose).in_(sorted(keys))
+            locked = sa.select(SessionRow.id).where(of_keys).order_by(SessionRow.id).with_for_update(key_share=True)
+            fetch(connection, locked)
+            due = renewals.still_due(connection, self._rules, keys, now=now)
+            changes: dict[Key, dict[str, Any]] = {}
+            lines: list[AcceptedLine] = []
+            facts = _Known(self._parts, connection, due, now)
+            for row in due:
+                key = row.customer_id, row.purpose
+                found = facts.line_or_why(row)
+                if isinstance(found, AcceptedLine):
+                    lines.append(found)
+                elif found in AGAIN:
+                    changes[key] = {"why": found, "next_at": now + AGAIN[found]}
+                else:
+                    changes[key] = {"why": found, "over_at": now}
+            changes |= self._add(connection, lines, now=now)
+            renewals.write(connection, changes)
+        return len(lines)
+
+    def _add(self, connection: sa.Connection, lines: list[AcceptedLine], *, now: datetime) -> dict[Key, dict[str, Any]]:
+        if not lines:
+            return {}
+        numbers = next_rows(connection, len(lines), now=now, named=RENEWALS)
+        lines = [replace(line, row=row) for row, line in enumerate(lines, numbers.first)]
+        values = job_values(self._parts.keyring, numbers.batch_id, lines)
+        priority = BATCH + PAUSED if numbers.paused else BATCH
+        new = new_jobs(values, {}, priority=priority, now=now, quiet_until=[None] * len(lines))
+        bulk.add(connection, Job, rows_of(new))
+        keys = {(line.customer.customer_id, line.customer.purpose): line.row for line in lines}
+        of_keys = sa.tuple_(SessionRow.customer_id, SessionRow.purpose).in_(sorted(keys))
+        connection.execute(sa.update(SessionRow).where(of_keys).values(past=True))
+        return {key: {"why": "", "over_at": now, "job_id": job_id(numbers.batch_id, row)} for key, row in keys.items()}
+
+
+class _Known:
+    """What is known of the customers of some renewals, under their locks."""
+
+    def __init__(self, parts: Parts, connection: sa.Connection, due: Collection[Any], now: datetime) -> None:
+        self._parts, self._now = parts, now
+        ids = sorted({row.customer_id for row in due})
+        rows = fetch(connection, sa.select(CustomerRow.__table__).where(CustomerRow.customer_id.in_(ids)))
+        self._customers = {row.customer_id: row for row in rows}
+        self._erased = erased_among(connection, parts.keyring, ids)
+        self._people: dict[str, Person] = {}
+        for row in rows:
+            try:
+                self._people[row.customer_id] = read_person(parts.keyring, row.customer_id, row.encrypted)
+            except (CannotDecrypt, Erased):
+                continue
+        self._ways = reachable(connection, parts.keyring, self._people)
+        jobs = sa.select(Job.__table__).where(Job.customer_id.in_(ids), Job.leader_id.is_(None))
+        self._jobs: dict[Key, list[Any]] = {}
+        for row in fetch(connection, jobs.order_by(*AS_THEY_CAME)):
+            self._jobs.setdefault((row.customer_id, row.purpose), []).append(row)
+        ends = sa.select(Inbox.customer_id, Inbox.purpose, Inbox.occurred_at).where(
+            Inbox.customer_id.in_(ids), Inbox.kind == EventKind.CANCELLED
+        )
+        self._ends: dict[Key, datetime] = {}
+        for row in fetch(connection, ends.order_by(Inbox.occurred_at)):
+            self._ends[row.customer_id, row.purpose] = row.occurred_at
+
+    def line_or_why(self, row: Any) -> AcceptedLine | str:
+        """The line of a new job, with a row number to be given; or why there is none."""
+        key = row.customer_id, row.purpose
+        jobs, customer = self._jobs.get(key, []), self._customers.get(row.customer_id)
+        if any(job.state in OPEN_JOBS for job in jobs):
+            return "being_asked"
+        if row.customer_id in self._erased:
+            return "erased"
+        if self._was_cancelled(row, jobs):
+            return "cancelled"
+        person = self._people.get(row.customer_id)
+        if customer is None or person is None:
+            return "details_gone" if customer is None or customer.encrypted is None else "no_key"
+        last = jobs[-1] if jobs else None
+        channel = last.channel if last is not None else Channel.EMAIL if person.email else Channel.SMS
+        channels, ways = invitation_channels(channel), self._ways.get(row.customer_id, {})
+        if channels and not writable(channels, self._parts.contact.fallbacks, ways):
+            return "suppressed" if ways else "details_gone"
+        return self._line(
+            Customer(
+                customer_id=row.customer_id,
+                kind=customer.kind,
+                purpose=row.purpose,
+                person=person,
+                country=customer.country,
+                locale=customer.locale,
+                timezone=customer.timezone,
+                channel=channel,
+                entity_id=last.entity_id if last is not None else "",
+                template=last.template if last is not None else "",
+                consent=last.consent if last is not None else None,
+            )
+        )
+
+    def _was_cancelled(self, row: Any, jobs: Collection[Any]) -> bool:
+        """By an event since the approval, or with its last row."""
+        ended = self._ends.get((row.customer_id, row.purpose))
+        cancelled = [job for job in jobs if job.state is JobState.CANCELLED and job.created_at > row.approved_at]
+        return bool(cancelled) or (ended is not None and ended > row.approved_at)
+
+    def _line(self, customer: Customer) -> AcceptedLine | str:
+        intake = self._parts.intake
+        chosen = choose_account(customer, intake.routes, able=intake.able, known=intake.providers.keys())
+        if isinstance(chosen, Unroutable):
+            return "no_route"
+        floor = floor_of(chosen.freshness, lifetime=intake.lifetime(chosen.account, customer))
+        return AcceptedLine(
+            row=0,
+            customer=customer,
+            account=chosen.account,
+            route=chosen.reason,
+            floor_seconds=int(floor.total_seconds()),
+            fallback_accounts=chosen.fallback_accounts,
+            freshness_seconds=None if chosen.freshness is None else int(chosen.freshness.total_seconds()),
+        )

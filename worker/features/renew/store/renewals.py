@@ -1,0 +1,125 @@
+"""Approvals as they come, those that are due, and what became of them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, time
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from worker.core.database import bulk
+from worker.core.database.database import Database, fetch
+from worker.core.database.job_ids import Key
+from worker.core.database.tables import SessionRow
+from worker.core.facts import Fact, SessionsCompleted
+from worker.features.renew.calendar import Rules, approved_until
+from worker.features.renew.store.tables import RenewalRow
+
+APPROVED = "approved"
+_SESSIONS = sa.select(SessionRow.id, SessionRow.customer_id, SessionRow.purpose, SessionRow.update_at).where(
+    bulk.among(SessionRow.id, "ids")
+)
+
+
+def observe(connection: sa.Connection, fact: Fact, now: datetime) -> None:
+    match fact:
+        case SessionsCompleted(ids, result) if ids:
+            decided(connection, ids, result, now=now)
+
+
+def decided(connection: sa.Connection, ids: Collection[UUID], result: str, *, now: datetime) -> None:
+    """Keep the approvals of these sessions; one that the provider has taken back is none."""
+    if result != APPROVED:
+        taken_back = sa.delete(RenewalRow).where(RenewalRow.session_id.in_(ids), RenewalRow.over_at.is_(None))
+        connection.execute(taken_back)
+        return
+    newest: dict[Key, dict[str, Any]] = {}
+    for row in sorted(fetch(connection, _SESSIONS, {"ids": bulk.keys(ids)}), key=lambda one: one.update_at or now):
+        key = row.customer_id, row.purpose
+        newest[key] = {
+            "customer_id": row.customer_id,
+            "purpose": row.purpose,
+            "session_id": row.id,
+            "approved_at": row.update_at or now,
+        }
+    new = bulk.insert(RenewalRow, connection.dialect.name)
+    kept = {"over_at": None, "why": "", "job_id": None, "next_at": None}
+    statement = new.on_conflict_do_update(
+        index_elements=[RenewalRow.customer_id, RenewalRow.purpose],
+        set_={"session_id": new.excluded.session_id, "approved_at": new.excluded.approved_at, **kept},
+        where=new.excluded.approved_at > RenewalRow.approved_at,
+    )
+    for key in sorted(newest):  # in one order, so that two transactions cannot deadlock
+        connection.execute(statement, newest[key] | kept)
+
+
+def due_by(rules: Rules, by: datetime) -> sa.ColumnElement[bool]:
+    """Whether the customer of an approval is to be asked again by this time."""
+    ends = by + rules.before
+    of_purposes = [
+        sa.and_(RenewalRow.purpose == purpose, RenewalRow.approved_at <= approved_until(ends, months))
+        for purpose, months in rules.purposes.items()
+        if months
+    ]
+    if rules.every is not None:
+        others = RenewalRow.purpose.not_in([*rules.purposes])
+        of_purposes.append(sa.and_(others, RenewalRow.approved_at <= approved_until(ends, rules.every)))
+    return sa.or_(sa.false(), *of_purposes)
+
+
+def due(connection: sa.Connection, rules: Rules, *, most: int, now: datetime) -> list[Key]:
+    """Whose renewals are due, those of the oldest approvals first."""
+    query = (
+        sa.select(RenewalRow.customer_id, RenewalRow.purpose)
+        .where(RenewalRow.over_at.is_(None), _looked_at(now), due_by(rules, now))
+        .order_by(RenewalRow.approved_at, RenewalRow.customer_id)
+        .limit(most)
+    )
+    return [(row.customer_id, row.purpose) for row in fetch(connection, query)]
+
+
+def still_due(connection: sa.Connection, rules: Rules, keys: Collection[Key], *, now: datetime) -> list[Any]:
+    """Those of these that are due, locked, the oldest first."""
+    query = (
+        sa.select(RenewalRow.__table__)
+        .where(sa.tuple_(RenewalRow.customer_id, RenewalRow.purpose).in_(sorted(keys)))
+        .where(RenewalRow.over_at.is_(None), _looked_at(now), due_by(rules, now))
+        .order_by(RenewalRow.customer_id, RenewalRow.purpose)
+        .with_for_update()
+    )
+    return sorted(fetch(connection, query), key=lambda row: (row.approved_at, row.customer_id))
+
+
+def _looked_at(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.or_(RenewalRow.next_at.is_(None), RenewalRow.next_at <= now)
+
+
+def write(connection: sa.Connection, changes: Mapping[Key, Mapping[str, Any]]) -> None:
+    for (customer_id, purpose), values in sorted(changes.items()):
+        of_key = (RenewalRow.customer_id == customer_id, RenewalRow.purpose == purpose)
+        connection.execute(sa.update(RenewalRow).where(*of_key).values(values))
+
+
+def asked_today(connection: sa.Connection, *, now: datetime) -> int:
+    midnight = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
+    query = sa.select(sa.func.count()).where(RenewalRow.over_at >= midnight, RenewalRow.job_id.is_not(None))
+    return connection.execute(query).scalar_one()
+
+
+def number_due(connection: sa.Connection, rules: Rules, times: Sequence[datetime]) -> list[int]:
+    """How many are to be asked by each of these times."""
+    query = sa.select(*(sa.func.sum(sa.case((due_by(rules, at), 1), else_=0)) for at in times))
+    row = connection.execute(query.where(RenewalRow.over_at.is_(None))).one()
+    return [int(number or 0) for number in row]
+
+
+def not_asked(connection: sa.Connection, *, most: int) -> list[Any]:
+    """Customers who were not asked, or are put off, and why."""
+    query = sa.select(RenewalRow.__table__).where(RenewalRow.why != "", RenewalRow.job_id.is_(None))
+    return fetch(connection, query.order_by(RenewalRow.approved_at).limit(most))
+
+
+def outlook(database: Database, rules: Rules, times: Sequence[datetime], *, most: int) -> tuple[list[int], list[Any]]:
+    """`number_due` and `not_asked`."""
+    with database.read() as connection:
+        return number_due(connection, rules, times), not_asked(connection, most=most)
