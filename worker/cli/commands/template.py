@@ -45,7 +45,7 @@ _WORDS = (
         type=click.Choice([kind.value for kind in Wording]),
         default=Wording.INVITATION.value,
         show_default=True,
-        help="The first message, a reminder, the link that replaces an earlier one, or that of a customer who was refused.",
+        help="The first message, a reminder, the link that replaces an earlier one, or the one after a refusal.",
     ),
     click.option(
         "--row",
