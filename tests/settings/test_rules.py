@@ -16,6 +16,7 @@ from worker.core.limits.credits import CreditCap
 from worker.core.limits.rate_limits import Limit
 from worker.core.messages.quiet_hours import QuietHours, allowed_at
 from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
+from worker.providers.facts import PROVIDERS, facts_of
 from worker.settings.rules import apart, lifetimes_unknown
 
 KYB = {"provider": "idenfy-kyb", "api_key": {"env": "IDENFY_KEY"}, "api_secret": {"env": "IDENFY_SECRET"}}
@@ -477,3 +478,15 @@ def test_a_reason_of_refusals_that_is_new_is_waited_for_with_a_warning(tmp_path:
     made = loaded(tmp_path, tree(retry_after_denial={"reasons": ["NAME", "HOLOGRAM_ODD"]}))
     assert made.retry_after_denial.reasons == ("NAME", "HOLOGRAM_ODD")
     assert [line.partition(":")[0] for line in made.warnings] == ["retry_after_denial.reasons[2]"]
+
+
+def test_a_link_is_replaced_ahead_of_its_end_only_where_the_provider_opens_another_session_then(tmp_path: Path) -> None:
+    allowed = {name for name in PROVIDERS.built_in if (facts := facts_of(name)) is not None and facts.opens_early}
+    assert allowed == {"idenfy-kyb", "frankieone-v1", "frankieone-hosted"}
+    configuration = with_kyb(kyb={"lifetime": "2 hours"})
+    configuration["follow_up"] = {"ahead": "2 hours", "spacing": "0 s"}
+    (line,) = problems(tmp_path, configuration)
+    assert line == "follow_up.ahead: expected less than the links of kyb live, which is 2 hours"
+    configuration["follow_up"] = {"ahead": "1 hour", "spacing": "3 hours"}
+    found = [line for line in loaded(tmp_path, configuration).warnings if line.startswith("follow_up.ahead")]
+    assert [name for name in ("kyb:", "au, kyc:") if any(f" {name}" in line for line in found)] == ["kyb:", "au, kyc:"]

@@ -57,6 +57,7 @@ class ProviderFacts:
     needs_name: bool = False  # without the person's name there is nothing to verify
     prefill: str = "none"  # which personal fields are sent if the account does not say
     dialects: tuple[str, ...] = ()  # the endpoint's forms, the default first
+    opens_early: bool = False  # another session while one lives; as the adapter's `reissue_at`
     lifetime: timedelta | None = None  # what is asked for if the account does not say
     lifetimes: Mapping[str, LifetimeAsked] = field(default_factory=dict)  # by dialect; "": all; none: it takes none
 

@@ -95,6 +95,7 @@ class FrankieOneHosted(FrankieEndpoint):
 
 ENDPOINT = Endpoint(
     facts=ProviderFacts(
+        opens_early=True,
         host=FACTS.host,
         limit=FACTS.limit,
         paths=FACTS.paths,

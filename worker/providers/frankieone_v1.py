@@ -98,7 +98,7 @@ def _pairs(given: object) -> list[Any]:
 
 ENDPOINT = Endpoint(
     # The call creates the entity that is verified: without the person's data there would be nothing to verify.
-    facts=replace(FACTS, prefill="all", needs_name=True),
+    facts=replace(FACTS, prefill="all", needs_name=True, opens_early=True),
     adapter=FrankieOneV1,
     parameters=(Table(by_name(*PARAMETERS)),),
     webhooks=FrankieOneWebhooks,

@@ -132,6 +132,7 @@ def _own_reference(request: SessionRequest) -> str:
 
 ENDPOINT = Endpoint(
     facts=ProviderFacts(
+        opens_early=True,
         host=HOST,
         limit=LIMIT,
         paths=PATHS,

@@ -159,6 +159,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         _check_invitations(parts["invitations"], accounts, tree, findings)
     if parts["follow_up"]:
         rules.check_ladder(ladder, parts["follow_up"].reminders, accounts, tree, findings)
+        rules.check_ahead(parts["follow_up"], accounts, findings)
         parts["follow_up"] = parts["follow_up"].model_copy(update={"ladder": tuple(ladder.values())})
         rules.check_denial_reasons(parts["retry_after_denial"], parts["follow_up"].most, findings)
     accounts = share_budgets(accounts, given, findings)

@@ -207,6 +207,14 @@ class FollowUp(Section):
     spacing: Duration = Field(
         timedelta(days=1), ge=timedelta(0), description="The least time between two sessions of one customer."
     )
+    ahead: Duration = Field(
+        timedelta(0),
+        ge=timedelta(0),
+        le=timedelta(days=30),
+        description="How long before its end the link of a customer who has not started is replaced, by iDenfy KYB and"
+        " FrankieOne v1 and hosted; by other providers only after it.",
+        json_schema_extra={"default": "after its end"},
+    )
     per_day: Whole = Field(
         10_000,
         ge=0,

@@ -139,6 +139,7 @@ def contact_policy(settings: Settings, *, channels: Collection[str]) -> ContactP
     return ContactPolicy(
         caps=caps_of(settings),
         spacing=follow_up.spacing,
+        ahead=follow_up.ahead,
         per_day=follow_up.per_day,
         refused_for=frozenset(settings.retry_after_denial.reasons),
         corrected=CorrectedRule(follow_up.corrected_address),

@@ -18,7 +18,7 @@ from worker.core.model.refusals import FRAUD, KNOWN, plain
 from worker.core.model.sessions import default_floor, never_fresh
 from worker.providers.facts import PROVIDERS, SPECIAL_KEYS, ProviderFacts, facts_of, lifetime_of
 from worker.settings.accounts import OWN, PLACEHOLDER, Account
-from worker.settings.model import Database, Encryption, Invitations, LadderStep, Retry, RetryAfterDenial
+from worker.settings.model import Database, Encryption, FollowUp, Invitations, LadderStep, Retry, RetryAfterDenial
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW
@@ -71,6 +71,25 @@ def check_denial_reasons(retry: RetryAfterDenial | None, most: int, findings: Fi
     if most == 0:
         why = "no refused customer is asked once more, since [follow_up] most is 0"
         findings.warn(("retry_after_denial", "reasons"), why)
+
+
+def check_ahead(follow_up: FollowUp, accounts: Mapping[str, Account], findings: Findings) -> None:
+    """Links are replaced before their end where the provider opens another session then, and live long enough."""
+    ahead, path = follow_up.ahead, ("follow_up", "ahead")
+    if not ahead:
+        return
+    facts = {name: facts_of(account.provider) for name, account in accounts.items()}
+    early = {name: accounts[name] for name, one in facts.items() if one is not None and one.opens_early}
+    short = {name: one for name, account in early.items() if (one := lifetime_of(account)) is not None and one <= ahead}
+    for name, lives in sorted(short.items()):
+        findings.problem(path, f"expected less than the links of {name} live, which is {show_duration(lives)}")
+    for name in sorted(early.keys() - short.keys()):
+        longest = lifetime_of(accounts[name])
+        if longest is not None and follow_up.spacing >= longest:
+            findings.warn(path, f"not kept for {name}: `spacing` lets no link be replaced before its end")
+    if others := sorted(accounts.keys() - early.keys()):
+        why = "their providers open" if len(others) > 1 else "its provider opens"
+        findings.warn(path, f"not for {', '.join(others)}: {why} no other session while a link lives")
 
 
 def lifetimes_unknown(accounts: Mapping[str, Account]) -> list[str]:

@@ -174,13 +174,29 @@ def replace_at(
     return max(now, allowed_from, issued_at + spacing)
 
 
+def ahead_at(
+    issued_at: datetime, expires_at: datetime, allowed_from: datetime, *, ahead: timedelta, spacing: timedelta
+) -> datetime | None:
+    """When a link is replaced before its end; None: it is not. Times are aware.
+
+    `allowed_from` as for `replace_at`. Never in the first half of its life: a vendor whose links live shorter than
+    `ahead` would be asked for one after the other.
+    """
+    if not ahead or allowed_from >= expires_at:
+        return None
+    at = max(expires_at - ahead, issued_at + (expires_at - issued_at) / 2, issued_at + spacing)
+    return at if at < expires_at else None
+
+
 @dataclass(frozen=True)
 class Reissue:
     """The session is over: its job waits for a new session, due at `due_at`. `still_opens`: it is replaced before its
-    end, since its link went to an address that was corrected."""
+    end, since its link went to an address that was corrected. `ahead`: the customer has not started, and it ends soon:
+    it stays live until the new session is recorded."""
 
     due_at: datetime
     still_opens: bool = False
+    ahead: bool = False
 
 
 @dataclass(frozen=True)
@@ -247,6 +263,9 @@ def decide(
         return Wait(facts.link_until, Reason.NOT_INVITED)  # its message has our own link, which leads on
     if facts.job is JobState.ISSUED and facts.given_away and facts.expires_at > now:
         return Wait(now + LEAVING, Reason.NOT_INVITED)
+    early = _ahead_at(contact, facts)
+    if facts.job is JobState.ISSUED and early is not None and facts.expires_at > now:
+        return Wait(max(early, now + LEAVING), Reason.NOT_INVITED)
     if facts.job is not JobState.INVITED:
         if facts.in_review and facts.lists and facts.job not in ENDED_JOBS:
             return Wait(now + REVIEW_ASKED, Reason.IN_REVIEW)  # what is under way ends first
@@ -261,6 +280,8 @@ def decide(
     if facts.given_away and facts.session in LIVE_SESSIONS and facts.expires_at > now and not facts.in_review_before:
         return _given_away(contact, facts, zones, quiet, now)
     over = _over_at(facts)
+    if early is not None and facts.expires_at > now:
+        return _before_its_end(contact, facts, zones, quiet, now, early=early)
     if over > now:
         return Wait(over, Reason.ALIVE)
     if facts.in_review_before:
@@ -309,6 +330,37 @@ def _after_refusal(
     if not facts.may_ask_again or _lapse(contact.caps, facts) is not None:
         return Stands()
     return _tomorrow(contact, facts, now) or _reissue(contact, facts, zones, quiet, now)
+
+
+def _ahead_at(contact: ContactPolicy, facts: SessionFacts) -> datetime | None:
+    """When the link is replaced before its end; None: it is not, as of a customer who has started."""
+    if facts.session is not SessionState.WAITING or facts.in_review or facts.in_review_before:
+        return None
+    if facts.link_until is not None or facts.given_away:
+        return None
+    times = (facts.issued_at, facts.expires_at, facts.allowed_from)
+    return ahead_at(*times, ahead=contact.ahead, spacing=contact.spacing)
+
+
+def _before_its_end(
+    contact: ContactPolicy,
+    facts: SessionFacts,
+    zones: tuple[str, ...],
+    quiet: Mapping[str, QuietHours],
+    now: datetime,
+    *,
+    early: datetime,
+) -> Reissue | Wait:
+    """About a link that still opens. Where it cannot be replaced before its end, it is decided about after it."""
+    if early > now:
+        return Wait(early, Reason.ALIVE)
+    after = Wait(_over_at(facts), Reason.ALIVE)
+    if _lapse(contact.caps, facts) is not None:
+        return after
+    if (tomorrow := _tomorrow(contact, facts, now)) is not None:
+        return tomorrow if tomorrow.until is not None and tomorrow.until < facts.expires_at else after
+    due_at = issue_at(facts.channels, zones, quiet, max_age=facts.max_age, now=now)
+    return Reissue(due_at, ahead=True) if due_at < facts.expires_at else after
 
 
 def _tomorrow(contact: ContactPolicy, facts: SessionFacts, now: datetime) -> Wait | None:

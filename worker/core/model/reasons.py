@@ -82,6 +82,11 @@ class Reason(StrEnum):
         "the customer was refused for a reason of [retry_after_denial]; a new session follows",
         _WAITS,
     )
+    LINK_ENDS_SOON = (
+        "link_ends_soon",
+        "the customer's link ends soon ([follow_up] ahead); a new session replaces it before that",
+        _WAITS,
+    )
     NEW_LINK = ("new_link", "a person asked for a new link for the customer; a new session follows", _WAITS)
     ADDRESS_CORRECTED = (
         "address_corrected",

@@ -215,16 +215,17 @@ class _Chunk:
         replaced = asked = 0
         for row in rows:
             job, decision = decided.get(row.id, (None, None))
+            ahead = isinstance(decision, Reissue) and decision.ahead
             over = isinstance(decision, Reissue | Lapsed | Rest | Stands) or self._ended_unused(row, decision)
-            over = over and row.state not in (
-                SessionState.UNBOUGHT,
-                SessionState.FAILED,
-            )  # never began; has its verdict
+            # One never began, and one has its verdict.
+            over = over and not ahead and row.state not in (SessionState.UNBOUGHT, SessionState.FAILED)
             still_opens = isinstance(decision, Reissue) and decision.still_opens
             if over and not still_opens and row.state is not SessionState.EXPIRED:
                 ended.append(row.id)
             ends_as = SessionState.SUPERSEDED if still_opens else SessionState.EXPIRED
             check_at = decision.until if isinstance(decision, Wait | Rest) else None
+            if ahead:  # until the new session is recorded it is the live one
+                check_at = row.expires_at + SETTLES
             if isinstance(decision, SameLink):
                 same[row.id] = kinds_of(row.given_away)
                 check_at = row.expires_at + SETTLES
@@ -308,6 +309,8 @@ def _waits_again(job: Any, decision: Reissue) -> dict[str, Any]:
         return _moved(job, JobState.WAITING, decision.due_at, Reason.ASKED_AGAIN, new_priority=priority)
     if decision.still_opens:
         return _moved(job, JobState.WAITING, decision.due_at, Reason.ADDRESS_CORRECTED, new_priority=priority)
+    if decision.ahead:
+        return _moved(job, JobState.WAITING, decision.due_at, Reason.LINK_ENDS_SOON, new_priority=priority)
     why = {"new_detail": "the customer's session ended unused", "new_priority": priority}
     return _moved(job, JobState.WAITING, decision.due_at, Reason.SESSION_EXPIRED, **why)
 

@@ -24,7 +24,7 @@ from worker.core.customers.suppression import detail_of
 from worker.core.database import bulk
 from worker.core.database.priorities import BATCH
 from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.lifecycle.reissue import REVIEWED_AGAIN
+from worker.core.lifecycle.reissue import REVIEWED_AGAIN, ahead_at
 from worker.core.limits.store import batch_pace
 from worker.core.limits.store.backpressure import Queue, Rooms, ask_again_at, sender_state
 from worker.core.limits.store.claims import Leased
@@ -94,6 +94,13 @@ def with_live_session(claim: JobClaim, rows: Sequence[Any]) -> Kept:
         session = found.get((row.customer_id, row.purpose))
         if session is None or (session.expires_at <= claim.now and row.unknown_attempt is not None):
             continue  # there is none, or the session is in review, and an unknown outcome is reconciled first
+        if row.session_id == session.id and row.reason == Reason.LINK_ENDS_SOON and _has_begun(session):
+            session_reuse.go_on(claim, row)
+            kept[row.id] = None
+            continue
+        if row.session_id == session.id and _ends_soon(claim, session):
+            claim.live_sessions[row.id] = session.id
+            continue
         channels = session_reuse.reuse(claim, row, session, any_age=claim.policy.any_age)
         if channels is None:
             claim.live_sessions[row.id] = session.id
@@ -101,6 +108,20 @@ def with_live_session(claim: JobClaim, rows: Sequence[Any]) -> Kept:
             kept[row.id] = None
             claim.reused_channels.update(channels)
     return kept
+
+
+def _has_begun(session: Any) -> bool:
+    """Whether its customer has started, maybe since its replacement was decided: the job goes on with it."""
+    return session.state is not SessionState.WAITING or bool(session.result)
+
+
+def _ends_soon(claim: JobClaim, session: Any) -> bool:
+    """Whether the session is to be replaced before its end."""
+    if _has_begun(session) or not claim.policy.contact.ahead:
+        return False
+    times = (session.issued_at, session.expires_at, claim.policy.reissue_at(session.expires_at))
+    at = ahead_at(*times, ahead=claim.policy.contact.ahead, spacing=claim.policy.contact.spacing)
+    return at is not None and at <= claim.now
 
 
 def with_own_link(claim: JobClaim, rows: Sequence[Any]) -> Kept:

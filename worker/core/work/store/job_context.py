@@ -165,6 +165,7 @@ _WORKED_FROM = (
     Job.session_id,
     Job.unknown_attempt,
     Job.needs_status_check,
+    Job.reason,
     Job.invite_at,
     Job.link_requested_at,
     Job.traceparent,

@@ -129,6 +129,13 @@ def reuse(flush: Flush[JobPolicy], job: sa.Row[Any], session: sa.Row[Any], *, an
     return invitation_channels(job.channel)
 
 
+def go_on(flush: Flush[JobPolicy], job: sa.Row[Any]) -> None:
+    """Let a leased job that was to replace its session keep it: its customer has started."""
+    invited = {"state": JobState.INVITED, "due_at": None, "lease_until": None, "reason": "", "changed_at": flush.now}
+    flush.connection.execute(sa.update(Job).where(Job.id == job.id).values(invited))
+    happened(flush.connection, JobsStopped([job.id]), now=flush.now)
+
+
 def _in_review(session: sa.Row[Any]) -> bool:
     return bool(session.result == Result.REVIEW)
 

@@ -19,7 +19,7 @@ from worker.core.database.job_ids import IS_LIVE, Key, among_keys, rows_of
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.facts import Fact, MessagesSent, SessionsExpired, happened
 from worker.core.foundation.ids import new_ids
-from worker.core.lifecycle.reissue import SETTLES
+from worker.core.lifecycle.reissue import SETTLES, ahead_at
 from worker.core.limits.store.flush import Flush
 from worker.core.messages.quiet_hours import QuietHours, message_at
 from worker.core.messages.store.message_rows import waiting_message
@@ -28,7 +28,7 @@ from worker.core.model.channels import is_mail
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Session
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
-from worker.core.work.store.job_context import ClaimedJob
+from worker.core.work.store.job_context import ClaimedJob, JobPolicy
 
 NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})
 
@@ -110,7 +110,7 @@ def add(flush: Flush[Any], new: Sequence[NewSession], *, quiet: Mapping[str, Qui
         # The result of a call must not restore the personal data of a customer who was erased meanwhile.
         empty = item.unbought or item.customer_id in erased
         kept = ERASED if empty else encrypt_session(keyring, session_id, item.session)
-        rows.append(_session(item, kept, replaces=replaces))
+        rows.append(_session(flush.policy, item, kept, replaces=replaces))
         added.sessions[item.job.id] = session_id
         if item.silent:
             added.invited.add(item.job.id)
@@ -240,7 +240,16 @@ _STORED = (
 )
 
 
-def _session(item: NewSession, encrypted: bytes, *, replaces: uuid.UUID | None) -> tuple[Any, ...]:
+def _checked_at(policy: JobPolicy, item: NewSession) -> datetime:
+    """When a new session is looked at first: before its end, if it may be replaced then."""
+    ends, contact = item.session.expires_at, policy.contact
+    if not contact.ahead or item.unbought:
+        return ends + SETTLES
+    times = (item.issued_at, ends, policy.reissue_at(ends))
+    return ahead_at(*times, ahead=contact.ahead, spacing=contact.spacing) or ends + SETTLES
+
+
+def _session(policy: JobPolicy, item: NewSession, encrypted: bytes, *, replaces: uuid.UUID | None) -> tuple[Any, ...]:
     """The values of a new session, in the order of `_STORED`. A dictionary for each would be made into columns."""
     session = item.session
     references = session.references
@@ -263,7 +272,7 @@ def _session(item: NewSession, encrypted: bytes, *, replaces: uuid.UUID | None) 
         # Later events of a company's session may name it only by one of these values.
         references.get("companyId", "")[:100],
         item.token_digest,
-        session.expires_at + SETTLES if item.channels or item.silent else None,
+        _checked_at(policy, item) if item.channels or item.silent else None,
     )
 
 

@@ -1,0 +1,113 @@
+"""Links that are replaced before their end, over hours of virtual time."""
+
+from datetime import timedelta
+
+import pytest
+
+from onboarding_testing.fakes import FakeProvider
+from tests.simulated.world import customer
+from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.lifecycle.reissue import ahead_at
+from worker.core.model.states import LIVE_SESSIONS, JobState, SessionState
+
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+AHEAD = 'most = 2\nspacing = "0 s"\nahead = "2 hours"'
+
+
+def invited(make, *names, early=True, lives=6 * HOUR):
+    world = make(follow_up=AHEAD, more='lifetime = "6 hours"')
+    world.provider = FakeProvider(opens_early=early, lifetime=lives)
+    world.parts.providers["kyc"] = world.provider
+    world.add(*map(customer, names), floor=HOUR)
+    return world
+
+
+def sent(world, name):
+    """The sessions whose links the customer has, oldest first."""
+    messages = {row.session_id for row in world.rows(InvitationRow, state="sent")}
+    sessions = [row for row in world.rows(SessionRow, customer_id=name) if row.id in messages]
+    return sorted(sessions, key=lambda row: row.issued_at)
+
+
+def starts(world, name):
+    """As the webhook of the customer's first step has it."""
+    world.set(SessionRow, SessionRow.customer_id == name, SessionRow.state == SessionState.WAITING, state="started")
+
+
+async def test_no_customer_who_has_not_started_holds_only_a_dead_link_for_more_than_a_minute(make, clock):
+    names = [f"C{number}" for number in range(4)]
+    begun, started, dead_since = clock(), set(), {}
+    world = invited(make, *names)
+    await world.work()
+    for minute in range(1, 13 * 60):
+        clock.advance(minutes=1)
+        if minute == 3 * 60:
+            starts(world, "C0")
+            started.add("C0")
+        await world.work()
+        for name in names:
+            lives = any(row.expires_at > clock() for row in sent(world, name))
+            live = [row for row in world.rows(SessionRow, customer_id=name) if row.state in LIVE_SESSIONS]
+            assert len(live) <= 1
+            if lives or name in started:
+                dead_since.pop(name, None)
+            else:
+                assert clock() - dead_since.setdefault(name, clock()) <= MINUTE
+    # One every four hours, at most two after the first; the one that a customer has started is replaced after its end.
+    assert [[(row.issued_at - begun) // MINUTE for row in sent(world, name)] for name in names] == [
+        [0, 6 * 60 + 15, 10 * 60 + 15],
+        *[[0, 4 * 60, 8 * 60]] * 3,
+    ]
+    assert len(world.asked) == 12
+
+
+async def test_where_the_provider_opens_no_second_session_the_link_is_replaced_after_its_end(make, clock):
+    world = invited(make, "Ona", early=False)
+    await world.work()
+    clock.advance(hours=5)
+    await world.work()
+    assert len(world.asked) == 1
+    clock.advance(hours=1, minutes=15)
+    await world.work()
+    assert len(world.asked) == 2
+
+
+async def test_a_customer_who_starts_before_the_call_keeps_the_link_and_costs_no_second_session(make, clock):
+    world = invited(make, "Ona")
+    await world.work()
+    clock.advance(hours=4)
+    world.look_after()
+    assert (world.job("Ona").state, world.job("Ona").reason) == (JobState.WAITING, "link_ends_soon")
+    starts(world, "Ona")
+    await world.work()
+    assert (world.job("Ona").state, len(world.asked)) == (JobState.INVITED, 1)
+    assert world.row(SessionRow).check_at > world.row(SessionRow).expires_at
+
+
+async def test_the_old_session_is_live_until_the_new_one_is_there(make, clock):
+    world = invited(make, "Ona")
+    await world.work()
+    clock.advance(hours=4)
+    world.look_after()
+    assert world.row(SessionRow).state is SessionState.WAITING
+    await world.work()
+    assert [row.state for row in sent(world, "Ona")] == [SessionState.SUPERSEDED, SessionState.WAITING]
+
+
+async def test_a_message_that_has_not_left_is_not_replaced_and_is_looked_at_again(make, clock):
+    world = invited(make, "Ona")
+    await world.issue()
+    clock.advance(hours=4)
+    world.look_after()
+    assert (world.row(Job).state, len(world.asked)) == (JobState.ISSUED, 1)
+    assert world.row(SessionRow).check_at is not None
+
+
+@pytest.mark.parametrize(
+    ("lives", "spacing", "hours"),
+    [(6, 0, 4), (1, 0, 0.5), (3, 0, 1.5), (6, 5, 5), (6, 6, None), (2, 0, 1)],
+)
+async def test_a_link_lives_at_least_half_its_life_and_as_long_as_the_spacing(clock, lives, spacing, hours):
+    begins = clock()
+    at = ahead_at(begins, begins + lives * HOUR, begins - HOUR, ahead=2 * HOUR, spacing=spacing * HOUR)
+    assert at == (None if hours is None else begins + hours * HOUR)
