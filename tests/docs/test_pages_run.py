@@ -39,6 +39,7 @@ NOT_RUN = {
     "sandbox": "does not end; each of these tests has one",
     "demo": "makes a folder of its own, and starts processes; tests/sandbox",
     "status --watch": "does not end; tests/cli/batches/test_progress.py",
+    "import export.csv": "needs the sessions of another tool; tests/cli/lists/test_adopt.py",
     "db copy": "needs PostgreSQL; tests/cli/installation/test_database_copy.py",
     "db grant": "needs PostgreSQL and its roles; tests/cli/installation/test_roles.py",
     **dict(of_features("NOT_RUN")),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from worker.core.customers.customers import MESSAGE, MOST_OWN, FieldProblem
 from worker.lists.lines import ListRefused
-from worker.lists.options import ListOptions
+from worker.lists.options import ADOPTED, ListOptions
 from worker.lists.other_names import ENGLISH, OTHER_NAMES, WHOLE_NAMES, without_accents
 from worker.lists.own_columns import is_own, own_column, why_refused
 from worker.lists.own_files import own_file, own_name
@@ -64,7 +64,10 @@ def our_name(title: str, options: ListOptions) -> str | None:
         target = next((ours for theirs, ours in options.mapping.items() if normal(theirs) == key), None)
     if target is None and any(normal(ignored) == key for ignored in options.ignore):
         return _NOTHING
-    return known_name(target if target is not None else title)
+    name = target if target is not None else title
+    if options.adopts and normal(name) in ADOPTED:
+        return ADOPTED[normal(name)]
+    return known_name(name)
 
 
 def holds_columns(title: str) -> bool:

@@ -15,6 +15,11 @@ Values = Mapping[str, Mapping[str, str]]
 CheckParameter = Callable[[str, str, Any], tuple[Any, str | None]]
 
 
+SESSION = "session"  # the place of a row's session among its parameters
+# The columns of the sessions that another tool opened, and our names for them.
+ADOPTED = {f"session_{name}": f"{SESSION}.{name}" for name in ("token", "reference", "expires_at")}
+
+
 def plainly(title: str) -> str:
     """A title as it is compared: `Scan Ref`, `scanRef` and `scan_ref` are one."""
     return re.sub(r"[^a-z0-9]+", "", title.lower()[:200])
@@ -87,6 +92,7 @@ class ListOptions:
     functions. `if_used` are the columns whose problems refuse a line only where the column is used; the caller decides
     that (`Accepted.if_used`).
     `values`: by our column, our word for the list's, which is in small letters (`casefold`).
+    `adopts`: the list names a session in each row (`adopted`), in the columns of `ADOPTED`.
     `defaults` are the cells, by our names, of rows that have none in that column. `vocabulary`: the table is no list of
     customers, and has these columns. `most`: no further rows are read.
     """
@@ -105,5 +111,6 @@ class ListOptions:
     known_parameter: KnownParameter = _any_name
     defaults: Mapping[str, str] = field(default_factory=dict)
     values: Values = field(default_factory=dict)
+    adopts: bool = False
     vocabulary: Vocabulary | None = None
     most: int | None = None

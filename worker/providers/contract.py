@@ -7,11 +7,12 @@ module with these functions and a table of answers (docs/how-to/adding-a-provide
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol, runtime_checkable
 
 from worker.core.adapters import Provider
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
-from worker.core.model.sessions import SessionRequest
+from worker.core.model.sessions import Session, SessionRequest
 from worker.core.unknown.reconciliation import Listed, Listing
 from worker.providers.account import AccountSettings
 from worker.providers.facts import LifetimeAsked, ProviderFacts
@@ -20,6 +21,7 @@ from worker.providers.webhooks.contract import WebhookReader, WebhookSettings
 
 # The types that an adapter uses, from one module.
 __all__ = [
+    "Adopts",
     "Broken",
     "Endpoint",
     "HttpAnswer",
@@ -32,6 +34,14 @@ __all__ = [
     "ProviderFacts",
     "Table",
 ]
+
+
+@runtime_checkable
+class Adopts(Protocol):
+    """An endpoint that lists its sessions, and whose links are made of what another tool knows of a session."""
+
+    def adopted(self, request: SessionRequest, *, token: str, reference: str, expires_at: datetime) -> Session | str:
+        """The session that another tool opened; or why it cannot be one of this account."""
 
 
 class NoLookUp:

@@ -140,6 +140,13 @@ class IdenfyKyc(IdenfyEndpoint):
             return _look_up_problem(self.problem(answer, read, request, now))
         return read
 
+    def adopted(self, request: SessionRequest, *, token: str, reference: str, expires_at: datetime) -> Session | str:
+        found = {"authToken": token, "scanRef": reference, "expiration": expires_at.isoformat()}
+        try:
+            return self.session_in(found, request, expires_at - timedelta(seconds=1))
+        except BadAnswer as error:
+            return str(error)
+
     def _refuse_the_other_form(self) -> None:
         """Raise AccountUnusable for parameters of the other form: iDenfy would ignore or refuse them in every row."""
         dialect = self._form.dialect

@@ -108,6 +108,13 @@ def run(
 @known_options
 @AGAIN
 @plan_options
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="The sessions of LIST are open already, by another tool: its columns session_token, session_reference and"
+    " session_expires_at name them. Nothing is bought, and no first message leaves: docs/how-to/adopt.md.",
+)
+@click.option("--invite", is_flag=True, help="With --adopt: send a first message with the link all the same.")
 @JSON
 @click.pass_obj
 def import_(
@@ -116,9 +123,17 @@ def import_(
     choose: "Choose",
     again: bool,
     plan: "Plan | None",
+    adopt: bool,
+    invite: bool,
     as_json: bool,
 ) -> None:
+    if invite and not adopt:
+        raise click.UsageError("--invite belongs to --adopt: without it each customer gets a first message")
+    if adopt and plan is not None:
+        raise click.UsageError("--adopt takes no plan: the sessions are open already")
     with loading():
-        from worker.cli.running.work import import_list
+        from worker.cli.running.work import adopt_list, import_list
 
+    if adopt:
+        raise SystemExit(adopt_list(invocation, listed, choose, again, invite, as_json))
     raise SystemExit(import_list(invocation, listed, choose, again, plan, as_json))

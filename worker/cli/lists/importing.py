@@ -19,6 +19,7 @@ from worker.cli.opening import with_hint
 from worker.cli.running.summary import changed_in_words, show_changes, show_refusals, show_warned
 from worker.cli.shared_options import counting, counting_rows
 from worker.core.foundation.plural import counted
+from worker.lists.importing.adopting import Adopts
 from worker.lists.importing.judging import judging_child
 from worker.lists.importing.list_import import CutOff, ImportChoices, Imported, import_list, list_age
 from worker.lists.lines import Settles
@@ -100,11 +101,12 @@ def import_listed(
     lift: bool = False,
     opened: Callable[[BatchFacts], None] = lambda _batch: None,
     was_shown: bool = False,
+    adopts: Adopts | None = None,
 ) -> tuple[Imported, Settles]:
     """Import the list. Returns what it became, and what became of the rows of a report.
 
     `lift`: its rows are to be sent now. A batch that a person stopped with Ctrl-C goes on, and a paused one is refused.
-    `was_shown`: a person has seen the warnings. Raises Terminated where SIGTERM comes.
+    `was_shown`: a person has seen the warnings. `adopts`: see `import_list`. Raises Terminated where SIGTERM comes.
     """
     began = time.monotonic()
     returns = returns_of(parts, options, listed.name, choices)
@@ -117,8 +119,10 @@ def import_listed(
                 opened(batch)
 
             reading = open_list(listed.content, options)
-            with parts.one_thread():
-                child = exits.enter_context(judging_child(parts.intake, parts.batches, listed.content, reading))
+            child = None
+            if adopts is None:
+                with parts.one_thread():
+                    child = exits.enter_context(judging_child(parts.intake, parts.batches, listed.content, reading))
             exits.enter_context(parts.heartbeat(IMPORT))
             imported = import_list(
                 parts.intake,
@@ -128,6 +132,7 @@ def import_listed(
                 name=listed.name,
                 choices=choices,
                 returns=returns,
+                adopts=adopts,
                 reading=reading,
                 child=child,
                 opened=open_,

@@ -153,11 +153,12 @@ def known_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _pair(text: str) -> tuple[str, str]:
     from worker.lists.columns import known_name, nearest
+    from worker.lists.options import ADOPTED
 
     theirs, equals, ours = text.partition("=")
     if not (theirs and equals and ours):
         raise click.UsageError(f"--map: expected THEIRS=OURS, such as --map Mail=email, not {text!r}")
-    if known_name(ours) is None:
+    if ours not in ADOPTED and known_name(ours) is None:
         meant = nearest(ours)
         hint = f"; did you mean {meant}?" if meant else "; docs/reference/list-format.md has them all"
         raise click.UsageError(f"--map: there is no column {ours!r} to map {theirs!r} to{hint}")

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import timedelta
 
 import click
@@ -23,6 +24,7 @@ from worker.core.foundation import event_loop
 from worker.core.foundation.logs import about
 from worker.core.foundation.timestamps import written_if_any
 from worker.core.model.states import BatchState
+from worker.lists.importing.adopting import parse_cell, unknown_parameter
 from worker.lists.store.batches import BatchFacts
 from worker.plans.store.plans import Plan
 from worker.reporting.batch_report import state_of
@@ -121,6 +123,27 @@ def import_list(
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
         facts = parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
         facts |= changes_of(imported, returns)
+    if as_json:
+        print_json(facts)
+    else:
+        show_status(facts)
+    return NEEDS_A_PERSON if facts["rows"]["rejected"] or batch.is_paused else DONE
+
+
+def adopt_list(invocation: Invocation, listed: Listed, choose: Choose, again: bool, invite: bool, as_json: bool) -> int:
+    """As `import_list`, of sessions that another tool opened. `invite`: their first messages are sent."""
+    from worker.cli.lists.adopting import Adopting
+
+    with invocation.parts(STORED | {Need.CALLS}, migrate=True) as parts, refusing_lists(listed.name):
+        refuse_what_cannot_work(parts)
+        choices = choose(parts, again=again, plan=None)
+        options = replace(
+            listed.options(parts), adopts=True, check_parameter=parse_cell, known_parameter=unknown_parameter
+        )
+        with Adopting(parts, invites=invite) as adopts:
+            imported, _ = import_listed(parts, listed, options, choices, adopts=adopts)
+        batch = parts.batches.find(str(imported.batch.id)) or imported.batch
+        facts = parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
     if as_json:
         print_json(facts)
     else:

@@ -318,7 +318,12 @@ class Reason(StrEnum):
     )
 
     # The message has no use, or needs no sending.
-    SENT_BY_PROVIDER = ("sent_by_provider", "the provider sent the link itself", (), (InvitationState.SENT,))
+    SENT_BY_PROVIDER = (
+        "sent_by_provider",
+        "the provider, or another tool, sent the link itself",
+        (),
+        (InvitationState.SENT,),
+    )
     SESSION_ENDED = ("session_ended", "the session or the job ended before the message was sent", *_NO_USE)
     PASSED_OVER = ("passed_over", "the next reminder was due as well", *_NO_USE)
     NONE_LEFT = ("none_left", "the configuration has no such reminder any more", *_NO_USE)

@@ -22,6 +22,7 @@ from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Outcome
 from worker.core.model.traces import Span, Traces
 from worker.lists.formats.opening import Content, content_digest
+from worker.lists.importing.adopting import Adopts
 from worker.lists.importing.forked import Forked
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judging import (
@@ -124,6 +125,7 @@ def import_list(
     name: str,
     choices: ImportChoices = USUAL,
     returns: Settles | None = None,
+    adopts: Adopts | None = None,
     reading: CustomerList | None = None,
     child: Forked[Chunk] | None = None,
     opened: Callable[[BatchFacts], None] = lambda _batch: None,
@@ -133,6 +135,7 @@ def import_list(
     """Import the list as `name`. An import that was cut off goes on where it stopped, with `again` too.
 
     `returns`: what becomes of the rows of a report that comes back; None: reports are refused.
+    `adopts`: what becomes of rows that name a session; None: the list names none.
     `reading`: the content, if it was opened with these options.
     `child`: of `judging_child` for this list; it judges where judging needs no database.
     A batch that is complete, or was cancelled, stays as it is. `opened` gets the batch before its first row is written.
@@ -159,9 +162,9 @@ def import_list(
     opened(batch)
     if batch.imported_at is not None or batch.cancelled_at is not None:
         return Imported(batch, new, reading.warnings, is_report=reading.own is OwnFile.REPORT)
-    steps = _Steps(intake, batches, batch, choices, returns, pause)
+    steps = _Steps(intake, batches, batch, choices, returns, adopts, pause)
     times = _times(intake, reading, batches.plan(batch))
-    if times is not None or reading.own is OwnFile.REPORT:
+    if times is not None or reading.own is OwnFile.REPORT or adopts is not None:
         child = None
     after, seal = batches.last_row(batch.id), batches.sealer(batch.id)
     here = partial(chunks, steps.judge, reading, intake.hours, seal, size=batches.lines_at_once, times=times)
@@ -192,9 +195,11 @@ class _Steps:
         batch: BatchFacts,
         choices: ImportChoices,
         returns: Settles | None,
+        adopts: Adopts | None,
         pause: Callable[[float], None],
     ) -> None:
         self._intake, self._choices, self._returns, self._pause = intake, choices, returns, pause
+        self._adopts = adopts
         self._traces = intake.traces()
         self._batches, self._batch_id = batches, batch.id
         self.refusals, self.warned, self.changed = Refusals(), Warned(), 0
@@ -218,6 +223,8 @@ class _Steps:
 
     def judge(self, lines: Sequence[Line]) -> list[AcceptedLine | RefusedLine]:
         """Judge lines. Of a report, what is done before an outage is done, and is not done again."""
+        if self._adopts is not None:
+            return self._adopts.judge(lines, self._intake)
         if self._returns is None:
             return judge_chunk(self._intake, lines, None)
         judged: list[AcceptedLine | RefusedLine] = []
@@ -247,6 +254,7 @@ class _Steps:
                 take_over=self._choices.take_over,
                 traced=traced,
                 rule=self._choices.rule,
+                added=self._adopts.store if self._adopts is not None else None,
             )
             chunk.late, chunk.changed = added.refused, sum(bool(one.links) for one in added.changed)
 

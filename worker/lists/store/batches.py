@@ -228,6 +228,7 @@ class Batches:
         take_over: bool = False,
         traced: Mapping[int, str] | None = None,
         rule: KnownRule = KnownRule.REFRESH,
+        added: Callable[[sa.Connection, Sequence[int]], None] | None = None,
     ) -> "AddedLines":
         """Add the next lines of a list, all or none. Lines that are imported already are skipped; those that `sealer`
         has not sealed are sealed here.
@@ -241,6 +242,8 @@ class Batches:
         new job joins that job: it has no call and no message of its own. If that list was stopped with Ctrl-C, the new
         job leads instead. If the customer has finished for this purpose, the job is completed at once. If a call for
         the customer has an unknown outcome, the job is held.
+
+        `added` is called with the ids of the lines' jobs, in the transaction that has added them.
         """
 
         from worker.lists.store.added_lines import AddedLines, ErasedMeanwhile, add_lines
@@ -250,7 +253,7 @@ class Batches:
 
         def add() -> AddedLines:
             with self._database.write() as connection:
-                return add_lines(
+                result = add_lines(
                     connection,
                     self._keyring,
                     batch_id,
@@ -265,6 +268,9 @@ class Batches:
                     traced=traced or {},
                     rule=rule,
                 )
+                if added is not None:
+                    added(connection, lines.jobs.get("id", []))
+                return result
 
         for attempt in range(TRIES):
             try:

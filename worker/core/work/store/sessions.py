@@ -52,6 +52,7 @@ class NewSession:
     cancelled: bool
     live: bool
     silent: bool = False  # the customer stands at the stable link: no message follows
+    sent: bool = False  # another tool has sent its link: the first messages count as sent
     unbought: bool = False  # nothing was asked of the provider: the customer asks for the session
     token_digest: str | None = None  # the hash by which the token is known again; None: a session has it already
     zones: tuple[str, ...] = ()  # the customer's possible time zones; empty if its channels have no quiet hours
@@ -123,8 +124,8 @@ def add(flush: Flush[Any], new: Sequence[NewSession], *, quiet: Mapping[str, Qui
             due_at = message_at(channel, item.zones, quiet, invite_at=item.invite_at, now=now)
             if due_at > invitation["due_at"]:
                 invitation |= {"due_at": due_at, "reason": Reason.QUIET_HOURS}
-            if item.session.sms_sent and not is_mail(channel):
-                # The provider has texted the link itself: a second text would be one too many.
+            if item.sent or (item.session.sms_sent and not is_mail(channel)):
+                # The provider has texted the link itself, or another tool has sent it: a second one would be too many.
                 invitation |= {"state": InvitationState.SENT, "reason": Reason.SENT_BY_PROVIDER, "sent_at": now}
                 added.invited.add(item.job.id)
                 texted.append(invitation["id"])

@@ -1,0 +1,166 @@
+"""The statements of sessions that another tool opened: slots for look-ups, who is served already, and their rows."""
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import Customer, invitation_channels
+from worker.core.database import bulk
+from worker.core.database.database import Database, fetch
+from worker.core.database.encrypted_values import TOKEN
+from worker.core.database.job_ids import IS_LIVE, Key, among_keys, rows_of
+from worker.core.database.tables import Job, SessionRow
+from worker.core.foundation.ids import new_ids
+from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.store import reminders
+from worker.core.limits.budgets import BudgetRule, Grant, grant
+from worker.core.limits.call_outcomes import CallOutcome
+from worker.core.limits.store import budgets
+from worker.core.limits.store.flush import Flush
+from worker.core.messages.contact import ContactPolicy
+from worker.core.model.reasons import Reason
+from worker.core.model.sessions import Session, SessionRequest
+from worker.core.model.states import OPEN_JOBS, JobState
+from worker.core.work.store import sessions
+from worker.core.work.store.job_context import ClaimedJob
+
+HORIZON = timedelta(seconds=1)  # slots are reserved so far ahead
+_LIVE = sa.select(SessionRow.customer_id, SessionRow.purpose).where(*among_keys(SessionRow), IS_LIVE)
+_OPEN = sa.select(Job.customer_id, Job.purpose).where(*among_keys(Job), Job.state.in_(OPEN_JOBS))
+_KNOWN = sa.select(SessionRow.token_digest).where(
+    SessionRow.token_digest.is_not(None), bulk.among(SessionRow.token_digest, "digests")
+)
+_ADDED = (
+    sa.select(Job.id, Job.batch_id, Job.purpose, Job.channel, Job.priority, Job.fence, Job.account)
+    .where(bulk.among(Job.id, "ids"), Job.state == bulk.fixed(JobState.WAITING), Job.leader_id.is_(None))
+    .order_by(Job.id)
+    .with_for_update()
+)
+_MOVE = bulk.Change(Job.id, bulk.new("state", "session_id", "reason", "detail", "due_at"), by="job_id")
+
+
+@dataclass(frozen=True, repr=False)
+class Adopted:
+    """A session that another tool opened, and its customer."""
+
+    customer: Customer
+    session: Session
+
+
+class AdoptedSessions:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def slots(self, rule: BudgetRule, most: int, *, now: datetime) -> Grant:
+        """Reserve calls of the account's budget. Look-ups cost no credit, so a cap of credits refuses none."""
+        rule = replace(rule, credits=None)
+        with self._database.write() as connection:
+            state = budgets.read(connection, rule.name, lock=True)
+            granted = grant(state, rule, most=most, now=now, horizon=HORIZON)
+            budgets.reserve(connection, rule, state, granted, granted.slots.count, now=now, probe_for=HORIZON)
+        return granted
+
+    def apply(self, rule: BudgetRule, outcomes: Sequence[CallOutcome], *, now: datetime) -> None:
+        with self._database.write() as connection:
+            budgets.apply_outcomes(connection, rule, outcomes, now=now, refund=False)
+
+    def served(self, keys: Collection[Key]) -> set[Key]:
+        """Those of these customers, by purpose, who have a live session or an open row already."""
+        with self._database.read() as connection:
+            found = [row for query in (_LIVE, _OPEN) for row in rows_of(connection, query, keys)]
+        return {(row.customer_id, row.purpose) for row in found}
+
+    def known(self, tokens: Collection[str]) -> set[str]:
+        """Those of these tokens that a session has already."""
+        digests = {digest: token for token in tokens for digest in self._keyring.digests(TOKEN, token)}
+        with self._database.read() as connection:
+            return {digests[row.token_digest] for row in fetch(connection, _KNOWN, {"digests": bulk.keys(digests)})}
+
+
+def store(
+    connection: sa.Connection,
+    keyring: Keyring,
+    adopted: Mapping[int, Adopted],
+    contact: ContactPolicy,
+    *,
+    invites: bool,
+    now: datetime,
+) -> None:
+    """Give the jobs that were added in this transaction their sessions, by job id. `invites`: a first message with the
+    link leaves; else another tool has sent it, and reminders follow."""
+    jobs = fetch(connection, _ADDED, {"ids": bulk.keys(adopted)}) if adopted else []
+    new = [
+        _new(keyring, job, adopted[job.id], id_, contact, invites=invites, now=now)
+        for job, id_ in zip(jobs, new_ids(now, len(jobs)), strict=True)
+    ]
+    added = sessions.add(Flush(connection, keyring, None, now), new, quiet=contact.hours.quiet)
+    _MOVE.run(connection, [_move(job.id, added) for job in jobs])
+    left = [
+        reminders.Sent(
+            added.sessions[one.job.id], one.job.id, channel, adopted[one.job.id].customer, one.session.expires_at
+        )
+        for one in new
+        if one.job.id in added.invited
+        for channel in one.channels
+    ]
+    reminders.add(connection, contact, left, now=now)
+
+
+def _move(job_id: int, added: sessions.Stored) -> dict[str, Any]:
+    move = {"job_id": job_id, "new_reason": "", "new_detail": "", "new_due_at": None}
+    session_id = added.sessions.get(job_id)
+    if session_id is None:  # the customer got another one meanwhile: nothing may be bought for this row
+        held = {"new_reason": Reason.SECOND_SESSION, "new_detail": "the customer has another live session"}
+        return move | held | {"new_state": JobState.HELD, "new_session_id": None}
+    return move | {
+        "new_state": JobState.INVITED if job_id in added.invited else JobState.ISSUED,
+        "new_session_id": session_id,
+    }
+
+
+def _new(
+    keyring: Keyring,
+    job: Any,
+    adopted: Adopted,
+    id_: uuid.UUID,
+    contact: ContactPolicy,
+    *,
+    invites: bool,
+    now: datetime,
+) -> sessions.NewSession:
+    customer = adopted.customer
+    channels = tuple(invitation_channels(job.channel))
+    claimed = ClaimedJob(
+        id=job.id,
+        batch_id=job.batch_id,
+        fence=job.fence,
+        attempts=0,
+        priority=job.priority,
+        purpose=job.purpose,
+        channel=job.channel,
+        due_at=now,
+        lease_until=now,
+        probe=False,
+        session_id=None,
+        floor=timedelta(0),
+        request=SessionRequest(customer, ""),
+    )
+    return sessions.NewSession(
+        id=id_,
+        job=claimed,
+        channels=channels,
+        priority=job.priority,
+        account=job.account,
+        issued_at=now,
+        session=adopted.session,
+        invite_at=None,
+        cancelled=False,
+        live=True,
+        sent=not invites,
+        token_digest=keyring.digests(TOKEN, adopted.session.token)[0],
+        zones=contact.hours.zones(customer, channels),
+    )
