@@ -46,6 +46,7 @@ TABLES = (
     "pending_details",
     "tombstone",
     "finished",
+    "renewal",
     "stable_link",
     "suppression",
     "address_place",

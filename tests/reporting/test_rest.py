@@ -31,7 +31,7 @@ def test_of_lost_answers_and_lost_tokens_it_names_what_is_due_then(
 def test_a_pause_and_a_limit_that_last_until_then_are_named_before_anything_is_read(subtests):
     cases = [
         (BudgetState(blocked_until=SOON, pause_reason="HTTP 429"), "HTTP 429"),
-        (BudgetState(next_at=SOON), "a limit allows no more before then"),
+        (BudgetState(next_at=SOON), "a limit, or a cap on credits, allows no more before then"),
     ]
     for state, words in cases:
         with subtests.test(state=state):

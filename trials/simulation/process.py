@@ -97,7 +97,7 @@ class WorkerProcess:
             senders=senders,
         )
         self.parts.__dict__["templates"] = simulation.templates
-        self.parts.__dict__["link_pages"] = BarePages()
+        self.parts.__dict__["link_pages"] = {"": BarePages()}
         self.parts.database_clock = self.database_clock
         self.parts._timekeeper = None  # `keep_time` does its work, without a thread
         strikes_at_commits(self, self.parts.database.engine)

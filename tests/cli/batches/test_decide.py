@@ -435,7 +435,7 @@ def test_why_each_account_was_chosen_is_in_the_report_when_asked_for(desk: Desk,
     assert all(line["route"] for line in with_routes)
     assert with_routes[0]["route"] != with_routes[1]["route"]  # the Australian's and the others'
     with_both = desk.onboard("report", "1", "--with-routes", "--with-links").table[0]
-    assert list(with_both)[-6:] == ["route", "link", "digits", "vendor", "vendor_parameters", "next_at"]
+    assert list(with_both)[-7:] == ["route", "brand", "link", "digits", "vendor", "vendor_parameters", "next_at"]
 
 
 def test_keys_that_open_nothing_stop_a_run_before_it_holds_every_row(desk: Desk, played: Played, listed: str):

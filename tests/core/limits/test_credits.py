@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.limits.budgets import BudgetRule, BudgetState, calls_left, credits_again_at, with_credits
-from worker.core.limits.credits import CreditCap, Spent, begin_of, end_of, last_day, left_of, used_up
+from worker.core.limits.credits import CreditCap, UsedCredits, begin_of, end_of, last_day, left_of, used_up
 
 NOW = datetime(2026, 11, 28, 23, 59, 30, tzinfo=UTC)  # a Saturday
 DAILY = (CreditCap(3, "day"),)
@@ -40,21 +40,21 @@ def test_the_periods_are_those_of_the_calendar_in_utc():
 
 
 def test_a_used_up_day_waits_for_midnight_and_a_used_up_month_for_the_first():
-    spent = Spent().plus(3, on=NOW.date(), now=NOW)
+    spent = UsedCredits().plus(3, on=NOW.date(), now=NOW)
     assert used_up(DAILY, spent, NOW)[0] == datetime(2026, 11, 29, tzinfo=UTC)
     assert used_up((*DAILY, CreditCap(3, "month")), spent, NOW)[0] == datetime(2026, 12, 1, tzinfo=UTC)
     assert used_up(DAILY, spent, NOW + timedelta(minutes=1)) is None
 
 
 def test_a_refund_goes_back_to_the_day_of_its_call_and_never_to_a_later_one():
-    spent = Spent().plus(3, on=NOW.date(), now=NOW)
+    spent = UsedCredits().plus(3, on=NOW.date(), now=NOW)
     tomorrow = NOW + timedelta(minutes=1)
     spent = spent.plus(3, on=tomorrow.date(), now=tomorrow).plus(-2, on=NOW.date(), now=tomorrow)
     assert (left_of(DAILY, spent, tomorrow), spent.week) == (0, 4)
 
 
 def test_a_process_whose_clock_is_behind_buys_nothing_in_the_name_of_yesterday():
-    spent = Spent().plus(3, on=NOW.date() + timedelta(days=1), now=NOW + timedelta(minutes=1))
+    spent = UsedCredits().plus(3, on=NOW.date() + timedelta(days=1), now=NOW + timedelta(minutes=1))
     assert left_of(DAILY, spent, NOW) == 0
 
 
@@ -68,11 +68,11 @@ def test_the_cap_in_all_and_those_by_period_hold_together():
 
 
 def test_a_forecast_by_caps_says_the_day_of_the_last_call():
-    assert last_day((CreditCap(2000, "day"),), Spent(), 5000, now=NOW) == (date(2026, 11, 30), 1000)
+    assert last_day((CreditCap(2000, "day"),), UsedCredits(), 5000, now=NOW) == (date(2026, 11, 30), 1000)
     # 2 on Saturday, 1 on Sunday; from Monday 2 a day and at most 3 a week
     caps = (CreditCap(2, "day"), CreditCap(3, "week"))
-    assert last_day(caps, Spent(), 6, now=NOW) == (date(2026, 12, 1), 1)
-    assert last_day((CreditCap(1, "month"),), Spent(), 1000, now=NOW) is None
+    assert last_day(caps, UsedCredits(), 6, now=NOW) == (date(2026, 12, 1), 1)
+    assert last_day((CreditCap(1, "month"),), UsedCredits(), 1000, now=NOW) is None
 
 
 @given(CAPS, st.lists(st.tuples(TIMES, st.integers(0, 9), st.booleans()), max_size=40))

@@ -198,11 +198,14 @@ def test_a_process_is_made_once_and_by_whoever_needs_it_first(process):
     assert forget() is None
 
 
-def test_a_process_that_cannot_be_made_leaves_nothing_behind(configured, sqlite_url, tmp_path):
+def test_a_process_that_cannot_be_made_leaves_nothing_behind(configured, sqlite_url, monkeypatch):
     configured(sqlite_url)
-    config = tmp_path / "onboarding.toml"
-    # An address that only the sender itself refuses, when the loop and its connections are there already.
-    config.write_text(config.read_text().replace("verify@example.com", "verify.@example.com"))
+
+    def refuse(*_given, **_how):
+        raise ValueError("expected a sender")
+
+    # It is made when the loop and its connections are there already.
+    monkeypatch.setattr("worker.wiring.senders.EmailSender", refuse)
     before = set(threading.enumerate())
     with pytest.raises(ValueError, match="expected a sender"):
         make()

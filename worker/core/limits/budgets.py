@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from worker.core.foundation import plural
 from worker.core.limits.bursts import SHARE, Burst, NextSlot, burst_of
-from worker.core.limits.credits import CreditCap, Spent, left_of, used_up
+from worker.core.limits.credits import CreditCap, UsedCredits, left_of, used_up
 from worker.core.limits.rate_adaptation import Pace, adapted, counted
 from worker.core.limits.rate_limits import (
     DAY,
@@ -105,7 +105,7 @@ class BudgetState:
     stop_reason: str = ""
     asks_again_at: datetime | None = None  # when one call finds out whether the stop is over; None: a person must act
     credits_used: int = 0
-    credits_day: date | None = None  # these four are a `Spent`
+    credits_day: date | None = None  # these four are a `UsedCredits`
     credits_today: int = 0
     credits_week: int = 0
     credits_month: int = 0
@@ -122,9 +122,9 @@ class BudgetState:
         return self.blocked_until if self.blocked_until is not None and self.blocked_until > now else None
 
     @property
-    def spent(self) -> Spent:
+    def spent(self) -> UsedCredits:
         """The credits used in the periods of the last day."""
-        return Spent(self.credits_day, self.credits_today, self.credits_week, self.credits_month)
+        return UsedCredits(self.credits_day, self.credits_today, self.credits_week, self.credits_month)
 
     @property
     def is_well(self) -> bool:

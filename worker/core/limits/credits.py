@@ -64,7 +64,7 @@ class CreditCap:
 
 
 @dataclass(frozen=True)
-class Spent:
+class UsedCredits:
     """The credits used on `day`, and so far in its week and its month; `day` None: none was ever counted."""
 
     day: date | None = None
@@ -72,13 +72,13 @@ class Spent:
     week: int = 0
     month: int = 0
 
-    def at(self, now: datetime) -> "Spent":
+    def at(self, now: datetime) -> "UsedCredits":
         """The same for the periods of now. A process whose clock is behind counts into the later day."""
         today = self.day_at(now)
         if self.day is None or self.day == today:
             return replace(self, day=today)
         week = self.week if begin_of("week", self.day) == begin_of("week", today) else 0
-        return Spent(today, 0, week, self.month if begin_of("month", self.day) == begin_of("month", today) else 0)
+        return UsedCredits(today, 0, week, self.month if begin_of("month", self.day) == begin_of("month", today) else 0)
 
     def day_at(self, now: datetime) -> date:
         """The day into which is counted now."""
@@ -88,7 +88,7 @@ class Spent:
     def of(self, period: str) -> int:
         return {"day": self.today, "week": self.week, "month": self.month}[period]
 
-    def plus(self, credits: int, *, on: date, now: datetime) -> "Spent":
+    def plus(self, credits: int, *, on: date, now: datetime) -> "UsedCredits":
         """With these credits of that day; refunds are negative. What is of an earlier period changes nothing now."""
         spent, day = self.at(now), self.day_at(now)
 
@@ -96,23 +96,23 @@ class Spent:
             same = begin_of(period, on) == begin_of(period, day)
             return max(spent.of(period) + credits, 0) if same else spent.of(period)
 
-        return Spent(day, after("day"), after("week"), after("month"))
+        return UsedCredits(day, after("day"), after("week"), after("month"))
 
 
-def left_of(caps: tuple[CreditCap, ...], spent: Spent, now: datetime) -> int | None:
+def left_of(caps: tuple[CreditCap, ...], spent: UsedCredits, now: datetime) -> int | None:
     """The calls that the caps by period still allow now; None without any."""
     spent = spent.at(now)
     return min((max(cap.count - spent.of(cap.period), 0) for cap in caps), default=None)
 
 
-def used_up(caps: tuple[CreditCap, ...], spent: Spent, now: datetime) -> tuple[datetime, CreditCap] | None:
+def used_up(caps: tuple[CreditCap, ...], spent: UsedCredits, now: datetime) -> tuple[datetime, CreditCap] | None:
     """When the next credit is there, and the cap that is used up until then; None: there is one now."""
     spent, day = spent.at(now), spent.day_at(now)
     over = [(end_of(cap.period, day), cap) for cap in caps if spent.of(cap.period) >= cap.count]
     return max(over, key=lambda one: one[0], default=None)
 
 
-def last_day(caps: tuple[CreditCap, ...], spent: Spent, calls: int, *, now: datetime) -> tuple[date, int] | None:
+def last_day(caps: tuple[CreditCap, ...], spent: UsedCredits, calls: int, *, now: datetime) -> tuple[date, int] | None:
     """The day on which the last of so many calls may be made, and how many are left for that day; None: in years."""
     spent, day, at = spent.at(now), spent.day_at(now), now
     for _ in range(LONGEST):

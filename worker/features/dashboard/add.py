@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from worker.features.dashboard.contract import PARTS, Action, Download, Page, Part
+from worker.features.dashboard.contract import DASHBOARD_PARTS, Action, Download, Page, Part
 from worker.features.dashboard.pages import (
     accounts,
     audit,
@@ -57,7 +57,7 @@ def add(application: web.Application, shared: Shared, *, key: str) -> None:
     """`key`: see `Visits`."""
     site = Site(
         sources_of(shared.parts, shared.put_back),
-        [Part(package=HERE, pages=PAGES, actions=ACTIONS, downloads=DOWNLOADS), *PARTS.offered()],
+        [Part(package=HERE, pages=PAGES, actions=ACTIONS, downloads=DOWNLOADS), *DASHBOARD_PARTS.offered()],
         key=key,
         wake=shared.wake,
         why_not=lambda: shared.readiness.why_not,

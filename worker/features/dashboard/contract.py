@@ -193,7 +193,7 @@ class Part:
 
 
 # The feature `uploads` takes lists in the browser.
-PARTS = Hook("DASHBOARD_PARTS", Part)
+DASHBOARD_PARTS = Hook("DASHBOARD_PARTS", Part)
 
 
 def do(action: str, **values: object) -> str:

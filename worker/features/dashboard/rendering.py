@@ -13,7 +13,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from worker.core.foundation.plural import counted
-from worker.features.dashboard.contract import PARTS, do
+from worker.features.dashboard.contract import DASHBOARD_PARTS, do
 from worker.web.problems import PAGE_HEADERS
 
 HERE = "worker.features.dashboard"
@@ -113,8 +113,9 @@ def segments(parts: Mapping[str, int]) -> list[tuple[str, int, float, float]]:
 
 @cache
 def _environment() -> Environment:
+    packages = HERE, *(one.package for one in DASHBOARD_PARTS.offered())
     environment = Environment(
-        loader=ChoiceLoader([PackageLoader(package) for package in (HERE, *(one.package for one in PARTS.offered()))]),
+        loader=ChoiceLoader([PackageLoader(package) for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -241,11 +241,13 @@ _STORED = (
 )
 
 
-def _checked_at(policy: JobPolicy, item: NewSession) -> datetime:
-    """When a new session is looked at first: before its end, if it may be replaced then."""
-    ends, contact = item.session.expires_at, policy.contact
-    if not contact.ahead or item.unbought:
+def _checked_at(policy: JobPolicy | None, item: NewSession) -> datetime:
+    """When a new session is looked at first: before its end, if it may be replaced then. `policy` None: another tool
+    opened it, at a provider that opens no second one before the end."""
+    ends = item.session.expires_at
+    if policy is None or not policy.contact.ahead or item.unbought:
         return ends + SETTLES
+    contact = policy.contact
     times = (item.issued_at, ends, policy.reissue_at(ends))
     return ahead_at(*times, ahead=contact.ahead, spacing=contact.spacing) or ends + SETTLES
 
