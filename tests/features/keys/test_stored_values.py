@@ -10,8 +10,26 @@ from tests.stored.shelf import Shelf, customer
 from tests.stored.webhook_feed import APPROVED, WebhookFeed, update
 from worker.core.customers.store.suppressions import suppress, suppressed
 from worker.core.customers.suppression import SuppressionReason
-from worker.core.database.encrypted_values import ERASED, decrypt_line, decrypt_link, decrypt_person, encrypt_update
-from worker.core.database.tables import CustomerRow, Inbox, Job, PendingDetails, SessionRow, StableLink, Suppression
+from worker.core.database.encrypted_values import (
+    ERASED,
+    context_of_uploaded_list,
+    context_of_uploaded_part,
+    decrypt_line,
+    decrypt_link,
+    decrypt_person,
+    encrypt_update,
+)
+from worker.core.database.tables import (
+    CustomerRow,
+    Inbox,
+    Job,
+    PendingDetails,
+    SessionRow,
+    StableLink,
+    Suppression,
+    UploadedList,
+    UploadedPart,
+)
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.lifecycle.session_updates import Key
@@ -54,6 +72,25 @@ def full(database, clock) -> Shelf:
     with database.write() as connection:
         suppress(connection, BEFORE, *ADDRESS, SuppressionReason.STOP, "vita", now=clock())
         LINKS.ensure(connection, BEFORE, [LINKED], now=clock())
+        connection.execute(
+            sa.insert(UploadedList).values(
+                id=1,
+                name="list.csv",
+                digest="0",
+                size=1,
+                state="arrived",
+                uploaded_by="vita",
+                uploaded_at=clock(),
+                version=1,
+                agreed=[],
+                encrypted=BEFORE.encrypt({"how": {}}, context=context_of_uploaded_list(1)),
+                reason="",
+                tries=0,
+                owner="",
+            )
+        )
+        sealed = BEFORE.encrypt({"bytes": ""}, context=context_of_uploaded_part(1, "list", 0))
+        connection.execute(sa.insert(UploadedPart).values(list_id=1, what="list", number=0, encrypted=sealed))
         id_ = new_id(clock())
         connection.execute(
             sa.insert(Inbox).values(

@@ -1,6 +1,5 @@
 """What comes next for a customer, as a clerk reads it out: never a time before which nothing can happen."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -54,7 +53,7 @@ def test_while_a_person_must_act_nothing_comes_before_that_and_the_command_is_na
     ]
     for where, circumstances, said, then in cases:
         with subtests.test(where=where, circumstances=circumstances, said=said, then=then):
-            moment = next_of(circumstances, replace(ROW, waits_in=where))
+            moment = next_of(circumstances, ROW._replace(waits_in=where))
             assert moment.at == NOON
             assert moment.text.startswith(f"Next: nothing before {said}")
             assert then in moment.then
@@ -92,7 +91,7 @@ def test_what_ends_before_the_row_is_due_is_not_named():
 
 
 def test_a_row_that_waits_for_its_sender_says_what_the_sender_waits_for():
-    row = replace(ROW, reason="waits_for_sender", senders=("email",))
+    row = ROW._replace(reason="waits_for_sender", senders=("email",))
     ramp = BudgetRule("email", ramp=Ramp.parse("1/day x2"))
     full = kept("email", ramp, next_at=LATER, ramp_from=NOON)
     assert "the sender email has used up its ramp of 1/day x2, today 1/day" in next_of(around(full), row).text
@@ -103,14 +102,14 @@ def test_a_row_that_waits_for_its_sender_says_what_the_sender_waits_for():
 
 
 def test_a_message_of_a_paused_batch_does_not_leave_either():
-    message = replace(MESSAGE, waits_in=Place(3, "paused by ann"))
+    message = MESSAGE._replace(waits_in=Place(3, "paused by ann"))
     (moment,) = timeline(History(messages=[message]), around(), now=NOON)
     assert moment.text == "Next: nothing before batch 3 goes on, which is paused: paused by ann."
 
 
 def test_an_orphan_is_looked_at_next_and_a_new_session_comes_at_its_end_at_the_latest():
     week = timedelta(days=7)
-    row = replace(ROW, reason="orphan", in_doubt=True, called_at=NOON - timedelta(hours=6))
+    row = ROW._replace(reason="orphan", in_doubt=True, called_at=NOON - timedelta(hours=6))
     moment = next_of(around(orphans={"kyc": OrphanRule(week)}), row)
     end = OrphanRule(week).ends_at(row.called_at)
     assert moment.at == SOON
@@ -121,14 +120,14 @@ def test_an_orphan_is_looked_at_next_and_a_new_session_comes_at_its_end_at_the_l
 
 
 def test_before_its_look_up_a_row_whose_answer_was_lost_is_not_said_to_ask_for_a_session():
-    moment = next_of(around(), replace(ROW, reason="unknown", in_doubt=True, called_at=NOON))
+    moment = next_of(around(), ROW._replace(reason="unknown", in_doubt=True, called_at=NOON))
     assert moment.text == "Next: the worker goes on with a call to kyc whose answer was lost."
     assert moment.then.startswith("nothing: ")
 
 
 @pytest.mark.parametrize("state", ["waiting", "working"])
 def test_a_row_that_is_due_for_a_look_up_of_its_session_is_not_said_to_buy_one(state):
-    row = replace(ROW, state=state, needs_status_check=True)
+    row = ROW._replace(state=state, needs_status_check=True)
     assert next_of(around(), row).text == (
         "Next: kyc is asked what became of the session; a new one follows only if the customer has not finished it."
     )

@@ -272,7 +272,7 @@ def _accepted(option: str, read: str | Refusal) -> str:
 
 
 def _found(one: Found) -> dict[str, Any]:
-    rows = [vars(row) | {"batch": row.batch_id} for row in one.rows]
+    rows = [row._asdict() | {"batch": row.batch_id} for row in one.rows]
     for row in rows:
         row.pop("batch_id")
     return {"customer": one.customer_id, "email": one.email, "phone": one.phone, "erased": one.erased, "rows": rows}
