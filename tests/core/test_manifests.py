@@ -35,8 +35,9 @@ def hooks() -> dict[str, Hook]:
 
 
 def test_each_hook_has_an_owner_and_a_feature_that_uses_it():
-    assert hooks().keys() == HOOKS
-    if ALL_HERE:
+    assert hooks().keys() <= HOOKS
+    if ALL_HERE:  # a feature may own one
+        assert hooks().keys() == HOOKS
         assert {name for one in MANIFESTS.values() for name in one.offers} == HOOKS
 
 

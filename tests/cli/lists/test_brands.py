@@ -49,8 +49,6 @@ def test_each_mail_of_a_list_has_the_sender_the_logo_and_the_words_of_its_brand(
     assert [text.body.partition(":")[0] for text in played.sandbox.texts] == ["Nova"]
     report = desk.onboard("report", "latest", "--with-routes").table
     assert [line["brand"] for line in report] == ["", "nova", "nova", "nova", ""]
-    shown = desk.onboard("customer", "show", "c-3", "--json").facts
-    assert [job["brand"] for job in shown["jobs"]] == ["nova"]
 
 
 def test_a_preview_has_the_rows_brand_or_the_one_that_is_asked_for(desk: Desk):
