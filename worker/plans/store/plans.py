@@ -174,7 +174,7 @@ def set_most_credits(database: Database, batch_id: int, most: int, *, now: datet
     """Let the batch cost at most so many credits in all. Its rows that waited for more are due now; if this is cut
     off, the same call again makes the rest due."""
     with database.write() as connection:
-        # The batch first: whoever has read that it has no plan waits here.
+        # The batch first: a process that has read that it has no plan waits here.
         connection.execute(sa.update(Batch).where(Batch.id == batch_id).values(planned=True))
         if find(connection, batch_id, lock=True) is None:
             add(connection, batch_id, Plan())
