@@ -34,7 +34,7 @@ def rows(text: str, columns: int) -> list[list[str]]:
 
 
 def name(column: Any) -> str:
-    return f"{column.class_.__tablename__}.{column.key}"
+    return f"{column.table.name}.{column.key}"
 
 
 @cache

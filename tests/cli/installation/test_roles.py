@@ -32,10 +32,8 @@ NOT_RUN = [
     "UPDATE alembic_version SET version_num = '0000'",
     "CREATE ROLE mine",
 ]
-HIDDEN = [(column.value.class_.__tablename__, column.value.key) for column in ENCRYPTED] + [
-    (column.digest.class_.__tablename__, column.digest.key)
-    for column in DIGESTS
-    if column.digest is not AuditHead.digest
+HIDDEN = [(column.value.table.name, column.value.key) for column in ENCRYPTED] + [
+    (column.digest.table.name, column.digest.key) for column in DIGESTS if column.digest is not AuditHead.digest
 ]
 
 

@@ -14,7 +14,7 @@ def columns_where(holds):
 
 
 def named(column):
-    return f"{column.class_.__tablename__}.{column.key}"
+    return f"{column.table.name}.{column.key}"
 
 
 def test_every_column_of_bytes_is_one_that_keys_are_rotated_in():

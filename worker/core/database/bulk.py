@@ -15,7 +15,6 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.core.database.fast import arrays
 from worker.core.database.fast.each_row import run_each
@@ -49,11 +48,11 @@ class Change:
 
     def __init__(
         self,
-        id_: InstrumentedAttribute[Any],
+        id_: sa.Column[Any],
         values: Mapping[str, Any],
         *conditions: Any,
         by: str,
-        equal: Mapping[str, InstrumentedAttribute[Any]] | None = None,
+        equal: Mapping[str, sa.Column[Any]] | None = None,
         returning: Sequence[Any] = (),
     ) -> None:
         """`values` maps columns to new values. `by` is the name of the id in the chunk's rows.
@@ -65,7 +64,7 @@ class Change:
         self._by, self._key = by, (by, *(equal or ()))
         told = [id_, *(equal or {}).values(), *returning] if equal else []
         self._over_rows = arrays.Update(id_, values, *conditions, by=by, equal=equal or {}, returning=told)
-        update = sa.update(id_.class_.__table__).values(**values)
+        update = sa.update(id_.table).values(**values)
         self._one = update.where(id_ == sa.bindparam(by), *conditions)
         if told:
             self._met = sa.select(*told).where(among(id_, "ids"), *conditions).order_by(id_).with_for_update()
@@ -242,12 +241,12 @@ def _one_by_one_of_postgresql(element: _OneByOne, compiler: Any, **how: Any) -> 
     return f"= ANY (ARRAY{compiler.process(values, **how)})"
 
 
-def within(column: InstrumentedAttribute[Any], values: sa.Select[Any]) -> sa.ColumnElement[bool]:
+def within(column: sa.Column[Any], values: sa.Select[Any]) -> sa.ColumnElement[bool]:
     """True if the column's value is among the sub-select's values. The sub-select runs once."""
     return column.op("", is_comparison=True, return_type=sa.Boolean())(_OneByOne(values.scalar_subquery()))
 
 
-def among(column: InstrumentedAttribute[Any], name: str) -> sa.ColumnElement[bool]:
+def among(column: sa.Column[Any], name: str) -> sa.ColumnElement[bool]:
     """True if the column's value is in the parameter `name`. Make the parameter's value with `keys`."""
     elements = values_of(name)
     return within(column, sa.select(sa.cast(elements.c.value, column.type)))

@@ -14,7 +14,6 @@ from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.core.database import bulk
 from worker.core.database.database import fetch
@@ -54,7 +53,7 @@ def of_batch(
     batch: int | sa.SQLColumnExpression[int],
     *,
     after: int | sa.SQLColumnExpression[int] = 0,
-    id_: InstrumentedAttribute[int] = Job.id,
+    id_: sa.Column[int] = Job.id,
 ) -> sa.ColumnElement[bool]:
     """True for the jobs of a batch, behind the row `after`. Order them by `Job.id`. `id_`: the column with the job."""
     first: Any = batch * ROWS

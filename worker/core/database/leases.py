@@ -10,7 +10,6 @@ from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.core.database import bulk
 from worker.core.database.database import THERE_IS, fetch
@@ -33,7 +32,7 @@ class Leases(Generic[Id]):
         model: type[Job] | type[InvitationRow],
         states: type[JobState] | type[InvitationState],
         *,
-        of: InstrumentedAttribute[str],
+        of: sa.Column[str],
         worked_from: Sequence[Any],
         joined: Sequence[sa.ColumnElement[bool]],
         conditions: Sequence[sa.ColumnElement[bool]] = (),

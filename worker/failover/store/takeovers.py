@@ -10,7 +10,6 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.core.database import bulk
 from worker.core.database.attempt_outcomes import LATE
@@ -18,6 +17,7 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import IS_LIVE
 from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import Attempt, Job, SessionRow
+from worker.core.database.tables.columns import aliased
 from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.store import budgets
 from worker.core.limits.store.budgets import Budgets

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.core.customers.store.cancellation import lock_unsent, with_unknown_calls
 from worker.core.database import bulk
@@ -19,6 +18,7 @@ from worker.core.database.database import fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.priorities import HELD_BACK
 from worker.core.database.tables import Batch, InvitationRow, Job
+from worker.core.database.tables.columns import aliased
 from worker.core.database.tables.work import served_by
 from worker.core.messages.wording import FIRST
 from worker.core.model.reasons import Reason

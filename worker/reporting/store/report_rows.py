@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from worker.core.customers.customers import Channel, Details, FieldProblem, invitation_channels, same_customer
 from worker.core.database import bulk
@@ -15,6 +14,7 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import ERASED, Erased, decrypt_opening, read_person
 from worker.core.database.job_ids import job_id, of_batch
 from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
+from worker.core.database.tables.columns import aliased
 from worker.core.database.tables.work import (
     ACCOUNT,
     DETAIL,
@@ -321,7 +321,7 @@ _FURTHEST = [
 Id = TypeVar("Id")  # of a session or a job
 
 
-def _invitation_states(connection: sa.Connection, of: InstrumentedAttribute[Id], ids: Collection[Id]) -> dict[Id, str]:
+def _invitation_states(connection: sa.Connection, of: sa.Column[Id], ids: Collection[Id]) -> dict[Id, str]:
     """By session or by job, the state of the first message that got furthest, as the report shows it."""
     if not ids:
         return {}

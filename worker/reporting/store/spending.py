@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.core.database.attempt_outcomes import DONE
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.database.tables.columns import aliased
 from worker.core.limits.store.budgets import COST_NOTHING
 from worker.core.messages.wording import FIRST
 from worker.core.model.reasons import Reason

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.database import bulk
@@ -248,8 +247,8 @@ def of_other_channels(database: Database, channels: Collection[str]) -> dict[str
 
 def _by_name(
     database: Database,
-    name: sa.ColumnElement[str] | InstrumentedAttribute[str],
-    batch_id: sa.ColumnElement[int] | InstrumentedAttribute[int],
+    name: sa.ColumnElement[str] | sa.Column[str],
+    batch_id: sa.ColumnElement[int] | sa.Column[int],
     number: sa.ColumnElement[int],
     *conditions: sa.ColumnElement[bool],
 ) -> dict[str, tuple[int, int]]:

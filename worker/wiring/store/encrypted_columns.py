@@ -9,7 +9,6 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.core.database.database import Database
 from worker.core.database.encrypted_values import (
@@ -52,7 +51,7 @@ from worker.core.database.tables import (
 )
 from worker.core.foundation.keyring import KEY_ID_BYTES, KEY_ID_DIGITS, key_id_of_value
 
-Column = InstrumentedAttribute[Any]
+Column = sa.Column[Any]
 
 
 class Hashed(NamedTuple):

@@ -15,8 +15,8 @@ from worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
 SEAL = (Audit.number.key, Audit.hash.key)
 # What a person who may not decrypt it need not read, and digests, on which addresses could be tried. The audit log's
 # head is a signature, which `onboard audit verify` reads.
-HIDDEN = {column.value.property.columns[0] for column in ENCRYPTED} | {
-    column.digest.property.columns[0] for column in DIGESTS if column.digest is not AuditHead.digest
+HIDDEN = {column.value for column in ENCRYPTED} | {
+    column.digest for column in DIGESTS if column.digest is not AuditHead.digest
 }
 
 

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.core.customers.customers import Channel
 from worker.core.database import bulk
 from worker.core.database.job_ids import Key, among_keys, rows_of
 from worker.core.database.tables import Job, SessionRow
+from worker.core.database.tables.columns import aliased
 from worker.core.model.states import JobState, Result, SessionState
 from worker.core.work.store.sessions import schedule_checks
 

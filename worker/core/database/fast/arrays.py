@@ -102,7 +102,7 @@ class Update:
         returning: Sequence[Any],
     ) -> None:
         self._id, self._values, self._conditions, self._by = id_, values, conditions, by
-        self._equal, self._returning, self._table = equal, returning, id_.class_.__table__
+        self._equal, self._returning, self._table = equal, returning, id_.table
         self._types = {by: id_.type, **{name: column.type for name, column in equal.items()}}
         for column, value in values.items():
             for name, type_ in _named(value).items():

@@ -4,10 +4,10 @@ import uuid
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.core.customers.customers import Channel, CustomerKind
 from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.tables.columns import column
 from worker.core.database.tables.types import Base, BigId, partial
 
 
@@ -16,30 +16,30 @@ class CustomerRow(Base):
 
     __tablename__ = "customer"
 
-    customer_id: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
-    sender: Mapped[str | None] = mapped_column(
+    customer_id: sa.Column[str] = column(sa.String(100), primary_key=True)
+    sender: sa.Column[str | None] = column(
         sa.String(64),
         server_default="",
         doc='The sender whose request made the customer known, its owner; "": a list, or our own code. NULL: an event'
         " about a customer who is not known is being taken; never committed.",
     )
-    kind: Mapped[CustomerKind]
-    country: Mapped[str] = mapped_column(sa.String(2))
-    locale: Mapped[str] = mapped_column(sa.String(35))
-    timezone: Mapped[str] = mapped_column(sa.String(64))
-    encrypted: Mapped[bytes | None] = mapped_column(doc="The Person, encrypted; NULL once erased.")
-    email_digest: Mapped[str | None] = mapped_column(
+    kind: sa.Column[CustomerKind]
+    country: sa.Column[str] = column(sa.String(2))
+    locale: sa.Column[str] = column(sa.String(35))
+    timezone: sa.Column[str] = column(sa.String(64))
+    encrypted: sa.Column[bytes | None] = column(doc="The Person, encrypted; NULL once erased.")
+    email_digest: sa.Column[str | None] = column(
         sa.String(64),
         doc="A keyed hash of the email address, by which a person of the service desk finds the customer; NULL: the"
         " customer has none, or is erased.",
     )
-    phone_digest: Mapped[str | None] = mapped_column(sa.String(64), doc="As `email_digest`, of the phone number.")
-    details_at: Mapped[datetime | None] = mapped_column(
+    phone_digest: sa.Column[str | None] = column(sa.String(64), doc="As `email_digest`, of the phone number.")
+    details_at: sa.Column[datetime | None] = column(
         doc="How old the customer's details are: the time of the event, or of the list's import, that they come from."
         " NULL: the customer is known only from events without details."
     )
-    created_at: Mapped[datetime]
-    changed_at: Mapped[datetime]
+    created_at: sa.Column[datetime]
+    changed_at: sa.Column[datetime]
 
     # Customers with personal data, oldest first. The erasure uses this index and does not read erased customers again.
     __table_args__ = (
@@ -57,18 +57,18 @@ class PendingDetails(Base):
 
     __tablename__ = "pending_details"
 
-    job_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
-    customer_id: Mapped[str] = mapped_column(sa.String(100), index=True)
-    kind: Mapped[CustomerKind]
-    country: Mapped[str] = mapped_column(sa.String(2))
-    locale: Mapped[str] = mapped_column(sa.String(35))
-    timezone: Mapped[str] = mapped_column(sa.String(64))
-    encrypted: Mapped[bytes | None] = mapped_column(
+    job_id: sa.Column[int] = column(BigId, primary_key=True, autoincrement=False)
+    customer_id: sa.Column[str] = column(sa.String(100), index=True)
+    kind: sa.Column[CustomerKind]
+    country: sa.Column[str] = column(sa.String(2))
+    locale: sa.Column[str] = column(sa.String(35))
+    timezone: sa.Column[str] = column(sa.String(64))
+    encrypted: sa.Column[bytes | None] = column(
         doc="The Person, encrypted. NULL: the customer was not known before, and what is stored of the customer is this"
         " row's."
     )
-    given_at: Mapped[datetime] = mapped_column(doc="When the row was imported.")
-    due_at: Mapped[datetime | None] = mapped_column(
+    given_at: sa.Column[datetime] = column(doc="When the row was imported.")
+    due_at: sa.Column[datetime | None] = column(
         doc="From when on the row is released; NULL: its batch is paused since then, or it is behind the pilot."
     )
 
@@ -80,9 +80,9 @@ class Tombstone(Base):
 
     __tablename__ = "tombstone"
 
-    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="A keyed hash of the customer_id.")
-    erased_at: Mapped[datetime] = mapped_column(doc="As of when: the command's time, or the event's.")
-    final: Mapped[bool] = mapped_column(
+    digest: sa.Column[str] = column(sa.String(64), primary_key=True, doc="A keyed hash of the customer_id.")
+    erased_at: sa.Column[datetime] = column(doc="As of when: the command's time, or the event's.")
+    final: sa.Column[bool] = column(
         doc="A person has erased the customer: no event makes the customer known again. Else a later request does."
     )
 
@@ -92,11 +92,11 @@ class Finished(Base):
 
     __tablename__ = "finished"
 
-    customer_id: Mapped[str] = mapped_column(sa.ForeignKey("customer.customer_id"), primary_key=True)
-    purpose: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
-    result: Mapped[str] = mapped_column(sa.String(16))
-    batch_id: Mapped[int] = mapped_column(BigId, doc="The purged job's batch, for people.")
-    row: Mapped[int]
+    customer_id: sa.Column[str] = column(sa.ForeignKey("customer.customer_id"), primary_key=True)
+    purpose: sa.Column[str] = column(sa.String(64), primary_key=True)
+    result: sa.Column[str] = column(sa.String(16))
+    batch_id: sa.Column[int] = column(BigId, doc="The purged job's batch, for people.")
+    row: sa.Column[int]
 
 
 class AddressPlace(Base):
@@ -108,14 +108,14 @@ class AddressPlace(Base):
 
     __tablename__ = "address_place"
 
-    digest: Mapped[str] = mapped_column(
+    digest: sa.Column[str] = column(
         sa.String(64), primary_key=True, doc="A keyed hash of `caps.text_of_mailbox`: which address it is."
     )
-    number: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True)
-    job_id: Mapped[int] = mapped_column(BigId)
-    invitation_id: Mapped[uuid.UUID | None] = mapped_column(doc="NULL: the job's message is not written yet.")
-    taken_at: Mapped[datetime]
-    version: Mapped[int] = mapped_column(doc="Counts the takings: two transactions cannot take the same place.")
+    number: sa.Column[int] = column(sa.SmallInteger, primary_key=True)
+    job_id: sa.Column[int] = column(BigId)
+    invitation_id: sa.Column[uuid.UUID | None] = column(doc="NULL: the job's message is not written yet.")
+    taken_at: sa.Column[datetime]
+    version: sa.Column[int] = column(doc="Counts the takings: two transactions cannot take the same place.")
 
     __table_args__ = (sa.Index("ix_address_place_taken", "taken_at"),)
 
@@ -125,21 +125,21 @@ class StableLink(Base):
 
     __tablename__ = "stable_link"
 
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    customer_id: Mapped[str] = mapped_column(sa.String(100))
-    purpose: Mapped[str] = mapped_column(sa.String(64))
-    digest: Mapped[str] = mapped_column(sa.String(64), doc="A keyed hash of the link's secret part, which finds it.")
-    encrypted: Mapped[bytes] = mapped_column(doc="The link's secret part, encrypted: it is sent again in reminders.")
-    created_at: Mapped[datetime]
-    ends_at: Mapped[datetime] = mapped_column(doc="It leads nowhere from then on; each first message puts it off.")
-    opened_at: Mapped[datetime | None] = mapped_column(
+    id: sa.Column[uuid.UUID] = column(primary_key=True)
+    customer_id: sa.Column[str] = column(sa.String(100))
+    purpose: sa.Column[str] = column(sa.String(64))
+    digest: sa.Column[str] = column(sa.String(64), doc="A keyed hash of the link's secret part, which finds it.")
+    encrypted: sa.Column[bytes] = column(doc="The link's secret part, encrypted: it is sent again in reminders.")
+    created_at: sa.Column[datetime]
+    ends_at: sa.Column[datetime] = column(doc="It leads nowhere from then on; each first message puts it off.")
+    opened_at: sa.Column[datetime | None] = column(
         doc="The first opening that counts (the feature `stable_links`); NULL: not opened yet, as far as is known."
     )
-    visited_at: Mapped[datetime | None] = mapped_column(
+    visited_at: sa.Column[datetime | None] = column(
         doc="When a visitor was last led to a session. That visitor may have been a scanner."
     )
-    visited_session: Mapped[uuid.UUID | None] = mapped_column(doc="The session that the last visitor was led to.")
-    revoked_at: Mapped[datetime | None] = mapped_column(doc="It leads nowhere from then on, whatever its customer has.")
+    visited_session: sa.Column[uuid.UUID | None] = column(doc="The session that the last visitor was led to.")
+    revoked_at: sa.Column[datetime | None] = column(doc="It leads nowhere from then on, whatever its customer has.")
 
     __table_args__ = (
         sa.UniqueConstraint("customer_id", "purpose"),
@@ -152,14 +152,14 @@ class Suppression(Base):
 
     __tablename__ = "suppression"
 
-    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
-    encrypted: Mapped[bytes] = mapped_column(doc="The text that was hashed, encrypted: to hash it by another key.")
-    channel: Mapped[Channel]
-    reason: Mapped[SuppressionReason] = mapped_column(doc="bounce, manual, stop or complaint.")
-    source: Mapped[str] = mapped_column(sa.String(80), doc="A sender's name or a person's name.")
-    created_at: Mapped[datetime]
-    manual_by: Mapped[str | None] = mapped_column(
+    digest: sa.Column[str] = column(sa.String(64), primary_key=True)
+    encrypted: sa.Column[bytes] = column(doc="The text that was hashed, encrypted: to hash it by another key.")
+    channel: sa.Column[Channel]
+    reason: sa.Column[SuppressionReason] = column(doc="bounce, manual, stop or complaint.")
+    source: sa.Column[str] = column(sa.String(80), doc="A sender's name or a person's name.")
+    created_at: sa.Column[datetime]
+    manual_by: sa.Column[str | None] = column(
         sa.String(80),
         doc="The person with a manual entry under a stronger reason, which outlives that reason; NULL: no such entry.",
     )
-    manual_at: Mapped[datetime | None] = mapped_column(doc="When the manual entry was made.")
+    manual_at: sa.Column[datetime | None] = column(doc="When the manual entry was made.")

@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column
 
+from worker.core.database.tables.columns import column
 from worker.core.database.tables.types import Base, BigId, partial
 
 
@@ -14,40 +14,38 @@ class Batch(Base):
 
     __tablename__ = "batch"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    name: Mapped[str] = mapped_column(sa.String(255))
-    digest: Mapped[str] = mapped_column(
-        sa.String(64), doc="SHA-256 of the file's bytes: the same file is the same batch."
-    )
-    generation: Mapped[int] = mapped_column(doc="Number of the batch among those of the same bytes (--again), from 1.")
-    created_at: Mapped[datetime]
-    imported_at: Mapped[datetime | None] = mapped_column(
+    id: sa.Column[int] = column(BigId, primary_key=True)
+    name: sa.Column[str] = column(sa.String(255))
+    digest: sa.Column[str] = column(sa.String(64), doc="SHA-256 of the file's bytes: the same file is the same batch.")
+    generation: sa.Column[int] = column(doc="Number of the batch among those of the same bytes (--again), from 1.")
+    created_at: sa.Column[datetime]
+    imported_at: sa.Column[datetime | None] = column(
         doc="When the last line was imported; NULL: the import is not complete."
     )
-    paused_at: Mapped[datetime | None] = mapped_column(
+    paused_at: sa.Column[datetime | None] = column(
         doc="When the last row was paused. NULL while `pause_cause` is set: the sweep pauses the rest of the rows."
     )
-    cancelled_at: Mapped[datetime | None]
-    changing_since: Mapped[datetime | None] = mapped_column(
+    cancelled_at: sa.Column[datetime | None]
+    changing_since: sa.Column[datetime | None] = column(
         doc="When a resume or a cancel began to change the rows, in transactions of their own. The sweep finishes it if"
         " its command died. NULL: all rows follow the batch."
     )
-    purged_at: Mapped[datetime | None] = mapped_column(doc="When the purge of its rows began; the totals stay.")
-    totals: Mapped[dict[str, Any] | None] = mapped_column(
+    purged_at: sa.Column[datetime | None] = column(doc="When the purge of its rows began; the totals stay.")
+    totals: sa.Column[dict[str, Any] | None] = column(
         sa.JSON(none_as_null=True), doc="The counts of its rows from before the purge."
     )
-    pause_cause: Mapped[str] = mapped_column(
+    pause_cause: sa.Column[str] = column(
         sa.String(16), server_default="", doc="A PauseCause; empty: the batch is not paused."
     )
-    pause_reason: Mapped[str] = mapped_column(
+    pause_reason: sa.Column[str] = column(
         sa.String(400), server_default="", doc="Who paused it and when, or why it paused itself; empty: not paused."
     )
-    resumed_at: Mapped[datetime | None] = mapped_column(doc="When it was last resumed: bounces count from then on.")
-    last_row: Mapped[int | None] = mapped_column(
+    resumed_at: sa.Column[datetime | None] = column(doc="When it was last resumed: bounces count from then on.")
+    last_row: sa.Column[int | None] = column(
         doc="The last row number that a daily batch has given out; events add rows to it all day. NULL: a list's batch."
     )
 
-    planned: Mapped[bool] = mapped_column(
+    planned: sa.Column[bool] = column(
         server_default=sa.false(), doc="It has a `BatchPlan`: a pilot, a start, a pace or a deadline."
     )
 
@@ -59,24 +57,24 @@ class BatchPlan(Base):
 
     __tablename__ = "batch_plan"
 
-    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True, autoincrement=False)
-    start_at: Mapped[datetime | None] = mapped_column(doc="No session and no message before then.")
-    per_hour: Mapped[int | None] = mapped_column(doc="The most first invitations in an hour.")
-    most_credits: Mapped[int | None] = mapped_column(doc="The most credits that its rows may cost; NULL: no cap.")
-    deadline: Mapped[datetime | None] = mapped_column(doc="The rows are ordered so that most are sent by then.")
-    issue_next_at: Mapped[datetime | None] = mapped_column(doc="The next free place of that pace, for sessions.")
-    send_next_at: Mapped[datetime | None] = mapped_column(doc="The same, for first messages.")
-    first: Mapped[str] = mapped_column(sa.String(16), doc="The pilot's rows, as 100 or 2%; empty: there is no pilot.")
-    condition: Mapped[str] = mapped_column(sa.String(400), doc="When the rest goes out; empty: a person decides.")
-    last_row: Mapped[int | None] = mapped_column(doc="The pilot's last row; NULL: the import is not complete.")
-    released_at: Mapped[datetime | None] = mapped_column(doc="When the pilot's rows became due.")
-    sent_at: Mapped[datetime | None] = mapped_column(
+    batch_id: sa.Column[int] = column(sa.ForeignKey("batch.id"), primary_key=True, autoincrement=False)
+    start_at: sa.Column[datetime | None] = column(doc="No session and no message before then.")
+    per_hour: sa.Column[int | None] = column(doc="The most first invitations in an hour.")
+    most_credits: sa.Column[int | None] = column(doc="The most credits that its rows may cost; NULL: no cap.")
+    deadline: sa.Column[datetime | None] = column(doc="The rows are ordered so that most are sent by then.")
+    issue_next_at: sa.Column[datetime | None] = column(doc="The next free place of that pace, for sessions.")
+    send_next_at: sa.Column[datetime | None] = column(doc="The same, for first messages.")
+    first: sa.Column[str] = column(sa.String(16), doc="The pilot's rows, as 100 or 2%; empty: there is no pilot.")
+    condition: sa.Column[str] = column(sa.String(400), doc="When the rest goes out; empty: a person decides.")
+    last_row: sa.Column[int | None] = column(doc="The pilot's last row; NULL: the import is not complete.")
+    released_at: sa.Column[datetime | None] = column(doc="When the pilot's rows became due.")
+    sent_at: sa.Column[datetime | None] = column(
         doc="When each of the pilot's rows was out, had ended or was held: the condition's time begins."
     )
-    verdict: Mapped[str] = mapped_column(sa.String(16), doc="met, not_met, or person; empty: not yet.")
-    verdict_at: Mapped[datetime | None]
-    numbers: Mapped[str] = mapped_column(sa.String(400), doc="What the verdict was taken on, for people.")
-    check_at: Mapped[datetime | None] = mapped_column(doc="When the sweep looks again; NULL: nothing is left to do.")
+    verdict: sa.Column[str] = column(sa.String(16), doc="met, not_met, or person; empty: not yet.")
+    verdict_at: sa.Column[datetime | None]
+    numbers: sa.Column[str] = column(sa.String(400), doc="What the verdict was taken on, for people.")
+    check_at: sa.Column[datetime | None] = column(doc="When the sweep looks again; NULL: nothing is left to do.")
 
     __table_args__ = (partial("ix_batch_plan_check", "check_at", where="check_at IS NOT NULL"),)
 
@@ -89,18 +87,18 @@ class DroppedFile(Base):
 
     __tablename__ = "dropped_file"
 
-    folder: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="The folder's name in the configuration.")
-    name: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
-    stamp: Mapped[str] = mapped_column(sa.String(120), doc="Its size, times and number on its disk, as last seen.")
-    seen_at: Mapped[datetime] = mapped_column(doc="Since when it was seen so: it has stopped growing after a while.")
-    state: Mapped[str] = mapped_column(sa.String(16), doc="A FileState.")
-    reason: Mapped[str] = mapped_column(sa.String(400), doc="Why it is refused or put off, without personal values.")
-    digest: Mapped[str] = mapped_column(sa.String(64), doc="SHA-256 of what was taken; empty: nothing was.")
-    batch_id: Mapped[int | None] = mapped_column(sa.ForeignKey("batch.id"))
-    reported: Mapped[str] = mapped_column(sa.String(16), doc="The state in its last report: sent, finished; or empty.")
-    tries: Mapped[int] = mapped_column(doc="How often its import was begun and neither ended nor was released.")
-    until: Mapped[datetime | None] = mapped_column(doc="Until when no other process takes it.")
-    owner: Mapped[str] = mapped_column(sa.String(80), doc="The process that has taken it; empty: none has.")
+    folder: sa.Column[str] = column(sa.String(64), primary_key=True, doc="The folder's name in the configuration.")
+    name: sa.Column[str] = column(sa.String(255), primary_key=True)
+    stamp: sa.Column[str] = column(sa.String(120), doc="Its size, times and number on its disk, as last seen.")
+    seen_at: sa.Column[datetime] = column(doc="Since when it was seen so: it has stopped growing after a while.")
+    state: sa.Column[str] = column(sa.String(16), doc="A FileState.")
+    reason: sa.Column[str] = column(sa.String(400), doc="Why it is refused or put off, without personal values.")
+    digest: sa.Column[str] = column(sa.String(64), doc="SHA-256 of what was taken; empty: nothing was.")
+    batch_id: sa.Column[int | None] = column(sa.ForeignKey("batch.id"))
+    reported: sa.Column[str] = column(sa.String(16), doc="The state in its last report: sent, finished; or empty.")
+    tries: sa.Column[int] = column(doc="How often its import was begun and neither ended nor was released.")
+    until: sa.Column[datetime | None] = column(doc="Until when no other process takes it.")
+    owner: sa.Column[str] = column(sa.String(80), doc="The process that has taken it; empty: none has.")
 
 
 class UploadedList(Base):
@@ -111,21 +109,21 @@ class UploadedList(Base):
 
     __tablename__ = "uploaded_list"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    name: Mapped[str] = mapped_column(sa.String(255))
-    digest: Mapped[str] = mapped_column(sa.String(64), doc="SHA-256 of its bytes; empty: they have not all come.")
-    size: Mapped[int] = mapped_column(doc="In bytes.")
-    state: Mapped[str] = mapped_column(sa.String(16), doc="An UploadState.")
-    uploaded_by: Mapped[str] = mapped_column(sa.String(200))
-    uploaded_at: Mapped[datetime]
-    version: Mapped[int] = mapped_column(doc="Grows when it is read in another way: people agree to one version.")
-    agreed: Mapped[list[str]] = mapped_column(sa.JSON(), doc="Who has agreed to this version.")
-    encrypted: Mapped[bytes] = mapped_column(doc="How it is read, and what its check found; empty once it has ended.")
-    reason: Mapped[str] = mapped_column(sa.String(400), doc="Why it was refused, without personal values.")
-    batch_id: Mapped[int | None] = mapped_column(sa.ForeignKey("batch.id"))
-    tries: Mapped[int] = mapped_column(doc="How often a process took it and neither ended nor released it.")
-    until: Mapped[datetime | None] = mapped_column(doc="Until when no other process takes it.")
-    owner: Mapped[str] = mapped_column(sa.String(80), doc="The process that has taken it; empty: none has.")
+    id: sa.Column[int] = column(BigId, primary_key=True)
+    name: sa.Column[str] = column(sa.String(255))
+    digest: sa.Column[str] = column(sa.String(64), doc="SHA-256 of its bytes; empty: they have not all come.")
+    size: sa.Column[int] = column(doc="In bytes.")
+    state: sa.Column[str] = column(sa.String(16), doc="An UploadState.")
+    uploaded_by: sa.Column[str] = column(sa.String(200))
+    uploaded_at: sa.Column[datetime]
+    version: sa.Column[int] = column(doc="Grows when it is read in another way: people agree to one version.")
+    agreed: sa.Column[list[str]] = column(sa.JSON(), doc="Who has agreed to this version.")
+    encrypted: sa.Column[bytes] = column(doc="How it is read, and what its check found; empty once it has ended.")
+    reason: sa.Column[str] = column(sa.String(400), doc="Why it was refused, without personal values.")
+    batch_id: sa.Column[int | None] = column(sa.ForeignKey("batch.id"))
+    tries: sa.Column[int] = column(doc="How often a process took it and neither ended nor released it.")
+    until: sa.Column[datetime | None] = column(doc="Until when no other process takes it.")
+    owner: sa.Column[str] = column(sa.String(80), doc="The process that has taken it; empty: none has.")
 
 
 class UploadedPart(Base):
@@ -133,11 +131,11 @@ class UploadedPart(Base):
 
     __tablename__ = "uploaded_part"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    list_id: Mapped[int] = mapped_column(sa.ForeignKey("uploaded_list.id"))
-    what: Mapped[str] = mapped_column(sa.String(16), doc="list or problems.")
-    number: Mapped[int] = mapped_column(doc="Its place, from 0.")
-    encrypted: Mapped[bytes]
+    id: sa.Column[int] = column(BigId, primary_key=True)
+    list_id: sa.Column[int] = column(sa.ForeignKey("uploaded_list.id"))
+    what: sa.Column[str] = column(sa.String(16), doc="list or problems.")
+    number: sa.Column[int] = column(doc="Its place, from 0.")
+    encrypted: sa.Column[bytes]
 
     __table_args__ = (sa.UniqueConstraint("list_id", "what", "number"),)
 
@@ -147,14 +145,14 @@ class SkippedLine(Base):
 
     __tablename__ = "skipped_line"
 
-    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True)
-    row: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    duplicate_of: Mapped[int | None] = mapped_column(doc="The earlier row of the same customer; NULL: refused.")
-    known: Mapped[str | None] = mapped_column(
+    batch_id: sa.Column[int] = column(sa.ForeignKey("batch.id"), primary_key=True)
+    row: sa.Column[int] = column(primary_key=True, autoincrement=False)
+    duplicate_of: sa.Column[int | None] = column(doc="The earlier row of the same customer; NULL: refused.")
+    known: sa.Column[str | None] = column(
         sa.String(200), doc="Of a customer who is known: what became of the row, without personal data."
     )
-    customer_id: Mapped[str | None] = mapped_column(sa.String(100))
-    problems: Mapped[list[dict[str, Any]]]
+    customer_id: sa.Column[str | None] = column(sa.String(100))
+    problems: sa.Column[list[dict[str, Any]]]
 
 
 class BatchCount(Base):
@@ -162,21 +160,21 @@ class BatchCount(Base):
 
     __tablename__ = "batch_count"
 
-    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True)
-    kind: Mapped[str] = mapped_column(
+    batch_id: sa.Column[int] = column(sa.ForeignKey("batch.id"), primary_key=True)
+    kind: sa.Column[str] = column(
         sa.String(8), primary_key=True, doc="job (jobs that joined no other), message (first ones), call, or look_up."
     )
-    state: Mapped[str] = mapped_column(
+    state: sa.Column[str] = column(
         sa.String(16), primary_key=True, doc="A JobState, an InvitationState, or a call's outcome; empty: it is open."
     )
-    channel: Mapped[str] = mapped_column(sa.String(8), primary_key=True, doc="Of jobs and messages.")
-    account: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="Of jobs and calls.")
-    result: Mapped[str] = mapped_column(sa.String(16), primary_key=True, doc="Of jobs.")
-    reason: Mapped[str] = mapped_column(
+    channel: sa.Column[str] = column(sa.String(8), primary_key=True, doc="Of jobs and messages.")
+    account: sa.Column[str] = column(sa.String(64), primary_key=True, doc="Of jobs and calls.")
+    result: sa.Column[str] = column(sa.String(16), primary_key=True, doc="Of jobs.")
+    reason: sa.Column[str] = column(
         sa.String(40), primary_key=True, doc="Why a row waits for a later hour; `suppressed`: of a job that failed so."
     )
-    rows: Mapped[int]
-    sessions: Mapped[int] = mapped_column(doc="How many of the jobs have a session.")
+    rows: sa.Column[int]
+    sessions: sa.Column[int] = column(doc="How many of the jobs have a session.")
 
 
 class BatchCountChange(Base):
@@ -187,16 +185,16 @@ class BatchCountChange(Base):
 
     __tablename__ = "batch_count_change"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    batch_id: Mapped[int] = mapped_column(BigId)
-    kind: Mapped[str] = mapped_column(sa.String(8))
-    state: Mapped[str] = mapped_column(sa.String(16))
-    channel: Mapped[str] = mapped_column(sa.String(8))
-    account: Mapped[str] = mapped_column(sa.String(64))
-    result: Mapped[str] = mapped_column(sa.String(16))
-    reason: Mapped[str] = mapped_column(sa.String(40))
-    rows: Mapped[int]
-    sessions: Mapped[int]
+    id: sa.Column[int] = column(BigId, primary_key=True)
+    batch_id: sa.Column[int] = column(BigId)
+    kind: sa.Column[str] = column(sa.String(8))
+    state: sa.Column[str] = column(sa.String(16))
+    channel: sa.Column[str] = column(sa.String(8))
+    account: sa.Column[str] = column(sa.String(64))
+    result: sa.Column[str] = column(sa.String(16))
+    reason: sa.Column[str] = column(sa.String(40))
+    rows: sa.Column[int]
+    sessions: sa.Column[int]
 
 
 class BounceCount(Base):
@@ -204,8 +202,8 @@ class BounceCount(Base):
 
     __tablename__ = "bounce_count"
 
-    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True)
-    minute: Mapped[datetime] = mapped_column(primary_key=True)
-    tried: Mapped[int]
-    refused: Mapped[int]
-    bounced: Mapped[int]
+    batch_id: sa.Column[int] = column(sa.ForeignKey("batch.id"), primary_key=True)
+    minute: sa.Column[datetime] = column(primary_key=True)
+    tried: sa.Column[int]
+    refused: sa.Column[int]
+    bounced: sa.Column[int]

@@ -1,20 +1,20 @@
 """Column types, constraint names and partial indexes that work on both databases.
 
-The base class of all tables, which maps Python types to column types; and where features add their tables.
+The base class of all tables, with the column type of each Python type; and where features add their tables.
 """
 
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import Enum, StrEnum
 from functools import cache
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import sqlalchemy as sa
-from sqlalchemy.orm import DeclarativeBase
 
 from worker.core.customers.customers import Channel, CustomerKind
 from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.tables.columns import TableClass
 from worker.core.features import Hook
 from worker.core.model.incoming import EventKind, Outcome
 from worker.core.model.sessions import ExpirySource
@@ -177,9 +177,14 @@ def one_where(name: str, *columns: str, where: str) -> sa.Index:
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
-class Base(DeclarativeBase):
+class Base(TableClass):
     metadata = sa.MetaData(naming_convention=NAMING)
-    type_annotation_map = {  # noqa: RUF012 -- read by SQLAlchemy when the classes are made
+    type_annotation_map = {  # noqa: RUF012 -- read when the classes are made, and never changed
+        int: sa.Integer(),
+        str: sa.String(),
+        bool: sa.Boolean(),
+        float: sa.Float(),
+        date: sa.Date(),
         datetime: UtcDateTime(),
         dict[str, Any]: sa.JSON(),
         list[dict[str, Any]]: sa.JSON(),

@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from worker.core.customers.customers import Channel
+from worker.core.database.tables.columns import aliased, column
 from worker.core.database.tables.types import DETAIL_LENGTH, REFERENCE_LENGTH, Base, BigId, one_where, partial
 from worker.core.model.refusals import STORED_LENGTH
 from worker.core.model.sessions import ExpirySource
@@ -39,93 +39,89 @@ class Job(Base):
 
     __tablename__ = "job"
 
-    id: Mapped[int] = mapped_column(
+    id: sa.Column[int] = column(
         BigId, primary_key=True, autoincrement=False, doc="Says the batch and the row (`database.job_ids`)."
     )
-    batch_id: Mapped[int] = mapped_column(BigId)
-    row: Mapped[int]
-    customer_id: Mapped[str] = mapped_column(sa.String(100))
-    purpose: Mapped[str] = mapped_column(sa.String(64))
-    channel: Mapped[Channel]
-    template: Mapped[str] = mapped_column(sa.String(64), server_default="")
-    brand: Mapped[str] = mapped_column(sa.String(64), server_default="", doc="Whose messages it gets; empty: [brand].")
-    entity_id: Mapped[str] = mapped_column(sa.String(100), server_default="")
-    consent: Mapped[bool | None]
-    encrypted: Mapped[bytes | None] = mapped_column(
+    batch_id: sa.Column[int] = column(BigId)
+    row: sa.Column[int]
+    customer_id: sa.Column[str] = column(sa.String(100))
+    purpose: sa.Column[str] = column(sa.String(64))
+    channel: sa.Column[Channel]
+    template: sa.Column[str] = column(sa.String(64), server_default="")
+    brand: sa.Column[str] = column(sa.String(64), server_default="", doc="Whose messages it gets; empty: [brand].")
+    entity_id: sa.Column[str] = column(sa.String(100), server_default="")
+    consent: sa.Column[bool | None]
+    encrypted: sa.Column[bytes | None] = column(
         doc="external_ref, tags and parameters, encrypted; NULL: no values; empty: erased."
     )
 
-    account: Mapped[str] = mapped_column(sa.String(64))
-    route: Mapped[str] = mapped_column(sa.String(200), doc="Why this account was chosen.")
-    floor_seconds: Mapped[int] = mapped_column(doc="The freshness floor: the least life of a link when it is sent.")
+    account: sa.Column[str] = column(sa.String(64))
+    route: sa.Column[str] = column(sa.String(200), doc="Why this account was chosen.")
+    floor_seconds: sa.Column[int] = column(doc="The freshness floor: the least life of a link when it is sent.")
 
-    state: Mapped[JobState]
-    due_at: Mapped[datetime | None]
-    priority: Mapped[int] = mapped_column(
+    state: sa.Column[JobState]
+    due_at: sa.Column[datetime | None]
+    priority: sa.Column[int] = column(
         sa.SmallInteger, doc="The lower number goes first: 0 for events, 10 for batches; plus 100 while paused."
     )
-    lease_until: Mapped[datetime | None] = mapped_column(
+    lease_until: sa.Column[datetime | None] = column(
         doc="The end of the lease. Of an ended job whose lease has no owner: when its call, whose outcome is unknown,"
         " may be looked up (`unknown.store.unknown_outcomes`)."
     )
-    lease_owner: Mapped[str] = mapped_column(
+    lease_owner: sa.Column[str] = column(
         sa.String(64), server_default="", doc="host:process, for people; empty: see `lease_until`."
     )
-    fence: Mapped[int] = mapped_column(
-        server_default="0", doc="Counts the claims; a result of an older claim is refused."
-    )
-    attempts: Mapped[int] = mapped_column(
+    fence: sa.Column[int] = column(server_default="0", doc="Counts the claims; a result of an older claim is refused.")
+    attempts: sa.Column[int] = column(
         server_default="0", doc="Calls for this session that ended, without waits; an operator's retry resets it to 0."
     )
-    waits: Mapped[int] = mapped_column(
-        server_default="0", doc="How often the job was snoozed; a wait is not a failure."
-    )
-    reissues: Mapped[int] = mapped_column(server_default="0", doc="Sessions opened after the first.")
-    reason: Mapped[str] = mapped_column(sa.String(40), server_default="")
-    detail: Mapped[str] = mapped_column(sa.String(DETAIL_LENGTH), server_default="")
-    result: Mapped[str] = mapped_column(
+    waits: sa.Column[int] = column(server_default="0", doc="How often the job was snoozed; a wait is not a failure.")
+    reissues: sa.Column[int] = column(server_default="0", doc="Sessions opened after the first.")
+    reason: sa.Column[str] = column(sa.String(40), server_default="")
+    detail: sa.Column[str] = column(sa.String(DETAIL_LENGTH), server_default="")
+    result: sa.Column[str] = column(
         sa.String(16), server_default="", doc="What the provider decided about the customer."
     )
-    session_id: Mapped[uuid.UUID | None]
-    unknown_attempt: Mapped[uuid.UUID | None] = mapped_column(
+    session_id: sa.Column[uuid.UUID | None]
+    unknown_attempt: sa.Column[uuid.UUID | None] = column(
         doc="The attempt whose outcome is unknown. A waiting job with this value is due to be reconciled, not to be"
         " called again. A held or ended job keeps the value while the outcome is unknown."
     )
-    refused_session: Mapped[uuid.UUID | None] = mapped_column(
+    refused_session: sa.Column[uuid.UUID | None] = column(
         doc="The session in which the customer was refused and is asked once more: its verdict stands unless the next"
         " session has another. NULL: the customer was not."
     )
-    needs_status_check: Mapped[bool] = mapped_column(
+    needs_status_check: sa.Column[bool] = column(
         server_default=sa.false(),
         doc="A waiting job is due for a look-up of its session, not for a new one: its customer may have finished.",
     )
-    fallback_accounts: Mapped[str] = mapped_column(
+    fallback_accounts: sa.Column[str] = column(
         sa.String(400),
         doc="Other accounts that could serve the job, in order of preference, separated by commas. After a takeover the"
         " job's own account is among them.",
     )
-    freshness_seconds: Mapped[int | None] = mapped_column(
+    freshness_seconds: sa.Column[int | None] = column(
         doc="The freshness floor of its route; NULL: the floor of the account that serves it."
     )
-    invite_at: Mapped[datetime | None] = mapped_column(
+    invite_at: sa.Column[datetime | None] = column(
         doc="No invitation before then: the customer is in the app and has the link there. NULL: at once."
     )
-    link_requested_at: Mapped[datetime | None] = mapped_column(
+    link_requested_at: sa.Column[datetime | None] = column(
         doc="When the customer, standing at the stable link, asked for the session that it waits for: no message"
         " follows. NULL: a message follows."
     )
-    cancelled_at: Mapped[datetime | None] = mapped_column(
+    cancelled_at: sa.Column[datetime | None] = column(
         doc="When it was cancelled, by an event or with its batch. A job in a call ends when the call does."
     )
-    leader_id: Mapped[int | None] = mapped_column(
+    leader_id: sa.Column[int | None] = column(
         BigId, doc="The job of another list that serves this customer; this job shares its state."
     )
-    traceparent: Mapped[str | None] = mapped_column(
+    traceparent: sa.Column[str | None] = column(
         sa.String(55), doc="The span that took it in (W3C Trace Context): its steps are traced. NULL: they are not."
     )
-    created_at: Mapped[datetime]
-    changed_at: Mapped[datetime]
-    counted: Mapped[int] = mapped_column(
+    created_at: sa.Column[datetime]
+    changed_at: sa.Column[datetime]
+    counted: sa.Column[int] = column(
         sa.SmallInteger,
         server_default="0",
         doc="Raised by a statement that counts its change itself (`tally`).",
@@ -173,42 +169,42 @@ class Attempt(Base):
 
     __tablename__ = "attempt"
 
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    batch_id: Mapped[int] = mapped_column(BigId)
-    job_id: Mapped[int] = mapped_column(BigId, index=True)
-    invitation_id: Mapped[uuid.UUID | None] = mapped_column(doc="The message of the call; NULL: a call for a session.")
-    account: Mapped[str] = mapped_column(sa.String(64), doc="The provider account, or the channel of the sender.")
-    fence: Mapped[int]
-    repeatable: Mapped[bool] = mapped_column(doc="Whether the call may be repeated if its outcome is unknown.")
-    reconcile_at: Mapped[datetime | None] = mapped_column(
+    id: sa.Column[uuid.UUID] = column(primary_key=True)
+    batch_id: sa.Column[int] = column(BigId)
+    job_id: sa.Column[int] = column(BigId, index=True)
+    invitation_id: sa.Column[uuid.UUID | None] = column(doc="The message of the call; NULL: a call for a session.")
+    account: sa.Column[str] = column(sa.String(64), doc="The provider account, or the channel of the sender.")
+    fence: sa.Column[int]
+    repeatable: sa.Column[bool] = column(doc="Whether the call may be repeated if its outcome is unknown.")
+    reconcile_at: sa.Column[datetime | None] = column(
         doc="When an unknown outcome may be reconciled with the other side; NULL: it cannot be reconciled."
     )
-    reconciles: Mapped[uuid.UUID | None] = mapped_column(
+    reconciles: sa.Column[uuid.UUID | None] = column(
         doc="The attempt that this attempt reconciles, by a look-up; its own id: a look-up of the job's session; NULL:"
         " an ordinary call."
     )
-    opened_at: Mapped[datetime]
-    closed_at: Mapped[datetime | None]
-    outcome: Mapped[str | None] = mapped_column(
+    opened_at: sa.Column[datetime]
+    closed_at: sa.Column[datetime | None]
+    outcome: sa.Column[str | None] = column(
         sa.String(16),
         doc="done, not_sent, unreachable, late, or a Kind; more (a look-up with another page) or unanswered (a look-up"
         " whose worker died, or that the call's own answer overtook); NULL: open.",
     )
-    status: Mapped[int | None] = mapped_column(doc="HTTP or SMTP status.")
-    code: Mapped[str | None] = mapped_column(sa.String(64))
-    detail: Mapped[str] = mapped_column(
+    status: sa.Column[int | None] = column(doc="HTTP or SMTP status.")
+    code: sa.Column[str | None] = column(sa.String(64))
+    detail: sa.Column[str] = column(
         sa.String(DETAIL_LENGTH), doc="Our own words, and what is documented of the answer."
     )
-    encrypted: Mapped[bytes | None] = mapped_column(
+    encrypted: sa.Column[bytes | None] = column(
         doc="The other side's own sentence, encrypted: it may quote the customer. NULL: none, or erased."
     )
-    found: Mapped[str] = mapped_column(
+    found: sa.Column[str] = column(
         sa.String(400),
         server_default="",
         doc="References of sessions or messages that exist only at the other side: those of a look-up are separated by"
         " spaces, a late answer has one.",
     )
-    counted: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0", doc="As in `job`.")
+    counted: sa.Column[int] = column(sa.SmallInteger, server_default="0", doc="As in `job`.")
 
     # No index uses a column that closing changes (closed_at, outcome, ...), not even as a predicate: PostgreSQL then
     # updates the row in its own page and writes no index. A job has few attempts, so the index on `job_id` also finds
@@ -225,58 +221,58 @@ class SessionRow(Base):
 
     __tablename__ = "session"
 
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    customer_id: Mapped[str] = mapped_column(sa.String(100))
-    purpose: Mapped[str] = mapped_column(sa.String(64))
-    job_id: Mapped[int] = mapped_column(BigId, index=True, doc="The job that it was opened for.")
-    account: Mapped[str] = mapped_column(sa.String(64))
-    reference: Mapped[str] = mapped_column(sa.String(100))
-    references: Mapped[dict[str, Any]] = mapped_column(doc="The provider's other ids, by the provider's names.")
-    vendor: Mapped[str] = mapped_column(sa.String(64))
-    encrypted: Mapped[bytes] = mapped_column(
+    id: sa.Column[uuid.UUID] = column(primary_key=True)
+    customer_id: sa.Column[str] = column(sa.String(100))
+    purpose: sa.Column[str] = column(sa.String(64))
+    job_id: sa.Column[int] = column(BigId, index=True, doc="The job that it was opened for.")
+    account: sa.Column[str] = column(sa.String(64))
+    reference: sa.Column[str] = column(sa.String(100))
+    references: sa.Column[dict[str, Any]] = column(doc="The provider's other ids, by the provider's names.")
+    vendor: sa.Column[str] = column(sa.String(64))
+    encrypted: sa.Column[bytes] = column(
         doc="token, link, digit string and vendor parameters, encrypted; empty: erased."
     )
-    sms_sent: Mapped[bool]
-    state: Mapped[SessionState]
-    issued_at: Mapped[datetime]
-    expires_at: Mapped[datetime]
-    expiry_source: Mapped[ExpirySource]
-    replaces: Mapped[uuid.UUID | None]
-    check_at: Mapped[datetime | None] = mapped_column(
+    sms_sent: sa.Column[bool]
+    state: sa.Column[SessionState]
+    issued_at: sa.Column[datetime]
+    expires_at: sa.Column[datetime]
+    expiry_source: sa.Column[ExpirySource]
+    replaces: sa.Column[uuid.UUID | None]
+    check_at: sa.Column[datetime | None] = column(
         doc="When to check whether it ended unused. NULL: it is over, or no channel could carry a new link, or it waits"
         " for a result or for a person."
     )
-    asked_at: Mapped[datetime | None] = mapped_column(
+    asked_at: sa.Column[datetime | None] = column(
         doc="When the provider's list was last asked about it: in review, or before it was replaced or its job lapsed."
     )
     # The last update of the provider and its weight (`session_chain.KnownSession`).
-    result: Mapped[str] = mapped_column(sa.String(16), server_default="", doc="What the provider decided.")
-    update_rank: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")
-    update_at: Mapped[datetime | None]
-    update_weight: Mapped[int] = mapped_column(server_default="0")
-    reasons: Mapped[str] = mapped_column(
+    result: sa.Column[str] = column(sa.String(16), server_default="", doc="What the provider decided.")
+    update_rank: sa.Column[int] = column(sa.SmallInteger, server_default="0")
+    update_at: sa.Column[datetime | None]
+    update_weight: sa.Column[int] = column(server_default="0")
+    reasons: sa.Column[str] = column(
         sa.String(STORED_LENGTH), server_default="", doc="The provider's codes of why it decided so, spaces between."
     )
-    note: Mapped[str] = mapped_column(sa.String(400), server_default="", doc="A note for people.")
-    company_id: Mapped[str] = mapped_column(
+    note: sa.Column[str] = column(sa.String(400), server_default="", doc="A note for people.")
+    company_id: sa.Column[str] = column(
         sa.String(100), doc="iDenfy's id of the company. Later events name the session by this id."
     )
-    token_digest: Mapped[str | None] = mapped_column(
+    token_digest: sa.Column[str | None] = column(
         sa.String(64),
         doc="A keyed hash of the token: no other customer may get it, and some events name the session only by it."
         " NULL: another session of the customer, or of the same entity, has it already.",
     )
-    past: Mapped[bool] = mapped_column(
+    past: sa.Column[bool] = column(
         server_default=sa.false(),
         doc="Of a time before its customer was asked again after an approval: no cap and no wording counts it.",
     )
-    given_away: Mapped[str] = mapped_column(
+    given_away: sa.Column[str] = column(
         sa.String(16),
         server_default="",
         doc="email, phone or both: the address that its link went to was corrected since, and the link opens there. No"
         " message carries it to another address, unless `same_link`.",
     )
-    same_link: Mapped[bool] = mapped_column(
+    same_link: sa.Column[bool] = column(
         server_default=sa.false(), doc="The link that was given away may go to the corrected address all the same."
     )
 
@@ -301,42 +297,42 @@ class InvitationRow(Base):
 
     __tablename__ = "invitation"
 
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    session_id: Mapped[uuid.UUID]
-    job_id: Mapped[int] = mapped_column(BigId, index=True)
-    batch_id: Mapped[int] = mapped_column(BigId, index=True)
-    channel: Mapped[str] = mapped_column(sa.String(8))
-    kind: Mapped[str] = mapped_column(sa.String(16), doc="invitation, or the name of the reminder or the resend.")
-    state: Mapped[InvitationState]
-    due_at: Mapped[datetime | None]
-    priority: Mapped[int] = mapped_column(sa.SmallInteger)
-    lease_until: Mapped[datetime | None]
-    lease_owner: Mapped[str] = mapped_column(sa.String(64), doc="host:process, for people.")
-    fence: Mapped[int]
-    attempts: Mapped[int]
-    waits: Mapped[int]
-    reason: Mapped[str] = mapped_column(sa.String(40))
-    detail: Mapped[str] = mapped_column(sa.String(DETAIL_LENGTH))
-    reference: Mapped[str] = mapped_column(sa.String(REFERENCE_LENGTH), doc="The sender's id of the message.")
-    unknown_attempt: Mapped[uuid.UUID | None] = mapped_column(doc="As in `job`: the hand-over to reconcile.")
-    unknown_handovers: Mapped[int] = mapped_column(
+    id: sa.Column[uuid.UUID] = column(primary_key=True)
+    session_id: sa.Column[uuid.UUID]
+    job_id: sa.Column[int] = column(BigId, index=True)
+    batch_id: sa.Column[int] = column(BigId, index=True)
+    channel: sa.Column[str] = column(sa.String(8))
+    kind: sa.Column[str] = column(sa.String(16), doc="invitation, or the name of the reminder or the resend.")
+    state: sa.Column[InvitationState]
+    due_at: sa.Column[datetime | None]
+    priority: sa.Column[int] = column(sa.SmallInteger)
+    lease_until: sa.Column[datetime | None]
+    lease_owner: sa.Column[str] = column(sa.String(64), doc="host:process, for people.")
+    fence: sa.Column[int]
+    attempts: sa.Column[int]
+    waits: sa.Column[int]
+    reason: sa.Column[str] = column(sa.String(40))
+    detail: sa.Column[str] = column(sa.String(DETAIL_LENGTH))
+    reference: sa.Column[str] = column(sa.String(REFERENCE_LENGTH), doc="The sender's id of the message.")
+    unknown_attempt: sa.Column[uuid.UUID | None] = column(doc="As in `job`: the hand-over to reconcile.")
+    unknown_handovers: sa.Column[int] = column(
         sa.SmallInteger,
         server_default="0",
         doc="Hand-overs whose outcome stays unknown: each may have reached the customer, so each counts as a message.",
     )
-    created_at: Mapped[datetime]
-    sent_at: Mapped[datetime | None]
-    new_link: Mapped[bool] = mapped_column(
+    created_at: sa.Column[datetime]
+    sent_at: sa.Column[datetime | None]
+    new_link: sa.Column[bool] = column(
         server_default=sa.false(), doc="Whether it left with the words of a new link: the customer had an earlier one."
     )
-    template: Mapped[str] = mapped_column(
+    template: sa.Column[str] = column(
         sa.String(16), server_default="", doc="The digest of the files that it was made from; empty: it was not made."
     )
-    segments: Mapped[int] = mapped_column(
+    segments: sa.Column[int] = column(
         sa.SmallInteger, server_default="1", doc="The texts that it was sent and is charged as; 1 on other channels."
     )
-    delivery_at: Mapped[datetime | None] = mapped_column(doc="When the sender reported it delivered or returned.")
-    counted: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0", doc="As in `job`.")
+    delivery_at: sa.Column[datetime | None] = column(doc="When the sender reported it delivered or returned.")
+    counted: sa.Column[int] = column(sa.SmallInteger, server_default="0", doc="As in `job`.")
 
     __table_args__ = (
         sa.UniqueConstraint("session_id", "channel", "kind"),

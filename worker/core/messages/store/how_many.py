@@ -20,7 +20,6 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.usage import messages_of
@@ -29,6 +28,7 @@ from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ADDRESS
 from worker.core.database.fast import arrays
 from worker.core.database.tables import AddressPlace, CustomerRow, InvitationRow, Job, TextCount
+from worker.core.database.tables.columns import aliased
 from worker.core.foundation.keyring import Keyring
 from worker.core.limits.store import budgets
 from worker.core.messages.caps import AddressCap, Place, Wish, give_places, may_send, text_of_mailbox

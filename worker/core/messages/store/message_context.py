@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.core.customers.customers import Customer
 from worker.core.customers.store.suppressions import ANY_SUPPRESSED
@@ -17,6 +16,7 @@ from worker.core.database.encrypted_values import decrypt_person
 from worker.core.database.leases import Leases
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.database.tables.columns import aliased
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 from worker.core.limits.store.claims import ClaimPolicy

@@ -20,11 +20,11 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.core.database.attempt_outcomes import DONE, LATE, MORE, UNANSWERED, references
 from worker.core.database.database import THERE_IS, fetch
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.database.tables.columns import aliased
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason

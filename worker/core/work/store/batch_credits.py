@@ -15,6 +15,7 @@ from worker.core.database.database import fetch
 from worker.core.database.fast import tally
 from worker.core.database.job_ids import of_batch
 from worker.core.database.tables import Attempt, BatchCount, BatchCountChange, BatchPlan
+from worker.core.database.tables.columns import aliased
 from worker.core.limits.store.budgets import COST_NOTHING
 from worker.core.model.endings import Kind, Later, NotNow
 from worker.core.model.reasons import Reason
@@ -31,7 +32,7 @@ _CALLS = sa.union_all(
     )
 ).subquery()
 _USED = sa.select(sa.func.coalesce(sa.func.sum(_CALLS.c.rows), 0))
-_LOOK_UP = sa.orm.aliased(Attempt)
+_LOOK_UP = aliased(Attempt)
 # Calls with an unknown outcome of which a look-up has found that they were not carried out.
 _NOT_CARRIED_OUT = sa.select(sa.func.count(sa.distinct(Attempt.id))).where(
     of_batch(_BATCH, id_=Attempt.job_id),

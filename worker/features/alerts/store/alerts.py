@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.core.database.bulk import insert
 from worker.core.database.database import Database, fetch
+from worker.core.database.tables.columns import column
 from worker.core.database.tables.types import NAMING, Base
 
 TABLES = sa.MetaData(naming_convention=NAMING)
@@ -22,10 +22,10 @@ class AlertRow(Base):
     metadata = TABLES
     __tablename__ = "alert"
 
-    target: Mapped[str] = mapped_column(sa.String(16), primary_key=True, doc="email or webhook.")
-    looked_at: Mapped[datetime]
-    seen: Mapped[list[str]] = mapped_column(sa.JSON(), doc="What needed a person at the last look.")
-    told: Mapped[list[str]] = mapped_column(sa.JSON(), doc="What people know to need a person.")
+    target: sa.Column[str] = column(sa.String(16), primary_key=True, doc="email or webhook.")
+    looked_at: sa.Column[datetime]
+    seen: sa.Column[list[str]] = column(sa.JSON(), doc="What needed a person at the last look.")
+    told: sa.Column[list[str]] = column(sa.JSON(), doc="What people know to need a person.")
 
 
 class News(NamedTuple):

@@ -12,12 +12,12 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.job_ids import row_of
 from worker.core.database.tables import InvitationRow, Job, Outbox, SessionRow
+from worker.core.database.tables.columns import aliased
 from worker.core.facts import Fact, JobsStopped, MessagesSent, SessionsCompleted, SessionsExpired
 from worker.core.foundation.ids import new_id
 from worker.core.model.refusals import of_stored

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
@@ -20,6 +19,7 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.outages import naming_outages
 from worker.core.database.tables import Outbox
+from worker.core.database.tables.columns import aliased
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.limits.budgets import BudgetRule, grant
 from worker.core.limits.call_outcomes import CallOutcome

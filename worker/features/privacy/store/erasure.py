@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.core.customers.customers import Channel
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import CustomerRow, Job, SessionRow
+from worker.core.database.tables.columns import aliased
 from worker.core.model.audit import RETENTION, Act
 from worker.core.model.states import ENDED_JOBS, JobState, Result
 from worker.events.store.customer_erasure import erase, erase_updates

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.core.customers.customers import invitation_channels
 from worker.core.customers.store.usage import messages_of
@@ -18,6 +17,7 @@ from worker.core.database.job_ids import AS_THEY_CAME, NEWEST_FIRST
 from worker.core.database.leases import NOT_SENT
 from worker.core.database.priorities import HELD_BACK, PRIORITIES
 from worker.core.database.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, Webhook
+from worker.core.database.tables.columns import aliased
 from worker.core.database.tables.work import LEAD, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.messages.store.message_context import is_kept_back
