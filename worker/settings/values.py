@@ -68,7 +68,8 @@ class Section(BaseModel):
     """
 
     # hide_input: pydantic's own text would repeat values, which may be secrets.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # defer_build: a configuration has few of the tables, and each that is built takes milliseconds of every command.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
     _missing: dict[str, Missing] = PrivateAttr(default_factory=dict)
     # The model of the tables in this one that have names of one's own: [brand.NAME].
     named_inside: ClassVar["type[Section] | None"] = None
