@@ -87,7 +87,7 @@ def test_numbers_are_read_and_have_their_zones_without_the_tables_that_the_image
 import sys
 sys.modules.update(dict.fromkeys(["phonenumbers." + name for name in {names}]))
 from worker.core.messages.quiet_hours import Hours
-from worker.lists.contacts import readings
+from worker.lists.phone_numbers import readings
 print(*readings("491721234567", "DE"))
 print(*Hours().zones_of(timezone="", phone="+16042345678", country="CA"))
 """

@@ -15,10 +15,10 @@ from tests.lists.formats.files import workbook
 from tests.suite.of_features import needs
 from worker.lists.accept import accept, customer_id
 from worker.lists.cells import whole
-from worker.lists.contacts import phone, phone_of_any_country, readings
 from worker.lists.lines import Accepted, Rejected
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
+from worker.lists.phone_numbers import phone, phone_of_any_country, readings
 from worker.lists.rules import RULES
 from worker.providers.refusals import Refusal
 

@@ -11,7 +11,7 @@ import phonenumbers
 
 from worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, Person, invitation_channels
 from worker.core.model.channels import CHANNELS
-from worker.lists import contacts, own_columns, rules
+from worker.lists import own_columns, phone_numbers, rules
 from worker.lists.cells import as_text, unless_lost_in_sheet
 from worker.lists.columns import shown
 from worker.lists.lines import Accepted, Rejected
@@ -159,7 +159,7 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
     country_is_wrong = bool(problems) and any(problem.column == "country" for problem in problems)
     if "phone" in later:
         # Of a national number whose country is wrong, only what is wrong in every country can be said.
-        read = contacts.phone_of_any_country if country_is_wrong else contacts.phone
+        read = phone_numbers.phone_of_any_country if country_is_wrong else phone_numbers.phone
         _keep(values, problems, "phone", read(later["phone"], country))
     if "date_of_birth" in later:
         _keep(

@@ -15,7 +15,7 @@ from typing import Any, Self
 from worker.core.customers.customers import Channel, CustomerKind
 from worker.lists import country_names
 from worker.lists.cells import unless_lost_in_sheet
-from worker.lists.contacts import email
+from worker.lists.email_addresses import email
 from worker.providers import countries
 from worker.providers.refusals import Refusal, characters, unless_rewritten
 from worker.templates.placeholders import is_spoiled

@@ -17,7 +17,7 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.messages.wording import Invitation, Rendered, advice_for
 from worker.core.model.endings import Problem
-from worker.lists import contacts
+from worker.lists import email_addresses, phone_numbers
 from worker.senders.contract import Message
 from worker.settings.model import Settings
 from worker.settings.policies import hours_of, texted_countries
@@ -62,7 +62,9 @@ def written(
     settings: Settings, templates: Templates, customer: Customer, to: str, *, kind: str, now: datetime
 ) -> TestMessage:
     """The test message to an email address, or to a phone number with its +. Raises NotSent."""
-    channel, read = (Channel.EMAIL, contacts.email(to)) if "@" in to else (Channel.SMS, contacts.phone(to, ""))
+    channel, read = (
+        (Channel.EMAIL, email_addresses.email(to)) if "@" in to else (Channel.SMS, phone_numbers.phone(to, ""))
+    )
     if not isinstance(read, str):
         raise NotSent(f"the address is not good: {read.problem}; {read.hint}")
     if channel not in settings.sending:

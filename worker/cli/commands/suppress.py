@@ -13,7 +13,7 @@ from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.timestamps import written
-from worker.lists import contacts
+from worker.lists import email_addresses, phone_numbers
 from worker.lists.decisions.store.do_not_contact import LIST
 from worker.providers.countries import alpha2
 from worker.providers.refusals import Refusal
@@ -145,7 +145,7 @@ def _read(lines: Any, country: str, name: str) -> tuple[list[_Given], list[_Refu
             if not text or text.startswith("#"):
                 continue
             channel = "email" if "@" in text else "sms"
-            found = contacts.email(text) if channel == "email" else contacts.phone(text, code)
+            found = email_addresses.email(text) if channel == "email" else phone_numbers.phone(text, code)
             if isinstance(found, Refusal):
                 refused.append(
                     _Refused(place, found.problem, found.hint.replace("or fill in country", "or give --country"))

@@ -6,7 +6,6 @@ addresses and names, so none is repeated.
 
 import os
 import socket
-import ssl
 from collections.abc import Iterator
 
 # OpenSSL's codes of a certificate that is refused, in words that say who has to do something.
@@ -26,6 +25,8 @@ _REFUSED = {
 
 def tls_failure(error: BaseException) -> str:
     """Why TLS failed; "" for an error that is not about TLS."""
+    import ssl  # here: the logs of every command load this module
+
     found = list(causes(error))
     codes = [code for cause in found if (code := getattr(cause, "verify_code", None)) is not None]
     if codes or any(isinstance(cause, ssl.SSLCertVerificationError) for cause in found):

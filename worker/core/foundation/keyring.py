@@ -15,14 +15,14 @@ import json
 import os
 import secrets
 from collections.abc import Sequence
-from typing import Any
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.hmac import HMAC
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from worker.core.features import hint
+
+# `cryptography` is imported where it is used: with its OpenSSL it takes 7 MB of a command that decrypts nothing.
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 VERSION = b"\x01"
 KEY_BYTES = 32
@@ -92,23 +92,30 @@ class Keyring:
         """
         if not keys:
             raise ValueError(f"no encryption key{PRINTED}")
-        self._ciphers = {}
-        ids = []
-        for key in map(_key_bytes, keys):
-            ids.append(hashlib.sha256(b"onboarding key id" + key).digest()[:4])
-            self._ciphers[VERSION + ids[-1]] = AESGCM(key)
+        decoded = [_key_bytes(key) for key in keys]
+        ids = [hashlib.sha256(b"onboarding key id" + key).digest()[:4] for key in decoded]
+        self._keys = {VERSION + id_: key for id_, key in zip(ids, decoded, strict=True)}
         self._current = VERSION + ids[0]
         self.ids = tuple(each.hex() for each in ids)
         """The ids of the keys, in their order: 8 hex digits that show nothing of the key."""
         self.derives_digest_keys = not digest_keys
-        digesting = [_key_bytes(key) for key in digest_keys] or [_derived(_key_bytes(key)) for key in keys]
+        digesting = [_key_bytes(key) for key in digest_keys] or [_derived(key) for key in decoded]
         # Each with its key in it already: a copy costs a third of a new one.
         self._digest_keys = [
-            (hashlib.sha256(b"onboarding digest key id" + key).hexdigest()[:KEY_ID_DIGITS], HMAC(key, SHA256()))
+            (
+                hashlib.sha256(b"onboarding digest key id" + key).hexdigest()[:KEY_ID_DIGITS],
+                hmac.new(key, digestmod="sha256"),
+            )
             for key in digesting
         ]
         self.digest_ids = tuple(key_id for key_id, _ in self._digest_keys)
         """The ids of the digest keys, in their order: 8 hex digits that show nothing of the key."""
+
+    @cached_property
+    def _ciphers(self) -> "dict[bytes, AESGCM]":
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        return {start: AESGCM(key) for start, key in self._keys.items()}
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:
         """Keyed hashes of a text, one by each digest key: to recognise the text without storing it.
@@ -136,6 +143,8 @@ class Keyring:
             likely = "is an older key missing from [encryption] keys?"
             text = "no key of the ring decrypts {}: {}; {}"
             raise CannotDecrypt(text.format(context, needed, likely), text.format("a value", needed, likely))
+        from cryptography.exceptions import InvalidTag
+
         try:
             plain = cipher.decrypt(encrypted[_NONCE], encrypted[_NONCE.stop :], context.encode())
         except (InvalidTag, ValueError):  # a value cut off within its nonce is a ValueError
@@ -145,8 +154,8 @@ class Keyring:
         return value
 
 
-def _hashed(keyed: HMAC, content: bytes) -> str:
+def _hashed(keyed: hmac.HMAC, content: bytes) -> str:
     """The HMAC in hex."""
     one = keyed.copy()
     one.update(content)
-    return one.finalize().hex()
+    return one.hexdigest()

@@ -14,7 +14,6 @@ it works on, and each line that is written inside it has these ids, a library's 
 itself: `log.info(…, extra={"job": 12})`.
 """
 
-import asyncio
 import logging
 import re
 import sys
@@ -232,6 +231,8 @@ class CountLog(Generic[T]):
 @asynccontextmanager
 async def logged(counts: CountLog[Any]) -> AsyncIterator[None]:
     """Logs the counts while the block lasts, and at its end: the last ones are not left out."""
+    import asyncio  # here: `--help` needs no loop, and it is a quarter of its time
+
     writing = asyncio.create_task(_keep_writing(counts))
     try:
         yield
@@ -241,6 +242,8 @@ async def logged(counts: CountLog[Any]) -> AsyncIterator[None]:
 
 
 async def _keep_writing(counts: CountLog[Any]) -> None:
+    import asyncio
+
     while True:
         await asyncio.sleep(EVERY_SECONDS)
         counts.write(monotonic())

@@ -18,10 +18,6 @@ from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import phonenumbers
-from phonenumbers.timezone import time_zones_for_number
-from phonenumbers.tzdata import TIMEZONE_DATA
-
 from worker.core.customers.customers import Customer
 from worker.core.messages.text_numbers import sharing
 
@@ -89,6 +85,9 @@ def _of_phone(phone: str) -> tuple[str, ...]:
     regions = sharing(phone)
     if regions and (on_one_clock := _on_one_clock().get(regions)):
         return on_one_clock
+    import phonenumbers
+    from phonenumbers.timezone import time_zones_for_number
+
     try:
         # It leaves out "Etc/Unknown", the value for a number without a place.
         return tuple(sorted(zone_names() & {*time_zones_for_number(phonenumbers.parse(phone))}))
@@ -99,6 +98,8 @@ def _of_phone(phone: str) -> tuple[str, ...]:
 @cache
 def _on_one_clock() -> dict[tuple[str, ...], tuple[str, ...]]:
     """The zones of the countries whose numbers need no parsing, because all their zones have the same clock."""
+    from phonenumbers.tzdata import TIMEZONE_DATA
+
     zones: dict[tuple[str, ...], set[str]] = {}
     for prefix, names in TIMEZONE_DATA.items():
         zones.setdefault(sharing(f"+{prefix}"), set()).update(zone_names() & {*names})
@@ -160,6 +161,8 @@ def _is_of(phone: str, country: str) -> bool:
     regions = sharing(phone)
     if country not in regions or len(regions) == 1:
         return country in regions
+    import phonenumbers
+
     return phonenumbers.is_valid_number_for_region(phonenumbers.parse(phone), country)
 
 

@@ -4,7 +4,6 @@ An operator names the address, and may name one in a private network. The server
 leads to https only. No message repeats an address, which may hold a signature.
 """
 
-import asyncio
 import importlib
 import os
 from base64 import b64encode
@@ -156,6 +155,8 @@ async def _stream(aws: Any, bucket: str, key: str, write: Callable[[bytes], None
 @asynccontextmanager
 async def _in_time() -> AsyncIterator[None]:
     """Raises TimeoutError after `_ALL` seconds, whatever the libraries raise while they end what was under way."""
+    import asyncio  # imported here: `--help` asks this module for its schemes
+
     deadline = asyncio.timeout(_ALL)
     try:
         async with deadline:

@@ -12,7 +12,7 @@ from worker.core.messages.contact import ContactPolicy
 from worker.core.model.channels import folded_email
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, InvitationState, JobState, SessionState
-from worker.lists import contacts
+from worker.lists import email_addresses, phone_numbers
 from worker.providers.refusals import Refusal
 from worker.reporting.waits import Circumstances, Wait, first_for_a_person
 
@@ -235,11 +235,11 @@ class Wanted:
 def wanted(text: str, country: str = "") -> Wanted:
     """`country` (alpha-2) applies to a phone number written without a +; without it, the number may be of any."""
     text = text.strip()[:LONGEST]
-    email = contacts.email(text) if "@" in text else ""
+    email = email_addresses.email(text) if "@" in text else ""
     phones: tuple[str, ...] | Refusal = ()
     if text:
         is_anywhere = not country and text.isascii() and not text.startswith("+")
-        phones = contacts.readings_anywhere(text) if is_anywhere else contacts.readings(text, country)
+        phones = phone_numbers.readings_anywhere(text) if is_anywhere else phone_numbers.readings(text, country)
     return Wanted(
         customer_id=text if len(text) <= 100 else "",
         email=folded_email(email) if isinstance(email, str) and email else "",

@@ -11,7 +11,7 @@ from typing import Any
 
 from worker.core.customers.customers import PERSONAL, UPDATABLE, Details, FieldProblem
 from worker.core.model.channels import ADDRESSES, channels_of
-from worker.lists import contacts, rules
+from worker.lists import phone_numbers, rules
 from worker.lists.cells import as_text
 from worker.lists.known_customers import Match, compare
 from worker.lists.rules import DateForm, readings
@@ -131,7 +131,7 @@ def _read(
 ) -> Any:
     if column == "phone":
         country = rules.country(given["country"]) if given.get("country") else stored.country
-        return contacts.phone(text, country if isinstance(country, str) else stored.country)
+        return phone_numbers.phone(text, country if isinstance(country, str) else stored.country)
     if column == "date_of_birth":
         return rules.date_of_birth(text, today, dates)
     rule: Callable[[str], Any] = rules.RULES[column]

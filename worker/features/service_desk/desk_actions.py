@@ -16,7 +16,7 @@ from worker.features.service_desk.opened import desk_of, finder_of
 from worker.features.service_desk.store.cases import SeveralPurposes
 from worker.features.service_desk.store.desk import Asked, Corrected, Foreseen, Sent
 from worker.features.service_desk.store.finding import MOST, Found
-from worker.lists import contacts
+from worker.lists import email_addresses, phone_numbers
 from worker.providers.refusals import Refusal
 from worker.reporting.prices import Prices
 from worker.settings.needs import STORED, WAKING
@@ -256,13 +256,13 @@ def _for(customer_id: str, answer: Refused) -> str:
 
 
 def _read_email(text: str | None) -> str | None:
-    return None if text is None else _accepted("--email", contacts.email(text.strip()))
+    return None if text is None else _accepted("--email", email_addresses.email(text.strip()))
 
 
 def _read_phone(parts: Parts, customer_id: str, text: str | None) -> str | None:
     if text is None:
         return None
-    return _accepted("--phone", contacts.phone(text.strip(), finder_of(parts).country_of(customer_id)))
+    return _accepted("--phone", phone_numbers.phone(text.strip(), finder_of(parts).country_of(customer_id)))
 
 
 def _accepted(option: str, read: str | Refusal) -> str:

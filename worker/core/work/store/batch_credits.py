@@ -7,6 +7,7 @@ the lock of the batch's plan, which a claim holds until its calls are written do
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -19,7 +20,9 @@ from worker.core.database.tables.columns import aliased
 from worker.core.limits.store.budgets import COST_NOTHING
 from worker.core.model.endings import Kind, Later, NotNow
 from worker.core.model.reasons import Reason
-from worker.core.work.store.job_context import ClaimedJob
+
+if TYPE_CHECKING:
+    from worker.core.work.store.job_context import ClaimedJob
 
 LOOKED_AT_AGAIN = timedelta(hours=1)  # a look-up may have found meanwhile that a call cost nothing
 _BATCH = sa.bindparam("batch", type_=Attempt.batch_id.type)
@@ -52,7 +55,7 @@ def left(connection: sa.Connection, batch_id: int, most: int, wanted: int) -> in
     return max(min(rest, wanted), 0)
 
 
-def beyond(connection: sa.Connection, jobs: Sequence[ClaimedJob], *, now: datetime) -> dict[int, NotNow]:
+def beyond(connection: sa.Connection, jobs: "Sequence[ClaimedJob]", *, now: datetime) -> dict[int, NotNow]:
     """Those of these jobs for whose calls their batches have no credit left, each with when to ask again."""
     asking: dict[int, list[int]] = {}
     for job in jobs:
