@@ -176,6 +176,7 @@ _SESSIONS = (
     sa.select(
         Job.id.label("job_id"), *_WHERE, *_OF_SESSION, SessionRow.issued_at, SessionRow.expires_at, SessionRow.reasons
     )
+    .select_from(SessionRow)
     .join(Job, Job.id == sa.func.coalesce(_USER, SessionRow.job_id))
     .where(bulk.among(SessionRow.id, "ids"))
     .order_by(SessionRow.id)
