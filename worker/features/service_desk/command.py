@@ -1,4 +1,4 @@
-"""`onboard customer`: one customer's history, erasure and export. What the desk does is in `desk_actions`."""
+"""`onboard customer show`, `erase`, `reapply`, `export`: one customer's history, erasure and export."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,6 @@ from worker.core.messages.caps import Caps
 from worker.core.model.states import SessionState
 from worker.features.privacy.store.reapplying import reapply as reapply_notes
 from worker.features.privacy.store.subject_requests import SubjectRequests
-from worker.features.service_desk.desk_actions import address, find, new_link, resend
 from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.timeline import Moment, timeline
 from worker.lists.accept import customer_id as id_of_a_list
@@ -30,12 +29,7 @@ from worker.settings.needs import STORED
 from worker.settings.policies import caps_of
 
 
-@click.group()
-def customer() -> None:
-    """Find a customer, show what happened, and help: the same link again, a new link, another address."""
-
-
-@customer.command()
+@click.command()
 @click.argument("customer_id", metavar="ID")
 @click.option(
     "--provider-words",
@@ -74,7 +68,7 @@ def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json
 NOTHING = "nothing is stored under that id; give the customer_id of the list"
 
 
-@customer.command()
+@click.command()
 @click.argument("customer_id", metavar="ID")
 @click.option(
     "--reason",
@@ -147,7 +141,7 @@ def erase(
         click.echo(f"proof: sha256 {proof.sha256}" + (f", {out}" if out else ""), err=out is None)
 
 
-@customer.command()
+@click.command()
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @JSON
 @click.pass_obj
@@ -187,7 +181,7 @@ def _no_id_of_a_list(customer_id: str) -> str | None:
     return read.problem if isinstance(read, Refusal) else None
 
 
-@customer.command()
+@click.command()
 @click.argument("customer_id", metavar="ID")
 @OUT
 @JSON
@@ -236,10 +230,6 @@ def _one_line(value: Any) -> str:
         return "-"
     text = ("yes" if value else "no") if isinstance(value, bool) else str(value)
     return "".join(one if one.isprintable() else " " for one in text)
-
-
-for command in (find, resend, new_link, address):
-    customer.add_command(command)
 
 
 def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the service desk types: `onboard customer find`, `resend`, `new-link`, `address`."""
+"""What the service desk does for a customer: `onboard customer resend`, `new-link`, `address`."""
 
 from typing import Any
 
@@ -10,16 +10,15 @@ from worker.cli.opening import wake_ups_of
 from worker.cli.shared_options import JSON, REASON, YES, confirm, print_json
 from worker.core.foundation.timestamps import written
 from worker.core.model.channels import ADDRESSES, CALLED, CHANNELS
-from worker.features.service_desk.case import Refused, in_utc, wanted
+from worker.features.service_desk.case import Refused, in_utc
 from worker.features.service_desk.new_link import Before, NewLink
 from worker.features.service_desk.opened import desk_of, finder_of
 from worker.features.service_desk.store.cases import SeveralPurposes
 from worker.features.service_desk.store.desk import Asked, Corrected, Foreseen, Sent
-from worker.features.service_desk.store.finding import MOST, Found
 from worker.lists import email_addresses, phone_numbers
 from worker.providers.refusals import Refusal
 from worker.reporting.prices import Prices
-from worker.settings.needs import STORED, WAKING
+from worker.settings.needs import WAKING
 from worker.wiring.container import Parts
 
 WORKERS = "running workers send it; without workers: `onboard up`"
@@ -30,39 +29,6 @@ class NotDone(Ended):
     """The desk may not do it: the reason, and what to do instead."""
 
     exit_code = NEEDS_A_PERSON
-
-
-@click.command()
-@click.argument("text", metavar="EMAIL|PHONE|ID")
-@click.option("--country", default="", help="Only of this country (LT), if the phone number is written without a +.")
-@JSON
-@click.pass_obj
-def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None:
-    """Find customers by email address, phone number or id.
-
-    An address is found by its keyed hash, and must be whole. Addresses are shown masked. Exit code 1: there is none.
-
-    \b
-    onboard customer find ona@example.com
-    onboard customer find "+370 600 00001"
-    onboard customer find "8 600 00001"
-    """
-    with invocation.parts(STORED, migrate=True) as parts:
-        found = finder_of(parts).find(wanted(text, country.upper()))
-    if as_json:
-        print_json({"customers": [_found(one) for one in found]})
-    for one in () if as_json else found:
-        without = "erased" if one.erased else "cannot be read" if one.unreadable else "no address"
-        contact = ", ".join(filter(None, (one.email, one.phone))) or without
-        click.echo(f"{one.customer_id}  {contact}")
-        for row in one.rows:
-            result = f" {row.result}" if row.result else ""
-            click.echo(f"  batch {row.batch_id}, row {row.row}, {row.purpose}: {row.state}{result}")
-    if len(found) == MOST:
-        click.echo(f"these are the first {MOST}; there may be more", err=True)
-    if not found:
-        click.echo("no customer has this id, email address or phone number", err=True)
-        raise SystemExit(NEEDS_A_PERSON)
 
 
 @click.command()
@@ -269,13 +235,6 @@ def _accepted(option: str, read: str | Refusal) -> str:
     if isinstance(read, str):
         return read
     raise CannotStart(f"{option}: {read.problem}; {read.hint}")
-
-
-def _found(one: Found) -> dict[str, Any]:
-    rows = [row._asdict() | {"batch": row.batch_id} for row in one.rows]
-    for row in rows:
-        row.pop("batch_id")
-    return {"customer": one.customer_id, "email": one.email, "phone": one.phone, "erased": one.erased, "rows": rows}
 
 
 def _followed(sent: Sent | Asked | Refused) -> dict[str, Any]:

@@ -1,0 +1,52 @@
+"""`onboard customer find`: the customers with an id, an email address or a phone number."""
+
+from typing import Any
+
+import click
+
+from worker.cli.exits import NEEDS_A_PERSON
+from worker.cli.invocation import Invocation
+from worker.cli.shared_options import JSON, print_json
+from worker.features.service_desk.case import wanted
+from worker.features.service_desk.store.finding import MOST, Finder, Found
+from worker.settings.needs import STORED
+
+
+@click.command()
+@click.argument("text", metavar="EMAIL|PHONE|ID")
+@click.option("--country", default="", help="Only of this country (LT), if the phone number is written without a +.")
+@JSON
+@click.pass_obj
+def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None:
+    """Find customers by email address, phone number or id.
+
+    An address is found by its keyed hash, and must be whole. Addresses are shown masked. Exit code 1: there is none.
+
+    \b
+    onboard customer find ona@example.com
+    onboard customer find "+370 600 00001"
+    onboard customer find "8 600 00001"
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        found = Finder(parts.database, parts.keyring).find(wanted(text, country.upper()))
+    if as_json:
+        print_json({"customers": [_found(one) for one in found]})
+    for one in () if as_json else found:
+        without = "erased" if one.erased else "cannot be read" if one.unreadable else "no address"
+        contact = ", ".join(filter(None, (one.email, one.phone))) or without
+        click.echo(f"{one.customer_id}  {contact}")
+        for row in one.rows:
+            result = f" {row.result}" if row.result else ""
+            click.echo(f"  batch {row.batch_id}, row {row.row}, {row.purpose}: {row.state}{result}")
+    if len(found) == MOST:
+        click.echo(f"these are the first {MOST}; there may be more", err=True)
+    if not found:
+        click.echo("no customer has this id, email address or phone number", err=True)
+        raise SystemExit(NEEDS_A_PERSON)
+
+
+def _found(one: Found) -> dict[str, Any]:
+    rows = [row._asdict() | {"batch": row.batch_id} for row in one.rows]
+    for row in rows:
+        row.pop("batch_id")
+    return {"customer": one.customer_id, "email": one.email, "phone": one.phone, "erased": one.erased, "rows": rows}

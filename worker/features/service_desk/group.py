@@ -1,0 +1,10 @@
+"""`onboard customer`: a group whose commands are loaded when they are used, since the desk types them all day."""
+
+import click
+
+from worker.cli.registry import Commands
+
+
+@click.group(cls=Commands)
+def customer() -> None:
+    """Find a customer, show what happened, and help: the same link again, a new link, another address."""
