@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from worker.core.database.database import Database
 from worker.core.features import Hook
-from worker.lists.lines import Refusing, Settles
+from worker.lists.lines import Later, Refusing, Settles
 from worker.lists.options import ListOptions
 from worker.reporting.store.look import Looked
 from worker.wiring.container import Parts
@@ -96,8 +96,8 @@ RETURNED_REPORTS = Hook("RETURNED_REPORTS", ReturnedReports)
 
 
 def settles(parts: Parts, report: Report) -> Settles:
-    """What says what the rows of this report become."""
-    return next((one.settles(parts, report) for one in RETURNED_REPORTS.offered()), Refusing())
+    """What says what the rows of this report become. Loaded with the first row: few lists are reports."""
+    return Later(lambda: next((one.settles(parts, report) for one in RETURNED_REPORTS.offered()), Refusing()))
 
 
 class Ticks:
