@@ -16,7 +16,7 @@ NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 LINK = "https://verify.example.com/s/t0k3n"
 INVITATION = Invitation(
     Customer("c-1", person=Person(first_name="Maria")),
-    link=LINK,
+    opening=Opening(LINK),
     expires_at=NOW + timedelta(days=7),
     sender_name="Example Bank",
 )

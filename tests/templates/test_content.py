@@ -6,6 +6,7 @@ import pytest
 
 from worker.core.customers.customers import Customer, Person
 from worker.core.messages.wording import Invitation
+from worker.core.model.sessions import Opening
 from worker.templates.checks import problems
 from worker.templates.content import NotContent, content_of
 from worker.templates.language import TemplateProblem
@@ -47,7 +48,9 @@ def test_a_message_has_the_customers_values_and_the_end_of_the_link(tmp_path):
     made = templates(tmp_path, f"content: {SID}\n1: {{{{ name or 'customer' }}}}\n2: {{{{ link_path }}}}")
     assert not problems(made)
     customer = Customer("C-1", person=Person(first_name="Maria"))
-    invitation = Invitation(customer, "https://verify.example.com/s?t=1", NOW + timedelta(days=7), "Example Bank")
+    invitation = Invitation(
+        customer, Opening("https://verify.example.com/s?t=1"), NOW + timedelta(days=7), "Example Bank"
+    )
     assert made.render(invitation, channel="whatsapp", now=NOW).text == f"content: {SID}\n1: Maria\n2: s?t=1"
 
 
@@ -55,7 +58,9 @@ def test_check_names_a_value_that_may_be_empty_and_a_file_without_the_link(tmp_p
     made = templates(tmp_path, f"content: {SID}\n1: {{{{ first_name }}}}")
     assert any("1 is empty" in problem for problem in problems(made))
     assert any("lacks {{ link }}" in problem for problem in problems(made))
-    invitation = Invitation(Customer("C-1"), "https://verify.example.com/s", NOW + timedelta(days=7), "Example Bank")
+    invitation = Invitation(
+        Customer("C-1"), Opening("https://verify.example.com/s"), NOW + timedelta(days=7), "Example Bank"
+    )
     with pytest.raises(TemplateProblem, match="1 is empty"):
         made.render(invitation, channel="whatsapp", now=NOW)
 

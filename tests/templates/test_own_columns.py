@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from worker.core.messages.wording import Invitation, Rendered
+from worker.core.adapters import Message
+from worker.core.messages.wording import Invitation
 from worker.templates.checks import SAMPLE, SAMPLE_NOW, doubts, problems, with_columns
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
@@ -35,7 +36,7 @@ def of(**columns: str) -> Invitation:
     return replace(SAMPLE, customer=replace(SAMPLE.customer, person=person))
 
 
-def made(templates: Templates, channel: str = "email", **columns: str) -> Rendered:
+def made(templates: Templates, channel: str = "email", **columns: str) -> Message:
     return templates.render(of(**columns), channel=channel, now=SAMPLE_NOW)
 
 
@@ -46,10 +47,10 @@ def test_each_customers_own_value_is_in_each_part(own):
         columns = {"branch": branch} | ({"adviser": adviser} if adviser else {})
         mail, text = made(templates, **columns), made(templates, "sms", **columns)
         assert mail.subject == f"At {branch}"
-        assert mail.text == f"At {branch}, {adviser or 'your adviser'}: {SAMPLE.link}"
+        assert mail.text == f"At {branch}, {adviser or 'your adviser'}: {SAMPLE.opening.link}"
         assert f"<p>{branch}</p>" in mail.html
         assert f">{adviser or 'Verify'}</a>" in mail.html
-        assert text.text == f"{branch}: {SAMPLE.link}"
+        assert text.text == f"{branch}: {SAMPLE.opening.link}"
 
 
 @pytest.mark.parametrize("more", ["", "{{ message.branch|lower }}"])  # filled in, and rendered for each
@@ -62,7 +63,7 @@ def test_a_hostile_value_changes_nothing_but_itself(own, value, more):
     assert len(mail.subject.splitlines()) == 1
     assert "<b>" not in mail.html
     assert "49" not in mail.subject + mail.text + text.text
-    assert mail.text.count(SAMPLE.link) == text.text.count(SAMPLE.link) == 1
+    assert mail.text.count(SAMPLE.opening.link) == text.text.count(SAMPLE.opening.link) == 1
     assert len(text.text.splitlines()) == 1
 
 
@@ -81,7 +82,7 @@ def test_a_template_needs_what_it_shows_and_does_not_ask_for(own):
     assert templates.needs("default", "de", "sms") == {}
     assert templates.needs("vip", "de", "sms") == {"floor": "vip/en/sms.txt"}
     assert templates.own_columns == {"branch", "adviser", "floor"}
-    assert made(own({"default/en/sms.txt": ASKS}), "sms").text == f"your branch {SAMPLE.link}"
+    assert made(own({"default/en/sms.txt": ASKS}), "sms").text == f"your branch {SAMPLE.opening.link}"
     assert Templates(None).own_columns == frozenset()
 
 

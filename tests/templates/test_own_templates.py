@@ -20,7 +20,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs/reference/templates.md"
 LINK = "https://verify.example.com/s/t0k3n"
 INVITATION = Invitation(
     Customer("c-1", person=Person(first_name="Maria", last_name="López")),
-    link=LINK,
+    opening=Opening(LINK),
     expires_at=NOW + timedelta(days=7, hours=1),
     sender_name="Example Bank",
 )
@@ -367,7 +367,7 @@ def test_a_template_cannot_use_up_the_machine_or_reach_out_of_its_text(own, subt
 
 def test_output_beyond_what_a_mail_needs_is_a_problem(own):
     templates = own({"default/en/body.txt": "{{ link }}" * 6000})
-    invitation = replace(INVITATION, link="https://verify.example.com/" + "t" * 2000)
+    invitation = replace(INVITATION, opening=Opening("https://verify.example.com/" + "t" * 2000))
 
     with pytest.raises(TemplateProblem, match="renders more than 256 KiB"):
         templates.render(invitation, channel="email", now=NOW)

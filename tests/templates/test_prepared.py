@@ -29,7 +29,7 @@ def invitations():
         person=people(),
         locale=st.sampled_from(["de", "en", "lt"]),
     )
-    openings = st.builds(Opening, link=st.just(SAMPLE.link), digits=st.sampled_from(["", "0123"]))
+    openings = st.builds(Opening, link=st.just(SAMPLE.opening.link), digits=st.sampled_from(["", "0123"]))
     return st.builds(
         replace,
         st.just(SAMPLE),
@@ -65,7 +65,7 @@ def test_the_built_in_texts_are_prepared_and_no_value_of_a_customer_is_kept():
         templates.render(replace(SAMPLE, customer=Customer(first_name, person=person)), channel="email", now=SAMPLE_NOW)
     [kept] = templates._prepared.items()
     assert "Kazlauskienė" not in repr(kept)
-    assert SAMPLE.link not in repr(kept)
+    assert SAMPLE.opening.link not in repr(kept)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_template_that_does_more_with_a_name_is_rendered_for_each_customer(tmp
         invitation = replace(SAMPLE, customer=Customer(name, person=Person(first_name=name)))
         text = templates.render(invitation, channel="sms", now=SAMPLE_NOW).text
         shown = {"{{ name|upper }}": name.upper(), "{% set who = first_name %}{{ who }}": name}
-        assert text == shown.get(words, "x" if name == "Ona" else "") + SAMPLE.link
+        assert text == shown.get(words, "x" if name == "Ona" else "") + SAMPLE.opening.link
     assert not templates._prepared
 
 
@@ -88,7 +88,7 @@ def test_a_text_that_a_value_makes_too_long_is_refused(tmp_path):
     folder = tmp_path / "default" / "en"
     folder.mkdir(parents=True)
     (folder / "sms.txt").write_text("{{ link }}" * 1000)
-    invitation = replace(SAMPLE, link="https://verify.example.com/" + "a" * 3000)
+    invitation = replace(SAMPLE, opening=Opening("https://verify.example.com/" + "a" * 3000))
     with pytest.raises(TemplateProblem, match="renders more than"):
         Templates(tmp_path).render(invitation, channel="sms", now=SAMPLE_NOW)
 

@@ -10,6 +10,7 @@ import pytest
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
 from worker.core.messages.wording import Invitation
+from worker.core.model.sessions import Opening
 from worker.templates.checks import problems
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
@@ -18,7 +19,10 @@ NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 LINK = "https://verify.example.com/s/8f2c?token=t0k3n&lang=x"
 MARIA = Person(email="maria@customer.example", first_name="Maria", last_name="López")
 INVITATION = Invitation(
-    Customer("c-1", person=MARIA), link=LINK, expires_at=NOW + timedelta(days=7, hours=4), sender_name="Example Bank"
+    Customer("c-1", person=MARIA),
+    opening=Opening(LINK),
+    expires_at=NOW + timedelta(days=7, hours=4),
+    sender_name="Example Bank",
 )
 LOCALES = ("en", "de", "es", "fr", "lt")
 KINDS = ("invitation", "reminder", "new_link")
@@ -311,7 +315,7 @@ def test_what_is_no_link_is_not_sent_and_not_shown(templates, subtests):
             subtests.test(link=link),
             pytest.raises(TemplateProblem, match=r"^the link is not a plain http or https address$"),
         ):
-            templates.render(replace(INVITATION, link=link), channel="email", now=NOW)
+            templates.render(replace(INVITATION, opening=Opening(link)), channel="email", now=NOW)
 
 
 def test_a_template_that_is_not_there_is_a_problem_without_its_name(templates):

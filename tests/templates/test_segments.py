@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onboarding_sandbox.texts import count_segments
+from worker.core.model.sessions import Opening
 from worker.templates.checks import SAMPLE, SAMPLE_NOW, SAMPLES, problems
 from worker.templates.render import Templates
 from worker.templates.segments import Encoding, Segments, segments
@@ -53,7 +54,9 @@ def test_the_built_in_texts_keep_to_the_phone_alphabet_and_two_segments(subtests
         with subtests.test(sample=sample, locale=locale):
             link = "https://ivs.idenfy.com/api/v2/redirect?authToken=" + "a1B2" * 10
             who = replace(sample.customer, locale=locale)
-            rendered = Templates(None).render(replace(sample, customer=who, link=link), channel="sms", now=SAMPLE_NOW)
+            rendered = Templates(None).render(
+                replace(sample, customer=who, opening=Opening(link)), channel="sms", now=SAMPLE_NOW
+            )
 
             assert segments(rendered.text).encoding is PLAIN
             assert segments(rendered.text).count <= 2
@@ -70,12 +73,12 @@ def test_an_own_text_of_more_than_ten_segments_is_named(tmp_path, words, size):
     (problem,) = problems(Templates(tmp_path))
 
     assert problem.startswith(f"default/en/sms.txt: takes {size}")
-    assert SAMPLE.link not in problem
+    assert SAMPLE.opening.link not in problem
 
 
 def test_an_own_text_of_ten_segments_is_fine(tmp_path):
     (tmp_path / "default" / "en").mkdir(parents=True)
-    filled = "a" * (10 * 153 - len(SAMPLE.link) - 1)
+    filled = "a" * (10 * 153 - len(SAMPLE.opening.link) - 1)
     (tmp_path / "default" / "en" / "sms.txt").write_text("{{ link }} " + filled, encoding="utf-8")
 
     assert problems(Templates(tmp_path)) == []

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from worker.cli.exits import CannotStart
+from worker.core.adapters import Message
 from worker.core.customers.customers import Customer, Person
 from worker.core.foundation.clock import ProcessClock
-from worker.core.messages.wording import Rendered
 from worker.settings.model import Settings
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
@@ -25,7 +25,7 @@ def example(templates: Templates, *, locale: str = "", template: str = "", brand
 
 def rendered(
     settings: Settings, templates: Templates, customer: Customer, channel: str, kind: str, *, link: str = LINK
-) -> Rendered:
+) -> Message:
     """The message of this kind. Raises CannotStart where its template cannot be rendered."""
     try:
         return sample(settings, templates, customer, channel, kind, link=link, now=ProcessClock()())

@@ -95,19 +95,22 @@ class Provider(Protocol):
 class Message:
     """One rendered invitation. Its fields are personal or secret, so no repr shows them.
 
-    `key` identifies the invitation for ever (the left part of its Message-ID). Every repeat has the same key.
+    `key` identifies the invitation for ever (the left part of its Message-ID). Every repeat has the same key; a preview
+    has none.
     """
 
     key: str
     at: datetime  # when its first hand-over was written down, aware: the Date of every repeat, too
     to: str  # an address, or an E.164 number
-    language: str  # BCP 47
-    subject: str
+    language: str  # BCP 47: the locale of the words, which may be another than the customer's
+    subject: str  # of a mail
     text: str
-    html: str = ""
+    html: str = ""  # "": its template has none
     valid_for: timedelta | None = None  # the remaining life of its link, if known
     brand: str = ""  # whose address it is from; "": the default one's
     is_test: bool = False  # a person has asked for it, to look at: a mail says so in its head
+    digest: str = ""  # of the files and the settings that it was made from: nothing of a person
+    segments: int = 1  # the texts that a text message is charged as
 
     def __repr__(self) -> str:
         return f"Message(key={self.key!r}, …)"

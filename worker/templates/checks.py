@@ -34,7 +34,7 @@ _POSTS = re.compile(r"<form[^>]*\bmethod=\"post\"", re.IGNORECASE)
 
 SAMPLE = Invitation(
     customer=Customer("sample", person=Person(first_name="Maria", last_name="Example")),
-    link="https://verify.example.com/sample",
+    opening=Opening("https://verify.example.com/sample"),
     expires_at=datetime(2026, 11, 27, 14, 30, tzinfo=UTC),
     sender_name="Example Bank",
 )
@@ -127,7 +127,7 @@ def _set_problems(templates: Templates, name: str, locale: str, channel: str) ->
         try:
             needs = templates.needs(name, locale, channel)
             sample = with_columns(sample, needs) if needs else sample
-            made = templates.fill_in(texts, sample, SAMPLE_NOW)
+            made = templates.fill_in(texts, sample, channel, SAMPLE_NOW)
             for part, block in _empty_blocks(templates, texts, sample):
                 who = "a company" if sample.customer.kind is CustomerKind.COMPANY else "a person"
                 empty.setdefault((part, block), f"the {sample.kind} to {who}")
@@ -135,7 +135,7 @@ def _set_problems(templates: Templates, name: str, locale: str, channel: str) ->
             found.append(str(problem))
             continue
         named = ("body.html", "button") in empty  # then the block says it better
-        if not named and has_empty_button(made.html, SAMPLE.link):
+        if not named and has_empty_button(made.html, SAMPLE.opening.link):
             found.append(
                 f"{library.at_fault(texts.parts['body.html'])}: a link to {{{{ link }}}} has no text, so"
                 " customers would see an empty button; write words between its <a> and </a>"
@@ -144,10 +144,10 @@ def _set_problems(templates: Templates, name: str, locale: str, channel: str) ->
         by_part |= {"body.html": made.html, "subject.txt": made.subject}
         for part, source in texts.parts.items():
             # A button of an approved template has the link's host already.
-            needed = path_of(SAMPLE.link) if part == CONTENT else SAMPLE.link
+            needed = path_of(SAMPLE.opening.link) if part == CONTENT else SAMPLE.opening.link
             if part != "subject.txt" and needed not in by_part[part]:
                 found.append(f"{source}: lacks {{{{ link }}}}")
-            if part == "subject.txt" and SAMPLE.link in by_part[part]:
+            if part == "subject.txt" and SAMPLE.opening.link in by_part[part]:
                 found.append(f"{source}: {{{{ link }}}} is a secret and must not be in a subject")
             if part == "sms.txt" and (size := segments(made.text)).count > MOST_SEGMENTS:
                 found.append(
@@ -184,7 +184,7 @@ def _with_answer(templates: Templates, texts: Texts) -> Invitation:
                 columns.update(own_columns(templates.library.sources[file]))
     keys = [name.removeprefix(VENDOR).strip('.[]"') for name in names if name.startswith(VENDOR)]
     sample = with_columns(SAMPLE, columns) if columns else SAMPLE
-    return replace(sample, opening=Opening("", "0123456", "Vendor", dict.fromkeys(keys, "A1B2C3D4")))
+    return replace(sample, opening=Opening(SAMPLE.opening.link, "0123456", "Vendor", dict.fromkeys(keys, "A1B2C3D4")))
 
 
 def _page_problems(pages: Pages) -> list[str]:

@@ -22,9 +22,11 @@ from typing import Any, NamedTuple
 from jinja2 import nodes
 from markupsafe import escape
 
+from worker.core.adapters import Message
 from worker.core.customers.customers import MESSAGE
 from worker.core.foundation.harmless_text import plain
-from worker.core.messages.wording import Invitation, Rendered
+from worker.core.messages.wording import Invitation
+from worker.core.model.channels import address_of
 from worker.templates.brand import Brand
 from worker.templates.content import NotContent, content_of
 from worker.templates.language import TemplateProblem, check_length, name_of, own_columns, parsed, rendered
@@ -84,8 +86,8 @@ class Templates:
         self._of_files: dict[tuple[str, ...], _Files] = {}  # by brand and files
         self._prepared: dict[Hashable, dict[str, list[str]]] = {}
 
-    def render(self, invitation: Invitation, *, channel: str, now: datetime) -> Rendered:
-        """The text for a channel at `now` (aware UTC). Raises TemplateProblem, with no value in its text."""
+    def render(self, invitation: Invitation, *, channel: str, now: datetime) -> Message:
+        """The message on a channel at `now` (aware UTC). Raises TemplateProblem, with no value in its text."""
         brand = self.brands.get(invitation.customer.brand)
         if brand is None:
             raise TemplateProblem("the row is of a brand that the configuration does not have")
@@ -93,12 +95,13 @@ class Templates:
         if name not in self.names:
             raise TemplateProblem("the line names a template that does not exist")
         # With no character that ends or hides a link.
-        if len(invitation.link) > LINK_LENGTH or not LINK.fullmatch(invitation.link):
+        link = invitation.opening.link
+        if len(link) > LINK_LENGTH or not LINK.fullmatch(link):
             raise TemplateProblem("the link is not a plain http or https address")
         texts = self._find(name, invitation.customer.locale, channel, default=self.locale)
         if texts is None:
             raise TemplateProblem(f"no template for {channel} in the customer's or the default language")
-        return self.fill_in(texts, invitation, now)
+        return self.fill_in(texts, invitation, channel, now)
 
     def lacks(self, channel: str) -> bool:
         """True if nobody can be written to on this channel in the default language, and no template is built in."""
@@ -110,7 +113,7 @@ class Templates:
         look = self._looks[invitation.customer.brand]
         return variables(invitation, look, language=texts.locale, now=now, greeting=self.greeting)
 
-    def fill_in(self, texts: Texts, invitation: Invitation, now: datetime) -> Rendered:
+    def fill_in(self, texts: Texts, invitation: Invitation, channel: str, now: datetime) -> Message:
         """The message with these texts, whatever its link is. Raises TemplateProblem."""
         sources = tuple(texts.parts.values())
         made_by = (invitation.customer.brand, *sources)
@@ -132,7 +135,19 @@ class Templates:
             except NotContent as error:
                 raise TemplateProblem(f"{texts.parts[CONTENT]}: {error}") from None
         charged = segments(text).count if "sms.txt" in parts else 1
-        return Rendered(texts.locale, subject, text, parts.get("body.html", ""), files.digest, charged)
+        return Message(
+            key=invitation.key,
+            at=invitation.at or now,
+            to=address_of(invitation.customer.person, channel),
+            language=texts.locale,
+            subject=subject,
+            text=text,
+            html=parts.get("body.html", ""),
+            valid_for=invitation.expires_at - now,
+            brand=invitation.customer.brand,
+            digest=files.digest,
+            segments=charged,
+        )
 
     @cached_property
     def own_columns(self) -> frozenset[str]:

@@ -19,7 +19,6 @@ from worker.core.customers.customers import MESSAGE, CustomerKind
 from worker.core.foundation.harmless_text import plain
 from worker.core.messages.wording import Invitation
 from worker.core.model.refusals import Advice
-from worker.core.model.sessions import Opening
 from worker.templates.names import LENGTH, company_name, folded, person_names
 
 LINK_LENGTH = 4096
@@ -111,7 +110,7 @@ def variables(
     customer, person = invitation.customer, invitation.customer.person
     first, last = person_names(person.first_name, person.last_name) if greeting else ("", "")
     company = company_name(person.company_name) if greeting else ""
-    opening = invitation.opening or Opening(invitation.link)
+    opening = invitation.opening
     left = max(invitation.expires_at - now, timedelta(0))
     zone = invitation.timezone or customer.timezone
     expires, expires_short = in_words(invitation.expires_at, language=language, timezone=zone)
@@ -124,8 +123,8 @@ def variables(
         "purpose": plain(customer.purpose, most=LENGTH),
         "kind": invitation.kind,
         "advice": invitation.advice,
-        "link": invitation.link,
-        "link_path": path_of(invitation.link),
+        "link": opening.link,
+        "link_path": path_of(opening.link),
         "digits": shown(opening.digits, most=LENGTH),
         "provider": shown(opening.vendor, most=LENGTH),
         VENDOR: {name: shown(value, most=VALUE_LENGTH + 1) for name, value in opening.vendor_parameters.items()},

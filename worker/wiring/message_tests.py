@@ -15,9 +15,10 @@ from worker.core.foundation import event_loop
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
 from worker.core.messages.text_numbers import why_not_texted
-from worker.core.messages.wording import Invitation, Rendered, advice_for
+from worker.core.messages.wording import Invitation, advice_for
 from worker.core.model.endings import Problem
 from worker.lists import email_addresses, phone_numbers
+from worker.core.model.sessions import Opening
 from worker.senders.contract import Message
 from worker.settings.model import Settings
 from worker.settings.policies import hours_of, texted_countries
@@ -48,13 +49,15 @@ class TestMessage:
 
 def sample(
     settings: Settings, templates: Templates, customer: Customer, channel: str, kind: str, *, link: str, now: datetime
-) -> Rendered:
+) -> Message:
     """The customer's message as it would be, with an example in place of the link. Raises TemplateProblem."""
     clock = hours_of(settings).clock_of(
         timezone=customer.timezone, phone=customer.person.phone, country=customer.country
     )
     name = sender_name(settings, channel, customer.brand)
-    invitation = Invitation(customer, link, now + timedelta(days=7), name, kind, clock, advice=advice_for(kind))
+    invitation = Invitation(
+        customer, Opening(link), now + timedelta(days=7), name, kind, clock, advice=advice_for(kind)
+    )
     return templates.render(invitation, channel=channel, now=now)
 
 
@@ -76,18 +79,8 @@ def written(
         made = sample(settings, templates, customer, channel, kind, link=LINK, now=now)
     except TemplateProblem as problem:
         raise NotSent(str(problem)) from None
-    words = marked(made, channel)
-    message = Message(
-        key=uuid4().hex,  # of no message of ours: a report of it finds nothing
-        at=now,
-        to=read,
-        language=words.language,
-        subject=words.subject,
-        text=words.text,
-        html=words.html,
-        brand=customer.brand,
-        is_test=True,
-    )
+    # The key is of no message of ours: a report of it finds nothing.
+    message = replace(marked(made, channel), key=uuid4().hex, to=read, valid_for=None, is_test=True)
     return TestMessage(channel, message)
 
 
@@ -102,8 +95,8 @@ def _check_log_in(settings: Settings, channel: str) -> None:
         raise NotSent(f"this process does not know the log-in of [{channel}]; `onboard template send` does") from None
 
 
-def marked(made: Rendered, channel: str) -> Rendered:
-    """The words, which say that they are a test: in the subject and in the body."""
+def marked(made: Message, channel: str) -> Message:
+    """The message, whose words say that they are a test: in the subject and in the body."""
     if channel == Channel.SMS:
         return replace(made, text=f"{MARK}: {made.text}")
     opened = _BODY.search(made.html)

@@ -203,7 +203,7 @@ def test_a_link_is_shown_only_when_asked_for_and_is_the_one_that_was_sent(shelf)
     shelf.issue()
     (message,) = shelf.send()
     (line,) = shelf.facts.lines(batch, with_links=True)
-    assert line.link == message.link
+    assert line.link == message.opening.link
     assert "verify.test" not in repr(line)
     shelf.set(Job, state=JobState.CANCELLED)
     (line,) = shelf.facts.lines(batch, with_links=True)

@@ -16,9 +16,10 @@ from worker.cli.invocation import Invocation
 from worker.cli.lists.listed import refusing_lists
 from worker.cli.sample_message import example, page_of, rendered
 from worker.cli.shared_options import JSON, OUT, print_json_or, whole_file
+from worker.core.adapters import Message
 from worker.core.customers.customers import Customer, invitation_channels
 from worker.core.foundation.private_files import PRIVATE, READABLE
-from worker.core.messages.wording import Rendered, Wording
+from worker.core.messages.wording import Wording
 from worker.core.model.channels import CHANNELS
 from worker.lists.importing.judging import PREFILLED, judge, options_of, problems_of
 from worker.lists.lines import AcceptedLine
@@ -275,7 +276,7 @@ def _of_row(invocation: Invocation, number: int, path: Path) -> Customer:
     raise CannotStart(f"--row: there is no row {number} in {path.name}; rows are numbered as in a spreadsheet")
 
 
-def _page(words: Rendered) -> str:
+def _page(words: Message) -> str:
     """A page with the message as a mail program or a phone shows it. No script and no form of the message runs."""
     shown = words.html or f"<pre style='white-space:pre-wrap;font:16px sans-serif'>{html.escape(words.text)}</pre>"
     title = html.escape(words.subject or "Text message")

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from worker.core.adapters import Message
 from worker.core.customers.customers import Customer
 from worker.core.model.refusals import Advice
 from worker.core.model.sessions import Opening
@@ -68,38 +69,20 @@ def next_kind(kinds: Iterable[str]) -> str:
 
 @dataclass(repr=False)  # not frozen: see `customers.customers`
 class Invitation:
-    """The content of an invitation. Personal and secret: no repr shows it. `expires_at` is aware UTC."""
+    """What a message is written from. Personal and secret: no repr shows it. `expires_at` is aware UTC."""
 
     customer: Customer
-    link: str
+    opening: Opening
     expires_at: datetime
     sender_name: str
     kind: str = "invitation"
     timezone: str = ""  # the zone that its times are written in; "": the customer's own, or UTC
-    opening: Opening | None = None  # what its session has besides the link
     advice: str = ""  # what the customer can do better (`model.refusals.advice_of`)
+    key: str = ""  # these two as in the `Message`; a preview has neither
+    at: datetime | None = None
 
     def __repr__(self) -> str:
         return f"Invitation(kind={self.kind!r}, …)"
-
-
-@dataclass(repr=False)  # not frozen: see `customers.customers`
-class Rendered:
-    """The words of one message. Personal and secret: no repr shows any of it.
-
-    `language` is the locale of the words (BCP 47), which may be another than the customer's. `html` is
-    empty where the template has none; `subject` and `html` are for a text message.
-    """
-
-    language: str
-    subject: str
-    text: str
-    html: str
-    digest: str = ""  # of the files and the settings that it was made from: nothing of a person
-    segments: int = 1  # the texts that a text message is charged as
-
-    def __repr__(self) -> str:
-        return f"Rendered(language={self.language!r}, …)"
 
 
 class CannotWrite(Exception):
@@ -109,5 +92,5 @@ class CannotWrite(Exception):
 class Writer(Protocol):
     """Writes messages: the templates."""
 
-    def render(self, invitation: Invitation, *, channel: str, now: datetime) -> Rendered:
-        """The words for a channel at `now` (aware UTC). Raises CannotWrite."""
+    def render(self, invitation: Invitation, *, channel: str, now: datetime) -> Message:
+        """The message on a channel at `now` (aware UTC). Raises CannotWrite."""

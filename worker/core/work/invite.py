@@ -18,7 +18,7 @@ from worker.core.messages.store.message_context import (
     has_stale_link,
     leaves_at,
 )
-from worker.core.messages.wording import CannotWrite, Invitation, Rendered, Writer
+from worker.core.messages.wording import CannotWrite, Invitation, Writer
 from worker.core.model.channels import address_of
 from worker.core.model.endings import Done, Ending, Hold, Kind, Problem
 from worker.core.model.http_messages import MayWrite
@@ -63,7 +63,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
         if not self._may_leave(item, now):  # checked again: it has waited for its slot or for a permit
             return self.skipped(item)
         try:
-            message, made = self._message(item, now=now)
+            message = self._message(item, now=now)
         except CannotWrite as error:
             # Nothing was sent, and a person can correct it.
             problem = Problem(Kind.BAD_INPUT, str(error), code="template")
@@ -81,10 +81,10 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
         if isinstance(receipt, Problem):
             receipt = self.second_look.judged(item.id, now, receipt, now=self.clock())
             ending = self._ending(item, receipt)
-            return InviteResult(item, now, ending, problem=receipt, segments=made.segments, template=made.digest)
+            return InviteResult(item, now, ending, problem=receipt, segments=message.segments, template=message.digest)
         self.second_look.succeeded(item.id, now)
-        reference = receipt.reference
-        return InviteResult(item, now, Done(), reference=reference, segments=made.segments, template=made.digest)
+        reference, segments = receipt.reference, message.segments
+        return InviteResult(item, now, Done(), reference=reference, segments=segments, template=message.digest)
 
     def _may_leave(self, item: ClaimedInvitation, now: datetime) -> bool:
         """Whether its link is fresh, and it is not quiet where it goes."""
@@ -95,7 +95,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
         began_at = self.clock()
         person = item.customer.person
         to = address_of(person, self.policy.channel)
-        found = await self.sender.look_up(to, item.link, since=unknown_call.opened_at, known=unknown_call.known)
+        found = await self.sender.look_up(to, item.opening.link, since=unknown_call.opened_at, known=unknown_call.known)
         if isinstance(found, Receipt):
             return InviteResult(item, began_at, Done(), reference=found.reference)
         retry = self.policy.rule.retry
@@ -104,30 +104,17 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
             return InviteResult(item, began_at, ending, problem=found)
         return InviteResult(item, began_at, ending, found=found)
 
-    def _message(self, item: ClaimedInvitation, *, now: datetime) -> tuple[Message, Rendered]:
-        person = item.customer.person
-        channel = self.policy.channel
-        customer = item.customer
-        contact = self.policy.contact
+    def _message(self, item: ClaimedInvitation, *, now: datetime) -> Message:
+        customer, person, contact = item.customer, item.customer.person, self.policy.contact
         if template := contact.ladder.step_of(item.kind, contact.reminders).template:
             customer = replace(customer, template=template)
         clock = contact.hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
         name = self.sender_names.get(customer.brand, "")  # the templates refuse a brand that is no more
         advice = advice_of(of_stored(item.leased.refused_for or ""))
-        invitation = Invitation(customer, item.link, item.expires_at, name, item.wording, clock, item.opening, advice)
-        text = self.templates.render(invitation, channel=channel, now=now)
-        message = Message(
-            key=item.id.hex,
-            at=item.first_at,
-            to=address_of(person, channel),
-            language=text.language,
-            subject=text.subject,
-            text=text.text,
-            html=text.html,
-            valid_for=item.expires_at - now,
-            brand=customer.brand,
+        invitation = Invitation(
+            customer, item.opening, item.expires_at, name, item.wording, clock, advice, item.id.hex, item.first_at
         )
-        return message, text
+        return self.templates.render(invitation, channel=self.policy.channel, now=now)
 
     def _ending(self, item: ClaimedInvitation, problem: Problem) -> Ending:
         retry = self.policy.rule.retry

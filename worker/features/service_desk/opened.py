@@ -6,9 +6,10 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
+from worker.core.adapters import Message
 from worker.core.database.database import Database
 from worker.core.messages.quiet_hours import Hours
-from worker.core.messages.wording import Invitation, Rendered
+from worker.core.messages.wording import Invitation
 from worker.core.model.channels import address_of
 from worker.core.model.sessions import Opening
 from worker.features.service_desk.case import DeskRules
@@ -40,7 +41,7 @@ class MessageText:
 
     sent: SentMessage
     to: str
-    text: Rendered | None
+    text: Message | None
     origin: Origin
     problem: str = ""
 
@@ -56,7 +57,7 @@ def message_text(
     opening = sent.opening or masked_opening(Opening(""))
     clock = hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
     name = sender_name(sent.channel, customer.brand)
-    invitation = Invitation(customer, opening.link, sent.expires_at, name, sent.wording, clock, opening, sent.advice)
+    invitation = Invitation(customer, opening, sent.expires_at, name, sent.wording, clock, sent.advice)
     try:
         made = templates.render(invitation, channel=sent.channel, now=sent.sent_at)
     except TemplateProblem as problem:

@@ -69,7 +69,7 @@ def test_a_session_that_ended_unused_is_replaced_and_the_customer_invited_again(
     new = session(shelf, SessionState.WAITING)
     assert (new.replaces, new.check_at) == (old.id, new.expires_at + SETTLES)
     (message,) = shelf.send()
-    assert message.link != "https://verify.test/token-0001"
+    assert message.opening.link != "https://verify.test/token-0001"
     assert message.wording is Wording.NEW_LINK
     assert (shelf.job("Ona").state, shelf.job("Ona").reissues) == (JobState.INVITED, 1)
     assert scan() == ExpiryCounts()

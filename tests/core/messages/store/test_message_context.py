@@ -34,7 +34,7 @@ def test_a_claimed_invitation_holds_its_whole_context_and_shows_none_of_it(shelf
         "gold",
     )
     assert message.customer.brand == "nova"
-    assert message.link == "https://verify.test/token-0001"
+    assert message.opening.link == "https://verify.test/token-0001"
     assert (message.expires_at, message.floor) == (shelf.clock() + timedelta(days=7), timedelta(hours=12))
     assert "token" not in repr(message)
     assert "ona@" not in repr(message)
@@ -210,7 +210,7 @@ def test_the_new_session_brings_an_invitation_of_its_own(shelf):
     shelf.issue()
     (new,) = shelf.claim_messages()
     assert new.id != old.id
-    assert new.link == "https://verify.test/token-0002"
+    assert new.opening.link == "https://verify.test/token-0002"
     assert new.wording is Wording.INVITATION  # the old link never left
     assert shelf.job("Ona").reissues == 1
 

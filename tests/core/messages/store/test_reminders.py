@@ -68,7 +68,7 @@ def test_a_customer_who_has_not_finished_is_reminded_of_the_same_link(shelf, rem
     assert after(shelf, 2 * DAY - timedelta(seconds=1)) == []
     shelf.clock.advance(seconds=1)
     (message,) = shelf.send()
-    assert (message.kind, message.link) == ("reminder-1", "https://verify.test/token-0001")
+    assert (message.kind, message.opening.link) == ("reminder-1", "https://verify.test/token-0001")
     assert after(shelf, 3 * DAY) == ["reminder-2"]
     assert len(shelf.rows(SessionRow)) == 1
     assert shelf.job("Ona").state is JobState.INVITED
@@ -126,7 +126,7 @@ def test_a_step_of_the_ladder_goes_by_another_channel_even_if_the_first_did_not_
     assert ended(shelf, "reminder-1") == (InvitationState.SUPERSEDED, "not_reached")
     shelf.clock.now += 3 * DAY
     (message,) = shelf.send(channel="sms")
-    assert (message.kind, message.link) == ("reminder-2", "https://verify.test/token-0001")
+    assert (message.kind, message.opening.link) == ("reminder-2", "https://verify.test/token-0001")
 
 
 def test_a_step_by_a_channel_without_an_address_is_left_out(shelf, reminding):

@@ -210,7 +210,7 @@ def test_a_person_decides_about_both_rows(shelf, opened, decide, verdict):
         shelf.issue()
         assert {row.state for row in shelf.rows(Job)} == {JobState.ISSUED}
         assert sorted(waiting(shelf)) == ["Jonas", "Ona"]
-        assert {message.link for message in shelf.claim_messages()} == {
+        assert {message.opening.link for message in shelf.claim_messages()} == {
             "https://verify.test/token-0002",
             "https://verify.test/token-0003",
         }

@@ -79,7 +79,10 @@ def test_another_session_is_asked_for_where_its_provider_opens_one_early(ona):
     assert changed.opens_until == ona.row(SessionRow).expires_at
     ona.issue()
     (message,) = ona.send()
-    assert (message.link, message.customer.person.email) == ("https://verify.test/token-0002", "ona.k@example.org")
+    assert (message.opening.link, message.customer.person.email) == (
+        "https://verify.test/token-0002",
+        "ona.k@example.org",
+    )
 
 
 def test_a_cap_that_is_used_up_is_said_and_a_person_may_send_the_same_link(ona):

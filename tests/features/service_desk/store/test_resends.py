@@ -26,7 +26,11 @@ def test_a_resend_is_a_message_of_its_own_with_the_same_link(ona, desk):
     assert isinstance(sent, Sent)
     assert (sent.channel, sent.to, sent.due_at) == ("email", "o…@example.org", ona.clock())
     (message,) = ona.send()
-    assert (message.kind, message.link, message.wording) == ("resend-1", "https://verify.test/token-0001", "invitation")
+    assert (message.kind, message.opening.link, message.wording) == (
+        "resend-1",
+        "https://verify.test/token-0001",
+        "invitation",
+    )
     assert len(ona.rows(SessionRow)) == 1
     assert ona.row(Job).state is JobState.INVITED
     assert told(ona) == ["the same link by email; call 4711"]

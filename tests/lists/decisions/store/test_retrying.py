@@ -37,7 +37,7 @@ def test_a_row_whose_message_failed_has_the_same_message_sent_again_without_a_ca
     assert retry(shelf, decide, batch).rows == 1
     assert shelf.claim() == []  # moved on to the session that lives
     (again,) = shelf.send()
-    assert (again.id, again.attempts, again.link) == (first.id, 0, first.link)
+    assert (again.id, again.attempts, again.opening.link) == (first.id, 0, first.opening.link)
     assert shelf.job("Ona").state is JobState.INVITED
     assert (len(shelf.rows(SessionRow)), len(shelf.rows(InvitationRow))) == (1, 1)
 

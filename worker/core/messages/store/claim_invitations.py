@@ -69,7 +69,6 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, InviteResult]):
             probe=False,
             account=row.account,
             customer=customer,
-            link=opening.link,
             opening=opening,
             leased=row,
             issued_at=row.issued_at,

@@ -61,7 +61,6 @@ class ClaimedInvitation:
     probe: bool  # True for the single hand-over that tests the sender after a pause
     account: str  # the provider account that opened its session
     customer: Customer
-    link: str
     opening: Opening
     leased: Any  # the row that it was read from
     issued_at: datetime
@@ -100,7 +99,7 @@ class ClaimedInvitation:
 
     def use_own_link(self, link: OwnLink) -> None:
         """Carry our own link. One that is older than the message's session is the link that the customer has."""
-        self.own_link, self.link, self.expires_at, self.ended = link, link.address, link.ends_at, False
+        self.own_link, self.expires_at, self.ended = link, link.ends_at, False
         self.opening = replace(self.opening, link=link.address)
         if link.made_at < self.issued_at and self.wording is Wording.NEW_LINK:
             self.wording = Wording.INVITATION
@@ -112,7 +111,7 @@ class InviteResult(CallResult[ClaimedInvitation]):
 
     reference: str = ""
     segments: int = 1  # the texts that the message is charged as
-    template: str = ""  # `Rendered.digest` of the message; "": none was made
+    template: str = ""  # `Message.digest`; "": none was made
 
     @property
     def succeeded(self) -> bool:
