@@ -14,8 +14,8 @@ from worker.cli.plan_options import in_both_zones, read_start
 from worker.cli.shared_options import DRY_RUN, JSON, REASON, YES, Read, confirm, counting_rows, print_json
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import are, counted
-from worker.core.model.row_addresses import RowRanges, read_rows
 from worker.core.model.states import JobState
+from worker.lists.decisions.row_addresses import RowRanges, read_rows
 from worker.lists.decisions.store.decisions import Decisions, RepeatCost, Verdict
 from worker.lists.decisions.store.emergency_stop import Stopped
 from worker.lists.decisions.store.settlement import Which

@@ -18,9 +18,9 @@ import sqlalchemy as sa
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.tables import Job, SessionRow, StableLink
-from worker.core.model.row_addresses import LARGEST
 from worker.core.model.states import SessionState
 
+LARGEST = 999_999_999  # a batch has no row beyond
 ROWS = LARGEST + 1  # of a batch, with its row 0
 # The order in which jobs came. Ids do not say it: a day's later events have smaller ones than the lists of that day.
 AS_THEY_CAME = (Job.created_at, Job.id)

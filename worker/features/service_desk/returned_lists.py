@@ -14,7 +14,6 @@ from worker.core.customers.customers import FieldProblem
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.model.channels import ADDRESSES, CALLED, Address
-from worker.core.model.row_addresses import RowRanges
 from worker.core.model.states import LineState
 from worker.features.service_desk.case import Refused, place_in_words
 from worker.features.service_desk.corrections import Correction, correction_of, guessed_letters
@@ -22,6 +21,7 @@ from worker.features.service_desk.new_link import NewLink
 from worker.features.service_desk.opened import desk_of
 from worker.features.service_desk.store.desk import Asked, Corrected, Foreseen, Sent
 from worker.features.service_desk.store.returned_rows import Place, ReturnedRows, StoredCustomer
+from worker.lists.decisions.row_addresses import RowRanges
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.importing.intake import Intake

@@ -21,11 +21,11 @@ from worker.core.database.tables import (
 )
 from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Done, Kind, Retry
-from worker.core.model.row_addresses import read_rows
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import Nothing
 from worker.core.work.store.job_context import IssueResult
 from worker.features.privacy.store.purge import CHUNK, Purging
+from worker.lists.decisions.row_addresses import read_rows
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.lines import RefusedLine

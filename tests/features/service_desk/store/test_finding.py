@@ -11,12 +11,12 @@ from tests.stored.webhook_feed import APPROVED, WebhookFeed
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.model.row_addresses import read_rows
 from worker.core.work.store.job_context import IssueResult
 from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.case import wanted
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.timeline import timeline
+from worker.lists.decisions.row_addresses import read_rows
 from worker.lists.decisions.store.decisions import Decisions, Verdict
 from worker.lists.decisions.store.settlement import Which
 from worker.reporting.waits import Circumstances

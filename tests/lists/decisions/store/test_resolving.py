@@ -10,8 +10,8 @@ from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.model.endings import Hold, Kind
-from worker.core.model.row_addresses import read_rows
 from worker.core.model.states import InvitationState, JobState
+from worker.lists.decisions.row_addresses import read_rows
 from worker.lists.decisions.store import decisions as module
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Decided, Which

@@ -9,8 +9,8 @@ from tests.stored.decisions import adds_up, fail, names, retry
 from tests.stored.shelf import WEEK, customer
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.model.endings import Cancel, Kind
-from worker.core.model.row_addresses import read_rows
 from worker.core.model.states import JobState
+from worker.lists.decisions.row_addresses import read_rows
 from worker.lists.decisions.store.settlement import Decided, Which
 
 

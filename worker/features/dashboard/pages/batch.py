@@ -9,13 +9,13 @@ from urllib.parse import urlencode
 
 from worker.core.foundation.clock import monotonic
 from worker.core.model.reasons import meaning_of
-from worker.core.model.row_addresses import MOST_PARTS
 from worker.core.model.states import UNSENT_JOBS, JobState, LineState
 from worker.features.dashboard.contract import Asked, Page
 from worker.features.dashboard.pages.batch_actions import batch_of, page_of
 from worker.features.dashboard.pages.now import batch_facts
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.store.batch_rows import MOST_GROUPED, BatchRows, RowShown
+from worker.lists.decisions.row_addresses import MOST_PARTS
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.report_lines import wait_for
 from worker.reporting.row_groups import Group, Groups, without_ids

@@ -1,11 +1,11 @@
 """Pause, resume and cancel a batch; try its failed rows again; decide its held rows."""
 
 from worker.core.foundation.plural import are, counted
-from worker.core.model.row_addresses import LONGEST, read_rows
 from worker.core.model.states import JobState
 from worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Person, Role
+from worker.lists.decisions.row_addresses import LONGEST, read_rows
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.store.batches import BatchFacts

@@ -22,10 +22,10 @@ from worker.core.database.tables.work import LEAD, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.messages.store.message_context import is_kept_back
 from worker.core.model.reasons import Reason
-from worker.core.model.row_addresses import is_among
 from worker.core.model.states import ENDED_JOBS, OPEN_JOBS, JobState
 from worker.features.service_desk.case import Place, Wanted, place_in_words
 from worker.features.service_desk.timeline import ActFact, CallFact, History, LinkFact, MessageFact, NewsFact, RowFact
+from worker.lists.decisions.row_addresses import is_among
 from worker.lists.store.admission import finished_in_purged
 from worker.lists.store.daily_batch import DAILY
 from worker.providers.masked import masked_email, masked_phone

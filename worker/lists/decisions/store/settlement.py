@@ -23,10 +23,10 @@ from worker.core.facts import JobsStopped, happened
 from worker.core.messages.store.message_rows import HELD_FIRST, OF_ITS_SESSION
 from worker.core.messages.wording import FIRST
 from worker.core.model.reasons import Reason
-from worker.core.model.row_addresses import RowRanges
 from worker.core.model.states import InvitationState, JobState
 from worker.core.model.wakeups import WakeUp
 from worker.core.work.store.sessions import schedule_checks
+from worker.lists.decisions.row_addresses import RowRanges
 from worker.lists.store.admission import following, lock_customers
 
 

@@ -3,8 +3,9 @@
 import re
 from dataclasses import dataclass
 
+from worker.core.database.job_ids import LARGEST
+
 MOST_PARTS = 500  # numbers and ranges: a database bounds how long a condition may be
-LARGEST = 999_999_999  # a batch has no row beyond: see `database.job_ids`
 LONGEST = 8_000  # characters
 AND_MORE = "…"
 EXPECTED = "expected row numbers, as in 3,7,12-20"
