@@ -33,12 +33,3 @@ def test_a_value_is_counted_in_the_bucket_whose_bound_it_does_not_exceed():
     counted = {series.bucket: value for series, value in meters.news().items()}
     assert counted == {"0.05": 1, "0.1": 1, "+Inf": 1, "sum": 99.11}
     assert meters.observer(metrics.CALL_SECONDS, "kyc") is observe
-
-
-def test_names_and_labels_are_as_prometheus_wants_them():
-    names = [metric.name for metric in (*metrics.COUNTED, *metrics.READ)]
-    assert len(names) == len(set(names))
-    for metric in metrics.COUNTED:
-        assert metric.name.endswith("_total") == (metric.type is metrics.Type.COUNTER)
-        assert bool(metric.bounds) == (metric.type is metrics.Type.HISTOGRAM)
-        assert list(metric.bounds) == sorted(metric.bounds)

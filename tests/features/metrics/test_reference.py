@@ -1,8 +1,8 @@
 """The page on metrics has those that there are: `python -m tests.features.metrics.test_reference` writes them."""
 
 from tests.suite.packages import ROOT
-from worker.core.model import metrics
-from worker.core.model.metrics import PREFIX, Metric
+from worker.core.model.metrics import Metric, Type
+from worker.features.metrics.exported import COUNTED, PREFIX, READ
 
 PAGE = ROOT / "docs/features/metrics.md"
 BEGIN, END = "<!-- metrics: generated -->\n", "<!-- end -->"
@@ -10,7 +10,7 @@ BEGIN, END = "<!-- metrics: generated -->\n", "<!-- end -->"
 
 def all_metrics() -> str:
     """A line for each, first those that are read from the database."""
-    return "\n".join(map(_line, (*metrics.READ, *metrics.COUNTED))) + "\n"
+    return "\n".join(map(_line, (*READ, *COUNTED))) + "\n"
 
 
 def with_them(page: str) -> str:
@@ -26,6 +26,15 @@ def _line(metric: Metric) -> str:
 def test_the_page_has_the_metrics_of_the_code():
     page = PAGE.read_text(encoding="utf-8")
     assert page == with_them(page)
+
+
+def test_names_and_labels_are_as_prometheus_wants_them():
+    names = [metric.name for metric in (*COUNTED, *READ)]
+    assert len(names) == len(set(names))
+    for metric in COUNTED:
+        assert metric.name.endswith("_total") == (metric.type is Type.COUNTER)
+        assert bool(metric.bounds) == (metric.type is Type.HISTOGRAM)
+        assert list(metric.bounds) == sorted(metric.bounds)
 
 
 if __name__ == "__main__":

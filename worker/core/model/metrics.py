@@ -1,4 +1,4 @@
-"""Every metric of `GET /metrics`: its name, its labels and what it says. The feature `metrics` makes the page.
+"""The metrics that processes count: name, labels and what each says. The feature `metrics` has those that it reads.
 
 A label's values come from the configuration (accounts, channels, targets) or from a fixed list of words (outcomes,
 states). None comes from outside, so that no stranger can add a series: no customer, address, host or path.
@@ -15,7 +15,6 @@ from enum import StrEnum
 from functools import partial
 from typing import NamedTuple
 
-PREFIX = "onboarding_"
 # Bounds in seconds: of calls over the network, and of transactions.
 CALL = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 FLUSH = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -39,7 +38,6 @@ class Metric(NamedTuple):
 
 
 _counter = partial(Metric, Type.COUNTER)
-_gauge = partial(Metric, Type.GAUGE)
 _histogram = partial(Metric, Type.HISTOGRAM)
 
 # Counted in each process, and added up in the database.
@@ -62,43 +60,6 @@ PROCESSED = _counter("webhooks_processed_total", ("source", "state"), "Webhooks 
 PUBLISHED = _counter("published_total", ("target", "outcome"), "Outgoing events, by what the target said.")
 ANSWERS = _counter("http_answers_total", ("route", "status"), "Answers of `web`, by route and status.")
 ANSWER_SECONDS = _histogram("http_seconds", ("route",), "How long an answer of `web` took.", CALL)
-
-# Read from the database at a scrape.
-DATABASE_UP = _gauge("database_up", (), "1: the database answered this scrape; 0: only this metric is shown.")
-JOBS = _gauge("jobs", ("state",), "Jobs by state, of all batches, without rows that joined another row's job.")
-JOBS_WAITING = _gauge("jobs_waiting", ("account",), "Jobs that wait for a call to this account, due now or later.")
-NOT_CONFIGURED = _gauge(
-    "not_configured_waiting", (), "Jobs and first messages that wait for an account or channel that is not configured."
-)
-FIRST_MESSAGES = _gauge("first_messages", ("channel", "state"), "First messages of sessions, by state.")
-OLDEST_DUE = _gauge("oldest_due_seconds", ("work", "name"), "How long the oldest due row has waited; 0: none is due.")
-CREDITS = _gauge("credits_used", ("account",), "Calls that cost a credit, or may have, as its budget counts them.")
-CREDITS_CAP = _gauge("credits_cap", ("account",), "The cap on credits, where the account has one.")
-STOPPED = _gauge("stopped", ("name",), "1: the account or sender is stopped until a person acts.")
-PAUSED = _gauge("paused_seconds", ("name",), "How long the account or sender is still paused; 0: it is not.")
-BREAKER = _gauge("breaker_open", ("name",), "1: calls in a row failed; of a sender: it cannot be reached.")
-RATE = _gauge("rate_limit_per_second", ("name",), "Calls per second that the limits allow, or fewer if so found.")
-PERMITS = _gauge("permits_used", ("name",), "Calls in flight that workers have reserved.")
-CONCURRENCY = _gauge("concurrency", ("name",), "The most calls in flight, of all workers together.")
-PROCESSES = _gauge("processes", ("kind",), "Processes that have said within 20 seconds that they run.")
-BEAT_AGE = _gauge("beat_age_seconds", (), "How long ago the scheduler's last wake-up came; no value: never.")
-SWEEP_AGE = _gauge("sweep_age_seconds", (), "How long ago the last sweep began; no value: never.")
-OUTBOX_AGE = _gauge("outbox_oldest_seconds", ("target",), "How long the oldest event for the target has waited.")
-GIVEN_UP = _gauge("outbox_given_up", ("target",), "Events that were given up, and are still kept.")
-WEBHOOKS_AGE = _gauge("webhooks_oldest_due_seconds", (), "How long the oldest due webhook has waited.")
-WEBHOOKS_TO_CHECK = _gauge(
-    "webhooks_to_check", (), "Webhooks that a person is to check (`onboard events webhooks list`)."
-)
-
-COUNTED = (
-    *(CALLS, CALL_SECONDS, MESSAGES, MESSAGE_SECONDS, FRESHNESS, FLUSH_SECONDS, EVENTS, WEBHOOKS, PROCESSED),
-    *(PUBLISHED, ANSWERS, ANSWER_SECONDS),
-)
-READ = (
-    *(DATABASE_UP, JOBS, JOBS_WAITING, NOT_CONFIGURED, FIRST_MESSAGES, OLDEST_DUE, CREDITS, CREDITS_CAP, STOPPED),
-    *(PAUSED, BREAKER, RATE, PERMITS, CONCURRENCY, PROCESSES, BEAT_AGE, SWEEP_AGE, OUTBOX_AGE, GIVEN_UP),
-    *(WEBHOOKS_AGE, WEBHOOKS_TO_CHECK),
-)
 
 
 SUM, BEYOND = "sum", "+Inf"

@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.model import metrics
-from worker.core.model.metrics import BEYOND, PREFIX, SUM, Metric, Series, Type, bucket_of
+from worker.core.model.metrics import BEYOND, SUM, Metric, Series, Type, bucket_of
 from worker.core.model.states import InvitationState
+from worker.features.metrics import exported
+from worker.features.metrics.exported import PREFIX
 from worker.features.metrics.store.gauges import Gauges
 from worker.reporting.store.processes import BEAT, SWEEP
 
@@ -57,7 +58,7 @@ class Page:
     def collect(self) -> Iterator[Family]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-        for metric in metrics.READ:
+        for metric in exported.READ:
             gauge = GaugeMetricFamily(PREFIX + metric.name, metric.says, labels=metric.labels)
             for labels, value in sorted(self.values.get(metric, {}).items()):
                 gauge.add_metric(labels, value)
@@ -65,7 +66,7 @@ class Page:
         by_metric: dict[str, dict[tuple[str, ...], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
         for series, value in self.counts.items():
             by_metric[series.metric][series.labels][series.bucket] = value
-        for metric in metrics.COUNTED:
+        for metric in exported.COUNTED:
             found = sorted(by_metric[metric.name].items())
             if metric.type is Type.COUNTER:
                 counter = CounterMetricFamily(PREFIX + metric.name, metric.says, labels=metric.labels)
@@ -88,7 +89,7 @@ def _cumulated(metric: Metric, buckets: Mapping[str, float]) -> list[tuple[str, 
     ]
 
 
-UNREACHABLE = Page({metrics.DATABASE_UP: {(): 0.0}}, {})
+UNREACHABLE = Page({exported.DATABASE_UP: {(): 0.0}}, {})
 
 
 def page_of(gauges: Gauges, budgets: Mapping[str, BudgetState], configured: Configured, *, now: datetime) -> Page:
@@ -103,27 +104,27 @@ def page_of(gauges: Gauges, budgets: Mapping[str, BudgetState], configured: Conf
     timers = {name: age(at) for name, at in gauges.timers.items()}
     caps = {name: rule.credits for name, rule in configured.accounts.items() if rule.credits is not None}
     values: dict[Metric, Values] = {
-        metrics.DATABASE_UP: {(): 1.0},
-        metrics.JOBS: _one(gauges.jobs.items()),
-        metrics.JOBS_WAITING: _one((name, gauges.waiting.get(name, 0)) for name in configured.accounts),
-        metrics.NOT_CONFIGURED: {(): float(_not_configured(gauges, configured))},
-        metrics.FIRST_MESSAGES: {(*pair,): float(number) for pair, number in gauges.messages.items()},
-        metrics.OLDEST_DUE: _labelled("issue", gauges.due_jobs, age) | _labelled("invite", gauges.due_messages, age),
-        metrics.CREDITS: _one((name, states[name].credits_used) for name in configured.accounts),
-        metrics.CREDITS_CAP: _one(caps.items()),
-        metrics.STOPPED: _one((name, state.stopped_at is not None) for name, state in states.items()),
-        metrics.PAUSED: _one((name, _left(state.blocked_until, now)) for name, state in states.items()),
-        metrics.BREAKER: _one((name, state.opened_at is not None) for name, state in states.items()),
-        metrics.RATE: _one(rates.items()),
-        metrics.PERMITS: _one((name, gauges.permits.get(rule.name, 0)) for name, rule in rules.items()),
-        metrics.CONCURRENCY: _one((name, rule.concurrency) for name, rule in rules.items()),
-        metrics.PROCESSES: _one(gauges.processes.items()),
-        metrics.BEAT_AGE: {(): timers[BEAT]} if BEAT in timers else {},
-        metrics.SWEEP_AGE: {(): timers[SWEEP]} if SWEEP in timers else {},
-        metrics.OUTBOX_AGE: _one((target, age(at)) for target, at in gauges.outbox.items()),
-        metrics.GIVEN_UP: _one((target, gauges.given_up.get(target, 0)) for target in configured.targets),
-        metrics.WEBHOOKS_AGE: {(): age(gauges.webhooks)},
-        metrics.WEBHOOKS_TO_CHECK: {(): float(gauges.webhooks_to_check)},
+        exported.DATABASE_UP: {(): 1.0},
+        exported.JOBS: _one(gauges.jobs.items()),
+        exported.JOBS_WAITING: _one((name, gauges.waiting.get(name, 0)) for name in configured.accounts),
+        exported.NOT_CONFIGURED: {(): float(_not_configured(gauges, configured))},
+        exported.FIRST_MESSAGES: {(*pair,): float(number) for pair, number in gauges.messages.items()},
+        exported.OLDEST_DUE: _labelled("issue", gauges.due_jobs, age) | _labelled("invite", gauges.due_messages, age),
+        exported.CREDITS: _one((name, states[name].credits_used) for name in configured.accounts),
+        exported.CREDITS_CAP: _one(caps.items()),
+        exported.STOPPED: _one((name, state.stopped_at is not None) for name, state in states.items()),
+        exported.PAUSED: _one((name, _left(state.blocked_until, now)) for name, state in states.items()),
+        exported.BREAKER: _one((name, state.opened_at is not None) for name, state in states.items()),
+        exported.RATE: _one(rates.items()),
+        exported.PERMITS: _one((name, gauges.permits.get(rule.name, 0)) for name, rule in rules.items()),
+        exported.CONCURRENCY: _one((name, rule.concurrency) for name, rule in rules.items()),
+        exported.PROCESSES: _one(gauges.processes.items()),
+        exported.BEAT_AGE: {(): timers[BEAT]} if BEAT in timers else {},
+        exported.SWEEP_AGE: {(): timers[SWEEP]} if SWEEP in timers else {},
+        exported.OUTBOX_AGE: _one((target, age(at)) for target, at in gauges.outbox.items()),
+        exported.GIVEN_UP: _one((target, gauges.given_up.get(target, 0)) for target in configured.targets),
+        exported.WEBHOOKS_AGE: {(): age(gauges.webhooks)},
+        exported.WEBHOOKS_TO_CHECK: {(): float(gauges.webhooks_to_check)},
     }
     return Page(values, {series: value for series, value in gauges.counts.items() if _is_shown(series, configured)})
 
@@ -173,4 +174,4 @@ def _is_shown(series: Series, configured: Configured) -> bool:
     )
 
 
-_BY_NAME = {metric.name: metric for metric in metrics.COUNTED}
+_BY_NAME = {metric.name: metric for metric in exported.COUNTED}

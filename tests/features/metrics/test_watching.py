@@ -8,14 +8,14 @@ import subprocess
 import pytest
 import yaml
 
-from tests.deploy.compose_file import ROOT
+from tests.suite.packages import ROOT
 from tests.suite.some import some
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.model import metrics
-from worker.core.model.metrics import PREFIX, Type
+from worker.core.model.metrics import Type
+from worker.features.metrics.exported import COUNTED, PREFIX, READ
 
 RULES = ROOT / "deploy/prometheus/alerts.yml"
-ALL = (*metrics.READ, *metrics.COUNTED)
+ALL = (*READ, *COUNTED)
 SHOWN = {PREFIX + metric.name for metric in ALL if metric.type is not Type.HISTOGRAM} | {
     f"{PREFIX}{metric.name}_{part}"
     for metric in ALL
