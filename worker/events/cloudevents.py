@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from worker.core.model.incoming import Event, EventKind
-from worker.core.model.traces import TRACEPARENT
 from worker.lists.formats.kind import without_marks
+from worker.lists.traces import TRACEPARENT
 from worker.providers.strict_json import Flaw, NoObject, has_unstorable_text, read_object
 
 LARGEST = 256 * 1024  # bytes of one event with its envelope

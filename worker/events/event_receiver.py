@@ -13,11 +13,11 @@ import sqlalchemy as sa
 
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.model.incoming import Event, EventReceipt, Outcome, Received
-from worker.core.model.traces import Span
 from worker.events.event_validation import Judging
 from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival
 from worker.lists.importing.intake import Intake
+from worker.lists.traces import Span
 
 log = logging.getLogger(__name__)
 

@@ -21,9 +21,9 @@ from worker.core.limits.second_look import SecondLook
 from worker.core.model.audit import Act
 from worker.core.model.metrics import Meters
 from worker.core.model.sessions import SessionRequest, floor_of
-from worker.core.model.traces import Traces
 from worker.http.trust import faster
 from worker.lists.importing.intake import Intake, freshness_of
+from worker.lists.traces import Traces
 from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.batch_report import Reporting
 from worker.reporting.operation_report import AccountReport, Operation

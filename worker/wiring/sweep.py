@@ -21,10 +21,10 @@ from worker.core.limits.budgets import is_stopped
 from worker.core.limits.store import concurrency as permits
 from worker.core.model.metrics import PROCESSED, Meters
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
-from worker.core.model.traces import NO_TRACES, Traces
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.core.unknown.store.expired_leases import EndedLeases
 from worker.lists.store import refreshed
+from worker.lists.traces import NO_TRACES, Traces
 from worker.reporting.store import counting
 from worker.reporting.store.look import Looked, Step
 from worker.settings.policies import listing_accounts

@@ -8,7 +8,7 @@ from worker.core.facts import Observe
 from worker.core.features import Hook
 from worker.core.foundation.clock import Clock
 from worker.core.model.metrics import Series
-from worker.core.model.traces import NO_TRACES, Traces
+from worker.lists.traces import NO_TRACES, Traces
 from worker.reporting.waits import Wait
 from worker.settings.model import Settings
 

@@ -14,9 +14,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.conftest import NOON
 from tests.desk.listener import Listener
 from tests.suite.waiting import ENDS_WITHIN, wait_until
-from worker.core.model.traces import NO_TRACES
 from worker.features.traces import exporting as module
 from worker.features.traces.exporting import build_traces
+from worker.lists.traces import NO_TRACES
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from worker.core.model.incoming import Event, EventKind
-from worker.core.model.traces import TRACEPARENT
 from worker.events.cloudevents import LARGEST, Unreadable, is_json, read
+from worker.lists.traces import TRACEPARENT
 from worker.providers.strict_json import NoObject, read_list
 
 PREFIXES = ("cloudevents:", "cloudevents_", "ce-")

@@ -23,7 +23,6 @@ from worker.core.database import schema
 from worker.core.foundation import event_loop
 from worker.core.foundation.ids import guessable_ids
 from worker.core.limits.budgets import BudgetRule
-from worker.core.model.traces import NO_TRACES
 from worker.core.model.wakeups import WakeUp
 from worker.features.rehearsal.stand_ins import opened_page, page_of, sandbox_options, stood_in
 from worker.features.rehearsal.steps import SteppedLoop, Steps
@@ -34,6 +33,7 @@ from worker.lists.formats.opening import Content
 from worker.lists.importing.list_import import ImportChoices, Imported, import_list
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
+from worker.lists.traces import NO_TRACES
 from worker.runtime.embedded import Embedded
 from worker.runtime.web_application import ROUTES, Shared
 from worker.senders.contract import Sender

@@ -22,9 +22,9 @@ from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
 from worker.core.limits.throughput import Stretch
 from worker.core.model.http_messages import MayWrite
-from worker.core.model.traces import NO_TRACES, Context, Facts, Span, Traces, context_of
 from worker.core.model.wakeups import WakeUp, WorkStep
 from worker.core.work.step_endings import NOT_MADE, outcome_of
+from worker.lists.traces import NO_TRACES, Context, Facts, Span, Traces, context_of
 from worker.wiring.watching import Tracer
 
 NAMES = {WorkStep.ISSUE: ("claim job", "call provider"), WorkStep.INVITE: ("claim message", "hand over message")}

@@ -17,10 +17,10 @@ from worker.core.foundation.durations import show_duration
 from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.text_numbers import is_landline, why_not_texted
 from worker.core.model.sessions import floor_of, never_fresh
-from worker.core.model.traces import NO_TRACES, Traces
 from worker.lists.options import Values
 from worker.lists.own_columns import is_own
 from worker.lists.rules import LEFT_OUT
+from worker.lists.traces import NO_TRACES, Traces
 from worker.plans.deadlines import Paces
 from worker.providers import countries
 from worker.providers.contract import Provider

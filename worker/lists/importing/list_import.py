@@ -20,7 +20,6 @@ from worker.core.database.priorities import BATCH
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Outcome
-from worker.core.model.traces import Span, Traces
 from worker.lists.formats.opening import Content, content_digest
 from worker.lists.importing.adopting import Adopts
 from worker.lists.importing.forked import Forked
@@ -42,6 +41,7 @@ from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
 from worker.lists.store.batches import Batches, BatchFacts
+from worker.lists.traces import Span, Traces
 from worker.lists.warned import Refusals, Warned
 from worker.plans.deadlines import RowTimes, group_of, planned
 from worker.plans.store.plans import Plan, Planned

@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, unquote
 from aiohttp import web
 from aiohttp.http_exceptions import PayloadEncodingError
 
-from worker.core.model.traces import TRACEPARENT
 from worker.events.cloudevents import LARGEST, LARGEST_LIST, is_json, is_list
+from worker.lists.traces import TRACEPARENT
 
 BODY_SECONDS = 10.0  # for the whole body: a slow sender must not hold a connection
 # Nearly all bodies are smaller than FREE. ROOM is the memory for the rest of larger bodies, of all senders together.
