@@ -12,9 +12,9 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.shared_options import NAMES_OF_BATCHES, Named
-from worker.core.foundation import logs
 from worker.core.foundation.os_user import os_user
 from worker.core.model.audit import Act
+from worker.runtime import logs
 from worker.settings.needs import EVERYTHING, NOTHING, Needs
 
 if TYPE_CHECKING:

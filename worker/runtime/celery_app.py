@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 from celery import Celery
 from celery.signals import beat_init, celeryd_init, setup_logging
 
-from worker.core.foundation.logs import set_up
 from worker.events.brokers.connection import broker_fault, never_unpack, refuses_log_in
 from worker.runtime.celery_settings import configure, why_not_with_workers
+from worker.runtime.logs import set_up
 from worker.settings.load import load
 from worker.settings.model import Settings
 from worker.settings.needs import BEATING, EVERYTHING, Needs

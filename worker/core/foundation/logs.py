@@ -1,13 +1,4 @@
-"""Logging: ids, accounts, endings and seconds; never a name, address, token or link.
-
-At debug: a line for each step. At info: a line for each chunk that was written, and for each step that failed; of what
-comes often, counts.
-
-A library's line may hold whatever the library was given: a message's body, an exception's text, an address. So it is
-written as it is only if its template is known to hold nothing personal. Of other warnings and errors the place and the
-kind of the exception are left; other lines are not written. New lines of a library's next release are reduced too. So
-is what Python itself would print: exceptions that end a thread or the process, exceptions that nothing can catch, and
-warnings. asyncio writes an exception that a loop catches to its log. `log_format` makes the lines.
+"""What lines of the log are about, and counts of what comes often. Which lines are written, and how: `runtime.logs`.
 
 Lines carry ids: which account, channel, target, batch and job a line is about. Never a customer's. A block names what
 it works on, and each line that is written inside it has these ids, a library's line too. A line that knows more says so
@@ -15,165 +6,15 @@ itself: `log.info(…, extra={"job": 12})`.
 """
 
 import logging
-import re
-import sys
-import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from worker.core.foundation.clock import monotonic
-from worker.core.foundation.connection_failures import in_words
-from worker.core.foundation.private_files import private_log
-
-LEVELS = ("debug", "info", "warning", "error")
-FORMS = ("auto", "text", "json")
-log = logging.getLogger(__name__)
-
-
-class _Form(logging.Formatter):
-    """Makes lines by `log_format`, which it loads with the first line: structlog takes a quarter of a second."""
-
-    def __init__(self, *, as_json: bool) -> None:
-        super().__init__()
-        self._as_json = as_json
-        self._line: logging.Formatter | None = None
-
-    def format(self, record: logging.LogRecord) -> str:
-        if self._line is None:
-            from worker.core.foundation.log_format import LogLine
-
-            self._line = LogLine(as_json=self._as_json)
-        return self._line.format(record)
-
-
-def set_up(level: str = "info", file: Path | None = None, form: str = "auto") -> None:
-    """Send the log to a file, or to standard error. Raises OSError when the file cannot be written.
-
-    `form` auto: text where a person reads it, at a terminal; JSON otherwise.
-    """
-    handler: logging.Handler = private_log(file) if file else logging.StreamHandler(sys.stderr)
-    at_a_terminal = file is None and sys.stderr.isatty()
-    handler.setFormatter(_Form(as_json=form == "json" or (form == "auto" and not at_a_terminal)))
-    handler.addFilter(is_written)
-    root = logging.getLogger()
-    for old in root.handlers[:]:
-        root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(level.upper())
-    # A warning for each message that arrives while a worker ends; the broker delivers them again.
-    logging.getLogger("amqp").setLevel(logging.ERROR)
-    # A warning for each queue, at each start: delayed delivery, which is not used, would need another exchange.
-    logging.getLogger("kombu.transport.native_delayed_delivery").setLevel(logging.ERROR)
-    logging.captureWarnings(True)
-    # Only Python's own: another program's hooks, such as a test runner's, stay.
-    if threading.excepthook is threading.__excepthook__:
-        threading.excepthook = _thread_ended
-    if sys.unraisablehook is sys.__unraisablehook__:
-        sys.unraisablehook = _not_raised
-    if sys.excepthook is sys.__excepthook__:
-        sys.excepthook = _process_ends
-
-
-def _thread_ended(ended: threading.ExceptHookArgs) -> None:
-    if ended.exc_type is not SystemExit:
-        log.error("a thread ended with %s", ended_with(ended.exc_value))
-
-
-def _not_raised(what: "sys.UnraisableHookArgs") -> None:
-    log.error("an exception was ignored: %s", ended_with(what.exc_value))
-
-
-def _process_ends(kind: type[BaseException], error: BaseException, _trace: Any) -> None:
-    if not issubclass(kind, KeyboardInterrupt):
-        log.critical("the process ends with %s", ended_with(error))
-
 
 OURS = "worker"
-# Logger and template of lines that hold names of queues, processes and brokers. An exception among the arguments
-# becomes its kind, or the failure of TLS in words.
-KNOWN = frozenset(
-    {
-        ("celery.apps.worker", "%s ready."),
-        ("celery.worker", "Unrecoverable error: %r"),
-        ("celery.worker.consumer.connection", "Connected to %s"),
-        ("celery.worker.consumer.consumer", "consumer: Cannot connect to %s: %s.\n%s\n"),
-        ("celery.worker.consumer.consumer", "%s (%r)"),  # the connection to the broker was lost
-        # As a worker ends: the message goes back to its queue.
-        ("kombu.transport.virtual.base", "Requeuing undeliverable message for queue %r: No consumers."),
-        ("multiprocessing", "Process %r pid:%r exited with %r"),
-        ("aiohttp.server", "Error handling request"),
-    }
-)
-# A record of Celery's for a failed task: a mapping with the task's name.
-TASK = "task %s ended with %s"
-_WARNING = re.compile(r".*?([^/\\]+):(\d+): (\w+): ", re.DOTALL)
-
-
-def is_written(record: logging.LogRecord) -> bool:
-    """Whether a line is written at all: ours, a library's known line, or a library's warning."""
-    return is_ours(record) or record.levelno >= logging.WARNING or _is_known(record)
-
-
-def is_ours(record: logging.LogRecord) -> bool:
-    return record.name.partition(".")[0] == OURS
-
-
-def _is_known(record: logging.LogRecord) -> bool:
-    return isinstance(record.msg, str) and (record.name, record.msg) in KNOWN
-
-
-def reduced(record: logging.LogRecord) -> logging.LogRecord:
-    """The record as it may be written: a copy, without what is not known."""
-    if is_ours(record):
-        return record
-    safe = logging.makeLogRecord(record.__dict__)
-    # The text of an exception may have been made by another handler. The formatter makes its own, without values.
-    safe.exc_text = safe.stack_info = None
-    if _is_known(record) and isinstance(record.args, tuple):
-        safe.msg = record.msg.replace("\n", " ").rstrip()
-        safe.args = tuple(map(_known, record.args))
-    elif isinstance(record.args, dict) and "exc" in record.args and isinstance(record.exc_info, tuple):
-        safe.msg, safe.args = TASK, (str(record.args.get("name")), kind_of(record.exc_info[0]))
-    elif record.name == "py.warnings" and (found := _WARNING.match(record.getMessage())):
-        safe.msg, safe.args = "%s at %s:%s; its text may hold personal data", (found[3], found[1], found[2])
-    else:
-        safe.msg = "a line of %s, line %d, is left out: it may hold personal data"
-        safe.args = (record.module, record.lineno)
-    return safe
-
-
-def one_line(text: str) -> str:
-    """The text as one line: control characters, line breaks and marks that reverse text are written as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text.rstrip("\n"))
-
-
-def _known(argument: Any) -> Any:
-    return in_words(argument) if isinstance(argument, BaseException) else argument
-
-
-def kind_of(kind: type[BaseException] | None) -> str:
-    return kind.__name__ if kind is not None else "an exception"
-
-
-def place_of(trace: TracebackType | None) -> str:
-    """Where an exception was raised: " in FUNCTION, line N"."""
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f" in {trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}" if trace is not None else ""
-
-
-def ended_with(error: BaseException | None) -> str:
-    """An exception in words: its kind and its place."""
-    return f"{kind_of(type(error) if error is not None else None)}{place_of(getattr(error, '__traceback__', None))}"
-
-
 Id = str | int
 IDS = ("account", "channel", "target", "batch", "job")
 _ids: ContextVar[Mapping[str, Id]] = ContextVar("ids of log lines")
@@ -187,6 +28,10 @@ def about(**ids: Id) -> Iterator[None]:
         yield
     finally:
         _ids.reset(token)
+
+
+def is_ours(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] == OURS
 
 
 def ids_of(record: logging.LogRecord) -> dict[str, Id]:

@@ -13,9 +13,10 @@ from kombu.transport.virtual.base import W_NO_CONSUMERS
 
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.database.fast.on_loop import StoreCalls
-from worker.core.foundation import logs
-from worker.core.foundation.log_format import LogLine
-from worker.core.foundation.logs import KNOWN, about
+from worker.core.foundation.logs import about
+from worker.runtime import logs
+from worker.runtime.log_format import LogLine
+from worker.runtime.logs import KNOWN
 
 # Celery's own text.
 FORMAT = "Task %(name)s[%(id)s] %(description)s: %(exc)s\n%(traceback)s\n"
@@ -112,7 +113,7 @@ async def test_lines_of_tasks_and_threads_have_the_ids_of_the_block_that_started
 )
 def test_text_is_for_a_terminal_and_json_for_all_else(form: str, terminal: bool, is_json: bool):
     code = f"import logging, sys; sys.stderr.isatty = lambda: {terminal}\n"
-    code += "from worker.core.foundation.logs import set_up\n"
+    code += "from worker.runtime.logs import set_up\n"
     code += f"set_up('info', None, {form!r}); logging.getLogger('worker').info('said')"
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=ENDS_WITHIN, check=True
@@ -122,7 +123,7 @@ def test_text_is_for_a_terminal_and_json_for_all_else(form: str, terminal: bool,
 
 
 def test_a_process_that_logs_nothing_does_not_load_structlog():
-    code = "import sys; from worker.core.foundation.logs import set_up; set_up(); "
+    code = "import sys; from worker.runtime.logs import set_up; set_up(); "
     code += "sys.exit('structlog' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], timeout=ENDS_WITHIN, check=True)
 
@@ -178,7 +179,7 @@ def test_the_libraries_lines_that_are_known_are_those_of_this_release():
 
 UNCAUGHT = f"""
 import asyncio, threading, warnings
-from worker.core.foundation.logs import set_up
+from worker.runtime.logs import set_up
 
 set_up("debug")
 

@@ -14,7 +14,8 @@ from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter
 from structlog.stdlib import ProcessorFormatter
 from structlog.types import EventDict
 
-from worker.core.foundation.logs import ids_of, kind_of, one_line, place_of, reduced
+from worker.core.foundation.logs import ids_of
+from worker.runtime.logs import kind_of, one_line, place_of, reduced
 
 
 class LogLine(ProcessorFormatter):
