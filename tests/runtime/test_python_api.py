@@ -14,11 +14,11 @@ import worker
 from tests.desk.desk import Desk
 from tests.desk.own_redis import OwnRedis
 from tests.suite.waiting import ENDS_WITHIN, wait_until
-from worker.core.foundation.os_user import os_user
 from worker.core.model.incoming import Outcome
 from worker.runtime import python_api as library
 from worker.runtime.celery_settings import ISSUE
 from worker.settings.load import load
+from worker.wiring.os_user import os_user
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "from_your_app.py"
 ROW = {"customer_id": "C-1", "email": "ona@example.org", "country": "LT"}

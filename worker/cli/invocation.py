@@ -12,10 +12,10 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.shared_options import NAMES_OF_BATCHES, Named
-from worker.core.foundation.os_user import os_user
 from worker.core.model.audit import Act
 from worker.runtime import logs
 from worker.settings.needs import EVERYTHING, NOTHING, Needs
+from worker.wiring.os_user import os_user
 
 if TYPE_CHECKING:
     from worker.lists.store.batches import BatchFacts

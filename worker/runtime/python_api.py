@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session, scoped_session
 
 from worker.core.customers.customers import FieldProblem
 from worker.core.database.schema import NotReady
-from worker.core.foundation.os_user import os_user
 from worker.core.model.incoming import OPERATOR, Event, EventKind, EventReceipt, Outcome
 from worker.core.model.wakeups import WakeUp
 from worker.events.event_receiver import Receiver
@@ -28,6 +27,7 @@ from worker.settings.needs import WAKING
 from worker.settings.problems import SettingsError
 from worker.wiring.container import Parts
 from worker.wiring.opening import opened
+from worker.wiring.os_user import os_user
 
 __all__ = ["EventRefused", "NotReady", "SettingsError", "request_onboarding", "take_event"]
 

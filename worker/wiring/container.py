@@ -45,6 +45,7 @@ from worker.wiring.adapters import (
     sender_name,
 )
 from worker.wiring.configured import Configured
+from worker.wiring.os_user import os_user
 from worker.wiring.watching import COUNTS, TELLERS, observing_of, opened_traces
 
 if TYPE_CHECKING:
@@ -88,8 +89,8 @@ class Parts(Configured):
         """Raises SettingsError when the configuration names what cannot work. Opens no connection yet.
 
         `clock` is the process's time, and `database_clock` the database's own time, for tests. `act`: what the audit
-        log says of changes, see `Database`. `meters`: those of other parts in this process. `traces`: for tests;
-        None: as the configuration says.
+        log says of changes; None: the person who runs this process, without a command. `meters`: those of other parts
+        in this process. `traces`: for tests; None: as the configuration says.
         """
         faster(settings)  # the start fails where they are on and do not fit
         self.jitter = jitter
@@ -107,7 +108,7 @@ class Parts(Configured):
             connections=connections,
             tls=settings.database.protection,
             observers=[one.observe for one in observing],
-            act=act,
+            act=act or Act(os_user().full, "python"),
             journal=self.journal,
         )
         self.restored = Restored(database, self.journal) if self.journal is not None else None

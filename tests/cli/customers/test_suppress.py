@@ -8,7 +8,7 @@ import pytest
 
 from tests.desk.desk import customers
 from worker.core.foundation.keyring import new_key
-from worker.core.foundation.os_user import os_user
+from worker.wiring.os_user import os_user
 
 
 @pytest.fixture

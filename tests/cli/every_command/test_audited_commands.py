@@ -16,7 +16,7 @@ from tests.cli.every_command.test_needs import paths_of
 from tests.desk.desk import DATABASE, Desk, customers
 from tests.suite.of_features import of_features
 from worker.cli.registry import main_group
-from worker.core.foundation.os_user import os_user
+from worker.wiring.os_user import os_user
 
 # Sets the stage: what the command finds. The desk has batch 1, with two rows that nobody has worked.
 FAILED = "UPDATE job SET state = 'failed', reason = 'bad_input', due_at = NULL"

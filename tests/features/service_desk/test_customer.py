@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.desk.desk import Desk, Played, customers
-from worker.core.foundation.os_user import os_user
+from worker.wiring.os_user import os_user
 
 
 def test_a_customer_is_shown_with_its_sessions_and_what_they_cost_and_nothing_personal(desk: Desk, played: Played):

@@ -17,7 +17,6 @@ from worker.core.database.audit_entries import note_alone
 from worker.core.database.database import Database, is_there
 from worker.core.foundation.clock import ProcessClock
 from worker.core.foundation.keyring import Keyring
-from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import counted
 from worker.lists.decisions.store.emergency_stop import EmergencyStops
 from worker.reporting.store.processes import Processes
@@ -26,6 +25,7 @@ from worker.settings.model import Database as SettingsDatabase
 from worker.settings.needs import COUNTED, STORED, Need
 from worker.settings.problems import SettingsError
 from worker.wiring.opening import check_keys
+from worker.wiring.os_user import os_user
 from worker.wiring.store import database_copy, roles
 
 OVERRIDE = "ONBOARDING__DATABASE__URL"

@@ -12,7 +12,6 @@ from worker.cli.opening import wake_ups_of
 from worker.cli.other_batches import run_list
 from worker.cli.plan_options import in_both_zones, read_start
 from worker.cli.shared_options import DRY_RUN, JSON, REASON, YES, Read, confirm, counting_rows, print_json
-from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import are, counted
 from worker.core.model.states import JobState
 from worker.lists.decisions.row_addresses import RowRanges, read_rows
@@ -25,6 +24,7 @@ from worker.plans.store.plans import PlanRefused, bring_forward, set_most_credit
 from worker.reporting.batch_report import rows_left, what_ends, worst_cost
 from worker.settings.needs import STORED, WAKING
 from worker.wiring.container import Parts
+from worker.wiring.os_user import os_user
 
 SETTLED = "They have been settled meanwhile"
 GOES_ON = ("retry", "repeat")  # decisions after which there is work to do

@@ -6,9 +6,9 @@ import click
 
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, print_json, without_address
-from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import counted
 from worker.settings.needs import STORED
+from worker.wiring.os_user import os_user
 from worker.wiring.runner import STOP_HOLDS_AFTER
 
 

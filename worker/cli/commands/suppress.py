@@ -11,7 +11,6 @@ from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, YES, confirm, print_json
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.audit_entries import note_alone
-from worker.core.foundation.os_user import os_user
 from worker.core.foundation.timestamps import written
 from worker.lists import email_addresses, phone_numbers
 from worker.lists.decisions.store.do_not_contact import LIST
@@ -19,6 +18,7 @@ from worker.providers.countries import alpha2
 from worker.providers.refusals import Refusal
 from worker.settings.needs import STORED
 from worker.wiring.container import Parts
+from worker.wiring.os_user import os_user
 
 CHUNK = 500
 ASKED_FOR = (SuppressionReason.STOP, SuppressionReason.COMPLAINT)  # only the customer may take these back

@@ -15,7 +15,6 @@ from worker.cli.other_batches import how_to_go_on, how_to_import_the_rest
 from worker.cli.running.summary import paused_senders
 from worker.cli.shared_options import counting_rows
 from worker.core.features import hint
-from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
 from worker.core.model.states import BatchState, LineState
@@ -25,6 +24,7 @@ from worker.reporting.forecast import lost_answers, of_rest
 from worker.reporting.waits import Wait
 from worker.runtime.batch_run import Stand, next_move
 from worker.wiring.container import Parts
+from worker.wiring.os_user import os_user
 
 
 @contextmanager

@@ -22,7 +22,6 @@ from worker.core.database.outages import naming_outages
 from worker.core.database.tables.types import UtcDateTime
 from worker.core.facts import OBSERVERS, Observe
 from worker.core.foundation.clock import ProcessClock
-from worker.core.foundation.os_user import os_user
 from worker.core.foundation.private_files import new_file
 from worker.core.foundation.tls import Tls
 from worker.core.model.audit import Act
@@ -39,6 +38,7 @@ UTF8 = "UTF8"  # PostgreSQL's word
 THERE_IS = sa.exists(sa.literal_column("1"))
 # An execution option of all connections: who does what on them, an `Act`, for the audit log (the feature `audit`).
 ACT = "onboarding_act"
+UNSAID = Act("unknown", "python")
 
 
 def _make_private(url: str) -> None:
@@ -74,13 +74,13 @@ class Database:
         connections: int = 8,
         tls: Tls | None = None,
         observers: Sequence[Observe] = (),
-        act: Act | None = None,
+        act: Act = UNSAID,
         journal: Journal | None = None,
     ) -> None:
         """`connections` is the size of the pool: how many connections the process may use at the same time.
 
         `tls`: PostgreSQL's certificate is verified; None: as the URL says. `observers` get the facts (`facts`).
-        `act` is what the audit log says of changes; None: the person who runs this process, without a command.
+        `act` is what the audit log says of changes.
         `journal`: the file beside the database, if it has one.
         """
         self.is_sqlite = url.startswith("sqlite")
@@ -98,7 +98,6 @@ class Database:
             from worker.core.database.postgresql_engine import engine_of
 
             self.engine, self._patience = engine_of(url, connections=connections, tls=tls)
-        act = act or Act(os_user().full, "python")
         self.engine.update_execution_options(**{OBSERVERS: observers, ACT: act, JOURNAL: journal})
         self._journal = journal
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from worker.core.foundation.os_user import caller_of, described
+from worker.wiring.os_user import caller_of, described
 
 NAMES = {0: "root", 998: "onboarding", 1000: "ona"}
 
@@ -44,7 +44,7 @@ def test_a_person_is_named_with_the_account_that_was_used(uid, caller, name, ful
 
 
 def test_the_environment_does_not_change_who_it_is():
-    print_it = "from worker.core.foundation.os_user import os_user; print(os_user().full)"
+    print_it = "from worker.wiring.os_user import os_user; print(os_user().full)"
     lies = dict.fromkeys(("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER", "HOSTNAME"), "somebody.else")
 
     def printed(environ):
