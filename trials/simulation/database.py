@@ -20,12 +20,12 @@ from tests.simulated.statements import STATEMENTS
 from trials.kept_counts import untrue_counts
 from trials.simulation.row_rules import QUERIES
 from trials.simulation.setting import KEY
-from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.core.database.fast.unanswered import ALONE
 from worker.core.database.tables import CustomerRow
 from worker.core.foundation.clock import ProcessClock
 from worker.core.foundation.keyring import Keyring
+from worker.wiring import migrating
 
 if TYPE_CHECKING:
     from trials.simulation.process import WorkerProcess
@@ -43,7 +43,7 @@ class Databases:
         self.folder = folder
         self._empty = folder / "empty.db"
         made = Database(f"sqlite:///{self._empty}")
-        schema.upgrade(made)
+        migrating.upgrade(made)
         made.close()
 
     def fresh(self) -> str:
@@ -63,7 +63,7 @@ class PostgresqlDatabases:
         self._name = f"onboarding_simulation_{os.getpid()}"
         url = self._fresh(self._name)
         made = Database(url)
-        schema.upgrade(made)
+        migrating.upgrade(made)
         made.close()
         with sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as connection:
             connection.exec_driver_sql(_CLOCK)

@@ -26,6 +26,7 @@ from worker.settings.model import Encryption, Settings
 from worker.settings.needs import Needs
 from worker.settings.problems import SettingsError
 from worker.settings.secrets import Secret
+from worker.wiring import migrating
 from worker.wiring.container import Parts
 from worker.wiring.opening import check_ready
 
@@ -158,8 +159,8 @@ def parts_of(settings: Settings, act: Act, *, migrate: bool) -> Iterator[Parts]:
     try:
         not_ready = why_not_ready(parts.database)
         if not_ready and parts.database.is_sqlite and migrate:
-            with suppress(schema.NotMigrated):  # a revision that this release does not know: reported below
-                schema.upgrade(parts.database)
+            with suppress(migrating.NotMigrated):  # a revision that this release does not know: reported below
+                migrating.upgrade(parts.database)
                 note_alone(parts.database, f"schema {schema.newest()}", now=parts.clock(), reason="upgraded")
             not_ready = why_not_ready(parts.database)
         if not_ready:

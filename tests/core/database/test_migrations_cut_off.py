@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 
 from worker.core.database import schema
 from worker.core.database.database import Database
+from worker.wiring import migrating
 
 # As the sixth migration once was: its columns are committed before its index is built.
 MIXED = """
@@ -69,7 +70,7 @@ def cut_off(url: str, revision: str, migrations: Path, after: int) -> bool:
 
     sa.event.listen(database.engine, "after_cursor_execute", count)
     try:
-        schema.upgrade(database, revision, migrations=migrations)
+        migrating.upgrade(database, revision, migrations=migrations)
     except (CutOff, sa.exc.SQLAlchemyError):
         return False
     finally:
@@ -89,10 +90,10 @@ def _cuts(database: Database, url: str, revision: str, migrations: Path) -> Iter
     statements: list[str] = []
     count = lambda _connection, _cursor, statement, *_: statements.append(statement)  # noqa: E731
     sa.event.listen(database.engine, "after_cursor_execute", count)
-    schema.upgrade(database, revision, migrations=migrations)
+    migrating.upgrade(database, revision, migrations=migrations)
     sa.event.remove(database.engine, "after_cursor_execute", count)
     whole = shape(database)
-    schema.downgrade(database, before or "base", migrations=migrations)
+    migrating.downgrade(database, before or "base", migrations=migrations)
     untouched = shape(database)
     assert statements
     # The first migration makes all tables, in one transaction: not each of its statements needs a cut.
@@ -100,9 +101,9 @@ def _cuts(database: Database, url: str, revision: str, migrations: Path) -> Iter
         over = cut_off(url, revision, migrations, after)
         assert not over or after == len(statements)  # the table of revisions exists already
         if shape(database) != untouched:
-            schema.upgrade(database, revision, migrations=migrations)
+            migrating.upgrade(database, revision, migrations=migrations)
             yield after, whole, shape(database)
-            schema.downgrade(database, before or "base", migrations=migrations)
+            migrating.downgrade(database, before or "base", migrations=migrations)
 
 
 def test_every_migration_is_done_by_a_second_run_wherever_the_first_was_cut_off(url, next_release):
@@ -118,7 +119,7 @@ def test_a_migration_that_mixes_the_two_kinds_is_found(make_postgresql, next_rel
     url = make_postgresql()
     newest = schema.newest(next_release)
     (next_release / "versions" / "9000_mixed.py").write_text(dedent(MIXED.format(newest=newest)))
-    schema.upgrade(database := Database(url), newest, migrations=next_release)
+    migrating.upgrade(database := Database(url), newest, migrations=next_release)
     database.close()
     with pytest.raises(sa.exc.ProgrammingError, match="already exists"):
         list(cuts(url, "9000", next_release))
@@ -128,7 +129,7 @@ def test_an_index_is_built_behind_a_transaction_that_is_longer_than_the_lock_tim
     """PostgreSQL waits for every older transaction, which need not touch the table. It does not give up, and blocks no
     other."""
     database = Database(make_postgresql())
-    schema.upgrade(database, f"{int(schema.newest()) + 1:04}", migrations=next_release)
+    migrating.upgrade(database, f"{int(schema.newest()) + 1:04}", migrations=next_release)
     timeouts = []
 
     def note(connection: sa.Connection, _cursor: object, statement: str, *_: object) -> None:
@@ -136,6 +137,6 @@ def test_an_index_is_built_behind_a_transaction_that_is_longer_than_the_lock_tim
             timeouts.append(connection.exec_driver_sql("SHOW lock_timeout").scalar_one())
 
     sa.event.listen(database.engine, "before_cursor_execute", note)
-    schema.upgrade(database, migrations=next_release)
+    migrating.upgrade(database, migrations=next_release)
     database.close()
     assert set(timeouts) == {"0"}

@@ -16,7 +16,6 @@ from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.behaviour import Share
 from onboarding_sandbox.endpoints.opened import SESSIONS
 from tests.suite.of_features import needs
-from worker.core.database import schema
 from worker.core.foundation import event_loop
 from worker.core.foundation.ids import guessable_ids
 from worker.core.foundation.keyring import new_key
@@ -37,6 +36,7 @@ from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter
 from worker.web.webhooks.sources import account_sources
+from worker.wiring import migrating
 from worker.wiring.container import Parts
 
 START = datetime(2026, 11, 23, 16, 30, tzinfo=UTC)  # in Vilnius half past six in the evening
@@ -146,7 +146,7 @@ async def run_in_sandbox(
         settings = configured(folder, port=sandbox.port, smtp_port=sandbox.smtp_port, more=more)
         parts = Parts(settings, clock=loop.now, jitter=lambda: 0.5)
         exits.callback(parts.close)
-        schema.upgrade(parts.database)
+        migrating.upgrade(parts.database)
         parts.ready()
         imported = import_list(parts.intake, parts.batches, path, options_of(parts.intake), name=path.name)
         arrived = asyncio.Event()

@@ -24,6 +24,7 @@ from worker.settings.load import load
 from worker.settings.model import Database as SettingsDatabase
 from worker.settings.needs import COUNTED, STORED, Need
 from worker.settings.problems import SettingsError
+from worker.wiring import migrating
 from worker.wiring.opening import check_keys
 from worker.wiring.os_user import os_user
 from worker.wiring.store import database_copy, roles
@@ -47,12 +48,12 @@ def upgrade(invocation: Invocation) -> None:
     with _database(invocation) as database:
         try:
             before = schema.current(database)
-            schema.upgrade(database)
+            migrating.upgrade(database)
             if before != schema.newest():
                 note_alone(database, f"schema {schema.newest()}", now=ProcessClock()(), reason="upgraded")
-        except schema.NotMigrated:
+        except migrating.NotMigrated:
             raise CannotStart(why_not_ready(database) or "the database cannot be upgraded") from None
-        except schema.TableInUse as error:
+        except migrating.TableInUse as error:
             raise CannotStart(str(error)) from None
     after = schema.newest()
     click.echo(f"the database is at revision {after}" + ("" if before == after else f" (was {before or 'empty'})"))
@@ -129,7 +130,7 @@ def copy(invocation: Invocation, to: str, afresh: bool) -> None:
     target = Database(new.url, tls=new.protection, act=act_of_command())
     try:
         _copy(source, target, settings.encryption.keyring(), afresh=afresh)
-    except (database_copy.CannotCopy, SettingsError, schema.NotMigrated, schema.TableInUse) as error:
+    except (database_copy.CannotCopy, SettingsError, migrating.NotMigrated, migrating.TableInUse) as error:
         raise CannotStart(str(error)) from None
     except sa.exc.DatabaseError as error:
         if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):

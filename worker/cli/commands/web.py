@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, log_info
 from worker.cli.opening import wake_ups_of, why_unusable
-from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.core.foundation import event_loop
 from worker.core.foundation.tls import is_loopback
@@ -27,6 +26,7 @@ from worker.settings.rules import has_credentials, no_credentials
 from worker.web.server import serve
 from worker.web.webhooks.contract import Closed
 from worker.web.webhooks.sources import account_sources
+from worker.wiring import migrating
 from worker.wiring.container import Parts
 
 
@@ -65,8 +65,8 @@ def web(invocation: Invocation, bind: str | None) -> None:
         raise CannotStart(str(error)) from None
     try:
         if parts.database.is_sqlite:
-            with suppress(schema.NotMigrated):  # a revision that this release does not know: /readyz reports it
-                schema.upgrade(parts.database)
+            with suppress(migrating.NotMigrated):  # a revision that this release does not know: /readyz reports it
+                migrating.upgrade(parts.database)
         if not any(sender.keys for sender in settings.web.senders.values()):
             click.echo("warning: web.senders: none has keys, so no client can post events", err=True)
         for source in account_sources(parts.accounts, parts.keyring, parts.clock).values():

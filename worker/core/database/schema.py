@@ -1,16 +1,8 @@
-"""Migrates a database to this release's schema, and reports a database that has another schema.
-
-Every process asks which schema a database has. That needs no Alembic, which takes a twentieth of a command's time to
-load: it is imported where a database is migrated.
-"""
+"""Which schema a database has, and whether a process of this release may work on it."""
 
 import re
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -18,38 +10,12 @@ from worker.core import shipped
 from worker.core.database.database import Database
 from worker.core.features import FEATURES, NOT_INSTALLED
 
-if TYPE_CHECKING:
-    from alembic.config import Config
-
 # A wheel has the migrations inside the package, a checkout has them next to the package.
 _PACKAGED = Path(__file__).parents[2] / "migrations"
 MIGRATIONS = _PACKAGED if _PACKAGED.exists() else _PACKAGED.parent.parent / "migrations"
 MIGRATION = re.compile(r"(\d{4})_\w+\.py")  # a migration's file is named by its revision
-LOCK_NOT_AVAILABLE = "55P03"
-# A migration waits only a short time for a table's lock (migrations/env.py), because all other transactions on the
-# table wait behind it. It tries TRIES times. In the pauses the other transactions go on.
-TRIES = 20
-PAUSE_SECONDS = 1.0
 VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))  # Alembic's own table
 COPYING = "copying"  # the revision of a database that `onboard db copy` has not filled yet
-ONE_AT_A_TIME = 7_264_081_153_509_342_211  # PostgreSQL's advisory lock for migrations: an arbitrary number
-
-
-class TableInUse(Exception):
-    """Another transaction kept a table locked during all tries. Earlier migrations of this run are committed."""
-
-
-class NotMigrated(Exception):
-    """Nothing has changed: Alembic does not know the database's revision, or the wanted one, or the database's encoding
-    cannot hold every name."""
-
-
-def _config(migrations: Path) -> "Config":
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
-    return config
 
 
 @cache
@@ -73,83 +39,6 @@ def current(database: Database) -> str | None:
         if not sa.inspect(connection).has_table(VERSION.name):
             return None
         return connection.execute(sa.select(VERSION.c.version_num)).scalar_one_or_none()
-
-
-def upgrade(
-    database: Database,
-    revision: str = "head",
-    *,
-    tries: int = TRIES,
-    pause: Callable[[float], None] = time.sleep,
-    migrations: Path = MIGRATIONS,
-) -> None:
-    """Migrate up, with one transaction for each step. A second run changes nothing. Raises TableInUse, NotMigrated."""
-    from alembic import command
-
-    if unfit := database.why_it_holds_not_every_text():
-        raise NotMigrated(unfit)
-    _migrate(database, command.upgrade, _config(migrations), revision, tries, pause)
-
-
-def downgrade(
-    database: Database,
-    revision: str,
-    *,
-    tries: int = TRIES,
-    pause: Callable[[float], None] = time.sleep,
-    migrations: Path = MIGRATIONS,
-) -> None:
-    """Migrate down to a revision, or to `base`. Raises TableInUse, NotMigrated."""
-    from alembic import command
-
-    _migrate(database, command.downgrade, _config(migrations), revision, tries, pause)
-
-
-@contextmanager
-def _its_own(database: Database) -> Iterator[sa.Connection]:
-    """A connection that does not go back to the pool: its settings and its lock end with it."""
-    with database.engine.connect() as connection:
-        try:
-            yield connection
-        finally:
-            if not database.is_sqlite:
-                connection.invalidate()
-
-
-def _migrate(
-    database: Database,
-    step: "Callable[[Config, str], None]",
-    config: "Config",
-    revision: str,
-    tries: int,
-    pause: Callable[[float], None],
-) -> None:
-    from alembic.util import CommandError
-
-    for tried in range(tries):
-        if tried:
-            pause(PAUSE_SECONDS)  # outside of the transaction, so that the waiting transactions go on
-        try:
-            with _its_own(database) as connection:
-                if not database.is_sqlite:
-                    alone = connection.execute(sa.select(sa.func.pg_try_advisory_lock(ONE_AT_A_TIME))).scalar_one()
-                    connection.commit()
-                    if not alone:
-                        continue
-                config.attributes["connection"] = connection
-                step(config, revision)
-                connection.commit()
-                return
-        except CommandError as error:
-            raise NotMigrated(str(error)) from None
-        except sa.exc.OperationalError as error:
-            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
-                raise
-    raise TableInUse(
-        "another upgrade or a long transaction locks a table that must change; no migration is half done. Run the"
-        " command again. To find the transaction: SELECT pid, xact_start, query FROM pg_stat_activity"
-        " WHERE xact_start < now() - interval '5 s'"
-    )
 
 
 def outdated(database: Database) -> str | None:

@@ -19,7 +19,6 @@ from aiohttp import web
 
 from onboarding_sandbox.behaviour import Share
 from onboarding_sandbox.options import SandboxOptions
-from worker.core.database import schema
 from worker.core.foundation import event_loop
 from worker.core.foundation.ids import guessable_ids
 from worker.core.limits.budgets import BudgetRule
@@ -41,6 +40,7 @@ from worker.settings.model import Settings
 from worker.settings.policies import ladder_of, reminders_of
 from worker.web.readiness import Readiness
 from worker.web.webhooks.sources import account_sources, sender_sources
+from worker.wiring import migrating
 from worker.wiring.container import Parts
 from worker.wiring.runner import LONGEST_DISPATCH, Runner
 from worker.wiring.senders import build_senders
@@ -117,7 +117,7 @@ class _Rehearsal:
             )
             exits.callback(parts.close)
             parts.database.need_not_last()
-            schema.upgrade(parts.database)
+            migrating.upgrade(parts.database)
             parts.ready()
             imported, is_cut = self._import(parts)
             sources = account_sources(parts.accounts, parts.keyring, self._loop.now)
