@@ -13,6 +13,7 @@ from worker.core.model.endings import Kind, Problem
 from worker.core.model.wakeups import WakeUp
 from worker.senders.contract import Receipt
 from worker.wiring.runner import Preflight
+from worker.wiring.store.put_off_rows import make_waiting_jobs_due
 
 REFUSED = Problem(Kind.AUTH, "SMTP 535 at AUTH")
 ENDED = "sender/email: answers again"
@@ -33,7 +34,7 @@ async def test_a_refused_log_in_stops_the_sender_and_nothing_is_bought_for_it(ma
     assert (world.budget(EMAIL).stop_reason, world.senders["sms"].logins) == ("SMTP 535 at AUTH", 0)
     # A person tries again too early: it is asked, and nothing is bought.
     world.parts.budgets.resume(EMAIL)
-    world.parts.jobs.make_waiting_jobs_due(now=world.clock())
+    make_waiting_jobs_due(world.parts.database, now=world.clock())
     await world.work()
     assert (world.asked, world.senders["email"].logins) == (["Link"], 2)
     assert world.budget(EMAIL).stopped_at is not None

@@ -12,6 +12,7 @@ from worker.core.model.stops import is_at_cap, way_out
 from worker.plans.deadlines import Paces
 from worker.reporting.forecast import Load, pace_of
 from worker.settings.policies import BudgetRules
+from worker.wiring.store.put_off_rows import make_snoozed_due, make_waiting_jobs_due
 from worker.wiring.stores import Stores
 
 
@@ -58,7 +59,7 @@ class AccountBudgets:
         used = self._rules.channels if channels is None else channels
         self._budgets.mark_unverified(rule.name for name, rule in self._rules.channels.items() if name in used)
         if any(senders):
-            self._stores.jobs.make_waiting_jobs_due(now=now)
+            make_waiting_jobs_due(self._stores.database, now=now)
 
 
 class NotTried(Exception):
@@ -100,7 +101,7 @@ def try_again(name: str, rules: BudgetRules, channels: Collection[str], stores: 
     check_can_be_tried(name, rules, stores, now=now)
     ended = stores.budgets.resume(rules.all()[name].name, by_person_at=now)
     if ended:
-        stores.jobs.make_snoozed_due([name, *shared], now=now)
+        make_snoozed_due(stores.database, [name, *shared], now=now)
     if ended and name in channels:
-        stores.jobs.make_waiting_jobs_due(now=now)
+        make_waiting_jobs_due(stores.database, now=now)
     return Resumed(tuple(ended), tuple(shared))

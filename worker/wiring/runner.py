@@ -30,6 +30,7 @@ from worker.core.work.store.attempt_log import outcome_of_call
 from worker.http.client import Http, open_http_session
 from worker.http.trust import faster, way_of
 from worker.wiring.container import DATABASE_THREADS, Parts
+from worker.wiring.store.put_off_rows import make_waiting_jobs_due
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class Preflight:
         now = self._parts.clock()
         self._parts.budgets.record_log_in(rule, outcome, now=now)
         if outcome.kind is None:
-            self._parts.jobs.make_waiting_jobs_due(now=now)
+            make_waiting_jobs_due(self._parts.database, now=now)
 
 
 async def prove_senders(parts: Parts) -> None:

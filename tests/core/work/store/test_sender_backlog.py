@@ -11,6 +11,7 @@ from worker.core.database.tables import Budget, Job
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.rate_limits import Limit
 from worker.core.work.store import claim_jobs
+from worker.wiring.store.put_off_rows import make_waiting_jobs_due
 
 HOUR = timedelta(hours=1)
 
@@ -84,6 +85,6 @@ def test_jobs_that_wait_for_a_sender_are_made_due_chunk_by_chunk(shelf, monkeypa
     assert shelf.claim(policy=policy(shelf)) == []
     monkeypatch.setattr(claim_jobs, "CHUNK", 2)
     with statements(shelf.database) as made:
-        shelf.jobs.make_waiting_jobs_due(now=shelf.clock())
+        make_waiting_jobs_due(shelf.database, now=shelf.clock())
     assert sum(statement.startswith("UPDATE job") for statement in made) == 3
     assert {row.due_at for row in shelf.rows(Job)} == {shelf.clock()}

@@ -1,10 +1,8 @@
-"""Jobs, the kind of row that a session is opened for: what of a flush is special to them, and how those that were put
-off become due.
-"""
+"""Jobs, the kind of row that a session is opened for: what of a flush is special to them."""
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -13,12 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Customer
-from worker.core.database import bulk
 from worker.core.database.database import Database
 from worker.core.database.encrypted_values import decrypt_line, decrypt_person
 from worker.core.database.fast import tally
-from worker.core.database.priorities import PRIORITIES
-from worker.core.database.tables import InvitationRow, Job
 from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
 from worker.core.limits.credits import end_of_day
@@ -27,16 +22,15 @@ from worker.core.limits.store.backpressure import Queue
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Flush, Rows
 from worker.core.model.endings import Never, NotNow
-from worker.core.model.reasons import Reason
 from worker.core.model.sessions import SessionRequest
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import JobState
 from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
 from worker.core.work.store import batch_credits
 from worker.core.work.store.attempt_log import open_rows
-from worker.core.work.store.gates import AFTER_THE_PACE, CHUNK, GATES, ROW_GATES, JobClaim, is_for_a_message, places_of
+from worker.core.work.store.gates import AFTER_THE_PACE, GATES, ROW_GATES, JobClaim, is_for_a_message, places_of
 from worker.core.work.store.job_context import LEASES, ClaimedJob, IssueResult, JobPolicy
 from worker.core.work.store.record_results import record_results
 from worker.core.work.store.session_reuse import invite_unbought
@@ -180,26 +174,6 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
         refunds = {min(days): calls} if days and calls else {}
         budgets.refund(flush.connection, flush.policy.rule, refunds, now=flush.now)
 
-    def make_waiting_jobs_due(self, *, now: datetime) -> None:
-        after: int | None = 0
-        while after is not None:
-            # In chunks: there may be a million jobs, and dispatchers must be able to claim meanwhile.
-            with self._database.write() as connection:
-                after = _make_due(connection, after, now=now)
-
-    def make_snoozed_due(self, names: Collection[str], *, now: datetime) -> None:
-        """Make the rows of these accounts and channels due now whose own call was answered with the
-        account's pause."""
-        snoozed = {"due_at": now}
-        reasons = (Reason.RATE_LIMITED, Reason.UNREACHABLE)
-        with self._database.write() as connection:
-            for model, of, waiting in (
-                (Job, Job.account, JobState.WAITING),
-                (InvitationRow, InvitationRow.channel, InvitationState.WAITING),
-            ):
-                rows = sa.update(model).where(of.in_(names), model.state == waiting, model.reason.in_(reasons))
-                connection.execute(rows.where(model.due_at > now, model.unknown_attempt.is_(None)).values(snoozed))
-
 
 @lru_cache(maxsize=64)
 def _seconds(number: int) -> timedelta:
@@ -222,32 +196,3 @@ def _allowed(jobs: Sequence[ClaimedJob], calls: int) -> list[ClaimedJob]:
             calls -= 1
         kept.append(job)
     return kept
-
-
-_WAITS = (
-    sa.select(Job.id)
-    .where(
-        Job.id > sa.bindparam("after"),
-        Job.priority.in_(PRIORITIES),
-        Job.state == bulk.fixed(JobState.WAITING),
-        Job.leader_id.is_(None),
-        Job.due_at > sa.bindparam("now"),
-        Job.reason == Reason.WAITS_FOR_SENDER,
-    )
-    .order_by(Job.id)
-    .limit(sa.bindparam("most", type_=sa.Integer()))
-    .with_for_update(skip_locked=True)
-)
-
-
-def _make_due(connection: sa.Connection, after: int, *, now: datetime) -> int | None:
-    """Make the next chunk of jobs that wait for a sender due now, because their sender may have room again.
-
-    The chunk begins after the id `after`. Returns the last id of the chunk; None: there are no more jobs. Jobs that
-    another transaction has locked are skipped.
-    """
-    ids = list(connection.execute(_WAITS, {"after": after, "now": now, "most": CHUNK}).scalars())
-    if not ids:
-        return None
-    connection.execute(sa.update(Job).where(bulk.among(Job.id, "ids")).values(due_at=now), {"ids": bulk.keys(ids)})
-    return ids[-1]
