@@ -1,19 +1,21 @@
 """When a batch ends: by its limits and the measured pace, and only roughly where neither is known."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.limits.budgets import BudgetRule, BudgetState
+from worker.core.limits.credits import CreditCap, UsedCredits
 from worker.core.limits.rate_adaptation import Pace
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.throughput import FRESH, MeasuredThroughput
-from worker.reporting.forecast import Load, forecast
+from worker.reporting.forecast import Load, forecast, last_day
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+SATURDAY = datetime(2026, 11, 28, 23, 59, 30, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 rows = st.integers(1, 10**6)
 rates = st.integers(1, 1000)
@@ -155,3 +157,11 @@ def test_accounts_that_share_a_budget_are_several():
     assert forecast([both], now=NOW).limited_by == "kyc and kyc-lt have 2 credits left for 3 calls"
     stopped = both._replace(state=BudgetState(stopped_at=NOW, stop_reason="HTTP 401"))
     assert forecast([stopped], now=NOW).limited_by == "kyc and kyc-lt are stopped: HTTP 401"
+
+
+def test_a_forecast_by_caps_says_the_day_of_the_last_call():
+    assert last_day((CreditCap(2000, "day"),), UsedCredits(), 5000, now=SATURDAY) == (date(2026, 11, 30), 1000)
+    # 2 on Saturday, 1 on Sunday; from Monday 2 a day and at most 3 a week
+    caps = (CreditCap(2, "day"), CreditCap(3, "week"))
+    assert last_day(caps, UsedCredits(), 6, now=SATURDAY) == (date(2026, 12, 1), 1)
+    assert last_day((CreditCap(1, "month"),), UsedCredits(), 1000, now=SATURDAY) is None

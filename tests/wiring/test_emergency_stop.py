@@ -4,7 +4,7 @@ import asyncio
 
 from tests.simulated.stalling import Stalling
 from tests.simulated.world import customer
-from worker.core.database.leases import NOT_SENT
+from worker.core.database.attempt_outcomes import NOT_SENT
 from worker.core.database.tables import Attempt, Job
 from worker.core.model.states import InvitationState
 from worker.core.model.wakeups import WakeUp

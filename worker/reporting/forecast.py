@@ -4,13 +4,13 @@ its texts to a country take, the rows that wait for something else than the rest
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
 from worker.core.foundation.plural import counted, listed_in_words
 from worker.core.foundation.timestamps import written, written_if_any
-from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, day_of, found_in_words, next_slot
-from worker.core.limits.credits import last_day
+from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, next_slot
+from worker.core.limits.credits import CreditCap, UsedCredits, day_of, end_of, left_of
 from worker.core.limits.rate_adaptation import is_refused_at_lowest
 from worker.core.limits.rate_limits import DAY, Ramp, tightest
 from worker.core.messages.text_numbers import HOUR, hour_of
@@ -24,6 +24,7 @@ ASSUMED_CALL = timedelta(milliseconds=50)
 # A measured pace that is slower than the limit by more than this is named instead of the limit.
 NOTICEABLE = 1.1
 QUARTER = timedelta(minutes=15)
+LONGEST_WORK = 3660  # days that are looked at
 _QUARTERS = timedelta(days=366) // QUARTER
 
 
@@ -141,6 +142,20 @@ def _interval(load: Load, now: datetime) -> tuple[timedelta | None, str]:
 
 def _pause_in_words(load: Load) -> str:
     return f"{load.name} {load.is_or_are} paused: {load.state.why_paused}"
+
+
+def last_day(caps: tuple[CreditCap, ...], spent: UsedCredits, calls: int, *, now: datetime) -> tuple[date, int] | None:
+    """The day on which the last of so many calls may be made, and how many are left for that day; None: in years."""
+    spent, day, at = spent.at(now), spent.day_at(now), now
+    for _ in range(LONGEST_WORK):
+        fit = left_of(caps, spent, at)
+        if fit is None or calls <= fit:
+            return day, calls
+        calls, spent = calls - fit, spent.plus(fit, on=day, now=at)
+        at = end_of("day", day)
+        day = at.date()
+        spent = spent.at(at)
+    return None
 
 
 def _by_credits(load: Load, ends: Forecast, *, now: datetime) -> Forecast:

@@ -17,10 +17,9 @@ from worker.core.limits.budgets import (
     BudgetRule,
     BudgetState,
     credits_left,
-    day_of,
     found_in_words,
 )
-from worker.core.limits.credits import end_of
+from worker.core.limits.credits import day_of, end_of
 from worker.core.limits.store import concurrency
 from worker.core.limits.store.budgets import Budgets
 from worker.core.model.reasons import Reason

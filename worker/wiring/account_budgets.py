@@ -13,6 +13,7 @@ from worker.plans.deadlines import Paces
 from worker.reporting.forecast import Load, pace_of
 from worker.settings.policies import BudgetRules
 from worker.wiring.store.put_off_rows import make_snoozed_due, make_waiting_jobs_due
+from worker.wiring.store.roles import may_write
 from worker.wiring.stores import Stores
 
 
@@ -23,11 +24,12 @@ class AccountBudgets:
         self._rules, self._stores, self._budgets = rules, stores, stores.budgets
 
     def ensure(self, others: Collection[str]) -> None:
-        """Make the budgets' rows, and rows of these other names, where the database lets us.
+        """Make the budgets' rows, and rows of these other names, where the database lets us: PostgreSQL's role that
+        reports finds the rows as they are.
 
         Ends the stop of an account whose cap on credits was raised or taken out.
         """
-        if self._budgets.may_write():
+        if may_write(self._stores.database):
             rules = self._rules.all().values()
             self._budgets.ensure([*(rule.name for rule in rules), *others])
             self._budgets.lift_stops_at_caps(rules)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.limits.budgets import BudgetRule, BudgetState, calls_left, credits_again_at, with_credits
-from worker.core.limits.credits import CreditCap, UsedCredits, begin_of, end_of, last_day, left_of, used_up
+from worker.core.limits.credits import CreditCap, UsedCredits, begin_of, end_of, left_of, used_up
 
 NOW = datetime(2026, 11, 28, 23, 59, 30, tzinfo=UTC)  # a Saturday
 DAILY = (CreditCap(3, "day"),)
@@ -65,14 +65,6 @@ def test_the_cap_in_all_and_those_by_period_hold_together():
     assert calls_left(state, rule, now=NOW) == 0
     assert credits_again_at(state, rule, now=NOW) == datetime(2026, 11, 29, tzinfo=UTC)
     assert calls_left(state, rule, now=tomorrow) == 1
-
-
-def test_a_forecast_by_caps_says_the_day_of_the_last_call():
-    assert last_day((CreditCap(2000, "day"),), UsedCredits(), 5000, now=NOW) == (date(2026, 11, 30), 1000)
-    # 2 on Saturday, 1 on Sunday; from Monday 2 a day and at most 3 a week
-    caps = (CreditCap(2, "day"), CreditCap(3, "week"))
-    assert last_day(caps, UsedCredits(), 6, now=NOW) == (date(2026, 12, 1), 1)
-    assert last_day((CreditCap(1, "month"),), UsedCredits(), 1000, now=NOW) is None
 
 
 @given(CAPS, st.lists(st.tuples(TIMES, st.integers(0, 9), st.booleans()), max_size=40))

@@ -19,7 +19,6 @@ from tests.core.limits.call_outcomes import (
 from worker.core.foundation.timestamps import written
 from worker.core.limits.budgets import (
     ASK_AGAIN_AFTER,
-    FREE,
     BudgetState,
     after_claim,
     at_cap,
@@ -28,6 +27,7 @@ from worker.core.limits.budgets import (
     resumed,
 )
 from worker.core.limits.call_outcomes import STOPS, CallOutcome
+from worker.core.limits.credits import FREE, UsedCredits
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.endings import Kind
 from worker.reporting.waits import stop_in_words
@@ -42,7 +42,7 @@ def test_rows_without_a_credit_left_stop_the_account_once_with_the_reason():
 
 def test_a_refund_ends_the_stop_that_the_lack_of_credits_made_and_no_other():
     rule = replace(RULE, credits=3)
-    none = BudgetState(credits_day=NOW.date())
+    none = BudgetState(spent=UsedCredits(NOW.date()))
 
     def after(state, calls):
         return refunded(state, rule, {NOW.date(): calls}, now=NOW)

@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 import click
 
 from worker.core.foundation.plural import are, counted, listed_in_words
-from worker.core.limits.budgets import BudgetState, tries_again_by_itself
+from worker.core.limits.budgets import BudgetState
 from worker.core.messages.store.unreached import following
-from worker.core.model.stops import is_at_cap
+from worker.core.model.stops import is_at_cap, tries_again_by_itself
 from worker.lists.lines import Change
 from worker.lists.store.batches import BatchFacts
 from worker.lists.warned import Refusals, Warned
@@ -59,7 +59,7 @@ def next_step(name: str, state: BudgetState) -> str:
     """What an operator does about the stopped account or sender `name`."""
     if is_at_cap(state.stop_reason):
         return f"raise `credits` of [accounts.{name}], and run again"
-    if tries_again_by_itself(state):
+    if tries_again_by_itself(state.stop_reason):
         return "fix it and run again"
     return f"fix it, then `onboard account resume {name}`, and run again"
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from worker.core.model.reasons import Reason
 
 DONE = "done"
+NOT_SENT = "not_sent"  # the row was released before its call was made, which was certainly not carried out
 UNREACHABLE = Reason.UNREACHABLE.value  # no request was sent, so the call was certainly not carried out
 LATE = "late"  # the lease was lost before the result came
 MORE = "more"  # the outcome of a look-up that must go on with the next page

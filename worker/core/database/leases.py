@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from worker.core.database import bulk
+from worker.core.database.attempt_outcomes import NOT_SENT
 from worker.core.database.database import THERE_IS, fetch
 from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.priorities import EVENT, PRIORITIES
@@ -20,8 +21,6 @@ from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.model.endings import Later, NotNow
 from worker.core.model.states import InvitationState, JobState
 
-# An attempt of a row that was released before its call was made. The call was certainly not carried out.
-NOT_SENT = "not_sent"
 Id = TypeVar("Id")
 _IN_ORDER = attrgetter("due_at", "id")
 

@@ -7,7 +7,7 @@ all workers share one budget. How a limit is kept: `rate_limits.offer`. How a lo
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from worker.core.foundation import plural
 from worker.core.limits.bursts import SHARE, Burst, NextSlot, burst_of
@@ -26,11 +26,9 @@ from worker.core.limits.rate_limits import (
     unused,
 )
 from worker.core.limits.throughput import MeasuredThroughput
-from worker.core.model.endings import Kind, RetryPolicy
+from worker.core.model.endings import RetryPolicy
 from worker.core.model.stops import CAP, is_at_cap
 
-# Kinds of answer that cost no credit: the provider refused before opening anything.
-FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT, Kind.UNCLEAR})
 OPENS_AFTER = 5
 # How soon to ask again while the probe is in flight: the other calls go on as soon as the probe succeeds.
 PROBE_PATIENCE = timedelta(milliseconds=200)
@@ -105,10 +103,7 @@ class BudgetState:
     stop_reason: str = ""
     asks_again_at: datetime | None = None  # when one call finds out whether the stop is over; None: a person must act
     credits_used: int = 0
-    credits_day: date | None = None  # these four are a `UsedCredits`
-    credits_today: int = 0
-    credits_week: int = 0
-    credits_month: int = 0
+    spent: UsedCredits = field(default_factory=UsedCredits)  # of them, in the periods of the last day
     failures: int = 0  # calls in a row
     opened_at: datetime | None = None
     # It refused us, could not be reached, or was not tried since a worker started: nothing is bought for it meanwhile.
@@ -120,11 +115,6 @@ class BudgetState:
     def paused_until(self, now: datetime) -> datetime | None:
         """Until when no call is made because of a pause; None: there is no pause now."""
         return self.blocked_until if self.blocked_until is not None and self.blocked_until > now else None
-
-    @property
-    def spent(self) -> UsedCredits:
-        """The credits used in the periods of the last day."""
-        return UsedCredits(self.credits_day, self.credits_today, self.credits_week, self.credits_month)
 
     @property
     def is_well(self) -> bool:
@@ -279,25 +269,7 @@ def with_credits(state: BudgetState, credits: Mapping[date, int], *, now: dateti
     spent, used = state.spent, state.credits_used
     for day, number in credits.items():
         spent, used = spent.plus(number, on=day, now=now), max(used + number, 0)
-    return replace(
-        state,
-        credits_used=used,
-        credits_day=spent.day,
-        credits_today=spent.today,
-        credits_week=spent.week,
-        credits_month=spent.month,
-    )
-
-
-def day_of(at: datetime) -> date:
-    return at.astimezone(UTC).date()
-
-
-# How the reasons of our own other stops begin, of which only a person can know that their cause is gone.
-SHORT_LINKS = "the links live "
-REPEATS = "answers repeat: "
-# So many answers with what another customer has are no accident.
-MOST_REPEATS = 3
+    return replace(state, credits_used=used, spent=spent)
 
 
 def at_cap(state: BudgetState, rule: BudgetRule, *, now: datetime) -> BudgetState:
@@ -306,18 +278,6 @@ def at_cap(state: BudgetState, rule: BudgetRule, *, now: datetime) -> BudgetStat
         return state
     reason = f"{CAP}{plural.counted(rule.credits or 0, 'credit')} is used up"
     return replace(state, stopped_at=now, stop_reason=reason)
-
-
-def repeating(state: BudgetState, count: int, *, now: datetime) -> BudgetState:
-    """The state once so many answers of the last hour had what another customer has: stopped until a person acts."""
-    if state.stop_reason.startswith(REPEATS):
-        return state
-    reason = (
-        f"{REPEATS}{count} within an hour had the token or the id of another customer; is there a cache or a proxy"
-        " before the provider?"
-    )
-    stopped_at = state.stopped_at or now
-    return replace(state, stopped_at=stopped_at, stop_reason=reason, asks_again_at=None, probe_until=None)
 
 
 def refunded(state: BudgetState, rule: BudgetRule, calls: Mapping[date, int], *, now: datetime) -> BudgetState:
@@ -406,12 +366,6 @@ def mark_verified(state: BudgetState) -> BudgetState:
     if state.asks_again_at is not None:
         over = replace(over, stopped_at=None, stop_reason="", asks_again_at=None)
     return replace(over, failures=0, opened_at=None)
-
-
-def tries_again_by_itself(state: BudgetState) -> bool:
-    """True if the next run, or worker, may try the stopped account again. One more link that is too short-lived to be
-    sent would be paid for, and one more answer may be another customer's: a person must have changed something."""
-    return not state.stop_reason.startswith((SHORT_LINKS, REPEATS))
 
 
 def resumed(state: BudgetState, *, pauses_too: bool = False) -> BudgetState:

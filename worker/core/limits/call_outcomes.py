@@ -10,7 +10,7 @@ from typing import NamedTuple
 from worker.core.limits.budgets import ASK_AGAIN_AFTER, BudgetRule, BudgetState, next_slot
 from worker.core.limits.rate_adaptation import Pace, counted
 from worker.core.model.endings import Kind
-from worker.core.model.stops import reason_of_stop
+from worker.core.model.stops import REPEATS, reason_of_stop
 
 # Success, and refusals of one row: the account answers, so a pause is over.
 ANSWERS = frozenset({None, Kind.BAD_INPUT, Kind.CONFLICT})
@@ -139,6 +139,18 @@ def _stopped(state: BudgetState, outcome: CallOutcome, *, now: datetime) -> Budg
         # As for a pause: a process whose clock is slow makes it no shorter.
         asks_again_at=max(again_at, state.asks_again_at or again_at) if outcome.kind is Kind.AUTH else None,
     )
+
+
+def repeating(state: BudgetState, count: int, *, now: datetime) -> BudgetState:
+    """The state once so many answers of the last hour had what another customer has: stopped until a person acts."""
+    if state.stop_reason.startswith(REPEATS):
+        return state
+    reason = (
+        f"{REPEATS}{count} within an hour had the token or the id of another customer; is there a cache or a proxy"
+        " before the provider?"
+    )
+    stopped_at = state.stopped_at or now
+    return replace(state, stopped_at=stopped_at, stop_reason=reason, asks_again_at=None, probe_until=None)
 
 
 def _answered(state: BudgetState, outcome: CallOutcome, stopped_at: datetime | None) -> BudgetState:

@@ -9,11 +9,16 @@ import re
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
+from worker.core.database.attempt_outcomes import NOT_SENT, UNREACHABLE
 from worker.core.foundation.plural import counted
+from worker.core.model.endings import Kind
 
+# Kinds of answer that cost no credit: the provider refused before opening anything.
+FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT, Kind.UNCLEAR})
+# Outcomes of calls that cost nothing, as credits are counted.
+COST_NOTHING = (*(kind.value for kind in FREE), NOT_SENT, UNREACHABLE)
 ONE_DAY = timedelta(days=1)
 PERIODS = ("day", "week", "month")
-LONGEST = 3660  # days of work that are looked at
 
 
 def begin_of(period: str, day: date) -> date:
@@ -34,8 +39,12 @@ def end_of(period: str, day: date) -> datetime:
     return datetime.combine(after.get(period, begins + ONE_DAY), time(), UTC)
 
 
+def day_of(at: datetime) -> date:
+    return at.astimezone(UTC).date()
+
+
 def end_of_day(now: datetime) -> datetime:
-    return end_of("day", now.astimezone(UTC).date())
+    return end_of("day", day_of(now))
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,8 @@ class CreditCap:
 
 @dataclass(frozen=True)
 class UsedCredits:
-    """The credits used on `day`, and so far in its week and its month; `day` None: none was ever counted."""
+    """The credits used on `day`, the last one that had any, and in its week and its month so far; `day` None: none was
+    ever counted."""
 
     day: date | None = None
     today: int = 0
@@ -82,7 +92,7 @@ class UsedCredits:
 
     def day_at(self, now: datetime) -> date:
         """The day into which is counted now."""
-        today = now.astimezone(UTC).date()
+        today = day_of(now)
         return today if self.day is None else max(self.day, today)
 
     def of(self, period: str) -> int:
@@ -110,17 +120,3 @@ def used_up(caps: tuple[CreditCap, ...], spent: UsedCredits, now: datetime) -> t
     spent, day = spent.at(now), spent.day_at(now)
     over = [(end_of(cap.period, day), cap) for cap in caps if spent.of(cap.period) >= cap.count]
     return max(over, key=lambda one: one[0], default=None)
-
-
-def last_day(caps: tuple[CreditCap, ...], spent: UsedCredits, calls: int, *, now: datetime) -> tuple[date, int] | None:
-    """The day on which the last of so many calls may be made, and how many are left for that day; None: in years."""
-    spent, day, at = spent.at(now), spent.day_at(now), now
-    for _ in range(LONGEST):
-        fit = left_of(caps, spent, at)
-        if fit is None or calls <= fit:
-            return day, calls
-        calls, spent = calls - fit, spent.plus(fit, on=day, now=at)
-        at = end_of("day", day)
-        day = at.date()
-        spent = spent.at(at)
-    return None

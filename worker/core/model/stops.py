@@ -4,6 +4,9 @@ import re
 
 # How the reason of a stop at our own cap on credits begins. No provider's answer begins so: those begin with "HTTP".
 CAP = "the cap of "
+# How those of our own other stops begin, of which only a person can know that their cause is gone.
+SHORT_LINKS = "the links live "
+REPEATS = "answers repeat: "
 
 # Not before a code: there the adapter says what it means.
 _STATUS = re.compile(r"\bHTTP (\d{3})\b(?! [\w-]+: )")
@@ -28,6 +31,12 @@ def reason_of_stop(detail: str) -> str:
 def is_at_cap(reason: str) -> bool:
     """Whether an account with this reason is stopped at the cap of its `credits`. Trying it again does not help."""
     return reason.startswith(CAP)
+
+
+def tries_again_by_itself(reason: str) -> bool:
+    """Whether the next run, or worker, may try the stopped account again. One more link that is too short-lived to be
+    sent would be paid for, and one more answer may be another customer's: a person must have changed something."""
+    return not reason.startswith((SHORT_LINKS, REPEATS))
 
 
 def way_out(name: str, reason: str) -> str:

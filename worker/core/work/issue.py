@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from worker.core.adapters import Http, Provider
 from worker.core.foundation.durations import show_duration
 from worker.core.lifecycle.session_updates import SessionUpdate, update_of_listed
-from worker.core.limits.budgets import PROBE_PATIENCE, SHORT_LINKS
+from worker.core.limits.budgets import PROBE_PATIENCE
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
 from worker.core.limits.throughput import Stretch
@@ -22,6 +22,7 @@ from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, May
 from worker.core.model.metrics import CALLS
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Session, SessionRequest, is_stale
+from worker.core.model.stops import SHORT_LINKS
 from worker.core.unknown.reconciliation import (
     Listing,
     OrphanRule,

@@ -11,11 +11,10 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.database import bulk
-from worker.core.database.attempt_outcomes import DONE, LATE, MORE
+from worker.core.database.attempt_outcomes import DONE, LATE, MORE, NOT_SENT
 from worker.core.database.database import Database, fetch
 from worker.core.database.fast import tally
 from worker.core.database.job_ids import of_batch
-from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Batch, BatchCount, BatchCountChange, InvitationRow, Job, SessionRow, SkippedLine
 from worker.core.database.tables.types import word_of
 from worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE

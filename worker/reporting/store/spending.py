@@ -11,13 +11,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.attempt_outcomes import DONE
+from worker.core.database.attempt_outcomes import DONE, NOT_SENT
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
-from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.database.tables.columns import aliased
-from worker.core.limits.store.budgets import COST_NOTHING
+from worker.core.limits.credits import COST_NOTHING
 from worker.core.messages.wording import FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState, Result, SessionState

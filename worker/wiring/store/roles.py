@@ -20,6 +20,14 @@ HIDDEN = {column.value for column in ENCRYPTED} | {
 }
 
 
+def may_write(database: Database) -> bool:
+    """False for the role that reports."""
+    if database.is_sqlite:
+        return True
+    with database.read() as connection:
+        return bool(connection.execute(sa.select(sa.func.has_table_privilege("budget", "INSERT"))).scalar())
+
+
 class NoSuchRole(Exception):
     """The server has no role of this name."""
 

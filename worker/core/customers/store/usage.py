@@ -6,7 +6,7 @@ and messages that bounce.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.job_ids import Key
 from worker.core.database.tables import InvitationRow, ReissueCount, SessionRow
+from worker.core.limits.credits import day_of
 from worker.core.messages.caps import COUNTED
 from worker.core.model.states import InvitationState, SessionState
 
@@ -99,7 +100,7 @@ _COUNT = (
 
 def reissues_today(connection: sa.Connection, account: str, *, lock: bool, now: datetime) -> int:
     """The account's count since 0:00 UTC. Without `lock`, others may count meanwhile; see `reissues_so_far`."""
-    day = now.astimezone(UTC).date()
+    day = day_of(now)
     if lock:
         return reissues_so_far(connection, [account], day).get(account, 0)
     query = sa.select(ReissueCount.count).where(ReissueCount.account == account, ReissueCount.day == day)

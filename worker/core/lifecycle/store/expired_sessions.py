@@ -8,7 +8,7 @@ the first has moved its rows.
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import astuple, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from operator import add
 from typing import Any
@@ -46,6 +46,7 @@ from worker.core.lifecycle.reissue import (
 )
 from worker.core.lifecycle.store.own_links import ends_of
 from worker.core.lifecycle.store.sent_again import send_again
+from worker.core.limits.credits import day_of
 from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.store.unreached import writable
 from worker.core.model.channels import Address
@@ -166,7 +167,7 @@ class _Chunk:
         keys = [(row.customer_id, row.purpose) for row, _ in current]
         links = ends_of(self.connection, keys) if self.policy.stable else {}
         reviewed = others_in_review(self.connection, {row.id for row, _ in current})
-        today = self.now.astimezone(UTC).date()
+        today = day_of(self.now)
         accounts = {job.account for _, job in current if job.state is JobState.INVITED}
         so_far = Counter(usage.reissues_so_far(self.connection, accounts, today))
         before = Counter(so_far)

@@ -9,22 +9,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import date, datetime, timedelta
 from functools import cache, partial
-from itertools import islice
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.database.attempt_outcomes import UNREACHABLE
 from worker.core.database.audit_entries import note
 from worker.core.database.bulk import insert
 from worker.core.database.database import THERE_IS, Database
 from worker.core.database.fast import tally
 from worker.core.database.fast.unanswered import UNANSWERED
-from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Budget, EmergencyStop
 from worker.core.foundation.timestamps import written
 from worker.core.limits.budgets import (
-    FREE,
     BudgetRule,
     BudgetState,
     Grant,
@@ -34,29 +30,31 @@ from worker.core.limits.budgets import (
     calls_left,
     clamp_future_times,
     credits_left,
-    day_of,
     found_in_words,
     is_stopped,
     mark_verified,
     refunded,
     resumed,
-    tries_again_by_itself,
     under_cap,
     with_credits,
 )
 from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
-from worker.core.limits.credits import begin_of
+from worker.core.limits.credits import FREE, UsedCredits, begin_of, day_of
 from worker.core.limits.rate_adaptation import Pace
 from worker.core.limits.throughput import MeasuredThroughput, Stretch, with_stretch
+from worker.core.model.stops import tries_again_by_itself
 
-# Outcomes of calls that cost nothing, as credits are counted.
-COST_NOTHING = (*(kind.value for kind in FREE), NOT_SENT, UNREACHABLE)
 log = logging.getLogger(__name__)
 
-_OWN = [field.name for field in fields(BudgetState) if field.name not in ("pace", "measured")]
-_PACE = [field.name for field in fields(Pace)]
-_MEASURED = [field.name for field in fields(MeasuredThroughput)]
-_NAMES = [*_OWN, *(f"pace_{name}" for name in _PACE), *(f"measured_{name}" for name in _MEASURED)]
+# The parts of a state: how their columns begin, and what each is made of.
+_KINDS: dict[str, tuple[str, Any]] = {
+    "pace": ("pace_", Pace),
+    "measured": ("measured_", MeasuredThroughput),
+    "spent": ("credits_", UsedCredits),
+}
+_PARTS = {part: (prefix, kind, [one.name for one in fields(kind)]) for part, (prefix, kind) in _KINDS.items()}
+_OWN = [field.name for field in fields(BudgetState) if field.name not in _PARTS]
+_NAMES = [*_OWN, *(prefix + name for prefix, _, names in _PARTS.values() for name in names)]
 _COLUMNS = [Budget.__table__.c[name] for name in _NAMES]
 
 EVERYTHING_IS_STOPPED = THERE_IS.where(EmergencyStop.id == 1)  # a person has stopped everything
@@ -90,18 +88,17 @@ _COUNT = (
 def _state(values: Iterable[Any]) -> BudgetState:
     """The state from a row's values, in the order of `_COLUMNS`."""
     columns = iter(values)
-    own, pace, measured = (list(islice(columns, len(names))) for names in (_OWN, _PACE, _MEASURED))
-    return BudgetState(
-        **dict(zip(_OWN, own, strict=True)),
-        pace=Pace(**dict(zip(_PACE, pace, strict=True))),
-        measured=MeasuredThroughput(**dict(zip(_MEASURED, measured, strict=True))),
-    )
+    own = dict(zip(_OWN, columns, strict=False))  # each takes its own, and leaves the others
+    parts = {part: kind(**dict(zip(names, columns, strict=False))) for part, (_, kind, names) in _PARTS.items()}
+    return BudgetState(**own, **parts)
 
 
 def _values(state: BudgetState) -> dict[str, Any]:
     values = {name: getattr(state, name) for name in _OWN}
-    values |= {f"pace_{name}": getattr(state.pace, name) for name in _PACE}
-    return values | {f"measured_{name}": getattr(state.measured, name) for name in _MEASURED}
+    for part, (prefix, _, names) in _PARTS.items():
+        one = getattr(state, part)
+        values |= {prefix + name: getattr(one, name) for name in names}
+    return values
 
 
 def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetState:
@@ -329,13 +326,6 @@ class Budgets:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def may_write(self) -> bool:
-        """False for PostgreSQL's role that reports: it finds the rows as they are."""
-        if self._database.is_sqlite:
-            return True
-        with self._database.read() as connection:
-            return bool(connection.execute(sa.select(sa.func.has_table_privilege("budget", "INSERT"))).scalar())
-
     def ensure(self, names: Iterable[str]) -> None:
         """Insert the missing rows."""
         with self._database.read() as connection:
@@ -401,6 +391,6 @@ class Budgets:
 def _in_the_way(state: BudgetState, by_person_at: datetime | None) -> list[str]:
     """What a resumption ends: a stop; by a person a pause too."""
     now = by_person_at
-    stopped = state.stopped_at is not None and (now is not None or tries_again_by_itself(state))
+    stopped = state.stopped_at is not None and (now is not None or tries_again_by_itself(state.stop_reason))
     paused = now is not None and state.paused_until(now) is not None
     return ["stop"] * stopped + ["pause"] * paused

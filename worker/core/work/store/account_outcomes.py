@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from worker.core.database.attempt_outcomes import DONE
 from worker.core.database.tables import Attempt
-from worker.core.limits.budgets import BudgetRule, day_of
+from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.call_outcomes import CallOutcome
+from worker.core.limits.credits import day_of
 from worker.core.limits.store import budgets
 from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Kind

@@ -11,10 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.attempt_outcomes import DONE, MORE, UNREACHABLE, references
+from worker.core.database.attempt_outcomes import DONE, MORE, NOT_SENT, UNREACHABLE, references
 from worker.core.database.bulk import Columns
 from worker.core.database.encrypted_values import encrypt_words
-from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Attempt
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.foundation.ids import new_ids

@@ -17,7 +17,7 @@ from worker.core.database.fast import tally
 from worker.core.database.job_ids import of_batch
 from worker.core.database.tables import Attempt, BatchCount, BatchCountChange, BatchPlan
 from worker.core.database.tables.columns import aliased
-from worker.core.limits.store.budgets import COST_NOTHING
+from worker.core.limits.credits import COST_NOTHING
 from worker.core.model.endings import Kind, Later, NotNow
 from worker.core.model.reasons import Reason
 

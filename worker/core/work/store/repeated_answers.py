@@ -24,7 +24,7 @@ from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import TOKEN
 from worker.core.database.job_ids import batch_of, row_of
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.limits.budgets import MOST_REPEATS, repeating
+from worker.core.limits.call_outcomes import repeating
 from worker.core.limits.store import budgets
 from worker.core.limits.store.flush import Flush
 from worker.core.model.endings import Ending, Hold
@@ -37,7 +37,8 @@ from worker.core.work.store.job_context import IssueResult, JobPolicy
 
 log = logging.getLogger(__name__)
 
-PERIOD = timedelta(hours=1)  # within which `MOST_REPEATS` stop the account
+# So many answers within this, with what another customer has, are no accident: the account stops.
+MOST_REPEATS, PERIOD = 3, timedelta(hours=1)
 _ENTITY = "entityId"
 # The message of such an invitation may be with the customer.
 _LEFT = (InvitationState.SENT, InvitationState.DELIVERED, InvitationState.WORKING, InvitationState.HELD)

@@ -9,12 +9,11 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import invitation_channels
 from worker.core.customers.store.usage import messages_of
-from worker.core.database.attempt_outcomes import DONE
+from worker.core.database.attempt_outcomes import DONE, NOT_SENT
 from worker.core.database.audit_entries import note, note_alone
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, read_person
 from worker.core.database.job_ids import AS_THEY_CAME, NEWEST_FIRST
-from worker.core.database.leases import NOT_SENT
 from worker.core.database.priorities import HELD_BACK, PRIORITIES
 from worker.core.database.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 from worker.core.database.tables.columns import aliased
