@@ -13,7 +13,8 @@ from typing import Any, TextIO
 import click
 
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Ended, Stopped
-from worker.core.foundation.private_files import PRIVATE, is_of_another_user, replacing
+from worker.core.foundation.private_files import PRIVATE, replacing
+from worker.settings.open_files import is_of_another_user
 
 YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")

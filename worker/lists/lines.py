@@ -121,6 +121,19 @@ class RefusedLine:
     warnings: tuple[FieldProblem, ...] = ()
 
 
+def same_customer(row: int) -> FieldProblem:
+    """Why a line is a duplicate of an earlier row."""
+    return FieldProblem("customer_id", f"the same customer as row {row}", _THE_FIRST)
+
+
+_THE_FIRST = "remove one of the two; the first is used"
+
+
+def is_duplicate(problem: FieldProblem) -> bool:
+    """Whether the problem is that of `same_customer`."""
+    return problem.hint == _THE_FIRST
+
+
 Line = Accepted | Rejected | RefusedLine | Returned  # RefusedLine: a duplicate
 
 

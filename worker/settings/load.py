@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from worker.core.foundation.private_files import directory_doubt, is_of_another_user, is_writable_by_others
 from worker.core.model.channels import channels_of
 from worker.providers.entry_points import TEXT_SERVICES, AdapterBroken
 from worker.providers.facts import PROVIDERS
@@ -22,6 +21,7 @@ from worker.settings.budgets import share_budgets
 from worker.settings.event_senders import SenderOfEvents, check_senders
 from worker.settings.model import Invitations, LadderStep, Settings, whole_model
 from worker.settings.needs import EVERYTHING, Needs
+from worker.settings.open_files import directory_doubt, is_of_another_user, is_writable_by_others
 from worker.settings.overrides import apply_overrides
 from worker.settings.problems import Findings, SettingsError, explain
 from worker.settings.problems import Path as KeyPath

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.foundation.durations import show_duration
-from worker.core.foundation.private_files import directory_doubt, is_of_another_user, is_writable_by_others
 from worker.core.foundation.tls import is_loopback
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.refusals import FRAUD, KNOWN, plain
@@ -19,6 +18,7 @@ from worker.core.model.sessions import default_floor, never_fresh
 from worker.providers.facts import PROVIDERS, SPECIAL_KEYS, ProviderFacts, facts_of, lifetime_of
 from worker.settings.accounts import OWN, PLACEHOLDER, Account
 from worker.settings.model import Database, Encryption, FollowUp, Invitations, LadderStep, Retry, RetryAfterDenial
+from worker.settings.open_files import directory_doubt, is_of_another_user, is_writable_by_others
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW

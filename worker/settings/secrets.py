@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from worker.core.foundation.private_files import is_of_another_user, is_open_to_others, is_writable_by_others
+from worker.settings.open_files import is_of_another_user, is_open_to_others, is_writable_by_others
 from worker.settings.problems import SettingsError
 
 log = logging.getLogger(__name__)

@@ -111,19 +111,6 @@ class FieldProblem:
         return f"{self.column}: {self.problem}" if self.column else self.problem
 
 
-def same_customer(row: int) -> FieldProblem:
-    """Why a line is a duplicate of an earlier row."""
-    return FieldProblem("customer_id", f"the same customer as row {row}", _THE_FIRST)
-
-
-_THE_FIRST = "remove one of the two; the first is used"
-
-
-def is_duplicate(problem: FieldProblem) -> bool:
-    """Whether the problem is that of `same_customer`."""
-    return problem.hint == _THE_FIRST
-
-
 def invitation_channels(channel: Channel) -> tuple[str, ...]:
     """The channels that an invitation goes out on."""
     match channel:

@@ -7,10 +7,7 @@
 `docs/reference/states.md` explains each state to operators. `endings` has the state that a step's ending leads to.
 """
 
-from datetime import datetime
 from enum import StrEnum
-
-from worker.core.foundation.timestamps import written
 
 
 class JobState(StrEnum):
@@ -156,9 +153,3 @@ class PauseCause(StrEnum):
     PERSON = "person"  # `onboard pause`
     INTERRUPT = "interrupt"  # Ctrl-C on `onboard run`
     ITSELF = "itself"  # too many of its messages came back, or its pilot asks for a person
-
-
-def paused_by(cause: PauseCause, who: str, at: datetime, why: str = "") -> str:
-    """Why a person's batch is paused: who did it, when, and the reason that was given, for people."""
-    did = "stopped with Ctrl-C" if cause is PauseCause.INTERRUPT else "paused"
-    return f"{did} by {who}, {written(at)}{f': {why}' if why else ''}"

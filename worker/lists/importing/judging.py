@@ -16,7 +16,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from worker.core.customers.customers import Channel, Customer, FieldProblem, invitation_channels, same_customer
+from worker.core.customers.customers import Channel, Customer, FieldProblem, invitation_channels
 from worker.core.messages.quiet_hours import Hours, issue_at
 from worker.core.messages.text_numbers import country_of
 from worker.core.model.channels import CHANNELS, address_of
@@ -25,7 +25,17 @@ from worker.lists.formats.opening import Content
 from worker.lists.importing.forked import ChildEnded, Forked, forked
 from worker.lists.importing.intake import Chosen, Intake, Unroutable, choose_account, further_problems
 from worker.lists.known_customers import KnownRule, another_line, erased_line, owned_line, refuses_lists
-from worker.lists.lines import Accepted, AcceptedLine, Line, OldLink, RefusedLine, Rejected, Returned, Settles
+from worker.lists.lines import (
+    Accepted,
+    AcceptedLine,
+    Line,
+    OldLink,
+    RefusedLine,
+    Rejected,
+    Returned,
+    Settles,
+    same_customer,
+)
 from worker.lists.listing import CustomerList
 from worker.lists.options import ListOptions
 from worker.lists.store.batches import Batches

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel, Details, FieldProblem, invitation_channels, same_customer
+from worker.core.customers.customers import Channel, Details, FieldProblem, invitation_channels
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import ERASED, Erased, decrypt_opening, read_person
@@ -33,6 +33,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Opening
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, LineState, SessionState, state_of_line
 from worker.core.work.store import batch_credits
+from worker.lists.lines import same_customer
 from worker.reporting.store.counting import count
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.outlook import (

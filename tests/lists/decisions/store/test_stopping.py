@@ -12,8 +12,9 @@ from worker.core.database.database import fetch
 from worker.core.database.priorities import BATCH, PAUSED
 from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
 from worker.core.model.endings import Kind, Reconcile, Retry
-from worker.core.model.states import JobState, PauseCause, paused_by
+from worker.core.model.states import JobState, PauseCause
 from worker.lists.decisions.store import priority_moves
+from worker.lists.decisions.store.decisions import paused_by
 from worker.lists.decisions.store.settlement import Decided
 from worker.lists.store import leadership
 from worker.reporting.store.waiting import unsent

@@ -186,7 +186,7 @@ class _Chunk:
                 channels=open_channels[row.id],
                 reissues=sessions[row.customer_id, row.purpose] - 1,
                 messages=messages[row.customer_id].all,
-                max_age=self._max_age(job),
+                max_age=max_age_of(self.policy.lifetimes.get(job.account), floor=timedelta(seconds=job.floor_seconds)),
                 reissued_today=so_far[job.account],
                 outcome_unknown=job.unknown_attempt is not None,
                 in_review=row.result == Result.REVIEW,
@@ -242,7 +242,8 @@ class _Chunk:
                 jobs.append(_waits_again(job, decision))
                 replaced += 1
             elif isinstance(decision, Lapsed):
-                jobs.append(_lapses(job, decision))
+                kept = {"new_detail": decision.detail, "new_attempts": job.attempts}
+                jobs.append(_moved(job, JobState.LAPSED, None, decision.reason, **kept))
             elif isinstance(decision, Stands) and job is not None:
                 refused.append({"job_id": job.id})
             elif isinstance(decision, Ask):
@@ -279,9 +280,6 @@ class _Chunk:
             return ends_at
         return max(ends_at or self.now, self.now + LOOKED_AT_AGAIN)
 
-    def _max_age(self, job: Any) -> timedelta:
-        return max_age_of(self.policy.lifetimes.get(job.account), floor=timedelta(seconds=job.floor_seconds))
-
     def _open_channels(
         self, people: Mapping[str, Person], current: list[tuple[Any, Any]]
     ) -> dict[Any, tuple[str, ...]]:
@@ -307,18 +305,12 @@ def _waits_again(job: Any, decision: Reissue) -> dict[str, Any]:
     # A customer in the app waits for an event's first link, not for this one: new sign-ups go first.
     priority = job.priority + BATCH - EVENT if job.priority in (EVENT, EVENT + PAUSED) else job.priority
     if job.refused_session is not None and job.refused_session == job.session_id:
-        return _moved(job, JobState.WAITING, decision.due_at, Reason.ASKED_AGAIN, new_priority=priority)
-    if decision.still_opens:
-        return _moved(job, JobState.WAITING, decision.due_at, Reason.ADDRESS_CORRECTED, new_priority=priority)
-    if decision.ahead:
-        return _moved(job, JobState.WAITING, decision.due_at, Reason.LINK_ENDS_SOON, new_priority=priority)
-    why = {"new_detail": "the customer's session ended unused", "new_priority": priority}
-    return _moved(job, JobState.WAITING, decision.due_at, Reason.SESSION_EXPIRED, **why)
-
-
-def _lapses(job: Any, decision: Lapsed) -> dict[str, Any]:
-    kept = {"new_detail": decision.detail, "new_attempts": job.attempts}
-    return _moved(job, JobState.LAPSED, None, decision.reason, **kept)
+        reason = Reason.ASKED_AGAIN
+    elif decision.still_opens:
+        reason = Reason.ADDRESS_CORRECTED
+    else:
+        reason = Reason.LINK_ENDS_SOON if decision.ahead else Reason.SESSION_EXPIRED
+    return _moved(job, JobState.WAITING, decision.due_at, reason, new_priority=priority)
 
 
 def _moved(job: Any, state: JobState, due_at: datetime | None, reason: Reason, **others: Any) -> dict[str, Any]:

@@ -22,9 +22,10 @@ from worker.core.database.job_ids import job_id, of_batch
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, InvitationRow, Job, PendingDetails
 from worker.core.database.tables.work import LEAD
+from worker.core.foundation.timestamps import written
 from worker.core.messages.store.message_rows import HELD_FIRST
 from worker.core.messages.wording import FIRST
-from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, PauseCause, paused_by
+from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, PauseCause
 from worker.lists.decisions.store.priority_moves import Changed, pause_rows, resume_rows
 from worker.lists.decisions.store.settlement import Decided, Which, abandon, chosen, repeat, retry, rows_in
 from worker.lists.store.batches import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
@@ -383,3 +384,9 @@ def _noted(connection: sa.Connection, which: Which, decided: Decided, reason: st
         subject = f"batch {which.batch_id}{rows}{account}"
         note(connection, subject, now=now, count=decided.rows, reason=reason.removesuffix("; "))
     return decided
+
+
+def paused_by(cause: PauseCause, who: str, at: datetime, why: str = "") -> str:
+    """Why a person's batch is paused: who did it, when, and the reason that was given, for people."""
+    did = "stopped with Ctrl-C" if cause is PauseCause.INTERRUPT else "paused"
+    return f"{did} by {who}, {written(at)}{f': {why}' if why else ''}"
