@@ -3,10 +3,11 @@ once its attempt is written, and the result of its call.
 """
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
+from worker.core.database.priorities import EVENT
 from worker.core.model.endings import Ending, Kind, Problem
 from worker.core.unknown.reconciliation import Found, UnknownCall
 
@@ -14,41 +15,40 @@ NOT_OPENED = uuid.UUID(int=0)
 NOT_YET = datetime.min.replace(tzinfo=UTC)
 
 
-class Claimed(Protocol):
+@dataclass(repr=False)  # not frozen: see `customers.customers`
+class Claimed:
     """A job or a message under our lease. It is opened once its attempt is written: its call may be made, once."""
 
-    attempt_id: uuid.UUID  # `NOT_OPENED` until then
-    repeatable: bool  # if the call's outcome is unknown
-    reconcile_at: datetime | None  # see the attempt's column
+    id: Any
+    job_id: int
+    batch_id: int
+    fence: int
+    attempts: int
+    priority: int
+    due_at: datetime  # restored if no call is made, so that the row keeps its place in the order of claims
+    lease_until: datetime
+    probe: bool  # the single call that goes first after a pause
+    session_id: uuid.UUID | None
+    unknown_call: UnknownCall | None  # look up this call; make no new one
+    _: KW_ONLY
+    attempt_id: uuid.UUID = NOT_OPENED  # until it is opened
+    repeatable: bool = False  # if the call's outcome is unknown
+    reconcile_at: datetime | None = None  # see the attempt's column
+    call_before: datetime | None = None  # the end of the day that its credit is of; None: it takes none
 
     @property
-    def id(self) -> Any: ...
+    def is_event(self) -> bool:
+        return self.priority == EVENT
+
     @property
-    def job_id(self) -> int: ...
+    def looks_up(self) -> bool:
+        """True if its call makes nothing at the other side."""
+        return self.unknown_call is not None
+
     @property
-    def batch_id(self) -> int: ...
-    @property
-    def fence(self) -> int: ...
-    @property
-    def attempts(self) -> int: ...
-    @property
-    def due_at(self) -> datetime: ...
-    @property
-    def lease_until(self) -> datetime: ...
-    @property
-    def call_before(self) -> datetime | None: ...  # the end of the day that its credit is of; None: it takes none
-    @property
-    def is_event(self) -> bool: ...
-    @property
-    def looks_up(self) -> bool: ...  # its call makes nothing at the other side
-    @property
-    def reconciles(self) -> uuid.UUID | None: ...  # the attempt that it looks up
-    @property
-    def probe(self) -> bool: ...
-    @property
-    def session_id(self) -> uuid.UUID | None: ...
-    @property
-    def unknown_call(self) -> UnknownCall | None: ...
+    def reconciles(self) -> uuid.UUID | None:
+        """The attempt that it looks up."""
+        return None if self.unknown_call is None else self.unknown_call.attempt_id
 
 
 RowT = TypeVar("RowT", bound=Claimed)

@@ -136,6 +136,7 @@ def _new(
     channels = tuple(invitation_channels(job.channel))
     claimed = ClaimedJob(
         id=job.id,
+        job_id=job.id,
         batch_id=job.batch_id,
         fence=job.fence,
         attempts=0,
@@ -146,6 +147,7 @@ def _new(
         lease_until=now,
         probe=False,
         session_id=None,
+        unknown_call=None,
         floor=timedelta(0),
         request=SessionRequest(customer, ""),
     )

@@ -26,7 +26,7 @@ def issued(shelf, *customers, **session):
 def test_a_claimed_invitation_holds_its_whole_context_and_shows_none_of_it(shelf):
     batch = issued(shelf, customer("Ona", template="gold", brand="nova", timezone="Europe/Vilnius"))
     (message,) = shelf.claim_messages()
-    assert (message.batch_id, message.account, message.kind) == (batch, "kyc", "invitation")
+    assert (message.batch_id, message.leased.account, message.kind) == (batch, "kyc", "invitation")
     assert message.customer.person.email == "ona@example.org"
     assert (message.customer.locale, message.customer.timezone, message.customer.template) == (
         "lt",

@@ -67,12 +67,12 @@ def replace_sessions(
 
 def _replace_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:
     return replace_at(
-        allowed_from=policy.reissue_at(item.account, item.expires_at),
+        allowed_from=policy.reissue_at(item.leased.account, item.expires_at),
         issued_at=item.issued_at,
         expires_at=item.expires_at,
         spacing=timedelta(0) if item.given_away else policy.contact.spacing,
         reported_over=item.ended,
-        reissues=item.reissues,
+        reissues=item.leased.reissues,
         now=now,
     )
 

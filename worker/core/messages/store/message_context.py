@@ -14,7 +14,6 @@ from worker.core.database import bulk
 from worker.core.database.attempt_outcomes import LATE
 from worker.core.database.encrypted_values import decrypt_person
 from worker.core.database.leases import Leases
-from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.database.tables.columns import aliased
 from worker.core.foundation.keyring import Keyring
@@ -27,8 +26,7 @@ from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Done, Kind
 from worker.core.model.sessions import Opening, is_stale
 from worker.core.model.states import InvitationState
-from worker.core.unknown.reconciliation import UnknownCall
-from worker.core.work.row_forms import NOT_OPENED, NOT_YET, CallResult
+from worker.core.work.row_forms import NOT_YET, CallResult, Claimed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,31 +43,20 @@ class InvitationPolicy(ClaimPolicy):
         return self.channel
 
 
-@dataclass(repr=False)  # not frozen: see `customers.customers`
-class ClaimedInvitation:
+@dataclass(repr=False)
+class ClaimedInvitation(Claimed):
     """An invitation under our lease, with all that its text needs: personal and secret, so no repr."""
 
     id: uuid.UUID
     session_id: uuid.UUID
-    job_id: int
-    batch_id: int
     kind: str
-    fence: int
-    attempts: int
-    due_at: datetime  # restored when the invitation is not handed over: it must not lose its place in the queue
-    lease_until: datetime
-    probe: bool  # True for the single hand-over that tests the sender after a pause
-    account: str  # the provider account that opened its session
     customer: Customer
     opening: Opening
     leased: Any  # the row that it was read from
     issued_at: datetime
     expires_at: datetime
     floor: timedelta
-    unknown_call: UnknownCall | None = None  # set: reconcile this earlier hand-over instead of handing the message over
-    priority: int = BATCH
     wording: Wording = Wording.INVITATION
-    reissues: int = 0  # the job's sessions after the first
     unknown_handovers: int = 0  # earlier ones of this message whose outcome stays unknown
     traceparent: str | None = None  # of the span that took the job in
     ended: bool = False  # the provider has ended the session: the link must not be sent, whatever its expiry
@@ -77,25 +64,6 @@ class ClaimedInvitation:
     given_away: bool = False  # an address that was corrected has its session's link
     # When it was opened; of a repeat, when the first hand-over was that may have arrived.
     first_at: datetime = NOT_YET
-    attempt_id: uuid.UUID = NOT_OPENED
-    repeatable: bool = False
-    reconcile_at: datetime | None = None
-
-    @property
-    def call_before(self) -> None:
-        return None
-
-    @property
-    def looks_up(self) -> bool:
-        return self.unknown_call is not None
-
-    @property
-    def reconciles(self) -> uuid.UUID | None:
-        return None if self.unknown_call is None else self.unknown_call.attempt_id
-
-    @property
-    def is_event(self) -> bool:
-        return self.priority == EVENT
 
     def use_own_link(self, link: OwnLink) -> None:
         """Carry our own link. One that is older than the message's session is the link that the customer has."""

@@ -100,19 +100,20 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
         )
         return ClaimedJob(
             row.id,
+            row.id,
             row.batch_id,
             row.fence,
             row.attempts,
             row.priority,
-            row.purpose,
-            row.channel,
             row.due_at,
             row.lease_until,
             False,  # it is no probe
             session_id,
+            unknown_call,
+            row.purpose,
+            row.channel,
             _seconds(row.floor_seconds),
             request,
-            unknown_call,
             (row.asks_about or "") if row.needs_status_check and unknown_call is None else None,
             row.link_requested_at,
             row.invite_at,

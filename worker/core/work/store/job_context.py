@@ -13,16 +13,16 @@ from worker.core.customers.store import pending_details as pending
 from worker.core.customers.store.suppressions import ANY_SUPPRESSED
 from worker.core.database import bulk
 from worker.core.database.leases import Leases
-from worker.core.database.priorities import BATCH, EVENT
+from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Attempt, Batch, CustomerRow, Job, SessionRow
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.credits import ONE_DAY
 from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.model.sessions import APPLICANT_ID, Session, SessionRequest
 from worker.core.model.states import JobState
-from worker.core.unknown.reconciliation import Listed, UnknownCall
+from worker.core.unknown.reconciliation import Listed
 from worker.core.unknown.store import unknown_outcomes
-from worker.core.work.row_forms import NOT_OPENED, CallResult
+from worker.core.work.row_forms import CallResult, Claimed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,37 +43,20 @@ class JobPolicy(ClaimPolicy):
         return self.account
 
 
-@dataclass(repr=False)  # not frozen: see `customers.customers`
-class ClaimedJob:
-    """A job under our lease."""
+@dataclass(repr=False)
+class ClaimedJob(Claimed):
+    """A job under our lease. `session_id`: of the session that a new one replaces."""
 
     id: int
-    batch_id: int
-    fence: int
-    attempts: int
-    priority: int
     purpose: str
     channel: Channel
-    due_at: datetime  # restored if no call is made, so that the job keeps its position in the order of claims
-    lease_until: datetime
-    probe: bool  # the single call that goes first after a pause
-    session_id: uuid.UUID | None  # the session that a new one replaces
     floor: timedelta  # the freshness floor so far; a new session gets the floor of the routes as they are then
     request: SessionRequest
-    unknown_call: UnknownCall | None = None  # look up this call; make no new call
     asks_about: str | None = None  # the reference of the session to look up; make no new call
     link_requested_at: datetime | None = None  # the customer stands at the stable link, and waits for the session
     invite_at: datetime | None = None  # until then the customer is in the app, and needs the link there
     traceparent: str | None = None  # of the span that took the job in
     ended: bool = False  # the job ended during its call: the call is looked up, and nothing follows for the job
-    attempt_id: uuid.UUID = NOT_OPENED
-    repeatable: bool = False
-    reconcile_at: datetime | None = None
-    call_before: datetime | None = None
-
-    @property
-    def job_id(self) -> int:
-        return self.id
 
     @property
     def day_of_credit(self) -> date | None:
@@ -88,10 +71,6 @@ class ClaimedJob:
     def reconciles(self) -> uuid.UUID | None:
         """The attempt that is looked up; its own id: a session is."""
         return self.attempt_id if self.unknown_call is None else self.unknown_call.attempt_id
-
-    @property
-    def is_event(self) -> bool:
-        return self.priority == EVENT
 
 
 @dataclass(repr=False)
