@@ -23,10 +23,9 @@ from worker.core.limits.store import budgets
 from worker.core.limits.store.flush import Flush
 from worker.core.messages.contact import ContactPolicy
 from worker.core.model.reasons import Reason
-from worker.core.model.sessions import Session, SessionRequest
+from worker.core.model.sessions import Session
 from worker.core.model.states import OPEN_JOBS, JobState
 from worker.core.work.store import sessions
-from worker.core.work.store.job_context import ClaimedJob
 
 HORIZON = timedelta(seconds=1)  # slots are reserved so far ahead
 _LIVE = sa.select(SessionRow.customer_id, SessionRow.purpose).where(*among_keys(SessionRow), IS_LIVE)
@@ -35,7 +34,9 @@ _KNOWN = sa.select(SessionRow.token_digest).where(
     SessionRow.token_digest.is_not(None), bulk.among(SessionRow.token_digest, "digests")
 )
 _ADDED = (
-    sa.select(Job.id, Job.batch_id, Job.purpose, Job.channel, Job.priority, Job.fence, Job.account)
+    sa.select(
+        Job.id, Job.batch_id, Job.customer_id, Job.purpose, Job.channel, Job.priority, Job.account, Job.session_id
+    )
     .where(bulk.among(Job.id, "ids"), Job.state == bulk.fixed(JobState.WAITING), Job.leader_id.is_(None))
     .order_by(Job.id)
     .with_for_update()
@@ -134,26 +135,10 @@ def _new(
 ) -> sessions.NewSession:
     customer = adopted.customer
     channels = tuple(invitation_channels(job.channel))
-    claimed = ClaimedJob(
-        id=job.id,
-        job_id=job.id,
-        batch_id=job.batch_id,
-        fence=job.fence,
-        attempts=0,
-        priority=job.priority,
-        purpose=job.purpose,
-        channel=job.channel,
-        due_at=now,
-        lease_until=now,
-        probe=False,
-        session_id=None,
-        unknown_call=None,
-        floor=timedelta(0),
-        request=SessionRequest(customer, ""),
-    )
     return sessions.NewSession(
         id=id_,
-        job=claimed,
+        job=job,
+        customer_id=job.customer_id,
         channels=channels,
         priority=job.priority,
         account=job.account,

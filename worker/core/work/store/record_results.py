@@ -298,6 +298,7 @@ def _new_session(
     return sessions.NewSession(
         id=id_,
         job=job,
+        customer_id=job.request.customer.customer_id,
         channels=channels,
         priority=priority,
         account=policy.account,

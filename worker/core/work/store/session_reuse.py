@@ -247,6 +247,7 @@ def invite_unbought(flush: Flush[JobPolicy], links: StableLinks, jobs: Sequence[
         NewSession(
             id=session_id,
             job=job,
+            customer_id=job.request.customer.customer_id,
             channels=invitation_channels(job.channel),
             priority=job.priority,
             account=flush.policy.account,

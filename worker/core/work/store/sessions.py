@@ -28,21 +28,22 @@ from worker.core.model.channels import is_mail
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Session
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
-from worker.core.work.store.job_context import ClaimedJob, JobPolicy
+from worker.core.work.store.job_context import JobPolicy
 
 NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})
 
 
 @dataclass(repr=False, slots=True)  # frozen, it costs five times as much to make
 class NewSession:
-    """A session to store, and the job that it was opened for.
+    """A session to store, and the job that it was opened for: claimed, or as its row.
 
     `invite_at`, `cancelled` and `live` are read with the job's lock: `cancelled`: the job was cancelled during its
     call; `live`: its customer has a live session.
     """
 
     id: uuid.UUID
-    job: ClaimedJob
+    job: Any
+    customer_id: str
     channels: tuple[str, ...]  # of its invitations
     priority: int
     account: str
@@ -56,10 +57,6 @@ class NewSession:
     unbought: bool = False  # nothing was asked of the provider: the customer asks for the session
     token_digest: str | None = None  # the hash by which the token is known again; None: a session has it already
     zones: tuple[str, ...] = ()  # the customer's possible time zones; empty if its channels have no quiet hours
-
-    @property
-    def customer_id(self) -> str:
-        return self.job.request.customer.customer_id
 
 
 @dataclass(frozen=True)
