@@ -32,7 +32,6 @@ from worker.core.database.tables import (
 )
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.lifecycle.session_updates import Key
 from worker.core.lifecycle.store.own_links import StableLinks, digests_of
 from worker.core.model.endings import Cancel, Kind
 from worker.core.model.incoming import EventKind, Outcome
@@ -40,6 +39,7 @@ from worker.core.model.reasons import Reason
 from worker.events.refused import RefusedMessage
 from worker.events.store.refused_events import RefusedEvents
 from worker.features.keys.store.key_rotation import KeyRotation, KeyUse
+from worker.providers.webhooks.session_updates import Key
 from worker.reporting.operation import Running
 from worker.reporting.store.processes import Processes
 from worker.wiring.store.encrypted_columns import ENCRYPTED

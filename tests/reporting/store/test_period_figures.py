@@ -12,13 +12,13 @@ from tests.stored.shelf import WEEK, customer
 from tests.stored.webhook_feed import COMPLETED, FAILED, update
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Attempt, Batch, InvitationRow, Job
-from worker.core.lifecycle.session_updates import Key
 from worker.core.messages.wording import FIRST
 from worker.core.model.endings import Cancel, Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import Result
 from worker.events.ordering import EarlierEvents
 from worker.events.store.customer_erasure import erase_customer
+from worker.providers.webhooks.session_updates import Key
 from worker.reporting.period import monday_of, report_of
 from worker.reporting.prices import Prices, costs
 from worker.reporting.store.period_figures import Figures, figures_of

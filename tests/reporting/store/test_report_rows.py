@@ -15,12 +15,12 @@ from tests.stored.webhook_feed import APPROVED, DENIED, REVIEW, WebhookFeed
 from worker.cli.progress import line_of
 from worker.core.customers.customers import Channel, FieldProblem
 from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.lifecycle.session_updates import Key
 from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from worker.core.model.states import InvitationState, JobState, LineState
 from worker.core.work.store.job_context import IssueResult
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.lines import RefusedLine
+from worker.providers.webhooks.session_updates import Key
 from worker.reporting.store.counts import AccountFacts
 from worker.reporting.store.outlook import Outlook
 from worker.reporting.store.report_rows import CHUNK

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from tests.stored.shelf import customer
 from tests.stored.webhook_feed import APPROVED, COMPLETED
 from worker.core.database.tables import SessionRow, Webhook
-from worker.core.lifecycle.session_updates import Key
 from worker.core.model.states import SessionState
+from worker.providers.webhooks.session_updates import Key
 
 
 def another_session(shelf, **changes):

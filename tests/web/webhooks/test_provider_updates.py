@@ -25,11 +25,11 @@ from worker.core.customers.customers import Channel
 from worker.core.database.tables import Attempt, Audit, InvitationRow, Job, SessionRow, Webhook
 from worker.core.foundation.ids import new_id
 from worker.core.lifecycle.reissue import REVIEW_ASKED
-from worker.core.lifecycle.session_updates import Key
 from worker.core.messages.store.message_rows import move_jobs
 from worker.core.model.endings import Kind, Reconcile, Retry
 from worker.core.model.states import InvitationState, JobState, Result, SessionState
 from worker.core.unknown.store.expired_leases import EndedLeases
+from worker.providers.webhooks.session_updates import Key
 
 ENDS = {
     "Approved": (APPROVED, COMPLETED, JobState.COMPLETED, "approved"),

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from tests.stored.webhook_feed import APPROVED, COMPLETED, EXPIRED, OVER, STARTED, update
 from worker.core.database.tables import SessionRow
-from worker.core.lifecycle.session_updates import Key
 from worker.core.model.states import JobState, Result, SessionState
+from worker.providers.webhooks.session_updates import Key
 from worker.web.webhooks.store.session_lookup import Lookup, find
 
 MATCHES = [

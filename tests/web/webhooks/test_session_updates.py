@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from worker.core.lifecycle.session_updates import Rank, SessionUpdate
 from worker.core.model.states import JobState, Result, SessionState
+from worker.providers.webhooks.session_updates import Rank, SessionUpdate
 from worker.web.webhooks.session_chain import (
     DIGESTS_KEPT,
     REPLACED,

@@ -8,8 +8,8 @@ import pytest
 from tests.stored.shelf import customer
 from tests.stored.webhook_feed import APPROVED, REVIEW, STARTED, update
 from worker.core.database.tables import SessionRow, Webhook
-from worker.core.lifecycle.session_updates import Key
 from worker.core.model.states import Result, WebhookState
+from worker.providers.webhooks.session_updates import Key
 from worker.web.webhooks.store.results import UNMATCHED_BACKOFF
 from worker.web.webhooks.store.webhook_list import WebhookList
 from worker.web.webhooks.store.webhooks import Arrived, Webhooks

@@ -347,6 +347,10 @@ class Reason(StrEnum):
     SESSION_SUPERSEDED = ("session_superseded", "the session before it was replaced while its link still worked")
 
 
+# A job held for one of these waits for a person's decision about another session than its own.
+ABOUT_ANOTHER = (Reason.SECOND_SESSION, Reason.CONFLICT, Reason.ANSWER_REPEATED)
+
+
 def known_reason(word: str) -> Reason | None:
     """The reason that is stored as `word`; None for "" and for a word that this release does not have."""
     try:

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 
 from worker.core.adapters import Http, Provider
 from worker.core.foundation.durations import show_duration
-from worker.core.lifecycle.session_updates import SessionUpdate, update_of_listed
 from worker.core.limits.budgets import PROBE_PATIENCE
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
@@ -24,6 +23,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Session, SessionRequest, is_stale
 from worker.core.model.stops import SHORT_LINKS
 from worker.core.unknown.reconciliation import (
+    Listed,
     Listing,
     OrphanRule,
     UnknownCall,
@@ -97,7 +97,7 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
     wake_invite: WakeInvite
     floor: Callable[[SessionRequest], timedelta]  # the least life that a new link must have
     first_links: FirstLinks
-    keep_news: Callable[[str, Sequence[SessionUpdate], datetime], None]  # of an account's sessions
+    keep_news: Callable[[str, Sequence[Listed], datetime], None]  # of an account's sessions
 
     def flush(
         self,
@@ -107,9 +107,8 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
         unused: Sequence[datetime] = (),
     ) -> Flushed[ClaimedJob]:
         # Before the jobs are decided about again: the next sweep applies it first, as a webhook's.
-        updates = [update for one in results if one.news and (update := update_of_listed(one.news)) is not None]
-        if updates:
-            self.keep_news(self.policy.account, updates, self.clock())
+        if news := [one.news for one in results if one.news is not None]:
+            self.keep_news(self.policy.account, news, self.clock())
         self.first_links.end(result.row.id for result in results)
         waits = room is not None and not self.first_links.seen
         tries = waits and self.first_links.reserve()  # two flushes may be under way

@@ -12,10 +12,10 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from worker.core.foundation.timestamps import utc_time
-from worker.core.lifecycle.session_updates import Key, SessionUpdate
 from worker.providers.account import Secret
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text
 from worker.providers.strict_json import NoObject, read_object
+from worker.providers.webhooks.session_updates import Key, SessionUpdate
 
 # A person's result with its screening hits has about ten kilobytes; a company's with many owners about a hundred.
 LARGEST = 1024 * 1024

@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from worker.core.lifecycle.session_updates import Key, SessionUpdate
 from worker.core.model.refusals import code_in_words
 from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
@@ -25,6 +24,7 @@ from worker.providers.webhooks.contract import (
     same,
     upper_text,
 )
+from worker.providers.webhooks.session_updates import Key, SessionUpdate
 
 SUCCESSES = ("SUCCESS", "COMPLETED")
 LONGEST_LIFE = timedelta(days=1)  # how far ahead a token's `exp` may be

@@ -13,7 +13,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from worker.core.lifecycle.session_updates import Key, Rank, SessionUpdate
 from worker.core.model.refusals import MOST, code_in_words, codes
 from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
@@ -32,6 +31,7 @@ from worker.providers.webhooks.contract import (
     unix_time,
     upper_text,
 )
+from worker.providers.webhooks.session_updates import Key, Rank, SessionUpdate
 
 SIGNATURE = "idenfy-signature"
 EVENT_TYPE = "idenfy-event-type"

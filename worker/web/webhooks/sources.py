@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from worker.core.features import Hook
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.session_updates import SessionUpdate
 from worker.providers.account import AccountUnusable
 from worker.providers.registry import build_webhook_reader, webhook_peers
 from worker.providers.webhooks import contract as webhooks
 from worker.providers.webhooks.contract import Delivery, Unreadable, WebhookReader
+from worker.providers.webhooks.session_updates import SessionUpdate
 from worker.settings.accounts import Account
 from worker.settings.model import Settings
 from worker.web.webhooks.contract import Closed, Get, Source, digests_of

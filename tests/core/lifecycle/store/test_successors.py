@@ -11,12 +11,12 @@ from tests.stored.shelf import changed, customer
 from tests.stored.webhook_feed import REVIEW, WebhookFeed
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Job, SessionRow
-from worker.core.lifecycle.session_updates import Key
 from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.messages.caps import Caps
 from worker.core.model.states import JobState
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Which
+from worker.providers.webhooks.session_updates import Key
 
 
 def put_in_review(shelf):

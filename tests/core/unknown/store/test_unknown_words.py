@@ -14,10 +14,10 @@ from worker.core.customers.customers import Channel, CustomerKind
 from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job
 from worker.core.database.tables.types import NotKnown, UnknownWord, enum_column, known
 from worker.core.lifecycle.reissue import SETTLES
-from worker.core.lifecycle.session_updates import Key
 from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.messages.store.message_rows import move_jobs
 from worker.core.model.states import BatchState, InvitationState, JobState, WebhookState
+from worker.providers.webhooks.session_updates import Key
 from worker.reporting.batch_report import state_of
 from worker.reporting.report_lines import Columns, line_values
 from worker.reporting.store.counts import totals_of

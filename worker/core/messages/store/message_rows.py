@@ -19,9 +19,8 @@ from worker.core.database.fast import tally
 from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.ids import new_id
-from worker.core.lifecycle.session_updates import ABOUT_ANOTHER
 from worker.core.messages.wording import FIRST
-from worker.core.model.reasons import Reason
+from worker.core.model.reasons import ABOUT_ANOTHER, Reason
 from worker.core.model.states import InvitationState, JobState, job_state_from_invitations
 
 # A job's state follows the first messages of its current session. Reminders and superseded links do not count.

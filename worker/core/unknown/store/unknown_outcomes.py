@@ -21,13 +21,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.attempt_outcomes import DONE, LATE, MORE, UNANSWERED, references
+from worker.core.database.attempt_outcomes import DONE, LATE, MORE, NOT_SENT, UNANSWERED, UNREACHABLE, references
 from worker.core.database.database import THERE_IS, fetch
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.database.tables.columns import aliased
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.model.endings import Kind
-from worker.core.model.reasons import Reason
 from worker.core.model.states import ENDED_JOBS
 from worker.core.unknown.reconciliation import Found, More, Nothing, UnknownCall, Unmatched
 
@@ -36,8 +35,8 @@ UNCOUNTED = (
     Kind.RATE_LIMITED.value,
     Kind.AUTH.value,
     Kind.OUT_OF_CREDIT.value,
-    Reason.UNREACHABLE.value,
-    "not_sent",
+    UNREACHABLE,
+    NOT_SENT,
     DONE,
     UNANSWERED,
 )

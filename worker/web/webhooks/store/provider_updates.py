@@ -19,12 +19,12 @@ from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
 from worker.core.database.tables.types import DETAIL_LENGTH, known, member_of
 from worker.core.facts import JobsStopped, SessionsCompleted, SessionsExpired, happened
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.session_updates import Rank, SessionUpdate
 from worker.core.model.reasons import Reason
 from worker.core.model.refusals import of_stored, stored
 from worker.core.model.states import InvitationState, JobState, Result, SessionState, WebhookState
 from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.store import unknown_outcomes
+from worker.providers.webhooks.session_updates import Rank, SessionUpdate
 from worker.web.webhooks.session_chain import Again, Chain, JobNow, KnownSession, Link
 from worker.web.webhooks.store.results import ACCOUNT, UNMATCHED, WebhookResult
 from worker.web.webhooks.store.session_lookup import Lookup, find

@@ -13,8 +13,8 @@ from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import TOKEN
 from worker.core.database.tables import SessionRow
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.session_updates import Key, Rank, SessionUpdate
 from worker.core.model.states import LIVE_SESSIONS, SessionState
+from worker.providers.webhooks.session_updates import Key, Rank, SessionUpdate
 
 Accounts = frozenset[str]
 DIGITS = 18  # of a job's number, which the column holds

@@ -22,9 +22,10 @@ from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.session_updates import Key, SessionUpdate
 from worker.core.model.states import Result, SessionState, WebhookState
 from worker.core.model.wakeups import WakeUp
+from worker.core.unknown.reconciliation import Listed
+from worker.providers.webhooks.session_updates import Key, SessionUpdate, update_of_listed
 from worker.web.webhooks.store.results import (
     ACCOUNT,
     SENDER,
@@ -119,7 +120,7 @@ class Webhooks:
                 kept = set(connection.execute(statement, ordered).scalars())
         return Kept([row["id"] in kept for row in rows])
 
-    def keep_news(self, account: str, updates: Sequence[SessionUpdate], now: datetime) -> None:
+    def keep_news(self, account: str, news: Sequence[Listed], now: datetime) -> None:
         """Store what a provider's list says about sessions. It is applied as webhooks are, the same news once."""
         kept = [
             Arrived(
@@ -130,9 +131,11 @@ class Webhooks:
                 update.event,
                 update_as_json(update),
             )
-            for update in updates
+            for entry in news
+            if (update := update_of_listed(entry)) is not None
         ]
-        self.keep(kept, now=now)
+        if kept:
+            self.keep(kept, now=now)
 
     def _row(self, one: Arrived, *, now: datetime) -> dict[str, Any]:
         id_ = new_id(now)

@@ -8,12 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
 
-from worker.core.model.reasons import Reason
 from worker.core.model.states import Result, SessionState
 from worker.core.unknown.reconciliation import Listed
-
-# A job held for one of these reasons waits for a person's decision about another session than the updated one.
-ABOUT_ANOTHER = (Reason.SECOND_SESSION, Reason.CONFLICT, Reason.ANSWER_REPEATED)
 
 LOOK_UP = "LOOK-UP"  # the name of the event where the provider's list was read
 
