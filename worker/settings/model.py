@@ -1,6 +1,5 @@
 """The whole configuration, section by section. A test checks that docs/reference/configuration.md has the same keys."""
 
-import difflib
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
@@ -15,12 +14,11 @@ from worker.core.messages.caps import AddressCap
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.channels import CHANNELS, ChannelName
 from worker.core.model.endings import RetryPolicy
-from worker.core.model.refusals import KNOWN, codes, plain
 from worker.lists.own_columns import PREFIX, is_own
 from worker.settings.accounts import Account
 from worker.settings.brand import BrandSection, NamedBrand
 from worker.settings.outside import Bus, Web
-from worker.settings.routes import Route, check_column, own_columns, words_by_column
+from worker.settings.routes import Route, ours_by_theirs, own_columns, words_by_column
 from worker.settings.sending import Email, Sms, WhatsApp
 from worker.settings.shape import SECTIONS
 from worker.settings.tls import PresentsCertificate
@@ -37,6 +35,7 @@ from worker.settings.values import (
     Locale,
     PerAddress,
     Quiet,
+    RefusalCode,
     Section,
     Shown,
     Text,
@@ -169,21 +168,6 @@ class Invitations(Section):
         return {**shared, **own}
 
 
-_TYPO = 0.8  # as similar as two codes are of which one is misspelt; the provider's next code may be less
-
-
-def _reason(code: str) -> str:
-    known = {plain(one) for one in KNOWN}
-    if code in known:
-        return code
-    meant = difflib.get_close_matches(code.upper().replace("-", "_"), sorted(known), n=3, cutoff=_TYPO)
-    if meant:
-        raise ValueError(f"no provider has this code; did you mean {' or '.join(f'`{one}`' for one in meant)}?")
-    if not codes([code]):
-        raise ValueError('expected a code as the provider writes it, such as "DOC_TOO_BLURRY"')
-    return code
-
-
 class LadderStep(Section):
     """What is tried next for customers who have not finished. A step is a reminder by another channel, or with other
     words; it repeats the customer's link."""
@@ -232,7 +216,7 @@ class FollowUp(Section):
 class RetryAfterDenial(Section):
     """Which customers whom a provider has refused are asked once more."""
 
-    reasons: tuple[Annotated[str, AfterValidator(_reason)], ...] = Field(
+    reasons: tuple[RefusalCode, ...] = Field(
         (),
         description='The provider\'s codes of such refusals, such as `["DOC_TOO_BLURRY"]`'
         " ([all codes](../reference/refused.md#the-codes)).",
@@ -291,23 +275,10 @@ class Retry(Section):
         return RetryPolicy(attempts=self.attempts, first=self.first, most=self.most)
 
 
-def _columns(given: Any) -> dict[str, str]:
-    if not isinstance(given, dict):
-        raise ValueError("expected a table of THEIRS = OURS (the list's column name and ours)")
-    for theirs, ours in given.items():
-        try:
-            check_column(ours)
-        except ValueError as error:
-            raise ValueError(f"`{theirs}`: {error}") from None
-    if len(set(given.values())) < len(given):
-        raise ValueError("two columns of the list map to the same column of ours")
-    return {str(theirs): str(ours) for theirs, ours in given.items()}
-
-
 class Import(Section):
     """How lists are read."""
 
-    columns: Annotated[dict[str, str], BeforeValidator(_columns), Shown("table")] = Field(
+    columns: Annotated[dict[str, str], BeforeValidator(ours_by_theirs), Shown("table")] = Field(
         default_factory=dict, description="The list's column names and ours: THEIRS = OURS."
     )
     values: Annotated[dict[str, dict[str, str]], BeforeValidator(words_by_column), Shown("table")] = Field(

@@ -54,6 +54,20 @@ def check_column(name: Any) -> None:
         raise ValueError(f"no such column{suggestion(name, COLUMNS)}")
 
 
+def ours_by_theirs(given: Any) -> dict[str, str]:
+    """`[import] columns`: our columns by those of lists. Raises ValueError."""
+    if not isinstance(given, dict):
+        raise ValueError("expected a table of THEIRS = OURS (the list's column name and ours)")
+    for theirs, ours in given.items():
+        try:
+            check_column(ours)
+        except ValueError as error:
+            raise ValueError(f"`{theirs}`: {error}") from None
+    if len(set(given.values())) < len(given):
+        raise ValueError("two columns of the list map to the same column of ours")
+    return {str(theirs): str(ours) for theirs, ours in given.items()}
+
+
 def words_by_column(given: Any) -> dict[str, dict[str, str]]:
     """`[import.values]`: by column, the words of lists in small letters, and ours. Raises ValueError."""
     if not isinstance(given, dict) or not all(isinstance(words, dict) for words in given.values()):

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import difflib
 import ipaddress
 import re
 import unicodedata
@@ -32,6 +33,7 @@ from worker.core.limits.credits import CreditCap
 from worker.core.limits.rate_limits import Limit, Ramp
 from worker.core.messages.caps import AddressCap
 from worker.core.messages.quiet_hours import QuietHours, zone_names
+from worker.core.model.refusals import KNOWN, codes, plain
 from worker.lists.rules import DateForm
 from worker.providers.countries import alpha2, usual_mistake
 from worker.settings import addresses
@@ -352,3 +354,21 @@ Network = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network, PlainValidator(_network), Shown("address or network")
 ]
 Bind = Annotated[str, BeforeValidator(_bind), Shown("HOST:PORT")]
+
+
+_TYPO = 0.8  # as similar as two codes are of which one is misspelt; the provider's next code may be less
+
+
+def _refusal_code(code: str) -> str:
+    known = {plain(one) for one in KNOWN}
+    if code in known:
+        return code
+    meant = difflib.get_close_matches(code.upper().replace("-", "_"), sorted(known), n=3, cutoff=_TYPO)
+    if meant:
+        raise ValueError(f"no provider has this code; did you mean {' or '.join(f'`{one}`' for one in meant)}?")
+    if not codes([code]):
+        raise ValueError('expected a code as the provider writes it, such as "DOC_TOO_BLURRY"')
+    return code
+
+
+RefusalCode = Annotated[str, AfterValidator(_refusal_code)]

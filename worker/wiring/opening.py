@@ -14,11 +14,10 @@ from worker.core.features import hint
 from worker.core.foundation import event_loop
 from worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of_value
 from worker.lists.decisions.store.do_not_contact import DoNotContact
-from worker.reporting.store.report_rows import Facts
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 from worker.wiring.container import Parts
-from worker.wiring.store.encrypted_columns import retired_keys
+from worker.wiring.store.encrypted_columns import newest_person, retired_keys
 
 
 def check_keys(database: Database, keyring: Keyring) -> None:
@@ -33,7 +32,7 @@ def check_keys(database: Database, keyring: Keyring) -> None:
         if key_id in retired:
             why = f"the first key, {key_id}, was retired on {retired[key_id]:%Y-%m-%d}; put another key before it"
             raise SettingsError([f"encryption.{name}: {why}"])
-    newest = Facts(database, keyring).any_encrypted()
+    newest = newest_person(database)
     try:
         # A key that was given up is no reason to stop: the rows that need it are held one by one.
         if newest is not None and key_id_of_value(newest[1]) not in retired:

@@ -23,6 +23,7 @@ from worker.core.model.audit import Act
 from worker.features.list_sources.dropped_files import ERRORS, MOST_TRIES, REPORT, DroppedFile, FileState, next_report
 from worker.features.list_sources.place import MOST_FILES, Away, Copy, Found, NotTaken, Place, Write
 from worker.features.list_sources.settings import Intake as FolderSettings
+from worker.features.list_sources.store import refused_lines
 from worker.features.list_sources.store.dropped_files import DroppedFiles, lease_of
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judging import PREFILLED, judge_all, options_of, problems_of
@@ -257,7 +258,7 @@ class DropBox:
 
     def _write_errors(self, out: TextIO, batch: BatchFacts, copy: Copy, options: ListOptions) -> None:
         """The problems, with the cells of the rejected rows: mended there, the file is a list."""
-        refused = self.facts.refused(batch.id)
+        refused = refused_lines.problems_of(self.database, batch.id)
         copy.content.seek(0)
         with _originals(open_list(copy.content, options)) as originals:
             problems_csv(out, ((row, problem, "error") for row, problem in refused), originals=originals)

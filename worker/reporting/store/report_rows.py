@@ -33,7 +33,6 @@ from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Opening
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, LineState, SessionState, state_of_line
 from worker.core.work.store import batch_credits
-from worker.lists.lines import same_customer
 from worker.reporting.store.counting import count
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.outlook import (
@@ -46,9 +45,6 @@ from worker.reporting.store.outlook import (
 )
 from worker.reporting.store.waiting import left_of
 
-_REFUSED = (
-    sa.select(SkippedLine.row, SkippedLine.duplicate_of, SkippedLine.problems).order_by(SkippedLine.row).limit(1000)
-)
 _BEFORE = aliased(SessionRow)  # of a customer who is asked once more
 CHUNK = 1000  # report lines read at a time: a million lines must not be in memory at once
 # Without the session's secrets: who may report need not be allowed to read them.
@@ -187,20 +183,6 @@ class Facts:
             those = Job.id.in_([job_id(batch_id, row) for row in rows])
             return {line.row: line for line in self._job_lines(connection, batch_id, 0, those, with_links=False)}
 
-    def refused(self, batch_id: int) -> Iterator[tuple[int, FieldProblem]]:
-        """The problems of the batch's refused lines, by row; of a duplicate, which row has the customer too."""
-        after = 0
-        while True:
-            with self._database.read() as connection:
-                chunk = fetch(connection, _REFUSED.where(SkippedLine.batch_id == batch_id, SkippedLine.row > after))
-            for line in chunk:
-                if line.duplicate_of is not None:
-                    yield line.row, same_customer(line.duplicate_of)
-                yield from ((line.row, FieldProblem(**problem)) for problem in line.problems)
-            if not chunk:
-                return
-            after = chunk[-1].row
-
     def _job_lines(
         self, connection: sa.Connection, batch_id: int, after: int, *which: sa.ColumnElement[bool], with_links: bool
     ) -> Iterable[LineFacts]:
@@ -267,13 +249,6 @@ class Facts:
         )
         with self._database.read() as connection:
             return connection.execute(under_way.limit(1)).first() is not None
-
-    def any_encrypted(self) -> tuple[str, bytes] | None:
-        """The id and the encrypted person of the newest customer, to test the keys; None: there is none."""
-        query = sa.select(CustomerRow.customer_id, CustomerRow.encrypted).where(CustomerRow.encrypted.is_not(None))
-        with self._database.read() as connection:
-            row = connection.execute(query.order_by(CustomerRow.changed_at.desc()).limit(1)).first()
-        return (row.customer_id, row.encrypted) if row is not None and row.encrypted is not None else None
 
 
 Stored = Details | CannotDecrypt | None  # why it cannot be read; None: erased

@@ -192,8 +192,7 @@ class Chain:
         for job in list(self.jobs.values()):
             if job.id == leading or session_id == job.session_id or self.owners.get(session_id) == job.id:
                 led = leading is not None and leading != job.id
-                repeated = _failed(before) and _failed(known)
-                if not repeated:
+                if not (_failed(before) and _failed(known)):
                     self.jobs[job.id] = job_after(job, link, self.links.values(), again=again, led=led, now=now)
         again_in = {job.session_id for job in self.jobs.values() if job.asks_again}
         if link.has_verdict:
@@ -325,10 +324,8 @@ def _asked_again(job: JobNow, last: Link, links: Sequence[Link], again: Again, *
     may = (job.state in _MAY_ASK or reopens) and not (job.silent or job.cancelled or job.unknown_attempt)
     if not (named and may) or _was_refused_before(last, links):
         return None
-    has_another = any(
-        one.id == job.session_id and one.id != last.id and one.known.state in LIVE_SESSIONS for one in links
-    )
-    if has_another:  # it is the one more
+    present = next((one for one in links if one.id == job.session_id and one.id != last.id), None)
+    if present is not None and present.known.state in LIVE_SESSIONS:  # it is the one more
         return replace(job, refused_session=last.id)
     return replace(_moved(job, JobState.INVITED, last, _result(last)), refused_session=last.id)
 
@@ -365,33 +362,7 @@ def _can_fail(job: JobNow, link: Link) -> bool:
 
 def _open(job: JobNow, link: Link, links: Iterable[Link], again: Again, now: datetime) -> JobNow | None:
     """The job if its session is still open, or has expired; None: it stays as it is."""
-    unsent = job.state is JobState.ISSUED and not job.message_out and not job.silent
-    in_review = any(one.known.result is Result.REVIEW and not one.has_verdict for one in links)
-    # Not for a customer who has submitted through an earlier link.
-    if unsent and link.known.state is SessionState.EXPIRED and not in_review:
-        detail = "the link expired before it could be sent"
-        if job.reissues >= again.most:
-            detail += ", and no more sessions are allowed for the customer"
-            return _moved(job, JobState.LAPSED, link, reason=Reason.REISSUES_SPENT, detail=detail)
-        due_at = _replaced_at(job, link, again, now)
-        return _moved(job, JobState.WAITING, link, reason=Reason.SESSION_EXPIRED, detail=detail, due_at=due_at)
-    if job.state is JobState.WAITING and job.reason in FOR_THE_END and link.known.state is SessionState.EXPIRED:
-        # The job waits for the end of this session, and that has come early.
-        due_at = _replaced_at(job, link, again, now)
-        if job.due_at is not None and due_at < job.due_at:
-            return replace(job, due_at=due_at)
-    result = _result(link)
-    if job.state is JobState.WAITING and link.known.state in LIVE_SESSIONS and result and job.unknown_attempt is None:
-        # The customer has submitted, so the link has come, if only by the app. No new session is requested until the
-        # provider decides.
-        return _moved(job, JobState.ISSUED if job.silent else JobState.INVITED, link, result)
-    if job.state in (JobState.ISSUED, JobState.INVITED) and job.result != result:
-        return replace(job, result=result, due_at=None)
-    return None
-
-
-def _replaced_at(job: JobNow, link: Link, again: Again, now: datetime) -> datetime:
-    return replace_at(
+    replaced_at = replace_at(
         allowed_from=now,
         issued_at=link.issued_at,
         expires_at=link.expires_at,
@@ -400,6 +371,27 @@ def _replaced_at(job: JobNow, link: Link, again: Again, now: datetime) -> dateti
         reissues=job.reissues,
         now=now,
     )
+    unsent = job.state is JobState.ISSUED and not job.message_out and not job.silent
+    in_review = any(one.known.result is Result.REVIEW and not one.has_verdict for one in links)
+    # Not for a customer who has submitted through an earlier link.
+    if unsent and link.known.state is SessionState.EXPIRED and not in_review:
+        detail = "the link expired before it could be sent"
+        if job.reissues >= again.most:
+            detail += ", and no more sessions are allowed for the customer"
+            return _moved(job, JobState.LAPSED, link, reason=Reason.REISSUES_SPENT, detail=detail)
+        return _moved(job, JobState.WAITING, link, reason=Reason.SESSION_EXPIRED, detail=detail, due_at=replaced_at)
+    waits_for_it = job.state is JobState.WAITING and job.reason in FOR_THE_END
+    ended = waits_for_it and link.known.state is SessionState.EXPIRED
+    if ended and job.due_at is not None and replaced_at < job.due_at:  # the end has come early
+        return replace(job, due_at=replaced_at)
+    result = _result(link)
+    if job.state is JobState.WAITING and link.known.state in LIVE_SESSIONS and result and job.unknown_attempt is None:
+        # The customer has submitted, so the link has come, if only by the app. No new session is requested until the
+        # provider decides.
+        return _moved(job, JobState.ISSUED if job.silent else JobState.INVITED, link, result)
+    if job.state in (JobState.ISSUED, JobState.INVITED) and job.result != result:
+        return replace(job, result=result, due_at=None)
+    return None
 
 
 def _result(link: Link) -> str:

@@ -222,3 +222,11 @@ def _by_key(counted: Any) -> Uses:
         uses = found.setdefault(key_id, {})
         uses[name] = uses.get(name, 0) + number
     return found
+
+
+def newest_person(database: Database) -> tuple[str, bytes] | None:
+    """The id and the encrypted person of the newest customer, to test the keys; None: there is none."""
+    query = sa.select(CustomerRow.customer_id, CustomerRow.encrypted).where(CustomerRow.encrypted.is_not(None))
+    with database.read() as connection:
+        row = connection.execute(query.order_by(CustomerRow.changed_at.desc()).limit(1)).first()
+    return (row.customer_id, row.encrypted) if row is not None and row.encrypted is not None else None

@@ -10,7 +10,7 @@ from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.states import InvitationState, JobState
 from worker.lists.decisions.store.decisions import Decisions, Verdict
 from worker.lists.decisions.store.settlement import Which
-from worker.reporting.store.report_rows import Facts
+from worker.wiring.store.encrypted_columns import newest_person
 
 # No key decrypts this: a version, the id of a missing key, and noise.
 UNREADABLE = b"\x01" + b"none" + b"\x00" * 40
@@ -96,11 +96,11 @@ def test_a_report_shows_a_held_row_without_decrypting_it(shelf, unreadable):
 
 
 def test_the_newest_customers_details_are_used_to_check_the_keys(shelf, keyring):
-    assert Facts(shelf.database, keyring).any_encrypted() is None
+    assert newest_person(shelf.database) is None
     shelf.add(customer("Ona"))
     shelf.clock.advance(seconds=1)
     shelf.add(customer("Jonas"))
-    name, encrypted = shelf.facts.any_encrypted()
+    name, encrypted = newest_person(shelf.database)
     assert name == "Jonas"
     assert decrypt_person(keyring, name, encrypted).first_name == "Jonas"
 
@@ -110,6 +110,6 @@ def test_an_erased_customer_is_not_used_to_check_the_keys(shelf):
     shelf.clock.advance(seconds=1)
     shelf.add(customer("Jonas"))
     shelf.set(CustomerRow, CustomerRow.customer_id == "Jonas", encrypted=None)
-    assert shelf.facts.any_encrypted()[0] == "Ona"
+    assert newest_person(shelf.database)[0] == "Ona"
     shelf.set(CustomerRow, encrypted=None)
-    assert shelf.facts.any_encrypted() is None
+    assert newest_person(shelf.database) is None

@@ -128,17 +128,14 @@ class ServiceDesk:
         self, customer_id: str, *, channel: str | None, same_link: bool = False, now: datetime
     ) -> Resend | Refused:
         """What `resend` would do. Raises as it does."""
-
-        def look(_connection: sa.Connection, case: Case) -> Resend | Refused:
-            return decide_resend(self._policy.rules, case, channel, now=now, same_link=same_link)
-
-        return self._read(customer_id, None, look, now)
+        rules = self._policy.rules
+        return self._read(
+            customer_id, None, lambda _, case: decide_resend(rules, case, channel, now=now, same_link=same_link), now
+        )
 
     def may_renew(self, customer_id: str, *, purpose: str | None = None, now: datetime) -> NewLink | Refused:
         """What `new_link` would do, for the question that comes first. Raises as `resend` does."""
-        return self._read(
-            customer_id, purpose, lambda _connection, case: decide_new_link(self._policy.rules, case, now=now), now
-        )
+        return self._read(customer_id, purpose, lambda _, case: decide_new_link(self._policy.rules, case, now=now), now)
 
     def new_link(
         self, customer_id: str, *, purpose: str | None = None, reason: str = "", now: datetime
@@ -205,8 +202,7 @@ class ServiceDesk:
                 then = "`onboard suppress --check` says why, `onboard suppress --remove` lifts it"
                 return Refused("the new address is on the do-not-contact list", then)
             before = self._case(connection, customer, purpose, lock=True, now=now)
-            unfit = _being_sent(before, channels) or self._untexted(before, change)
-            if unfit is not None:
+            if unfit := _being_sent(before, channels) or self._untexted(before, change):
                 return unfit
             corrected = change.applied(stored)
             self._write(connection, customer, corrected, now=now)
