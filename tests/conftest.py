@@ -26,8 +26,8 @@ from worker.core.database.database import Database
 from worker.core.database.tables.types import all_tables
 from worker.core.foundation.event_loop import new_event_loop
 from worker.core.foundation.keyring import Keyring, new_key
-from worker.wiring import migrating
 from worker.wiring.runner import tune_gc
+from worker.wiring.store import migrating
 
 # The duration of an example depends on the machine, so there is no deadline. EXAMPLES=1000 looks longer.
 settings.register_profile(

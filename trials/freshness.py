@@ -21,7 +21,7 @@ from tests.simulated.queue import HOUR, Case, Outcome, lived
 from tests.simulated.virtual_time import VirtualLoop
 from tests.simulated.world import World
 from worker.core.database.database import Database
-from worker.wiring import migrating
+from worker.wiring.store import migrating
 
 LONG = timedelta(hours=10)
 PAUSE = (4 * HOUR, 2 * HOUR)

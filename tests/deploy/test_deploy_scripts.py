@@ -18,8 +18,7 @@ from tests.deploy.compose_file import IMAGES, ROOT, compose, services
 from tests.suite.waiting import wait_until
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
-from worker.wiring import migrating
-from worker.wiring.store import roles
+from worker.wiring.store import migrating, roles
 
 DIGEST = "sha256:" + "a1" * 32
 BROKER = "COMPOSE_PROFILES=${BROKER:-rabbitmq}\n"

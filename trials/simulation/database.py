@@ -25,7 +25,7 @@ from worker.core.database.fast.unanswered import ALONE
 from worker.core.database.tables import CustomerRow
 from worker.core.foundation.clock import ProcessClock
 from worker.core.foundation.keyring import Keyring
-from worker.wiring import migrating
+from worker.wiring.store import migrating
 
 if TYPE_CHECKING:
     from trials.simulation.process import WorkerProcess

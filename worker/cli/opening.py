@@ -26,9 +26,9 @@ from worker.settings.model import Encryption, Settings
 from worker.settings.needs import Needs
 from worker.settings.problems import SettingsError
 from worker.settings.secrets import Secret
-from worker.wiring import migrating
 from worker.wiring.container import Parts
 from worker.wiring.opening import check_ready
+from worker.wiring.store import migrating
 
 if TYPE_CHECKING:
     from worker.runtime.wakeups import WakeUps

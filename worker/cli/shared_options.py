@@ -14,7 +14,6 @@ import click
 
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Ended, Stopped
 from worker.core.foundation.private_files import PRIVATE, replacing
-from worker.settings.open_files import is_of_another_user
 
 YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
@@ -155,6 +154,8 @@ def whole_file(path: Path | None, *, option: str = "--out", mode: int = PRIVATE)
         yield sys.stdout
         return
     if path.exists() and not path.is_file():  # a pipe or a device: written to, not replaced
+        from worker.settings.secrets import is_of_another_user  # imported here: pydantic
+
         # A link is looked at itself: /dev/stdout is root's, and may lead to the terminal of who called sudo.
         if is_of_another_user(path.lstat()):
             raise CannotStart(f"{option}: {path} is another user's, who would read what is written: give another name")

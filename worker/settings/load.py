@@ -21,13 +21,12 @@ from worker.settings.budgets import share_budgets
 from worker.settings.event_senders import SenderOfEvents, check_senders
 from worker.settings.model import Invitations, LadderStep, Settings, whole_model
 from worker.settings.needs import EVERYTHING, Needs
-from worker.settings.open_files import directory_doubt, is_of_another_user, is_writable_by_others
 from worker.settings.overrides import apply_overrides
 from worker.settings.problems import Findings, SettingsError, explain
 from worker.settings.problems import Path as KeyPath
 from worker.settings.reading import Reader, read_table
 from worker.settings.routes import Route
-from worker.settings.secrets import HOW, Secret
+from worker.settings.secrets import HOW, Secret, directory_doubt, is_of_another_user, is_writable_by_others
 from worker.settings.sending import check_whatsapp
 from worker.settings.shape import SECTIONS, is_too_deep, keys_of, tables_of
 from worker.settings.tls import Client, check_one_host, check_tls

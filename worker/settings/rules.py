@@ -18,10 +18,9 @@ from worker.core.model.sessions import default_floor, never_fresh
 from worker.providers.facts import PROVIDERS, SPECIAL_KEYS, ProviderFacts, facts_of, lifetime_of
 from worker.settings.accounts import OWN, PLACEHOLDER, Account
 from worker.settings.model import Database, Encryption, FollowUp, Invitations, LadderStep, Retry, RetryAfterDenial
-from worker.settings.open_files import directory_doubt, is_of_another_user, is_writable_by_others
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
-from worker.settings.secrets import HOW
+from worker.settings.secrets import HOW, directory_doubt, is_of_another_user, is_writable_by_others
 from worker.settings.shape import SECTIONS
 
 SECRET_KEYS = ("api_secret", "customer_id")

@@ -22,8 +22,8 @@ from worker.core.database.tables.types import OPTIONS, all_metadata, all_tables
 from worker.core.model.endings import Hold, Kind
 from worker.core.model.reasons import Reason
 from worker.core.work.store.attempt_log import CLOSE
-from worker.wiring import migrating
 from worker.wiring.opening import check_ready
+from worker.wiring.store import migrating
 
 # An index with an expression is not read from SQLite. The texts of all indexes are compared.
 pytestmark = [

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 
 from worker.core.database import schema
 from worker.core.database.database import Database
-from worker.wiring import migrating
+from worker.wiring.store import migrating
 
 # As the sixth migration once was: its columns are committed before its index is built.
 MIXED = """

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from worker.core.database import schema
 from worker.core.database.database import Database
-from worker.wiring import migrating
+from worker.wiring.store import migrating
 
 BEFORE = "0001"  # the revision of the previous release
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.suite.packages import CODE, ROOT
 from worker.core.foundation.private_files import new_file, private_log, replacing, to_append
-from worker.settings.open_files import is_open_to_others
+from worker.settings.secrets import is_open_to_others
 
 STRANGER = 65_534
 

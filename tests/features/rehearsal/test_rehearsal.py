@@ -36,8 +36,8 @@ from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter
 from worker.web.webhooks.sources import account_sources
-from worker.wiring import migrating
 from worker.wiring.container import Parts
+from worker.wiring.store import migrating
 
 START = datetime(2026, 11, 23, 16, 30, tzinfo=UTC)  # in Vilnius half past six in the evening
 DAYS = 12

@@ -24,10 +24,9 @@ from worker.settings.load import load
 from worker.settings.model import Database as SettingsDatabase
 from worker.settings.needs import COUNTED, STORED, Need
 from worker.settings.problems import SettingsError
-from worker.wiring import migrating
 from worker.wiring.opening import check_keys
 from worker.wiring.os_user import os_user
-from worker.wiring.store import database_copy, roles
+from worker.wiring.store import database_copy, migrating, roles
 
 OVERRIDE = "ONBOARDING__DATABASE__URL"
 

@@ -26,8 +26,8 @@ from worker.settings.rules import has_credentials, no_credentials
 from worker.web.server import serve
 from worker.web.webhooks.contract import Closed
 from worker.web.webhooks.sources import account_sources
-from worker.wiring import migrating
 from worker.wiring.container import Parts
+from worker.wiring.store import migrating
 
 
 @click.command()

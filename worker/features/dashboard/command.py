@@ -9,7 +9,7 @@ import click
 from worker.cli.exits import CannotStart
 from worker.core.foundation.private_files import PRIVATE, new_file
 from worker.features.dashboard.users import NAME, Role, parse_users
-from worker.settings.open_files import is_open_to_others
+from worker.settings.secrets import is_open_to_others
 
 SHORTEST = 12  # characters of a password
 HINT = 'name the file in onboarding.toml: [dashboard] users = {{ file = "{}" }}'

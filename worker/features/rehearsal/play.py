@@ -40,10 +40,10 @@ from worker.settings.model import Settings
 from worker.settings.policies import ladder_of, reminders_of
 from worker.web.readiness import Readiness
 from worker.web.webhooks.sources import account_sources, sender_sources
-from worker.wiring import migrating
 from worker.wiring.container import Parts
 from worker.wiring.runner import LONGEST_DISPATCH, Runner
 from worker.wiring.senders import build_senders
+from worker.wiring.store import migrating
 
 
 @dataclass(frozen=True)

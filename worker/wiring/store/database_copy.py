@@ -18,7 +18,7 @@ from worker.core.database.database import Database
 from worker.core.database.tables import Audit, AuditHead, Budget, EmergencyStop, Timer
 from worker.core.database.tables.types import all_tables
 from worker.lists.decisions.store.emergency_stop import EmergencyStops, stop_there
-from worker.wiring import migrating
+from worker.wiring.store import migrating
 
 PAGE = 1000  # rows of a transaction
 # What `db upgrade` and `db grant` write into a database that holds nothing else.
