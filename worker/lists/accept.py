@@ -169,7 +169,8 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
         own = later.get("customer_id", "")
         kept = customer_id(own, hash_ids=options.hash_ids, phone=values.get("phone", ""), country=country)
         _keep(values, problems, "customer_id", kept)
-    left_out = (*_left_out(values, problems, options.defaults), *_without_no_names(values))
+    left_out = _left_out(values, problems, options.defaults) if problems else ()
+    left_out += _without_no_names(values)
     channel = _channel(values, problems)
     if not problems:
         return Accepted(row, _customer(values, channel, parameters, for_messages), left_out)

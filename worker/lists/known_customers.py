@@ -178,7 +178,9 @@ def marks(person: Person, kind: CustomerKind = CustomerKind.INDIVIDUAL) -> Marks
         name = _words(person.company_name) or _own_name(person)
     else:
         name = _own_name(person) or _words(person.company_name)
-    return Marks(" ".join(sorted(name)), person.date_of_birth, _mailbox(person.email), person.phone)
+    return Marks(
+        " ".join(sorted(name)), person.date_of_birth, folded_email(person.email) if person.email else "", person.phone
+    )
 
 
 def compare(stored: Person, new: Person, kind: CustomerKind = CustomerKind.INDIVIDUAL) -> Match:
@@ -208,7 +210,7 @@ def compare_marks(ours: Sequence[Any], theirs: Sequence[Any]) -> Match:
 def changed_addresses(stored: Person, new: Person) -> tuple[Address, ...]:
     """Which addresses both have, and differ. Another spelling of one mailbox is no change, nor is an address that was
     not known before."""
-    ours, theirs = ((_mailbox(person.email), person.phone) for person in (stored, new))
+    ours, theirs = ((folded_email(one.email) if one.email else "", one.phone) for one in (stored, new))
     pairs = zip(ADDRESSES, ours, theirs, strict=True)
     return tuple(name for name, one, other in pairs if one and other and one != other)
 
@@ -251,7 +253,3 @@ def _words(name: str) -> list[str]:
     if all(map(str.isalnum, words)):
         return words
     return _BETWEEN_WORDS.sub(" ", _INSIDE_A_WORD.sub("", plain)).split()
-
-
-def _mailbox(email: str) -> str:
-    return folded_email(email) if email else ""

@@ -184,6 +184,8 @@ class CustomerList:
         self._repeats = isinstance(source, JsonList) or "purpose" in self.columns
         self._guessed = bool(getattr(source, "guessed", False))
         self._dates = DatesSeen(options.today)
+        # After an iteration: the form that its refused dates are in, as a warning for the whole list.
+        self.hint: FieldProblem | None = None
 
     def originals(self) -> tuple[Sequence[str], Iterator[tuple[int, Sequence[str]]]]:
         """The list as its author has it: titles, and the cells of each row below them in the same order.
@@ -195,15 +197,9 @@ class CustomerList:
             return source.titles, source.originals()
         return self.columns, ((raw.row, [_as_cell(raw, column) for column in self.columns]) for raw in self._source)
 
-    @property
-    def hint(self) -> FieldProblem | None:
-        """After an iteration: the form that its refused dates are in, as a warning for the whole list."""
-        found = self._dates.hint()
-        return None if found is None else FieldProblem("date_of_birth", *found)
-
     def __iter__(self) -> Iterator[Line]:
         people, seen = SeenPeople(), Seen()
-        self._dates = DatesSeen(self._options.today)
+        self._dates, self.hint = DatesSeen(self._options.today), None
         for found in islice(self._source, self._options.most):
             raw = found if self.own is None else as_written(found)
             if self.own is not None and isinstance(raw.cells, Mapping):
@@ -234,6 +230,8 @@ class CustomerList:
     def _note_date(self, raw: RawLine, line: Accepted | Rejected) -> None:
         if not isinstance(raw.cells, FieldProblem) and _has_bad_date(line):
             self._dates.add(raw.cells.get("date_of_birth"))
+            found = self._dates.hint()
+            self.hint = None if found is None else FieldProblem("date_of_birth", *found)
 
 
 def _again(line: Accepted, earlier: Earlier, same: int | None) -> Line:

@@ -229,11 +229,11 @@ def _iso_day(value: str) -> date | None:
 
 @lru_cache(maxsize=1024)
 def country(value: str) -> str | Refusal:
-    meant = countries.usual_mistake(value)
-    if meant:
+    if code := countries.alpha2(value):
+        return code
+    if meant := countries.usual_mistake(value):
         return Refusal("not an ISO 3166 code", f"use {meant}")
-    code = countries.alpha2(value) or country_names.code_of(value)
-    return code or Refusal(
+    return country_names.code_of(value) or Refusal(
         f"{characters(value)} that are not a country", "use an ISO 3166 code, such as DE, or its name"
     )
 

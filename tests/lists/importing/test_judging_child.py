@@ -23,6 +23,7 @@ from worker.lists.importing.judging import judging_child
 from worker.lists.importing.list_import import ImportChoices, import_list
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
+from worker.lists.store import batches
 from worker.lists.store.batches import Batches
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a child is made on Linux alone")
@@ -38,7 +39,8 @@ def small(monkeypatch, tmp_path_factory):
     (threads / "1").touch()
     monkeypatch.setattr(forked, "_THREADS", threads)
     monkeypatch.setattr(judging, "LARGE", 1)
-    monkeypatch.setattr(Batches, "lines_at_once", 7)
+    monkeypatch.setattr(batches, "LINES_ALONE", 7)
+    monkeypatch.setattr(batches, "LINES_AT_ONCE", 7)
 
 
 @pytest.fixture

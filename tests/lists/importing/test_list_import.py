@@ -11,6 +11,7 @@ from worker.lists.importing.judging import options_of
 from worker.lists.importing.list_import import USUAL, CutOff, ImportChoices, TooManyRefused, import_list, list_age
 from worker.lists.lines import ListRefused
 from worker.lists.options import ListOptions
+from worker.lists.store import batches
 from worker.lists.store.batches import Batches
 
 OPTIONS = ListOptions(today=date(2026, 11, 20))
@@ -92,7 +93,8 @@ async def test_again_makes_a_new_batch_whose_jobs_join_the_first(make, written):
 @pytest.fixture
 def at_once(monkeypatch):
     """A transaction adds few lines; returns how many."""
-    monkeypatch.setattr(Batches, "lines_at_once", 50)
+    monkeypatch.setattr(batches, "LINES_ALONE", 50)
+    monkeypatch.setattr(batches, "LINES_AT_ONCE", 50)
     return 50
 
 

@@ -177,14 +177,16 @@ def _say_what_it_became(parts: Parts, name: str, imported: Imported, returns: Se
     batch, age = imported.batch, list_age(imported.batch, now=parts.clock())
     if imported.new:
         click.echo(f"batch {batch.id}: {name} imported in {seconds:.1f} s", err=True)
-        show_refusals(imported.refusals, batch)
+        if imported.refusals.rows:
+            show_refusals(imported.refusals, batch)
         if imported.is_report:
             unchanged = parts.facts.counts(batch.id).known - returns.corrected
             show_changes(returns.changes, unchanged, err=True)
     elif batch.imported_at is None:
         before = f"the import of {name}, begun {age} ago, was not complete"
         click.echo(f"batch {batch.id}: {before}; the rest was imported in {seconds:.1f} s", err=True)
-        show_refusals(imported.refusals, batch, of=" of the rest")
+        if imported.refusals.rows:
+            show_refusals(imported.refusals, batch, of=" of the rest")
     else:
         continues = f"this list was imported {age} ago; continuing with it: rejected rows stay so (--again: anew)"
         click.echo(f"batch {batch.id}: {continues}", err=True)

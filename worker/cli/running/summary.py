@@ -21,8 +21,6 @@ SHOWN_CHANGES = 20
 def show_refusals(refusals: Refusals, batch: BatchFacts, *, of: str = "") -> None:
     """The commonest reasons for which rows were rejected; the report has those of each row. `of`: of which rows, if not
     of the whole list."""
-    if not refusals.rows:
-        return
     rows = f"{counted(refusals.rows, 'row')}{of}"
     click.echo(f"{rows} rejected (`onboard report {batch.id}` has each), mostly for:", err=True)
     for number, problem in refusals.top(MOST_REASONS):

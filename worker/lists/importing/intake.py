@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from difflib import get_close_matches
-from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, invitation_channels
@@ -280,16 +279,19 @@ class Intake:
     # What a message of the customer's needs, and the row lacks; None: no template needs a column of the list.
     lacking: Callable[[Customer], list[FieldProblem]] | None = None
     traces: Callable[[], Traces] = lambda: NO_TRACES  # a call, because it opens a thread the first time
+    # By account, for customers without parameters of their own.
+    _lifetimes: Mapping[str, timedelta | None] = field(init=False, repr=False, compare=False)
+    _routes_have_brands: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        lifetimes = {account: provider.lifetime_with({}) for account, provider in self.providers.items()}
+        object.__setattr__(self, "_lifetimes", lifetimes)
+        object.__setattr__(self, "_routes_have_brands", any(rule.brand for rule in self.routes))
 
     def lifetime(self, account: str, customer: Customer) -> timedelta | None:
         """How long the customer's link of the account lives; None where the vendor decides."""
         given = customer.parameters.get(self.accounts[account].provider) if customer.parameters else None
         return self.providers[account].lifetime_with(given) if given else self._lifetimes[account]
-
-    @cached_property
-    def _lifetimes(self) -> Mapping[str, timedelta | None]:
-        """By account, for customers without parameters of their own."""
-        return {account: provider.lifetime_with({}) for account, provider in self.providers.items()}
 
     def able(self, account: str, customer: Customer, freshness: timedelta | None) -> list[FieldProblem]:
         """Why the account cannot serve the customer with a route of this freshness floor; empty when it can."""
@@ -326,10 +328,6 @@ class Intake:
         """The customer with the brand that writes to it."""
         brand = brand_for(customer, self.routes) if self._routes_have_brands else customer.brand
         return customer if brand == customer.brand else replace(customer, brand=brand)
-
-    @cached_property
-    def _routes_have_brands(self) -> bool:
-        return any(rule.brand for rule in self.routes)
 
     def uses(self, column: str, accounts: Collection[str]) -> bool:
         """True if a route tests the personal column, or one of the accounts sends it. Of a name that is none: if one

@@ -40,7 +40,7 @@ from worker.lists.listing import CustomerList
 from worker.lists.options import ListOptions
 from worker.lists.store.batches import Batches
 from worker.lists.store.new_rows import SealedLines
-from worker.lists.warned import Warned, warned_of
+from worker.lists.warned import Warned
 from worker.plans.deadlines import RowTimes, group_of
 from worker.providers.parameters import parse_cell, unknown_parameter
 
@@ -90,9 +90,8 @@ def options_of(intake: Intake, *, mapping: Mapping[str, str] | None = None, **ho
 
 def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     """Route an accepted line; refuse a line that no account or sender of this configuration can serve."""
+    problems: tuple[FieldProblem, ...] = ()
     match line:
-        case Accepted():
-            return _judge_accepted(intake, line)
         case Rejected():
             problems, warnings = _by_use(intake, line, intake.providers.keys())
             problems = (*line.problems, *problems)
@@ -103,12 +102,8 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
             return line
         case Returned():
             return RefusedLine(line.row, "", (A_REPORT,))
-
-
-def _judge_accepted(intake: Intake, line: Accepted) -> AcceptedLine | RefusedLine:
     customer, landline = intake.without_texts_to_landlines(intake.branded(line.customer))
     chosen = choose_account(customer, intake.routes, able=intake.able, known=intake.providers.keys())
-    problems: tuple[FieldProblem, ...] = ()
     warnings = landline
     if line.if_used:
         accounts = intake.providers.keys() if isinstance(chosen, Unroutable) else _accounts_of(chosen)
@@ -302,7 +297,10 @@ def chunks(
             found = [line for line in _planned(judged(some), times, hours) if line.row > after]
         accepted = [line for line in found if isinstance(line, AcceptedLine)]
         refused = [line for line in found if isinstance(line, RefusedLine)]
-        warned = warned_of((line.row, warning) for line in found for warning in line.warnings)
+        warned = Warned()
+        for line in found:
+            for warning in line.warnings:
+                warned.add(line.row, warning)
         yield Chunk(seal(accepted), done, last, refused, reading.hint, warned)
     if not done:
         yield Chunk(seal([]))

@@ -44,7 +44,7 @@ from worker.lists.store.batches import Batches, BatchFacts
 from worker.lists.traces import Span, Traces
 from worker.lists.warned import Refusals, Warned
 from worker.plans.deadlines import RowTimes, group_of, planned
-from worker.plans.store.plans import Plan, Planned
+from worker.plans.store.plans import Plan
 
 log = logging.getLogger(__name__)
 # How long an import that has begun waits for a database that restarts, and how often it tries.
@@ -162,9 +162,11 @@ def import_list(
     opened(batch)
     if batch.imported_at is not None or batch.cancelled_at is not None:
         return Imported(batch, new, reading.warnings, is_report=reading.own is OwnFile.REPORT)
-    steps = _Steps(intake, batches, batch, choices, returns, adopts, pause)
-    times = _times(intake, reading, batches.plan(batch))
-    if times is not None or reading.own is OwnFile.REPORT or adopts is not None:
+    is_report = reading.own is OwnFile.REPORT
+    steps = _Steps(intake, batches, batch, choices, returns if is_report else None, adopts, pause)
+    plan = batches.plan(batch)
+    times = _times(intake, reading, plan.plan, plan.plan.deadline) if plan is not None and plan.plan.deadline else None
+    if times is not None or is_report or adopts is not None:
         child = None
     after, seal = batches.last_row(batch.id), batches.sealer(batch.id)
     here = partial(chunks, steps.judge, reading, intake.hours, seal, size=batches.lines_at_once, times=times)
@@ -176,12 +178,11 @@ def import_list(
             hint = _store(steps, judged, writer, progress)
             if content_digest(content) != digest:
                 raise ListChanged([f"{name} was changed while it was read: import it again once it is complete"])
-            steps.patiently(lambda: batches.imported(batch.id, now=intake.clock()))
+            steps.patiently(lambda: batches.imported(batch.id, planned=batch.planned, now=intake.clock()))
         finally:
             steps.ended.set()  # after Ctrl-C nothing waits for a database that is away
     hints = () if hint is None else (f"{hint.column}: {hint.problem} ({hint.hint})",)
-    warnings, is_report = (*reading.warnings, *hints), reading.own is OwnFile.REPORT
-    return Imported(batch, new, warnings, steps.refusals, is_report, steps.warned, steps.changed)
+    return Imported(batch, new, (*reading.warnings, *hints), steps.refusals, is_report, steps.warned, steps.changed)
 
 
 class _Steps:
@@ -284,7 +285,8 @@ def _store(steps: _Steps, judged: Iterator[Chunk], writer: Executor | None, prog
         for line in chunk.refused:
             if line.problems:
                 steps.refusals.add(line.problems)
-        steps.warned.merge(chunk.warned)
+        if chunk.warned.count:
+            steps.warned.merge(chunk.warned)
         done, hint = chunk.done, chunk.hint
         if writer is not None:
             stored = writer.submit(steps.write, chunk)
@@ -298,14 +300,14 @@ def _store(steps: _Steps, judged: Iterator[Chunk], writer: Executor | None, prog
 
 def _spans(traces: Traces, chunk: Chunk, batch_id: int, now: datetime) -> dict[int, Span]:
     """The spans of the chunk's lines that are traced, by row."""
-    begun = {row: traces.of_row(now, {"batch": batch_id, "row": row}) for row in chunk.accepted.rows}
+    begun = {row: traces.of_row(now, {"batch": batch_id, "row": row}) for row in chunk.accepted.jobs["row"]}
     return {row: span for row, span in begun.items() if span is not None}
 
 
-def _times(intake: Intake, reading: CustomerList, made: Planned | None) -> RowTimes | None:
-    """When each row goes, if its batch has a deadline that is not over: the list is read once more for it."""
-    plan, now = made.plan if made is not None else Plan(), intake.clock()
-    if plan.deadline is None or plan.deadline <= now:
+def _times(intake: Intake, reading: CustomerList, plan: Plan, deadline: datetime) -> RowTimes | None:
+    """When each row goes, if the deadline of its batch is not over: the list is read once more for it."""
+    now = intake.clock()
+    if deadline <= now:
         return None
     judged = (judge(intake, line) for line in reading)
     rows = Counter(
@@ -313,8 +315,8 @@ def _times(intake: Intake, reading: CustomerList, made: Planned | None) -> RowTi
     )
     paces = intake.paces().at_most(plan.per_hour, rows)
     begins = max(plan.start_at or now, now)
-    found = planned(rows, intake.hours, paces, deadline=plan.deadline, now=begins)
-    return RowTimes(found, paces, deadline=plan.deadline)
+    found = planned(rows, intake.hours, paces, deadline=deadline, now=begins)
+    return RowTimes(found, paces, deadline=deadline)
 
 
 def _nothing_refused(

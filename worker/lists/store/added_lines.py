@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -85,12 +85,13 @@ def add_lines(
     # the batch. It also blocks another import of the same list, which may have been faster.
     paused, cancelled_at, planned = connection.execute(_LOCK_BATCH, {"batch": batch_id}).one()
     plan = plans.find(connection, batch_id) if planned else None
-    imported = _imported_rows(connection, batch_id, [*lines.rows, *(line.row for line in refused)])
-    lines = lines.without(imported)
-    refused = [line for line in refused if line.row not in imported]
+    if imported := _imported_rows(connection, batch_id, [*lines.jobs["row"], *(line.row for line in refused)]):
+        lines = lines.without(imported)
+        refused = [line for line in refused if line.row not in imported]
     erased = _erased_lines(connection, keyring, lines, allow_erased=allow_erased, now=now)
-    lines = lines.without({line.row for line in erased})
-    refused = [*refused, *erased]
+    if erased:
+        lines = lines.without({line.row for line in erased})
+        refused = [*refused, *erased]
     another: list[RefusedLine] = []
     changed: list[KnownLine] = []
     if lines:
@@ -100,56 +101,32 @@ def add_lines(
             priority += PAUSED
         new = _new_customers(lines.customers, gone=cancelled_at is not None, now=now)
         known = bulk.add_missing(connection, CustomerRow, new, key="customer_id")
-        lock_customers(connection, known)
+        if known:
+            lock_customers(connection, known)
         # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
-        if erased_among(connection, keyring, set(lines.customer_ids)):
+        if erased_among(connection, keyring, set(lines.jobs["customer_id"])):
             raise ErasedMeanwhile
-        found = known_lines(connection, keyring, lines, known, now=now) if known else []
-        theirs = [one for one in found if refuses_lists(one.owner, wide)]
-        taken = theirs if take_over and cancelled_at is None else []
-        take(connection, {one.given.customer_id: (one.owner, one.row) for one in taken}, batch_id=batch_id, now=now)
-        # Nothing stays of what their sender has said: it may be of somebody else.
-        rows = {one.row for one in taken}
-        found = [replace(one, person=None) if one.row in rows else one for one in found]
-        another = [] if taken else [owned_line(one.row, one.given.customer_id, one.owner) for one in theirs]
-        rows = {line.row for line in another}
         starts_at = plan.plan.start_at if plan is not None else None
         released = priority < PAUSED and (starts_at is None or starts_at <= now)
-        others = [
-            one
-            for one in found
-            if one.row not in rows and (one.is_another or (not released and one.is_another_of_two_unreleased))
-        ]
-        another += _of_another(connection, others, allowed=another_person, now=now)
-        if another:
-            refused, rows = [*refused, *another], {line.row for line in another}
-            lines = lines.without(rows)
-            found = [one for one in found if one.row not in rows]
-        # A customer who was added just now cannot have been served: only for the others is this asked.
-        keys = {key for key in lines.keys if key[0] in known} if known else set()
-        followed = following(connection, keys, now=now, rule=rule) if keys else {}
-        left = left_out(connection, keys - followed.keys(), rule=rule)
-        if left:
-            out, lines = _without_those_left_out(lines, left)
-            refused = [*refused, *out]
-        if rule is KnownRule.SKIP:  # the details stay, if there are any, unless the customer is invited after all
-            leading = {customer_id for customer_id, _ in keys - followed.keys() - left.keys()}
-            found = [one for one in found if one.given.customer_id in leading or one.unreleased]
-        # A person has said whose the customers are who are taken over: that does not wait.
-        now_theirs = {one.given.customer_id for one in taken}
-        refresh(
-            connection,
-            keyring,
-            [one for one in found if one.given.customer_id in now_theirs],
-            batch_id=batch_id,
-            now=now,
-        )
-        found = [one for one in found if one.given.customer_id not in now_theirs]
-        if cancelled_at is not None:
-            found = []
-        elif released:
-            refresh(connection, keyring, found, batch_id=batch_id, now=now)
-        else:
+        found: list[KnownLine] = []
+        followed: Mapping[Key, Mapping[str, Any]] = {}
+        if known:  # a customer who was added just now has nothing stored, and cannot have been served
+            lines, found, followed, another, left = _of_known_customers(
+                connection,
+                keyring,
+                lines,
+                known,
+                batch_id=batch_id,
+                gone=cancelled_at is not None,
+                released=released,
+                another_person=another_person,
+                take_over=take_over,
+                wide=wide,
+                rule=rule,
+                now=now,
+            )
+            refused = [*refused, *another, *left]
+        if not released and cancelled_at is None:
             due_at = starts_at if priority < PAUSED else None
             waiting = {one.given.customer_id for one in found}
             added = set(lines.customers["customer_id"]) - known
@@ -172,8 +149,75 @@ def add_lines(
         if traced:
             jobs["traceparent"] = [traced.get(row) for row in jobs["row"]]
         _add_jobs(connection, batch_id, jobs, paused=paused, now=now)
-    bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in refused])
+    if refused:
+        bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in refused])
     return AddedLines([*erased, *another], changed)
+
+
+class _OfKnown(NamedTuple):
+    """What known customers change: the lines that become rows; those of known customers among them whose details count;
+    what a row gets that follows another one; the lines of another person, and those that are left out."""
+
+    lines: SealedLines
+    found: list[KnownLine]
+    followed: Mapping[Key, Mapping[str, Any]]
+    another: list[RefusedLine]
+    left: list[RefusedLine]
+
+
+def _of_known_customers(
+    connection: sa.Connection,
+    keyring: Keyring,
+    lines: SealedLines,
+    known: Collection[str],
+    *,
+    batch_id: int,
+    gone: bool,
+    released: bool,
+    another_person: bool,
+    take_over: bool,
+    wide: Collection[str],
+    rule: KnownRule,
+    now: datetime,
+) -> _OfKnown:
+    """Decide about the lines of customers who are known, and give these their details. `gone`: the batch was cancelled.
+    `released`: its rows go out now."""
+    left: list[RefusedLine] = []
+    found = known_lines(connection, keyring, lines, known, now=now)
+    theirs = [one for one in found if refuses_lists(one.owner, wide)]
+    taken = theirs if take_over and not gone else []
+    take(connection, {one.given.customer_id: (one.owner, one.row) for one in taken}, batch_id=batch_id, now=now)
+    # Nothing stays of what their sender has said: it may be of somebody else.
+    rows = {one.row for one in taken}
+    found = [replace(one, person=None) if one.row in rows else one for one in found]
+    another = [] if taken else [owned_line(one.row, one.given.customer_id, one.owner) for one in theirs]
+    rows = {line.row for line in another}
+    others = [
+        one
+        for one in found
+        if one.row not in rows and (one.is_another or (not released and one.is_another_of_two_unreleased))
+    ]
+    another += _of_another(connection, others, allowed=another_person, now=now)
+    if another:
+        rows = {line.row for line in another}
+        lines = lines.without(rows)
+        found = [one for one in found if one.row not in rows]
+    keys = {key for key in lines.keys if key[0] in known}
+    followed = following(connection, keys, now=now, rule=rule) if keys else {}
+    out = left_out(connection, keys - followed.keys(), rule=rule)
+    if out:
+        left, lines = _without_those_left_out(lines, out)
+    if rule is KnownRule.SKIP:  # the details stay, if there are any, unless the customer is invited after all
+        leading = {customer_id for customer_id, _ in keys - followed.keys() - out.keys()}
+        found = [one for one in found if one.given.customer_id in leading or one.unreleased]
+    # A person has said whose the customers are who are taken over: that does not wait.
+    now_theirs = {one.given.customer_id for one in taken}
+    taken_over = [one for one in found if one.given.customer_id in now_theirs]
+    refresh(connection, keyring, taken_over, batch_id=batch_id, now=now)
+    found = [] if gone else [one for one in found if one.given.customer_id not in now_theirs]
+    if released:
+        refresh(connection, keyring, found, batch_id=batch_id, now=now)
+    return _OfKnown(lines, found, followed, another, left)
 
 
 def _of_another(
@@ -195,8 +239,8 @@ def _add_jobs(connection: sa.Connection, batch_id: int, jobs: Columns, *, paused
     bulk.add_columns(connection, Job, jobs)
     if counts:
         tally.count_new_jobs(connection, jobs)
-    stopped = [id_ for id_, state in zip(jobs["id"], jobs["state"], strict=True) if state in STOPPED]
-    happened(connection, JobsStopped(stopped), now=now)
+    if stopped := [id_ for id_, state in zip(jobs["id"], jobs["state"], strict=True) if state in STOPPED]:
+        happened(connection, JobsStopped(stopped), now=now)
     joined = [row for row, leader in zip(jobs["row"], jobs["leader_id"], strict=True) if leader is not None]
     if joined and not paused:
         take_all(connection, batch_id, after=min(joined) - 1, now=now)
@@ -212,13 +256,13 @@ def _erased_lines(
     connection: sa.Connection, keyring: Keyring, lines: SealedLines, *, allow_erased: bool, now: datetime
 ) -> list[RefusedLine]:
     """The lines of customers who were erased on request, refused. `allow_erased`: bring these customers back."""
-    erased = erased_among(connection, keyring, set(lines.customer_ids))
+    erased = erased_among(connection, keyring, set(lines.jobs["customer_id"]))
     if erased and allow_erased:
         bring_back(connection, keyring, erased)
         for customer_id in sorted(erased):
             note(connection, f"customer {customer_id}", now=now, reason="brought back after an erasure")
         return []
-    each = zip(lines.rows, lines.customer_ids, strict=True)
+    each = zip(lines.jobs["row"], lines.jobs["customer_id"], strict=True)
     return [erased_line(row, one) for row, one in each if one in erased] if erased else []
 
 

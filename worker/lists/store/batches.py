@@ -76,16 +76,9 @@ class Batches:
         self._database = database
         self._keyring = keyring
         self.wide = frozenset(wide)
-
-    @property
-    def are_elsewhere(self) -> bool:
-        """Whether another process does the database's work."""
-        return not self._database.is_sqlite
-
-    @property
-    def lines_at_once(self) -> int:
-        """How many lines of a list one transaction adds. After a kill, at most these are added again."""
-        return LINES_AT_ONCE if self.are_elsewhere else LINES_ALONE
+        self.are_elsewhere = not database.is_sqlite  # another process does the database's work
+        # How many lines of a list one transaction adds. After a kill, at most these are added again.
+        self.lines_at_once = LINES_AT_ONCE if self.are_elsewhere else LINES_ALONE
 
     def find(self, which: str) -> BatchFacts | None:
         """The batch with this id, the events of a day by their name, or the newest batch for `latest`.
@@ -200,10 +193,11 @@ class Batches:
             last = [connection.execute(query).scalar() for query in (added, skipped)]
         return max(last[0] or 0, last[1] or 0)
 
-    def imported(self, batch_id: int, *, now: datetime) -> None:
-        """Record that the last line is imported."""
+    def imported(self, batch_id: int, *, planned: bool = True, now: datetime) -> None:
+        """Record that the last line is imported. `planned` False: the batch has no plan."""
         with self._database.write() as connection:
-            plans.begin(connection, batch_id, now=now)  # before the batch: a verdict on its pilot locks them so too
+            if planned:
+                plans.begin(connection, batch_id, now=now)  # before the batch: a verdict on its pilot locks them so too
             connection.execute(sa.update(Batch).where(Batch.id == batch_id).values(imported_at=now))
             rows = sa.select(sa.func.count()).select_from(Job).where(of_batch(batch_id))
             count = connection.execute(rows).scalar_one()

@@ -161,14 +161,6 @@ class SealedLines:
         return len(self.quiet_until)
 
     @property
-    def rows(self) -> Sequence[int]:
-        return self.jobs["row"]
-
-    @property
-    def customer_ids(self) -> Sequence[str]:
-        return self.jobs["customer_id"]
-
-    @property
     def keys(self) -> list[Key]:
         return list(zip(self.jobs["customer_id"], self.jobs["purpose"], strict=True))
 
@@ -178,7 +170,7 @@ class SealedLines:
         return SealedLines(picked(self.customers, places), picked(self.jobs, places), *times)
 
     def without(self, rows: Collection[int]) -> "SealedLines":
-        return self.at([place for place, row in enumerate(self.rows) if row not in rows]) if rows else self
+        return self.at([place for place, row in enumerate(self.jobs["row"]) if row not in rows])
 
 
 def seal(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -> SealedLines:

@@ -102,9 +102,9 @@ def known_lines(
 ) -> list[KnownLine]:
     """The lines of those customers who are `known`, in their order. The customers must be locked: another import may
     bring them too."""
-    places = [place for place, one in enumerate(lines.customer_ids) if one in known]
+    places = [place for place, one in enumerate(lines.jobs["customer_id"]) if one in known]
     given = rows_of(picked(lines.customers, places))
-    mine = [(lines.rows[place], opened(keyring, row)) for place, row in zip(places, given, strict=True)]
+    mine = [(lines.jobs["row"][place], opened(keyring, row)) for place, row in zip(places, given, strict=True)]
     return beside(connection, keyring, mine, now=now)
 
 
