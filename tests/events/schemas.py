@@ -22,7 +22,7 @@ from worker.events.published_events import DESCRIPTIONS, FIELDS, SEQUENCE_DIGITS
 from worker.lists.own_columns import RESERVED
 from worker.lists.rules import COLUMNS, LONGEST_ADDRESS, LONGEST_NAME, LONGEST_TAG, MOST_TAGS
 from worker.providers.facts import PROVIDERS
-from worker.templates.placeholders import SHEET_ERRORS
+from worker.templates.names import SHEET_ERRORS
 from worker.templates.values import OWN_NAME, VALUE_LENGTH
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

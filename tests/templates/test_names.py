@@ -13,8 +13,7 @@ from worker.core.customers.customers import Customer, CustomerKind, Person
 from worker.core.foundation.harmless_text import plain
 from worker.templates import names
 from worker.templates.checks import SAMPLE, SAMPLE_NOW
-from worker.templates.names import LENGTH, company_name, folded, person_names
-from worker.templates.placeholders import real_names
+from worker.templates.names import LENGTH, company_name, folded, person_names, real_names
 from worker.templates.render import Templates
 
 TEMPLATES = Templates(None)

@@ -178,29 +178,28 @@ class _ThroughSession:
     ) -> HttpAnswer | Broken:
         of_this_call = phase_of_call.set(phase)
         try:
-            async with asyncio.timeout(seconds):
-                return await self._exchange(request, reads_body)
+            url = URL(request.url, encoded=True)  # sent exactly as the adapter built it
+            async with (
+                asyncio.timeout(seconds),
+                self._session.request(
+                    request.method,
+                    url,
+                    ssl=self._trust.get(server(url), True) if self._trust else True,
+                    headers=request.headers,
+                    data=request.body or None,
+                    allow_redirects=False,  # never send the credential to another place
+                ) as response,
+            ):
+                headers = response.headers
+                if not reads_body:  # if the body has not all arrived, this closes the connection
+                    return HttpAnswer(response.status, headers)
+                body = await _bounded(response.content)
+                if body is None:
+                    response.close()
+                    return TOO_LARGE
+                return HttpAnswer(response.status, headers, body)
         finally:
             phase_of_call.reset(of_this_call)
-
-    async def _exchange(self, request: HttpRequest, reads_body: bool) -> HttpAnswer | Broken:
-        url = URL(request.url, encoded=True)  # sent exactly as the adapter built it
-        async with self._session.request(
-            request.method,
-            url,
-            ssl=self._trust.get(server(url), True) if self._trust else True,
-            headers=request.headers,
-            data=request.body or None,
-            allow_redirects=False,  # never send the credential to another place
-        ) as response:
-            headers = response.headers
-            if not reads_body:  # if the body has not all arrived, this closes the connection
-                return HttpAnswer(response.status, headers)
-            body = await _bounded(response.content)
-            if body is None:
-                response.close()
-                return TOO_LARGE
-            return HttpAnswer(response.status, headers, body)
 
 
 async def _bounded(content: aiohttp.StreamReader) -> bytes | None:

@@ -17,7 +17,7 @@ from worker.lists.columns import shown
 from worker.lists.lines import Accepted, Rejected
 from worker.lists.options import ListOptions
 from worker.providers.refusals import Refusal, characters, unless_rewritten
-from worker.templates.placeholders import NAMES, is_no_value, real_name, real_names
+from worker.templates.names import NAMES, is_no_value, real_name, real_names
 
 LONGEST_ID = 100
 _LONGEST_HASHED = 1000

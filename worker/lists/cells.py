@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Any
 
 from worker.providers.refusals import AS_TEXT, Refusal
-from worker.templates.placeholders import SHEET_ERRORS
+from worker.templates.names import SHEET_ERRORS
 
 EXACT = 1 << 53  # beyond it, a float has no digits for ones
 _FRACTION = Refusal("a number with a fraction", "give text, or a whole number")

@@ -11,8 +11,7 @@ from worker.core.customers.customers import MESSAGE, MOST_OWN, FieldProblem
 from worker.lists.cells import as_text
 from worker.lists.rules import COLUMNS, text
 from worker.providers.refusals import Refusal
-from worker.templates.names import folded
-from worker.templates.placeholders import real_name
+from worker.templates.names import folded, real_name
 from worker.templates.values import ADDRESS_IN_VALUE, OWN_NAME, VALUE_LENGTH, VARIABLES
 
 PREFIX = f"{MESSAGE}."

@@ -18,7 +18,7 @@ from worker.lists.cells import unless_lost_in_sheet
 from worker.lists.email_addresses import email
 from worker.providers import countries
 from worker.providers.refusals import Refusal, characters, unless_rewritten
-from worker.templates.placeholders import is_spoiled
+from worker.templates.names import is_spoiled
 
 ISO = "YYYY-MM-DD"
 LONGEST_LIFE = 130  # years

@@ -16,7 +16,14 @@ from worker.core.foundation.ids import EPOCH
 from worker.core.foundation.timestamps import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import APPLICANT_ID, ExpirySource, Session, SessionRequest
-from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
+from worker.providers.account import (
+    AccountSettings,
+    AccountUnusable,
+    Credentials,
+    Links,
+    required_secret,
+    template_problem,
+)
 from worker.providers.answers import (
     LONGEST_TOKEN,
     BadAnswer,
@@ -31,7 +38,6 @@ from worker.providers.answers import (
 from worker.providers.bodies import merged
 from worker.providers.contract import Broken, HttpAnswer, NoLookUp
 from worker.providers.facts import ProviderFacts
-from worker.providers.links import Links, template_problem
 from worker.providers.parameters import check_parameters, documented
 
 # The samples have a stray comma ("API-0400,") and three digits ("SYS-500"): the rest of the text is ignored.

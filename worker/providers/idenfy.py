@@ -13,11 +13,17 @@ from typing import Any
 
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import Session, SessionRequest
-from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
+from worker.providers.account import (
+    AccountSettings,
+    AccountUnusable,
+    Credentials,
+    Links,
+    required_secret,
+    template_problem,
+)
 from worker.providers.answers import Unread, fields_in, masked, read_from, refusal
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.facts import lifetime_of
-from worker.providers.links import Links, template_problem
 from worker.providers.parameters import documented
 
 HOST = "https://ivs.idenfy.com"

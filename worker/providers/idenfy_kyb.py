@@ -24,7 +24,7 @@ from worker.providers.contract import (
     Table,
 )
 from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, IdenfyEndpoint, InvalidSession, language_of
-from worker.providers.parameters import by_name, check_parameters, parameter_problem
+from worker.providers.parameters import by_name, check_parameters, documented_parameters
 from worker.providers.parameters.idenfy_kyb import LOCALES, MOST_LIFETIME, PARAMETERS, warnings
 from worker.providers.webhooks.idenfy import IdenfyKybWebhooks
 
@@ -45,6 +45,7 @@ class IdenfyKyb(NoLookUp, IdenfyEndpoint):
 
     def __init__(self, account: AccountSettings) -> None:
         super().__init__(account, PATH, WELCOME)
+        self._parameters = documented_parameters(PROVIDER, ("clientId", "externalRef", "tags"))
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         if customer.kind is not CustomerKind.COMPANY:
@@ -58,7 +59,7 @@ class IdenfyKyb(NoLookUp, IdenfyEndpoint):
         problems = [
             FieldProblem(column, f"{problem} (iDenfy's {name})", "correct it, or leave it out")
             for column, name, value in checks
-            if (problem := parameter_problem(PROVIDER, name, value))
+            if (problem := self._parameters[name].problem(value))
         ]
         return problems + (check_parameters(PROVIDER, given) if PROVIDER in customer.parameters else [])
 

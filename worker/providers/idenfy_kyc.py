@@ -33,9 +33,9 @@ from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, IdenfyEndpoint, In
 from worker.providers.parameters import (
     by_name,
     check_parameters,
+    documented_parameters,
     idenfy_kyc,
     idenfy_kyc_openapi,
-    parameter_problem,
     unknown_parameter,
 )
 from worker.providers.parameters.idenfy_kyc import DEFAULT_LIFETIME, LOCALES, MOST_LIFETIME
@@ -97,11 +97,12 @@ class IdenfyKyc(IdenfyEndpoint):
         self._listing = account.base_url.rstrip("/") + LISTING
         self._asked = self._asked_with({})
         self._refuse_the_other_form()
+        ours = ("clientId", "externalRef", *self._form.prefill)
+        self._parameters = documented_parameters(PROVIDER, ours, account.dialect)
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         if customer.kind is CustomerKind.COMPANY:
             return [FieldProblem("kind", "this account verifies people, not companies", "route companies elsewhere")]
-        dialect = self._form.dialect
         given = customer.parameters.get(PROVIDER, {})
         checks = [("customer_id", "clientId", customer.customer_id)]
         if customer.external_ref:
@@ -112,10 +113,10 @@ class IdenfyKyc(IdenfyEndpoint):
         problems = [
             FieldProblem(column, f"{problem} (iDenfy's {name})", self._hint(name))
             for column, name, value in checks
-            if (problem := parameter_problem(PROVIDER, name, value, dialect))
+            if (problem := self._parameters[name].problem(value))
         ]
         if given:
-            problems += check_parameters(PROVIDER, merged(self._account.parameters, given), dialect)
+            problems += check_parameters(PROVIDER, merged(self._account.parameters, given), self._form.dialect)
         return problems
 
     def build(self, request: SessionRequest) -> HttpRequest:

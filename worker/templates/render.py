@@ -103,6 +103,15 @@ class Templates:
             raise TemplateProblem(f"no template for {channel} in the customer's or the default language")
         return self.fill_in(texts, invitation, channel, now)
 
+    def prepare(self, channel: str) -> None:
+        """Check and compile the files of a channel's usual message, which a process otherwise does at its first one."""
+        brand = self.brands[""]
+        texts = self._find(brand.template or DEFAULT, self.locale, channel, default=self.locale)
+        if texts is not None:
+            sources = tuple(texts.parts.values())
+            with suppress(TemplateProblem):  # each message says it
+                self._of_files["", *sources] = self._about(sources, brand)
+
     def lacks(self, channel: str) -> bool:
         """True if nobody can be written to on this channel in the default language, and no template is built in."""
         is_built_in = any(file.rpartition("/")[2] in NEEDED[channel] for file in self.library.built_in())

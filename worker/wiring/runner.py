@@ -127,6 +127,8 @@ class Runner:
         self._idle.set()
         self._preflight = Preflight(parts, self.in_thread)
         self._unknown = Outage(log, logging.WARNING)
+        for channel in parts.channels:
+            parts.templates.prepare(channel)
         self._invites = {
             channel: (WakeUp.invite(channel), parts.invite_work(channel, only_batch=only_batch))
             for channel in parts.channels
@@ -135,6 +137,16 @@ class Runner:
             WakeUp.issue(name): parts.issue_work(name, http, wake_invite=wake_invite, only_batch=only_batch)
             for name in parts.accounts
         } | dict(self._invites.values())
+        self._meters = {
+            wake_up: WorkMeter(
+                parts.meters.observer(
+                    MESSAGE_SECONDS if wake_up.step is WorkStep.INVITE else CALL_SECONDS, wake_up.name
+                ),
+                parts.meters.observer(FLUSH_SECONDS, wake_up.step.value, "claim"),
+                parts.meters.observer(FLUSH_SECONDS, wake_up.step.value, "results"),
+            )
+            for wake_up in work
+        }
         self._work = {wake_up: parts.traces.of_work(one, wake_up, parts.clock) for wake_up, one in work.items()}
 
     @classmethod
@@ -215,7 +227,7 @@ class Runner:
             stopping=self._stopping,
             longest=self._longest,
             stay=self._stay,
-            meter=self._meter(wake_up),
+            meter=self._meters[wake_up],
             wake_others=partial(self._wake_others, wake_up),
         )
         self._dispatchers[wake_up] = dispatcher
@@ -244,15 +256,6 @@ class Runner:
                 continue  # the dispatchers meet the same outage, and begin no call in it
             for dispatcher in tuple(self._dispatchers.values()) if stopped else ():
                 dispatcher.stop_everything()
-
-    def _meter(self, wake_up: WakeUp) -> WorkMeter:
-        meters, step = self._parts.meters, wake_up.step.value
-        seconds = MESSAGE_SECONDS if wake_up.step is WorkStep.INVITE else CALL_SECONDS
-        return WorkMeter(
-            meters.observer(seconds, wake_up.name),
-            meters.observer(FLUSH_SECONDS, step, "claim"),
-            meters.observer(FLUSH_SECONDS, step, "results"),
-        )
 
     async def prove_senders(self) -> None:
         """Log in to the senders that have not answered, before sessions are opened for their messages."""

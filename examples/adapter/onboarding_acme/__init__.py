@@ -12,7 +12,15 @@ from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
 from worker.core.foundation.timestamps import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import ExpirySource, Session, SessionRequest
-from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
+from worker.providers.account import (
+    AccountSettings,
+    AccountUnusable,
+    Credentials,
+    Links,
+    https_link,
+    required_secret,
+    template_problem,
+)
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, json_object, masked, optional_text, refusal, text
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import (
@@ -26,7 +34,6 @@ from worker.providers.contract import (
     Table,
 )
 from worker.providers.facts import lifetime_of
-from worker.providers.links import Links, https_link, template_problem
 from worker.providers.parameters import by_name, check_parameters
 from worker.providers.parameters.spec import Parameter, Type
 

@@ -24,10 +24,10 @@ from tests.providers.pages.pages import needs_pages, page
 from tests.providers.recording import NEW, TAGGED
 from worker.core.model.sessions import Session
 from worker.http.client import Http, open_http_session
+from worker.providers.account import https_link
 from worker.providers.contract import HttpAnswer
 from worker.providers.frankieone_v1 import FrankieOneV1
 from worker.providers.idenfy_kyb import IdenfyKyb
-from worker.providers.links import https_link
 from worker.providers.parameters import Parameter, Type, names_of, parameters_of
 
 pytestmark = needs_pages

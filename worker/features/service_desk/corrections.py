@@ -17,7 +17,7 @@ from worker.lists.known_customers import Match, compare
 from worker.lists.rules import DateForm, readings
 from worker.providers.masked import masked_email, masked_phone
 from worker.providers.refusals import Refusal
-from worker.templates.placeholders import NAMES, real_name, real_names
+from worker.templates.names import NAMES, real_name, real_names
 
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
 _FIXED = "a report cannot change it for a customer who is known"

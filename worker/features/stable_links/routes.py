@@ -23,7 +23,7 @@ from worker.features.stable_links.press import Visit, Why, counts_as_opened, why
 from worker.features.stable_links.store.landings import Landings, Seen
 from worker.features.stable_links.store.not_me import NotMe, Outcome
 from worker.features.stable_links.visitors import COOKIE, Visitor, Visitors
-from worker.providers.links import https_link
+from worker.providers.account import https_link
 from worker.templates.language import TemplateProblem
 from worker.templates.pages import FORMS
 from worker.templates.values import Screen

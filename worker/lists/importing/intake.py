@@ -25,7 +25,7 @@ from worker.providers import countries
 from worker.providers.contract import Provider
 from worker.providers.facts import AsksForLifetime, facts_of, lifetime_parameter
 from worker.providers.parameters import parameter_warnings
-from worker.templates.placeholders import NAMES
+from worker.templates.names import NAMES
 
 Wanted = str | bool | tuple[str, ...]
 # able(account, customer, the route's freshness floor or None): the problems that keep the account from serving the

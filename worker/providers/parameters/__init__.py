@@ -8,7 +8,7 @@ not name the account's form, so without a form it is enough that one of the two 
 """
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,8 +26,8 @@ __all__ = [
     "by_name",
     "check_parameter",
     "check_parameters",
+    "documented_parameters",
     "known_parameter",
-    "parameter_problem",
     "parameter_warnings",
     "parameters_of",
     "parse_cell",
@@ -176,17 +176,10 @@ def check_parameters(provider: str, values: Mapping[str, Any], dialect: str = ""
     ]
 
 
-def parameter_problem(provider: str, name: str, value: Any, dialect: str = "") -> str | None:
-    """The problem of a value of ours for a documented name; None if there is none. The name may be one that no
-    parameter may fill."""
-    parameter = _documented(provider, name, dialect)
-    return parameter.problem(value) if parameter else None
-
-
-@lru_cache(maxsize=256)
-def _documented(provider: str, name: str, dialect: str) -> Parameter | None:
-    tables = tables_of(provider, dialect)
-    return find(tables[0], name)[0] if tables else None
+def documented_parameters(provider: str, names: Iterable[str], dialect: str = "") -> Mapping[str, Parameter]:
+    """The parameters with these documented names, for values of ours. A name may be one that no parameter may fill."""
+    found = {name: find(table, name)[0] for table in tables_of(provider, dialect)[:1] for name in names}
+    return {name: parameter for name, parameter in found.items() if parameter is not None}
 
 
 def _wrong(table: Table, provider: str, together: Mapping[str, Any]) -> list[tuple[str, str, str]]:

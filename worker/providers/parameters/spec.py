@@ -137,11 +137,12 @@ class Parameter:
             return "must be one of " + ", ".join(self.choices)
         if self.pattern and not re.fullmatch(self.pattern, value):
             return f"must be {self.shape}"
-        if Type.DATE in self.types and not _is_date(value):
+        types = self.type, self.also
+        if Type.DATE in types and not _is_date(value):
             return "must be a real date as YYYY-MM-DD"
-        if Type.URL in self.types and not _is_https(value):
+        if Type.URL in types and not _is_https(value):
             return "must be a valid https address"
-        if Type.URI in self.types and not _is_uri(value):
+        if Type.URI in types and not _is_uri(value):
             return "must be a valid address, such as https://www.example.com/done"
         return None
 

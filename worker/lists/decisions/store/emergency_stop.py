@@ -41,11 +41,6 @@ class Stopped:
         return {"at": written(self.at), "by": self.by, "reason": self.reason}
 
 
-def is_active(connection: sa.Connection) -> bool:
-    """Whether a person has stopped everything."""
-    return bool(connection.execute(_IS_THERE).scalar())
-
-
 class EmergencyStops:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -58,7 +53,7 @@ class EmergencyStops:
     def is_there(self) -> bool:
         """Whether a person has stopped everything."""
         with self._database.read() as connection:
-            return is_active(connection)
+            return bool(connection.execute(_IS_THERE).scalar())
 
     def stop(self, *, by: str, reason: str, now: datetime, anew: bool = False) -> Stopped:
         """Stop everything. If it is stopped already, the first stop stays, with its reason. Returns the one that holds.
