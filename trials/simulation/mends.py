@@ -27,7 +27,7 @@ from worker.core.limits.budgets import BudgetRule, BudgetState, Grant
 from worker.core.limits.bursts import Burst, burst_of
 from worker.core.limits.store import budgets, claims, concurrency, flush
 from worker.core.limits.store.concurrency import Share
-from worker.core.messages.store import claim_invitations
+from worker.core.messages.store import claim_invitations, how_many
 from worker.core.messages.store import gates as message_gates
 from worker.core.model.reasons import Reason
 from worker.core.model.states import Result
@@ -110,9 +110,9 @@ def _known_without_review(*given: Any, **how: Any) -> KnownSession | None:
     return known and replace(known, result=None if known.result is Result.REVIEW else known.result)
 
 
-def _gates(module: Any, *names: str) -> Replaced:
-    """The gates of a claim but these."""
-    return module, "GATES", tuple(gate for gate in module.GATES if gate.__name__ not in names)
+def _without(module: Any, gate: str) -> Replaced:
+    """The gates of a claim without this one: it keeps no row."""
+    return module, gate, lambda _claim, _rows: {}
 
 
 def _spends(connection: Any, rule: BudgetRule, wanted: int, *, now: datetime) -> int:
@@ -172,12 +172,12 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     ),
     "asked-in-review": ((reissue, "_about_review", lambda _facts, _now: reissue.Wait(None, Reason.IN_REVIEW)),),
     # The gates of a claim.
-    "quiet-hours": (_gates(issuing_gates, "quiet_hours"), _gates(message_gates, "quiet")),
-    "reminders": (_gates(message_gates, "not_now"),),
+    "quiet-hours": (_without(issuing_gates, "quiet_hours"), _without(message_gates, "quiet")),
+    "reminders": (_without(reminders, "not_now"),),
     # The reminders are stored as the first message has left.
     "each-reminder": ((reminders, "next_reminder", lambda *_given, **_how: None),),
-    "places-of-addresses": (_gates(issuing_gates, "spent_addresses"), _gates(message_gates, "without_place")),
-    "messages-per-customer": (_gates(message_gates, "spent"),),
+    "places-of-addresses": (_without(issuing_gates, "spent_addresses"), _without(how_many, "without_place")),
+    "messages-per-customer": (_without(how_many, "spent"),),
     # Of several lists: a resume moves back all that a pause has moved, whatever became of it since.
     "resume": (
         (priority_moves, "_PAUSED_JOBS", priority_moves._JOBS),

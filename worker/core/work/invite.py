@@ -18,7 +18,7 @@ from worker.core.messages.store.message_context import (
     has_stale_link,
     leaves_at,
 )
-from worker.core.messages.wording import CannotWrite, Invitation, Writer
+from worker.core.messages.wording import FIRST, CannotWrite, Invitation, Writer
 from worker.core.model.channels import address_of
 from worker.core.model.endings import Done, Ending, Hold, Kind, Problem
 from worker.core.model.http_messages import MayWrite
@@ -106,11 +106,11 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
 
     def _message(self, item: ClaimedInvitation, *, now: datetime) -> Message:
         customer, person, contact = item.customer, item.customer.person, self.policy.contact
-        if template := contact.ladder.step_of(item.kind, contact.reminders).template:
+        if item.kind != FIRST and (template := contact.ladder.step_of(item.kind, contact.reminders).template):
             customer = replace(customer, template=template)
         clock = contact.hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
         name = self.sender_names.get(customer.brand, "")  # the templates refuse a brand that is no more
-        advice = advice_of(of_stored(item.leased.refused_for or ""))
+        advice = advice_of(of_stored(item.leased.refused_for)) if item.leased.refused_for else ""
         invitation = Invitation(
             customer, item.opening, item.expires_at, name, item.wording, clock, advice, item.id.hex, item.first_at
         )

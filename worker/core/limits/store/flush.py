@@ -104,11 +104,13 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
     """
 
     leases: ClassVar[Leases[Any]]
-    row_gates: tuple[Gate, ...]
-    gates: tuple[Gate, ...]
-    gates_after_the_pace: tuple[Gate, ...]
+    # (claim, rows): the gates that concern these rows.
+    row_gates: Callable[..., Sequence[Gate]]
+    gates: Callable[..., Sequence[Gate]]
+    gates_after_the_pace: Callable[..., Sequence[Gate]]
     pace: ClassVar[Any]  # the column of the plan that says when the next place is
-    unknown_calls: Callable[..., Mapping[Any, UnknownCall]]  # (connection, rows, now): by row, the call to look up
+    # (connection, rows with an unknown outcome, now): by row, the call to look up
+    unknown_calls: Callable[..., Mapping[Any, UnknownCall]]
     places_of: Callable[..., list[batch_pace.Asks]]  # (claim, items): what they take of their batches' pace
     locks_counts: Callable[[Any], bool] = staticmethod(lambda _policy: False)  # whether a gate locks a country's count
 
@@ -128,14 +130,16 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
         The others are released, each with what becomes of it.
         """
         claim = self.context(flush, rows, leased)
-        usual, stay = through(self.row_gates, claim, rows)
+        usual, stay = through(self.row_gates(claim, rows), claim, rows)
         items, unread = self.read(claim, usual)
-        asked, kept = through(self.gates, claim, self.asked(claim, items))
-        _, too_late = through(self.gates_after_the_pace, claim, asked)
+        asked: Sequence[RowT] = self.asked(claim, items)
+        asked, kept = through(self.gates(claim, asked), claim, asked)
+        _, too_late = through(self.gates_after_the_pace(claim, asked), claim, asked)
         if too_late and (places := self.places_of(claim, [item for item in asked if item.id in too_late])):
             batch_pace.give_back(claim.connection, places, type(self).pace)
         stay = {**stay, **unread, **kept, **too_late}
-        self.keep_back(claim, rows, {id_: why for id_, why in stay.items() if why is not None})
+        if not_now := {id_: why for id_, why in stay.items() if why is not None}:
+            self.keep_back(claim, rows, not_now)
         return self.let_pass(claim, [item for item in items if item.id not in stay] if stay else items)
 
     def context(self, flush: Flush[PolicyT], _rows: Sequence[sa.Row[Any]], _leased: Leased) -> Any:
@@ -144,7 +148,8 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
 
     def read(self, claim: Any, rows: Sequence[sa.Row[Any]]) -> tuple[list[RowT], dict[Any, NotNow]]:
         """The claimed rows, decrypted; and those that cannot be decrypted: these may block no others."""
-        unknown_calls = self.unknown_calls(claim.connection, rows, now=claim.now)
+        unknown = [row for row in rows if row.unknown_attempt is not None]
+        unknown_calls = self.unknown_calls(claim.connection, unknown, now=claim.now) if unknown else {}
         items: list[RowT] = []
         stay: dict[Any, NotNow] = {}
         for row in rows:
@@ -166,7 +171,7 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
 
     @abstractmethod
     def keep_back(self, claim: Any, rows: Sequence[sa.Row[Any]], stay: Mapping[Any, NotNow]) -> None:
-        """Release the leased rows that do not pass."""
+        """Release the leased rows that do not pass, one or more."""
 
     def let_pass(self, _claim: Any, items: list[RowT]) -> tuple[list[RowT], frozenset[str]]:
         """Those of the passed rows whose calls are made, and the channels on which messages became due."""

@@ -13,7 +13,7 @@ from worker.core.lifecycle.store.stale_links import replace_sessions
 from worker.core.limits.store import batch_pace
 from worker.core.limits.store.flush import Rows
 from worker.core.messages.store import how_many
-from worker.core.messages.store.gates import AFTER_THE_PACE, GATES, ROW_GATES, places_of
+from worker.core.messages.store.gates import gates, gates_after_the_pace, places_of, row_gates
 from worker.core.messages.store.message_context import (
     LEASES,
     ClaimedInvitation,
@@ -45,7 +45,8 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, InviteResult]):
     """
 
     leases = LEASES
-    row_gates, gates, gates_after_the_pace = ROW_GATES, GATES, AFTER_THE_PACE
+    row_gates, gates = staticmethod(row_gates), staticmethod(gates)
+    gates_after_the_pace = staticmethod(gates_after_the_pace)
     pace, places_of = batch_pace.MESSAGES, staticmethod(places_of)
     unknown_calls, record = staticmethod(messages_to_reconcile), staticmethod(record_results)
     locks_counts = staticmethod(how_many.is_capped)
@@ -83,7 +84,8 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, InviteResult]):
             unknown_handovers=row.unknown_handovers,
             traceparent=row.traceparent,
             ended=row.session_state is SessionState.EXPIRED,
-            given_away=is_kept_back(row.given_away, same_link=row.same_link, channel=row.channel),
+            given_away=row.given_away != ""
+            and is_kept_back(row.given_away, same_link=row.same_link, channel=row.channel),
         )
 
     def read(
@@ -138,7 +140,8 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, InviteResult]):
             how_many.take_back(flush.connection, flush.policy, stale)
             replaced = {item.id for item in stale}
             opened = [item for item in items if item.id not in replaced]
-        first = first_handovers(flush.connection, [item for item in opened if item.unknown_handovers])
+        repeats = [item for item in opened if item.unknown_handovers]
+        first = first_handovers(flush.connection, repeats) if repeats else {}
         for item in opened:
             item.first_at = first.get(item.id, flush.now)
         open_rows(flush, opened, invitation_id=[item.id for item in opened])

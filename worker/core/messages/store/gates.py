@@ -1,7 +1,7 @@
 """The gates of a claim of messages: whether a leased message may leave now, just before it leaves.
 
 Each gate gets the messages that no earlier gate has kept, asks only about those that it concerns, and says why some
-must stay. Pure modules decide; a gate only gives them what they need.
+must stay. A gate that concerns none of them is left out. Pure modules decide; a gate only gives them what they need.
 """
 
 import logging
@@ -59,8 +59,6 @@ def in_review(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kep
 
 def to_suppressed_addresses(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kept:
     """Stop the messages whose addresses are suppressed by now."""
-    if not any(one.leased.any_suppressed for one in messages):
-        return {}
     channel = claim.policy.channel
     to = {one.id: (channel, address_of(one.customer.person, channel)) for one in messages}
     found = suppressed(claim.connection, claim.keyring, to.values())
@@ -77,8 +75,6 @@ def to_refused_numbers(claim: MessageClaim, messages: Sequence[ClaimedInvitation
     Intake refuses such numbers. This is for a number that an event has changed since, for a configuration that has
     changed since, and for the fallback to texts.
     """
-    if claim.policy.channel != Channel.SMS:
-        return {}
     countries = claim.policy.contact.countries
     found = {one.id: why_not_texted(one.customer.person.phone, countries) for one in messages}
     return {
@@ -97,8 +93,6 @@ def quiet(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kept:
 def planned_later(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kept:
     """Keep the messages of batches whose start has not come, and the first messages that are too many for the pace."""
     planned = [one for one in messages if one.leased.planned]
-    if not planned:
-        return {}
     starts = batch_pace.starts_later(claim.connection, {one.leased.batch_id for one in planned}, now=claim.now)
     early: dict[uuid.UUID, NotNow] = {
         one.id: Later(starts[one.leased.batch_id], Reason.PLANNED) for one in planned if one.leased.batch_id in starts
@@ -121,7 +115,8 @@ def of_no_use(claim: MessageClaim, rows: Sequence[Any]) -> Kept:
     """
     # A job that is being worked ends with its call: its successor must not make another one meanwhile.
     over = [row.job_id for row in rows if row.cancelled_at is not None and row.job_state is not JobState.WORKING]
-    cancel_jobs(claim.connection, over, now=claim.now)
+    if over:
+        cancel_jobs(claim.connection, over, now=claim.now)
     stable = claim.policy.stable is not None
     return {row.id: why for row in rows if (why := _of_no_use(row, stable=stable)) is not None}
 
@@ -144,16 +139,34 @@ def _of_no_use(row: Any, *, stable: bool) -> Never | None:
     return None
 
 
-ROW_GATES: tuple[Gate, ...] = (of_no_use,)
-# For all messages except those with an unknown outcome: these are reconciled, not sent.
-GATES: tuple[Gate, ...] = (
-    in_review,
-    to_suppressed_addresses,
-    to_refused_numbers,
-    how_many.spent,
-    reminders.not_now,
-    quiet,
-    planned_later,
-)
-# Only a message that may leave takes a place of its address, and keeps it. The country is last: it counts what leaves.
-AFTER_THE_PACE: tuple[Gate, ...] = (how_many.without_place, how_many.countries_spent)
+def row_gates(_claim: MessageClaim, _rows: Sequence[Any]) -> list[Gate]:
+    """The gates that need no personal data."""
+    return [of_no_use]
+
+
+def gates(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> list[Gate]:
+    """The gates of all messages except those with an unknown outcome: these are reconciled, not sent."""
+    contact, leased = claim.policy.contact, [one.leased for one in messages]
+    may_be_too_many = contact.caps.messages <= 1 or any(
+        not one.leased.alone or one.unknown_handovers for one in messages
+    )
+    gates_: tuple[tuple[Gate, bool], ...] = (
+        (in_review, any(row.reached_before or row.reissues or row.result == Result.REVIEW for row in leased)),
+        (to_suppressed_addresses, any(row.any_suppressed for row in leased)),
+        (to_refused_numbers, claim.policy.channel == Channel.SMS),
+        (how_many.spent, may_be_too_many),
+        (reminders.not_now, any(one.kind != FIRST and not is_resend(one.kind) for one in messages)),
+        (quiet, bool(contact.hours.quiet)),
+        (planned_later, any(row.planned for row in leased)),
+    )
+    return [gate for gate, concerns in gates_ if concerns]
+
+
+def gates_after_the_pace(claim: MessageClaim, _messages: Sequence[ClaimedInvitation]) -> list[Gate]:
+    """Only a message that may leave takes a place of its address, and keeps it. The country is last: it counts what
+    leaves."""
+    gates_: tuple[tuple[Gate, bool], ...] = (
+        (how_many.without_place, claim.policy.contact.address_cap is not None),
+        (how_many.countries_spent, how_many.is_capped(claim.policy)),
+    )
+    return [gate for gate, concerns in gates_ if concerns]

@@ -107,6 +107,8 @@ def is_kept_back(given_away: str, *, same_link: bool, channel: str) -> bool:
 def leaves_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:
     """When it is not quiet where the message goes: `now` or later."""
     hours, channel = policy.contact.hours, policy.channel
+    if channel not in hours.quiet:
+        return now
     return message_at(channel, hours.zones(item.customer, (channel,)), hours.quiet, invite_at=None, now=now)
 
 
@@ -216,8 +218,6 @@ def first_handovers(connection: sa.Connection, items: Sequence[ClaimedInvitation
 
     The repeat has the same Message-ID, so it gets the same Date: a relay or a mailbox that compares both sees one mail.
     """
-    if not items:
-        return {}
     query = (
         sa.select(Attempt.invitation_id, sa.func.min(Attempt.opened_at).label("first_at"))
         .where(

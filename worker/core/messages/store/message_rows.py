@@ -139,20 +139,21 @@ def move_jobs(
     # Most jobs have one message. If it was sent, it alone decides; one that was added meanwhile is still to be sent.
     alone = {id_ for id_ in sent if before[id_].session_id == sent[id_] and before[id_].first_messages == 1}
     moves = [_move(id_, JobState.INVITED) for id_ in alone]
-    moves += _moves_from_messages(connection, [id_ for id_ in ids if id_ not in alone])
+    if others := [id_ for id_ in ids if id_ not in alone]:
+        moves += _moves_from_messages(connection, others)
     moved = [move for move in moves if before[move["job_id"]].state in FROM]
     counts = tally.counts_in_bulk(len(moved))
     if counts:
         _count(connection, before, moved)
     _MOVE.run(connection, moved, at=now, counts=counts)
-    stopped = [move["job_id"] for move in moved if move["new_state"] in STOPPED]
-    happened(connection, JobsStopped(stopped), now=now)
+    if stopped := [move["job_id"] for move in moved if move["new_state"] in STOPPED]:
+        happened(connection, JobsStopped(stopped), now=now)
 
 
 def _moves_from_messages(connection: sa.Connection, job_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
     """The moves of these locked jobs, by all first messages of their sessions."""
     by_job: dict[int, list[sa.Row[Any]]] = {}
-    for row in fetch(connection, _MESSAGES, {"ids": bulk.keys(job_ids)}) if job_ids else ():
+    for row in fetch(connection, _MESSAGES, {"ids": bulk.keys(job_ids)}):
         by_job.setdefault(row.job_id, []).append(row)
     for job_id, rows in by_job.items():
         state = job_state_from_invitations([row.state for row in rows])

@@ -56,20 +56,23 @@ def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch
     kept = [item for item in results if item.row.id in ours]
     if kept:
         sent = [item.row.id for item in kept if isinstance(item.ending, Done)]
-        happened(connection, MessagesSent(sent), now=now)
-        _follow_up(flush, kept)
+        if sent:
+            happened(connection, MessagesSent(sent), now=now)
+        if refused := [item for item in special if item.row.id in ours and _address_refused(item)]:
+            _follow_up(flush, refused)
         firsts = (item.row for item in written if item.row.kind == FIRST)
         move_jobs(connection, ours.values(), sent={ours[item.id]: item.session_id for item in firsts}, now=now)
         if policy.contact.reminders:
             reminders.add(connection, policy.contact, _first_messages(kept, ours, policy), now=now)
-        schedule_checks(connection, {ours[item.row.id] for item in settled}, now=now)
+        if settled:
+            schedule_checks(connection, {ours[item.row.id] for item in settled}, now=now)
     call_outcomes = [outcome_of_call(item.began_at, item.problem) for item in results if item.ending]
     # Messages are not counted as credits.
     budgets.apply_outcomes(connection, policy.rule, call_outcomes, now=now, refund=False, stretch=stretch)
-    not_made = [item.row for item in results if item.ending is None]
-    if any(item.probe for item in not_made):
-        budgets.end_probe(connection, policy.rule)
-    how_many.take_back(connection, policy, not_made)
+    if not_made := [item.row for item in results if item.ending is None]:
+        if any(item.probe for item in not_made):
+            budgets.end_probe(connection, policy.rule)
+        how_many.take_back(connection, policy, not_made)
     unreached.count(connection, _bounce_counts_of(kept, ours), policy.contact.pause, now=now)
     return set()
 
@@ -227,16 +230,13 @@ def _refused(result: InviteResult) -> dict[str, Any]:
 
 
 def _follow_up(flush: MessageClaim, results: Sequence[InviteResult]) -> None:
-    """Suppress the addresses that are refused for good, and write to their customers on the other channel.
+    """Suppress the addresses that are refused for good in these results, and write to their customers on the other
+    channel.
 
     Call this after the messages are stored and before their jobs' states follow from the messages.
     """
     connection, keyring, policy, now = flush.connection, flush.keyring, flush.policy, flush.now
-    refused = [
-        (address_of(result.row.customer.person, policy.channel), result)
-        for result in results
-        if _address_refused(result)
-    ]
+    refused = [(address_of(result.row.customer.person, policy.channel), result) for result in results]
     # Always in the same order, so that two transactions with the same addresses cannot deadlock.
     for address, result in sorted(refused, key=lambda pair: pair[0]):
         reason = reason_to_suppress(result.problem.address if result.problem else None)

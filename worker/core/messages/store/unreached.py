@@ -229,7 +229,8 @@ def _write(connection: sa.Connection, *, counted: Mapping[int, BounceCounts], ru
     for batch_id, one in sorted(counted.items()):  # always in the same order: two transactions must not deadlock
         row = {"batch_id": batch_id, "minute": minute, **asdict(one)}
         connection.execute(_add(connection.dialect.name), row, execution_options=UNANSWERED)
-    _pause(connection, [batch_id for batch_id, one in counted.items() if one.refused or one.bounced], rule, now=now)
+    if failing := [batch_id for batch_id, one in counted.items() if one.refused or one.bounced]:
+        _pause(connection, failing, rule, now=now)
 
 
 @cache

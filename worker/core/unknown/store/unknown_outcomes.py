@@ -46,36 +46,30 @@ _CustomersJob = aliased(Job)
 def calls_to_reconcile(
     connection: sa.Connection, jobs: Sequence[sa.Row[Any]], *, now: datetime
 ) -> dict[int, UnknownCall]:
-    """The calls to look up, by job, for those of these jobs that have an unknown outcome."""
-    unknown = [job for job in jobs if job.unknown_attempt is not None]
-    if not unknown:
-        return {}
-    customers = {job.customer_id for job in unknown}
+    """The calls to look up, by job, for these jobs, each of which has an unknown outcome."""
+    customers = {job.customer_id for job in jobs}
     sessions = (
         sa.select(Job.customer_id, SessionRow.reference)
         .join(SessionRow, SessionRow.job_id == Job.id)
         .where(Job.customer_id.in_(customers))
     )
-    owners = {job.unknown_attempt: job.customer_id for job in unknown}
+    owners = {job.unknown_attempt: job.customer_id for job in jobs}
     unknown_calls = _unknown_calls(connection, owners, sessions, Attempt.invitation_id.is_(None), now=now)
-    return {job.id: unknown_calls[job.unknown_attempt] for job in unknown}
+    return {job.id: unknown_calls[job.unknown_attempt] for job in jobs}
 
 
 def messages_to_reconcile(
     connection: sa.Connection, invitations: Sequence[sa.Row[Any]], *, now: datetime
 ) -> dict[uuid.UUID, UnknownCall]:
-    """The calls to look up, by invitation, for those with an unknown outcome."""
-    unknown = [row for row in invitations if row.unknown_attempt is not None]
-    if not unknown:
-        return {}
+    """The calls to look up, by invitation, for these, each of which has an unknown outcome."""
     sent = (
         sa.select(Job.customer_id, InvitationRow.reference)
         .join(InvitationRow, InvitationRow.job_id == Job.id)
-        .where(Job.customer_id.in_({row.customer_id for row in unknown}), InvitationRow.reference != "")
+        .where(Job.customer_id.in_({row.customer_id for row in invitations}), InvitationRow.reference != "")
     )
-    owners = {row.unknown_attempt: row.customer_id for row in unknown}
+    owners = {row.unknown_attempt: row.customer_id for row in invitations}
     unknown_calls = _unknown_calls(connection, owners, sent, Attempt.invitation_id.is_not(None), now=now)
-    return {row.id: unknown_calls[row.unknown_attempt] for row in unknown}
+    return {row.id: unknown_calls[row.unknown_attempt] for row in invitations}
 
 
 def _explained(

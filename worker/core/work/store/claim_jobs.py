@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,7 +29,14 @@ from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
 from worker.core.work.store import batch_credits
 from worker.core.work.store.attempt_log import open_rows
-from worker.core.work.store.gates import AFTER_THE_PACE, GATES, ROW_GATES, JobClaim, is_for_a_message, places_of
+from worker.core.work.store.gates import (
+    JobClaim,
+    gates,
+    gates_after_the_pace,
+    is_for_a_message,
+    places_of,
+    row_gates,
+)
 from worker.core.work.store.job_context import LEASES, ClaimedJob, IssueResult, JobPolicy
 from worker.core.work.store.record_results import record_results
 from worker.core.work.store.session_reuse import invite_unbought
@@ -44,7 +50,8 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
     """
 
     leases = LEASES
-    row_gates, gates, gates_after_the_pace = ROW_GATES, GATES, AFTER_THE_PACE
+    row_gates, gates = staticmethod(row_gates), staticmethod(gates)
+    gates_after_the_pace = staticmethod(gates_after_the_pace)
     pace, places_of = batch_pace.SESSIONS, staticmethod(places_of)
     unknown_calls, record = staticmethod(calls_to_reconcile), staticmethod(record_results)
 
@@ -72,6 +79,7 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
     def decrypted(self, claim: JobClaim, row: sa.Row[Any], unknown_call: UnknownCall | None) -> ClaimedJob:
         keyring, session_id = claim.keyring, claim.live_sessions.get(row.id, row.session_id)
         line = decrypt_line(keyring, row.batch_id, row.row, row.line)
+        number = row.reissues + 1 + (row.session_id is not None)  # a reissue is counted once it is there
         # By position, in the order of their fields: by name the three objects cost twice as much.
         customer = Customer(
             row.customer_id,
@@ -94,7 +102,8 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
             customer,
             line.external_ref or str(row.id),
             row.entity_id,
-            _serial(row),
+            # Which of the customer's sessions is asked for, and with which call: "" for the first call for the first.
+            (f"-{number}" if number > 1 else "") + (f".{row.attempts + 1}" if row.attempts else ""),
             line.parameters.get(claim.policy.provider, {}),
             row.applicant_id or "",
         )
@@ -112,7 +121,7 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
             unknown_call,
             row.purpose,
             row.channel,
-            _seconds(row.floor_seconds),
+            timedelta(seconds=row.floor_seconds),
             request,
             (row.asks_about or "") if row.needs_status_check and unknown_call is None else None,
             row.link_requested_at,
@@ -125,8 +134,8 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
 
     def keep_back(self, claim: JobClaim, _rows: Sequence[sa.Row[Any]], stay: Mapping[int, NotNow]) -> None:
         self.leases.keep_back(claim.connection, stay, now=claim.now)
-        stopped = [job_id for job_id, why in stay.items() if isinstance(why, Never)]
-        happened(claim.connection, JobsStopped(stopped), now=claim.now)
+        if stopped := [job_id for job_id, why in stay.items() if isinstance(why, Never)]:
+            happened(claim.connection, JobsStopped(stopped), now=claim.now)
 
     def let_pass(self, claim: JobClaim, items: list[ClaimedJob]) -> tuple[list[ClaimedJob], frozenset[str]]:
         links = claim.policy.on_click
@@ -174,17 +183,6 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
         days = [job.day_of_credit for job in items if job.day_of_credit is not None]
         refunds = {min(days): calls} if days and calls else {}
         budgets.refund(flush.connection, flush.policy.rule, refunds, now=flush.now)
-
-
-@lru_cache(maxsize=64)
-def _seconds(number: int) -> timedelta:
-    return timedelta(seconds=number)
-
-
-def _serial(row: Any) -> str:
-    """Which of the customer's sessions is asked for, and with which call: "" for the first call for the first."""
-    number = row.reissues + 1 + (row.session_id is not None)  # a reissue is counted once it is there
-    return (f"-{number}" if number > 1 else "") + (f".{row.attempts + 1}" if row.attempts else "")
 
 
 def _allowed(jobs: Sequence[ClaimedJob], calls: int) -> list[ClaimedJob]:

@@ -1,5 +1,5 @@
 """The gates of a claim of jobs: whether a leased job's call may be made now. All claimed jobs pass them in this order,
-whatever made them due: an import, a retry, an operator, or a takeover.
+whatever made them due: an import, a retry, an operator, or a takeover. A gate that concerns none of them is left out.
 
 Each gate gets the jobs that passed the earlier ones, asks only about those that it concerns, and says why some stay.
 The first gates need no personal data, and write themselves what becomes of some jobs. The other gates are about the
@@ -70,15 +70,12 @@ class JobClaim(Flush[JobPolicy]):
 def cancelled(claim: JobClaim, rows: Sequence[Any]) -> Kept:
     """End the jobs that were cancelled, alone or with their batch."""
     ids = [row.id for row in rows if row.cancelled_at is not None]
-    if ids:
-        cancel_jobs(claim.connection, ids, now=claim.now)
+    cancel_jobs(claim.connection, ids, now=claim.now)
     return dict.fromkeys(ids)
 
 
 def with_details_that_wait(claim: JobClaim, rows: Sequence[Any]) -> Kept:
     """Keep the jobs whose details are not their customers' yet: the sweep applies them once their rows are released."""
-    if not any(row.any_pending for row in rows):
-        return {}
     soon = claim.now + A_MOMENT
     waiting = pending.waiting_among(claim.connection, [row.id for row in rows])
     return {id_: Later(max(at or soon, soon), Reason.PLANNED) for id_, at in waiting.items()}
@@ -129,8 +126,6 @@ def with_own_link(claim: JobClaim, rows: Sequence[Any]) -> Kept:
 
     A job that needs its session at once, or only a link, is left out: a session is opened for it.
     """
-    if claim.policy.on_click is None:
-        return {}
     firsts = [
         row for row in rows if row.session_id is None and row.unknown_attempt is None and not row.needs_status_check
     ]
@@ -161,8 +156,6 @@ def reviewed(claim: JobClaim, rows: Sequence[Any]) -> Kept:
 
 def before_the_start(claim: JobClaim, rows: Sequence[Any]) -> Kept:
     """Keep the jobs of batches whose planned start has not come, until then."""
-    if not claim.planned:
-        return {}
     starts = batch_pace.starts_later(claim.connection, claim.planned, now=claim.now)
     return {row.id: Later(starts[row.batch_id], Reason.PLANNED) for row in rows if row.batch_id in starts}
 
@@ -175,7 +168,7 @@ def unreachable_customers(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:
     the link. A customer without a known address is left out. An address that is suppressed later costs a session but
     no message: each is checked again before it is sent.
     """
-    jobs = [job for job in jobs if not _sender_may_wait_for(job)] if claim.any_suppressed else []
+    jobs = [job for job in jobs if not _sender_may_wait_for(job)]
     if not jobs:
         return {}
     fallbacks = claim.policy.contact.fallbacks
@@ -324,17 +317,33 @@ def _sender_may_wait_for(job: ClaimedJob) -> bool:
     return job.is_event and job.session_id is None
 
 
-ROW_GATES: tuple[Gate, ...] = (
-    cancelled,
-    with_details_that_wait,
-    with_live_session,
-    with_own_link,
-    reviewed,
-    before_the_start,
-)
-# Last the places, of batches and addresses: only a job whose call is made takes one.
-GATES: tuple[Gate, ...] = (unreachable_customers, quiet_hours, full_senders, paced_batches)
-AFTER_THE_PACE: tuple[Gate, ...] = (spent_addresses,)
+def row_gates(claim: JobClaim, rows: Sequence[Any]) -> list[Gate]:
+    """The gates that need no personal data, of those rows."""
+    any_session = any(row.had_session for row in rows)
+    gates_: tuple[tuple[Gate, bool], ...] = (
+        (cancelled, any(row.cancelled_at is not None for row in rows)),
+        (with_details_that_wait, any(row.any_pending for row in rows)),
+        (with_live_session, any_session),
+        (with_own_link, claim.policy.on_click is not None),
+        (reviewed, any_session),
+        (before_the_start, bool(claim.planned)),
+    )
+    return [gate for gate, concerns in gates_ if concerns]
+
+
+def gates(claim: JobClaim, _jobs: Sequence[ClaimedJob]) -> list[Gate]:
+    """The gates about messages. Last the places, of batches and addresses: only a job whose call is made takes one."""
+    gates_: tuple[tuple[Gate, bool], ...] = (
+        (unreachable_customers, claim.any_suppressed),
+        (quiet_hours, bool(claim.policy.contact.hours.quiet)),
+        (full_senders, True),
+        (paced_batches, bool(claim.planned)),
+    )
+    return [gate for gate, concerns in gates_ if concerns]
+
+
+def gates_after_the_pace(claim: JobClaim, _jobs: Sequence[ClaimedJob]) -> list[Gate]:
+    return [spent_addresses] if claim.policy.contact.address_cap is not None else []
 
 
 def is_for_a_message(job: ClaimedJob, *, now: datetime) -> bool:

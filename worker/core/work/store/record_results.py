@@ -57,7 +57,18 @@ def record_results(flush: Flush[JobPolicy], results: Sequence[IssueResult], stre
     """
     connection, policy, now = flush.connection, flush.policy, flush.now
     results = repeated_answers.check(flush, results)
-    usual = [item for item in results if may_be_plain(item)]
+    # The first session of a customer, opened by an ordinary call, is plain if the lease is still ours, and nothing has
+    # come meanwhile. All other results are special: a problem, a look-up, a late answer, another session of the
+    # customer, a cancelled job, a link that the provider has texted itself, a session for one at the stable link.
+    usual = [
+        item
+        for item in results
+        if isinstance(item.ending, Done)
+        and item.session is not None
+        and item.row.session_id is None
+        and not item.row.looks_up
+        and not item.session.sms_sent
+    ]
     written, channels = write_plain(flush, usual) if usual else ([], set())
     ids = {item.row.attempt_id for item in written}
     others = [item for item in results if item.row.attempt_id not in ids]
@@ -69,7 +80,7 @@ def record_results(flush: Flush[JobPolicy], results: Sequence[IssueResult], stre
         special = found.results
         overtaken = _settle(connection, special, now=now)
         count_again(connection, policy.rule, others, found.outcomes, now=now)
-    repeats = repeated_answers.hold_firsts(flush, special)
+    repeats = bool(special) and repeated_answers.hold_firsts(flush, special)
     apply_results(connection, policy.rule, written, special, overtaken, now=now, stretch=stretch)
     if repeats:
         repeated_answers.stop_if_many(flush)
@@ -103,23 +114,6 @@ _ISSUED = bulk.Change(
     equal={"fence": Job.fence},
     returning=[Job.priority, Job.batch_id, Job.account, Job.channel, Job.result, Job.invite_at],
 )
-
-
-def may_be_plain(result: IssueResult) -> bool:
-    """True for the first session of a customer, opened by an ordinary call.
-
-    It is plain if the lease is still ours, and nothing has come meanwhile. All other results are special: a problem, a
-    look-up, a late answer, another session of the customer, a cancelled job, a link that the provider has texted
-    itself, a session for a customer at the stable link.
-    """
-    job, session = result.row, result.session
-    return (
-        isinstance(result.ending, Done)
-        and session is not None
-        and job.session_id is None
-        and not job.looks_up
-        and not session.sms_sent
-    )
 
 
 def write_plain(flush: Flush[JobPolicy], results: Sequence[IssueResult]) -> tuple[list[IssueResult], set[str]]:
@@ -210,8 +204,8 @@ def _write_special(flush: Flush[JobPolicy], found: SortedOut[IssueResult]) -> se
     marked = {job_id for job_id, row in found.rows.items() if row.cancelled_at is not None}
     added.cancelled.update(instead_of_failing(moves, marked))
     _MOVE.run(connection, moves, at=now)
-    stopped = [move["job_id"] for move in moves if move["new_state"] in STOPPED]
-    happened(connection, JobsStopped(stopped), now=now)
+    if stopped := [move["job_id"] for move in moves if move["new_state"] in STOPPED]:
+        happened(connection, JobsStopped(stopped), now=now)
     asked = [item.row.session_id for item in found.results if isinstance(item.ending, Asked)]
     if asked:
         answered_now = sa.update(SessionRow).where(SessionRow.id.in_(asked))

@@ -11,7 +11,7 @@ that customer: FrankieOne v2 returns an entity's token again to each call that n
 
 import logging
 import uuid
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -87,7 +87,7 @@ class _Known:
 
     def __init__(self, flush: Flush[JobPolicy], results: Sequence[IssueResult]) -> None:
         self._references = {item.row.attempt_id: _references(item) for item in results}
-        self._digests = {
+        self.digests = {
             item.row.attempt_id: flush.keyring.digests(TOKEN, item.session.token)
             for item in results
             if item.session is not None and item.session.token
@@ -95,7 +95,7 @@ class _Known:
         self._by_token: dict[str, list[_Holder]] = {}
         self._by_reference: dict[str, list[_Holder]] = {}
         references = [one for each in self._references.values() for one in each]
-        digests = [one for each in self._digests.values() for one in each]
+        digests = [one for each in self.digests.values() for one in each]
         rows = _sessions_with(flush.connection, flush.policy.account, digests, references)
         for row in rows:
             holder = _Holder(row.customer_id, row.job_id, row.references.get(_ENTITY, ""), row.id)
@@ -115,7 +115,7 @@ class _Known:
 
     def digest(self, item: IssueResult) -> str | None:
         """The hash of the token to store; None: there is no token, or a session has it already."""
-        digests = self._digests.get(item.row.attempt_id)
+        digests = self.digests.get(item.row.attempt_id)
         return None if digests is None or self._of_token(item) else digests[0]
 
     def add(self, item: IssueResult) -> None:
@@ -124,13 +124,13 @@ class _Known:
             return
         job = item.row
         holder = _Holder(job.request.customer.customer_id, job.id, item.session.references.get(_ENTITY, ""))
-        for digest in self._digests.get(item.row.attempt_id, ())[:1]:
+        for digest in self.digests.get(item.row.attempt_id, ())[:1]:
             self._by_token.setdefault(digest, []).append(holder)
         for reference in self._references[item.row.attempt_id]:
             self._by_reference.setdefault(reference, []).append(holder)
 
     def _of_token(self, item: IssueResult) -> list[_Holder]:
-        digests = self._digests.get(item.row.attempt_id, ())
+        digests = self.digests.get(item.row.attempt_id, ())
         return [holder for digest in digests for holder in self._by_token.get(digest, ())]
 
 
@@ -138,16 +138,15 @@ def _sessions_with(
     connection: sa.Connection, account: str, digests: Sequence[str], references: Sequence[str]
 ) -> Sequence[Any]:
     """The sessions that have one of these: nearly always none."""
-
-    def asked(among: Container[str] | None = None) -> dict[str, str]:
-        given = {"digests": digests, "references": references}
-        wanted = {name: [one for one in all_ if among is None or one in among] for name, all_ in given.items()}
-        return {"account": account} | {name: bulk.keys(some) for name, some in wanted.items()}
-
     if not digests and not references:
         return ()
-    taken = set(connection.execute(_TAKEN, asked()).scalars())
-    return fetch(connection, _KNOWN, asked(taken)) if taken else ()
+    asked = {"account": account, "digests": bulk.keys(digests), "references": bulk.keys(references)}
+    taken = set(connection.execute(_TAKEN, asked).scalars())
+    if not taken:
+        return ()
+    asked["digests"] = bulk.keys(one for one in digests if one in taken)
+    asked["references"] = bulk.keys(one for one in references if one in taken)
+    return fetch(connection, _KNOWN, asked)
 
 
 def check(flush: Flush[JobPolicy], results: Sequence[IssueResult]) -> Sequence[IssueResult]:
@@ -155,7 +154,7 @@ def check(flush: Flush[JobPolicy], results: Sequence[IssueResult]) -> Sequence[I
     known = _Known(flush, results)
     if known.nobody_else:
         for item in results:
-            item.token_digest = known.digest(item)
+            item.token_digest = next(iter(known.digests.get(item.row.attempt_id, ())), None)
         return results
     checked = []
     for item in results:

@@ -89,14 +89,16 @@ def add(flush: Flush[Any], new: Sequence[NewSession], *, quiet: Mapping[str, Qui
     if not new:
         return added
     connection, keyring, now = flush.connection, flush.keyring, flush.now
-    before = not_ended(connection, [(item.customer_id, item.job.purpose) for item in new if item.live])
+    live = [(item.customer_id, item.job.purpose) for item in new if item.live]
+    before = not_ended(connection, live) if live else {}
     added.cancelled.update(item.job.id for item in new if item.cancelled)
-    erased = _erased(connection, [item.customer_id for item in new if item.cancelled])
+    gone = [item.customer_id for item in new if item.cancelled]
+    erased = _erased(connection, gone) if gone else set()
     rows, invitations, ended, issued, texted = [], [], [], [], []
     message_ids = iter(new_ids(now, sum(len(item.channels) for item in new)))
     for item in new:
         session_id = item.id
-        old = before.get((item.customer_id, item.job.purpose)) if before else None
+        old = before.get((item.customer_id, item.job.purpose))
         # A session that has ended is not in `before`, but it is replaced as well: the sessions form a chain.
         replaces = item.job.session_id  # even if its link still opens
         if old is not None:
@@ -134,14 +136,16 @@ def add(flush: Flush[Any], new: Sequence[NewSession], *, quiet: Mapping[str, Qui
     if ended:
         by_id = sa.update(SessionRow).where(SessionRow.id == sa.bindparam("session_id"))
         connection.execute(by_id.values(state=sa.bindparam("end"), check_at=None), ended)
-        expired = [item["session_id"] for item in ended if item["end"] is SessionState.EXPIRED]
-        happened(connection, SessionsExpired(expired), now=now)
+        if expired := [item["session_id"] for item in ended if item["end"] is SessionState.EXPIRED]:
+            happened(connection, SessionsExpired(expired), now=now)
     if rows:
         columns = zip(_STORED, map(list, zip(*rows, strict=True)), strict=True)
         bulk.add_columns(connection, SessionRow, dict(columns))
     _add_messages(connection, invitations)
-    happened(connection, SessionsIssued(issued), now=now)
-    happened(connection, MessagesSent(texted), now=now)
+    if issued:
+        happened(connection, SessionsIssued(issued), now=now)
+    if texted:
+        happened(connection, MessagesSent(texted), now=now)
     return added
 
 
@@ -179,8 +183,6 @@ def not_ended(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, sa.Ro
 
 
 def _erased(connection: sa.Connection, customer_ids: Sequence[str]) -> set[str]:
-    if not customer_ids:
-        return set()
     gone = sa.select(CustomerRow.customer_id).where(
         CustomerRow.customer_id.in_(customer_ids), CustomerRow.encrypted.is_(None)
     )
