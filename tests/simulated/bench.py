@@ -15,6 +15,7 @@ from worker.core.limits.rate_limits import Limit, claim_again_at, offer, spacing
 from worker.core.limits.store.claims import Room, share_out
 from worker.core.limits.store.concurrency import ASK_AGAIN
 from worker.core.limits.store.flush import Flushed, UnknownFlush
+from worker.core.model.endings import Kind, Problem
 
 MINUTE = timedelta(minutes=1)
 EVENTS = 1000  # rows with this number and above are events
@@ -40,8 +41,8 @@ class Result:
         return self.what != "not made"
 
     @property
-    def halts(self):
-        return self.what in ("halt", "blip")
+    def problem(self):
+        return Problem(Kind.AUTH, "") if self.what in ("halt", "blip") else None
 
 
 @dataclass

@@ -189,14 +189,12 @@ class Sweep:
         if not due.accounts and not due.channels:
             return []
         states = self._parts.budgets.all()
-
-        def may_work(budget: str) -> bool:
-            state = states[budget]
-            return not is_stopped(state, now=now) and state.paused_until(now) is None
-
-        accounts = [WakeUp.issue(name) for name in sorted(due.accounts) if may_work(rules.accounts[name].name)]
+        may_work = {
+            name for name, state in states.items() if not is_stopped(state, now=now) and state.paused_until(now) is None
+        }
+        accounts = [WakeUp.issue(name) for name in sorted(due.accounts) if rules.accounts[name].name in may_work]
         unproven = {name for name, rule in rules.channels.items() if states[rule.name].unproven}
-        channels = [name for name in sorted(due.channels | unproven) if may_work(rules.channels[name].name)]
+        channels = [name for name in sorted(due.channels | unproven) if rules.channels[name].name in may_work]
         return accounts + [WakeUp.invite(name) for name in channels]
 
 

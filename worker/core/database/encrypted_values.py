@@ -113,7 +113,7 @@ def of_our_shape(context: str) -> Iterator[None]:
 
 def contact_digests(keyring: Keyring, person: Person) -> dict[str, str | None]:
     """The columns by which a person of the service desk finds the customer: keyed hashes of the two addresses."""
-    email, phone = email_text({"email": person.email}), person.phone
+    email, phone = folded_email(person.email) if person.email else "", person.phone
     return {
         "email_digest": keyring.digests(EMAIL, email)[0] if email else None,
         "phone_digest": keyring.digests(PHONE, phone)[0] if phone else None,

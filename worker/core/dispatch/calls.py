@@ -69,7 +69,7 @@ class Calls(Generic[OpenedT, ResultT]):
                 result = self._skipped(opened, slot, reason)
             else:
                 result = await self._call(opened, slot, halts, now)
-            if result.halts:
+            if result.problem is not None and result.problem.concerns_account:
                 state.halt()
             follows = is_event and self._has_next_step
             (results.of_events if follows else results.others).append(result)

@@ -72,6 +72,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         self._flushes: Flushes[OpenedT, ResultT] = Flushes(
             self._state, self._plan, self._prefetch, in_turn=in_turn, stopping=stopping, ended=self._flush_ended
         )
+        self.outage: Outage = self._flushes.writer.outage  # of the database, as results meet it that wait to be written
         self._last_flush_at = self._time()  # of batches
         self._ahead = self._state.ahead(self._prefetch)  # at the last look
 
@@ -105,11 +106,6 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         found = [f"{self._state.in_flight} calls in flight"] if self._state.in_flight else []
         found += ["results to write"] if self._state.flush_tasks.under_way or self._state.results else []
         return ", ".join(found) or "its last step"
-
-    @property
-    def outage(self) -> Outage:
-        """The outage of the database, as the results meet it that wait to be written."""
-        return self._flushes.writer.outage
 
     async def run(self) -> bool:
         """Work until nothing more may be done now. Returns whether more is due."""
@@ -271,8 +267,10 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
         for flush in flushes:
             flush.exception()  # read, so that asyncio does not log it: `run` is raising one already
-        self._calls.give_up()  # they had no permit
-        await self._flushes.writer.write(self._state.results.take(of_events=True, others=True))
+        if self._state.rows:
+            self._calls.give_up()  # they had no permit
+        if self._state.results:
+            await self._flushes.writer.write(self._state.results.take(of_events=True, others=True))
         unused = self._state.rows.unused()
         try:
             if unused:

@@ -77,7 +77,8 @@ class Flushes(Generic[OpenedT, ResultT]):
             await self._write_after(error, results)
             return
         try:
-            await self._check_leases(flushed.opened)
+            if self._work.database_time is not None:
+                await self._check_leases(flushed.opened, self._work.database_time)
         except UnknownFlush as error:
             await self._write_after(error, [])  # the results are written
             return
@@ -100,16 +101,16 @@ class Flushes(Generic[OpenedT, ResultT]):
         else:  # it asked how many permits there are
             self._plan.claim_by(self.check_permits_at)
 
-    async def _check_leases(self, opened: Sequence[OpenedT]) -> None:
+    async def _check_leases(self, opened: Sequence[OpenedT], database_time: Callable[[], datetime]) -> None:
         """Raise UnknownFlush if leases are over, of these rows or of those that wait for their calls.
 
         The machine may have stood still since their commit, and its clock with it. Only the database can tell.
         """
         leased = [*opened, *self._state.rows.oldest]
-        if not leased or self._work.database_time is None:
+        if not leased:
             return
         try:
-            now: datetime = await self._in_turn(self._work.database_time)
+            now: datetime = await self._in_turn(database_time)
         except sa.exc.OperationalError as error:
             raise UnknownFlush(opened, error) from error
         if now >= min(each.lease_until for each in leased):
@@ -135,7 +136,8 @@ class Flushes(Generic[OpenedT, ResultT]):
         try:
             if results and isinstance(outage, sa.exc.OperationalError):
                 await self.writer.wait(outage)
-            await self.writer.write(results)
+            if results:
+                await self.writer.write(results)
             if opened:  # they may be ours, and their attempts say that calls may have been made
                 await self.writer.insist(len(opened), self._work.release, opened)
         finally:
@@ -166,13 +168,11 @@ class ResultWriter(Generic[OpenedT, ResultT]):
             self._gives_up_at = asyncio.get_running_loop().time() + STOP_PATIENCE.total_seconds()
 
     async def write(self, results: list[ResultT]) -> None:
-        """Write results, however long the database is unreachable.
+        """Write results, one or more, however long the database is unreachable.
 
         Results that cannot be written together, for whatever reason, are written in parts. A single result that cannot
         be written is replaced by one that holds its row: nothing of the other results is lost for it.
         """
-        if not results:
-            return
         try:
             await self.insist(len(results), self._work.flush, results, None)
         except Exception as error:

@@ -99,6 +99,9 @@ def written(kinds: Collection[str]) -> str:
     return " ".join(kind for kind in ADDRESSES if kind in kinds)
 
 
+GIVEN_AWAY = written(ADDRESSES)  # all of them
+
+
 # How long after a link's end its result may still come. A customer who opened the link in its last minute is still busy
 # then, and must not be asked to start again: an iDenfy session may take ten minutes, and its webhook some more.
 SETTLES = timedelta(minutes=15)

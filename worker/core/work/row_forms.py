@@ -64,16 +64,12 @@ class CallResult(Generic[RowT]):
     ending: Ending | None
     problem: Problem | None = None
     found: Found | None = None
+    needed_no_request: bool = False  # a look-up that was decided without one
 
     @property
     def called(self) -> bool:
         """Whether the call was made; False: `call` found that it may not, or need not, be made."""
-        return self.ending is not None
-
-    @property
-    def halts(self) -> bool:
-        """Whether it pauses the whole account until it is written."""
-        return self.problem is not None and self.problem.concerns_account
+        return self.ending is not None and not self.needed_no_request
 
     @property
     def succeeded(self) -> bool:

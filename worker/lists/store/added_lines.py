@@ -21,9 +21,8 @@ from worker.core.database.priorities import HELD_BACK, PAUSED
 from worker.core.database.tables import Batch, CustomerRow, Inbox, Job, SessionRow, SkippedLine
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.reissue import written
+from worker.core.lifecycle.reissue import GIVEN_AWAY
 from worker.core.lifecycle.store import own_links
-from worker.core.model.channels import ADDRESSES
 from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, SessionState
 from worker.lists.known_customers import KnownRule, another_line, erased_line, owned_line, refuses_lists
 from worker.lists.lines import RefusedLine
@@ -330,7 +329,7 @@ _THEIRS = (
 _LEFT = (
     sa.update(SessionRow)
     .where(bulk.among(SessionRow.customer_id, "customers"), SessionRow.state.in_(LIVE_SESSIONS))
-    .values(given_away=written(ADDRESSES), same_link=False)
+    .values(given_away=GIVEN_AWAY, same_link=False)
 )
 _NO_MORE_OFFERED = (
     sa.update(SessionRow)

@@ -147,8 +147,10 @@ class Rooms:
 
     def _room(self, channel: str, priority: int) -> int | None:
         sender = self._senders[channel]
-        if sender.is_shut(self._now) or not sender.interval:
-            return room(max_age=self.max_age, sender=sender, waiting=0, now=self._now)
+        if sender.is_shut(self._now):
+            return 0
+        if not sender.interval:
+            return None
         ahead = self._queue(channel).ahead_of(priority)
         left = room(max_age=self.max_age, sender=sender, waiting=ahead, now=self._now)
         if left == 0 and self._queue(channel).counted_at < self._now - TRUSTED:

@@ -266,8 +266,9 @@ def take(
     asked: dict[tuple[str, ...], list[int]] = {}  # the positions in `wanted`, by the address's digests
     for index, one in enumerate(wanted):
         asked.setdefault(digests[one.channel, one.address], []).append(index)
-    for digest in _only_places(connection, wanted, asked, now=now):
-        del asked[(digest,)]
+    if arrays.serve(connection):
+        for digest in _only_places(connection, wanted, asked, now=now):
+            del asked[(digest,)]
     found: list[datetime | None] = [None] * len(wanted)
     if not asked:
         return found
@@ -334,7 +335,7 @@ def _only_places(
     alone = all(len(of) == len(indexes) == 1 for of, indexes in asked.items())
     # Only if no address needs more than this: then the places are taken in one order, and two transactions with the
     # same addresses cannot deadlock.
-    if not arrays.serve(connection) or not alone or any(one.unknown_handovers for one in wanted):
+    if not alone or any(one.unknown_handovers for one in wanted):
         return []
     rows = [
         {"digest": digest, "job_id": wish.job_id, "invitation_id": wish.invitation_id, "taken_at": now}

@@ -84,14 +84,9 @@ class IssueResult(CallResult[ClaimedJob]):
 
     session: Session | None = None
     floor: timedelta | None = None
-    needed_no_request: bool = False  # a look-up that was decided without one
     token_digest: str | None = None
     repeats: bool = False
     news: Listed | None = None  # what the provider's list says about the session that the job asks for
-
-    @property
-    def called(self) -> bool:
-        return self.ending is not None and not self.needed_no_request
 
     @property
     def succeeded(self) -> bool:

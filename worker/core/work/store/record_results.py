@@ -33,8 +33,7 @@ from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.calls_in_doubt import release_cleared
 from worker.core.unknown.store.late_attempts import SortedOut, Standing, sort_out
 from worker.core.work.store import repeated_answers, sessions
-from worker.core.work.store.account_outcomes import apply_results, count_again
-from worker.core.work.store.attempt_log import CLOSE, CLOSE_DONE, after_call, closing, plain
+from worker.core.work.store.attempt_log import CLOSE, CLOSE_DONE, after_call, apply_results, closing, count_again, plain
 from worker.core.work.store.job_context import IssueResult, JobPolicy
 
 _STANDING = Standing(
