@@ -24,7 +24,7 @@ from worker.core.lifecycle import reissue
 from worker.core.lifecycle.store import expired_sessions, reminders
 from worker.core.limits import budgets as account_budgets
 from worker.core.limits.budgets import BudgetRule, BudgetState, Grant
-from worker.core.limits.bursts import Burst, burst_of
+from worker.core.limits.rate_limits import Burst, burst_of
 from worker.core.limits.store import budgets, claims, concurrency, flush
 from worker.core.limits.store.concurrency import Share
 from worker.core.messages.store import claim_invitations, how_many

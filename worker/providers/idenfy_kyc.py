@@ -235,7 +235,8 @@ class IdenfyKyc(IdenfyEndpoint):
     ) -> tuple[datetime, ExpirySource]:
         """The session's expiry and its source. `expiration` is a time. `expiryTime` is a duration, never an epoch, and
         counts from just before the call."""
-        expiration = utc_time(found.get("expiration"))
+        given = found.get("expiration")
+        expiration = None if given is None else utc_time(given)
         # No session lives longer than MOST_LIFETIME: a later time is a mistake.
         if expiration is not None and expiration - issued_at <= timedelta(seconds=MOST_LIFETIME + DEFAULT_LIFETIME):
             return expiration, ExpirySource.ANSWER

@@ -133,8 +133,6 @@ def person_names(first: str, last: str) -> tuple[str, str]:
 
 def company_name(text: str) -> str:
     """The company's name as a message repeats it; empty if it looks like something else."""
-    if not text:
-        return ""
     name = _LEGAL_FORM.sub(r"\1. ", plain(text, most=READ))
     read = folded(name)
     digits = _digits(read)

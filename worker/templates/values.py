@@ -109,7 +109,7 @@ def variables(
     the customer's names."""
     customer, person = invitation.customer, invitation.customer.person
     first, last = person_names(person.first_name, person.last_name) if greeting else ("", "")
-    company = company_name(person.company_name) if greeting else ""
+    company = company_name(person.company_name) if greeting and person.company_name else ""
     opening = invitation.opening
     left = max(invitation.expires_at - now, timedelta(0))
     zone = invitation.timezone or customer.timezone
@@ -125,8 +125,8 @@ def variables(
         "advice": invitation.advice,
         "link": opening.link,
         "link_path": path_of(opening.link),
-        "digits": shown(opening.digits, most=LENGTH),
-        "provider": shown(opening.vendor, most=LENGTH),
+        "digits": shown(opening.digits, most=LENGTH) if opening.digits else "",
+        "provider": shown(opening.vendor, most=LENGTH) if opening.vendor else "",
         VENDOR: {name: shown(value, most=VALUE_LENGTH + 1) for name, value in opening.vendor_parameters.items()},
         MESSAGE: _own(person.message) if person.message else {},
         "expires": expires,

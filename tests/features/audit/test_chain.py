@@ -10,9 +10,8 @@ from worker.core.database.database import Database
 from worker.core.database.tables import Audit, AuditHead
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.audit import Act
-from worker.features.audit.chain import Point, next_point
 from worker.features.audit.store.reading import AuditLog, Wanted
-from worker.features.audit.store.sealing import NotSigned, Seals
+from worker.features.audit.store.sealing import NotSigned, Point, Seals, next_point
 
 pytestmark = pytest.mark.both_databases
 

@@ -1,7 +1,7 @@
 """Statements over a chunk of rows, in the form that each database needs.
 
-A statement is written for one row, with a bound parameter for each value, and runs with a list of rows
-(`fast.each_row`). PostgreSQL runs one statement over all rows instead (`fast.arrays`).
+A statement is written for one row, with a bound parameter for each value, and runs with a list of rows. PostgreSQL runs
+one statement over all rows instead (`fast.many_rows`).
 """
 
 import uuid
@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.compiler import compiles
 
-from worker.core.database.fast import arrays
-from worker.core.database.fast.each_row import run_each
+from worker.core.database.fast import many_rows
+from worker.core.database.fast.many_rows import run_each
 from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.tables import Base
 
@@ -63,7 +63,7 @@ class Change:
         self.columns = frozenset(values)
         self._by, self._key = by, (by, *(equal or ()))
         told = [id_, *(equal or {}).values(), *returning] if equal else []
-        self._over_rows = arrays.Update(id_, values, *conditions, by=by, equal=equal or {}, returning=told)
+        self._over_rows = many_rows.Update(id_, values, *conditions, by=by, equal=equal or {}, returning=told)
         update = sa.update(id_.table).values(**values)
         self._one = update.where(id_ == sa.bindparam(by), *conditions)
         if told:
@@ -71,14 +71,14 @@ class Change:
 
     def run(self, connection: sa.Connection, rows: Sequence[Row], **shared: Any) -> None:
         """`shared` are the parameters that are the same for all rows: these do not hold them."""
-        if rows and arrays.serve(connection):
+        if rows and many_rows.serve(connection):
             self.run_columns(connection, columns_of(rows), **shared)
         elif rows:
             run_each(connection, self._one, rows, **shared)
 
     def run_columns(self, connection: sa.Connection, columns: Columns, **shared: Any) -> None:
         """Change rows that are columns, one or more, as `run` does."""
-        if arrays.serve(connection):
+        if many_rows.serve(connection):
             self._over_rows.run(connection, columns, shared, **UNANSWERED)
         else:
             run_each(connection, self._one, rows_of(columns), **shared)
@@ -86,7 +86,7 @@ class Change:
     def changed(self, connection: sa.Connection, columns: Columns, **shared: Any) -> list[Any]:
         """Change rows, one or more, that are columns. Returns those that met the conditions, and so were changed: the
         id, the columns of `equal`, and those of `returning`."""
-        if arrays.serve(connection):
+        if many_rows.serve(connection):
             return fetched(self._over_rows.run(connection, columns, shared))
         # No other transaction changes them in between: they are locked here.
         found = fetched(connection.execute(self._met, {"ids": keys(columns[self._by])}))
@@ -147,11 +147,11 @@ def put(
 def _insert(connection: sa.Connection, model: type[Base], columns: Columns, how: _Conflict) -> list[tuple[Any, ...]]:
     if not next(iter(columns.values()), ()):
         return []
-    by_arrays = arrays.serve(connection)
+    by_arrays = many_rows.serve(connection)
     statement, types = _inserted(model, tuple(columns), how, connection.dialect.name, by_arrays)
     if by_arrays:
         told = {} if how.told else UNANSWERED
-        result = connection.execute(statement, arrays.sent(types, columns), execution_options=told)
+        result = connection.execute(statement, many_rows.sent(types, columns), execution_options=told)
     elif how.told:
         result = connection.execute(statement, rows_of(columns))
     else:
@@ -175,12 +175,12 @@ def insert(model: Any, dialect: str) -> "postgresql.Insert":
 @cache
 def _inserted(
     model: type[Base], columns: tuple[str, ...], how: _Conflict, dialect: str, by_arrays: bool
-) -> tuple[Any, arrays.Types]:
+) -> tuple[Any, many_rows.Types]:
     """The INSERT of these columns, and their types where they are arrays."""
     table: Any = model.__table__
-    types: arrays.Types = {}
+    types: many_rows.Types = {}
     if by_arrays:
-        statement, types = arrays.insert(table, columns)
+        statement, types = many_rows.insert(table, columns)
     else:
         statement = insert(table, dialect).values({name: sa.bindparam(name) for name in columns})
     key = [table.c[name] for name in how.key]

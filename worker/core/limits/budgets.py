@@ -10,14 +10,17 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from worker.core.foundation import plural
-from worker.core.limits.bursts import SHARE, Burst, NextSlot, burst_of
 from worker.core.limits.credits import CreditCap, UsedCredits, left_of, used_up
 from worker.core.limits.rate_adaptation import Pace, adapted, counted
 from worker.core.limits.rate_limits import (
     DAY,
+    SHARE,
+    Burst,
     Limit,
+    NextSlot,
     Ramp,
     Slots,
+    burst_of,
     claim_again_at,
     offer,
     spacing,
@@ -91,7 +94,7 @@ class BudgetState:
 
     next_at: datetime | None = None
     left_at: datetime | None = None  # before `next_at`: see `rate_limits.offer`
-    even_at: datetime | None = None  # these two where calls may go ahead: see `bursts`
+    even_at: datetime | None = None  # these two where calls may go ahead: see `rate_limits`
     ahead_at: datetime | None = None
     last_at: datetime | None = None  # the last slot, where calls may go ahead; None: not known
     blocked_until: datetime | None = None

@@ -15,9 +15,8 @@ from worker.cli.shared_options import JSON, OUT, YES, Read, confirm, counting, p
 from worker.core.foundation.durations import parse_duration
 from worker.core.foundation.plural import counted
 from worker.core.model.audit import Entry
-from worker.features.audit.chain import Point, precisely, read_point
 from worker.features.audit.store.reading import AuditLog, Stored, Verified, Wanted
-from worker.features.audit.store.sealing import NotSigned, seals_of
+from worker.features.audit.store.sealing import NotSigned, Point, precisely, read_point, seals_of
 from worker.settings.needs import STORED
 from worker.wiring.container import Parts
 

@@ -7,9 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from worker.core.database.tables import Audit, AuditHead
-from worker.features.audit.chain import Point
 from worker.features.audit.sealing import Sealing
-from worker.features.audit.store.sealing import NotSigned, Seals
+from worker.features.audit.store.sealing import NotSigned, Point, Seals
 from worker.wiring.background import Ticks
 
 END = Point(7, "a" * 64)

@@ -302,7 +302,7 @@ def _new_session(
         live=special and row.live_session is not None,
         silent=silent,
         token_digest=result.token_digest,
-        zones=policy.contact.hours.zones(job.request.customer, channels),
+        zones=policy.contact.hours.zones(job.request.customer, channels) if policy.contact.hours.quiet else (),
     )
 
 

@@ -120,9 +120,10 @@ def add(flush: Flush[Any], new: Sequence[NewSession], *, quiet: Mapping[str, Qui
             invitation = first_invitation(
                 item.job, session_id, channel, item.invite_at, priority=item.priority, id_=next(message_ids), now=now
             )
-            due_at = message_at(channel, item.zones, quiet, invite_at=item.invite_at, now=now)
-            if due_at > invitation["due_at"]:
-                invitation |= {"due_at": due_at, "reason": Reason.QUIET_HOURS}
+            if item.zones:
+                due_at = message_at(channel, item.zones, quiet, invite_at=item.invite_at, now=now)
+                if due_at > invitation["due_at"]:
+                    invitation |= {"due_at": due_at, "reason": Reason.QUIET_HOURS}
             if item.sent or (item.session.sms_sent and not is_mail(channel)):
                 # The provider has texted the link itself, or another tool has sent it: a second one would be too many.
                 invitation |= {"state": InvitationState.SENT, "reason": Reason.SENT_BY_PROVIDER, "sent_at": now}

@@ -12,8 +12,17 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Audit
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.audit import Entry
-from worker.features.audit.chain import Point, next_point
-from worker.features.audit.store.sealing import HEAD, NO_HEAD, NOT_SIGNED, Head, NotSigned, entry_of, head_of
+from worker.features.audit.store.sealing import (
+    HEAD,
+    NO_HEAD,
+    NOT_SIGNED,
+    Head,
+    NotSigned,
+    Point,
+    entry_of,
+    head_of,
+    next_point,
+)
 
 PAGE = 5000
 MOST_SHOWN = 20  # problems of the log, in words; the others are counted

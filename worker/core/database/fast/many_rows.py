@@ -1,21 +1,29 @@
-"""PostgreSQL: one statement over many rows, which come as one array for each column.
+"""One statement for many rows, on each database in its quickest form.
 
-`unnest` makes rows of the arrays. The statement's text does not depend on the number of rows, so PostgreSQL plans it
-once, and it takes one round trip.
-
-Plain: a statement with its parameters for each row, as SQLAlchemy and psycopg run it (`each_row.run_each`).
+`arrays`, on PostgreSQL: one statement over all rows, which come as one array for each column. `unnest` makes rows of
+the arrays. The statement's text does not depend on the number of rows, so PostgreSQL plans it once, and it takes one
+round trip. Plain: a statement with its parameters for each row, as SQLAlchemy and psycopg run it (`run_each`).
 
 Gain: 500 microseconds of a worker for a customer, and 500 of PostgreSQL: more than half of all. Leans on table-valued
 functions and traversal of SQLAlchemy, and on psycopg's lists as arrays.
+
+`each_row`, on SQLite: a statement for each row, compiled and converted once for all of them, column by column. Plain:
+SQLAlchemy's own execution with a list of rows, on both databases. It looks up and converts the values of each row one
+by one.
+
+Gain: 170 of 1,200 microseconds for a customer on SQLite, 14 %. Leans on `statement.compile`, `Compiled.positiontup`,
+`binds` and `params`, the bind processors of types, and `Connection.exec_driver_sql` with a list.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from functools import cache, lru_cache
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.sql import visitors
 
 from worker.core.database.fast.twins import Twin, runs
@@ -149,3 +157,49 @@ def _read_from(read: Mapping[str, sa.ColumnElement[Any]], value: Any) -> Any:
         return read[element.key] if isinstance(element, sa.BindParameter) and element.key in names else None
 
     return visitors.replacement_traverse(value, {}, replace) if names else value
+
+
+_SQLITE = pysqlite.dialect()
+
+
+def run_each(
+    connection: sa.Connection, statement: sa.UpdateBase, rows: Sequence[Mapping[str, Any]], **shared: Any
+) -> None:
+    """Run an INSERT or UPDATE for each row. `shared`: parameters that are the same for all rows.
+
+    The statement has no `in_` with values, whose text would depend on them; `bulk.fixed` words are none.
+    """
+    if connection.dialect.name != "sqlite" or not runs(Twin.EACH_ROW):
+        connection.execute(statement, [{**row, **shared} for row in rows])
+        return
+    text, parameters, constants = _compiled(statement)
+    same = constants | shared
+    columns: list[Any] = []
+    for name, convert in parameters:
+        if name in same:
+            columns.append(repeat(convert(same[name]) if convert else same[name], len(rows)))
+        elif convert:
+            columns.append([convert(row[name]) for row in rows])
+        else:
+            columns.append([row[name] for row in rows])
+    connection.exec_driver_sql(text, list(zip(*columns, strict=True)))
+
+
+class _Parameter(NamedTuple):
+    """A value of the statement. `convert`: to SQLite's value; None: it is the same."""
+
+    name: str
+    convert: Callable[[Any], Any] | None
+
+
+@lru_cache(maxsize=512)
+def _compiled(statement: sa.UpdateBase) -> tuple[str, list[_Parameter], dict[str, Any]]:
+    """The text, its parameters in their order, and the values of those that are the statement's own."""
+    compiled = statement.compile(dialect=_SQLITE)
+    parameters, constants = [], {}
+    for name in compiled.positiontup or ():
+        bound = compiled.binds[name]
+        parameters.append(_Parameter(name, bound.type.dialect_impl(_SQLITE).bind_processor(_SQLITE)))
+        if not bound.required:
+            constants[name] = compiled.params[name]
+    return str(compiled), parameters, constants
