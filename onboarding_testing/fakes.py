@@ -22,7 +22,7 @@ from worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from worker.core.model.states import SessionState
 from worker.core.unknown.reconciliation import Nothing, Unmatched
 from worker.providers.account import LONGEST_LINK, https_link
-from worker.providers.answers import BadAnswer, json_object, retry_after, text
+from worker.providers.bodies import BadAnswer, json_object, retry_after, text
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listed, Listing
 from worker.senders.contract import TOO_LATE, Message, Receipt
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.providers.accounts import NOW
-from worker.providers.answers import BadAnswer, json_object, optional_text, retry_after, text
+from worker.providers.bodies import BadAnswer, json_object, optional_text, retry_after, text
 
 SECRET = "tk-5d0e8b31"
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tests.providers.accounts import AOIFE, request, shown_of
 from worker.core.customers.customers import Person
-from worker.providers.answers import LONGEST_MESSAGE, LONGEST_READ, MASK, PATTERNS, masked
+from worker.providers.bodies import LONGEST_MESSAGE, LONGEST_READ, MASK, PATTERNS, masked
 
 
 def test_the_providers_own_words_are_kept():

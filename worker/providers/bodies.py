@@ -1,9 +1,26 @@
-"""Request bodies: nested values from dotted names, and their JSON bytes."""
+"""The bodies of requests and of answers. A request's has nested values from dotted names, as JSON bytes.
 
+The answers of providers and senders are read strictly, with bounds, and without repeating values. Their messages are
+shown, stored and logged without personal values and secrets. A field that cannot be read raises BadAnswer, which names
+the field and never shows its value.
+"""
+
+import codecs
 import json
-from collections.abc import Mapping
-from datetime import date
-from typing import Any
+import re
+import sys
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+from worker.core.foundation.harmless_text import plain
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.http_messages import HttpAnswer
+from worker.core.model.sessions import SessionRequest
+from worker.providers.strict_json import has_unstorable_text
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,3 +79,263 @@ def _plain(value: object) -> str:
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), default=_plain)
+
+
+# iDenfy documents at most 40 characters; vendors behind FrankieOne may use signed tokens (JWT) of some thousand.
+LONGEST_TOKEN = 4096
+LONGEST_REFERENCE = 256
+SUCCESS = range(200, 300)  # statuses
+MOST_FIELDS = 10  # documented fields that a detail names
+LONGEST_READ = 4000  # characters of a message that are searched for them
+_FOREVER = timedelta(days=3650)  # what a larger number in `Retry-After` is read as
+T = TypeVar("T")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+MASK = "…"
+LONGEST_MESSAGE = 300
+# The rest of a longer message is dropped: the patterns below must not run over a megabyte.
+LONGEST_MASKED = 640
+# Shorter values are masked only as whole words: "Li" is a name, and also a part of "limit".
+SHORTEST_ANYWHERE = 3
+
+PATTERNS = (
+    # A URL keeps its host; path and query may hold a token.
+    (re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://)(?:[^\s/?#@]*@)?([^\s/?#\"'<>]*)[^\s\"'<>]*", re.I), r"\1\2/" + MASK),
+    # Email addresses. Here and below a run is looked at from its beginning only, which keeps the search linear.
+    (re.compile(r"(?<![^\s@\"'<>(),;:])[^\s@\"'<>(),;:]+(?:@|%40)[^\s@\"'<>(),;:]+", re.IGNORECASE), MASK),
+    # Tokens and ids: long runs that mix letters and digits, and very long runs of anything.
+    (
+        re.compile(
+            r"(?<![A-Za-z0-9_+/=.~-])(?=[A-Za-z0-9_+/=.~-]*\d)(?=[A-Za-z0-9_+/=.~-]*[A-Za-z])[A-Za-z0-9_+/=.~-]{16,}"
+        ),
+        MASK,
+    ),
+    (re.compile(r"(?<![A-Za-z0-9_+/=.~-])[A-Za-z0-9_+/=.~-]{40,}"), MASK),
+    (re.compile(r"\+?\d(?:[\s().-]{0,2}\d){6,}"), MASK),  # phone, document and personal numbers, dates of birth
+)
+
+
+class BadAnswer(Exception):
+    """An answer that cannot be used. The text names a field and its shape, never a value."""
+
+
+def json_object(body: bytes) -> Mapping[str, Any]:
+    """The JSON object in `body`. Raises BadAnswer for anything else: HTML, an array, NaN, too deep nesting.
+
+    Also for text that no database stores, because parts of the answer are kept.
+    """
+    try:
+        value = _DECODER.decode(body.removeprefix(codecs.BOM_UTF8).decode())
+        if not isinstance(value, dict):
+            raise BadAnswer("the answer is not a JSON object")
+        if b"\\u" in body and has_unstorable_text(value):  # UTF-8 and JSON allow both only as an escape
+            raise BadAnswer("the answer holds a NUL or half of a character")
+    except (ValueError, RecursionError):
+        raise BadAnswer("the answer is not JSON") from None
+    return value
+
+
+def _no_constant(_: str) -> None:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+
+
+def asked_wait(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """The wait that `Retry-After` asks for, however long; None where it is not usable.
+
+    Seconds or an HTTP date (RFC 9110, 10.2.3). A negative wait, a date in the past and garbage are not usable.
+    """
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d+(\.\d+)?", value, re.ASCII):  # fractions are not in the standard, but some servers send them
+        wait = timedelta(seconds=min(float(value), _FOREVER.total_seconds()))
+    else:
+        try:
+            date = parsedate_to_datetime(value)
+            # A date in the unknown zone "-0000" comes back naive; HTTP dates are GMT.
+            wait = (date.replace(tzinfo=UTC) if date.tzinfo is None else date) - now
+        except (ValueError, TypeError, OverflowError, IndexError):
+            return None
+    return min(wait, _FOREVER) if wait > timedelta(0) else None
+
+
+def retry_after(headers: Mapping[str, str], now: datetime, *, longest: timedelta) -> timedelta | None:
+    """The wait to keep: the one that `Retry-After` asks for, at most `longest`; None where it asks for none.
+
+    `longest` is the longest wait that the other side documents. A longer one is a mistake (milliseconds for seconds),
+    and must not keep an account waiting: after `longest` one call finds out.
+    """
+    asked = asked_wait(headers, now)
+    return None if asked is None else min(asked, longest)
+
+
+@dataclass(frozen=True)
+class Unread:
+    """An answer without what was asked for: its JSON object, empty if it has none, and why, without a value of it."""
+
+    found: Mapping[str, Any]
+    reason: str
+
+
+def read_from(
+    answer: HttpAnswer, read: Callable[[Mapping[str, Any]], T], good: Collection[int] = SUCCESS
+) -> T | Unread:
+    """What `read` makes of the answer's JSON object, if its status is good. `read` may raise BadAnswer."""
+    found: Mapping[str, Any] = {}
+    reason = ""
+    try:
+        found = json_object(answer.body)
+        if answer.status in good:
+            return read(found)
+    except BadAnswer as error:  # its text names the field, never its value
+        reason = str(error)
+    return Unread(found, reason)
+
+
+def text(answer: Mapping[str, Any], field: str, *, most: int = LONGEST_REFERENCE) -> str:
+    """The text in `field`: present, not empty, printable, at most `most` characters. Raises BadAnswer."""
+    value = answer.get(field)
+    if value is None or value == "":
+        raise BadAnswer(f"the answer has no {field}")
+    if not isinstance(value, str):
+        raise BadAnswer(f"{field} in the answer is not a string")
+    if len(value) > most:
+        raise BadAnswer(f"{field} in the answer is longer than {most} characters")
+    if not value.isprintable() or value.isspace():
+        raise BadAnswer(f"{field} in the answer has unprintable characters")
+    return value
+
+
+def optional_text(answer: Mapping[str, Any], field: str, *, most: int = LONGEST_REFERENCE) -> str:
+    """As `text`, but "" if the field is not usable: nothing depends on it."""
+    if not answer.get(field):
+        return ""
+    try:
+        return text(answer, field, most=most)
+    except BadAnswer:
+        return ""
+
+
+def check_echo(answer: Mapping[str, Any], field: str, sent: str) -> None:
+    """Raise BadAnswer if the answer repeats another value than was sent: then it is about another customer.
+
+    A proxy that mixes answers up would otherwise give one customer the link of another.
+    """
+    value = answer.get(field)
+    if isinstance(value, str) and value and value != sent:
+        raise BadAnswer(f"{field} in the answer is not the one that was sent")
+
+
+def fields_in(message: str, names: Collection[str]) -> str:
+    """Which documented fields a provider's message mentions, in words; "" if it mentions none."""
+    mentioned = dict.fromkeys(word for word in _WORD.findall(message[:LONGEST_READ]) if word in names)
+    return f"it mentions {', '.join(list(mentioned)[:MOST_FIELDS])}" if mentioned else ""
+
+
+def refusal(
+    answer: HttpAnswer,
+    kind: Kind,
+    *,
+    code: str | None,
+    details: Sequence[str],
+    words: str,
+    longest_wait: timedelta,
+    now: datetime,
+) -> Problem:
+    """The Problem for an answer without a usable session.
+
+    `details` are our own words, and names of documented fields. `words` is the provider's sentence.
+
+    The Problem has the wait that the answer asks for if the call is to be made again, at most `longest_wait`: the
+    longest that the provider documents.
+    """
+    waits = kind in (Kind.RATE_LIMITED, Kind.TRANSIENT)
+    asked = asked_wait(answer.headers, now) if waits else None
+    too_long = asked is not None and asked > longest_wait
+    status = f"HTTP {answer.status}" + (f" {code}" if code else "")
+    longer = "it asks for a longer wait than is documented, so one call goes ahead sooner" if too_long else ""
+    joined = "; ".join(part.rstrip(".") if longer else part for part in (*details, longer) if part)
+    return Problem(
+        kind,
+        f"{status}: {joined}" if joined else status,
+        code=code,
+        status=answer.status,
+        retry_after=retry_after(answer.headers, now, longest=longest_wait) if waits else None,
+        # A firewall on the way may refuse this request alone.
+        unclear=kind is Kind.AUTH and answer.status == 403 and not _is_object(answer),
+        words=words,
+    )
+
+
+def _is_object(answer: HttpAnswer) -> bool:
+    """Whether the answer is a JSON object, as those of providers are."""
+    try:
+        json_object(answer.body)
+    except BadAnswer:
+        return False
+    return True
+
+
+def masked(message: object, request: SessionRequest, *, secrets: Iterable[str] = ()) -> str:
+    """`message` on one line, at most LONGEST_MESSAGE characters, without the request's personal values.
+
+    `secrets` are masked too, anywhere in the text. A message that is not a text gives "".
+    """
+    if not isinstance(message, str):
+        return ""
+    line = _one_line(message[:LONGEST_MASKED])
+    if len(message) > LONGEST_MASKED:
+        line = line.rpartition(" ")[0]  # the cut may have left half of a value, which would no longer match
+    for value in sorted(_values(request, secrets), key=len, reverse=True):
+        line = _without(line, value)
+    for pattern, replacement in PATTERNS:
+        line = pattern.sub(replacement, line)
+    return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"
+
+
+def _without(line: str, value: str) -> str:
+    if len(value) >= SHORTEST_ANYWHERE:
+        return re.sub(re.escape(value), MASK, line, flags=re.IGNORECASE)
+    return re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", MASK, line, flags=re.IGNORECASE)
+
+
+def _one_line(text: str) -> str:
+    """The text as one line of visible characters: bidi and zero-width characters could hide or reverse a value."""
+    return plain(unicodedata.normalize("NFC", text), most=sys.maxsize)
+
+
+def _values(request: SessionRequest, secrets: Iterable[str]) -> set[str]:
+    """Every value that must not be shown: unchanged, in upper case (as iDenfy writes it), and word by word."""
+    person = request.customer.person
+    values = {
+        person.email,
+        person.phone,
+        person.first_name,
+        person.last_name,
+        person.company_name,
+        person.nationality,
+        person.address,
+        person.date_of_birth.isoformat() if person.date_of_birth else "",
+        *_texts(request.parameters),
+        *secrets,
+    }
+    lines = {_one_line(value) for value in values}
+    words = {word.strip(",.;:'\"()") for line in lines for word in line.split()}
+    # Some letters become two in another case ("ß", "İ"); a case-insensitive search does not find those.
+    forms = (form for value in lines | words for form in (value, value.upper(), value.lower()))
+    return {line for form in forms if len(line := _one_line(form)) > 1}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text and number in a parameter, at any depth. Booleans are skipped: they identify no person."""
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+    elif isinstance(value, str):
+        yield value
+    elif isinstance(value, int | float | date) and not isinstance(value, bool):
+        yield str(value)

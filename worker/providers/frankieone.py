@@ -24,18 +24,18 @@ from worker.providers.account import (
     required_secret,
     template_problem,
 )
-from worker.providers.answers import (
+from worker.providers.bodies import (
     LONGEST_TOKEN,
     BadAnswer,
     Unread,
     fields_in,
     masked,
+    merged,
     optional_text,
     read_from,
     refusal,
     text,
 )
-from worker.providers.bodies import merged
 from worker.providers.contract import Broken, HttpAnswer, NoLookUp
 from worker.providers.facts import ProviderFacts
 from worker.providers.parameters import check_parameters, documented

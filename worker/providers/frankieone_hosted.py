@@ -11,8 +11,7 @@ from typing import Any
 
 from worker.core.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable
-from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, text
-from worker.providers.bodies import json_body, merged
+from worker.providers.bodies import LONGEST_TOKEN, BadAnswer, json_body, merged, optional_text, text
 from worker.providers.contract import Endpoint, HttpRequest, Table
 from worker.providers.facts import ProviderFacts
 from worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of, expiry

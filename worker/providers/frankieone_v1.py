@@ -12,8 +12,7 @@ from typing import Any
 from worker.core.customers.customers import Customer, Person
 from worker.core.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings
-from worker.providers.answers import BadAnswer, optional_text
-from worker.providers.bodies import json_body, merged
+from worker.providers.bodies import BadAnswer, json_body, merged, optional_text
 from worker.providers.contract import Endpoint, HttpRequest, Table
 from worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of
 from worker.providers.parameters import by_name

@@ -21,7 +21,7 @@ from worker.providers.account import (
     required_secret,
     template_problem,
 )
-from worker.providers.answers import Unread, fields_in, masked, read_from, refusal
+from worker.providers.bodies import Unread, fields_in, masked, read_from, refusal
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.facts import lifetime_of
 from worker.providers.parameters import documented

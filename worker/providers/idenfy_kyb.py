@@ -13,8 +13,7 @@ from worker.core.foundation.ids import EPOCH
 from worker.core.foundation.timestamps import utc_time
 from worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings
-from worker.providers.answers import LONGEST_TOKEN, BadAnswer, check_echo, optional_text, text
-from worker.providers.bodies import json_body, merged
+from worker.providers.bodies import LONGEST_TOKEN, BadAnswer, check_echo, json_body, merged, optional_text, text
 from worker.providers.contract import (
     Endpoint,
     HttpRequest,

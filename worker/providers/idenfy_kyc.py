@@ -16,8 +16,18 @@ from worker.core.foundation.timestamps import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable
-from worker.providers.answers import LONGEST_TOKEN, BadAnswer, Unread, check_echo, optional_text, read_from, text
-from worker.providers.bodies import holds, json_body, merged
+from worker.providers.bodies import (
+    LONGEST_TOKEN,
+    BadAnswer,
+    Unread,
+    check_echo,
+    holds,
+    json_body,
+    merged,
+    optional_text,
+    read_from,
+    text,
+)
 from worker.providers.contract import (
     Endpoint,
     HttpAnswer,

@@ -12,7 +12,7 @@ from typing import Any
 from worker.core.model.endings import AddressIs, Kind, Problem
 from worker.core.model.http_messages import Broken, HttpAnswer
 from worker.core.unknown.reconciliation import Nothing, Unmatched
-from worker.providers.answers import BadAnswer, json_object, retry_after
+from worker.providers.bodies import BadAnswer, json_object, retry_after
 from worker.senders.contract import Receipt, mask
 
 OPTED_OUT = 21610

@@ -21,8 +21,17 @@ from worker.providers.account import (
     required_secret,
     template_problem,
 )
-from worker.providers.answers import LONGEST_TOKEN, BadAnswer, json_object, masked, optional_text, refusal, text
-from worker.providers.bodies import json_body, merged
+from worker.providers.bodies import (
+    LONGEST_TOKEN,
+    BadAnswer,
+    json_body,
+    json_object,
+    masked,
+    merged,
+    optional_text,
+    refusal,
+    text,
+)
 from worker.providers.contract import (
     Broken,
     Endpoint,

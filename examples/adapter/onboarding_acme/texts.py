@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from worker.core.model.endings import AddressIs, Kind, Problem
-from worker.providers.answers import BadAnswer, json_object, retry_after
+from worker.providers.bodies import BadAnswer, json_object, retry_after
 from worker.senders.contract import (
     Broken,
     HttpAnswer,

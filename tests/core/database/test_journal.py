@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from worker.core.customers.customers import Channel
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.database import Database
 from worker.core.database.journal import Happened, Journal, Mark, Note, note, read
+from worker.core.model.channels import SuppressionReason
 
 AT = datetime(2026, 11, 20, 9, tzinfo=UTC)
 ONA, JONAS = "1234abcd" + "0" * 56, "1234abcd" + "f" * 56

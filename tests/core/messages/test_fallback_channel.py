@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.customers.customers import Channel, invitation_channels
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.messages.store.unreached import following, writable
-from worker.core.model.channels import CHANNELS, ChannelName
+from worker.core.model.channels import CHANNELS, ChannelName, SuppressionReason
 from worker.settings.policies import fallbacks
 
 ASKED = st.sampled_from([(), *(invitation_channels(channel) for channel in Channel)])

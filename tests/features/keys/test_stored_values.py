@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from tests.stored.shelf import Shelf, customer
 from tests.stored.webhook_feed import APPROVED, WebhookFeed, update
 from worker.core.customers.store.suppressions import suppress, suppressed
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.encrypted_values import (
     ERASED,
     context_of_uploaded_list,
@@ -33,6 +32,7 @@ from worker.core.database.tables import (
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.lifecycle.store.own_links import StableLinks, digests_of
+from worker.core.model.channels import SuppressionReason
 from worker.core.model.endings import Cancel, Kind
 from worker.core.model.incoming import EventKind, Outcome
 from worker.core.model.reasons import Reason

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from tests.simulated.world import World, customer
 from worker.core.customers.store.suppressions import suppress
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.facts import SessionsCompleted, happened
+from worker.core.model.channels import SuppressionReason
 from worker.core.model.states import JobState, SessionState
 from worker.features.renew.calendar import after
 from worker.features.renew.standing import STANDINGS

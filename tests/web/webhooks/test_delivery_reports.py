@@ -10,7 +10,6 @@ from tests.stored.shelf import CONTACT, customer
 from tests.suite.some import some
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.suppressions import suppress
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import (
     Audit,
     Batch,
@@ -26,7 +25,7 @@ from worker.core.database.tables.types import OPTIONS
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.messages.contact import PauseRule
 from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.model.channels import CHANNELS
+from worker.core.model.channels import CHANNELS, SuppressionReason
 from worker.core.model.endings import Hold
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop

@@ -19,10 +19,10 @@ import sqlalchemy as sa
 from pydantic import AwareDatetime, StringConstraints, TypeAdapter
 
 from worker.core.customers.customers import Channel
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.fast import tally
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.private_files import replacing, to_append, to_disk
+from worker.core.model.channels import SuppressionReason
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from worker.core.customers.suppression import text_of
-from worker.core.model.channels import is_mail
+from worker.core.model.channels import is_mail, text_of
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 

@@ -12,7 +12,7 @@ from jwt import PyJWK, PyJWS, PyJWTError
 
 from worker.features.dashboard.users import NAME, Role
 from worker.features.oidc.section import Oidc
-from worker.providers.answers import BadAnswer, json_object
+from worker.providers.bodies import BadAnswer, json_object
 
 # Signatures by keys that the issuer publishes. Not `none`, and no HMAC: its key would be the client's secret.
 ALGORITHMS: Mapping[str, str] = {

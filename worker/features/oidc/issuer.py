@@ -18,7 +18,7 @@ from worker.features.oidc.id_token import NotProven, Proven, UnknownKey, proven
 from worker.features.oidc.section import Oidc
 from worker.http.client import OwnHttp
 from worker.http.trust import trust_of
-from worker.providers.answers import BadAnswer, json_object
+from worker.providers.bodies import BadAnswer, json_object
 from worker.settings.addresses import web_url
 
 DISCOVERY = "/.well-known/openid-configuration"

@@ -14,7 +14,7 @@ from worker.lists.importing.intake import Intake
 from worker.lists.lines import Accepted, AcceptedLine, Line, RefusedLine
 from worker.lists.options import ADOPTED, SESSION
 from worker.providers import parameters
-from worker.providers.answers import LONGEST_TOKEN
+from worker.providers.bodies import LONGEST_TOKEN
 
 LONGEST = {"token": LONGEST_TOKEN, "reference": 100, "expires_at": 40}
 _OURS = {ours: theirs for theirs, ours in ADOPTED.items()}

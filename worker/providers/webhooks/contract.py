@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from worker.core.foundation.timestamps import utc_time
 from worker.providers.account import Secret
-from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text
+from worker.providers.bodies import LONGEST_TOKEN, BadAnswer, optional_text
 from worker.providers.strict_json import NoObject, read_object
 from worker.providers.webhooks.session_updates import Key, SessionUpdate
 

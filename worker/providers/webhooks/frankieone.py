@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from worker.core.model.refusals import code_in_words
 from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
-from worker.providers.answers import BadAnswer, optional_text
+from worker.providers.bodies import BadAnswer, optional_text
 from worker.providers.webhooks import jwt
 from worker.providers.webhooks.contract import (
     LARGEST,

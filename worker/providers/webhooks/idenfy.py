@@ -16,7 +16,7 @@ from typing import Any
 from worker.core.model.refusals import MOST, code_in_words, codes
 from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
-from worker.providers.answers import BadAnswer, optional_text
+from worker.providers.bodies import BadAnswer, optional_text
 from worker.providers.webhooks.contract import (
     LARGEST,
     LONGEST_REFERENCE,

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from worker.providers.answers import BadAnswer, json_object
+from worker.providers.bodies import BadAnswer, json_object
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import rsa

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from tests.simulated.world import World, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppress
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.model.channels import SuppressionReason
 from worker.core.model.states import JobState
 from worker.providers.webhooks.contract import Delivery
 from worker.providers.webhooks.idenfy import IdenfyKycWebhooks

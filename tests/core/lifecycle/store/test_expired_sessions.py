@@ -8,7 +8,6 @@ import pytest
 from tests.stored.shelf import WEEK, changed, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppress
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, ReissueCount, SessionRow
 from worker.core.lifecycle.reissue import SETTLES
@@ -19,7 +18,7 @@ from worker.core.messages.caps import Caps
 from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.wording import Wording
-from worker.core.model.channels import CHANNELS
+from worker.core.model.channels import CHANNELS, SuppressionReason
 from worker.core.model.endings import Hold, Kind
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.lists.decisions.store.decisions import Decisions, Verdict

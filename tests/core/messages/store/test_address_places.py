@@ -14,7 +14,6 @@ from tests.stored.statements import statements
 from tests.stored.steps import JobSteps
 from tests.suite.twins import only_fast
 from worker.core.customers.customers import Channel, Person
-from worker.core.customers.suppression import text_of
 from worker.core.database.encrypted_values import ADDRESS
 from worker.core.database.fast.twins import Twin
 from worker.core.database.priorities import EVENT
@@ -24,6 +23,7 @@ from worker.core.limits.budgets import BudgetRule
 from worker.core.messages.caps import AddressCap, Wish
 from worker.core.messages.store import how_many
 from worker.core.messages.store.how_many import take
+from worker.core.model.channels import text_of
 from worker.core.model.endings import Cancel, Kind
 from worker.core.model.states import InvitationState, JobState
 from worker.plans.store.plans import Plan

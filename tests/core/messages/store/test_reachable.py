@@ -8,10 +8,9 @@ from tests.core.lifecycle.store.test_expired_sessions import TERMS, invited, let
 from tests.stored.shelf import CONTACT, changed, customer
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.suppressions import suppress
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import CustomerRow, InvitationRow
 from worker.core.lifecycle.store.expired_sessions import check
-from worker.core.model.channels import CHANNELS
+from worker.core.model.channels import CHANNELS, SuppressionReason
 from worker.core.model.states import InvitationState, JobState
 from worker.settings.policies import fallbacks
 

@@ -7,11 +7,10 @@ import pytest
 from tests.stored.shelf import CONTACT, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppress, suppressed
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import Batch, BounceCount, InvitationRow
 from worker.core.messages.contact import PauseRule
 from worker.core.messages.store.message_context import InviteResult
-from worker.core.model.channels import CHANNELS
+from worker.core.model.channels import CHANNELS, SuppressionReason
 from worker.core.model.endings import AddressIs, Cancel, Done, Hold, Kind, Problem
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState

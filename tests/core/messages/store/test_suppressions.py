@@ -6,10 +6,10 @@ import pytest
 import sqlalchemy as sa
 
 from worker.core.customers.store.suppressions import release, suppress, suppressed
-from worker.core.customers.suppression import SuppressionReason, detail_of, text_of
 from worker.core.database.encrypted_values import decrypt_address
 from worker.core.database.tables import Suppression
 from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.model.channels import SuppressionReason, detail_of, text_of
 from worker.lists.decisions.store.do_not_contact import counts, kept_of, keys_gone
 
 ONA, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")

@@ -11,14 +11,13 @@ from tests.stored.shelf import Shelf, changed, customer
 from tests.stored.statements import statements
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.suppressions import release, suppress
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.priorities import EVENT
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow, Suppression
 from worker.core.foundation.keyring import Keyring, key_id_of, new_key
 from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.limits.rate_limits import Limit
 from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.model.channels import CHANNELS
+from worker.core.model.channels import CHANNELS, SuppressionReason
 from worker.core.model.endings import Kind, Reconcile, Retry
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.lists.decisions.store.decisions import Decisions

@@ -6,12 +6,12 @@ import pytest
 
 from tests.stored.shelf import Shelf, customer, line
 from worker.core.customers.store.suppressions import release, suppress, suppressed
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.database import Database
 from worker.core.database.journal import Journal, read
 from worker.core.database.tables import Audit, CustomerRow, Inbox, Suppression
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.model.channels import SuppressionReason
 from worker.core.model.incoming import OPERATOR, EventKind
 from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival

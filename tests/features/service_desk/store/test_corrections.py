@@ -6,10 +6,10 @@ from tests.features.service_desk.store.desks import AT_ONCE, desk_of, moments, t
 from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppress
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.messages.caps import Caps
 from worker.core.messages.contact import CorrectedRule
+from worker.core.model.channels import SuppressionReason
 from worker.core.model.endings import Done
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState

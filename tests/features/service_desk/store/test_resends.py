@@ -7,10 +7,10 @@ from tests.stored.shelf import customer
 from tests.stored.webhook_feed import APPROVED, WebhookFeed
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppress
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
 from worker.core.messages.caps import Caps
 from worker.core.messages.quiet_hours import Hours, QuietHours
+from worker.core.model.channels import SuppressionReason
 from worker.core.model.endings import Cancel, Kind, Problem
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState

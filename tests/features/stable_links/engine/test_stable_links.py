@@ -13,9 +13,9 @@ from tests.suite.of_features import needs
 from worker.core.customers.customers import Channel
 from worker.core.customers.store import usage
 from worker.core.customers.store.suppressions import suppress
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, StableLink
 from worker.core.lifecycle.store.own_links import forget
+from worker.core.model.channels import SuppressionReason
 from worker.core.model.reasons import Reason
 from worker.features.stable_links.landing import Asks, Finished, Gone, LandingRules, Lead, Over, Press, Wait
 from worker.features.stable_links.serving import landings_of

@@ -13,14 +13,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, Person
-from worker.core.customers.suppression import SuppressionReason, stronger, text_of
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ADDRESS, ERASED, decrypt_address, encrypt_address
 from worker.core.database.journal import Happened, Note, note
 from worker.core.database.tables import Suppression
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.model.channels import CHANNELS, address_of, listed_as
+from worker.core.model.channels import CHANNELS, SuppressionReason, address_of, listed_as, stronger, text_of
 
 Address = tuple[str, str]  # channel and address, as intake gives it: personal
 

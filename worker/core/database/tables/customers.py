@@ -6,9 +6,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, CustomerKind
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables.columns import column
 from worker.core.database.tables.types import Base, BigId, partial
+from worker.core.model.channels import SuppressionReason
 
 
 class CustomerRow(Base):

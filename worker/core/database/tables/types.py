@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Self, TypeVar, cast
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, CustomerKind
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables.columns import TableClass
 from worker.core.features import Hook
+from worker.core.model.channels import SuppressionReason
 from worker.core.model.incoming import EventKind, Outcome
 from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import InvitationState, JobState, SessionState

@@ -234,13 +234,15 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
             opened.clear()
             this = Flush(connection, self._keyring, policy, clock())
             channels = self.record(this, results, stretch) if results else set()
-            budgets.release_slots(connection, policy.rule, unused)
+            if unused:
+                budgets.release_slots(connection, policy.rule, unused)
             if room is None:
                 return Flushed(channels=frozenset(channels))
             leased, reserved, items, due = self._claimed(this, room, chunk)
             if items:
                 opened.extend(self.open(this, items))
-                budgets.release_slots(connection, policy.rule, reserved.slots[len(opened) :])
+                if not_used := reserved.slots[len(opened) :]:
+                    budgets.release_slots(connection, policy.rule, not_used)
             return Flushed(
                 list(opened),
                 reserved.again_at,

@@ -14,7 +14,6 @@ from worker.core.customers.customers import Channel
 from worker.core.customers.store.cancellation import cancel_jobs
 from worker.core.customers.store.in_review import others_in_review
 from worker.core.customers.store.suppressions import suppressed
-from worker.core.customers.suppression import detail_of
 from worker.core.lifecycle.store import reminders
 from worker.core.limits.store import batch_pace
 from worker.core.limits.store.flush import Gate, Kept
@@ -27,7 +26,7 @@ from worker.core.messages.store.message_context import (
 from worker.core.messages.store.unreached import UNREACHED
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.messages.wording import FIRST, is_resend
-from worker.core.model.channels import address_of
+from worker.core.model.channels import address_of, detail_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, Result, SessionState

@@ -20,7 +20,6 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.suppressions import suppressed
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
 from worker.core.database.database import fetch
@@ -36,7 +35,7 @@ from worker.core.messages.store.message_rows import waiting_message, why_later
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.messages.wording import FIRST
 from worker.core.model.audit import Act
-from worker.core.model.channels import address_of
+from worker.core.model.channels import SuppressionReason, address_of
 from worker.core.model.endings import AddressIs
 from worker.core.model.states import InvitationState, JobState, PauseCause, SessionState
 from worker.core.work.store.sessions import invited_from

@@ -20,7 +20,6 @@ from worker.core.customers.store import in_review
 from worker.core.customers.store import pending_details as pending
 from worker.core.customers.store.cancellation import cancel_jobs
 from worker.core.customers.store.suppressions import reachable
-from worker.core.customers.suppression import detail_of
 from worker.core.database import bulk
 from worker.core.database.priorities import BATCH
 from worker.core.database.tables import InvitationRow, Job, SessionRow
@@ -34,7 +33,7 @@ from worker.core.messages.quiet_hours import issue_at
 from worker.core.messages.store.how_many import take
 from worker.core.messages.store.unreached import following, writable
 from worker.core.messages.wording import FIRST
-from worker.core.model.channels import address_of
+from worker.core.model.channels import address_of, detail_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import max_age_of

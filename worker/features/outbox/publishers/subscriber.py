@@ -14,7 +14,7 @@ from worker.events.published_events import CONTENT_TYPE, OutgoingEvent, cloud_ev
 from worker.features.outbox.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
 from worker.http.client import Http, open_http_session
 from worker.http.trust import trust_of
-from worker.providers.answers import retry_after
+from worker.providers.bodies import retry_after
 from worker.settings.secrets import Secret
 from worker.web.webhooks.standard_webhooks import ID, SIGNATURE, TIMESTAMP, signature
 

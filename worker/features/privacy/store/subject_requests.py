@@ -15,7 +15,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.store.suppressions import release, suppressed
-from worker.core.customers.suppression import detail_of
 from worker.core.database.audit_entries import note
 from worker.core.database.database import ACT, Database, fetch
 from worker.core.database.encrypted_values import (
@@ -50,7 +49,7 @@ from worker.core.database.tables import (
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.foundation.timestamps import written, written_if_any
-from worker.core.model.channels import CHANNELS, address_of
+from worker.core.model.channels import CHANNELS, address_of, detail_of
 from worker.core.model.incoming import OPERATOR, EventKind
 from worker.events.ordering import EarlierEvents
 from worker.events.store.customer_erasure import erase_customer

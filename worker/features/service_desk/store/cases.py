@@ -11,7 +11,6 @@ from worker.core.customers.customers import Details, Person
 from worker.core.customers.store import usage
 from worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from worker.core.customers.store.suppressions import reachable
-from worker.core.customers.suppression import detail_of
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED, Erased, read_person
 from worker.core.database.job_ids import AS_THEY_CAME
@@ -21,7 +20,7 @@ from worker.core.database.tables.types import known
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.reissue import asked_since_end
 from worker.core.messages.text_numbers import why_not_texted
-from worker.core.model.channels import CHANNELS
+from worker.core.model.channels import CHANNELS, detail_of
 from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, JobState, Result, SessionState
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.features.service_desk.case import Case, DeskRules, Link, Message, Row

@@ -17,7 +17,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.store.suppressions import release, suppress
-from worker.core.customers.suppression import SuppressionReason
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, email_text, read_person
@@ -31,7 +30,7 @@ from worker.core.messages.store import unreached
 from worker.core.messages.store.message_rows import ABOUT_A_MESSAGE, move_jobs
 from worker.core.messages.store.unreached import BounceCounts, fall_back
 from worker.core.messages.wording import FIRST
-from worker.core.model.channels import address_of, is_mail
+from worker.core.model.channels import SuppressionReason, address_of, is_mail
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 from worker.core.work.store.sessions import schedule_checks
