@@ -102,8 +102,9 @@ class OneBatch:
                     return Stand.OUTDATED
                 except sa.exc.OperationalError as error:
                     embedded.log_unreachable(error)
-                self._give_up_if_unusable(embedded)
-                if self._counts is not None and self._is_unusable(embedded):
+                if embedded.outage.lasted > 0:
+                    self._give_up_if_unusable(embedded)
+                if self._counts is not None and embedded.outage.lasted > 0 and self._is_unusable(embedded):
                     self.show(self._counts, UNUSABLE)  # what was counted last: no pace says when the rest is out
                 await embedded.rest()
             return Stand.INTERRUPTED
@@ -119,12 +120,11 @@ class OneBatch:
             raise Unusable(outage.why)
 
     def _is_unusable(self, embedded: Embedded) -> bool:
-        """Whether the database fails, and the batch has made no progress since it last did.
+        """Whether the batch has made no progress since the database last failed, which it does.
 
         An outage ends late where a dispatcher goes on with its work: only the end of its run says that it succeeds.
         """
-        outage = embedded.outage
-        return outage.lasted > 0 and outage.last_at > self._failed_before
+        return embedded.outage.last_at > self._failed_before
 
     async def _look(self, embedded: Embedded) -> Stand | None:
         """Count the batch, if it is time; why the work is over, None while it goes on."""
@@ -148,7 +148,7 @@ class OneBatch:
                 stand = Stand.DONE if await runner.in_thread(self.is_done, counts) else stand
         self._counted_at = began
         self._counts = counts
-        if stand is None and self._is_unusable(embedded):
+        if stand is None and embedded.outage.lasted > 0 and self._is_unusable(embedded):
             waits_for = UNUSABLE
         ends_early = stand not in (None, Stand.DONE)  # then no pace of the last seconds says when the rest is out
         self.show(counts, waits_for or ("the rest cannot go on now" if ends_early else ""))

@@ -119,8 +119,21 @@ def choose_account(
         return _forced(customer, rules, able, known)
     for number, rule in enumerate(rules, start=1):
         why = rule.fits(customer)
-        if why is not None:
-            return _preferred(customer, rule, f"route {number}: {why}", able)
+        if why is None:
+            continue
+        reason, passed_over = f"route {number}: {why}", list[str]()
+        problems: list[FieldProblem] = []
+        for place, account in enumerate(rule.accounts, start=1):
+            lacks = able(account, customer, rule.freshness)
+            if not lacks:
+                if passed_over:
+                    reason += f"; {' and '.join(passed_over)} cannot serve the customer"
+                others = dict.fromkeys(rule.accounts[place:])
+                fallback_accounts = tuple([other for other in others if not able(other, customer, rule.freshness)])
+                return Chosen(account, reason, rule.freshness, fallback_accounts)
+            passed_over.append(account)
+            problems += lacks
+        return Unroutable(tuple(dict.fromkeys(problems)))
     hint = "add a last [[routes]] without `when`, or name an account in the column account"
     return Unroutable((FieldProblem("account", "no route fits the customer", hint),))
 
@@ -180,22 +193,6 @@ def freshness_of(account: str, rules: Sequence[Rule]) -> Callable[[Customer], ti
 def brand_for(customer: Customer, rules: Sequence[Rule]) -> str:
     """The brand of the row; else of the first route that fits, also where the row names its account; else ""."""
     return customer.brand or next((rule.brand for rule in rules if rule.fits(customer) is not None), "")
-
-
-def _preferred(customer: Customer, rule: Rule, reason: str, able: Able) -> Chosen | Unroutable:
-    passed_over: list[str] = []
-    problems: list[FieldProblem] = []
-    for place, account in enumerate(rule.accounts, start=1):
-        lacks = able(account, customer, rule.freshness)
-        if not lacks:
-            if passed_over:
-                reason += f"; {' and '.join(passed_over)} cannot serve the customer"
-            others = dict.fromkeys(rule.accounts[place:])
-            fallback_accounts = tuple([other for other in others if not able(other, customer, rule.freshness)])
-            return Chosen(account, reason, rule.freshness, fallback_accounts)
-        passed_over.append(account)
-        problems += lacks
-    return Unroutable(tuple(dict.fromkeys(problems)))
 
 
 class _Test(NamedTuple):

@@ -70,7 +70,9 @@ def job_values(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -
         **_columns(lines, "row", "account", "floor_seconds", "freshness_seconds"),
         "encrypted": [encrypt_line(keyring, batch_id, line.row, line.customer) for line in lines],
         "route": [line.route[:200] for line in lines],
-        "fallback_accounts": [fallbacks_text(line.account, line.fallback_accounts) for line in lines],
+        "fallback_accounts": [
+            fallbacks_text(line.account, line.fallback_accounts) if line.fallback_accounts else "" for line in lines
+        ],
     }
 
 

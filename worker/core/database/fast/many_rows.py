@@ -26,7 +26,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.sql import visitors
 
-from worker.core.database.fast.twins import Twin, runs
+from worker.core.database.fast import twins
+from worker.core.database.fast.twins import Twin
 from worker.core.database.tables.types import UtcDateTime
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _SENT_AS_THEY_ARE = frozenset({str, type(None)})
 
 def serve(connection: sa.Connection) -> bool:
     """Whether this connection's statements take arrays."""
-    return connection.dialect.name == "postgresql" and runs(Twin.ARRAYS)
+    return connection.dialect.name == "postgresql" and Twin.ARRAYS not in twins.plain
 
 
 def given(types: Types) -> sa.TableValuedAlias:
@@ -169,7 +170,7 @@ def run_each(
 
     The statement has no `in_` with values, whose text would depend on them; `bulk.fixed` words are none.
     """
-    if connection.dialect.name != "sqlite" or not runs(Twin.EACH_ROW):
+    if connection.dialect.name != "sqlite" or Twin.EACH_ROW in twins.plain:
         connection.execute(statement, [{**row, **shared} for row in rows])
         return
     text, parameters, constants = _compiled(statement)

@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 from sqlalchemy.util import await_, greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
-from worker.core.database.fast.twins import Twin, runs
+from worker.core.database.fast import twins
+from worker.core.database.fast.twins import Twin
 from worker.core.database.outages import outlive_deadlocks
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ class StoreCalls:
     def __init__(self, budgets: Iterable[str], *, threads: int, on_the_loop: int) -> None:
         """`on_the_loop`: how many transactions may run on the loop at once; 0: they run in threads."""
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="database")
-        self._on_the_loop = asyncio.Semaphore(on_the_loop) if on_the_loop and runs(Twin.ON_LOOP) else None
+        self._on_the_loop = asyncio.Semaphore(on_the_loop) if on_the_loop and Twin.ON_LOOP not in twins.plain else None
         self._turns = {name: asyncio.Semaphore(CALLS_OF_A_BUDGET) for name in budgets}
 
     async def in_turn(self, budget: str, function: Callable[..., Any], *arguments: Any) -> Any:

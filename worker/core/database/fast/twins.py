@@ -21,10 +21,7 @@ class Twin(StrEnum):
 
 
 ALL = "all"
-plain = frozenset(filter(None, os.environ.get("ONBOARDING_PLAIN", "").split(",")))
-if unknown := plain - {ALL, *Twin}:
+_named = frozenset(filter(None, os.environ.get("ONBOARDING_PLAIN", "").split(",")))
+if unknown := _named - {ALL, *Twin}:
     raise ValueError(f"ONBOARDING_PLAIN names no twin: {', '.join(sorted(unknown))}")
-
-
-def runs(twin: Twin) -> bool:
-    return plain.isdisjoint({ALL, twin})
+plain = frozenset(Twin) if ALL in _named else frozenset(map(Twin, _named))  # of these the plain form runs

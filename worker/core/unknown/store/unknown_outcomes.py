@@ -16,7 +16,6 @@ answered (its worker died, the account was paused) is marked again when that lea
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -240,10 +239,9 @@ def claim(
     given: dict[str, Any] = {"account_": account, "most": most, "owner": owner, "now": now, "until": now + lease}
     if only_batch is not None:
         given["batch"] = only_batch
-    return list(connection.execute(_claim(one_batch=only_batch is not None), given).scalars())
+    return list(connection.execute(_CLAIMS[only_batch is not None], given).scalars())
 
 
-@cache
 def _claim(*, one_batch: bool) -> sa.UpdateBase:
     of_batch = (Job.batch_id == sa.bindparam("batch"),) if one_batch else ()
     due = (Job.account == sa.bindparam("account_"), Job.lease_until <= sa.bindparam("now"))
@@ -251,6 +249,9 @@ def _claim(*, one_batch: bool) -> sa.UpdateBase:
     first = first.limit(sa.bindparam("most", type_=sa.Integer())).with_for_update(skip_locked=True)
     leased = {"lease_until": sa.bindparam("until"), "lease_owner": sa.bindparam("owner"), "fence": Job.fence + 1}
     return sa.update(Job).where(Job.id.in_(first.scalar_subquery())).values(leased).returning(Job.id)
+
+
+_CLAIMS = {one_batch: _claim(one_batch=one_batch) for one_batch in (False, True)}
 
 
 def release(connection: sa.Connection, leases: Iterable[tuple[int, int]], *, now: datetime) -> None:
