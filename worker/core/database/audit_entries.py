@@ -22,7 +22,8 @@ def note(
 ) -> None:
     """Add an entry. `act`: who does what; None: as the connection's database says, which is the running command's."""
     act = act or connection.get_execution_options()[ACT]
-    note_all(connection, [Entry(now, act.actor, act.action, subject, count, act.because(reason))])
+    why = "; ".join(filter(None, (reason, act.reason)))  # what the change was, and why it was made
+    note_all(connection, [Entry(now, act.actor, act.action, subject, count, why)])
 
 
 def note_alone(database: Database, subject: str, *, now: datetime, count: int = 1, reason: str) -> None:

@@ -17,10 +17,6 @@ class Act(NamedTuple):
     action: str
     reason: str = ""
 
-    def because(self, what: str) -> str:
-        """The reason of an entry: what the change was, and why it was made."""
-        return "; ".join(filter(None, (what, self.reason)))
-
 
 @dataclass(frozen=True)
 class Entry:
