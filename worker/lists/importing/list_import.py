@@ -168,7 +168,7 @@ def import_list(
     times = _times(intake, reading, plan.plan, plan.plan.deadline) if plan is not None and plan.plan.deadline else None
     if times is not None or is_report or adopts is not None:
         child = None
-    after, seal = batches.last_row(batch.id), batches.sealer(batch.id)
+    after, seal = 0 if new else batches.last_row(batch.id), batches.sealer(batch.id)
     here = partial(chunks, steps.judge, reading, intake.hours, seal, size=batches.lines_at_once, times=times)
     judged = of_child_or_here(child, here, batch.id, after)
     # In a thread, if the database does its work in a process of its own. SQLite does it in this process, and gives the
