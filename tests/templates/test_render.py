@@ -167,28 +167,28 @@ def test_a_reminder_says_that_it_is_one(templates, locale):
 
 
 NEW_LINKS = {
-    "en": ("Example Bank: your new link to confirm your identity", "Your earlier link has ended."),
-    "de": ("Example Bank: Ihr neuer Link zur Bestätigung Ihrer Identität", "Ihr früherer Link ist abgelaufen."),
-    "es": ("Example Bank: su nuevo enlace para confirmar su identidad", "Su enlace anterior ha caducado."),
-    "fr": ("Example Bank : votre nouveau lien pour confirmer votre identité", "Votre lien précédent a expiré."),
-    "lt": ("Example Bank: nauja nuoroda Jūsų tapatybei patvirtinti", "Ankstesnė Jūsų nuoroda nebegalioja."),
+    "en": ("Example Bank: your new link to confirm your identity", "Your new link replaces the earlier one."),
+    "de": ("Example Bank: Ihr neuer Link zur Bestätigung Ihrer Identität", "Ihr neuer Link ersetzt den früheren."),
+    "es": ("Example Bank: su nuevo enlace para confirmar su identidad", "Su nuevo enlace sustituye al anterior."),
+    "fr": ("Example Bank : votre nouveau lien pour confirmer votre identité", "Votre nouveau lien remplace le précédent."),
+    "lt": ("Example Bank: nauja nuoroda Jūsų tapatybei patvirtinti", "nuorodą, kuri pakeičia ankstesnę."),
 }
 
 
-def test_a_new_link_says_that_the_earlier_one_has_ended(templates, subtests):
+def test_a_new_link_says_that_it_replaces_the_earlier_one(templates, subtests):
     for customer_kind, locale in product(CustomerKind, LOCALES):
         with subtests.test(customer_kind=customer_kind, locale=locale):
             to_whom = to(locale, customer_kind)
             mail = templates.render(replace(to_whom, kind="new_link"), channel="email", now=NOW)
             text = templates.render(replace(to_whom, kind="new_link"), channel="sms", now=NOW)
             others = [templates.render(replace(to_whom, kind=kind), channel="email", now=NOW) for kind in KINDS[:2]]
-            subject, ended = NEW_LINKS[locale]
+            subject, replaces = NEW_LINKS[locale]
 
             assert (mail.subject == subject) == (customer_kind is CustomerKind.INDIVIDUAL)
             assert mail.subject not in {other.subject for other in others}
-            assert ended in mail.text
-            assert ended in mail.html
-            assert not any(ended in other.text + other.html for other in others)
+            assert replaces in mail.text
+            assert replaces in mail.html
+            assert not any(replaces in other.text + other.html for other in others)
             assert text.text != templates.render(to_whom, channel="sms", now=NOW).text
 
 

@@ -199,7 +199,7 @@ def test_completing_a_command_s_name_loads_no_command(bare: Desk):
     assert (ended.stdout, ended.stderr) == ("plain,status\n", "[]\n")
 
 
-KINDS = {"invitation": "Please confirm", "reminder": "friendly reminder", "new_link": "Your earlier link has ended"}
+KINDS = {"invitation": "Please confirm", "reminder": "friendly reminder", "new_link": "Your new link replaces"}
 
 
 def test_each_kind_of_message_is_shown(desk: Desk):

@@ -1,4 +1,4 @@
-"""Which words a message has: invitation, reminder, or new link for a customer whose earlier link has ended, or who was
+"""Which words a message has: invitation, reminder, or new link for a customer whose earlier link it replaces, or who was
 refused and is asked once more; and what it is written from. What writes it is given to the core. Pure.
 
 A session has one message of each kind on each channel, so two commands at once cannot make two: `invitation`, its

@@ -1,5 +1,6 @@
 """Links that are replaced before their end, over hours of virtual time."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -92,6 +93,19 @@ async def test_the_old_session_is_live_until_the_new_one_is_there(make, clock):
     assert world.row(SessionRow).state is SessionState.WAITING
     await world.work()
     assert [row.state for row in sent(world, "Ona")] == [SessionState.SUPERSEDED, SessionState.WAITING]
+
+
+async def test_the_message_with_the_new_link_does_not_say_that_the_earlier_one_has_ended(make, clock):
+    world = invited(make, "Ona")
+    await world.work()
+    clock.advance(hours=4)
+    await world.work()
+    earlier, _ = sent(world, "Ona")
+    first, second = world.senders["email"].messages
+    assert earlier.expires_at > clock()
+    assert "replaces the earlier one" not in first.text
+    assert "replaces the earlier one" in second.text
+    assert not re.search(r"\b(ended|expired|no longer)\b", second.subject + second.text + second.html)
 
 
 async def test_a_message_that_has_not_left_is_not_replaced_and_is_looked_at_again(make, clock):

@@ -277,13 +277,13 @@ async def test_the_message_names_the_end_of_the_link_by_the_customers_own_clock(
     assert "(UTC)" not in message.text
 
 
-async def test_a_customer_whose_link_has_ended_is_told_so_with_the_next_one(make):
+async def test_a_customer_whose_link_has_ended_is_told_that_the_next_one_replaces_it(make):
     world = make()
     await issued(world, customer("Ona", locale="en"))
     await world.invite()
     world.clock.advance(days=8)
     await world.work()
     first, second = world.senders["email"].messages
-    assert "Your earlier link has ended" not in first.text
-    assert "Your earlier link has ended" in second.text
+    assert "Your new link replaces the earlier one" not in first.text
+    assert "Your new link replaces the earlier one" in second.text
     assert second.subject != first.subject
