@@ -170,7 +170,10 @@ NEW_LINKS = {
     "en": ("Example Bank: your new link to confirm your identity", "Your new link replaces the earlier one."),
     "de": ("Example Bank: Ihr neuer Link zur Bestätigung Ihrer Identität", "Ihr neuer Link ersetzt den früheren."),
     "es": ("Example Bank: su nuevo enlace para confirmar su identidad", "Su nuevo enlace sustituye al anterior."),
-    "fr": ("Example Bank : votre nouveau lien pour confirmer votre identité", "Votre nouveau lien remplace le précédent."),
+    "fr": (
+        "Example Bank : votre nouveau lien pour confirmer votre identité",
+        "Votre nouveau lien remplace le précédent.",
+    ),
     "lt": ("Example Bank: nauja nuoroda Jūsų tapatybei patvirtinti", "nuorodą, kuri pakeičia ankstesnę."),
 }
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.lifecycle.reissue import (
+from worker.core.lifecycle.given_links import (
     AnotherSession,
     GivenLink,
     SameLink,

@@ -22,7 +22,7 @@ from worker.core.lifecycle.reissue import (
 )
 from worker.core.messages.caps import Caps
 from worker.core.messages.contact import ContactPolicy
-from worker.core.messages.quiet_hours import QuietHours, allowed_at
+from worker.core.messages.quiet_hours import Hours, QuietHours, allowed_at
 from worker.core.model.reasons import Reason
 from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
 
@@ -39,6 +39,7 @@ FACTS = SessionFacts(
     expires_at=NOW - HOUR,
     allowed_from=NOW - HOUR,
     channels=("email",),
+    zones=RIGA,
     reissues=0,
     messages=1,
     max_age=156 * HOUR,
@@ -46,7 +47,7 @@ FACTS = SessionFacts(
 
 
 def decision(facts=FACTS, *, rule=RULE, quiet=None, now=NOW, **changes) -> Decision:
-    return decide(rule, replace(facts, **changes), RIGA, quiet or {}, now)
+    return decide(replace(rule, hours=Hours(quiet or {})), replace(facts, **changes), now)
 
 
 def test_a_session_that_ended_unused_is_replaced():
@@ -236,6 +237,7 @@ link_statuses = st.builds(
     job=st.sampled_from(JobState),
     session=st.sampled_from(SessionState),
     channels=st.sampled_from([(), ("email",), ("sms",), ("email", "sms")]),
+    zones=st.just(RIGA),
     reissues=st.integers(0, 5),
     messages=st.integers(0, 8),
     max_age=lives,
@@ -255,15 +257,19 @@ rules = st.builds(
     st.builds(Caps, st.integers(0, 4), st.integers(1, 8)),
     spacing=lives,
     per_day=st.none() | st.integers(1, 200),
-)
-quiets = st.dictionaries(
-    st.sampled_from(["email", "sms"]), st.sampled_from([QuietHours.parse(t) for t in ("21:00-08:00", "10:00-11:00")])
+    hours=st.builds(
+        Hours,
+        st.dictionaries(
+            st.sampled_from(["email", "sms"]),
+            st.sampled_from([QuietHours.parse(text) for text in ("21:00-08:00", "10:00-11:00")]),
+        ),
+    ),
 )
 
 
-@given(rules, link_statuses | open_standings, quiets, moments)
-def test_a_new_session_keeps_every_promise_at_once(rule, facts, quiet, now):
-    found = decide(rule, facts, RIGA, quiet, now)
+@given(rules, link_statuses | open_standings, moments)
+def test_a_new_session_keeps_every_promise_at_once(rule, facts, now):
+    found = decide(rule, facts, now)
     if not isinstance(found, Reissue):
         return
     assert facts.job is JobState.INVITED
@@ -280,14 +286,16 @@ def test_a_new_session_keeps_every_promise_at_once(rule, facts, quiet, now):
     if facts.session is not SessionState.EXPIRED:
         assert now >= facts.expires_at + SETTLES
         assert found.due_at >= facts.allowed_from
-    assert any(allowed_at(RIGA, quiet.get(channel), found.due_at) == found.due_at for channel in facts.channels)
+    assert any(
+        allowed_at(RIGA, rule.hours.quiet.get(channel), found.due_at) == found.due_at for channel in facts.channels
+    )
 
 
-@given(rules, open_standings, quiets, moments)
-def test_every_waiting_session_is_decided_in_the_end(rule, facts, quiet, now):
+@given(rules, open_standings, moments)
+def test_every_waiting_session_is_decided_in_the_end(rule, facts, now):
     """If it is checked whenever it is due, a session is replaced or ends its job: it never waits for ever."""
     for _ in range(4):
-        found = decide(rule, facts, RIGA, quiet, now)
+        found = decide(rule, facts, now)
         if not isinstance(found, Wait):
             break
         assert found.until is not None
@@ -297,7 +305,39 @@ def test_every_waiting_session_is_decided_in_the_end(rule, facts, quiet, now):
     assert isinstance(found, Reissue | Lapsed | Leave)
 
 
+early_links = st.builds(
+    lambda issued_at, life, channel: replace(
+        FACTS,
+        issued_at=issued_at,
+        expires_at=issued_at + life,
+        allowed_from=LONG_AGO,
+        channels=(channel,),
+        max_age=life,
+    ),
+    moments,
+    lives,
+    st.sampled_from(["email", "sms"]),
+)
+
+
+@given(rules, early_links, st.timedeltas(MINUTE, 6 * HOUR))
+def test_a_link_that_can_be_replaced_ahead_is_dead_in_no_minute_in_which_its_replacement_could_have_left(
+    rule, facts, ahead
+):
+    rule = replace(rule, ahead=ahead, per_day=None, caps=Caps(9, 9))
+    now, found = facts.issued_at, None
+    while not isinstance(found, Reissue):
+        found = decide(rule, facts, now)
+        now = found.until if isinstance(found, Wait) else now
+    earliest = facts.issued_at + max(rule.spacing, (facts.expires_at - facts.issued_at) / 2)
+    assert found.due_at >= earliest
+    if earliest < facts.expires_at <= found.due_at:
+        quiet = rule.hours.quiet[facts.channels[0]]
+        minutes = [earliest + MINUTE * count for count in range(int((found.due_at - earliest) / MINUTE))]
+        assert all(allowed_at(RIGA, quiet, minute) > minute for minute in minutes)
+
+
 @given(rules, open_standings, moments)
 def test_a_job_lapses_only_when_its_link_is_over(rule, facts, now):
-    if isinstance(decide(rule, facts, RIGA, {}, now), Lapsed):
+    if isinstance(decide(rule, facts, now), Lapsed):
         assert facts.session is SessionState.EXPIRED or now >= facts.expires_at

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.messages.quiet_hours import QuietHours, allowed_at
+from worker.core.messages.quiet_hours import QuietHours, allowed_at, leaves_by
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NIGHT = QuietHours.parse("21:00-08:00")
@@ -128,6 +128,25 @@ def test_the_microsecond_before_is_quiet(zone, quiet, now, more):
 def test_at_the_time_that_it_names_it_says_now(zone, quiet, now):
     at = allowed_at((zone,), quiet, now)
     assert allowed_at((zone,), quiet, at) == at
+
+
+@given(st.lists(st.sampled_from(ZONES), min_size=1, max_size=2, unique=True), quarter_hours, near_changes)
+def test_the_last_message_before_an_end_leaves_before_the_quiet_hours_in_which_it_lies(zones, quiet, end):
+    zones = tuple(sorted(zones))
+    last = leaves_by(("email",), zones, {"email": quiet}, end)
+    assert end - 2 * DAY <= last <= end
+    from_then = [last + QUARTER * count for count in range(int((end - last) / QUARTER) + 1)] if last < end else []
+    assert all(any(is_quiet(quiet, zone, at) for zone in zones) for at in from_then)
+    if last < end or allowed_at(zones, quiet, end) == end:
+        assert last == end or not any(is_quiet(quiet, zone, last - MINUTE) for zone in zones)
+
+
+def test_of_two_channels_the_one_that_is_quiet_first_has_the_last_word():
+    end = datetime(2026, 11, 21, 1, 0, tzinfo=UTC)
+    quiet = {"sms": QuietHours.parse("20:00-08:00"), "email": NIGHT}
+    for channels, hour in ((("email",), 21), (("sms",), 20), (("email", "sms"), 20)):
+        assert leaves_by(channels, ("UTC",), quiet, end) == datetime(2026, 11, 20, hour, 0, tzinfo=UTC)
+    assert leaves_by((), ("UTC",), quiet, end) == leaves_by(("whatsapp",), ("UTC",), quiet, end) == end
 
 
 def test_a_night_ends_at_eight_by_the_customers_clock(subtests):

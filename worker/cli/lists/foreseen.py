@@ -11,7 +11,7 @@ from worker.cli.lists.cost import Costs, amounts_in_words, charged, in_json, seg
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written_if_any
-from worker.core.lifecycle.reissue import AnotherSession, GivenLink, SameLink, after_corrected_address
+from worker.core.lifecycle.given_links import AnotherSession, GivenLink, SameLink, after_corrected_address
 from worker.core.messages.contact import CorrectedRule
 from worker.core.messages.quiet_hours import allowed_at
 from worker.core.messages.store.unreached import following

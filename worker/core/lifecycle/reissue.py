@@ -4,103 +4,18 @@
 
 Thousands of sessions may end in the same minute. This module only decides the order in which their jobs are claimed;
 the account's budget decides the speed, and so spreads them.
-
-What becomes of a session whose link has gone to an address that was corrected since. Pure.
-
-    the link, the account, the caps, the rule  --after_corrected_address-->  NewSession | SameLink | Wait | Spent | None
-
-The owner of the old address can open the link until its end, and no provider takes it back. So it goes to no other
-address, unless the configuration or a person says so: the new address gets another session, at once where the provider
-opens one early, else after the end of the present one.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
-from worker.core.messages.caps import Caps, spent
-from worker.core.messages.contact import ContactPolicy, CorrectedRule
-from worker.core.messages.quiet_hours import QuietHours, issue_at
-from worker.core.model.channels import ADDRESSES, Address
+from worker.core.lifecycle.given_links import AnotherSession, GivenLink, SameLink, after_corrected_address
+from worker.core.messages.caps import spent
+from worker.core.messages.contact import ContactPolicy
+from worker.core.messages.quiet_hours import issue_at, leaves_by
 from worker.core.model.reasons import Reason
-from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, SessionState
-
-# A message in one of these states has left, or may have: of a held one it is not known.
-MAY_HAVE_LEFT = (InvitationState.WORKING, InvitationState.SENT, InvitationState.DELIVERED, InvitationState.HELD)
-
-
-@dataclass(frozen=True)
-class GivenLink:
-    """A session's link, when an address of its customer is corrected. Times are aware.
-
-    `went`: a message with it to the old address has left, or may have. `unopened`: that message carried our own link,
-    which was never opened: it is revoked, and no one has the session's. `allowed_from`: when the account opens another
-    session (`Provider.reissue_at`). `cap`: the cap that is used up, if one is.
-    """
-
-    went: bool
-    expires_at: datetime
-    allowed_from: datetime
-    unopened: bool = False
-    cap: Reason | None = None
-
-
-@dataclass(frozen=True)
-class AnotherSession:
-    """Another session is asked for now, and its link goes to the new address."""
-
-
-@dataclass(frozen=True)
-class SameLink:
-    """The session stays, and a message to the new address leads to it."""
-
-
-@dataclass(frozen=True)
-class WaitForEnd:
-    """Nothing leaves before the session's end; if it ended unused, another session follows."""
-
-    until: datetime
-
-
-@dataclass(frozen=True)
-class Spent:
-    """No other session is allowed: a person decides. The link opens `until` then."""
-
-    cap: Reason
-    until: datetime
-
-
-After = AnotherSession | SameLink | WaitForEnd | Spent
-
-
-def after_corrected_address(
-    link: GivenLink, rule: CorrectedRule, *, same_link: bool = False, now: datetime
-) -> After | None:
-    """What follows; None: no one has a link that opens. `same_link`: a person has decided for it."""
-    if not link.went or link.expires_at <= now:
-        return None
-    if link.unopened or same_link:
-        return SameLink()
-    early = link.allowed_from <= now
-    if not early and rule is CorrectedRule.SAME_LINK:
-        return SameLink()
-    if link.cap is not None:
-        return Spent(link.cap, link.expires_at)
-    return AnotherSession() if early else WaitForEnd(link.expires_at)
-
-
-def kinds_of(given_away: str) -> tuple[Address, ...]:
-    """The kinds of addresses that a session's `given_away` names."""
-    return tuple(kind for kind in ADDRESSES if kind in given_away.split())
-
-
-def written(kinds: Collection[str]) -> str:
-    """`given_away` for these kinds of addresses."""
-    return " ".join(kind for kind in ADDRESSES if kind in kinds)
-
-
-GIVEN_AWAY = written(ADDRESSES)  # all of them
-
+from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
 
 # How long after a link's end its result may still come. A customer who opened the link in its last minute is still busy
 # then, and must not be asked to start again: an iDenfy session may take ten minutes, and its webhook some more.
@@ -119,15 +34,16 @@ class SessionFacts:
     """A customer's last session for a purpose, and its job. Times are aware.
 
     `session` EXPIRED: the provider has reported it. `allowed_from` is `Provider.reissue_at(expires_at)`. `channels` are
-    the job's channels that reach the customer. `reissues` counts the sessions after the first, `messages` the
-    customer's messages that count, `reissued_today` the account's reissues since 0:00 UTC. `outcome_unknown`: the
-    outcome of one of the job's calls is unknown. `lists`: the provider lists its sessions; `can_ask`: and it may be
-    called now; `asked_at`: when it was last asked about this one. `in_review`: the customer has submitted, and the
-    provider has not decided; `in_review_before`: so it is with an earlier one. `link_until`: until when our own link,
-    which the customer has, leads on; None: messages have the session's. `given_away`: the link went to an address that
-    was corrected since, and it is not decided that it goes to the new one. `max_age`: how old a link of the next
-    session may be when it leaves: its account's lifetime less its freshness floor. `refused`: the provider has refused
-    the customer, who is to be asked once more if `may_ask_again`; `asked_again`: this is that session.
+    the job's channels that reach the customer, `zones` the time zones that it may be in. `reissues` counts the sessions
+    after the first, `messages` the customer's messages that count, `reissued_today` the account's reissues since 0:00
+    UTC. `outcome_unknown`: the outcome of one of the job's calls is unknown. `lists`: the provider lists its sessions;
+    `can_ask`: and it may be called now; `asked_at`: when it was last asked about this one. `in_review`: the customer
+    has submitted, and the provider has not decided; `in_review_before`: so it is with an earlier one. `link_until`:
+    until when our own link, which the customer has, leads on; None: messages have the session's. `given_away`: the link
+    went to an address that was corrected since, and it is not decided that it goes to the new one. `max_age`: how old a
+    link of the next session may be when it leaves: its account's lifetime less its freshness floor. `refused`: the
+    provider has refused the customer, who is to be asked once more if `may_ask_again`; `asked_again`: this is that
+    session.
     """
 
     job: JobState
@@ -136,6 +52,7 @@ class SessionFacts:
     expires_at: datetime
     allowed_from: datetime
     channels: Sequence[str]
+    zones: tuple[str, ...]
     reissues: int
     messages: int
     max_age: timedelta
@@ -178,16 +95,24 @@ def replace_at(
 
 
 def ahead_at(
-    issued_at: datetime, expires_at: datetime, allowed_from: datetime, *, ahead: timedelta, spacing: timedelta
+    contact: ContactPolicy,
+    issued_at: datetime,
+    expires_at: datetime,
+    allowed_from: datetime,
+    last_message: datetime | None = None,
 ) -> datetime | None:
     """When a link is replaced before its end; None: it is not. Times are aware.
 
-    `allowed_from` as for `replace_at`. Never in the first half of its life: a vendor whose links live shorter than
-    `ahead` would be asked for one after the other.
+    `allowed_from` as for `replace_at`. `last_message`: until when a message may leave before the end (`leaves_by`); if
+    that is not known, the result is the earliest time that it could make. Never in the first half of the link's life:
+    a vendor whose links live shorter than `ahead` would be asked for one after the other.
     """
-    if not ahead or allowed_from >= expires_at:
+    if not contact.ahead or allowed_from >= expires_at:
         return None
-    at = max(expires_at - ahead, issued_at + (expires_at - issued_at) / 2, issued_at + spacing)
+    earliest = max(issued_at + (expires_at - issued_at) / 2, issued_at + contact.spacing)
+    if last_message is None:
+        last_message = earliest if contact.hours.quiet else expires_at
+    at = max(last_message - contact.ahead, earliest)
     return at if at < expires_at else None
 
 
@@ -247,17 +172,39 @@ class Leave:
 Decision = Reissue | SameLink | Lapsed | Stands | Ask | Wait | Rest | Leave
 
 
-def decide(
-    contact: ContactPolicy,
-    facts: SessionFacts,
-    zones: tuple[str, ...],
-    quiet: Mapping[str, QuietHours],
-    now: datetime,
-) -> Decision:
-    """The decision about a session that has ended unused, or is about to.
+@dataclass(frozen=True)
+class _Case:
+    """What a decision is made from."""
 
-    `zones` and `quiet` are as for `issue_at`: a new session is not requested before its message could leave.
-    """
+    contact: ContactPolicy
+    facts: SessionFacts
+    now: datetime
+
+    def due_at(self, earliest: datetime) -> datetime:
+        """When a new session may be asked for: not before its message could leave."""
+        facts, quiet = self.facts, self.contact.hours.quiet
+        return issue_at(facts.channels, facts.zones, quiet, max_age=facts.max_age, now=earliest)
+
+    @property
+    def lapse(self) -> Reason | None:
+        """Why the customer gets no other session; None: one is allowed."""
+        facts = self.facts
+        return spent(self.contact.caps, reissues=facts.reissues, messages=facts.messages) or (
+            None if facts.channels else Reason.SUPPRESSED
+        )
+
+    @property
+    def tomorrow(self) -> Wait | None:
+        """The wait for the next day, if the account has opened its sessions of this one."""
+        if self.contact.per_day is None or self.facts.reissued_today < self.contact.per_day:
+            return None
+        tomorrow = self.now.astimezone(UTC).date() + timedelta(days=1)
+        return Wait(datetime.combine(tomorrow, time(), UTC), Reason.DAY_CAP)
+
+
+def decide(contact: ContactPolicy, facts: SessionFacts, now: datetime) -> Decision:
+    """The decision about a session that has ended unused, or is about to."""
+    case = _Case(contact, facts, now)
     if facts.erased:
         return Stands() if facts.refused or facts.asked_again else Leave(Reason.ERASED)
     if facts.job is JobState.HELD or facts.outcome_unknown:
@@ -266,7 +213,7 @@ def decide(
         return Wait(facts.link_until, Reason.NOT_INVITED)  # its message has our own link, which leads on
     if facts.job is JobState.ISSUED and facts.given_away and facts.expires_at > now:
         return Wait(now + LEAVING, Reason.NOT_INVITED)
-    early = _ahead_at(contact, facts)
+    early = _ahead_at(case)
     if facts.job is JobState.ISSUED and early is not None and facts.expires_at > now:
         return Wait(max(early, now + LEAVING), Reason.NOT_INVITED)
     if facts.job is not JobState.INVITED:
@@ -274,17 +221,19 @@ def decide(
             return Wait(now + REVIEW_ASKED, Reason.IN_REVIEW)  # what is under way ends first
         return Leave(Reason.JOB_ENDED if facts.job in ENDED_JOBS else Reason.NOT_INVITED)
     if facts.refused:
-        return _after_refusal(contact, facts, zones, quiet, now)
+        return _after_refusal(case)
     waits_for_press = facts.session is SessionState.UNBOUGHT and facts.link_until is not None
     if facts.session not in LIVE_SESSIONS | {SessionState.EXPIRED} and not waits_for_press:
         return Leave(Reason.SESSION_DECIDED)
     if facts.in_review:
         return _about_review(facts, now)
     if facts.given_away and facts.session in LIVE_SESSIONS and facts.expires_at > now and not facts.in_review_before:
-        return _given_away(contact, facts, zones, quiet, now)
+        return _given_away(case)
     over = _over_at(facts)
-    if early is not None and facts.expires_at > now:
-        return _before_its_end(contact, facts, zones, quiet, now, early=early)
+    if early is not None and case.lapse is None:
+        if facts.expires_at > now:
+            return _before_its_end(case, early)
+        over = facts.expires_at  # its replacement is late
     if over > now:
         return Wait(over, Reason.ALIVE)
     if facts.in_review_before:
@@ -299,96 +248,70 @@ def decide(
         if facts.link_until > now:
             return Rest(facts.link_until)
         return Lapsed(Reason.LINK_ENDED, Reason.LINK_ENDED.meaning)
-    lapse = _lapse(contact.caps, facts)
-    if lapse is not None:
-        return Ask() if asks else Lapsed(lapse, lapse.meaning)
-    if (tomorrow := _tomorrow(contact, facts, now)) is not None:
-        return tomorrow
+    if case.lapse is not None:
+        return Ask() if asks else Lapsed(case.lapse, case.lapse.meaning)
+    if case.tomorrow is not None:
+        return case.tomorrow
     if asks:
         return Ask()
-    return _reissue(contact, facts, zones, quiet, now)
+    return _reissue(case)
 
 
-def _reissue(
-    contact: ContactPolicy, facts: SessionFacts, zones: tuple[str, ...], quiet: Mapping[str, QuietHours], now: datetime
-) -> Reissue:
+def _reissue(case: _Case) -> Reissue:
+    facts = case.facts
     earliest = replace_at(
         allowed_from=facts.allowed_from,
         issued_at=facts.issued_at,
         expires_at=facts.expires_at,
-        spacing=contact.spacing,
+        spacing=case.contact.spacing,
         reported_over=facts.session is SessionState.EXPIRED or facts.refused,
         reissues=facts.reissues,
-        now=now,
+        now=case.now,
     )
-    return Reissue(issue_at(facts.channels, zones, quiet, max_age=facts.max_age, now=earliest))
+    return Reissue(case.due_at(earliest))
 
 
-def _after_refusal(
-    contact: ContactPolicy, facts: SessionFacts, zones: tuple[str, ...], quiet: Mapping[str, QuietHours], now: datetime
-) -> Decision:
+def _after_refusal(case: _Case) -> Decision:
     """A refused customer is asked once more under the caps of any reissue; where one is used up, the refusal stands."""
-    if facts.in_review_before:
-        return Wait(now + REVIEWED_AGAIN, Reason.IN_REVIEW)
-    if not facts.may_ask_again or _lapse(contact.caps, facts) is not None:
+    if case.facts.in_review_before:
+        return Wait(case.now + REVIEWED_AGAIN, Reason.IN_REVIEW)
+    if not case.facts.may_ask_again or case.lapse is not None:
         return Stands()
-    return _tomorrow(contact, facts, now) or _reissue(contact, facts, zones, quiet, now)
+    return case.tomorrow or _reissue(case)
 
 
-def _ahead_at(contact: ContactPolicy, facts: SessionFacts) -> datetime | None:
-    """When the link is replaced before its end; None: it is not, as of a customer who has started."""
+def _ahead_at(case: _Case) -> datetime | None:
+    """When the link is replaced before its end; None: it is not, as of a customer who has started.
+
+    If it ends in quiet hours, that is before they begin: no message could leave in them.
+    """
+    facts, end = case.facts, case.facts.expires_at
     if facts.session is not SessionState.WAITING or facts.in_review or facts.in_review_before:
         return None
     if facts.link_until is not None or facts.given_away:
         return None
-    times = (facts.issued_at, facts.expires_at, facts.allowed_from)
-    return ahead_at(*times, ahead=contact.ahead, spacing=contact.spacing)
+    last_message = leaves_by(facts.channels, facts.zones, case.contact.hours.quiet, end)
+    return ahead_at(case.contact, facts.issued_at, end, facts.allowed_from, last_message)
 
 
-def _before_its_end(
-    contact: ContactPolicy,
-    facts: SessionFacts,
-    zones: tuple[str, ...],
-    quiet: Mapping[str, QuietHours],
-    now: datetime,
-    *,
-    early: datetime,
-) -> Reissue | Wait:
-    """About a link that still opens. Where it cannot be replaced before its end, it is decided about after it."""
-    if early > now:
-        return Wait(early, Reason.ALIVE)
-    after = Wait(_over_at(facts), Reason.ALIVE)
-    if _lapse(contact.caps, facts) is not None:
-        return after
-    if (tomorrow := _tomorrow(contact, facts, now)) is not None:
-        return tomorrow if tomorrow.until is not None and tomorrow.until < facts.expires_at else after
-    due_at = issue_at(facts.channels, zones, quiet, max_age=facts.max_age, now=now)
-    return Reissue(due_at, ahead=True) if due_at < facts.expires_at else after
+def _before_its_end(case: _Case, early: datetime) -> Reissue | Wait:
+    """About a link that still opens. Where it cannot be replaced before its end, it is decided about then."""
+    end = case.facts.expires_at
+    if (due_at := case.due_at(max(early, case.now))) > case.now:
+        return Wait(min(due_at, end), Reason.ALIVE)
+    if (tomorrow := case.tomorrow) is not None:
+        return tomorrow if tomorrow.until is not None and tomorrow.until < end else Wait(end, Reason.ALIVE)
+    return Reissue(due_at, ahead=True)
 
 
-def _tomorrow(contact: ContactPolicy, facts: SessionFacts, now: datetime) -> Wait | None:
-    """The wait for the next day, if the account has opened its sessions of this one."""
-    if contact.per_day is None or facts.reissued_today < contact.per_day:
-        return None
-    tomorrow = now.astimezone(UTC).date() + timedelta(days=1)
-    return Wait(datetime.combine(tomorrow, time(), UTC), Reason.DAY_CAP)
-
-
-def _given_away(
-    contact: ContactPolicy,
-    facts: SessionFacts,
-    zones: tuple[str, ...],
-    quiet: Mapping[str, QuietHours],
-    now: datetime,
-) -> Decision:
+def _given_away(case: _Case) -> Decision:
     """About a link that still opens at an address that was corrected. `spacing` does not hold: the customer has had
     nothing at the new address."""
-    cap = _lapse(contact.caps, facts)
-    link = GivenLink(went=True, expires_at=facts.expires_at, allowed_from=facts.allowed_from, cap=cap)
-    match after_corrected_address(link, contact.corrected, now=now):
+    facts = case.facts
+    link = GivenLink(went=True, expires_at=facts.expires_at, allowed_from=facts.allowed_from, cap=case.lapse)
+    match after_corrected_address(link, case.contact.corrected, now=case.now):
         case AnotherSession():
-            due_at = issue_at(facts.channels, zones, quiet, max_age=facts.max_age, now=now)
-            return _tomorrow(contact, facts, now) or Reissue(due_at, still_opens=True)
+            return case.tomorrow or Reissue(case.due_at(case.now), still_opens=True)
         case SameLink() as same:
             return same
         case _:  # at its end it is decided as for any session
@@ -418,9 +341,3 @@ def _over_at(facts: SessionFacts) -> datetime:
     if facts.session is SessionState.EXPIRED:
         return facts.issued_at
     return max(facts.expires_at + SETTLES, facts.allowed_from)
-
-
-def _lapse(caps: Caps, facts: SessionFacts) -> Reason | None:
-    return spent(caps, reissues=facts.reissues, messages=facts.messages) or (
-        None if facts.channels else Reason.SUPPRESSED
-    )

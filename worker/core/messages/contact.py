@@ -66,9 +66,8 @@ class ContactPolicy:
 
     caps: Caps
     spacing: timedelta = timedelta(0)  # the least time between two sessions of one customer
-    ahead: timedelta = timedelta(
-        0
-    )  # how long before its end a link is replaced, where that is possible; zero: after it
+    # How long before its end a link is replaced, where the provider opens another session then; zero: after its end.
+    ahead: timedelta = timedelta(0)
     per_day: int | None = None  # the most reissues of an account in a UTC day; None: no limit
     # The reasons for which a refused customer is asked once more (`model.refusals.asks_again`).
     refused_for: frozenset[str] = frozenset()

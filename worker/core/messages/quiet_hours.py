@@ -192,6 +192,27 @@ def allowed_at(zones: tuple[str, ...], quiet: QuietHours | None, now: datetime) 
     return now if found <= at else datetime.fromtimestamp(found, UTC)
 
 
+def leaves_by(
+    channels: Sequence[str], zones: tuple[str, ...], quiet: Mapping[str, QuietHours], end: datetime
+) -> datetime:
+    """The last time, `end` or earlier, until which a message may leave on each of the channels; aware.
+
+    That is when the quiet hours begin in which `end` lies, or `end`. Where zones are so far apart that no hour suits
+    all of them, it is `end` too.
+    """
+    return min((_leaves_by(zones, quiet.get(channel), end) for channel in channels), default=end)
+
+
+def _leaves_by(zones: tuple[str, ...], quiet: QuietHours | None, end: datetime) -> datetime:
+    if quiet is None or not zones:
+        return end
+    at = end.timestamp()
+    moments, counts = _ahead(zones, quiet, int(at // _DAY) - _SEARCH // _DAY)
+    present = bisect_right(moments, at) - 1
+    free = next((index for index in range(present, -1, -1) if not counts[index]), present)
+    return end if free == present else datetime.fromtimestamp(moments[free + 1], UTC)
+
+
 @lru_cache(maxsize=4096)
 def _ahead(zones: tuple[str, ...], quiet: QuietHours, day: int) -> tuple[list[int], list[int]]:
     """Moments of three days, in seconds since 1970, and in how many zones it is quiet from each until the next."""

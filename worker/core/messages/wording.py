@@ -1,5 +1,5 @@
-"""Which words a message has: invitation, reminder, or new link for a customer whose earlier link it replaces, or who was
-refused and is asked once more; and what it is written from. What writes it is given to the core. Pure.
+"""Which words a message has: invitation, reminder, or new link for a customer whose earlier link it replaces, or who
+was refused and is asked once more; and what it is written from. What writes it is given to the core. Pure.
 
 A session has one message of each kind on each channel, so two commands at once cannot make two: `invitation`, its
 reminders, and those that repeat its link because a person asked, `resend-1`, …

@@ -21,7 +21,7 @@ from worker.core.database.priorities import HELD_BACK, PAUSED
 from worker.core.database.tables import Batch, CustomerRow, Inbox, Job, SessionRow, SkippedLine
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.reissue import GIVEN_AWAY
+from worker.core.lifecycle.given_links import GIVEN_AWAY
 from worker.core.lifecycle.store import own_links
 from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, SessionState
 from worker.lists.known_customers import KnownRule, another_line, erased_line, owned_line, refuses_lists

@@ -19,7 +19,7 @@ from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.tables import InvitationRow, Job, SessionRow, StableLink
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.reissue import MAY_HAVE_LEFT, kinds_of, written
+from worker.core.lifecycle.given_links import MAY_HAVE_LEFT, kinds_of, written
 from worker.core.lifecycle.store import own_links
 from worker.core.lifecycle.store.sent_again import Kinds, kind_of_address, send_again
 from worker.core.model.channels import Address

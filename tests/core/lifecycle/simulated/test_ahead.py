@@ -9,14 +9,16 @@ from onboarding_testing.fakes import FakeProvider
 from tests.simulated.world import customer
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.lifecycle.reissue import ahead_at
+from worker.core.messages.caps import Caps
+from worker.core.messages.contact import ContactPolicy
 from worker.core.model.states import LIVE_SESSIONS, JobState, SessionState
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 AHEAD = 'most = 2\nspacing = "0 s"\nahead = "2 hours"'
 
 
-def invited(make, *names, early=True, lives=6 * HOUR):
-    world = make(follow_up=AHEAD, more='lifetime = "6 hours"')
+def invited(make, *names, early=True, lives=6 * HOUR, **settings):
+    world = make(**{"follow_up": AHEAD, "more": f'lifetime = "{lives // HOUR} hours"'} | settings)
     world.provider = FakeProvider(opens_early=early, lifetime=lives)
     world.parts.providers["kyc"] = world.provider
     world.add(*map(customer, names), floor=HOUR)
@@ -60,6 +62,23 @@ async def test_no_customer_who_has_not_started_holds_only_a_dead_link_for_more_t
         *[[0, 4 * 60, 8 * 60]] * 3,
     ]
     assert len(world.asked) == 12
+
+
+async def test_a_link_that_ends_at_night_is_replaced_in_the_evening_and_is_dead_in_quiet_hours_alone(make, clock):
+    """By the clock in Vilnius, where it is 14:00 first."""
+    most = AHEAD.replace("most = 2", "most = 5")
+    world = invited(make, "Ona", lives=9 * HOUR, follow_up=most, templates='quiet_hours = { email = "21:00-08:00" }')
+    begun, dead = clock(), []
+    await world.work()
+    for minute in range(5, 45 * 60, 5):
+        clock.advance(minutes=5)
+        await world.work()
+        if not any(row.expires_at > clock() for row in sent(world, "Ona")):
+            dead.append(14 * 60 + minute)
+    # Those of 14:00 and 15:00 would end at 23:00 and 0:00. What follows ends too late to be replaced before the night.
+    days = [14 * 60, 19 * 60, (24 + 8) * 60, (24 + 15) * 60, (24 + 19.5) * 60]
+    assert [14 * 60 + (row.issued_at - begun) // MINUTE for row in sent(world, "Ona")][:5] == days
+    assert dead == [*range((24 + 4) * 60, (24 + 8) * 60, 5), *range((48 + 4) * 60 + 30, (48 + 8) * 60, 5)]
 
 
 async def test_where_the_provider_opens_no_second_session_the_link_is_replaced_after_its_end(make, clock):
@@ -123,5 +142,6 @@ async def test_a_message_that_has_not_left_is_not_replaced_and_is_looked_at_agai
 )
 async def test_a_link_lives_at_least_half_its_life_and_as_long_as_the_spacing(clock, lives, spacing, hours):
     begins = clock()
-    at = ahead_at(begins, begins + lives * HOUR, begins - HOUR, ahead=2 * HOUR, spacing=spacing * HOUR)
+    contact = ContactPolicy(Caps(3, 9), ahead=2 * HOUR, spacing=spacing * HOUR)
+    at = ahead_at(contact, begins, begins + lives * HOUR, begins - HOUR)
     assert at == (None if hours is None else begins + hours * HOUR)

@@ -29,6 +29,7 @@ from worker.core.database.tables import CustomerRow, Job, SessionRow
 from worker.core.database.tables.types import known
 from worker.core.facts import SessionsExpired, happened
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.lifecycle.given_links import SameLink, kinds_of
 from worker.core.lifecycle.reissue import (
     SETTLES,
     Ask,
@@ -37,12 +38,10 @@ from worker.core.lifecycle.reissue import (
     Leave,
     Reissue,
     Rest,
-    SameLink,
     SessionFacts,
     Stands,
     Wait,
     decide,
-    kinds_of,
 )
 from worker.core.lifecycle.store.own_links import ends_of
 from worker.core.lifecycle.store.sent_again import send_again
@@ -163,7 +162,7 @@ class _Chunk:
         messages = usage.messages_of(self.connection, customer_ids)
         people = {customer_id: _person(self.keyring, row) for customer_id, row in customers.items()}
         open_channels = self._open_channels(people, current)
-        can_ask = set(self.policy.can_ask())
+        can_ask, hours = set(self.policy.can_ask()), self.policy.contact.hours
         keys = [(row.customer_id, row.purpose) for row, _ in current]
         links = ends_of(self.connection, keys) if self.policy.stable else {}
         reviewed = others_in_review(self.connection, {row.id for row, _ in current})
@@ -184,6 +183,7 @@ class _Chunk:
                 expires_at=row.expires_at,
                 allowed_from=self._allowed_from(row),
                 channels=open_channels[row.id],
+                zones=hours.zones_of(timezone=customer.timezone, phone=person.phone, country=customer.country),
                 reissues=sessions[row.customer_id, row.purpose] - 1,
                 messages=messages[row.customer_id].all,
                 max_age=max_age_of(self.policy.lifetimes.get(job.account), floor=timedelta(seconds=job.floor_seconds)),
@@ -202,9 +202,7 @@ class _Chunk:
                 may_ask_again=asks_again(of_stored(row.reasons), self.policy.contact.refused_for),
                 asked_again=job.refused_session not in (None, row.id),
             )
-            hours = self.policy.contact.hours
-            zones = hours.zones_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
-            decision = decide(self.policy.contact, facts, zones, hours.quiet, self.now)
+            decision = decide(self.policy.contact, facts, self.now)
             so_far[job.account] += isinstance(decision, Reissue)
             decided[row.id] = (job, decision)
         usage.count_reissues(self.connection, so_far - before, today)
@@ -225,10 +223,9 @@ class _Chunk:
                 ended.append(row.id)
             ends_as = SessionState.SUPERSEDED if still_opens else SessionState.EXPIRED
             check_at = decision.until if isinstance(decision, Wait | Rest) else None
-            if ahead:  # until the new session is recorded it is the live one
-                check_at = row.expires_at + SETTLES
             if isinstance(decision, SameLink):
                 same[row.id] = kinds_of(row.given_away)
+            if ahead or row.id in same:  # one that is replaced is the live one until the new one is recorded
                 check_at = row.expires_at + SETTLES
             changes.append(
                 {
@@ -255,8 +252,7 @@ class _Chunk:
         _MOVE_SESSIONS.run(self.connection, changes)
         send_again(self.connection, same, due_at=self.now, now=self.now)
         happened(self.connection, SessionsExpired(ended), now=self.now)
-        decisions = [decision for _, decision in decided.values()]
-        postponed = sum(isinstance(one, Wait) and one.why is Reason.DAY_CAP for one in decisions)
+        postponed = sum(isinstance(one, Wait) and one.why is Reason.DAY_CAP for _, one in decided.values())
         lapsed = len(jobs) - replaced - asked
         return ExpiryCounts(replaced, lapsed, len(rows) - len(jobs) - postponed, postponed, asked)
 

@@ -116,7 +116,7 @@ def _ends_soon(claim: JobClaim, session: Any) -> bool:
     if _has_begun(session) or not claim.policy.contact.ahead:
         return False
     times = (session.issued_at, session.expires_at, claim.policy.reissue_at(session.expires_at))
-    at = ahead_at(*times, ahead=claim.policy.contact.ahead, spacing=claim.policy.contact.spacing)
+    at = ahead_at(claim.policy.contact, *times)
     return at is not None and at <= claim.now
 
 

@@ -247,9 +247,7 @@ def _checked_at(policy: JobPolicy | None, item: NewSession) -> datetime:
     ends = item.session.expires_at
     if policy is None or not policy.contact.ahead or item.unbought:
         return ends + SETTLES
-    contact = policy.contact
-    times = (item.issued_at, ends, policy.reissue_at(ends))
-    return ahead_at(*times, ahead=contact.ahead, spacing=contact.spacing) or ends + SETTLES
+    return ahead_at(policy.contact, item.issued_at, ends, policy.reissue_at(ends)) or ends + SETTLES
 
 
 def _session(policy: JobPolicy, item: NewSession, encrypted: bytes, *, replaces: uuid.UUID | None) -> tuple[Any, ...]:
