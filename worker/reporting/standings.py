@@ -1,5 +1,5 @@
-"""What `status` and the dashboard say of the work that features do beside the rows, and of places that lists are
-taken from without a command."""
+"""What `status`, the dashboard and `check` say of the work that features do beside the rows, and of places that lists
+are taken from without a command."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -20,15 +20,20 @@ class Standing(NamedTuple):
     attention: Sequence[Wait]
 
 
+NOTHING_TO_SAY = Standing([], {}, [])
+
+
 class Standings(NamedTuple):
-    """`read` gets the budgets' states. `warning`: what `status` says at the end; "": nothing. No monitoring asks for
-    it, so it may cost more."""
+    """`read` gets the budgets' states. `warning`: what `status` says at the end; "": nothing. `foreseen`: what `check`
+    says of what comes beside the list. No monitoring asks for these two, so they may cost more."""
 
     read: Callable[[Settings, Database, Mapping[str, BudgetState], datetime], Standing]
     warning: Callable[[Settings, Database, datetime], str] = lambda *_: ""
+    foreseen: Callable[[Settings, Database, datetime], Standing] = lambda *_: NOTHING_TO_SAY
 
 
-# The feature `outbox` says which events were given up, and which targets accept none; `audit`, that it seals nothing.
+# The feature `outbox` says which events were given up, and which targets accept none; `audit`, that it seals nothing;
+# `renew`, how many customers the next months bring.
 STANDINGS = Hook("STANDINGS", Standings)
 
 
@@ -41,6 +46,10 @@ def standings(
 
 def warnings(settings: Settings, database: Database, now: datetime) -> list[str]:
     return [said for one in STANDINGS.offered() if (said := one.warning(settings, database, now))]
+
+
+def foreseen(settings: Settings, database: Database, now: datetime) -> list[Standing]:
+    return [one.foreseen(settings, database, now) for one in STANDINGS.offered()]
 
 
 class SourceReport(Protocol):

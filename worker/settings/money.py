@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 _CENTS = Decimal("0.00")  # a sum has two decimal places, or those of the finest price
 
@@ -34,3 +35,13 @@ def total(counted: Iterable[tuple[Price | None, int]]) -> Mapping[str, Decimal]:
         if price is not None:
             sums[price.currency] = sums.get(price.currency, _CENTS) + price.amount * number
     return dict(sorted(sums.items()))
+
+
+def amounts_in_words(amounts: Mapping[str, Any]) -> str:
+    """The amounts by currency."""
+    return ", ".join(f"{amount} {currency}" for currency, amount in amounts.items())
+
+
+def in_json(amounts: Mapping[str, Decimal]) -> dict[str, Any]:
+    """Amounts as text: a number of JSON is read as a binary fraction."""
+    return {currency: str(amount) for currency, amount in amounts.items()}

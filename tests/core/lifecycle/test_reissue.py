@@ -337,6 +337,16 @@ def test_a_link_that_can_be_replaced_ahead_is_dead_in_no_minute_in_which_its_rep
         assert all(allowed_at(RIGA, quiet, minute) > minute for minute in minutes)
 
 
+def test_a_link_that_the_night_kept_from_being_replaced_ahead_is_replaced_as_soon_as_the_night_is_over():
+    """Its life has its half in the night, and its end five minutes before the night's."""
+    rule = replace(RULE, ahead=2 * HOUR, spacing=0 * HOUR, hours=Hours({"email": QuietHours.parse("21:00-08:00")}))
+    morning = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)  # 8:00 in Riga
+    end = morning - 5 * MINUTE
+    facts = replace(FACTS, issued_at=end - 6 * HOUR, expires_at=end, allowed_from=LONG_AGO)
+    assert decide(rule, facts, end - HOUR) == Wait(end, Reason.ALIVE)
+    assert decide(rule, facts, end) == Reissue(morning)
+
+
 @given(rules, open_standings, moments)
 def test_a_job_lapses_only_when_its_link_is_over(rule, facts, now):
     if isinstance(decide(rule, facts, now), Lapsed):

@@ -36,6 +36,7 @@ from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
 from worker.lists.warned import Originals, Refusals, Severity, problems_csv
 from worker.plans.store.plans import Plan, refuse_over
+from worker.reporting import standings
 from worker.reporting.batch_forecast import AWAITS_VERDICT
 from worker.reporting.report_lines import BYTE_ORDER_MARK
 from worker.reporting.store.outlook import CallsNow
@@ -126,6 +127,7 @@ class _Checked:
     next_step: str
     import_block: Sequence[str]  # the configuration that would read the list without options
     judges_itself: bool  # whether the list's end waits for a verdict that needs no person
+    beside: Sequence[str]  # what features foresee beside the list, in words
 
     @property
     def needs_a_person(self) -> bool:
@@ -162,11 +164,13 @@ def _checked(
     apart = found.cost.beyond_cap()
     facts = foreseen(parts, judged, due, answering, apart=apart, batch=calls.batch, planned=planned, alone=False)
     refused = refused_by_run(batch)
+    beside = standings.foreseen(parts.settings, parts.database, parts.clock())
     facts |= {
         "batch": batch.id if batch is not None else None,
         "unsent": sum(parts.facts.counts(batch.id).unsent.values()) if batch is not None else 0,
         "refused": refused or None,
         **found.in_time.facts(),
+        **{name: one for standing in beside for name, one in standing.facts.items()},
     }
     if online:
         facts["online"] = answers
@@ -189,6 +193,7 @@ def _checked(
         judges_itself=planned is not None
         and bool(planned.plan.condition and not planned.verdict)
         and (facts["forecast"]["limited_by"] or "").startswith(AWAITS_VERDICT),
+        beside=[line for standing in beside for line in standing.lines],
     )
 
 
@@ -212,7 +217,7 @@ def _show(checked: _Checked, errors: Path | None) -> None:
         click.echo(in_time)
     if checked.reading.own is OwnFile.REPORT:
         show_changes(checked.returns.changes, found.judged.known - checked.returns.corrected, err=False)
-    for text in checked.import_block:
+    for text in (*checked.beside, *checked.import_block):
         click.echo(text)
     for name, answer in checked.answers.items():
         click.echo(f"{name}: {answer}")

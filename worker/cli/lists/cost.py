@@ -21,6 +21,7 @@ from worker.lists.importing.judging import Judged, count
 from worker.lists.lines import AcceptedLine
 from worker.lists.warned import SeenAddresses
 from worker.reporting.store.outlook import CallsNow
+from worker.settings.money import amounts_in_words
 from worker.wiring.container import Parts
 
 CHUNK = 1000  # lines in one question to the database
@@ -120,16 +121,6 @@ def costs_in_words(facts: Mapping[str, Any], *, now: str = "now") -> list[str]:
     if missing := facts.get("without_price"):
         lines.append(f"  without a price, and so not in it: {', '.join(missing)}")
     return lines
-
-
-def amounts_in_words(amounts: Mapping[str, Any]) -> str:
-    """The amounts by currency."""
-    return ", ".join(f"{amount} {currency}" for currency, amount in amounts.items())
-
-
-def in_json(amounts: Mapping[str, Decimal]) -> dict[str, Any]:
-    """Amounts as text: a number of JSON is read as a binary fraction."""
-    return {currency: str(amount) for currency, amount in amounts.items()}
 
 
 def segments_of(parts: Parts, due: Judged) -> tuple[int, int]:

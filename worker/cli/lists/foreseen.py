@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from worker.cli.lists.cost import Costs, amounts_in_words, charged, in_json, segments_of
+from worker.cli.lists.cost import Costs, charged, segments_of
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written_if_any
@@ -20,6 +20,7 @@ from worker.plans.store.plans import Planned
 from worker.reporting.batch_forecast import loads_of
 from worker.reporting.forecast import Forecast, forecast, through_nights, with_country_cap
 from worker.reporting.prices import Prices
+from worker.settings.money import amounts_in_words, in_json
 from worker.settings.policies import buys_on_click, ladder_of, reminders_of
 from worker.wiring.container import Parts
 

@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 import click
 
 from onboarding_sandbox.behaviour import Share
-from worker.cli.lists.cost import in_json
 from worker.cli.shared_options import whole_file
 from worker.core.foundation.durations import show_duration
 from worker.core.foundation.harmless_text import spreadsheet_safe
@@ -26,6 +25,7 @@ from worker.features.rehearsal.stand_ins import hears_results
 from worker.features.rehearsal.steps import STEP
 from worker.reporting.prices import Prices
 from worker.settings.model import Settings
+from worker.settings.money import in_json
 
 BEGIN = timedelta(hours=1)  # no customer acts sooner after a message
 FINISH = 0.6

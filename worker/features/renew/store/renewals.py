@@ -2,15 +2,16 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, time
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from worker.core.customers.customers import Channel
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import Key
-from worker.core.database.tables import SessionRow
+from worker.core.database.tables import Job, SessionRow
 from worker.core.facts import Fact, SessionsCompleted
 from worker.features.renew.calendar import Rules, approved_until
 from worker.features.renew.store.tables import RenewalRow
@@ -111,6 +112,30 @@ def number_due(connection: sa.Connection, rules: Rules, times: Sequence[datetime
     query = sa.select(*(sa.func.sum(sa.case((due_by(rules, at), 1), else_=0)) for at in times))
     row = connection.execute(query.where(RenewalRow.over_at.is_(None))).one()
     return [int(number or 0) for number in row]
+
+
+class Way(NamedTuple):
+    """How a customer was asked last; "" and NONE if that row is gone."""
+
+    account: str
+    channel: Channel
+
+
+def number_due_by_way(database: Database, rules: Rules, times: Sequence[datetime]) -> dict[Way, list[int]]:
+    """How many are to be asked by each of these times, in ascending order, by the account and the channel of the
+    session in which they were approved."""
+    sums = (sa.func.sum(sa.case((due_by(rules, at), 1), else_=0)).label(f"by_{n}") for n, at in enumerate(times))
+    query = (
+        sa.select(SessionRow.account, Job.channel, *sums)
+        .select_from(RenewalRow)
+        .outerjoin(SessionRow, SessionRow.id == RenewalRow.session_id)
+        .outerjoin(Job, Job.id == SessionRow.job_id)
+        .where(RenewalRow.over_at.is_(None), due_by(rules, times[-1]))
+        .group_by(SessionRow.account, Job.channel)
+    )
+    with database.read() as connection:
+        found = fetch(connection, query)
+    return {Way(row[0] or "", row[1] or Channel.NONE): [int(number) for number in row[2:]] for row in found}
 
 
 def not_asked(connection: sa.Connection, *, most: int) -> list[Any]:
