@@ -15,7 +15,7 @@ from worker.lists import own_columns, phone_numbers, rules
 from worker.lists.cells import as_text, unless_lost_in_sheet
 from worker.lists.columns import shown
 from worker.lists.lines import Accepted, Rejected
-from worker.lists.options import ListOptions
+from worker.lists.options import SESSION, ListOptions
 from worker.providers.refusals import Refusal, characters, unless_rewritten
 from worker.templates.names import NAMES, is_no_value, real_name, real_names
 
@@ -222,6 +222,9 @@ def _read_parameter(
     parameters: dict[str, dict[str, Any]], column: str, cell: Any, options: ListOptions
 ) -> FieldProblem | None:
     provider, _, name = column.partition(".")
+    hint = f"see the parameters of {provider}"
+    if provider == SESSION:
+        column, hint = f"{SESSION}_{name}", "see docs/how-to/adopt.md"
     if isinstance(cell, str):
         cell = cell.strip()
         if not cell:
@@ -233,7 +236,7 @@ def _read_parameter(
         return _NOT_STORABLE.at(column)
     value, problem = options.check_parameter(provider, name, cell)
     if problem:
-        return FieldProblem(column, problem, f"see the parameters of {provider}")
+        return FieldProblem(column, problem, hint)
     if not storable(value):  # JSON in a cell
         return _NOT_STORABLE.at(column)
     put(parameters.setdefault(provider, {}), name, value)

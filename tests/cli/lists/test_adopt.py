@@ -2,6 +2,7 @@
 
 import base64
 import json
+import signal
 import tomllib
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -9,11 +10,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.desk.desk import Desk, Played, Row, customers
+from tests.suite.waiting import wait_until
 
 HOURS = timedelta(hours=20)
 
 
-def opened(desk: Desk, customer_id: str) -> tuple[str, str]:
+def opened(desk: Desk, customer_id: str, seconds: int = 86400) -> tuple[str, str]:
     """Open a session at the provider as another tool does; returns its token and reference."""
     base = tomllib.loads(desk.config.read_text("utf-8"))["accounts"]["kyc"]["base_url"]
     key, secret = ((desk.path / "secrets" / name).read_text().strip() for name in ("idenfy_key", "idenfy_secret"))
@@ -21,19 +23,19 @@ def opened(desk: Desk, customer_id: str) -> tuple[str, str]:
         "Authorization": "Basic " + base64.b64encode(f"{key}:{secret}".encode()).decode(),
         "Content-Type": "application/json",
     }
-    body = json.dumps({"clientId": customer_id, "expiryTime": 86400}).encode()
+    body = json.dumps({"clientId": customer_id, "expiryTime": seconds}).encode()
     request = urllib.request.Request(f"{base}/api/v2/token", body, headers)  # noqa: S310 -- the sandbox's address
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
         found = json.load(answer)
     return found["authToken"], found["scanRef"]
 
 
-def exported(desk: Desk, rows: list[Row], *, life: timedelta = HOURS) -> list[Row]:
-    """The rows as the other tool exports them, each with a session that is open."""
+def exported(desk: Desk, rows: list[Row], *, life: timedelta = HOURS, seconds: int = 86400) -> list[Row]:
+    """The rows as the other tool exports them, each with a session that is open for so many seconds."""
     ends = (datetime.now(UTC) + life).isoformat(timespec="seconds")  # noqa: TID251 -- the provider's clock
     found = []
     for row in rows:
-        token, reference = opened(desk, row["customer_id"])
+        token, reference = opened(desk, row["customer_id"], seconds)
         found.append(
             row | {"session_token": token, "session_reference": reference, "session_expires_at": ends, "account": "kyc"}
         )
@@ -108,6 +110,63 @@ def test_with_invite_each_customer_gets_one_first_message_with_the_adopted_link(
     assert {sum(ids.values()) for ids in played.message_ids.values()} == {1}
     assert len(played.message_ids) == 2
     assert len(played.calls("idenfy-kyc")) == bought + 1  # of the row alone
+
+
+def test_an_adopted_session_that_has_ended_is_replaced_once_and_the_new_link_is_mailed(desk: Desk, played: Played):
+    desk.change("[email]", '[follow_up]\nspacing = "0 s"\n\n[email]')
+    listed = desk.list_of(exported(desk, customers(2), seconds=4))
+    end = datetime.now(UTC) + timedelta(seconds=4.1)  # noqa: TID251 -- the provider's clock
+    bought = len(played.calls("idenfy-kyc"))
+    assert desk.onboard("import", listed, "--adopt").code == 0
+    (before,) = desk.sql("SELECT count(*) FROM session WHERE state = 'waiting'")
+    assert (before, worked(desk)) == ((2,), 0)
+    assert len(played.calls("idenfy-kyc")) == bought + 1  # of the row alone: the sessions live
+    wait_until(lambda: datetime.now(UTC) > end, "the sessions' end")  # noqa: TID251
+    # As if they had ended an hour ago: a result may come for a quarter of an hour.
+    ago = end - timedelta(hours=1)
+    desk.sql("UPDATE session SET expires_at = ?, check_at = ? WHERE customer_id <> 'alone'", *[f"{ago:%F %T.%f}"] * 2)
+    for _ in range(2):  # each looks once as it starts
+        process = desk.start("up", "--bind", "127.0.0.1:0")
+        assert process.stderr is not None
+        assert any(line.startswith("working") for line in process.stderr)
+        wait_until(lambda: len(played.sandbox.mailbox) == 2, "the new links")
+        assert desk.end(process, signal.SIGTERM).code == 0
+    assert len(played.calls("idenfy-kyc")) == bought + 1 + 2
+    assert desk.sql("SELECT state, count(*) FROM session GROUP BY state ORDER BY state") == [
+        ("expired", 2),
+        ("waiting", 3),
+    ]
+    assert {sum(ids.values()) for ids in played.message_ids.values()} == {1}
+    assert {str(mail.message["Subject"]) for mail in played.sandbox.mailbox} == {
+        "Example Bank: your new link to confirm your identity"
+    }
+
+
+HOSTILE = {
+    "no token": ("\u202eabc", "a\nb", "\x00a", "\ud800", "x" * 100_000, "\x1b[31m"),
+    "text": ("https://evil.example/?a=", "../../etc/passwd", "t#f?x=1&y", "=HYPERLINK(1)", "%00%0a", "<script>"),
+}
+
+
+def test_a_hostile_token_is_refused_by_its_column_or_stays_inside_the_link(desk: Desk, played: Played):
+    tokens = [*HOSTILE["no token"], *HOSTILE["text"]]
+    rows = exported(desk, customers(len(tokens)))
+    listed = desk.write(
+        "export.jsonl",
+        "".join(json.dumps(row | {"session_token": token}) + "\n" for row, token in zip(rows, tokens, strict=True)),
+    )
+
+    ended = desk.onboard("import", listed, "--adopt")
+
+    assert ended.code == 1
+    columns = [json.loads(found)[0]["column"] for (found,) in desk.sql("SELECT problems FROM skipped_line")]
+    assert columns == ["session_token"] * len(HOSTILE["no token"])
+    shown = desk.onboard("report", "latest", "--with-links", "--format", "jsonl")
+    links = [json.loads(line)["link"] for line in shown.out.splitlines() if json.loads(line).get("link")]
+    base = tomllib.loads(desk.config.read_text("utf-8"))["accounts"]["kyc"]["link"].partition("{token}")[0]
+    assert len(links) == len(HOSTILE["text"])
+    assert all(link.startswith(base) and set("/#?&<>=").isdisjoint(link.removeprefix(base)) for link in links)
+    assert not any(token.strip() and token in ended.out + ended.err for token in tokens)
 
 
 @pytest.mark.parametrize("options", [("--invite",), ("--adopt", "--per-hour", "5")])

@@ -133,7 +133,7 @@ class Adopting:
             SessionRequest(customer, ""), token=told.token, reference=told.reference, expires_at=told.expires_at
         )
         if isinstance(session, str):
-            return (FieldProblem("session_token", session, "check the column"),)
+            return (FieldProblem("session_token", f"not a token of {line.account}: {session}", "check the column"),)
         self._seen.add(told.token)
         return _Asked(line, session)
 
