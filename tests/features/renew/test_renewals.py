@@ -114,6 +114,21 @@ async def test_who_is_erased_cancelled_suppressed_or_without_details_is_not_aske
     assert ask(world) == 0
 
 
+async def test_who_was_cancelled_and_finished_all_the_same_is_not_asked_until_it_is_requested_again(world):
+    await approved(world, "Ona")
+    world.set(Job, Job.customer_id == "Ona", state=JobState.CANCELLED)  # its link was in use then
+    world.clock.advance(seconds=to_the_day(world).total_seconds())
+    ask(world)
+    assert [one["why"] for one in standing(world)["not_asked"]] == ["cancelled"]
+    world.add(customer("Ona"))
+    await world.work()
+    approve(world, "Ona")
+    world.clock.advance(days=730)
+    ask(world)
+    assert standing(world)["not_asked"] == []
+    assert len(world.rows(Job, customer_id="Ona")) == 3
+
+
 async def test_a_newer_approval_counts_and_one_that_is_taken_back_does_not(world):
     await approved(world, "Ona", "Jonas")
     (first,) = world.rows(SessionRow, customer_id="Jonas")

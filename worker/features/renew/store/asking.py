@@ -169,10 +169,11 @@ class _Known:
         )
 
     def _was_cancelled(self, row: Any, jobs: Collection[Any]) -> bool:
-        """By an event since the approval, or with its last row."""
+        """By an event since the last request, or with its row; the customer may have finished after that."""
         ended = self._ends.get((row.customer_id, row.purpose))
-        cancelled = [job for job in jobs if job.state is JobState.CANCELLED and job.created_at > row.approved_at]
-        return bool(cancelled) or (ended is not None and ended > row.approved_at)
+        since = min([row.approved_at, *(job.created_at for job in jobs[-1:])])
+        cancelled = [job for job in jobs if job.state is JobState.CANCELLED and job.created_at >= since]
+        return bool(cancelled) or (ended is not None and ended >= since)
 
     def _line(self, customer: Customer) -> AcceptedLine | str:
         intake = self._parts.intake
