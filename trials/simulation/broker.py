@@ -48,7 +48,7 @@ class Broker:
         calls = len(self._simulation.record.calls)
         worked, self._calls_before = calls != self._calls_before, calls
         self._simulation.look_at_rows()
-        due = self._simulation.observer.next_due()
+        due = self._simulation.observer.next_due(self._simulation.plan)
         self.nothing_due = due is None
         ahead = (due - START).total_seconds() - self._world.elapsed if due is not None else LONGEST
         # What is due and cannot be worked now (a pause, a stop) is looked at more and more rarely.

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from tests.simulated.statements import STATEMENTS
+from tests.suite.of_features import of_features
 from trials.kept_counts import untrue_counts
 from trials.simulation.row_rules import QUERIES
 from trials.simulation.setting import KEY
@@ -28,6 +29,7 @@ from worker.core.foundation.keyring import Keyring
 from worker.wiring.store import migrating
 
 if TYPE_CHECKING:
+    from trials.simulation.plan import Plan
     from trials.simulation.process import WorkerProcess
     from trials.simulation.world import World
 
@@ -177,12 +179,13 @@ class Observer:
     def __init__(self, url: str) -> None:
         self._engine = sa.create_engine(url)
 
-    def next_due(self) -> datetime | None:
-        """When the next row is due, or the next lease ends."""
-        found = self.rows(_NEXT_DUE)[0][0]
-        if isinstance(found, str):  # SQLite
-            return datetime.fromisoformat(found).replace(tzinfo=UTC)
-        return found  # type: ignore[no-any-return]
+    def next_due(self, plan: "Plan") -> datetime | None:
+        """When the next row is due, or the next lease ends; of what features have, too."""
+        found = [self.rows(_NEXT_DUE)[0][0], *(next_due(self.rows, plan) for next_due in of_features("NEXT_DUE"))]
+        times = [  # SQLite has texts
+            datetime.fromisoformat(one).replace(tzinfo=UTC) if isinstance(one, str) else one for one in found if one
+        ]
+        return min(times, default=None)
 
     def rows(self, query: str) -> list[sa.Row[Any]]:
         with self._engine.connect() as connection:

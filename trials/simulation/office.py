@@ -5,10 +5,10 @@ between two of its transactions.
 """
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.suite.of_features import of_features
 from trials.simulation.plan import FLOOR, Act, Person
@@ -28,7 +28,14 @@ Do = Callable[["Office", Parts, int], object]  # the list: one of those that are
 
 
 def import_list(
-    parts: Parts, people: Collection[Person], name: str, *, now: datetime, plan: Plan | None = None, hold: str = ""
+    parts: Parts,
+    people: Collection[Person],
+    name: str,
+    *,
+    now: datetime,
+    plan: Plan | None = None,
+    hold: str = "",
+    added: Callable[[Any, Sequence[int]], None] | None = None,
 ) -> int:
     batch, _ = parts.batches.open(name="list.csv", digest=name, again=False, now=now, plan=plan, hold=hold)
     lines = [
@@ -43,7 +50,7 @@ def import_list(
         )
         for person in people
     ]
-    parts.batches.add(batch.id, lines, [], priority=BATCH, now=now)
+    parts.batches.add(batch.id, lines, [], priority=BATCH, now=now, added=added)
     parts.batches.imported(batch.id, now=now)
     return batch.id
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from onboarding_sandbox.people import plans, webhooks_idenfy
-from trials.simulation.plan import Person
+from trials.simulation.plan import DAWDLES, Person
 from trials.simulation.records import Call, Kind
 from trials.simulation.setting import WEBHOOK_KEY
 from trials.simulation.visitors import Visitors
@@ -33,6 +33,7 @@ class People:
         self._people = {person.id: person for person in simulation.plan.people}
         self._visitors = Visitors(simulation, self)
         self._submitted: set[str] = set()
+        self._refused: set[str] = set()
         self.unfinished = 0  # acts that are still to come
 
     def got(self, message: Call) -> None:
@@ -43,19 +44,20 @@ class People:
         elif message.link:
             self._visitors.got(person, message.link)
         elif person.finishes:
-            self.later(self._world.chance.uniform(*FINISHES), partial(self.finish, message.token))
+            within = DAWDLES if person.dawdles else FINISHES
+            self.later(self._world.chance.uniform(*within), partial(self.finish, message.token))
 
     def finish(self, token: str) -> None:
         """The customer does its part with this session, if it lives."""
-        session = next(
-            (one for one in self._simulation.record.of(Kind.SESSION) if one.token == token and one.processed), None
-        )
+        sessions = self._simulation.record.of(Kind.SESSION, Kind.ADOPTED)
+        session = next((one for one in sessions if one.token == token and one.processed), None)
         now = self._world.elapsed
         if session is None or session.ended_at is not None or now >= session.expires_at:
             return
         person = self._people[session.customer]
-        if person.review and person.id in self._submitted:
+        if (person.review or self._simulation.plan.ahead) and person.id in self._submitted:
             return  # it was told that its documents are looked at
+        ends = person.ends_again if person.id in self._refused else person.ends
         session.ended_at = now
         opened = self._simulation.wire.opened[token]
         self._submitted.add(person.id)
@@ -63,7 +65,9 @@ class People:
         if session.account == "au":
             return  # this account has no key for webhooks
         after, delay = 0.0, 0.0
-        steps = plans.steps(opened.endpoint, person.ends, review=timedelta(seconds=person.review), edition="current")
+        if person.ends_again:
+            (self._refused.add if ends == "deny" else self._refused.discard)(person.id)
+        steps = plans.steps(opened.endpoint, ends, review=timedelta(seconds=person.review), edition="current")
         for number, step in enumerate(steps):
             after += step.after.total_seconds()
             if number == 0 or step.after:
@@ -86,7 +90,9 @@ class People:
     ) -> None:
         """The provider has got that far: its list shows it, and its webhook is on the way."""
         opened = self._simulation.wire.opened[session.token]
-        self._simulation.note(f"the provider has a {says}", person.id)
+        self._simulation.note(f"the provider has a {says}", person.id, session.token)
+        if says == VERDICT and (self._simulation.plan.renews_for or person.id in self._refused):
+            self._submitted.discard(person.id)  # it may be asked again
         if step.status:
             self._simulation.wire.partners[session.account].decide(opened.client, opened.reference, step.status)
         if person.hears == "lost":
@@ -95,7 +101,7 @@ class People:
         headers = {
             name.lower(): value for name, value in webhooks_idenfy.headers(step.event, body, WEBHOOK_KEY).items()
         }
-        known = partial(self._known, person, says)
+        known = partial(self._known, person, session, says)
         send = partial(self._send, session.account, Delivery(body, headers, ()), known, TRIES)
         self.later(delay, send)
         if person.hears == "twice":
@@ -120,9 +126,9 @@ class People:
         else:
             process.webhook(account, delivery, kept, again)
 
-    def _known(self, person: Person, says: str) -> None:
+    def _known(self, person: Person, session: Call, says: str) -> None:
         """A webhook is stored; the next sweep applies it."""
-        self._simulation.note(f"is known: {says}", person.id)
+        self._simulation.note(f"is known: {says}", person.id, session.token)
         self._simulation.broker.nothing_due = False
 
     def later(self, seconds: float, act: partial[None]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from tests.suite.of_features import of_features
 from trials.simulation.faults import KINDS, Fault, SpoilRow, TooMany, WrongCredentials
+from worker.core.features import FEATURES
 from worker.settings.policies import OWN_LINKS
 
 STORM = 40.0  # seconds with faults; then all works
@@ -34,6 +35,12 @@ QUIET = {"13:51-14:01": (0.0, 60.0), "14:01-14:11": (60.0, 660.0)}
 OFFICE = (*4 * ("another_list",), "pause", "stop", "resume", "run_again", "cancel", "retry", "repeat", "abandon")
 OFFICE += 2 * tuple(dict(of_features("OFFICE")))
 PER_ADDRESS, PER_ADDRESS_SECONDS = 2, 120.0  # messages to one address, where customers share one
+AHEAD = 600.0  # seconds before its end that a link is replaced, where it is
+DAWDLES = (600.0, 2400.0)  # seconds after a message that some act in: their link is replaced meanwhile
+DAY = 86400.0
+# A renewal is due a month less so many days after the approval: after three or four days.
+BEFORE_MONTH, LEAST_RENEWAL, MOST_RENEWAL = 27, 3 * DAY, 4 * DAY
+RENEWED_FOR = 7.5 * DAY  # how long a history with renewals lasts: two of each customer
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,9 @@ class Person:
     review: float = 0.0  # seconds until the provider has decided
     visits: str = ""  # what it does with our own link: one of VISITS; "": it has the provider's, or never comes
     mailbox: str = ""  # that it shares with others; "": its own
+    ends_again: str = ""  # what the provider makes of it after it was refused
+    dawdles: bool = False  # it acts long after its message
+    adopted: bool = False  # another tool has opened its session and sent the link
 
     @property
     def id(self) -> str:
@@ -92,6 +102,9 @@ class Plan:
     quiet: str = ""  # quiet hours, one of QUIET
     shared: bool = False  # whether the customers share a mailbox
     turn: float = 0.0  # seconds that each turn of a process's loop takes: other work keeps its processor busy
+    ahead: float = 0.0  # seconds before its end that a link is replaced; 0: after it
+    tries_again: bool = False  # who is refused is asked once more
+    renews_for: float = 0.0  # seconds in which approvals are renewed; 0: they are not
     acts: tuple[Act, ...] = ()  # of the office: several lists want the same people
     faults: tuple[Fault, ...] = field(default=())
 
@@ -139,7 +152,42 @@ def plan_of(seed: int) -> Plan:
     planned = replace(planned, reminders=reminders.choice(REMINDERS) if reminders.random() < 0.25 else ())
     planned = replace(planned, turn=random.Random(f"{seed}/busy").choice(TURNS))
     planned = _with_office(random.Random(f"{seed}/operators"), planned)
-    return _with_hourly_limit(random.Random(f"{seed}/hourly"), planned)
+    planned = _with_hourly_limit(random.Random(f"{seed}/hourly"), planned)
+    return _with_what_follows(random.Random(f"{seed}/follows"), planned)
+
+
+def _with_what_follows(chance: random.Random, plan: Plan) -> Plan:
+    """In some of the histories links are replaced before their end, the refused are asked once more, approvals are
+    renewed, and another tool had opened sessions before."""
+    special = plan.acts or plan.stable or plan.shared or plan.pilot or plan.hourly or plan.operator
+    if special or chance.random() >= 0.3:
+        return plan
+    ahead, tries, renews, adopts = (chance.random() < 0.5 for _ in range(4))
+    return follows(chance, plan, ahead=ahead, tries=tries, renews=renews and not plan.capped, adopts=adopts)
+
+
+def follows(
+    chance: random.Random, plan: Plan, *, ahead: bool, tries: bool, renews: bool, adopts: bool, days: float = 0.0
+) -> Plan:
+    """The plan with these. `days`: how long approvals are renewed; 0: long enough for two renewals."""
+    people = list(plan.people)
+    for index, person in enumerate(people):
+        if ahead and chance.random() < 0.5:
+            person = replace(person, account="kyb", dawdles=chance.random() < 0.5)
+        if tries and person.account == "kyc" and person.finishes and chance.random() < 0.7:
+            person = replace(person, ends="deny", ends_again=chance.choice(("finish", "finish", "deny")), review=0.0)
+        if adopts and person.account == "kyc" and chance.random() < 0.6:
+            person = replace(person, adopted=True, asked_at=None)
+        people[index] = person
+    for_long = days * DAY or RENEWED_FOR
+    return replace(
+        plan,
+        people=tuple(people),
+        reissues=max(plan.reissues, 2) if ahead or tries else plan.reissues,
+        ahead=AHEAD if ahead else 0.0,
+        tries_again=tries,
+        renews_for=for_long if renews and "renew" in FEATURES.here else 0.0,
+    )
 
 
 def _with_hourly_limit(chance: random.Random, plan: Plan) -> Plan:

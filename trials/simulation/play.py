@@ -75,7 +75,8 @@ class Simulation:
         self.running: dict[int, WorkerProcess] = {}  # by host
 
     def play(self, until: float | None = None) -> History:
-        until = until or (REVIEWED_UNTIL if self.plan.asks_about_reviews else UNTIL)
+        least = REVIEWED_UNTIL if self.plan.asks_about_reviews else UNTIL
+        until = until or max(least, self.plan.renews_for)
         try:
             for host in self.hosts:
                 self._start(host)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from trials.simulation.play import Simulation
 
 WORK_SECONDS = (0.001, 0.02)  # how long a database call waits for a thread, and how long its result takes to arrive
+RESTS = 3600.0  # seconds
 ROUNDS = 20  # how often a killed process's tasks are cancelled
 
 
@@ -267,7 +268,9 @@ class WorkerProcess:
             stay=STAY,
         )
         while True:
-            await asyncio.sleep(SET_CLOCK_EVERY.total_seconds())
+            # Over days of calm, a timer each ten seconds would be most of the history.
+            rests = self.simulation.plan.renews_for and not self.simulation.is_stormy and not self.runner.busy
+            await asyncio.sleep(RESTS if rests else SET_CLOCK_EVERY.total_seconds())
             if self.runner.busy:
                 await self._survive(lambda: self._in_thread(self._set_clock))
 

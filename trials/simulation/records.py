@@ -10,6 +10,7 @@ from enum import StrEnum
 
 class Kind(StrEnum):
     SESSION = "session"  # a call that opens a session
+    ADOPTED = "adopted session"  # no call of a worker: another tool opened it, before the history begins
     LOOK_UP = "look-up"
     TEXT = "text"
     MAIL = "mail"

@@ -5,8 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from trials.simulation.office import Office, import_list
 from trials.simulation.plan import Person
-from trials.simulation.setting import row_of
+from trials.simulation.records import Kind
+from trials.simulation.setting import customer_of, row_of
+from worker.core.database.job_ids import row_of as row_number
 from worker.core.model.incoming import OPERATOR, Event, EventKind, Outcome
+from worker.core.model.sessions import Session, SessionRequest
+from worker.lists.store.adopted import Adopted, store
 from worker.plans.store.plans import Plan
 from worker.wiring.container import Parts
 
@@ -30,7 +34,8 @@ class Requests:
         """Import the list now, before anything goes wrong, and plan the rest."""
         plan = self._simulation.plan
         listed = [person for person in plan.people if person.asked_at is None]
-        batch = self._import(listed)
+        self._adopt([person for person in listed if person.adopted])
+        batch = self._import([person for person in listed if not person.adopted])
         for person in plan.people:
             if person.asked_at is not None:
                 self._event(person.asked_at, EventKind.REQUESTED, person, row_of(person))
@@ -79,6 +84,32 @@ class Requests:
         for person in people:
             self._simulation.note("requested", person.id)
         return batch
+
+    def _adopt(self, people: list[Person]) -> None:
+        """Import the sessions that another tool has opened, as `--adopt` stores them; it has sent their links."""
+        parts, adopted = self._simulation.running[0].parts, {}
+        for person in people:
+            call = self._simulation.wire.open_elsewhere(person)
+            found = parts.providers[call.account].adopted(  # type: ignore[attr-defined]
+                SessionRequest(customer_of(person), ""),
+                token=call.token,
+                reference=self._simulation.wire.opened[call.token].reference,
+                expires_at=self._world.at(call.expires_at),
+            )
+            if not isinstance(found, Session):
+                raise TypeError(found)
+            adopted[person.number + 2] = Adopted(customer_of(person), found)
+
+        def added(connection: Any, ids: Sequence[int]) -> None:
+            by_job = {id_: adopted[row_number(id_)] for id_ in ids}
+            store(connection, parts.keyring, by_job, parts.contact, invites=False, now=self._world.clock())
+
+        if people:
+            import_list(parts, people, "adopted", now=self._world.clock(), added=added)
+        for person in people:
+            self._simulation.note("requested", person.id)
+        for call in self._simulation.record.of(Kind.ADOPTED):
+            self._simulation.people.got(call)
 
     def _event(self, at: float, kind: EventKind, person: Person, data: dict[str, Any]) -> None:
         word = kind.value.rpartition(".")[2]

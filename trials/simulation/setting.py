@@ -9,6 +9,7 @@ from typing import Any
 
 from onboarding_sandbox.options import SandboxOptions
 from trials.simulation.plan import (
+    BEFORE_MONTH,
     CREDITS,
     FLOOR,
     LEASE,
@@ -70,7 +71,18 @@ pause_over = 100
 most = {reissues}
 reminders = {reminders}
 spacing = "60 s"
+{ahead}
 {links}
+{follows}
+"""
+_TRIES_AGAIN = """
+[retry_after_denial]
+reasons = ["DOC_NOT_FULLY_VISIBLE"]
+"""
+_RENEWS = """
+[renew]
+every = "1 month"
+before = "{days} days"
 """
 _LINKS = """
 [web]
@@ -112,6 +124,7 @@ def settings_of(folder: Path, url: str, plan: Plan) -> Settings:
     if plan.shared:
         invitations += f'\nmessages_per_address = "{PER_ADDRESS} / {PER_ADDRESS_SECONDS:g} s"'
     names = ("rate", "hourly", "capped", "stable", "concurrency", "reissues", "reminders")
+    names += ("ahead", "tries_again", "renews_for")
     read = {name: getattr(plan, name) for name in names}
     return _settings(folder, url, tuple(sorted(used)), Plan(seed=0, people=(), hosts=0, **read), invitations)
 
@@ -150,6 +163,8 @@ def _settings(folder: Path, url: str, names: tuple[str, ...], plan: Plan, invita
             reissues=plan.reissues,
             reminders=json.dumps([f"{after:g} s" for after in plan.reminders]),
             links=_LINKS.format(issue=plan.stable, valid=LINK_VALID) if plan.stable else "",
+            ahead=f'ahead = "{plan.ahead:g} s"' if plan.ahead else "",
+            follows=_TRIES_AGAIN * plan.tries_again + _RENEWS.format(days=BEFORE_MONTH) * bool(plan.renews_for),
         )
     )
     return load(

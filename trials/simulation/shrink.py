@@ -28,6 +28,12 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
         yield replace(plan, faults=plan.faults[:index] + plan.faults[index + 1 :])
     for index in range(len(plan.acts) - 1):  # the last one has all go on
         yield replace(plan, acts=plan.acts[:index] + plan.acts[index + 1 :])
+    if plan.ahead:
+        yield replace(plan, ahead=0.0)
+    if plan.tries_again:
+        yield replace(plan, tries_again=False)
+    if plan.renews_for:
+        yield replace(plan, renews_for=0.0)
     if plan.operator:
         yield replace(plan, operator="")
     if len(plan.people) > 1:

@@ -12,17 +12,18 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlsplit
+from uuid import UUID
 
 from onboarding_sandbox.endpoints.frankieone import IndividualToken
-from onboarding_sandbox.endpoints.idenfy import KycListing, KycToken, Partner
+from onboarding_sandbox.endpoints.idenfy import KycListing, KycSession, KycToken, Partner
 from onboarding_sandbox.endpoints.idenfy_kyb import KybToken
 from onboarding_sandbox.endpoints.opened import Opened, opened_by
 from onboarding_sandbox.endpoints.twilio import FetchAccount, ListTexts, SendText
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.texts import Texts
-from onboarding_sandbox.wire import IDENFY_KYC_LIST, TWILIO, TWILIO_LIST, Answer, Endpoint
+from onboarding_sandbox.wire import IDENFY_KYC, IDENFY_KYC_LIST, TWILIO, TWILIO_LIST, Answer, Endpoint
 from trials.endpoints import addressed, as_http
-from trials.simulation.plan import LIFETIME
+from trials.simulation.plan import LIFETIME, Person
 from trials.simulation.records import Call, Kind
 from trials.simulation.setting import PROVIDERS, names_of
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
@@ -63,6 +64,18 @@ class Wire:
         self._delays: dict[Call, float] = {}
         self._refusals: dict[Call, HttpAnswer] = {}
         self.refuses_until = self.unauthorized_until = self.fails_until = 0.0
+
+    def open_elsewhere(self, person: Person) -> Call:
+        """A session that another tool has opened, in the last half of its life."""
+        token, reference = f"{self._world.chance.getrandbits(160):040x}", str(UUID(int=person.number + 1))
+        ends = self._world.chance.uniform(LIFETIME / 2, LIFETIME)
+        call = Call(Kind.ADOPTED, "kyc", person.id, 0, 0.0, 0.0, 0.0, None, 201, processed=True)
+        call.token, call.expires_at = token, ends
+        begins, end = self._world.at(ends - LIFETIME), self._world.at(ends)
+        self.opened[token] = Opened(IDENFY_KYC, person.id, reference, token, None, begins, end)
+        self.partners["kyc"].sessions.setdefault(person.id, []).append(KycSession(reference, end))
+        self._simulation.record.calls.append(call)
+        return call
 
     # What faults do.
 

@@ -114,7 +114,7 @@ class Ticks:
             return self._next is None or now >= self._next
 
     def begin(self, now: float) -> bool:
-        """Whether to do it at `now`, in monotonic seconds, which no machine's clock changes."""
+        """Whether to do it at `now`, in seconds that no machine's clock changes: monotonic, or the process's time."""
         with self._lock:
             if self._next is not None and now < self._next:
                 return False

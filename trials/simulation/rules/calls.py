@@ -19,12 +19,14 @@ from trials.simulation.rules.reading import (
     fell_asleep,
     left_late,
     looked_up,
+    may_be_replaced,
     may_be_unknown,
     opened,
     opened_at,
     over_at,
     pairwise_by_process,
     times,
+    verdicts,
 )
 from trials.simulation.setting import PROVIDERS, ROUTES
 
@@ -46,6 +48,7 @@ def one_live_session(history: History) -> Iterator[str]:
             ends = min(earlier.expires_at, earlier.ended_at or earlier.expires_at)
             # An answer that came too late is not kept: the worker does not know of its session.
             excused = left_late(history, earlier) or left_late(history, later) or decided(history, later)
+            excused = excused or may_be_replaced(history, earlier, opened_at(later))
             if later.token != earlier.token and opened_at(later) < ends - 1e-6 and not excused:
                 yield (
                     f"{customer}: a session is opened at {opened_at(later):.1f} s by {later.account}, and one of"
@@ -63,6 +66,10 @@ def no_unsafe_repeat(history: History) -> Iterator[str]:
             for later in calls[number + 1 :]:
                 if later.account in SAFE or left_late(history, later) or decided(history, later):
                     continue
+                if may_be_replaced(history, call, later.sent_at):
+                    continue
+                if verdicts(history, customer).get(call.token, inf) <= later.sent_at:
+                    continue  # a webhook has told of its session
                 if call.answered_at is not None and later.sent_at >= call.answered_at and call.status >= 400:
                     continue  # an answer may be read from a process's socket, and be a refusal
                 # Of a call that its worker did not live to write down, only the attempt shows when it was made.
@@ -88,9 +95,10 @@ def no_call_beside_another(history: History) -> Iterator[str]:
 
 def no_call_for_nothing(history: History) -> Iterator[str]:
     """Who has a session whose answer was kept is not asked for again before it is over, not even for free."""
-    for customer, calls in by_customer(history, Kind.SESSION).items():
+    for customer, calls in by_customer(history, Kind.SESSION, Kind.ADOPTED).items():
         for earlier, later in pairwise(calls):
-            over = earlier.ended_at is not None and later.sent_at >= earlier.ended_at
+            over = may_be_replaced(history, earlier, later.sent_at)
+            over = over or (earlier.ended_at is not None and later.sent_at >= earlier.ended_at)
             known = earlier.processed and not may_be_unknown(history, earlier) and not left_late(history, earlier)
             over = over or decided(history, later)
             if known and not (over or left_late(history, later)) and later.sent_at < earlier.expires_at - 1:

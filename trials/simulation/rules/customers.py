@@ -15,10 +15,13 @@ from trials.simulation.rules.reading import (
     asked,
     behind,
     by_customer,
+    due_again,
+    is_asked_once_more,
     left_late,
     may_be_unknown,
     opened,
     times,
+    verdicts,
 )
 
 # A call that was opened before a decision may leave until its lease is over.
@@ -116,7 +119,7 @@ def a_link_goes_to_one_address(history: History) -> Iterator[str]:
 
 
 def nothing_stale_is_sent(history: History) -> Iterator[str]:
-    sessions = {call.token: call for call in history.record.of(Kind.SESSION) if call.token}
+    sessions = {call.token: call for call in history.record.of(Kind.SESSION, Kind.ADOPTED) if call.token}
     if history.plan.stable:
         yield from _leads_only_there(history, sessions)
         return
@@ -186,12 +189,16 @@ def nothing_leaves_once_it_is_known(history: History) -> Iterator[str]:
         decides = (QUESTION, VERDICT) if history.plan.acts else (QUESTION,)
         over = [what.format(one) for one in decides for what in ("the provider has a {}", "is known: {}")]
         questions = [at for what in over for at in times(history, what, person.id)]
+        questions += due_again(history, person.id)
+        if is_asked_once_more(history, person):
+            questions += verdicts(history, person.id, known=False).values()
         known = [
             (at, min((question for question in questions if question > at), default=inf))
             for at in times(history, f"is known: {REVIEW}", person.id)
         ]
         if not history.plan.acts:
-            known += [(at, inf) for at in times(history, f"is known: {VERDICT}", person.id)]
+            said = list(verdicts(history, person.id).values())[is_asked_once_more(history, person) :]
+            known += [(at, min((due for due in due_again(history, person.id) if due > at), default=inf)) for at in said]
         calls = [call for call in history.record.of(Kind.SESSION, Kind.MAIL, Kind.TEXT) if call.customer == person.id]
         for call in calls if known else ():
             if left_late(history, call):

@@ -3,14 +3,18 @@ a call is over. The rules ask this."""
 
 from collections import defaultdict
 from collections.abc import Iterator
+from math import inf
 
-from trials.simulation.plan import TIMEOUT
+from trials.simulation.people import VERDICT
+from trials.simulation.plan import LEAST_RENEWAL, LIFETIME, TIMEOUT, Person
 from trials.simulation.play import History
 from trials.simulation.records import Call, Kind
+from trials.simulation.setting import ROUTES
 from trials.simulation.wire import CONNECTING
 
 LISTED = frozenset({"kyc", "lt"})  # accounts that list a customer's sessions
 SAFE = frozenset({"au"})  # accounts whose calls may be repeated
+EARLY = frozenset({"kyb"})  # accounts that open another session while one lives
 ENDED = frozenset({"completed", "lapsed", "failed", "cancelled"})
 # An answer is written within a flush and a commit. Later it is lost only if the process dies or stands still meanwhile.
 WRITTEN = 2.0
@@ -21,7 +25,7 @@ SET_CLOCK = 10.0  # `timekeeper.SET_CLOCK_EVERY`
 def may_be_unknown(history: History, call: Call) -> bool:
     """Whether the worker may not know the outcome: no answer, one that cannot be kept, or a process that could not
     write it."""
-    if call.refused:
+    if call.refused or call.kind is Kind.ADOPTED:
         return False
     if call.answered_at is None or call.spoilt or call.status >= 500:
         return call.status < 400 or call.answered_at is None
@@ -88,8 +92,8 @@ def decided(history: History, later: Call) -> bool:
 
 
 def asked(history: History, customer: str) -> int:
-    """How many lists and events have asked for this customer."""
-    return max(len(times(history, "requested", customer)), 1)
+    """How many lists, events and renewals have asked for this customer, at most."""
+    return max(len(times(history, "requested", customer)), 1) + len(due_again(history, customer))
 
 
 def times(history: History, what: str, customer: str = "") -> list[float]:
@@ -111,14 +115,41 @@ def over_at(call: Call) -> float:
 
 
 def sessions_of(history: History, customer: str) -> list[Call]:
-    """The calls for a customer's sessions."""
-    return [call for call in history.record.of(Kind.SESSION) if call.customer == customer]
+    """The calls for a customer's sessions, and one that was adopted."""
+    return [call for call in history.record.of(Kind.SESSION, Kind.ADOPTED) if call.customer == customer]
+
+
+def may_be_replaced(history: History, call: Call, at: float) -> bool:
+    """Whether the link of this session may be replaced at this time, before its end."""
+    end = call.expires_at or call.sent_at + LIFETIME
+    return bool(history.plan.ahead) and call.account in EARLY and at >= end - history.plan.ahead - WRITTEN
+
+
+def verdicts(history: History, customer: str, *, known: bool = True) -> dict[str, float]:
+    """When the verdict on each of a customer's sessions was first known, by token, in the order of time; or when the
+    provider had it."""
+    what, found = f"is known: {VERDICT}" if known else f"the provider has a {VERDICT}", {}
+    for one in history.record.happened:
+        if one.what == what and one.customer == customer:
+            found.setdefault(one.detail, one.at)
+    return found
+
+
+def is_asked_once_more(history: History, person: Person) -> bool:
+    """Whether the first refusal of this customer is followed by another session."""
+    return history.plan.tries_again and person.ends in ("deny", "review-deny") and ROUTES[person.account][0] in LISTED
+
+
+def due_again(history: History, customer: str) -> list[float]:
+    """When a customer may be asked to renew at the earliest, for each verdict."""
+    every = LEAST_RENEWAL if history.plan.renews_for else inf
+    return [at + every for at in verdicts(history, customer, known=False).values() if at + every < history.ended_at]
 
 
 def opened(history: History) -> dict[str, list[Call]]:
     """The calls that opened sessions, by customer, in the order of their opening."""
     found: dict[str, list[Call]] = defaultdict(list)
-    for call in sorted(history.record.of(Kind.SESSION), key=opened_at):
+    for call in sorted(history.record.of(Kind.SESSION, Kind.ADOPTED), key=opened_at):
         if call.processed:
             found[call.customer].append(call)
     return found
@@ -136,7 +167,7 @@ def by_account(history: History) -> dict[str, list[Call]]:
     """The calls of each account and sender, in their order; no log-ins."""
     found: dict[str, list[Call]] = defaultdict(list)
     for call in sorted(history.record.calls, key=lambda call: call.sent_at):
-        if call.kind is not Kind.OTHER:
+        if call.kind not in (Kind.OTHER, Kind.ADOPTED):
             found[call.account].append(call)
     return found
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from worker.core.foundation.clock import monotonic
 from worker.features.renew.section import Renew
 from worker.features.renew.store.asking import Renewing
 from worker.reporting.store.look import Looked
@@ -18,7 +17,7 @@ def _swept(parts: Parts) -> Callable[[Looked], None]:
     renewing, ticks = Renewing(parts), Ticks(LOOK_EVERY)
 
     def renew(_looked: Looked) -> None:
-        if ticks.begin(monotonic()):
+        if ticks.begin(parts.clock().timestamp()):  # no real seconds: a trial plays days in one
             renewing.ask(now=parts.database_clock())
 
     return renew
