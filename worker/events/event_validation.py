@@ -152,8 +152,9 @@ class Judging:
         problems = [wait] if isinstance(wait, FieldProblem) else []
         if isinstance(judged, RefusedLine):
             return [*judged.problems, *problems]
-        if isinstance(wait, FieldProblem):
-            return problems
+        # A request's data counts as a whole: what is stored does not fill it up.
+        if isinstance(wait, FieldProblem) or judged.lacks:
+            return [*judged.lacks, *problems]
         customer = judged.customer
         return Arrival(
             event.sender,

@@ -90,6 +90,7 @@ class AcceptedLine:
 
     `fallback_accounts` could serve the job too, in order of preference. `freshness_seconds` is the route's floor, which
     holds for all accounts; None: the floor of the account. `quiet_until`: no session before then; None: at once.
+    `lacks`: columns for messages that it needs and has no value of. It is refused unless the customer has them stored.
     """
 
     row: int
@@ -103,6 +104,7 @@ class AcceptedLine:
     warnings: tuple[FieldProblem, ...] = ()  # for the operator; not stored
     planned_at: datetime | None = None  # when it goes by its list's deadline; None: as soon as it may
     old_links: tuple[OldLink, ...] = ()  # that an address has which it changes; for the operator, not stored
+    lacks: tuple[FieldProblem, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,12 @@ def lacking_columns(templates: Templates, contact: ContactPolicy, customer: Cust
     """The columns of the list's own that a message of the customer's shows, and the row has no value of: who gets
     half a sentence is not written to. Its reminders, and the channel that follows a bounce, count too."""
     channels = invitation_channels(customer.channel)
-    if not templates.own_columns or not channels or (customer.template or DEFAULT) not in templates.names:
+    if not templates.own_columns or not channels or customer.brand not in templates.brands:
         return []
-    messages = [(channel, customer.template) for channel in (*channels, *map(contact.fallbacks.get, channels))]
+    named = customer.template or templates.brands[customer.brand].template
+    if (named or DEFAULT) not in templates.names:
+        return []
+    messages = [(channel, named) for channel in (*channels, *map(contact.fallbacks.get, channels))]
     for step in contact.ladder.steps.values():
         messages += [(channel, step.template) for channel in ([step.channel] if step.channel else channels)]
     given = customer.person.message or {}
@@ -78,7 +81,7 @@ def lacking_columns(templates: Templates, contact: ContactPolicy, customer: Cust
     for channel, template in messages:
         if channel is None or not address_of(customer.person, channel):
             continue
-        for name, file in templates.needs(template or customer.template, customer.locale, channel).items():
+        for name, file in templates.needs(template or named, customer.locale, channel).items():
             if name not in given:
                 hint = f"fill it in, or write {{% if {MESSAGE}.{name} %}} in the template"
                 found.setdefault(name, FieldProblem(f"{MESSAGE}.{name}", f"no value, and {file} shows it", hint))

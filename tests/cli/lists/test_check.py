@@ -499,18 +499,19 @@ def test_a_list_in_the_words_of_another_system_is_read_and_what_it_cannot_say_is
     assert {warning["column"] for warning in ended.facts["warnings"]} == {"locale", "timezone"}
 
 
+def shows_columns(desk: Desk, **templates: str) -> None:
+    """Each template, by its name, has this line in its mails and texts."""
+    for name, text in templates.items():
+        folder = desk.config.parent / "words" / name / "en"
+        folder.mkdir(parents=True)
+        (folder / "sms.txt").write_text(f"{text} {{{{ link }}}}", "utf-8")
+        (folder / "subject.txt").write_text("Verify", "utf-8")
+        (folder / "body.txt").write_text(f"{text} {{{{ link }}}}", "utf-8")
+    desk.add('[invitations]\ntemplates = "words/"\n[import]\nmessage_columns = ["branch"]\n')
+
+
 def test_a_row_without_a_column_that_its_message_shows_is_rejected_with_the_column(desk: Desk):
-    folder = desk.config.parent / "words" / "default" / "en"
-    folder.mkdir(parents=True)
-    (folder / "sms.txt").write_text("{{ message.branch }}: {{ link }}", "utf-8")
-    adviser = "{% if message.adviser %}{{ message.adviser }}{% endif %} {{ message.branch }} {{ link }}"
-    (folder / "subject.txt").write_text("Verify", "utf-8")
-    (folder / "body.txt").write_text(adviser, "utf-8")
-    desk.config.write_text(
-        desk.config.read_text("utf-8")
-        + '[invitations]\ntemplates = "words/"\n[import]\nmessage_columns = ["branch"]\n',
-        "utf-8",
-    )
+    shows_columns(desk, default="{% if message.adviser %}{{ message.adviser }}{% endif %} {{ message.branch }}")
     rows = "A-1,a@example.com,,Vilnius,Ona\nA-2,b@example.com,,,Ona\nA-3,,+37060000001,NULL,\nA-4,d@a.example,,Kaunas,"
     listed = desk.write("t.csv", f"customer_id,email,phone,Branch,message.adviser\n{rows}\n")
 
@@ -526,3 +527,26 @@ def test_a_row_without_a_column_that_its_message_shows_is_rejected_with_the_colu
     ended = desk.onboard("check", without)
     assert "message.branch" in ended.out
     assert "message.adviser" in ended.err
+
+
+def test_a_known_customers_row_takes_the_value_that_is_stored(desk: Desk):
+    shows_columns(desk, default="{{ message.branch }}")
+    desk.onboard("import", desk.write("t.csv", "customer_id,email,branch\nA-1,a@example.com,Vilnius\n"))
+    without = desk.write("w.csv", "customer_id,email\nA-1,a@example.com\nA-2,b@example.com\n")
+
+    found = desk.onboard("check", without, "--json").facts
+    imported = desk.onboard("import", without, "--json").facts
+
+    assert [(one["row"], one["column"]) for one in found["problems"]] == [(3, "message.branch")]
+    assert (found["rows"]["accepted"], imported["rows"]["rejected"]) == (1, 1)
+
+
+def test_a_row_needs_what_the_template_of_its_brand_shows(desk: Desk):
+    shows_columns(desk, default="Hello.", nova="{{ message.branch }}")
+    desk.add('[brand.nova]\nname = "Nova"\ntemplate = "nova"\n')
+    listed = desk.write("b.csv", "customer_id,email,brand\nA-1,a@example.com,\nA-2,b@example.com,nova\n")
+
+    (problem,) = desk.onboard("check", listed, "--json").facts["problems"]
+
+    assert (problem["row"], problem["column"]) == (3, "message.branch")
+    assert "nova/en/" in problem["problem"]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.stored.row_locks import waiting
 from tests.stored.shelf import customer, line
-from worker.core.customers.customers import Person
+from worker.core.customers.customers import FieldProblem, Person
 from worker.core.database.encrypted_values import decrypt_person
 from worker.core.database.tables import Audit, CustomerRow, Job, SkippedLine
 from worker.core.model.states import JobState
@@ -82,6 +82,42 @@ def test_another_person_takes_the_id_over_if_a_person_says_so_and_the_audit_log_
     assert added.refused == []
     assert stored(shelf) == JONAS
     assert [row.subject for row in shelf.rows(Audit) if "another person" in row.reason] == ["customer A1"]
+
+
+def test_another_person_has_nothing_of_the_first_one(shelf):
+    first = replace(ONA, sex="F", address="Gedimino pr. 1", message={"adviser": "Rasa"})
+    add(shelf, a1(first, locale="lt", country="LT", timezone="Europe/Vilnius"))
+    add(shelf, a1(JONAS, locale="", country="", timezone=""), another_person=True)
+    assert stored(shelf) == JONAS
+    row = shelf.row(CustomerRow, customer_id="A1")
+    assert (row.locale, row.country, row.timezone) == ("", "", "")
+
+
+def without_a_branch(row: int, one):
+    return replace(line(row, one), lacks=(FieldProblem("message.branch", "no value"),))
+
+
+@pytest.mark.parametrize("rule", [KnownRule.SKIP, KnownRule.REFRESH, KnownRule.INVITE])
+def test_a_row_takes_a_value_for_messages_that_its_customer_has_stored(shelf, rule):
+    add(shelf, a1(replace(ONA, message={"branch": "Vilnius"})))
+    batch = shelf.batch()
+    lines = [without_a_branch(2, a1(ONA))]
+    assert shelf.batches.add(batch, lines, [], priority=0, now=shelf.clock(), rule=rule).refused == []
+    assert [row.row for row in shelf.rows(Job, batch_id=batch)] == [2]
+    assert stored(shelf).message == {"branch": "Vilnius"}
+
+
+@pytest.mark.parametrize("who", ["a new customer", "one without the value", "another person"])
+def test_a_row_without_a_value_for_messages_is_refused_where_none_of_its_customers_own_is_stored(shelf, who):
+    if who != "a new customer":
+        add(shelf, a1(replace(ONA, message={"branch": "Vilnius"} if who == "another person" else {"floor": "3"})))
+    batch = shelf.batch()
+    lines = [without_a_branch(2, a1(JONAS if who == "another person" else ONA)), line(3, customer("A2"))]
+    added = shelf.batches.add(batch, lines, [], priority=0, now=shelf.clock(), another_person=True)
+    assert [(one.row, one.problems[0].column) for one in added.refused] == [(2, "message.branch")]
+    assert [row.row for row in shelf.rows(Job, batch_id=batch)] == [3]
+    assert [row.row for row in shelf.rows(SkippedLine, batch_id=batch)] == [2]
+    assert len(shelf.rows(CustomerRow)) == (1 if who == "a new customer" else 2)
 
 
 def test_who_has_nothing_stored_is_compared_with_nobody(shelf):

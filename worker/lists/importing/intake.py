@@ -371,4 +371,8 @@ class Intake:
             known = f"use one of {', '.join(sorted(self.brands))}, or " if self.brands else ""
             hint = f"{known}add [brand.NAME] to the configuration"
             problems.append(FieldProblem("brand", "there is no brand of that name", hint))
-        return problems if self.lacking is None else problems + self.lacking(customer)
+        return problems
+
+    def lacks(self, customer: Customer) -> tuple[FieldProblem, ...]:
+        """The columns for messages that a message of the customer's needs, and the row has no value of."""
+        return () if self.lacking is None else tuple(self.lacking(customer))

@@ -41,6 +41,8 @@ from worker.lists.options import ListOptions
 from worker.lists.store.batches import Batches
 from worker.lists.store.new_rows import SealedLines
 from worker.lists.warned import Warned
+from worker.lists.store.refreshed import still_lacking
+from worker.lists.warned import Warned, warned_of
 from worker.plans.deadlines import RowTimes, group_of
 from worker.providers.parameters import parse_cell, unknown_parameter
 
@@ -131,6 +133,7 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
         freshness_seconds=None if chosen.freshness is None else int(chosen.freshness.total_seconds()),
         quiet_until=quiet_until,
         warnings=warnings,
+        lacks=intake.lacks(customer),
     )
 
 
@@ -167,6 +170,8 @@ def judge_all(
                 yield line
             elif line.customer.customer_id in erased:
                 yield replace(erased_line(line.row, line.customer.customer_id), warnings=line.warnings)
+            elif lacks := still_lacking(line.lacks, known.get(line.row), batches.wide):
+                yield RefusedLine(line.row, line.customer.customer_id, lacks, warnings=line.warnings)
             elif (found := known.get(line.row)) is None:
                 yield line
             elif refuses_lists(found.owner, batches.wide):
@@ -188,6 +193,7 @@ def _further(intake: Intake, line: Rejected, problems: Sequence[FieldProblem]) -
     rest, _ = intake.without_texts_to_landlines(line.rest)
     yield from further_problems(rest, intake.routes, able=intake.able, known=intake.providers.keys(), wrong=wrong)
     yield from (problem for problem in intake.unsendable(rest) if problem.column not in wrong)
+    yield from (problem for problem in intake.lacks(rest) if problem.column not in wrong)
 
 
 def _accounts_of(chosen: Chosen) -> Collection[str]:

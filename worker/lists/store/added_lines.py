@@ -12,7 +12,7 @@ from worker.core.customers.store.erased_jobs import PERSON_GONE
 from worker.core.customers.store.pending_details import keep
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
-from worker.core.database.bulk import Columns, picked
+from worker.core.database.bulk import Columns, picked, rows_of
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.fast import tally
@@ -30,7 +30,7 @@ from worker.lists.store.admission import following, left_out, lock_customers
 from worker.lists.store.daily_batch import DAILY
 from worker.lists.store.leadership import take_all
 from worker.lists.store.new_rows import CANCELLED, SealedLines, new_jobs, refusal_row
-from worker.lists.store.refreshed import KnownLine, known_lines, refresh
+from worker.lists.store.refreshed import KnownLine, beside, known_lines, opened, refresh, still_lacking
 from worker.lists.store.tombstones import bring_back, erased_among
 from worker.plans.store import plans
 
@@ -52,9 +52,9 @@ class ErasedMeanwhile(Exception):
 
 
 class AddedLines(NamedTuple):
-    """What is found when lines are added: those that are `refused` then, of customers who were erased on request, or
-    of another person than the one who has the id; and those that were `changed`, because their customers' addresses
-    were."""
+    """What is found when lines are added: those that are `refused` then, of customers who were erased on request, of
+    another person than the one who has the id, or without a value that their messages need; and those that were
+    `changed`, because their customers' addresses were."""
 
     refused: list[RefusedLine]
     changed: list[KnownLine]
@@ -93,6 +93,9 @@ def add_lines(
         refused = [*refused, *erased]
     another: list[RefusedLine] = []
     changed: list[KnownLine] = []
+    lacking = _lacking(connection, keyring, lines, wide, now=now)
+    if lacking:
+        refused, lines = [*refused, *lacking], lines.without({line.row for line in lacking})
     if lines:
         if plan is not None and plan.holds_back:
             priority += HELD_BACK
@@ -150,7 +153,22 @@ def add_lines(
         _add_jobs(connection, batch_id, jobs, paused=paused, now=now)
     if refused:
         bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in refused])
-    return AddedLines([*erased, *another], changed)
+    return AddedLines([*erased, *lacking, *another], changed)
+
+
+def _lacking(
+    connection: sa.Connection, keyring: Keyring, lines: SealedLines, wide: Collection[str], *, now: datetime
+) -> list[RefusedLine]:
+    """The lines without a column for messages that they need, refused unless their customers have it stored. No lock:
+    a stored value is replaced, and is gone only with the customer."""
+    if not lines.lacks:
+        return []
+    places = [place for place, row in enumerate(lines.jobs["row"]) if row in lines.lacks]
+    each = zip((lines.jobs["row"][place] for place in places), rows_of(picked(lines.customers, places)), strict=True)
+    mine = [(row, opened(keyring, values)) for row, values in each]
+    known = {one.row: one for one in beside(connection, keyring, mine, now=now)}
+    found = ((row, customer, still_lacking(lines.lacks[row], known.get(row), wide)) for row, customer in mine)
+    return [RefusedLine(row, customer.customer_id, lacks) for row, customer, lacks in found if lacks]
 
 
 class _OfKnown(NamedTuple):

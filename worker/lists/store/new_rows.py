@@ -5,14 +5,14 @@ Those values that no transaction decides, encrypted and of plain types, are made
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Customer
+from worker.core.customers.customers import Customer, FieldProblem
 from worker.core.database import bulk
 from worker.core.database.bulk import Columns, picked, rows_of
 from worker.core.database.encrypted_values import contact_digests, encrypt_line, encrypt_person
@@ -152,12 +152,14 @@ def refusal_row(batch_id: int, line: RefusedLine) -> dict[str, Any]:
 
 @dataclass
 class SealedLines:
-    """`customers` and `jobs`: what the lines say of their customers' rows, and of their jobs'."""
+    """`customers` and `jobs`: what the lines say of their customers' rows, and of their jobs'. `lacks`: as
+    `AcceptedLine` has it, by row."""
 
     customers: Columns
     jobs: Columns
     quiet_until: list[datetime | None]
     planned_at: list[datetime | None]
+    lacks: dict[int, tuple[FieldProblem, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.quiet_until)
@@ -169,7 +171,7 @@ class SealedLines:
     def at(self, places: Sequence[int]) -> "SealedLines":
         """The lines at these places, in their order."""
         times = [[values[place] for place in places] for values in (self.quiet_until, self.planned_at)]
-        return SealedLines(picked(self.customers, places), picked(self.jobs, places), *times)
+        return SealedLines(picked(self.customers, places), picked(self.jobs, places), *times, self.lacks)
 
     def without(self, rows: Collection[int]) -> "SealedLines":
         return self.at([place for place, row in enumerate(self.jobs["row"]) if row not in rows])
@@ -182,4 +184,5 @@ def seal(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -> Seal
         job_values(keyring, batch_id, lines),
         [line.quiet_until for line in lines],
         [line.planned_at for line in lines],
+        {line.row: line.lacks for line in lines if line.lacks},
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import MESSAGE, Customer, CustomerKind, Person, with_own
+from worker.core.customers.customers import MESSAGE, Customer, CustomerKind, FieldProblem, Person, with_own
 from worker.core.customers.store.pending_details import IS_UNRELEASED, settled
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
@@ -28,7 +28,7 @@ from worker.core.database.tables import CustomerRow, PendingDetails
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.model.audit import Act
 from worker.core.model.channels import ADDRESSES, CHANNELS, Address
-from worker.lists.known_customers import Match, changed_addresses, compare, in_words
+from worker.lists.known_customers import Match, changed_addresses, compare, in_words, refuses_lists
 from worker.lists.lines import OldLink
 from worker.lists.store.corrected_addresses import find, give_away
 from worker.lists.store.new_rows import SealedLines, change_details, customer_row
@@ -83,6 +83,7 @@ class KnownLine:
 
     @property
     def merged(self) -> Customer:
+        """The line's customer, with what is stored where the line says nothing."""
         if self.person is None:
             return self.given
         filled = {name: value for name, value in vars(self.given.person).items() if value}
@@ -90,6 +91,22 @@ class KnownLine:
         filled.pop(MESSAGE, None)
         person = with_own(replace(self.person, **filled), self.given.person.message)
         return replace(self.given, person=person, **own)
+
+    @property
+    def becomes(self) -> Customer:
+        """What is stored once the line is let in: another person gets nothing of the one who had the id."""
+        return self.given if self.is_another else self.merged
+
+
+def still_lacking(
+    lacks: Sequence[FieldProblem], known: KnownLine | None, wide: Collection[str]
+) -> tuple[FieldProblem, ...]:
+    """Those of the columns for messages that a line lacks which are not stored for its customer either. What another
+    person has, or a sender of events has said whose customer it is, is not the customer's. `wide`: see
+    `refuses_lists`."""
+    if known is None or known.person is None or known.is_another or refuses_lists(known.owner, wide):
+        return tuple(lacks)
+    return tuple(one for one in lacks if one.column.removeprefix(f"{MESSAGE}.") not in (known.person.message or {}))
 
 
 def match_of(person: Person, kind: CustomerKind, given: Customer) -> Match:
@@ -164,7 +181,7 @@ def refresh(
         return
     settled(connection, last)
     rows = [
-        customer_row(keyring, last[one].merged, details_at=last[one].given_at or now, now=now) for one in sorted(last)
+        customer_row(keyring, last[one].becomes, details_at=last[one].given_at or now, now=now) for one in sorted(last)
     ]
     change_details(connection, rows)
     give_away(connection, keyring, {one: kinds for one in sorted(last) if (kinds := _kinds(last[one]))}, now=now)
