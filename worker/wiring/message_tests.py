@@ -30,6 +30,10 @@ from worker.wiring.adapters import sender_name
 LINK = "https://example.invalid/this-is-a-test"  # no name ends in .invalid: RFC 2606
 MARK = "TEST"
 WORDS = "This is a test message. Its link is an example and leads nowhere."
+_NOT_BY_WHATSAPP = (
+    "the row's message goes by WhatsApp, whose approved words cannot say that they are a test;"
+    " `onboard template preview --channel whatsapp` shows what would be sent"
+)
 _STYLE = "margin:0;padding:12px;background:#ffe58f;color:#1a2230;font:16px sans-serif;text-align:center"
 _BANNER = f'<p style="{_STYLE}">{WORDS}</p>'
 _BODY = re.compile(r"<body\b[^>]*>", re.IGNORECASE)
@@ -70,6 +74,8 @@ def written(
     )
     if not isinstance(read, str):
         raise NotSent(f"the address is not good: {read.problem}; {read.hint}")
+    if channel is Channel.SMS and customer.channel is Channel.WHATSAPP:
+        raise NotSent(_NOT_BY_WHATSAPP)
     if channel not in settings.sending:
         raise NotSent(f"no sender is configured for {channel}: add [{channel}] to the configuration")
     _check_log_in(settings, channel)

@@ -100,3 +100,18 @@ def test_a_text_is_marked_and_without_its_sender_none_is_sent(desk: Desk, played
     refused = desk.onboard("template", "send", "--to", "+37060012345")
     assert refused.code == 1
     assert "no sender is configured for sms" in refused.err
+
+
+def test_none_goes_by_whatsapp_and_no_text_in_its_place(desk: Desk, played: Played):
+    folder = desk.config.parent / "words" / "default" / "en"
+    folder.mkdir(parents=True)
+    (folder / "whatsapp.txt").write_text("content: HX0123456789abcdef0123456789abcdef\n1: {{ link_path }}\n", "utf-8")
+    desk.add('[whatsapp]\nfrom = "+15005550006"\n[invitations]\ntemplates = "words/"\n')
+    row = desk.write("list.csv", "customer_id,phone,channel\nc-1,+37060012345,whatsapp\n")
+
+    refused = desk.onboard("template", "send", "--to", "+37060012346", "--row", "2", row)
+
+    assert (refused.code, len(played.sandbox.texts)) == (1, 0)
+    assert "template preview --channel whatsapp" in refused.err
+    shown = desk.onboard("template", "preview", "--row", "2", row, "--channel", "whatsapp")
+    assert "HX0123456789abcdef0123456789abcdef" in shown.out

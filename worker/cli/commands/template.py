@@ -158,9 +158,9 @@ def send(
     """Send the message to an address of your own, to see how it arrives. For an invented customer or a row of a list.
 
     It goes by the configured sender, by email or as a text, in the row's brand and language. Subject, words and the
-    header X-Onboard-Test say that it is a test: WhatsApp's approved words cannot. It opens no session: its link is an
-    example that leads nowhere. Nothing is stored but an entry in the audit log, and no limit or cap counts it; a text
-    costs what a text costs. It leaves also while everything is stopped.
+    header X-Onboard-Test say that it is a test. WhatsApp's approved words cannot, so none goes there. It opens no
+    session: its link is an example that leads nowhere. Nothing is stored but an entry in the audit log, and no limit or
+    cap counts it; a text costs what a text costs. It leaves also while everything is stopped.
 
     \b
     onboard template send --to me@example.com --row 2 customers.csv
@@ -269,9 +269,10 @@ def _of_row(invocation: Invocation, number: int, path: Path) -> Customer:
                 continue
             if line.row > number:
                 break
-            if isinstance(line, AcceptedLine):
+            if isinstance(line, AcceptedLine) and not line.lacks:
                 return line.customer
-            problems = "; ".join(one.named for one in problems_of(line))
+            found = line.lacks if isinstance(line, AcceptedLine) else problems_of(line)
+            problems = "; ".join(one.named for one in found)
             raise CannotStart(f"--row: row {number} would be rejected: {problems}")
     raise CannotStart(f"--row: there is no row {number} in {path.name}; rows are numbered as in a spreadsheet")
 
