@@ -38,7 +38,7 @@ LINE = LineFacts(
 )
 ANY = [
     Columns(NOON, links=links, routes=routes, details=details)
-    for links, routes, details in product((False, True), repeat=3)
+    for links, routes, details in product((False, True), (False, True), (None, (), ("branch",)))
 ]
 
 
@@ -85,5 +85,5 @@ def test_a_time_that_is_not_known_is_an_empty_cell():
 
 
 def test_a_report_that_comes_back_is_known_by_its_own_columns():
-    everything = Columns(NOON, links=True, routes=True, details=True)
-    assert set(everything.names) - {"customer_id", *DETAILS} == REPORT_COLUMNS
+    everything = Columns(NOON, links=True, routes=True, details={"branch"})
+    assert set(everything.names) - {"customer_id", *DETAILS, "message.branch"} == REPORT_COLUMNS

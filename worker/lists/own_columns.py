@@ -8,13 +8,13 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from worker.core.customers.customers import MESSAGE, MOST_OWN, FieldProblem
+from worker.core.customers.customers import OWN_PREFIX as PREFIX
 from worker.lists.cells import as_text
 from worker.lists.rules import COLUMNS, text
 from worker.providers.refusals import Refusal
 from worker.templates.names import folded, real_name
 from worker.templates.values import ADDRESS_IN_VALUE, OWN_NAME, VALUE_LENGTH, VARIABLES
 
-PREFIX = f"{MESSAGE}."
 NAMES = "a name of at most 32 letters, digits and _, that begins with a letter"
 # Who reads `{{ message.link }}` must not take it for `{{ link }}`.
 RESERVED = frozenset({*COLUMNS, *VARIABLES})
@@ -71,11 +71,7 @@ def why_refused(title: str) -> str:
 def read(own: MutableMapping[str, str], column: str, cell: Any) -> FieldProblem | None:
     """Add the cell's value to a row's own ones, by name; returns why it is not used."""
     found = as_text(cell, column)
-    value = text(found, VALUE_LENGTH) if isinstance(found, str) and found else found
-    if isinstance(value, str) and value:
-        value = value if real_name(value) else NO_VALUE
-    if isinstance(value, str) and ADDRESS_IN_VALUE.search(folded(value)):
-        value = _ADDRESS
+    value = value_of(found) if isinstance(found, str) and found else found
     if isinstance(value, Refusal):
         return value.at(column)
     if value and len(own) == MOST_OWN:
@@ -83,6 +79,16 @@ def read(own: MutableMapping[str, str], column: str, cell: Any) -> FieldProblem 
     if value:
         own[column.removeprefix(PREFIX)] = value
     return None
+
+
+def value_of(found: str) -> str | Refusal:
+    """The value in a cell that is not empty."""
+    value = text(found, VALUE_LENGTH)
+    if isinstance(value, Refusal):
+        return value
+    if not real_name(value):
+        return NO_VALUE
+    return _ADDRESS if ADDRESS_IN_VALUE.search(folded(value)) else value
 
 
 def is_left_out(problem: FieldProblem) -> bool:

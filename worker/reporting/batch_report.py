@@ -2,7 +2,7 @@
 words.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -74,7 +74,7 @@ class Reporting:
     most_messages: int  # to each customer
 
     def columns(
-        self, batch: BatchFacts, *, links: bool = False, routes: bool = False, details: bool = False
+        self, batch: BatchFacts, *, links: bool = False, routes: bool = False, details: Collection[str] | None = None
     ) -> Columns:
         """What the lines of a report of this batch are made with."""
         now = self.clock()

@@ -3,12 +3,12 @@ browser reads a hundred thousand rows in a second."""
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from worker.core.customers.customers import UPDATABLE
+from worker.core.customers.customers import OWN_PREFIX, UPDATABLE
 from worker.core.features import hint
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.keyring import NEEDS_THE_KEY
@@ -56,7 +56,7 @@ _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circul
 class Columns:
     """The columns of a report in addition to `COLUMNS`: each line's link, a secret; why its account was chosen, and
     the brand; the customer's details, to be mended there. `as_dates`: times as a spreadsheet takes them for dates, in
-    UTC.
+    UTC. `details`: with these columns for messages, each NAME of `message.NAME`; None: no details.
 
     `next_at` is always the last column. `batch` is the batch's number, for commands in the column `action`. `blocked`
     are the accounts and senders, by name, that are stopped or paused at the time `now`,
@@ -68,13 +68,20 @@ class Columns:
     routes: bool = False
     batch: str = "BATCH"
     blocked: Blocked = field(default_factory=dict)
-    details: bool = False
+    details: Collection[str] | None = None
     as_dates: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
         routes, secrets = ("route", "brand") if self.routes else (), SECRETS if self.links else ()
-        return (*COLUMNS, *routes, *secrets, *(DETAILS if self.details else ()), "next_at")
+        return (*COLUMNS, *routes, *secrets, *self.of_details, "next_at")
+
+    @property
+    def of_details(self) -> tuple[str, ...]:
+        """The customer's details, and the columns for messages."""
+        if self.details is None:
+            return ()
+        return (*DETAILS, *(f"{OWN_PREFIX}{name}" for name in sorted(self.details)))
 
     def time(self, at: datetime | None) -> str:
         """A time as the report writes it."""
@@ -151,9 +158,10 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
             "vendor": line.opening.vendor,
             "vendor_parameters": parameters if line.opening.vendor_parameters else "",
         }
-    if columns.details:
+    if columns.details is not None:
         values |= {"purpose": line.purpose, "kind": "" if line.details is None else line.details.kind.value}
-        values |= {name: "" if line.details is None else line.details.shown(name) for name in UPDATABLE}
+        names = [name for name in columns.of_details if name not in values]
+        values |= {name: "" if line.details is None else line.details.shown(name) for name in names}
     return values | {"next_at": columns.time(next_at)}
 
 

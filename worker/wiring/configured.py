@@ -71,6 +71,12 @@ class Configured(Stores):
         return templates_of(self.settings)
 
     @cached_property
+    def message_columns(self) -> frozenset[str]:
+        """The columns of lists for messages that the configuration or a template of the operator's names."""
+        named = frozenset(self.settings.import_.for_messages)
+        return named if self.settings.invitations.templates is None else named | self.templates.own_columns
+
+    @cached_property
     def lacking_columns(self) -> Callable[[Customer], list[FieldProblem]] | None:
         """What of the list's own columns a customer's messages need, and the row lacks. Without templates of the
         operator's: None."""

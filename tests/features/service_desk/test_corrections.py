@@ -4,12 +4,13 @@ from dataclasses import replace
 from datetime import date
 from itertools import product
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.customers.customers import UPDATABLE, Details, Person
 from worker.core.foundation.harmless_text import spreadsheet_safe, unguarded
-from worker.features.service_desk.corrections import correction_of
+from worker.features.service_desk.corrections import Correction, correction_of
 from worker.lists.rules import DateForm
 
 TODAY = date(2026, 11, 20)
@@ -145,6 +146,24 @@ def test_what_is_changed_is_applied_and_the_rest_stays():
     assert (after.person.phone, after.person.last_name) == (STORED.person.phone, STORED.person.last_name)
     assert correction.of(after).columns == ()
     assert "new@example.com" not in repr(correction) + repr(after)
+
+
+def test_a_column_for_messages_is_corrected_like_the_other_details():
+    known = replace(STORED, person=replace(STORED.person, message={"branch": "Šiauliai", "floor": "3"}))
+    cells = {"message.branch": "Kaunas", "message.floor": "", "message.adviser": "Rasa"}
+    correction, problems = correction_of(cells, known, today=TODAY)
+    assert (problems, correction.columns) == ((), ("message.adviser", "message.branch"))
+    after = correction.applied(known)
+    assert after.person.message == {"branch": "Kaunas", "floor": "3", "adviser": "Rasa"}
+    assert after.person.email == known.person.email
+    assert correction.of(after).columns == ()
+    for same in ("Šiauliai", "?iauliai"):
+        assert correction_of({"message.branch": same}, known, today=TODAY) == (Correction({}), ())
+
+
+@pytest.mark.parametrize("value", ["https://evil.example", "evil.example", "NULL", "x" * 201])
+def test_a_value_that_no_list_may_have_for_messages_corrects_nothing(value: str):
+    assert list(refused(**{"message.branch": value})) == ["message.branch"]
 
 
 @given(st.text(max_size=40).filter(lambda text: "'" not in text))

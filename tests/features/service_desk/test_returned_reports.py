@@ -69,6 +69,26 @@ def test_three_edits_are_three_actions_and_an_unchanged_report_is_none(desk: Des
     assert sum("email changed; row" in str(entry["reason"]) for entry in audit) == 2
 
 
+def test_a_column_for_messages_is_in_the_report_and_corrected_by_it(desk: Desk, played: Played):
+    desk.add('[import]\nmessage_columns = ["branch"]\n')
+    listed = "customer_id,email,branch,message.floor\nA-1,a@example.com,Vilnius,3\nA-2,b@example.com,Vilnius,\n"
+    assert desk.onboard("run", desk.write("list.csv", listed)).code == 0
+    desk.onboard("report", "1", "--out", "todo.csv", "--with-details")
+
+    def mend(lines: list[Row]) -> None:
+        assert [line["message.branch"] for line in lines] == ["Vilnius", "Vilnius"]
+        lines[1]["message.branch"] = "Kaunas"
+
+    foreseen = desk.onboard("check", edit(desk, "todo.csv", mend), "--json")
+    mended = desk.onboard("run", edit(desk, "todo.csv", mend), "--json")
+
+    for facts in (foreseen.facts, mended.facts):
+        assert [(one["row"], one["what"]) for one in facts["changes"]] == [(3, "message.branch changed")]
+    again = desk.onboard("report", "1", "--with-details")
+    assert [row["message.branch"] for row in again.table] == ["Vilnius", "Kaunas"]
+    assert letters(played) == Counter({"a@example.com": 1, "b@example.com": 1})
+
+
 def test_a_message_that_has_not_left_goes_to_the_mended_address_alone(desk: Desk, played: Played):
     listed = desk.list_of(customers(3))
     assert desk.onboard("import", listed).code == 0

@@ -156,8 +156,8 @@ def _in_words(message: dict[str, Any]) -> str:
 @click.option(
     "--with-details",
     is_flag=True,
-    help="Add the customers' details (email, phone, names, …): mend them in a spreadsheet, and give the file to"
-    " `onboard run`. The audit log records this.",
+    help="Add the customers' details (email, phone, names, columns for messages, …): mend them in a spreadsheet, and"
+    " give the file to `onboard run`. The audit log records this.",
 )
 @click.option(
     "--excel",
@@ -239,7 +239,8 @@ def report(
         with whole_file(out) as stream:
             for reason in [*asked, *(["with details"] if with_details else [])]:
                 note_alone(parts.database, f"batch {found.id}", now=parts.clock(), reason=reason)
-            columns = parts.reporting.columns(found, links=with_links, routes=with_routes, details=with_details)
+            own = parts.message_columns if with_details else None
+            columns = parts.reporting.columns(found, links=with_links, routes=with_routes, details=own)
             unreadable = Unreadable()
             lines = parts.facts.lines(found.id, with_links=with_links, with_details=with_details)
             if with_links and (own := parts.report_links) is not None:

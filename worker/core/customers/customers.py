@@ -47,6 +47,7 @@ class Person:
 
 
 MESSAGE = "message"
+OWN_PREFIX = f"{MESSAGE}."  # of its columns in a list
 MOST_OWN = 20  # of its columns
 PERSONAL = tuple(field.name for field in fields(Person) if field.name != MESSAGE)
 OF_PERSON = (*PERSONAL, MESSAGE)
@@ -133,6 +134,9 @@ class Details:
     kind: CustomerKind = CustomerKind.INDIVIDUAL
 
     def get(self, column: str) -> Any:
+        """The value of one of `UPDATABLE`, or of a column for messages, `message.NAME`: "" for none."""
+        if column.startswith(OWN_PREFIX):
+            return (self.person.message or {}).get(column.removeprefix(OWN_PREFIX), "")
         return getattr(self.person if column in PERSONAL else self, column)
 
     def shown(self, column: str) -> str:

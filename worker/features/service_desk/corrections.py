@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from worker.core.customers.customers import PERSONAL, UPDATABLE, Details, FieldProblem
+from worker.core.customers.customers import PERSONAL, UPDATABLE, Details, FieldProblem, with_own
 from worker.core.model.channels import ADDRESSES, channels_of
-from worker.lists import phone_numbers, rules
+from worker.lists import own_columns, phone_numbers, rules
 from worker.lists.cells import as_text
 from worker.lists.known_customers import Match, compare
 from worker.lists.rules import DateForm, readings
@@ -31,7 +31,8 @@ class Correction:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return tuple(column for column in UPDATABLE if column in self.values)
+        own = sorted(column for column in self.values if own_columns.is_own(column))
+        return (*(column for column in UPDATABLE if column in self.values), *own)
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -48,9 +49,14 @@ class Correction:
         return Correction({column: value for column, value in self.values.items() if value != stored.get(column)})
 
     def applied(self, stored: Details) -> Details:
-        own = {column: value for column, value in self.values.items() if column not in PERSONAL}
         personal = {column: value for column, value in self.values.items() if column in PERSONAL}
-        return replace(stored, **own, person=replace(stored.person, **personal))
+        for_messages = {
+            column.removeprefix(own_columns.PREFIX): value
+            for column, value in self.values.items()
+            if own_columns.is_own(column)
+        }
+        others = {column: self.values[column] for column in UPDATABLE if column in self.values.keys() - personal.keys()}
+        return replace(stored, **others, person=with_own(replace(stored.person, **personal), for_messages))
 
     def is_of_another(self, stored: Details) -> bool:
         """Whether nothing is left of the person who is stored."""
@@ -71,7 +77,7 @@ def correction_of(
             continue
         if column == "kind" and text.lower() == stored.kind.value:
             continue
-        if column not in UPDATABLE:
+        if column not in UPDATABLE and not own_columns.is_own(column):
             problems.append(FieldProblem(column, _FIXED, "leave the cell empty"))
             continue
         if len(text) > LONGEST_CELL:
@@ -129,6 +135,8 @@ def _has_lost_letters(text: str, known: str) -> bool:
 def _read(
     column: str, text: str, given: Mapping[str, str], stored: Details, *, today: date, dates: DateForm | None
 ) -> Any:
+    if own_columns.is_own(column):
+        return own_columns.value_of(text)
     if column == "phone":
         country = rules.country(given["country"]) if given.get("country") else stored.country
         return phone_numbers.phone(text, country if isinstance(country, str) else stored.country)

@@ -15,7 +15,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import MESSAGE, Customer, CustomerKind, FieldProblem, Person, with_own
+from worker.core.customers.customers import (
+    MESSAGE,
+    OWN_PREFIX,
+    Customer,
+    CustomerKind,
+    FieldProblem,
+    Person,
+    with_own,
+)
 from worker.core.customers.store.pending_details import IS_UNRELEASED, settled
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
@@ -106,7 +114,7 @@ def still_lacking(
     `refuses_lists`."""
     if known is None or known.person is None or known.is_another or refuses_lists(known.owner, wide):
         return tuple(lacks)
-    return tuple(one for one in lacks if one.column.removeprefix(f"{MESSAGE}.") not in (known.person.message or {}))
+    return tuple(one for one in lacks if one.column.removeprefix(OWN_PREFIX) not in (known.person.message or {}))
 
 
 def match_of(person: Person, kind: CustomerKind, given: Customer) -> Match:
