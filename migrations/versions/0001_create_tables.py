@@ -375,6 +375,9 @@ def _create_jobs() -> None:
     _index("ix_job_unknown", "job", "batch_id", where="unknown_attempt IS NOT NULL")
     rare_states = "state IN ('held', 'lapsed', 'failed', 'cancelled')"
     _index("ix_job_rare", "job", "state", "id", where=rare_states)
+    is_held = "state = 'held' AND leader_id IS NULL"
+    _index("ix_job_held", "job", "batch_id", "changed_at", where=is_held)
+    _index("ix_job_undecrypted", "job", "changed_at", where=f"{is_held} AND reason = 'cannot_open'")
 
 
 def _keep_what_jobs_name() -> None:

@@ -133,7 +133,8 @@ class OperationReport(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """Reads the report. Nothing in it is counted row by row but held rows, rows that wait, and what features count."""
+    """Reads the report. Nothing in it is counted row by row but rows whose key is missing, rows that wait, and what
+    features count."""
 
     clock: Clock
     database: Database

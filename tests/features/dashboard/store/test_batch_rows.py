@@ -29,7 +29,9 @@ def test_a_page_of_rows_in_a_rare_state_reads_no_other_rows_of_the_batch(shelf, 
             plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
 
     assert [one.row for one in BatchRows(database).some(batch, after=0, most=50, state="held")] == [7, 99]
-    assert ["ix_job_rare" in plans[0], "ix_job_followers" in plans[1]] == [True, True], plans
+    # Of few held rows, PostgreSQL sorts those of the other index.
+    few = "ix_job_rare" in plans[0] or "ix_job_held" in plans[0]
+    assert [few, "ix_job_followers" in plans[1]] == [True, True], plans
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -30,6 +30,7 @@ _WAITS_FOR_END = (
     "state = 'waiting' AND reason IN"
     " ('conflict', 'orphan', 'session_ends_first', 'session_expired', 'stale_link', 'unknown')"
 )
+_HELD = "state = 'held' AND leader_id IS NULL"
 # The states that a row seldom ends in, or stands in.
 _RARE = "state IN ('held', 'lapsed', 'failed', 'cancelled')"
 
@@ -158,6 +159,9 @@ class Job(Base):
         partial("ix_job_unknown", "batch_id", where="unknown_attempt IS NOT NULL"),
         # The rows of a batch in a state that few of its rows have: for a page of them, and for a status.
         partial("ix_job_rare", "state", "id", where=_RARE),
+        # Since when the first row of a batch is held; and the rows that no key decrypts, whose reason names it.
+        partial("ix_job_held", "batch_id", "changed_at", where=_HELD),
+        partial("ix_job_undecrypted", "changed_at", where=f"{_HELD} AND reason = 'cannot_open'"),
     )
 
 

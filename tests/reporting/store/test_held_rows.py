@@ -1,0 +1,60 @@
+"""What `status` says of held rows, which may be many: it reads none of them."""
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.stored.shelf import customer
+from worker.core.database.tables import Job
+from worker.core.foundation.keyring import NEEDS_THE_KEY
+from worker.core.model.reasons import Reason
+from worker.core.model.states import JobState
+from worker.reporting.store.waiting import held, missing_keys
+
+pytestmark = pytest.mark.both_databases
+
+
+@pytest.fixture
+def batches(shelf, clock) -> list[int]:
+    """Three batches of 300 rows. Of the first all are held, of the second the last two; of the third none."""
+    made = []
+    for _ in range(3):
+        batch = shelf.batch()
+        shelf.add(*(customer(f"B{batch}-{number}") for number in range(300)), batch=batch)
+        made.append(batch)
+    shelf.set(Job, Job.batch_id == made[0], state=JobState.HELD, reason=Reason.UNKNOWN, changed_at=clock())
+    for row, wait in ((300, 2), (301, 1)):
+        at = clock() + timedelta(hours=wait)
+        shelf.set(Job, Job.batch_id == made[1], Job.row == row, state=JobState.HELD, changed_at=at)
+    return made
+
+
+def test_each_batch_with_held_rows_says_how_many_and_since_when_the_first(shelf, clock, batches):
+    found = [(batch.id, rows, since) for batch, rows, since in held(shelf.database)]
+    assert found == [(batches[0], 300, clock()), (batches[1], 2, clock() + timedelta(hours=1))]
+
+
+def test_a_key_that_held_rows_need_is_counted_with_the_first_of_them(shelf, clock, batches):
+    needs = {"reason": Reason.CANNOT_DECRYPT, "detail": f"no key opens it: {NEEDS_THE_KEY}0123abcd, which is gone"}
+    shelf.set(Job, Job.batch_id == batches[1], Job.row.in_([300, 301]), **needs)
+    ((key_id, found),) = missing_keys(shelf.database, ["ffffffff"]).items()
+    assert (key_id[:8], found) == ("0123abcd", (2, clock() + timedelta(hours=1)))
+
+
+def test_one_look_at_an_index_finds_each(shelf, database, batches):
+    if not database.is_sqlite:
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE job")
+    plans: list[str] = []
+
+    @sa.event.listens_for(database.engine, "before_cursor_execute")
+    def keep(_connection, cursor, text, parameters, *_):
+        if "FROM" in text and "job" in text:
+            cursor.execute(("EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ") + text, parameters)
+            plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
+
+    held(database)
+    missing_keys(database, [])
+
+    assert ["ix_job_held" in plans[0], "ix_job_undecrypted" in plans[1]] == [True, True], plans
