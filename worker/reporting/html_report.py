@@ -1,5 +1,5 @@
 """The report as one HTML file that works offline: the page fetches no script, style, font or image, and sends nothing.
-Its chart shows the batch over time.
+Its chart shows the batch over time. The page of a period is as the batch's, without rows and without a script.
 
 Customer ids and error texts come from lists and providers, so everything is escaped. The page's policy allows only the
 one script and the one style in the file, by their hashes.
@@ -25,6 +25,8 @@ from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.timestamps import written
 from worker.core.foundation.version import __version__
 from worker.core.model.states import InvitationState, JobState, LineState
+from worker.reporting.period import NUMBERS as COUNTED
+from worker.reporting.period import PeriodReport
 from worker.reporting.prices import Prices, costs
 from worker.reporting.report_lines import NUMBERS, TIMES, WORDS, Chunk, Columns, line_values
 from worker.reporting.row_groups import Groups, headline
@@ -190,6 +192,17 @@ def write_html(
     return count
 
 
+def write_period(out: TextIO, report: PeriodReport, *, now: datetime) -> None:
+    """Write the page of a period."""
+    tables = (
+        ("Account", "A customer counts for the account that serves the row now", report.accounts),
+        ("Route", "Why the account was chosen", report.routes),
+        ("Week", "By its Monday", report.weeks),
+    )
+    page = _environment().get_template("period.html")
+    out.write(page.render(report=report, tables=tables, numbers=COUNTED, made_at=now, release=__version__))
+
+
 def _read(lines: Iterable[LineFacts], columns: Columns, data: IO[str]) -> tuple[int, list[dict[str, Any]], Groups]:
     """Write the rows' data, a chunk a line. Returns how many, the first as values, and the groups."""
     groups, static, chunk, count = Groups(), [], Chunk(columns.names), 0
@@ -254,7 +267,7 @@ def _hash(text: str) -> str:
 def _environment() -> Environment:
     pages = files("worker.reporting") / "pages"
     environment = Environment(
-        loader=DictLoader({"report.html": (pages / "report.html").read_text("utf-8")}),
+        loader=DictLoader({name: (pages / name).read_text("utf-8") for name in ("report.html", "period.html")}),
         autoescape=True,
         # Spreadsheets open a page too, and run what its cells begin with.
         finalize=lambda shown: spreadsheet_safe(shown) if type(shown) is str else shown,

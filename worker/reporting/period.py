@@ -34,6 +34,11 @@ class Line:
         calls, messages = sum(figures.calls.values()), sum(figures.messages.values())
         return dict(zip(NUMBERS, (figures.invited, figures.finished, figures.verified, calls, messages), strict=True))
 
+    @property
+    def amounts(self) -> str:
+        """The cost for people; "" without a price."""
+        return " + ".join(f"{amount:,.2f} {currency}" for currency, amount in self.cost.items())
+
 
 @dataclass(frozen=True)
 class PeriodReport:
@@ -148,8 +153,7 @@ def in_words(report: PeriodReport) -> str:
 
 def _cells(line: Line, indent: str = "") -> tuple[str, ...]:
     name = line.name if len(line.name) <= LONGEST else f"{line.name[: LONGEST - 1]}…"
-    amounts = " + ".join(f"{amount:,.2f} {currency}" for currency, amount in line.cost.items())
-    return (f"{indent}{name}", *(f"{number:,}" for number in line.numbers.values()), amounts)
+    return (f"{indent}{name}", *(f"{number:,}" for number in line.numbers.values()), line.amounts)
 
 
 def names_of(report: PeriodReport) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import zipfile
 from datetime import datetime, timedelta
 
@@ -62,6 +63,18 @@ def test_it_is_a_text_or_a_table(ran: Desk):
     assert ran.onboard("report", *period, "--excel").out.startswith("\ufeffweek;account;")
 
 
+def test_it_is_a_page_too_which_needs_nothing_else(ran: Desk):
+    assert ran.onboard("report", *days(ran), "--out", "november.html").code == 0
+    page = (ran.path / "november.html").read_text("utf-8")
+    assert "3 invited, 0 finished" in page
+    assert page.count("2.70 EUR") >= 4  # each table ends with the sum
+    assert "so not in the cost: email" in page
+    assert "default-src 'none'" in page
+    assert not re.search(r"<script|<link|src=|https?://", page)
+    empty = ran.onboard("report", "--from", "2001-01-01", "--to", "2001-01-31", "--format", "html")
+    assert (empty.code, "0 invited, 0 finished" in empty.out) == (0, True)
+
+
 def test_a_period_without_anything_says_so(ran: Desk):
     ended = ran.onboard("report", "--from", "2001-01-01", "--to", "2001-01-31")
     assert (ended.code, ended.out.splitlines()) == (
@@ -87,7 +100,7 @@ def test_what_makes_no_sense_is_refused_before_the_database_is_opened(bare: Desk
         ["latest", "--from", "2026-12-01"],
         ["--from", "2026-12-01", "--with-links"],
         ["--from", "2026-12-01", "--kind", "nonresponders"],
-        ["--from", "2026-12-01", "--format", "html"],
+        ["--from", "2026-12-01", "--format", "html", "--excel"],
         ["--from", "2026-12-01", "--json", "--excel"],
         ["latest", "--json"],
         [],

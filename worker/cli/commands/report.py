@@ -206,7 +206,7 @@ def report(
     onboard report 3 --format jsonl
     onboard report all --kind nonresponders --by 2026-11-27 --out call-these.csv
     onboard report --from 2026-11-01 --to 2026-11-30
-    onboard report --from 2026-11-01 --to 2026-11-30 --out november.xlsx
+    onboard report --from 2026-11-01 --to 2026-11-30 --out november.html
     """
     if first is not None or last is not None:
         if kind != ROWS or by is not None or with_links or with_details or with_routes:
@@ -306,8 +306,6 @@ def _write_period(
     if as_json and (form or excel):
         raise click.UsageError("--json is a form of its own: leave --format and --excel out")
     form = "json" if as_json else form or (_form_of(out) if out else "csv" if excel else "text")
-    if form == "html":
-        raise click.UsageError("a period is a text, CSV, XLSX, JSON lines or --json; the page is of a batch")
     if excel and form not in ("csv", "xlsx"):
         raise click.UsageError("--excel is for CSV and XLSX")
     with invocation.parts(COUNTED, migrate=True) as parts:
@@ -318,6 +316,10 @@ def _write_period(
         with whole_file(out) as stream:
             if form == "xlsx":
                 _in_place(stream, lambda made: write_table(made, "Period", names_of(report), rows_of(report)))
+            elif form == "html":
+                from worker.reporting.html_report import write_period  # imported here: Jinja
+
+                write_period(stream, report, now=parts.clock())
             elif form == "csv":
                 write_csv(stream, report, excel=excel)
             elif form == "jsonl":
