@@ -31,6 +31,8 @@ WAITS_FOR_END = (
     "state = 'waiting' AND reason IN"
     " ('conflict', 'orphan', 'session_ends_first', 'session_expired', 'stale_link', 'unknown')"
 )
+# The rows whose brand the configuration does not have.
+BRAND_MISSING = "state = 'waiting' AND reason = 'brand_missing'"
 # Short-lived rows: vacuumed sooner.
 SHORT_LIVED = {"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_threshold": 1000}
 
@@ -377,6 +379,7 @@ def _create_jobs() -> None:
     _index("ix_job_rare", "job", "state", "id", where=rare_states)
     is_held = "state = 'held' AND leader_id IS NULL"
     _index("ix_job_held", "job", "batch_id", "changed_at", where=is_held)
+    _index("ix_job_brand_missing", "job", "brand", "batch_id", where=BRAND_MISSING)
     _index("ix_job_undecrypted", "job", "changed_at", where=f"{is_held} AND reason = 'cannot_open'")
 
 
@@ -519,6 +522,7 @@ def _create_invitations() -> None:
     _index("ix_invitation_lease", "invitation", "lease_until", where="state = 'working'")
     _index("ix_invitation_reference", "invitation", "reference", where="channel <> 'email' AND reference <> ''")
     _index("ix_invitation_waits", "invitation", "batch_id", "reason", "due_at", where=WAITS)
+    _index("ix_invitation_brand_missing", "invitation", "job_id", where=BRAND_MISSING)
     _index("ix_invitation_unknown", "invitation", "batch_id", where="unknown_attempt IS NOT NULL")
 
 

@@ -48,6 +48,7 @@ from worker.reporting.store.waiting import (
     held,
     missing_keys,
     of_other_accounts,
+    of_other_brands,
     of_other_channels,
     paused_themselves,
     refused_events,
@@ -148,6 +149,7 @@ class Operation:
     sources: Callable[[], Sequence[SourceReport]]
     standings: Callable[[Mapping[str, BudgetState], datetime], Sequence[Standing]]
     by_workers: bool  # a broker is configured
+    brands: Collection[str]  # the names of those in the configuration
     event_queues: Collection[str]  # those that senders of the configuration publish events to
 
     def report(self) -> OperationReport:
@@ -214,13 +216,15 @@ class Operation:
         return [Wait("stop", "", stopped.in_words, "onboard resume --all", since=stopped.at)]
 
     def _of_what_is_missing(self) -> list[Wait]:
-        """The keys, accounts and channels that rows need and the configuration does not have."""
+        """The keys, accounts, brands and channels that rows need and the configuration does not have."""
         keys = missing_keys(self.database, self.key_ids) if self.key_ids is not None else {}
         accounts = of_other_accounts(self.database, self.rules.accounts)
         channels = of_other_channels(self.database, self.rules.channels)
+        brands = of_other_brands(self.database, self.brands)
         return [
             *(waits.of_missing_key(key_id, *held_rows) for key_id, held_rows in keys.items()),
             *(waits.of_missing_account(name, *rows) for name, rows in sorted(accounts.items())),
+            *(waits.of_missing_brand(name, *rows) for name, rows in sorted(brands.items())),
             *(waits.of_missing_channel(name, *rows) for name, rows in sorted(channels.items())),
         ]
 

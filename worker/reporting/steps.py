@@ -57,6 +57,10 @@ OF_REASONS: Mapping[Reason, Mapping[JobState | LineState, str]] = {
         )
     },
     Reason.ATTEMPTS_SPENT: {JobState.FAILED: "`onboard retry BATCH` once the other side works again"},
+    Reason.BRAND_MISSING: {
+        JobState.WAITING: "put [brand.NAME] back into the configuration, or cancel the row",
+        JobState.ISSUED: "put [brand.NAME] back into the configuration, or cancel the row",
+    },
     Reason.SECOND_SESSION: {
         JobState.HELD: "let one of the two sessions expire, then `onboard resolve BATCH` with --repeat, or --abandon"
     },

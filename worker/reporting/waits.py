@@ -347,6 +347,13 @@ def of_missing_account(name: str, rows: int, batch_id: int) -> Wait:
     return Wait("account", name, f"{no_account(name, rows)}: put it back", f"onboard report {batch_id}")
 
 
+def of_missing_brand(name: str, rows: int, batch_id: int) -> Wait:
+    """`rows` wait for a brand that the configuration does not have, the first of them in this batch."""
+    waiting = counted(rows, "row waits", "rows wait")
+    why = f"{waiting} for [brand.{name}], which this configuration does not have: put it back"
+    return Wait("brand", name, why, f"onboard report {batch_id}")
+
+
 def of_missing_channel(name: str, messages: int, batch_id: int) -> Wait:
     """`messages` wait for a channel that the configuration does not have, the first of them in this batch."""
     waiting = counted(messages, "message waits", "messages wait")

@@ -151,6 +151,7 @@ def contact_policy(settings: Settings, *, channels: Collection[str]) -> ContactP
         pause=PauseRule(invitations.pause_over, invitations.pause_from) if invitations.pause_over < 100 else None,
         countries=texted_countries(settings),
         texts_per_country=settings.sms.per_country if settings.sms else None,
+        brands=frozenset(settings.brands),
     )
 
 

@@ -306,6 +306,7 @@ class Parts(Configured):
             sources=partial(source_reports, self.settings, self.database),
             standings=partial(standings, self.settings, self.database),
             by_workers=self.settings.broker.wakes_workers,
+            brands=self.settings.brands,
             event_queues=self._event_queues,
         )
 

@@ -62,3 +62,28 @@ def test_a_preview_has_the_rows_brand_or_the_one_that_is_asked_for(desk: Desk):
     refused = desk.onboard("template", "preview", "--brand", "nowhere")
     assert (refused.code, refused.out) == (2, "")
     assert "nova" in refused.err
+
+
+def test_rows_of_a_brand_that_was_taken_out_wait_and_go_on_in_its_words_when_it_is_back(desk: Desk, played: Played):
+    plain = desk.config.read_text("utf-8")
+    desk.add(BRANDS)
+    rows = desk.write("list.csv", "customer_id,email,brand\nc-1,one@example.com,\nc-2,two@example.com,nova\n")
+    assert desk.onboard("import", rows).code == 0
+    desk.config.write_text(plain, "utf-8")
+
+    desk.onboard("run", rows)
+    status = desk.onboard("status", "--json").facts
+    (_, line) = desk.onboard("report", "1").table
+
+    assert [mail.recipients[0] for mail in played.sandbox.mailbox] == ["one@example.com"]
+    assert len(played.calls()) == 1  # no session is bought for what cannot be sent
+    (need,) = [one for one in status["needs_a_person"] if one["what"] == "brand"]
+    assert (need["name"], "[brand.nova]" in need["reason"]) == ("nova", True)
+    assert (line["state"], "brand" in line["error"], "[brand.NAME]" in line["action"]) == ("waiting", True, True)
+
+    desk.add(BRANDS)
+    desk.sql("UPDATE job SET due_at = created_at WHERE reason = 'brand_missing'")
+    assert desk.onboard("run", rows).code == 0
+    (late,) = [mail.facts() for mail in played.sandbox.mailbox if mail.recipients[0] == "two@example.com"]
+    assert late["headers"]["From"] == "Nova <hello@nova.example>"
+    assert not any(one["what"] == "brand" for one in desk.onboard("status", "--json").facts["needs_a_person"])

@@ -53,6 +53,10 @@ class Ladder:
         return frozenset(step.channel for step in self.steps.values() if step.channel)
 
 
+# A row whose brand the configuration does not have is looked at again: a process with the brand may run by then.
+BRAND_LOOKED_AT_AGAIN = timedelta(minutes=15)
+
+
 class CorrectedRule(StrEnum):
     """`[follow_up] corrected_address`, for accounts that open no other session before the end of the present one."""
 
@@ -78,6 +82,7 @@ class ContactPolicy:
     address_cap: AddressCap | None = None  # None: an address may get any number of messages
     countries: frozenset[str] | None = None  # those that texts may go to; None: all
     texts_per_country: int | None = None  # in an hour; None: as many as there are
+    brands: frozenset[str] | None = None  # the names of those in whose words messages can be written; None: all
     pause: PauseRule | None = None  # None: no batch is paused automatically
     reminders: tuple[timedelta, ...] = ()  # counted from the first message; steps of the ladder among them
     ladder: Ladder = field(default_factory=Ladder)
@@ -94,6 +99,10 @@ class ContactPolicy:
             and not (name == Channel.SMS and why_not_texted(address, self.countries))
         ]
         return self.ladder.impossible(reachable)
+
+    def lacks_brand(self, customer: Customer) -> bool:
+        """Whether nothing can be written to the customer: its brand was taken out of the configuration."""
+        return bool(customer.brand) and self.brands is not None and customer.brand not in self.brands
 
     @property
     def elsewhere(self) -> Mapping[timedelta, QuietHours | None]:

@@ -58,6 +58,12 @@ class Reason(StrEnum):
         "the list has used up the credits that it may cost (--most-credits)",
         {JobState.WAITING: "`onboard resume BATCH` with --most-credits N allows more"},
     )
+    BRAND_MISSING = (
+        "brand_missing",
+        "the configuration does not have the row's brand; the message follows once it is back",
+        _WAITS_OR_ISSUED,
+        _WAITING,
+    )
     COUNTRY_SPENT = (
         "country_spent",
         "the texts to its country have reached the most of an hour ([sms] per_country)",

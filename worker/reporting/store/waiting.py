@@ -245,6 +245,23 @@ def of_other_channels(database: Database, channels: Collection[str]) -> dict[str
     return _by_name(database, InvitationRow.channel, InvitationRow.batch_id, sa.func.count(), *waits)
 
 
+def of_other_brands(database: Database, brands: Collection[str]) -> dict[str, tuple[int, int]]:
+    """The brands that rows and messages wait for and that are not among these, as `of_other_accounts`.
+    `ix_job_brand_missing` and `ix_invitation_brand_missing` have these rows alone."""
+    missing = bulk.fixed(Reason.BRAND_MISSING)
+    jobs = (Job.state == bulk.fixed(JobState.WAITING), Job.reason == missing)
+    found = _by_name(database, Job.brand, Job.batch_id, sa.func.count(), *jobs)
+    messages = (
+        InvitationRow.state == bulk.fixed(InvitationState.WAITING),
+        InvitationRow.reason == missing,
+        Job.id == InvitationRow.job_id,
+    )
+    for name, (rows, first) in _by_name(database, Job.brand, Job.batch_id, sa.func.count(), *messages).items():
+        others, sooner = found.get(name, (0, first))
+        found[name] = (others + rows, min(first, sooner))
+    return {name: rows for name, rows in found.items() if name not in brands}
+
+
 def _by_name(
     database: Database,
     name: sa.ColumnElement[str] | sa.Column[str],

@@ -30,6 +30,7 @@ _WAITS_FOR_END = (
     "state = 'waiting' AND reason IN"
     " ('conflict', 'orphan', 'session_ends_first', 'session_expired', 'stale_link', 'unknown')"
 )
+_BRAND_MISSING = "state = 'waiting' AND reason = 'brand_missing'"
 _HELD = "state = 'held' AND leader_id IS NULL"
 # The states that a row seldom ends in, or stands in.
 _RARE = "state IN ('held', 'lapsed', 'failed', 'cancelled')"
@@ -161,6 +162,8 @@ class Job(Base):
         partial("ix_job_rare", "state", "id", where=_RARE),
         # Since when the first row of a batch is held; and the rows that no key decrypts, whose reason names it.
         partial("ix_job_held", "batch_id", "changed_at", where=_HELD),
+        # The rows whose brand the configuration does not have, which a status names.
+        partial("ix_job_brand_missing", "brand", "batch_id", where=_BRAND_MISSING),
         partial("ix_job_undecrypted", "changed_at", where=f"{_HELD} AND reason = 'cannot_open'"),
     )
 
@@ -345,6 +348,7 @@ class InvitationRow(Base):
         # Callbacks name a text by the sender's id, and an email by its Message-ID, which is the row's own id.
         partial("ix_invitation_reference", "reference", where="channel <> 'email' AND reference <> ''"),
         partial("ix_invitation_waits", "batch_id", "reason", "due_at", where=_WAITS),
+        partial("ix_invitation_brand_missing", "job_id", where=_BRAND_MISSING),
         partial("ix_invitation_unknown", "batch_id", where="unknown_attempt IS NOT NULL"),
     )
 

@@ -17,6 +17,7 @@ from worker.core.customers.store.suppressions import suppressed
 from worker.core.lifecycle.store import reminders
 from worker.core.limits.store import batch_pace
 from worker.core.limits.store.flush import Gate, Kept
+from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN
 from worker.core.messages.store import how_many
 from worker.core.messages.store.message_context import (
     ClaimedInvitation,
@@ -35,6 +36,12 @@ log = logging.getLogger(__name__)
 
 # A verdict wakes the messages that wait for it; this delay is for a review that ends without a verdict.
 ASK_AGAIN = timedelta(hours=1)
+
+
+def of_missing_brands(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kept:
+    """Keep the messages of a brand that the configuration does not have, whatever the age of their links."""
+    contact, again = claim.policy.contact, Later(claim.now + BRAND_LOOKED_AT_AGAIN, Reason.BRAND_MISSING)
+    return {one.id: again for one in messages if contact.lacks_brand(one.customer)}
 
 
 def in_review(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kept:
@@ -150,6 +157,7 @@ def gates(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> list[Ga
         not one.leased.alone or one.unknown_handovers for one in messages
     )
     gates_: tuple[tuple[Gate, bool], ...] = (
+        (of_missing_brands, any(one.customer.brand for one in messages)),
         (in_review, any(row.reached_before or row.reissues or row.result == Result.REVIEW for row in leased)),
         (to_suppressed_addresses, any(row.any_suppressed for row in leased)),
         (to_refused_numbers, claim.policy.channel == Channel.SMS),

@@ -97,6 +97,7 @@ class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
             row.template,
             row.consent,
             line.parameters,
+            row.brand,
         )
         request = SessionRequest(
             customer,

@@ -29,6 +29,7 @@ from worker.core.limits.store.backpressure import Queue, Rooms, ask_again_at, se
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Flush, Gate, Kept
 from worker.core.messages.caps import Wish
+from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN
 from worker.core.messages.quiet_hours import issue_at
 from worker.core.messages.store.how_many import take
 from worker.core.messages.store.unreached import following, writable
@@ -157,6 +158,14 @@ def before_the_start(claim: JobClaim, rows: Sequence[Any]) -> Kept:
     """Keep the jobs of batches whose planned start has not come, until then."""
     starts = batch_pace.starts_later(claim.connection, claim.planned, now=claim.now)
     return {row.id: Later(starts[row.batch_id], Reason.PLANNED) for row in rows if row.batch_id in starts}
+
+
+def of_missing_brands(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:
+    """Keep the jobs of a brand that the configuration does not have: a session would be paid for, and no message could
+    carry its link."""
+    contact, again = claim.policy.contact, Later(claim.now + BRAND_LOOKED_AT_AGAIN, Reason.BRAND_MISSING)
+    lacking = [job for job in jobs if contact.lacks_brand(job.request.customer)]
+    return {job.id: again for job in lacking if not _sender_may_wait_for(job)}
 
 
 def unreachable_customers(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:
@@ -330,9 +339,10 @@ def row_gates(claim: JobClaim, rows: Sequence[Any]) -> list[Gate]:
     return [gate for gate, concerns in gates_ if concerns]
 
 
-def gates(claim: JobClaim, _jobs: Sequence[ClaimedJob]) -> list[Gate]:
+def gates(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> list[Gate]:
     """The gates about messages. Last the places, of batches and addresses: only a job whose call is made takes one."""
     gates_: tuple[tuple[Gate, bool], ...] = (
+        (of_missing_brands, any(job.request.customer.brand for job in jobs)),
         (unreachable_customers, claim.any_suppressed),
         (quiet_hours, bool(claim.policy.contact.hours.quiet)),
         (full_senders, True),

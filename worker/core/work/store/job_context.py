@@ -126,6 +126,7 @@ _WORKED_FROM = (
     Job.purpose,
     Job.channel,
     Job.template,
+    Job.brand,
     Job.entity_id,
     Job.consent,
     Job.encrypted.label("line"),
