@@ -67,6 +67,30 @@ def test_a_value_that_no_message_may_have_rejects_its_row_and_is_not_repeated(pr
     assert str(value) not in found["message.branch"] or value == "#REF!"
 
 
+OURS = ListOptions(today=TODAY, mail_domains={"bank.example"})
+
+
+def test_an_email_address_of_our_own_is_a_value():
+    line = accept(2, {"customer_id": "A1", "channel": "none", "message.adviser": "Ona.P@Bank.example"}, OURS)
+    assert isinstance(line, Accepted)
+    assert line.customer.person.message == {"adviser": "Ona.P@Bank.example"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("ona@evil.example", "ona@bank.example.evil.example", "ona@evil.example@bank.example", "a@b@bank.example"),
+        *("mailto:ona@bank.example", "ona@bank.example?bcc=x@evil.example", "write to ona@bank.example"),
+        *("//evil.example/ona@bank.example", "ona@bank\uff0eexample", "on\u0430@bank.example", "@bank.example"),
+        "ona@bank.example evil.example",
+    ],
+)
+def test_another_address_or_more_than_one_is_none(value):
+    line = accept(2, {"customer_id": "A1", "channel": "none", "message.adviser": value}, OURS)
+    assert isinstance(line, Rejected)
+    assert [problem.column for problem in line.problems] == ["message.adviser"]
+
+
 @pytest.mark.parametrize("value", ["NULL", "n/a", "-", "{{ branch }}", "${branch}", "MÃ¼nchen", "[BRANCH]"])
 def test_what_stands_for_no_value_is_left_out_with_a_warning(value):
     line = accept(2, {"customer_id": "A1", "channel": "none", "message.branch": value}, ListOptions(today=TODAY))

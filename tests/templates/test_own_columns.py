@@ -76,6 +76,16 @@ def test_a_message_without_a_value_that_it_shows_is_not_written(own, value):
     assert (value or "none") not in str(refused.value)
 
 
+def test_an_email_address_of_our_own_is_shown_and_no_other(own):
+    ours = own(SHOWS)
+    ours.domains = {"bank.example"}
+    assert made(ours, branch="ona@bank.example").subject == "At ona@bank.example"
+    with pytest.raises(TemplateProblem):
+        made(ours, branch="ona@evil.example")
+    with pytest.raises(TemplateProblem):
+        made(own(SHOWS), branch="ona@bank.example")
+
+
 def test_a_template_needs_what_it_shows_and_does_not_ask_for(own):
     templates = own(SHOWS | {"default/de/sms.txt": ASKS, "vip/en/sms.txt": "{{ message.floor }} {{ link }}"})
     assert templates.needs("", "en", "email").keys() == {"branch"}

@@ -126,7 +126,7 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
         if rule is None and "." in column:
             if own_columns.is_own(column):
                 for_messages = {} if for_messages is None else for_messages
-                problem = own_columns.read(for_messages, column, cell)
+                problem = own_columns.read(for_messages, column, cell, options.mail_domains)
             else:
                 problem = _read_parameter(parameters, column, cell, options)
             if problem and problem not in problems:

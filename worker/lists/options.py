@@ -2,7 +2,7 @@
 ours."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -95,6 +95,7 @@ class ListOptions:
     `adopts`: the list names a session in each row (`adopted`), in the columns of `ADOPTED`.
     `defaults` are the cells, by our names, of rows that have none in that column. `vocabulary`: the table is no list of
     customers, and has these columns. `most`: no further rows are read.
+    `mail_domains`: those of our own addresses, which columns for messages may have.
     """
 
     today: date
@@ -114,3 +115,4 @@ class ListOptions:
     adopts: bool = False
     vocabulary: Vocabulary | None = None
     most: int | None = None
+    mail_domains: Collection[str] = ()

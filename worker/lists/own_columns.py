@@ -4,7 +4,7 @@ They are the customer's, encrypted with the person. No provider gets them, and n
 """
 
 import re
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from typing import Any
 
 from worker.core.customers.customers import MESSAGE, MOST_OWN, FieldProblem
@@ -13,7 +13,7 @@ from worker.lists.cells import as_text
 from worker.lists.rules import COLUMNS, text
 from worker.providers.refusals import Refusal
 from worker.templates.names import folded, real_name
-from worker.templates.values import ADDRESS_IN_VALUE, OWN_NAME, VALUE_LENGTH, VARIABLES
+from worker.templates.values import ADDRESS_IN_VALUE, OWN_NAME, VALUE_LENGTH, VARIABLES, is_own_mailbox
 
 NAMES = "a name of at most 32 letters, digits and _, that begins with a letter"
 # Who reads `{{ message.link }}` must not take it for `{{ link }}`.
@@ -24,7 +24,8 @@ NO_VALUE = Refusal(
 )
 _ADDRESS = Refusal(
     "it looks like an address, which mail programs make a link of",
-    "write it without ://, www., an @, a colon after its first word, or a dot before letters (St. Gallen)",
+    "write it without ://, www., an @, a colon after its first word, or a dot before letters (St. Gallen); an email"
+    " address alone, and of the domain of a `from` or `reply_to`, is good",
 )
 _TOO_MANY = FieldProblem(MESSAGE, f"more than {MOST_OWN} columns for messages", "leave out those that no template has")
 
@@ -68,10 +69,10 @@ def why_refused(title: str) -> str:
     return ""
 
 
-def read(own: MutableMapping[str, str], column: str, cell: Any) -> FieldProblem | None:
+def read(own: MutableMapping[str, str], column: str, cell: Any, mail_domains: Collection[str]) -> FieldProblem | None:
     """Add the cell's value to a row's own ones, by name; returns why it is not used."""
     found = as_text(cell, column)
-    value = value_of(found) if isinstance(found, str) and found else found
+    value = value_of(found, mail_domains) if isinstance(found, str) and found else found
     if isinstance(value, Refusal):
         return value.at(column)
     if value and len(own) == MOST_OWN:
@@ -81,14 +82,16 @@ def read(own: MutableMapping[str, str], column: str, cell: Any) -> FieldProblem 
     return None
 
 
-def value_of(found: str) -> str | Refusal:
-    """The value in a cell that is not empty."""
+def value_of(found: str, mail_domains: Collection[str]) -> str | Refusal:
+    """The value in a cell that is not empty. `mail_domains`: those of our own addresses."""
     value = text(found, VALUE_LENGTH)
     if isinstance(value, Refusal):
         return value
     if not real_name(value):
         return NO_VALUE
-    return _ADDRESS if ADDRESS_IN_VALUE.search(folded(value)) else value
+    if ADDRESS_IN_VALUE.search(folded(value)) and not is_own_mailbox(value, mail_domains):
+        return _ADDRESS
+    return value
 
 
 def is_left_out(problem: FieldProblem) -> bool:

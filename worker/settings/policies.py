@@ -7,6 +7,7 @@ does: how long its links live, and whether its calls can be reconciled.
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from email.utils import parseaddr
 
 from worker.core.features import Hook
 from worker.core.lifecycle.store.own_links import StableLinks
@@ -153,6 +154,16 @@ def contact_policy(settings: Settings, *, channels: Collection[str]) -> ContactP
         texts_per_country=settings.sms.per_country if settings.sms else None,
         brands=frozenset(settings.brands),
     )
+
+
+def mail_domains(settings: Settings) -> frozenset[str]:
+    """The domains that our own mails come from or are answered at: of each `from` and `reply_to`."""
+    email = settings.email
+    if email is None:
+        return frozenset()
+    ours = [email.from_, email.reply_to or ""]
+    ours += [address for brand in settings.brands.values() for address in brand.addresses(email)]
+    return frozenset(parseaddr(one)[1].rpartition("@")[2].lower() for one in ours if one)
 
 
 def texted_countries(settings: Settings) -> frozenset[str] | None:

@@ -9,7 +9,7 @@ each customer. Files that do more with one of them, such as `{{ name|upper }}`, 
 """
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -62,7 +62,7 @@ class Templates:
 
     `directory` None: built-in templates only. `locale` is for customers without templates in their language.
     `brand` is the look of rows without a brand, `brands` those of the others by their names. `greeting` False: messages
-    have no name of a customer.
+    have no name of a customer. `domains`: those of our own addresses, which a column of a list may show.
 
     Never raises because of the directory's content: `checks.problems` lists it, and `render` refuses.
     """
@@ -75,10 +75,11 @@ class Templates:
         brand: Brand = NO_BRAND,
         brands: Mapping[str, Brand] = MappingProxyType({}),
         greeting: bool = True,
+        domains: Collection[str] = (),
     ) -> None:
         self.library = Library.read(directory)
         self.names = self.library.names  # the values that a line's `template` may have; empty means "default"
-        self.locale, self.greeting = locale, greeting
+        self.locale, self.greeting, self.domains = locale, greeting, domains
         self.brands = {**brands, "": brand}
         self._looks = {name: one.values for name, one in self.brands.items()}
         self._find = lru_cache(maxsize=1024)(self.library.find)
@@ -120,7 +121,7 @@ class Templates:
     def values(self, texts: Texts, invitation: Invitation, now: datetime) -> dict[str, Any]:
         """The variables of the message."""
         look = self._looks[invitation.customer.brand]
-        return variables(invitation, look, language=texts.locale, now=now, greeting=self.greeting)
+        return variables(invitation, look, language=texts.locale, now=now, greeting=self.greeting, domains=self.domains)
 
     def fill_in(self, texts: Texts, invitation: Invitation, channel: str, now: datetime) -> Message:
         """The message with these texts, whatever its link is. Raises TemplateProblem."""

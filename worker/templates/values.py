@@ -7,7 +7,7 @@ the account's `link` alone, whose host is checked.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -29,6 +29,16 @@ VALUE_LENGTH = 200  # of a vendor's value: nobody reads a longer one, and a part
 OWN_NAME = re.compile("[a-z][a-z0-9_]{0,31}")  # of a column of the list's own, message.NAME
 # Mail programs make links of these, and a template may put a value into an `href`.
 ADDRESS_IN_VALUE = re.compile(r"://|@|www\.|\w\.[^\W\d_]{2}|^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+
+# A plain address with nothing that an address of a page, or of a mail to somebody else, could begin with.
+_MAILBOX = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@([A-Za-z0-9.-]+)")
+
+
+def is_own_mailbox(value: str, domains: Collection[str]) -> bool:
+    """Whether a value is an email address at one of our own domains: strangers get no mail there, so that whoever typed
+    it, the customer writes to us."""
+    found = _MAILBOX.fullmatch(value)
+    return found is not None and found[1].lower() in domains
 
 
 class Screen(StrEnum):
@@ -103,10 +113,16 @@ PAGE_VARIABLES: Mapping[str, str] = {
 
 
 def variables(
-    invitation: Invitation, look: Mapping[str, str], *, language: str, now: datetime, greeting: bool
+    invitation: Invitation,
+    look: Mapping[str, str],
+    *,
+    language: str,
+    now: datetime,
+    greeting: bool,
+    domains: Collection[str] = (),
 ) -> dict[str, Any]:
     """The variables of a message in `language`: exactly the keys of VARIABLES. `look`: `Brand.values`. `greeting`: with
-    the customer's names."""
+    the customer's names. `domains`: those of our own addresses."""
     customer, person = invitation.customer, invitation.customer.person
     first, last = person_names(person.first_name, person.last_name) if greeting else ("", "")
     company = company_name(person.company_name) if greeting and person.company_name else ""
@@ -128,7 +144,7 @@ def variables(
         "digits": shown(opening.digits, most=LENGTH) if opening.digits else "",
         "provider": shown(opening.vendor, most=LENGTH) if opening.vendor else "",
         VENDOR: {name: shown(value, most=VALUE_LENGTH + 1) for name, value in opening.vendor_parameters.items()},
-        MESSAGE: _own(person.message) if person.message else {},
+        MESSAGE: _own(person.message, domains) if person.message else {},
         "expires": expires,
         "expires_short": expires_short,
         "days_left": left // timedelta(days=1),
@@ -140,9 +156,12 @@ def variables(
     }
 
 
-def _own(columns: Mapping[str, str]) -> dict[str, str]:
+def _own(columns: Mapping[str, str], domains: Collection[str]) -> dict[str, str]:
     """The list's own columns, without what a message may not have."""
-    found = {name: shown(value, most=VALUE_LENGTH + 1) for name, value in columns.items()}
+    found = {
+        name: value if is_own_mailbox(value, domains) else shown(value, most=VALUE_LENGTH + 1)
+        for name, value in columns.items()
+    }
     return {name: value for name, value in found.items() if value}
 
 

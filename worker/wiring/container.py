@@ -36,6 +36,7 @@ from worker.settings.model import Settings
 from worker.settings.policies import (
     buys_on_click,
     check_leases,
+    mail_domains,
     orphan_rules,
     sender_timeout,
     stable_links,
@@ -146,6 +147,7 @@ class Parts(Configured):
             channels=self.channels,
             templates=lambda: self.templates.names,
             brands=self.settings.brands,
+            mail_domains=mail_domains(self.settings),
             hours=self.hours,
             texted=self.contact.countries,
             lacking=self.lacking_columns,

@@ -8,6 +8,7 @@ from worker.core.model.channels import address_of
 from worker.lists.own_columns import PREFIX, is_own
 from worker.providers.facts import facts_of
 from worker.settings.model import Settings
+from worker.settings.policies import mail_domains
 from worker.settings.problems import SettingsError
 from worker.templates.checks import doubts
 from worker.templates.library import DEFAULT, Library
@@ -26,6 +27,7 @@ def templates_of(settings: Settings) -> Templates:
         brand=brands.pop(""),
         brands=brands,
         greeting=invitations.greeting,
+        domains=mail_domains(settings),
     )
     unknown = [
         f"brand.{name}.template: there is no template of that name"

@@ -550,3 +550,13 @@ def test_a_row_needs_what_the_template_of_its_brand_shows(desk: Desk):
 
     assert (problem["row"], problem["column"]) == (3, "message.branch")
     assert "nova/en/" in problem["problem"]
+
+
+def test_an_advisers_address_at_the_domain_of_our_mails_is_good_and_another_one_is_not(desk: Desk):
+    ours = re.search(r"^from = .*@([a-z.]+)>?\"", desk.config.read_text("utf-8"), re.M)
+    assert ours is not None
+    rows = f"A-1,a@example.com,ona@{ours[1]}\nA-2,b@example.com,ona@nova.example\nA-3,c@example.com,ona@evil.example\n"
+    desk.add('[brand.nova]\nname = "Nova"\nfrom = "Nova <hello@nova.example>"\n')
+    listed = desk.write("a.csv", f"customer_id,email,message.adviser\n{rows}")
+    (problem,) = desk.onboard("check", listed, "--json").facts["problems"]
+    assert (problem["row"], problem["column"]) == (4, "message.adviser")

@@ -161,6 +161,13 @@ def test_a_column_for_messages_is_corrected_like_the_other_details():
         assert correction_of({"message.branch": same}, known, today=TODAY) == (Correction({}), ())
 
 
+def test_an_email_address_of_our_own_corrects_a_column_for_messages():
+    cells = {"message.adviser": "rasa@bank.example"}
+    correction, problems = correction_of(cells, STORED, today=TODAY, mail_domains={"bank.example"})
+    assert (problems, dict(correction.values)) == ((), cells)
+    assert correction_of(cells, STORED, today=TODAY)[1]
+
+
 @pytest.mark.parametrize("value", ["https://evil.example", "evil.example", "NULL", "x" * 201])
 def test_a_value_that_no_list_may_have_for_messages_corrects_nothing(value: str):
     assert list(refused(**{"message.branch": value})) == ["message.branch"]

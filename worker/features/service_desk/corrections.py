@@ -4,7 +4,7 @@ An empty cell says nothing, so a report without details erases none. A cell that
 nothing either, as long as it can be what is stored: a mask, a date in another form, a number without its plus sign.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -64,9 +64,15 @@ class Correction:
 
 
 def correction_of(
-    cells: Mapping[str, Any], stored: Details, *, today: date, dates: DateForm | None = None
+    cells: Mapping[str, Any],
+    stored: Details,
+    *,
+    today: date,
+    dates: DateForm | None = None,
+    mail_domains: Collection[str] = (),
 ) -> tuple[Correction, tuple[FieldProblem, ...]]:
-    """What the cells change, and what is wrong with them. `dates`: the form of the file's dates."""
+    """What the cells change, and what is wrong with them. `dates`: the form of the file's dates. `mail_domains`: see
+    `ListOptions`."""
     read = {column: as_text(cell, column) for column, cell in cells.items() if cell is not None}
     # A workbook's cell may be one that cannot be read, such as a number with lost digits.
     problems = [text.at(column) for column, text in read.items() if isinstance(text, Refusal)]
@@ -85,7 +91,10 @@ def correction_of(
             continue
         if _says_what_is_stored(column, text, stored):
             continue
-        value = _read(column, text, given, stored, today=today, dates=dates)
+        if own_columns.is_own(column):
+            value: Any = own_columns.value_of(text, mail_domains)
+        else:
+            value = _read(column, text, given, stored, today=today, dates=dates)
         if column in NAMES and isinstance(value, str) and not _names(given, stored)[column]:
             value = rules.no_name(value)
         if isinstance(value, Refusal):
@@ -135,8 +144,6 @@ def _has_lost_letters(text: str, known: str) -> bool:
 def _read(
     column: str, text: str, given: Mapping[str, str], stored: Details, *, today: date, dates: DateForm | None
 ) -> Any:
-    if own_columns.is_own(column):
-        return own_columns.value_of(text)
     if column == "phone":
         country = rules.country(given["country"]) if given.get("country") else stored.country
         return phone_numbers.phone(text, country if isinstance(country, str) else stored.country)

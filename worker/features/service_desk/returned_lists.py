@@ -108,7 +108,14 @@ class Returns:
         if stored.details is None or isinstance(stored.details, CannotDecrypt):
             why = _ERASED if stored.details is None else _UNREADABLE
             return _refused(line, why) if _is_filled_in(line) else _known(line, AS_STORED)
-        correction, problems = correction_of(line.cells, stored.details, today=self._today, dates=self.options.dates)
+        options = self.options
+        correction, problems = correction_of(
+            line.cells,
+            stored.details,
+            today=self._today,
+            dates=options.dates,
+            mail_domains=options.mail_domains,
+        )
         problems += guessed_letters(correction) if line.guessed else ()
         if problems:
             return _refused(line, *problems)

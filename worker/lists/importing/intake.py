@@ -269,6 +269,7 @@ class Intake:
     channels: Collection[str]  # those that have a sender
     templates: Callable[[], Collection[str]]  # their names; a call, because it reads files the first time
     brands: Collection[str]  # their names
+    mail_domains: Collection[str]  # of our own addresses
     hours: Hours  # when customers may be written to
     texted: Collection[str] | None = None  # the countries that texts may go to; None: all
     paces: Callable[[], Paces] = Paces  # of accounts and channels now; a call, because it reads the budgets

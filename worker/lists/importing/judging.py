@@ -86,6 +86,7 @@ def options_of(intake: Intake, *, mapping: Mapping[str, str] | None = None, **ho
         values=intake.values,
         check_parameter=parse_cell,
         known_parameter=unknown_parameter,
+        mail_domains=intake.mail_domains,
         **how,
     )
 
