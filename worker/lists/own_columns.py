@@ -7,14 +7,14 @@ import re
 from collections.abc import Collection, MutableMapping
 from typing import Any
 
-from worker.core.customers.customers import MESSAGE, MOST_OWN, FieldProblem
-from worker.core.customers.customers import OWN_PREFIX as PREFIX
+from worker.core.customers.customers import MESSAGE, MOST_OWN, OWN_PREFIX, FieldProblem
 from worker.lists.cells import as_text
 from worker.lists.rules import COLUMNS, text
 from worker.providers.refusals import Refusal
 from worker.templates.names import folded, real_name
 from worker.templates.values import ADDRESS_IN_VALUE, OWN_NAME, VALUE_LENGTH, VARIABLES, is_own_mailbox
 
+PREFIX = OWN_PREFIX
 NAMES = "a name of at most 32 letters, digits and _, that begins with a letter"
 # Who reads `{{ message.link }}` must not take it for `{{ link }}`.
 RESERVED = frozenset({*COLUMNS, *VARIABLES})

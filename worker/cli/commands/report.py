@@ -239,8 +239,8 @@ def report(
         with whole_file(out) as stream:
             for reason in [*asked, *(["with details"] if with_details else [])]:
                 note_alone(parts.database, f"batch {found.id}", now=parts.clock(), reason=reason)
-            own = parts.message_columns if with_details else None
-            columns = parts.reporting.columns(found, links=with_links, routes=with_routes, details=own)
+            details = parts.message_columns if with_details else None
+            columns = parts.reporting.columns(found, links=with_links, routes=with_routes, details=details)
             unreadable = Unreadable()
             lines = parts.facts.lines(found.id, with_links=with_links, with_details=with_details)
             if with_links and (own := parts.report_links) is not None:

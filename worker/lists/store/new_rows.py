@@ -170,8 +170,11 @@ class SealedLines:
 
     def at(self, places: Sequence[int]) -> "SealedLines":
         """The lines at these places, in their order."""
-        times = [[values[place] for place in places] for values in (self.quiet_until, self.planned_at)]
-        return SealedLines(picked(self.customers, places), picked(self.jobs, places), *times, self.lacks)
+        quiet_until, planned_at = (
+            [values[place] for place in places] for values in (self.quiet_until, self.planned_at)
+        )
+        rows = picked(self.customers, places), picked(self.jobs, places)
+        return SealedLines(*rows, quiet_until, planned_at, self.lacks)
 
     def without(self, rows: Collection[int]) -> "SealedLines":
         return self.at([place for place, row in enumerate(self.jobs["row"]) if row not in rows])
