@@ -96,6 +96,24 @@ def test_a_template_needs_what_it_shows_and_does_not_ask_for(own):
     assert Templates(None).own_columns == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ("{{ message.a }}{% if message.a %} at {{ message.a }}{% endif %}", True),
+        ("{% if message.a %}{{ message.a }}{% endif %}{{ message.a }}", True),
+        ("{% if message.a %}{{ message.a }}{% else %}{{ message.b or message.a }}{% endif %}", False),
+        ("{% if link %}{{ message.a }}{% elif message.a %}x{% endif %}", True),
+        ("{% if link %}x{% elif message.a %}{{ message.a }}{% else %}{{ message.a }}{% endif %}", False),
+        ("{{ 'at ' if message.a }}{{ message.a if message.a else '' }}", False),
+        ("{{ message.a|upper|default('x') }}{{ message.a|upper }}", True),
+        ("{% if not message.a %}none{% else %}{{ message.a }}{% endif %}", False),
+    ],
+)
+def test_a_question_elsewhere_in_the_file_is_none_about_what_is_shown(own, text, needed):
+    templates = own({"default/en/sms.txt": f"{text} {{{{ link }}}}"})
+    assert ("a" in templates.needs("", "en", "sms")) is needed
+
+
 def test_a_layouts_columns_are_its_messages_too(own):
     layout = "{{ message.branch }}{% block words %}{% endblock %}"
     words = '{% extends "ours.txt" %}{% block words %}{{ link }}{% endblock %}'

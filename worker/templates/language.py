@@ -187,42 +187,63 @@ def never_shown(name: str, source: str, above: Collection[str]) -> list[str]:
 
 
 def answer_values(source: str) -> dict[str, tuple[int, bool]]:
-    """What a file that `read` accepts uses of an answer: each name's first line, and whether the file never asks if the
-    answer has it."""
-    return _used(source, _names_in)
+    """What a file that `read` accepts uses of an answer: each name's first line, and whether the file shows it there
+    without asking first if the answer has it."""
+    return _used(source, _answer_name)
 
 
 def own_columns(source: str) -> dict[str, tuple[int, bool]]:
     """The same of the list's own columns: each NAME of `message.NAME`."""
-    return _used(source, _own_in)
+    return _used(source, lambda node: name_of(node, of=MESSAGE))
 
 
-def _used(source: str, names_in: Callable[[nodes.Node], list[tuple[str, int]]]) -> dict[str, tuple[int, bool]]:
-    tree = parsed(source)
-    tests: list[nodes.Node] = [node.test for node in tree.find_all(nodes.If)]
-    tests += [node.test for node in tree.find_all(nodes.CondExpr)]
-    tests += [node.left for node in tree.find_all((nodes.And, nodes.Or))]
-    tests += [one.node for one in tree.find_all(nodes.Filter) if one.name in ("d", "default") and one.node is not None]
-    tested = {name for test in tests for name, _ in names_in(test)}
-    return {name: (line, name not in tested) for name, line in names_in(tree)}
+def _used(source: str, named: Callable[[nodes.Node], str | None]) -> dict[str, tuple[int, bool]]:
+    """The names that a file uses, each with the line of its first use without a question before it, if there is one."""
+    found: dict[str, tuple[int, bool]] = {}
+
+    def use(name: str, line: int, *, careless: bool) -> None:
+        if name not in found or (careless and not found[name][1]):
+            found[name] = line, careless
+
+    def names_in(*tests: nodes.Node) -> set[str]:
+        every = [inner for test in tests for inner in (test, *test.find_all(nodes.Expr))]
+        names = {name: inner.lineno for inner in every if (name := named(inner))}
+        for name, line in names.items():
+            use(name, line, careless=False)
+        return {*names}
+
+    def walk(node: nodes.Node, asked: set[str]) -> None:
+        if name := named(node):
+            use(name, node.lineno, careless=name not in asked)
+            return
+        children, questions = list(node.iter_child_nodes()), list[nodes.Node]()
+        match node:
+            case nodes.If():
+                own = names_in(node.test)
+                for child in (*node.body, *node.elif_):
+                    walk(child, asked | own)
+                questions = [node.test, *(one.test for one in node.elif_)]
+                children = node.else_
+            case nodes.CondExpr():
+                questions, children = [node.test], [child for child in children if child is not node.test]
+            case nodes.And() | nodes.Or():
+                questions, children = [node.left], [node.right]
+            case nodes.Filter() if node.name in ("d", "default") and node.node is not None:
+                questions, children = [node.node], list(node.args)
+        inside = asked | names_in(*questions)
+        for child in children:
+            walk(child, inside)
+
+    walk(parsed(source), set())
+    return found
 
 
-def _own_in(node: nodes.Node) -> list[tuple[str, int]]:
-    """The NAMEs of `message.NAME` here, each with its lines, the last first."""
-    every = (node, *node.find_all((nodes.Getattr, nodes.Getitem)))
-    found = [(name, inner.lineno) for inner in every if (name := name_of(inner, of=MESSAGE))]
-    return sorted(found, key=lambda one: -one[1])
-
-
-def _names_in(node: nodes.Node) -> list[tuple[str, int]]:
-    """The answer's values that are used here, as a template spells them, each with its lines, the last first."""
-    found = []
-    for inner in (node, *node.find_all((nodes.Getattr, nodes.Getitem, nodes.Name))):
-        if isinstance(inner, nodes.Name) and inner.name in ("digits", "provider"):
-            found.append((inner.name, inner.lineno))
-        elif name := name_of(inner):
-            found.append((f"{VENDOR}.{name}" if name.isidentifier() else f'{VENDOR}["{name}"]', inner.lineno))
-    return sorted(found, key=lambda one: -one[1])
+def _answer_name(node: nodes.Node) -> str | None:
+    """The answer's value that is used here, as a template spells it; None: none is."""
+    if isinstance(node, nodes.Name) and node.name in ("digits", "provider"):
+        return node.name
+    name = name_of(node)
+    return name and (f"{VENDOR}.{name}" if name.isidentifier() else f'{VENDOR}["{name}"]')
 
 
 def name_of(node: nodes.Node, *, of: str = VENDOR) -> str | None:
