@@ -103,3 +103,18 @@ def test_a_missing_key_is_a_failure_and_a_server_that_fails_too(desk: Desk):
 )
 def test_what_does_not_go_together_is_refused(desk: Desk, given: list[str]):
     assert desk.onboard("doctor", *given).code == 2
+
+
+def test_the_domain_of_each_brand_is_looked_at_once(desk: Desk):
+    for name, of in (("nova", "nova.example"), ("luna", "nova.example"), ("plain", "")):
+        sender = f'from = "{name} <hello@{of}>"\n' if of else ""
+        desk.add(f'[brand.{name}]\nname = "{name}"\n{sender}')
+    with serving(ZONE | {("nova.example.", "MX"): "10 mx.example.com."}) as port:
+        ended = desk.onboard("doctor", "--mail", "--dns", f"127.0.0.1:{port}", "--json")
+    by = findings(ended)
+    assert [(grade, words.split()[0].rstrip(":")) for grade, words in (one[:2] for one in by["mail SPF"])] == [
+        ("ok", "example.com"),
+        ("failure", "nova.example"),
+    ]
+    assert [len(found) for found in by.values()] == [2] * 5
+    assert ended.code == 1
