@@ -12,9 +12,13 @@ from tests.web.site import until
 from worker.core.database.tables import Audit, Batch, Job, SkippedLine, UploadedList, UploadedPart
 from worker.features.dashboard import files
 from worker.features.dashboard import site as site_module
-from worker.features.dashboard.users import Role
+from worker.features.dashboard.contract import Asked, Refused
+from worker.features.dashboard.sources import sources_of
+from worker.features.dashboard.users import Person, Role
+from worker.features.uploads.pages.decisions import ACTIONS
 
 GOOD = b"customer_id,email,country\nC-1,ona@example.com,LT\nC-2,jonas@example.com,LT\nC-3,no-address,LT\n"
+APPROVE = "/dashboard/do/approve-list?list=1&version="
 THEIRS = b"Kunde;Mail;Weg\nC-1;ona@example.com;Post\nC-2;jonas@example.com;Post\n"
 
 
@@ -27,8 +31,16 @@ def state(site):
     return [one for (one,) in rows(site, UploadedList.state)]
 
 
-async def do(visitor, action, number=1):
-    return await visitor.do(f"/dashboard/do/{action}?list={number}", reason="asked by the branch")
+async def do(visitor, action):
+    """As a person does it: by the link on the list's page."""
+    page = await visitor.get("/dashboard/lists/1")
+    (link,) = [one for one in page.links if f"/do/{action}?" in one]
+    return await visitor.do(link, reason="asked by the branch")
+
+
+async def read_otherwise(visitor):
+    page = await visitor.get("/dashboard/lists/1")
+    return await visitor.post("/dashboard/lists/1/read", page.form | {"column-2": "-"})
 
 
 async def test_a_list_is_checked_shown_approved_and_imported(site, ona, look):
@@ -105,7 +117,7 @@ async def test_two_persons_must_agree_and_the_second_is_not_the_first(site_of_tw
     await do(ona, "approve-list")
     look(site_of_two)
     assert state(site_of_two) == ["checked"]
-    assert (await ona.get("/dashboard/do/approve-list?list=1")).status == 409
+    assert (await ona.get(f"{APPROVE}1")).status == 409
 
     await do(desk, "approve-list")
     look(site_of_two)
@@ -118,9 +130,8 @@ async def test_who_agreed_must_agree_again_when_the_list_is_read_otherwise(site_
     await give(ona, GOOD)
     look(site_of_two)
     await do(ona, "approve-list")
-    page = await ona.get("/dashboard/lists/1")
 
-    await ona.post("/dashboard/lists/1/read", page.form | {"column-2": "-"})
+    await read_otherwise(ona)
 
     assert rows(site_of_two, UploadedList.agreed, UploadedList.version) == [([], 2)]
 
@@ -128,14 +139,34 @@ async def test_who_agreed_must_agree_again_when_the_list_is_read_otherwise(site_
 async def test_an_approval_is_for_the_version_that_was_shown(site, ona, look):
     await give(ona, GOOD)
     look(site)
-    asked = await ona.get("/dashboard/do/approve-list?list=1")
-    page = await ona.get("/dashboard/lists/1")
-    await ona.post("/dashboard/lists/1/read", page.form | {"column-2": "-"})
+    asked = await ona.get(f"{APPROVE}1")
+    await read_otherwise(ona)
+    look(site)
+    now = await ona.get(f"{APPROVE}2")
+
+    # Even one whose form says that the present text was read.
+    done = await ona.post("/dashboard/do/approve-list", asked.form | {"seen": now.form["seen"], "reason": "asked"})
+
+    assert done.status == 409
+    assert "has changed since you looked" in done.words
+    assert "/dashboard/lists/1" in done.links
+    assert (await ona.get(f"{APPROVE}1")).status == 409  # the page of the list was open for longer
+    assert state(site) == ["checked"]
+
+
+async def test_a_list_that_changes_as_a_person_agrees_is_not_approved(site, ona, look):
+    await give(ona, GOOD)
+    look(site)
+    (approve,) = [one for one in ACTIONS if one.name == "approve-list"]
+    asked = Asked({"list": "1", "version": "1"}, Person("ona", Role.OPERATOR), site.clock())
+    sources = sources_of(site.parts, None)
+    approve.plan(sources, asked)
+
+    await read_otherwise(ona)
     look(site)
 
-    done = await ona.post("/dashboard/do/approve-list", asked.form | {"reason": "asked by the branch"})
-
-    assert done.status == 422
+    with pytest.raises(Refused):
+        approve.carry_out(sources, asked, "asked by the branch")
     assert state(site) == ["checked"]
 
 
@@ -220,7 +251,7 @@ async def test_a_report_of_ours_is_not_taken(site, ona, look):
     await give(ona, b"row,customer_id,state,result,account,reference\n2,C-1,invited,,kyc,\n")
     look(site)
 
-    assert (await ona.get("/dashboard/do/approve-list?list=1")).status == 409
+    assert (await ona.get(f"{APPROVE}1")).status == 409
 
 
 async def test_only_operators_give_lists_and_only_by_the_page(site, ona, visit):

@@ -4,14 +4,20 @@ from worker.core.foundation.plural import counted
 from worker.features.dashboard.contract import Action, Asked, Done, Plan, Refused
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role
-from worker.features.uploads.pages.lists import PATH, needed, path_of, upload_of, uploads_of
-from worker.features.uploads.uploaded import UploadState
+from worker.features.uploads.pages.lists import PATH, changed, needed, path_of, upload_of, uploads_of
+from worker.features.uploads.uploaded import Upload, UploadState
 
-CHANGED = "The list was checked again, or decided, since you opened the page. Look at it again."
+
+def _as_seen(sources: Sources, asked: Asked) -> Upload:
+    """The list, in the version that the person looked at: the link and the form name it. Raises Refused."""
+    one = upload_of(sources, asked)
+    if one.version != asked.number("version"):
+        raise changed(one.id)
+    return one
 
 
 def _plan_approve(sources: Sources, asked: Asked) -> Plan:
-    one = upload_of(sources, asked)
+    one = _as_seen(sources, asked)
     _, found = uploads_of(sources, asked).how_and_found(one.id)
     if one.state is not UploadState.CHECKED or found is None or found["refused"]:
         raise Refused("Only a list that was checked, and can be read, can be sent.")
@@ -42,11 +48,11 @@ def _plan_approve(sources: Sources, asked: Asked) -> Plan:
 
 
 def _approve(sources: Sources, asked: Asked, reason: str) -> Done:
-    one = upload_of(sources, asked)
+    one = _as_seen(sources, asked)
     uploads = uploads_of(sources, asked, "approve list", reason)
     agreed = uploads.agree(one.id, one.version, by=asked.person.actor, needed=needed(sources), now=asked.now)
     if agreed is None:
-        raise Refused(CHANGED)
+        raise changed(one.id)
     if agreed.state is UploadState.APPROVED:
         return Done(f"{one.name} is approved: it is imported next, and then sent.")
     return Done(f"You have agreed to {one.name}. Another person must agree too.")
@@ -66,7 +72,7 @@ def _plan_discard(sources: Sources, asked: Asked) -> Plan:
 def _discard(sources: Sources, asked: Asked, reason: str) -> Done:
     one = upload_of(sources, asked)
     if not uploads_of(sources, asked, "discard list", reason).discard(one.id, now=asked.now):
-        raise Refused(CHANGED)
+        raise changed(one.id)
     return Done(f"{one.name} is discarded.")
 
 

@@ -53,6 +53,13 @@ def upload_of(sources: Sources, asked: Asked) -> Upload:
     return found
 
 
+def changed(list_id: int) -> Refused:
+    """What a person asked for is about a version of the list that is not there any more."""
+    refused = Refused("The list has changed since you looked: it is read in another way, or was decided. Look again.")
+    refused.back = path_of(list_id)
+    return refused
+
+
 def needed(sources: Sources) -> int:
     """How many persons must agree."""
     return sources.settings.section(Section).approvals
@@ -98,11 +105,11 @@ def _read_otherwise(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         raise Elsewhere(path_of(one.id))
     before, found = uploads_of(sources, asked).how_and_found(one.id)
     if found is None or version != one.version:
-        raise Refused("The list was checked again, or decided, since you opened the page. Look at it again.")
+        raise changed(one.id)
     how = how_given(before, found, asked)
     uploads = uploads_of(sources, asked, "read list")
     if not uploads.read_otherwise(one.id, one.version, how, now=asked.now):
-        raise Refused("The list was checked again, or decided, since you opened the page. Look at it again.")
+        raise changed(one.id)
     raise Elsewhere(path_of(one.id))
 
 
