@@ -20,11 +20,11 @@ from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
 from worker.core.foundation.timestamps import written
 from worker.core.model.audit import Act
-from worker.features.list_sources.dropped_files import ERRORS, MOST_TRIES, REPORT, DroppedFile, FileState, next_report
+from worker.features.list_sources.dropped_files import ERRORS, REPORT, DroppedFile, FileState, next_report
 from worker.features.list_sources.place import MOST_FILES, Away, Copy, Found, NotTaken, Place, Write
 from worker.features.list_sources.settings import Intake as FolderSettings
 from worker.features.list_sources.store import refused_lines
-from worker.features.list_sources.store.dropped_files import DroppedFiles, lease_of
+from worker.features.list_sources.store.dropped_files import DroppedFiles
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judging import PREFILLED, judge_all, options_of, problems_of
 from worker.lists.importing.list_import import CutOff, ImportChoices, TooManyRefused, import_list
@@ -34,6 +34,7 @@ from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.rules import DateForm
 from worker.lists.store.batches import Batches, BatchFacts
+from worker.lists.store.taken import MOST_TRIES, Ending, lease_of
 from worker.lists.warned import Originals, problems_csv
 from worker.plans.store.plans import Plan, PlanRefused
 from worker.reporting.batch_report import Reporting, state_of
@@ -46,10 +47,6 @@ LARGEST_MIB = 1024  # the readers have bounds of their own
 TRY_AGAIN = timedelta(minutes=1)  # after a full disk, or a folder that cannot be written
 MOST_REMOVED = 20  # of what killed processes left, at one look
 NEVER_AGAIN = f"its import was begun {MOST_TRIES} times and never ended: try `onboard check` with it"
-
-
-class Ending(Exception):
-    """This process ends: it releases the file that it has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,25 +120,13 @@ class DropBox:
         now = self.intake.database_clock()
         return self._files.take(file, owner=self.owner, until=lease_of(self.lease, now), now=now)
 
-    def _keep(self, file: DroppedFile) -> None:
-        if self.stopping():
-            raise Ending
-        if not self._files.keep(file, owner=self.owner, until=lease_of(self.lease, self.intake.database_clock())):
-            raise Ending  # this process stood still: another one has the file
-
     def _take(self, file: DroppedFile) -> None:
         if not self._has_taken(file):
             return
         if file.tries >= MOST_TRIES:
             return self._refuse(file, NEVER_AGAIN)
-        kept_at = self.intake.database_clock()
-
-        def keep() -> None:
-            nonlocal kept_at
-            if self.stopping() or self.intake.database_clock() - kept_at > self.lease / 4:
-                self._keep(file)
-                kept_at = self.intake.database_clock()
-
+        clock = self.intake.database_clock
+        keep = self._files.keeping(file, owner=self.owner, lease=self.lease, clock=clock, stopping=self.stopping)
         try:
             with self.place.copied(file.name, file.stamp, largest=LARGEST_MIB << 20, step=keep) as copy:
                 self._import(file, copy, keep)

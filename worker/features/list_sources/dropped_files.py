@@ -17,7 +17,6 @@ _UNFINISHED = re.compile(
 # What we leave behind when we are killed while we write next to a list.
 _LEFT = re.compile(r"^\.onboard-[0-9a-f]{32}\.part$")
 SETTLE = timedelta(seconds=10)  # a file that has not changed for so long has stopped growing
-MOST_TRIES = 3
 LONGEST_NAME = 244  # bytes, of a list: NAME.report.csv has to be a name, too
 TOO_LONG = f"its name has more than {LONGEST_NAME} bytes: no report could be named after it"
 UNSEEN = "its name has a character that cannot be seen, such as a space of another width: rename it"

@@ -18,11 +18,12 @@ import sqlalchemy as sa
 from worker.core.foundation.clock import monotonic
 from worker.core.model.audit import Act
 from worker.features.uploads.check import check, options_for, rule_of
-from worker.features.uploads.store.uploads import Uploads, lease_of
-from worker.features.uploads.uploaded import MOST_TRIES, Upload, UploadState
+from worker.features.uploads.store.uploads import Uploads
+from worker.features.uploads.uploaded import Upload, UploadState
 from worker.lists.importing.list_import import CutOff, ImportChoices, import_list
 from worker.lists.lines import ListRefused
 from worker.lists.store.batches import Batches
+from worker.lists.store.taken import MOST_TRIES, Ending, lease_of
 from worker.wiring.background import Ticks, Work, Working
 from worker.wiring.container import Parts
 
@@ -31,10 +32,6 @@ LOOK_SECONDS = 2.0
 END_SECONDS = 30.0  # a chunk of an import is through by then
 TIDY_SECONDS = 600.0
 NEVER_AGAIN = f"it was begun {MOST_TRIES} times and never ended: try `onboard check` with the file"
-
-
-class Ending(Exception):
-    """This process ends, or has lost the list: it lets go of it."""
 
 
 @dataclass
@@ -99,20 +96,8 @@ class Looking:
         file.seek(0)
 
     def _kept(self, uploads: Uploads, one: Upload) -> Callable[[], None]:
-        """Keeps the list while its work takes long."""
-        kept_at = monotonic()
-
-        def keep() -> None:
-            nonlocal kept_at
-            if self.stopping():
-                raise Ending
-            if monotonic() - kept_at < self.lease.total_seconds() / 4:
-                return
-            kept_at = monotonic()
-            if not uploads.keep(one, owner=self.owner, until=lease_of(self.lease, self.parts.database_clock())):
-                raise Ending
-
-        return keep
+        clock = self.parts.database_clock
+        return uploads.keeping(one, owner=self.owner, lease=self.lease, clock=clock, stopping=self.stopping)
 
     def _check(self, uploads: Uploads, one: Upload, file: BinaryIO) -> None:
         how, _ = uploads.how_and_found(one.id)

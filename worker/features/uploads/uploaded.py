@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 MOST_BYTES = 128 << 20
 PART_BYTES = 512 << 10
-MOST_TRIES = 3
 # What no one has decided about goes: it holds people's data.
 KEPT = timedelta(days=7)
 ARRIVES_WITHIN = timedelta(hours=1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,14 +11,14 @@ from worker.core.database.bulk import insert
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import DroppedFile as Row
 from worker.features.list_sources.dropped_files import DroppedFile, FileState
+from worker.lists.store.taken import FREE, TakenLists
 
 _COLUMNS = [getattr(Row, field.name) for field in fields(DroppedFile)]
-_FREE: dict[str, Any] = {"until": None, "owner": ""}
 
 
-class DroppedFiles:
+class DroppedFiles(TakenLists[DroppedFile]):
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database, Row, lambda file: _is(file.folder, file.name))
 
     def all(self, folders: Collection[str]) -> list[DroppedFile]:
         """The files of these folders, by name."""
@@ -54,43 +54,29 @@ class DroppedFiles:
                 new_rows = insert(Row, connection.dialect.name)
                 connection.execute(new_rows.on_conflict_do_nothing(), rows)  # another process may be first
             for name in changed:
-                again = sa.update(Row).where(*_is(folder, name), Row.stamp == before[name].stamp, _not_taken(now))
+                same = (*_is(folder, name), Row.stamp == before[name].stamp)
+                again = sa.update(Row).where(*same, self._not_taken(now))
                 values = {"stamp": stamps[name], "seen_at": now, "state": FileState.WAITING, "reason": "", "tries": 0}
-                connection.execute(again.values(**values, **_FREE))
+                connection.execute(again.values(**values, **FREE))
             for name in gone:
-                connection.execute(sa.delete(Row).where(*_is(folder, name), _not_taken(now)))
+                connection.execute(sa.delete(Row).where(*_is(folder, name), self._not_taken(now)))
 
     def take(self, file: DroppedFile, *, owner: str, until: datetime, now: datetime) -> bool:
         """Take the file, to import it or to write its report; whether this process has it now."""
-        taken = sa.update(Row).where(
-            *_is(file.folder, file.name), Row.stamp == file.stamp, Row.state == file.state, _not_taken(now)
-        )
         more: dict[str, Any] = {}
         if file.state is not FileState.IMPORTED:
             more = {"state": FileState.TAKEN, "tries": Row.tries + 1, "reason": ""}
-        with self._database.write() as connection:
-            return (
-                connection.execute(taken.values(owner=owner, until=until, **more).returning(Row.name)).first()
-                is not None
-            )
-
-    def keep(self, file: DroppedFile, *, owner: str, until: datetime) -> bool:
-        """Keep a file that takes long; False: another process has taken it."""
-        return self._write(file, owner, until=until)
+        waits = (Row.stamp == file.stamp, Row.state == file.state)
+        return self._taken(file, *waits, now=now, owner=owner, until=until, **more)
 
     def done(self, file: DroppedFile, *, owner: str, state: FileState, **values: Any) -> bool:
         """Write what became of a file that this process has; False: another process has taken it meanwhile."""
-        return self._write(file, owner, state=state, **(_FREE | values))
+        return self._write(file, owner, state=state, **(FREE | values))
 
     def put_off(self, file: DroppedFile, *, owner: str, reason: str, until: datetime) -> bool:
         """Release the file, to be tried again at `until`."""
         back = FileState.IMPORTED if file.state is FileState.IMPORTED else FileState.WAITING
         return self._write(file, owner, state=back, reason=reason[:400], until=until, owner="")
-
-    def release(self, file: DroppedFile, *, owner: str) -> bool:
-        """Release the file at once: this process ends. That was no failed try."""
-        tries = sa.case((Row.tries > 0, Row.tries - 1), else_=0)
-        return self._write(file, owner, tries=tries, **_FREE)
 
     def away(self, folder: str, reason: str, *, now: datetime) -> None:
         """The folder cannot be read; an empty reason: it can."""
@@ -98,16 +84,6 @@ class DroppedFiles:
             connection.execute(sa.delete(Row).where(*_is(folder, "")))
             if reason:
                 connection.execute(sa.insert(Row).values(_new(folder, "", "", now) | _away(reason)))
-
-    def _write(self, file: DroppedFile, owned_by: str, **values: Any) -> bool:
-        ours = sa.update(Row).where(*_is(file.folder, file.name), Row.owner == owned_by).values(**values)
-        with self._database.write() as connection:
-            return connection.execute(ours.returning(Row.name)).first() is not None
-
-
-def lease_of(lease: timedelta, now: datetime) -> datetime:
-    """Until when a process keeps a file that it has taken: long enough for a chunk of a slow import."""
-    return now + max(lease, timedelta(seconds=30))
 
 
 def _is(folder: str, name: str) -> tuple[sa.ColumnElement[bool], ...]:
@@ -118,12 +94,8 @@ def _is_taken(file: DroppedFile, now: datetime) -> bool:
     return bool(file.owner) and file.until is not None and file.until > now
 
 
-def _not_taken(now: datetime) -> sa.ColumnElement[bool]:
-    return sa.or_(Row.owner == "", Row.until.is_(None), Row.until <= now)
-
-
 def _new(folder: str, name: str, stamp: str, now: datetime) -> dict[str, Any]:
-    empty = {"reason": "", "digest": "", "batch_id": None, "reported": "", "tries": 0, **_FREE}
+    empty = {"reason": "", "digest": "", "batch_id": None, "reported": "", "tries": 0, **FREE}
     return {"folder": folder, "name": name, "stamp": stamp, "seen_at": now, "state": FileState.WAITING, **empty}
 
 

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,25 +14,26 @@ from worker.core.database.tables import UploadedList as Row
 from worker.core.database.tables import UploadedPart as Part
 from worker.core.foundation.keyring import Keyring
 from worker.features.uploads.uploaded import ENDED, FOR_PROCESSES, OPEN, PART_BYTES, How, Upload, UploadState
+from worker.lists.store.taken import FREE, TakenLists
 
 LIST, PROBLEMS = "list", "problems"
 _COLUMNS = [getattr(Row, name) for name in Upload._fields]
-_FREE: dict[str, Any] = {"until": None, "owner": ""}
 _INSERT_PART = sa.insert(Part)
 
 
-class Uploads:
+class Uploads(TakenLists[Upload]):
     """`database`: whose changes the audit log ascribes to who decides."""
 
     def __init__(self, database: Database, keyring: Keyring) -> None:
-        self._database, self._keyring = database, keyring
+        super().__init__(database, Row, lambda one: (Row.id == one.id, Row.version == one.version))
+        self._keyring = keyring
 
     def begin(self, name: str, *, by: str, now: datetime) -> int:
         """A list whose bytes are coming; returns its number."""
         values = {"name": name[:255], "uploaded_by": by[:200], "uploaded_at": now, "state": UploadState.ARRIVING}
         empty = {"digest": "", "size": 0, "version": 1, "agreed": [], "encrypted": ERASED, "reason": "", "tries": 0}
         with self._database.write() as connection:
-            made = connection.execute(sa.insert(Row).values(**values, **empty, **_FREE).returning(Row.id)).scalar_one()
+            made = connection.execute(sa.insert(Row).values(**values, **empty, **FREE).returning(Row.id)).scalar_one()
             return int(made)
 
     def add(self, list_id: int, number: int, content: bytes, *, what: str = LIST) -> None:
@@ -96,21 +97,8 @@ class Uploads:
 
     def take(self, one: Upload, *, owner: str, until: datetime, now: datetime) -> bool:
         """Take a list that waits for a process; whether this one has it now."""
-        free = sa.or_(Row.owner == "", Row.until.is_(None), Row.until <= now)
-        taken = sa.update(Row).where(
-            Row.id == one.id, Row.state == one.state, Row.version == one.version, Row.state.in_(FOR_PROCESSES), free
-        )
-        with self._database.write() as connection:
-            values = {"owner": owner, "until": until, "tries": Row.tries + 1}
-            return connection.execute(taken.values(**values).returning(Row.id)).first() is not None
-
-    def keep(self, one: Upload, *, owner: str, until: datetime) -> bool:
-        """Keep a list that takes long; False: another process has it, or a person has changed how it is read."""
-        return self._of(one, owner, until=until)
-
-    def release(self, one: Upload, *, owner: str) -> None:
-        """Give it back at once: this process ends, or the database does. That was no try of the list."""
-        self._of(one, owner, tries=sa.case((Row.tries > 0, Row.tries - 1), else_=0), **_FREE)
+        waits = (Row.state == one.state, Row.state.in_(FOR_PROCESSES))
+        return self._taken(one, *waits, now=now, owner=owner, until=until, tries=Row.tries + 1)
 
     def checked(
         self, one: Upload, *, owner: str, how: How, found: Mapping[str, Any], problems: Iterator[bytes]
@@ -124,7 +112,7 @@ class Uploads:
             for number, content in enumerate(problems):
                 connection.execute(_INSERT_PART, [self._part(one.id, number, content, PROBLEMS)])
             values = {"state": UploadState.CHECKED, "encrypted": sealed, "tries": 0, "reason": ""}
-            connection.execute(sa.update(Row).where(Row.id == one.id).values(**values, **_FREE))
+            connection.execute(sa.update(Row).where(Row.id == one.id).values(**values, **FREE))
 
     def read_otherwise(self, list_id: int, version: int, how: How, *, now: datetime) -> bool:
         """A person reads the list in another way: it is checked again, and who has agreed must agree again. False: it
@@ -133,7 +121,7 @@ class Uploads:
             here = (Row.id == list_id, Row.version == version, Row.state.in_(OPEN))
             values = {"state": UploadState.ARRIVED, "version": version + 1, "agreed": [], "tries": 0, "reason": ""}
             sealed = self._sealed(list_id, how, None)
-            changed = sa.update(Row).where(*here).values(**values, encrypted=sealed, **_FREE).returning(Row.id)
+            changed = sa.update(Row).where(*here).values(**values, encrypted=sealed, **FREE).returning(Row.id)
             if connection.execute(changed).first() is None:
                 return False
             note(connection, f"uploaded list {list_id}", now=now, reason="read in another way")
@@ -167,13 +155,13 @@ class Uploads:
     def refuse(self, one: Upload, *, owner: str, why: str) -> None:
         """It cannot be checked or imported; a person may read it otherwise, or discard it."""
         reason = " ".join(why.split())[:400]
-        self._of(one, owner, state=UploadState.REFUSED, reason=reason, agreed=[], tries=0, **_FREE)
+        self._write(one, owner, state=UploadState.REFUSED, reason=reason, agreed=[], tries=0, **FREE)
 
     def _end(
         self, list_id: int, states: tuple[UploadState, ...], end: UploadState, *, now: datetime, reason: str
     ) -> bool:
         with self._database.write() as connection:
-            values = {"state": end, "encrypted": ERASED, **_FREE}
+            values = {"state": end, "encrypted": ERASED, **FREE}
             ended = sa.update(Row).where(Row.id == list_id, Row.state.in_(states)).values(**values).returning(Row.id)
             if connection.execute(ended).first() is None:
                 return False
@@ -181,13 +169,8 @@ class Uploads:
             note(connection, f"uploaded list {list_id}", now=now, reason=reason or end.value)
             return True
 
-    def _of(self, one: Upload, owned_by: str, **values: Any) -> bool:
-        ours = sa.update(Row).where(Row.id == one.id, Row.version == one.version, Row.owner == owned_by)
-        with self._database.write() as connection:
-            return connection.execute(ours.values(**values).returning(Row.id)).first() is not None
-
     def _is_ours(self, connection: sa.Connection, one: Upload, owner: str) -> bool:
-        query = sa.select(Row.id).where(Row.id == one.id, Row.version == one.version, Row.owner == owner)
+        query = sa.select(Row.id).where(*self._which(one), Row.owner == owner)
         return connection.execute(query.with_for_update()).first() is not None
 
     def _part(self, list_id: int, number: int, content: bytes, what: str) -> dict[str, Any]:
@@ -204,11 +187,6 @@ def in_parts(read: Callable[[int], bytes]) -> Iterator[bytes]:
     """A file's bytes in parts of the size that is kept."""
     while content := read(PART_BYTES):
         yield content
-
-
-def lease_of(lease: timedelta, now: datetime) -> datetime:
-    """Until when a process keeps a list that it has taken: long enough for a slow chunk."""
-    return now + max(lease, timedelta(seconds=30))
 
 
 def _upload(row: Any) -> Upload:
