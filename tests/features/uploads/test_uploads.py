@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from openpyxl import load_workbook
 
-from tests.features.dashboard.visitor import FROM_HERE, users_toml
+from tests.features.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
 from tests.features.uploads.conftest import give
 from tests.web.site import until
 from worker.core.database.tables import Audit, Batch, Job, SkippedLine, UploadedList, UploadedPart
@@ -14,7 +14,7 @@ from worker.features.dashboard import files
 from worker.features.dashboard import site as site_module
 from worker.features.dashboard.contract import Asked, Refused
 from worker.features.dashboard.sources import sources_of
-from worker.features.dashboard.users import Person, Role
+from worker.features.dashboard.users import Person, Role, is_one_person
 from worker.features.uploads.pages.decisions import ACTIONS
 
 GOOD = b"customer_id,email,country\nC-1,ona@example.com,LT\nC-2,jonas@example.com,LT\nC-3,no-address,LT\n"
@@ -122,6 +122,36 @@ async def test_two_persons_must_agree_and_the_second_is_not_the_first(site_of_tw
     await do(desk, "approve-list")
     look(site_of_two)
     assert state(site_of_two) == ["imported"]
+
+
+async def test_a_person_who_agreed_is_not_the_second_one_by_another_log_in(site_of_two, visit, look):
+    again = f'[Ona]\nrole = "operator"\npassword = "{HASHES["ona"]}"\n'
+    (site_of_two.parts.settings.path.parent / "users.toml").write_text(users_toml() + again)
+    ona = visit(site_of_two)
+    await ona.log_in("ona")
+    await give(ona, GOOD)
+    look(site_of_two)
+    await do(ona, "approve-list")
+
+    for name in ("ona", "Ona"):
+        other = visit(site_of_two)
+        await other.log_in(name, PASSWORDS["ona"])
+        assert (await other.get("/")).status == 200
+        assert (await other.get(f"{APPROVE}1")).status == 409
+    await read_otherwise(ona)  # which takes the agreement back
+    look(site_of_two)
+    await do(ona, "approve-list")
+    assert (await ona.get(f"{APPROVE}2")).status == 409
+    assert state(site_of_two) == ["checked"]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"), [("ona", True), ("ONA", True), ("oidc:Ona", True), ("ona2", False), ("oidc:jonas", False)]
+)
+def test_letter_case_role_and_way_to_log_in_make_no_other_person(name, is_one):
+    agreed = Person("Ona", Role.OPERATOR).actor
+
+    assert [is_one_person(agreed, Person(name, role).actor) for role in Role] == [is_one] * len(Role)
 
 
 async def test_who_agreed_must_agree_again_when_the_list_is_read_otherwise(site_of_two, visit, look):

@@ -62,6 +62,15 @@ class Person:
         return f"{self.name} ({self.role.value}), dashboard"
 
 
+def is_one_person(actor: str, other: str) -> bool:
+    """Whether the audit log's names may be of one person: letter case, a role and a way to log in make no other one."""
+    return _bare(actor) == _bare(other)
+
+
+def _bare(actor: str) -> str:
+    return actor.removeprefix(OIDC).partition(" ")[0].casefold()
+
+
 @dataclass(frozen=True)
 class User:
     role: Role

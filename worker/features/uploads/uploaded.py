@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from worker.features.dashboard.users import is_one_person
+
 MOST_BYTES = 128 << 20
 PART_BYTES = 512 << 10
 # What no one has decided about goes: it holds people's data.
@@ -49,6 +51,9 @@ class Upload(NamedTuple):
     def is_due(self, now: datetime) -> bool:
         """Whether a process should take it."""
         return self.state in FOR_PROCESSES and (not self.owner or self.until is None or self.until <= now)
+
+    def has_agreed(self, actor: str) -> bool:
+        return any(is_one_person(actor, one) for one in self.agreed)
 
     def is_over(self, now: datetime) -> bool:
         """Whether it is to be discarded, since no one has decided about it."""

@@ -21,7 +21,7 @@ def _plan_approve(sources: Sources, asked: Asked) -> Plan:
     _, found = uploads_of(sources, asked).how_and_found(one.id)
     if one.state is not UploadState.CHECKED or found is None or found["refused"]:
         raise Refused("Only a list that was checked, and can be read, can be sent.")
-    if asked.person.actor in one.agreed:
+    if one.has_agreed(asked.person.actor):
         raise Refused("You have agreed already: another person must agree too.")
     if not found["rows"]["accepted"]:
         raise Refused("No row of the list would be accepted.")

@@ -89,7 +89,7 @@ def _read_one(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         "found": found,
         "can_read": one.state in OPEN and found is not None,
         "needed": needed(sources),
-        "has_agreed": asked.person.actor in one.agreed,
+        "has_agreed": one.has_agreed(asked.person.actor),
         "ours": COLUMNS,
         "ignored": IGNORED,
         "working": any(each.kind in WORK for each in sources.operation.report().running),

@@ -133,7 +133,7 @@ class Uploads(TakenLists[Upload]):
         with self._database.write() as connection:
             here = (Row.id == list_id, Row.version == version, Row.state == UploadState.CHECKED)
             rows = fetch(connection, sa.select(*_COLUMNS).where(*here).with_for_update())
-            if not rows or by in rows[0].agreed:
+            if not rows or _upload(rows[0]).has_agreed(by):
                 return None
             agreed = [*rows[0].agreed, by]
             state = UploadState.APPROVED if len(agreed) >= needed else UploadState.CHECKED
