@@ -16,6 +16,9 @@ from worker.features.dashboard.contract import Asked, Refused
 from worker.features.dashboard.sources import sources_of
 from worker.features.dashboard.users import Person, Role, is_one_person
 from worker.features.uploads.pages.decisions import ACTIONS
+from worker.features.uploads.store.uploads import PROBLEMS, Uploads
+from worker.features.uploads.uploaded import How
+from worker.lists.store.taken import Ending
 
 GOOD = b"customer_id,email,country\nC-1,ona@example.com,LT\nC-2,jonas@example.com,LT\nC-3,no-address,LT\n"
 APPROVE = "/dashboard/do/approve-list?list=1&version="
@@ -235,6 +238,37 @@ async def test_the_file_of_problems_comes_back_mended(site, ona, look):
     await give(ona, text.replace("no-address", "ada@example.com").encode(), "mended.csv")
     look(site)
     assert "accepted 1" in (await ona.get("/dashboard/lists/2")).words
+
+
+async def test_others_write_while_the_file_of_problems_is_made(site, ona, clock):
+    await give(ona, GOOD)
+    uploads = Uploads(site.parts.database, site.parts.keyring)
+    (one,) = uploads.undecided()
+    assert uploads.take(one, owner="worker-1", until=clock(), now=clock())
+
+    def problems():
+        for part in (b"row,column\n", b"4,email\n"):
+            uploads.note_shown(one.id, now=clock())
+            yield part
+
+    uploads.checked(one, owner="worker-1", how=How(), found={}, problems=problems())
+
+    assert b"".join(uploads.content(one.id, PROBLEMS)) == b"row,column\n4,email\n"
+
+
+async def test_a_process_that_lost_a_list_writes_nothing_about_it(site, ona, clock):
+    await give(ona, GOOD)
+    uploads = Uploads(site.parts.database, site.parts.keyring)
+    (one,) = uploads.undecided()
+    assert uploads.take(one, owner="worker-1", until=clock(), now=clock())
+    assert uploads.take(one, owner="worker-2", until=clock(), now=clock())
+
+    with pytest.raises(Ending):
+        uploads.checked(one, owner="worker-1", how=How(), found={}, problems=iter([b"4,email\n"]))
+    with pytest.raises(Ending):
+        uploads.imported(one, owner="worker-1", batch_id=1, now=clock())
+
+    assert (state(site), list(uploads.content(one.id, PROBLEMS))) == (["arrived"], [])
 
 
 async def test_a_discarded_list_leaves_nothing(site, ona, look):

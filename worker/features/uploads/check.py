@@ -83,8 +83,8 @@ def check(parts: Parts, content: BinaryIO, how: How, *, step: Callable[[], None]
         judging.judge(reading, step)
     except ListRefused as error:
         return Checked(found | {"refused": error.reasons, "suggested": error.renames}, iter(()))
-    found |= judging.facts() | {"words": _words(reading, judging.wrong, options)}
-    return Checked(found, judging.file(reading))
+    found |= judging.facts() | {"words": _words(reading, judging.wrong, options, step)}
+    return Checked(found, judging.file(reading, step))
 
 
 def _columns(content: BinaryIO, options: ListOptions) -> list[list[str | None]]:
@@ -170,9 +170,11 @@ class _Judging:
         text = "\n".join(words.text.splitlines()[:SAMPLE_LINES])[:SAMPLE_LETTERS]
         return {"row": line.row, "channel": channel, "subject": words.subject, "text": text, "language": words.language}
 
-    def file(self, reading: CustomerList) -> Iterator[bytes]:
+    def file(self, reading: CustomerList, step: Callable[[], None]) -> Iterator[bytes]:
         def each(rows: FoundRows, severity: Severity) -> Iterable[tuple[int | None, FieldProblem, Severity]]:
-            return ((row, one, severity) for row, one in rows)
+            for row, one in rows:
+                step()
+                yield row, one, severity
 
         warnings = [each(one, "warning") for one in (self._of_list, self._of_rows, self._shared)]
         ordered = heapq.merge(each(self._refused, "error"), *warnings, key=lambda one: one[0] or 0)
@@ -184,7 +186,9 @@ class _Judging:
             out.detach()
 
 
-def _words(reading: CustomerList, wrong: dict[str, set[int]], options: ListOptions) -> dict[str, list[list[Any]]]:
+def _words(
+    reading: CustomerList, wrong: dict[str, set[int]], options: ListOptions, step: Callable[[], None]
+) -> dict[str, list[list[Any]]]:
     """By column of ours, the commonest words of the list that are not ours there, each with how often it stands."""
     titles, rows = reading.originals()
     names = [our_name(title, options) for title in titles]
@@ -194,6 +198,7 @@ def _words(reading: CustomerList, wrong: dict[str, set[int]], options: ListOptio
     counts: dict[str, Counter[str]] = {name: Counter() for name in places}
     last = max(max(wrong[name]) for name in places)
     for row, cells in rows:
+        step()
         for name, place in places.items():
             word = cells[place].strip() if row in wrong[name] and place < len(cells) else ""
             if word and len(word) <= LONGEST_WORD and word.isprintable():

@@ -22,7 +22,7 @@ from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role
 from worker.features.uploads.section import Uploads as Section
 from worker.features.uploads.store.uploads import PROBLEMS, Uploads
-from worker.features.uploads.uploaded import ENDED, MOST_BYTES, OPEN, How, Upload, UploadState
+from worker.features.uploads.uploaded import ENDED, MOST_BYTES, OPEN, How, Upload
 from worker.lists.rules import COLUMNS, WORDED, DateForm
 from worker.reporting.operation import WORK
 
@@ -177,8 +177,8 @@ def _begin(sources: Sources, asked: Asked, name: str) -> _Coming:
 
 def _problems(sources: Sources, asked: Asked) -> File:
     one = upload_of(sources, asked)
-    if one.state in (*ENDED, UploadState.ARRIVING):
-        raise Refused("The file of problems went with the list. The report of its batch has the rejected rows.")
+    if uploads_of(sources, asked).how_and_found(one.id)[1] is None:
+        raise Refused("The list is being checked, or it has ended: then its batch's report has the rejected rows.")
     uploads_of(sources, asked, "problems of list").note_shown(one.id, now=asked.now)
     out = TemporaryFile("w+b")  # noqa: SIM115 -- the site closes it
     for content in uploads_of(sources, asked).content(one.id, PROBLEMS):

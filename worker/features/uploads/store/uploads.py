@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from worker.core.database.tables import UploadedList as Row
 from worker.core.database.tables import UploadedPart as Part
 from worker.core.foundation.keyring import Keyring
 from worker.features.uploads.uploaded import ENDED, FOR_PROCESSES, OPEN, PART_BYTES, How, Upload, UploadState
-from worker.lists.store.taken import FREE, TakenLists
+from worker.lists.store.taken import FREE, Ending, TakenLists
 
 LIST, PROBLEMS = "list", "problems"
 _COLUMNS = [getattr(Row, name) for name in Upload._fields]
@@ -103,15 +104,15 @@ class Uploads(TakenLists[Upload]):
     def checked(
         self, one: Upload, *, owner: str, how: How, found: Mapping[str, Any], problems: Iterator[bytes]
     ) -> None:
-        """Write what the check has found, and the file of all problems."""
-        sealed = self._sealed(one.id, how, found)
-        with self._database.write() as connection:
-            if not self._is_ours(connection, one, owner):
-                return
+        """Write the file of all problems, a part at a time, and then what the check has found. Raises Ending."""
+        with self._ours(one, owner) as connection:
             connection.execute(sa.delete(Part).where(Part.list_id == one.id, Part.what == PROBLEMS))
-            for number, content in enumerate(problems):
+        # Made between transactions: meanwhile others write.
+        for number, content in enumerate(problems):
+            with self._ours(one, owner) as connection:
                 connection.execute(_INSERT_PART, [self._part(one.id, number, content, PROBLEMS)])
-            values = {"state": UploadState.CHECKED, "encrypted": sealed, "tries": 0, "reason": ""}
+        values = {"state": UploadState.CHECKED, "tries": 0, "reason": "", "encrypted": self._sealed(one.id, how, found)}
+        with self._ours(one, owner) as connection:
             connection.execute(sa.update(Row).where(Row.id == one.id).values(**values, **FREE))
 
     def read_otherwise(self, list_id: int, version: int, how: How, *, now: datetime) -> bool:
@@ -146,10 +147,9 @@ class Uploads(TakenLists[Upload]):
         return self._end(list_id, (UploadState.ARRIVING, *OPEN), UploadState.DISCARDED, now=now, reason=why)
 
     def imported(self, one: Upload, *, owner: str, batch_id: int, now: datetime) -> None:
-        """It is a batch; its bytes go."""
-        with self._database.write() as connection:
-            if self._is_ours(connection, one, owner):
-                connection.execute(sa.update(Row).where(Row.id == one.id).values(batch_id=batch_id, tries=0))
+        """It is a batch; its bytes go. Raises Ending."""
+        with self._ours(one, owner) as connection:
+            connection.execute(sa.update(Row).where(Row.id == one.id).values(batch_id=batch_id, tries=0))
         self._end(one.id, (UploadState.APPROVED,), UploadState.IMPORTED, now=now, reason=f"batch {batch_id}")
 
     def refuse(self, one: Upload, *, owner: str, why: str) -> None:
@@ -169,9 +169,14 @@ class Uploads(TakenLists[Upload]):
             note(connection, f"uploaded list {list_id}", now=now, reason=reason or end.value)
             return True
 
-    def _is_ours(self, connection: sa.Connection, one: Upload, owner: str) -> bool:
-        query = sa.select(Row.id).where(*self._which(one), Row.owner == owner)
-        return connection.execute(query.with_for_update()).first() is not None
+    @contextmanager
+    def _ours(self, one: Upload, owner: str) -> Iterator[sa.Connection]:
+        """A transaction about a list that this process has. Raises Ending if it has it no more."""
+        query = sa.select(Row.id).where(*self._which(one), Row.owner == owner).with_for_update()
+        with self._database.write() as connection:
+            if connection.execute(query).first() is None:
+                raise Ending
+            yield connection
 
     def _part(self, list_id: int, number: int, content: bytes, what: str) -> dict[str, Any]:
         value = {"bytes": base64.b64encode(content).decode()}
