@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from tests.desk.axe import findings
 from tests.desk.chromium import Tab, browser
 from tests.desk.desk import Desk
 from tests.features.dashboard.visitor import PASSWORDS, users_toml
@@ -69,12 +70,23 @@ async def fill(tab: Tab, values: dict[str, str]) -> None:
         await tab.run(f"document.getElementById({field!r}).focus()")
         await tab.call("Input.insertText", text=value)
         await tab.until(f"document.getElementById({field!r}).value != ''")
+    await press(tab, "Enter")
+
+
+async def press(tab: Tab, key: str, code: int = 13, text: str = "\r", *, shift: bool = False) -> None:
+    """Press and release a key: Enter, if no other one is named. `code`: its number for Windows."""
     for kind in ("keyDown", "keyUp"):
-        await tab.call(
-            "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
-        )
+        named = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 8 if shift else 0}
+        await tab.call("Input.dispatchKeyEvent", type=kind, **named, **({"text": text} if text else {}))
 
 
 async def click(tab: Tab, selector: str) -> None:
     await tab.until(f"document.querySelector({selector!r}) !== null")
     await tab.run(f"document.querySelector({selector!r}).click()")
+
+
+async def look_at(tab: Tab, what: str) -> None:
+    """The page fits its window, and axe finds nothing in it."""
+    await tab.until("document.readyState == 'complete' && document.querySelector('h1') !== null")
+    assert await findings(tab) == [], what
+    assert await tab.run("document.documentElement.scrollWidth <= innerWidth"), what

@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from onboarding_sandbox.faults import Fault
-from tests.desk.axe import FILE, SHA256, findings
+from tests.desk.axe import FILE, SHA256
 from tests.desk.chromium import NO_BROWSER, Tab
 from tests.desk.desk import Desk, Played, customers
-from tests.features.dashboard.pictures import PAGES, click, fill, logged_in, running
+from tests.features.dashboard.pictures import PAGES, click, fill, logged_in, look_at, running
 from tests.suite.waiting import ENDS_WITHIN
 from worker.events.bus.dead_lettering import Refusal, refused_message
 from worker.events.bus.entries import Entry
@@ -158,13 +158,6 @@ async def act(tab: Tab, reason: str, said: str) -> None:
     """Give the reason, agree, and read what was done."""
     await fill(tab, {"reason": reason})
     assert said in await tab.until(SAID)
-
-
-async def look_at(tab: Tab, what: str) -> None:
-    """The page fits its window, and axe finds nothing in it."""
-    await tab.until("document.readyState == 'complete' && document.querySelector('h1') !== null")
-    assert await findings(tab) == [], what
-    assert await tab.run("document.documentElement.scrollWidth <= innerWidth"), what
 
 
 async def log_out(tab: Tab) -> None:

@@ -22,6 +22,7 @@ from worker.lists.store.taken import Ending
 
 GOOD = b"customer_id,email,country\nC-1,ona@example.com,LT\nC-2,jonas@example.com,LT\nC-3,no-address,LT\n"
 APPROVE = "/dashboard/do/approve-list?list=1&version="
+READ = "/dashboard/lists/1/read"
 THEIRS = b"Kunde;Mail;Weg\nC-1;ona@example.com;Post\nC-2;jonas@example.com;Post\n"
 
 
@@ -42,8 +43,8 @@ async def do(visitor, action):
 
 
 async def read_otherwise(visitor):
-    page = await visitor.get("/dashboard/lists/1")
-    return await visitor.post("/dashboard/lists/1/read", page.form | {"column-2": "-"})
+    page = await visitor.get(READ)
+    return await visitor.post(READ, page.form | {"column-2": "-"})
 
 
 async def test_a_list_is_checked_shown_approved_and_imported(site, ona, look):
@@ -92,15 +93,16 @@ async def test_columns_and_words_of_another_system_are_mapped(site, ona, look):
     page = await ona.get("/dashboard/lists/1")
     assert "cannot be read yet" in page.words
 
-    form = page.form | {"column-0": "customer_id", "column-1": "email", "column-2": "channel"}
-    page = await ona.post("/dashboard/lists/1/read", form)
+    assert READ in page.links
+    form = (await ona.get(READ)).form
+    page = await ona.post(READ, form | {"column-0": "customer_id", "column-1": "email", "column-2": "channel"})
     assert page.path == "/dashboard/lists/1"
     look(site)
-    page = await ona.get("/dashboard/lists/1")
-    assert "rejected 2" in page.words
+    assert "rejected 2" in (await ona.get("/dashboard/lists/1")).words
+    page = await ona.get(READ)
     assert "Post 2 rows" in page.words
 
-    await ona.post("/dashboard/lists/1/read", page.form | {"word-channel-0": "email"})
+    await ona.post(READ, page.form | {"word-channel-0": "email"})
     look(site)
     assert "accepted 2" in (await ona.get("/dashboard/lists/1")).words
     await do(ona, "approve-list")
@@ -322,10 +324,48 @@ async def test_only_operators_give_lists_and_only_by_the_page(site, ona, visit):
     desk = visit()
     await desk.log_in("desk")
     assert (await desk.get("/dashboard/lists")).status == 403
+    form = (await desk.get("/dashboard/batches")).form
+    for page in ("/dashboard/lists", "/dashboard/lists/1/read"):
+        assert (await desk.post(page, form)).status == 403
+    for action in ("approve-list", "discard-list"):
+        assert (await desk.post(f"/dashboard/do/{action}", form | {"list": "1", "reason": "mine"})).status == 409
 
     assert (await give(ona, GOOD, token="another")).status == 409
     assert (await give(ona, GOOD, headers={"Sec-Fetch-Site": "cross-site"})).status == 403
     assert rows(site, UploadedList.id) == []
+
+
+@pytest.mark.parametrize("token", [None, "", "another", "0" * 64])
+async def test_a_stranger_changes_nothing_about_a_list(site, ona, look, token):
+    await give(ona, GOOD)
+    look(site)
+    form = (await ona.get(READ)).form | {"column-2": "-", "column-1": "customer_id"}
+    given = {name: value for name, value in form.items() if name != "token"}
+    agreed = (await ona.get(f"{APPROVE}1")).form | {"reason": "asked by the branch"}
+
+    link = "&".join(f"{name}={value}" for name, value in given.items())
+    assert (await ona.get(f"{READ}?{link}")).status == 200  # the form, as it was
+    forged = given if token is None else given | {"token": token}
+    assert (await ona.post(READ, forged)).status == 403
+    assert (await ona.post(READ, form, headers={"Sec-Fetch-Site": "cross-site"})).status == 403
+    without = {name: value for name, value in agreed.items() if name != "token"}
+    assert (await ona.post("/dashboard/do/approve-list", without)).status == 403
+    assert (await ona.post("/dashboard/do/approve-list", agreed | {"token": token or "x"})).status == 403
+
+    assert rows(site, UploadedList.state, UploadedList.version) == [("checked", 1)]
+
+
+@pytest.mark.parametrize("version", ["", "0", "2", "-1", "1e0", "9" * 30, "1 or 1=1"])
+async def test_a_form_with_another_version_changes_nothing(site, ona, look, version):
+    await give(ona, GOOD)
+    look(site)
+    agreed = (await ona.get(f"{APPROVE}1")).form | {"reason": "asked by the branch"}
+    form = (await ona.get(READ)).form | {"column-2": "-"}
+
+    assert (await ona.post("/dashboard/do/approve-list", agreed | {"version": version})).status == 409
+    assert (await ona.post(READ, form | {"version": version})).status == 409
+
+    assert rows(site, UploadedList.state, UploadedList.version) == [("checked", 1)]
 
 
 async def test_a_file_that_is_too_large_is_not_kept(site, ona, monkeypatch):

@@ -32,11 +32,12 @@ class Refused(Exception):
 @dataclass(frozen=True)
 class Asked:
     """A request as pages and actions see it. `values`: the parts of the path and of the query, or of the form. Each may
-    be any text."""
+    be any text. `posted`: it is a form of ours. Anything else may be a link of a stranger, and changes nothing."""
 
     values: Mapping[str, str]
     person: Person
     now: datetime
+    posted: bool = False
 
     def text(self, name: str, *, most: int = 200) -> str:
         """The value on one line, without invisible characters, cut to `most`; "" if it is missing.

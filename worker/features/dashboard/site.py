@@ -236,7 +236,7 @@ class Site:
                 if not is_from_here(request.headers) or not visit.has_sent(form):
                     return self._sorry(request, visit, 403, "Not done", TOO_OLD)
                 values |= {name: value for name, value in form.items() if name != "token"}
-            asked = Asked(values, visit.person, self._clock())
+            asked = Asked(values, visit.person, self._clock(), posted=request.method == "POST")
             # In the key the values as they are: two requests share an answer only if they are the same.
             key = (one.path, tuple(sorted(values.items())), None if one.shared else visit.secret)
 

@@ -81,34 +81,30 @@ def _read_all(sources: Sources, asked: Asked) -> Mapping[str, Any]:
 
 def _read_one(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     one = upload_of(sources, asked)
-    how, found = uploads_of(sources, asked).how_and_found(one.id)
+    _, found = uploads_of(sources, asked).how_and_found(one.id)
     return {
         "read_at": asked.now,
         "upload": one,
-        "how": how,
         "found": found,
         "can_read": one.state in OPEN and found is not None,
         "needed": needed(sources),
         "has_agreed": one.has_agreed(asked.person.actor),
-        "ours": COLUMNS,
-        "ignored": IGNORED,
         "working": any(each.kind in WORK for each in sources.operation.report().running),
         "ended": one.state in ENDED,
     }
 
 
-def _read_otherwise(sources: Sources, asked: Asked) -> Mapping[str, Any]:
-    """The form of the page of a list: which title is which column, which word is which of ours."""
+def _read_how(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    """The form: which title is which column, which word is which of ours. Posted: what was typed into it."""
     one = upload_of(sources, asked)
-    version = asked.number("version", least=1)
-    if version is None or not asked.person.name:
-        raise Elsewhere(path_of(one.id))
     before, found = uploads_of(sources, asked).how_and_found(one.id)
-    if found is None or version != one.version:
+    if found is None or one.state not in OPEN:
         raise changed(one.id)
-    how = how_given(before, found, asked)
+    if not asked.posted:
+        return {"upload": one, "how": before, "found": found, "ours": COLUMNS, "ignored": IGNORED}
+    version, how = asked.number("version"), how_given(before, found, asked)
     uploads = uploads_of(sources, asked, "read list")
-    if not uploads.read_otherwise(one.id, one.version, how, now=asked.now):
+    if version != one.version or not uploads.read_otherwise(one.id, version, how, now=asked.now):
         raise changed(one.id)
     raise Elsewhere(path_of(one.id))
 
@@ -207,9 +203,9 @@ ONE = Page(
 )
 READ = Page(
     path=f"{PATH}/{{list}}/read",
-    template="upload.html",
-    read=_read_otherwise,
-    title="List",
+    template="upload_read.html",
+    read=_read_how,
+    title="How the list is read",
     least=Role.OPERATOR,
     shared=False,
     posted=True,
