@@ -15,6 +15,7 @@ from worker.features.dashboard import site as site_module
 from worker.features.dashboard.contract import Asked, Refused
 from worker.features.dashboard.sources import sources_of
 from worker.features.dashboard.users import Person, Role, is_one_person
+from worker.features.uploads import check
 from worker.features.uploads.pages.decisions import ACTIONS
 from worker.features.uploads.store.uploads import PROBLEMS, Uploads
 from worker.features.uploads.uploaded import How
@@ -311,6 +312,17 @@ async def test_a_file_that_is_no_list_is_said_to_be_none(site, ona, look, conten
     assert said in page.words
     assert "<script>" not in page.text.partition("<body>")[2]
     assert "<b>" not in page.text
+
+
+async def test_a_file_of_endless_rows_is_not_checked_to_its_end(site, ona, look, monkeypatch):
+    monkeypatch.setattr(check, "MOST_ROWS", 2)
+    await give(ona, GOOD)
+    look(site)
+
+    page = await ona.get("/dashboard/lists/1")
+
+    assert "cannot be read" in page.words
+    assert (await ona.get(f"{APPROVE}1")).status == 409
 
 
 async def test_a_report_of_ours_is_not_taken(site, ona, look):

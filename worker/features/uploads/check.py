@@ -16,7 +16,7 @@ from worker.cli.sample_message import rendered
 from worker.core.customers.customers import FieldProblem, invitation_channels
 from worker.core.messages.wording import Wording
 from worker.features.uploads.store.uploads import in_parts
-from worker.features.uploads.uploaded import How
+from worker.features.uploads.uploaded import MOST_ROWS, How
 from worker.lists.columns import our_name
 from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import PREFILLED, Judged, count, judge_all, options_of, problems_of
@@ -34,9 +34,10 @@ from worker.wiring.container import Parts
 MOST_SHOWN = 100  # kinds of problems, and of warnings
 MOST_TITLES, LONGEST_TITLE = 30, 60  # that can be mapped, in characters
 MOST_WORDS, LONGEST_WORD = 12, 40  # of all columns
-MOST_ROWS = 5000  # that are looked at for words
+MOST_WRONG = 5000  # rows of a column, that are looked at for words
 SAMPLE_LINES, SAMPLE_LETTERS = 40, 4000
 A_REPORT = "the file is a report of ours: give it to `onboard run`, which acts on the rows that were changed"
+TOO_LONG = f"it has more than {MOST_ROWS:,} rows: send it with `onboard run`, or in parts"
 # Reads no column: any header will do.
 _TITLES_ONLY = Vocabulary({}, needed=("",))
 
@@ -111,8 +112,10 @@ class _Judging:
 
     def judge(self, reading: CustomerList, step: Callable[[], None]) -> None:
         parts = self._parts
-        for line in judge_all(parts.intake, parts.batches, reading, rule=rule_of(parts)):
+        for number, line in enumerate(judge_all(parts.intake, parts.batches, reading, rule=rule_of(parts)), 1):
             step()
+            if number > MOST_ROWS:
+                raise ListRefused([TOO_LONG])
             count(self._judged, line, parts.hours)
             if isinstance(line, AcceptedLine):
                 self._cost.add(line)
@@ -139,7 +142,7 @@ class _Judging:
         self._shared.add(row, warning)
 
     def _note(self, column: str, row: int) -> None:
-        if column in self.wrong and len(self.wrong[column]) < MOST_ROWS:
+        if column in self.wrong and len(self.wrong[column]) < MOST_WRONG:
             self.wrong[column].add(row)
 
     def facts(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from worker.features.dashboard.users import is_one_person
 
 MOST_BYTES = 128 << 20
+MOST_ROWS = 2_000_000  # a compressed file could have a thousand times as many
 PART_BYTES = 512 << 10
 # What no one has decided about goes: it holds people's data.
 KEPT = timedelta(days=7)
