@@ -79,6 +79,19 @@ async def test_one_is_removed_and_then_the_others(site, ona, broker):
     assert broker.waiting() == 0
 
 
+@pytest.mark.parametrize("action", ["dead-drop", "dead-requeue"])
+async def test_of_all_only_those_are_meant_that_the_person_saw(site, ona, broker, clock, action):
+    seen, _ = refuse(site, broker, "C-1", "C-2")
+    asked = await ona.get(f"/dashboard/do/{action}?event=all")
+    clock.advance(seconds=1)
+    await ona.do(f"/dashboard/do/dead-drop?event={seen}")
+    (unseen,) = refuse(site, broker, "C-3")  # so that there are as many as before
+
+    await ona.post(f"/dashboard/do/{action}", asked.form | {"reason": "they are of a test"})
+
+    assert [str(id_) for (id_,) in of(site, sa.select(RefusedEvent.id))] == [unseen]
+
+
 async def test_where_the_bus_cannot_be_reached_nothing_is_lost(open_site, visit, broker):
     keys = '[bus]\nurl = "redis://127.0.0.1:1/0"\n' + USERS
     site = await open_site(keys=keys, put_back=lambda *how: putting_back(site.parts.settings)(*how))

@@ -115,10 +115,12 @@ def show_address(settings: Settings, host: str, port: int, key: str) -> None:
 def putting_back(settings: Settings) -> PutRefusedBack:
     """Puts refused events back. What speaks with the queues is imported when a person does so."""
 
-    def back(database: Database, refused: RefusedEvents, one: KeptMessage | None, now: datetime) -> PutBack:
+    def back(
+        database: Database, refused: RefusedEvents, one: KeptMessage | None, until: datetime, now: datetime
+    ) -> PutBack:
         from worker.events.bus.putting_back import put_back
 
-        return put_back(settings, database, refused, one, now=now)
+        return put_back(settings, database, refused, one, until=until, now=now)
 
     return back
 

@@ -26,9 +26,16 @@ NO_QUEUES = (
 
 
 def put_back(
-    settings: Settings, database: Database, refused: RefusedEvents, one: KeptMessage | None, *, now: datetime
+    settings: Settings,
+    database: Database,
+    refused: RefusedEvents,
+    one: KeptMessage | None,
+    *,
+    now: datetime,
+    until: datetime | None = None,
 ) -> PutBack:
-    """Put a message back, or all that were refused until `now`, the database's time. Blocking. Raises NotPutBack.
+    """Put a message back, or all that were refused until then; without it until `now`, the database's time. Blocking.
+    Raises NotPutBack.
 
     The audit log has an entry before the first goes. No message is lost, whatever happens meanwhile; one that is there
     twice is processed once.
@@ -37,7 +44,7 @@ def put_back(
     which = f"dead event {one.id}" if one else "dead events"
     note_alone(database, which, now=now, count=count, reason="to be put back")
     with _opened(settings) as queues:
-        return _put_back(refused, [one] if one else refused.all_until(now), queues)
+        return _put_back(refused, [one] if one else refused.all_until(until or now), queues)
 
 
 def _put_back(refused: RefusedEvents, messages: Iterable[KeptMessage], queues: "_Queues") -> PutBack:

@@ -137,10 +137,11 @@ class RefusedEvents:
         with self._database.write() as connection:
             _remove(connection, [message.id], same)
 
-    def drop(self, one: KeptMessage | None, *, now: datetime) -> int:
-        """Remove a message for good, or all that were refused until `now`, as a person decided; returns how many."""
+    def drop(self, one: KeptMessage | None, *, now: datetime, until: datetime | None = None) -> int:
+        """Remove a message for good, or all that were refused until then (without it until `now`), as a person decided;
+        returns how many."""
         subject = f"dead event {one.id}" if one is not None else "dead events"
-        which = RefusedEvent.id == one.id if one is not None else RefusedEvent.refused_at <= now
+        which = RefusedEvent.id == one.id if one is not None else RefusedEvent.refused_at <= (until or now)
         ids = sa.select(RefusedEvent.id).where(which).order_by(RefusedEvent.refused_at, RefusedEvent.id).limit(CHUNK)
         dropped = 0
         while True:
@@ -178,6 +179,6 @@ def remove_about(connection: sa.Connection, digests: Collection[str]) -> int:
     return _remove(connection, list(connection.execute(sa.select(RefusedEvent.id).where(theirs)).scalars()), theirs)
 
 
-# Puts a refused event back into its queue, or all that were refused until a time. The database's changes have a
-# person's name. Raises refused.NotPutBack.
-PutRefusedBack = Callable[[Database, RefusedEvents, KeptMessage | None, datetime], PutBack]
+# Puts a refused event back into its queue, or all that were refused until a time; then comes the time that it is. The
+# database's changes have a person's name. Raises refused.NotPutBack.
+PutRefusedBack = Callable[[Database, RefusedEvents, KeptMessage | None, datetime, datetime], PutBack]

@@ -39,6 +39,15 @@ class Asked:
     now: datetime
     posted: bool = False
 
+    @property
+    def seen_at(self) -> datetime:
+        """When the person was shown the confirmation that is agreed to: what came later was not seen. `now` for any
+        other request."""
+        try:
+            return min(datetime.fromisoformat(self.values["seen_at"]), self.now)
+        except (KeyError, ValueError, TypeError):  # of a time without a zone, too
+            return self.now
+
     def text(self, name: str, *, most: int = 200) -> str:
         """The value on one line, without invisible characters, cut to `most`; "" if it is missing.
 

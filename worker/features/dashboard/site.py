@@ -330,7 +330,7 @@ class Site:
     ) -> web.StreamResponse:
         # A link of a stranger must not fill in the stranger's own address, nor a reason: one press would send it there.
         posted = request.method == "POST"
-        typed = {"token", "seen", "reason", *(one.name for one in plan.fields)}
+        typed = {"token", "seen", "seen_at", "reason", *(one.name for one in plan.fields)}
         hidden = {name: value for name, value in asked.values.items() if name not in typed}
         return self._shown(
             request,

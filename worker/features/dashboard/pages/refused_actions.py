@@ -64,7 +64,8 @@ def _requeue(sources: Sources, asked: Asked, reason: str) -> Done:
         raise Refused("This process reaches no queue: use `onboard events dead requeue`.")
     stores = sources.acting(asked.person, "events dead requeue", reason)
     try:
-        done = sources.put_back(stores.database, stores.refused_events, one, sources.database_clock())
+        now = sources.database_clock()
+        done = sources.put_back(stores.database, stores.refused_events, one, asked.seen_at, now)
     except NotPutBack as error:
         does = "`onboard events dead requeue` does it where it can be"
         raise Refused(f"Nothing was put back: {error}. {does}.") from None
@@ -92,7 +93,8 @@ def _plan_drop(sources: Sources, asked: Asked) -> Plan:
 def _drop(sources: Sources, asked: Asked, reason: str) -> Done:
     one = _which(sources, asked)
     refused = sources.acting(asked.person, "events dead drop", reason).refused_events
-    return Done(f"{counted(refused.drop(one, now=sources.database_clock()), 'event was', 'events were')} removed.")
+    dropped = refused.drop(one, until=asked.seen_at, now=sources.database_clock())
+    return Done(f"{counted(dropped, 'event was', 'events were')} removed.")
 
 
 ACTIONS = (
