@@ -1,6 +1,7 @@
 """Takes the pictures of the pages from the product itself, over the sandbox: `make screenshots`.
 
-Those of the dashboard show a list that is being sent; those of the quickstart show what its reader sees.
+Those of the dashboard show a list that is being sent, and one that was given in the browser; those of the quickstart
+show what its reader sees.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from pathlib import Path
 from tests.desk.chromium import NO_BROWSER, Tab, browser
 from tests.desk.desk import Desk, Played, customers
 from tests.docs.shown import text_of
-from tests.features.dashboard.pictures import PAGES, logged_in, running
+from tests.features.dashboard.pictures import PAGES, click, give_file, logged_in, running
 from tests.suite.waiting import ENDS_WITHIN
 
 LOOKS = {"light": (1280, 900, False), "dark": (1280, 900, True), "phone": (390, 900, False), "page": (1060, 480, False)}
@@ -27,6 +28,8 @@ PICTURES = {
     "confirm": ("/dashboard/do/pause?batch=2", ("light",)),
     "events": (PAGES["events"], ("light",)),
     "audit": (PAGES["audit"], ("dark",)),
+    "list": ("/dashboard/lists/1", ("light", "phone")),
+    "list-read": ("/dashboard/lists/1/read", ("light",)),
 }
 
 
@@ -51,7 +54,12 @@ def _dashboard(folder: Path) -> None:
                     row["country"] = "Atlantis"
                 desk.onboard("import", desk.list_of(bad, "branch-kaunas.csv"))
                 desk.onboard("import", desk.list_of(_others(customers(400)), "spring-2026.csv"))
-                asyncio.run(_take(address, Path(place), folder))
+                given = [row | {"channel": "email"} for row in _others(customers(640)[400:])]
+                for row in given[:9]:
+                    row["channel"] = "Post"
+                for row in given[20:23]:
+                    row["email"] = row["email"].replace("@", "")
+                asyncio.run(_take(address, Path(place), folder, desk.path / desk.list_of(given, "autumn-2026.csv")))
         finally:
             desk.close()
             played.close()
@@ -70,8 +78,12 @@ def _others(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return [row | {"customer_id": f"S{row['customer_id']}", "email": f"s{row['email']}"} for row in rows]
 
 
-async def _take(address: str, home: Path, folder: Path) -> None:
+async def _take(address: str, home: Path, folder: Path, given: Path) -> None:
     async with logged_in(address, home) as tab:
+        await tab.open(f"{address}/dashboard/lists")
+        await give_file(tab, "#file", given)
+        await click(tab, "main form button")
+        await tab.until("document.querySelector('.badge.is-checked') !== null")
         await tab.open(f"{address}/")
         await tab.until("document.querySelector('.badge.is-sent') !== null")  # the first batch
         await asyncio.sleep(8)  # so that the second one has a pace

@@ -45,6 +45,16 @@
   localTimes();
   document.addEventListener("htmx:after:swap", localTimes);
 
+  // <input type="file" data-most="MIB"> says at once that a file is too large, which else shows when it has all been sent.
+  document.addEventListener("change", (event) => {
+    const field = event.target.closest("[data-most]");
+    if (!field) return;
+    const most = Number(field.dataset.most);
+    const isTooLarge = field.files.length > 0 && field.files[0].size > most * 2 ** 20;
+    field.setCustomValidity(isTooLarge ? `The file has more than ${most} MiB. Send larger lists with onboard run.` : "");
+    field.reportValidity();
+  });
+
   // <button data-copy="ID"> copies the text of the element with this id.
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
