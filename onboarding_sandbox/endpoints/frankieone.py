@@ -1,7 +1,8 @@
 """Simulates FrankieOne v2: the token call for an individual.
 
 Source: the provider's page "Get an IDV Token for the given individual" and its OpenAPI document. While an
-entity's token is valid, each call gets the same token, whatever the request contains.
+entity's token is valid, each call gets the same token, whatever the request contains. Properties that the schema does
+not name are accepted, as it accepts them. 429 is not documented: `API-0429`.
 """
 
 import re

@@ -2,7 +2,8 @@
 
 Sources: the provider's pages "Generate token" (narrative form) and "Generate KYC token" (the OpenAPI document),
 "List identifications", and its pages on error messages. The parameters of a call show its form. Every successful
-call opens, and charges, one more session.
+call opens, and charges, one more session. Where text and samples differ, the text counts: `nationality` is returned
+in upper case, and `digitString` has 8 digits. `dummyStatus`, which is for development keys, is refused.
 """
 
 import base64

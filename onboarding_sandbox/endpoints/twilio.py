@@ -89,7 +89,7 @@ MESSAGES = {
     21701: "The Messaging Service does not exist",
     21614: "'To' number {to} is not a valid mobile number",
     21617: "The concatenated message body exceeds the 1600 character limit.",
-    21624: "ValidityPeriod must be between 1 and 36000",
+    21624: "ValidityPeriod must be between 1 and 36000",  # the code is not on the pages that were read
 }
 CODES = {401: 20003, 402: 20005, 404: 20404, 429: 20429}
 
