@@ -1,4 +1,4 @@
-"""The same customer again: each cell of the table in docs/reference/list-format.md."""
+"""The same customer again: each cell of the table in docs/reference/known-customers.md."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from worker.core.model.states import JobState
 from worker.lists.known_customers import Becomes, Decision, KnownRule, Standing, decide, refuses_lists, standing_of
 
-PAGE = Path(__file__).parents[2] / "docs/reference/list-format.md"
+PAGE = Path(__file__).parents[2] / "docs/reference/known-customers.md"
 LEADS, JOINS, FINISHED = Decision(Becomes.LEADS), Decision(Becomes.JOINS), Decision(Becomes.FINISHED)
 HELD, NOTHING = Decision(Becomes.HELD), Decision(Becomes.NOTHING, details=False)
 CELLS = {

@@ -42,23 +42,27 @@ def key_tables(sections: dict[str, FieldInfo]) -> str:
     return "\n\n".join(parts)
 
 
-def _sections(name: str, field: FieldInfo, tables: Tables) -> list[str]:
-    """The section, and after it the tables in it."""
+def _sections(name: str, field: FieldInfo, tables: Tables, shown: tuple[str, ...] = ()) -> list[str]:
+    """The section, and after it the tables in it. Lines that were `shown` for the section above are named alone."""
     heading = {"one": f"[{name}]", "named": f"[{name}.NAME]", "listed": f"[[{name}]]"}[tables.kind]
     optional = "" if field.is_required() else " Optional."
     about = (tables.model.__doc__ or "").split(" `name` is its key")[0].strip()
     rows: list[str] = []
     inside: list[str] = []
+    same: list[str] = []
     for key, inner in keys_of(tables.model).items():
         if found := tables_of(inner.annotation):
             inside += _sections(f"{name}.{key}", inner, found)
+        elif (line := _line(key, inner)) in shown:
+            same.append(f"`{key}`")
         elif key not in OF_TLS:
-            rows.append(_line(key, inner))
+            rows.append(line)
     if tables.kind == "one" and tables.model.named_inside is not None:
-        inside += _sections(name, field, Tables("named", tables.model.named_inside))
+        inside += _sections(name, field, Tables("named", tables.model.named_inside), tuple(rows))
     table = ["", "| key | value, **default** | meaning |", "|---|---|---|", *rows] if rows else []
     of_tls = [f"`{key}`" for key in OF_TLS if key in tables.model.model_fields]
     more = ["", f"Also {', '.join(of_tls)}: [TLS](../reference/configuration.md#tls)."] if of_tls else []
+    more += ["", f"Also {', '.join(same)}, as in `[{name}]`."] if same else []
     return ["\n".join([f"### `{heading}`", "", about + optional, *table, *more]), *inside]
 
 

@@ -1,6 +1,6 @@
 """The same customer again: what becomes of a row whose customer is known for its purpose. One rule, for lists, for
 reports that come back, and for events. Refuses the rows of a customer who belongs to a sender of events, until a person
-takes the customer over. Pure; docs/reference/list-format.md has the table.
+takes the customer over. Pure; docs/reference/known-customers.md has the table.
 
 Also whether details that come under a known id are of the person whose details are stored under it. Two systems that
 count from 1, or one column that was sorted alone, give a second person the id of a first: the first one's link would go

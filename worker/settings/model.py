@@ -302,7 +302,7 @@ class Import(Section):
     )
     known: Literal["skip", "refresh", "invite"] = Field(
         "refresh",
-        description="[What becomes of known customers](../reference/list-format.md#the-same-customer-again).",
+        description="[What becomes of known customers](../reference/known-customers.md#the-same-customer-again).",
     )
 
     @property

@@ -47,6 +47,9 @@ def table(name: str) -> str:
                 for reason in Reason
                 if state in reason.jobs
             ]
+            if state is JobState.WAITING:  # the worker goes on by itself: most need nothing
+                joined = [(reason, f"{happened} {step}".strip()) for reason, happened, step in lines]
+                return _markdown(("reason", "what happened, and what to do"), joined)
             return _markdown(("reason", "what happened", "what to do"), lines)
 
 

@@ -223,7 +223,7 @@ def test_a_name_of_any_length_makes_a_batch(shelf):
     assert shelf.batches.find(str(batch.id)).name == "n" * 255
 
 
-# The rule for known customers, as rows (docs/reference/list-format.md has the table, test_known_customers each cell).
+# The rule for known customers, as rows; test_known_customers has each cell of docs/reference/known-customers.md.
 
 NEW_ADDRESS = Person(email="new@example.org")
 

@@ -10,19 +10,17 @@ from worker.providers.parameters.spec import Parameter, Type
 PAGE = Path("docs/providers/parameters.md")
 HEAD = """# Parameters, endpoint by endpoint
 
-Every field that a request can have. A field can be given for an account (`[accounts.NAME.parameters]`) and for one line
-(a column `PROVIDER.PARAMETER`, with dots for nested fields), unless its line says **not given**. The line's value wins.
-Fields that a provider has added since go to `[accounts.NAME.unchecked]` and are sent unchanged.
+Every field that a request can have: for an account (`[accounts.NAME.parameters]`) or for one line (a column
+`PROVIDER.PARAMETER`, with dots for nested fields; its value wins), unless it is **not given**. Fields that a provider
+has added since go to `[accounts.NAME.unchecked]` and are sent unchanged.
 
 In a list's cell, write `true` or `false`; numbers; items of a list with `;` between them; objects and lists of objects
 as JSON; and `null` where the table allows it. An empty cell is not sent.
 
-Fields with the same facts share a line. A text's bounds are in characters, a list's are those of each item. An "object"
-has the fields whose names begin with its own; "objects" are a list of them. "Setting": the default is the account's
-setting at iDenfy. "sent": what is sent if no value is given, mostly a column of the list; else nothing. The fields of
-`entity.organisationData` are left out: `frankieone-v1` refuses companies.
-
-The tables in `worker/providers/parameters/` generate this page; do not edit it by hand.
+A text's bounds are in characters, a list's are those of each item. An "object" has the fields whose names begin with
+its own; "objects" are a list of them. "Setting": the default is the account's setting at iDenfy. "sent": what is sent
+if no value is given, mostly a column of the list; else nothing. The fields of `entity.organisationData` are left out:
+`frankieone-v1` refuses companies. This page is generated.
 """
 SHORT = {"the iDenfy account's setting": "Setting", "required": "required", "required by the document": "required"}
 # FrankieOne v1 serves persons alone: the fields of a company are checked if they are given, but no list needs them.
@@ -58,9 +56,9 @@ def _line(names: Iterable[str], facts: str) -> str:
 def _facts(parameter: Parameter) -> str:
     """The cell that parameters may share."""
     default = SHORT.get(parameter.default) or (parameter.default and f"default: {parameter.default}")
+    if instead := parameter.instead.removeprefix("it is filled from the "):
+        return f"**not given**: {instead}"
     filled = f"sent: {parameter.filled}" if parameter.filled else ""
-    instead = parameter.instead.removeprefix("it is filled from the ")
-    filled = f"**not given**: {instead}" if instead else filled
     return "; ".join((bounds(parameter), *filter(None, (default, filled))))
 
 
