@@ -50,7 +50,12 @@ def table(name: str) -> str:
             if state is JobState.WAITING:  # the worker goes on by itself: most need nothing
                 joined = [(reason, f"{happened} {step}".strip()) for reason, happened, step in lines]
                 return _markdown(("reason", "what happened, and what to do"), joined)
-            return _markdown(("reason", "what happened", "what to do"), lines)
+            # The page says once above the table which command --repeat and --abandon belong to.
+            short = [
+                (reason, happened, step.replace("`onboard resolve BATCH` with ", ""))
+                for reason, happened, step in lines
+            ]
+            return _markdown(("reason", "what happened", "what to do"), short)
 
 
 def _sentence(phrase: str) -> str:
