@@ -17,8 +17,8 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.messages.wording import Invitation, advice_for
 from worker.core.model.endings import Problem
-from worker.lists import email_addresses, phone_numbers
 from worker.core.model.sessions import Opening
+from worker.lists import email_addresses, phone_numbers
 from worker.senders.contract import Message
 from worker.settings.model import Settings
 from worker.settings.policies import hours_of, texted_countries

@@ -40,9 +40,8 @@ from worker.lists.listing import CustomerList
 from worker.lists.options import ListOptions
 from worker.lists.store.batches import Batches
 from worker.lists.store.new_rows import SealedLines
-from worker.lists.warned import Warned
 from worker.lists.store.refreshed import still_lacking
-from worker.lists.warned import Warned, warned_of
+from worker.lists.warned import Warned
 from worker.plans.deadlines import RowTimes, group_of
 from worker.providers.parameters import parse_cell, unknown_parameter
 
