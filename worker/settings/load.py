@@ -171,18 +171,18 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
             one.check(found, tree, findings)
     if findings.problems:
         raise SettingsError(findings.lines)
-    # Each part was checked: to check the whole again, pydantic would build the validators of all tables once more.
-    return whole_model().model_construct(
-        **parts,
-        path=file,
-        warnings=tuple(findings.warnings),
-        sources=findings.sources,
-        accounts=accounts,
-        brands=brands,
-        routes=tuple(routes.values()),
+    parts |= {
+        "path": file,
+        "warnings": tuple(findings.warnings),
+        "sources": findings.sources,
+        "accounts": accounts,
+        "brands": brands,
+        "routes": tuple(routes.values()),
         **{name: tuple(tables.values()) for name, tables in listed.items()},
         **named,
-    )
+    }
+    # Each part was checked: to check the whole again, pydantic would build the validators of all tables once more.
+    return whole_model().model_construct(**parts)
 
 
 def _check_web(

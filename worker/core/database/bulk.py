@@ -148,7 +148,7 @@ def _insert(connection: sa.Connection, model: type[Base], columns: Columns, how:
     if not next(iter(columns.values()), ()):
         return []
     by_arrays = many_rows.serve(connection)
-    statement, types = _inserted(model, tuple(columns), how, connection.dialect.name, by_arrays)
+    statement, types = _inserted(model.__table__, tuple(columns), how, connection.dialect.name, by_arrays)
     if by_arrays:
         told = {} if how.told else UNANSWERED
         result = connection.execute(statement, many_rows.sent(types, columns), execution_options=told)
@@ -174,10 +174,9 @@ def insert(model: Any, dialect: str) -> "postgresql.Insert":
 
 @cache
 def _inserted(
-    model: type[Base], columns: tuple[str, ...], how: _Conflict, dialect: str, by_arrays: bool
+    table: sa.Table, columns: tuple[str, ...], how: _Conflict, dialect: str, by_arrays: bool
 ) -> tuple[Any, many_rows.Types]:
     """The INSERT of these columns, and their types where they are arrays."""
-    table: Any = model.__table__
     types: many_rows.Types = {}
     if by_arrays:
         statement, types = many_rows.insert(table, columns)

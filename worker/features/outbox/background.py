@@ -16,10 +16,7 @@ from worker.core.model.metrics import Meters
 from worker.events.published_events import BUS, SUBSCRIBER
 from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.features.outbox.outbox_targets import OutboxTargets, unpublished_in_words
-from worker.features.outbox.publishers.bus import AmqpBus
 from worker.features.outbox.publishers.contract import Target
-from worker.features.outbox.publishers.stream import RedisStream
-from worker.features.outbox.publishers.subscriber import HttpSubscriber
 from worker.features.outbox.section import Subscriber
 from worker.features.outbox.store.relay import waiting
 from worker.reporting.store.look import Looked
@@ -119,14 +116,24 @@ REST_SECONDS = 600.0
 
 
 def build_targets(settings: Settings) -> dict[str, Target]:
-    """The targets by the names in the outbox's rows. Opens no connection."""
+    """The targets by the names in the outbox's rows. Opens no connection.
+
+    Each kind is imported where it is configured: kombu and redis take longer to load than all else before the first
+    call of `run`.
+    """
     targets: dict[str, Target] = {}
     bus = settings.bus
     if bus is not None and bus.url.startswith("redis"):
+        from worker.features.outbox.publishers.stream import RedisStream
+
         targets[BUS] = RedisStream(bus.url, bus.exchange, tls=bus.protection)
     elif bus is not None:
+        from worker.features.outbox.publishers.bus import AmqpBus
+
         targets[BUS] = AmqpBus(bus.url, bus.exchange, declare=bus.declare, tls=bus.protection)
     for name, subscriber in settings.named(Subscriber).items():
+        from worker.features.outbox.publishers.subscriber import HttpSubscriber
+
         targets[f"{SUBSCRIBER}{name}"] = HttpSubscriber(subscriber.url, subscriber.keys, tls=subscriber.protection)
     return targets
 

@@ -17,7 +17,6 @@ import sqlalchemy as sa
 
 from worker.core.foundation.clock import monotonic
 from worker.core.model.audit import Act
-from worker.features.uploads.check import check, options_for, rule_of
 from worker.features.uploads.store.uploads import Uploads
 from worker.features.uploads.uploaded import Upload, UploadState
 from worker.lists.importing.list_import import CutOff, ImportChoices, import_list
@@ -100,11 +99,16 @@ class Looking:
         return uploads.keeping(one, owner=self.owner, lease=self.lease, clock=clock, stopping=self.stopping)
 
     def _check(self, uploads: Uploads, one: Upload, file: BinaryIO) -> None:
+        # Imported here: a list is seldom checked, and each `run` loads this module.
+        from worker.features.uploads.check import check
+
         how, _ = uploads.how_and_found(one.id)
         checked = check(self.parts, file, how, step=self._kept(uploads, one))
         uploads.checked(one, owner=self.owner, how=how, found=checked.found, problems=checked.problems)
 
     def _import(self, uploads: Uploads, one: Upload, file: BinaryIO) -> None:
+        from worker.features.uploads.check import options_for, rule_of
+
         how, _ = uploads.how_and_found(one.id)
         acting = self.parts.database.acting(Act(" and ".join(one.agreed), "import"))
         keep = self._kept(uploads, one)

@@ -64,7 +64,7 @@ class Looks:
 
 
 _ACCOUNT, _CHANNEL, _STEP, _STOPPED = "account", "channel", "step", "stopped"
-_NOW = sa.bindparam("now", type_=Job.due_at.type)
+_NOW = sa.bindparam("now", type_=Job.created_at.type)
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
 _STEPS = {
     Step.LEASES: sa.or_(

@@ -139,7 +139,7 @@ def _begin(ours: sa.Connection, target: Database, *, afresh: bool) -> None:
             _alter(theirs, table, "DISABLE")
         for table in reversed(tables):
             theirs.execute(sa.delete(table))
-        stop: sa.Table = EmergencyStop.__table__  # type: ignore[assignment]
+        stop = EmergencyStop.__table__
         theirs.execute(sa.insert(stop), [dict(row) for row in ours.execute(sa.select(stop)).mappings()])
         theirs.execute(sa.update(schema.VERSION).values(version_num=schema.COPYING))
 

@@ -6,11 +6,20 @@ quarter of its time: they are loaded, map each table, and have each statement co
 
 from collections.abc import Iterator
 from types import NoneType
-from typing import Any, ClassVar, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar, get_args
 
 import sqlalchemy as sa
 
 Class = TypeVar("Class", bound="TableClass")
+Value = TypeVar("Value")
+
+
+class ColumnOf(Generic[Value]):
+    """The annotation of a column: of a class it is the column. `sa.Column` itself may not annotate one."""
+
+    if TYPE_CHECKING:
+
+        def __get__(self, row: None, table: Any) -> sa.Column[Value]: ...
 
 
 class _Said(NamedTuple):
@@ -25,7 +34,7 @@ def column(*arguments: Any, **options: Any) -> Any:
 
 class TableClass:
     """The base of tables: a class with `__tablename__` is one. `__table_args__` are its indexes and constraints, and
-    its options, if the last is a dictionary. `due_at: sa.Column[datetime | None]` is a column that may be NULL.
+    its options, if the last is a dictionary. `due_at: ColumnOf[datetime | None]` is a column that may be NULL.
     """
 
     metadata: ClassVar[sa.MetaData]
@@ -62,4 +71,4 @@ class TableClass:
 def aliased(table: type[Class]) -> type[Class]:
     """The table once more in one statement, under a name of its own."""
     alias = table.__table__.alias()
-    return type(table.__name__, (TableClass,), {"__table__": alias, **alias.columns})  # type: ignore[return-value]
+    return type(table.__name__, (TableClass,), {"__table__": alias, **alias.columns})

@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, CustomerKind
-from worker.core.database.tables.columns import column
+from worker.core.database.tables.columns import ColumnOf, column
 from worker.core.database.tables.types import Base, BigId, partial
 from worker.core.model.channels import SuppressionReason
 
@@ -16,30 +16,30 @@ class CustomerRow(Base):
 
     __tablename__ = "customer"
 
-    customer_id: sa.Column[str] = column(sa.String(100), primary_key=True)
-    sender: sa.Column[str | None] = column(
+    customer_id: ColumnOf[str] = column(sa.String(100), primary_key=True)
+    sender: ColumnOf[str | None] = column(
         sa.String(64),
         server_default="",
         doc='The sender whose request made the customer known, its owner; "": a list, or our own code. NULL: an event'
         " about a customer who is not known is being taken; never committed.",
     )
-    kind: sa.Column[CustomerKind]
-    country: sa.Column[str] = column(sa.String(2))
-    locale: sa.Column[str] = column(sa.String(35))
-    timezone: sa.Column[str] = column(sa.String(64))
-    encrypted: sa.Column[bytes | None] = column(doc="The Person, encrypted; NULL once erased.")
-    email_digest: sa.Column[str | None] = column(
+    kind: ColumnOf[CustomerKind]
+    country: ColumnOf[str] = column(sa.String(2))
+    locale: ColumnOf[str] = column(sa.String(35))
+    timezone: ColumnOf[str] = column(sa.String(64))
+    encrypted: ColumnOf[bytes | None] = column(doc="The Person, encrypted; NULL once erased.")
+    email_digest: ColumnOf[str | None] = column(
         sa.String(64),
         doc="A keyed hash of the email address, by which a person of the service desk finds the customer; NULL: the"
         " customer has none, or is erased.",
     )
-    phone_digest: sa.Column[str | None] = column(sa.String(64), doc="As `email_digest`, of the phone number.")
-    details_at: sa.Column[datetime | None] = column(
+    phone_digest: ColumnOf[str | None] = column(sa.String(64), doc="As `email_digest`, of the phone number.")
+    details_at: ColumnOf[datetime | None] = column(
         doc="How old the customer's details are: the time of the event, or of the list's import, that they come from."
         " NULL: the customer is known only from events without details."
     )
-    created_at: sa.Column[datetime]
-    changed_at: sa.Column[datetime]
+    created_at: ColumnOf[datetime]
+    changed_at: ColumnOf[datetime]
 
     # Customers with personal data, oldest first. The erasure uses this index and does not read erased customers again.
     __table_args__ = (
@@ -57,18 +57,18 @@ class PendingDetails(Base):
 
     __tablename__ = "pending_details"
 
-    job_id: sa.Column[int] = column(BigId, primary_key=True, autoincrement=False)
-    customer_id: sa.Column[str] = column(sa.String(100), index=True)
-    kind: sa.Column[CustomerKind]
-    country: sa.Column[str] = column(sa.String(2))
-    locale: sa.Column[str] = column(sa.String(35))
-    timezone: sa.Column[str] = column(sa.String(64))
-    encrypted: sa.Column[bytes | None] = column(
+    job_id: ColumnOf[int] = column(BigId, primary_key=True, autoincrement=False)
+    customer_id: ColumnOf[str] = column(sa.String(100), index=True)
+    kind: ColumnOf[CustomerKind]
+    country: ColumnOf[str] = column(sa.String(2))
+    locale: ColumnOf[str] = column(sa.String(35))
+    timezone: ColumnOf[str] = column(sa.String(64))
+    encrypted: ColumnOf[bytes | None] = column(
         doc="The Person, encrypted. NULL: the customer was not known before, and what is stored of the customer is this"
         " row's."
     )
-    given_at: sa.Column[datetime] = column(doc="When the row was imported.")
-    due_at: sa.Column[datetime | None] = column(
+    given_at: ColumnOf[datetime] = column(doc="When the row was imported.")
+    due_at: ColumnOf[datetime | None] = column(
         doc="From when on the row is released; NULL: its batch is paused since then, or it is behind the pilot."
     )
 
@@ -80,9 +80,9 @@ class Tombstone(Base):
 
     __tablename__ = "tombstone"
 
-    digest: sa.Column[str] = column(sa.String(64), primary_key=True, doc="A keyed hash of the customer_id.")
-    erased_at: sa.Column[datetime] = column(doc="As of when: the command's time, or the event's.")
-    final: sa.Column[bool] = column(
+    digest: ColumnOf[str] = column(sa.String(64), primary_key=True, doc="A keyed hash of the customer_id.")
+    erased_at: ColumnOf[datetime] = column(doc="As of when: the command's time, or the event's.")
+    final: ColumnOf[bool] = column(
         doc="A person has erased the customer: no event makes the customer known again. Else a later request does."
     )
 
@@ -92,11 +92,11 @@ class Finished(Base):
 
     __tablename__ = "finished"
 
-    customer_id: sa.Column[str] = column(sa.ForeignKey("customer.customer_id"), primary_key=True)
-    purpose: sa.Column[str] = column(sa.String(64), primary_key=True)
-    result: sa.Column[str] = column(sa.String(16))
-    batch_id: sa.Column[int] = column(BigId, doc="The purged job's batch, for people.")
-    row: sa.Column[int]
+    customer_id: ColumnOf[str] = column(sa.ForeignKey("customer.customer_id"), primary_key=True)
+    purpose: ColumnOf[str] = column(sa.String(64), primary_key=True)
+    result: ColumnOf[str] = column(sa.String(16))
+    batch_id: ColumnOf[int] = column(BigId, doc="The purged job's batch, for people.")
+    row: ColumnOf[int]
 
 
 class AddressPlace(Base):
@@ -108,14 +108,14 @@ class AddressPlace(Base):
 
     __tablename__ = "address_place"
 
-    digest: sa.Column[str] = column(
+    digest: ColumnOf[str] = column(
         sa.String(64), primary_key=True, doc="A keyed hash of `caps.text_of_mailbox`: which address it is."
     )
-    number: sa.Column[int] = column(sa.SmallInteger, primary_key=True)
-    job_id: sa.Column[int] = column(BigId)
-    invitation_id: sa.Column[uuid.UUID | None] = column(doc="NULL: the job's message is not written yet.")
-    taken_at: sa.Column[datetime]
-    version: sa.Column[int] = column(doc="Counts the takings: two transactions cannot take the same place.")
+    number: ColumnOf[int] = column(sa.SmallInteger, primary_key=True)
+    job_id: ColumnOf[int] = column(BigId)
+    invitation_id: ColumnOf[uuid.UUID | None] = column(doc="NULL: the job's message is not written yet.")
+    taken_at: ColumnOf[datetime]
+    version: ColumnOf[int] = column(doc="Counts the takings: two transactions cannot take the same place.")
 
     __table_args__ = (sa.Index("ix_address_place_taken", "taken_at"),)
 
@@ -125,21 +125,21 @@ class StableLink(Base):
 
     __tablename__ = "stable_link"
 
-    id: sa.Column[uuid.UUID] = column(primary_key=True)
-    customer_id: sa.Column[str] = column(sa.String(100))
-    purpose: sa.Column[str] = column(sa.String(64))
-    digest: sa.Column[str] = column(sa.String(64), doc="A keyed hash of the link's secret part, which finds it.")
-    encrypted: sa.Column[bytes] = column(doc="The link's secret part, encrypted: it is sent again in reminders.")
-    created_at: sa.Column[datetime]
-    ends_at: sa.Column[datetime] = column(doc="It leads nowhere from then on; each first message puts it off.")
-    opened_at: sa.Column[datetime | None] = column(
+    id: ColumnOf[uuid.UUID] = column(primary_key=True)
+    customer_id: ColumnOf[str] = column(sa.String(100))
+    purpose: ColumnOf[str] = column(sa.String(64))
+    digest: ColumnOf[str] = column(sa.String(64), doc="A keyed hash of the link's secret part, which finds it.")
+    encrypted: ColumnOf[bytes] = column(doc="The link's secret part, encrypted: it is sent again in reminders.")
+    created_at: ColumnOf[datetime]
+    ends_at: ColumnOf[datetime] = column(doc="It leads nowhere from then on; each first message puts it off.")
+    opened_at: ColumnOf[datetime | None] = column(
         doc="The first opening that counts (the feature `stable_links`); NULL: not opened yet, as far as is known."
     )
-    visited_at: sa.Column[datetime | None] = column(
+    visited_at: ColumnOf[datetime | None] = column(
         doc="When a visitor was last led to a session. That visitor may have been a scanner."
     )
-    visited_session: sa.Column[uuid.UUID | None] = column(doc="The session that the last visitor was led to.")
-    revoked_at: sa.Column[datetime | None] = column(doc="It leads nowhere from then on, whatever its customer has.")
+    visited_session: ColumnOf[uuid.UUID | None] = column(doc="The session that the last visitor was led to.")
+    revoked_at: ColumnOf[datetime | None] = column(doc="It leads nowhere from then on, whatever its customer has.")
 
     __table_args__ = (
         sa.UniqueConstraint("customer_id", "purpose"),
@@ -152,14 +152,14 @@ class Suppression(Base):
 
     __tablename__ = "suppression"
 
-    digest: sa.Column[str] = column(sa.String(64), primary_key=True)
-    encrypted: sa.Column[bytes] = column(doc="The text that was hashed, encrypted: to hash it by another key.")
-    channel: sa.Column[Channel]
-    reason: sa.Column[SuppressionReason] = column(doc="bounce, manual, stop or complaint.")
-    source: sa.Column[str] = column(sa.String(80), doc="A sender's name or a person's name.")
-    created_at: sa.Column[datetime]
-    manual_by: sa.Column[str | None] = column(
+    digest: ColumnOf[str] = column(sa.String(64), primary_key=True)
+    encrypted: ColumnOf[bytes] = column(doc="The text that was hashed, encrypted: to hash it by another key.")
+    channel: ColumnOf[Channel]
+    reason: ColumnOf[SuppressionReason] = column(doc="bounce, manual, stop or complaint.")
+    source: ColumnOf[str] = column(sa.String(80), doc="A sender's name or a person's name.")
+    created_at: ColumnOf[datetime]
+    manual_by: ColumnOf[str | None] = column(
         sa.String(80),
         doc="The person with a manual entry under a stronger reason, which outlives that reason; NULL: no such entry.",
     )
-    manual_at: sa.Column[datetime | None] = column(doc="When the manual entry was made.")
+    manual_at: ColumnOf[datetime | None] = column(doc="When the manual entry was made.")

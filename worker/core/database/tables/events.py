@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.tables.columns import column
+from worker.core.database.tables.columns import ColumnOf, column
 from worker.core.database.tables.types import DETAIL_LENGTH, Base, BigId, partial
 from worker.core.model.incoming import EventKind, Outcome
 
@@ -16,29 +16,29 @@ class Inbox(Base):
 
     __tablename__ = "inbox"
 
-    id: sa.Column[uuid.UUID] = column(primary_key=True, doc="The id in GET /events/ID.")
-    sender: sa.Column[str] = column(sa.String(64), doc='Who sent it, as [web.senders.NAME]; "": our own code.')
-    every_customer: sa.Column[bool] = column(doc="Whether its sender reached every customer when it came.")
-    source: sa.Column[str] = column(sa.String(200))
-    event_id: sa.Column[str] = column(sa.String(200))
-    digest: sa.Column[str] = column(
+    id: ColumnOf[uuid.UUID] = column(primary_key=True, doc="The id in GET /events/ID.")
+    sender: ColumnOf[str] = column(sa.String(64), doc='Who sent it, as [web.senders.NAME]; "": our own code.')
+    every_customer: ColumnOf[bool] = column(doc="Whether its sender reached every customer when it came.")
+    source: ColumnOf[str] = column(sa.String(200))
+    event_id: ColumnOf[str] = column(sa.String(200))
+    digest: ColumnOf[str] = column(
         sa.String(64),
         doc="A keyed hash of the event's content: the same sender, source and id with other content is no duplicate.",
     )
-    kind: sa.Column[EventKind]
-    customer_id: sa.Column[str] = column(sa.String(100))
-    purpose: sa.Column[str] = column(sa.String(64))
-    occurred_at: sa.Column[datetime] = column(doc="By the producer's clock, but never later than received_at.")
-    received_at: sa.Column[datetime]
-    signed_at: sa.Column[datetime | None] = column(
+    kind: ColumnOf[EventKind]
+    customer_id: ColumnOf[str] = column(sa.String(100))
+    purpose: ColumnOf[str] = column(sa.String(64))
+    occurred_at: ColumnOf[datetime] = column(doc="By the producer's clock, but never later than received_at.")
+    received_at: ColumnOf[datetime]
+    signed_at: ColumnOf[datetime | None] = column(
         doc="When the newest signed message with this event was signed, by its sender's clock: a copy of that, or of an"
         " older one, gets no link. NULL: none was signed."
     )
-    outcome: sa.Column[Outcome] = column(doc="taken or ignored.")
-    detail: sa.Column[str] = column(sa.String(DETAIL_LENGTH))
+    outcome: ColumnOf[Outcome] = column(doc="taken or ignored.")
+    detail: ColumnOf[str] = column(sa.String(DETAIL_LENGTH))
     # No foreign key: the event outlives its job when the batch is purged.
-    job_id: sa.Column[int | None] = column(BigId, doc="The job that the event created, joined or ended.")
-    encrypted: sa.Column[bytes | None] = column(
+    job_id: ColumnOf[int | None] = column(BigId, doc="The job that the event created, joined or ended.")
+    encrypted: ColumnOf[bytes | None] = column(
         doc="The new columns of customer.updated, encrypted: an older request that arrives later must not undo them."
         " NULL: no columns; empty: erased."
     )
@@ -58,23 +58,23 @@ class RefusedEvent(Base):
 
     __tablename__ = "refused_event"
 
-    id: sa.Column[uuid.UUID] = column(
+    id: ColumnOf[uuid.UUID] = column(
         primary_key=True, doc="Made of a keyed hash of the message: what is refused again has the same id."
     )
-    queue: sa.Column[str] = column(sa.String(255), doc="The queue that it came from, and is put back into.")
-    reason: sa.Column[str] = column(sa.String(400), doc="In our own words; names no value of the message.")
-    kind: sa.Column[str] = column(sa.String(32), doc="The type of the event; empty: none that we know.")
-    event: sa.Column[str] = column(
+    queue: ColumnOf[str] = column(sa.String(255), doc="The queue that it came from, and is put back into.")
+    reason: ColumnOf[str] = column(sa.String(400), doc="In our own words; names no value of the message.")
+    kind: ColumnOf[str] = column(sa.String(32), doc="The type of the event; empty: none that we know.")
+    event: ColumnOf[str] = column(
         sa.String(64), doc="The event's own id, if it is plain and could be no address and no number; else empty."
     )
-    size: sa.Column[int] = column(doc="Bytes of its body.")
-    customer_digest: sa.Column[str | None] = column(
+    size: ColumnOf[int] = column(doc="Bytes of its body.")
+    customer_digest: ColumnOf[str | None] = column(
         sa.String(64), doc="A keyed hash of the customer_id that it names, to erase it; NULL: it names none."
     )
-    refusals: sa.Column[int] = column(doc="How often it was refused; who has seen an older one must not remove it.")
-    refused_at: sa.Column[datetime]
-    due_at: sa.Column[datetime] = column(doc="When it is removed.")
-    encrypted: sa.Column[bytes | None] = column(
+    refusals: ColumnOf[int] = column(doc="How often it was refused; who has seen an older one must not remove it.")
+    refused_at: ColumnOf[datetime]
+    due_at: ColumnOf[datetime] = column(doc="When it is removed.")
+    encrypted: ColumnOf[bytes | None] = column(
         doc="The message and what is wrong with it, encrypted; NULL: it is too large, or its customer was erased."
     )
 
@@ -94,17 +94,17 @@ class Outbox(Base):
 
     __tablename__ = "outbox"
 
-    id: sa.Column[int] = column(BigId, primary_key=True)
-    event_id: sa.Column[uuid.UUID] = column(doc="The CloudEvent's id; it stays the same in each try.")
-    target: sa.Column[str] = column(sa.String(64), doc="bus, or subscriber/NAME.")
-    kind: sa.Column[str] = column(sa.String(32), doc="The CloudEvent's type.")
-    customer_id: sa.Column[str] = column(sa.String(100))
-    data: sa.Column[dict[str, Any]] = column(doc="No personal data, no token and no link.")
-    occurred_at: sa.Column[datetime]
-    due_at: sa.Column[datetime | None] = column(doc="NULL: given up.")
-    since: sa.Column[datetime] = column(doc="When it was written, retried by an operator, or given up.")
-    attempts: sa.Column[int]
-    detail: sa.Column[str] = column(sa.String(DETAIL_LENGTH), doc="Why the target did not accept it.")
+    id: ColumnOf[int] = column(BigId, primary_key=True)
+    event_id: ColumnOf[uuid.UUID] = column(doc="The CloudEvent's id; it stays the same in each try.")
+    target: ColumnOf[str] = column(sa.String(64), doc="bus, or subscriber/NAME.")
+    kind: ColumnOf[str] = column(sa.String(32), doc="The CloudEvent's type.")
+    customer_id: ColumnOf[str] = column(sa.String(100))
+    data: ColumnOf[dict[str, Any]] = column(doc="No personal data, no token and no link.")
+    occurred_at: ColumnOf[datetime]
+    due_at: ColumnOf[datetime | None] = column(doc="NULL: given up.")
+    since: ColumnOf[datetime] = column(doc="When it was written, retried by an operator, or given up.")
+    attempts: ColumnOf[int]
+    detail: ColumnOf[str] = column(sa.String(DETAIL_LENGTH), doc="Why the target did not accept it.")
 
     __table_args__ = (
         # By number, because events are published in this order.
@@ -122,24 +122,24 @@ class Webhook(Base):
 
     __tablename__ = "webhook"
 
-    id: sa.Column[uuid.UUID] = column(primary_key=True)
-    source: sa.Column[str] = column(sa.String(80), doc="account/NAME or sender/NAME.")
-    digest: sa.Column[str] = column(sa.String(64), doc="A keyed hash of the webhook's bytes.")
-    event: sa.Column[str] = column(sa.String(64), doc="The other side's name for the event.")
-    received_at: sa.Column[datetime]
-    state: sa.Column[str] = column(
+    id: ColumnOf[uuid.UUID] = column(primary_key=True)
+    source: ColumnOf[str] = column(sa.String(80), doc="account/NAME or sender/NAME.")
+    digest: ColumnOf[str] = column(sa.String(64), doc="A keyed hash of the webhook's bytes.")
+    event: ColumnOf[str] = column(sa.String(64), doc="The other side's name for the event.")
+    received_at: ColumnOf[datetime]
+    state: ColumnOf[str] = column(
         sa.String(16),
         doc="waiting, applied, ignored (nothing new), unknown (unmatched), alert (a person should look), broken (a bug"
         " of ours), or seen (a person has looked).",
     )
-    due_at: sa.Column[datetime | None] = column(doc="When to process it; NULL: it is processed.")
-    attempts: sa.Column[int]
-    detail: sa.Column[str] = column(sa.String(DETAIL_LENGTH))
-    encrypted: sa.Column[bytes | None] = column(
+    due_at: ColumnOf[datetime | None] = column(doc="When to process it; NULL: it is processed.")
+    attempts: ColumnOf[int]
+    detail: ColumnOf[str] = column(sa.String(DETAIL_LENGTH))
+    encrypted: ColumnOf[bytes | None] = column(
         doc="The parsed update, encrypted: ids, state, result and time, no other personal data. NULL once removed."
     )
-    session_id: sa.Column[uuid.UUID | None] = column(doc="The session that it is about, once known.")
-    invitation_id: sa.Column[uuid.UUID | None] = column(doc="The message that it is about, once known.")
+    session_id: ColumnOf[uuid.UUID | None] = column(doc="The session that it is about, once known.")
+    invitation_id: ColumnOf[uuid.UUID | None] = column(doc="The message that it is about, once known.")
 
     __table_args__ = (
         sa.UniqueConstraint("source", "digest"),

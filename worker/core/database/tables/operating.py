@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 import sqlalchemy as sa
 
-from worker.core.database.tables.columns import column
+from worker.core.database.tables.columns import ColumnOf, column
 from worker.core.database.tables.types import Base, BigId, index, partial
 
 
@@ -19,15 +19,15 @@ class Audit(Base):
 
     __tablename__ = "audit"
 
-    id: sa.Column[int] = column(BigId, primary_key=True, doc="Numbers of transactions that failed are left out.")
-    at: sa.Column[datetime]
-    actor: sa.Column[str] = column(sa.String(200))
-    action: sa.Column[str] = column(sa.String(64), doc="The command's words, or the event's type.")
-    subject: sa.Column[str] = column(sa.String(200), doc="A customer's id at most: nothing else of a person.")
-    count: sa.Column[int]
-    reason: sa.Column[str] = column(sa.String(200))
-    number: sa.Column[int | None] = column(BigId, doc="Its place in the chain; NULL: not sealed yet.")
-    hash: sa.Column[str | None] = column(sa.String(64), doc="Its hash in the chain.")
+    id: ColumnOf[int] = column(BigId, primary_key=True, doc="Numbers of transactions that failed are left out.")
+    at: ColumnOf[datetime]
+    actor: ColumnOf[str] = column(sa.String(200))
+    action: ColumnOf[str] = column(sa.String(64), doc="The command's words, or the event's type.")
+    subject: ColumnOf[str] = column(sa.String(200), doc="A customer's id at most: nothing else of a person.")
+    count: ColumnOf[int]
+    reason: ColumnOf[str] = column(sa.String(200))
+    number: ColumnOf[int | None] = column(BigId, doc="Its place in the chain; NULL: not sealed yet.")
+    hash: ColumnOf[str | None] = column(sa.String(64), doc="Its hash in the chain.")
 
     __table_args__ = (
         partial("uq_audit_number", "number", where="number IS NOT NULL", unique=True),
@@ -44,12 +44,12 @@ class AuditHead(Base):
 
     __tablename__ = "audit_head"
 
-    id: sa.Column[int] = column(sa.SmallInteger, primary_key=True, doc="Always 1.")
-    number: sa.Column[int] = column(BigId, doc="The number of the newest sealed entry; 0: there is none.")
-    hash: sa.Column[str] = column(sa.String(64))
-    removed_to: sa.Column[int] = column(BigId, doc="Entries up to this number were removed by retention.")
-    removed_hash: sa.Column[str] = column(sa.String(64), doc="The hash of the newest removed entry.")
-    digest: sa.Column[str | None] = column(
+    id: ColumnOf[int] = column(sa.SmallInteger, primary_key=True, doc="Always 1.")
+    number: ColumnOf[int] = column(BigId, doc="The number of the newest sealed entry; 0: there is none.")
+    hash: ColumnOf[str] = column(sa.String(64))
+    removed_to: ColumnOf[int] = column(BigId, doc="Entries up to this number were removed by retention.")
+    removed_hash: ColumnOf[str] = column(sa.String(64), doc="The hash of the newest removed entry.")
+    digest: ColumnOf[str | None] = column(
         sa.String(64), doc="Its signature: a keyed hash of its numbers and hashes; NULL: not signed yet."
     )
 
@@ -59,17 +59,17 @@ class ProcessRow(Base):
 
     __tablename__ = "process"
 
-    id: sa.Column[str] = column(sa.String(64), primary_key=True, doc="host:pid:random, as in `lease_owner`.")
-    kind: sa.Column[str] = column(sa.String(16), doc="The command: run, up, worker, web or bus.")
-    host: sa.Column[str] = column(sa.String(64))
-    pid: sa.Column[int]
-    release: sa.Column[str] = column(sa.String(32))
-    batch_id: sa.Column[int | None] = column(BigId, doc="The one batch that it works; NULL: all.")
-    first_keys: sa.Column[str] = column(
+    id: ColumnOf[str] = column(sa.String(64), primary_key=True, doc="host:pid:random, as in `lease_owner`.")
+    kind: ColumnOf[str] = column(sa.String(16), doc="The command: run, up, worker, web or bus.")
+    host: ColumnOf[str] = column(sa.String(64))
+    pid: ColumnOf[int]
+    release: ColumnOf[str] = column(sa.String(32))
+    batch_id: ColumnOf[int | None] = column(BigId, doc="The one batch that it works; NULL: all.")
+    first_keys: ColumnOf[str] = column(
         sa.String(32), doc="The ids of the keys with which it encrypts and hashes, separated by a space."
     )
-    started_at: sa.Column[datetime]
-    seen_at: sa.Column[datetime]
+    started_at: ColumnOf[datetime]
+    seen_at: ColumnOf[datetime]
 
 
 class RetiredKey(Base):
@@ -77,8 +77,8 @@ class RetiredKey(Base):
 
     __tablename__ = "retired_key"
 
-    key_id: sa.Column[str] = column(sa.String(8), primary_key=True)
-    at: sa.Column[datetime]
+    key_id: ColumnOf[str] = column(sa.String(8), primary_key=True)
+    at: ColumnOf[datetime]
 
 
 class EmergencyStop(Base):
@@ -86,10 +86,10 @@ class EmergencyStop(Base):
 
     __tablename__ = "emergency_stop"
 
-    id: sa.Column[int] = column(sa.SmallInteger, primary_key=True, autoincrement=False, doc="Always 1.")
-    at: sa.Column[datetime]
-    by: sa.Column[str] = column(sa.String(200), doc="The person who stopped everything.")
-    reason: sa.Column[str] = column(sa.String(200), doc="Why, in the person's words; empty: none was given.")
+    id: ColumnOf[int] = column(sa.SmallInteger, primary_key=True, autoincrement=False, doc="Always 1.")
+    at: ColumnOf[datetime]
+    by: ColumnOf[str] = column(sa.String(200), doc="The person who stopped everything.")
+    reason: ColumnOf[str] = column(sa.String(200), doc="Why, in the person's words; empty: none was given.")
 
 
 class Timer(Base):
@@ -97,14 +97,14 @@ class Timer(Base):
 
     __tablename__ = "timer"
 
-    name: sa.Column[str] = column(
+    name: ColumnOf[str] = column(
         sa.String(16),
         primary_key=True,
         doc="sweep: a worker looked for due work; beat: the scheduler's wake-up came; wake: another wake-up came;"
         " mark: the journal said how far the database has come (`reporting.store.processes`);"
         " refused: a process refused to seal the audit log.",
     )
-    at: sa.Column[datetime]
+    at: ColumnOf[datetime]
 
 
 class LogIn(Base):
@@ -112,16 +112,16 @@ class LogIn(Base):
 
     __tablename__ = "log_in"
 
-    digest: sa.Column[str] = column(sa.String(64), primary_key=True, doc="SHA-256 of the random text in the cookie.")
-    name: sa.Column[str] = column(
+    digest: ColumnOf[str] = column(sa.String(64), primary_key=True, doc="SHA-256 of the random text in the cookie.")
+    name: ColumnOf[str] = column(
         sa.String(80), doc="Of the file of users, or oidc:NAME of the issuer; empty: came with the key to look."
     )
-    entry: sa.Column[str] = column(
+    entry: ColumnOf[str] = column(
         sa.String(64),
         doc="SHA-256 over the role and the password's hash, or [oidc]: once they change, the row counts no more.",
     )
-    started_at: sa.Column[datetime]
-    seen_at: sa.Column[datetime]
+    started_at: ColumnOf[datetime]
+    seen_at: ColumnOf[datetime]
 
 
 class Budget(Base):
@@ -129,61 +129,61 @@ class Budget(Base):
 
     __tablename__ = "budget"
 
-    name: sa.Column[str] = column(sa.String(64), primary_key=True)
-    next_at: sa.Column[datetime | None] = column(doc="From here on all slots are free; NULL: none was reserved.")
-    left_at: sa.Column[datetime | None] = column(
+    name: ColumnOf[str] = column(sa.String(64), primary_key=True)
+    next_at: ColumnOf[datetime | None] = column(doc="From here on all slots are free; NULL: none was reserved.")
+    left_at: ColumnOf[datetime | None] = column(
         doc="From here to `next_at` every other slot is free: it was left out for other workers. NULL: none is."
     )
-    even_at: sa.Column[datetime | None] = column(
+    even_at: ColumnOf[datetime | None] = column(
         doc="Where the next slot would be if no call had gone ahead of the even pace; NULL: none may."
     )
-    ahead_at: sa.Column[datetime | None] = column(doc="From here on the next call may go ahead; NULL: none may.")
-    last_at: sa.Column[datetime | None] = column(doc="The last slot, where calls may go ahead; NULL: not known.")
-    blocked_until: sa.Column[datetime | None] = column(doc="End of the pause: the budget was rate-limited.")
-    pause_reason: sa.Column[str] = column(sa.String(400))
-    paused_at: sa.Column[datetime | None] = column(doc="When the last pause began; older calls change nothing.")
-    pauses: sa.Column[int] = column(doc="Pauses in a row without a success; each doubles the next pause.")
-    probe_until: sa.Column[datetime | None] = column(
+    ahead_at: ColumnOf[datetime | None] = column(doc="From here on the next call may go ahead; NULL: none may.")
+    last_at: ColumnOf[datetime | None] = column(doc="The last slot, where calls may go ahead; NULL: not known.")
+    blocked_until: ColumnOf[datetime | None] = column(doc="End of the pause: the budget was rate-limited.")
+    pause_reason: ColumnOf[str] = column(sa.String(400))
+    paused_at: ColumnOf[datetime | None] = column(doc="When the last pause began; older calls change nothing.")
+    pauses: ColumnOf[int] = column(doc="Pauses in a row without a success; each doubles the next pause.")
+    probe_until: ColumnOf[datetime | None] = column(
         doc="Until then a single call is in flight that finds out whether the pause is over."
     )
-    stopped_at: sa.Column[datetime | None]
-    stop_reason: sa.Column[str] = column(sa.String(400))
-    asks_again_at: sa.Column[datetime | None] = column(
+    stopped_at: ColumnOf[datetime | None]
+    stop_reason: ColumnOf[str] = column(sa.String(400))
+    asks_again_at: ColumnOf[datetime | None] = column(
         doc="When one call finds out whether the stop is over (refused credentials); NULL: a person must act."
     )
-    credits_used: sa.Column[int] = column(doc="Calls that cost a credit, or may have cost one.")
-    credits_day: sa.Column[date | None] = column(doc="The UTC day of the last of them; NULL: there was none.")
-    credits_today: sa.Column[int] = column(server_default="0", doc="How many of them on that day.")
-    credits_week: sa.Column[int] = column(server_default="0", doc="How many in its week so far, from Monday.")
-    credits_month: sa.Column[int] = column(server_default="0", doc="How many in its month so far.")
-    failures: sa.Column[int] = column(doc="Failed calls in a row, over all rows.")
-    opened_at: sa.Column[datetime | None] = column(
+    credits_used: ColumnOf[int] = column(doc="Calls that cost a credit, or may have cost one.")
+    credits_day: ColumnOf[date | None] = column(doc="The UTC day of the last of them; NULL: there was none.")
+    credits_today: ColumnOf[int] = column(server_default="0", doc="How many of them on that day.")
+    credits_week: ColumnOf[int] = column(server_default="0", doc="How many in its week so far, from Monday.")
+    credits_month: ColumnOf[int] = column(server_default="0", doc="How many in its month so far.")
+    failures: ColumnOf[int] = column(doc="Failed calls in a row, over all rows.")
+    opened_at: ColumnOf[datetime | None] = column(
         doc="When the breaker opened, after too many failures in a row; NULL: the breaker is closed."
     )
-    unproven: sa.Column[bool] = column(
+    unproven: ColumnOf[bool] = column(
         doc="The sender did not answer, or was not tried since a start: no session is opened for its messages."
     )
-    ramp_from: sa.Column[datetime | None] = column(
+    ramp_from: ColumnOf[datetime | None] = column(
         doc="When the first message left under a ramp ([email] ramp), which counts its days from then; NULL: none has."
     )
-    pace_rate: sa.Column[float | None] = column(
+    pace_rate: ColumnOf[float | None] = column(
         sa.Double, doc="Calls per second that the provider was found to allow; NULL: as configured."
     )
-    pace_good: sa.Column[float | None] = column(sa.Double)
-    pace_refused_from: sa.Column[float | None] = column(sa.Double)
-    pace_granted: sa.Column[float] = column(sa.Double, doc="Recent calls; older calls weigh less.")
-    pace_refused: sa.Column[float] = column(sa.Double)
-    pace_counted_at: sa.Column[datetime | None]
-    pace_refused_at: sa.Column[datetime | None]
-    pace_lowered_at: sa.Column[datetime | None]
-    pace_raised_at: sa.Column[datetime | None]
-    pace_trial_rate: sa.Column[float | None] = column(sa.Double)
-    pace_trial_share: sa.Column[float] = column(sa.Double)
-    pace_habit: sa.Column[float] = column(sa.Double)
-    pace_habit_at: sa.Column[datetime | None]
-    measured_calls: sa.Column[float] = column(sa.Double, doc="Calls that ended while rows waited, for forecasts.")
-    measured_seconds: sa.Column[float] = column(sa.Double, doc="The busy time of these calls; it fades.")
-    measured_until: sa.Column[datetime | None]
+    pace_good: ColumnOf[float | None] = column(sa.Double)
+    pace_refused_from: ColumnOf[float | None] = column(sa.Double)
+    pace_granted: ColumnOf[float] = column(sa.Double, doc="Recent calls; older calls weigh less.")
+    pace_refused: ColumnOf[float] = column(sa.Double)
+    pace_counted_at: ColumnOf[datetime | None]
+    pace_refused_at: ColumnOf[datetime | None]
+    pace_lowered_at: ColumnOf[datetime | None]
+    pace_raised_at: ColumnOf[datetime | None]
+    pace_trial_rate: ColumnOf[float | None] = column(sa.Double)
+    pace_trial_share: ColumnOf[float] = column(sa.Double)
+    pace_habit: ColumnOf[float] = column(sa.Double)
+    pace_habit_at: ColumnOf[datetime | None]
+    measured_calls: ColumnOf[float] = column(sa.Double, doc="Calls that ended while rows waited, for forecasts.")
+    measured_seconds: ColumnOf[float] = column(sa.Double, doc="The busy time of these calls; it fades.")
+    measured_until: ColumnOf[datetime | None]
 
 
 class Permit(Base):
@@ -191,10 +191,10 @@ class Permit(Base):
 
     __tablename__ = "permit"
 
-    budget: sa.Column[str] = column(sa.String(64), primary_key=True)
-    owner: sa.Column[str] = column(sa.String(160), primary_key=True, doc="The process and its account.")
-    permits: sa.Column[int]
-    until: sa.Column[datetime]
+    budget: ColumnOf[str] = column(sa.String(64), primary_key=True)
+    owner: ColumnOf[str] = column(sa.String(160), primary_key=True, doc="The process and its account.")
+    permits: ColumnOf[int]
+    until: ColumnOf[datetime]
 
 
 class ReissueCount(Base):
@@ -202,9 +202,9 @@ class ReissueCount(Base):
 
     __tablename__ = "reissue_count"
 
-    account: sa.Column[str] = column(sa.String(64), primary_key=True)
-    day: sa.Column[date] = column(primary_key=True)
-    count: sa.Column[int]
+    account: ColumnOf[str] = column(sa.String(64), primary_key=True)
+    day: ColumnOf[date] = column(primary_key=True)
+    count: ColumnOf[int]
 
 
 class TextCount(Base):
@@ -212,7 +212,7 @@ class TextCount(Base):
 
     __tablename__ = "text_count"
 
-    country: sa.Column[str] = column(sa.String(8), primary_key=True)
-    hour: sa.Column[datetime] = column(primary_key=True)
-    count: sa.Column[int]
-    refused: sa.Column[int]
+    country: ColumnOf[str] = column(sa.String(8), primary_key=True)
+    hour: ColumnOf[datetime] = column(primary_key=True)
+    count: ColumnOf[int]
+    refused: ColumnOf[int]

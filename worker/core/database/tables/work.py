@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel
-from worker.core.database.tables.columns import aliased, column
+from worker.core.database.tables.columns import ColumnOf, aliased, column
 from worker.core.database.tables.types import DETAIL_LENGTH, REFERENCE_LENGTH, Base, BigId, one_where, partial
 from worker.core.model.refusals import STORED_LENGTH
 from worker.core.model.sessions import ExpirySource
@@ -41,89 +41,89 @@ class Job(Base):
 
     __tablename__ = "job"
 
-    id: sa.Column[int] = column(
+    id: ColumnOf[int] = column(
         BigId, primary_key=True, autoincrement=False, doc="Says the batch and the row (`database.job_ids`)."
     )
-    batch_id: sa.Column[int] = column(BigId)
-    row: sa.Column[int]
-    customer_id: sa.Column[str] = column(sa.String(100))
-    purpose: sa.Column[str] = column(sa.String(64))
-    channel: sa.Column[Channel]
-    template: sa.Column[str] = column(sa.String(64), server_default="")
-    brand: sa.Column[str] = column(sa.String(64), server_default="", doc="Whose messages it gets; empty: [brand].")
-    entity_id: sa.Column[str] = column(sa.String(100), server_default="")
-    consent: sa.Column[bool | None]
-    encrypted: sa.Column[bytes | None] = column(
+    batch_id: ColumnOf[int] = column(BigId)
+    row: ColumnOf[int]
+    customer_id: ColumnOf[str] = column(sa.String(100))
+    purpose: ColumnOf[str] = column(sa.String(64))
+    channel: ColumnOf[Channel]
+    template: ColumnOf[str] = column(sa.String(64), server_default="")
+    brand: ColumnOf[str] = column(sa.String(64), server_default="", doc="Whose messages it gets; empty: [brand].")
+    entity_id: ColumnOf[str] = column(sa.String(100), server_default="")
+    consent: ColumnOf[bool | None]
+    encrypted: ColumnOf[bytes | None] = column(
         doc="external_ref, tags and parameters, encrypted; NULL: no values; empty: erased."
     )
 
-    account: sa.Column[str] = column(sa.String(64))
-    route: sa.Column[str] = column(sa.String(200), doc="Why this account was chosen.")
-    floor_seconds: sa.Column[int] = column(doc="The freshness floor: the least life of a link when it is sent.")
+    account: ColumnOf[str] = column(sa.String(64))
+    route: ColumnOf[str] = column(sa.String(200), doc="Why this account was chosen.")
+    floor_seconds: ColumnOf[int] = column(doc="The freshness floor: the least life of a link when it is sent.")
 
-    state: sa.Column[JobState]
-    due_at: sa.Column[datetime | None]
-    priority: sa.Column[int] = column(
+    state: ColumnOf[JobState]
+    due_at: ColumnOf[datetime | None]
+    priority: ColumnOf[int] = column(
         sa.SmallInteger, doc="The lower number goes first: 0 for events, 10 for batches; plus 100 while paused."
     )
-    lease_until: sa.Column[datetime | None] = column(
+    lease_until: ColumnOf[datetime | None] = column(
         doc="The end of the lease. Of an ended job whose lease has no owner: when its call, whose outcome is unknown,"
         " may be looked up (`unknown.store.unknown_outcomes`)."
     )
-    lease_owner: sa.Column[str] = column(
+    lease_owner: ColumnOf[str] = column(
         sa.String(64), server_default="", doc="host:process, for people; empty: see `lease_until`."
     )
-    fence: sa.Column[int] = column(server_default="0", doc="Counts the claims; a result of an older claim is refused.")
-    attempts: sa.Column[int] = column(
+    fence: ColumnOf[int] = column(server_default="0", doc="Counts the claims; a result of an older claim is refused.")
+    attempts: ColumnOf[int] = column(
         server_default="0", doc="Calls for this session that ended, without waits; an operator's retry resets it to 0."
     )
-    waits: sa.Column[int] = column(server_default="0", doc="How often the job was snoozed; a wait is not a failure.")
-    reissues: sa.Column[int] = column(server_default="0", doc="Sessions opened after the first.")
-    reason: sa.Column[str] = column(sa.String(40), server_default="")
-    detail: sa.Column[str] = column(sa.String(DETAIL_LENGTH), server_default="")
-    result: sa.Column[str] = column(
+    waits: ColumnOf[int] = column(server_default="0", doc="How often the job was snoozed; a wait is not a failure.")
+    reissues: ColumnOf[int] = column(server_default="0", doc="Sessions opened after the first.")
+    reason: ColumnOf[str] = column(sa.String(40), server_default="")
+    detail: ColumnOf[str] = column(sa.String(DETAIL_LENGTH), server_default="")
+    result: ColumnOf[str] = column(
         sa.String(16), server_default="", doc="What the provider decided about the customer."
     )
-    session_id: sa.Column[uuid.UUID | None]
-    unknown_attempt: sa.Column[uuid.UUID | None] = column(
+    session_id: ColumnOf[uuid.UUID | None]
+    unknown_attempt: ColumnOf[uuid.UUID | None] = column(
         doc="The attempt whose outcome is unknown. A waiting job with this value is due to be reconciled, not to be"
         " called again. A held or ended job keeps the value while the outcome is unknown."
     )
-    refused_session: sa.Column[uuid.UUID | None] = column(
+    refused_session: ColumnOf[uuid.UUID | None] = column(
         doc="The session in which the customer was refused and is asked once more: its verdict stands unless the next"
         " session has another. NULL: the customer was not."
     )
-    needs_status_check: sa.Column[bool] = column(
+    needs_status_check: ColumnOf[bool] = column(
         server_default=sa.false(),
         doc="A waiting job is due for a look-up of its session, not for a new one: its customer may have finished.",
     )
-    fallback_accounts: sa.Column[str] = column(
+    fallback_accounts: ColumnOf[str] = column(
         sa.String(400),
         doc="Other accounts that could serve the job, in order of preference, separated by commas. After a takeover the"
         " job's own account is among them.",
     )
-    freshness_seconds: sa.Column[int | None] = column(
+    freshness_seconds: ColumnOf[int | None] = column(
         doc="The freshness floor of its route; NULL: the floor of the account that serves it."
     )
-    invite_at: sa.Column[datetime | None] = column(
+    invite_at: ColumnOf[datetime | None] = column(
         doc="No invitation before then: the customer is in the app and has the link there. NULL: at once."
     )
-    link_requested_at: sa.Column[datetime | None] = column(
+    link_requested_at: ColumnOf[datetime | None] = column(
         doc="When the customer, standing at the stable link, asked for the session that it waits for: no message"
         " follows. NULL: a message follows."
     )
-    cancelled_at: sa.Column[datetime | None] = column(
+    cancelled_at: ColumnOf[datetime | None] = column(
         doc="When it was cancelled, by an event or with its batch. A job in a call ends when the call does."
     )
-    leader_id: sa.Column[int | None] = column(
+    leader_id: ColumnOf[int | None] = column(
         BigId, doc="The job of another list that serves this customer; this job shares its state."
     )
-    traceparent: sa.Column[str | None] = column(
+    traceparent: ColumnOf[str | None] = column(
         sa.String(55), doc="The span that took it in (W3C Trace Context): its steps are traced. NULL: they are not."
     )
-    created_at: sa.Column[datetime]
-    changed_at: sa.Column[datetime]
-    counted: sa.Column[int] = column(
+    created_at: ColumnOf[datetime]
+    changed_at: ColumnOf[datetime]
+    counted: ColumnOf[int] = column(
         sa.SmallInteger,
         server_default="0",
         doc="Raised by a statement that counts its change itself (`tally`).",
@@ -176,42 +176,40 @@ class Attempt(Base):
 
     __tablename__ = "attempt"
 
-    id: sa.Column[uuid.UUID] = column(primary_key=True)
-    batch_id: sa.Column[int] = column(BigId)
-    job_id: sa.Column[int] = column(BigId, index=True)
-    invitation_id: sa.Column[uuid.UUID | None] = column(doc="The message of the call; NULL: a call for a session.")
-    account: sa.Column[str] = column(sa.String(64), doc="The provider account, or the channel of the sender.")
-    fence: sa.Column[int]
-    repeatable: sa.Column[bool] = column(doc="Whether the call may be repeated if its outcome is unknown.")
-    reconcile_at: sa.Column[datetime | None] = column(
+    id: ColumnOf[uuid.UUID] = column(primary_key=True)
+    batch_id: ColumnOf[int] = column(BigId)
+    job_id: ColumnOf[int] = column(BigId, index=True)
+    invitation_id: ColumnOf[uuid.UUID | None] = column(doc="The message of the call; NULL: a call for a session.")
+    account: ColumnOf[str] = column(sa.String(64), doc="The provider account, or the channel of the sender.")
+    fence: ColumnOf[int]
+    repeatable: ColumnOf[bool] = column(doc="Whether the call may be repeated if its outcome is unknown.")
+    reconcile_at: ColumnOf[datetime | None] = column(
         doc="When an unknown outcome may be reconciled with the other side; NULL: it cannot be reconciled."
     )
-    reconciles: sa.Column[uuid.UUID | None] = column(
+    reconciles: ColumnOf[uuid.UUID | None] = column(
         doc="The attempt that this attempt reconciles, by a look-up; its own id: a look-up of the job's session; NULL:"
         " an ordinary call."
     )
-    opened_at: sa.Column[datetime]
-    closed_at: sa.Column[datetime | None]
-    outcome: sa.Column[str | None] = column(
+    opened_at: ColumnOf[datetime]
+    closed_at: ColumnOf[datetime | None]
+    outcome: ColumnOf[str | None] = column(
         sa.String(16),
         doc="done, not_sent, unreachable, late, or a Kind; more (a look-up with another page) or unanswered (a look-up"
         " whose worker died, or that the call's own answer overtook); NULL: open.",
     )
-    status: sa.Column[int | None] = column(doc="HTTP or SMTP status.")
-    code: sa.Column[str | None] = column(sa.String(64))
-    detail: sa.Column[str] = column(
-        sa.String(DETAIL_LENGTH), doc="Our own words, and what is documented of the answer."
-    )
-    encrypted: sa.Column[bytes | None] = column(
+    status: ColumnOf[int | None] = column(doc="HTTP or SMTP status.")
+    code: ColumnOf[str | None] = column(sa.String(64))
+    detail: ColumnOf[str] = column(sa.String(DETAIL_LENGTH), doc="Our own words, and what is documented of the answer.")
+    encrypted: ColumnOf[bytes | None] = column(
         doc="The other side's own sentence, encrypted: it may quote the customer. NULL: none, or erased."
     )
-    found: sa.Column[str] = column(
+    found: ColumnOf[str] = column(
         sa.String(400),
         server_default="",
         doc="References of sessions or messages that exist only at the other side: those of a look-up are separated by"
         " spaces, a late answer has one.",
     )
-    counted: sa.Column[int] = column(sa.SmallInteger, server_default="0", doc="As in `job`.")
+    counted: ColumnOf[int] = column(sa.SmallInteger, server_default="0", doc="As in `job`.")
 
     # No index uses a column that closing changes (closed_at, outcome, ...), not even as a predicate: PostgreSQL then
     # updates the row in its own page and writes no index. A job has few attempts, so the index on `job_id` also finds
@@ -228,58 +226,58 @@ class SessionRow(Base):
 
     __tablename__ = "session"
 
-    id: sa.Column[uuid.UUID] = column(primary_key=True)
-    customer_id: sa.Column[str] = column(sa.String(100))
-    purpose: sa.Column[str] = column(sa.String(64))
-    job_id: sa.Column[int] = column(BigId, index=True, doc="The job that it was opened for.")
-    account: sa.Column[str] = column(sa.String(64))
-    reference: sa.Column[str] = column(sa.String(100))
-    references: sa.Column[dict[str, Any]] = column(doc="The provider's other ids, by the provider's names.")
-    vendor: sa.Column[str] = column(sa.String(64))
-    encrypted: sa.Column[bytes] = column(
+    id: ColumnOf[uuid.UUID] = column(primary_key=True)
+    customer_id: ColumnOf[str] = column(sa.String(100))
+    purpose: ColumnOf[str] = column(sa.String(64))
+    job_id: ColumnOf[int] = column(BigId, index=True, doc="The job that it was opened for.")
+    account: ColumnOf[str] = column(sa.String(64))
+    reference: ColumnOf[str] = column(sa.String(100))
+    references: ColumnOf[dict[str, Any]] = column(doc="The provider's other ids, by the provider's names.")
+    vendor: ColumnOf[str] = column(sa.String(64))
+    encrypted: ColumnOf[bytes] = column(
         doc="token, link, digit string and vendor parameters, encrypted; empty: erased."
     )
-    sms_sent: sa.Column[bool]
-    state: sa.Column[SessionState]
-    issued_at: sa.Column[datetime]
-    expires_at: sa.Column[datetime]
-    expiry_source: sa.Column[ExpirySource]
-    replaces: sa.Column[uuid.UUID | None]
-    check_at: sa.Column[datetime | None] = column(
+    sms_sent: ColumnOf[bool]
+    state: ColumnOf[SessionState]
+    issued_at: ColumnOf[datetime]
+    expires_at: ColumnOf[datetime]
+    expiry_source: ColumnOf[ExpirySource]
+    replaces: ColumnOf[uuid.UUID | None]
+    check_at: ColumnOf[datetime | None] = column(
         doc="When to check whether it ended unused. NULL: it is over, or no channel could carry a new link, or it waits"
         " for a result or for a person."
     )
-    asked_at: sa.Column[datetime | None] = column(
+    asked_at: ColumnOf[datetime | None] = column(
         doc="When the provider's list was last asked about it: in review, or before it was replaced or its job lapsed."
     )
     # The last update of the provider and its weight (`session_chain.KnownSession`).
-    result: sa.Column[str] = column(sa.String(16), server_default="", doc="What the provider decided.")
-    update_rank: sa.Column[int] = column(sa.SmallInteger, server_default="0")
-    update_at: sa.Column[datetime | None]
-    update_weight: sa.Column[int] = column(server_default="0")
-    reasons: sa.Column[str] = column(
+    result: ColumnOf[str] = column(sa.String(16), server_default="", doc="What the provider decided.")
+    update_rank: ColumnOf[int] = column(sa.SmallInteger, server_default="0")
+    update_at: ColumnOf[datetime | None]
+    update_weight: ColumnOf[int] = column(server_default="0")
+    reasons: ColumnOf[str] = column(
         sa.String(STORED_LENGTH), server_default="", doc="The provider's codes of why it decided so, spaces between."
     )
-    note: sa.Column[str] = column(sa.String(400), server_default="", doc="A note for people.")
-    company_id: sa.Column[str] = column(
+    note: ColumnOf[str] = column(sa.String(400), server_default="", doc="A note for people.")
+    company_id: ColumnOf[str] = column(
         sa.String(100), doc="iDenfy's id of the company. Later events name the session by this id."
     )
-    token_digest: sa.Column[str | None] = column(
+    token_digest: ColumnOf[str | None] = column(
         sa.String(64),
         doc="A keyed hash of the token: no other customer may get it, and some events name the session only by it."
         " NULL: another session of the customer, or of the same entity, has it already.",
     )
-    past: sa.Column[bool] = column(
+    past: ColumnOf[bool] = column(
         server_default=sa.false(),
         doc="Of a time before its customer was asked again after an approval: no cap and no wording counts it.",
     )
-    given_away: sa.Column[str] = column(
+    given_away: ColumnOf[str] = column(
         sa.String(16),
         server_default="",
         doc="email, phone or both: the address that its link went to was corrected since, and the link opens there. No"
         " message carries it to another address, unless `same_link`.",
     )
-    same_link: sa.Column[bool] = column(
+    same_link: ColumnOf[bool] = column(
         server_default=sa.false(), doc="The link that was given away may go to the corrected address all the same."
     )
 
@@ -304,42 +302,42 @@ class InvitationRow(Base):
 
     __tablename__ = "invitation"
 
-    id: sa.Column[uuid.UUID] = column(primary_key=True)
-    session_id: sa.Column[uuid.UUID]
-    job_id: sa.Column[int] = column(BigId, index=True)
-    batch_id: sa.Column[int] = column(BigId, index=True)
-    channel: sa.Column[str] = column(sa.String(8))
-    kind: sa.Column[str] = column(sa.String(16), doc="invitation, or the name of the reminder or the resend.")
-    state: sa.Column[InvitationState]
-    due_at: sa.Column[datetime | None]
-    priority: sa.Column[int] = column(sa.SmallInteger)
-    lease_until: sa.Column[datetime | None]
-    lease_owner: sa.Column[str] = column(sa.String(64), doc="host:process, for people.")
-    fence: sa.Column[int]
-    attempts: sa.Column[int]
-    waits: sa.Column[int]
-    reason: sa.Column[str] = column(sa.String(40))
-    detail: sa.Column[str] = column(sa.String(DETAIL_LENGTH))
-    reference: sa.Column[str] = column(sa.String(REFERENCE_LENGTH), doc="The sender's id of the message.")
-    unknown_attempt: sa.Column[uuid.UUID | None] = column(doc="As in `job`: the hand-over to reconcile.")
-    unknown_handovers: sa.Column[int] = column(
+    id: ColumnOf[uuid.UUID] = column(primary_key=True)
+    session_id: ColumnOf[uuid.UUID]
+    job_id: ColumnOf[int] = column(BigId, index=True)
+    batch_id: ColumnOf[int] = column(BigId, index=True)
+    channel: ColumnOf[str] = column(sa.String(8))
+    kind: ColumnOf[str] = column(sa.String(16), doc="invitation, or the name of the reminder or the resend.")
+    state: ColumnOf[InvitationState]
+    due_at: ColumnOf[datetime | None]
+    priority: ColumnOf[int] = column(sa.SmallInteger)
+    lease_until: ColumnOf[datetime | None]
+    lease_owner: ColumnOf[str] = column(sa.String(64), doc="host:process, for people.")
+    fence: ColumnOf[int]
+    attempts: ColumnOf[int]
+    waits: ColumnOf[int]
+    reason: ColumnOf[str] = column(sa.String(40))
+    detail: ColumnOf[str] = column(sa.String(DETAIL_LENGTH))
+    reference: ColumnOf[str] = column(sa.String(REFERENCE_LENGTH), doc="The sender's id of the message.")
+    unknown_attempt: ColumnOf[uuid.UUID | None] = column(doc="As in `job`: the hand-over to reconcile.")
+    unknown_handovers: ColumnOf[int] = column(
         sa.SmallInteger,
         server_default="0",
         doc="Hand-overs whose outcome stays unknown: each may have reached the customer, so each counts as a message.",
     )
-    created_at: sa.Column[datetime]
-    sent_at: sa.Column[datetime | None]
-    new_link: sa.Column[bool] = column(
+    created_at: ColumnOf[datetime]
+    sent_at: ColumnOf[datetime | None]
+    new_link: ColumnOf[bool] = column(
         server_default=sa.false(), doc="Whether it left with the words of a new link: the customer had an earlier one."
     )
-    template: sa.Column[str] = column(
+    template: ColumnOf[str] = column(
         sa.String(16), server_default="", doc="The digest of the files that it was made from; empty: it was not made."
     )
-    segments: sa.Column[int] = column(
+    segments: ColumnOf[int] = column(
         sa.SmallInteger, server_default="1", doc="The texts that it was sent and is charged as; 1 on other channels."
     )
-    delivery_at: sa.Column[datetime | None] = column(doc="When the sender reported it delivered or returned.")
-    counted: sa.Column[int] = column(sa.SmallInteger, server_default="0", doc="As in `job`.")
+    delivery_at: ColumnOf[datetime | None] = column(doc="When the sender reported it delivered or returned.")
+    counted: ColumnOf[int] = column(sa.SmallInteger, server_default="0", doc="As in `job`.")
 
     __table_args__ = (
         sa.UniqueConstraint("session_id", "channel", "kind"),

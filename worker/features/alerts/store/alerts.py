@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from worker.core.database.bulk import insert
 from worker.core.database.database import Database, fetch
-from worker.core.database.tables.columns import column
+from worker.core.database.tables.columns import ColumnOf, column
 from worker.core.database.tables.types import NAMING, Base
 
 TABLES = sa.MetaData(naming_convention=NAMING)
@@ -22,10 +22,10 @@ class AlertRow(Base):
     metadata = TABLES
     __tablename__ = "alert"
 
-    target: sa.Column[str] = column(sa.String(16), primary_key=True, doc="email or webhook.")
-    looked_at: sa.Column[datetime]
-    seen: sa.Column[list[str]] = column(sa.JSON(), doc="What needed a person at the last look.")
-    told: sa.Column[list[str]] = column(sa.JSON(), doc="What people know to need a person.")
+    target: ColumnOf[str] = column(sa.String(16), primary_key=True, doc="email or webhook.")
+    looked_at: ColumnOf[datetime]
+    seen: ColumnOf[list[str]] = column(sa.JSON(), doc="What needed a person at the last look.")
+    told: ColumnOf[list[str]] = column(sa.JSON(), doc="What people know to need a person.")
 
 
 class News(NamedTuple):

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from worker.core.database.bulk import insert
 from worker.core.database.database import Database, fetch
-from worker.core.database.tables.columns import column
+from worker.core.database.tables.columns import ColumnOf, column
 from worker.core.database.tables.types import NAMING, Base
 from worker.core.model.metrics import Series
 from worker.wiring.watching import Counts
@@ -24,14 +24,14 @@ class MetricCount(Base):
     metadata = TABLES
     __tablename__ = "metric_count"
 
-    metric: sa.Column[str] = column(sa.String(64), primary_key=True, doc="`core.model.metrics`.")
-    labels: sa.Column[str] = column(
+    metric: ColumnOf[str] = column(sa.String(64), primary_key=True, doc="`core.model.metrics`.")
+    labels: ColumnOf[str] = column(
         sa.String(200), primary_key=True, doc="The labels' values: names of the configuration and words of ours."
     )
-    bucket: sa.Column[str] = column(
+    bucket: ColumnOf[str] = column(
         sa.String(16), primary_key=True, doc="Empty: a counter; sum; or the upper bound of a histogram's bucket."
     )
-    value: sa.Column[float] = column(sa.Double)
+    value: ColumnOf[float] = column(sa.Double)
 
 
 def add(database: Database, counts: Mapping[Series, float]) -> None:
