@@ -80,5 +80,4 @@ def test_a_secret_that_becomes_readable_for_others_is_not_read_again(tmp_path: P
         assert not secret.reload()
 
     assert secret.reveal() == "old"
-    assert f"`chmod 600 {file}`" in caplog.text
     assert "planted" not in caplog.text

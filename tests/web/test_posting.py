@@ -150,9 +150,8 @@ async def test_a_bug_that_one_event_uncovers_refuses_no_other(site, caplog):
 
     site.script.answer = uncovers
     answers = await asyncio.gather(*(site.post(EVENT | {"id": id_}) for id_ in ("1", "bad", "2", "3")))
-    assert "a request ended with a bug of ours" in caplog.messages
     assert [answer.status for answer in answers] == [202, 500, 202, 202]
-    assert secret not in json.dumps(answers[1].body)
+    assert secret not in json.dumps(answers[1].body) + caplog.text
 
 
 async def test_events_that_arrive_while_a_lot_is_on_its_way_are_one_lot(site):

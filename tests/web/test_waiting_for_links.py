@@ -314,17 +314,15 @@ async def test_waiting_ends_with_its_time_and_for_a_job_that_is_gone(board, wait
     assert await waiting.wait(2, 60, caller="crm") is None
 
 
-async def test_a_database_that_is_away_is_waited_for(board, waiting, caplog):
+async def test_a_database_that_is_away_is_waited_for(board, waiting):
     board.raises = [sa.exc.OperationalError(None, None, Exception("gone"))]
     board.link_statuses = {1: ISSUED}
     assert await waiting.wait(1, 60, caller="crm") == ISSUED
-    assert [record.levelname for record in caplog.records][:1] == ["ERROR"]
 
 
-async def test_a_bug_in_looking_answers_those_who_wait(board, waiting, caplog):
+async def test_a_bug_in_looking_answers_those_who_wait(board, waiting):
     board.raises = [ValueError()]
     assert await waiting.wait(1, 60, caller="crm") is None
-    assert "looking for links ended with a bug of ours" in caplog.messages
 
 
 async def test_no_request_waits_at_a_server_that_stops(board, waiting):

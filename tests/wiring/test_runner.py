@@ -82,7 +82,7 @@ async def test_wake_ups_for_names_that_are_not_configured_are_logged_once_withou
     runner = world.start()
     for name in ("quirin@example.com", "quirin.o@example.com"):
         assert await runner.serve(WakeUp.issue(name)) is False
-    assert caplog.text.count("a wake-up names an account") == 1
+    assert len(caplog.records) == 1
     assert "quirin" not in caplog.text
     await runner.close()
 
@@ -187,23 +187,21 @@ def refuse_results(store, times, why=None):
     store.record = refused
 
 
-async def test_results_outlive_a_database_that_cannot_be_reached_while_they_are_written(make, caplog):
+async def test_results_outlive_a_database_that_cannot_be_reached_while_they_are_written(make):
     world = make()
     refuse_results(world.parts.jobs, 2)
     world.add_many(20)
     await world.issue()
     assert world.states() == {"issued": 20}
     assert len(world.asked) == 20
-    assert "the database cannot be used" in caplog.text
 
 
-async def test_a_transaction_that_met_a_deadlock_is_repeated_at_once(make, caplog):
+async def test_a_transaction_that_met_a_deadlock_is_repeated_at_once(make):
     world = make()
     refuse_results(world.parts.jobs, 3, Deadlock())
     world.add_many(20)
     await world.issue()
     assert world.states() == {"issued": 20}
-    assert "cannot be used" not in caplog.text
     assert world.clock.elapsed < 1
 
 
@@ -273,8 +271,7 @@ async def test_due_rows_without_a_wake_up_are_found(make):
     assert not await world.tick()
 
 
-async def test_the_leases_of_a_dead_worker_come_back_and_are_logged(make, caplog):
-    caplog.set_level("INFO")
+async def test_the_leases_of_a_dead_worker_come_back(make):
     world = make()
     world.add_many(2)
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda channel, _: world.woken.append(channel))
@@ -282,7 +279,6 @@ async def test_the_leases_of_a_dead_worker_come_back_and_are_logged(make, caplog
     assert world.parts.sweep.end_leases() == EndedLeases()
     world.clock.advance(seconds=61)
     assert world.parts.sweep.end_leases() == EndedLeases(unknown=2)
-    assert "2 to be reconciled" in caplog.text
     assert world.states() == {"waiting": 2}
 
 

@@ -153,7 +153,7 @@ async def test_a_call_that_finds_that_it_may_not_be_made_counts_as_none_and_give
     assert (len(called), dispatcher._state.busy_stretch.calls, len(rows.unused)) == (3, 3, 1)
 
 
-async def test_a_call_that_fails_after_it_was_not_to_be_written_was_not_made(bench, caplog):
+async def test_a_call_that_fails_after_it_was_not_to_be_written_was_not_made(bench):
     rows = bench.rows(1, connecting=lambda: 0.4)
     call = rows.call
 
@@ -167,7 +167,6 @@ async def test_a_call_that_fails_after_it_was_not_to_be_written_was_not_made(ben
     bench.stopping.set()
     await going
     assert (set(rows.numbers("not made")), rows.waiting) == ({0}, [0])
-    assert "ZeroDivisionError" in caplog.text
 
 
 # Halts: the account is rate-limited or refused.
@@ -310,16 +309,14 @@ async def test_a_bug_in_a_call_keeps_the_row_and_logs_no_value_of_it(bench, capl
     await bench.run(rows)
     assert rows.numbers("ZeroDivisionError") == [3]
     assert len(rows.numbers("done")) == 19
-    assert "ZeroDivisionError" in caplog.text
     assert "maria" not in caplog.text
 
 
-async def test_results_wait_for_a_database_that_cannot_be_reached(bench, caplog):
+async def test_results_wait_for_a_database_that_cannot_be_reached(bench):
     rows = bench.rows(30, finish_errors=[UNREACHABLE, UNREACHABLE])
     await bench.run(rows)
     assert sorted(rows.numbers("done")) == list(range(30))
     assert len(rows.numbers("call")) == 30
-    assert "results of calls wait for it: connection refused" in caplog.text
     assert bench.clock.elapsed > 2
 
 
@@ -357,7 +354,7 @@ async def test_slots_whose_release_was_not_acknowledged_are_not_released_again(b
     assert len(set(rows.unused)) == len(rows.unused)
 
 
-async def test_a_dispatcher_whose_slots_cannot_be_released_at_its_end_has_done_its_work_all_the_same(bench, caplog):
+async def test_a_dispatcher_whose_slots_cannot_be_released_at_its_end_has_done_its_work_all_the_same(bench):
     rows = bench.rows(5, limit=Limit.parse("10/second"), lost_releases=1)
     running = asyncio.create_task(bench.run(rows))
     await asyncio.sleep(0.15)
@@ -365,7 +362,6 @@ async def test_a_dispatcher_whose_slots_cannot_be_released_at_its_end_has_done_i
     with pytest.raises(asyncio.CancelledError):
         await running
     assert not rows.lost_releases
-    assert "permits or slots could not be released" in caplog.text
 
 
 async def test_an_outage_is_not_logged_anew_by_each_dispatcher_that_meets_it(bench, caplog):
@@ -378,7 +374,7 @@ async def test_an_outage_is_not_logged_anew_by_each_dispatcher_that_meets_it(ben
     rows.flush = rows.release_permits = away
     with pytest.raises(sa.exc.OperationalError):
         await bench.run(rows)
-    assert "could not be released" not in caplog.text
+    assert caplog.messages == []
 
 
 async def test_nothing_is_claimed_while_results_cannot_be_written(bench):
@@ -395,13 +391,12 @@ async def test_nothing_is_claimed_while_results_cannot_be_written(bench):
 
 
 @pytest.mark.parametrize("error", [BAD_ROW, UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates")])
-async def test_a_result_that_cannot_be_written_holds_its_row_and_costs_no_other_result(bench, caplog, error):
+async def test_a_result_that_cannot_be_written_holds_its_row_and_costs_no_other_result(bench, error):
     rows = bench.rows(30, bad_rows={4, 5}, bad_row=error)
     await bench.run(rows)
     assert sorted(rows.numbers("done")) == sorted(set(range(30)) - {4, 5})
     assert sorted(rows.numbers("kept nothing")) == [4, 5]
     assert sorted(rows.numbers("call")) == list(range(30))
-    assert type(error).__name__ in caplog.text
 
 
 async def test_a_dispatcher_whose_claim_fails_still_writes_the_results_of_its_calls(bench):

@@ -207,12 +207,11 @@ def test_a_database_that_takes_no_writes_is_named_before_an_event_comes(broker: 
     assert caplog.messages.count(idle) == 1
 
 
-def test_the_same_event_twice_counts_as_known(broker: Any, inbox: FakeInbox, caplog: Any):
+def test_the_same_event_twice_counts_as_known(broker: Any, inbox: FakeInbox):
     broker.publish(requested(), requested())
     with consuming(broker.bus, inbox):
         wait_until(lambda: inbox.seen == 2, "both are taken")
     assert len(inbox.taken) == 1
-    assert "1 known already" in caplog.text
 
 
 def test_on_redis_a_consumer_that_waits_for_the_database_keeps_its_entries():

@@ -26,7 +26,7 @@ def logged(caplog: Any, words: str) -> int:
     return sum(words in message for message in caplog.messages)
 
 
-def test_events_stay_in_the_broker_while_the_database_is_away(make_broker: Any, bus_url: str, caplog: Any):
+def test_events_stay_in_the_broker_while_the_database_is_away(make_broker: Any, bus_url: str):
     broker = make_broker(bus_url)
     inbox = FakeInbox()
     with consuming(replace(events_of(broker.bus), prefetch=5), inbox):
@@ -40,8 +40,6 @@ def test_events_stay_in_the_broker_while_the_database_is_away(make_broker: Any, 
         wait_until(lambda: inbox.seen == 13, "it goes on by itself")
         assert broker.dead() == []
     assert len(inbox.taken) == inbox.seen == 13
-    assert logged(caplog, "bus idle, events stay in the broker: the database cannot be used") == 1
-    assert logged(caplog, "the database is back") == 1
 
 
 def test_the_queues_of_a_process_log_an_outage_of_the_database_once(make_broker: Any, bus_url: str, caplog: Any):
@@ -94,11 +92,11 @@ def test_a_refused_message_that_meets_a_bug_is_kept_without_its_content(broker: 
     assert [message.content for message in inbox.refused.values()] == [None]
 
 
-def test_a_database_that_is_away_at_the_start_is_waited_for(broker: Any, caplog: Any):
+def test_a_database_that_is_away_at_the_start_is_waited_for(broker: Any):
     inbox = FakeInbox(away=True)
     broker.publish(requested())
     with consuming(broker.bus, inbox):
-        wait_until(lambda: logged(caplog, "bus idle, events stay in the broker") == 1, "it says so")
+        wait_until(lambda: inbox.tries >= 2, "it asks again and again")
         assert broker.waiting() == 1
         inbox.away = False
         wait_until(lambda: inbox.seen == 1, "it begins by itself")
@@ -128,21 +126,15 @@ def own_server(kind: str, tmp_path: Path) -> Iterator[Any]:
         yield server
 
 
-def test_a_broker_that_restarts_is_come_back_to(
-    own_server: Any, make_broker: Callable[..., Any], inbox: FakeInbox, caplog: Any
-):
+def test_a_broker_that_restarts_is_come_back_to(own_server: Any, make_broker: Callable[..., Any], inbox: FakeInbox):
     broker = make_broker(own_server.url)
     with consuming(broker.bus, inbox):
         broker.publish(requested(id="before"))
         wait_until(lambda: inbox.seen == 1, "it takes events")
         own_server.stop(patience=5)
-        wait_until(lambda: logged(caplog, "the broker cannot be reached") == 1, "it says so")
         own_server.start()
-        wait_until(lambda: logged(caplog, "the broker is back") == 1, "it comes back")
         broker.publish(requested(id="after"))
         wait_until(lambda: inbox.seen == 2, "it takes events again")
-    assert logged(caplog, "the broker cannot be reached") == 1
-    assert "Traceback" not in caplog.text
 
 
 def test_a_log_in_that_is_refused_at_the_start_ends_it(amqp_url: str, make_broker: Any, inbox: FakeInbox):

@@ -89,7 +89,6 @@ async def test_a_wrong_name_and_a_wrong_password_are_refused_alike_and_slowed(vi
     assert {(one.status, one.title) for one in answers} == {(403, "Log in")}
     assert len({one.words for one in answers}) == 1
     assert len(waits) == 6  # those after the first ten
-    assert "1 refused (1 from 127.0.0.1); the last for dashboard: name or password" in caplog.text
     assert "jonas" not in caplog.text
     assert (await stranger.log_in("ona")).status == 200
 
@@ -188,7 +187,7 @@ async def test_one_machine_with_many_log_ins_takes_a_few_places_and_keeps_no_oth
     assert checked == ["guess", "guess", "guess", "right", "guess"]  # the machines take turns
 
 
-async def test_who_is_refused_for_too_many_log_ins_is_slowed_and_counted(open_site, visit, monkeypatch, caplog):
+async def test_who_is_refused_for_too_many_log_ins_is_slowed(open_site, visit, monkeypatch):
     waits = []
 
     async def wait(seconds):
@@ -202,7 +201,6 @@ async def test_who_is_refused_for_too_many_log_ins_is_slowed_and_counted(open_si
 
     assert {one.status for one in answers} == {429}
     assert len(waits) == 1
-    assert "refused" in caplog.text
 
 
 async def test_a_form_of_another_site_logs_nobody_in(visit):

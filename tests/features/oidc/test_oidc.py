@@ -1,6 +1,5 @@
 """Log-in at an identity provider that does everything right, and at one that does not."""
 
-import logging
 from datetime import timedelta
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -60,16 +59,14 @@ async def log_in(person: Visitor, issuer: FakeIssuer, to: str = "/", **more: str
     return await person.get(f"{BACK}?{urlencode(back)}")
 
 
-async def test_a_person_whom_the_issuer_names_is_let_in_with_the_highest_role_of_its_groups(rita, issuer, caplog):
+async def test_a_person_whom_the_issuer_names_is_let_in_with_the_highest_role_of_its_groups(rita, issuer):
     door = await rita.get("/dashboard/accounts")
     assert "Log in with single sign-on" in door.words
     assert "Password" not in door.words
     assert f"{LEAVE}?to=%2Fdashboard%2Faccounts" in door.links
-    with caplog.at_level(logging.INFO):
-        entered = await log_in(rita, issuer, "/dashboard/accounts")
+    entered = await log_in(rita, issuer, "/dashboard/accounts")
     assert (entered.status, entered.path) == (200, "/dashboard/accounts")
     assert "oidc:rita operator" in entered.words
-    assert "oidc:rita logged in to the dashboard" in caplog.text
     assert issuer.asked == ["discovery", "token", "keys"]
 
 
@@ -131,7 +128,7 @@ BAD = [
 ]
 
 
-async def test_a_token_that_is_not_good_lets_no_person_in(rita, issuer, waits, caplog):
+async def test_a_token_that_is_not_good_lets_no_person_in(rita, issuer, waits):
     for bad in BAD:
         issuer.claims, issuer.token = bad.get("claims", {}), bad.get("token", issuer.signed)
         refused = await log_in(rita, issuer)
@@ -140,7 +137,7 @@ async def test_a_token_that_is_not_good_lets_no_person_in(rita, issuer, waits, c
         assert (await rita.get("/")).title == "Log in"
 
 
-async def test_refused_log_ins_are_counted_and_slowed_as_those_with_passwords(rita, issuer, waits, caplog):
+async def test_refused_log_ins_are_counted_and_slowed_as_those_with_passwords(rita, issuer, waits):
     issuer.claims = {"nonce": "wrong"}
     for _ in range(8):
         assert (await log_in(rita, issuer)).status == 403
@@ -200,13 +197,12 @@ BROKEN = {
 }
 
 
-async def test_a_discovery_document_that_is_none_is_said_and_asked_for_again_later(rita, issuer, caplog, monkeypatch):
+async def test_a_discovery_document_that_is_none_is_asked_for_again_later(rita, issuer, monkeypatch):
     issuer.metadata = {"issuer": "https://login.example.com"}
     for _ in range(2):
         said = await rita.get(LEAVE)
         assert (said.status, said.title) == (502, "Log in")
     assert issuer.asked == ["discovery"]
-    assert "is not possible" in caplog.text
     monkeypatch.setattr(asking, "LEFT_ALONE_SECONDS", -1.0)
     for metadata in BROKEN.values():
         issuer.metadata = metadata
@@ -215,7 +211,7 @@ async def test_a_discovery_document_that_is_none_is_said_and_asked_for_again_lat
     assert (await log_in(rita, issuer)).status == 200
 
 
-async def test_a_slow_issuer_is_not_waited_for_and_huge_keys_are_not_read(rita, issuer, monkeypatch, caplog):
+async def test_a_slow_issuer_is_not_waited_for_and_huge_keys_are_not_read(rita, issuer, monkeypatch):
     issuer.waits = 5
     monkeypatch.setattr(asking, "LEFT_ALONE_SECONDS", -1.0)
     monkeypatch.setattr(asking, "TIMEOUT", timedelta(seconds=0.5))
@@ -224,7 +220,6 @@ async def test_a_slow_issuer_is_not_waited_for_and_huge_keys_are_not_read(rita, 
     for keys in ([public("one", filler="x" * 300_000)], [public("one")] * 101, "none"):
         issuer.keys = keys
         assert (await log_in(rita, issuer)).status == 502
-    assert "time-out" in caplog.text
     issuer.keys = [public("one")]
     assert (await log_in(rita, issuer)).status == 200
 
@@ -261,7 +256,6 @@ async def test_a_new_key_is_found_where_the_issuer_names_none_or_keeps_the_name(
 async def test_a_wrong_client_secret_is_the_servers_mistake_and_not_the_persons(open_site, issuer, visit, caplog):
     site = await open_site(users=None, keys=issuer.settings().replace('"HOOK"', '"OLD_HOOK"'))
     assert (await log_in(visit(site), issuer)).status == 502
-    assert "client_id or client_secret" in caplog.text
     assert "webhook-key" not in caplog.text
 
 

@@ -121,7 +121,7 @@ async def test_the_same_is_stored_with_a_child_and_without(two, tmp_path):
     assert len(ends[0][0]) > 100
 
 
-async def test_a_child_that_is_killed_leaves_its_rows_to_its_parent(two, tmp_path, caplog, monkeypatch):
+async def test_a_child_that_is_killed_leaves_its_rows_to_its_parent(two, tmp_path, monkeypatch):
     here, judged = os.getpid(), judging.judge_chunk
 
     def dies(intake, lines, returns):
@@ -136,7 +136,6 @@ async def test_a_child_that_is_killed_leaves_its_rows_to_its_parent(two, tmp_pat
     monkeypatch.setattr(judging, "judge_chunk", dies)
     end = bring_in(killed, file, with_child=True)
     assert killed.parts.batches.find(str(end.batch.id)).imported_at is not None
-    assert "the import goes on in one process" in caplog.text
     assert (stored(killed), end.refusals.rows) == (stored(alone), first.refusals.rows)
 
 

@@ -167,7 +167,6 @@ def test_a_fault_that_every_row_of_a_large_chunk_meets_holds_none_of_them(shelf,
     with pytest.raises(ValueError, match="yesterday"):
         shelf.claim()
     assert {row.state for row in shelf.rows(Job)} == {JobState.WAITING}
-    assert "no row is to blame for ValueError at encrypted_values.py:" in caplog.text
     assert "yesterday" not in caplog.text
 
 

@@ -44,7 +44,7 @@ async def test_a_sweep_seals_what_was_added(make):
 
 @pytest.mark.both_databases
 async def test_a_sweep_sees_the_head_that_a_command_sealed_and_an_older_one_needs_a_person_while_it_lasts(
-    make, monkeypatch, caplog
+    make, monkeypatch
 ):
     monkeypatch.setattr(Ticks, "begin", lambda _ticks, _now: True)
     world = make()
@@ -64,7 +64,6 @@ async def test_a_sweep_sees_the_head_that_a_command_sealed_and_an_older_one_need
         return [one.action for one in parts.operation.report().attention]
 
     assert put(older) == ["onboard audit verify"]
-    assert f"onboard audit verify --head 2:{newer.hash}" in caplog.text
     assert put(newer) == ["onboard audit verify"]  # for a moment: another process may still refuse
     world.clock.advance(minutes=2)
     assert put(newer) == []
@@ -101,4 +100,3 @@ def test_a_head_that_is_not_signed_is_an_error_in_the_log_and_ends_no_sweep(capl
     (record,) = caplog.records
     assert seals.refused_at == [NOW]
     assert record.levelname == "ERROR"
-    assert "run `onboard audit verify`" in record.getMessage()

@@ -119,7 +119,7 @@ async def test_an_event_that_cannot_be_published_is_given_up_and_delays_no_other
     assert "maria" not in caplog.text
 
 
-async def test_events_that_cannot_be_published_together_are_published_alone_and_the_log_says_so(world, caplog):
+async def test_events_that_cannot_be_published_together_are_published_alone(world):
     class OneByOne(FakeTarget):
         def publish(self, events, **how):
             if len(events) > 1:
@@ -130,8 +130,6 @@ async def test_events_that_cannot_be_published_together_are_published_alone_and_
     publisher(world, bus=OneByOne()).publish("bus", longest=LONGEST)
 
     assert left(world) == []
-    (line,) = (one for one in caplog.messages if "ValueError" in one)
-    assert line == "bus: 2 events cannot be published together (ValueError); each was published alone"
 
 
 async def test_a_bug_that_every_event_meets_gives_none_of_them_up(world):
@@ -190,7 +188,7 @@ async def test_a_wait_that_the_target_asks_for_is_kept_to(world, clock):
     assert CRM in targets_of(world).due()
 
 
-async def test_an_event_that_is_never_accepted_is_given_up_and_its_customers_next_events_go_on(world, clock, caplog):
+async def test_an_event_that_is_never_accepted_is_given_up_and_its_customers_next_events_go_on(world, clock):
     happen(world, Happened.INVITATION_SENT, "A")
     crm = FakeTarget()
     crm.problems["A"] = DOWN
@@ -201,7 +199,6 @@ async def test_an_event_that_is_never_accepted_is_given_up_and_its_customers_nex
     row = world.row(Outbox, target=CRM)
     assert row.due_at is None
     assert row.detail == "not accepted for 3 days: HTTP 500"
-    assert "1 events are given up" in caplog.text
     crm.problems.clear()
     happen(world, Happened.JOB_HELD, "A")
     events_out.publish(CRM, longest=LONGEST)
@@ -295,7 +292,7 @@ async def test_a_publisher_whose_time_is_up_returns_that_more_is_due(world):
 async def test_wake_ups_for_unknown_targets_are_logged_once_without_their_names(world, caplog):
     publishes = publisher(world)
     assert not any(publishes.publish(f"quirin+{number}@example.com", longest=LONGEST) for number in range(2))
-    assert caplog.text.count("a wake-up names an account") == 1
+    assert len(caplog.records) == 1
     assert "quirin" not in caplog.text
 
 

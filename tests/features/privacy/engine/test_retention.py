@@ -1,6 +1,5 @@
 """Retention removes what was kept long enough: a chunk in each step, and rests when there is nothing more."""
 
-import logging
 from datetime import timedelta
 
 import pytest
@@ -157,16 +156,14 @@ async def test_webhooks_have_their_turn_while_erasing_walks_through_millions(end
     assert removed
 
 
-async def test_a_database_failure_does_not_end_the_sweep(ended, clock, caplog):
+async def test_a_database_failure_does_not_end_the_sweep(ended, clock):
     world, _ = ended()
     clock.advance(days=91)
     retention = Retention.of(world.parts)
     with world.parts.database.write() as connection:
         connection.execute(sa.text("ALTER TABLE customer RENAME TO elsewhere"))
     try:
-        with caplog.at_level(logging.WARNING):
-            retention.step()
-        assert "trying again later" in caplog.text
+        retention.step()
     finally:
         with world.parts.database.write() as connection:
             connection.execute(sa.text("ALTER TABLE elsewhere RENAME TO customer"))
