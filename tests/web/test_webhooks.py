@@ -166,7 +166,7 @@ async def test_a_body_that_one_of_several_headers_calls_compressed_is_refused_un
             assert response.status == 415
 
 
-async def test_what_is_wrong_with_the_database_is_never_the_webhooks_fault(start, empty_postgresql_url):
+async def test_what_is_wrong_with_a_postgresql_database_is_never_the_webhooks_fault(start, empty_postgresql_url):
     site = await start(empty_postgresql_url)
     with renamed(site.parts.database, "webhook", "event"):
         answer = await send(site, "kyc", raw(VERIFIED), key=HOOKS["HOOK"])
