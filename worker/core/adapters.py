@@ -91,7 +91,7 @@ class Provider(Protocol):
         """
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)  # not frozen: see `customers.customers`
 class Message:
     """One rendered invitation. Its fields are personal or secret, so no repr shows them.
 

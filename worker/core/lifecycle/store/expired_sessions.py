@@ -212,8 +212,9 @@ class _Chunk:
         changes, jobs, ended, refused = [], [], [], []
         same: dict[Any, tuple[Address, ...]] = {}
         replaced = asked = 0
+        nothing: tuple[Any, Decision | None] = (None, None)
         for row in rows:
-            job, decision = decided.get(row.id, (None, None))
+            job, decision = decided.get(row.id, nothing)
             ahead = isinstance(decision, Reissue) and decision.ahead
             over = isinstance(decision, Reissue | Lapsed | Rest | Stands) or self._ended_unused(row, decision)
             # One never began, and one has its verdict.

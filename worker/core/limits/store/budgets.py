@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import date, datetime, timedelta
 from functools import cache, partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -55,6 +56,7 @@ _KINDS: dict[str, tuple[str, Any]] = {
 _PARTS = {part: (prefix, kind, [one.name for one in fields(kind)]) for part, (prefix, kind) in _KINDS.items()}
 _OWN = [field.name for field in fields(BudgetState) if field.name not in _PARTS]
 _NAMES = [*_OWN, *(prefix + name for prefix, _, names in _PARTS.values() for name in names)]
+_IN_ORDER = attrgetter(*_OWN, *(f"{part}.{name}" for part, (_, _, names) in _PARTS.items() for name in names))
 _COLUMNS = [Budget.__table__.c[name] for name in _NAMES]
 
 EVERYTHING_IS_STOPPED = THERE_IS.where(EmergencyStop.id == 1)  # a person has stopped everything
@@ -94,11 +96,7 @@ def _state(values: Iterable[Any]) -> BudgetState:
 
 
 def _values(state: BudgetState) -> dict[str, Any]:
-    values = {name: getattr(state, name) for name in _OWN}
-    for part, (prefix, _, names) in _PARTS.items():
-        one = getattr(state, part)
-        values |= {prefix + name: getattr(one, name) for name in names}
-    return values
+    return dict(zip(_NAMES, _IN_ORDER(state), strict=True))
 
 
 def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetState:

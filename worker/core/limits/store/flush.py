@@ -277,7 +277,7 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
         items, due = self.passed(flush, chunk.of(leased.rows), leased)
         reserved = leased.reserve(connection, len(items), sum(item.is_event for item in items), now=now)
         if leased.granted.probe:
-            items = [replace(item, probe=True) for item in items]  # type: ignore[type-var]
+            items = [replace(item, probe=True) for item in items]
         if reserved.count < len(items):  # other workers' calls got the slots
             self.release_leased(flush, items[reserved.count :])
             items = items[: reserved.count]
