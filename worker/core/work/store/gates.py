@@ -23,7 +23,7 @@ from worker.core.customers.store.suppressions import reachable
 from worker.core.database import bulk
 from worker.core.database.priorities import BATCH
 from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.lifecycle.reissue import REVIEWED_AGAIN, ahead_at
+from worker.core.lifecycle.reissue import REVIEWED_AGAIN
 from worker.core.limits.store import batch_pace
 from worker.core.limits.store.backpressure import Queue, Rooms, ask_again_at, sender_state
 from worker.core.limits.store.claims import Leased
@@ -114,10 +114,7 @@ def _has_begun(session: Any) -> bool:
 
 def _ends_soon(claim: JobClaim, session: Any) -> bool:
     """Whether the session is to be replaced before its end."""
-    if _has_begun(session) or not claim.policy.contact.ahead:
-        return False
-    times = (session.issued_at, session.expires_at, claim.policy.reissue_at(session.expires_at))
-    at = ahead_at(claim.policy.contact, *times)
+    at = None if _has_begun(session) else claim.policy.early_at(session.issued_at, session.expires_at)
     return at is not None and at <= claim.now
 
 

@@ -15,6 +15,7 @@ from worker.core.database import bulk
 from worker.core.database.leases import Leases
 from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Attempt, Batch, CustomerRow, Job, SessionRow
+from worker.core.lifecycle.reissue import ahead_at
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.credits import ONE_DAY
 from worker.core.limits.store.claims import ClaimPolicy
@@ -41,6 +42,12 @@ class JobPolicy(ClaimPolicy):
     @property
     def claims_for(self) -> str:
         return self.account
+
+    def early_at(self, issued_at: datetime, expires_at: datetime) -> datetime | None:
+        """When a link that its customer has not used is replaced before its end; None: it is not."""
+        if not self.contact.ahead:
+            return None
+        return ahead_at(self.contact, issued_at, expires_at, self.reissue_at(expires_at))
 
 
 @dataclass(repr=False)

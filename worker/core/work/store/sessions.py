@@ -19,7 +19,7 @@ from worker.core.database.job_ids import IS_LIVE, Key, among_keys, rows_of
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.facts import Fact, MessagesSent, SessionsExpired, happened
 from worker.core.foundation.ids import new_ids
-from worker.core.lifecycle.reissue import SETTLES, ahead_at
+from worker.core.lifecycle.reissue import SETTLES
 from worker.core.limits.store.flush import Flush
 from worker.core.messages.quiet_hours import QuietHours, message_at
 from worker.core.messages.store.message_rows import waiting_message
@@ -245,9 +245,8 @@ def _checked_at(policy: JobPolicy | None, item: NewSession) -> datetime:
     """When a new session is looked at first: before its end, if it may be replaced then. `policy` None: another tool
     opened it, at a provider that opens no second one before the end."""
     ends = item.session.expires_at
-    if policy is None or not policy.contact.ahead or item.unbought:
-        return ends + SETTLES
-    return ahead_at(policy.contact, item.issued_at, ends, policy.reissue_at(ends)) or ends + SETTLES
+    early = None if policy is None or item.unbought else policy.early_at(item.issued_at, ends)
+    return early or ends + SETTLES
 
 
 def _session(policy: JobPolicy, item: NewSession, encrypted: bytes, *, replaces: uuid.UUID | None) -> tuple[Any, ...]:
