@@ -76,7 +76,7 @@ def _all_together(*steps: Callable[[], object]) -> None:
         step()
 
 
-async def _unchecked(_self: Any, _opened: Any) -> None:
+async def _unchecked(_self: Any, *_given: Any) -> None:
     pass
 
 
