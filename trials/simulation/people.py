@@ -61,7 +61,7 @@ class People:
         session.ended_at = now
         opened = self._simulation.wire.opened[token]
         self._submitted.add(person.id)
-        self._simulation.note("finished", person.id)
+        self._simulation.note("finished", person.id, token)
         if session.account == "au":
             return  # this account has no key for webhooks
         after, delay = 0.0, 0.0

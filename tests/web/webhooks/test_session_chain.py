@@ -21,10 +21,10 @@ LATER = NOON + timedelta(days=1)
 INVITED = JobNow(7, JobState.INVITED, FIRST, message_out=True)
 
 
-def link(id_=FIRST, state=WAITING, *, result=None, day=0, **known):
+def link(id_=FIRST, state=WAITING, *, result=None, day=0, past=False, **known):
     issued_at = NOON + timedelta(days=day)
     end = issued_at + timedelta(days=7)
-    return Link(id_, issued_at, end, end + timedelta(minutes=15), KnownSession(state, result, **known))
+    return Link(id_, issued_at, end, end + timedelta(minutes=15), KnownSession(state, result, **known), past)
 
 
 def chain(job=INVITED, *links):
@@ -79,6 +79,28 @@ REFUSED = [
     update_of(FAILED, Result.DENIED, minute=11, weight=3, reasons=("NAME", "DOC_FAKE")),
     update_of(STARTED, Result.REVIEW, minute=6, weight=1, reasons=("NAME",)),
 ]
+
+
+def renewed(state=JobState.INVITED):
+    """The chain of a customer who was approved long ago and is asked to renew."""
+    before = link(state=COMPLETED, result=Result.APPROVED, rank=Rank.FINAL, at=NOON, past=True)
+    of = chain(JobNow(9, state, SECOND, message_out=True), before, link(SECOND, day=700))
+    of.jobs[7] = JobNow(7, JobState.COMPLETED, FIRST, result="approved")
+    of.owners[FIRST] = 7
+    return of
+
+
+@pytest.mark.parametrize("said", [update_of(FAILED, Result.DENIED, minute=9), update_of(FAILED, gone=True), EVENTS[4]])
+def test_whatever_is_said_of_the_session_before_a_renewal_the_renewal_goes_on(said):
+    of = apply(renewed(), said)
+    assert (of.jobs[9].state, of.jobs[9].result, of.links[SECOND].known.state) == (JobState.INVITED, "", WAITING)
+
+
+def test_a_renewal_is_decided_by_its_own_verdict_though_the_one_before_is_changed_later():
+    of = apply(renewed(), update_of(COMPLETED, Result.SUSPECTED, minute=2_000_000))
+    apply(of, update_of(FAILED, Result.DENIED, minute=1_900_000), session=SECOND)
+    assert (of.jobs[9].state, of.jobs[9].result, of.jobs[9].session_id) == (JobState.COMPLETED, "denied", SECOND)
+    assert of.jobs[7].result == "suspected"
 
 
 @given(

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.stored.webhook_feed import APPROVED, COMPLETED, EXPIRED, OVER, STARTED, update
-from worker.core.database.tables import SessionRow
+from worker.core.database.tables import SessionRow, Webhook
 from worker.core.model.states import JobState, Result, SessionState
 from worker.providers.webhooks.session_updates import Key
 from worker.web.webhooks.store.session_lookup import Lookup, find
@@ -43,6 +43,16 @@ def test_an_update_without_a_verdict_matches_only_the_session_that_it_names(ona,
     feed.receive(replace(OVER, match=stray))
     assert ona.row(SessionRow).state is SessionState.WAITING
     feed.receive(replace(APPROVED, match=stray))
+    assert ona.row(SessionRow).state is COMPLETED
+
+
+def test_a_verdict_on_an_unknown_session_is_none_on_the_session_before_a_renewal(ona, feed):
+    """The provider's answer with the renewal's session may be stored after its webhook."""
+    ona.set(SessionRow, references={"scanRef": "scan-1"}, past=True)
+    feed.receive(replace(APPROVED, match=((Key.SCAN_REF, "stray"), (Key.CLIENT_ID, "Ona"))))
+    assert ona.row(SessionRow).state is SessionState.WAITING
+    assert [row.state for row in ona.rows(Webhook)] == ["waiting"]  # it is tried again
+    feed.receive(replace(APPROVED, match=((Key.SCAN_REF, "scan-1"), (Key.CLIENT_ID, "Ona"))))
     assert ona.row(SessionRow).state is COMPLETED
 
 

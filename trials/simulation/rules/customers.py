@@ -191,7 +191,7 @@ def nothing_leaves_once_it_is_known(history: History) -> Iterator[str]:
         questions = [at for what in over for at in times(history, what, person.id)]
         questions += due_again(history, person.id)
         if is_asked_once_more(history, person):
-            questions += verdicts(history, person.id, known=False).values()
+            questions += verdicts(history, person.id, f"the provider has a {VERDICT}").values()
         known = [
             (at, min((question for question in questions if question > at), default=inf))
             for at in times(history, f"is known: {REVIEW}", person.id)

@@ -177,11 +177,11 @@ def the_approved_are_asked_to_renew(history: History) -> Iterator[str]:
         calls = sessions_of(history, person.id)
         if any(may_be_unknown(history, call) or left_late(history, call) for call in calls):
             continue
-        decided = verdicts(history, person.id, known=False)
+        submitted = verdicts(history, person.id, "finished")
         # Each is finished within minutes, and soon known to be: one session is enough.
         prompt = person.hears in ("webhook", "twice") and not (person.dawdles or person.ends_again or person.review)
         for token, at in _approvals(history, person).items():
-            begin, end = decided[token] + LEAST_RENEWAL, at + MOST_RENEWAL
+            begin, end = submitted[token] + LEAST_RENEWAL, at + MOST_RENEWAL
             due = {call.token for call in calls if begin <= call.sent_at <= end + DAY}
             if not due and end + DAY < history.ended_at:
                 yield f"{person.id} was approved at {at:.0f} s (…{token[-6:]}), and is not asked to renew"

@@ -125,10 +125,10 @@ def may_be_replaced(history: History, call: Call, at: float) -> bool:
     return bool(history.plan.ahead) and call.account in EARLY and at >= end - history.plan.ahead - WRITTEN
 
 
-def verdicts(history: History, customer: str, *, known: bool = True) -> dict[str, float]:
-    """When the verdict on each of a customer's sessions was first known, by token, in the order of time; or when the
-    provider had it."""
-    what, found = f"is known: {VERDICT}" if known else f"the provider has a {VERDICT}", {}
+def verdicts(history: History, customer: str, what: str = f"is known: {VERDICT}") -> dict[str, float]:
+    """When the verdict on each of a customer's sessions was first known, by token, in the order of time; or when
+    something else happened to them."""
+    found: dict[str, float] = {}
     for one in history.record.happened:
         if one.what == what and one.customer == customer:
             found.setdefault(one.detail, one.at)
@@ -141,9 +141,10 @@ def is_asked_once_more(history: History, person: Person) -> bool:
 
 
 def due_again(history: History, customer: str) -> list[float]:
-    """When a customer may be asked to renew at the earliest, for each verdict."""
+    """When a customer may be asked to renew at the earliest: some providers name the time at which it has submitted."""
     every = LEAST_RENEWAL if history.plan.renews_for else inf
-    return [at + every for at in verdicts(history, customer, known=False).values() if at + every < history.ended_at]
+    submitted = verdicts(history, customer, "finished").values()
+    return [at + every for at in submitted if at + every < history.ended_at]
 
 
 def opened(history: History) -> dict[str, list[Call]]:

@@ -105,13 +105,14 @@ class Again:
 
 @dataclass(frozen=True)
 class Link:
-    """One of a customer's sessions for a purpose. Times are aware."""
+    """One of a customer's sessions for a purpose. Times are aware. `past`: the customer was asked to renew since."""
 
     id: uuid.UUID
     issued_at: datetime
     expires_at: datetime
     check_at: datetime | None
     known: KnownSession
+    past: bool = False
 
     @property
     def has_verdict(self) -> bool:
@@ -189,13 +190,16 @@ class Chain:
         link = replace(link, known=known, check_at=check_at_after(link, known, now=now))
         self.links[session_id] = link
         leading = next((job.id for job in self.jobs.values() if job.state in OPEN_JOBS), None)
+        # A renewal is decided by its own sessions, whatever is said of those before it.
+        peers = [one for one in self.links.values() if one.past is link.past]
+        concerned = {self.owners.get(session_id), None if link.past else leading}
         for job in list(self.jobs.values()):
-            if job.id == leading or session_id == job.session_id or self.owners.get(session_id) == job.id:
+            if job.id in concerned or session_id == job.session_id:
                 led = leading is not None and leading != job.id
                 if not (_failed(before) and _failed(known)):
-                    self.jobs[job.id] = job_after(job, link, self.links.values(), again=again, led=led, now=now)
+                    self.jobs[job.id] = job_after(job, link, peers, again=again, led=led, now=now)
         again_in = {job.session_id for job in self.jobs.values() if job.asks_again}
-        if link.has_verdict:
+        if link.has_verdict and not link.past:
             # The customer has finished: the other open sessions are no longer of use.
             for other in self._live():
                 if other.id not in again_in:

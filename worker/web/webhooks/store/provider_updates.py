@@ -208,7 +208,7 @@ def _link(row: sa.Row[Any]) -> Link:
         of_stored(row.reasons),
         row.note,
     )
-    return Link(row.id, row.issued_at, row.expires_at, row.check_at, known)
+    return Link(row.id, row.issued_at, row.expires_at, row.check_at, known, row.past)
 
 
 def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, now: datetime) -> None:

@@ -129,8 +129,9 @@ def _contradicts(key: Key, update: SessionUpdate, row: sa.Row[Any]) -> bool:
             return True
         if update.rank is Rank.FINAL and row.company_id and ids.get(Key.COMPANY_ID, row.company_id) != row.company_id:
             return True
-    if update.rank is Rank.FINAL:
-        # The customer has finished, even if with another session than the stored one.
+    if update.rank is Rank.FINAL and not row.past:
+        # The customer has finished, even if with another session than the stored one. Before a renewal that was long
+        # ago: then it is about a session that is still being stored.
         return False
     return any(
         own in ids and name in row.references and ids[own].lower() != str(row.references[name]).lower()
@@ -151,6 +152,7 @@ _COLUMNS = (
     SessionRow.issued_at,
     SessionRow.company_id,
     SessionRow.token_digest,
+    SessionRow.past,
 )
 # An unbought session is none of the provider's.
 _FROM = sa.select(*_COLUMNS).where(SessionRow.state != bulk.fixed(SessionState.UNBOUGHT))
