@@ -1,6 +1,8 @@
 """A list in the browser: from the file to its batch."""
 
+import asyncio
 import io
+import threading
 
 import pytest
 import sqlalchemy as sa
@@ -8,11 +10,13 @@ from openpyxl import load_workbook
 
 from tests.features.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
 from tests.features.uploads.conftest import give
+from tests.suite.waiting import ENDS_WITHIN
 from tests.web.site import until
 from worker.core.database.tables import Audit, Batch, Job, SkippedLine, UploadedList, UploadedPart
 from worker.features.dashboard import files
 from worker.features.dashboard import site as site_module
 from worker.features.dashboard.contract import Asked, Refused
+from worker.features.dashboard.pages import reports
 from worker.features.dashboard.sources import sources_of
 from worker.features.dashboard.users import Person, Role, is_one_person
 from worker.features.uploads import check
@@ -94,6 +98,7 @@ async def test_columns_and_words_of_another_system_are_mapped(site, ona, look):
     page = await ona.get("/dashboard/lists/1")
     assert "cannot be read yet" in page.words
 
+    assert "--map" not in page.words
     assert READ in page.links
     form = (await ona.get(READ)).form
     page = await ona.post(READ, form | {"column-0": "customer_id", "column-1": "email", "column-2": "channel"})
@@ -418,6 +423,24 @@ async def test_a_file_that_stops_coming_is_not_kept(site, ona, monkeypatch):
 )
 def test_a_file_keeps_its_name_without_folders(given, name):
     assert files.named(given) == name
+
+
+async def test_reports_that_take_long_hold_no_page_up(site, ona, look, monkeypatch):
+    await give(ona, GOOD)
+    look(site)
+    await do(ona, "approve-list")
+    look(site)
+    goes_on = threading.Event()
+    monkeypatch.setattr(reports, "write_csv", lambda *_: goes_on.wait(ENDS_WITHIN))
+
+    asked = [asyncio.ensure_future(ona.get("/dashboard/batches/1/report.csv")) for _ in range(5)]
+    try:
+        async with asyncio.timeout(ENDS_WITHIN):
+            assert (await ona.get("/dashboard/lists")).status == 200
+        assert not any(one.done() for one in asked)
+    finally:
+        goes_on.set()
+    assert [one.status for one in await asyncio.gather(*asked)] == [200] * 5
 
 
 async def test_the_report_of_a_batch_is_a_file(site, ona, look):

@@ -55,6 +55,7 @@ log = logging.getLogger(__name__)
 
 # Pages read in threads of their own: a slow report takes none from events and webhooks.
 THREADS = 3
+FILE_THREADS = 2  # and files in others: the report of a large batch takes none from pages
 HTMX = "HX-Request"  # a live part asks
 FOREVER = "public, max-age=31536000, immutable"
 ENDED = "You were not logged in any more, so nothing was done. Log in and do it again."
@@ -130,6 +131,7 @@ class Site:
         self._pages = [page for part in parts for page in part.pages]
         self._actions = {action.name: action for part in parts for action in part.actions}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dashboard")
+        self._file_threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="dashboard-files")
         self._reads, self._form_seconds = SharedReads(), form_seconds
         settings = sources.settings
         log_ins, users = LogIns(sources.stores.database), settings.section(Dashboard).users
@@ -174,10 +176,14 @@ class Site:
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
+    async def _in_file_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._file_threads, function, *arguments)
+
     async def _close(self, _application: web.Application) -> None:
         if self._log_in_routes is not None:
             await self._log_in_routes.close()
         self._threads.shutdown()
+        self._file_threads.shutdown()
 
     async def _asset(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
@@ -256,7 +262,8 @@ class Site:
             if not visit.person.name:
                 raise Refused("You came with the key to look: files are for users. Log in as one.")
             asked = Asked({**request.query, **request.match_info}, visit.person, self._clock())
-            return await send(request, await self._in_thread(one.read, self._sources, asked), self._in_thread)
+            file = await self._in_file_thread(one.read, self._sources, asked)
+            return await send(request, file, self._in_file_thread)
 
         return give
 
@@ -271,7 +278,7 @@ class Site:
                     raise Refused(TOO_OLD)
                 return one.begin(self._sources, asked, name)
 
-            there = await receive(request, begin, self._in_thread, most=one.most)
+            there = await receive(request, begin, self._in_file_thread, most=one.most)
             self._reads.forget()
             return see(local_path(there))
 

@@ -2,6 +2,7 @@
 
 import heapq
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -38,6 +39,8 @@ MOST_WRONG = 5000  # rows of a column, that are looked at for words
 SAMPLE_LINES, SAMPLE_LETTERS = 40, 4000
 A_REPORT = "the file is a report of ours: give it to `onboard run`, which acts on the rows that were changed"
 TOO_LONG = f"it has more than {MOST_ROWS:,} rows: send it with `onboard run`, or in parts"
+# What to do by an option of a command, at the end of a reason: the page has a form for that.
+_OPTION = re.compile(r"[:;,] [^:;,]* --[a-z].*")
 # Reads no column: any header will do.
 _TITLES_ONLY = Vocabulary({}, needed=("",))
 
@@ -83,7 +86,8 @@ def check(parts: Parts, content: BinaryIO, how: How, *, step: Callable[[], None]
         judging = _Judging(parts, content)
         judging.judge(reading, step)
     except ListRefused as error:
-        return Checked(found | {"refused": error.reasons, "suggested": error.renames}, iter(()))
+        reasons = [_OPTION.sub("", reason) for reason in error.reasons]
+        return Checked(found | {"refused": reasons, "suggested": error.renames}, iter(()))
     found |= judging.facts() | {"words": _words(reading, judging.wrong, options, step)}
     return Checked(found, judging.file(reading, step))
 

@@ -53,6 +53,11 @@ def upload_of(sources: Sources, asked: Asked) -> Upload:
     return found
 
 
+def is_worked(sources: Sources) -> bool:
+    """Whether a process runs that checks and imports lists."""
+    return any(one.kind in WORK for one in sources.operation.processes.running(now=sources.clock()))
+
+
 def changed(list_id: int) -> Refused:
     """What a person asked for is about a version of the list that is not there any more."""
     refused = Refused("The list has changed since you looked: it is read in another way, or was decided. Look again.")
@@ -73,7 +78,7 @@ def _read_all(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         "uploads": found,
         "total": total,
         "most": MOST_BYTES >> 20,
-        "working": any(one.kind in WORK for one in sources.operation.report().running),
+        "working": is_worked(sources),
         "newer": f"{PATH}?from={max(first - SHOWN, 0)}" if first else "",
         "older": f"{PATH}?from={first + SHOWN}" if total > first + SHOWN else "",
     }
@@ -89,7 +94,7 @@ def _read_one(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         "can_read": one.state in OPEN and found is not None,
         "needed": needed(sources),
         "has_agreed": one.has_agreed(asked.person.actor),
-        "working": any(each.kind in WORK for each in sources.operation.report().running),
+        "working": is_worked(sources),
         "ended": one.state in ENDED,
     }
 
