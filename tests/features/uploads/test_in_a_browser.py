@@ -46,7 +46,9 @@ async def send_by_keyboard(address: str, home: Path, file: Path) -> None:
         await give_file(tab, "#file", home / "too-large.csv")
         await tab.until("document.querySelector('#file').validationMessage.includes('128 MiB')")
         await give(tab, file)
-        await tab.until("location.pathname == '/dashboard/lists/1' && document.querySelector('.badge.is-checked')")
+        await tab.until(
+            "location.pathname == '/dashboard/lists/1' && document.querySelector('.badge.is-checked') !== null"
+        )
         await look_at_all_widths(tab, "a list with titles of another system")
 
         await read_otherwise(tab)
@@ -74,7 +76,9 @@ async def send_by_keyboard(address: str, home: Path, file: Path) -> None:
         await look_at_all_widths(tab, "a list that is a batch")
         await go_to(tab, "#batch")
         await press(tab, "Enter")
-        await tab.until("location.pathname == '/dashboard/batches/1' && document.querySelector('.badge.is-sent')")
+        await tab.until(
+            "location.pathname == '/dashboard/batches/1' && document.querySelector('.badge.is-sent') !== null"
+        )
         await tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(home))
         await go_to(tab, "a[href$='report.csv']")
         await press(tab, "Enter")
@@ -108,6 +112,10 @@ async def go_to(tab: Tab, selector: str) -> None:
         if await tab.run(f"document.activeElement.matches({selector!r})"):
             return
     raise AssertionError(f"no key leads to {selector}")
+
+
+async def at(tab: Tab, path: str, state: str) -> None:
+    await tab.until(f"location.pathname == {path!r} && document.querySelector('.badge.is-{state}') !== null")
 
 
 async def choose(tab: Tab, field: str, ours: str) -> None:
