@@ -35,7 +35,6 @@ NOT_RUN = {
     "worker": "needs a broker, and does not end; tests/runtime starts it",
     "beat": "needs a broker, and does not end; tests/runtime starts it",
     "bus": "needs a broker; tests/cli/events/test_bus.py",
-    "events dead drop": "needs a refused event; tests/cli/events/test_bus.py",
     "sandbox": "does not end; each of these tests has one",
     "demo": "makes a folder of its own, and starts processes; tests/sandbox",
     "status --watch": "does not end; tests/cli/batches/test_progress.py",

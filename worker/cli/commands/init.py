@@ -201,8 +201,8 @@ def _next_steps(directory: Path, not_ignored: list[str], *, sandbox: bool, port:
     if sandbox:
         ports = "" if (port, smtp_port) == (9200, 9225) else f" --port {port} --smtp-port {smtp_port}"
         start = f"onboard sandbox{ports}        (in another terminal; it ends with Ctrl-C)"
-        hears = f"onboard web{option}        (in a third one: the dashboard; it also hears what played customers do)"
-        return [*([ignore] if not_ignored else []), start, *run, hears]
+        web = f"onboard web{option}        (in a third one: the dashboard; it also takes the webhooks of the sandbox)"
+        return [*([ignore] if not_ignored else []), start, *run, web]
     back_up = f"back up {directory / KEY} and {DIGEST_KEY}"
     return [
         f"set IDENFY_KEY, IDENFY_SECRET and SMTP_URL, and adapt {directory / CONFIG} to your accounts",
