@@ -1,5 +1,6 @@
-// What is typed into the search box, before it is searched. To the engine a dash before a word means "without it", so
-// `--adopt` would find nothing; and each word also finds all longer ones, so `a` and `to` would find every page.
+// What is typed into the search box, before Material searches it (its messages of `type: 2`). To the engine a dash before a
+// word means "without it", so `--adopt` would find nothing; and each word also finds all longer ones, so `a` and `to` would
+// find every page.
 const SMALL = /(^|\s)(a|an|and|at|by|can|did|do|does|for|from|how|i|in|is|it|my|of|on|onboard|or|the|to|what|with)(?=\s|$)/gi
 const words = (typed) => {
   const plain = typed.replace(/(^|\s)-+(?=\w)/g, "$1")
