@@ -5,7 +5,7 @@ those of the oldest approvals first: so a pause of months is caught up with in d
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -168,7 +168,7 @@ class _Known:
             )
         )
 
-    def _was_cancelled(self, row: Any, jobs: Collection[Any]) -> bool:
+    def _was_cancelled(self, row: Any, jobs: Sequence[Any]) -> bool:
         """By an event since the last request, or with its row; the customer may have finished after that."""
         ended = self._ends.get((row.customer_id, row.purpose))
         since = min([row.approved_at, *(job.created_at for job in jobs[-1:])])
