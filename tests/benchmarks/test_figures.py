@@ -14,6 +14,7 @@ from benchmarks.limits import Calls
 from benchmarks.processes import Failed
 from benchmarks.provider import answering, nginx
 from benchmarks.sides import Figure, expect
+from tests.suite.some import some
 from worker.core.limits.rate_limits import Limit
 from worker.lists.lines import Accepted, RefusedLine, Rejected
 from worker.lists.listing import open_list
@@ -125,7 +126,7 @@ def test_the_list_of_the_import_has_refused_rows_and_second_ones(tmp_path, conta
     lines = list(open_list(tmp_path / "list.csv", ListOptions(today=date(2026, 11, 20))))
     kinds = Counter(type(line) for line in lines)
     assert kinds == {Accepted: 993, Rejected: refused, RefusedLine: twice}
-    assert all(bool(line.customer.person.email) is contacts for line in lines if isinstance(line, Accepted))
+    assert all(bool(line.customer.person.email) is contacts for line in some(lines) if isinstance(line, Accepted))
 
 
 @pytest.mark.parametrize("program", [nginx(), None], ids=["nginx", "python"])

@@ -13,6 +13,7 @@ import pytest
 
 from tests.lists.formats.files import workbook
 from tests.suite.of_features import needs
+from tests.suite.some import some
 from worker.core.customers.customers import FieldProblem
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.lists.accept import accept
@@ -90,7 +91,7 @@ def test_no_payload_in_a_workbook_is_calculated_or_changed():
 def test_every_address_that_isemail_calls_an_error_is_rejected():
     tests = ElementTree.parse(FOLDER / "isemail" / "test" / "tests.xml").getroot().findall("test")  # noqa: S314 - our own
     errors = 0
-    for test in tests:
+    for test in some(tests):
         address = re.sub("[\u2400-\u2421]", lambda sign: chr(ord(sign[0]) - 0x2400), test.findtext("address") or "")
         if test.findtext("category") == "ISEMAIL_ERR":
             errors += 1
@@ -118,7 +119,7 @@ def test_no_payload_stays_a_formula():
     assert len(payloads) > 5
     out = io.StringIO(newline="")
     problems_csv(out, [(2, FieldProblem(payload, payload, payload), "error") for payload in payloads])
-    for row in list(csv.reader(io.StringIO(out.getvalue(), newline="")))[1:]:
+    for row in some(list(csv.reader(io.StringIO(out.getvalue(), newline="")))[1:]):
         assert not any(cell[:1] in ("=", "+", "-", "@", "\t", "\r") for cell in row)
     assert all(spreadsheet_safe(payload).lstrip("'") == payload.lstrip("'") for payload in payloads)
 

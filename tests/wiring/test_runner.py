@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from onboarding_testing.fakes import HANG, FakeSender
 from tests.simulated.world import LIMITED, REFUSED, customer
+from tests.suite.some import some
 from worker.core.database.tables import Attempt, Job
 from worker.core.limits.store.claims import Room
 from worker.core.model.wakeups import WakeUp
@@ -163,7 +164,7 @@ async def test_closing_the_runner_closes_the_senders_connections(make):
     world = make()
     await world.start().close()
     assert world.senders
-    assert all(sender.closed for sender in world.senders.values())
+    assert all(sender.closed for sender in some(world.senders.values()))
 
 
 # The database cannot be used.

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from tests.desk.desk import Desk, Played, customers
 from tests.suite.databases import in_encoding
 from tests.suite.of_features import needs
+from tests.suite.some import some
 from worker.core.database.database import Database
 
 
@@ -78,7 +79,7 @@ def test_run_invites_everybody_once_and_goes_on_with_the_same_list(pg: Desk, pla
     again = pg.onboard("run", listed, "--json")
     assert again.facts["batch"] == ended.facts["batch"]
     assert set(played.opened.values()) == {1}
-    assert all(sum(ids.values()) == 1 for ids in played.message_ids.values())
+    assert all(sum(ids.values()) == 1 for ids in some(played.message_ids.values()))
     lines = pg.onboard("report", "latest", "--with-links").table
     assert [line["row"] for line in lines] == [str(row) for row in range(2, 33)]
     assert sum(bool(line["link"]) for line in lines) == 30
@@ -88,7 +89,7 @@ def test_two_processes_share_one_batch(pg: Desk, played: Played):
     listed = pg.list_of(customers(60, au=20))
     assert pg.onboard("import", listed).code == 0
     processes = [pg.start("run", listed, "--json") for _ in range(2)]
-    for ended in [pg.end(process) for process in processes]:
+    for ended in some([pg.end(process) for process in processes]):
         assert ended.code == 0
         assert ended.facts["rows"]["invited"] == 60
     assert set(played.opened.values()) == {1}

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from tests.stored.shelf import Shelf, customer
 from tests.stored.webhook_feed import APPROVED, WebhookFeed, update
+from tests.suite.some import some
 from worker.core.customers.store.suppressions import suppress, suppressed
 from worker.core.database.encrypted_values import (
     ERASED,
@@ -139,13 +140,13 @@ def test_after_a_rotation_the_new_keys_alone_open_and_find_everything(full):
     assert rotate(full) == (total, 0, 0)
 
     assert values_by(full, DURING).keys() == {AFTER.ids[0]}
-    for row in full.rows(CustomerRow):
+    for row in some(full.rows(CustomerRow)):
         assert decrypt_person(AFTER, row.customer_id, row.encrypted).email == f"{row.customer_id.lower()}@example.org"
     (waiting,) = full.rows(PendingDetails)
     assert decrypt_person(AFTER, waiting.customer_id, waiting.encrypted).email == "c-1@example.org"
-    for row in full.rows(Job):
+    for row in some(full.rows(Job)):
         assert decrypt_line(AFTER, row.batch_id, row.row, row.encrypted).external_ref.startswith("ref-")
-    for row in full.rows(SessionRow):
+    for row in some(full.rows(SessionRow)):
         assert decrypt_link(AFTER, row.id, row.encrypted).startswith("https://")
     with full.database.write() as connection:
         assert suppressed(connection, AFTER, [ADDRESS]) == {ADDRESS: SuppressionReason.STOP}
