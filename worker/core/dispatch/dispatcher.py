@@ -97,10 +97,6 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         return len(self._state.flush_tasks.free_for_batches) == len(self._state.flush_tasks.batches)
 
     @property
-    def _all_permits_in_use(self) -> bool:
-        return self._state.in_flight >= self._prefetch.permits
-
-    @property
     def unfinished(self) -> str:
         """What keeps this dispatcher from ending, in words."""
         found = [f"{self._state.in_flight} calls in flight"] if self._state.in_flight else []
@@ -226,7 +222,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             reason = "nothing more is known to be due"
         elif at > soon:
             reason = f"the next claim is planned in {(at - now).total_seconds():.3f} s"
-        elif self._all_permits_in_use and self._flushes.check_permits_at <= now:
+        elif self._state.in_flight >= self._prefetch.permits and self._flushes.check_permits_at <= now:
             return True  # only a claim tells how many permits there are now, where workers share them
         elif ahead.rows <= 0:
             reason = "enough rows are opened"
@@ -249,7 +245,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             # A claim whose time has come waits for free permits, or for the database: the end of a call or of a flush
             # wakes the loop.
             at = None if finishing or self._flushes.unreachable else self._plan.at
-            if at is not None and (at > now or self._all_permits_in_use):
+            if at is not None and (at > now or self._state.in_flight >= self._prefetch.permits):
                 times.append(at if at > now else self._flushes.check_permits_at)
         elif self._state.flush_tasks.free_for_batches and self._ahead.flushes_take_long and flush_at > now:
             times.append(flush_at)

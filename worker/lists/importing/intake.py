@@ -279,12 +279,12 @@ class Intake:
     traces: Callable[[], Traces] = lambda: NO_TRACES  # a call, because it opens a thread the first time
     # By account, for customers without parameters of their own.
     _lifetimes: Mapping[str, timedelta | None] = field(init=False, repr=False, compare=False)
-    _routes_have_brands: bool = field(init=False, repr=False, compare=False)
+    routes_have_brands: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         lifetimes = {account: provider.lifetime_with({}) for account, provider in self.providers.items()}
         object.__setattr__(self, "_lifetimes", lifetimes)
-        object.__setattr__(self, "_routes_have_brands", any(rule.brand for rule in self.routes))
+        object.__setattr__(self, "routes_have_brands", any(rule.brand for rule in self.routes))
 
     def lifetime(self, account: str, customer: Customer) -> timedelta | None:
         """How long the customer's link of the account lives; None where the vendor decides."""
@@ -321,11 +321,6 @@ class Intake:
         settings = self.accounts[account]
         given = customer.parameters.get(settings.provider, {})
         return parameter_warnings(settings.provider, given, settings.dialect) if given else []
-
-    def branded(self, customer: Customer) -> Customer:
-        """The customer with the brand that writes to it."""
-        brand = brand_for(customer, self.routes) if self._routes_have_brands else customer.brand
-        return customer if brand == customer.brand else replace(customer, brand=brand)
 
     def uses(self, column: str, accounts: Collection[str]) -> bool:
         """True if a route tests the personal column, or one of the accounts sends it. Of a name that is none: if one

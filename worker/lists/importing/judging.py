@@ -23,7 +23,7 @@ from worker.core.model.channels import CHANNELS, address_of
 from worker.core.model.sessions import floor_of, max_age_of
 from worker.lists.formats.opening import Content
 from worker.lists.importing.forked import ChildEnded, Forked, forked
-from worker.lists.importing.intake import Chosen, Intake, Unroutable, choose_account, further_problems
+from worker.lists.importing.intake import Chosen, Intake, Unroutable, brand_for, choose_account, further_problems
 from worker.lists.known_customers import KnownRule, another_line, erased_line, owned_line, refuses_lists
 from worker.lists.lines import (
     Accepted,
@@ -104,7 +104,10 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
             return line
         case Returned():
             return RefusedLine(line.row, "", (A_REPORT,))
-    customer, landline = intake.without_texts_to_landlines(intake.branded(line.customer))
+    customer = line.customer
+    if intake.routes_have_brands and (brand := brand_for(customer, intake.routes)):  # the one that writes to it
+        customer = replace(customer, brand=brand)
+    customer, landline = intake.without_texts_to_landlines(customer)
     chosen = choose_account(customer, intake.routes, able=intake.able, known=intake.providers.keys())
     warnings = landline
     if line.if_used:
