@@ -2,6 +2,7 @@
 
 python -m trials.simulation --seeds 500               seeds 0 to 499
 python -m trials.simulation --seed 17                 one history, with its lines
+python -m trials.simulation --month --seeds 20        each a month, with renewals, adopted sessions and second tries
 python -m trials.simulation --without leases-by-database-time without one of the mends: seeds that find it
 """
 
@@ -9,18 +10,19 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 from trials.simulation.database import Databases, PostgresqlDatabases, databases
 from trials.simulation.mends import FOUND_BY, MENDS, without
-from trials.simulation.plan import Plan, plan_of
+from trials.simulation.plan import Plan, month_of, plan_of
 from trials.simulation.play import History, play
 from trials.simulation.rules import broken
 from trials.simulation.shrink import shrink
 from worker.wiring.runner import tune_gc
 
+Planned = Callable[[int], Plan]
 CHUNK = 25  # histories that a process plays before it reports
 REPORT_EVERY = 10  # chunks
 MOST_FAILURES = 5  # then it ends
@@ -35,16 +37,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="play one history, and print it")
     parser.add_argument("--without", choices=sorted(MENDS), help="take a mend out: the histories must find that")
     parser.add_argument("--missed", action="store_true", help="play the known histories that find each mend's absence")
+    parser.add_argument("--month", action="store_true", help="play a month of each seed, with all that may follow")
     parser.add_argument("--until-found", action="store_true", help="end at the first broken rule")
     parser.add_argument("--postgresql", metavar="URL", help="play on this server, in databases of its own")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: the cores)")
     chosen = parser.parse_args()
     if chosen.seed is not None:
-        return _show(chosen.seed, chosen.without, chosen.postgresql)
+        return _show(chosen.seed, chosen.without, chosen.postgresql, month_of if chosen.month else plan_of)
     if chosen.missed:
         return _missed([chosen.without] if chosen.without else list(FOUND_BY), chosen.postgresql)
     began, failures = time.monotonic(), 0
-    for seed, complaints in _all(chosen.first, chosen.seeds, chosen.without, chosen.postgresql, chosen.jobs):
+    made = month_of if chosen.month else plan_of
+    for seed, complaints in _all(chosen.first, chosen.seeds, chosen.without, chosen.postgresql, chosen.jobs, made):
         failures += 1
         print(
             f"seed {seed}: {complaints[0]}" + (f" (and {len(complaints) - 1} more)" * (len(complaints) > 1)), flush=True
@@ -59,15 +63,18 @@ def main() -> int:
     return 0
 
 
-def _all(first: int, count: int, mend: str | None, server: str | None, jobs: int) -> Iterator[tuple[int, list[str]]]:
+def _all(
+    first: int, count: int, mend: str | None, server: str | None, jobs: int, planned: Planned
+) -> Iterator[tuple[int, list[str]]]:
     """The seeds whose histories break a rule, in order."""
     if jobs == 1:
-        yield from _failing(range(first, first + count), mend, server)
+        yield from _failing(range(first, first + count), mend, server, planned)
         return
     chunks = [range(start, min(start + CHUNK, first + count)) for start in range(first, first + count, CHUNK)]
     with ProcessPoolExecutor(jobs) as pool:
         try:
-            ended = pool.map(_failing_of_chunk, chunks, [mend] * len(chunks), [server] * len(chunks))
+            given = [(mend, server, planned)] * len(chunks)
+            ended = pool.map(_failing_of_chunk, chunks, *zip(*given, strict=True))
             for number, failing in enumerate(ended, 1):
                 yield from failing
                 if number % REPORT_EVERY == 0:
@@ -76,14 +83,18 @@ def _all(first: int, count: int, mend: str | None, server: str | None, jobs: int
             pool.shutdown(cancel_futures=True)
 
 
-def _failing_of_chunk(seeds: range, mend: str | None, server: str | None) -> list[tuple[int, list[str]]]:
-    return list(_failing(seeds, mend, server))
+def _failing_of_chunk(
+    seeds: range, mend: str | None, server: str | None, planned: Planned
+) -> list[tuple[int, list[str]]]:
+    return list(_failing(seeds, mend, server, planned))
 
 
-def _failing(seeds: Iterable[int], mend: str | None, server: str | None) -> Iterator[tuple[int, list[str]]]:
+def _failing(
+    seeds: Iterable[int], mend: str | None, server: str | None, planned: Planned = plan_of
+) -> Iterator[tuple[int, list[str]]]:
     with _stage(mend, server) as made:
         for seed in seeds:
-            if complaints := broken(play(plan_of(seed), made)):
+            if complaints := broken(play(planned(seed), made)):
                 yield seed, complaints
 
 
@@ -113,9 +124,9 @@ def _missed(mends: list[str], server: str | None) -> int:
     return 1 if wrong else 0
 
 
-def _show(seed: int, mend: str | None, server: str | None) -> int:
+def _show(seed: int, mend: str | None, server: str | None, planned: Planned) -> int:
     with _stage(mend, server) as made:
-        plan = plan_of(seed)
+        plan = planned(seed)
         history = play(plan, made)
         complaints = broken(history)
         if not complaints:

@@ -166,6 +166,16 @@ def _with_what_follows(chance: random.Random, plan: Plan) -> Plan:
     return follows(chance, plan, ahead=ahead, tries=tries, renews=renews and not plan.capped, adopts=adopts)
 
 
+def month_of(seed: int) -> Plan:
+    """The customers of a seed for a month, with all of these, and with its faults at the beginning."""
+    plan = plan_of(seed)
+    people = tuple(replace(one, visits="", mailbox="") for one in plan.people)
+    plain = {"acts": (), "stable": "", "shared": False, "pilot": 0, "hourly": 0, "operator": "", "capped": False}
+    chance = random.Random(f"{seed}/month")
+    plan = replace(plan, people=people, **plain)
+    return follows(chance, plan, ahead=True, tries=True, renews=True, adopts=True, days=31.2)
+
+
 def follows(
     chance: random.Random, plan: Plan, *, ahead: bool, tries: bool, renews: bool, adopts: bool, days: float = 0.0
 ) -> Plan:

@@ -123,6 +123,8 @@ def settings_of(folder: Path, url: str, plan: Plan) -> Settings:
     invitations = f'quiet_hours = {{ email = "{plan.quiet}", sms = "{plan.quiet}" }}' if plan.quiet else ""
     if plan.shared:
         invitations += f'\nmessages_per_address = "{PER_ADDRESS} / {PER_ADDRESS_SECONDS:g} s"'
+    if plan.renews_for:  # a renewal every three days is more than an address gets by default
+        invitations += '\nmessages_per_address = "1000 / 1 day"'
     names = ("rate", "hourly", "capped", "stable", "concurrency", "reissues", "reminders")
     names += ("ahead", "tries_again", "renews_for")
     read = {name: getattr(plan, name) for name in names}

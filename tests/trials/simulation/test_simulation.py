@@ -32,6 +32,12 @@ def test_no_history_breaks_a_rule():
     assert ended.returncode == 0
 
 
+def test_in_a_month_with_renewals_adopted_sessions_and_second_tries_nobody_is_asked_twice():
+    ended = simulate("--month", "--from", "19", "--seeds", "1")
+
+    assert ended.stdout.endswith("no rule is broken\n"), ended.stdout + ended.stderr
+
+
 def test_no_history_on_postgresql_breaks_a_rule(postgresql_url):
     """On a server the simulation sets the clock of each connection: the histories of SQLite say nothing of that."""
     ended = simulate("--from", "8925", "--seeds", "1", "--postgresql", postgresql_url)

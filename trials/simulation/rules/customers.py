@@ -197,7 +197,8 @@ def nothing_leaves_once_it_is_known(history: History) -> Iterator[str]:
             for at in times(history, f"is known: {REVIEW}", person.id)
         ]
         if not history.plan.acts:
-            said = list(verdicts(history, person.id).values())[is_asked_once_more(history, person) :]
+            said = list(verdicts(history, person.id).values())
+            said = said[1::2] if is_asked_once_more(history, person) else said  # each second one is the last
             known += [(at, min((due for due in due_again(history, person.id) if due > at), default=inf)) for at in said]
         calls = [call for call in history.record.of(Kind.SESSION, Kind.MAIL, Kind.TEXT) if call.customer == person.id]
         for call in calls if known else ():

@@ -77,7 +77,9 @@ def _held(history: History, customer: str, job: object, calls: list[Call]) -> It
 def _has_spent_its_messages(history: History, customer: str, job: Any) -> bool:
     """Whether as many messages were begun as a customer may get. Each counts, also one whose process ended or stood
     still before it left: only that process knew."""
-    begun = history.begun_messages.get(customer, 0) + len(times(history, REPEATED))
+    # Another tool has sent the first ones of an adopted session.
+    theirs = sum(1 + (one.channel == "both") for one in history.plan.people if one.id == customer and one.adopted)
+    begun = history.begun_messages.get(customer, 0) + theirs + len(times(history, REPEATED))
     return job.reason == "messages_spent" and begun >= MESSAGES
 
 
