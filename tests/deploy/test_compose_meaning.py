@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 import click
 import pytest
-from celery.bin.celery import celery
 
 from tests.deploy.compose_file import ROOT, compose, fill_in, ours, secrets_of, services
 from tests.desk.desk import Desk
@@ -54,6 +53,9 @@ def parsed(group: click.Command, words: list[str]) -> dict[str, object]:
 def celery_words(command: list[str]) -> tuple[click.Command, list[str]]:
     """Celery's subcommand and its arguments."""
     program, option, application, *rest = command
+    # Imported here: it loads a library for prompts, which each test process would load.
+    from celery.bin.celery import celery
+
     assert (program, option, application) == ("celery", "-A", "worker.app")
     rest = [word for word in rest if word != "--quiet"]
     return celery.commands[rest[0]], rest[1:]
