@@ -49,4 +49,4 @@ async def test_a_folder_that_fails_is_logged_once_though_another_one_is_looked_i
     with caplog.at_level("WARNING"):
         for _ in range(3):
             until_it_has_looked(schedule)
-    assert [record.levelname for record in caplog.records if "bad" in record.getMessage()] == ["ERROR"]
+    assert [record.levelname for record in caplog.records if "bad" in record.getMessage()] == ["WARNING"]
