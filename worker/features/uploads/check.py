@@ -15,6 +15,7 @@ from worker.cli.lists.foreseen import foreseen
 from worker.cli.lists.found_rows import FoundRows
 from worker.cli.sample_message import rendered
 from worker.core.customers.customers import FieldProblem, invitation_channels
+from worker.core.foundation.timestamps import written
 from worker.core.messages.wording import Wording
 from worker.features.uploads.store.uploads import in_parts
 from worker.features.uploads.uploaded import MOST_ROWS, How
@@ -77,7 +78,7 @@ def check(parts: Parts, content: BinaryIO, how: How, *, step: Callable[[], None]
     """Changes nothing. `step` is called between rows, and may raise."""
     options = options_for(parts, how)
     found: dict[str, Any] = {"columns": _columns(content, options), "refused": [], "suggested": {}}
-    found |= {"rows": None, "words": {}}
+    found |= {"rows": None, "words": {}, "at": written(parts.clock())}
     content.seek(0)  # a list begins where its stream stands
     try:
         reading = open_list(content, options)

@@ -33,6 +33,7 @@ def _plan_approve(sources: Sources, asked: Asked) -> Plan:
     rejected = rows["total"] - rows["accepted"]
     does = [
         f"{counted(rows['accepted'], 'row')} of {one.name} would be sent; {counted(rejected, 'row')} not.",
+        f"It was checked {found['at']}: what has become known since changes the numbers.",
         *(f"{name} has agreed." for name in one.agreed),
         then,
     ]
