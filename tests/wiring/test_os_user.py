@@ -3,10 +3,15 @@
 import os
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
-from worker.wiring.os_user import caller_of, described
+from tests.desk.desk import Desk
+from worker.core.database.audit_entries import note
+from worker.settings.load import load
+from worker.wiring.container import Parts
+from worker.wiring.os_user import caller_of, described, os_user
 
 NAMES = {0: "root", 998: "onboarding", 1000: "ona"}
 
@@ -53,3 +58,10 @@ def test_the_environment_does_not_change_who_it_is():
         ).stdout
 
     assert printed({**os.environ, **lies}) == printed(dict(os.environ))
+
+
+def test_a_change_without_a_command_is_that_of_who_runs_the_process(desk: Desk):
+    desk.onboard("status")
+    with closing(Parts(load(desk.config, environ=desk.environ))) as parts, parts.database.write() as connection:
+        note(connection, "batch 1", now=parts.clock())
+    assert [entry["actor"] for entry in desk.audited("python")] == [os_user().full]

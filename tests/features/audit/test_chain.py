@@ -331,14 +331,6 @@ def test_the_newest_entry_stays_however_old_it_is(clock, seals, five):
     assert seals.remove(until=clock(), now=clock()) == 4
 
 
-def test_the_entry_names_the_person_who_runs_the_process_where_no_act_was_given(database, clock, log):
-    with database.write() as connection:
-        note(connection, "batch 1", now=clock())
-
-    (only,) = log.newest(Wanted(), most=10)
-    assert " at " in only.entry.actor
-
-
 def test_what_cannot_be_shown_is_in_no_entry(database, clock, log):
     with database.write() as connection:
         note(connection, "a\nb\x1b[2J", now=clock(), act=Act("x" * 300, "y"))
