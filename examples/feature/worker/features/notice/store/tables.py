@@ -3,8 +3,8 @@
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column
 
+from worker.core.database.tables.columns import ColumnOf, column
 from worker.core.database.tables.types import NAMING, Base
 
 TABLES = sa.MetaData(naming_convention=NAMING)
@@ -17,6 +17,6 @@ class Notice(Base):
     metadata = TABLES
     __tablename__ = "notice"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    text: Mapped[str] = mapped_column(sa.String(LONGEST))
-    written_at: Mapped[datetime]
+    id: ColumnOf[int] = column(primary_key=True)
+    text: ColumnOf[str] = column(sa.String(LONGEST))
+    written_at: ColumnOf[datetime]
