@@ -89,8 +89,9 @@ class Credentials:
         """`make` gets the secrets' values in this order; "" for a secret that the account does not have."""
         self._make = make
         self._secrets = secrets
-        self._values = self.values
-        self._headers = make(*self._values)
+        # Read with the first call: who only looks at a list or a status needs no secret.
+        self._values: tuple[str, ...] = ()
+        self._headers: Mapping[str, str] = {}
 
     @property
     def values(self) -> tuple[str, ...]:
