@@ -32,11 +32,11 @@ def own_columns(given: Any) -> tuple[str, ...]:
     if not isinstance(given, list | tuple) or not all(isinstance(title, str) for title in given):
         raise ValueError('expected a list of columns, such as ["branch", "adviser"]')
     names = []
-    for title in given:
+    for number, title in enumerate(given, 1):
         try:
             names.append(own_name(title))
-        except ValueError as error:
-            raise ValueError(f"`{title}`: {error}") from None
+        except ValueError as error:  # without the title: what was put into a wrong place may be a secret
+            raise ValueError(f"column {number} of the list: {error}") from None
     if len(set(names)) < len(names):
         raise ValueError("a column is there twice")
     if len(names) > MOST_OWN:
