@@ -23,6 +23,7 @@ from worker.core.limits.store import budgets
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Kind
 from worker.core.model.states import JobState
+from worker.lists.decisions.store.emergency_stop import EmergencyStops
 
 pytestmark = pytest.mark.both_databases
 
@@ -213,6 +214,15 @@ def test_a_stopped_account_claims_nothing_and_its_rows_wait(shelf):
     claimed = shelf.jobs.claim(shelf.policy, most=10, now=shelf.clock())
     assert (claimed.jobs, claimed.again_at) == ([], None)
     assert shelf.job("Ona").state is JobState.WAITING
+
+
+def test_nothing_is_claimed_while_a_person_has_stopped_everything(shelf):
+    shelf.add(customer("Ona"))
+    stops = EmergencyStops(shelf.database)
+    stops.stop(by="ada", reason="", now=shelf.clock())
+    assert shelf.claim() == []
+    stops.go_on(now=shelf.clock())
+    assert ids(shelf.claim()) == ["Ona"]
 
 
 def test_an_account_without_a_budget_row_is_not_an_account_without_limits(shelf):
