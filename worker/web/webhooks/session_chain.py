@@ -177,10 +177,9 @@ class Chain:
     ) -> bool:
         """Apply the update to this session; True if it changed anything. Times are aware UTC."""
         link = self.links[session_id]
-        new_company = bool(update.company_id) and self.companies.get(session_id, "") != update.company_id
-        if new_company:
-            self.companies[session_id] = update.company_id
         before = link.known
+        if new_company := bool(update.company_id) and self.companies.get(session_id, "") != update.company_id:
+            self.companies[session_id] = update.company_id
         replaced = self._is_replaced(link)
         known = known_after(compared_with(before, replaced=replaced), update, received_at=received_at)
         if known is None and replaced:
@@ -193,11 +192,11 @@ class Chain:
         # A renewal is decided by its own sessions, whatever is said of those before it.
         peers = [one for one in self.links.values() if one.past is link.past]
         concerned = {self.owners.get(session_id), None if link.past else leading}
-        for job in list(self.jobs.values()):
+        repeated = _failed(before) and _failed(known)
+        for job in [] if repeated else list(self.jobs.values()):
             if job.id in concerned or session_id == job.session_id:
-                led = leading is not None and leading != job.id
-                if not (_failed(before) and _failed(known)):
-                    self.jobs[job.id] = job_after(job, link, peers, again=again, led=led, now=now)
+                led = leading not in (None, job.id)
+                self.jobs[job.id] = job_after(job, link, peers, again=again, led=led, now=now)
         again_in = {job.session_id for job in self.jobs.values() if job.asks_again}
         if link.has_verdict and not link.past:
             # The customer has finished: the other open sessions are no longer of use.
@@ -206,8 +205,7 @@ class Chain:
                     over = replace(other.known, state=SessionState.SUPERSEDED)
                     self.links[other.id] = replace(other, check_at=None, known=over)
         for job in self.jobs.values():
-            refused = job.refused_session
-            if refused is not None and job.state is JobState.INVITED and job.session_id == refused:
+            if (refused := job.refused_session) and job.state is JobState.INVITED and job.session_id == refused:
                 # The check of sessions that ended decides whether another one may follow.
                 self.links[refused] = replace(self.links[refused], check_at=self.links[refused].check_at or now)
         return True
