@@ -110,6 +110,8 @@ async def test_many_events_that_come_among_batch_rows_are_opened_a_few_at_a_time
     assert len([number for number in rows.numbers("open") if number >= EVENTS]) <= EVENTS_AT_ONCE
     await going
     assert len(rows.numbers("done")) == 430
+    asked = [room.events for _, room in rows.flushes if room is not None and room.for_event]
+    assert all(some(asked))  # no transaction for none
 
 
 @pytest.mark.parametrize("gap", [0.53, 0.61])  # seconds between two events: longer than the way of one
