@@ -35,8 +35,8 @@ _MAILBOX = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@([A-Za-z0-9.-]+)")
 
 
 def is_own_mailbox(value: str, domains: Collection[str]) -> bool:
-    """Whether a value is an email address at one of our own domains: strangers get no mail there, so that whoever typed
-    it, the customer writes to us."""
+    """Whether a value is an email address at one of our own domains: strangers get no mail there, so the customer
+    writes to us, even if a stranger typed it."""
     found = _MAILBOX.fullmatch(value)
     return found is not None and found[1].lower() in domains
 

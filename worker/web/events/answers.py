@@ -1,4 +1,4 @@
-"""What an event's sender is told of it, alone or as one of a list."""
+"""The answer to the sender of an event, alone or as one of a list."""
 
 import uuid
 from typing import Any

@@ -1,7 +1,8 @@
 """The gates of a claim of messages: whether a leased message may leave now, just before it leaves.
 
 Each gate gets the messages that no earlier gate has kept, asks only about those that it concerns, and says why some
-must stay. A gate that concerns none of them is left out. Pure modules decide; a gate only gives them what they need.
+must stay. A gate that leaves it to its caller whether it concerns any is asked only then. Pure modules decide; a gate
+only gives them what they need.
 """
 
 import logging
@@ -152,28 +153,20 @@ def row_gates(_claim: MessageClaim, _rows: Sequence[Any]) -> list[Gate]:
 
 def gates(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> list[Gate]:
     """The gates of all messages except those with an unknown outcome: these are reconciled, not sent."""
-    contact, leased = claim.policy.contact, [one.leased for one in messages]
-    may_be_too_many = contact.caps.messages <= 1 or any(
-        not one.leased.alone or one.unknown_handovers for one in messages
-    )
     gates_: tuple[tuple[Gate, bool], ...] = (
-        (of_missing_brands, any(one.customer.brand for one in messages)),
-        (in_review, any(row.reached_before or row.reissues or row.result == Result.REVIEW for row in leased)),
-        (to_suppressed_addresses, any(row.any_suppressed for row in leased)),
+        (of_missing_brands, True),
+        (in_review, True),
+        (to_suppressed_addresses, any(one.leased.any_suppressed for one in messages)),
         (to_refused_numbers, claim.policy.channel == Channel.SMS),
-        (how_many.spent, may_be_too_many),
-        (reminders.not_now, any(one.kind != FIRST and not is_resend(one.kind) for one in messages)),
-        (quiet, bool(contact.hours.quiet)),
-        (planned_later, any(row.planned for row in leased)),
+        (how_many.spent, True),
+        (reminders.not_now, True),
+        (quiet, bool(claim.policy.contact.hours.quiet)),
+        (planned_later, any(one.leased.planned for one in messages)),
     )
     return [gate for gate, concerns in gates_ if concerns]
 
 
-def gates_after_the_pace(claim: MessageClaim, _messages: Sequence[ClaimedInvitation]) -> list[Gate]:
+def gates_after_the_pace(_claim: MessageClaim, _messages: Sequence[ClaimedInvitation]) -> list[Gate]:
     """Only a message that may leave takes a place of its address, and keeps it. The country is last: it counts what
     leaves."""
-    gates_: tuple[tuple[Gate, bool], ...] = (
-        (how_many.without_place, claim.policy.contact.address_cap is not None),
-        (how_many.countries_spent, how_many.is_capped(claim.policy)),
-    )
-    return [gate for gate, concerns in gates_ if concerns]
+    return [how_many.without_place, how_many.countries_spent]

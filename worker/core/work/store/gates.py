@@ -1,5 +1,6 @@
 """The gates of a claim of jobs: whether a leased job's call may be made now. All claimed jobs pass them in this order,
-whatever made them due: an import, a retry, an operator, or a takeover. A gate that concerns none of them is left out.
+whatever made them due: an import, a retry, an operator, or a takeover. A gate that leaves it to its caller whether it
+concerns any of them is asked only then.
 
 Each gate gets the jobs that passed the earlier ones, asks only about those that it concerns, and says why some stay.
 The first gates need no personal data, and write themselves what becomes of some jobs. The other gates are about the
@@ -324,32 +325,31 @@ def _sender_may_wait_for(job: ClaimedJob) -> bool:
 
 def row_gates(claim: JobClaim, rows: Sequence[Any]) -> list[Gate]:
     """The gates that need no personal data, of those rows."""
-    any_session = any(row.had_session for row in rows)
     gates_: tuple[tuple[Gate, bool], ...] = (
         (cancelled, any(row.cancelled_at is not None for row in rows)),
         (with_details_that_wait, any(row.any_pending for row in rows)),
-        (with_live_session, any_session),
+        (with_live_session, True),
         (with_own_link, claim.policy.on_click is not None),
-        (reviewed, any_session),
+        (reviewed, True),
         (before_the_start, bool(claim.planned)),
     )
     return [gate for gate, concerns in gates_ if concerns]
 
 
-def gates(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> list[Gate]:
+def gates(claim: JobClaim, _jobs: Sequence[ClaimedJob]) -> list[Gate]:
     """The gates about messages. Last the places, of batches and addresses: only a job whose call is made takes one."""
     gates_: tuple[tuple[Gate, bool], ...] = (
-        (of_missing_brands, any(job.request.customer.brand for job in jobs)),
+        (of_missing_brands, True),
         (unreachable_customers, claim.any_suppressed),
         (quiet_hours, bool(claim.policy.contact.hours.quiet)),
         (full_senders, True),
-        (paced_batches, bool(claim.planned)),
+        (paced_batches, True),
     )
     return [gate for gate, concerns in gates_ if concerns]
 
 
-def gates_after_the_pace(claim: JobClaim, _jobs: Sequence[ClaimedJob]) -> list[Gate]:
-    return [spent_addresses] if claim.policy.contact.address_cap is not None else []
+def gates_after_the_pace(_claim: JobClaim, _jobs: Sequence[ClaimedJob]) -> list[Gate]:
+    return [spent_addresses]
 
 
 def is_for_a_message(job: ClaimedJob, *, now: datetime) -> bool:
