@@ -10,253 +10,96 @@ from typing import Any
 # A type; a list with the shape of its items; or the members of an object.
 Shape = type | list["Shape"] | dict[str, "Shape"]
 
-KVP: Shape = {
-    "kvpKey": str,
-    "kvpType": str,
-    "kvpValue": str,
+
+def _members(names: str, shape: Shape = str) -> dict[str, Shape]:
+    """Members of one shape; most are strings."""
+    return dict.fromkeys(names.split(), shape)
+
+
+KVP = _members("kvpKey kvpType kvpValue")
+CODED = _members("code description")
+REGISTRY: dict[str, Shape] = {
+    **_members("abn acn description lastUpdated name registeredDate status statusEffectiveFrom"),
+    **_members("type typeCode updatedDate"),
+    "addresses": [_members("effectiveFrom effectiveTo postcode stateCode")],
+    "businessNames": [_members("effectiveFrom effectiveTo name type")],
+    "charityEndorsements": [_members("effectiveFrom effectiveTo type")],
+    "charityTypes": [_members("description effectiveFrom effectiveTo")],
+    "dgrEndorsements": [_members("endorsedFrom endorsedTo")],
+    "gst": [_members("effectiveFrom effectiveTo")],
+    "historicalChanges": [
+        {
+            "date": str,
+            **_members("businessName entityStatus goodsAndServicesTax", [str]),
+            **_members("mainBusinessPhysicalAddress mainName mainTradingName", [str]),
+        }
+    ],
 }
-CODED: Shape = {
-    "code": str,
-    "description": str,
-}
-ORGANISATION: Shape = {
-    "adverseCreditDataPresent": bool,
+ORGANISATION: dict[str, Shape] = {
+    **_members("kycCustomerType lastCheckDate normalisedLegalStatus registeredName reviewDate startDate"),
+    **_members(
+        "adverseCreditDataPresent disclosingEntityIndicator includesNonBeneficiallyHeld ownershipResolved", bool
+    ),
+    **_members("class status subType subclass type", CODED),
     "aliases": [str],
     "blockingReasons": [
         {
-            "candidates": [
-                {
-                    "address": str,
-                    "code": str,
-                    "countryIso": str,
-                    "registeredName": str,
-                    "registryDescription": str,
-                    "subdivision": str,
-                }
-            ],
-            "description": str,
-            "type": str,
+            **_members("description type"),
+            "candidates": [_members("address code countryIso registeredName registryDescription subdivision")],
         }
     ],
-    "class": CODED,
-    "contactDetails": {
-        "email": str,
-        "faxNumber": str,
-        "telephoneNumber": str,
-        "websiteURL": str,
-    },
-    "disclosingEntityIndicator": bool,
-    "includesNonBeneficiallyHeld": bool,
+    "contactDetails": _members("email faxNumber telephoneNumber websiteURL"),
     "industryCodes": [CODED],
-    "industryDeclarations": [
-        {
-            "description": str,
-            "language": str,
-        }
-    ],
-    "kycCustomerType": str,
-    "lastCheckDate": str,
-    "legalFormDetails": {
-        "basis": str,
-        "capital": str,
-        "comments": str,
-        "control": str,
-        "incorp": str,
-        "partner": str,
-        "responsibility": str,
-        "stocks": str,
-    },
-    "normalisedLegalStatus": str,
-    "ownershipResolved": bool,
-    "registeredName": str,
+    "industryDeclarations": [_members("description language")],
+    "legalFormDetails": _members("basis capital comments control incorp partner responsibility stocks"),
     "registration": {
-        "countryIso": str,
-        "date": str,
-        "number": str,
-        "previousNumber": str,
-        "registryCode": str,
-        "registryDescription": str,
-        "state": str,
-        "unstructuredDate": str,
-        "unstructuredFoundationDate": str,
+        **_members("countryIso date number previousNumber registryCode registryDescription state"),
+        **_members("unstructuredDate unstructuredFoundationDate"),
     },
-    "registries": {
-        "abr": {
-            "abn": str,
-            "acn": str,
-            "addresses": [
-                {
-                    "effectiveFrom": str,
-                    "effectiveTo": str,
-                    "postcode": str,
-                    "stateCode": str,
-                }
-            ],
-            "businessNames": [
-                {
-                    "effectiveFrom": str,
-                    "effectiveTo": str,
-                    "name": str,
-                    "type": str,
-                }
-            ],
-            "charityEndorsements": [
-                {
-                    "effectiveFrom": str,
-                    "effectiveTo": str,
-                    "type": str,
-                }
-            ],
-            "charityTypes": [
-                {
-                    "description": str,
-                    "effectiveFrom": str,
-                    "effectiveTo": str,
-                }
-            ],
-            "description": str,
-            "dgrEndorsements": [
-                {
-                    "endorsedFrom": str,
-                    "endorsedTo": str,
-                }
-            ],
-            "gst": [
-                {
-                    "effectiveFrom": str,
-                    "effectiveTo": str,
-                }
-            ],
-            "historicalChanges": [
-                {
-                    "businessName": [str],
-                    "date": str,
-                    "entityStatus": [str],
-                    "goodsAndServicesTax": [str],
-                    "mainBusinessPhysicalAddress": [str],
-                    "mainName": [str],
-                    "mainTradingName": [str],
-                }
-            ],
-            "lastUpdated": str,
-            "name": str,
-            "registeredDate": str,
-            "status": str,
-            "statusEffectiveFrom": str,
-            "type": str,
-            "typeCode": str,
-            "updatedDate": str,
-        },
-    },
-    "reviewDate": str,
+    "registries": {"abr": REGISTRY},
     "shareStructure": [
         {
-            "amountDue": float,
-            "amountPaid": float,
-            "classCode": str,
-            "classTitle": str,
-            "docNumber": str,
-            "docNumberQualifier": str,
-            "sharesIssued": float,
-            "status": str,
+            **_members("classCode classTitle docNumber docNumberQualifier status"),
+            **_members("amountDue amountPaid sharesIssued", float),
         }
     ],
-    "startDate": str,
-    "status": CODED,
-    "subType": CODED,
-    "subclass": CODED,
-    "type": CODED,
 }
 ENTITY: dict[str, Shape] = {
+    **_members("entityId entityProfile entityType gender"),
     "addresses": [
         {
-            "addressId": str,
-            "addressType": str,
-            "buildingName": str,
-            "careOf": str,
-            "country": str,
-            "endDate": str,
+            **_members(
+                "addressId addressType buildingName careOf country endDate longForm postalCode region startDate"
+            ),
+            **_members("state streetName streetNumber streetType suburb town unitNumber unstructuredLongForm"),
             "extraData": [KVP],
-            "longForm": str,
-            "postalCode": str,
-            "region": str,
-            "startDate": str,
-            "state": str,
-            "streetName": str,
-            "streetNumber": str,
-            "streetType": str,
-            "suburb": str,
-            "town": str,
-            "unitNumber": str,
-            "unstructuredLongForm": str,
         }
     ],
-    "dateOfBirth": {
-        "country": str,
-        "dateOfBirth": str,
-        "locality": str,
-        "unstructuredDateOfBirth": str,
-        "yearOfBirth": str,
-    },
-    "entityId": str,
-    "entityProfile": str,
-    "entityType": str,
+    "dateOfBirth": _members("country dateOfBirth locality unstructuredDateOfBirth yearOfBirth"),
     "extraData": [KVP],
-    "flags": [
-        {
-            "flag": str,
-            "value": int,
-        }
-    ],
-    "gender": str,
+    "flags": [{"flag": str, "value": int}],
     "identityDocs": [
         {
-            "country": str,
-            "createdFromScan": bool,
+            **_members("country documentId documentStatus idExpiry idIssued idNumber idSubType idType region"),
+            **_members("createdFromScan manuallyModified", bool),
             "docScan": [
                 {
+                    **_members("scanCreated scanData scanDataRetrievalState scanDocId scanFilename scanMIME scanSide"),
                     "ScanDelete": bool,
-                    "scanCreated": str,
-                    "scanData": str,
-                    "scanDataRetrievalState": str,
-                    "scanDocId": str,
-                    "scanFilename": str,
-                    "scanMIME": str,
                     "scanPageNum": float,
-                    "scanSide": str,
                     "scanType": str,
                 }
             ],
-            "documentId": str,
-            "documentStatus": str,
             "extraData": [KVP],
-            "idExpiry": str,
-            "idIssued": str,
-            "idNumber": str,
-            "idSubType": str,
-            "idType": str,
-            "manuallyModified": bool,
-            "region": str,
         }
     ],
-    "name": {
-        "displayName": str,
-        "familyName": str,
-        "givenName": str,
-        "honourific": str,
-        "middleName": str,
-    },
+    "name": _members("displayName familyName givenName honourific middleName"),
     "organisationData": ORGANISATION,
 }
 REQUEST: dict[str, Shape] = {
-    "applicantId": str,
-    "applicationId": str,
+    **_members("applicantId applicationId country documentType referrer relayState"),
     "consent": bool,
-    "country": str,
-    "documentType": str,
     "entity": ENTITY,
-    "referrer": str,
-    "relayState": str,
 }
 WORDS = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
