@@ -4,10 +4,11 @@ A command erases as the event `customer.erased` does, by the same function.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -59,6 +60,11 @@ from worker.lists.store.admission import finished_in_purged
 from worker.lists.store.tombstones import erased_among
 
 OUTSIDE = "backups, logs of the database, reports and lists outside of the database"
+# The columns of a row that are shown as they are.
+_OF_JOB = (
+    *("row", "purpose", "channel", "template", "brand", "account", "route", "entity_id", "consent", "state", "reason"),
+    *("detail", "result", "created_at", "changed_at"),
+)
 UNREADABLE, ERASED_VALUE = "no key of the ring decrypts it", "erased"
 
 
@@ -184,45 +190,34 @@ class SubjectRequests:
 
     def _words(self, connection: sa.Connection, job_ids: Sequence[int]) -> list[dict[str, Any]]:
         query = sa.select(Attempt.__table__).where(Attempt.job_id.in_(job_ids), Attempt.encrypted.is_not(None))
-        rows = fetch(connection, query.order_by(Attempt.opened_at, Attempt.id))
-        found = []
-        for row in rows:
-            try:
-                words = decrypt_words(self._keyring, row.id, row.encrypted)
-            except CannotDecrypt:
-                words = UNREADABLE
-            found.append({"at": written_if_any(row.closed_at), "account": row.account, "words": words})
-        return found
+        return [
+            {
+                "at": written_if_any(row.closed_at),
+                "account": row.account,
+                "words": _read(decrypt_words, self._keyring, row.id, row.encrypted),
+            }
+            for row in fetch(connection, query.order_by(Attempt.opened_at, Attempt.id))
+        ]
 
     def _events(self, connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
         query = sa.select(Inbox.__table__).where(Inbox.customer_id == customer_id).order_by(Inbox.received_at, Inbox.id)
-        rows = fetch(connection, query)
         found = []
-        for row in rows:
+        for row in fetch(connection, query):
             facts = {"id": str(row.id), "type": str(row.kind), "sender": row.sender, "source": row.source}
             facts |= {"occurred_at": written(row.occurred_at), "received_at": written(row.received_at)}
             if row.encrypted and row.encrypted != ERASED:
-                try:
-                    facts["columns"] = decrypt_update(self._keyring, row.id, row.encrypted)
-                except Erased:
-                    facts["columns"] = ERASED_VALUE
-                except CannotDecrypt:
-                    facts["columns"] = UNREADABLE
+                facts["columns"] = _read(decrypt_update, self._keyring, row.id, row.encrypted)
             found.append(facts)
         return found
 
     def _refused(self, connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
         digests = self._keyring.digests(CUSTOMER, customer_id)
         query = sa.select(RefusedEvent.__table__).where(RefusedEvent.customer_digest.in_(digests))
-        rows = fetch(connection, query.order_by(RefusedEvent.refused_at))
         found = []
-        for row in rows:
+        for row in fetch(connection, query.order_by(RefusedEvent.refused_at)):
             facts = {"id": str(row.id), "reason": row.reason, "refused_at": written(row.refused_at)}
             if row.encrypted is not None:
-                try:
-                    facts["message"] = self._keyring.decrypt(row.encrypted, context=context_of_refused(row.id))
-                except CannotDecrypt:
-                    facts["message"] = UNREADABLE
+                facts["message"] = _read(self._keyring.decrypt, row.encrypted, context=context_of_refused(row.id))
             found.append(facts)
         return found
 
@@ -244,6 +239,16 @@ def _addresses(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> l
     return [(name, address) for name, address in found.items() if address]
 
 
+def _read(decrypt: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """What is decrypted, or why it cannot be."""
+    try:
+        return decrypt(*arguments, **options)
+    except Erased:
+        return ERASED_VALUE
+    except CannotDecrypt:
+        return UNREADABLE
+
+
 def _person(keyring: Keyring, row: Any) -> dict[str, Any]:
     times = {"known_since": written(row.created_at), "details_from": written_if_any(row.details_at)}
     return times | _details(keyring, row)
@@ -260,24 +265,7 @@ def _details(keyring: Keyring, row: Any) -> dict[str, Any]:
 
 
 def _job(keyring: Keyring, job: Any) -> dict[str, Any]:
-    facts = {
-        "batch": job.batch_id,
-        "row": job.row,
-        "purpose": job.purpose,
-        "channel": job.channel.value,
-        "template": job.template,
-        "brand": job.brand,
-        "account": job.account,
-        "route": job.route,
-        "entity_id": job.entity_id,
-        "consent": job.consent,
-        "state": str(job.state),
-        "reason": job.reason,
-        "detail": job.detail,
-        "result": job.result,
-        "created_at": written(job.created_at),
-        "changed_at": written(job.changed_at),
-    }
+    facts = {"batch": job.batch_id} | {name: _value(getattr(job, name)) for name in _OF_JOB}
     try:
         return facts | vars(decrypt_line(keyring, job.batch_id, job.row, job.encrypted))
     except Erased:
@@ -293,85 +281,43 @@ def _finished(connection: sa.Connection, customer_id: str) -> list[dict[str, Any
 
 def _left_out(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
     """The rows of lists that became no job: refused, a duplicate, or of a customer who was known."""
-    query = sa.select(SkippedLine.__table__).where(SkippedLine.customer_id == customer_id)
-    return [
-        {
-            "batch": row.batch_id,
-            "row": row.row,
-            "duplicate_of": row.duplicate_of,
-            "known": row.known,
-            "problems": row.problems,
-        }
-        for row in fetch(connection, query.order_by(SkippedLine.batch_id, SkippedLine.row))
-    ]
+    of = SkippedLine
+    query = sa.select(of.batch_id.label("batch"), of.row, of.duplicate_of, of.known, of.problems)
+    return _shown(connection, query.where(of.customer_id == customer_id).order_by(of.batch_id, of.row))
 
 
 def _own_links(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
     """When our own links were made, opened and visited; never their secret part."""
-    times = ("created_at", "ends_at", "opened_at", "visited_at", "revoked_at")
-    query = sa.select(StableLink.purpose, *(getattr(StableLink, name) for name in times))
-    rows = fetch(connection, query.where(StableLink.customer_id == customer_id).order_by(StableLink.purpose))
-    return [{"purpose": row.purpose} | {name: written_if_any(getattr(row, name)) for name in times} for row in rows]
+    of = StableLink
+    query = sa.select(of.purpose, of.created_at, of.ends_at, of.opened_at, of.visited_at, of.revoked_at)
+    return _shown(connection, query.where(of.customer_id == customer_id).order_by(of.purpose))
 
 
 def _sessions(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
-    query = sa.select(SessionRow.__table__).where(SessionRow.customer_id == customer_id)
-    return [
-        {
-            "purpose": row.purpose,
-            "account": row.account,
-            "reference": row.reference,
-            "references": row.references,
-            "state": str(row.state),
-            "result": row.result,
-            "issued_at": written(row.issued_at),
-            "expires_at": written(row.expires_at),
-        }
-        for row in fetch(connection, query.order_by(SessionRow.issued_at, SessionRow.id))
-    ]
+    of = SessionRow
+    columns = (of.purpose, of.account, of.reference, of.references, of.state, of.result, of.issued_at, of.expires_at)
+    query = sa.select(*columns).where(of.customer_id == customer_id)
+    return _shown(connection, query.order_by(of.issued_at, of.id))
 
 
 def _messages(connection: sa.Connection, job_ids: Sequence[int]) -> list[dict[str, Any]]:
-    query = sa.select(InvitationRow.__table__).where(InvitationRow.job_id.in_(job_ids))
-    return [
-        {
-            "channel": row.channel,
-            "kind": row.kind,
-            "state": str(row.state),
-            "reason": row.reason,
-            "reference": row.reference,
-            "created_at": written(row.created_at),
-            "sent_at": written_if_any(row.sent_at),
-        }
-        for row in fetch(connection, query.order_by(InvitationRow.created_at, InvitationRow.id))
-    ]
+    of = InvitationRow
+    query = sa.select(of.channel, of.kind, of.state, of.reason, of.reference, of.created_at, of.sent_at)
+    return _shown(connection, query.where(of.job_id.in_(job_ids)).order_by(of.created_at, of.id))
 
 
 def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[dict[str, Any]]:
     """The calls to providers and senders; what was said is shown apart."""
-    query = sa.select(Attempt.__table__).where(Attempt.job_id.in_(job_ids))
-    return [
-        {
-            "at": written(row.opened_at),
-            "ended_at": written_if_any(row.closed_at),
-            "account": row.account,
-            "outcome": row.outcome,
-            "status": row.status,
-            "code": row.code,
-            "detail": row.detail,
-        }
-        for row in fetch(connection, query.order_by(Attempt.opened_at, Attempt.id))
-    ]
+    of = Attempt
+    times = (of.opened_at.label("at"), of.closed_at.label("ended_at"))
+    query = sa.select(*times, of.account, of.outcome, of.status, of.code, of.detail)
+    return _shown(connection, query.where(of.job_id.in_(job_ids)).order_by(of.opened_at, of.id))
 
 
 def _outgoing(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
     """The events that their targets have not accepted yet."""
-    query = sa.select(Outbox.kind, Outbox.target, Outbox.occurred_at, Outbox.data)
-    rows = fetch(connection, query.where(Outbox.customer_id == customer_id).order_by(Outbox.id))
-    return [
-        {"type": row.kind, "target": row.target, "occurred_at": written(row.occurred_at), "data": row.data}
-        for row in rows
-    ]
+    query = sa.select(Outbox.kind.label("type"), Outbox.target, Outbox.occurred_at, Outbox.data)
+    return _shown(connection, query.where(Outbox.customer_id == customer_id).order_by(Outbox.id))
 
 
 def _webhooks(connection: sa.Connection, customer_id: str, job_ids: Sequence[int]) -> list[dict[str, Any]]:
@@ -379,17 +325,20 @@ def _webhooks(connection: sa.Connection, customer_id: str, job_ids: Sequence[int
     messages = sa.select(InvitationRow.id).where(InvitationRow.job_id.in_(job_ids))
     about = sa.or_(Webhook.session_id.in_(sessions), Webhook.invitation_id.in_(messages))
     query = sa.select(Webhook.received_at, Webhook.source, Webhook.event, Webhook.state).where(about)
-    return [
-        {"received_at": written(row.received_at), "source": row.source, "event": row.event, "state": row.state}
-        for row in fetch(connection, query.order_by(Webhook.received_at))
-    ]
+    return _shown(connection, query.order_by(Webhook.received_at))
 
 
 def _audit(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
-    query = sa.select(Audit.at, Audit.actor, Audit.action, Audit.reason).where(
-        Audit.subject == f"customer {customer_id}"
-    )
-    return [
-        {"at": written(row.at), "actor": row.actor, "action": row.action, "reason": row.reason}
-        for row in fetch(connection, query.order_by(Audit.id))
-    ]
+    query = sa.select(Audit.at, Audit.actor, Audit.action, Audit.reason)
+    return _shown(connection, query.where(Audit.subject == f"customer {customer_id}").order_by(Audit.id))
+
+
+def _shown(connection: sa.Connection, query: sa.Executable) -> list[dict[str, Any]]:
+    """The rows of a query, by the names of its columns, as JSON values."""
+    return [{name: _value(value) for name, value in row._asdict().items()} for row in fetch(connection, query)]
+
+
+def _value(stored: Any) -> Any:
+    if isinstance(stored, datetime):
+        return written(stored)
+    return stored.value if isinstance(stored, Enum) else stored
