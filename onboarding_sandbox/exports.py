@@ -8,7 +8,7 @@ import io
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from onboarding_sandbox.log import Entry
-from onboarding_sandbox.texts import Texts
+from onboarding_sandbox.texts import Text
 from onboarding_sandbox.wire import FRANKIEONE_V1, FRANKIEONE_V2, IDENFY_KYB, IDENFY_KYC, SMTP
 
 ROWS = 1000  # in a chunk
@@ -18,7 +18,7 @@ EXPORTS = ("idenfy", "frankieone", "twilio", "smtp")
 PRICE = "0.90"
 
 
-def csv_of(name: str, entries: Sequence[Entry], texts: Texts) -> Iterator[bytes]:
+def csv_of(name: str, entries: Sequence[Entry], texts: list[Text]) -> Iterator[bytes]:
     """One of EXPORTS, by chunks. The entries that are there when it begins."""
     if name == "twilio":
         rows = ((text.sid, text.at.isoformat(), text.sender, text.to, "delivered") for text in list(texts))

@@ -10,7 +10,7 @@ from aiohttp import web
 from onboarding_sandbox.exports import EXPORTS, csv_of
 from onboarding_sandbox.log import Log
 from onboarding_sandbox.mailbox import Mail, Mailbox
-from onboarding_sandbox.texts import Texts
+from onboarding_sandbox.texts import Text
 from onboarding_sandbox.wire import ENDPOINTS, PAGE, WEBHOOKS, Endpoint
 
 LAST_MAILS = 20
@@ -34,7 +34,7 @@ class Pages:
         self,
         log: Log,
         mailbox: Mailbox,
-        texts: Texts,
+        texts: list[Text],
         endpoints: list[Endpoint],
         *,
         smtp_port: Callable[[], int],
@@ -153,7 +153,7 @@ class Pages:
                 ("to", "text", "received (UTC)"),
                 [
                     (html.escape(text.to), html.escape(text.body), f"{text.at:%Y-%m-%d %H:%M:%S}")
-                    for text in self._texts.messages[: -LAST_MAILS - 1 : -1]
+                    for text in self._texts[: -LAST_MAILS - 1 : -1]
                 ],
             ),
         ]

@@ -27,7 +27,7 @@ from onboarding_sandbox.people.played_page import PlayedPage
 from onboarding_sandbox.people.recipients import Recipients
 from onboarding_sandbox.people.visitors import Browse, Visitors
 from onboarding_sandbox.people.webhook_sender import Taker, WebhookSender
-from onboarding_sandbox.texts import Texts
+from onboarding_sandbox.texts import Text
 from onboarding_sandbox.wire import TWILIO, Answer, Call, Endpoint
 
 # When the sandbox stops, calls that are not answered yet (delayed or hanging) are cut off after this many seconds.
@@ -63,7 +63,7 @@ class Sandbox:
             IndividualToken(self.options),
             HostedUrl(self.options),
         ]
-        self.texts = Texts()
+        self.texts: list[Text] = []  # the accepted ones, in order
         self._endpoints += [kind(self.options, self.texts) for kind in (SendText, ListTexts, FetchAccount)]
         self._pages = Pages(
             self._log, self.mailbox, self.texts, self._endpoints, smtp_port=lambda: self.smtp_port, forget=self.reset

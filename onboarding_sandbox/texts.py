@@ -1,6 +1,5 @@
 """The accepted text and WhatsApp messages: what the phones of invented customers would show."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -51,25 +50,6 @@ class Text:
             "callback": self.callback,
             **({"content": self.content} if self.content else {}),
         }
-
-
-class Texts:
-    """All accepted texts, in order."""
-
-    def __init__(self) -> None:
-        self.messages: list[Text] = []
-
-    def __len__(self) -> int:
-        return len(self.messages)
-
-    def __iter__(self) -> Iterator[Text]:
-        return iter(self.messages)
-
-    def __getitem__(self, index: int) -> Text:
-        return self.messages[index]
-
-    def reset(self) -> None:
-        self.messages.clear()
 
 
 def count_segments(body: str) -> int:

@@ -107,6 +107,20 @@ def read_json(body: bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object; an empty one where the body is none."""
+    try:
+        found = read_json(body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def text_or_none(given: Any) -> str | None:
+    """A value that should be a text, and may be anything."""
+    return given if isinstance(given, str) else None
+
+
 def is_json(headers: Mapping[str, str]) -> bool:
     """Whether the request's Content-Type is JSON."""
     return headers.get("Content-Type", "").partition(";")[0].strip().lower() == "application/json"

@@ -58,66 +58,76 @@ def error(status: int, code: str, message: str, issues: list[dict[str, str]], no
     return Answer(status, body, reference=request_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Unauthorized:
-    code: str
-    issue: dict[str, str]
+class FrankieOne:
+    """What its calls have in common: the log-in, the form of errors, and an answer that names its customer."""
 
-
-def credential(options: SandboxOptions, call: Call) -> str | Unauthorized:
-    """The credential of the call, or why it is refused: the same for both API families."""
-    key = call.headers.get("api_key")
-    if not key:
-        return Unauthorized("AUTH-0401", {"issue": "No api key provided. Access denied.", "issueLocation": "request"})
-    customer = call.headers.get("X-Frankie-CustomerID")
-    if key != options.frankieone_key or customer != options.frankieone_customer:
-        # The comma in the code is the provider's own, as printed on its page.
-        return Unauthorized(
-            "AUTH-0002,", {"issue": "Invalid Authentication provided. Access denied.", "issueLocation": "request"}
-        )
-    return f"{key}/{customer}/{call.headers.get('X-Frankie-CustomerChildID', '')}"
-
-
-class IndividualToken:
-    """POST /v2/individuals/{entityId}/actions/idv/token."""
-
-    name = FRANKIEONE_V2
     family = "frankieone"
     method = "POST"
-    route = "/frankieone/v2/individuals/{entityId}/actions/idv/token"
+    error = staticmethod(error)
 
     def __init__(self, options: SandboxOptions) -> None:
         self._options = options
-        self._tokens: dict[str, IdvToken] = {}
         self._unknown = {entity.lower() for entity in options.frankieone_unknown}
+
+    def credential(self, call: Call) -> str | Answer:
+        key = call.headers.get("api_key")
+        if not key:
+            return self._unauthorized("AUTH-0401", "No api key provided. Access denied.", call)
+        customer = call.headers.get("X-Frankie-CustomerID")
+        if key != self._options.frankieone_key or customer != self._options.frankieone_customer:
+            # The comma in the code is the provider's own, as printed on its page.
+            return self._unauthorized("AUTH-0002,", "Invalid Authentication provided. Access denied.", call)
+        return f"{key}/{customer}/{call.headers.get('X-Frankie-CustomerChildID', '')}"
+
+    def _unauthorized(self, code: str, text: str, call: Call) -> Answer:
+        return self.error(401, code, "Unauthorized", [{"issue": text, "issueLocation": "request"}], call.now)
+
+    def refusal(self, status: int) -> Answer:
+        code, message = MESSAGES[status]
+        return self.error(status, code, message, [], self._options.clock())
+
+    def serve(self, call: Call) -> Answer:
+        answer = self.answer(call)
+        answer.client = answer.client or self.client(call)
+        return answer
+
+    def answer(self, call: Call) -> Answer:
+        """Check the call and carry it out."""
+        raise NotImplementedError
+
+    def client(self, call: Call) -> str | None:
+        """As `Endpoint.client`."""
+        raise NotImplementedError
+
+    def wrong(self, issues: list[dict[str, str]], call: Call) -> Answer:
+        """The refusal of a call with these errors."""
+        return self.error(400, "API-0400,", "Multiple Errors: See Issues list", issues, call.now)
+
+
+class IndividualToken(FrankieOne):
+    """POST /v2/individuals/{entityId}/actions/idv/token."""
+
+    name = FRANKIEONE_V2
+    route = "/frankieone/v2/individuals/{entityId}/actions/idv/token"
+
+    def __init__(self, options: SandboxOptions) -> None:
+        super().__init__(options)
+        self._tokens: dict[str, IdvToken] = {}
 
     def reset(self) -> None:
         self._tokens.clear()
 
-    def credential(self, call: Call) -> str | Answer:
-        found = credential(self._options, call)
-        return found if isinstance(found, str) else error(401, found.code, "Unauthorized", [found.issue], call.now)
-
     def client(self, call: Call) -> str | None:
         return call.path["entityId"]
 
-    def refusal(self, status: int) -> Answer:
-        code, message = MESSAGES[status]
-        return error(status, code, message, [], self._options.clock())
-
-    def serve(self, call: Call) -> Answer:
-        answer = self._answer(call)
-        answer.client = self.client(call)
-        return answer
-
-    def _answer(self, call: Call) -> Answer:
+    def answer(self, call: Call) -> Answer:
         entity = call.path["entityId"]
         body, issues = read_body(call)
         issues += _issues(body)
         if not is_uuid(entity):
             issues.insert(0, issue_at("entityId", f'entityId in path must be of type uuid: "{entity}"'))
         if issues:
-            return error(400, "API-0400,", "Multiple Errors: See Issues list", issues, call.now)
+            return self.wrong(issues, call)
         if entity.lower() in self._unknown:
             issue = {"issue": "Entity not found.", "issueLocation": "entityId"}
             return error(404, "VAL-0404", "Not Found", [issue], call.now)

@@ -9,18 +9,9 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from onboarding_sandbox.endpoints.frankieone import (
-    MESSAGES,
-    credential,
-    date_time,
-    error,
-    is_uuid,
-    issue_at,
-    read_body,
-    ulid,
-)
+from onboarding_sandbox.endpoints.frankieone import FrankieOne, date_time, is_uuid, issue_at, read_body, ulid
 from onboarding_sandbox.options import SandboxOptions
-from onboarding_sandbox.wire import FRANKIEONE_HOSTED, Answer, Call, read_json
+from onboarding_sandbox.wire import FRANKIEONE_HOSTED, Answer, Call, read_object, text_or_none
 
 HOST = "hosted.frankieone.example"
 LONGEST = timedelta(days=7)
@@ -29,54 +20,33 @@ LISTS = ("requestedDocuments", "optionalDocuments", "partialDocuments")
 REDIRECTS = ("successRedirectURL", "errorRedirectURL")
 
 
-class HostedUrl:
+class HostedUrl(FrankieOne):
     """POST /v2/individuals/hostedurl, in either spelling."""
 
     name = FRANKIEONE_HOSTED
-    family = "frankieone"
-    method = "POST"
     route = "/frankieone/v2/individuals/{spelling:hosted[uU]rl}"
 
     def __init__(self, options: SandboxOptions) -> None:
-        self._options = options
-        self._unknown = {entity.lower() for entity in options.frankieone_unknown}
+        super().__init__(options)
         self.entities: dict[str, str] = {}  # the entity's id by customerRef
 
     def reset(self) -> None:
         self.entities.clear()
 
-    def credential(self, call: Call) -> str | Answer:
-        found = credential(self._options, call)
-        return found if isinstance(found, str) else error(401, found.code, "Unauthorized", [found.issue], call.now)
-
     def client(self, call: Call) -> str | None:
-        try:
-            body = read_json(call.body)
-        except ValueError:
-            return None
-        given = (body.get("customerRef") or body.get("entityId")) if isinstance(body, dict) else None
-        return given if isinstance(given, str) else None
+        body = read_object(call.body)
+        return text_or_none(body.get("customerRef") or body.get("entityId"))
 
-    def refusal(self, status: int) -> Answer:
-        code, message = MESSAGES[status]
-        body = {"errorCode": code, "errorMsg": message, "details": [], "requestId": ulid(self._options.clock())}
-        return Answer(status, body)
-
-    def serve(self, call: Call) -> Answer:
-        answer = self._answer(call)
-        answer.client = self.client(call)
-        return answer
-
-    def _answer(self, call: Call) -> Answer:
+    def answer(self, call: Call) -> Answer:
         body, issues = read_body(call)
         issues += _issues(body)
         if issues:
-            return error(400, "API-0400,", "Multiple Errors: See Issues list", issues, call.now)
+            return self.wrong(issues, call)
         if any(not str(body.get(name, "https://")).startswith("https://") for name in REDIRECTS):
-            return error(403, "API-0403", "Forbidden", [issue_at("redirect", "only https is allowed")], call.now)
+            return self.error(403, "API-0403", "Forbidden", [issue_at("redirect", "only https is allowed")], call.now)
         given = body.get("entityId")
         if given and given.lower() in self._unknown:
-            return error(404, "VAL-0404", "Not Found", [issue_at("entityId", "Entity not found.")], call.now)
+            return self.error(404, "VAL-0404", "Not Found", [issue_at("entityId", "Entity not found.")], call.now)
         entity = given or self.entities.setdefault(body["customerRef"], str(uuid4()))
         url = f"https://{HOST}/s/{secrets.token_urlsafe(24)}"
         ends = call.now + min(self._options.frankieone_lifetime, LONGEST)

@@ -11,9 +11,8 @@ from typing import Any
 from uuid import uuid4
 
 from onboarding_sandbox.endpoints.frankieone import (
-    MESSAGES,
     VENDOR,
-    credential,
+    FrankieOne,
     date_time,
     issue_at,
     read_body,
@@ -22,7 +21,7 @@ from onboarding_sandbox.endpoints.frankieone import (
 )
 from onboarding_sandbox.endpoints.frankieone_v1_shape import REQUEST, wrong_types
 from onboarding_sandbox.options import SandboxOptions
-from onboarding_sandbox.wire import FRANKIEONE_V1, Answer, Call, read_json
+from onboarding_sandbox.wire import FRANKIEONE_V1, Answer, Call, read_object, text_or_none
 
 
 def _error(status: int, code: str, message: str, issues: list[dict[str, str]], now: datetime) -> Answer:
@@ -39,53 +38,35 @@ def _error(status: int, code: str, message: str, issues: list[dict[str, str]], n
     return Answer(status, body, reference=request_id)
 
 
-class IdvalidateToken:
+class IdvalidateToken(FrankieOne):
     """POST /idv/v2/idvalidate/token: the path says v2, the API family is the first."""
 
     name = FRANKIEONE_V1
-    family = "frankieone"
-    method = "POST"
+    error = staticmethod(_error)
     route = "/frankieone/idv/v2/idvalidate/token"
 
     def __init__(self, options: SandboxOptions) -> None:
-        self._options = options
-        self._unknown = {entity.lower() for entity in options.frankieone_unknown}
+        super().__init__(options)
         self.entities: dict[str, dict[str, Any]] = {}  # by entityId, as last sent
 
     def reset(self) -> None:
         self.entities.clear()
 
-    def credential(self, call: Call) -> str | Answer:
-        found = credential(self._options, call)
-        return found if isinstance(found, str) else _error(401, found.code, "Unauthorized", [found.issue], call.now)
-
     def client(self, call: Call) -> str | None:
         """The caller's own id for the person, if the call has one; else the entity's."""
-        try:
-            body = read_json(call.body)
-        except ValueError:
-            return None
-        entity = body.get("entity") if isinstance(body, dict) else None
+        entity = read_object(call.body).get("entity")
         return _client(entity) if isinstance(entity, dict) else None
 
-    def refusal(self, status: int) -> Answer:
-        code, message = MESSAGES[status]
-        return _error(status, code, message, [], self._options.clock())
-
-    def serve(self, call: Call) -> Answer:
+    def answer(self, call: Call) -> Answer:
         body, issues = read_body(call)
         issues += _issues(body)
         if issues:
-            refused = _error(400, "API-0400,", "Multiple Errors: See Issues list", issues, call.now)
-            refused.client = self.client(call)
-            return refused
+            return self.wrong(issues, call)
         given = body.get("entity", {})
         entity_id = given.get("entityId") or str(uuid4())
         if entity_id.lower() in self._unknown:
             issue = {"issue": "Entity not found.", "issueLocation": "entity.entityId"}
-            refused = _error(404, "VAL-0404", "Not Found", [issue], call.now)
-            refused.client = self.client(call)
-            return refused
+            return self.error(404, "VAL-0404", "Not Found", [issue], call.now)
         entity = self.entities[entity_id] = {**deepcopy(given), "entityId": entity_id}
         token = secrets.token_hex(20)
         expires_at = call.now + self._options.frankieone_lifetime
@@ -107,10 +88,8 @@ def _client(entity: dict[str, Any]) -> str | None:
     pairs = entity.get("extraData")
     for pair in pairs if isinstance(pairs, list) else []:
         if isinstance(pair, dict) and pair.get("kvpKey") == "customer_reference":
-            value = pair.get("kvpValue")
-            return value if isinstance(value, str) else None
-    given = entity.get("entityId")
-    return given if isinstance(given, str) else None
+            return text_or_none(pair.get("kvpValue"))
+    return text_or_none(entity.get("entityId"))
 
 
 def _issues(body: dict[str, Any]) -> list[dict[str, str]]:

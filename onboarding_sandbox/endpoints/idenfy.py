@@ -17,7 +17,16 @@ from uuid import uuid4
 from onboarding_sandbox.endpoints import idenfy_openapi
 from onboarding_sandbox.endpoints.idenfy_rules import DEFAULT_EXPIRY, DEFAULT_SESSION_LENGTH, RULES, Refused, check
 from onboarding_sandbox.options import SandboxOptions
-from onboarding_sandbox.wire import IDENFY_KYC, IDENFY_KYC_LIST, Answer, Call, is_json, read_json
+from onboarding_sandbox.wire import (
+    IDENFY_KYC,
+    IDENFY_KYC_LIST,
+    Answer,
+    Call,
+    is_json,
+    read_json,
+    read_object,
+    text_or_none,
+)
 
 REDIRECT = "https://ivs.idenfy.com/api/v2/redirect?authToken="
 PER_PAGE = 10  # the default; the provider documents none
@@ -141,20 +150,15 @@ class KycToken:
         self.reset = partner.reset
 
     def client(self, call: Call) -> str | None:
-        try:
-            body = read_json(call.body)
-        except ValueError:
-            return None
-        given = body.get("clientId", body.get("personScanRef")) if isinstance(body, dict) else None
-        return given if isinstance(given, str) else None
+        body = read_object(call.body)
+        return text_or_none(body.get("clientId", body.get("personScanRef")))
 
     def serve(self, call: Call) -> Answer:
         body = self._read(call)
         if isinstance(body, Answer):
             return body
         client = body["clientId"]
-        opened = self._open_nested if idenfy_openapi.speaks(body) else self._open
-        answer = self._refused(client, call.now) or opened(body, call.now)
+        answer = self._refused(client, call.now) or self._open(body, call.now)
         answer.client = client
         return answer
 
@@ -198,29 +202,20 @@ class KycToken:
         return None
 
     def _open(self, body: dict[str, Any], now: datetime) -> Answer:
-        token = secrets.token_hex(20)
-        scan_ref = str(uuid4())
-        printed = {**PRINTED, **body, "authToken": token, "scanRef": scan_ref}
-        for name in UPPERCASED:
-            if printed[name] is not None:
-                printed[name] = printed[name].upper()
-        if body.get("generateDigitString"):
-            printed["digitString"] = f"{secrets.randbelow(10**8):08d}"
-        # On the provider's other pages, not in the printed sample.
-        printed["redirectUrl"] = REDIRECT + token
-        expires_at = now + timedelta(seconds=printed["expiryTime"])
-        self._partner.sessions.setdefault(body["clientId"], []).append(KycSession(scan_ref, expires_at))
-        self._partner.charged += 1
-        return Answer(201, printed, processed=True, reference=scan_ref, token=token)
-
-    def _open_nested(self, body: dict[str, Any], now: datetime) -> Answer:
-        token = secrets.token_hex(20)
-        scan_ref = str(uuid4())
-        expires_at = now + timedelta(seconds=body.get("lifetime", DEFAULT_EXPIRY))
+        token, scan_ref, nested = secrets.token_hex(20), str(uuid4()), idenfy_openapi.speaks(body)
+        expires_at = now + timedelta(seconds=body.get("lifetime" if nested else "expiryTime", DEFAULT_EXPIRY))
         digits = f"{secrets.randbelow(10**8):08d}" if body.get("generateDigitString") else None
-        printed = idenfy_openapi.answer(
-            body, token=token, scan_ref=scan_ref, expires_at=expires_at, digits=digits, url=REDIRECT + token
-        )
+        if nested:
+            printed = idenfy_openapi.answer(
+                body, token=token, scan_ref=scan_ref, expires_at=expires_at, digits=digits, url=REDIRECT + token
+            )
+        else:
+            printed = {**PRINTED, **body, "authToken": token, "scanRef": scan_ref, "digitString": digits}
+            for name in UPPERCASED:
+                if printed[name] is not None:
+                    printed[name] = printed[name].upper()
+            # On the provider's other pages, not in the printed sample.
+            printed["redirectUrl"] = REDIRECT + token
         self._partner.sessions.setdefault(body["clientId"], []).append(KycSession(scan_ref, expires_at))
         self._partner.charged += 1
         return Answer(201, printed, processed=True, reference=scan_ref, token=token)

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from onboarding_sandbox.endpoints.idenfy import Partner, envelope
-from onboarding_sandbox.wire import IDENFY_KYB, Answer, Call, is_json, read_json
+from onboarding_sandbox.wire import IDENFY_KYB, Answer, Call, is_json, read_json, read_object, text_or_none
 
 DEFAULT_LIFETIME = 3_600  # seconds
 LOCALES = ("en", "es", "fr", "ru", "de", "it", "pl", "lt", "lv", "et", "cs", "ro", "hu", "ja", "bg", "nl", "pt")
@@ -95,12 +95,7 @@ class KybToken:
         return Answer(401, {"identifier": "AUTHENTICATION_FAILED", "message": message, "severity": "NOT_SEVERE"})
 
     def client(self, call: Call) -> str | None:
-        try:
-            body = read_json(call.body)
-        except ValueError:
-            return None
-        given = body.get("clientId") if isinstance(body, dict) else None
-        return given if isinstance(given, str) else None
+        return text_or_none(read_object(call.body).get("clientId"))
 
     def serve(self, call: Call) -> Answer:
         body = self._read(call)

@@ -5,12 +5,21 @@ Source: the document on the provider's page "Generate KYC token". It marks value
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from onboarding_sandbox.endpoints.idenfy_rules import DEFAULT_EXPIRY, DEFAULT_SESSION_LENGTH, Refused, Rule
+from onboarding_sandbox.endpoints.idenfy_rules import (
+    DATE,
+    DEFAULT_EXPIRY,
+    DEFAULT_SESSION_LENGTH,
+    FLAG,
+    Refused,
+    Rule,
+    strings,
+    whole,
+)
 from onboarding_sandbox.endpoints.opened import ALPHA_2
 
 # Parameters that only this form has: a call with one of them is of this form.
@@ -20,11 +29,6 @@ MARKS = ("client", "urls", "settings", "lifetime", "allowedCountries", "allowedD
 def _text(most: int | None = None) -> Rule:
     words = "a string" if most is None else f"a string of at most {most} characters"
     return Rule(words, lambda value: isinstance(value, str) and (most is None or len(value) <= most))
-
-
-def _whole(least: int, most: int) -> Rule:
-    # In Python True is an integer; in JSON true is not.
-    return Rule(f"an integer from {least} to {most}", lambda value: type(value) is int and least <= value <= most)
 
 
 def _or_null(rule: Rule) -> Rule:
@@ -41,26 +45,13 @@ def _parsed(words: str, parse: Callable[[str], Any]) -> Rule:
     return Rule(words, allows)
 
 
-def _a_date(value: str) -> object:
-    return date.fromisoformat(value) if re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII) else None
-
-
 def _a_uri(value: str) -> object:
     parts = urlsplit(value)
     return parts.scheme and parts.netloc and not re.search(r"[\s\x00-\x1f\x7f]", value)
 
 
-def _strings(words: str, allowed: Callable[[str], bool]) -> Rule:
-    return _or_null(
-        Rule(
-            words, lambda value: isinstance(value, list) and all(isinstance(one, str) and allowed(one) for one in value)
-        )
-    )
-
-
-_FLAG = Rule("true or false", lambda value: isinstance(value, bool))
 _NULLABLE = _or_null(_text())
-_DATE = _or_null(_parsed("a date, YYYY-MM-DD", _a_date))
+_DATE = _or_null(DATE)
 _URI = _or_null(_parsed("a URI", _a_uri))
 
 CLIENT: Mapping[str, Rule] = {
@@ -76,26 +67,26 @@ CLIENT: Mapping[str, Rule] = {
 }
 URLS: Mapping[str, Rule] = dict.fromkeys(("successUrl", "failUrl", "unverifiedUrl", "webhookUrl"), _URI)
 SETTINGS: Mapping[str, Rule] = {
-    **dict.fromkeys(("verifyEmail", "verifyPhone", "verifyBank", "verifyBankAccounts", "verifyBankBalances"), _FLAG),
-    **dict.fromkeys(("verifyBankTransactions", "verifyPoaAddress", "showInstructions"), _FLAG),
-    **dict.fromkeys(("reviewFailedVerifications", "reviewSuccessfulVerifications"), _FLAG),
+    **dict.fromkeys(("verifyEmail", "verifyPhone", "verifyBank", "verifyBankAccounts", "verifyBankBalances"), FLAG),
+    **dict.fromkeys(("verifyBankTransactions", "verifyPoaAddress", "showInstructions"), FLAG),
+    **dict.fromkeys(("reviewFailedVerifications", "reviewSuccessfulVerifications"), FLAG),
 }
 _OBJECT = _or_null(Rule("an object", lambda value: isinstance(value, dict)))
 RULES: Mapping[str, Rule] = {
     "clientId": _text(100),
     "tokenType": Rule("one of IDENTIFICATION, DOCUMENT", lambda value: value in ("IDENTIFICATION", "DOCUMENT")),
     "externalRef": _or_null(_text(40)),
-    "generateDigitString": _FLAG,
-    "lifetime": _whole(0, 2_592_000),
+    "generateDigitString": FLAG,
+    "lifetime": whole(0, 2_592_000),
     "locale": _or_null(_text(7)),
-    "sessionLength": _whole(60, 3_600),
-    "allowedCountries": _strings("a list of ISO 3166-1 alpha-2 codes", lambda one: one.upper() in ALPHA_2),
-    "allowedDocuments": _strings("a list of document types", bool),
+    "sessionLength": whole(60, 3_600),
+    "allowedCountries": _or_null(strings("a list of ISO 3166-1 alpha-2 codes", lambda one: one.upper() in ALPHA_2)),
+    "allowedDocuments": _or_null(strings("a list of document types", bool)),
     "client": _OBJECT,
     "urls": _OBJECT,
     "settings": _OBJECT,
     "questionnaire": _NULLABLE,
-    "questionnaireRequired": _FLAG,
+    "questionnaireRequired": FLAG,
     "riskAssessmentProfile": _or_null(_parsed("a UUID", UUID)),
     "address": _NULLABLE,
 }

@@ -46,7 +46,7 @@ def _text(least: int, most: int, *, ascii_only: bool = False) -> Rule:
     )
 
 
-def _whole(least: int, most: int | None = None) -> Rule:
+def whole(least: int, most: int | None = None) -> Rule:
     words = f"an integer of at least {least}" if most is None else f"an integer from {least} to {most}"
     # In Python True is an integer; in JSON true is not.
     return Rule(words, lambda value: type(value) is int and least <= value and (most is None or value <= most))
@@ -56,7 +56,7 @@ def _choice(*values: str) -> Rule:
     return Rule("one of " + ", ".join(values), lambda value: value in values)
 
 
-def _strings(words: str, allowed: Callable[[str], bool]) -> Rule:
+def strings(words: str, allowed: Callable[[str], bool]) -> Rule:
     return Rule(
         words, lambda value: isinstance(value, list) and all(isinstance(one, str) and allowed(one) for one in value)
     )
@@ -118,16 +118,16 @@ def _is_uuid(value: Any) -> bool:
 
 
 CLIENT_ID = _text(1, 100, ascii_only=True)
-_FLAG = Rule("true or false", lambda value: isinstance(value, bool))
+FLAG = Rule("true or false", lambda value: isinstance(value, bool))
 _NAME = Rule("a name of 1 to 100 letters, without digits and special characters", _is_name)
-_DATE = Rule("a date, YYYY-MM-DD", _is_date)
+DATE = Rule("a date, YYYY-MM-DD", _is_date)
 _URL = Rule("an https URL of 5 to 2048 characters", _is_https)
 
 RULES: Mapping[str, Rule] = {
     "clientId": CLIENT_ID,
     "firstName": _NAME,
     "lastName": _NAME,
-    "dateOfBirth": _DATE,
+    "dateOfBirth": DATE,
     "sex": _choice("M", "F"),
     "nationality": Rule("an ISO 3166-1 alpha-2 code, or ALL", _is_country),
     "address": _text(0, 255),
@@ -136,11 +136,11 @@ RULES: Mapping[str, Rule] = {
         "an ISO 3166-1 alpha-2 code or ALL, or a list of them",
         lambda value: _is_country(value) or (isinstance(value, list) and all(map(_is_country, value))),
     ),
-    "documents": _strings("a list of document type names", DOCUMENT_TYPES.__contains__),
+    "documents": strings("a list of document type names", DOCUMENT_TYPES.__contains__),
     "documentNumber": _text(1, 50, ascii_only=True),
     "personalNumber": _text(1, 50, ascii_only=True),
-    "dateOfExpiry": _DATE,
-    "dateOfIssue": _DATE,
+    "dateOfExpiry": DATE,
+    "dateOfIssue": DATE,
     "successUrl": _URL,
     "errorUrl": _URL,
     "unverifiedUrl": _URL,
@@ -152,35 +152,35 @@ RULES: Mapping[str, Rule] = {
             isinstance(value, str) and len(value) <= 7 and bool(re.fullmatch(r"[A-Za-z]{2}([-_][A-Za-z]{2,4})?", value))
         ),
     ),
-    "expiryTime": _whole(1, 2_592_000),
-    "sessionLength": _whole(60, 3_600),
+    "expiryTime": whole(1, 2_592_000),
+    "sessionLength": whole(60, 3_600),
     "tokenType": _choice("IDENTIFICATION", "DOCUMENT"),
-    **dict.fromkeys(("showInstructions", "generateDigitString", "reviewFailed", "reviewSuccessful"), _FLAG),
-    **dict.fromkeys(("verifyEmail", "verifyPhone", "verifyAddress", "verifyBank"), _FLAG),
-    **dict.fromkeys(("verifyBankAccounts", "verifyBankBalances", "verifyBankTransactions"), _FLAG),
-    **dict.fromkeys(("nfcRequired", "nfcOptional", "driverLicenseBack", "checkDriverLicense"), _FLAG),
-    "ageLimit": _whole(1),
-    "ageMax": _whole(1),
-    **dict.fromkeys(("idLiveFaceValidation", "idLiveDocumentValidation", "checkLiveness"), _FLAG),
-    **dict.fromkeys(("autoFaceMatching", "checkBlurAndGlare", "checkAml", "checkIpProxy"), _FLAG),
-    **dict.fromkeys(("checkFaceBlacklist", "checkDocFaceBlacklist", "checkDuplicateFaces"), _FLAG),
-    **dict.fromkeys(("checkDuplicateDocFaces", "checkDuplicatePersonalData"), _FLAG),
-    "registryCentersCountries": _strings("a list of country codes", _is_country),
+    **dict.fromkeys(("showInstructions", "generateDigitString", "reviewFailed", "reviewSuccessful"), FLAG),
+    **dict.fromkeys(("verifyEmail", "verifyPhone", "verifyAddress", "verifyBank"), FLAG),
+    **dict.fromkeys(("verifyBankAccounts", "verifyBankBalances", "verifyBankTransactions"), FLAG),
+    **dict.fromkeys(("nfcRequired", "nfcOptional", "driverLicenseBack", "checkDriverLicense"), FLAG),
+    "ageLimit": whole(1),
+    "ageMax": whole(1),
+    **dict.fromkeys(("idLiveFaceValidation", "idLiveDocumentValidation", "checkLiveness"), FLAG),
+    **dict.fromkeys(("autoFaceMatching", "checkBlurAndGlare", "checkAml", "checkIpProxy"), FLAG),
+    **dict.fromkeys(("checkFaceBlacklist", "checkDocFaceBlacklist", "checkDuplicateFaces"), FLAG),
+    **dict.fromkeys(("checkDuplicateDocFaces", "checkDuplicatePersonalData"), FLAG),
+    "registryCentersCountries": strings("a list of country codes", _is_country),
     "additionalSteps": Rule("an object or null", lambda value: value is None or isinstance(value, dict)),
     "additionalData": Rule("null, or an object of objects of strings", _is_data_of_steps),
-    "utilityBill": _FLAG,
+    "utilityBill": FLAG,
     "questionnaire": Rule(
         "the key of a questionnaire, or null", lambda value: value is None or (isinstance(value, str) and value != "")
     ),
-    "questionnaireRequired": _FLAG,
+    "questionnaireRequired": FLAG,
     "riskAssessmentProfile": Rule("the id of a profile: an integer or a UUID", _is_profile),
 }
 
 # Not on the page, but in the provider's OpenAPI document of 2026-09.
 DOCUMENTED_SINCE: Mapping[str, Rule] = {
     "theme": Rule("a UUID", _is_uuid),
-    **dict.fromkeys(("bankCardVerification", "bankCardPdfUpload", "checkCriminal", "checkPersonBlacklist"), _FLAG),
-    **dict.fromkeys(("checkLid", "allowBsnMasking", "autoAmlMonitoring"), _FLAG),
+    **dict.fromkeys(("bankCardVerification", "bankCardPdfUpload", "checkCriminal", "checkPersonBlacklist"), FLAG),
+    **dict.fromkeys(("checkLid", "allowBsnMasking", "autoAmlMonitoring"), FLAG),
     "faceMatchingThresholdModifier": Rule(
         "a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool)
     ),

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from onboarding_sandbox.options import SandboxOptions
-from onboarding_sandbox.texts import Text, Texts
+from onboarding_sandbox.texts import Text
 from onboarding_sandbox.wire import TWILIO, TWILIO_ACCOUNT, TWILIO_LIST, WHATSAPP, Answer, Call
 
 ROUTE = "/twilio/2010-04-01/Accounts/{account}/Messages.json"
@@ -27,32 +27,11 @@ E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
 # Every parameter of the page. The real Twilio ignores any other parameter; here it is an error.
 PARAMETERS = frozenset(
-    [
-        "To",
-        "From",
-        "MessagingServiceSid",
-        "Body",
-        "MediaUrl",
-        "ContentSid",
-        "StatusCallback",
-        "ApplicationSid",
-        "MaxPrice",
-        "ProvideFeedback",
-        "Attempt",
-        "ValidityPeriod",
-        "ForceDelivery",
-        "ContentRetention",
-        "AddressRetention",
-        "SmartEncoded",
-        "PersistentAction",
-        "TrafficType",
-        "ShortenUrls",
-        "ScheduleType",
-        "SendAt",
-        "SendAsMms",
-        "ContentVariables",
-        "RiskCheck",
-    ]
+    """
+    To From MessagingServiceSid Body MediaUrl ContentSid StatusCallback ApplicationSid MaxPrice ProvideFeedback Attempt
+    ValidityPeriod ForceDelivery ContentRetention AddressRetention SmartEncoded PersistentAction TrafficType ShortenUrls
+    ScheduleType SendAt SendAsMms ContentVariables RiskCheck
+    """.split()  # noqa: SIM905  # as words a table can be read
 )
 MAGIC_TO = {
     "+15005550001": 21211,
@@ -106,12 +85,12 @@ class _Messages:
     family = "twilio"
     route = ROUTE
 
-    def __init__(self, options: SandboxOptions, texts: Texts) -> None:
+    def __init__(self, options: SandboxOptions, texts: list[Text]) -> None:
         self._options = options
         self._texts = texts
 
     def reset(self) -> None:
-        self._texts.reset()
+        self._texts.clear()
 
     def credential(self, call: Call) -> str | Answer:
         login = f"{self._options.twilio_account}:{self._options.twilio_token}"
@@ -160,7 +139,7 @@ class SendText(_Messages):
             callback=fields.get("StatusCallback"),
             content=fields.get("ContentSid"),
         )
-        self._texts.messages.append(text)
+        self._texts.append(text)
         status = "accepted" if sender.startswith("MG") else "queued"
         return Answer(201, _printed(text, self._options.twilio_account, status), processed=True, reference=text.sid)
 
@@ -232,7 +211,7 @@ class ListTexts(_Messages):
         try:
             size = min(int(call.query.get("PageSize", PAGE_SIZE)), PAGE_SIZE_MOST)
             page = int(call.query.get("Page", 0))
-            found = [text for text in reversed(self._texts.messages) if _fits(text, call.query)]
+            found = [text for text in reversed(self._texts) if _fits(text, call.query)]
         except ValueError:
             return _error(400, 20001)
         if size < 1 or page < 0:

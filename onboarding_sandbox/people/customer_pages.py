@@ -12,7 +12,7 @@ from onboarding_sandbox.mailbox import Mailbox
 from onboarding_sandbox.people.customers import DEFAULT_EDITION, Customers, Instruction
 from onboarding_sandbox.people.recipients import Recipients
 from onboarding_sandbox.people.webhooks_frankieone import EDITIONS
-from onboarding_sandbox.texts import Texts
+from onboarding_sandbox.texts import Text
 from onboarding_sandbox.wire import read_json
 
 NAMES = ("session", "text", "mail")
@@ -22,7 +22,7 @@ FIELDS = frozenset(
 
 
 class CustomerPages:
-    def __init__(self, customers: Customers, recipients: Recipients, texts: Texts, mailbox: Mailbox) -> None:
+    def __init__(self, customers: Customers, recipients: Recipients, texts: list[Text], mailbox: Mailbox) -> None:
         self._customers = customers
         self._recipients = recipients
         self._texts = texts

@@ -20,7 +20,7 @@ from onboarding_sandbox.endpoints.idenfy_kyb import KybToken
 from onboarding_sandbox.endpoints.opened import Opened, opened_by
 from onboarding_sandbox.endpoints.twilio import FetchAccount, ListTexts, SendText
 from onboarding_sandbox.options import SandboxOptions
-from onboarding_sandbox.texts import Texts
+from onboarding_sandbox.texts import Text
 from onboarding_sandbox.wire import IDENFY_KYC, IDENFY_KYC_LIST, TWILIO, TWILIO_LIST, Answer, Endpoint
 from trials.endpoints import addressed, as_http
 from trials.simulation.plan import LIFETIME, Person
@@ -49,7 +49,7 @@ class Wire:
         options = SandboxOptions(
             conflict=conflict, frankieone_lifetime=timedelta(seconds=LIFETIME), clock=self._world.clock
         )
-        texts = Texts()
+        texts: list[Text] = []
         self.partners = {name: Partner(options) for name in PROVIDERS if name != "au"}
         self._endpoints: dict[str, list[Endpoint]] = {
             "kyc": [KycToken(self.partners["kyc"]), KycListing(self.partners["kyc"])],
