@@ -5,6 +5,7 @@ import csv
 import hashlib
 import re
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TextIO
@@ -174,7 +175,7 @@ class SeenAddresses:
     """
 
     def __init__(self) -> None:
-        self._tables = [_SmallTable() for _ in range(_PLACES)]
+        self._tables = defaultdict[int, _SmallTable](_SmallTable)
 
     def row_or_remember(self, address: str, column: str, row: int) -> int | None:
         """The earlier row with this address in this column; None for the first row, which is remembered now."""
