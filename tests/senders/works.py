@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from onboarding_testing.fakes import FakeHttp, FakeProvider
 from tests.suite.databases import not_synced
 from worker.core.customers.customers import Channel, Customer, Person
-from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.foundation.keyring import new_key
+from worker.core.model.states import BATCH
 from worker.lists.lines import AcceptedLine
 from worker.settings.load import load
 from worker.wiring.container import Parts

@@ -17,9 +17,9 @@ from onboarding_testing.fakes import FakeHttp, FakeProvider, FakeSender
 from tests.simulated.virtual_time import VirtualClock
 from tests.suite.databases import not_synced
 from worker.core.customers.customers import Channel, Customer, Person
-from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Attempt, Base, InvitationRow, Job
 from worker.core.foundation.keyring import new_key
+from worker.core.model.states import BATCH
 from worker.core.model.wakeups import WakeUp
 from worker.core.work.issue import FirstLinks
 from worker.events.event_receiver import Receiver

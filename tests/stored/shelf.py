@@ -9,7 +9,6 @@ import sqlalchemy as sa
 
 from tests.stored.steps import InvitationSteps, JobSteps
 from worker.core.customers.customers import Channel, Customer, Person
-from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Base, Job
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.store.budgets import Budgets
@@ -20,6 +19,7 @@ from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.store.message_context import InvitationPolicy, InviteResult
 from worker.core.model.endings import Done, Ending, Kind, Problem, RetryPolicy
 from worker.core.model.sessions import ExpirySource, Session
+from worker.core.model.states import BATCH
 from worker.core.unknown.store.expired_leases import ExpiredLeases
 from worker.core.work.store.job_context import IssueResult, JobPolicy
 from worker.lists.lines import AcceptedLine

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from tests.stored.shelf import customer
-from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Budget, Job
 from worker.core.limits.budgets import BudgetRule
+from worker.core.model.states import BATCH
 from worker.failover.store.takeovers import Takeover
 from worker.lists.lines import AcceptedLine
 

@@ -7,9 +7,9 @@ import sqlalchemy as sa
 
 from tests.stored.shelf import Shelf, customer, line
 from tests.web.site import BILLING, DATA, EVENT, FIRST, KEYS, SECOND, THIRD, Site, bytes_of
-from worker.core.database.priorities import BATCH
 from worker.core.database.tables import CustomerRow, Inbox, InvitationRow, Job, SessionRow
 from worker.core.model.incoming import EventKind
+from worker.core.model.states import BATCH
 
 OTHERS = ("onboarding.cancelled", "customer.updated", "customer.erased")
 

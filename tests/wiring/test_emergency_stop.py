@@ -4,9 +4,8 @@ import asyncio
 
 from tests.simulated.stalling import Stalling
 from tests.simulated.world import customer
-from worker.core.database.attempt_outcomes import NOT_SENT
 from worker.core.database.tables import Attempt, Job
-from worker.core.model.states import InvitationState
+from worker.core.model.states import NOT_SENT, InvitationState
 from worker.core.model.wakeups import WakeUp
 from worker.wiring.runner import STOP_HOLDS_AFTER
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tests.suite.of_features import of_features
 from trials.simulation.plan import FLOOR, Act, Person
 from trials.simulation.setting import ROUTES, customer_of
-from worker.core.database.priorities import BATCH
 from worker.core.features import loaded
+from worker.core.model.states import BATCH
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.lines import AcceptedLine

@@ -5,8 +5,7 @@ of a customer leads, and that one of its sessions could be used. The database ha
 """
 
 from worker.core.database.job_ids import ROWS
-from worker.core.database.priorities import HELD_BACK, PAUSED
-from worker.core.model.states import ENDED_JOBS, OPEN_INVITATIONS, OPEN_JOBS
+from worker.core.model.states import ENDED_JOBS, HELD_BACK, OPEN_INVITATIONS, OPEN_JOBS, PAUSED
 
 
 def _of(states: object) -> str:

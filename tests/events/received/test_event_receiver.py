@@ -12,11 +12,10 @@ from tests.core.lifecycle.customer_days import C, R, U, days
 from tests.simulated.events import at, cancelled, event, outcomes, person, requested, updated
 from tests.simulated.world import customer
 from worker.core.database.encrypted_values import decrypt_person
-from worker.core.database.priorities import EVENT, PAUSED
 from worker.core.database.tables import Batch, CustomerRow, Inbox, Job
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.incoming import EventKind, Outcome
-from worker.core.model.states import JobState
+from worker.core.model.states import EVENT, PAUSED, JobState
 from worker.core.model.wakeups import WakeUp
 from worker.events.event_receiver import Receiver
 

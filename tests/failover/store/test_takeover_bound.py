@@ -9,11 +9,10 @@ import sqlalchemy as sa
 
 from tests.stored.shelf import customer
 from tests.stored.takeovers import accounts_of, add, count_at, move, remaining, stop, takeover
-from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import Attempt, Job, SessionRow
 from worker.core.foundation.ids import new_id
 from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
-from worker.core.model.states import JobState, SessionState
+from worker.core.model.states import PRIORITIES, JobState, SessionState
 from worker.failover.takeover import SOON
 from worker.lists.decisions.store.decisions import Decisions, Verdict
 from worker.lists.decisions.store.settlement import Which

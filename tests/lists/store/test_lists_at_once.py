@@ -11,12 +11,11 @@ from tests.stored.shelf import customer, line
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.cancellation import cancel_jobs
 from worker.core.database.job_ids import job_id
-from worker.core.database.priorities import EVENT
 from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SkippedLine
 from worker.core.messages.store.message_rows import move_jobs
 from worker.core.model.endings import Cancel, Done, Hold
 from worker.core.model.incoming import OPERATOR, EventKind
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import EVENT, InvitationState, JobState
 from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival
 from worker.lists.decisions.store.decisions import Decisions

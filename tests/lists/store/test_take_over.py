@@ -8,11 +8,10 @@ import pytest
 from tests.stored.shelf import WEEK, customer, line
 from worker.core.customers.customers import Channel, Person
 from worker.core.database.encrypted_values import decrypt_person
-from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Audit, CustomerRow, Job, SkippedLine, StableLink
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.model.incoming import EventKind, EventSender, Outcome
-from worker.core.model.states import JobState
+from worker.core.model.states import BATCH, JobState
 from worker.events.rights import NOT_ITS_CUSTOMER
 from worker.events.store.event_status import EventStatuses
 from worker.events.store.inbox import Inboxes

@@ -8,9 +8,8 @@ import pytest
 
 from tests.stored.shelf import customer, line
 from tests.stored.statements import statements
-from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, Job
-from worker.core.model.states import JobState
+from worker.core.model.states import BATCH, JobState
 from worker.lists.decisions.store.decisions import Decisions
 from worker.plans.store.pilots import Pilots
 from worker.plans.store.plans import Plan, PlanRefused, bring_forward

@@ -12,14 +12,12 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.attempt_outcomes import NOT_SENT
 from worker.core.database.database import THERE_IS, fetch
 from worker.core.database.fast.unanswered import UNANSWERED
-from worker.core.database.priorities import EVENT, PRIORITIES
 from worker.core.database.tables import Attempt, Batch, InvitationRow, Job
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.model.endings import Later, NotNow
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import EVENT, NOT_SENT, PRIORITIES, InvitationState, JobState
 
 Id = TypeVar("Id")
 _IN_ORDER = attrgetter("due_at", "id")

@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
-from worker.core.database.attempt_outcomes import NOT_SENT, UNREACHABLE
 from worker.core.foundation.plural import counted
 from worker.core.model.endings import Kind
+from worker.core.model.states import NOT_SENT, UNREACHABLE
 
 # Kinds of answer that cost no credit: the provider refused before opening anything.
 FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT, Kind.UNCLEAR})

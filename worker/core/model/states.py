@@ -1,4 +1,4 @@
-"""The states of jobs, sessions, invitations and batches, and what pauses a batch.
+"""The states of jobs, sessions, invitations and batches, what pauses a batch, priorities, and outcomes of attempts.
 
     job         waiting → working → issued → invited → completed | lapsed;  also held, failed, cancelled
     invitation  waiting → working → sent → delivered | bounced;  also held, failed, suppressed, superseded
@@ -7,6 +7,7 @@
 `docs/reference/states.md` explains each state to operators. `endings` has the state that a step's ending leads to.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -153,3 +154,38 @@ class PauseCause(StrEnum):
     PERSON = "person"  # `onboard pause`
     INTERRUPT = "interrupt"  # Ctrl-C on `onboard run`
     ITSELF = "itself"  # too many of its messages came back, or its pilot asks for a person
+
+
+# Priorities: a claim takes the lower number first.
+# Jobs of events go before jobs of batches, except for the share that `concurrency.share_out` keeps for batches.
+EVENT, BATCH = 0, 10
+PRIORITIES = (EVENT, BATCH)
+# Added to the priority of a paused batch's rows. No claim asks for these priorities, so paused rows slow no claim.
+PAUSED = 100
+# Added to the priority of a list's rows behind its pilot, until the verdict. A pause leaves them as they are.
+HELD_BACK = 200
+
+
+def of_a_person(job: int) -> int:
+    """The priority of a message that a person sends for a job with this one: a pause of its batch does not hold it."""
+    return job % PAUSED
+
+
+def of_reminders(job: int) -> int:
+    """The priority of the reminders of a job with this one: a list's, also for an event's, since no caller waits."""
+    return BATCH if job in PRIORITIES else BATCH + PAUSED
+
+
+# What an attempt's `outcome` says, besides the kinds of problems.
+DONE = "done"
+NOT_SENT = "not_sent"  # the row was released before its call was made, which was certainly not carried out
+UNREACHABLE = "unreachable"  # as the reason: no request was sent, so the call was certainly not carried out
+LATE = "late"  # the lease was lost before the result came
+MORE = "more"  # the outcome of a look-up that must go on with the next page
+UNANSWERED = "unanswered"  # … whose answer is of no use: its worker died, or the call's own answer came first
+
+
+def references(found: Sequence[str]) -> str:
+    """What an attempt's `found` says: the references that fit into the column as a whole."""
+    text = " ".join(found)
+    return text if len(text) <= 400 else text[:400].rpartition(" ")[0]

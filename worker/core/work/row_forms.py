@@ -7,8 +7,8 @@ from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from worker.core.database.priorities import EVENT
 from worker.core.model.endings import Ending, Kind, Problem
+from worker.core.model.states import EVENT
 from worker.core.unknown.reconciliation import Found, UnknownCall
 
 NOT_OPENED = uuid.UUID(int=0)

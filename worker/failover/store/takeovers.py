@@ -12,10 +12,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.attempt_outcomes import LATE
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import IS_LIVE
-from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import Attempt, Job, SessionRow
 from worker.core.database.tables.columns import aliased
 from worker.core.limits.budgets import BudgetRule, BudgetState
@@ -24,7 +22,7 @@ from worker.core.limits.store.budgets import Budgets
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import default_floor
-from worker.core.model.states import JobState, SessionState
+from worker.core.model.states import LATE, PRIORITIES, JobState, SessionState
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
 from worker.failover.takeover import (
     CHUNK,

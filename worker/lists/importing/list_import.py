@@ -16,10 +16,10 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import FieldProblem
 from worker.core.database.outages import reason
-from worker.core.database.priorities import BATCH
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Outcome
+from worker.core.model.states import BATCH
 from worker.lists.formats.opening import Content, content_digest
 from worker.lists.importing.adopting import Adopts
 from worker.lists.importing.forked import Forked

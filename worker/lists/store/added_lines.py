@@ -17,13 +17,12 @@ from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.fast import tally
 from worker.core.database.job_ids import Key, job_id
-from worker.core.database.priorities import HELD_BACK, PAUSED
 from worker.core.database.tables import Batch, CustomerRow, Inbox, Job, SessionRow, SkippedLine
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.given_links import GIVEN_AWAY
 from worker.core.lifecycle.store import own_links
-from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, SessionState
+from worker.core.model.states import HELD_BACK, LIVE_SESSIONS, OPEN_JOBS, PAUSED, SessionState
 from worker.lists.known_customers import KnownRule, another_line, erased_line, owned_line, refuses_lists
 from worker.lists.lines import RefusedLine
 from worker.lists.store.admission import following, left_out, lock_customers

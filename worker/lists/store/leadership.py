@@ -16,13 +16,12 @@ from worker.core.customers.store.cancellation import lock_unsent, with_unknown_c
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.job_ids import of_batch
-from worker.core.database.priorities import HELD_BACK
 from worker.core.database.tables import Batch, InvitationRow, Job
 from worker.core.database.tables.columns import aliased
 from worker.core.database.tables.work import served_by
 from worker.core.messages.wording import FIRST
 from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState, PauseCause
+from worker.core.model.states import HELD_BACK, InvitationState, JobState, PauseCause
 
 CHUNK = 500
 _Leader = aliased(Job)

@@ -21,12 +21,21 @@ from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.outages import is_outage, outlive_deadlocks
-from worker.core.database.priorities import HELD_BACK, PAUSED, PRIORITIES
 from worker.core.database.tables import Batch, BatchPlan, InvitationRow, Job
 from worker.core.messages.wording import FIRST
 from worker.core.model.audit import Act
 from worker.core.model.reasons import Reason
-from worker.core.model.states import ENDED_JOBS, REACHED_JOBS, UNISSUED_JOBS, InvitationState, JobState, PauseCause
+from worker.core.model.states import (
+    ENDED_JOBS,
+    HELD_BACK,
+    PAUSED,
+    PRIORITIES,
+    REACHED_JOBS,
+    UNISSUED_JOBS,
+    InvitationState,
+    JobState,
+    PauseCause,
+)
 from worker.plans.pilot import PilotNumbers, Verdict, in_words, judge, parse_condition, pilot_size
 from worker.plans.store import plans
 from worker.plans.store.plans import Planned

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.database import bulk
-from worker.core.database.attempt_outcomes import DONE, LATE, MORE, NOT_SENT
 from worker.core.database.database import Database, fetch
 from worker.core.database.fast import tally
 from worker.core.database.job_ids import of_batch
@@ -22,7 +21,17 @@ from worker.core.messages.store.message_rows import OF_ITS_SESSION
 from worker.core.messages.wording import FIRST
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
-from worker.core.model.states import UNISSUED_JOBS, UNSENT_JOBS, InvitationState, JobState, Result
+from worker.core.model.states import (
+    DONE,
+    LATE,
+    MORE,
+    NOT_SENT,
+    UNISSUED_JOBS,
+    UNSENT_JOBS,
+    InvitationState,
+    JobState,
+    Result,
+)
 from worker.reporting.store.counts import AccountFacts, BatchCounts, Waits, from_totals, later
 
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)

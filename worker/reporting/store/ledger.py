@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from worker.core.customers.store.usage import messages_of
-from worker.core.database.attempt_outcomes import DONE
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import decrypt_words
@@ -25,7 +24,7 @@ from worker.core.messages.wording import FIRST
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.refusals import of_stored
-from worker.core.model.states import InvitationState, JobState, Result, SessionState
+from worker.core.model.states import DONE, InvitationState, JobState, Result, SessionState
 from worker.lists.store.admission import finished_in_purged
 
 

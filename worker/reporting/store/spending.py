@@ -11,7 +11,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.attempt_outcomes import DONE, NOT_SENT
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
@@ -19,7 +18,7 @@ from worker.core.database.tables.columns import aliased
 from worker.core.limits.credits import COST_NOTHING
 from worker.core.messages.wording import FIRST
 from worker.core.model.reasons import Reason
-from worker.core.model.states import JobState, Result, SessionState
+from worker.core.model.states import DONE, NOT_SENT, JobState, Result, SessionState
 
 Points = list[tuple[datetime, int]]
 # A column with a time, and the rows that have it.

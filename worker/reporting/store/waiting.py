@@ -14,7 +14,6 @@ from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.fast.tally import CountOf
-from worker.core.database.priorities import PAUSED, PRIORITIES
 from worker.core.database.tables import Batch, BatchPlan, InvitationRow, Job, RefusedEvent, TextCount, Webhook
 from worker.core.database.tables.types import word_of
 from worker.core.foundation.keyring import KEY_ID_DIGITS, NEEDS_THE_KEY
@@ -22,7 +21,15 @@ from worker.core.messages.text_numbers import HOUR, KEPT, hour_of
 from worker.core.messages.wording import FIRST
 from worker.core.model.channels import CHANNELS
 from worker.core.model.reasons import Reason
-from worker.core.model.states import LISTED_WEBHOOKS, WEBHOOKS_TO_CHECK, InvitationState, JobState, PauseCause
+from worker.core.model.states import (
+    LISTED_WEBHOOKS,
+    PAUSED,
+    PRIORITIES,
+    WEBHOOKS_TO_CHECK,
+    InvitationState,
+    JobState,
+    PauseCause,
+)
 from worker.lists.store.batches import BATCH_FACTS, BatchFacts
 from worker.plans.store.pilots import NOT_MET
 from worker.reporting.store.counting import COUNTED, ROWS

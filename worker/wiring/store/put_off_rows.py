@@ -7,10 +7,9 @@ import sqlalchemy as sa
 
 from worker.core.database import bulk
 from worker.core.database.database import Database
-from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import PRIORITIES, InvitationState, JobState
 
 CHUNK = 2000  # jobs in one transaction
 _WAITS = (

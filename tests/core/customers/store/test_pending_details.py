@@ -12,11 +12,10 @@ from tests.suite.some import some
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.cancellation import cancel_customers
 from worker.core.database.encrypted_values import Erased, decrypt_person
-from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Audit, CustomerRow, Job, PendingDetails, SkippedLine
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.incoming import OPERATOR, EventKind
-from worker.core.model.states import JobState
+from worker.core.model.states import BATCH, JobState
 from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival
 from worker.lists.known_customers import KnownRule

@@ -8,7 +8,6 @@ import pytest
 from tests.stored.shelf import WEEK, changed, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppress
-from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, ReissueCount, SessionRow
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store import expired_sessions as expiring
@@ -20,7 +19,7 @@ from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.wording import Wording
 from worker.core.model.channels import CHANNELS, SuppressionReason
 from worker.core.model.endings import Hold, Kind
-from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
 from worker.lists.decisions.store.decisions import Decisions, Verdict
 from worker.lists.decisions.store.settlement import Which
 from worker.settings.policies import fallbacks

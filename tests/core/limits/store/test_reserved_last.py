@@ -8,14 +8,13 @@ import pytest
 
 from tests.stored.shelf import customer
 from tests.stored.statements import statements
-from worker.core.database.priorities import EVENT
 from worker.core.database.tables import Attempt, Budget, Job
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.store import budgets
 from worker.core.limits.store.claims import Room
 from worker.core.model.endings import Kind
-from worker.core.model.states import JobState
+from worker.core.model.states import EVENT, JobState
 from worker.core.unknown.store import unknown_outcomes
 from worker.core.work.store.job_context import IssueResult
 

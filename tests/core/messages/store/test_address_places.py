@@ -16,7 +16,6 @@ from tests.suite.twins import only_fast
 from worker.core.customers.customers import Channel, Person
 from worker.core.database.encrypted_values import ADDRESS
 from worker.core.database.fast.twins import Twin
-from worker.core.database.priorities import EVENT
 from worker.core.database.tables import AddressPlace, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.limits.budgets import BudgetRule
@@ -25,7 +24,7 @@ from worker.core.messages.store import how_many
 from worker.core.messages.store.how_many import take
 from worker.core.model.channels import text_of
 from worker.core.model.endings import Cancel, Kind
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import EVENT, InvitationState, JobState
 from worker.plans.store.plans import Plan
 
 CAP = AddressCap(3, WEEK)

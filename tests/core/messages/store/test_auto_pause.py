@@ -6,13 +6,12 @@ from datetime import timedelta
 import pytest
 
 from tests.stored.shelf import customer
-from worker.core.database.priorities import BATCH, EVENT, PAUSED
 from worker.core.database.tables import Audit, Batch, BounceCount, InvitationRow, Job
 from worker.core.limits.budgets import BudgetRule
 from worker.core.messages.contact import PauseRule
 from worker.core.messages.store import unreached as tallies
 from worker.core.messages.store.unreached import BounceCounts as Counted
-from worker.core.model.states import InvitationState
+from worker.core.model.states import BATCH, EVENT, PAUSED, InvitationState
 from worker.lists.decisions.store import priority_moves
 
 RULE = PauseRule(percent=10, least=50)

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from tests.stored.shelf import WEEK, changed, customer
 from worker.core.customers.customers import Channel
 from worker.core.database.fast import tally
-from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
 from worker.core.messages.caps import Caps
 from worker.core.messages.contact import Ladder, Rung
@@ -17,7 +16,7 @@ from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.store.how_many import GOES_FIRST
 from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Done, Hold, Kind, Reconcile
-from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
 from worker.lists.decisions.store.decisions import Decisions, Verdict
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.store import admission as leading

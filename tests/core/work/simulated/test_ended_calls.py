@@ -6,10 +6,9 @@ import pytest
 
 from onboarding_testing.fakes import FakeHttp
 from tests.simulated.world import FAILED, LIMITED, customer
-from worker.core.database.attempt_outcomes import LATE
 from worker.core.database.tables import Attempt, Budget, CustomerRow, Job, SessionRow
 from worker.core.limits.store.claims import Room
-from worker.core.model.states import JobState
+from worker.core.model.states import LATE, JobState
 from worker.reporting.report_lines import Columns, line_values
 
 WAIT = timedelta(seconds=60 + 10 + 5)  # the lease, the call's own time-out, and the margin

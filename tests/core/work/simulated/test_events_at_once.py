@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import World, customer
-from worker.core.database.priorities import EVENT
 from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import UnknownFlush
+from worker.core.model.states import EVENT
 
 ROOM = Room(10, 10, horizon=timedelta(milliseconds=200))
 UNREACHABLE = sa.exc.OperationalError("COMMIT", None, Exception("connection reset"))

@@ -8,11 +8,10 @@ import pytest
 from onboarding_testing.fakes import FakeHttp, FakeSender
 from tests.simulated.world import FAILED, LIMITED, REFUSED, customer
 from worker.core.customers.customers import Channel
-from worker.core.database.attempt_outcomes import DONE
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.limits.store.claims import Room
 from worker.core.model.endings import Kind, Problem
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import DONE, InvitationState, JobState
 from worker.core.unknown.reconciliation import Nothing, Unmatched
 from worker.lists.decisions.store.decisions import Decisions
 from worker.providers.contract import Broken, HttpAnswer

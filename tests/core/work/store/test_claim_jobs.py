@@ -15,14 +15,13 @@ from tests.stored.steps import JobSteps
 from tests.suite.some import some
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.customers.customers import CustomerKind
-from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Attempt, Budget, CustomerRow, Job, SessionRow
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.store import budgets
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Kind
-from worker.core.model.states import JobState
+from worker.core.model.states import BATCH, EVENT, JobState
 from worker.lists.decisions.store.emergency_stop import EmergencyStops
 
 pytestmark = pytest.mark.both_databases

@@ -9,9 +9,8 @@ import sqlalchemy as sa
 
 from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import customer
-from worker.core.database.attempt_outcomes import DONE, LATE
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.model.states import JobState
+from worker.core.model.states import DONE, LATE, JobState
 from worker.core.unknown.reconciliation import UnknownCall
 
 

@@ -10,14 +10,13 @@ from tests.stored.own_link import say_not_me
 from tests.stored.shelf import WEEK, customer, line
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import release, suppress
-from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.rate_limits import Limit
 from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.channels import SuppressionReason
 from worker.core.model.endings import Cancel
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import BATCH, InvitationState, JobState
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which
 

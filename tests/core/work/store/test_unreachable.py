@@ -11,7 +11,6 @@ from tests.stored.shelf import Shelf, changed, customer
 from tests.stored.statements import statements
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.suppressions import release, suppress
-from worker.core.database.priorities import EVENT
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow, Suppression
 from worker.core.foundation.keyring import Keyring, key_id_of, new_key
 from worker.core.lifecycle.store.expired_sessions import check
@@ -19,7 +18,7 @@ from worker.core.limits.rate_limits import Limit
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.model.channels import CHANNELS, SuppressionReason
 from worker.core.model.endings import Kind, Reconcile, Retry
-from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.model.states import EVENT, InvitationState, JobState, SessionState
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which
 from worker.settings.policies import fallbacks

@@ -9,10 +9,9 @@ import sqlalchemy as sa
 from tests.stored.decisions import OUTCOME_UNKNOWN, adds_up, fail, names, pause, resolve, retry
 from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import customer
-from worker.core.database.priorities import BATCH, EVENT, PAUSED
 from worker.core.database.tables import Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.model.endings import Cancel, Kind, Retry, Snooze
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import BATCH, EVENT, PAUSED, InvitationState, JobState
 from worker.lists.decisions.store import decisions, priority_moves
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Decided

@@ -9,10 +9,9 @@ from tests.stored.decisions import OUTCOME_UNKNOWN, fail, names, pause
 from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
 from worker.core.database.database import fetch
-from worker.core.database.priorities import BATCH, PAUSED
 from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
 from worker.core.model.endings import Kind, Reconcile, Retry
-from worker.core.model.states import JobState, PauseCause
+from worker.core.model.states import BATCH, PAUSED, JobState, PauseCause
 from worker.lists.decisions.store import priority_moves
 from worker.lists.decisions.store.decisions import paused_by
 from worker.lists.decisions.store.settlement import Decided

@@ -24,7 +24,6 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import Erased, decrypt_person
 from worker.core.database.job_ids import among_keys, rows_of
 from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.priorities import BATCH, EVENT, PAUSED
 from worker.core.database.tables import CustomerRow, Job, SessionRow
 from worker.core.database.tables.types import known
 from worker.core.facts import SessionsExpired, happened
@@ -52,7 +51,7 @@ from worker.core.model.channels import Address
 from worker.core.model.reasons import Reason
 from worker.core.model.refusals import asks_again, of_stored
 from worker.core.model.sessions import max_age_of
-from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, Result, SessionState
+from worker.core.model.states import BATCH, EVENT, LIVE_SESSIONS, OPEN_JOBS, PAUSED, JobState, Result, SessionState
 from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
 

@@ -23,7 +23,6 @@ from worker.core.customers.store.usage import sessions_of
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.job_ids import batch_of
-from worker.core.database.priorities import of_reminders
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.messages.contact import ContactPolicy, kind_of
 from worker.core.messages.quiet_hours import QuietHours, allowed_at
@@ -33,7 +32,7 @@ from worker.core.messages.wording import FIRST, is_resend
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import is_stale
-from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, Result, SessionState
+from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, Result, SessionState, of_reminders
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,9 @@ import sqlalchemy as sa
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.database import bulk
 from worker.core.database.database import fetch
-from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import InvitationRow
 from worker.core.limits.budgets import BudgetRule, BudgetState, interval
-from worker.core.model.states import InvitationState
+from worker.core.model.states import BATCH, EVENT, InvitationState
 
 # The queue may use this share of a link's usable time. The rest is for delays that the queue's length does not show:
 # events that go first, retries, a limit that turns out lower, a short pause.

@@ -23,7 +23,6 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from worker.core.database.leases import Leases
-from worker.core.database.priorities import BATCH, EVENT
 from worker.core.limits.budgets import (
     BudgetRule,
     BudgetState,
@@ -37,6 +36,7 @@ from worker.core.limits.rate_limits import Slots
 from worker.core.limits.store import budgets
 from worker.core.limits.store.concurrency import ASK_AGAIN, MOST_PER_PERMIT, Permits
 from worker.core.messages.contact import ContactPolicy
+from worker.core.model.states import BATCH, EVENT
 
 BATCH_SHARE = 0.2
 

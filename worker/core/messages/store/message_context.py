@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from worker.core.customers.customers import Customer
 from worker.core.customers.store.suppressions import ANY_SUPPRESSED
 from worker.core.database import bulk
-from worker.core.database.attempt_outcomes import LATE
 from worker.core.database.encrypted_values import decrypt_person
 from worker.core.database.leases import Leases
 from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
@@ -25,7 +24,7 @@ from worker.core.messages.wording import REACHED, Wording
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Done, Kind
 from worker.core.model.sessions import Opening, is_stale
-from worker.core.model.states import InvitationState
+from worker.core.model.states import LATE, InvitationState
 from worker.core.work.row_forms import NOT_YET, CallResult, Claimed
 
 

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from worker.core.customers.store.erased_jobs import erase_again
 from worker.core.customers.store.suppressions import suppress
 from worker.core.database import bulk
-from worker.core.database.attempt_outcomes import LATE
 from worker.core.database.bulk import Columns
 from worker.core.database.fast import tally
 from worker.core.database.job_ids import batch_of
@@ -30,7 +29,7 @@ from worker.core.messages.wording import FIRST, NEW_LINKS
 from worker.core.model.channels import address_of
 from worker.core.model.endings import AddressIs, Cancel, Done, invitation_state_after
 from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import LATE, InvitationState, JobState
 from worker.core.unknown.repeats import stays_unknown
 from worker.core.unknown.store.late_attempts import SortedOut, Standing, sort_out
 from worker.core.work.store.attempt_log import CLOSE, CLOSE_DONE, after_call, closing, outcome_of_call, plain

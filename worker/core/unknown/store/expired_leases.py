@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from worker.core.customers.store.cancellation import cancel_jobs, instead_of_failing
 from worker.core.database import bulk
-from worker.core.database.attempt_outcomes import UNANSWERED
 from worker.core.database.database import Database, fetch
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Attempt, InvitationRow, Job
@@ -33,7 +32,7 @@ from worker.core.model.endings import (
     job_state_after,
 )
 from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import UNANSWERED, InvitationState, JobState
 from worker.core.unknown.repeats import not_before_its_wait, stays_unknown
 from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.held_rows import hold_jobs, hold_messages

@@ -14,11 +14,10 @@ from typing import Any, Generic
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.attempt_outcomes import UNANSWERED
 from worker.core.database.database import fetch
 from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.model.endings import Kind
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import UNANSWERED, InvitationState, JobState
 from worker.core.work.row_forms import CallResult, ResultT
 
 

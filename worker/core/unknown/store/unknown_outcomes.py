@@ -20,13 +20,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.attempt_outcomes import DONE, LATE, MORE, NOT_SENT, UNANSWERED, UNREACHABLE, references
 from worker.core.database.database import THERE_IS, fetch
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.database.tables.columns import aliased
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.model.endings import Kind
-from worker.core.model.states import ENDED_JOBS
+from worker.core.model.states import DONE, ENDED_JOBS, LATE, MORE, NOT_SENT, UNANSWERED, UNREACHABLE, references
 from worker.core.unknown.reconciliation import Found, More, Nothing, UnknownCall, Unmatched
 
 # Outcomes of look-ups that do not count as failures: rate-limited, refused, unreachable, not made, or successful.

@@ -13,7 +13,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.attempt_outcomes import DONE, MORE, NOT_SENT, UNREACHABLE, references
 from worker.core.database.bulk import Columns
 from worker.core.database.encrypted_values import encrypt_words
 from worker.core.database.tables import Attempt
@@ -28,6 +27,7 @@ from worker.core.limits.store.flush import Flush
 from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Problem, Reconcile, Retry, Snooze
 from worker.core.model.reasons import Reason
+from worker.core.model.states import DONE, MORE, NOT_SENT, UNREACHABLE, references
 from worker.core.unknown.reconciliation import More, Nothing, Unmatched
 from worker.core.work.row_forms import CallResult, Claimed, ResultT
 from worker.core.work.store.job_context import IssueResult

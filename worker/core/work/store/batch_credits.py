@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from worker.core.database.attempt_outcomes import DONE
 from worker.core.database.database import fetch
 from worker.core.database.fast import tally
 from worker.core.database.job_ids import of_batch
@@ -20,6 +19,7 @@ from worker.core.database.tables.columns import aliased
 from worker.core.limits.credits import COST_NOTHING
 from worker.core.model.endings import Kind, Later, NotNow
 from worker.core.model.reasons import Reason
+from worker.core.model.states import DONE
 
 if TYPE_CHECKING:
     from worker.core.work.store.job_context import ClaimedJob

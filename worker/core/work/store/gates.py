@@ -22,7 +22,6 @@ from worker.core.customers.store import pending_details as pending
 from worker.core.customers.store.cancellation import cancel_jobs
 from worker.core.customers.store.suppressions import reachable
 from worker.core.database import bulk
-from worker.core.database.priorities import BATCH
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.lifecycle.reissue import REVIEWED_AGAIN
 from worker.core.limits.store import batch_pace
@@ -39,7 +38,7 @@ from worker.core.model.channels import address_of, detail_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import max_age_of
-from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.model.states import BATCH, InvitationState, JobState, SessionState
 from worker.core.work.store import session_reuse
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy
 

@@ -13,14 +13,13 @@ from worker.core.customers.store import pending_details as pending
 from worker.core.customers.store.suppressions import ANY_SUPPRESSED
 from worker.core.database import bulk
 from worker.core.database.leases import Leases
-from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Attempt, Batch, CustomerRow, Job, SessionRow
 from worker.core.lifecycle.reissue import ahead_at
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.credits import ONE_DAY
 from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.model.sessions import APPLICANT_ID, Session, SessionRequest
-from worker.core.model.states import JobState
+from worker.core.model.states import BATCH, JobState
 from worker.core.unknown.reconciliation import Listed
 from worker.core.unknown.store import unknown_outcomes
 from worker.core.work.row_forms import CallResult, Claimed

@@ -13,7 +13,6 @@ from worker.core.customers.customers import invitation_channels
 from worker.core.customers.store.cancellation import cancel_jobs, instead_of_failing
 from worker.core.customers.store.erased_jobs import erase_again
 from worker.core.database import bulk
-from worker.core.database.attempt_outcomes import DONE, LATE
 from worker.core.database.bulk import Columns
 from worker.core.database.fast import tally
 from worker.core.database.tables import Job, SessionRow
@@ -27,7 +26,7 @@ from worker.core.limits.throughput import Stretch
 from worker.core.model.channels import is_mail
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, job_state_after
 from worker.core.model.reasons import Reason
-from worker.core.model.states import JobState
+from worker.core.model.states import DONE, LATE, JobState
 from worker.core.unknown.reconciliation import Nothing
 from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.calls_in_doubt import release_cleared

@@ -16,7 +16,6 @@ from worker.core.customers.store.in_review import follow_reviews
 from worker.core.database import bulk
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.job_ids import Key, among_keys, rows_of
-from worker.core.database.priorities import of_reminders
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.ids import new_ids
@@ -33,6 +32,7 @@ from worker.core.model.states import (
     Result,
     SessionState,
     job_state_from_invitations,
+    of_reminders,
 )
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy
 from worker.core.work.store.sessions import (

@@ -15,10 +15,9 @@ from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.fast import tally
 from worker.core.database.outages import CANCELLED
-from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import InvitationRow, Job, Outbox, Permit, ProcessRow, Timer, Webhook
 from worker.core.model.metrics import Series
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import PRIORITIES, InvitationState, JobState
 from worker.features.metrics.store import metric_counts
 from worker.reporting.store.counting import COUNTED, ROWS
 from worker.reporting.store.processes import GONE_AFTER

@@ -12,7 +12,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.attempt_outcomes import LATE
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
 from worker.core.database.fast import tally
@@ -34,7 +33,7 @@ from worker.core.messages.store.message_rows import move_messages
 from worker.core.messages.wording import FIRST
 from worker.core.model.audit import Act
 from worker.core.model.endings import Kind
-from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState
+from worker.core.model.states import LATE, LIVE_SESSIONS, InvitationState, JobState
 from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
 from worker.features.privacy.store.erasure import over
 from worker.reporting.store.counts import BatchCounts, totals_of

@@ -21,13 +21,12 @@ from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import Erased, read_person
 from worker.core.database.job_ids import AS_THEY_CAME, Key, job_id
 from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.priorities import BATCH, PAUSED
 from worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.messages.store.unreached import writable
 from worker.core.model.incoming import EventKind
 from worker.core.model.sessions import floor_of
-from worker.core.model.states import OPEN_JOBS, JobState
+from worker.core.model.states import BATCH, OPEN_JOBS, PAUSED, JobState
 from worker.features.renew.section import Renew
 from worker.features.renew.store import renewals
 from worker.lists.decisions.store.emergency_stop import stop_there

@@ -14,14 +14,13 @@ from worker.core.customers.store.suppressions import reachable
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED, Erased, read_person
 from worker.core.database.job_ids import AS_THEY_CAME
-from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.database.tables.types import known
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.reissue import asked_since_end
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.model.channels import CHANNELS, detail_of
-from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, JobState, Result, SessionState
+from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, PRIORITIES, JobState, Result, SessionState
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.features.service_desk.case import Case, DeskRules, Link, Message, Row
 from worker.lists.decisions.store.emergency_stop import stop_there

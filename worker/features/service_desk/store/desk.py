@@ -19,14 +19,13 @@ from worker.core.database.audit_entries import note
 from worker.core.database.database import Database
 from worker.core.database.encrypted_values import contact_digests, encrypt_person
 from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.priorities import of_a_person
 from worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
 from worker.core.foundation.keyring import Keyring
 from worker.core.messages.store.message_rows import waiting_message, why_later
 from worker.core.messages.text_numbers import is_landline, why_not_texted
 from worker.core.model.channels import Address, address_of, channels_of, is_mail
 from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.model.states import InvitationState, JobState, SessionState, of_a_person
 from worker.core.model.wakeups import WakeUp
 from worker.core.work.store.sessions import check_at
 from worker.features.service_desk.case import Case, Refused

@@ -9,19 +9,17 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import invitation_channels
 from worker.core.customers.store.usage import messages_of
-from worker.core.database.attempt_outcomes import DONE, NOT_SENT
 from worker.core.database.audit_entries import note, note_alone
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, read_person
 from worker.core.database.job_ids import AS_THEY_CAME, NEWEST_FIRST
-from worker.core.database.priorities import HELD_BACK, PRIORITIES
 from worker.core.database.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 from worker.core.database.tables.columns import aliased
 from worker.core.database.tables.work import LEAD, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.messages.store.message_context import is_kept_back
 from worker.core.model.reasons import Reason
-from worker.core.model.states import ENDED_JOBS, OPEN_JOBS, JobState
+from worker.core.model.states import DONE, ENDED_JOBS, HELD_BACK, NOT_SENT, OPEN_JOBS, PRIORITIES, JobState
 from worker.features.service_desk.case import Place, Wanted, place_in_words
 from worker.features.service_desk.timeline import ActFact, CallFact, History, LinkFact, MessageFact, NewsFact, RowFact
 from worker.lists.decisions.row_addresses import is_among

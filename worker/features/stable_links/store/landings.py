@@ -21,13 +21,21 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import Erased, decrypt_link
 from worker.core.database.job_ids import AS_THEY_CAME
 from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.priorities import EVENT, PRIORITIES
 from worker.core.database.tables import Batch, CustomerRow, Job, SessionRow, StableLink
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store.own_links import digests_of
 from worker.core.model.audit import Act
 from worker.core.model.reasons import Reason
-from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, UNISSUED_JOBS, JobState, Result, SessionState
+from worker.core.model.states import (
+    EVENT,
+    LIVE_SESSIONS,
+    OPEN_JOBS,
+    PRIORITIES,
+    UNISSUED_JOBS,
+    JobState,
+    Result,
+    SessionState,
+)
 from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.events.store.event_status import LinkStatus

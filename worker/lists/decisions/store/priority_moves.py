@@ -15,9 +15,8 @@ from worker.core.customers.store.pending_details import let_go
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.priorities import PAUSED, PRIORITIES
 from worker.core.database.tables import Batch, InvitationRow, Job
-from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, InvitationState, JobState
+from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, PAUSED, PRIORITIES, InvitationState, JobState
 
 CHUNK = 2000
 Changed = Callable[[int], None]  # gets the number of rows that each transaction has changed
