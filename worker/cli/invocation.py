@@ -12,7 +12,7 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.shared_options import NAMES_OF_BATCHES, Named
-from worker.core.model.audit import Act
+from worker.core.database.audit_entries import Act
 from worker.runtime import logs
 from worker.settings.needs import EVERYTHING, NOTHING, Needs
 from worker.wiring.os_user import os_user

@@ -12,13 +12,12 @@ import sqlalchemy as sa
 
 from worker.cli.exits import CannotStart
 from worker.core.database import schema
-from worker.core.database.audit_entries import note_alone
+from worker.core.database.audit_entries import Act, note_alone
 from worker.core.database.database import Database, is_there
 from worker.core.database.outages import reason
 from worker.core.database.schema import NotReady
 from worker.core.features import Hook
 from worker.core.foundation.keyring import CannotDecrypt, new_key
-from worker.core.model.audit import Act
 from worker.providers.registry import doubtful_parameters, shared_webhook_keys
 from worker.settings.load import load
 from worker.settings.model import Database as SettingsDatabase

@@ -14,11 +14,11 @@ from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from worker.core.database.audit_entries import Act
 from worker.core.database.database import Database
 from worker.core.database.journal import Journal
 from worker.core.foundation.clock import Clock, ProcessClock
 from worker.core.limits.second_look import SecondLook
-from worker.core.model.audit import Act
 from worker.core.model.metrics import Meters
 from worker.core.model.sessions import SessionRequest, floor_of
 from worker.http.trust import faster

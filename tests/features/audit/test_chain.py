@@ -5,11 +5,10 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from worker.core.database.audit_entries import note
+from worker.core.database.audit_entries import Act, note
 from worker.core.database.database import Database
 from worker.core.database.tables import Audit, AuditHead
 from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.model.audit import Act
 from worker.features.audit.store.reading import AuditLog, Wanted
 from worker.features.audit.store.sealing import NotSigned, Point, Seals, next_point
 

@@ -6,9 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.stored.shelf import Shelf, customer
-from worker.core.database.audit_entries import note
+from worker.core.database.audit_entries import Act, note
 from worker.core.database.tables import Audit, Budget, Job, Outbox, Permit
-from worker.core.model.audit import Act
 from worker.features.dashboard.pages import audit
 from worker.features.dashboard.pages.accounts import Pace
 from worker.features.dashboard.pages.now import need_of

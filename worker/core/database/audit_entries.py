@@ -1,14 +1,53 @@
-"""Adds entries to the audit log: the one way in, always in the transaction of what the entry tells."""
+"""The entries of the audit log: what one is, and the one way in, always in the transaction of what it tells."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.database.database import ACT, Database
 from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.tables import Audit
-from worker.core.model.audit import ACTION, ACTOR, REASON, SUBJECT, Act, Entry, printable
+
+if TYPE_CHECKING:
+    from worker.core.database.database import Database
+
+# An execution option of all connections: who does what on them, an `Act`.
+ACT = "onboarding_act"
+RETENTION = "retention"  # the actor where the configuration acts, and no person
+# The widths of the columns. What is longer is cut off.
+ACTOR, ACTION, SUBJECT, REASON = 200, 64, 200, 200
+
+
+class Act(NamedTuple):
+    """Who does something, and what: a command by its words, or an event by its type. `reason`: why, in the words of the
+    person who does it; "" if no one was asked."""
+
+    actor: str
+    action: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Who did what to whom. `at` is aware. `count`: how many rows or things it was done to.
+
+    An entry stays when a customer is erased. So it holds the customer's id at most: no name, address, token or link,
+    and no text that a stranger or a provider has written.
+    """
+
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    count: int = 1
+    reason: str = ""
+
+
+def printable(text: str, most: int) -> str:
+    """The text in one line, as a log of text lines can hold it: what cannot be shown becomes `?`."""
+    return (text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text))[:most]
 
 
 def note(
@@ -26,7 +65,7 @@ def note(
     note_all(connection, [Entry(now, act.actor, act.action, subject, count, why)])
 
 
-def note_alone(database: Database, subject: str, *, now: datetime, count: int = 1, reason: str) -> None:
+def note_alone(database: "Database", subject: str, *, now: datetime, count: int = 1, reason: str) -> None:
     """Add an entry in its own transaction: before something is shown, or is done outside of the database."""
     with database.write() as connection:
         note(connection, subject, now=now, count=count, reason=reason)

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from worker.core.database.audit_entries import ACT, Act
 from worker.core.database.bulk import fetched
 from worker.core.database.fast import tally
 from worker.core.database.fast.on_loop import elsewhere
@@ -24,7 +25,6 @@ from worker.core.facts import OBSERVERS, Observe
 from worker.core.foundation.clock import ProcessClock
 from worker.core.foundation.private_files import new_file
 from worker.core.foundation.tls import Tls
-from worker.core.model.audit import Act
 
 # Long enough for a write transaction of another process (an import during a `run`), short enough to be noticed.
 SQLITE_BUSY_SECONDS = 30
@@ -36,8 +36,6 @@ FULL = 10 << 20
 UTF8 = "UTF8"  # PostgreSQL's word
 # `THERE_IS.where(…)`: true if such a row exists. Reads no column: a role that reports may not read all of a table's.
 THERE_IS = sa.exists(sa.literal_column("1"))
-# An execution option of all connections: who does what on them, an `Act`, for the audit log (the feature `audit`).
-ACT = "onboarding_act"
 UNSAID = Act("unknown", "python")
 
 

@@ -9,13 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.store.in_review import OTHER_IN_REVIEW
-from worker.core.database.audit_entries import note_all
+from worker.core.database.audit_entries import Entry, note_all
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import Erased, decrypt_link
 from worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
 from worker.core.database.tables.work import DUE_AT, LEAD, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.model.audit import Entry
 from worker.core.model.incoming import EventKind, Outcome
 from worker.core.model.sessions import is_stale
 from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, JobState, SessionState

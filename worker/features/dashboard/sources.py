@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from worker.core.database.audit_entries import Act
 from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock
 from worker.core.messages.contact import ContactPolicy
-from worker.core.model.audit import Act
 from worker.events.store.refused_events import PutRefusedBack
 from worker.features.dashboard.users import Person
 from worker.features.outbox.outbox_report import OutboxReport

@@ -15,11 +15,10 @@ from typing import TextIO
 import sqlalchemy as sa
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.database.audit_entries import note_alone
+from worker.core.database.audit_entries import Act, note_alone
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
 from worker.core.foundation.timestamps import written
-from worker.core.model.audit import Act
 from worker.features.list_sources.dropped_files import ERRORS, REPORT, DroppedFile, FileState, next_report
 from worker.features.list_sources.place import MOST_FILES, Away, Copy, Found, NotTaken, Place, Write
 from worker.features.list_sources.settings import Intake as FolderSettings

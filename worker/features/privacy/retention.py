@@ -12,8 +12,8 @@ from typing import Self
 
 import sqlalchemy as sa
 
+from worker.core.database.audit_entries import RETENTION, Act
 from worker.core.foundation.clock import Clock
-from worker.core.model.audit import RETENTION, Act
 from worker.features.audit.store.sealing import NotSigned, seals_of
 from worker.features.privacy.store.erasure import Erasing, Place
 from worker.features.privacy.store.expired_links import ExpiredLinks, InboxRetention, remove_places

@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 import sqlalchemy as sa
 
+from worker.core.database.audit_entries import Act
 from worker.core.foundation.clock import monotonic
-from worker.core.model.audit import Act
 from worker.features.uploads.store.uploads import Uploads
 from worker.features.uploads.uploaded import Upload, UploadState
 from worker.lists.importing.list_import import CutOff, ImportChoices, import_list

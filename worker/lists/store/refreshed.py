@@ -26,7 +26,7 @@ from worker.core.customers.customers import (
 )
 from worker.core.customers.store.pending_details import IS_UNRELEASED, settled
 from worker.core.database import bulk
-from worker.core.database.audit_entries import note
+from worker.core.database.audit_entries import Act, note
 from worker.core.database.bulk import picked, rows_of
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import Erased, read_person
@@ -34,7 +34,6 @@ from worker.core.database.job_ids import batch_of, row_of
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import CustomerRow, PendingDetails
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.model.audit import Act
 from worker.core.model.channels import ADDRESSES, CHANNELS, Address
 from worker.lists.known_customers import Match, changed_addresses, compare, in_words, refuses_lists
 from worker.lists.lines import OldLink

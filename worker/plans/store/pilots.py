@@ -17,13 +17,12 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.pending_details import let_go
-from worker.core.database.audit_entries import note
+from worker.core.database.audit_entries import Act, note
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.outages import is_outage, outlive_deadlocks
 from worker.core.database.tables import Batch, BatchPlan, InvitationRow, Job
 from worker.core.messages.wording import FIRST
-from worker.core.model.audit import Act
 from worker.core.model.reasons import Reason
 from worker.core.model.states import (
     ENDED_JOBS,

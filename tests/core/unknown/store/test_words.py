@@ -3,10 +3,9 @@
 import pytest
 
 from tests.stored.shelf import customer
-from worker.core.database.database import ACT
+from worker.core.database.audit_entries import ACT, Act
 from worker.core.database.tables import Attempt, Audit, Job
 from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.model.audit import Act
 from worker.core.model.endings import Cancel, Kind, Problem
 from worker.core.model.reasons import Reason
 from worker.core.work.store.job_context import IssueResult

@@ -14,7 +14,7 @@ from tests.core.customers.store.test_pending_details import OTHER, PAUSED, TRUE
 from tests.stored.shelf import customer, line
 from tests.suite.of_features import needs
 from worker.core.customers.store.suppressions import suppress
-from worker.core.database.database import ACT
+from worker.core.database.audit_entries import ACT, Act
 from worker.core.database.tables import (
     Attempt,
     Audit,
@@ -35,7 +35,6 @@ from worker.core.database.tables.types import all_tables
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.foundation.timestamps import written
-from worker.core.model.audit import Act
 from worker.core.model.channels import SuppressionReason
 from worker.core.model.endings import Cancel, Kind, Problem
 from worker.core.model.incoming import OPERATOR, EventKind, Outcome

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.stored.shelf import customer
+from worker.core.database.audit_entries import Act
 from worker.core.database.tables import Audit, Batch
-from worker.core.model.audit import Act
 from worker.lists.decisions.store.emergency_stop import EmergencyStops
 
 pytestmark = pytest.mark.both_databases

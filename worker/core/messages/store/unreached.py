@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.suppressions import suppressed
 from worker.core.database import bulk
-from worker.core.database.audit_entries import note
+from worker.core.database.audit_entries import Act, note
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import Erased, read_person
 from worker.core.database.fast import tally
@@ -34,7 +34,6 @@ from worker.core.messages.quiet_hours import message_at
 from worker.core.messages.store.message_rows import waiting_message, why_later
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.messages.wording import FIRST
-from worker.core.model.audit import Act
 from worker.core.model.channels import SuppressionReason, address_of
 from worker.core.model.endings import AddressIs
 from worker.core.model.states import InvitationState, JobState, PauseCause, SessionState

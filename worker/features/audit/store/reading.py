@@ -8,10 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.core.database.audit_entries import Entry
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Audit
 from worker.core.foundation.keyring import Keyring
-from worker.core.model.audit import Entry
 from worker.features.audit.store.sealing import (
     HEAD,
     NO_HEAD,

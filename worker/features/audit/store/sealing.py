@@ -14,11 +14,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.audit_entries import note
+from worker.core.database.audit_entries import RETENTION, Act, Entry, note
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Audit, AuditHead
 from worker.core.foundation.keyring import Keyring, key_id_of
-from worker.core.model.audit import RETENTION, Act, Entry
 from worker.reporting.store.processes import is_younger, set_timer
 from worker.wiring.stores import Stores
 

@@ -5,8 +5,7 @@ from functools import partial
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
-from worker.core.database.audit_entries import note_alone
-from worker.core.model.audit import Act
+from worker.core.database.audit_entries import Act, note_alone
 from worker.features.dashboard.contract import Asked, Download, File
 from worker.features.dashboard.pages.batch_actions import batch_of, refuse_purged
 from worker.features.dashboard.sources import Sources

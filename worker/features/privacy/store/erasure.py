@@ -12,11 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel
-from worker.core.database.audit_entries import note
+from worker.core.database.audit_entries import RETENTION, Act, note
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import CustomerRow, Job, SessionRow
 from worker.core.database.tables.columns import aliased
-from worker.core.model.audit import RETENTION, Act
 from worker.core.model.states import ENDED_JOBS, JobState, Result
 from worker.events.store.customer_erasure import erase, erase_updates
 

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.audit_entries import note
+from worker.core.database.audit_entries import Act, note
 from worker.core.database.database import Database, fetch
 from worker.core.database.fast import tally
 from worker.core.database.job_ids import NEWEST_FIRST, as_they_came, of_batch
@@ -31,7 +31,6 @@ from worker.core.database.tables import (
 from worker.core.database.tables.work import LEAD, served_by
 from worker.core.messages.store.message_rows import move_messages
 from worker.core.messages.wording import FIRST
-from worker.core.model.audit import Act
 from worker.core.model.endings import Kind
 from worker.core.model.states import LATE, LIVE_SESSIONS, InvitationState, JobState
 from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR

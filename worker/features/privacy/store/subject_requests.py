@@ -16,8 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.store.suppressions import release, suppressed
-from worker.core.database.audit_entries import note
-from worker.core.database.database import ACT, Database, fetch
+from worker.core.database.audit_entries import ACT, note
+from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import (
     CUSTOMER,
     ERASED,

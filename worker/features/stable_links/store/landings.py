@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from worker.core.customers.store import usage
 from worker.core.customers.store.cancellation import change_jobs, leave_session, waiting_again
 from worker.core.customers.store.in_review import OTHER_IN_REVIEW
-from worker.core.database.audit_entries import note
+from worker.core.database.audit_entries import Act, note
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import Erased, decrypt_link
 from worker.core.database.job_ids import AS_THEY_CAME
@@ -24,7 +24,6 @@ from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, CustomerRow, Job, SessionRow, StableLink
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store.own_links import digests_of
-from worker.core.model.audit import Act
 from worker.core.model.reasons import Reason
 from worker.core.model.states import (
     EVENT,

@@ -11,13 +11,12 @@ from functools import partial
 import sqlalchemy as sa
 
 from worker.core.customers.store.cancellation import lock_unsent
-from worker.core.database.audit_entries import note
+from worker.core.database.audit_entries import Act, note
 from worker.core.database.database import Database, fetch
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Job, StableLink
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store.own_links import digests_of
-from worker.core.model.audit import Act
 from worker.core.model.reasons import Reason
 from worker.core.model.states import OPEN_JOBS, JobState
 from worker.core.unknown.store.held_rows import hold_back

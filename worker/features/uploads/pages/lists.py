@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from tempfile import TemporaryFile
 from typing import Any
 
-from worker.core.model.audit import Act
+from worker.core.database.audit_entries import Act
 from worker.features.dashboard.contract import (
     Arrival,
     Asked,

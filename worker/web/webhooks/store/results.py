@@ -10,11 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.audit_entries import note_all
+from worker.core.database.audit_entries import Entry, note_all
 from worker.core.database.database import fetch
 from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
 from worker.core.database.tables.types import DETAIL_LENGTH
-from worker.core.model.audit import Entry
 from worker.core.model.endings import Backoff
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.core.model.wakeups import WakeUp
