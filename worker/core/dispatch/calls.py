@@ -11,7 +11,7 @@ from worker.core.dispatch.prefetch import ClaimPlan, Prefetch
 from worker.core.dispatch.state import State
 from worker.core.foundation.clock import monotonic
 from worker.core.limits.rate_limits import LAPSE, lapsed
-from worker.core.work.row_forms import OpenedT, ResultT
+from worker.core.limits.store.claims import OpenedT, ResultT
 
 log = logging.getLogger(__name__)
 

@@ -29,15 +29,13 @@ from typing import Any, Generic
 import sqlalchemy as sa
 
 from worker.core.dispatch.calls import Calls
-from worker.core.dispatch.contract import Work
 from worker.core.dispatch.flushes import Flushes
 from worker.core.dispatch.prefetch import EVENTS_AT_ONCE, OPEN_MOST, Ahead, ClaimPlan, Prefetch
-from worker.core.dispatch.state import State
+from worker.core.dispatch.state import State, Work
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.outage_log import Outage
-from worker.core.limits.store.claims import Room
+from worker.core.limits.store.claims import OpenedT, ResultT, Room
 from worker.core.model.metrics import NOT_COUNTED, WorkMeter
-from worker.core.work.row_forms import OpenedT, ResultT
 
 log = logging.getLogger(__name__)
 

@@ -13,15 +13,13 @@ from typing import Any, Generic
 import sqlalchemy as sa
 
 from worker.core.database.outages import reason
-from worker.core.dispatch.contract import Work
 from worker.core.dispatch.prefetch import ClaimPlan, Prefetch
-from worker.core.dispatch.state import FlushTask, State
+from worker.core.dispatch.state import FlushTask, State, Work
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
-from worker.core.limits.store.claims import Room
+from worker.core.limits.store.claims import OpenedT, ResultT, Room
 from worker.core.limits.store.concurrency import ASK_AGAIN
 from worker.core.limits.store.flush import Flushed, UnknownFlush
-from worker.core.work.row_forms import OpenedT, ResultT
 
 log = logging.getLogger(__name__)
 

@@ -12,14 +12,13 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 from worker.core.foundation.clock import Clock
 from worker.core.limits.budgets import FLUSH_MARGIN
 from worker.core.limits.second_look import SecondLook
-from worker.core.limits.store.claims import ClaimPolicy, Room
+from worker.core.limits.store.claims import CallResult, Claimed, ClaimPolicy, ResultT, Room, RowT
 from worker.core.limits.store.flush import Flushed, Rows
 from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Ending, Hold, Kind, Problem, RetryPolicy, ending_for, resume_at
 from worker.core.model.metrics import Meters, Metric
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import ending_of_reconciliation
-from worker.core.work.row_forms import CallResult, Claimed, ResultT, RowT
 
 NOT_MADE = "not_made"  # the outcome of a call that was not made
 # (channel, whether it is for an event); must return at once
@@ -76,7 +75,7 @@ PolicyT = TypeVar("PolicyT", bound=ClaimPolicy)
 
 @dataclass(kw_only=True)
 class SharedWork(ABC, Generic[PolicyT, RowT, ResultT]):
-    """A part of `dispatch.contract`: what it does with opened rows and their results, whichever their kind."""
+    """A part of `dispatch.state.Work`: what it does with opened rows and their results, whichever their kind."""
 
     step: ClassVar[str]
     doing: ClassVar[str]  # the words for what a call that raised was doing

@@ -46,7 +46,7 @@ PREFIX = "onboarding."
 
 
 class TracedWork:
-    """Passes everything on to the given `contract.Work`, and records each traced row's claim and call."""
+    """Passes everything on to the given `dispatch.state.Work`, and records each traced row's claim and call."""
 
     def __init__(self, work: Any, wake_up: WakeUp, traces: Traces, clock: Clock) -> None:
         self._work, self._traces, self._clock = work, traces, clock

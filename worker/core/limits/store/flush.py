@@ -24,13 +24,12 @@ from worker.core.database.outages import SACRIFICED
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.limits.store import batch_pace, budgets
-from worker.core.limits.store.claims import ClaimPolicy, Claims, Leased, Reserved, Room
+from worker.core.limits.store.claims import ClaimPolicy, Claims, Leased, Reserved, ResultT, Room, RowT
 from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
-from worker.core.work.row_forms import ResultT, RowT
 
 log = logging.getLogger(__name__)
 PolicyT = TypeVar("PolicyT", bound=ClaimPolicy)

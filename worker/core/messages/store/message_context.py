@@ -17,7 +17,7 @@ from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationR
 from worker.core.database.tables.columns import aliased
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
-from worker.core.limits.store.claims import ClaimPolicy
+from worker.core.limits.store.claims import NOT_YET, CallResult, Claimed, ClaimPolicy
 from worker.core.limits.store.flush import Flush
 from worker.core.messages.quiet_hours import message_at
 from worker.core.messages.wording import REACHED, Wording
@@ -25,7 +25,6 @@ from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Done, Kind
 from worker.core.model.sessions import Opening, is_stale
 from worker.core.model.states import LATE, InvitationState
-from worker.core.work.row_forms import NOT_YET, CallResult, Claimed
 
 
 @dataclass(frozen=True, kw_only=True)

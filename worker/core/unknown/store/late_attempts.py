@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.tables import Attempt, InvitationRow, Job
+from worker.core.limits.store.claims import CallResult, ResultT
 from worker.core.model.endings import Kind
 from worker.core.model.states import UNANSWERED, InvitationState, JobState
-from worker.core.work.row_forms import CallResult, ResultT
 
 
 @dataclass(frozen=True, repr=False)

@@ -23,13 +23,13 @@ from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.credits import day_of
 from worker.core.limits.store import budgets
+from worker.core.limits.store.claims import CallResult, Claimed, ResultT
 from worker.core.limits.store.flush import Flush
 from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Problem, Reconcile, Retry, Snooze
 from worker.core.model.reasons import Reason
 from worker.core.model.states import DONE, MORE, NOT_SENT, UNREACHABLE, references
 from worker.core.unknown.reconciliation import More, Nothing, Unmatched
-from worker.core.work.row_forms import CallResult, Claimed, ResultT
 from worker.core.work.store.job_context import IssueResult
 
 

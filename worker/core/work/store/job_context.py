@@ -17,12 +17,11 @@ from worker.core.database.tables import Attempt, Batch, CustomerRow, Job, Sessio
 from worker.core.lifecycle.reissue import ahead_at
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.credits import ONE_DAY
-from worker.core.limits.store.claims import ClaimPolicy
+from worker.core.limits.store.claims import CallResult, Claimed, ClaimPolicy
 from worker.core.model.sessions import APPLICANT_ID, Session, SessionRequest
 from worker.core.model.states import BATCH, JobState
 from worker.core.unknown.reconciliation import Listed
 from worker.core.unknown.store import unknown_outcomes
-from worker.core.work.row_forms import CallResult, Claimed
 
 
 @dataclass(frozen=True, kw_only=True)
