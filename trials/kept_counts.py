@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from worker.core.database.fast import tally
 from worker.core.database.fast.tally import Alike
 from worker.core.database.tables import Attempt, Batch, BatchCount, BatchCountChange, InvitationRow, Job
-from worker.core.messages.wording import FIRST
+from worker.core.messages.contact import FIRST
 
 # Made once: thousands of tests end with these statements.
 _KEPT = [column.name for column in BatchCount.__table__.columns]

@@ -10,7 +10,7 @@ import yaml
 
 from tests.events.outgoing import event
 from tests.events.schemas import files
-from worker.core.messages import contact, wording
+from worker.core.messages import contact
 from worker.core.model.incoming import EventKind
 from worker.events.published_events import Happened, cloud_event
 from worker.settings.model import Bus
@@ -43,7 +43,7 @@ def test_an_event_of_ours_keeps_to_its_schema():
     check(json.loads(cloud_event(event(1))), "session.issued")
 
 
-@pytest.mark.parametrize("kind", ["invitation", "new_link", contact.kind_of(0), wording.next_kind([])])
+@pytest.mark.parametrize("kind", ["invitation", "new_link", contact.kind_of(0), contact.next_kind([])])
 def test_a_sent_message_of_each_kind_keeps_to_its_schema(kind):
     message = json.loads(cloud_event(event(1)))
     facts = {"channel": "email", "kind": kind, "sent_at": message["time"], "state": "sent"}

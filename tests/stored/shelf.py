@@ -14,8 +14,7 @@ from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flush
-from worker.core.messages.caps import Caps
-from worker.core.messages.contact import ContactPolicy
+from worker.core.messages.contact import Caps, ContactPolicy
 from worker.core.messages.store.message_context import InvitationPolicy, InviteResult
 from worker.core.model.endings import Done, Ending, Kind, Problem, RetryPolicy
 from worker.core.model.sessions import ExpirySource, Session

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from worker.core.customers.customers import Customer, Person
-from worker.core.messages.wording import Invitation
+from worker.core.messages.contact import Invitation
 from worker.core.model.sessions import Opening
 from worker.templates.checks import doubts, problems
 from worker.templates.language import TemplateProblem

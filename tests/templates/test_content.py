@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from worker.core.customers.customers import Customer, Person
-from worker.core.messages.wording import Invitation
+from worker.core.messages.contact import Invitation
 from worker.core.model.sessions import Opening
 from worker.templates.checks import problems
 from worker.templates.content import NotContent, content_of

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from worker.core.adapters import Message
-from worker.core.messages.wording import Invitation
+from worker.core.messages.contact import Invitation
 from worker.templates.checks import SAMPLE, SAMPLE_NOW, doubts, problems, with_columns
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from worker.core.customers.customers import Customer, Person
-from worker.core.messages.wording import Invitation
+from worker.core.messages.contact import Invitation
 from worker.core.model.sessions import Opening
 from worker.templates.checks import problems
 from worker.templates.language import TemplateProblem

@@ -10,7 +10,7 @@ import pytest
 
 from tests.suite.some import some
 from worker.core.customers.customers import Customer, CustomerKind, Person
-from worker.core.messages.wording import Invitation
+from worker.core.messages.contact import Invitation
 from worker.core.model.sessions import Opening
 from worker.templates.checks import problems
 from worker.templates.language import TemplateProblem

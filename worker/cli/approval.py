@@ -10,7 +10,7 @@ from worker.cli.sample_message import rendered
 from worker.cli.shared_options import confirm
 from worker.core.customers.customers import invitation_channels
 from worker.core.foundation.plural import counted
-from worker.core.messages.wording import Wording
+from worker.core.messages.contact import Wording
 from worker.core.model.channels import CHANNELS
 from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import Judged, count, judge_all

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
 from worker.core.foundation.keyring import Keyring
-from worker.core.messages.caps import AddressCap
+from worker.core.messages.contact import AddressCap
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.channels import CHANNELS, ChannelName
 from worker.core.model.endings import RetryPolicy

@@ -12,8 +12,7 @@ from email.utils import parseaddr
 from worker.core.features import Hook
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.budgets import FLUSH_MARGIN, BudgetRule
-from worker.core.messages.caps import Caps
-from worker.core.messages.contact import ContactPolicy, CorrectedRule, Ladder, PauseRule, Rung
+from worker.core.messages.contact import Caps, ContactPolicy, CorrectedRule, Ladder, PauseRule, Rung
 from worker.core.messages.quiet_hours import Hours
 from worker.core.model.channels import CHANNELS, is_mail
 from worker.core.unknown.reconciliation import OrphanRule

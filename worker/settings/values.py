@@ -31,7 +31,7 @@ from worker.core.features import hint
 from worker.core.foundation.durations import parse_duration
 from worker.core.limits.credits import CreditCap
 from worker.core.limits.rate_limits import Limit, Ramp
-from worker.core.messages.caps import AddressCap
+from worker.core.messages.contact import AddressCap
 from worker.core.messages.quiet_hours import QuietHours, zone_names
 from worker.core.model.refusals import KNOWN, codes, plain
 from worker.lists.rules import DateForm

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from html.parser import HTMLParser
 
 from worker.core.customers.customers import MESSAGE, Customer, CustomerKind, Person, with_own
-from worker.core.messages.wording import Invitation, Wording, advice_for
+from worker.core.messages.contact import Invitation, Wording, advice_for
 from worker.core.model.sessions import Opening
 from worker.templates.language import TemplateProblem, answer_values, blocks, blocks_in, never_shown, own_columns
 from worker.templates.library import BUILT_IN, DEFAULT, MESSAGES, PAGE, Texts

@@ -20,7 +20,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined, Template, TemplateS
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from worker.core.customers.customers import MESSAGE
-from worker.core.messages.wording import CannotWrite
+from worker.core.messages.contact import CannotWrite
 from worker.templates.values import OWN_NAME, VENDOR
 
 FILE_LENGTH = 64 * 1024  # characters of one template file

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from worker.core.customers.customers import MESSAGE, CustomerKind
 from worker.core.foundation.harmless_text import plain
-from worker.core.messages.wording import Invitation
+from worker.core.messages.contact import Invitation
 from worker.core.model.refusals import Advice
 from worker.templates.names import LENGTH, company_name, folded, person_names
 

@@ -14,8 +14,8 @@ from worker.core.customers.customers import Channel, Customer
 from worker.core.foundation import event_loop
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
+from worker.core.messages.contact import Invitation, advice_for
 from worker.core.messages.text_numbers import why_not_texted
-from worker.core.messages.wording import Invitation, advice_for
 from worker.core.model.endings import Problem
 from worker.core.model.sessions import Opening
 from worker.lists import email_addresses, phone_numbers

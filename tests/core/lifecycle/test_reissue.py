@@ -20,8 +20,7 @@ from worker.core.lifecycle.reissue import (
     decide,
     replace_at,
 )
-from worker.core.messages.caps import Caps
-from worker.core.messages.contact import ContactPolicy
+from worker.core.messages.contact import Caps, ContactPolicy
 from worker.core.messages.quiet_hours import Hours, QuietHours, allowed_at
 from worker.core.model.reasons import Reason
 from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.messages.caps import COUNTED, Caps, may_send, spent
+from worker.core.messages.contact import COUNTED, Caps, may_send, spent
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState
 

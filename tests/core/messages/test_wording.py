@@ -1,6 +1,6 @@
 """Which words a message has."""
 
-from worker.core.messages.wording import REACHED, Wording, wording_of
+from worker.core.messages.contact import REACHED, Wording, wording_of
 from worker.core.model.states import InvitationState
 
 

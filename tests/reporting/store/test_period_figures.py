@@ -12,7 +12,7 @@ from tests.stored.shelf import WEEK, customer
 from tests.stored.webhook_feed import COMPLETED, FAILED, update
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Attempt, Batch, InvitationRow, Job
-from worker.core.messages.wording import FIRST
+from worker.core.messages.contact import FIRST
 from worker.core.model.endings import Cancel, Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import Result

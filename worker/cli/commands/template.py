@@ -19,7 +19,7 @@ from worker.cli.shared_options import JSON, OUT, print_json_or, whole_file
 from worker.core.adapters import Message
 from worker.core.customers.customers import Customer, invitation_channels
 from worker.core.foundation.private_files import PRIVATE, READABLE
-from worker.core.messages.wording import Wording
+from worker.core.messages.contact import Wording
 from worker.core.model.channels import CHANNELS
 from worker.lists.importing.judging import PREFILLED, judge, options_of, problems_of
 from worker.lists.lines import AcceptedLine

@@ -14,8 +14,7 @@ from worker.core.customers.customers import Channel, FieldProblem, invitation_ch
 from worker.core.foundation.durations import show_duration
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
-from worker.core.messages.caps import AddressCap, text_of_mailbox
-from worker.core.messages.wording import Wording
+from worker.core.messages.contact import AddressCap, Wording, text_of_mailbox
 from worker.core.model.channels import address_of, listed_as
 from worker.lists.importing.judging import Judged, count
 from worker.lists.lines import AcceptedLine

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
 from worker.core.lifecycle.given_links import AnotherSession, GivenLink, SameLink, after_corrected_address
-from worker.core.messages.caps import spent
-from worker.core.messages.contact import ContactPolicy
+from worker.core.messages.contact import ContactPolicy, spent
 from worker.core.messages.quiet_hours import issue_at, leaves_by
 from worker.core.model.reasons import Reason
 from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState

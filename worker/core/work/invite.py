@@ -11,6 +11,7 @@ from worker.core.adapters import Message, Receipt, Sender
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
 from worker.core.limits.throughput import Stretch
+from worker.core.messages.contact import FIRST, CannotWrite, Invitation, Writer
 from worker.core.messages.store.message_context import (
     ClaimedInvitation,
     InvitationPolicy,
@@ -18,7 +19,6 @@ from worker.core.messages.store.message_context import (
     has_stale_link,
     leaves_at,
 )
-from worker.core.messages.wording import FIRST, CannotWrite, Invitation, Writer
 from worker.core.model.channels import address_of
 from worker.core.model.endings import Done, Ending, Hold, Kind, Problem
 from worker.core.model.http_messages import MayWrite

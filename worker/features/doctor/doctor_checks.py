@@ -24,8 +24,8 @@ from worker.core.foundation import event_loop
 from worker.core.foundation.connection_failures import certificate_help
 from worker.core.foundation.plural import counted, listed_in_words
 from worker.core.foundation.private_files import to_append
+from worker.core.messages.contact import Wording
 from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
-from worker.core.messages.wording import Wording
 from worker.core.model.channels import channels_of
 from worker.core.model.endings import Kind, Problem
 from worker.features.doctor import doctor_brokers

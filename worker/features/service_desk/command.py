@@ -16,7 +16,7 @@ from worker.core.database.journal import read
 from worker.core.features import hint
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written, written_if_any
-from worker.core.messages.caps import Caps
+from worker.core.messages.contact import Caps
 from worker.core.model.states import SessionState
 from worker.features.privacy.store.reapplying import reapply as reapply_notes
 from worker.features.privacy.store.subject_requests import SubjectRequests

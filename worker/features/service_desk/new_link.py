@@ -14,7 +14,7 @@ from enum import StrEnum
 from worker.core.customers.customers import invitation_channels
 from worker.core.lifecycle.given_links import AnotherSession, GivenLink, Spent, WaitForEnd, after_corrected_address
 from worker.core.lifecycle.reissue import SETTLES
-from worker.core.messages.caps import spent
+from worker.core.messages.contact import spent
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import LIVE_SESSIONS, JobState, SessionState
 from worker.features.service_desk.case import (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from worker.core.adapters import Message
 from worker.core.database.database import Database
+from worker.core.messages.contact import Invitation
 from worker.core.messages.quiet_hours import Hours
-from worker.core.messages.wording import Invitation
 from worker.core.model.channels import address_of
 from worker.core.model.sessions import Opening
 from worker.features.service_desk.case import DeskRules

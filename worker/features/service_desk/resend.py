@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from worker.core.customers.customers import invitation_channels
-from worker.core.messages.caps import may_send
+from worker.core.messages.contact import FIRST, may_send, next_kind
 from worker.core.messages.quiet_hours import message_at
-from worker.core.messages.wording import FIRST, next_kind
 from worker.core.model.channels import CALLED, CHANNELS
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.sessions import is_stale

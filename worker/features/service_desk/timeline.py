@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from worker.core.messages.wording import is_resend
+from worker.core.messages.contact import is_resend
 from worker.core.model.channels import CALLED
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import SessionState

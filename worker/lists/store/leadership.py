@@ -19,7 +19,7 @@ from worker.core.database.job_ids import of_batch
 from worker.core.database.tables import Batch, InvitationRow, Job
 from worker.core.database.tables.columns import aliased
 from worker.core.database.tables.work import served_by
-from worker.core.messages.wording import FIRST
+from worker.core.messages.contact import FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import HELD_BACK, InvitationState, JobState, PauseCause
 

@@ -22,7 +22,7 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.outages import is_outage, outlive_deadlocks
 from worker.core.database.tables import Batch, BatchPlan, InvitationRow, Job
-from worker.core.messages.wording import FIRST
+from worker.core.messages.contact import FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import (
     ENDED_JOBS,

@@ -17,8 +17,8 @@ from worker.core.database.job_ids import of_batch
 from worker.core.database.tables import Batch, BatchCount, BatchCountChange, InvitationRow, Job, SessionRow, SkippedLine
 from worker.core.database.tables.types import word_of
 from worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
+from worker.core.messages.contact import FIRST
 from worker.core.messages.store.message_rows import OF_ITS_SESSION
-from worker.core.messages.wording import FIRST
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import (

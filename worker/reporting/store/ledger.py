@@ -20,7 +20,7 @@ from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job
 from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.limits.credits import COST_NOTHING
-from worker.core.messages.wording import FIRST
+from worker.core.messages.contact import FIRST
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.refusals import of_stored

@@ -18,7 +18,7 @@ from worker.core.database.fast import tally
 from worker.core.database.job_ids import IS_LIVE, Key, among_keys, of_batch, rows_of
 from worker.core.database.tables import Attempt, Batch, InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
-from worker.core.messages.wording import FIRST
+from worker.core.messages.contact import FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import PRIORITIES, UNISSUED_JOBS, InvitationState, JobState
 from worker.core.unknown.reconciliation import OrphanRule

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Attempt, Batch, InvitationRow, Job, SessionRow
 from worker.core.foundation.ids import EPOCH, MILLISECOND
-from worker.core.messages.wording import FIRST
+from worker.core.messages.contact import FIRST
 from worker.core.model.states import JobState, Result
 from worker.reporting.store.spending import CALL, COSTS, INVITES, OURS_TO_PAY, aware, begin_of
 

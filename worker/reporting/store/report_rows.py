@@ -28,7 +28,7 @@ from worker.core.database.tables.work import (
 )
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.foundation.timestamps import written
-from worker.core.messages.wording import FIRST, PREFIX
+from worker.core.messages.contact import FIRST, PREFIX
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Opening
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, LineState, SessionState, state_of_line

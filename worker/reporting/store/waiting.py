@@ -17,8 +17,8 @@ from worker.core.database.fast.tally import CountOf
 from worker.core.database.tables import Batch, BatchPlan, InvitationRow, Job, RefusedEvent, TextCount, Webhook
 from worker.core.database.tables.types import word_of
 from worker.core.foundation.keyring import KEY_ID_DIGITS, NEEDS_THE_KEY
+from worker.core.messages.contact import FIRST
 from worker.core.messages.text_numbers import HOUR, KEPT, hour_of
-from worker.core.messages.wording import FIRST
 from worker.core.model.channels import CHANNELS
 from worker.core.model.reasons import Reason
 from worker.core.model.states import (

@@ -10,8 +10,7 @@ from tests.stored.webhook_feed import APPROVED
 from worker.core.database.tables import InvitationRow, SessionRow
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPolicy, check
-from worker.core.messages.caps import Caps
-from worker.core.messages.contact import ContactPolicy
+from worker.core.messages.contact import Caps, ContactPolicy
 from worker.core.model.states import InvitationState, JobState
 from worker.lists.decisions.store.decisions import Decisions, Verdict
 from worker.lists.decisions.store.settlement import Which

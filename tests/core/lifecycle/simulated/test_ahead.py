@@ -9,8 +9,7 @@ from onboarding_testing.fakes import FakeProvider
 from tests.simulated.world import customer
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.lifecycle.reissue import ahead_at
-from worker.core.messages.caps import Caps
-from worker.core.messages.contact import ContactPolicy
+from worker.core.messages.contact import Caps, ContactPolicy
 from worker.core.model.states import LIVE_SESSIONS, JobState, SessionState
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)

@@ -13,10 +13,8 @@ from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store import expired_sessions as expiring
 from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPolicy, check
 from worker.core.lifecycle.store.own_links import StableLinks
-from worker.core.messages.caps import Caps
-from worker.core.messages.contact import ContactPolicy
+from worker.core.messages.contact import Caps, ContactPolicy, Wording
 from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.messages.wording import Wording
 from worker.core.model.channels import CHANNELS, SuppressionReason
 from worker.core.model.endings import Hold, Kind
 from worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState

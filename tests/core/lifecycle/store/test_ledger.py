@@ -7,8 +7,7 @@ from tests.stored.shelf import WEEK, customer
 from worker.core.database.tables import Job
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
-from worker.core.messages.caps import Caps
-from worker.core.messages.contact import ContactPolicy
+from worker.core.messages.contact import Caps, ContactPolicy
 from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Done, Hold, Kind
 from worker.core.model.states import JobState

@@ -12,7 +12,7 @@ from tests.stored.webhook_feed import REVIEW, WebhookFeed
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Job, SessionRow
 from worker.core.lifecycle.store.expired_sessions import check
-from worker.core.messages.caps import Caps
+from worker.core.messages.contact import Caps
 from worker.core.model.states import JobState
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Which

@@ -19,7 +19,7 @@ from worker.core.database.fast.twins import Twin
 from worker.core.database.tables import AddressPlace, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.limits.budgets import BudgetRule
-from worker.core.messages.caps import AddressCap, Wish
+from worker.core.messages.contact import AddressCap, Wish
 from worker.core.messages.store import how_many
 from worker.core.messages.store.how_many import take
 from worker.core.model.channels import text_of

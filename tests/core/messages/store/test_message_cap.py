@@ -5,7 +5,7 @@ import pytest
 from tests.stored.shelf import changed, customer
 from tests.stored.statements import statements
 from worker.core.customers.customers import Channel
-from worker.core.messages.caps import Caps
+from worker.core.messages.contact import Caps
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ from tests.stored.shelf import changed, customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
 from worker.core.limits.rate_limits import Limit
-from worker.core.messages.caps import Caps
+from worker.core.messages.contact import Caps, Wording
 from worker.core.messages.store.message_context import InviteResult
-from worker.core.messages.wording import Wording
 from worker.core.model.endings import Cancel, Done, Hold, Kind, Problem, Retry, Snooze
 from worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
 

@@ -10,8 +10,7 @@ from worker.core.customers.customers import Channel
 from worker.core.database.tables import InvitationRow, SessionRow
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
-from worker.core.messages.caps import Caps
-from worker.core.messages.contact import ContactPolicy
+from worker.core.messages.contact import Caps, ContactPolicy
 from worker.core.model.states import InvitationState, JobState, SessionState
 
 TERMS = ExpiryPolicy(

@@ -10,8 +10,7 @@ from tests.stored.shelf import WEEK, changed, customer
 from worker.core.customers.customers import Channel
 from worker.core.database.fast import tally
 from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
-from worker.core.messages.caps import Caps
-from worker.core.messages.contact import Ladder, Rung
+from worker.core.messages.contact import Caps, Ladder, Rung
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.store.how_many import GOES_FIRST
 from worker.core.messages.store.message_context import InviteResult

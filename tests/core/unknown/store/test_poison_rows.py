@@ -17,8 +17,7 @@ from worker.core.database.encrypted_values import decrypt_line, decrypt_person
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
-from worker.core.messages.caps import Caps
-from worker.core.messages.contact import ContactPolicy
+from worker.core.messages.contact import Caps, ContactPolicy
 from worker.core.model.endings import RetryPolicy
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, SessionState

@@ -8,7 +8,7 @@ from tests.stored.shelf import WEEK, changed, customer
 from tests.suite.some import some
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import AddressPlace, CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.messages.caps import AddressCap
+from worker.core.messages.contact import AddressCap
 from worker.core.model.states import InvitationState
 from worker.features.privacy.store import expired_links
 from worker.features.privacy.store.expired_links import ExpiredLinks, remove_places

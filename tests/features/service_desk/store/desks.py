@@ -4,8 +4,7 @@ from datetime import timedelta
 
 from tests.stored.shelf import Shelf, changed
 from worker.core.database.tables import Audit
-from worker.core.messages.caps import Caps
-from worker.core.messages.contact import ContactPolicy
+from worker.core.messages.contact import Caps, ContactPolicy
 from worker.core.messages.quiet_hours import Hours
 from worker.features.service_desk.case import DeskRules
 from worker.features.service_desk.store.cases import DeskPolicy

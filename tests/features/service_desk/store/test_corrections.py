@@ -7,8 +7,7 @@ from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppress
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.messages.caps import Caps
-from worker.core.messages.contact import CorrectedRule
+from worker.core.messages.contact import Caps, CorrectedRule
 from worker.core.model.channels import SuppressionReason
 from worker.core.model.endings import Done
 from worker.core.model.reasons import Reason

@@ -5,7 +5,7 @@ import pytest
 from tests.features.service_desk.store.desks import AT_ONCE, desk_of, sentences, told
 from tests.stored.webhook_feed import APPROVED, WebhookFeed
 from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.messages.caps import Caps
+from worker.core.messages.contact import Caps
 from worker.core.model.states import JobState, SessionState
 from worker.features.service_desk.case import Refused
 from worker.features.service_desk.new_link import Before, NewLink

@@ -8,7 +8,7 @@ from tests.stored.webhook_feed import APPROVED, WebhookFeed
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppress
 from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
-from worker.core.messages.caps import Caps
+from worker.core.messages.contact import Caps
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.model.channels import SuppressionReason
 from worker.core.model.endings import Cancel, Kind, Problem

@@ -19,8 +19,8 @@ from worker.core.database.job_ids import Key, as_they_came
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import served_by
 from worker.core.facts import JobsStopped, SessionsExpired, happened
+from worker.core.messages.contact import FIRST
 from worker.core.messages.store.message_rows import HELD_FIRST
-from worker.core.messages.wording import FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, Result, SessionState
 from worker.core.unknown.store import unknown_outcomes

@@ -16,7 +16,7 @@ from worker.core.database.database import fetch
 from worker.core.database.job_ids import Key
 from worker.core.database.tables import InvitationRow, ReissueCount, SessionRow
 from worker.core.limits.credits import day_of
-from worker.core.messages.caps import COUNTED
+from worker.core.messages.contact import COUNTED
 from worker.core.model.states import InvitationState, SessionState
 
 
@@ -77,7 +77,7 @@ def sessions_of(connection: sa.Connection, customer_ids: Iterable[str]) -> Count
 
 
 def messages_of(connection: sa.Connection, customer_ids: Iterable[str]) -> dict[str, Messages]:
-    """The messages that count against each customer's cap: of all purposes, with reminders (`caps.COUNTED`)."""
+    """The messages that count against each customer's cap: of all purposes, with reminders (`contact.COUNTED`)."""
     found = dict.fromkeys(customer_ids, Messages())
     for row in fetch(connection, _MESSAGES, {"customers": bulk.keys(found)}):
         before = found[row.customer_id]

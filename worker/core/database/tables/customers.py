@@ -103,13 +103,13 @@ class AddressPlace(Base):
     """The right to send one message to an address; an address has as many as `messages_per_address` allows.
 
     It is taken for a job before its session is opened, and for a message before it leaves. Another takes it again when
-    it no longer counts (`messages.caps`).
+    it no longer counts (`messages.contact`).
     """
 
     __tablename__ = "address_place"
 
     digest: ColumnOf[str] = column(
-        sa.String(64), primary_key=True, doc="A keyed hash of `caps.text_of_mailbox`: which address it is."
+        sa.String(64), primary_key=True, doc="A keyed hash of `contact.text_of_mailbox`: which address it is."
     )
     number: ColumnOf[int] = column(sa.SmallInteger, primary_key=True)
     job_id: ColumnOf[int] = column(BigId)

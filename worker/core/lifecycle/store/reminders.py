@@ -24,11 +24,10 @@ from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.job_ids import batch_of
 from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.messages.contact import ContactPolicy, kind_of
+from worker.core.messages.contact import FIRST, ContactPolicy, is_resend, kind_of
 from worker.core.messages.quiet_hours import QuietHours, allowed_at
 from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, MessageClaim
 from worker.core.messages.store.message_rows import waiting_message
-from worker.core.messages.wording import FIRST, is_resend
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import is_stale

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.tables import InvitationRow, Job
+from worker.core.messages.contact import is_resend, next_kind
 from worker.core.messages.store.message_rows import waiting_message
-from worker.core.messages.wording import is_resend, next_kind
 from worker.core.model.channels import CHANNELS, Address
 from worker.core.model.states import InvitationState, JobState
 

@@ -12,8 +12,8 @@ from worker.core.database.database import fetch
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.lifecycle.reissue import replace_at
 from worker.core.limits.store import budgets
+from worker.core.messages.contact import FIRST
 from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy
-from worker.core.messages.wording import FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 

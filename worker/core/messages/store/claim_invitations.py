@@ -12,6 +12,7 @@ from worker.core.lifecycle.store.own_links import OwnLink
 from worker.core.lifecycle.store.stale_links import replace_sessions
 from worker.core.limits.store import batch_pace
 from worker.core.limits.store.flush import Rows
+from worker.core.messages.contact import FIRST, is_resend, wording_of
 from worker.core.messages.store import how_many
 from worker.core.messages.store.gates import gates, gates_after_the_pace, places_of, row_gates
 from worker.core.messages.store.message_context import (
@@ -28,7 +29,6 @@ from worker.core.messages.store.message_context import (
 from worker.core.messages.store.message_rows import move_jobs
 from worker.core.messages.store.record_results import record_results
 from worker.core.messages.store.unreached import fall_back
-from worker.core.messages.wording import FIRST, is_resend, wording_of
 from worker.core.model.endings import Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Opening

@@ -18,7 +18,7 @@ from worker.core.customers.store.suppressions import suppressed
 from worker.core.lifecycle.store import reminders
 from worker.core.limits.store import batch_pace
 from worker.core.limits.store.flush import Gate, Kept
-from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN
+from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, is_resend
 from worker.core.messages.store import how_many
 from worker.core.messages.store.message_context import (
     ClaimedInvitation,
@@ -27,7 +27,6 @@ from worker.core.messages.store.message_context import (
 )
 from worker.core.messages.store.unreached import UNREACHED
 from worker.core.messages.text_numbers import why_not_texted
-from worker.core.messages.wording import FIRST, is_resend
 from worker.core.model.channels import address_of, detail_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason

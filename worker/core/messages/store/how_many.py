@@ -5,7 +5,7 @@ send the last allowed message: the dispatcher that would use up the cap locks th
 messages that are due at once the email goes, whichever dispatcher is faster.
 
 An address has places: one is taken before a session is paid for, and again as a message leaves. Several workers may ask
-for the same address at once. Each reads the places, decides (`messages.caps`), and takes one only if no other
+for the same address at once. Each reads the places, decides (`messages.contact`), and takes one only if no other
 transaction has taken it meanwhile; else it asks again a little later.
 
 A country's texts are counted last of all: only a text that leaves is counted. A text that is handed over again counts
@@ -31,10 +31,9 @@ from worker.core.database.tables import AddressPlace, CustomerRow, InvitationRow
 from worker.core.database.tables.columns import aliased
 from worker.core.foundation.keyring import Keyring
 from worker.core.limits.store import budgets
-from worker.core.messages.caps import AddressCap, Place, Wish, give_places, may_send, text_of_mailbox
+from worker.core.messages.contact import FIRST, AddressCap, Place, Wish, give_places, may_send, text_of_mailbox
 from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, MessageClaim
 from worker.core.messages.text_numbers import HOUR, KEPT, country_of, hour_of, may_go
-from worker.core.messages.wording import FIRST
 from worker.core.model.channels import CHANNELS, address_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason

@@ -19,8 +19,8 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 from worker.core.limits.store.claims import NOT_YET, CallResult, Claimed, ClaimPolicy
 from worker.core.limits.store.flush import Flush
+from worker.core.messages.contact import REACHED, Wording
 from worker.core.messages.quiet_hours import message_at
-from worker.core.messages.wording import REACHED, Wording
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Done, Kind
 from worker.core.model.sessions import Opening, is_stale

@@ -19,7 +19,7 @@ from worker.core.database.fast import tally
 from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.ids import new_id
-from worker.core.messages.wording import FIRST
+from worker.core.messages.contact import FIRST
 from worker.core.model.reasons import ABOUT_ANOTHER, Reason
 from worker.core.model.states import InvitationState, JobState, job_state_from_invitations
 

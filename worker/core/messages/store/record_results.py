@@ -21,11 +21,11 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import reminders
 from worker.core.limits.store import budgets
 from worker.core.limits.throughput import Stretch
+from worker.core.messages.contact import FIRST, NEW_LINKS
 from worker.core.messages.store import how_many, unreached
 from worker.core.messages.store.message_context import InvitationPolicy, InviteResult, MessageClaim
 from worker.core.messages.store.message_rows import HELD_FIRST, move_jobs
 from worker.core.messages.store.unreached import BounceCounts, fall_back, reason_to_suppress, state_refused
-from worker.core.messages.wording import FIRST, NEW_LINKS
 from worker.core.model.channels import address_of
 from worker.core.model.endings import AddressIs, Cancel, Done, invitation_state_after
 from worker.core.model.reasons import Reason

@@ -29,11 +29,10 @@ from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.job_ids import IS_LIVE
 from worker.core.database.tables import Batch, BounceCount, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.messages.contact import ContactPolicy, PauseRule
+from worker.core.messages.contact import FIRST, ContactPolicy, PauseRule
 from worker.core.messages.quiet_hours import message_at
 from worker.core.messages.store.message_rows import waiting_message, why_later
 from worker.core.messages.text_numbers import why_not_texted
-from worker.core.messages.wording import FIRST
 from worker.core.model.channels import SuppressionReason, address_of
 from worker.core.model.endings import AddressIs
 from worker.core.model.states import InvitationState, JobState, PauseCause, SessionState

@@ -28,12 +28,10 @@ from worker.core.limits.store import batch_pace
 from worker.core.limits.store.backpressure import Queue, Rooms, ask_again_at, sender_state
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Flush, Gate, Kept
-from worker.core.messages.caps import Wish
-from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN
+from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, Wish
 from worker.core.messages.quiet_hours import issue_at
 from worker.core.messages.store.how_many import take
 from worker.core.messages.store.unreached import following, writable
-from worker.core.messages.wording import FIRST
 from worker.core.model.channels import address_of, detail_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason

@@ -21,8 +21,8 @@ from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.ids import new_ids
 from worker.core.lifecycle.store.own_links import StableLinks, ends_of
 from worker.core.limits.store.flush import Flush
+from worker.core.messages.contact import FIRST, PREFIX
 from worker.core.messages.store.message_rows import move_messages
-from worker.core.messages.wording import FIRST, PREFIX
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import ExpirySource, Session, is_stale
 from worker.core.model.states import (

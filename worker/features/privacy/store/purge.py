@@ -29,8 +29,8 @@ from worker.core.database.tables import (
     StableLink,
 )
 from worker.core.database.tables.work import LEAD, served_by
+from worker.core.messages.contact import FIRST
 from worker.core.messages.store.message_rows import move_messages
-from worker.core.messages.wording import FIRST
 from worker.core.model.endings import Kind
 from worker.core.model.states import LATE, LIVE_SESSIONS, InvitationState, JobState
 from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR

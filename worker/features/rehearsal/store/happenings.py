@@ -9,7 +9,7 @@ from worker.core.database.database import Database
 from worker.core.database.job_ids import of_batch
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.database.tables.types import UtcDateTime
-from worker.core.messages.caps import COUNTED
+from worker.core.messages.contact import COUNTED
 from worker.core.model.states import ENDED_JOBS, UNSENT_JOBS, JobState, SessionState
 
 

@@ -16,8 +16,8 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import Erased, context_of_person, decrypt_opening, of_our_shape
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import Keyring
+from worker.core.messages.contact import FIRST, Wording, is_resend
 from worker.core.messages.store.message_context import CUSTOMER, REFUSED_FOR, customer_of
-from worker.core.messages.wording import FIRST, Wording, is_resend
 from worker.core.model.refusals import advice_of, of_stored
 from worker.core.model.sessions import Opening
 from worker.providers.masked import masked_opening

@@ -23,8 +23,8 @@ from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, InvitationRow, Job, PendingDetails
 from worker.core.database.tables.work import LEAD
 from worker.core.foundation.timestamps import written
+from worker.core.messages.contact import FIRST
 from worker.core.messages.store.message_rows import HELD_FIRST
-from worker.core.messages.wording import FIRST
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, PauseCause
 from worker.lists.decisions.store.priority_moves import Changed, pause_rows, resume_rows
 from worker.lists.decisions.store.settlement import Decided, Which, abandon, chosen, repeat, retry, rows_in

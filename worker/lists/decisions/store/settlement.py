@@ -20,8 +20,8 @@ from worker.core.database.job_ids import job_id, of_batch
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.database.tables.work import LEAD, STATE
 from worker.core.facts import JobsStopped, happened
+from worker.core.messages.contact import FIRST
 from worker.core.messages.store.message_rows import HELD_FIRST, OF_ITS_SESSION
-from worker.core.messages.wording import FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 from worker.core.model.wakeups import WakeUp

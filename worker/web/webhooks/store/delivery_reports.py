@@ -25,11 +25,10 @@ from worker.core.database.tables import CustomerRow, InvitationRow, Job, Session
 from worker.core.database.tables.types import REFERENCE_LENGTH, known
 from worker.core.facts import MessagesSent, happened
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.messages.contact import ContactPolicy
+from worker.core.messages.contact import FIRST, ContactPolicy
 from worker.core.messages.store import unreached
 from worker.core.messages.store.message_rows import ABOUT_A_MESSAGE, move_jobs
 from worker.core.messages.store.unreached import BounceCounts, fall_back
-from worker.core.messages.wording import FIRST
 from worker.core.model.channels import SuppressionReason, address_of, is_mail
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
