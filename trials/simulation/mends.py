@@ -28,7 +28,7 @@ from worker.core.limits.rate_limits import Burst, burst_of
 from worker.core.limits.store import budgets, claims, concurrency, flush
 from worker.core.limits.store.concurrency import Share
 from worker.core.messages.store import claim_invitations, how_many
-from worker.core.messages.store import gates as message_gates
+from worker.core.messages.store import claim_invitations as message_gates
 from worker.core.model.reasons import Reason
 from worker.core.model.states import Result
 from worker.core.unknown.store.row_by_row import Chunk

@@ -236,7 +236,7 @@ def reviewed(known: KnownSession, update: SessionUpdate, *, received_at: datetim
     update.
 
     The session's state stays as it is. But during the review the customer gets neither the new link
-    (`messages.store.gates`) nor another session.
+    (`messages.store.claim_invitations`) nor another session.
     """
     if known.state not in (SessionState.EXPIRED, SessionState.SUPERSEDED):
         return None

@@ -77,7 +77,7 @@ def next_reminder(
     the time that it could leave: so a customer never gets two at once after an outage or quiet hours. `skip` are times
     of `after` without a reminder for this customer; `elsewhere` has the quiet hours of those by another channel.
 
-    Caps and suppressed addresses are not decided here: they hold for each message (`messages.store.gates`).
+    Caps and suppressed addresses are not decided here: they hold for each message (`messages.store.claim_invitations`).
     """
     if invited.job is not JobState.INVITED or invited.session not in LIVE_SESSIONS or invited.in_review:
         return Reason.NOT_OPEN

@@ -1,20 +1,32 @@
-"""Messages, the kind of row that carries a link: what of a flush is special to them."""
+"""Messages, the kind of row that carries a link: what of a flush is special to them, and their gates: whether a leased
+message may leave now, just before it leaves.
 
+Each gate gets the messages that no earlier gate has kept, asks only about those that it concerns, and says why some
+must stay. A gate that leaves it to its caller whether it concerns any is asked only then. Pure modules decide; a gate
+only gives them what they need.
+"""
+
+import logging
+import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.cancellation import cancel_jobs
+from worker.core.customers.store.in_review import others_in_review
+from worker.core.customers.store.suppressions import suppressed
 from worker.core.database.encrypted_values import decrypt_opening
 from worker.core.foundation.keyring import CannotDecrypt
+from worker.core.lifecycle.store import reminders
 from worker.core.lifecycle.store.own_links import OwnLink
 from worker.core.lifecycle.store.stale_links import replace_sessions
 from worker.core.limits.store import batch_pace
-from worker.core.limits.store.flush import Rows
-from worker.core.messages.contact import FIRST, is_resend, wording_of
+from worker.core.limits.store.flush import Gate, Kept, Rows
+from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, is_resend, wording_of
 from worker.core.messages.store import how_many
-from worker.core.messages.store.gates import gates, gates_after_the_pace, places_of, row_gates
 from worker.core.messages.store.message_context import (
     LEASES,
     ClaimedInvitation,
@@ -25,18 +37,159 @@ from worker.core.messages.store.message_context import (
     first_handovers,
     has_stale_link,
     is_kept_back,
+    leaves_at,
 )
 from worker.core.messages.store.message_rows import move_jobs
 from worker.core.messages.store.record_results import record_results
-from worker.core.messages.store.unreached import fall_back
-from worker.core.model.endings import Never, NotNow
+from worker.core.messages.store.unreached import UNREACHED, fall_back
+from worker.core.messages.text_numbers import why_not_texted
+from worker.core.model.channels import address_of, detail_of
+from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Opening
-from worker.core.model.states import InvitationState, SessionState
+from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, Result, SessionState
 from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.unknown.store.held_rows import hold_messages
 from worker.core.unknown.store.unknown_outcomes import messages_to_reconcile
 from worker.core.work.store.attempt_log import open_rows
+
+log = logging.getLogger(__name__)
+
+# A verdict wakes the messages that wait for it; this delay is for a review that ends without a verdict.
+ASK_AGAIN = timedelta(hours=1)
+
+
+def of_missing_brands(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kept:
+    """Keep the messages of a brand that the configuration does not have, whatever the age of their links."""
+    contact, again = claim.policy.contact, Later(claim.now + BRAND_LOOKED_AT_AGAIN, Reason.BRAND_MISSING)
+    return {one.id: again for one in messages if contact.lacks_brand(one.customer)}
+
+
+def in_review(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kept:
+    """Hold first messages, and resends, to customers who have already submitted, through the app or an earlier link.
+
+    The worker does not invite these customers again, and does not buy another session because this link is stale. A
+    customer who submitted through an earlier link while this session was being created waits until that review is
+    decided, whatever this link's expiry.
+    """
+    firsts = [one for one in messages if one.kind == FIRST or is_resend(one.kind)]
+    following = [
+        one for one in firsts if one.leased.reached_before or (one.leased.reissues and one.leased.replaces is not None)
+    ]
+    reviewed = others_in_review(claim.connection, {one.leased.session_id for one in following})
+    return {
+        one.id: Later(claim.now + ASK_AGAIN, Reason.IN_REVIEW)
+        for one in firsts
+        if (one.leased.result == Result.REVIEW and not one.ended) or one.leased.session_id in reviewed
+    }
+
+
+def to_suppressed_addresses(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kept:
+    """Stop the messages whose addresses are suppressed by now."""
+    channel = claim.policy.channel
+    to = {one.id: (channel, address_of(one.customer.person, channel)) for one in messages}
+    found = suppressed(claim.connection, claim.keyring, to.values())
+    return {
+        id_: Never(InvitationState.SUPPRESSED, Reason.SUPPRESSED, detail_of(reason), unreached=reason in UNREACHED)
+        for id_, address in to.items()
+        if (reason := found.get(address)) is not None
+    }
+
+
+def to_refused_numbers(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kept:
+    """Stop the texts to numbers that get none. Another channel may reach their customers.
+
+    Intake refuses such numbers. This is for a number that an event has changed since, for a configuration that has
+    changed since, and for the fallback to texts.
+    """
+    countries = claim.policy.contact.countries
+    found = {one.id: why_not_texted(one.customer.person.phone, countries) for one in messages}
+    return {
+        id_: Never(InvitationState.FAILED, Reason.NUMBER_REFUSED, why, unreached=True)
+        for id_, why in found.items()
+        if why
+    }
+
+
+def quiet(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kept:
+    """Keep the messages to where it is quiet, until it is not."""
+    times = {one.id: leaves_at(claim.policy, one, claim.now) for one in messages}
+    return {id_: Later(at, Reason.QUIET_HOURS) for id_, at in times.items() if at > claim.now}
+
+
+def planned_later(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kept:
+    """Keep the messages of batches whose start has not come, and the first messages that are too many for the pace."""
+    planned = [one for one in messages if one.leased.planned]
+    starts = batch_pace.starts_later(claim.connection, {one.leased.batch_id for one in planned}, now=claim.now)
+    early: dict[uuid.UUID, NotNow] = {
+        one.id: Later(starts[one.leased.batch_id], Reason.PLANNED) for one in planned if one.leased.batch_id in starts
+    }
+    asks = places_of(claim, [one for one in planned if one.id not in early])
+    return early | (batch_pace.take(claim.connection, asks, batch_pace.MESSAGES, now=claim.now) if asks else {})
+
+
+def places_of(_claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> list[batch_pace.Asks]:
+    """The places that these messages need of their batches' pace."""
+    firsts = [one for one in messages if one.leased.planned and one.kind == FIRST and not one.leased.reached_before]
+    return [batch_pace.Asks(one.id, one.leased.batch_id) for one in firsts]
+
+
+def of_no_use(claim: MessageClaim, rows: Sequence[Any]) -> Kept:
+    """Stop the messages whose session or job has ended, or whose job or batch was cancelled.
+
+    A message whose link ended before it reached the customer is left out: its session is replaced, unless that has
+    happened already.
+    """
+    # A job that is being worked ends with its call: its successor must not make another one meanwhile.
+    over = [row.job_id for row in rows if row.cancelled_at is not None and row.job_state is not JobState.WORKING]
+    if over:
+        cancel_jobs(claim.connection, over, now=claim.now)
+    stable = claim.policy.stable is not None
+    return {row.id: why for row in rows if (why := _of_no_use(row, stable=stable)) is not None}
+
+
+def _of_no_use(row: Any, *, stable: bool) -> Never | None:
+    if row.cancelled_at is not None:
+        return Never(InvitationState.SUPERSEDED, Reason.CANCELLED)
+    # It was under way when its link turned out to be for another person, or may be, and did not leave.
+    if row.job_state is JobState.HELD and row.job_reason in (Reason.NOT_ME, Reason.ANSWER_REPEATED):
+        return Never(InvitationState.SUPERSEDED, Reason(row.job_reason))
+    # Our own link leads on, whatever its session has become.
+    if stable and row.job_state not in ENDED_JOBS and (row.kind != FIRST or row.job_session_id == row.session_id):
+        return None
+    is_current = row.job_session_id == row.session_id
+    replaceable = row.job_state is JobState.ISSUED and row.kind == FIRST and is_current
+    if row.session_state is SessionState.EXPIRED and replaceable:
+        return None
+    if row.session_state not in LIVE_SESSIONS or row.job_state in (JobState.COMPLETED, JobState.LAPSED):
+        return Never(InvitationState.SUPERSEDED, Reason.SESSION_ENDED)
+    return None
+
+
+def row_gates(_claim: MessageClaim, _rows: Sequence[Any]) -> list[Gate]:
+    """The gates that need no personal data."""
+    return [of_no_use]
+
+
+def gates(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> list[Gate]:
+    """The gates of all messages except those with an unknown outcome: these are reconciled, not sent."""
+    gates_: tuple[tuple[Gate, bool], ...] = (
+        (of_missing_brands, True),
+        (in_review, True),
+        (to_suppressed_addresses, any(one.leased.any_suppressed for one in messages)),
+        (to_refused_numbers, claim.policy.channel == Channel.SMS),
+        (how_many.spent, True),
+        (reminders.not_now, True),
+        (quiet, bool(claim.policy.contact.hours.quiet)),
+        (planned_later, any(one.leased.planned for one in messages)),
+    )
+    return [gate for gate, concerns in gates_ if concerns]
+
+
+def gates_after_the_pace(_claim: MessageClaim, _messages: Sequence[ClaimedInvitation]) -> list[Gate]:
+    """Only a message that may leave takes a place of its address, and keeps it. The country is last: it counts what
+    leaves."""
+    return [how_many.without_place, how_many.countries_spent]
 
 
 class Invitations(Rows[InvitationPolicy, ClaimedInvitation, InviteResult]):
