@@ -9,11 +9,11 @@ from onboarding_testing.fakes import FakeSender
 from tests.simulated.world import customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Budget, InvitationRow
+from worker.core.limits.store.backpressure import make_waiting_jobs_due
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.wakeups import WakeUp
 from worker.senders.contract import Receipt
 from worker.wiring.runner import Preflight
-from worker.wiring.store.put_off_rows import make_waiting_jobs_due
 
 REFUSED = Problem(Kind.AUTH, "SMTP 535 at AUTH")
 ENDED = "sender/email: answers again"

@@ -8,11 +8,11 @@ from datetime import datetime
 from worker.core.foundation.timestamps import written
 from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.credits import used_up
+from worker.core.limits.store.backpressure import make_snoozed_due, make_waiting_jobs_due
 from worker.core.model.stops import is_at_cap, way_out
 from worker.plans.deadlines import Paces
 from worker.reporting.forecast import Load, pace_of
 from worker.settings.policies import BudgetRules
-from worker.wiring.store.put_off_rows import make_snoozed_due, make_waiting_jobs_due
 from worker.wiring.store.roles import may_write
 from worker.wiring.stores import Stores
 

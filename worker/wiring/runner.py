@@ -24,13 +24,13 @@ from worker.core.foundation.logs import about
 from worker.core.foundation.outage_log import Outage
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.call_outcomes import CallOutcome
+from worker.core.limits.store.backpressure import make_waiting_jobs_due
 from worker.core.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS, WorkMeter
 from worker.core.model.wakeups import NAME_UNKNOWN, WakeUp, WorkStep
 from worker.core.work.store.attempt_log import outcome_of_call
 from worker.http.client import Http, open_http_session
 from worker.http.trust import faster, way_of
 from worker.wiring.container import DATABASE_THREADS, Parts
-from worker.wiring.store.put_off_rows import make_waiting_jobs_due
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from tests.stored.statements import statements
 from worker.core.database.tables import Budget, Job
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.rate_limits import Limit
-from worker.wiring.store import put_off_rows
+from worker.core.limits.store import backpressure
 
 HOUR = timedelta(hours=1)
 
@@ -82,8 +82,8 @@ def test_jobs_that_wait_for_a_sender_are_made_due_chunk_by_chunk(shelf, monkeypa
     shelf.add(*(customer(f"C{number}") for number in range(5)))
     shelf.set(Budget, Budget.name == "sender/email", blocked_until=shelf.clock() + 2 * HOUR)
     assert shelf.claim(policy=policy(shelf)) == []
-    monkeypatch.setattr(put_off_rows, "CHUNK", 2)
+    monkeypatch.setattr(backpressure, "CHUNK", 2)
     with statements(shelf.database) as made:
-        put_off_rows.make_waiting_jobs_due(shelf.database, now=shelf.clock())
+        backpressure.make_waiting_jobs_due(shelf.database, now=shelf.clock())
     assert sum(statement.startswith("UPDATE job") for statement in made) == 3
     assert {row.due_at for row in shelf.rows(Job)} == {shelf.clock()}

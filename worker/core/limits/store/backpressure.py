@@ -3,9 +3,11 @@
 Providers open sessions faster than senders send messages. In a queue longer than a link's life, each link is too old
 when it is to be sent. It is replaced, and is too old again: paid for, and never sent. So issuing waits for the senders:
 `room` decides, by how many messages wait for each. Claims of jobs use these counts, which are refreshed now and then.
+
+Rows that were put off because of their account or sender are due again once that may work again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -14,10 +16,11 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.database import bulk
-from worker.core.database.database import fetch
-from worker.core.database.tables import InvitationRow
+from worker.core.database.database import Database, fetch
+from worker.core.database.tables import InvitationRow, Job
 from worker.core.limits.budgets import BudgetRule, BudgetState, interval
-from worker.core.model.states import BATCH, EVENT, InvitationState
+from worker.core.model.reasons import Reason
+from worker.core.model.states import BATCH, EVENT, PRIORITIES, InvitationState, JobState
 
 # The queue may use this share of a link's usable time. The rest is for delays that the queue's length does not show:
 # events that go first, retries, a limit that turns out lower, a short pause.
@@ -123,7 +126,12 @@ class Rooms:
 
     def delay(self, job: Wants) -> timedelta:
         """How long the job's message will wait in its channel's queue. With several channels: the longest wait."""
-        return max((self._delay(channel, job.priority) for channel in self._slow(job)), default=timedelta(0))
+        waits = timedelta(0)
+        for channel in self._slow(job):
+            sender = self._senders[channel]
+            ahead = self._queue(channel).ahead_of(job.priority)
+            waits = max(waits, ahead * sender.interval + sender.pause(self._now))
+        return waits
 
     def full_sender(self, job: Wants) -> SenderState | None:
         """A sender without room for the job's message. None: there is room, and the job now occupies it."""
@@ -139,10 +147,6 @@ class Rooms:
     def _slow(self, job: Wants) -> list[str]:
         channels = invitation_channels(job.channel)
         return [name for name in channels if name in self._senders and self._senders[name].interval]
-
-    def _delay(self, channel: str, priority: int) -> timedelta:
-        sender = self._senders[channel]
-        return self._queue(channel).ahead_of(priority) * sender.interval + sender.pause(self._now)
 
     def _room(self, channel: str, priority: int) -> int | None:
         sender = self._senders[channel]
@@ -161,8 +165,10 @@ class Rooms:
     def _queue(self, channel: str) -> Queue:
         known = self._queues.get(channel)
         if known is None or not self._now - HOLDS < known.counted_at <= self._now:
+            # Of each priority counted up to this many.
             most = min(int(self.max_age * QUEUE_SHARE / self._senders[channel].interval) + 1, MOST_COUNTED)
-            known = self._queues[channel] = Queue(self._now, _waiting(self._connection, channel, most, now=self._now))
+            rows = fetch(self._connection, _WAITING, {"channel_": channel, "now": self._now, "most": most})
+            known = self._queues[channel] = Queue(self._now, {row.priority: row.waiting for row in rows})
         return known
 
 
@@ -184,7 +190,46 @@ def _count(priority: int) -> sa.Select[int, int]:
 _WAITING = sa.union_all(_count(EVENT), _count(BATCH))
 
 
-def _waiting(connection: sa.Connection, channel: str, most: int, *, now: datetime) -> dict[int, int]:
-    """The number of the channel's due messages by priority, counted up to `most` for each."""
-    rows = fetch(connection, _WAITING, {"channel_": channel, "now": now, "most": most})
-    return {row.priority: row.waiting for row in rows}
+CHUNK = 2000  # jobs in one transaction
+_WAITS = (
+    sa.select(Job.id)
+    .where(
+        Job.id > sa.bindparam("after"),
+        Job.priority.in_(PRIORITIES),
+        Job.state == bulk.fixed(JobState.WAITING),
+        Job.leader_id.is_(None),
+        Job.due_at > sa.bindparam("now"),
+        Job.reason == Reason.WAITS_FOR_SENDER,
+    )
+    .order_by(Job.id)
+    .limit(sa.bindparam("most", type_=sa.Integer()))
+    .with_for_update(skip_locked=True)
+)
+
+
+def make_waiting_jobs_due(database: Database, *, now: datetime) -> None:
+    """Make the jobs that wait for a sender due now, because their sender may have room again.
+
+    Jobs that another transaction has locked are skipped.
+    """
+    after: int | None = 0
+    while after is not None:
+        # In chunks: there may be a million jobs, and dispatchers must be able to claim meanwhile.
+        with database.write() as connection:
+            ids = list(connection.execute(_WAITS, {"after": after, "now": now, "most": CHUNK}).scalars())
+            if ids:
+                due = sa.update(Job).where(bulk.among(Job.id, "ids")).values(due_at=now)
+                connection.execute(due, {"ids": bulk.keys(ids)})
+            after = ids[-1] if ids else None
+
+
+def make_snoozed_due(database: Database, names: Collection[str], *, now: datetime) -> None:
+    """Make the rows of these accounts and channels due now whose own call was answered with the account's pause."""
+    reasons = (Reason.RATE_LIMITED, Reason.UNREACHABLE)
+    with database.write() as connection:
+        for model, of, waiting in (
+            (Job, Job.account, JobState.WAITING),
+            (InvitationRow, InvitationRow.channel, InvitationState.WAITING),
+        ):
+            rows = sa.update(model).where(of.in_(names), model.state == waiting, model.reason.in_(reasons))
+            connection.execute(rows.where(model.due_at > now, model.unknown_attempt.is_(None)).values(due_at=now))
