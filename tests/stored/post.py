@@ -6,7 +6,7 @@ from tests.stored.shelf import CONTACT, Shelf, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppressed
 from worker.core.database.tables import InvitationRow
-from worker.core.messages.store.message_context import InviteResult
+from worker.core.limits.store.flush import CallResult
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Done
 from worker.senders.delivery_reports import DeliveryUpdate
@@ -30,8 +30,7 @@ class Post:
         messages = self.shelf.claim_messages(channel=channel)
         opened = self.shelf.open_messages(messages, policy=self.shelf.on(channel))
         results = [
-            InviteResult(item, self.shelf.clock(), Done(), reference=f"{sid}{index}")
-            for index, item in enumerate(opened)
+            CallResult(item, self.shelf.clock(), Done(), reference=f"{sid}{index}") for index, item in enumerate(opened)
         ]
         self.shelf.finish_messages(*results, policy=self.shelf.on(channel))
         return messages[0].id.hex if channel == "email" else f"{sid}0"

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.stored.shelf import POLICY, customer
+from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Kind, Problem, Reconcile
-from worker.core.work.store.job_context import IssueResult
 
 AFTER = timedelta(seconds=15)  # the call's time-out and the margin
 LOST = Problem(Kind.UNKNOWN, "connection closed without an answer")
@@ -25,7 +25,7 @@ def call(shelf, policy, *customers):
 def drop(shelf, policy, *customers):
     """Add rows whose answers are lost. Returns the batch."""
     batch, opened = call(shelf, policy, *customers)
-    ends = [IssueResult(item, shelf.clock(), Reconcile(item.reconcile_at, "unknown", "lost"), LOST) for item in opened]
+    ends = [CallResult(item, shelf.clock(), Reconcile(item.reconcile_at, "unknown", "lost"), LOST) for item in opened]
     shelf.finish(*ends, policy=policy)
     return batch
 

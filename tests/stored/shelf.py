@@ -13,14 +13,14 @@ from worker.core.database.tables import Base, Job
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.claims import Room
-from worker.core.limits.store.flush import Flush
+from worker.core.limits.store.flush import CallResult, Flush
 from worker.core.messages.contact import Caps, ContactPolicy
-from worker.core.messages.store.message_context import InvitationPolicy, InviteResult
+from worker.core.messages.store.message_context import InvitationPolicy
 from worker.core.model.endings import Done, Ending, Kind, Problem, RetryPolicy
 from worker.core.model.sessions import ExpirySource, Session
 from worker.core.model.states import BATCH
 from worker.core.unknown.store.expired_leases import ExpiredLeases
-from worker.core.work.store.job_context import IssueResult, JobPolicy
+from worker.core.work.store.job_context import JobPolicy
 from worker.lists.lines import AcceptedLine
 from worker.lists.store.batches import Batches
 from worker.reporting.store.look import Looks
@@ -119,10 +119,10 @@ class Shelf:
 
     def got(self, opened, session=None):
         """The result of a call that opened a session."""
-        return IssueResult(opened, self.clock(), Done(), session=session or self.session())
+        return CallResult(opened, self.clock(), Done(), session=session or self.session())
 
     def failed(self, opened, kind: Kind, ending: Ending, detail="HTTP 500", **problem):
-        return IssueResult(opened, self.clock(), ending, problem=Problem(kind, detail, **problem))
+        return CallResult(opened, self.clock(), ending, problem=Problem(kind, detail, **problem))
 
     def finish(self, *results, policy=None):
         with self.database.write() as connection:
@@ -175,7 +175,7 @@ class Shelf:
 
     def hand_over(self, messages, ending=None, channel="email", problem=None):
         opened = self.open_messages(messages, policy=self.on(channel))
-        results = [InviteResult(item, self.clock(), ending or Done(), problem=problem) for item in opened]
+        results = [CallResult(item, self.clock(), ending or Done(), problem=problem) for item in opened]
         self.finish_messages(*results, policy=self.on(channel))
 
     def send(self, **how):

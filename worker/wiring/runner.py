@@ -120,7 +120,7 @@ class Runner:
         threads = 1 if parts.database.is_sqlite else DATABASE_THREADS
         self._store = StoreCalls(self._budgets.values(), threads=threads, on_the_loop=parts.on_the_loop)
         self._stopping = asyncio.Event()
-        self._dispatchers: dict[WakeUp, Dispatcher[Any, Any]] = {}
+        self._dispatchers: dict[WakeUp, Dispatcher[Any]] = {}
         self._ending: asyncio.Future[None] | None = None
         self._looking_for_stop: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()

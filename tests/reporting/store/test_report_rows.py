@@ -15,9 +15,9 @@ from tests.stored.webhook_feed import APPROVED, DENIED, REVIEW, WebhookFeed
 from worker.cli.progress import line_of
 from worker.core.customers.customers import Channel, FieldProblem
 from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from worker.core.model.states import InvitationState, JobState, LineState
-from worker.core.work.store.job_context import IssueResult
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.lines import RefusedLine
 from worker.providers.webhooks.session_updates import Key
@@ -114,7 +114,7 @@ def test_requests_count_every_call_made_refused_ones_too(shelf):
         shelf.failed(opened[2], Kind.TRANSIENT, Retry(now, "transient", "")),
         shelf.failed(opened[3], Kind.UNKNOWN, Hold("unknown", "")),
         shelf.failed(opened[4], Kind.BAD_INPUT, Cancel("bad_input", "")),
-        IssueResult(opened[5], now, None),  # released: not made
+        CallResult(opened[5], now, None),  # released: not made
     )
     # opened[6] is still out
     assert shelf.facts.counts(batch).accounts == {"kyc": AccountFacts(requests=6, issued=1, rate_limited=1, errors=3)}

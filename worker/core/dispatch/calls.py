@@ -11,7 +11,7 @@ from worker.core.dispatch.prefetch import ClaimPlan, Prefetch
 from worker.core.dispatch.state import State
 from worker.core.foundation.clock import monotonic
 from worker.core.limits.rate_limits import LAPSE, lapsed
-from worker.core.limits.store.claims import OpenedT, ResultT
+from worker.core.limits.store.flush import CallResult, OpenedT
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +22,12 @@ LOOK_EVERY = 50
 CATCH_UP = timedelta(milliseconds=50)
 
 
-class Calls(Generic[OpenedT, ResultT]):
+class Calls(Generic[OpenedT]):
     """The calls of one dispatcher."""
 
     def __init__(
         self,
-        state: State[OpenedT, ResultT],
+        state: State[OpenedT],
         plan: ClaimPlan,
         prefetch: Prefetch,
         *,
@@ -91,13 +91,13 @@ class Calls(Generic[OpenedT, ResultT]):
             return "the day of its credit is over"
         return ""
 
-    def _skipped(self, opened: OpenedT, slot: datetime | None, reason: str) -> ResultT:
+    def _skipped(self, opened: OpenedT, slot: datetime | None, reason: str) -> CallResult[OpenedT]:
         self._state.decisions.not_done("call", reason)
         self._state.rows.not_used(slot)
         self._plan.claim_by(self._state.time())  # the row is due again
         return self._work.skipped(opened)
 
-    async def _call(self, opened: OpenedT, slot: datetime | None, halts: int, now: datetime) -> ResultT:
+    async def _call(self, opened: OpenedT, slot: datetime | None, halts: int, now: datetime) -> CallResult[OpenedT]:
         self._state.decisions.done("call")
         refused = ""
 
@@ -140,7 +140,7 @@ class SlotGate:
     loop, as many go on in the same turn of the loop as may go by then. One in each turn would be slower than the limit.
     """
 
-    def __init__(self, state: State[Any, Any], furthest: Callable[[], timedelta]) -> None:
+    def __init__(self, state: State[Any], furthest: Callable[[], timedelta]) -> None:
         """A halt ends all waiting: the caller checks again whether its call may be made.
 
         No slot is further ahead than `furthest()` when it is claimed: a longer wait would come from a wrong clock.

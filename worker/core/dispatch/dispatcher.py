@@ -34,7 +34,8 @@ from worker.core.dispatch.prefetch import EVENTS_AT_ONCE, OPEN_MOST, Ahead, Clai
 from worker.core.dispatch.state import State, Work
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.outage_log import Outage
-from worker.core.limits.store.claims import OpenedT, ResultT, Room
+from worker.core.limits.store.claims import Room
+from worker.core.limits.store.flush import OpenedT
 from worker.core.model.metrics import NOT_COUNTED, WorkMeter
 
 log = logging.getLogger(__name__)
@@ -43,10 +44,10 @@ log = logging.getLogger(__name__)
 LINGER = timedelta(seconds=1)
 
 
-class Dispatcher(Generic[OpenedT, ResultT]):
+class Dispatcher(Generic[OpenedT]):
     def __init__(
         self,
-        work: Work[OpenedT, ResultT],
+        work: Work[OpenedT],
         *,
         clock: Clock,
         in_turn: Callable[..., Any],
@@ -60,14 +61,14 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         end. After `longest` the dispatcher claims no more rows: its task ends, and other accounts get a turn. `stay`:
         how long it stays after an event if nothing is due. `wake_others`: called when there is work for more workers.
         """
-        self._state: State[OpenedT, ResultT] = State(work, log, clock=clock, meter=meter)
+        self._state: State[OpenedT] = State(work, log, clock=clock, meter=meter)
         self._work, self._time, self._look_again = work, self._state.time, self._state.look_again
         self._in_turn, self._stopping = in_turn, stopping
         self._longest, self._stay = longest, stay
         self._plan = ClaimPlan(self._time, wake_others)
         self._prefetch = Prefetch(work.permits, self._time.seconds, repeatable=work.repeatable)
-        self._calls: Calls[OpenedT, ResultT] = Calls(self._state, self._plan, self._prefetch, stopping=stopping)
-        self._flushes: Flushes[OpenedT, ResultT] = Flushes(
+        self._calls: Calls[OpenedT] = Calls(self._state, self._plan, self._prefetch, stopping=stopping)
+        self._flushes: Flushes[OpenedT] = Flushes(
             self._state, self._plan, self._prefetch, in_turn=in_turn, stopping=stopping, ended=self._flush_ended
         )
         self.outage: Outage = self._flushes.writer.outage  # of the database, as results meet it that wait to be written

@@ -17,9 +17,9 @@ from worker.core.dispatch.prefetch import ClaimPlan, Prefetch
 from worker.core.dispatch.state import FlushTask, State, Work
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
-from worker.core.limits.store.claims import OpenedT, ResultT, Room
+from worker.core.limits.store.claims import Room
 from worker.core.limits.store.concurrency import ASK_AGAIN
-from worker.core.limits.store.flush import Flushed, UnknownFlush
+from worker.core.limits.store.flush import CallResult, Flushed, OpenedT, UnknownFlush
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +27,12 @@ DATABASE_RETRY = timedelta(seconds=1)
 STOP_PATIENCE = timedelta(seconds=30)  # how long a stopping worker waits for an unreachable database
 
 
-class Flushes(Generic[OpenedT, ResultT]):
+class Flushes(Generic[OpenedT]):
     """The flushes of one dispatcher. What they open goes to `rows`, when to claim again to `plan`."""
 
     def __init__(
         self,
-        state: State[OpenedT, ResultT],
+        state: State[OpenedT],
         plan: ClaimPlan,
         prefetch: Prefetch,
         *,
@@ -51,7 +51,7 @@ class Flushes(Generic[OpenedT, ResultT]):
         # Flushes whose results wait for the database: it could not be reached, until they are written.
         self.unreachable = 0
 
-    def begin(self, task: FlushTask, results: list[ResultT], room: Room | None) -> None:
+    def begin(self, task: FlushTask, results: list[CallResult[OpenedT]], room: Room | None) -> None:
         """Begin a flush as a free task; `room` None: it claims nothing."""
         if room is not None:
             task.rows = room.events if task.for_events else room.rows
@@ -60,7 +60,7 @@ class Flushes(Generic[OpenedT, ResultT]):
         task.flush = asyncio.create_task(self._flush(task, results, room, self._state.halts))
         task.flush.add_done_callback(lambda _: self._ended())
 
-    async def _flush(self, task: FlushTask, results: list[ResultT], room: Room | None, halts: int) -> None:
+    async def _flush(self, task: FlushTask, results: list[CallResult[OpenedT]], room: Room | None, halts: int) -> None:
         waiting = bool(self._state.rows) or self._plan.more_due
         stretch = self._state.busy_stretch.at_flush(self._time(), waiting=waiting, results=bool(results))
         unused = self._state.rows.unused()
@@ -115,7 +115,7 @@ class Flushes(Generic[OpenedT, ResultT]):
             why = Exception("the leases ended while this process stood still")
             raise UnknownFlush(opened, sa.exc.OperationalError(None, None, why))
 
-    async def _write_after(self, error: Exception, results: list[ResultT]) -> None:
+    async def _write_after(self, error: Exception, results: list[CallResult[OpenedT]]) -> None:
         """Write the results of a flush that failed. Raises the error if there is nothing to save: a claim failed."""
         outage = error.error if isinstance(error, UnknownFlush) else error
         opened = error.opened if isinstance(error, UnknownFlush) else []
@@ -142,12 +142,12 @@ class Flushes(Generic[OpenedT, ResultT]):
             self.unreachable -= is_outage
 
 
-class ResultWriter(Generic[OpenedT, ResultT]):
+class ResultWriter(Generic[OpenedT]):
     """Writes the results of calls, however long the database is unreachable: a call cannot be made a second time."""
 
     def __init__(
         self,
-        work: Work[OpenedT, ResultT],
+        work: Work[OpenedT],
         *,
         in_turn: Callable[..., Any],
         stopping: asyncio.Event,
@@ -165,7 +165,7 @@ class ResultWriter(Generic[OpenedT, ResultT]):
         if self._gives_up_at is None:
             self._gives_up_at = asyncio.get_running_loop().time() + STOP_PATIENCE.total_seconds()
 
-    async def write(self, results: list[ResultT]) -> None:
+    async def write(self, results: list[CallResult[OpenedT]]) -> None:
         """Write results, one or more, however long the database is unreachable.
 
         Results that cannot be written together, for whatever reason, are written in parts. A single result that cannot
@@ -189,7 +189,7 @@ class ResultWriter(Generic[OpenedT, ResultT]):
             log.error("%s: a result cannot be written (%s); its row is held", self._work.name, kind)
             await self._hold(self._work.unsaved(results[0], kind))
 
-    async def _hold(self, result: ResultT) -> None:
+    async def _hold(self, result: CallResult[OpenedT]) -> None:
         try:
             await self.insist(1, self._work.flush, [result], None)
         except Exception as error:

@@ -9,8 +9,8 @@ from typing import Generic, Protocol
 
 from worker.core.dispatch.prefetch import Ahead, Prefetch, SteadyTime
 from worker.core.foundation.clock import Clock
-from worker.core.limits.store.claims import OpenedT, ResultT, Room
-from worker.core.limits.store.flush import Flushed
+from worker.core.limits.store.claims import Room
+from worker.core.limits.store.flush import CallResult, Flushed, OpenedT
 from worker.core.limits.throughput import Stretch
 from worker.core.model.http_messages import MayWrite
 from worker.core.model.metrics import NOT_COUNTED, WorkMeter
@@ -19,7 +19,7 @@ _AT_ONCE = datetime.min.replace(tzinfo=UTC)
 STRETCH = timedelta(seconds=1)  # a busy stretch is written with the first flush after this time
 
 
-class Work(Protocol[OpenedT, ResultT]):
+class Work(Protocol[OpenedT]):
     """What a dispatcher works on.
 
     `flush`, `release` and `release_permits` are blocking calls to the store. They read the time themselves, where their
@@ -36,7 +36,7 @@ class Work(Protocol[OpenedT, ResultT]):
 
     def flush(
         self,
-        results: Sequence[ResultT],
+        results: Sequence[CallResult[OpenedT]],
         room: Room | None,
         stretch: Stretch | None = None,
         unused: Sequence[datetime] = (),
@@ -47,19 +47,19 @@ class Work(Protocol[OpenedT, ResultT]):
         made. Raises limits.store.flush.UnknownFlush if rows may have been opened: `release` releases them.
         """
 
-    async def call(self, opened: OpenedT, now: datetime, may_write: MayWrite, /) -> ResultT:
+    async def call(self, opened: OpenedT, now: datetime, may_write: MayWrite, /) -> CallResult[OpenedT]:
         """Make the call. `now`: the time of the last check before it.
 
         If `may_write` says no, nothing is written, and whatever is returned does not count: the call was not made.
         """
 
-    def skipped(self, opened: OpenedT) -> ResultT:
+    def skipped(self, opened: OpenedT) -> CallResult[OpenedT]:
         """The result of an opened row whose call was not made."""
 
-    def after_crash(self, opened: OpenedT, error: Exception) -> ResultT:
+    def after_crash(self, opened: OpenedT, error: Exception) -> CallResult[OpenedT]:
         """The result of a call that raised: a bug, so the outcome of the call is unknown."""
 
-    def unsaved(self, result: ResultT, kind: str) -> ResultT:
+    def unsaved(self, result: CallResult[OpenedT], kind: str) -> CallResult[OpenedT]:
         """What is written instead of a result that cannot be written: its row is held. `kind` names the exception."""
 
     def release(self, opened: Sequence[OpenedT]) -> None:
@@ -138,18 +138,18 @@ class OpenedRows(Generic[OpenedT]):
         return unused
 
 
-class Results(Generic[ResultT]):
+class Results(Generic[OpenedT]):
     """Results that are not being written yet. `of_events`: of events that have a next step: written at once."""
 
     def __init__(self) -> None:
-        self.of_events: list[ResultT] = []
-        self.others: list[ResultT] = []
+        self.of_events: list[CallResult[OpenedT]] = []
+        self.others: list[CallResult[OpenedT]] = []
 
     def __len__(self) -> int:
         return len(self.of_events) + len(self.others)
 
-    def take(self, *, of_events: bool, others: bool) -> list[ResultT]:
-        taken: list[ResultT] = []
+    def take(self, *, of_events: bool, others: bool) -> list[CallResult[OpenedT]]:
+        taken: list[CallResult[OpenedT]] = []
         if of_events:
             taken, self.of_events = self.of_events, []
         if others:
@@ -240,16 +240,16 @@ class DecisionLog:
         self._reasons.pop(what, None)
 
 
-class State(Generic[OpenedT, ResultT]):
+class State(Generic[OpenedT]):
     """Of one dispatcher. `look_again` is set when its loop may have something to do."""
 
     def __init__(
-        self, work: Work[OpenedT, ResultT], log: logging.Logger, *, clock: Clock, meter: WorkMeter = NOT_COUNTED
+        self, work: Work[OpenedT], log: logging.Logger, *, clock: Clock, meter: WorkMeter = NOT_COUNTED
     ) -> None:
         self.work, self.clock, self.meter = work, clock, meter
         self.time = SteadyTime(clock)  # of everything that is planned here
         self.rows: OpenedRows[OpenedT] = OpenedRows()
-        self.results: Results[ResultT] = Results()
+        self.results: Results[OpenedT] = Results()
         self.flush_tasks = FlushTasks()
         self.halts = 0  # a row that was opened under an earlier count is not called
         self.unwritten_halt = asyncio.Event()  # set while a result that halts exists that no flush has begun to write

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from worker.core.adapters import Message, Receipt, Sender
 from worker.core.limits.store.claims import Room
-from worker.core.limits.store.flush import Flushed
+from worker.core.limits.store.flush import CallResult, Flushed
 from worker.core.limits.throughput import Stretch
 from worker.core.messages.contact import FIRST, CannotWrite, Invitation, Writer
 from worker.core.messages.store.message_context import (
@@ -31,11 +31,11 @@ from worker.core.work.step_endings import SharedWork, ending_of
 
 
 @dataclass(kw_only=True)
-class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
+class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation]):
     """Sends invitations over one channel."""
 
     step, doing = "invite", "while sending"
-    makes, metric = InviteResult, MESSAGES
+    metric = MESSAGES
     sender: Sender
     sender_names: Mapping[str, str]  # by brand
     templates: Writer
@@ -67,7 +67,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
         except CannotWrite as error:
             # Nothing was sent, and a person can correct it.
             problem = Problem(Kind.BAD_INPUT, str(error), code="template")
-            return InviteResult(item, now, Hold(Reason.TEMPLATE, str(error)), problem=problem)
+            return CallResult(item, now, Hold(Reason.TEMPLATE, str(error)), problem=problem)
         too_late = False
 
         def may_leave(waited: bool) -> bool:
@@ -81,10 +81,10 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
         if isinstance(receipt, Problem):
             receipt = self.second_look.judged(item.id, now, receipt, now=self.clock())
             ending = self._ending(item, receipt)
-            return InviteResult(item, now, ending, problem=receipt, segments=message.segments, template=message.digest)
+            return CallResult(item, now, ending, problem=receipt, segments=message.segments, template=message.digest)
         self.second_look.succeeded(item.id, now)
         reference, segments = receipt.reference, message.segments
-        return InviteResult(item, now, Done(), reference=reference, segments=segments, template=message.digest)
+        return CallResult(item, now, Done(), reference=reference, segments=segments, template=message.digest)
 
     def _may_leave(self, item: ClaimedInvitation, now: datetime) -> bool:
         """Whether its link is fresh, and it is not quiet where it goes."""
@@ -97,12 +97,12 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
         to = address_of(person, self.policy.channel)
         found = await self.sender.look_up(to, item.opening.link, since=unknown_call.opened_at, known=unknown_call.known)
         if isinstance(found, Receipt):
-            return InviteResult(item, began_at, Done(), reference=found.reference)
+            return CallResult(item, began_at, Done(), reference=found.reference)
         retry = self.policy.rule.retry
         ending = ending_of_reconciliation(found, unknown_call, item.attempts, retry, self.clock(), self.jitter())
         if isinstance(found, Problem):
-            return InviteResult(item, began_at, ending, problem=found)
-        return InviteResult(item, began_at, ending, found=found)
+            return CallResult(item, began_at, ending, problem=found)
+        return CallResult(item, began_at, ending, found=found)
 
     def _message(self, item: ClaimedInvitation, *, now: datetime) -> Message:
         customer, person, contact = item.customer, item.customer.person, self.policy.contact
@@ -121,6 +121,3 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, InviteResult]):
         now, before = self.clock(), item.unknown_handovers
         ending = ending_of(problem, item, retry, now, self.jitter())
         return not_before_its_wait(ending, problem, before=before, now=now)
-
-    def _reference(self, result: InviteResult) -> str:
-        return result.reference

@@ -14,7 +14,7 @@ from worker.core.adapters import Http, Provider
 from worker.core.foundation.durations import show_duration
 from worker.core.limits.budgets import PROBE_PATIENCE
 from worker.core.limits.store.claims import Room
-from worker.core.limits.store.flush import Flushed
+from worker.core.limits.store.flush import CallResult, Flushed
 from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Asked, Done, Ending, Hold, Kind, Problem, Snooze
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
@@ -85,11 +85,11 @@ class FirstLinks:
 
 
 @dataclass(kw_only=True)
-class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
+class IssueWork(SharedWork[JobPolicy, ClaimedJob]):
     """Opens sessions at one account."""
 
     step, doing = "issue", "during the call"
-    makes, metric = IssueResult, CALLS
+    metric = CALLS
     has_next_step = True  # the invitation
     provider: Provider
     http: Http
@@ -149,7 +149,7 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
         if found.kind is Kind.AUTH:
             found = self._unless_replaced(found, built, lambda: self.provider.build(request))
         found = self.second_look.judged(job.id, began_at, found, now=self.clock())
-        return IssueResult(job, began_at, self._ending(job, found), problem=found)
+        return CallResult(job, began_at, self._ending(job, found), problem=found)
 
     def _opened(self, job: ClaimedJob, began_at: datetime, session: Session) -> IssueResult:
         """The result of an answer with a session. A link that was born too old to be sent is not bought again, since
@@ -157,19 +157,19 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
         floor = self.floor(job.request)
         if not is_stale(session.expires_at, floor=floor, now=began_at):
             self.first_links.seen = True
-            return IssueResult(job, began_at, Done(), session=session, floor=floor)
+            return CallResult(job, began_at, Done(), session=session, floor=floor)
         life = timedelta(seconds=round((session.expires_at - began_at).total_seconds()))
         detail = f"{SHORT_LINKS}{show_duration(life)}, and must leave with {show_duration(floor)} or more"
         may_be_earlier = self.provider.may_return_earlier and job.session_id is None
         if may_be_earlier and not self.first_links.was_short():
             until = max(self.provider.reissue_at(session.expires_at), began_at)
             why = "the provider returned a token that may be an earlier one; the next is asked for after its end"
-            return IssueResult(
+            return CallResult(
                 job, began_at, Snooze(until, Reason.SESSION_ENDS_FIRST, why), session=session, floor=floor
             )
         hold = Hold(Reason.SHORT_LIVED, detail)
         problem = Problem(Kind.SHORT_LIVED, detail)
-        return IssueResult(job, began_at, hold, problem=problem, session=session, floor=floor)
+        return CallResult(job, began_at, hold, problem=problem, session=session, floor=floor)
 
     async def _reconcile(self, job: ClaimedJob, unknown_call: UnknownCall, may_write: MayWrite) -> IssueResult:
         """Reconcile the call with an unknown outcome, instead of repeating it."""
@@ -181,16 +181,16 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
         listed = self.provider.look_up(request, page=unknown_call.page) is not None
         if not listed and orphans is not None and orphans.is_over(unknown_call, began_at):
             ending = asked_anew(job.attempts, self.policy.rule.retry, began_at)
-            return IssueResult(job, began_at, ending, found=Unmatched((), ""), needed_no_request=True)
+            return CallResult(job, began_at, ending, found=Unmatched((), ""), needed_no_request=True)
         listing = await self._listing(request, unknown_call.page, may_write)
         found = listing if isinstance(listing, Problem) else compare(listing, unknown_call)
         ending = ending_of_reconciliation(
             found, unknown_call, job.attempts, self.policy.rule.retry, self.clock(), self.jitter(), orphans
         )
         if isinstance(found, Problem):
-            return IssueResult(job, began_at, ending, problem=found)
+            return CallResult(job, began_at, ending, problem=found)
         # Of an ended job only what was found is written.
-        return IssueResult(job, began_at, Done() if job.ended else ending, found=found)
+        return CallResult(job, began_at, Done() if job.ended else ending, found=found)
 
     async def _ask_about(self, job: ClaimedJob, reference: str, may_write: MayWrite) -> IssueResult:
         """Ask what became of a session that is over by our clock, before it is replaced or its job lapses."""
@@ -198,13 +198,13 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
         listing = await self._listing(job.request, 1, may_write)
         if isinstance(listing, Listing):
             news = next((entry for entry in listing.entries if entry.reference == reference), None)
-            return IssueResult(job, began_at, Asked(), news=news)
+            return CallResult(job, began_at, Asked(), news=news)
         ending: Ending = self._ending(job, listing)
         tried = job.attempts + 1
         repeats = listing.concerns_account or listing.kind is Kind.TRANSIENT
         if not repeats or (not listing.concerns_account and (tried >= QUESTIONS or retry.given_up(tried))):
             ending = Asked()  # the decision is made without an answer, as where no list is documented
-        return IssueResult(job, began_at, ending, problem=listing)
+        return CallResult(job, began_at, ending, problem=listing)
 
     async def _listing(self, request: SessionRequest, page: int, may_write: MayWrite) -> Listing | Problem:
         """A page of the provider's list of the customer's sessions."""
@@ -235,9 +235,6 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, IssueResult]):
         if problem.kind is Kind.CONFLICT and self.provider.no_look_up:
             job = replace(job, reconcile_at=None)  # nothing shows when the session that it names ends
         return ending_of(problem, job, self.policy.rule.retry, self.clock(), self.jitter())
-
-    def _reference(self, result: IssueResult) -> str:
-        return result.session.lasting_reference if result.session else ""
 
     def release(self, opened: Sequence[ClaimedJob]) -> None:
         super().release(opened)

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar
 
 from worker.core.foundation.clock import Clock
 from worker.core.limits.budgets import FLUSH_MARGIN
 from worker.core.limits.second_look import SecondLook
-from worker.core.limits.store.claims import CallResult, Claimed, ClaimPolicy, ResultT, Room, RowT
-from worker.core.limits.store.flush import Flushed, Rows
+from worker.core.limits.store.claims import ClaimPolicy, Room
+from worker.core.limits.store.flush import CallResult, Claimed, Flushed, Rows, RowT
 from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Ending, Hold, Kind, Problem, RetryPolicy, ending_for, resume_at
 from worker.core.model.metrics import Meters, Metric
@@ -74,17 +74,16 @@ PolicyT = TypeVar("PolicyT", bound=ClaimPolicy)
 
 
 @dataclass(kw_only=True)
-class SharedWork(ABC, Generic[PolicyT, RowT, ResultT]):
+class SharedWork(ABC, Generic[PolicyT, RowT]):
     """A part of `dispatch.state.Work`: what it does with opened rows and their results, whichever their kind."""
 
     step: ClassVar[str]
     doing: ClassVar[str]  # the words for what a call that raised was doing
-    makes: ClassVar[Callable[..., Any]]  # the results of its calls
     metric: ClassVar[Metric]  # that counts them
     has_next_step: ClassVar[bool] = False
 
     policy: PolicyT
-    rows: Rows[PolicyT, RowT, ResultT]
+    rows: Rows[PolicyT, RowT]
     timeout: timedelta
     second_look: SecondLook
     clock: Clock
@@ -105,7 +104,7 @@ class SharedWork(ABC, Generic[PolicyT, RowT, ResultT]):
 
     def flush(
         self,
-        results: Sequence[ResultT],
+        results: Sequence[CallResult[RowT]],
         room: Room | None,
         stretch: Stretch | None = None,
         unused: Sequence[datetime] = (),
@@ -125,24 +124,21 @@ class SharedWork(ABC, Generic[PolicyT, RowT, ResultT]):
     def release_permits(self) -> None:
         self.rows.release_permits(self.policy)
 
-    def skipped(self, opened: RowT) -> ResultT:
-        return cast(ResultT, self.makes(opened, self.clock(), None, None))
+    def skipped(self, opened: RowT) -> CallResult[RowT]:
+        return CallResult(opened, self.clock(), None, None)
 
-    def after_crash(self, opened: RowT, error: Exception) -> ResultT:
+    def after_crash(self, opened: RowT, error: Exception) -> CallResult[RowT]:
         problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} {self.doing}")
         now, call, retry = self.clock(), opened.unknown_call, self.policy.rule.retry
         if call is None:
-            return cast(ResultT, self.makes(opened, now, self._ending(opened, problem), problem))
+            return CallResult(opened, now, self._ending(opened, problem), problem)
         ending = ending_of_reconciliation(problem, call, opened.attempts, retry, now, self.jitter())
-        return cast(ResultT, self.makes(opened, now, ending, problem))
+        return CallResult(opened, now, ending, problem)
 
-    def unsaved(self, result: ResultT, kind: str) -> ResultT:
-        problem = nothing_kept(self._reference(result), kind)
-        return cast(ResultT, self.makes(result.row, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem))
-
-    @abstractmethod
-    def _reference(self, result: ResultT) -> str:
-        """The other side's id of what the call made."""
+    def unsaved(self, result: CallResult[RowT], kind: str) -> CallResult[RowT]:
+        reference = result.session.lasting_reference if result.session is not None else result.reference
+        problem = nothing_kept(reference, kind)
+        return CallResult(result.row, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem)
 
     @abstractmethod
     def _ending(self, opened: RowT, problem: Problem) -> Ending: ...

@@ -7,8 +7,8 @@ from tests.stored.shelf import WEEK, customer
 from worker.core.database.tables import Job
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
+from worker.core.limits.store.flush import CallResult
 from worker.core.messages.contact import Caps, ContactPolicy
-from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Done, Hold, Kind
 from worker.core.model.states import JobState
 from worker.reporting.store.ledger import Ledger
@@ -24,7 +24,7 @@ def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
     shelf.clock.advance(hours=2)  # Ona's link is too old by then
     (message,) = shelf.flush_messages().opened
     assert message.customer.customer_id == "Rasa"
-    shelf.finish_messages(InviteResult(message, shelf.clock(), Done()))
+    shelf.finish_messages(CallResult(message, shelf.clock(), Done()))
     shelf.clock.advance(hours=11)
     shelf.issue()
     shelf.clock.advance(seconds=1)

@@ -7,9 +7,9 @@ import pytest
 
 from tests.stored.shelf import customer
 from worker.core.database.tables import Attempt, Budget, Job
+from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Kind, Retry
 from worker.core.model.states import JobState
-from worker.core.work.store.job_context import IssueResult
 
 pytestmark = pytest.mark.both_databases
 
@@ -49,7 +49,7 @@ def test_a_call_that_was_not_made_leaves_its_row_due_as_before(shelf):
     was_due_at = shelf.job("Ona").due_at
     (opened,) = shelf.open(shelf.claim())
     shelf.clock.advance(seconds=5)
-    shelf.finish(IssueResult(opened, shelf.clock(), None))
+    shelf.finish(CallResult(opened, shelf.clock(), None))
     assert (shelf.job("Ona").state, shelf.job("Ona").due_at) == (JobState.WAITING, was_due_at)
 
 

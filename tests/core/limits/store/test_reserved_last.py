@@ -13,10 +13,10 @@ from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.store import budgets
 from worker.core.limits.store.claims import Room
+from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Kind
 from worker.core.model.states import EVENT, JobState
 from worker.core.unknown.store import unknown_outcomes
-from worker.core.work.store.job_context import IssueResult
 
 pytestmark = pytest.mark.both_databases
 
@@ -144,7 +144,7 @@ def test_a_look_up_of_an_ended_job_that_was_not_made_in_time_may_be_claimed_agai
         (job,) = shelf.claim(policy=policy)
         assert job.ended
         (look_up,) = shelf.open([job], policy=policy)
-        shelf.finish(IssueResult(look_up, shelf.clock(), None), policy=policy)
+        shelf.finish(CallResult(look_up, shelf.clock(), None), policy=policy)
     assert shelf.row(Job).state is JobState.COMPLETED
 
 

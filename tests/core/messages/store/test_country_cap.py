@@ -11,7 +11,7 @@ from worker.core.customers.customers import Channel, Person
 from worker.core.database.tables import BatchPlan, InvitationRow, SessionRow, TextCount
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.store.claims import Leased, Room
-from worker.core.messages.store.message_context import InviteResult
+from worker.core.limits.store.flush import CallResult
 from worker.core.messages.text_numbers import country_of
 from worker.core.model.states import InvitationState
 from worker.plans.store.plans import Plan
@@ -77,7 +77,7 @@ def test_a_text_that_was_claimed_and_did_not_leave_is_not_counted(shelf):
         flushed = shelf.invitations.flush(shelf.on("sms"), [], Room(3, 0), clock=shelf.clock)
         assert len(flushed.opened) == 3
         shelf.clock.advance(hours=1)
-        not_made = [InviteResult(opened, shelf.clock(), None) for opened in flushed.opened]
+        not_made = [CallResult(opened, shelf.clock(), None) for opened in flushed.opened]
         shelf.invitations.flush(shelf.on("sms"), not_made, None, clock=shelf.clock)
     assert texts_by_country(shelf.database, now=shelf.clock()) == ({}, {})
     assert send(shelf) == 3
@@ -139,7 +139,7 @@ def test_the_senders_budget_is_locked_before_the_count_so_that_no_two_workers_wa
         assert "text_count" in locked(made)
         shelf.clock.advance(seconds=1)
     with statements(shelf.database) as made:
-        not_made = [InviteResult(opened, shelf.clock(), None) for opened in flushed.opened]
+        not_made = [CallResult(opened, shelf.clock(), None) for opened in flushed.opened]
         shelf.invitations.flush(policy, not_made, Room(1, 0), clock=shelf.clock)
     assert locked(made)[0] == "budget"
 

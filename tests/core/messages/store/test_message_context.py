@@ -9,8 +9,8 @@ from tests.stored.shelf import changed, customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
 from worker.core.limits.rate_limits import Limit
+from worker.core.limits.store.flush import CallResult
 from worker.core.messages.contact import Caps, Wording
-from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Cancel, Done, Hold, Kind, Problem, Retry, Snooze
 from worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
 
@@ -53,7 +53,7 @@ def test_the_hand_over_is_written_before_it_is_made_and_closed_after(shelf):
     (opened,) = shelf.open_messages([message])
     attempt = shelf.row(Attempt, invitation_id=message.id)
     assert (attempt.account, attempt.closed_at, attempt.fence) == ("email", None, message.fence)
-    result = InviteResult(opened, shelf.clock(), None)
+    result = CallResult(opened, shelf.clock(), None)
     shelf.finish_messages(result)
     assert shelf.row(Attempt, invitation_id=message.id).outcome == "not_sent"
     assert (shelf.row(InvitationRow).state, shelf.row(InvitationRow).attempts) == (InvitationState.WAITING, 0)
@@ -62,7 +62,7 @@ def test_the_hand_over_is_written_before_it_is_made_and_closed_after(shelf):
 def test_the_senders_id_of_the_message_is_kept(shelf):
     issued(shelf)
     (opened,) = shelf.open_messages(shelf.claim_messages())
-    result = InviteResult(opened, shelf.clock(), Done(), reference="queued as 4F8xY2" + "x" * 200)
+    result = CallResult(opened, shelf.clock(), Done(), reference="queued as 4F8xY2" + "x" * 200)
     shelf.finish_messages(result)
     assert shelf.row(InvitationRow).reference.startswith("queued as 4F8xY2")
 
@@ -132,7 +132,7 @@ def test_once_a_sender_is_paused_or_stopped_the_next_flush_opens_no_hand_over(sh
     (first,) = shelf.flush_messages(most=1).opened
     shelf.set(Budget, Budget.name == "sender/email", **{stop: shelf.clock() + timedelta(seconds=5)})
 
-    flushed = shelf.flush_messages(InviteResult(first, shelf.clock(), Done()))
+    flushed = shelf.flush_messages(CallResult(first, shelf.clock(), Done()))
 
     assert flushed.opened == []
     assert [row.outcome for row in shelf.rows(Attempt, account="email")] == ["done"]  # the result is written

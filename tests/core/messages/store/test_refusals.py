@@ -8,8 +8,8 @@ from tests.stored.shelf import CONTACT, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppress, suppressed
 from worker.core.database.tables import Batch, BounceCount, InvitationRow
+from worker.core.limits.store.flush import CallResult
 from worker.core.messages.contact import PauseRule
-from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.channels import CHANNELS, SuppressionReason
 from worker.core.model.endings import AddressIs, Cancel, Done, Hold, Kind, Problem
 from worker.core.model.reasons import Reason
@@ -48,9 +48,9 @@ def desk(shelf, keyring):
             opened = shelf.open_messages(messages, policy=shelf.on(channel))
             problem = Problem(Kind.BAD_INPUT, "550 5.1.1 no such user", address=address)
             results = [
-                InviteResult(item, shelf.clock(), Done())
+                CallResult(item, shelf.clock(), Done())
                 if index < good
-                else InviteResult(item, shelf.clock(), Cancel("bad_input", problem.detail), problem=problem)
+                else CallResult(item, shelf.clock(), Cancel("bad_input", problem.detail), problem=problem)
                 for index, item in enumerate(opened)
             ]
             shelf.finish_messages(*results, policy=shelf.on(channel))
@@ -186,6 +186,6 @@ def test_a_whatsapp_message_with_an_unknown_outcome_is_followed_by_no_text(desk,
     desk.issue(customer("Ona", channel=Channel.WHATSAPP))
     opened = shelf.open_messages(shelf.claim_messages(channel="whatsapp"), policy=shelf.on("whatsapp"))
     problem = Problem(Kind.UNKNOWN, "no answer")
-    result = InviteResult(opened[0], shelf.clock(), Hold(Reason.UNKNOWN, "no answer"), problem=problem)
+    result = CallResult(opened[0], shelf.clock(), Hold(Reason.UNKNOWN, "no answer"), problem=problem)
     shelf.finish_messages(result, policy=shelf.on("whatsapp"))
     assert [row.channel for row in shelf.rows(InvitationRow)] == ["whatsapp"]

@@ -10,10 +10,10 @@ from tests.stored.shelf import WEEK, changed, customer
 from worker.core.customers.customers import Channel
 from worker.core.database.fast import tally
 from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
+from worker.core.limits.store.flush import CallResult
 from worker.core.messages.contact import Caps, Ladder, Rung
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.store.how_many import GOES_FIRST
-from worker.core.messages.store.message_context import InviteResult
 from worker.core.model.endings import Done, Hold, Kind, Reconcile
 from worker.core.model.states import BATCH, EVENT, InvitationState, JobState, SessionState
 from worker.lists.decisions.store.decisions import Decisions, Verdict
@@ -434,7 +434,7 @@ def test_reminders_are_of_the_list_whose_row_got_the_message_while_it_was_sent(r
     own = shelf.add(*people)
     decide.cancel(before, now=shelf.clock())
     assert shelf.claim() == []  # the rows of the other list lead, and reuse the sessions
-    shelf.finish_messages(*(InviteResult(item, shelf.clock(), Done()) for item in opened))
+    shelf.finish_messages(*(CallResult(item, shelf.clock(), Done()) for item in opened))
     assert {row.batch_id for row in shelf.rows(InvitationRow)} == {own}
     shelf.clock.advance(days=2)
     assert len(shelf.send()) == customers

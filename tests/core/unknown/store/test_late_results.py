@@ -8,12 +8,11 @@ from tests.stored.reconciling import AFTER, LOST, advance, call, look_up, reconc
 from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.messages.store.message_context import InviteResult
+from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Cancel, Done, Hold, Kind, Problem, Retry
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import Nothing
 from worker.core.unknown.store.expired_leases import EndedLeases
-from worker.core.work.store.job_context import IssueResult
 
 
 @pytest.fixture
@@ -71,7 +70,7 @@ def test_a_late_result_with_an_unknown_outcome_changes_nothing(shelf, policy):
     sweep(shelf)
     before = shelf.job("Ona"), shelf.row(Attempt)
     advance(shelf, seconds=1)
-    shelf.finish(IssueResult(opened, shelf.clock(), Hold("unknown", "lost"), LOST), policy=policy)
+    shelf.finish(CallResult(opened, shelf.clock(), Hold("unknown", "lost"), LOST), policy=policy)
     assert (shelf.job("Ona"), shelf.row(Attempt)) == before
 
 
@@ -83,7 +82,7 @@ def test_an_answer_that_comes_while_its_call_is_looked_up_is_applied_and_the_loo
     looking = look_up(shelf, policy)
     shelf.finish(shelf.got(opened), policy=policy)
     shelf.finish(
-        IssueResult(looking, shelf.clock(), Retry(shelf.clock(), "unknown", "nothing"), found=Nothing()), policy=policy
+        CallResult(looking, shelf.clock(), Retry(shelf.clock(), "unknown", "nothing"), found=Nothing()), policy=policy
     )
     assert (shelf.job("Ona").state, shelf.job("Ona").unknown_attempt) == (JobState.ISSUED, None)
     assert len(shelf.rows(SessionRow)) == 1
@@ -111,7 +110,7 @@ def test_a_receipt_that_comes_while_its_text_is_looked_up_closes_the_look_up(she
     advance(shelf)
     (looking,) = shelf.open_messages(shelf.claim_messages(channel="sms"), policy=texts, repeatable=False)
     assert looking.unknown_call is not None
-    shelf.finish_messages(InviteResult(opened, shelf.clock(), Done(), reference="SM1"), policy=texts)
+    shelf.finish_messages(CallResult(opened, shelf.clock(), Done(), reference="SM1"), policy=texts)
     assert shelf.row(Attempt, id=looking.attempt_id).outcome == "unanswered"
 
 
@@ -123,8 +122,8 @@ def test_the_credit_of_a_call_that_was_not_made_comes_back_once_though_it_is_bei
     sweep(shelf)
     advance(shelf)
     looking = look_up(shelf, policy)
-    shelf.finish(IssueResult(opened, shelf.clock(), None), policy=policy)
-    nothing = IssueResult(looking, shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    shelf.finish(CallResult(opened, shelf.clock(), None), policy=policy)
+    nothing = CallResult(looking, shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, policy=policy)
     assert shelf.budgets.all()["kyc"].credits_used == 1
 
@@ -137,7 +136,7 @@ def test_the_credit_of_a_session_that_was_opened_after_its_look_up_is_counted_ag
     advance(shelf, seconds=61)
     sweep(shelf)
     advance(shelf)
-    nothing = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    nothing = CallResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, policy=policy)
     assert shelf.budgets.all()["kyc"].credits_used == 0
     if repeated:
@@ -160,7 +159,7 @@ def test_a_session_that_comes_after_the_look_up_found_nothing_is_used_before_the
     advance(shelf, seconds=61)
     sweep(shelf)
     advance(shelf)
-    nothing = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    nothing = CallResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, policy=policy)
     shelf.finish(shelf.got(opened), policy=policy)
     assert shelf.job("Ona").state is JobState.ISSUED
@@ -172,7 +171,7 @@ def test_once_the_call_is_repeated_a_late_session_is_recorded_and_changes_nothin
     advance(shelf, seconds=61)
     sweep(shelf)
     advance(shelf)
-    nothing = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    nothing = CallResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, policy=policy)
     (again,) = shelf.open(shelf.claim(policy=policy), policy=policy)
     before = shelf.job("Ona")
@@ -228,7 +227,7 @@ def test_a_late_receipt_settles_the_unknown_outcome_of_a_text(shelf, texts, reco
     advance(shelf, seconds=61)
     sweep(shelf)
     assert shelf.job("Ona").state is (JobState.ISSUED if reconcilable else JobState.HELD)
-    shelf.finish_messages(InviteResult(opened, shelf.clock(), Done(), reference="SM1"), policy=texts)
+    shelf.finish_messages(CallResult(opened, shelf.clock(), Done(), reference="SM1"), policy=texts)
     message = shelf.row(InvitationRow)
     assert (message.state, message.reference, message.unknown_attempt) == (InvitationState.SENT, "SM1", None)
     assert shelf.job("Ona").state is JobState.INVITED
@@ -243,7 +242,7 @@ def test_a_late_refusal_of_a_text_is_applied_and_a_late_unknown_outcome_changes_
     sweep(shelf)
     before = shelf.row(InvitationRow)
     ending, problem = Cancel(kind.value, "no"), Problem(kind, "no")
-    shelf.finish_messages(InviteResult(opened, shelf.clock(), ending, problem=problem), policy=texts)
+    shelf.finish_messages(CallResult(opened, shelf.clock(), ending, problem=problem), policy=texts)
     message = shelf.row(InvitationRow)
     if kind is Kind.UNKNOWN:
         assert message == before
@@ -259,7 +258,7 @@ def test_a_late_receipt_of_an_earlier_session_does_not_settle_what_the_job_is_he
     advance(shelf, seconds=61)
     sweep(shelf)
     shelf.set(Job, reason="conflict")  # of the call for the next session
-    shelf.finish_messages(InviteResult(opened, shelf.clock(), Done(), reference="SM1"), policy=texts)
+    shelf.finish_messages(CallResult(opened, shelf.clock(), Done(), reference="SM1"), policy=texts)
     assert shelf.row(InvitationRow).state is InvitationState.SENT
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.HELD, "conflict")
 
@@ -273,7 +272,7 @@ def test_a_stopped_worker_that_continues_and_has_not_called_settles_the_unknown_
     advance(shelf, seconds=61)
     sweep(shelf)
     assert shelf.job("Ona").unknown_attempt is not None
-    shelf.finish(IssueResult(opened, shelf.clock(), None), policy=policy)
+    shelf.finish(CallResult(opened, shelf.clock(), None), policy=policy)
     row = shelf.job("Ona")
     assert (row.state, row.due_at, row.unknown_attempt, row.reason) == (JobState.WAITING, before, None, "")
     assert shelf.row(Attempt).outcome == "not_sent"
@@ -291,8 +290,8 @@ def test_a_mail_whose_receipt_comes_while_it_is_sent_again_is_recorded_as_late(s
     sweep(shelf)
     advance(shelf, hours=1)
     (again,) = shelf.open_messages(shelf.claim_messages(), policy=mail)
-    shelf.finish_messages(InviteResult(opened, shelf.clock(), Done()), policy=mail)
-    shelf.finish_messages(InviteResult(again, shelf.clock(), Done()), policy=mail)
+    shelf.finish_messages(CallResult(opened, shelf.clock(), Done()), policy=mail)
+    shelf.finish_messages(CallResult(again, shelf.clock(), Done()), policy=mail)
     outcomes = {row.id: row.outcome for row in shelf.rows(Attempt)}
     assert (outcomes[opened.attempt_id], outcomes[again.attempt_id]) == ("late", "done")
     assert shelf.row(InvitationRow).state is InvitationState.SENT
@@ -306,7 +305,7 @@ def test_a_text_that_a_stopped_worker_has_not_sent_is_released(shelf, texts, rec
     (opened,) = shelf.open_messages(shelf.claim_messages(channel="sms"), policy=texts, repeatable=False)
     advance(shelf, seconds=61)
     sweep(shelf)
-    shelf.finish_messages(InviteResult(opened, shelf.clock(), None), policy=texts)
+    shelf.finish_messages(CallResult(opened, shelf.clock(), None), policy=texts)
     message = shelf.row(InvitationRow)
     assert (message.state, message.unknown_attempt) == (InvitationState.WAITING, None)
     assert shelf.job("Ona").state is JobState.ISSUED
@@ -317,8 +316,8 @@ def test_a_call_that_was_not_made_changes_nothing_for_the_new_owner_of_the_row(s
     advance(shelf, seconds=61)
     sweep(shelf)
     advance(shelf)
-    nothing = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    nothing = CallResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, policy=policy)
     shelf.open(shelf.claim(policy=policy), policy=policy)
-    shelf.finish(IssueResult(opened, shelf.clock(), None), policy=policy)
+    shelf.finish(CallResult(opened, shelf.clock(), None), policy=policy)
     assert shelf.job("Ona").state is JobState.WORKING

@@ -6,12 +6,11 @@ from tests.stored.reconciling import AFTER, LOST, advance, call, drop, look_up, 
 from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
-from worker.core.messages.store.message_context import InviteResult
+from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Hold, Reconcile
 from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.reconciliation import Unmatched
 from worker.core.unknown.store.expired_leases import EndedLeases
-from worker.core.work.store.job_context import IssueResult
 from worker.lists.decisions.store.decisions import RepeatCost, Verdict
 from worker.lists.decisions.store.settlement import Which
 from worker.reporting.store.outlook import Orphans, UnknownOutcomes
@@ -98,7 +97,7 @@ def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, policy)
     advance(shelf)
     before = shelf.job("Ona")
     opened = look_up(shelf, policy)
-    shelf.finish(IssueResult(opened, shelf.clock(), None), policy=policy)
+    shelf.finish(CallResult(opened, shelf.clock(), None), policy=policy)
     row = shelf.job("Ona")
     assert (row.state, row.unknown_attempt, row.due_at, row.attempts) == (
         JobState.WAITING,
@@ -115,7 +114,7 @@ def test_a_row_that_was_cancelled_while_it_waited_holds_the_row_of_a_later_list(
     batch = drop(shelf, policy)
     advance(shelf)
     look = look_up(shelf, policy)  # raises the fence above the call's
-    shelf.finish(IssueResult(look, shelf.clock(), Reconcile(shelf.clock(), "unknown", "later"), LOST), policy=policy)
+    shelf.finish(CallResult(look, shelf.clock(), Reconcile(shelf.clock(), "unknown", "later"), LOST), policy=policy)
     decide.cancel(batch, now=shelf.clock())
     advance(shelf)
     again = shelf.add(customer("Ona"))
@@ -146,7 +145,7 @@ def test_an_operator_settles_a_row_that_is_held_because_of_what_was_found(shelf,
     batch = drop(shelf, policy)
     advance(shelf)
     found = Unmatched(("scan-lost",), "the provider has scan-lost")
-    held = IssueResult(look_up(shelf, policy), shelf.clock(), Hold("unknown", found.detail), found=found)
+    held = CallResult(look_up(shelf, policy), shelf.clock(), Hold("unknown", found.detail), found=found)
     shelf.finish(held, policy=policy)
     assert decide.repeat_cost(Which(batch)) == RepeatCost({"kyc": 1}, {})
     decide.resolve(Which(batch), verdict, now=shelf.clock())
@@ -191,7 +190,7 @@ def test_a_text_that_waits_for_its_look_up_keeps_its_time_when_another_list_take
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
     (opened,) = shelf.open_messages(shelf.claim_messages(channel="sms"), policy=texts, repeatable=False)
-    lost = InviteResult(opened, shelf.clock(), Reconcile(opened.reconcile_at, "unknown", "lost"), LOST)
+    lost = CallResult(opened, shelf.clock(), Reconcile(opened.reconcile_at, "unknown", "lost"), LOST)
     shelf.finish_messages(lost, policy=texts)
     before = shelf.row(InvitationRow)
     shelf.set(Job, state=JobState.FAILED)  # its other message failed, say

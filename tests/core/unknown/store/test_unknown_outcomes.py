@@ -9,9 +9,9 @@ from tests.stored.reconciling import LOST, advance, drop, look_up, reconcilable,
 from tests.stored.recount import forget_calls
 from tests.stored.shelf import customer
 from worker.core.database.tables import Attempt, SessionRow
+from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Hold, Kind, Problem, Reconcile, Retry
 from worker.core.unknown.reconciliation import More, Nothing, Unmatched
-from worker.core.work.store.job_context import IssueResult
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Which
 
@@ -38,12 +38,12 @@ def test_what_a_look_up_found_and_an_operator_decided_about_is_known_to_the_next
     advance(shelf)
     opened = look_up(shelf, policy)
     found = Unmatched(("scan-lost",), "the provider has scan-lost")
-    shelf.finish(IssueResult(opened, shelf.clock(), Hold("unknown", found.detail), found=found), policy=policy)
+    shelf.finish(CallResult(opened, shelf.clock(), Hold("unknown", found.detail), found=found), policy=policy)
     assert shelf.job("Ona").unknown_attempt is not None
     assert decide.resolve(Which(batch), Verdict.REPEAT, now=shelf.clock()).rows == 1
     assert shelf.job("Ona").unknown_attempt is None
     (again,) = shelf.open(shelf.claim(policy=policy), policy=policy)
-    shelf.finish(IssueResult(again, shelf.clock(), Reconcile(shelf.clock(), "unknown", "lost"), LOST), policy=policy)
+    shelf.finish(CallResult(again, shelf.clock(), Reconcile(shelf.clock(), "unknown", "lost"), LOST), policy=policy)
     (claimed,) = shelf.claim(policy=policy)
     assert claimed.unknown_call.known == {"scan-lost"}
 
@@ -55,7 +55,7 @@ def test_a_look_ups_find_is_known_to_neither_of_two_calls_that_were_in_flight_at
     first, second = shelf.claim(policy=policy, most=1), shelf.claim(policy=policy, most=1)
     (opened,) = shelf.open(first, policy=policy)
     shelf.finish(
-        IssueResult(opened, shelf.clock(), Hold("unknown", "two"), found=Unmatched(("one", "two"), "two")),
+        CallResult(opened, shelf.clock(), Hold("unknown", "two"), found=Unmatched(("one", "two"), "two")),
         policy=policy,
     )
     assert second[0].unknown_call.known == frozenset()
@@ -77,7 +77,7 @@ def test_pages_and_failures_of_the_look_ups_so_far_are_counted(shelf, policy):
         {"problem": Problem(Kind.RATE_LIMITED, "HTTP 429")},
         {"problem": Problem(Kind.TRANSIENT, "connection refused", unreachable=True)},
     ):
-        shelf.finish(IssueResult(look_up(shelf, policy), now, again, **end), policy=policy)
+        shelf.finish(CallResult(look_up(shelf, policy), now, again, **end), policy=policy)
         advance(shelf, minutes=30)
     (claimed,) = shelf.claim(policy=policy)
     assert (claimed.unknown_call.page, claimed.unknown_call.failures) == (2, 2)
@@ -96,7 +96,7 @@ def test_a_row_whose_unknown_attempt_is_gone_is_still_looked_up_and_not_called(s
 def test_a_look_up_counts_as_a_request_and_not_as_a_session(shelf, policy):
     batch = drop(shelf, policy)
     advance(shelf)
-    found = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    found = CallResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(found, policy=policy)
     facts = shelf.facts.counts(batch).accounts["kyc"]
     assert (facts.requests, facts.issued, facts.errors, facts.late) == (2, 0, 1, 0)
@@ -108,11 +108,11 @@ def test_a_look_up_costs_no_credit_whatever_its_answer(shelf):
     advance(shelf)
     for kind in (Kind.BAD_INPUT, Kind.RATE_LIMITED):
         again = Reconcile(shelf.clock(), "unknown", "again")
-        shelf.finish(IssueResult(look_up(shelf, policy), shelf.clock(), again, Problem(kind, "no")), policy=policy)
+        shelf.finish(CallResult(look_up(shelf, policy), shelf.clock(), again, Problem(kind, "no")), policy=policy)
         advance(shelf, minutes=30)
         assert shelf.budgets.all()["kyc"].credits_used == 1
     nothing = Retry(shelf.clock(), "unknown", "")
-    shelf.finish(IssueResult(look_up(shelf, policy), shelf.clock(), nothing, found=Nothing()), policy=policy)
+    shelf.finish(CallResult(look_up(shelf, policy), shelf.clock(), nothing, found=Nothing()), policy=policy)
     assert shelf.budgets.all()["kyc"].credits_used == 0  # the call was not carried out and cost nothing
 
 
@@ -124,7 +124,7 @@ def test_at_the_credit_cap_unknown_calls_are_looked_up_and_no_other_call_is_made
     shelf.add(customer("Jonas"))
     opened = look_up(shelf, policy)
     assert shelf.budgets.all()["kyc"].stopped_at is None
-    nothing = IssueResult(opened, shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    nothing = CallResult(opened, shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, policy=policy)
     # The credit that the lost call did not cost is available again.
     assert len(shelf.open(shelf.claim(policy=policy), policy=policy)) == 1

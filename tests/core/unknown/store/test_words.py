@@ -6,9 +6,9 @@ from tests.stored.shelf import customer
 from worker.core.database.audit_entries import ACT, Act
 from worker.core.database.tables import Attempt, Audit, Job
 from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Cancel, Kind, Problem
 from worker.core.model.reasons import Reason
-from worker.core.work.store.job_context import IssueResult
 from worker.events.store.customer_erasure import erase
 from worker.reporting.store.ledger import Ledger
 
@@ -22,7 +22,7 @@ def refused(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
     (ona, jonas) = shelf.open(shelf.claim())
     ending = Cancel(Reason.BAD_INPUT, REFUSED.detail)
-    shelf.finish(IssueResult(ona, shelf.clock(), ending, problem=REFUSED), shelf.got(jonas))
+    shelf.finish(CallResult(ona, shelf.clock(), ending, problem=REFUSED), shelf.got(jonas))
     return shelf
 
 

@@ -11,8 +11,8 @@ import pytest
 from tests.stored.shelf import POLICY, customer
 from worker.core.database.tables import Attempt, BatchPlan, Budget
 from worker.core.limits.credits import CreditCap
+from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Cancel, Hold, Kind
-from worker.core.work.store.job_context import IssueResult
 from worker.plans.store import plans
 from worker.plans.store.plans import Plan
 
@@ -57,7 +57,7 @@ def test_a_row_that_is_opened_before_midnight_is_not_called_after_it(shelf):
     opened = shelf.flush(policy=policy).opened
     assert {item.call_before - shelf.clock() <= timedelta(seconds=1) for item in opened} == {True}
     shelf.clock.advance(seconds=2)
-    again = shelf.flush(*(IssueResult(item, shelf.clock(), None) for item in opened), policy=policy).opened
+    again = shelf.flush(*(CallResult(item, shelf.clock(), None) for item in opened), policy=policy).opened
     assert len(again) == 3  # of the new day; nothing was given back to it
     assert shelf.flush(policy=policy).opened == []
 
@@ -137,7 +137,7 @@ def test_kills_lost_answers_changed_caps_and_midnights_never_make_one_call_too_m
                 case "refused":
                     shelf.finish(shelf.failed(item, Kind.BAD_INPUT, Cancel("bad_input", "")), policy=policy)
                 case "not made":
-                    shelf.finish(IssueResult(item, shelf.clock(), None), policy=policy)
+                    shelf.finish(CallResult(item, shelf.clock(), None), policy=policy)
                 case "lost":
                     made[day] += 1
                     in_all[item.batch_id] += 1

@@ -12,10 +12,10 @@ from worker.core.customers.customers import Channel
 from worker.core.database.job_ids import job_id
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
 from worker.core.limits.rate_limits import Limit
+from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import InvitationState, JobState, SessionState
-from worker.core.work.store.job_context import IssueResult
 
 
 def test_the_attempt_is_written_before_there_is_a_result(shelf):
@@ -133,7 +133,7 @@ def test_a_reference_of_any_length_does_not_lose_the_session(shelf):
 def test_a_call_that_was_not_made_is_released_and_not_counted(shelf):
     shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
-    shelf.finish(IssueResult(opened, shelf.clock(), None))
+    shelf.finish(CallResult(opened, shelf.clock(), None))
     row, attempt = shelf.job("Ona"), shelf.row(Attempt)
     assert (row.state, row.due_at, row.attempts, row.waits) == (JobState.WAITING, shelf.clock(), 0, 0)
     assert attempt.outcome == "not_sent"
@@ -330,7 +330,7 @@ def test_a_call_that_was_not_made_refunds_its_credit(shelf):
     capped = shelf.ruled(credits=5)
     shelf.add(customer("Ona"), customer("Jonas"))
     ona, jonas = shelf.open(shelf.claim(), policy=capped)
-    shelf.finish(IssueResult(ona, shelf.clock(), None), shelf.got(jonas), policy=capped)
+    shelf.finish(CallResult(ona, shelf.clock(), None), shelf.got(jonas), policy=capped)
     assert used(shelf)[0] == 1
 
 

@@ -10,12 +10,10 @@ from tests.stored.row_locks import waiting as waiting_for
 from tests.stored.shelf import customer
 from worker.core.database.job_ids import row_of
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
-from worker.core.limits.store.flush import Flush
-from worker.core.messages.store.message_context import InviteResult
+from worker.core.limits.store.flush import CallResult, Flush
 from worker.core.model.endings import Done
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import UnknownCall, Unmatched
-from worker.core.work.store.job_context import IssueResult
 from worker.events.store.customer_erasure import erase
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Which
@@ -190,7 +188,7 @@ def test_a_list_with_another_customers_session_holds_the_row_and_its_outcome_sta
     call = UnknownCall(looks_up.attempt_id, shelf.clock())
     asked = replace(looks_up, unknown_call=call)
     found = Unmatched(("scan-1",), "the provider has a session")
-    shelf.finish(IssueResult(asked, shelf.clock(), Done(), found=found))
+    shelf.finish(CallResult(asked, shelf.clock(), Done(), found=found))
     job = shelf.job("Jonas")
     assert (job.state, job.reason, job.unknown_attempt) == (JobState.HELD, "unknown", call.attempt_id)
     assert shelf.job("Ona").state is JobState.INVITED
@@ -222,7 +220,7 @@ def test_a_message_that_was_under_way_and_did_not_leave_is_not_sent_again(shelf)
     (message,) = shelf.open_messages(shelf.claim_messages())
     shelf.add(customer("Jonas"))
     shelf.issue(token="token-0001")
-    shelf.finish_messages(InviteResult(message, shelf.clock(), None))
+    shelf.finish_messages(CallResult(message, shelf.clock(), None))
     assert shelf.claim_messages() == []
     assert shelf.job("Ona").reason == "answer_repeated"
 

@@ -13,7 +13,7 @@ from worker.core.customers.store.suppressions import release, suppress
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.rate_limits import Limit
-from worker.core.messages.store.message_context import InviteResult
+from worker.core.limits.store.flush import CallResult
 from worker.core.model.channels import SuppressionReason
 from worker.core.model.endings import Cancel
 from worker.core.model.states import BATCH, InvitationState, JobState
@@ -204,7 +204,7 @@ def test_a_message_that_was_under_way_when_its_list_was_paused_and_cancelled_is_
     reusing = []  # by a worker, between two transactions of the cancel
     Decisions(shelf.database, lambda _rows: reusing.append(claimed(shelf))).cancel(before, now=shelf.clock())
     assert reusing[0].jobs == []
-    shelf.finish_messages(InviteResult(opened, shelf.clock(), None))
+    shelf.finish_messages(CallResult(opened, shelf.clock(), None))
     assert [message.batch_id for message in shelf.send()] == [own]
 
 

@@ -19,11 +19,10 @@ from worker.core.database.tables import (
     SessionRow,
     SkippedLine,
 )
-from worker.core.messages.store.message_context import InviteResult
+from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Done, Kind, Retry
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import Nothing
-from worker.core.work.store.job_context import IssueResult
 from worker.features.privacy.store.purge import CHUNK, Purging
 from worker.lists.decisions.row_addresses import read_rows
 from worker.lists.decisions.store.decisions import Decisions
@@ -250,7 +249,7 @@ def test_a_message_that_is_being_sent_keeps_its_batch_and_is_counted(shelf, purg
     opened = shelf.open_messages(shelf.claim_messages())
     end(shelf, batch, result="approved")
     assert why_not(shelf, batch) == "row 2 has a message that is being sent"
-    shelf.finish_messages(*(InviteResult(item, shelf.clock(), Done()) for item in opened))
+    shelf.finish_messages(*(CallResult(item, shelf.clock(), Done()) for item in opened))
     purge(batch)
     assert shelf.facts.counts(batch).invitations == {InvitationState.SENT: 1}
 
@@ -274,7 +273,7 @@ def test_the_answer_to_a_message_of_a_purged_row_takes_no_other_answer_with_it(s
     shelf.expired_leases.end(POLICY, now=shelf.clock())
     end(shelf, batch, result="approved")
     purge(batch)
-    shelf.finish_messages(*(InviteResult(item, shelf.clock(), Done()) for item in opened))
+    shelf.finish_messages(*(CallResult(item, shelf.clock(), Done()) for item in opened))
     assert [row.state for row in shelf.rows(InvitationRow, batch_id=other)] == [InvitationState.SENT]
 
 
@@ -291,7 +290,7 @@ def test_the_answer_to_a_look_up_of_a_purged_row_takes_no_other_answer_with_it(s
     listed(shelf, customer("Jonas"))
     (call,) = shelf.open(shelf.claim())
     ending = Retry(shelf.clock(), "unknown", "")
-    shelf.finish(IssueResult(late, shelf.clock(), ending, found=Nothing()), shelf.got(call))
+    shelf.finish(CallResult(late, shelf.clock(), ending, found=Nothing()), shelf.got(call))
     assert shelf.job("Jonas").state is JobState.ISSUED
 
 

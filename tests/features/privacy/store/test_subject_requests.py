@@ -35,12 +35,12 @@ from worker.core.database.tables.types import all_tables
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.foundation.timestamps import written
+from worker.core.limits.store.flush import CallResult
 from worker.core.model.channels import SuppressionReason
 from worker.core.model.endings import Cancel, Kind, Problem
 from worker.core.model.incoming import OPERATOR, EventKind, Outcome
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
-from worker.core.work.store.job_context import IssueResult
 from worker.events.refused import RefusedMessage
 from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival
@@ -100,7 +100,7 @@ def ona(acting):
     # A second row of hers was refused by the provider, which quotes her.
     shelf.add(customer("Ona", purpose="again", template="vip"))
     (second,) = shelf.open(shelf.claim())
-    shelf.finish(IssueResult(second, shelf.clock(), Cancel(Reason.BAD_INPUT, "HTTP 400"), problem=REFUSED))
+    shelf.finish(CallResult(second, shelf.clock(), Cancel(Reason.BAD_INPUT, "HTTP 400"), problem=REFUSED))
     take(shelf, arrival(shelf, EventKind.UPDATED, columns={"address": "Vilnius 3"}))
     content = {"body": b64encode(b'{"email": "ona@example.org"}').decode(), "envelope": "[]", "problems": ""}
     RefusedEvents(shelf.database, shelf.keyring).keep(
@@ -219,7 +219,7 @@ def test_what_a_call_brings_that_was_on_its_way_is_erased_too(acting, requests):
     opened = acting.open(acting.claim())
     erase(requests, acting)
     erase(requests, acting, "Jonas")
-    failed = IssueResult(opened[1], acting.clock(), Cancel(Reason.BAD_INPUT, "HTTP 400"), problem=REFUSED)
+    failed = CallResult(opened[1], acting.clock(), Cancel(Reason.BAD_INPUT, "HTTP 400"), problem=REFUSED)
     acting.finish(acting.got(opened[0]), failed)
     assert [row.encrypted for row in acting.rows(SessionRow)] == [b""]
     assert [row.encrypted for row in acting.rows(Attempt)] == [None, None]

@@ -11,7 +11,7 @@ from tests.stored.webhook_feed import APPROVED, WebhookFeed
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.work.store.job_context import IssueResult
+from worker.core.limits.store.flush import CallResult
 from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.case import wanted
 from worker.features.service_desk.store.finding import Finder
@@ -83,7 +83,7 @@ def test_a_history_says_what_happened_from_the_row_to_the_result(ona, desk, deci
 def test_a_history_tells_of_no_call_that_was_not_made(shelf):
     shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
-    shelf.finish(IssueResult(opened, shelf.clock(), None))
+    shelf.finish(CallResult(opened, shelf.clock(), None))
     assert shelf.row(Attempt).outcome == "not_sent"
     assert not any("was called" in text for text in sentences(shelf))
 

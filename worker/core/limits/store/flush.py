@@ -4,15 +4,16 @@
 
 All of it or nothing is in the database, so no call is made while results cannot be written, and a call's attempt is
 there before the call. It is the one pipeline of both kinds of row: what a kind gives are its gates and its abstract
-methods.
+methods. And the forms that a row of either kind has from its claim to its written result.
 """
 
 import logging
 import random
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import KW_ONLY, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -24,15 +25,101 @@ from worker.core.database.outages import SACRIFICED
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.limits.store import batch_pace, budgets
-from worker.core.limits.store.claims import ClaimPolicy, Claims, Leased, Reserved, ResultT, Room, RowT
+from worker.core.limits.store.claims import ClaimPolicy, Claims, Leased, Reserved, Room
 from worker.core.limits.throughput import Stretch
-from worker.core.model.endings import Never, NotNow
+from worker.core.model.endings import Done, Ending, Kind, Never, NotNow, Problem
 from worker.core.model.reasons import Reason
-from worker.core.unknown.reconciliation import UnknownCall
+from worker.core.model.sessions import Session
+from worker.core.model.states import EVENT
+from worker.core.unknown.reconciliation import Found, Listed, UnknownCall
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
 
 log = logging.getLogger(__name__)
 PolicyT = TypeVar("PolicyT", bound=ClaimPolicy)
+NOT_OPENED = uuid.UUID(int=0)
+NOT_YET = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(repr=False)  # not frozen: see `customers.customers`
+class Claimed:
+    """A job or a message under our lease. It is opened once its attempt is written: its call may be made, once."""
+
+    id: Any
+    job_id: int
+    batch_id: int
+    fence: int
+    attempts: int
+    priority: int
+    due_at: datetime  # restored if no call is made, so that the row keeps its place in the order of claims
+    lease_until: datetime
+    probe: bool  # the single call that goes first after a pause
+    session_id: uuid.UUID | None
+    unknown_call: UnknownCall | None  # look up this call; make no new one
+    _: KW_ONLY
+    attempt_id: uuid.UUID = NOT_OPENED  # until it is opened
+    repeatable: bool = False  # if the call's outcome is unknown
+    reconcile_at: datetime | None = None  # see the attempt's column
+    call_before: datetime | None = None  # the end of the day that its credit is of; None: it takes none
+
+    @property
+    def is_event(self) -> bool:
+        return self.priority == EVENT
+
+    @property
+    def looks_up(self) -> bool:
+        """True if its call makes nothing at the other side."""
+        return self.unknown_call is not None
+
+    @property
+    def reconciles(self) -> uuid.UUID | None:
+        """The attempt that it looks up."""
+        return None if self.unknown_call is None else self.unknown_call.attempt_id
+
+
+RowT = TypeVar("RowT", bound=Claimed)
+OpenedT = TypeVar("OpenedT", bound=Claimed)  # for who works opened rows only
+
+
+@dataclass(repr=False)  # not frozen: see `customers.customers`
+class CallResult(Generic[RowT]):
+    """The result of one opened call. `ending` None: the call was not made. `found`: what a look-up found.
+
+    A Done for a job has its `session`. A session whose ending is not Done is kept, and no message is written for it.
+    """
+
+    row: RowT
+    began_at: datetime
+    ending: Ending | None
+    problem: Problem | None = None
+    found: Found | None = None
+    needed_no_request: bool = False  # a look-up that was decided without one
+    session: Session | None = None
+    floor: timedelta | None = None  # the freshness floor of the new session's link
+    token_digest: str | None = None  # the hash by which its token is known again
+    repeats: bool = False  # another customer has what the answer has, so nothing of it is kept (`repeated_answers`)
+    news: Listed | None = None  # what the provider's list says about the session that the job asks for
+    reference: str = ""  # the sender's id of the message
+    segments: int = 1  # the texts that the message is charged as
+    template: str = ""  # `Message.digest`; "": none was made
+
+    @property
+    def called(self) -> bool:
+        """Whether the call was made; False: `call` found that it may not, or need not, be made."""
+        return self.ending is not None and not self.needed_no_request
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the call did what it was made for: a session is there, or the message is."""
+        return self.session is not None or isinstance(self.ending, Done)
+
+    @property
+    def is_conclusive(self) -> bool:
+        """Whether it settles an unknown outcome. A call that was not made settles it too."""
+        return (
+            self.ending is None
+            or self.succeeded
+            or (self.problem is not None and self.problem.kind is not Kind.UNKNOWN)
+        )
 
 
 @dataclass(frozen=True)
@@ -94,7 +181,7 @@ def through(gates: Sequence[Gate], flush: Flush[Any], asked: Sequence[OneT]) -> 
     return asked, stay
 
 
-class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
+class Rows(ABC, Generic[PolicyT, RowT]):
     """The rows of one kind, jobs or messages, for one process: its table, its gates, and what it writes.
 
     Each method that gets a `Flush` is a part of its transaction. A claim's rows pass all gates in their order, whatever
@@ -118,7 +205,7 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
         self._claims = Claims(self.leases, jitter=jitter)
 
     @abstractmethod
-    def record(self, flush: Flush[PolicyT], results: Sequence[ResultT], stretch: Stretch | None) -> set[str]:
+    def record(self, flush: Flush[PolicyT], results: Sequence[CallResult[RowT]], stretch: Stretch | None) -> set[str]:
         """Write results. Returns the channels on which messages are due now."""
 
     def passed(
@@ -214,7 +301,7 @@ class Rows(ABC, Generic[PolicyT, RowT, ResultT]):
     def flush(
         self,
         policy: PolicyT,
-        results: Sequence[ResultT],
+        results: Sequence[CallResult[RowT]],
         room: Room | None,
         *,
         clock: Clock,

@@ -31,7 +31,6 @@ from worker.core.messages.store.message_context import (
     LEASES,
     ClaimedInvitation,
     InvitationPolicy,
-    InviteResult,
     MessageClaim,
     customer_of,
     first_handovers,
@@ -192,7 +191,7 @@ def gates_after_the_pace(_claim: MessageClaim, _messages: Sequence[ClaimedInvita
     return [how_many.without_place, how_many.countries_spent]
 
 
-class Invitations(Rows[InvitationPolicy, ClaimedInvitation, InviteResult]):
+class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
     """The messages. One whose session has ended, or whose job or batch was cancelled, becomes superseded: its link
     would be of no use. A job whose link has become too old goes back for a new session.
     """

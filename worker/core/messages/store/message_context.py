@@ -17,12 +17,12 @@ from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationR
 from worker.core.database.tables.columns import aliased
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
-from worker.core.limits.store.claims import NOT_YET, CallResult, Claimed, ClaimPolicy
-from worker.core.limits.store.flush import Flush
+from worker.core.limits.store.claims import ClaimPolicy
+from worker.core.limits.store.flush import NOT_YET, CallResult, Claimed, Flush
 from worker.core.messages.contact import REACHED, Wording
 from worker.core.messages.quiet_hours import message_at
 from worker.core.model.channels import CHANNELS
-from worker.core.model.endings import Done, Kind
+from worker.core.model.endings import Kind
 from worker.core.model.sessions import Opening, is_stale
 from worker.core.model.states import LATE, InvitationState
 
@@ -71,19 +71,7 @@ class ClaimedInvitation(Claimed):
             self.wording = Wording.INVITATION
 
 
-@dataclass(repr=False)
-class InviteResult(CallResult[ClaimedInvitation]):
-    """The result of one hand-over. `reference` is the sender's id for the message."""
-
-    reference: str = ""
-    segments: int = 1  # the texts that the message is charged as
-    template: str = ""  # `Message.digest`; "": none was made
-
-    @property
-    def succeeded(self) -> bool:
-        return isinstance(self.ending, Done)
-
-
+InviteResult = CallResult[ClaimedInvitation]
 MessageClaim = Flush[InvitationPolicy]
 
 

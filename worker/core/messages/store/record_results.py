@@ -23,7 +23,7 @@ from worker.core.limits.store import budgets
 from worker.core.limits.throughput import Stretch
 from worker.core.messages.contact import FIRST, NEW_LINKS
 from worker.core.messages.store import how_many, unreached
-from worker.core.messages.store.message_context import InvitationPolicy, InviteResult, MessageClaim
+from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, InviteResult, MessageClaim
 from worker.core.messages.store.message_rows import HELD_FIRST, move_jobs
 from worker.core.messages.store.unreached import BounceCounts, fall_back, reason_to_suppress, state_refused
 from worker.core.model.channels import address_of
@@ -76,7 +76,7 @@ def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch
     return set()
 
 
-def _write_special(flush: MessageClaim, found: SortedOut[InviteResult]) -> list[InviteResult]:
+def _write_special(flush: MessageClaim, found: SortedOut[ClaimedInvitation]) -> list[InviteResult]:
     """Write results that are not plain. Returns those that settled an unknown outcome: it was reconciled, or answered
     late."""
     connection, keyring, now = flush.connection, flush.keyring, flush.now

@@ -16,13 +16,13 @@ import sqlalchemy as sa
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.tables import Attempt, InvitationRow, Job
-from worker.core.limits.store.claims import CallResult, ResultT
+from worker.core.limits.store.flush import CallResult, RowT
 from worker.core.model.endings import Kind
 from worker.core.model.states import UNANSWERED, InvitationState, JobState
 
 
 @dataclass(frozen=True, repr=False)
-class SortedOut(Generic[ResultT]):
+class SortedOut(Generic[RowT]):
     """Results that were not written before: those that count, and late answers that do not.
 
     `rows`: by id, as they were when they were locked; `ours`: as they are now, where they are still ours: all other
@@ -30,14 +30,14 @@ class SortedOut(Generic[ResultT]):
     all attempts, as they were; None: the attempt was open.
     """
 
-    results: list[ResultT]
-    late: list[ResultT]
+    results: list[CallResult[RowT]]
+    late: list[CallResult[RowT]]
     rows: Mapping[Any, sa.Row[Any]]
     ours: Mapping[Any, sa.Row[Any]]
     answered: Collection[Any]
     outcomes: Mapping[uuid.UUID, str | None]
 
-    def counted(self, result: ResultT) -> bool:
+    def counted(self, result: CallResult[RowT]) -> bool:
         """Whether the attempt was counted already, when its outcome became unknown."""
         return self.outcomes[result.row.attempt_id] is not None
 
@@ -63,8 +63,8 @@ _OUTCOMES = (
 
 
 def sort_out(
-    connection: sa.Connection, standing: Standing, results: Sequence[ResultT], *, now: datetime
-) -> SortedOut[ResultT]:
+    connection: sa.Connection, standing: Standing, results: Sequence[CallResult[RowT]], *, now: datetime
+) -> SortedOut[RowT]:
     """Sort these results by what they may change. Their rows are locked here, and then their attempts.
 
     A result of an open attempt counts. So does a conclusive one of an attempt that was closed with an unknown outcome,

@@ -23,8 +23,7 @@ from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.credits import day_of
 from worker.core.limits.store import budgets
-from worker.core.limits.store.claims import CallResult, Claimed, ResultT
-from worker.core.limits.store.flush import Flush
+from worker.core.limits.store.flush import CallResult, Claimed, Flush, RowT
 from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Problem, Reconcile, Retry, Snooze
 from worker.core.model.reasons import Reason
@@ -151,8 +150,8 @@ def outcome_of_call(began_at: datetime, problem: Problem | None) -> CallOutcome:
 
 
 def plain(
-    flush: Flush[Any], change: bulk.Change, items: Sequence[ResultT], columns: Columns, *, counts: int
-) -> list[tuple[ResultT, Any]]:
+    flush: Flush[Any], change: bulk.Change, items: Sequence[CallResult[RowT]], columns: Columns, *, counts: int
+) -> list[tuple[CallResult[RowT], Any]]:
     """Change the rows of results that may be plain, one or more, in the order of their ids, as all rows are locked.
 
     Returns those whose rows were still under the lease and met all conditions, each with its row.

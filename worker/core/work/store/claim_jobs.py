@@ -37,12 +37,12 @@ from worker.core.work.store.gates import (
     places_of,
     row_gates,
 )
-from worker.core.work.store.job_context import LEASES, ClaimedJob, IssueResult, JobPolicy
+from worker.core.work.store.job_context import LEASES, ClaimedJob, JobPolicy
 from worker.core.work.store.record_results import record_results
 from worker.core.work.store.session_reuse import invite_unbought
 
 
-class Jobs(Rows[JobPolicy, ClaimedJob, IssueResult]):
+class Jobs(Rows[JobPolicy, ClaimedJob]):
     """The jobs. One whose customer already has a live session reuses this session without a call.
 
     Those that have ended are claimed too: their calls are looked up (`unknown.store.unknown_outcomes`), and no gate

@@ -17,10 +17,10 @@ from worker.core.database.tables import Attempt, Batch, CustomerRow, Job, Sessio
 from worker.core.lifecycle.reissue import ahead_at
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.credits import ONE_DAY
-from worker.core.limits.store.claims import CallResult, Claimed, ClaimPolicy
-from worker.core.model.sessions import APPLICANT_ID, Session, SessionRequest
+from worker.core.limits.store.claims import ClaimPolicy
+from worker.core.limits.store.flush import CallResult, Claimed
+from worker.core.model.sessions import APPLICANT_ID, SessionRequest
 from worker.core.model.states import BATCH, JobState
-from worker.core.unknown.reconciliation import Listed
 from worker.core.unknown.store import unknown_outcomes
 
 
@@ -78,25 +78,7 @@ class ClaimedJob(Claimed):
         return self.attempt_id if self.unknown_call is None else self.unknown_call.attempt_id
 
 
-@dataclass(repr=False)
-class IssueResult(CallResult[ClaimedJob]):
-    """The result of a call for a session. A Done has its `session`.
-
-    A session whose ending is not Done is kept, and no message is written for it. `floor`: the freshness floor of the
-    new session's link. `token_digest`: the hash by which its token is known again. `repeats`: another customer has what
-    the answer has, so nothing of it is kept (`repeated_answers`).
-    """
-
-    session: Session | None = None
-    floor: timedelta | None = None
-    token_digest: str | None = None
-    repeats: bool = False
-    news: Listed | None = None  # what the provider's list says about the session that the job asks for
-
-    @property
-    def succeeded(self) -> bool:
-        return self.session is not None
-
+IssueResult = CallResult[ClaimedJob]
 
 # Whether its customer has, or had, any session: of a list of new customers none has one, and nothing more is asked.
 _HAD_SESSION = (

@@ -33,7 +33,7 @@ from worker.core.unknown.store.calls_in_doubt import release_cleared
 from worker.core.unknown.store.late_attempts import SortedOut, Standing, sort_out
 from worker.core.work.store import repeated_answers, sessions
 from worker.core.work.store.attempt_log import CLOSE, CLOSE_DONE, after_call, apply_results, closing, count_again, plain
-from worker.core.work.store.job_context import IssueResult, JobPolicy
+from worker.core.work.store.job_context import ClaimedJob, IssueResult, JobPolicy
 
 _STANDING = Standing(
     Job,
@@ -178,7 +178,7 @@ _MOVE = bulk.Change(
 )
 
 
-def _write_special(flush: Flush[JobPolicy], found: SortedOut[IssueResult]) -> set[str]:
+def _write_special(flush: Flush[JobPolicy], found: SortedOut[ClaimedJob]) -> set[str]:
     """Write results that are not plain. Returns the channels that have invitations due now."""
     connection, keyring, policy, now, ours = flush.connection, flush.keyring, flush.policy, flush.now, found.ours
     kept = [item for item in found.results if item.row.id in ours]
