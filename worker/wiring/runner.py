@@ -27,7 +27,6 @@ from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.store.backpressure import make_waiting_jobs_due
 from worker.core.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS, WorkMeter
 from worker.core.model.wakeups import NAME_UNKNOWN, WakeUp, WorkStep
-from worker.core.work.store.attempt_log import outcome_of_call
 from worker.http.client import Http, open_http_session
 from worker.http.trust import faster, way_of
 from worker.wiring.container import DATABASE_THREADS, Parts
@@ -77,7 +76,7 @@ class Preflight:
             outage.lasts(f"{channel} does not work", monotonic(), why=problem.detail)
         else:
             self._outages.pop(channel, None)  # the budget's line says that it answers again
-        await self._in_thread(self._tried, rule, outcome_of_call(began_at, problem))
+        await self._in_thread(self._tried, rule, CallOutcome.of(began_at, problem))
 
     def _tried(self, rule: BudgetRule, outcome: CallOutcome) -> None:
         now = self._parts.clock()

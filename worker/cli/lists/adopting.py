@@ -24,7 +24,6 @@ from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken
 from worker.core.model.sessions import Session, SessionRequest
 from worker.core.unknown.reconciliation import MOST_PAGES, Listed
-from worker.core.work.store.attempt_log import outcome_of_call
 from worker.lists.importing.adopting import Told, ended, parted
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judging import judge
@@ -165,7 +164,7 @@ class Adopting:
                     left.append(one)
                 elif answer:
                     wrong[one.line.row] = answer
-                outcomes.append(outcome_of_call(at, problem))
+                outcomes.append(CallOutcome.of(at, problem))
             self._sessions.apply(rule, outcomes, now=clock())
         return wrong
 

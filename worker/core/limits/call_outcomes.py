@@ -5,11 +5,11 @@ by. Pure; see `budgets`.
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from worker.core.limits.budgets import ASK_AGAIN_AFTER, BudgetRule, BudgetState, next_slot
 from worker.core.limits.rate_adaptation import Pace, counted
-from worker.core.model.endings import Kind
+from worker.core.model.endings import Kind, Problem
 from worker.core.model.stops import REPEATS, reason_of_stop
 
 # Success, and refusals of one row: the account answers, so a pause is over.
@@ -31,6 +31,13 @@ class CallOutcome(NamedTuple):
     retry_after: timedelta | None = None
     unreachable: bool = False
     unclear: bool = False  # what was refused is the message itself: a log-in does not show that it is accepted again
+
+    @classmethod
+    def of(cls, began_at: datetime, problem: Problem | None) -> Self:
+        """What a call showed that ended with this problem; None: it succeeded."""
+        if problem is None:
+            return cls(began_at)
+        return cls(began_at, problem.kind, problem.detail, problem.retry_after, problem.unreachable, problem.unclear)
 
 
 def after_outcomes(

@@ -32,7 +32,7 @@ from worker.core.messages.contact import FIRST, PREFIX
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Opening
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, LineState, SessionState, state_of_line
-from worker.core.work.store import batch_credits
+from worker.core.work.store import call_costs
 from worker.reporting.store.counting import count
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.outlook import (
@@ -137,7 +137,7 @@ class Facts:
     def credits_left(self, batch_id: int, most: int) -> int:
         """How many of the credits that the batch may cost are left."""
         with self._database.read() as connection:
-            return batch_credits.left(connection, batch_id, most, most)
+            return call_costs.left(connection, batch_id, most, most)
 
     def left(self, batch_id: int) -> int:
         """The rows that a pause of the batch holds back (`waiting.left_of`)."""

@@ -19,6 +19,7 @@ from worker.core.database.tables.types import REFERENCE_LENGTH
 from worker.core.facts import MessagesSent, happened
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import reminders
+from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.store import budgets
 from worker.core.limits.throughput import Stretch
 from worker.core.messages.contact import FIRST, NEW_LINKS
@@ -31,8 +32,16 @@ from worker.core.model.endings import AddressIs, Cancel, Done, invitation_state_
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LATE, InvitationState, JobState
 from worker.core.unknown.repeats import stays_unknown
-from worker.core.unknown.store.late_attempts import SortedOut, Standing, sort_out
-from worker.core.work.store.attempt_log import CLOSE, CLOSE_DONE, after_call, closing, outcome_of_call, plain
+from worker.core.work.store.attempt_log import (
+    CLOSE,
+    CLOSE_DONE,
+    SortedOut,
+    Standing,
+    after_call,
+    closing,
+    plain,
+    sort_out,
+)
 from worker.core.work.store.sessions import schedule_checks
 
 
@@ -65,7 +74,7 @@ def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch
             reminders.add(connection, policy.contact, _first_messages(kept, ours, policy), now=now)
         if settled:
             schedule_checks(connection, {ours[item.row.id] for item in settled}, now=now)
-    call_outcomes = [outcome_of_call(item.began_at, item.problem) for item in results if item.ending]
+    call_outcomes = [CallOutcome.of(item.began_at, item.problem) for item in results if item.ending]
     # Messages are not counted as credits.
     budgets.apply_outcomes(connection, policy.rule, call_outcomes, now=now, refund=False, stretch=stretch)
     if not_made := [item.row for item in results if item.ending is None]:

@@ -1,35 +1,43 @@
-"""The attempt of a call: written down before the call is made, and closed once the outcome is known. And what its
-outcome shows about the account: for its budget, and the credits that were not spent.
+"""The attempt of a call: written down before the call is made, and closed once the outcome is known.
 
 A call goes to a provider for a job, or to a sender for a message. Attempts and outcomes are the same for both.
+
+And which answers that come after the end of their lease still apply to the row. A claim raises the row's fence. From
+then on a late answer must not overwrite the work of the new owner. But a row that was not claimed again, or was claimed
+only to look up this call, still waits for this answer. That look-up is closed: it has nothing more to say, and its
+worker may have died.
 """
 
 import uuid
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date, datetime
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic
 
 import sqlalchemy as sa
 
 from worker.core.database import bulk
 from worker.core.database.bulk import Columns
+from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import encrypt_words
-from worker.core.database.tables import Attempt
+from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
-from worker.core.limits.budgets import BudgetRule
-from worker.core.limits.call_outcomes import CallOutcome
-from worker.core.limits.credits import day_of
-from worker.core.limits.store import budgets
 from worker.core.limits.store.flush import CallResult, Claimed, Flush, RowT
-from worker.core.limits.throughput import Stretch
-from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Problem, Reconcile, Retry, Snooze
+from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Reconcile, Retry, Snooze
 from worker.core.model.reasons import Reason
-from worker.core.model.states import DONE, MORE, NOT_SENT, UNREACHABLE, references
-from worker.core.unknown.reconciliation import More, Nothing, Unmatched
-from worker.core.work.store.job_context import IssueResult
+from worker.core.model.states import (
+    DONE,
+    MORE,
+    NOT_SENT,
+    UNANSWERED,
+    UNREACHABLE,
+    InvitationState,
+    JobState,
+    references,
+)
+from worker.core.unknown.reconciliation import More, Unmatched
 
 
 def open_rows(flush: Flush[Any], rows: Sequence[Claimed], *, counted: int = 0, **more: list[Any]) -> None:
@@ -140,15 +148,6 @@ def after_call(ending: Ending | None, row: Claimed, *, counted: bool) -> dict[st
     return move | {"new_reason": ending.reason, "new_detail": ending.detail[:DETAIL_LENGTH]}
 
 
-def outcome_of_call(began_at: datetime, problem: Problem | None) -> CallOutcome:
-    """The outcome of a call for its account's budget."""
-    if problem is None:
-        return CallOutcome(began_at)
-    return CallOutcome(
-        began_at, problem.kind, problem.detail, problem.retry_after, problem.unreachable, unclear=problem.unclear
-    )
-
-
 def plain(
     flush: Flush[Any], change: bulk.Change, items: Sequence[CallResult[RowT]], columns: Columns, *, counts: int
 ) -> list[tuple[CallResult[RowT], Any]]:
@@ -161,78 +160,106 @@ def plain(
     return [(item, row) for item in items if (row := moved.get((item.row.id, item.row.fence)))]
 
 
-def apply_results(
+@dataclass(frozen=True, repr=False)
+class SortedOut(Generic[RowT]):
+    """Results that were not written before: those that count, and late answers that do not.
+
+    `rows`: by id, as they were when they were locked; `ours`: as they are now, where they are still ours: all other
+    results change only their attempts. `answered`: those of them that a late answer still applies to. `outcomes`: of
+    all attempts, as they were; None: the attempt was open.
+    """
+
+    results: list[CallResult[RowT]]
+    late: list[CallResult[RowT]]
+    rows: Mapping[Any, sa.Row[Any]]
+    ours: Mapping[Any, sa.Row[Any]]
+    answered: Collection[Any]
+    outcomes: Mapping[uuid.UUID, str | None]
+
+    def counted(self, result: CallResult[RowT]) -> bool:
+        """Whether the attempt was counted already, when its outcome became unknown."""
+        return self.outcomes[result.row.attempt_id] is not None
+
+
+class Standing:
+    """How the rows of results stand when the results are written: `columns`, and of late answers `late`.
+
+    The rows are locked in the order of their ids, as everywhere. `key_share`: see `message_rows.move_jobs`.
+    """
+
+    def __init__(self, model: type[Job] | type[InvitationRow], *columns: Any, late: Sequence[Any]) -> None:
+        self.model, self.late = model, late
+        read = sa.select(model.id, model.state, model.fence, *columns).where(bulk.among(model.id, "ids"))
+        self.query = read.order_by(model.id).with_for_update(key_share=True)
+
+
+_OUTCOMES = (
+    sa.select(Attempt.id, Attempt.outcome)
+    .where(bulk.among(Attempt.id, "ids"))
+    .order_by(Attempt.id)
+    .with_for_update(key_share=True)
+)
+
+
+def sort_out(
+    connection: sa.Connection, standing: Standing, results: Sequence[CallResult[RowT]], *, now: datetime
+) -> SortedOut[RowT]:
+    """Sort these results by what they may change. Their rows are locked here, and then their attempts.
+
+    A result of an open attempt counts. So does a conclusive one of an attempt that was closed with an unknown outcome,
+    if it still applies to its row. All others were written before, and only the acknowledgement was lost: they must not
+    count twice. A purge may have removed an attempt.
+    """
+    ids = bulk.keys({item.row.id for item in results})
+    rows = {row.id: row for row in fetch(connection, standing.query, {"ids": ids})}
+    attempts = bulk.keys(item.row.attempt_id for item in results)
+    outcomes = {row.id: row.outcome for row in fetch(connection, _OUTCOMES, {"ids": attempts})}
+    new, late, ours = [], [], {}
+    for item in results:
+        id_, outcome = item.row.id, outcomes.get(item.row.attempt_id, "purged")
+        if outcome is None:
+            new.append(item)
+            if rows[id_].fence == item.row.fence and rows[id_].state in (JobState.WORKING, InvitationState.WORKING):
+                ours[id_] = rows[id_]  # it was not claimed again
+        elif outcome == Kind.UNKNOWN and item.is_conclusive:
+            late.append(item)
+    answered = _answered(connection, standing.model, standing.late, late, now=now) if late else {}
+    new += [item for item in late if item.row.id in answered]
+    late = [item for item in late if item.row.id not in answered]
+    return SortedOut(new, late, rows, ours | answered, answered.keys(), outcomes)
+
+
+def _answered(
     connection: sa.Connection,
-    rule: BudgetRule,
-    plain: Sequence[IssueResult],
-    special: Sequence[IssueResult],
-    overtaken: Collection[uuid.UUID],
+    model: type[Job] | type[InvitationRow],
+    columns: Sequence[Any],
+    answers: Sequence[CallResult[Any]],
     *,
     now: datetime,
-    stretch: Stretch | None,
-) -> None:
-    """Apply what the results show to the account's budget.
-
-    `overtaken`: look-ups that the calls' own answers overtook.
-    """
-    made = [item for item in special if item.called and not _shows_nothing(item)]
-    call_outcomes = [CallOutcome(item.began_at) for item in plain]
-    call_outcomes += [outcome_of_call(item.began_at, item.problem) for item in made if not item.row.looks_up]
-    budgets.apply_outcomes(connection, rule, call_outcomes, now=now, stretch=stretch)
-    if not special:
-        return
-    reconciled = [outcome_of_call(item.began_at, item.problem) for item in made if item.row.looks_up]
-    if reconciled:
-        # Look-ups cost no credit, so no answer of theirs refunds one.
-        budgets.apply_outcomes(connection, rule, reconciled, now=now, refund=False)
-    not_made = [item for item in special if not item.called]
-    if any(item.row.probe for item in [*not_made, *filter(_shows_nothing, special)]):
-        budgets.end_probe(connection, rule)
-    free = [item for item in special if _cost_nothing(item) and item.row.attempt_id not in overtaken]
-    budgets.refund(connection, rule, Counter(_day_of_credit(item, now) for item in free), now=now)
+) -> dict[Any, sa.Row[Any]]:
+    """By id, the rows that their late answer still applies to. Its look-ups are closed."""
+    query = sa.select(model.id, model.state, model.fence, model.unknown_attempt, *columns)
+    query = query.where(model.id.in_([answer.row.id for answer in answers])).order_by(model.id)
+    rows = {row.id: row for row in fetch(connection, query.with_for_update())}
+    found = {
+        answer.row.id: row
+        for answer in answers
+        if (row := rows.get(answer.row.id)) is not None and _still_applies(answer, row, model)
+    }
+    if found:
+        calls = [answer.row.attempt_id for answer in answers if answer.row.id in found]
+        look_ups = sa.update(Attempt).where(Attempt.reconciles.in_(calls), Attempt.closed_at.is_(None))
+        connection.execute(look_ups.values(closed_at=now, outcome=UNANSWERED))
+    return found
 
 
-def count_again(
-    connection: sa.Connection,
-    rule: BudgetRule,
-    results: Sequence[IssueResult],
-    outcomes: Mapping[uuid.UUID, str | None],
-    *,
-    now: datetime,
-) -> None:
-    """Count the credits of sessions that were opened after a look-up had found nothing, and refunded the credit.
-
-    `results`: special ones; `outcomes`: by attempt, as they were before; a purge may have removed some.
-    """
-    late = [
-        item.row.attempt_id
-        for item in results
-        if item.session is not None and outcomes.get(item.row.attempt_id) == Kind.UNKNOWN
-    ]
-    if late:
-        found_nothing = sa.select(Attempt.reconciles).where(
-            Attempt.reconciles.in_(late), Attempt.outcome == DONE, Attempt.found == ""
-        )
-        opened = sa.select(Attempt.opened_at).where(Attempt.id.in_(found_nothing))
-        days = Counter(map(day_of, connection.execute(opened).scalars()))
-        budgets.count_earlier_credits(connection, rule, days, now=now)
-
-
-def _day_of_credit(result: IssueResult, now: datetime) -> date:
-    unknown_call = result.row.unknown_call
-    return day_of(unknown_call.opened_at) if unknown_call is not None else result.row.day_of_credit or day_of(now)
-
-
-def _shows_nothing(result: IssueResult) -> bool:
-    """True for a failed question about a session. A list that cannot be read must not open the breaker: the
-    account can still open sessions."""
-    failed = result.problem is not None and not result.problem.concerns_account
-    return result.row.asks_about is not None and failed
-
-
-def _cost_nothing(result: IssueResult) -> bool:
-    """True if the call's credit was not spent: the call was not made, or a look-up found it not carried out."""
-    unknown_call = result.row.unknown_call
-    if unknown_call is None:
-        return result.ending is None and not result.row.looks_up
-    return isinstance(result.found, Nothing) and unknown_call.kind is Kind.UNKNOWN
+def _still_applies(answer: CallResult[Any], row: sa.Row[Any], model: type[Job] | type[InvitationRow]) -> bool:
+    if model is Job and (row.leader_id is not None or row.session_id != answer.row.session_id):
+        return False  # the job has another session than when the call was made
+    states = JobState if model is Job else InvitationState
+    if row.unknown_attempt == answer.row.attempt_id:  # working: a dispatcher is looking up this call
+        return row.state in (states.WAITING, states.HELD, states.WORKING)
+    if row.fence == answer.row.fence:
+        return row.state in (states.WAITING, states.HELD)
+    # The call was looked up too early, not found, and is about to be repeated. It succeeded, so no repeat is needed.
+    return answer.succeeded and row.state is states.WAITING and row.unknown_attempt is None

@@ -27,7 +27,7 @@ from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
-from worker.core.work.store import batch_credits
+from worker.core.work.store import call_costs
 from worker.core.work.store.attempt_log import open_rows
 from worker.core.work.store.gates import (
     JobClaim,
@@ -144,7 +144,7 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
             claim.reused_channels.update(invite_unbought(claim, links, invited))
             items = [job for job in items if not is_for_a_message(job, now=claim.now)]
         planned = [job for job in items if job.batch_id in claim.planned]
-        if planned and (spent := batch_credits.beyond(claim.connection, planned, now=claim.now)):
+        if planned and (spent := call_costs.beyond(claim.connection, planned, now=claim.now)):
             places = self.places_of(claim, [job for job in planned if job.id in spent])
             batch_pace.give_back(claim.connection, places, type(self).pace)
             self.leases.keep_back(claim.connection, spent, now=claim.now)

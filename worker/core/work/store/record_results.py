@@ -30,9 +30,18 @@ from worker.core.model.states import DONE, LATE, JobState
 from worker.core.unknown.reconciliation import Nothing
 from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.calls_in_doubt import release_cleared
-from worker.core.unknown.store.late_attempts import SortedOut, Standing, sort_out
 from worker.core.work.store import repeated_answers, sessions
-from worker.core.work.store.attempt_log import CLOSE, CLOSE_DONE, after_call, apply_results, closing, count_again, plain
+from worker.core.work.store.attempt_log import (
+    CLOSE,
+    CLOSE_DONE,
+    SortedOut,
+    Standing,
+    after_call,
+    closing,
+    plain,
+    sort_out,
+)
+from worker.core.work.store.call_costs import apply_results, count_again
 from worker.core.work.store.job_context import ClaimedJob, IssueResult, JobPolicy
 
 _STANDING = Standing(
@@ -51,7 +60,7 @@ def record_results(flush: Flush[JobPolicy], results: Sequence[IssueResult], stre
 
     For each result the attempt is closed, the session and its invitations are added, and the job's state changes. An
     answer with what another customer has is not believed. A result whose lease was lost changes only its attempt,
-    unless the job still waits for this answer (`late_attempts.sort_out`).
+    unless the job still waits for this answer (`attempt_log.sort_out`).
     """
     connection, policy, now = flush.connection, flush.policy, flush.now
     results = repeated_answers.check(flush, results)
