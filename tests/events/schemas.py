@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.core.customers.customers import MESSAGE, MOST_OWN, UPDATABLE, Channel, CustomerKind, invitation_channels
-from worker.core.foundation.durations import UNITS
+from worker.core.foundation.notation import UNITS
 from worker.core.model.channels import CHANNELS
 from worker.core.model.incoming import EventKind
 from worker.events.published_events import DESCRIPTIONS, FIELDS, SEQUENCE_DIGITS, SOURCE, Happened

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from worker.core import shipped
-from worker.core.foundation.durations import show_duration
+from worker.core.foundation.notation import show_duration
 from worker.core.limits.rate_limits import Limit
 from worker.core.messages.contact import AddressCap
 from worker.settings.model import Settings, whole_model

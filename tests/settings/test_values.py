@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value
-from worker.core.foundation.durations import parse_duration, show_duration
+from worker.core.foundation.notation import parse_duration, show_duration
 from worker.core.messages.quiet_hours import QuietHours
 from worker.settings.load import load
 from worker.settings.problems import SettingsError

@@ -9,7 +9,7 @@ from worker.cli.running.summary import changed_in_words, show_changes, show_warn
 from worker.cli.sample_message import rendered
 from worker.cli.shared_options import confirm
 from worker.core.customers.customers import invitation_channels
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.core.messages.contact import Wording
 from worker.core.model.channels import CHANNELS
 from worker.lists.formats.opening import content_digest

@@ -9,7 +9,7 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.shared_options import counting_rows
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.lists.store.batches import STDIN, BatchFacts
 from worker.reporting.operation import is_worked
 from worker.reporting.store.waiting import Unsent, unsent

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from worker.cli.shared_options import Read
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.plans.pilot import EXAMPLE, NAMES, parse_condition, read_first
 
 MEANINGS = "; ".join(f"{name}: {meaning}" for name, meaning in NAMES.items())

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.core.model.states import JobState
 from worker.reporting.store.counts import BatchCounts
 

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from worker.core.customers.customers import MESSAGE, UPDATABLE, FieldProblem
-from worker.core.foundation.durations import parse_duration, show_duration
 from worker.core.foundation.keyring import Keyring
+from worker.core.foundation.notation import parse_duration, show_duration
 from worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome
 from worker.events.cloudevents import LARGEST, LONGEST
 from worker.events.ordering import columns_of

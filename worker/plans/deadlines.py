@@ -14,7 +14,7 @@ from itertools import pairwise
 from math import ceil
 
 from worker.core.customers.customers import Customer, FieldProblem, invitation_channels
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.core.messages.quiet_hours import Hours, QuietHours, allowed_at
 
 QUARTER, HOUR, DAY = timedelta(minutes=15), timedelta(hours=1), timedelta(days=1)

@@ -13,8 +13,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from math import ceil
 
-from worker.core.foundation.durations import parse_duration, show_duration
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted, parse_duration, show_duration
 
 # What is counted of the pilot's customers, with its meaning for people.
 NAMES = {

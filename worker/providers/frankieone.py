@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
 from worker.core.foundation.ids import EPOCH
-from worker.core.foundation.timestamps import utc_time
+from worker.core.foundation.notation import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import APPLICANT_ID, ExpirySource, Session, SessionRequest
 from worker.providers.account import (

@@ -10,7 +10,7 @@ from typing import Any
 
 from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
 from worker.core.foundation.ids import EPOCH
-from worker.core.foundation.timestamps import utc_time
+from worker.core.foundation.notation import utc_time
 from worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings
 from worker.providers.bodies import LONGEST_TOKEN, BadAnswer, check_echo, json_body, merged, optional_text, text

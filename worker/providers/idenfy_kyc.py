@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from worker.core.customers.customers import Customer, CustomerKind, FieldProblem, Person
-from worker.core.foundation.timestamps import utc_time
+from worker.core.foundation.notation import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable

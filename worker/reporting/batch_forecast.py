@@ -14,8 +14,7 @@ from typing import NamedTuple
 from worker.core.customers.customers import Channel
 from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock
-from worker.core.foundation.plural import counted, listed_in_words
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import counted, listed_in_words, written
 from worker.core.limits.budgets import BudgetRule, BudgetState, resumed
 from worker.core.limits.store.batch_pace import planned_at
 from worker.core.limits.store.budgets import Budgets

@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from worker.core.foundation.clock import Clock
-from worker.core.foundation.plural import counted, listed_in_words
-from worker.core.foundation.timestamps import written, written_if_any
+from worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
 from worker.core.limits.store.budgets import Budgets
 from worker.core.model.reasons import Reason
 from worker.core.model.states import (

@@ -7,8 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
-from worker.core.foundation.plural import counted, listed_in_words
-from worker.core.foundation.timestamps import written, written_if_any
+from worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
 from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, next_slot
 from worker.core.limits.credits import CreditCap, UsedCredits, day_of, end_of, left_of
 from worker.core.limits.rate_adaptation import is_refused_at_lowest

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from worker.core.database.database import Database
 from worker.core.features import hint
 from worker.core.foundation.clock import Clock
-from worker.core.foundation.plural import counted, listed_in_words
-from worker.core.foundation.timestamps import written, written_if_any
+from worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
 from worker.core.limits.budgets import (
     BudgetRule,
     BudgetState,

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, TextIO
 
 from worker.core.foundation.harmless_text import spreadsheet_safe
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.reporting.prices import SHOWN_ROUTES, Prices
 from worker.reporting.report_lines import BYTE_ORDER_MARK
 from worker.reporting.store.period_figures import Figures, Period, Place

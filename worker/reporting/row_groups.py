@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from worker.core.foundation.plural import are, counted
+from worker.core.foundation.notation import are, counted
 from worker.core.model.reasons import meaning_of
 from worker.core.model.states import REACHED_JOBS, UNSENT_JOBS, JobState, LineState, Result
 from worker.reporting.waits import NOTHING_STUCK, rows_in_words

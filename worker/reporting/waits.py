@@ -11,8 +11,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from worker.core.features import hint
-from worker.core.foundation.plural import counted
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import counted, written
 from worker.core.limits.budgets import BudgetRule, BudgetState, at_cap, credits_left, found_in_words, interval
 from worker.core.limits.credits import used_up
 from worker.core.limits.rate_limits import tightest

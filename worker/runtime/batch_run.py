@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import invitation_channels
 from worker.core.foundation.clock import Clock
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.core.limits.budgets import BudgetRule, BudgetState, credits_again_at
 from worker.failover.store.takeovers import Takeovers
 from worker.plans.store.pilots import LOOK_EVERY

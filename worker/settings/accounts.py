@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from worker.core.foundation.durations import parse_duration, show_duration
+from worker.core.foundation.notation import parse_duration, show_duration
 from worker.providers.facts import PROVIDERS, facts_of
 from worker.settings.addresses import is_host, web_url
 from worker.settings.problems import nearest

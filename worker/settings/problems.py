@@ -10,8 +10,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from worker.core.foundation.durations import show_duration
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted, show_duration
 
 Path = tuple[str | int, ...]
 

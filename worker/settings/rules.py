@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from worker.core.customers.customers import Channel, invitation_channels
-from worker.core.foundation.durations import show_duration
+from worker.core.foundation.notation import show_duration
 from worker.core.foundation.tls import is_loopback
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.refusals import FRAUD, KNOWN, plain

@@ -28,7 +28,7 @@ from pydantic import (
 )
 
 from worker.core.features import hint
-from worker.core.foundation.durations import parse_duration
+from worker.core.foundation.notation import parse_duration
 from worker.core.limits.credits import CreditCap
 from worker.core.limits.rate_limits import Limit, Ramp
 from worker.core.messages.contact import AddressCap

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.credits import used_up
 from worker.core.limits.store.backpressure import make_snoozed_due, make_waiting_jobs_due

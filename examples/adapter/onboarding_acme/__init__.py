@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
-from worker.core.foundation.timestamps import utc_time
+from worker.core.foundation.notation import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import (

@@ -16,7 +16,7 @@ from tests.core.limits.call_outcomes import (
     rate_limited,
     with_outcomes,
 )
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.core.limits.budgets import (
     ASK_AGAIN_AFTER,
     BudgetState,

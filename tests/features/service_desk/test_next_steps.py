@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.conftest import NOON
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.rate_limits import Limit, Ramp
 from worker.core.unknown.reconciliation import OrphanRule

@@ -7,7 +7,7 @@ import pytest
 from tests.lists.importing.test_list_import import GOOD, HEADER, OPTIONS
 from worker.cli.lists.found_rows import InTime
 from worker.core.database.tables import BatchPlan, Job
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import judge_all
 from worker.lists.importing.list_import import ImportChoices, import_list

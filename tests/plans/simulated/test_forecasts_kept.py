@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from onboarding_testing.fakes import FakeSender
 from tests.simulated.world import customer
 from worker.core.database.tables import Batch, Job
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.core.model.reasons import Reason
 from worker.plans.store import plans
 from worker.plans.store.plans import Plan

@@ -15,7 +15,7 @@ from tests.providers.accounts import ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret,
 from tests.providers.endpoints import answer
 from tests.providers.pages.pages import needs_pages, openapi
 from tests.providers.recording import MUCH
-from worker.core.foundation.timestamps import utc_time
+from worker.core.foundation.notation import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.http.client import Http, open_http_session
 from worker.providers.contract import HttpAnswer, HttpRequest

@@ -24,7 +24,7 @@ from worker.cli.running.summary import next_step, show_changes
 from worker.cli.shared_options import JSON, Named, print_json, whole_file
 from worker.core.customers.customers import FieldProblem
 from worker.core.foundation import event_loop
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.core.limits.budgets import BudgetState
 from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.lists.formats.opening import content_digest

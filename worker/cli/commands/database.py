@@ -17,7 +17,7 @@ from worker.core.database.audit_entries import note_alone
 from worker.core.database.database import Database, is_there
 from worker.core.foundation.clock import ProcessClock
 from worker.core.foundation.keyring import Keyring
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.lists.decisions.store.emergency_stop import EmergencyStops
 from worker.reporting.store.processes import Processes
 from worker.settings.load import load

@@ -12,7 +12,7 @@ from worker.cli.opening import wake_ups_of
 from worker.cli.other_batches import run_list
 from worker.cli.plan_options import in_both_zones, read_start
 from worker.cli.shared_options import DRY_RUN, JSON, REASON, YES, Read, confirm, counting_rows, print_json
-from worker.core.foundation.plural import are, counted
+from worker.core.foundation.notation import are, counted
 from worker.core.model.states import JobState
 from worker.lists.decisions.row_addresses import RowRanges, read_rows
 from worker.lists.decisions.store.decisions import Decisions, RepeatCost, Verdict

@@ -12,8 +12,7 @@ from worker.cli.invocation import Invocation, act_of_command
 from worker.cli.opening import parts_of
 from worker.cli.registry import Commands
 from worker.cli.shared_options import JSON, YES, confirm, print_json, print_json_or
-from worker.core.foundation.plural import counted
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import counted, written
 from worker.events.refused import NotPutBack, dead_queue_of
 from worker.settings.needs import STORED, Need
 

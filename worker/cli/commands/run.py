@@ -10,7 +10,7 @@ from worker.cli.lists.options import LIST_HELP, known_options, list_options
 from worker.cli.loading import loading
 from worker.cli.plan_options import plan_options
 from worker.cli.shared_options import JSON
-from worker.core.foundation.durations import parse_duration
+from worker.core.foundation.notation import parse_duration
 
 if TYPE_CHECKING:
     from worker.cli.lists.listed import Choose, Listed

@@ -14,8 +14,7 @@ from worker.cli.completions import Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_batch
 from worker.cli.shared_options import JSON, print_json, print_json_or
-from worker.core.foundation.plural import are, counted, listed_in_words
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import are, counted, listed_in_words, written
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import BatchState, JobState, LineState, PauseCause
 from worker.lists.store.batches import BatchFacts

@@ -6,7 +6,7 @@ import click
 
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, print_json, without_address
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.settings.needs import STORED
 from worker.wiring.os_user import os_user
 from worker.wiring.runner import STOP_HOLDS_AFTER

@@ -10,7 +10,7 @@ from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, YES, confirm, print_json
 from worker.core.database.audit_entries import note_alone
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.core.model.channels import SuppressionReason
 from worker.lists import email_addresses, phone_numbers
 from worker.lists.decisions.store.do_not_contact import LIST

@@ -15,7 +15,7 @@ from worker.cli.other_batches import lift_stopped
 from worker.cli.progress import line_of
 from worker.core.foundation import event_loop
 from worker.core.foundation.clock import monotonic
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.core.model.states import BatchState
 from worker.core.model.wakeups import Wake
 from worker.lists.store.batches import BatchFacts

@@ -8,8 +8,7 @@ import click
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, print_json, print_json_or
-from worker.core.foundation.plural import counted
-from worker.core.foundation.timestamps import written, written_if_any
+from worker.core.foundation.notation import counted, written, written_if_any
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.settings.needs import STORED
 from worker.web.webhooks.store.webhook_list import Listed

@@ -13,7 +13,7 @@ from worker.cli.lists.cost import costs_in_words
 from worker.cli.lists.foreseen import corrected_in_words
 from worker.cli.lists.found_rows import SHOWN, FoundRows
 from worker.cli.running.summary import changed_in_words
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.lists.warned import Refusals, warned_of
 
 SHOWN_KINDS = 10

@@ -11,9 +11,7 @@ from typing import Any
 from worker.cli.exits import CannotStart
 from worker.cli.sample_message import example, rendered
 from worker.core.customers.customers import Channel, FieldProblem, invitation_channels
-from worker.core.foundation.durations import show_duration
-from worker.core.foundation.plural import counted
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import counted, show_duration, written
 from worker.core.messages.contact import AddressCap, Wording, text_of_mailbox
 from worker.core.model.channels import address_of, listed_as
 from worker.lists.importing.judging import Judged, count

@@ -9,8 +9,7 @@ from typing import Any
 
 from worker.cli.lists.cost import Costs, charged, segments_of
 from worker.core.customers.customers import Channel, invitation_channels
-from worker.core.foundation.plural import counted
-from worker.core.foundation.timestamps import written_if_any
+from worker.core.foundation.notation import counted, written_if_any
 from worker.core.lifecycle.given_links import AnotherSession, GivenLink, SameLink, after_corrected_address
 from worker.core.messages.contact import CorrectedRule
 from worker.core.messages.quiet_hours import allowed_at

@@ -11,8 +11,7 @@ from typing import Any, TextIO
 
 from worker.cli.exits import CannotStart
 from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.plural import counted
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import counted, written
 from worker.lists.importing.intake import Intake
 from worker.lists.lines import AcceptedLine
 from worker.plans.deadlines import Group, group_of, planned, too_late

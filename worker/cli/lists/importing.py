@@ -18,7 +18,7 @@ from worker.cli.lists.listed import Listed, returns_of
 from worker.cli.opening import with_hint
 from worker.cli.running.summary import changed_in_words, show_changes, show_refusals, show_warned
 from worker.cli.shared_options import counting, counting_rows
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.lists.importing.adopting import Adopts
 from worker.lists.importing.judging import judging_child
 from worker.lists.importing.list_import import CutOff, ImportChoices, Imported, import_list, list_age

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.shared_options import Read
-from worker.core.foundation.plural import listed_in_words
+from worker.core.foundation.notation import listed_in_words
 from worker.lists.formats import FORMS, Form
 from worker.lists.known_customers import KnownRule
 from worker.lists.sources import LIST_SOURCES, schemes_of

@@ -15,8 +15,7 @@ from worker.cli.other_batches import how_to_go_on, how_to_import_the_rest
 from worker.cli.running.summary import paused_senders
 from worker.cli.shared_options import counting_rows
 from worker.core.features import hint
-from worker.core.foundation.plural import counted
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import counted, written
 from worker.core.model.states import BatchState, LineState
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.batch_report import needs_a_person

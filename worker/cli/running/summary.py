@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 import click
 
-from worker.core.foundation.plural import are, counted, listed_in_words
+from worker.core.foundation.notation import are, counted, listed_in_words
 from worker.core.limits.budgets import BudgetState
 from worker.core.messages.store.unreached import following
 from worker.core.model.stops import is_at_cap, tries_again_by_itself

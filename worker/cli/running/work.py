@@ -22,7 +22,7 @@ from worker.cli.shared_options import print_json
 from worker.core.database import schema
 from worker.core.foundation import event_loop
 from worker.core.foundation.logs import about
-from worker.core.foundation.timestamps import written_if_any
+from worker.core.foundation.notation import written_if_any
 from worker.core.model.states import BatchState
 from worker.lists.importing.adopting import parse_cell, unknown_parameter
 from worker.lists.store.batches import BatchFacts

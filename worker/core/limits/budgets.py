@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
-from worker.core.foundation import plural
+from worker.core.foundation import notation
 from worker.core.limits.credits import CreditCap, UsedCredits, left_of, used_up
 from worker.core.limits.rate_adaptation import Pace, adapted, counted
 from worker.core.limits.rate_limits import (
@@ -279,7 +279,7 @@ def at_cap(state: BudgetState, rule: BudgetRule, *, now: datetime) -> BudgetStat
     """The state when a row waits for a call and the cap on credits allows none: stopped, with the reason."""
     if state.stopped_at is not None:
         return state
-    reason = f"{CAP}{plural.counted(rule.credits or 0, 'credit')} is used up"
+    reason = f"{CAP}{notation.counted(rule.credits or 0, 'credit')} is used up"
     return replace(state, stopped_at=now, stop_reason=reason)
 
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.core.model.endings import Kind
 from worker.core.model.states import NOT_SENT, UNREACHABLE
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from worker.core.adapters import Http, Provider
-from worker.core.foundation.durations import show_duration
+from worker.core.foundation.notation import show_duration
 from worker.core.limits.budgets import PROBE_PATIENCE
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import CallResult, Flushed

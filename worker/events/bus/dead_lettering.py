@@ -19,7 +19,7 @@ from decimal import Decimal
 from typing import Any
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.core.model.incoming import EventKind
 from worker.events.brokers.connection import CONFIRM_SECONDS
 from worker.events.bus.entries import Entry

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import redis
 
 from worker.core.foundation.clock import monotonic
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.events.brokers import connection as broker
 from worker.events.brokers.connection import redis_client
 from worker.events.bus.connection import Link

@@ -13,8 +13,7 @@ from worker.cli.exits import NEEDS_A_PERSON, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, OUT, YES, Read, confirm, counting, print_json, whole_file
 from worker.core.database.audit_entries import Entry
-from worker.core.foundation.durations import parse_duration
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted, parse_duration
 from worker.features.audit.store.reading import AuditLog, Stored, Verified, Wanted
 from worker.features.audit.store.sealing import NotSigned, Point, precisely, read_point, seals_of
 from worker.settings.needs import STORED

@@ -5,7 +5,7 @@ import click
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, print_json
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.features.bounces.mailbox import CannotRead
 from worker.features.bounces.reader import BounceReader
 from worker.settings.needs import Need

@@ -15,8 +15,8 @@ from hashlib import sha256
 
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.keyring import Keyring
+from worker.core.foundation.notation import counted
 from worker.core.foundation.outage_log import Outage
-from worker.core.foundation.plural import counted
 from worker.features.bounces import bounce_mails
 from worker.features.bounces.going_out import return_path_of
 from worker.features.bounces.mailbox import CannotRead, Imap, Mail, Mailbox, Maildir

@@ -12,7 +12,7 @@ from aiohttp import web
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.features.dashboard.contract import DASHBOARD_PARTS, do
 from worker.web.problems import PAGE_HEADERS
 

@@ -12,7 +12,7 @@ from worker.cli.exits import COULD_NOT_START, NEEDS_A_PERSON, CannotStart
 from worker.cli.feature_checks import Finding, Grade, failed, failure, ok, warning
 from worker.cli.invocation import Invocation, act_of_command
 from worker.cli.shared_options import JSON, Read, print_json
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.settings.problems import SettingsError
 
 SELECTOR = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.cli.feature_checks import Finding, failure, ok, warning
 from worker.core.foundation.connection_failures import certificate_help, in_words, refusal
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.core.foundation.tls import Tls
 from worker.settings.model import Settings
 from worker.wiring.watching import targets_of

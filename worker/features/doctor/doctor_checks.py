@@ -22,7 +22,7 @@ from worker.core.database import schema
 from worker.core.features import hint
 from worker.core.foundation import event_loop
 from worker.core.foundation.connection_failures import certificate_help
-from worker.core.foundation.plural import counted, listed_in_words
+from worker.core.foundation.notation import counted, listed_in_words
 from worker.core.foundation.private_files import to_append
 from worker.core.messages.contact import Wording
 from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES

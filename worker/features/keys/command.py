@@ -17,7 +17,7 @@ from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, print_json
 from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.keyring import derived_digest_key, new_key
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.core.foundation.private_files import new_file
 from worker.features.keys.store.key_rotation import KeyRotation, KeyUse, Needs
 from worker.reporting.store.processes import GONE_AFTER

@@ -18,7 +18,7 @@ from worker.core.customers.customers import FieldProblem
 from worker.core.database.audit_entries import Act, note_alone
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.features.list_sources.dropped_files import ERRORS, REPORT, DroppedFile, FileState, next_report
 from worker.features.list_sources.place import MOST_FILES, Away, Copy, Found, NotTaken, Place, Write
 from worker.features.list_sources.settings import Intake as FolderSettings

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from worker.core.database.database import Database
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.features.list_sources.dropped_files import DroppedFile, FileState, waits_for
 from worker.features.list_sources.settings import Intake
 from worker.features.list_sources.store.dropped_files import DroppedFiles

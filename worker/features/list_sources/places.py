@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from worker.cli.feature_checks import FeatureCheck, Finding, failure, ok, warning
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.features.list_sources.local_folder import LocalFolder
 from worker.features.list_sources.place import Away, Place
 from worker.features.list_sources.s3_folder import S3Folder

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from worker.cli.feature_checks import FeatureCheck, Finding, failure, ok
 from worker.core.foundation import event_loop
 from worker.core.foundation.connection_failures import certificate_help
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.features.oidc.section import Oidc
 from worker.wiring.container import Parts
 

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from worker.core.database.outages import reason
 from worker.core.foundation.clock import Clock, monotonic
+from worker.core.foundation.notation import counted
 from worker.core.foundation.outage_log import Outage
-from worker.core.foundation.plural import counted
 from worker.core.model.metrics import Meters
 from worker.events.published_events import BUS, SUBSCRIBER
 from worker.features.outbox.outbox_publisher import OutboxPublisher

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from worker.core.foundation.clock import monotonic
-from worker.core.foundation.durations import show_duration
 from worker.core.foundation.logs import about
+from worker.core.foundation.notation import show_duration
 from worker.core.foundation.outage_log import Outage
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.model.endings import Kind, Problem

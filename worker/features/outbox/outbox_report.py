@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from worker.core.database.database import Database
-from worker.core.foundation.timestamps import written, written_if_any
+from worker.core.foundation.notation import written, written_if_any
 from worker.core.limits.budgets import BudgetState
 from worker.core.limits.store.budgets import Budgets
 from worker.features.outbox.outbox_targets import OutboxTargets, target_policies, unpublished_in_words

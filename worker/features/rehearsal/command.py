@@ -18,7 +18,7 @@ from worker.cli.lists.options import LIST_HELP, list_options
 from worker.cli.plan_options import read_time
 from worker.cli.shared_options import JSON, Named, Read, print_json
 from worker.core.foundation.clock import ProcessClock
-from worker.core.foundation.durations import parse_duration
+from worker.core.foundation.notation import parse_duration
 from worker.features.rehearsal.play import Asked, Show
 from worker.features.rehearsal.play import rehearse as play
 from worker.features.rehearsal.shown import BEGIN, Shares, facts_of, show, write_events

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from worker.core.foundation.durations import parse_duration, show_duration
+from worker.core.foundation.notation import parse_duration, show_duration
 from worker.features.renew.calendar import Rules, parse_months
 from worker.settings.problems import Findings
 from worker.settings.shape import FeatureSection

@@ -9,8 +9,7 @@ from typing import Any
 
 from worker.core.customers.customers import invitation_channels
 from worker.core.database.database import Database
-from worker.core.foundation.plural import counted
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import counted, written
 from worker.core.limits.budgets import BudgetState
 from worker.features.renew.calendar import after
 from worker.features.renew.section import Renew

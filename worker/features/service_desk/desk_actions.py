@@ -8,7 +8,7 @@ from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Ended
 from worker.cli.invocation import Invocation
 from worker.cli.opening import wake_ups_of
 from worker.cli.shared_options import JSON, REASON, YES, confirm, print_json
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.core.model.channels import ADDRESSES, CALLED, CHANNELS
 from worker.features.service_desk.case import Refused, in_utc
 from worker.features.service_desk.new_link import Before, NewLink

@@ -15,7 +15,7 @@ from worker.cli.lists.foreseen import foreseen
 from worker.cli.lists.found_rows import FoundRows
 from worker.cli.sample_message import rendered
 from worker.core.customers.customers import FieldProblem, invitation_channels
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.core.messages.contact import Wording
 from worker.features.uploads.store.uploads import in_parts
 from worker.features.uploads.uploaded import MOST_ROWS, How

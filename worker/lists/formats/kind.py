@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection
 from pathlib import PurePath
 
-from worker.core.foundation.plural import listed_in_words
+from worker.core.foundation.notation import listed_in_words
 from worker.lists.formats import Form, zip_parts
 from worker.lists.lines import ListRefused
 

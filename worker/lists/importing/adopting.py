@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.timestamps import utc_time
+from worker.core.foundation.notation import utc_time
 from worker.core.unknown.reconciliation import LONGEST_LIFE
 from worker.lists.importing.intake import Intake
 from worker.lists.lines import Accepted, AcceptedLine, Line, RefusedLine

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, invitation_channels
 from worker.core.foundation.clock import Clock
-from worker.core.foundation.durations import show_duration
+from worker.core.foundation.notation import show_duration
 from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.text_numbers import is_landline, why_not_texted
 from worker.core.model.sessions import floor_of, never_fresh

@@ -13,8 +13,7 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, BatchPlan, Job, PendingDetails
-from worker.core.foundation.plural import counted
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import counted, written
 from worker.core.limits.store.batch_pace import planned_at
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Protocol
 
-from worker.core.foundation.timestamps import utc_time
+from worker.core.foundation.notation import utc_time
 from worker.providers.account import Secret
 from worker.providers.bodies import LONGEST_TOKEN, BadAnswer, optional_text
 from worker.providers.strict_json import NoObject, read_object

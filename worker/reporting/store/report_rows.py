@@ -27,7 +27,7 @@ from worker.core.database.tables.work import (
     STATE,
 )
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.core.messages.contact import FIRST, PREFIX
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Opening

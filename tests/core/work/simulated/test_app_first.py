@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from tests.simulated.events import cancelled, requested
 from worker.core.database.tables import SessionRow
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.core.model.states import InvitationState, SessionState
 
 

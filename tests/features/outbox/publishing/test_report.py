@@ -18,7 +18,7 @@ from tests.features.outbox.publishing.targets import (
 from tests.simulated.world import World
 from tests.stored.statements import statements
 from worker.core.database.tables import Outbox
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.events.published_events import Happened
 from worker.features.outbox import outbox_report
 

@@ -34,7 +34,7 @@ from worker.core.database.tables import (
 from worker.core.database.tables.types import all_tables
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.core.limits.store.flush import CallResult
 from worker.core.model.channels import SuppressionReason
 from worker.core.model.endings import Cancel, Kind, Problem

@@ -20,7 +20,7 @@ from worker.core.database.database import THERE_IS, Database
 from worker.core.database.fast import tally
 from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.tables import Budget, EmergencyStop
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.core.limits.budgets import (
     BudgetRule,
     BudgetState,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from worker.core.foundation.clock import monotonic
-from worker.core.foundation.plural import listed_in_words
+from worker.core.foundation.notation import listed_in_words
 from worker.features.dashboard.contract import Action, Asked, Done, Page, Plan, Refused
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role

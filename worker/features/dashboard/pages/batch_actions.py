@@ -1,6 +1,6 @@
 """Pause, resume and cancel a batch; try its failed rows again; decide its held rows."""
 
-from worker.core.foundation.plural import are, counted
+from worker.core.foundation.notation import are, counted
 from worker.core.model.states import JobState
 from worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused
 from worker.features.dashboard.sources import Sources

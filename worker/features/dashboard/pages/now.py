@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from worker.core.foundation.clock import monotonic
-from worker.core.foundation.plural import listed_in_words
+from worker.core.foundation.notation import listed_in_words
 from worker.core.model.states import JobState, LineState
 from worker.features.dashboard.contract import Asked, Page, do
 from worker.features.dashboard.pages.accounts import Pace, accounts_now

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.core.limits.budgets import BudgetState
 from worker.features.dashboard.contract import Asked, Page
 from worker.features.dashboard.pages.batch_actions import page_of

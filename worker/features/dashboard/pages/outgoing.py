@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.features.dashboard.contract import Action, Asked, Done, NotThere, Page, Plan, Refused
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role

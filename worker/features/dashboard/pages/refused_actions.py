@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.events.refused import NotPutBack
 from worker.events.store.refused_events import KeptMessage
 from worker.features.dashboard.contract import Action, Asked, Done, NotThere, Plan, Refused

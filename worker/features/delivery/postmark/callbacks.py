@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from worker.core.foundation.timestamps import utc_time
+from worker.core.foundation.notation import utc_time
 from worker.features.delivery.mail_meaning import enhanced_code, of_permanent_failure, usable_address
 from worker.providers.strict_json import NoObject, read_object
 from worker.senders.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop, event_name

@@ -6,7 +6,7 @@ SES gives each mail a Message-ID of its own. Ours is among the original headers,
 from collections.abc import Mapping
 from typing import Any
 
-from worker.core.foundation.timestamps import utc_time
+from worker.core.foundation.notation import utc_time
 from worker.features.delivery.mail_meaning import enhanced_code, of_permanent_failure
 from worker.providers.strict_json import NoObject, read_object
 from worker.senders.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop, event_name

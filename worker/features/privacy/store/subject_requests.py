@@ -49,7 +49,7 @@ from worker.core.database.tables import (
 )
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.foundation.timestamps import written, written_if_any
+from worker.core.foundation.notation import written, written_if_any
 from worker.core.model.channels import CHANNELS, address_of, detail_of
 from worker.core.model.incoming import OPERATOR, EventKind
 from worker.events.ordering import EarlierEvents

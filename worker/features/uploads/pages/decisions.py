@@ -1,6 +1,6 @@
 """A person agrees that an uploaded list is sent, or discards it."""
 
-from worker.core.foundation.plural import counted
+from worker.core.foundation.notation import counted
 from worker.features.dashboard.contract import Action, Asked, Done, Plan, Refused
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role

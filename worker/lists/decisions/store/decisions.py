@@ -22,7 +22,7 @@ from worker.core.database.job_ids import job_id, of_batch
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, InvitationRow, Job, PendingDetails
 from worker.core.database.tables.work import LEAD
-from worker.core.foundation.timestamps import written
+from worker.core.foundation.notation import written
 from worker.core.messages.contact import FIRST
 from worker.core.messages.store.message_rows import HELD_FIRST
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, PauseCause

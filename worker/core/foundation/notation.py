@@ -1,0 +1,92 @@
+"""How numbers, durations and times are written for people and scripts, and read. Pure.
+
+A time has one form that is printed: ISO 8601, UTC, whole seconds, `Z`. Others' times are read in any form of ISO 8601.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
+
+
+def written(at: datetime) -> str:
+    """`2026-11-20T12:00:00Z`; `at` is aware."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+
+
+def written_if_any(at: datetime | None) -> str | None:
+    """Like `written`; None for None."""
+    return None if at is None else written(at)
+
+
+def utc_time(value: object) -> datetime | None:
+    """An ISO 8601 time as aware UTC; a time without an offset is read as UTC. None if it is not readable.
+
+    A date alone is not a time, and a number is never read as a time.
+    """
+    if not isinstance(value, str) or not _TIME.match(value := value.strip()):
+        return None
+    try:
+        time = datetime.fromisoformat(value)  # a fraction's digits after the sixth are dropped
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+UNITS = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "sec": timedelta(seconds=1),
+    "second": timedelta(seconds=1),
+    "min": timedelta(minutes=1),
+    "minute": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "hour": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "day": timedelta(days=1),
+    "week": timedelta(weeks=1),
+}
+# Long ones first: a duration is shown in the largest unit that divides it.
+SHOWN = (("day", UNITS["day"]), ("hour", UNITS["hour"]), ("minute", UNITS["minute"]), ("s", UNITS["s"]))
+EXPECTED = 'expected a duration such as "7 days", "12 hours", "10 minutes" or "90 s"'
+
+
+def parse_duration(given: Any) -> timedelta:
+    """The duration in a text such as "7 days". Raises ValueError with the expected form, without the given text."""
+    if isinstance(given, timedelta):
+        return given
+    match = (
+        re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*([a-z]+)\s*", given, re.ASCII) if isinstance(given, str) else None
+    )
+    unit = match and (UNITS.get(match[2]) or UNITS.get(match[2].removesuffix("s")))
+    if not match or not unit:
+        raise ValueError(EXPECTED)
+    try:
+        return unit * float(match[1])
+    except OverflowError:
+        raise ValueError(EXPECTED) from None
+
+
+def show_duration(span: timedelta) -> str:
+    for name, unit in SHOWN:
+        if span >= unit and not span % unit:
+            count = span // unit
+            return f"{count} {name}{'s' if count != 1 and name != 's' else ''}"
+    return f"{span / UNITS['s']:g} s"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 row`, `2 rows`, `1,000 rows`. `plural`: where it is not the noun with an s."""
+    return f"1 {noun}" if number == 1 else f"{number:,} {plural or f'{noun}s'}"
+
+
+def are(number: int) -> str:
+    """`is` after one, `are` after any other number."""
+    return "is" if number == 1 else "are"
+
+
+def listed_in_words(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
