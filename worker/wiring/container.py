@@ -18,7 +18,7 @@ from worker.core.database.audit_entries import Act
 from worker.core.database.database import Database
 from worker.core.database.journal import Journal
 from worker.core.foundation.clock import Clock, ProcessClock
-from worker.core.limits.second_look import SecondLook
+from worker.core.limits.call_outcomes import SecondLook
 from worker.core.model.metrics import Meters
 from worker.core.model.sessions import SessionRequest, floor_of
 from worker.http.trust import faster

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.limits.second_look import LAST_TRIES, LONGEST_LOOK, Subject, Try, shared_words, subject_of
+from worker.core.limits.call_outcomes import LAST_TRIES, LONGEST_LOOK, Subject, Try, shared_words, subject_of
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

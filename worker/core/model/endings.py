@@ -86,7 +86,7 @@ class Problem:
     could not be reached, so nothing was sent, and every other row would have the same problem.
     `most_attempts` is below the policy's attempts where each attempt may cost. `address` is set where a message was
     refused because of its recipient. `unclear`: the answer does not say whether it is about this row or about the
-    account (`limits.second_look`); `kind` is what it is if no other row's call tells.
+    account (`limits.call_outcomes`); `kind` is what it is if no other row's call tells.
     """
 
     kind: Kind

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from worker.core.foundation.clock import Clock
 from worker.core.limits.budgets import FLUSH_MARGIN
-from worker.core.limits.second_look import SecondLook
+from worker.core.limits.call_outcomes import SecondLook
 from worker.core.limits.store.claims import ClaimPolicy, Room
 from worker.core.limits.store.flush import CallResult, Claimed, Flushed, Rows, RowT
 from worker.core.limits.throughput import Stretch
