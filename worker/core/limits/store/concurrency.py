@@ -59,7 +59,11 @@ def share(cap: int, held: Iterable[Held], owner: str, *, busy: int, now: datetim
     live = {item.owner: item.permits for item in held if item.until > now}
     mine = live.pop(owner, 0)
     free = cap - sum(live.values())
-    use = max(min(_fair(cap, [*live, owner], owner, now), _wanted(cap, mine, busy), free), 0)
+    owners = sorted([*live, owner])
+    each, rest = divmod(cap, len(owners))
+    turn = (now - _DAY_ONE) // TURN if each == 0 else 0
+    fair = each + ((owners.index(owner) + turn) % len(owners) < rest)
+    use = max(min(fair, _wanted(cap, mine, busy), free), 0)
     return Share(use, max(use, min(busy, mine)), alone=not live)
 
 
@@ -70,13 +74,6 @@ def _wanted(cap: int, mine: int, busy: int) -> int:
     if 4 * busy >= 3 * mine:
         return 2 * mine
     return max(mine // 2, least) if 4 * busy < mine else mine
-
-
-def _fair(cap: int, owners: list[str], owner: str, now: datetime) -> int:
-    each, rest = divmod(cap, len(owners))
-    turn = (now - _DAY_ONE) // TURN if each == 0 else 0
-    rank = (sorted(owners).index(owner) + turn) % len(owners)
-    return each + (rank < rest)
 
 
 _REMOVE_OLD = sa.delete(Permit).where(

@@ -241,18 +241,17 @@ _STORED = (
 )
 
 
-def _checked_at(policy: JobPolicy | None, item: NewSession) -> datetime:
-    """When a new session is looked at first: before its end, if it may be replaced then. `policy` None: another tool
-    opened it, at a provider that opens no second one before the end."""
-    ends = item.session.expires_at
-    early = None if policy is None or item.unbought else policy.early_at(item.issued_at, ends)
-    return early or ends + SETTLES
+def _session(
+    policy: JobPolicy | None, item: NewSession, encrypted: bytes, *, replaces: uuid.UUID | None
+) -> tuple[Any, ...]:
+    """The values of a new session, in the order of `_STORED`. A dictionary for each would be made into columns.
 
-
-def _session(policy: JobPolicy, item: NewSession, encrypted: bytes, *, replaces: uuid.UUID | None) -> tuple[Any, ...]:
-    """The values of a new session, in the order of `_STORED`. A dictionary for each would be made into columns."""
+    It is looked at first before its end, if it may be replaced then. `policy` None: another tool opened it, at a
+    provider that opens no second one before the end.
+    """
     session = item.session
     references = session.references
+    early = None if policy is None or item.unbought else policy.early_at(item.issued_at, session.expires_at)
     return (
         item.id,
         item.customer_id,
@@ -272,7 +271,7 @@ def _session(policy: JobPolicy, item: NewSession, encrypted: bytes, *, replaces:
         # Later events of a company's session may name it only by one of these values.
         references.get("companyId", "")[:100],
         item.token_digest,
-        _checked_at(policy, item) if item.channels or item.silent else None,
+        (early or session.expires_at + SETTLES) if item.channels or item.silent else None,
     )
 
 
