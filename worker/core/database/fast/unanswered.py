@@ -56,7 +56,7 @@ def _begin(connection: sa.Connection) -> None:
 
 
 def _execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool | None:
-    connection = cursor.connection  # a `pipeline.GoesOn`
+    connection = cursor.connection  # a `BoundedConnection`
     if context.execution_options.get(_OPTION):
         connection.go_on()
         return None
