@@ -4,11 +4,12 @@ import copy
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
+from inspect import get_annotations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -37,6 +38,7 @@ UTF8 = "UTF8"  # PostgreSQL's word
 # `THERE_IS.where(…)`: true if such a row exists. Reads no column: a role that reports may not read all of a table's.
 THERE_IS = sa.exists(sa.literal_column("1"))
 UNSAID = Act("unknown", "python")
+Made = TypeVar("Made")
 
 
 def _make_private(url: str) -> None:
@@ -235,6 +237,12 @@ def _set_clock(connection: sa.Connection, clock: ProcessClock, *, if_off_by: tim
 def fetch(connection: sa.Connection, query: sa.Executable, given: Mapping[str, Any] | None = None) -> list[Any]:
     """All rows of a query whose columns are read by name, as named tuples."""
     return fetched(connection.execute(query, given))
+
+
+def made_of(kind: Callable[..., Made], row: Any, /, **more: Any) -> Made:
+    """A dataclass or named tuple: its fields are the row's columns of the same names, but for those of `more`."""
+    names = [name for name in get_annotations(kind) if name in row._fields and name not in more]
+    return kind(**{name: getattr(row, name) for name in names}, **more)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -12,6 +12,7 @@ from worker.core.messages.contact import ContactPolicy
 from worker.core.model.channels import folded_email
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, InvitationState, JobState, SessionState
+from worker.core.unknown.reconciliation import OrphanRule
 from worker.lists import email_addresses, phone_numbers
 from worker.providers.refusals import Refusal
 from worker.reporting.waits import Circumstances, Wait, first_for_a_person
@@ -131,7 +132,8 @@ class DeskRules:
 
     `allowed_from`: by account, from when another session may be opened, by the expiry of the session before. `lists`:
     the accounts whose provider can be asked what became of a session. `link_valid`: messages carry our own link, which
-    leads on for so long after each of them; None: they carry the session's link.
+    leads on for so long after each of them; None: they carry the session's link. `orphans`: how long a session with a
+    lost token is waited for, by account.
     """
 
     contact: ContactPolicy
@@ -139,6 +141,7 @@ class DeskRules:
     allowed_from: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
     lists: Collection[str] = ()
     link_valid: timedelta | None = None
+    orphans: Mapping[str, OrphanRule] = field(default_factory=dict)
 
 
 def in_utc(moment: datetime) -> str:

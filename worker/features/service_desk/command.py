@@ -1,7 +1,7 @@
 """`onboard customer show`, `erase`, `reapply`, `export`: one customer's history, erasure and export."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.timeline import Moment, timeline
 from worker.lists.accept import customer_id as id_of_a_list
 from worker.providers.refusals import Refusal
-from worker.reporting.store.ledger import CustomerFacts, MessageFacts, SessionFacts
+from worker.reporting.store.ledger import CustomerFacts, SessionFacts
 from worker.settings.needs import STORED
 from worker.settings.policies import caps_of
 
@@ -249,53 +249,20 @@ def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:
         # Counted as an account's `credits`; what a credit costs is in the contract with the provider.
         "credits": {name: issued[name] + found.lost_calls.get(name, 0) for name in accounts},
         "lost_calls": found.lost_calls,
-        "jobs": [
-            {
-                "batch": job.batch_id,
-                "row": job.row,
-                "purpose": job.purpose,
-                "state": job.state,
-                "result": job.result,
-                "account": job.account,
-                "brand": job.brand,
-                "reason": job.reason,
-                "detail": job.detail,
-                "due_at": written_if_any(job.due_at),
-                "joined": job.joined,
-                "purged": job.purged,
-            }
-            for job in found.jobs
-        ],
+        "jobs": [_written(job._asdict()) for job in found.jobs],
         "sessions": [_session(session) for session in found.sessions],
     }
 
 
 def _session(session: SessionFacts) -> dict[str, Any]:
-    return {
-        "purpose": session.purpose,
-        "because": session.because,
-        "account": session.account,
-        "reference": session.reference,
-        "issued_at": written_if_any(session.issued_at),
-        "expires_at": written_if_any(session.expires_at),
-        "state": session.state,
-        "result": session.result,
-        "reasons": [*session.reasons],
-        "check_at": written_if_any(session.check_at),
-        "messages": [_message(message) for message in session.messages],
-    }
+    facts = _written(vars(session)) | {"messages": [_written(message._asdict()) for message in session.messages]}
+    del facts["id"]
+    return facts
 
 
-def _message(message: MessageFacts) -> dict[str, Any]:
-    return {
-        "channel": message.channel,
-        "kind": message.kind,
-        "state": message.state,
-        "reason": message.reason,
-        "due_at": written_if_any(message.due_at),
-        "sent_at": written_if_any(message.sent_at),
-        "unknown_handovers": message.unknown_handovers,
-    }
+def _written(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with its times as text."""
+    return {name: written(fact) if isinstance(fact, datetime) else fact for name, fact in facts.items()}
 
 
 def _show(facts: dict[str, Any], moments: Sequence[Moment], now: datetime) -> None:

@@ -1,6 +1,7 @@
 """What the service desk does for a customer: `onboard customer resend`, `new-link`, `address`."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -11,16 +12,17 @@ from worker.cli.shared_options import JSON, REASON, YES, confirm, print_json
 from worker.core.foundation.notation import written
 from worker.core.model.channels import ADDRESSES, CALLED, CHANNELS
 from worker.features.service_desk.case import Refused, in_utc
-from worker.features.service_desk.new_link import Before, NewLink
+from worker.features.service_desk.new_link import NewLink
 from worker.features.service_desk.opened import desk_of, finder_of
 from worker.features.service_desk.store.cases import SeveralPurposes
-from worker.features.service_desk.store.desk import Asked, Corrected, Foreseen, Sent
+from worker.features.service_desk.store.desk import Asked, Foreseen, Sent
 from worker.lists import email_addresses, phone_numbers
 from worker.providers.refusals import Refusal
 from worker.reporting.prices import Prices
 from worker.settings.needs import WAKING
 from worker.wiring.container import Parts
 
+T = TypeVar("T")
 WORKERS = "running workers send it; without workers: `onboard up`"
 PURPOSE = click.option("--purpose", help="Of a customer who is onboarded for several purposes.")
 
@@ -60,16 +62,14 @@ def resend(
     onboard customer resend C-1001 --channel sms --reason "call 4711"
     """
     with invocation.parts(WAKING) as parts:
-        sent = _asking(
+        answer = _asking(
             lambda: desk_of(parts).resend(
                 customer_id, channel=channel, purpose=purpose, same_link=same_link, reason=reason, now=parts.clock()
             )
         )
-        if isinstance(sent, Sent):
-            wake_ups_of(parts.settings).send(list(sent.due))
-            when = "now" if sent.due_at <= parts.clock() else f"at {in_utc(sent.due_at)}, after the quiet hours"
-    _refuse(customer_id, sent, as_json)
-    assert isinstance(sent, Sent)  # noqa: S101 -- for mypy
+        sent = _done(customer_id, answer, as_json)
+        wake_ups_of(parts.settings).send(list(sent.due))
+        when = "now" if sent.due_at <= parts.clock() else f"at {in_utc(sent.due_at)}, after the quiet hours"
     if as_json:
         print_json({"customer": customer_id, "done": True} | _sent(sent))
         return
@@ -99,15 +99,12 @@ def new_link(
     """
     with invocation.parts(WAKING) as parts:
         desk = desk_of(parts)
-        planned = _asking(lambda: desk.may_renew(customer_id, purpose=purpose, now=parts.clock()))
-        _refuse(customer_id, planned, as_json)
-        assert isinstance(planned, NewLink)  # noqa: S101 -- for mypy
+        may = _asking(lambda: desk.may_renew(customer_id, purpose=purpose, now=parts.clock()))
+        planned = _done(customer_id, may, as_json)
         if not yes:
             confirm(f"{cost_in_words(parts, planned)} Open it?")
         asked = _asking(lambda: desk.new_link(customer_id, purpose=purpose, reason=reason, now=parts.clock()))
-        _refuse(customer_id, asked, as_json)
-        if not isinstance(asked, Refused):
-            wake_ups_of(parts.settings).send(list(asked.due))
+        wake_ups_of(parts.settings).send(list(_done(customer_id, asked, as_json).due))
     if as_json:
         facts = {"account": planned.account, "session": planned.number, "most": planned.most}
         print_json({"customer": customer_id, "done": True} | facts)
@@ -154,13 +151,11 @@ def address(
         foreseen = _asking(lambda: desk.may_correct(customer_id, kinds, purpose=purpose, now=parts.clock()))
         if isinstance(foreseen, Foreseen) and isinstance(foreseen.follows, NewLink) and not yes:
             confirm(f"the old address has a link that opens: {cost_in_words(parts, foreseen.follows)} Go on?")
-        changed = _asking(
+        answer = _asking(
             lambda: desk.correct_address(customer_id, **new, purpose=purpose, reason=reason, now=parts.clock())
         )
-        if isinstance(changed, Corrected):
-            wake_ups_of(parts.settings).send(list(changed.due))
-    _refuse(customer_id, changed, as_json)
-    assert isinstance(changed, Corrected)  # noqa: S101 -- for mypy
+        changed = _done(customer_id, answer, as_json)
+        wake_ups_of(parts.settings).send(list(changed.due))
     what, sent = " and ".join(changed.columns), changed.sent
     if changed.warning:
         click.echo(f"warning: {changed.warning}", err=True)
@@ -190,14 +185,10 @@ def cost_in_words(parts: Parts, planned: NewLink) -> str:
     mails = " and ".join(f"1 {CALLED[channel]}" for channel in planned.channels)
     costs = f"this costs 1 credit at {planned.account}{f' and {mails}' if mails else ''}{price}."
     which = f"It is session {planned.number} of at most {planned.most}."
-    before = {
-        Before.SUPERSEDED: " The present link counts no more.",
-        Before.ASKED: " First the provider is asked whether the customer has finished.",
-    }
-    return f"{costs} {which}{before.get(planned.before, '')}"
+    return " ".join(filter(None, [costs, which, planned.before_in_words]))
 
 
-def _asking(call: Any) -> Any:
+def _asking(call: Callable[[], T]) -> T:
     try:
         return call()
     except SeveralPurposes as error:
@@ -206,9 +197,10 @@ def _asking(call: Any) -> Any:
         ) from None
 
 
-def _refuse(customer_id: str, answer: Any, as_json: bool) -> None:
+def _done(customer_id: str, answer: T | Refused, as_json: bool) -> T:
+    """What was done, or may be. Ends the command where the desk has refused it."""
     if not isinstance(answer, Refused):
-        return
+        return answer
     if as_json:
         facts = {"customer": customer_id, "done": False, "refused": answer.why, "then": answer.then}
         print_json(facts)

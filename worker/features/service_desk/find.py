@@ -37,7 +37,7 @@ def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None
         click.echo(f"{one.customer_id}  {contact}")
         for row in one.rows:
             result = f" {row.result}" if row.result else ""
-            click.echo(f"  batch {row.batch_id}, row {row.row}, {row.purpose}: {row.state}{result}")
+            click.echo(f"  batch {row.batch}, row {row.row}, {row.purpose}: {row.state}{result}")
     if len(found) == MOST:
         click.echo(f"these are the first {MOST}; there may be more", err=True)
     if not found:
@@ -46,7 +46,5 @@ def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None
 
 
 def _found(one: Found) -> dict[str, Any]:
-    rows = [row._asdict() | {"batch": row.batch_id} for row in one.rows]
-    for row in rows:
-        row.pop("batch_id")
+    rows = [row._asdict() for row in one.rows]
     return {"customer": one.customer_id, "email": one.email, "phone": one.phone, "erased": one.erased, "rows": rows}

@@ -44,6 +44,12 @@ class Before(StrEnum):
     ASKED = "asked"  # it is over by our clock: the provider is asked first whether the customer has finished
 
 
+_BEFORE_IN_WORDS = {
+    Before.SUPERSEDED: "The present link counts no more.",
+    Before.ASKED: "First the provider is asked whether the customer has finished.",
+}
+
+
 @dataclass(frozen=True)
 class NewLink:
     """The session to ask for. `number`: which of the customer's sessions it is, of at most `most`."""
@@ -53,6 +59,11 @@ class NewLink:
     number: int
     most: int
     channels: tuple[str, ...]
+
+    @property
+    def before_in_words(self) -> str:
+        """What becomes of the present session, where that is worth a sentence."""
+        return _BEFORE_IN_WORDS.get(self.before, "")
 
 
 def decide_new_link(rules: DeskRules, case: Case, *, now: datetime) -> NewLink | Refused:

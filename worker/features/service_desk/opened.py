@@ -13,7 +13,6 @@ from worker.core.messages.quiet_hours import Hours
 from worker.core.model.channels import address_of
 from worker.core.model.sessions import Opening
 from worker.features.service_desk.case import DeskRules
-from worker.features.service_desk.store.cases import DeskPolicy
 from worker.features.service_desk.store.desk import ServiceDesk
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.store.sent_messages import SentMessage
@@ -69,7 +68,7 @@ def message_text(
 
 def desk_of(parts: Parts, database: Database | None = None) -> ServiceDesk:
     """What is done for one customer. `database`: whose changes the audit log ascribes to another person."""
-    return ServiceDesk(database or parts.database, parts.keyring, _policy(parts))
+    return ServiceDesk(database or parts.database, parts.keyring, _rules(parts))
 
 
 def finder_of(stores: Stores) -> Finder:
@@ -84,15 +83,13 @@ def message_texts(parts: Parts, sent: Sequence[SentMessage]) -> list[MessageText
     return [message_text(templates, parts.hours, partial(sender_name, parts.settings), one) for one in sent]
 
 
-def _policy(parts: Parts) -> DeskPolicy:
+def _rules(parts: Parts) -> DeskRules:
     """What the desk may do."""
-    return DeskPolicy(
-        DeskRules(
-            contact=parts.contact,
-            channels=tuple(parts.channels),
-            allowed_from={name: provider.reissue_at for name, provider in parts.providers.items()},
-            lists=listing_accounts(parts.settings, parts.providers),
-            link_valid=stable.valid if (stable := stable_links(parts.settings)) is not None else None,
-        ),
-        orphan_rules(parts.providers),
+    return DeskRules(
+        contact=parts.contact,
+        channels=tuple(parts.channels),
+        allowed_from={name: provider.reissue_at for name, provider in parts.providers.items()},
+        lists=listing_accounts(parts.settings, parts.providers),
+        link_valid=stable.valid if (stable := stable_links(parts.settings)) is not None else None,
+        orphans=orphan_rules(parts.providers),
     )

@@ -5,21 +5,20 @@ with its caps and its entry in the audit log; a row that says what is stored doe
 is filled in, is a new row like one of any list.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
-from typing import Protocol
+from datetime import date
 
 from worker.core.customers.customers import FieldProblem
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import CannotDecrypt
-from worker.core.model.channels import ADDRESSES, CALLED, Address
+from worker.core.model.channels import ADDRESSES, CALLED
 from worker.core.model.states import LineState
 from worker.features.service_desk.case import Refused, place_in_words
 from worker.features.service_desk.corrections import Correction, correction_of, guessed_letters
 from worker.features.service_desk.new_link import NewLink
 from worker.features.service_desk.opened import desk_of
-from worker.features.service_desk.store.desk import Asked, Corrected, Foreseen, Sent
+from worker.features.service_desk.store.desk import Asked, Sent, ServiceDesk
 from worker.features.service_desk.store.returned_rows import Place, ReturnedRows, StoredCustomer
 from worker.lists.decisions.row_addresses import RowRanges
 from worker.lists.decisions.store.decisions import Decisions
@@ -45,27 +44,6 @@ _UNREADABLE = FieldProblem(
 _ERASED = FieldProblem("customer_id", "the customer was erased", "leave the row out")
 
 
-class Desk(Protocol):
-    """What `store.desk.ServiceDesk` does here."""
-
-    def correct(
-        self,
-        customer_id: str,
-        correction: Correction,
-        *,
-        purpose: str | None,
-        reason: str,
-        another_person: bool,
-        now: datetime,
-    ) -> Corrected | Refused:
-        """Change the details, and what follows for a new address."""
-
-    def may_correct(
-        self, customer_id: str, kinds: Collection[Address], *, purpose: str | None, now: datetime
-    ) -> Foreseen | Refused:
-        """What would follow for new addresses of these kinds."""
-
-
 @dataclass
 class Returns:
     """What became of the rows of one report. `act` False: only what would become of them, for `check`.
@@ -74,7 +52,7 @@ class Returns:
     intake: Intake
     options: ListOptions
     stored: Callable[[Sequence[str]], dict[str, StoredCustomer]]
-    desk: Desk
+    desk: ServiceDesk
     retry: Callable[[Which], object]
     clock: Clock
     name: str

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from worker.core.customers.store.usage import messages_of
 from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database, fetch, made_of
 from worker.core.database.encrypted_values import decrypt_words
 from worker.core.database.job_ids import of_batch
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
@@ -64,7 +64,7 @@ class JobFacts(NamedTuple):
     `purged`: it went with its batch, and this is all that is left of it.
     """
 
-    batch_id: int
+    batch: int
     row: int
     purpose: str
     state: str
@@ -164,7 +164,7 @@ def _purged(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
 def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
     query = (
         sa.select(
-            Job.batch_id,
+            Job.batch_id.label("batch"),
             Job.row,
             Job.purpose,
             STATE.label("state"),
@@ -173,29 +173,14 @@ def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
             DUE_AT.label("due_at"),
             REASON.label("reason"),
             DETAIL.label("detail"),
-            Job.leader_id,
+            Job.leader_id.is_not(None).label("joined"),
             sa.func.coalesce(LEAD.brand, Job.brand).label("brand"),
         )
         .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
         .where(Job.customer_id == customer_id)
         .order_by(Job.id)
     )
-    return [
-        JobFacts(
-            row.batch_id,
-            row.row,
-            row.purpose,
-            row.state.value,
-            row.result,
-            row.reason,
-            row.detail,
-            row.account,
-            row.due_at,
-            row.leader_id is not None,
-            brand=row.brand,
-        )
-        for row in fetch(connection, query)
-    ]
+    return [made_of(JobFacts, row, state=row.state.value) for row in fetch(connection, query)]
 
 
 def sessions_of(connection: sa.Connection, customer_id: str) -> list[SessionFacts]:
@@ -205,19 +190,15 @@ def sessions_of(connection: sa.Connection, customer_id: str) -> list[SessionFact
     messages = _messages(connection, [row.id for row in rows])
     by_id = {row.id: row for row in rows}
     return [
-        SessionFacts(
-            row.id,
-            row.purpose,
-            row.account,
-            row.reference,
-            row.state.value,
-            row.result,
-            _because(by_id.get(row.replaces), messages.get(row.replaces, ())) if row.replaces else Reason.FIRST_SESSION,
-            row.issued_at,
-            row.expires_at,
-            row.check_at,
-            of_stored(row.reasons),
-            messages.get(row.id, []),
+        made_of(
+            SessionFacts,
+            row,
+            state=row.state.value,
+            because=_because(by_id.get(row.replaces), messages.get(row.replaces, ()))
+            if row.replaces
+            else Reason.FIRST_SESSION,
+            reasons=of_stored(row.reasons),
+            messages=messages.get(row.id, []),
         )
         for row in rows
     ]
@@ -240,9 +221,7 @@ def _messages(connection: sa.Connection, sessions: Sequence[uuid.UUID]) -> dict[
     found: dict[uuid.UUID, list[MessageFacts]] = {}
     for row in fetch(connection, query.order_by(InvitationRow.channel, InvitationRow.kind)) if sessions else ():
         shown = "new_link" if row.new_link else row.kind
-        message = MessageFacts(
-            row.channel, shown, row.state.value, row.reason, row.due_at, row.sent_at, row.unknown_handovers
-        )
+        message = made_of(MessageFacts, row, kind=shown, state=row.state.value)
         found.setdefault(row.session_id, []).append(message)
     return found
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.database import bulk
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database, fetch, made_of
 from worker.core.database.fast.tally import CountOf
 from worker.core.database.tables import Batch, BatchPlan, InvitationRow, Job, RefusedEvent, TextCount, Webhook
 from worker.core.database.tables.types import word_of
@@ -180,15 +180,10 @@ def unsent(database: Database, *, now: datetime) -> list[Unsent]:
     with database.read() as connection:
         waiting = {batch_id for batch_id, _ in connection.execute(jobs)} | {*connection.execute(messages).scalars()}
         batches = sa.select(*BATCH_FACTS, Batch.last_row).where(Batch.id.in_(waiting), Batch.cancelled_at.is_(None))
-        found = [row._asdict() for row in connection.execute(batches.order_by(Batch.id))]
-        left = left_of(connection, [row["id"] for row in found])
+        found = fetch(connection, batches.order_by(Batch.id))
+        left = left_of(connection, [row.id for row in found])
     return [
-        Unsent(
-            BatchFacts(**{name: value for name, value in row.items() if name != "last_row"}),
-            left.get(row["id"], 0),
-            from_events=row["last_row"] is not None,
-        )
-        for row in found
+        Unsent(made_of(BatchFacts, row), left.get(row.id, 0), from_events=row.last_row is not None) for row in found
     ]
 
 
@@ -234,7 +229,7 @@ def paused_themselves(database: Database) -> list[BatchFacts]:
 def _batches(database: Database, *conditions: sa.ColumnElement[bool]) -> list[BatchFacts]:
     query = sa.select(*BATCH_FACTS).where(*conditions, Batch.cancelled_at.is_(None), Batch.purged_at.is_(None))
     with database.read() as connection:
-        return [BatchFacts(**row._asdict()) for row in connection.execute(query.order_by(Batch.id))]
+        return [made_of(BatchFacts, row) for row in fetch(connection, query.order_by(Batch.id))]
 
 
 def of_other_accounts(database: Database, accounts: Collection[str]) -> dict[str, tuple[int, int]]:
@@ -298,10 +293,7 @@ def held(database: Database) -> list[tuple[BatchFacts, int, datetime | None]]:
     query = sa.select(*BATCH_FACTS, held_rows.c.rows, since).join(held_rows, held_rows.c.batch_id == Batch.id)
     query = query.order_by(Batch.id)
     with database.read() as connection:
-        found = [row._asdict() for row in connection.execute(query)]
-    return [
-        (BatchFacts(**{name: row[name] for name in BatchFacts._fields}), row["rows"], row["since"]) for row in found
-    ]
+        return [(made_of(BatchFacts, row), row.rows, row.since) for row in fetch(connection, query)]
 
 
 def credits_spent(database: Database) -> list[tuple[BatchFacts, int]]:
@@ -311,8 +303,7 @@ def credits_spent(database: Database) -> list[tuple[BatchFacts, int]]:
     rows = spent.group_by(COUNTED.batch_id).having(ROWS > 0).subquery()
     query = sa.select(*BATCH_FACTS, rows.c.rows).join(rows, rows.c.batch_id == Batch.id)
     with database.read() as connection:
-        found = [row._asdict() for row in connection.execute(query.order_by(Batch.id))]
-    return [(BatchFacts(**{name: row[name] for name in row if name != "rows"}), row["rows"]) for row in found]
+        return [(made_of(BatchFacts, row), row.rows) for row in fetch(connection, query.order_by(Batch.id))]
 
 
 def missing_keys(database: Database, known: Collection[str]) -> dict[str, tuple[int, datetime]]:

@@ -18,7 +18,7 @@ def test_what_a_customer_has_finished_is_found_and_shown_after_the_purge(shelf, 
     (found,) = Finder(shelf.database, shelf.keyring).find(wanted("Ona"))
     (job,) = Ledger(shelf.database, shelf.keyring).of("Ona").jobs
     for row in (*found.rows, job):
-        assert (row.batch_id, row.row, row.purpose, row.state, row.result) == (
+        assert (row.batch, row.row, row.purpose, row.state, row.result) == (
             batch,
             2,
             "onboarding",

@@ -1,7 +1,7 @@
 """Reads a case: what is stored about one customer, for a decision of the service desk."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from worker.core.customers.customers import Details, Person
 from worker.core.customers.store import usage
 from worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from worker.core.customers.store.suppressions import reachable
-from worker.core.database.database import fetch
+from worker.core.database.database import fetch, made_of
 from worker.core.database.encrypted_values import ERASED, Erased, read_person
 from worker.core.database.job_ids import AS_THEY_CAME
 from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
@@ -26,14 +26,6 @@ from worker.features.service_desk.case import Case, DeskRules, Link, Message, Ro
 from worker.lists.decisions.store.emergency_stop import stop_there
 from worker.lists.store.admission import finished_in_purged, lock_customers, lock_serving
 from worker.reporting.store.outlook import settled_by
-
-
-@dataclass(frozen=True)
-class DeskPolicy:
-    """The rules of the configuration. `orphans`: as for a visitor of a stable link."""
-
-    rules: DeskRules
-    orphans: Mapping[str, OrphanRule] = field(default_factory=dict)
 
 
 class SeveralPurposes(Exception):
@@ -80,7 +72,7 @@ def customer_of(connection: sa.Connection, keyring: Keyring, customer_id: str, *
 def case_of(
     connection: sa.Connection,
     keyring: Keyring,
-    policy: DeskPolicy,
+    rules: DeskRules,
     customer: FoundCustomer,
     purpose: str | None,
     *,
@@ -113,42 +105,23 @@ def case_of(
         erased=customer.person is None,
         stopped=stopped.in_words if stopped is not None else "",
         finished=finished,
-        row=_row(serving, settled_by(connection, serving, policy.orphans.get(serving.account, OrphanRule()), now=now)),
+        row=_row(serving, settled_by(connection, serving, rules.orphans.get(serving.account, OrphanRule()), now=now)),
         link=_link(link) if link is not None else None,
         sessions=usage.sessions_of(connection, [customer_id])[customer_id, serving.purpose],
         messages=usage.messages_of(connection, [customer_id])[customer_id].all,
         reissued_today=usage.reissues_today(connection, serving.account, lock=lock, now=now),
         of_link=[] if link is None else _messages(connection, link.id),
-        ways=_ways(connection, keyring, policy, customer_id, person) if customer.person is not None else {},
-        zones=policy.rules.contact.hours.zones_of(timezone=timezone, phone=person.phone, country=country)
-        if policy.rules.contact.hours.concern([*CHANNELS])
+        ways=_ways(connection, keyring, rules, customer_id, person) if customer.person is not None else {},
+        zones=rules.contact.hours.zones_of(timezone=timezone, phone=person.phone, country=country)
+        if rules.contact.hours.concern([*CHANNELS])
         else (),
     )
 
 
 def _rows(connection: sa.Connection, customer_id: str) -> list[Any]:
-    columns = (
-        Job.id,
-        Job.batch_id,
-        Job.row,
-        Job.purpose,
-        Job.account,
-        Job.state,
-        Job.channel,
-        Job.floor_seconds,
-        Job.priority,
-        Job.reason,
-        Job.result,
-        Job.due_at,
-        Job.session_id,
-        Job.unknown_attempt,
-        Job.link_requested_at,
-        Job.leader_id,
-        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
-        Batch.pause_cause,
-        Batch.paused_at,
-    )
-    query = sa.select(*columns).join(Batch, Batch.id == Job.batch_id).where(Job.customer_id == customer_id)
+    over_at = sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("over_at")
+    query = sa.select(Job.__table__, over_at, Batch.pause_cause, Batch.paused_at).join(Batch, Batch.id == Job.batch_id)
+    query = query.where(Job.customer_id == customer_id)
     return fetch(connection, query.order_by(*AS_THEY_CAME))
 
 
@@ -204,42 +177,28 @@ def _session(connection: sa.Connection, session_id: Any, *, lock: bool) -> Any |
 def _messages(connection: sa.Connection, session_id: Any) -> list[Message]:
     query = sa.select(InvitationRow.__table__).where(InvitationRow.session_id == session_id)
     return [
-        Message(
-            id=row.id,
-            channel=row.channel,
-            kind=row.kind,
-            state=row.state,
-            due_at=row.due_at,
-            sent_at=row.sent_at,
-            unknown=row.unknown_attempt is not None,
-        )
+        made_of(Message, row, unknown=row.unknown_attempt is not None)
         for row in map(known, fetch(connection, query.order_by(InvitationRow.created_at, InvitationRow.id)))
     ]
 
 
 def _ways(
-    connection: sa.Connection, keyring: Keyring, policy: DeskPolicy, customer_id: str, person: Person
+    connection: sa.Connection, keyring: Keyring, rules: DeskRules, customer_id: str, person: Person
 ) -> dict[str, str]:
     found = reachable(connection, keyring, {customer_id: person})[customer_id]
     ways = {channel: "" if reason is None else detail_of(reason) for channel, reason in found.items()}
     if ways.get("sms") == "":
-        ways["sms"] = why_not_texted(person.phone, policy.rules.contact.countries)
+        ways["sms"] = why_not_texted(person.phone, rules.contact.countries)
     return ways
 
 
 def _row(row: Any, settled: datetime | None) -> Row:
-    return Row(
-        id=row.id,
-        batch_id=row.batch_id,
+    return made_of(
+        Row,
+        row,
         number=row.row,
-        account=row.account,
-        state=row.state,
-        channel=row.channel,
         floor=timedelta(seconds=row.floor_seconds),
-        priority=row.priority,
-        reason=row.reason,
-        due_at=row.due_at,
-        cancelled=row.cancelled_at is not None,
+        cancelled=row.over_at is not None,
         paused=bool(row.pause_cause) or row.priority not in PRIORITIES,
         pausing=bool(row.pause_cause) and row.paused_at is None,
         outcome_unknown=row.unknown_attempt is not None,
@@ -249,11 +208,9 @@ def _row(row: Any, settled: datetime | None) -> Row:
 
 
 def _link(row: Any) -> Link:
-    return Link(
-        id=row.id,
-        account=row.account,
-        state=row.state,
-        expires_at=row.expires_at,
+    return made_of(
+        Link,
+        row,
         asked=asked_since_end(row.asked_at, row.expires_at),
         in_review=row.result == Result.REVIEW or row.in_review_before,
         readable=row.state is SessionState.UNBOUGHT or bytes(row.encrypted) != ERASED,

@@ -28,7 +28,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, SessionState, of_a_person
 from worker.core.model.wakeups import WakeUp
 from worker.core.work.store.sessions import check_at
-from worker.features.service_desk.case import Case, Refused
+from worker.features.service_desk.case import Case, DeskRules, Refused
 from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.new_link import (
     Before,
@@ -39,7 +39,7 @@ from worker.features.service_desk.new_link import (
     opens_until,
 )
 from worker.features.service_desk.resend import Resend, decide_resend
-from worker.features.service_desk.store.cases import DeskPolicy, FoundCustomer, case_of, customer_of, details_of
+from worker.features.service_desk.store.cases import FoundCustomer, case_of, customer_of, details_of
 from worker.lists.known_customers import ANOTHER_PERSON, changed_addresses
 from worker.lists.store import corrected_addresses
 from worker.providers.masked import masked
@@ -94,8 +94,8 @@ class Foreseen:
 
 
 class ServiceDesk:
-    def __init__(self, database: Database, keyring: Keyring, policy: DeskPolicy) -> None:
-        self._database, self._keyring, self._policy = database, keyring, policy
+    def __init__(self, database: Database, keyring: Keyring, rules: DeskRules) -> None:
+        self._database, self._keyring, self._rules = database, keyring, rules
 
     def resend(
         self,
@@ -113,7 +113,7 @@ class ServiceDesk:
 
         def work(connection: sa.Connection, customer: FoundCustomer) -> Sent | Refused:
             case = self._case(connection, customer, purpose, lock=True, now=now)
-            decided = decide_resend(self._policy.rules, case, channel, now=now, same_link=same_link)
+            decided = decide_resend(self._rules, case, channel, now=now, same_link=same_link)
             if isinstance(decided, Refused):
                 return decided
             _let_go(connection, case)
@@ -127,14 +127,16 @@ class ServiceDesk:
         self, customer_id: str, *, channel: str | None, same_link: bool = False, now: datetime
     ) -> Resend | Refused:
         """What `resend` would do. Raises as it does."""
-        rules = self._policy.rules
         return self._read(
-            customer_id, None, lambda _, case: decide_resend(rules, case, channel, now=now, same_link=same_link), now
+            customer_id,
+            None,
+            lambda _, case: decide_resend(self._rules, case, channel, now=now, same_link=same_link),
+            now,
         )
 
     def may_renew(self, customer_id: str, *, purpose: str | None = None, now: datetime) -> NewLink | Refused:
         """What `new_link` would do, for the question that comes first. Raises as `resend` does."""
-        return self._read(customer_id, purpose, lambda _, case: decide_new_link(self._policy.rules, case, now=now), now)
+        return self._read(customer_id, purpose, lambda _, case: decide_new_link(self._rules, case, now=now), now)
 
     def new_link(
         self, customer_id: str, *, purpose: str | None = None, reason: str = "", now: datetime
@@ -143,7 +145,7 @@ class ServiceDesk:
 
         def work(connection: sa.Connection, customer: FoundCustomer) -> Asked | Refused:
             case = self._case(connection, customer, purpose, lock=True, now=now)
-            decided = decide_new_link(self._policy.rules, case, now=now)
+            decided = decide_new_link(self._rules, case, now=now)
             if isinstance(decided, Refused):
                 return decided
             self._renew(connection, case, decided, now=now)
@@ -231,7 +233,7 @@ class ServiceDesk:
             if case.link is not None and case.link.id in given.sessions:
                 good = {channel: "" for kind in kinds for channel in channels_of(kind)}  # as the new address is to be
                 case = replace(case, link=replace(case.link, given_away=True), ways={**case.ways, **good})
-            return Foreseen(decide_new_address(self._policy.rules, case, now=now), opens_until(case, now))
+            return Foreseen(decide_new_address(self._rules, case, now=now), opens_until(case, now))
 
         return self._read(customer_id, purpose, look, now)
 
@@ -240,19 +242,19 @@ class ServiceDesk:
         phone, row = change.addresses.get("sms"), case.row
         if phone is None or row is None or row.channel is not Channel.SMS or case.finished is not None:
             return None
-        why = why_not_texted(phone, self._policy.rules.contact.countries)
+        why = why_not_texted(phone, self._rules.contact.countries)
         return Refused(f"the new number gets no texts, and the list asks for nothing else: {why}") if why else None
 
     def _warning(self, change: Correction) -> str:
         phone = change.addresses.get("sms")
-        if phone is None or "sms" not in self._policy.rules.channels or not is_landline(phone):
+        if phone is None or "sms" not in self._rules.channels or not is_landline(phone):
             return ""
         return f"the phone number is {why_not_texted(phone, None)}"
 
     def _follow(
         self, connection: sa.Connection, customer: FoundCustomer, case: Case, channels: list[str], *, now: datetime
     ) -> Sent | Asked | Refused:
-        decided = decide_new_address(self._policy.rules, case, now=now)
+        decided = decide_new_address(self._rules, case, now=now)
         if isinstance(decided, Refused):
             return decided
         if isinstance(decided, PresentLink):
@@ -270,7 +272,7 @@ class ServiceDesk:
             then = "" if case.ways.get(channels[0]) else f"`onboard customer resend ID{option}`"
             return Refused(f"the list asks for no message by {channels[0]}", then)
         channel = own[0] if own else None
-        decided = decide_resend(self._policy.rules, case, channel, now=now, to_new_address=True, same_link=True)
+        decided = decide_resend(self._rules, case, channel, now=now, to_new_address=True, same_link=True)
         if isinstance(decided, Refused):
             return decided
         _let_go(connection, case)
@@ -341,7 +343,7 @@ class ServiceDesk:
     def _case(
         self, connection: sa.Connection, customer: FoundCustomer, purpose: str | None, *, lock: bool, now: datetime
     ) -> Case:
-        return case_of(connection, self._keyring, self._policy, customer, purpose, lock=lock, now=now)
+        return case_of(connection, self._keyring, self._rules, customer, purpose, lock=lock, now=now)
 
     def _locked(self, customer_id: str, work: Callable[[sa.Connection, FoundCustomer], T | Refused]) -> T | Refused:
         def transaction() -> T | Refused:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from worker.core.customers.customers import invitation_channels
 from worker.core.customers.store.usage import messages_of
 from worker.core.database.audit_entries import note, note_alone
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database, fetch, made_of
 from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, read_person
 from worker.core.database.job_ids import AS_THEY_CAME, NEWEST_FIRST
 from worker.core.database.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, Webhook
@@ -34,7 +34,7 @@ MOST_FACTS = 200  # of each kind in a history, the newest
 
 
 class FoundRow(NamedTuple):
-    batch_id: int
+    batch: int
     row: int
     purpose: str
     state: str
@@ -165,24 +165,8 @@ def _rows(connection: sa.Connection, customer_ids: Sequence[str]) -> dict[str, l
 def _history_rows(connection: sa.Connection, customer_id: str) -> list[Any]:
     query = (
         sa.select(
-            Job.id,
-            Job.batch_id,
-            Batch.name,
-            Job.row,
-            Job.purpose,
-            Job.channel,
-            Job.account,
-            Job.state,
-            Job.reason,
-            Job.detail,
-            Job.result,
-            Job.created_at,
-            Job.changed_at,
-            Job.due_at,
-            Job.priority,
-            Job.unknown_attempt,
-            Job.fallback_accounts,
-            Job.needs_status_check,
+            Job.__table__,
+            Batch.name.label("batch"),
             Batch.pause_reason,
             Attempt.opened_at.label("called_at"),
             LEAD.batch_id.label("lead_batch"),
@@ -199,27 +183,16 @@ def _history_rows(connection: sa.Connection, customer_id: str) -> list[Any]:
 
 
 def _row(row: Any) -> RowFact:
-    return RowFact(
-        batch_id=row.batch_id,
-        batch=row.name,
-        row=row.row,
-        purpose=row.purpose,
+    return made_of(
+        RowFact,
+        row,
         channel=str(row.channel),
-        account=row.account,
         state=str(row.state),
-        reason=row.reason,
-        detail=row.detail,
-        result=row.result,
-        created_at=row.created_at,
-        changed_at=row.changed_at,
-        due_at=row.due_at,
         joined=place_in_words(row.lead_row, row.lead_batch) if row.lead_batch is not None else "",
-        is_event=row.name.startswith(DAILY),
+        is_event=row.batch.startswith(DAILY),
         waits_in=_place(row, others=bool(row.fallback_accounts) and row.unknown_attempt is None),
         senders=invitation_channels(row.channel) if row.reason == Reason.WAITS_FOR_SENDER else (),
         in_doubt=row.unknown_attempt is not None,
-        called_at=row.called_at,
-        needs_status_check=row.needs_status_check,
     )
 
 
@@ -241,28 +214,17 @@ def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
         sa.select(
             Attempt.opened_at,
             Attempt.account,
-            Attempt.outcome,
+            sa.case((Attempt.invitation_id.is_not(None), Attempt.account), else_=""),
+            sa.func.coalesce(Attempt.outcome, ""),
             Attempt.status,
             Attempt.detail,
-            Attempt.invitation_id,
-            Attempt.reconciles,
+            Attempt.reconciles.is_not(None),
         )
         .where(Attempt.job_id.in_(job_ids), made, failed)
         .order_by(Attempt.opened_at.desc(), Attempt.id.desc())
         .limit(MOST_FACTS)
     )
-    return [
-        CallFact(
-            row.opened_at,
-            row.account,
-            row.account if row.invitation_id is not None else "",
-            row.outcome or "",
-            row.status,
-            row.detail,
-            looks_up=row.reconciles is not None,
-        )
-        for row in fetch(connection, query)
-    ]
+    return [CallFact(*row) for row in connection.execute(query)]
 
 
 def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]:
@@ -279,29 +241,15 @@ def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]
     replaced_at = sa.select(sa.func.min(follows.issued_at)).where(*replaces).scalar_subquery()
     query = sa.select(
         SessionRow.id,
-        SessionRow.update_at,
-        SessionRow.given_away,
+        SessionRow.update_at.label("told_at"),
+        (SessionRow.given_away != "").label("given_away"),
         SessionRow.same_link,
         replaced_at.label("replaced_at"),
         sa.and_(SessionRow.check_at.is_not(None), leads).label("may_follow"),
     ).where(SessionRow.id.in_([one.id for one in sessions]))
-    told = {row.id: row for row in fetch(connection, query)}
+    told = {row.id: row._asdict() for row in fetch(connection, query)}
     return [
-        LinkFact(
-            one.account,
-            one.reference,
-            one.state,
-            one.result,
-            one.because,
-            one.issued_at,
-            one.expires_at,
-            told_at=told[one.id].update_at,
-            may_follow=told[one.id].may_follow,
-            replaced_at=told[one.id].replaced_at,
-            given_away=bool(told[one.id].given_away),
-            same_link=told[one.id].same_link,
-            reasons=one.reasons,
-        )
+        LinkFact(**{name: fact for name, fact in (vars(one) | told[one.id]).items() if name in LinkFact._fields})
         for one in sessions
         if one.id in told  # it may have been purged meanwhile
     ]
@@ -325,18 +273,12 @@ def _messages(connection: sa.Connection, customer_id: str) -> list[MessageFact]:
     )
     rows = fetch(connection, query.order_by(InvitationRow.created_at.desc(), InvitationRow.id.desc()).limit(MOST_FACTS))
     return [
-        MessageFact(
-            row.channel,
-            "new_link" if row.new_link else row.kind,
-            str(row.state),
-            row.reason,
-            row.created_at,
-            row.due_at,
-            row.sent_at,
-            row.delivery_at,
-            row.unknown_handovers,
-            _place(row),
-            row.over_at,
+        made_of(
+            MessageFact,
+            row,
+            kind="new_link" if row.new_link else row.kind,
+            state=str(row.state),
+            waits_in=_place(row),
             in_doubt=row.unknown_attempt is not None,
             kept_back=is_kept_back(row.given_away, same_link=row.same_link, channel=row.channel),
         )
@@ -353,7 +295,7 @@ def _news(connection: sa.Connection, customer_id: str) -> list[NewsFact]:
         .order_by(Webhook.received_at.desc())
         .limit(MOST_FACTS)
     )
-    return [NewsFact(row.received_at, row.account, row.event, row.state) for row in fetch(connection, query)]
+    return [NewsFact(*row) for row in connection.execute(query)]
 
 
 def _acts(connection: sa.Connection, customer_id: str, rows: Sequence[Any]) -> list[ActFact]:
@@ -368,7 +310,7 @@ def _acts(connection: sa.Connection, customer_id: str, rows: Sequence[Any]) -> l
     query = sa.select(Audit.at, Audit.actor, Audit.action, Audit.subject, Audit.reason)
     query = query.where(Audit.subject.in_(sorted(subjects | several.keys()))).order_by(Audit.id.desc())
     return [
-        ActFact(row.at, row.actor, row.action, row.subject, row.reason)
+        ActFact(*row)
         for row in fetch(connection, query.limit(MOST_FACTS))
         if row.subject not in several or is_among(several[row.subject], row.reason.partition(";")[0])
     ]

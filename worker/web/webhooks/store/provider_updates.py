@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel
 from worker.core.database import bulk
+from worker.core.database.database import made_of
 from worker.core.database.job_ids import Key, among_keys, rows_of
 from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
 from worker.core.database.tables.types import DETAIL_LENGTH, known, member_of
@@ -161,19 +162,12 @@ def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
     reached = _messaged(connection, jobs)
     had = Counter((row.customer_id, row.purpose) for row in sessions if not row.past)
     for row in jobs:
-        job = JobNow(
-            row.id,
-            row.state,
-            row.session_id,
-            row.reason,
-            row.detail,
-            row.result,
-            unknown_attempt=row.unknown_attempt,
+        job = made_of(
+            JobNow,
+            row,
             reissues=had[row.customer_id, row.purpose] - 1,
             message_out=row.session_id in reached,
             silent=row.channel is Channel.NONE,
-            due_at=row.due_at,
-            refused_session=row.refused_session,
             cancelled=row.cancelled_at is not None,
         )
         chains[row.customer_id, row.purpose].jobs[row.id] = job
@@ -260,12 +254,12 @@ def _known(link: Link, company_id: str) -> dict[str, Any]:
         "new_state": known.state,
         "new_check_at": link.check_at,
         "new_result": known.result.value if known.result else "",
-        "new_rank": int(known.rank),
-        "new_at": known.at,
-        "new_weight": known.weight,
+        "new_update_rank": int(known.rank),
+        "new_update_at": known.at,
+        "new_update_weight": known.weight,
         "new_reasons": stored(known.reasons),
         "new_note": known.note[:400],
-        "new_company": company_id,
+        "new_company_id": company_id,
     }
 
 
@@ -288,34 +282,19 @@ def _move(job: JobNow, *, now: datetime) -> dict[str, Any]:
 
 _UPDATE_SESSIONS = bulk.Change(
     SessionRow.id,
-    {
-        "state": sa.bindparam("new_state"),
-        "check_at": sa.bindparam("new_check_at"),
-        "result": sa.bindparam("new_result"),
-        "update_rank": sa.bindparam("new_rank"),
-        "update_at": sa.bindparam("new_at"),
-        "update_weight": sa.bindparam("new_weight"),
-        "reasons": sa.bindparam("new_reasons"),
-        "note": sa.bindparam("new_note"),
-        "company_id": sa.bindparam("new_company"),
-    },
+    bulk.new(
+        "state", "check_at", "result", "reasons", "note", "company_id", "update_rank", "update_at", "update_weight"
+    ),
     by="id_",
 )
 _MOVE_JOBS = bulk.Change(
     Job.id,
-    {
-        "state": sa.bindparam("new_state"),
-        "session_id": sa.bindparam("new_session_id"),
-        "result": sa.bindparam("new_result"),
-        "reason": sa.bindparam("new_reason"),
-        "detail": sa.bindparam("new_detail"),
-        "due_at": sa.bindparam("new_due_at"),
-        "refused_session": sa.bindparam("new_refused_session"),
+    bulk.new("state", "session_id", "result", "reason", "detail", "due_at", "refused_session", "unknown_attempt")
+    | {
         # The lease stays: a call may be in flight, also of a job that has ended. If its worker dies, the sweep finds
         # its attempt by the lease.
         "needs_status_check": False,
         "attempts": Job.attempts * sa.bindparam("kept_attempts"),
-        "unknown_attempt": sa.bindparam("new_unknown_attempt"),
         "changed_at": sa.bindparam("at"),
     },
     by="id_",

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database, fetch, made_of
 from worker.core.database.encrypted_values import context_of_webhook
 from worker.core.database.tables import SessionRow, Webhook
 from worker.core.database.tables.types import word_of
@@ -79,17 +79,12 @@ class WebhookList:
         with self._database.read() as connection:
             rows = fetch(connection, query.order_by(Webhook.received_at.desc(), Webhook.id.desc()).limit(most))
         return [
-            Listed(
-                row.id,
-                row.source,
-                row.event,
-                word_of(WebhookState, row.state),
-                row.received_at,
-                row.due_at,
-                row.attempts,
-                row.detail,
-                self._ids(row.id, row.source, row.encrypted),
-                row.customer_id,
+            made_of(
+                Listed,
+                row,
+                state=word_of(WebhookState, row.state),
+                ids=self._ids(row.id, row.source, row.encrypted),
+                customer=row.customer_id,
             )
             for row in rows
         ]
