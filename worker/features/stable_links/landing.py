@@ -3,13 +3,15 @@
 the link, the customer's job and session, the caps  --at_landing-->  Lead | Buy | Press | Wait | Finished | Over | Gone
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LIVE_SESSIONS, JobState, SessionState
+from worker.core.unknown.reconciliation import OrphanRule
 
 # A job that waits for one of these reasons waits for a time, not for an answer: a customer who came may hurry it.
 MAY_HURRY = frozenset(
@@ -33,10 +35,14 @@ MOMENTS = timedelta(minutes=1)
 @dataclass(frozen=True)
 class LandingRules:
     """`most`: sessions after the first for one customer and purpose. `per_day`: reissues of an account in a UTC day;
-    None: no limit. The time between two sessions ([follow_up] spacing) does not hold: the customer is here now."""
+    None: no limit. The time between two sessions ([follow_up] spacing) does not hold: the customer is here now.
+    `allowed_from`: when each account opens another session, from the expiry of the one before. `orphans`: for how long
+    each account's lost sessions are waited for."""
 
     most: int
     per_day: int | None
+    allowed_from: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
+    orphans: Mapping[str, OrphanRule] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from worker.features.stable_links.landing import Buy, Decision, Finished, Gone, Lead, Over, Press, Wait
+from worker.features.stable_links.store.landings import GONE, Seen
 from worker.templates.pages import Pages
 from worker.templates.values import Screen
 from worker.web.problems import PAGE_HEADERS
@@ -23,17 +24,13 @@ MINUTE, SOME_MINUTES = timedelta(minutes=1), timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Shown:
-    """A page to make. `form`: what its button posts. `locale`, `template`, `brand` and `kind` are the customer's; empty
-    where no customer is shown anything. `address`: the link's own path. `looks_again`: where a page that waits looks
-    again, if that is another. `ready_by`: until when it may wait, if that is more than some minutes. `again`: the press
-    did not count."""
+    """A page to make. `seen`: whose it is; nobody's where no customer is shown anything. `form`: what its button
+    posts. `address`: the link's own path. `looks_again`: where a page that waits looks again, if that is another.
+    `ready_by`: until when it may wait, if that is more than some minutes. `again`: the press did not count."""
 
     screen: Screen
+    seen: Seen = GONE
     form: str = ""
-    locale: str = ""
-    template: str = ""
-    brand: str = ""
-    kind: str = "individual"
     address: str = ""
     looks_again: str = ""
     ready_by: datetime | None = None
@@ -51,13 +48,13 @@ class StablePages:
     def answer(self, shown: Shown, *, status: int, accepts: str, headers: Mapping[str, str]) -> web.Response:
         """The page. `accepts`: the visitor's Accept-Language, for pages without a customer. Raises TemplateProblem."""
         # A link that was sent leads on when its brand is no more in the configuration.
-        pages, own = self._of_brand.get(shown.brand) or self._of_brand[""]
+        pages, own = self._of_brand.get(shown.seen.brand) or self._of_brand[""]
         text = pages.render(
             shown.screen,
             again=shown.again,
-            locale=shown.locale or pages.locale_of(accepts),
-            template=shown.template,
-            customer_kind=shown.kind,
+            locale=shown.seen.locale or pages.locale_of(accepts),
+            template=shown.seen.template,
+            customer_kind=shown.seen.kind,
             address=shown.address,
             looks_again=shown.looks_again,
             token=shown.form,

@@ -2,12 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from math import ceil
-from typing import Any
 
 import sqlalchemy as sa
 from aiohttp import web
@@ -49,6 +48,7 @@ LATER = {"Retry-After": str(TROUBLE_SECONDS)}
 PRESSED = "pressed"
 ANNOUNCED = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 LONGEST_AGENT = 1000
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,14 @@ class StableRules:
     @property
     def buys_by_press(self) -> bool:
         return self.on_click or self.page_first
+
+
+class _TooOften(Exception):
+    """Of this machine or link there were too many requests. `seconds`: until the next one is answered."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
 
 
 def seconds() -> float:
@@ -103,115 +111,110 @@ class StableRoutes:
         self._of_link, self._of_address, self._misses = Allowance(OF_LINK), Allowance(OF_ADDRESS), Allowance(MISSES)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
-        router.add_get("/s/{secret}", self.get)
-        router.add_post("/s/{secret}", self.post)
-        router.add_get("/s/{secret}/not-me", self.ask_not_me)
-        router.add_post("/s/{secret}/not-me", self.not_me)
+        router.add_get("/s/{secret}", self._open(self._get))
+        router.add_post("/s/{secret}", self._open(self._post))
+        router.add_get("/s/{secret}/not-me", self._open(self._question))
+        router.add_post("/s/{secret}/not-me", self._open(self._said_not_me))
 
-    async def get(self, request: web.Request) -> web.Response:
+    def _open(self, handler: Handler) -> Handler:
+        """The handler, with the answers that come in its place."""
+
+        async def handle(request: web.Request) -> web.Response:
+            if self._readiness.why_not is not None:
+                return self._answer(request, Shown(Screen.TROUBLE), status=503, headers=LATER)
+            try:
+                return await handler(request)
+            except _TooOften as error:
+                headers = {"Retry-After": str(ceil(error.seconds))}
+                return self._answer(request, Shown(Screen.BUSY), status=429, headers=headers)
+            except Unacceptable as error:
+                answer = problem(error.status, error.args[0])
+                answer.force_close()
+                return answer
+            except (sa.exc.OperationalError, CannotDecrypt) as error:
+                if isinstance(error, CannotDecrypt):
+                    log.error("a stable link cannot be followed: %s", error.for_logs)
+                return self._answer(request, Shown(Screen.TROUBLE), status=503, headers=LATER)
+
+        return handle
+
+    async def _get(self, request: web.Request) -> web.Response:
         """Lead to the live session, or show a page. A HEAD changes nothing."""
-        if (refused := self._refused(request)) is not None:
-            return refused
-        now, secret = self._clock(), request.match_info["secret"]
-        visitor = self._visitors.of(request.cookies.get(COOKIE, ""), now=now)
+        now, secret, visitor = self._clock(), request.match_info["secret"], self._visitor(request)
         visit = _visit(request, visitor)
         asks = why_not_asked(visit)
-        try:
-            seen = await self._in_thread(partial(self._landings.see, secret, now=now))
-            if (refused := self._too_often(request, seen)) is not None:
-                return refused
-            # A session that has ended is replaced by a press alone.
-            buys = isinstance(seen.decision, Press) and not seen.decision.replaces and not self._rules.buys_by_press
-            if asks is None and buys:
-                seen = await self._asked(secret, Asks.VISIT)
-            if isinstance(seen.decision, Lead) and self._rules.page_first and PRESSED not in request.query:
-                seen = replace(seen, decision=Press(), link="")  # only a press leads on
-            opened = counts_as_opened(visit, now=now)
-            if request.method != "HEAD" and asks is None:
-                await self._in_thread(partial(self._landings.visited, seen, opened=opened, now=now))
-            if isinstance(seen.decision, Lead) and asks in (None, Why.NOT_GET):
-                return self._led(request, seen, visitor)
-            return await self._page(request, seen, visitor)
-        except (sa.exc.OperationalError, CannotDecrypt) as error:
-            return self._unavailable(request, error)
+        seen = await self._see(request)
+        # A session that has ended is replaced by a press alone.
+        buys = isinstance(seen.decision, Press) and not seen.decision.replaces and not self._rules.buys_by_press
+        if asks is None and buys:
+            seen = await self._asked(secret, Asks.VISIT)
+        if isinstance(seen.decision, Lead) and self._rules.page_first and PRESSED not in request.query:
+            seen = replace(seen, decision=Press(), link="")  # only a press leads on
+        opened = counts_as_opened(visit, now=now)
+        if request.method != "HEAD" and asks is None:
+            await self._in_thread(partial(self._landings.visited, seen, opened=opened, now=now))
+        if isinstance(seen.decision, Lead) and asks in (None, Why.NOT_GET):
+            return self._led(request, seen, visitor)
+        return await self._page(request, seen, visitor)
 
-    async def post(self, request: web.Request) -> web.Response:
+    async def _post(self, request: web.Request) -> web.Response:
         """A press: it counts, or the page is shown again."""
-        pressed = await self._pressed(request, secret := request.match_info["secret"])
-        if isinstance(pressed, web.Response):
-            return pressed
-        visitor, why_not = pressed
-        now = self._clock()
-        try:
-            seen = await self._in_thread(partial(self._landings.see, secret, now=now))
-            if (refused := self._too_often(request, seen)) is not None:
-                return refused
-            if why_not is not None:
-                return await self._page(request, seen, visitor, again=True)
-            seen = await self._asked(secret, Asks.PRESS)
-            await self._in_thread(partial(self._landings.visited, seen, opened=True, now=now))
-            if isinstance(seen.decision, Lead):
-                return self._led(request, seen, visitor)
-            return await self._page(request, seen, visitor)
-        except (sa.exc.OperationalError, CannotDecrypt) as error:
-            return self._unavailable(request, error)
+        secret = request.match_info["secret"]
+        visitor, why_not = await self._pressed(request, secret)
+        now, seen = self._clock(), await self._see(request)
+        if why_not is not None:
+            return await self._page(request, seen, visitor, again=True)
+        seen = await self._asked(secret, Asks.PRESS)
+        await self._in_thread(partial(self._landings.visited, seen, opened=True, now=now))
+        if isinstance(seen.decision, Lead):
+            return self._led(request, seen, visitor)
+        return await self._page(request, seen, visitor)
 
-    async def ask_not_me(self, request: web.Request) -> web.Response:
+    async def _question(self, request: web.Request) -> web.Response:
         """The question whether the link is for another person. Changes nothing."""
-        if (refused := self._refused(request)) is not None:
-            return refused
-        now = self._clock()
-        visitor = self._visitors.of(request.cookies.get(COOKIE, ""), now=now)
-        try:
-            seen = await self._in_thread(partial(self._landings.see, request.match_info["secret"], now=now))
-            if (refused := self._too_often(request, seen)) is not None:
-                return refused
-            return await self._ask_not_me(request, seen, visitor)
-        except (sa.exc.OperationalError, CannotDecrypt) as error:
-            return self._unavailable(request, error)
+        visitor = self._visitor(request)
+        return await self._ask_not_me(request, await self._see(request), visitor)
 
-    async def not_me(self, request: web.Request) -> web.Response:
+    async def _said_not_me(self, request: web.Request) -> web.Response:
         """The visitor says so: nothing more is sent, where the press counts."""
         secret = request.match_info["secret"]
-        pressed = await self._pressed(request, _for_not_me(secret))
-        if isinstance(pressed, web.Response):
-            return pressed
-        visitor, why_not = pressed
-        try:
-            seen = await self._in_thread(partial(self._landings.see, secret, now=self._clock()))
-            if (refused := self._too_often(request, seen)) is not None:
-                return refused
-            if why_not is not None:
-                return await self._ask_not_me(request, seen, visitor, again=True)
-            outcome = await self._in_thread(partial(self._not_me.stop, secret, now=self._clock()))
-        except (sa.exc.OperationalError, CannotDecrypt) as error:
-            return self._unavailable(request, error)
+        visitor, why_not = await self._pressed(request, _for_not_me(secret))
+        seen = await self._see(request)
+        if why_not is not None:
+            return await self._ask_not_me(request, seen, visitor, again=True)
+        outcome = await self._in_thread(partial(self._not_me.stop, secret, now=self._clock()))
         # The form shows that there was such a link: the second of two presses finds none, and reads the same.
         screen = Screen.LONG if outcome is Outcome.MOMENT else Screen.STOPPED
-        return self._answer(request, _of(seen, screen, address=_address(request)))
+        return self._answer(request, Shown(screen, seen, address=_address(request)))
 
-    async def _pressed(self, request: web.Request, of: str) -> web.Response | tuple[Visitor, Why | None]:
-        """Who posts the form of a page, and why it does not count; or the answer, where it cannot be read."""
-        if (refused := self._refused(request)) is not None:
-            return refused
-        now = self._clock()
-        visitor = self._visitors.of(request.cookies.get(COOKIE, ""), now=now)
-        try:
-            form = await form_of(request, seconds=self._rules.form_seconds)
-        except Unacceptable as error:
-            answer = problem(error.status, error.args[0])
-            answer.force_close()
-            return answer
+    def _visitor(self, request: web.Request) -> Visitor:
+        return self._visitors.of(request.cookies.get(COOKIE, ""), now=self._clock())
+
+    async def _pressed(self, request: web.Request, of: str) -> tuple[Visitor, Why | None]:
+        """Who posts the form of a page, and why it does not count. Raises Unacceptable."""
+        visitor = self._visitor(request)
+        form = await form_of(request, seconds=self._rules.form_seconds)
         shown_at = self._visitors.shown_at(form.get("form", ""), visitor, of)
-        try:
-            link_requested_at = await self._in_thread(self._database_clock)
-        except sa.exc.OperationalError as error:
-            return self._unavailable(request, error)
-        why_not = why_not_pressed(_visit(request, visitor, shown_at=shown_at), now=link_requested_at)
+        now = await self._in_thread(self._database_clock)
+        why_not = why_not_pressed(_visit(request, visitor, shown_at=shown_at), now=now)
         if why_not is not None:
             # Counts: a machine that posts such forms must not fill the log.
             self.not_counted.add([why_not], seconds())
         return visitor, why_not
+
+    async def _see(self, request: web.Request) -> Seen:
+        """What the visitor finds. Counts it; raises _TooOften. Links that are none use nothing of true ones."""
+        secret = request.match_info["secret"]
+        seen: Seen = await self._in_thread(partial(self._landings.see, secret, now=self._clock()))
+        peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._rules.trusted)
+        now = seconds()
+        if isinstance(seen.decision, Gone):
+            wait = self._misses.take(peer, now)
+        else:  # a machine that is refused uses nothing of a link's allowance, and has no other link's forgotten
+            wait = self._of_address.take(peer, now) or self._of_link.take(secret, now)
+        if wait:
+            raise _TooOften(wait)
+        return seen
 
     async def _asked(self, secret: str, by: Asks) -> Seen:
         """What the visitor gets who may buy a session; once it is there, if that is soon."""
@@ -223,30 +226,12 @@ class StableRoutes:
             seen = await self._in_thread(partial(self._landings.see, secret, now=self._clock()))
         return seen
 
-    def _refused(self, request: web.Request) -> web.Response | None:
-        """The answer before anything is looked up; None: go on."""
-        if self._readiness.why_not is not None:
-            return self._answer(request, Shown(Screen.TROUBLE), status=503, headers=LATER)
-        return None
-
-    def _too_often(self, request: web.Request, seen: Seen) -> web.Response | None:
-        """Count the request; the answer where there were too many. Links that are none use nothing of true ones."""
-        peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._rules.trusted)
-        now = seconds()
-        if isinstance(seen.decision, Gone):
-            wait = self._misses.take(peer, now)
-        else:  # a machine that is refused uses nothing of a link's allowance, and has no other link's forgotten
-            wait = self._of_address.take(peer, now) or self._of_link.take(request.match_info["secret"], now)
-        if not wait:
-            return None
-        return self._answer(request, Shown(Screen.BUSY), status=429, headers={"Retry-After": str(ceil(wait))})
-
     def _led(self, request: web.Request, seen: Seen, visitor: Visitor) -> web.Response:
         """To the session's link: nowhere else, and only to a host that its account may link to."""
         link = https_link(seen.link, self._rules.hosts.get(seen.account, ()))
         if link is None:
             log.error("the account %s may not link to the host of a session's link", seen.account)
-            return self._visitors.known(self._answer(request, _of(seen, Screen.LATER)), visitor)
+            return self._visitors.known(self._answer(request, Shown(Screen.LATER, seen)), visitor)
         answer = web.Response(status=303, headers=HEADERS | {"Location": link})
         return self._visitors.known(answer, visitor)
 
@@ -259,9 +244,9 @@ class StableRoutes:
         if screen in FORMS:
             form = self._visitors.form(visitor, secret, now=await self._in_thread(self._database_clock))
         looks_again = self._looks_again(request, seen)
-        shown = {"form": form, "looks_again": looks_again, "ready_by": ready_by(seen.decision, now=now)}
+        shown = Shown(screen, seen, form, _address(request), looks_again, ready_by(seen.decision, now=now))
         headers = refresh_of(seen.decision, screen, address=looks_again)
-        page = self._answer(request, _of(seen, screen, address=_address(request), **shown), headers=headers)
+        page = self._answer(request, shown, headers=headers)
         return self._visitors.known(page, visitor)
 
     def _looks_again(self, request: web.Request, seen: Seen) -> str:
@@ -277,7 +262,7 @@ class StableRoutes:
             return self._answer(request, Shown(Screen.GONE), status=404)
         now = await self._in_thread(self._database_clock)
         form = self._visitors.form(visitor, _for_not_me(request.match_info["secret"]), now=now)
-        shown = _of(seen, Screen.NOT_ME, again=again, form=form, address=_address(request))
+        shown = Shown(Screen.NOT_ME, seen, again=again, form=form, address=_address(request))
         return self._visitors.known(self._answer(request, shown), visitor)
 
     def _answer(
@@ -290,18 +275,9 @@ class StableRoutes:
             log.error("the page of a stable link cannot be made: %s", error)
             return web.Response(status=503, text="Please try again later.", headers=HEADERS)
 
-    def _unavailable(self, request: web.Request, error: Exception) -> web.Response:
-        if isinstance(error, CannotDecrypt):
-            log.error("a stable link cannot be followed: %s", error.for_logs)
-        return self._answer(request, Shown(Screen.TROUBLE), status=503, headers=LATER)
-
 
 def _not_counted_in_words(new: Mapping[Why, int]) -> str:
     return "presses of stable links that do not count: " + ", ".join(f"{why}: {new[why]:,}" for why in sorted(new))
-
-
-def _of(seen: Seen, screen: Screen, **shown: Any) -> Shown:
-    return Shown(screen, locale=seen.locale, template=seen.template, brand=seen.brand, kind=seen.kind, **shown)
 
 
 def _address(request: web.Request) -> str:

@@ -10,7 +10,7 @@ from worker.features.stable_links.page_answers import StablePages
 from worker.features.stable_links.policy import made
 from worker.features.stable_links.routes import StableRoutes, StableRules
 from worker.features.stable_links.section import Links
-from worker.features.stable_links.store.landings import LandingPolicy, Landings
+from worker.features.stable_links.store.landings import Landings
 from worker.features.stable_links.store.not_me import NotMe
 from worker.features.stable_links.visitors import Visitors
 from worker.runtime.web_application import FeatureRoutes, Shared
@@ -22,12 +22,9 @@ from worker.wiring.container import Parts
 def landings_of(parts: Parts) -> Landings:
     """What visitors of stable links find."""
     follow_up, providers = parts.settings.follow_up, parts.providers
-    policy = LandingPolicy(
-        LandingRules(follow_up.most, follow_up.per_day),
-        {name: provider.reissue_at for name, provider in providers.items()},
-        orphan_rules(providers),
-    )
-    return Landings(parts.database, parts.keyring, policy)
+    allowed_from = {name: provider.reissue_at for name, provider in providers.items()}
+    rules = LandingRules(follow_up.most, follow_up.per_day, allowed_from, orphan_rules(providers))
+    return Landings(parts.database, parts.keyring, rules)
 
 
 def add(application: web.Application, shared: Shared) -> None:

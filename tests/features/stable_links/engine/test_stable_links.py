@@ -19,7 +19,7 @@ from worker.core.model.channels import SuppressionReason
 from worker.core.model.reasons import Reason
 from worker.features.stable_links.landing import Asks, Finished, Gone, LandingRules, Lead, Over, Press, Wait
 from worker.features.stable_links.serving import landings_of
-from worker.features.stable_links.store.landings import LandingPolicy, Landings
+from worker.features.stable_links.store.landings import Landings
 from worker.settings.policies import caps_of
 
 AHEAD = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"'
@@ -114,7 +114,7 @@ async def test_customers_who_come_at_once_get_no_more_sessions_than_the_account_
     (secret,) = await sent(ahead)
     await later(8 * DAY)
     await ahead.work()
-    now, seen, rules = ahead.clock(), [], LandingPolicy(LandingRules(most=2, per_day=1))
+    now, seen, rules = ahead.clock(), [], LandingRules(most=2, per_day=1)
     landings = Landings(ahead.parts.database, ahead.parts.keyring, rules)
     with waiting(ahead.parts.database, lambda: seen.append(landings.ask(secret, now=now))) as connection:
         usage.reissues_so_far(connection, ["kyc"], now.date())

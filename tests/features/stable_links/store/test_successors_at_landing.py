@@ -15,7 +15,7 @@ from worker.core.customers.store.cancellation import cancel_jobs
 from worker.core.database.tables import Job, StableLink
 from worker.core.model.states import JobState
 from worker.features.stable_links.landing import Gone, LandingRules, Wait
-from worker.features.stable_links.store.landings import LandingPolicy, Landings
+from worker.features.stable_links.store.landings import Landings
 from worker.features.stable_links.store.not_me import NotMe, Outcome
 from worker.lists.store.admission import lock_customers
 from worker.lists.store.leadership import take_leads
@@ -64,7 +64,7 @@ def test_a_row_that_came_to_lead_meanwhile_cannot_be_claimed_while_a_visitor_ask
     ona.clock.advance(days=8)
     seen, now = [], ona.clock()
     ona.set(Job, Job.id == leader.id, state=JobState.WAITING, reason="new_link", due_at=now)
-    landings = Landings(ona.database, keyring, LandingPolicy(LandingRules(most=3, per_day=5)))
+    landings = Landings(ona.database, keyring, LandingRules(most=3, per_day=5))
     visitor = threading.Thread(target=lambda: seen.append(landings.ask(secret, now=now)))
     with ona.database.write() as counts:
         usage.reissues_so_far(counts, ["kyc"], now.date())  # a sweep counts, and the visitor waits for it
@@ -91,7 +91,7 @@ def test_a_visitor_of_a_link_that_was_taken_away_meanwhile_is_led_nowhere_and_as
 ):
     ona.clock.advance(days=8)
     jobs, found = ona.rows(Job), []
-    landings = Landings(ona.database, keyring, LandingPolicy(LandingRules(most=3, per_day=5)))
+    landings = Landings(ona.database, keyring, LandingRules(most=3, per_day=5))
     with waiting(ona.database, lambda: found.append(landings.ask(secret, now=ona.clock()))) as connection:
         lock_customers(connection, ["Ona"])
         connection.execute(change)

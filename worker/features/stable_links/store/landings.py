@@ -5,8 +5,8 @@ presses at once, in one web process or in two, the second finds that the first h
 """
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -58,16 +58,6 @@ from worker.reporting.store.outlook import settled_by
 NOTED_AGAIN = timedelta(minutes=1)
 
 
-@dataclass(frozen=True)
-class LandingPolicy:
-    """The rules of the configuration; `allowed_from`: when each account opens another session, from the expiry of the
-    one before; `orphans`: for how long each account's lost sessions are waited for."""
-
-    rules: LandingRules
-    allowed_from: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
-    orphans: Mapping[str, OrphanRule] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, repr=False)
 class Seen:
     """What the visitor gets. `link`: the session's, if the visitor is led there; secret, so no repr. `is_noted`: that a
@@ -92,8 +82,8 @@ GONE = Seen(Gone())
 
 
 class Landings:
-    def __init__(self, database: Database, keyring: Keyring, policy: LandingPolicy) -> None:
-        self._database, self._keyring, self._policy = database, keyring, policy
+    def __init__(self, database: Database, keyring: Keyring, rules: LandingRules) -> None:
+        self._database, self._keyring, self._rules = database, keyring, rules
 
     def see(self, secret: str, *, now: datetime) -> Seen:
         """What a visitor finds who asks for nothing."""
@@ -174,20 +164,20 @@ class Landings:
         if job is None:
             return GONE, None
         facts = self._facts(connection, link, job, now=now)
-        decision = at_landing(self._policy.rules, facts, asks=asks, now=now)
+        decision = at_landing(self._rules, facts, asks=asks, now=now)
         if isinstance(decision, Buy | Press):  # only there do the counts decide; most visitors are led on
             # Locked before the decision: other visitors may be buying at the same moment.
             locks = isinstance(decision, Buy) and decision.replaces
             sessions, today = _counts(connection, link, job, lock=locks, now=now)
             facts = replace(facts, sessions=sessions, reissued_today=today)
-            decision = at_landing(self._policy.rules, facts, asks=asks, now=now)
+            decision = at_landing(self._rules, facts, asks=asks, now=now)
         seen = Seen(decision, link.id, job.session_account or job.account, job.id, job.session_id)
         seen = replace(seen, locale=link.locale, template=job.template, brand=job.brand, kind=link.kind)
         is_noted = link.visited_session == job.session_id and not _is_before(link.visited_at, now - NOTED_AGAIN)
         seen = replace(seen, is_noted=is_noted, is_opened=link.opened_at is not None)
         if isinstance(decision, Lead):
             try:
-                return replace(seen, link=decrypt_link(self._keyring, job.session_id, job.encrypted)), job
+                return replace(seen, link=decrypt_link(self._keyring, job.session_id, job.session_encrypted)), job
             except Erased:
                 return GONE, job
         return seen, job
@@ -195,7 +185,7 @@ class Landings:
     def _facts(self, connection: sa.Connection, link: Any, job: Any, *, now: datetime) -> Facts:
         session = None
         if job.session_state is not None:
-            allowed_from = self._policy.allowed_from.get(job.session_account)
+            allowed_from = self._rules.allowed_from.get(job.session_account)
             session = SessionAtLanding(
                 state=job.session_state,
                 expires_at=job.expires_at,
@@ -211,7 +201,7 @@ class Landings:
             reason=job.reason,
             link_requested_at=job.link_requested_at,
             outcome_unknown=job.unknown_attempt is not None,
-            settled_by=settled_by(connection, job, self._policy.orphans.get(job.account, OrphanRule()), now=now),
+            settled_by=settled_by(connection, job, self._rules.orphans.get(job.account, OrphanRule()), now=now),
             paused=job.priority not in PRIORITIES,
             session=session,
             asked_again=job.refused_session not in (None, job.session_id),
@@ -227,7 +217,7 @@ def _counts(connection: sa.Connection, link: Any, job: Any, *, lock: bool, now: 
 def _state_at_landing(job: Any) -> JobState:
     """A row that had finished before its batch was cancelled stays finished."""
     state: JobState = job.state
-    return JobState.CANCELLED if job.cancelled_at is not None and state is not JobState.COMPLETED else state
+    return JobState.CANCELLED if job.over_at is not None and state is not JobState.COMPLETED else state
 
 
 def _is_before(at: datetime | None, time: datetime) -> bool:
@@ -260,24 +250,13 @@ _LINK = sa.select(
 ).join(CustomerRow, CustomerRow.customer_id == StableLink.customer_id)
 _JOBS = (
     sa.select(
-        Job.id,
-        Job.state,
-        Job.reason,
-        Job.due_at,
-        Job.account,
-        Job.priority,
-        Job.template,
-        Job.brand,
-        Job.link_requested_at,
-        Job.unknown_attempt,
-        Job.session_id,
-        Job.refused_session,
-        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
+        Job.__table__,
+        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("over_at"),
         SessionRow.state.label("session_state"),
         SessionRow.account.label("session_account"),
         SessionRow.expires_at,
         SessionRow.result.label("session_result"),
-        SessionRow.encrypted,
+        SessionRow.encrypted.label("session_encrypted"),
         SessionRow.replaces,
         OTHER_IN_REVIEW.label("in_review_before"),
     )
