@@ -16,11 +16,11 @@ import pytest
 from tests.suite.some import some
 from worker.core.model.sessions import Opening
 from worker.core.model.states import JobState, LineState
-from worker.reporting.html_report import STATES, STATIC, Extras, write_html
+from worker.reporting.html_report import STATES, STATIC, write_html
 from worker.reporting.prices import Prices
 from worker.reporting.report_lines import Columns
 from worker.reporting.store.report_rows import LineFacts
-from worker.reporting.store.spending import RouteFacts, Spending
+from worker.reporting.store.spending import Figures, Spending
 from worker.settings.money import Price
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -43,12 +43,13 @@ def facts(**changed: Any) -> dict[str, Any]:
     } | changed
 
 
-def page_of(lines: list[LineFacts], *, with_link: bool = False, extras: Extras | None = None, **changed: Any) -> "Page":
+def page_of(lines: list[LineFacts], *used: Any, with_link: bool = False, **changed: Any) -> "Page":
     out = io.StringIO()
     rows: dict[str, int] = {}
     for line in lines:
         rows[line.state] = rows.get(line.state, 0) + 1
-    count = write_html(out, facts(**{"rows": rows, **changed}), lines, with_link=with_link, now=NOON, extras=extras)
+    columns = Columns(NOON, links=with_link, routes=True)
+    count = write_html(out, facts(**{"rows": rows, **changed}), lines, columns, *used)
     assert count == len(lines)
     return Page(out.getvalue())
 
@@ -230,15 +231,15 @@ def test_all_row_numbers_of_a_group_are_on_the_page():
 
 def test_costs_are_by_route_and_for_each_verified_customer():
     routes = {
-        "route 1: kind = company": RouteFacts({"kyb": 2}, {"email": 2}, {"email": 2}, customers=2, verified=1),
-        "route 2: every customer": RouteFacts(
+        "route 1: kind = company": Figures({"kyb": 2}, {"email": 2}, {"email": 2}, customers=2, verified=1),
+        "route 2: every customer": Figures(
             {"kyc": 10}, {"email": 9, "sms": 1}, {"email": 9, "sms": 1}, customers=10, verified=4
         ),
     }
     prices = Prices(
         {"kyc": Price.parse("0.90 EUR"), "kyb": Price.parse("4.50 EUR")}, {"email": Price.parse("0.01 EUR")}
     )
-    page = page_of([LineFacts(row=2, customer_id="A-1", state="invited")], extras=Extras(Spending(routes), prices))
+    page = page_of([LineFacts(row=2, customer_id="A-1", state="invited")], Spending(routes), prices)
     costs = Page(page.text.partition('id="costs"')[2].partition("</section>")[0]).shown
     assert "route 1: kind = company 2 2 2 9.02 EUR 1 9.02 EUR" in costs
     assert "route 2: every customer 10 10 10 9.09 EUR 4 2.27 EUR" in costs
@@ -279,7 +280,7 @@ def test_a_big_batch_is_on_the_page_whole_and_not_kept_in_memory():
     tracemalloc.start()
     try:
         half = number // 2
-        count = write_html(out, facts(rows={"held": half, "invited": half}), lines(), with_link=False, now=NOON)
+        count = write_html(out, facts(rows={"held": half, "invited": half}), lines(), Columns(NOON, routes=True))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

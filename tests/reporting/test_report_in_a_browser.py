@@ -13,6 +13,7 @@ import pytest
 from tests.desk.chromium import NO_BROWSER, Tab, browser
 from tests.reporting.test_html_report import facts
 from worker.reporting.html_report import write_html
+from worker.reporting.report_lines import Columns
 from worker.reporting.store.report_rows import LineFacts
 
 pytestmark = pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)
@@ -44,7 +45,7 @@ def page(tmp_path: Path) -> str:
     path = tmp_path / "report.html"
     with path.open("w", encoding="utf-8") as out:
         counts = {"held": len(HELD), "invited": ROWS - len(HELD)}
-        write_html(out, facts(rows=counts), lines(), with_link=False, now=NOON)
+        write_html(out, facts(rows=counts), lines(), Columns(NOON, routes=True))
     return path.as_uri()
 
 

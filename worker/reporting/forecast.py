@@ -139,10 +139,6 @@ def _interval(load: Load, now: datetime) -> tuple[timedelta | None, str]:
     return (slowest, why) if why else (None, "")
 
 
-def _pause_in_words(load: Load) -> str:
-    return f"{load.name} {load.is_or_are} paused: {load.state.why_paused}"
-
-
 def last_day(caps: tuple[CreditCap, ...], spent: UsedCredits, calls: int, *, now: datetime) -> tuple[date, int] | None:
     """The day on which the last of so many calls may be made, and how many are left for that day; None: in years."""
     spent, day, at = spent.at(now), spent.day_at(now), now
@@ -181,10 +177,10 @@ def _end(load: Load, *, now: datetime) -> Forecast:
     state, rule = load.state, load.rule
     interval, why = _interval(load, now)
     paused = state.paused_until(now)
+    pause = f"{load.name} {load.is_or_are} paused: {state.why_paused}" if paused else ""
     starts = paused or now
     if interval is None:
-        at_once = f"{rule.concurrency} calls at a time"
-        why = _pause_in_words(load) if paused else f"{load.name}: roughly, by {at_once}"
+        why = pause or f"{load.name}: roughly, by {rule.concurrency} calls at a time"
         return Forecast(starts + load.until_done * ASSUMED_CALL / rule.concurrency, why, assumed=True)
     if rule.paces or state.pace.rate is not None:
         starts = max(starts, state.next_at or starts)
@@ -192,10 +188,10 @@ def _end(load: Load, *, now: datetime) -> Forecast:
         without, _ = _interval(load._replace(rule=replace(rule, ramp=None)), now)
         day = (now - state.ramp_from) // DAY + 1 if state.ramp_from is not None else 1
         today = rule.ramp.limit(state.ramp_from, now)
-        why = _pause_in_words(load) if paused else f"{load.name}: the ramp of {rule.ramp}, day {day}: {today}"
+        why = pause or f"{load.name}: the ramp of {rule.ramp}, day {day}: {today}"
         ends = ramp_ends(rule.ramp, load.until_done, state.ramp_from, least=without or timedelta(0), now=starts)
         return Forecast(ends, why + load.behind_in_words)
-    why = _pause_in_words(load) if paused else f"{load.name}: {why}"
+    why = pause or f"{load.name}: {why}"
     ends = starts + load.until_done * interval
     if (slot := next_slot(state, rule, now=now)) is not None and interval < NOTICEABLE * slot.burst.even:
         # A pace that was measured evenly spaced does not bind what may go ahead.

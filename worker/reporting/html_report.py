@@ -9,13 +9,11 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from itertools import accumulate
 from tempfile import SpooledTemporaryFile
-from types import MappingProxyType
 from typing import IO, Any, NamedTuple, TextIO
 
 from jinja2 import DictLoader, Environment, StrictUndefined
@@ -32,7 +30,6 @@ from worker.reporting.report_lines import NUMBERS, TIMES, WORDS, Chunk, Columns,
 from worker.reporting.row_groups import Groups, headline
 from worker.reporting.store.report_rows import LineFacts
 from worker.reporting.store.spending import Spending
-from worker.reporting.waits import Blocked
 
 WIDTH, HEIGHT = 600, 160
 MOST = 48  # steps of the time axis
@@ -121,42 +118,28 @@ def _line(name: str, points: Points, first: datetime, step: timedelta, many: int
     grown = [0] * many
     for at, number in points:
         grown[min((at - first) // step, many - 1)] += number
-    sums, total = [], 0
-    for number in grown:
-        total += number
-        sums.append(total)
+    sums = tuple(accumulate(grown))
     path = f"M0 {HEIGHT}" + "".join(
         f"L{round(WIDTH * (index + 1) / many, 1):g} {round(HEIGHT - HEIGHT * number / top, 1):g}"
         for index, number in enumerate(sums)
     )
-    return Line(name, total, path, tuple(sums))
-
-
-@dataclass(frozen=True)
-class Extras:
-    """What the page says in addition to the batch's facts."""
-
-    spending: Spending = field(default_factory=Spending)
-    prices: Prices = field(default_factory=Prices)
+    return Line(name, sums[-1], path, sums)
 
 
 def write_html(
     out: TextIO,
     facts: dict[str, Any],
     lines: Iterable[LineFacts],
-    *,
-    with_link: bool,
-    now: datetime,
-    blocked: Blocked = MappingProxyType({}),
-    extras: Extras | None = None,
+    columns: Columns,
+    spending: Spending | None = None,
+    prices: Prices | None = None,
 ) -> int:
     """Write the page of one batch; returns the number of lines.
 
     `facts` come from `batch_report.status()`. `lines` are read once: what needs a person stands before them, so their
-    data waits in a file without a name that only this process can open. `blocked`: as in `Columns`.
+    data waits in a file without a name that only this process can open.
     """
-    extras = extras or Extras()
-    columns = Columns(now, links=with_link, routes=True, batch=str(facts["batch"]), blocked=blocked)
+    spending = spending or Spending()
     with SpooledTemporaryFile(IN_MEMORY, mode="w+", encoding="utf-8", newline="\n") as data:
         count, static, groups = _read(lines, columns, data)
         data.seek(0)
@@ -166,23 +149,23 @@ def write_html(
             .stream(
                 facts=facts,
                 headline=headline(facts),
-                made_at=now,
+                made_at=columns.now,
                 release=__version__,
                 total=count,
                 static=static,
-                segments=_segments(facts["rows"]),
+                segments=segments({state: facts["rows"].get(state, 0) for state in STATES}),
                 meanings=list(STATES.items()),
                 groups=groups.by_need(),
                 shown_ranges=SHOWN_RANGES,
                 messages=[(state, number, MESSAGES.get(state, "")) for state, number in facts["invitations"].items()],
-                costs=costs(extras.spending.routes, extras.prices) if extras.spending.routes else None,
-                timeline=timeline(extras.spending.series),
-                columns=[*SHOWN, *(["link"] if with_link else [])],
+                costs=costs(spending.routes, prices or Prices()) if spending.routes else None,
+                timeline=timeline(spending.series),
+                columns=[*SHOWN, *(["link"] if columns.links else [])],
                 all_columns=columns.names,
                 headings=HEADINGS,
                 states=[state for state in STATES if facts["rows"].get(state)],
                 chunks=(Markup(chunk.rstrip("\n")) for chunk in data),  # noqa: S704 -- made by `row_data`
-                with_link=with_link,
+                with_link=columns.links,
                 about=_about(columns),
             )
         )
@@ -232,14 +215,13 @@ def _about(columns: Columns) -> str:
     return Markup(json.dumps(about).replace("<", "\\u003c"))  # noqa: S704 -- words of this module
 
 
-def _segments(rows: dict[str, int]) -> list[tuple[str, int, float, float]]:
-    """(state, rows, start, width) of each part of the bar, in per cent of its length."""
-    present = [(state, rows[state]) for state in STATES if rows.get(state)]
-    total = sum(number for _, number in present)
-    starts = accumulate((number for _, number in present), initial=0)
+def segments(parts: Mapping[str, int]) -> list[tuple[str, int, float, float]]:
+    """(name, number, start, width) of each part of a bar that is not zero, in per cent of its length."""
+    total, starts = sum(parts.values()), accumulate(parts.values(), initial=0)
     return [
-        (state, number, round(100 * start / total, 3), round(100 * number / total, 3))
-        for (state, number), start in zip(present, starts, strict=False)
+        (name, number, round(100 * start / total, 3), round(100 * number / total, 3))
+        for (name, number), start in zip(parts.items(), starts, strict=False)
+        if number
     ]
 
 

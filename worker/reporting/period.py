@@ -1,6 +1,5 @@
 """What was done in a period, as `report --from` prints it: in all, by account, by route and by week. Pure."""
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +7,15 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, TextIO
 
-from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.notation import counted
-from worker.reporting.prices import SHOWN_ROUTES, Prices
-from worker.reporting.report_lines import BYTE_ORDER_MARK
-from worker.reporting.store.period_figures import Figures, Period, Place
+from worker.reporting.prices import NO_ROUTE, SHOWN_ROUTES, Prices
+from worker.reporting.prices import in_words as amounts_in_words
+from worker.reporting.report_lines import write_table
+from worker.reporting.store.period_figures import Period, Place
+from worker.reporting.store.spending import Figures
 
-COLUMNS = ("week", "account", "route", "invited", "finished", "verified", "calls", "messages")
 NUMBERS = ("invited", "finished", "verified", "calls", "messages")
-NO_ROUTE = "no account chosen"  # as in the costs of a batch
+COLUMNS = ("week", "account", "route", *NUMBERS)
 LONGEST = 60  # characters of a route that is shown
 
 
@@ -37,7 +36,7 @@ class Line:
     @property
     def amounts(self) -> str:
         """The cost for people; "" without a price."""
-        return " + ".join(f"{amount:,.2f} {currency}" for currency, amount in self.cost.items())
+        return amounts_in_words(self.cost)
 
 
 @dataclass(frozen=True)
@@ -170,12 +169,7 @@ def rows_of(report: PeriodReport) -> Iterator[list[str | int | Decimal]]:
 
 def write_csv(out: TextIO, report: PeriodReport, *, excel: bool = False) -> int:
     """Write its rows as CSV; returns how many. `excel`: see `report_lines.write_excel`."""
-    out.write(BYTE_ORDER_MARK if excel else "")
-    writer = csv.writer(out, delimiter=";" if excel else ",")
-    writer.writerow(names_of(report))
-    for row in rows_of(report):
-        writer.writerow([spreadsheet_safe(str(value)) for value in row])
-    return len(report.rows)
+    return write_table(out, names_of(report), rows_of(report), excel=excel)
 
 
 def write_jsonl(out: TextIO, report: PeriodReport) -> int:

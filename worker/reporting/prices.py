@@ -8,11 +8,12 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from worker.core.customers.customers import Channel
-from worker.reporting.store.spending import RouteFacts
+from worker.reporting.store.spending import Figures
 from worker.settings.model import Settings
 from worker.settings.money import Price, total
 
 SHOWN_ROUTES = 20
+NO_ROUTE = "no account chosen"
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,10 @@ class Costs:
     unpriced: tuple[str, ...]
 
 
-def costs(routes: Mapping[str, RouteFacts], prices: Prices) -> Costs:
+def costs(routes: Mapping[str, Figures], prices: Prices) -> Costs:
     ranked = sorted(routes.items(), key=lambda item: (-item[1].customers, item[0]))
     shown, others = ranked[:SHOWN_ROUTES], ranked[SHOWN_ROUTES:]
-    rows = [_row(name or "no account chosen", facts, prices) for name, facts in shown]
+    rows = [_row(name or NO_ROUTE, facts, prices) for name, facts in shown]
     if others:
         rows.append(_row(f"{len(others)} other routes", _sum(facts for _, facts in others), prices))
     everything = _sum(routes.values())
@@ -107,7 +108,7 @@ def costs(routes: Mapping[str, RouteFacts], prices: Prices) -> Costs:
     )
 
 
-def _row(name: str, facts: RouteFacts, prices: Prices) -> CostRow:
+def _row(name: str, facts: Figures, prices: Prices) -> CostRow:
     amounts = prices.total(facts.calls, facts.charged)
     each = {currency: amount / facts.verified for currency, amount in amounts.items()} if facts.verified else {}
     return CostRow(
@@ -116,22 +117,18 @@ def _row(name: str, facts: RouteFacts, prices: Prices) -> CostRow:
         sum(facts.calls.values()),
         sum(facts.messages.values()),
         facts.verified,
-        _in_words(amounts),
-        _in_words(each),
+        in_words(amounts),
+        in_words(each),
     )
 
 
-def _sum(many: Iterable[RouteFacts]) -> RouteFacts:
-    one = RouteFacts()
+def _sum(many: Iterable[Figures]) -> Figures:
+    one = Figures()
     for facts in many:
-        counts = ((one.calls, facts.calls), (one.messages, facts.messages), (one.charged, facts.charged))
-        for ours, theirs in counts:
-            for name, number in theirs.items():
-                ours[name] = ours.get(name, 0) + number
-        one.customers += facts.customers
-        one.verified += facts.verified
+        one.add(facts)
     return one
 
 
-def _in_words(amounts: Mapping[str, Decimal]) -> str:
+def in_words(amounts: Mapping[str, Decimal]) -> str:
+    """The amounts by currency, for people; "" without any."""
     return " + ".join(f"{amount:,.2f} {currency}" for currency, amount in amounts.items())

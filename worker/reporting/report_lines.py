@@ -133,22 +133,9 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
             if key_is_gone
             else UPGRADE
         )
-    values: dict[str, Any] = {
-        "row": line.row,
-        "customer_id": line.customer_id,
-        "state": line.state,
-        "result": line.result,
-        "reasons": line.reasons,
-        "account": line.account,
-        "reference": line.reference,
-        "issued_at": columns.time(line.issued_at),
-        "expires_at": columns.time(line.expires_at),
-        "invitation": line.invitation,
-        "attempts": line.attempts,
-        "waits": line.waits,
-        "error": error,
-        "action": action,
-    }
+    values = {name: getattr(line, name, "") for name in COLUMNS}
+    values |= {"issued_at": columns.time(line.issued_at), "expires_at": columns.time(line.expires_at)}
+    values |= {"error": error, "action": action}
     values |= {"route": line.route, "brand": line.brand} if columns.routes else {}
     if columns.links:
         parameters = json.dumps(dict(line.opening.vendor_parameters), ensure_ascii=False)
@@ -171,20 +158,21 @@ def cells(line: LineFacts, columns: Columns) -> list[Any]:
     return [values[name] for name in columns.names]
 
 
-def write_excel(out: TextIO, lines: Iterable[LineFacts], columns: Columns) -> int:
-    """As `write_csv`, for a double-click in Excel: it takes CSV for UTF-8 by the mark alone, and in most languages
-    separates cells by semicolons."""
-    out.write(BYTE_ORDER_MARK)
-    return write_csv(out, lines, replace(columns, as_dates=True), delimiter=";")
+def write_csv(out: TextIO, lines: Iterable[LineFacts], columns: Columns, *, excel: bool = False) -> int:
+    """Write the lines as CSV; returns how many. `excel`: with times as dates, and as in `write_table`."""
+    columns = replace(columns, as_dates=excel)
+    return write_table(out, columns.names, (cells(line, columns) for line in lines), excel=excel)
 
 
-def write_csv(out: TextIO, lines: Iterable[LineFacts], columns: Columns, *, delimiter: str = ",") -> int:
-    """Write the lines as CSV; returns how many. A spreadsheet reads no cell as a formula."""
-    writer = csv.writer(out, delimiter=delimiter)
-    writer.writerow(columns.names)
+def write_table(out: TextIO, names: Sequence[str], rows: Iterable[Sequence[Any]], *, excel: bool = False) -> int:
+    """Write rows as CSV; returns how many. A spreadsheet reads no cell as a formula. `excel`: for a double-click in
+    Excel, which takes CSV for UTF-8 by the mark alone, and in most languages separates cells by semicolons."""
+    out.write(BYTE_ORDER_MARK if excel else "")
+    writer = csv.writer(out, delimiter=";" if excel else ",")
+    writer.writerow(names)
     count = 0
-    for line in lines:
-        writer.writerow([spreadsheet_safe(str(value)) for value in cells(line, columns)])
+    for row in rows:
+        writer.writerow([spreadsheet_safe(str(value)) for value in row])
         count += 1
     return count
 

@@ -7,7 +7,7 @@ from worker.core.model.reasons import Reason, known_reason
 from worker.core.model.states import JobState, LineState
 
 _OTHER_WAY = "reach the customer in another way"
-_RESUME = "correct the cause, then `onboard account resume`"
+_UNSENT = (JobState.WAITING, JobState.ISSUED)
 
 # What a person does about a row in this state whose reason has no step of its own.
 STEPS: Mapping[JobState | LineState, str] = {
@@ -25,8 +25,8 @@ OF_REASONS: Mapping[Reason, Mapping[JobState | LineState, str]] = {
         )
     },
     Reason.LINK_ENDED: {JobState.LAPSED: "decide whether the customer is to be invited once more"},
-    Reason.BATCH_PAUSED: {JobState.WAITING: "`onboard resume BATCH`", JobState.ISSUED: "`onboard resume BATCH`"},
-    Reason.ACCOUNT_STOPPED: {JobState.WAITING: _RESUME, JobState.ISSUED: _RESUME},
+    Reason.BATCH_PAUSED: dict.fromkeys(_UNSENT, "`onboard resume BATCH`"),
+    Reason.ACCOUNT_STOPPED: dict.fromkeys(_UNSENT, "correct the cause, then `onboard account resume`"),
     Reason.ACCOUNT_MISSING: {JobState.WAITING: "put the account back into the configuration"},
     Reason.AUTH: {JobState.WAITING: "correct the credentials, then `onboard account resume`"},
     Reason.OUT_OF_CREDIT: {
@@ -57,10 +57,7 @@ OF_REASONS: Mapping[Reason, Mapping[JobState | LineState, str]] = {
         )
     },
     Reason.ATTEMPTS_SPENT: {JobState.FAILED: "`onboard retry BATCH` once the other side works again"},
-    Reason.BRAND_MISSING: {
-        JobState.WAITING: "put [brand.NAME] back into the configuration, or cancel the row",
-        JobState.ISSUED: "put [brand.NAME] back into the configuration, or cancel the row",
-    },
+    Reason.BRAND_MISSING: dict.fromkeys(_UNSENT, "put [brand.NAME] back into the configuration, or cancel the row"),
     Reason.SECOND_SESSION: {
         JobState.HELD: "let one of the two sessions expire, then `onboard resolve BATCH` with --repeat, or --abandon"
     },

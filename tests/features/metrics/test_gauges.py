@@ -20,7 +20,7 @@ def test_a_scrape_that_takes_too_long_says_so_and_blames_no_setting_of_the_serve
     with closing(database), closing(other), other.write() as connection:
         connection.execute(sa.text("LOCK TABLE outbox"))
         with pytest.raises(sa.exc.OperationalError) as caught:
-            gauges.read(database, accounts=[], channels=[], targets=["bus"], now=NOON)
+            gauges.read(database, gauges.Configured({}, {}, ["bus"]), now=NOON)
     assert reason(caught.value) == "reading them takes longer than 1 s"
 
 
@@ -28,4 +28,4 @@ def test_webhooks_that_a_person_is_to_check_are_counted(database: Database):
     alert = {"id": uuid4(), "source": "account/kyc", "digest": "1", "event": "", "received_at": NOON, "state": "alert"}
     with database.write() as connection:
         connection.execute(sa.insert(Webhook).values(**alert, attempts=1, detail=""))
-    assert gauges.read(database, accounts=[], channels=[], targets=[], now=NOON).webhooks_to_check == 1
+    assert gauges.read(database, gauges.Configured({}, {}, []), now=NOON).webhooks_to_check == 1

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from worker.core.limits.budgets import BudgetRule
 from worker.features.metrics import exported
-from worker.features.metrics.metrics_page import Configured, page_of
-from worker.features.metrics.store.gauges import Gauges
+from worker.features.metrics.metrics_page import page_of
+from worker.features.metrics.store.gauges import Configured, Gauges
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NOTHING = {one.name: {} for one in fields(Gauges)} | {"webhooks": None, "webhooks_to_check": 0}

@@ -21,8 +21,8 @@ from worker.events.store.customer_erasure import erase_customer
 from worker.providers.webhooks.session_updates import Key
 from worker.reporting.period import monday_of, report_of
 from worker.reporting.prices import Prices, costs
-from worker.reporting.store.period_figures import Figures, figures_of
-from worker.reporting.store.spending import spending_of
+from worker.reporting.store.period_figures import figures_of
+from worker.reporting.store.spending import Figures, spending_of
 from worker.settings.money import Price
 
 DAY = timedelta(days=1)
@@ -89,8 +89,7 @@ def of_batches(shelf):
         invited += sum(number for _, number in spending.series["invited"])
         finished += sum(number for _, number in spending.series["finished"])
         for route, facts in spending.routes.items():
-            one = Figures(0, 0, facts.verified, facts.calls, facts.messages, facts.charged)
-            routes.setdefault(route, Figures()).add(one)
+            routes.setdefault(route, Figures()).add(replace(facts, customers=0))
     return routes, invited, finished
 
 

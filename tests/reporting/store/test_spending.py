@@ -9,7 +9,7 @@ from tests.stored.webhook_feed import APPROVED
 from worker.core.customers.customers import Channel, Person
 from worker.core.database.tables import Batch, InvitationRow
 from worker.core.model.states import InvitationState
-from worker.reporting.store.spending import RouteFacts, spending_of
+from worker.reporting.store.spending import Figures, spending_of
 
 
 def test_calls_and_messages_are_counted_by_route_and_over_time(ona, feed, clock):
@@ -35,7 +35,7 @@ def test_calls_and_messages_are_counted_by_route_and_over_time(ona, feed, clock)
 @pytest.mark.both_databases
 def test_a_batch_that_has_done_nothing_has_cost_nothing(shelf):
     spending = spending_of(shelf.database, shelf.add(customer("Ona")))
-    assert list(spending.routes.values()) == [RouteFacts(customers=1)]
+    assert list(spending.routes.values()) == [Figures(customers=1)]
     assert spending.series == {"invited": [], "finished": []}
 
 

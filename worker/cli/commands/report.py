@@ -19,7 +19,7 @@ from worker.cli.shared_options import JSON, OUT, Read, print_json_or, whole_file
 from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.notation import counted, written, written_if_any
-from worker.reporting.report_lines import Columns, write_csv, write_excel, write_jsonl
+from worker.reporting.report_lines import Columns, write_csv, write_jsonl
 from worker.reporting.store.ledger import Nonresponder, nonresponders
 from worker.reporting.store.report_rows import LineFacts
 from worker.settings.needs import COUNTED, STORED
@@ -239,31 +239,26 @@ def report(
             for reason in [*asked, *(["with details"] if with_details else [])]:
                 note_alone(parts.database, f"batch {found.id}", now=parts.clock(), reason=reason)
             details = parts.message_columns if with_details else None
-            columns = parts.reporting.columns(found, links=with_links, routes=with_routes, details=details)
+            routes = with_routes or form == "html"
+            columns = parts.reporting.columns(found, links=with_links, routes=routes, details=details)
             unreadable = Unreadable()
             lines = parts.facts.lines(found.id, with_links=with_links, with_details=with_details)
             if with_links and (own := parts.report_links) is not None:
                 lines = own.shown(lines, now=columns.now)
             lines = unreadable.of(lines)
             if form == "html":
-                from worker.reporting.html_report import Extras, write_html
+                from worker.reporting.html_report import write_html
                 from worker.reporting.prices import Prices
                 from worker.reporting.store.spending import spending_of
 
-                count = write_html(
-                    stream,
-                    parts.reporting.status(found),
-                    lines,
-                    with_link=with_links,
-                    now=columns.now,
-                    blocked=columns.blocked,
-                    extras=Extras(spending_of(parts.database, found.id), Prices.of(parts.settings)),
-                )
+                spending, prices = spending_of(parts.database, found.id), Prices.of(parts.settings)
+                count = write_html(stream, parts.reporting.status(found), lines, columns, spending, prices)
             elif form == "xlsx":
                 count = _workbook(stream, parts.reporting.status(found), lines, columns)
+            elif form == "jsonl":
+                count = write_jsonl(stream, lines, columns)
             else:
-                write = write_jsonl if form == "jsonl" else write_excel if excel else write_csv
-                count = write(stream, lines, columns)
+                count = write_csv(stream, lines, columns, excel=excel)
     if out:
         click.echo(f"{counted(count, 'row')} written to {out}", err=True)
     if unreadable.count:

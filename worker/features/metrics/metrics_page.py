@@ -16,26 +16,13 @@ from worker.core.model.metrics import BEYOND, SUM, Metric, Series, Type, bucket_
 from worker.core.model.states import InvitationState
 from worker.features.metrics import exported
 from worker.features.metrics.exported import PREFIX
-from worker.features.metrics.store.gauges import Gauges
+from worker.features.metrics.store.gauges import Configured, Gauges
 from worker.reporting.store.processes import BEAT, SWEEP
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric as Family
 
 Values = Mapping[tuple[str, ...], float]
-
-
-@dataclass(frozen=True)
-class Configured:
-    """What the configuration names: the only values of labels, besides words of ours."""
-
-    accounts: Mapping[str, BudgetRule]
-    channels: Mapping[str, BudgetRule]
-    targets: Collection[str]
-
-    @property
-    def rules(self) -> dict[str, BudgetRule]:
-        return {**self.accounts, **self.channels}
 
 
 @dataclass(frozen=True)

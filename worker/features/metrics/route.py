@@ -11,7 +11,7 @@ from aiohttp import web
 from worker.core.database.outages import reason
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
-from worker.features.metrics.metrics_page import UNREACHABLE, Configured, Page, page_of
+from worker.features.metrics.metrics_page import UNREACHABLE, Page, page_of
 from worker.features.metrics.section import Metrics
 from worker.features.metrics.store import gauges
 from worker.runtime.web_application import FeatureRoutes, Shared
@@ -74,16 +74,9 @@ class MetricsRoute:
 def page_now(parts: Parts) -> Page:
     """What a scrape shows now. Blocks."""
     rules = parts.budget_rules
-    configured = Configured(rules.accounts, rules.channels, parts.targets)
+    configured = gauges.Configured(rules.accounts, rules.channels, parts.targets)
     now = parts.clock()
-    read = gauges.read(
-        parts.database,
-        accounts=configured.accounts,
-        channels=configured.channels,
-        targets=configured.targets,
-        now=now,
-    )
-    return page_of(read, parts.budgets.all(), configured, now=now)
+    return page_of(gauges.read(parts.database, configured, now=now), parts.budgets.all(), configured, now=now)
 
 
 def add(made: web.Application, shared: Shared) -> None:

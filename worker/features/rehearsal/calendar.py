@@ -5,14 +5,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from decimal import Decimal
+from typing import Any
 
 from worker.core.limits.budgets import BudgetRule
-from worker.core.limits.rate_limits import Limit
 from worker.core.model.states import JobState
 from worker.features.rehearsal.play import Rehearsed
 from worker.features.rehearsal.store.happenings import Ended, Left
 from worker.reporting.prices import Prices
+from worker.settings.money import in_json
 
 DEFAULT = "default"
 INVITATION = "invitation"
@@ -34,27 +34,6 @@ class Event:
     account: str = ""
     cost: str = ""
     detail: str = ""
-
-
-@dataclass(frozen=True)
-class Day:
-    """One day. `count` has the events by what they are; `spent` the costs by currency."""
-
-    number: int
-    date: str
-    count: Mapping[str, int]
-    calls: Mapping[str, int]  # sessions by account
-    messages: Mapping[str, int]  # by channel
-    spent: Mapping[str, Decimal]
-
-
-@dataclass(frozen=True)
-class Peak:
-    """The most calls or messages of accounts or a sender in one second, and in the period of each of its limits."""
-
-    names: tuple[str, ...]
-    second: int
-    limits: tuple[tuple[Limit, int], ...]
 
 
 def events_of(rehearsed: Rehearsed, prices: Prices) -> list[Event]:
@@ -101,8 +80,8 @@ def _end(ended: Ended) -> str:
     return ended.state.value if ended.state.value in WHAT else "failed"
 
 
-def days_of(events: Iterable[Event], prices: Prices, *, start: datetime, zone: tzinfo) -> list[Day]:
-    """The days on which something happens, by the calendar of this zone."""
+def days_of(events: Iterable[Event], prices: Prices, *, start: datetime, zone: tzinfo) -> list[dict[str, Any]]:
+    """The days on which something happens, by the calendar of this zone, as `--json` has them."""
     first = start.astimezone(zone).date()
     by_day: dict[int, list[Event]] = {}
     for event in events:
@@ -113,14 +92,23 @@ def days_of(events: Iterable[Event], prices: Prices, *, start: datetime, zone: t
     ]
 
 
-def _day(number: int, date: str, events: Sequence[Event], prices: Prices) -> Day:
+def _day(number: int, date: str, events: Sequence[Event], prices: Prices) -> dict[str, Any]:
+    count = Counter(event.what for event in events)
     calls = Counter(event.account for event in events if event.what in WHAT[:2])
     messages = Counter(event.channel for event in events if event.channel)
-    return Day(number, date, Counter(event.what for event in events), calls, messages, prices.total(calls, messages))
+    return {
+        "day": number,
+        "date": date,
+        "events": {what: count[what] for what in WHAT if count[what]},
+        "credits": dict(calls),
+        "messages": dict(messages),
+        "cost": in_json(prices.total(calls, messages)),
+    }
 
 
-def peaks_of(made: Mapping[str, Sequence[datetime]], rules: Mapping[str, BudgetRule]) -> list[Peak]:
-    """The highest rates of each account and sender that was used. Accounts with one budget count together."""
+def peaks_of(made: Mapping[str, Sequence[datetime]], rules: Mapping[str, BudgetRule]) -> list[dict[str, Any]]:
+    """The most calls or messages in one second, and in the period of each limit, of each account and sender that was
+    used. Accounts with one budget count together."""
     sharing: dict[str, list[str]] = {}
     for name, rule in rules.items():
         if made.get(name):
@@ -129,8 +117,8 @@ def peaks_of(made: Mapping[str, Sequence[datetime]], rules: Mapping[str, BudgetR
     for names in sharing.values():
         times = sorted(at for name in names for at in made[name])
         limits = rules[names[0]].limits
-        within = tuple((limit, most_within(times, limit.period)) for limit in limits)
-        peaks.append(Peak(tuple(names), most_within(times, SECOND), within))
+        within = [{"limit": str(limit), "most": most_within(times, limit.period)} for limit in limits]
+        peaks.append({"names": names, "per_second": most_within(times, SECOND), "limits": within})
     return peaks
 
 

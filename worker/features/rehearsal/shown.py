@@ -17,11 +17,11 @@ from onboarding_sandbox.behaviour import Share
 from worker.cli.shared_options import whole_file
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.notation import counted, show_duration, written
-from worker.features.rehearsal.calendar import WHAT, Day, Event, Peak, days_of, events_of, peaks_of
+from worker.features.rehearsal.calendar import WHAT, Event, days_of, events_of, peaks_of
 from worker.features.rehearsal.play import Asked, Rehearsed
 from worker.features.rehearsal.stand_ins import hears_results
 from worker.features.rehearsal.steps import STEP
-from worker.reporting.prices import Prices
+from worker.reporting.prices import Prices, in_words
 from worker.settings.model import Settings
 from worker.settings.money import in_json
 
@@ -73,10 +73,10 @@ def facts_of(settings: Settings, asked: Asked, rehearsed: Rehearsed, shares: Sha
     prices, zone = Prices.of(settings), ZoneInfo(settings.invitations.timezone)
     events = events_of(rehearsed, prices)
     days = days_of(events, prices, start=asked.start, zone=zone)
-    numbers = {day.date: day.number for day in days}
+    numbers = {day["date"]: day["day"] for day in days}
     by_day = [(numbers[event.at.astimezone(zone).date().isoformat()], event) for event in events]
-    calls = _sum(day.calls for day in days)
-    messages = _sum(day.messages for day in days)
+    calls = _sum(day["credits"] for day in days)
+    messages = _sum(day["messages"] for day in days)
     return {
         "list": asked.name,
         "rows": rehearsed.status["rows"],
@@ -91,14 +91,14 @@ def facts_of(settings: Settings, asked: Asked, rehearsed: Rehearsed, shares: Sha
             "never": shares.never,
             "comes_after_seconds": [int(span.total_seconds()) for span in asked.acts],
         },
-        "days": [_day(day) for day in days],
-        "events": dict(_sum(day.count for day in days)),
+        "days": days,
+        "events": dict(_sum(day["events"] for day in days)),
         "results": rehearsed.status["results"],
         "credits": dict(calls),
         "messages": dict(messages),
         "cost": in_json(prices.total(calls, messages)),
         "without_price": prices.missing(calls, messages),
-        "peaks": [_peak(peak) for peak in peaks_of(rehearsed.made, rehearsed.rules)],
+        "peaks": peaks_of(rehearsed.made, rehearsed.rules),
         "needs_a_person": _needs(rehearsed.status),
         "not_heard": sorted(name for name in calls if not hears_results(settings.accounts[name])),
         "unsent": rehearsed.happenings.unsent,
@@ -110,23 +110,6 @@ def _sum(counts: Any) -> Counter[str]:
     for one in counts:
         total.update(one)
     return total
-
-
-def _day(day: Day) -> dict[str, Any]:
-    events = {what: day.count[what] for what in WHAT if day.count.get(what)}
-    return {
-        "day": day.number,
-        "date": day.date,
-        "events": events,
-        "credits": dict(day.calls),
-        "messages": dict(day.messages),
-        "cost": in_json(day.spent),
-    }
-
-
-def _peak(peak: Peak) -> dict[str, Any]:
-    limits = [{"limit": str(limit), "most": most} for limit, most in peak.limits]
-    return {"names": list(peak.names), "per_second": peak.second, "limits": limits}
 
 
 def _needs(status: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -221,4 +204,4 @@ def _cells(of: Mapping[str, Any], used: Sequence[str], facts: Mapping[str, Any])
 
 
 def _amounts(cost: Mapping[str, str]) -> str:
-    return " + ".join(f"{Decimal(amount):,.2f} {currency}" for currency, amount in cost.items())
+    return in_words({currency: Decimal(amount) for currency, amount in cost.items()})

@@ -148,7 +148,14 @@ WAITS_FOR_END = (
         ]
     ),
 )
-_LAST_END = sa.select(Job.due_at).where(Job.batch_id == _BATCH, *WAITS_FOR_END).order_by(Job.due_at.desc()).limit(1)
+
+
+def due_of(model: type[Job] | type[InvitationRow], *which: Any, last: bool = False) -> sa.Select[Any]:
+    """When the first of these rows is due, or the last: one look into an index that has them by this time."""
+    return sa.select(model.due_at).where(*which).order_by(model.due_at.desc() if last else model.due_at).limit(1)
+
+
+_LAST_END = due_of(Job, Job.batch_id == _BATCH, *WAITS_FOR_END, last=True)
 # Ended because no address may be written to: before a session was requested, or before its message was sent.
 _UNWRITTEN = (
     sa.select(Job.channel, sa.func.count().label("jobs"))
@@ -270,11 +277,7 @@ def _bounds(model: type[Job] | type[InvitationRow], reason: Reason) -> sa.Select
         model.reason == bulk.fixed(reason),
         *of_jobs,
     )
-    first, last = (
-        sa.select(model.due_at).where(*waits).order_by(order).limit(1).scalar_subquery()
-        for order in (model.due_at.asc(), model.due_at.desc())
-    )
-    return sa.select(first, last)
+    return sa.select(*(due_of(model, *waits, last=last).scalar_subquery() for last in (False, True)))
 
 
 def _add_jobs(counts: BatchCounts, row: Any, state: JobState, channel: Channel) -> None:

@@ -117,18 +117,14 @@ def later(one: datetime | None, other: datetime | None) -> datetime | None:
     return max((time for time in (one, other) if time is not None), default=None)
 
 
+# Those that are kept as they are. A batch that was purged by an older release may lack some.
+_KEPT = ("issued_only", "joined", "sessions", "lapsed_unsent", "cancelled_out", "rejected", "duplicate", "known")
+
+
 def totals_of(counts: BatchCounts) -> dict[str, Any]:
     """The numbers of a finished batch, to be kept when its rows are purged."""
-    return {
+    return {name: getattr(counts, name) for name in _KEPT} | {
         "jobs": dict(counts.jobs),
-        "issued_only": counts.issued_only,
-        "joined": counts.joined,
-        "sessions": counts.sessions,
-        "lapsed_unsent": counts.lapsed_unsent,
-        "cancelled_out": counts.cancelled_out,
-        "rejected": counts.rejected,
-        "duplicate": counts.duplicate,
-        "known": counts.known,
         "results": counts.results,
         "invitations": dict(counts.invitations),
         "accounts": {name: asdict(facts) for name, facts in counts.accounts.items()},
@@ -137,15 +133,8 @@ def totals_of(counts: BatchCounts) -> dict[str, Any]:
 
 def from_totals(totals: dict[str, Any]) -> BatchCounts:
     return BatchCounts(
+        **{name: totals.get(name, 0) for name in _KEPT},
         jobs={word_of(JobState, state): number for state, number in totals["jobs"].items()},
-        issued_only=totals["issued_only"],
-        joined=totals.get("joined", 0),
-        sessions=totals["sessions"],
-        lapsed_unsent=totals["lapsed_unsent"],
-        cancelled_out=totals.get("cancelled_out", 0),
-        rejected=totals["rejected"],
-        duplicate=totals["duplicate"],
-        known=totals.get("known", 0),
         results=totals["results"],
         invitations={word_of(InvitationState, state): number for state, number in totals["invitations"].items()},
         accounts={name: AccountFacts(**facts) for name, facts in totals["accounts"].items()},

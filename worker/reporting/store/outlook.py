@@ -24,7 +24,7 @@ from worker.core.model.states import PRIORITIES, UNISSUED_JOBS, InvitationState,
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.core.unknown.store.unknown_outcomes import UNSETTLED
 from worker.lists.known_customers import KnownRule
-from worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END
+from worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END, due_of
 from worker.reporting.waits import Wait
 
 
@@ -101,10 +101,7 @@ def _first(connection: sa.Connection, queries: Iterable[sa.Select[Any]], given: 
 def _of_account(account: str) -> list[sa.Select[Any]]:
     """The first job of the account, by priority: one look into `ix_job_due` each. Paused rows have other priorities."""
     waits = (*_WAITING_JOB, Job.account == account, Job.reason != Reason.WAITS_FOR_SENDER)
-    return [
-        sa.select(Job.due_at).where(*waits, Job.priority == priority).order_by(Job.due_at).limit(1)
-        for priority in PRIORITIES
-    ]
+    return [due_of(Job, *waits, Job.priority == priority) for priority in PRIORITIES]
 
 
 def last_planned(database: Database, batch_id: int, accounts: Iterable[str]) -> datetime | None:
@@ -112,10 +109,7 @@ def last_planned(database: Database, batch_id: int, accounts: Iterable[str]) -> 
     job does."""
     planned = (*_WAITING_JOB, Job.reason == bulk.fixed(Reason.PLANNED))
     queries = [
-        sa.select(Job.due_at)
-        .where(*planned, Job.account == account, Job.priority == priority)
-        .order_by(Job.due_at.desc())
-        .limit(1)
+        due_of(Job, *planned, Job.account == account, Job.priority == priority, last=True)
         for account in accounts
         for priority in PRIORITIES
     ]
@@ -132,24 +126,17 @@ def _for_sender(account: str, channel: str) -> list[sa.Select[Any]]:
         Job.account == account,
         Job.channel == channel,
     )
-    return [sa.select(Job.due_at).where(*waits).order_by(Job.due_at).limit(1)]
+    return [due_of(Job, *waits)]
 
 
 def _of_channel(channel: str) -> list[sa.Select[Any]]:
     waits = (*_WAITING_MESSAGE, InvitationRow.channel == channel)
-    return [
-        sa.select(InvitationRow.due_at)
-        .where(*waits, InvitationRow.priority == priority)
-        .order_by(InvitationRow.due_at)
-        .limit(1)
-        for priority in PRIORITIES
-    ]
+    return [due_of(InvitationRow, *waits, InvitationRow.priority == priority) for priority in PRIORITIES]
 
 
 def _quiet(model: type[Job] | type[InvitationRow]) -> sa.Select[Any]:
     waits = _WAITING_JOB if model is Job else _WAITING_MESSAGE
-    quiet = (*waits, model.reason == bulk.fixed(Reason.QUIET_HOURS), model.priority.in_(PRIORITIES))
-    return sa.select(model.due_at).where(*quiet).order_by(model.due_at).limit(1)
+    return due_of(model, *waits, model.reason == bulk.fixed(Reason.QUIET_HOURS), model.priority.in_(PRIORITIES))
 
 
 # The work of the rows that joined jobs of other lists.

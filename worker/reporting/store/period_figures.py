@@ -6,7 +6,7 @@ statements read the messages and the rows once. Calls are found by their ids, wh
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -18,7 +18,7 @@ from worker.core.database.tables import Attempt, Batch, InvitationRow, Job, Sess
 from worker.core.foundation.ids import EPOCH, MILLISECOND
 from worker.core.messages.contact import FIRST
 from worker.core.model.states import JobState, Result
-from worker.reporting.store.spending import CALL, COSTS, INVITES, OURS_TO_PAY, aware, begin_of
+from worker.reporting.store.spending import CALL, COSTS, INVITES, OURS_TO_PAY, Figures, aware, begin_of
 
 DAY = "day"
 
@@ -29,30 +29,6 @@ class Place(NamedTuple):
     account: str
     route: str
     day: date
-
-
-@dataclass
-class Figures:
-    """`calls` by account, `messages` and `charged` by channel: see `spending.RouteFacts`."""
-
-    invited: int = 0
-    finished: int = 0
-    verified: int = 0
-    calls: dict[str, int] = field(default_factory=dict)
-    messages: dict[str, int] = field(default_factory=dict)
-    charged: dict[str, int] = field(default_factory=dict)
-
-    def add(self, other: "Figures") -> None:
-        self.invited += other.invited
-        self.finished += other.finished
-        self.verified += other.verified
-        for ours, theirs in (
-            (self.calls, other.calls),
-            (self.messages, other.messages),
-            (self.charged, other.charged),
-        ):
-            for name, number in theirs.items():
-                ours[name] = ours.get(name, 0) + number
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,7 @@ class Facts:
                 jobs = list(self._job_lines(connection, batch_id, after, with_links=with_links))
                 if with_details:
                     jobs = self._with_details(connection, jobs)
-                refusals = list(_refused_lines(connection, batch_id, after))
+                refusals = list(refused_lines(connection, batch_id, after=after))
             chunk = sorted([*jobs, *refusals], key=lambda line: line.row)[:CHUNK]
             if not chunk:
                 return
@@ -370,15 +370,13 @@ def _without_message(row: sa.Row[Any]) -> str:
     return Reason.SUPPRESSED if row.state is JobState.FAILED and row.ended_for == Reason.SUPPRESSED else "none"
 
 
-def _refused_lines(connection: sa.Connection, batch_id: int, after: int) -> Iterable[LineFacts]:
-    query = (
-        sa.select(
-            SkippedLine.row, SkippedLine.customer_id, SkippedLine.duplicate_of, SkippedLine.known, SkippedLine.problems
-        )
-        .where(SkippedLine.batch_id == batch_id, SkippedLine.row > after)
-        .order_by(SkippedLine.row)
-        .limit(CHUNK)
-    )
+def refused_lines(
+    connection: sa.Connection, batch_id: int, *which: sa.ColumnElement[bool], after: int, most: int = CHUNK
+) -> Iterable[LineFacts]:
+    """The next lines after row `after` that became no job."""
+    columns = (SkippedLine.row, SkippedLine.customer_id, SkippedLine.duplicate_of, SkippedLine.known)
+    those = (SkippedLine.batch_id == batch_id, SkippedLine.row > after, *which)
+    query = sa.select(*columns, SkippedLine.problems).where(*those).order_by(SkippedLine.row).limit(most)
     for row in fetch(connection, query):
         state, reason, detail = why_skipped(row)
         yield LineFacts(row=row.row, customer_id=row.customer_id or "", state=state, reason=reason, detail=detail)

@@ -4,6 +4,7 @@ hour, for the report page.
 Nothing is kept for them: a report is read rarely, and reads each row once anyway.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -104,22 +105,34 @@ def aware(begins: Any, unit: str) -> datetime:
 
 
 @dataclass
-class RouteFacts:
-    """What the rows of one route have used. `calls` by account: those that cost a credit, or may have. `messages` by
-    channel: those that left; `charged`: as how many, where a text is charged by its segments."""
+class Figures:
+    """What some rows have used, and what became of their customers. `calls` by account: those that cost a credit, or
+    may have. `messages` by channel: those that left; `charged`: as how many, where a text is charged by its segments.
+    Of a batch the `customers` are counted, of a period those who were `invited` and have `finished` in it."""
 
-    calls: dict[str, int] = field(default_factory=dict)
-    messages: dict[str, int] = field(default_factory=dict)
-    charged: dict[str, int] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    messages: Counter[str] = field(default_factory=Counter)
+    charged: Counter[str] = field(default_factory=Counter)
     customers: int = 0
+    invited: int = 0
+    finished: int = 0
     verified: int = 0
+
+    def add(self, other: "Figures") -> None:
+        self.calls.update(other.calls)
+        self.messages.update(other.messages)
+        self.charged.update(other.charged)
+        self.customers += other.customers
+        self.invited += other.invited
+        self.finished += other.finished
+        self.verified += other.verified
 
 
 @dataclass
 class Spending:
     """By route, in words. `series`: by name, the numbers of each minute in which something happened, in order."""
 
-    routes: dict[str, RouteFacts] = field(default_factory=dict)
+    routes: dict[str, Figures] = field(default_factory=dict)
     series: dict[str, Points] = field(default_factory=dict)
 
 
@@ -128,13 +141,13 @@ def spending_of(database: Database, batch_id: int) -> Spending:
     spending, given = Spending(), {"batch": batch_id}
     with database.read() as connection:
         for row in fetch(connection, _CUSTOMERS, given):
-            facts = spending.routes.setdefault(row.route, RouteFacts())
+            facts = spending.routes.setdefault(row.route, Figures())
             facts.customers += row.number
             facts.verified += row.number if row.result == Result.APPROVED else 0
         for row in fetch(connection, _CALLS, given):
-            spending.routes.setdefault(row.route, RouteFacts()).calls[row.account] = row.number
+            spending.routes.setdefault(row.route, Figures()).calls[row.account] = row.number
         for row in fetch(connection, _MESSAGES, given):
-            facts = spending.routes.setdefault(row.route, RouteFacts())
+            facts = spending.routes.setdefault(row.route, Figures())
             facts.messages[row.channel], facts.charged[row.channel] = row.number, row.charged
         spending.series = points_of(connection, PROGRESS, batch_id, unit="minute")
     return spending

@@ -16,15 +16,29 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.fast import tally
 from worker.core.database.outages import CANCELLED
 from worker.core.database.tables import InvitationRow, Job, Outbox, Permit, ProcessRow, Timer, Webhook
+from worker.core.limits.budgets import BudgetRule
 from worker.core.model.metrics import Series
 from worker.core.model.states import PRIORITIES, InvitationState, JobState
 from worker.features.metrics.store import metric_counts
-from worker.reporting.store.counting import COUNTED, ROWS
+from worker.reporting.store.counting import COUNTED, ROWS, due_of
 from worker.reporting.store.processes import GONE_AFTER
 from worker.reporting.store.waiting import to_check
 
 # A scrape must not be what makes a slow database slower.
 MOST_TIME = timedelta(seconds=3)
+
+
+@dataclass(frozen=True)
+class Configured:
+    """What the configuration names: the only values of labels, besides words of ours."""
+
+    accounts: Mapping[str, BudgetRule]
+    channels: Mapping[str, BudgetRule]
+    targets: Collection[str]
+
+    @property
+    def rules(self) -> dict[str, BudgetRule]:
+        return {**self.accounts, **self.channels}
 
 
 @dataclass(frozen=True)
@@ -46,14 +60,7 @@ class Gauges:
     webhooks_to_check: int
 
 
-def read(
-    database: Database,
-    *,
-    accounts: Collection[str],
-    channels: Collection[str],
-    targets: Collection[str],
-    now: datetime,
-) -> Gauges:
+def read(database: Database, configured: Configured, *, now: datetime) -> Gauges:
     """Raises sqlalchemy.exc.OperationalError, also where it takes too long."""
     with _not_for_long(), database.read() as connection:
         if not database.is_sqlite:
@@ -68,12 +75,18 @@ def read(
             messages=_sums(
                 ((row.channel, row.state), row.rows) for row in counted if row.kind == tally.CountOf.MESSAGE
             ),
-            due_jobs={name: first_due_job(connection, name, now) for name in accounts},
-            due_messages={name: first_due_message(connection, name, now) for name in channels},
+            due_jobs={
+                name: _first_due(connection, Job, now, Job.account == name, Job.leader_id.is_(None))
+                for name in configured.accounts
+            },
+            due_messages={
+                name: _first_due(connection, InvitationRow, now, InvitationRow.channel == name)
+                for name in configured.channels
+            },
             permits=_by_name(connection, _PERMITS.where(Permit.until > now)),
             processes=_by_name(connection, _PROCESSES.where(ProcessRow.seen_at > now - GONE_AFTER)),
             timers=_by_name(connection, sa.select(Timer.name, Timer.at)),
-            outbox={target: connection.execute(_OUTBOX, {"target": target}).scalar() for target in targets},
+            outbox={target: connection.execute(_OUTBOX, {"target": target}).scalar() for target in configured.targets},
             given_up=_by_name(connection, _GIVEN_UP),
             webhooks=connection.execute(_WEBHOOKS, {"now": now}).scalar(),
             webhooks_to_check=to_check(connection),
@@ -103,34 +116,12 @@ def _by_name(connection: sa.Connection, query: sa.Select[Any, Any]) -> dict[str,
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def first_due_job(connection: sa.Connection, account: str, now: datetime) -> datetime | None:
-    return _first_of(connection, Job, Job.account, account, now)
-
-
-def first_due_message(connection: sa.Connection, channel: str, now: datetime) -> datetime | None:
-    return _first_of(connection, InvitationRow, InvitationRow.channel, channel, now)
-
-
-def _first_of(connection: sa.Connection, model: Any, column: Any, name: str, now: datetime) -> datetime | None:
-    """When the oldest due row of this account or channel became due: one look into the index for each priority."""
-    joined = [Job.leader_id.is_(None)] if model is Job else []
+def _first_due(connection: sa.Connection, model: Any, now: datetime, *its: Any) -> datetime | None:
+    """When the oldest due row of an account or channel became due: one look into the index for each priority."""
     state = JobState.WAITING if model is Job else InvitationState.WAITING
-    found = [
-        connection.execute(
-            sa.select(model.due_at)
-            .where(
-                column == name,
-                model.priority == priority,
-                model.state == bulk.fixed(state),
-                model.due_at <= now,
-                *joined,
-            )
-            .order_by(model.due_at)
-            .limit(1)
-        ).scalar()
-        for priority in PRIORITIES
-    ]
-    return min((at for at in found if at is not None), default=None)
+    due = (*its, model.state == bulk.fixed(state), model.due_at <= now)
+    queries = [due_of(model, *due, model.priority == priority) for priority in PRIORITIES]
+    return min(filter(None, (connection.execute(query).scalar() for query in queries)), default=None)
 
 
 _ALIKE = (COUNTED.kind, COUNTED.state, COUNTED.channel, COUNTED.account)
