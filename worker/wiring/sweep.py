@@ -221,9 +221,8 @@ _failing: defaultdict[str, Outage] = defaultdict(lambda: Outage(log))
 
 
 def _trace(traces: Traces, webhooks: Webhooks, processed: Processed, began_at: datetime, ended_at: datetime) -> None:
-    for one, traceparent in webhooks.traced(processed.about):
-        failed = one.state in LISTED_WEBHOOKS
-        facts = {"source": one.source}
+    for source, one, traceparent in webhooks.traced(processed.done):
+        failed, facts = one.state in LISTED_WEBHOOKS, {"source": source}
         traces.step(traceparent, "apply webhook", began_at, ended_at, one.state.value, facts, failed=failed)
 
 

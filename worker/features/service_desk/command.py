@@ -14,7 +14,7 @@ from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, OUT, YES, confirm, print_json, print_json_or, whole_file, without_address
 from worker.core.database.journal import read
 from worker.core.features import hint
-from worker.core.foundation.notation import counted, written, written_if_any
+from worker.core.foundation.notation import counted, written
 from worker.core.messages.contact import Caps
 from worker.core.model.states import SessionState
 from worker.features.privacy.store.reapplying import reapply as reapply_notes

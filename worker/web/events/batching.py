@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 MOST = 100  # items in one transaction
 MOST_WAITING = 2000  # of one line; beyond that the database does not keep up, and its sender should try again later
 
-Given = TypeVar("Given", contravariant=True)
 Became = TypeVar("Became", covariant=True)
 
 
@@ -50,14 +49,10 @@ class Taken(Protocol[Became]):
     def due(self) -> frozenset[WakeUp]: ...
 
 
-class Receive(Protocol[Given, Became]):
-    """Blocking; raises sqlalchemy's OperationalError while the database cannot be used."""
-
-    def __call__(self, chunk: Sequence[Given], /) -> Taken[Became]: ...
-
-
 One = TypeVar("One")
 Receipt = TypeVar("Receipt")
+# Blocking; raises sqlalchemy's OperationalError while the database cannot be used.
+Receive = Callable[[Sequence[One]], Taken[Receipt]]
 InThread = Callable[..., Awaitable[Any]]  # (function, *arguments)
 
 

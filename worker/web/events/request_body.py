@@ -114,8 +114,14 @@ class Room:
         self._left += count
 
 
+OF_ONE = Room(0, free=LARGEST)  # for a body that is no larger than one event: it needs no room
+
+
 async def bounded_body(request: web.Request, room: Room, *, largest: int, seconds: float) -> bytes:
-    """All of the body, as `body` does; raises Unacceptable with 503 where there is no room for it."""
+    """All of the body. Raises Unacceptable where it is too large or too slow, with 503 where there is no room for it.
+
+    It does not use `request.read`, whose bound is that of the application that this one may be mounted in.
+    """
     taken = 0
     read = bytearray()
     try:
@@ -134,20 +140,6 @@ async def bounded_body(request: web.Request, room: Room, *, largest: int, second
     return bytes(read)
 
 
-async def body(request: web.Request, *, seconds: float) -> bytes:
-    """All of the body. Raises Unacceptable where it is too large, or too slow.
-
-    It does not use `request.read`, whose bound is that of the application that this one may be mounted in.
-    """
-    read = bytearray()
-    async with _as_it_comes(seconds):
-        async for part in request.content.iter_any():
-            read += part
-            if len(read) > LARGEST:
-                raise Unacceptable(413, f"the event has more than {LARGEST:,} bytes")
-    return bytes(read)
-
-
 def preferred_wait(headers: Sequence[str]) -> int:
     """For how many seconds the caller would wait, at most LONGEST_WAIT; 0 without such a header.
 
@@ -163,7 +155,6 @@ def preferred_wait(headers: Sequence[str]) -> int:
 LARGEST_FORM = 64 * 1024  # bytes
 MOST_FIELDS = 50
 FORM = "application/x-www-form-urlencoded"
-_NO_ROOM = Room(0, free=LARGEST_FORM)
 
 
 async def form_of(request: web.Request, *, seconds: float) -> dict[str, str]:
@@ -172,7 +163,7 @@ async def form_of(request: web.Request, *, seconds: float) -> dict[str, str]:
     if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != FORM:
         raise Unacceptable(415, "it is no form")
     check_not_compressed(request)
-    body = await bounded_body(request, _NO_ROOM, largest=LARGEST_FORM, seconds=seconds)
+    body = await bounded_body(request, OF_ONE, largest=LARGEST_FORM, seconds=seconds)
     try:
         fields = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError:

@@ -26,11 +26,11 @@ from worker.web.events.credentials import Stranger
 from worker.web.events.link_waiters import Waiting
 from worker.web.events.many import ManyEvents
 from worker.web.events.request_body import (
+    OF_ONE,
     TWICE,
     Room,
     Unacceptable,
     attributes,
-    body,
     bounded_body,
     check_before_the_body,
     has_credentials_twice,
@@ -95,13 +95,11 @@ class Events:
         content_type = request.headers.get("Content-Type", "")
         given, largest = attributes(request), LARGEST_LIST if is_list(content_type) else LARGEST
         signed_at = None
-        if sender is not None and largest == LARGEST:
-            content = await body(request, seconds=self._body_seconds)
-        else:
-            if given and sender is None:
-                # The same data can cancel a customer and erase one: the owner of a copy must not choose.
-                raise Unacceptable(400, "a signed event is all in its body, without ce- headers, which are not signed")
-            content = await bounded_body(request, self._room, largest=largest, seconds=self._body_seconds)
+        if given and sender is None:
+            # The same data can cancel a customer and erase one: the owner of a copy must not choose.
+            raise Unacceptable(400, "a signed event is all in its body, without ce- headers, which are not signed")
+        room = OF_ONE if sender is not None and largest == LARGEST else self._room
+        content = await bounded_body(request, room, largest=largest, seconds=self._body_seconds)
         if sender is None:
             signer = credentials.signature(request.headers, content, self._keys, self._clock())
             if isinstance(signer, Stranger):
@@ -125,7 +123,7 @@ class Events:
                 return problem(status_of(receipt), receipt.reason, problems=receipt.problems)
             waits = sender.links and event.kind is EventKind.REQUESTED
             wait = preferred_wait(request.headers.getall("Prefer", [])) if waits else 0
-            return await self._answered(request, sender, receipt, wait, signed_at=event.signed_at)
+            return await self._answered(request, event, receipt, wait)
         except TooMany:
             return problem(503, AT_ONCE, retry_after=RETRY_SECONDS)
         except sa.exc.OperationalError:
@@ -198,20 +196,18 @@ class Events:
         seconds = self._allowance.take(sender.name, monotonic())
         return problem(429, "more events than event_limit allows this sender", retry_after=seconds) if seconds else None
 
-    async def _answered(
-        self, request: web.Request, sender: EventSender, receipt: EventReceipt, wait: int, *, signed_at: datetime | None
-    ) -> web.Response:
+    async def _answered(self, request: web.Request, event: Event, receipt: EventReceipt, wait: int) -> web.Response:
         assert receipt.id is not None  # noqa: S101 -- the caller has checked; for the type checker
         answer = accepted(request, receipt)
         headers = {"Location": answer["href"], "Cache-Control": "no-store"}
-        repeated = receipt.outcome is Outcome.DUPLICATE and signed_at is not None
-        if repeated and not await self._in_thread(self._statuses.is_newest, receipt.id, signed_at):
+        repeated = receipt.outcome is Outcome.DUPLICATE and event.signed_at is not None
+        if repeated and not await self._in_thread(self._statuses.is_newest, receipt.id, event.signed_at):
             # The same message, or a copy. The wish to wait is not signed, and the owner of a copy must not get the
             # link.
             wait = 0
         link_status: LinkStatus | None = None
         if wait and receipt.job_id is not None:
-            link_status = await self._waiting.wait(receipt.job_id, wait, caller=sender.name)
+            link_status = await self._waiting.wait(receipt.job_id, wait, caller=event.sender.name)
             headers["Preference-Applied"] = f"wait={wait}"
         if link_status is not None:
             answer["job"] = {"id": receipt.job_id, "state": link_status.state.value, "reason": link_status.reason}

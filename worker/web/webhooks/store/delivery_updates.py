@@ -15,7 +15,7 @@ from worker.core.model.states import WebhookState
 from worker.core.model.wakeups import WakeUp
 from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.web.webhooks.store.delivery_reports import Applied, Delivered, Reported, deliver_all
-from worker.web.webhooks.store.results import SENDER, WebhookResult
+from worker.web.webhooks.store.results import SENDER, WebhookResult, given_of, read_given
 from worker.web.webhooks.store.webhooks import KeptWebhook
 
 # The reference of a text message is known moments after the hand-over, or minutes after it where the answer was lost
@@ -73,14 +73,9 @@ def _said(update: DeliveryUpdate, delivered: Delivered) -> str:
 
 def delivery_as_json(update: DeliveryUpdate) -> dict[str, Any]:
     """The whole update as JSON, to be stored until it is applied."""
-    kept = {name: value for name, value in vars(update).items() if value}
-    return kept | ({"happened_at": update.happened_at.isoformat()} if update.happened_at else {})
+    return given_of(update)
 
 
 def delivery_update(kept: Mapping[str, Any]) -> DeliveryUpdate:
     """The update from the output of `delivery_as_json`. Raises ValueError for anything else."""
-    given = dict(kept)
-    for name, read in (("status", DeliveryStatus), ("stop", Stop), ("happened_at", datetime.fromisoformat)):
-        if name in given:
-            given[name] = read(given[name])
-    return DeliveryUpdate(**given)
+    return DeliveryUpdate(**read_given(kept, status=DeliveryStatus, stop=Stop))

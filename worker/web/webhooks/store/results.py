@@ -2,7 +2,7 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -44,16 +44,6 @@ class WebhookResult:
     customers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class About:
-    """What one processed webhook was about: a session, or a message."""
-
-    source: str
-    state: WebhookState
-    session_id: uuid.UUID | None
-    invitation_id: uuid.UUID | None
-
-
 @dataclass
 class Processed:
     """The result of one run: how many webhooks were processed, those that an operator should see, and what is due."""
@@ -62,14 +52,26 @@ class Processed:
     listed: list[tuple[str, str, WebhookState, str]] = field(default_factory=list)  # source, event, state, detail
     states: Counter[tuple[str, str]] = field(default_factory=Counter)  # by source and state
     due: set[WakeUp] = field(default_factory=set)
-    about: list[About] = field(default_factory=list)  # of those that are done
+    done: list[tuple[str, WebhookResult]] = field(default_factory=list)  # by source
 
     def add(self, more: "Processed") -> None:
         self.count += more.count
         self.listed += more.listed
         self.states += more.states
         self.due |= more.due
-        self.about += more.about
+        self.done += more.done
+
+
+def given_of(update: Any) -> dict[str, Any]:
+    """What an update says, as JSON, without what it does not say."""
+    given = {name: value for name, value in vars(update).items() if value}
+    return given | ({"happened_at": update.happened_at.isoformat()} if update.happened_at else {})
+
+
+def read_given(given: Mapping[str, Any], **read: Callable[[Any], Any]) -> dict[str, Any]:
+    """The values of `given_of`, those with such a name `read`. Raises ValueError for what it has not written."""
+    read["happened_at"] = datetime.fromisoformat
+    return {name: read[name](value) if name in read else value for name, value in given.items()}
 
 
 def note_results(
@@ -97,7 +99,7 @@ def note_results(
             keeps = one.keeps or (one.state is WebhookState.UNKNOWN and row.source.startswith(ACCOUNT))
             done.append(values | {"new_state": one.state.value, "new_encrypted": row.encrypted if keeps else None})
             processed.states[row.source, one.state.value] += 1
-            processed.about.append(About(row.source, one.state, one.session_id, one.invitation_id))
+            processed.done.append((row.source, one))
             if one.state in LISTED_WEBHOOKS:
                 processed.listed.append((row.source, row.event, one.state, one.detail))
     _DONE.run(connection, done)
@@ -150,23 +152,12 @@ _MESSAGE_CUSTOMERS = (
 )
 _DONE = bulk.Change(
     Webhook.id,
-    {
-        "state": sa.bindparam("new_state"),
-        "due_at": None,
-        "attempts": Webhook.attempts + 1,
-        "detail": sa.bindparam("new_detail"),
-        "encrypted": sa.bindparam("new_encrypted"),
-        "session_id": sa.bindparam("new_session_id"),
-        "invitation_id": sa.bindparam("new_invitation_id"),
-    },
+    bulk.new("state", "detail", "encrypted", "session_id", "invitation_id")
+    | {"due_at": None, "attempts": Webhook.attempts + 1},
     by="id_",
 )
 _LATER = bulk.Change(
     Webhook.id,
-    {
-        "due_at": sa.bindparam("new_due_at"),
-        "attempts": Webhook.attempts + 1,
-        "detail": sa.bindparam("new_detail"),
-    },
+    bulk.new("due_at", "detail") | {"attempts": Webhook.attempts + 1},
     by="id_",
 )

@@ -29,11 +29,12 @@ from worker.providers.webhooks.session_updates import Key, SessionUpdate, update
 from worker.web.webhooks.store.results import (
     ACCOUNT,
     SENDER,
-    About,
     Processed,
     WebhookResult,
+    given_of,
     note_broken,
     note_results,
+    read_given,
 )
 
 log = logging.getLogger(__name__)
@@ -43,25 +44,14 @@ CHUNK = 100
 
 def update_as_json(update: SessionUpdate) -> dict[str, Any]:
     """The whole update as JSON, to be stored until it is applied; `session_update` reads it."""
-    kept: dict[str, Any] = {
-        name: value for name, value in vars(update).items() if value not in (None, "", 0, False, ())
-    }
-    kept["match"] = [[key.value, value] for key, value in update.match]
-    if update.happened_at is not None:
-        kept["happened_at"] = update.happened_at.isoformat()
-    return kept
+    return given_of(update) | {"match": [[key.value, value] for key, value in update.match]}
 
 
 def session_update(kept: Mapping[str, Any]) -> SessionUpdate:
     """The update from the output of `update_as_json`. Raises KeyError or ValueError for anything else."""
-    given = dict(kept)
-    given["match"] = tuple((Key(key), value) for key, value in kept["match"])
-    if "reasons" in given:
-        given["reasons"] = tuple(given["reasons"])
-    for name, read in (("state", SessionState), ("result", Result), ("happened_at", datetime.fromisoformat)):
-        if name in given:
-            given[name] = read(given[name])
-    return SessionUpdate(**given)
+    match = tuple((Key(key), value) for key, value in kept["match"])
+    given = {name: value for name, value in kept.items() if name != "match"}
+    return SessionUpdate(**read_given(given, state=SessionState, result=Result, reasons=tuple), match=match)
 
 
 @dataclass(frozen=True, repr=False)
@@ -227,15 +217,15 @@ class Webhooks:
     def _decrypt(self, row: sa.Row[Any]) -> dict[str, Any]:
         return self._keyring.decrypt(row.encrypted, context=context_of_webhook(row.id))
 
-    def traced(self, about: Sequence[About]) -> list[tuple[About, str]]:
+    def traced(self, done: Sequence[tuple[str, WebhookResult]]) -> list[tuple[str, WebhookResult, str]]:
         """Those about a job that is traced, with the `traceparent` of the span that took it in."""
-        sessions = {"ids": bulk.keys({one.session_id for one in about if one.session_id})}
-        messages = {"ids": bulk.keys({one.invitation_id for one in about if one.invitation_id})}
+        sessions = {"ids": bulk.keys({one.session_id for _, one in done if one.session_id})}
+        messages = {"ids": bulk.keys({one.invitation_id for _, one in done if one.invitation_id})}
         with self._database.read() as connection:
             found = {row.id: row.traceparent for row in fetch(connection, _SESSION_TRACES, sessions)}
             found |= {row.id: row.traceparent for row in fetch(connection, _MESSAGE_TRACES, messages)}
-        ids = [(one, one.session_id or one.invitation_id) for one in about]
-        return [(one, found[id_]) for one, id_ in ids if id_ is not None and id_ in found]
+        ids = [(source, one, one.session_id or one.invitation_id) for source, one in done]
+        return [(source, one, found[id_]) for source, one, id_ in ids if id_ is not None and id_ in found]
 
 
 def _is_known(one: Arrived, known: Collection[tuple[str, str]]) -> bool:
