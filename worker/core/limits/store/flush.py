@@ -109,8 +109,9 @@ class CallResult(Generic[RowT]):
 
     @property
     def succeeded(self) -> bool:
-        """Whether the call did what it was made for: a session is there, or the message is."""
-        return self.session is not None or isinstance(self.ending, Done)
+        """Whether the call did what it was made for: there is a session, or the message left."""
+        # A look-up for a job that has ended is done as well, with what it found and no session.
+        return self.session is not None or (isinstance(self.ending, Done) and self.found is None)
 
     @property
     def is_conclusive(self) -> bool:
