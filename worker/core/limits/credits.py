@@ -43,10 +43,6 @@ def day_of(at: datetime) -> date:
     return at.astimezone(UTC).date()
 
 
-def end_of_day(now: datetime) -> datetime:
-    return end_of("day", day_of(now))
-
-
 @dataclass(frozen=True)
 class CreditCap:
     """At most `count` credits in each `period`; in all if that is empty."""

@@ -15,7 +15,7 @@ from worker.core.database.encrypted_values import decrypt_line, decrypt_person
 from worker.core.database.fast import tally
 from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
-from worker.core.limits.credits import end_of_day
+from worker.core.limits.credits import day_of, end_of
 from worker.core.limits.store import batch_pace, budgets
 from worker.core.limits.store.backpressure import Queue
 from worker.core.limits.store.claims import Leased
@@ -163,7 +163,7 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
             for (batch_id, looks_up), number in Counter((job.batch_id, job.looks_up) for job in opened).items():
                 counts.add(tally.call(batch_id, "", policy.account, look_up=looks_up), number)
         open_rows(flush, opened, counted=counted)
-        day_ends = end_of_day(now)
+        day_ends = end_of("day", day_of(now))
         for job in opened:
             job.call_before = None if job.looks_up else day_ends
         if not rule.is_capped:  # last: it locks the budget's row until the commit, and other workers wait for it
