@@ -12,12 +12,12 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.shared_options import NAMES_OF_BATCHES, Named
-from worker.core.database.audit_entries import Act
 from worker.runtime import logs
 from worker.settings.needs import EVERYTHING, NOTHING, Needs
 from worker.wiring.os_user import os_user
 
 if TYPE_CHECKING:
+    from worker.core.database.audit_entries import Act
     from worker.lists.store.batches import BatchFacts
     from worker.settings.model import Settings
     from worker.wiring.container import Parts
@@ -65,6 +65,8 @@ class Invocation:
 
 def act_of_command() -> Act:
     """Who runs which command, for the audit log: the person as the operating system knows them, and the command."""
+    from worker.core.database.audit_entries import Act  # imported here: --help needs no database
+
     words: list[str] = []
     context = click.get_current_context(silent=True)
     while context is not None and context.parent is not None:

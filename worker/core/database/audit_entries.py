@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.tables import Audit
+from worker.core.foundation.harmless_text import printable
 
 if TYPE_CHECKING:
     from worker.core.database.database import Database
@@ -43,11 +44,6 @@ class Entry:
     subject: str
     count: int = 1
     reason: str = ""
-
-
-def printable(text: str, most: int) -> str:
-    """The text in one line, as a log of text lines can hold it: what cannot be shown becomes `?`."""
-    return (text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text))[:most]
 
 
 def note(

@@ -22,6 +22,11 @@ def _visible(char: str) -> str:
             return char
 
 
+def printable(text: str, most: int) -> str:
+    """The text in one line, as a log of text lines can hold it: what cannot be shown becomes `?`."""
+    return (text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text))[:most]
+
+
 # A cell that starts with one of these is a formula. Excel treats the wide ones, which an East Asian keyboard types,
 # like the narrow ones; the others become narrow where a program normalises text (NFKC).
 STARTS = "=+-@" + "＝＋－＠" + "﹦﹢﹣﹫" + "⁼₌⁺₊⩵⩶﬩"

@@ -11,9 +11,10 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.audit_entries import ACTOR, REASON, note, printable
+from worker.core.database.audit_entries import ACTOR, REASON, note
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Attempt, EmergencyStop, InvitationRow, Job
+from worker.core.foundation.harmless_text import printable
 from worker.core.foundation.notation import written
 from worker.core.limits.store.budgets import EVERYTHING_IS_STOPPED
 from worker.core.model.states import InvitationState, JobState
