@@ -12,6 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -29,7 +30,9 @@ from worker.core.model.endings import Kind, Later, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.states import DONE
 from worker.core.unknown.reconciliation import Nothing
-from worker.core.work.store.job_context import ClaimedJob, IssueResult
+
+if TYPE_CHECKING:  # reports ask what a batch may still cost, and claim nothing
+    from worker.core.work.store.job_context import ClaimedJob, IssueResult
 
 LOOKED_AT_AGAIN = timedelta(hours=1)  # a look-up may have found meanwhile that a call cost nothing
 _BATCH = sa.bindparam("batch", type_=Attempt.batch_id.type)
@@ -62,7 +65,7 @@ def left(connection: sa.Connection, batch_id: int, most: int, wanted: int) -> in
     return max(min(rest, wanted), 0)
 
 
-def beyond(connection: sa.Connection, jobs: Sequence[ClaimedJob], *, now: datetime) -> dict[int, NotNow]:
+def beyond(connection: sa.Connection, jobs: "Sequence[ClaimedJob]", *, now: datetime) -> dict[int, NotNow]:
     """Those of these jobs for whose calls their batches have no credit left, each with when to ask again."""
     asking: dict[int, list[int]] = {}
     for job in jobs:
@@ -83,8 +86,8 @@ def beyond(connection: sa.Connection, jobs: Sequence[ClaimedJob], *, now: dateti
 def apply_results(
     connection: sa.Connection,
     rule: BudgetRule,
-    plain: Sequence[IssueResult],
-    special: Sequence[IssueResult],
+    plain: "Sequence[IssueResult]",
+    special: "Sequence[IssueResult]",
     overtaken: Collection[uuid.UUID],
     *,
     now: datetime,
@@ -114,7 +117,7 @@ def apply_results(
 def count_again(
     connection: sa.Connection,
     rule: BudgetRule,
-    results: Sequence[IssueResult],
+    results: "Sequence[IssueResult]",
     outcomes: Mapping[uuid.UUID, str | None],
     *,
     now: datetime,
@@ -137,19 +140,19 @@ def count_again(
         budgets.count_earlier_credits(connection, rule, days, now=now)
 
 
-def _day_of_credit(result: IssueResult, now: datetime) -> date:
+def _day_of_credit(result: "IssueResult", now: datetime) -> date:
     unknown_call = result.row.unknown_call
     return day_of(unknown_call.opened_at) if unknown_call is not None else result.row.day_of_credit or day_of(now)
 
 
-def _shows_nothing(result: IssueResult) -> bool:
+def _shows_nothing(result: "IssueResult") -> bool:
     """True for a failed question about a session. A list that cannot be read must not open the breaker: the
     account can still open sessions."""
     failed = result.problem is not None and not result.problem.concerns_account
     return result.row.asks_about is not None and failed
 
 
-def _cost_nothing(result: IssueResult) -> bool:
+def _cost_nothing(result: "IssueResult") -> bool:
     """True if the call's credit was not spent: the call was not made, or a look-up found it not carried out."""
     unknown_call = result.row.unknown_call
     if unknown_call is None:
