@@ -51,12 +51,13 @@ def print_json(facts: Mapping[str, Any], *, out: TextIO | None = None, in_parts:
     click.echo(file=stream)
 
 
-def print_json_or(facts: Mapping[str, Any], words: str, *, as_json: bool, out: TextIO | None = None) -> None:
-    """Print the facts of --json, or the words for people."""
+def print_json_or(facts: Mapping[str, Any], *lines: str, as_json: bool, out: TextIO | None = None) -> None:
+    """Print the facts of --json, or the lines for people."""
     if as_json:
         print_json(facts, out=out)
-    else:
-        click.echo(words, file=out)
+        return
+    for line in lines:
+        click.echo(line, file=out)
 
 
 class NotConfirmed(Ended):

@@ -9,7 +9,7 @@ from rich.table import Column, Table
 from worker.cli.completions import AccountName
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, print_json
+from worker.cli.shared_options import JSON, print_json, print_json_or
 from worker.reporting.operation_report import WORKING, state_in_words
 from worker.settings.needs import STORED, WAKING
 from worker.wiring.account_budgets import NotTried, try_again
@@ -71,19 +71,15 @@ def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
             raise CannotStart(str(error)) from None
         stopped = parts.emergency_stops.find()
     ended, shared = resumed.ended, resumed.shared
-    if as_json:
-        facts = {"account": name, "resumed": bool(ended), "ended": list(ended), "shared": list(shared)}
-        print_json(facts)
-        return
     also = f" (and {', '.join(shared)}, which share its budget)" if shared else ""
-    if ended and stopped is not None:
-        click.echo(f"{name}{also}: its {' and its '.join(ended)} ended")
-        click.echo(f"{stopped.in_words}; after `onboard resume --all` a single call goes first")
-    elif ended:
-        click.echo(f"{name}{also} is tried again with a single call: its {' and its '.join(ended)} ended")
-        click.echo("running workers go on; without workers: `onboard run LIST`, or `onboard up`")
+    tried = "" if stopped is not None else " is tried again with a single call"
+    lines = [f"{name}{also}{tried}: its {' and its '.join(ended)} ended"]
+    if stopped is not None:
+        lines.append(f"{stopped.in_words}; after `onboard resume --all` a single call goes first")
     else:
-        click.echo(f"{name} was neither stopped nor paused")
+        lines.append("running workers go on; without workers: `onboard run LIST`, or `onboard up`")
+    facts = {"account": name, "resumed": bool(ended), "ended": list(ended), "shared": list(shared)}
+    print_json_or(facts, *(lines if ended else [f"{name} was neither stopped nor paused"]), as_json=as_json)
 
 
 def _credits(item: dict[str, Any]) -> str:

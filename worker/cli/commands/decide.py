@@ -11,7 +11,17 @@ from worker.cli.invocation import Invocation, find_kept
 from worker.cli.opening import wake_ups_of
 from worker.cli.other_batches import run_list
 from worker.cli.plan_options import in_both_zones, read_start
-from worker.cli.shared_options import DRY_RUN, JSON, REASON, YES, Read, confirm, counting_rows, print_json
+from worker.cli.shared_options import (
+    DRY_RUN,
+    JSON,
+    REASON,
+    YES,
+    Read,
+    confirm,
+    counting_rows,
+    print_json,
+    print_json_or,
+)
 from worker.core.foundation.notation import are, counted
 from worker.core.model.states import JobState
 from worker.lists.decisions.row_addresses import RowRanges, read_rows
@@ -159,11 +169,9 @@ def pause(invocation: Invocation, batch: str, reason: str, as_json: bool) -> Non
         found = _find_going(parts, batch)
         _with_progress(parts, "pausing", found).pause(found.id, by=os_user().name, why=reason, now=parts.clock())
         left = parts.facts.left(found.id)
-    if as_json:
-        _print_facts(found, "pause", left, already=found.is_paused)
-        return
     was = f" was paused already ({found.pause_reason}), and stays so" if found.is_paused else " is paused"
-    click.echo(f"batch {found.id}{was} until `onboard resume {found.id}`: {rows_left(left)}")
+    words = f"batch {found.id}{was} until `onboard resume {found.id}`: {rows_left(left)}"
+    print_json_or(_facts(found, "pause", left, already=found.is_paused), words, as_json=as_json)
 
 
 @click.command()
@@ -220,7 +228,7 @@ def resume(
         left, stopped = parts.facts.left(found.id), parts.emergency_stops.find()
         behind = parts.pilots.held_back(found.id)
     if as_json:
-        _print_facts(found, "resume", left, already=already)
+        print_json(_facts(found, "resume", left, already=already))
         return
     click.echo(f"batch {found.id} {'was not paused' if already else 'goes on'}: {rows_left(left)}")
     _print_way_on(found, left - behind, stopped)
@@ -240,14 +248,12 @@ def _bring_forward(parts: Parts, found: BatchFacts, start_at: datetime) -> None:
 
 def _go_on(parts: Parts, *, as_json: bool) -> None:
     ended = parts.emergency_stops.go_on(now=parts.clock())
-    if as_json:
-        facts = {"action": "resume", "stopped": ended.as_facts() if ended is not None else None}
-        print_json(facts)
-    elif ended is None:
-        click.echo("nothing was stopped with `onboard stop`")
-    else:
-        click.echo(f"{ended.in_words}; it goes on: running workers claim what is due within seconds")
-        click.echo("without workers: `onboard run LIST`, or `onboard up`")
+    facts = {"action": "resume", "stopped": ended.as_facts() if ended is not None else None}
+    lines = ["nothing was stopped with `onboard stop`"]
+    if ended is not None:
+        lines = [f"{ended.in_words}; it goes on: running workers claim what is due within seconds"]
+        lines.append("without workers: `onboard run LIST`, or `onboard up`")
+    print_json_or(facts, *lines, as_json=as_json)
 
 
 @click.command()
@@ -319,7 +325,7 @@ def _print(
     """Print a decision. `elsewhere`: how many rows wait for a held row of another batch, by that batch. `cost`: what it
     costs at worst. `stopped`: a person has stopped everything."""
     if as_json:
-        facts: dict[str, Any] = {"batch": batch.id, "action": action, "rows": rows}
+        facts = _facts(batch, action, rows)
         if elsewhere is not None:
             facts["joined"] = {str(leads): number for leads, number in elsewhere.items()}
         if cost is not None:
@@ -345,6 +351,5 @@ def _print_way_on(batch: BatchFacts, rows: int, stopped: Stopped | None) -> None
         click.echo(f"running workers go on with {'it' if rows == 1 else 'them'}; without workers: {_goes_on(batch)}")
 
 
-def _print_facts(batch: BatchFacts, action: str, rows: int, *, already: bool) -> None:
-    facts: dict[str, Any] = {"batch": batch.id, "action": action, "rows": rows}
-    print_json(facts | ({"already": True} if already else {}))
+def _facts(batch: BatchFacts, action: str, rows: int, *, already: bool = False) -> dict[str, Any]:
+    return {"batch": batch.id, "action": action, "rows": rows} | ({"already": True} if already else {})

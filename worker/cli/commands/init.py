@@ -11,7 +11,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from worker.cli.exits import CannotStart, check_sandbox_is_installed
-from worker.cli.shared_options import JSON, print_json
+from worker.cli.shared_options import JSON, print_json_or
 from worker.core.foundation.private_files import PRIVATE, new_file, replacing
 from worker.lists.formats.source import LIST_FORMATS
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter, starter
@@ -121,16 +121,10 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bo
     except OSError as error:
         raise CannotStart(f"{error.filename or directory}: {error.strerror or 'cannot be written'}") from None
     steps = _next_steps(directory, _not_ignored(ignored), sandbox=sandbox, port=port, smtp_port=smtp_port)
-    if as_json:
-        print_json({"config": str(config), "key": str(key), "written": written, "kept": kept, "next": steps})
-        return
-    for path in written:
-        click.echo(f"wrote {path}")
-    for path in kept:
-        click.echo(f"kept {path}")
-    click.echo("\nNext:")
-    for step in steps:
-        click.echo(f"  {step}")
+    lines = [*(f"wrote {path}" for path in written), *(f"kept {path}" for path in kept)]
+    lines += ["\nNext:", *(f"  {step}" for step in steps)]
+    facts = {"config": str(config), "key": str(key), "written": written, "kept": kept, "next": steps}
+    print_json_or(facts, *lines, as_json=as_json)
 
 
 def _write_list(directory: Path, *, as_json: bool) -> None:
@@ -146,12 +140,9 @@ def _write_list(directory: Path, *, as_json: bool) -> None:
                 file.write(content)
     except OSError as error:
         raise CannotStart(f"{error.filename or directory}: {error.strerror or 'cannot be written'}") from None
-    if as_json:
-        print_json({"written": [str(path) for path in files]})
-        return
-    for path in files:
-        click.echo(f"wrote {path}")
-    click.echo("\nReplace the example rows by your customers. docs/reference/list-format.md describes every column.")
+    next_step = "\nReplace the example rows by your customers. docs/reference/list-format.md describes every column."
+    names = [str(path) for path in files]
+    print_json_or({"written": names}, *(f"wrote {name}" for name in names), next_step, as_json=as_json)
 
 
 def _write_new(path: Path, text: str, *, mode: int = PRIVATE) -> bool:

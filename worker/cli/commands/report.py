@@ -84,25 +84,9 @@ def nonresponders_as_csv(out: TextIO, found: Iterable[Nonresponder]) -> int:
 
 
 def _as_facts(one: Nonresponder) -> dict[str, Any]:
-    return {
-        "batch": one.batch_id,
-        "row": one.row,
-        "customer_id": one.customer_id,
-        "purpose": one.purpose,
-        "state": one.state,
-        "account": one.account,
-        "invited_at": written(one.invited_at),
-        "messages": [
-            {
-                "at": written_if_any(message.at),
-                "channel": message.channel,
-                "kind": message.kind,
-                "state": message.state,
-                "reason": message.reason,
-            }
-            for message in one.messages
-        ],
-    }
+    messages = [message._asdict() | {"at": written_if_any(message.at)} for message in one.messages]
+    facts = one._asdict() | {"invited_at": written(one.invited_at), "messages": messages}
+    return {"batch": facts.pop("batch_id"), **facts}
 
 
 def _in_words(message: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ import time
 import click
 
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, print_json, without_address
+from worker.cli.shared_options import JSON, print_json_or, without_address
 from worker.core.foundation.notation import counted
 from worker.settings.needs import STORED
 from worker.wiring.os_user import os_user
@@ -40,14 +40,13 @@ def stop(invocation: Invocation, reason: str, as_json: bool) -> None:
         if before is None:
             time.sleep(STOP_HOLDS_AFTER.total_seconds())  # then no process begins a call any more
         in_flight = parts.emergency_stops.in_flight(now=parts.clock())
-    if as_json:
-        facts = {"action": "stop", "stopped": stopped.as_facts(), "in_flight": in_flight}
-        print_json(facts)
-        return
-    click.echo(stopped.in_words if before is None else f"{stopped.in_words} already")
-    if before is not None and reason:
-        click.echo("its reason stays as it was")
     calls = ", ".join(f"{name} {number:,}" for name, number in sorted(in_flight.items()))
     total = counted(sum(in_flight.values()), "call")
-    click.echo(f"in flight: {f'{total} ({calls}), which end by themselves' if in_flight else 'nothing'}")
-    click.echo("`onboard resume --all` goes on; batches that were paused before stay paused")
+    print_json_or(
+        {"action": "stop", "stopped": stopped.as_facts(), "in_flight": in_flight},
+        stopped.in_words if before is None else f"{stopped.in_words} already",
+        *(["its reason stays as it was"] if before is not None and reason else []),
+        f"in flight: {f'{total} ({calls}), which end by themselves' if in_flight else 'nothing'}",
+        "`onboard resume --all` goes on; batches that were paused before stay paused",
+        as_json=as_json,
+    )

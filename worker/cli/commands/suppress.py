@@ -1,14 +1,14 @@
 """`onboard suppress`: the do-not-contact list."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
 
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, YES, confirm, print_json
+from worker.cli.shared_options import JSON, YES, confirm, print_json, print_json_or
 from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.notation import written
 from worker.core.model.channels import SuppressionReason
@@ -170,11 +170,9 @@ def _add(
         addresses = list(dict.fromkeys(one.key for one in chunk))
         new += parts.do_not_contact.add(addresses, reason, os_user().name, now=parts.clock())
     known = len({one.key for one in given}) - new
-    if as_json:
-        _say_json("suppress", refused, added=new, known=known)
-        return
     also = f"; {known:,} {'was' if known == 1 else 'were'} suppressed already" if known else ""
-    click.echo(f"{_addresses(new)} will get no more messages{also}")
+    words = f"{_addresses(new)} will get no more messages{also}"
+    print_json_or(_facts("suppress", refused, added=new, known=known), words, as_json=as_json)
 
 
 def _remove(parts: Parts, given: list[_Given], refused: list[_Refused], *, yes: bool, as_json: bool) -> None:
@@ -185,12 +183,10 @@ def _remove(parts: Parts, given: list[_Given], refused: list[_Refused], *, yes: 
     removed = 0
     for chunk in _chunks([one for one, _ in kept]):
         removed += parts.do_not_contact.remove([one.key for one in chunk], now=parts.clock())
-    if as_json:
-        _say_json("remove", refused, removed=removed)
-        return
     unknown = len(given) - removed
     also = f"; {unknown:,} {'was' if unknown == 1 else 'were'} not suppressed" if unknown else ""
-    click.echo(f"{_addresses(removed)} may get messages again{also}")
+    words = f"{_addresses(removed)} may get messages again{also}"
+    print_json_or(_facts("remove", refused, removed=removed), words, as_json=as_json)
 
 
 def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_json: bool) -> None:
@@ -209,7 +205,7 @@ def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_jso
             }
             for one, kept in found
         ]
-        _say_json("check", refused, addresses=facts)
+        print_json(_facts("check", refused, addresses=facts))
         return
     for one, kept in found:
         words = f"suppressed since {written(kept.since)}: {kept.reason.value}, by {kept.source}" if kept else ""
@@ -220,23 +216,19 @@ def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_jso
 def _show_counts(parts: Parts, *, as_json: bool) -> None:
     counts = parts.do_not_contact.counts()
     found, older, gone = counts.addresses, counts.by_older_keys, counts.keys_gone
-    if as_json:
-        facts = [{"channel": channel, "reason": reason.value, "addresses": number} for channel, reason, number in found]
-        print_json({"suppressed": facts, "by_older_keys": older, "by_keys_that_are_gone": gone})
-        return
-    for channel, reason, number in found:
-        click.echo(f"{channel}: {_addresses(number)}, {reason.value}")
-    if not found:
-        click.echo("no address is suppressed")
+    lines = [f"{channel}: {_addresses(number)}, {reason.value}" for channel, reason, number in found]
+    lines = lines or ["no address is suppressed"]
     if older:
-        click.echo(
+        lines.append(
             f"{_addresses(older)} known by older keys of [encryption] digest_key: they are matched only by these"
         )
     if gone:
-        click.echo(
+        lines.append(
             f"{_addresses(gone)} known by a key that is not in [encryption] digest_key: they get messages\n"
             "until the key is put back; `onboard suppress --forget-unknown` removes them"
         )
+    facts = [{"channel": channel, "reason": reason.value, "addresses": number} for channel, reason, number in found]
+    print_json_or({"suppressed": facts, "by_older_keys": older, "by_keys_that_are_gone": gone}, *lines, as_json=as_json)
 
 
 def _forget(parts: Parts, *, yes: bool, as_json: bool) -> None:
@@ -246,15 +238,12 @@ def _forget(parts: Parts, *, yes: bool, as_json: bool) -> None:
             f"forget {_addresses(gone)} from the do-not-contact list? Their key, if put back, would match them again"
         )
     forgotten = parts.do_not_contact.forget_gone(now=parts.clock())
-    if as_json:
-        _say_json("forget", [], forgotten=forgotten)
-        return
-    click.echo(f"{_addresses(forgotten)} known by no key of [encryption] digest_key forgotten")
+    words = f"{_addresses(forgotten)} known by no key of [encryption] digest_key forgotten"
+    print_json_or(_facts("forget", [], forgotten=forgotten), words, as_json=as_json)
 
 
-def _say_json(action: str, refused: list[_Refused], **facts: Any) -> None:
-    problems = [{"place": one.place, "problem": one.problem, "hint": one.hint} for one in refused]
-    print_json({"action": action, **facts, "refused": problems})
+def _facts(action: str, refused: list[_Refused], **facts: Any) -> dict[str, Any]:
+    return {"action": action, **facts, "refused": [asdict(one) for one in refused]}
 
 
 def _addresses(number: int) -> str:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from worker.cli.exits import COULD_NOT_START, NEEDS_A_PERSON, CannotStart
 from worker.cli.feature_checks import Finding, Grade, failed, failure, ok, warning
 from worker.cli.invocation import Invocation, act_of_command
-from worker.cli.shared_options import JSON, Read, print_json
+from worker.cli.shared_options import JSON, Read, print_json, print_json_or
 from worker.core.foundation.notation import counted
 from worker.settings.problems import SettingsError
 
@@ -158,10 +158,8 @@ def _show_destinations(invocation: Invocation, *, as_json: bool) -> None:
     from worker.settings.needs import NOTHING
 
     found = destinations(invocation.settings(NOTHING))
-    if as_json:
-        print_json({"destinations": [asdict(one) for one in found]})
-        return
-    for one in found:
-        click.echo(f"{one.host}:{one.port}  {one.scheme}  [{one.section}]{'  (this machine)' if one.is_here else ''}")
-    if not found:
-        click.echo("the configuration connects to no other program")
+    lines = [
+        f"{one.host}:{one.port}  {one.scheme}  [{one.section}]{'  (this machine)' if one.is_here else ''}"
+        for one in found
+    ] or ["the configuration connects to no other program"]
+    print_json_or({"destinations": [asdict(one) for one in found]}, *lines, as_json=as_json)
