@@ -110,36 +110,25 @@ def _keep(name: str) -> Any:
 
 def global_options() -> list[click.Option]:
     """New options each time: Click's parameters belong to one command."""
-    return [
-        click.Option(
-            ["--config"],
-            type=click.Path(dir_okay=False, path_type=Path),
-            expose_value=False,
-            callback=_keep("config"),
-            help="The configuration file.  [default: $ONBOARDING_CONFIG, else ./onboarding.toml]",
+    options: dict[str, tuple[click.ParamType[Any], str]] = {
+        "config": (
+            click.Path(dir_okay=False, path_type=Path),
+            "The configuration file.  [default: $ONBOARDING_CONFIG, else ./onboarding.toml]",
         ),
-        click.Option(
-            ["--log-level"],
-            type=click.Choice(logs.LEVELS, case_sensitive=False),
-            expose_value=False,
-            callback=_keep("log_level"),
-            help="The lowest level that is logged; worker, beat, bus and web log info instead of warning."
+        "log_level": (
+            click.Choice(logs.LEVELS, case_sensitive=False),
+            "The lowest level that is logged; worker, beat, bus and web log info instead of warning."
             "  [default: warning]",
         ),
-        click.Option(
-            ["--log-file"],
-            type=Named(),
-            expose_value=False,
-            callback=_keep("log_file"),
-            help="Log to this file instead of standard error.",
+        "log_file": (Named(), "Log to this file instead of standard error."),
+        "log_format": (
+            click.Choice(logs.FORMS, case_sensitive=False),
+            "The form of log lines. auto: text at a terminal, one JSON object a line otherwise.  [default: auto]",
         ),
-        click.Option(
-            ["--log-format"],
-            type=click.Choice(logs.FORMS, case_sensitive=False),
-            expose_value=False,
-            callback=_keep("log_format"),
-            help="The form of log lines. auto: text at a terminal, one JSON object a line otherwise.  [default: auto]",
-        ),
+    }
+    return [
+        click.Option([f"--{name.replace('_', '-')}"], type=kind, expose_value=False, callback=_keep(name), help=text)
+        for name, (kind, text) in options.items()
     ]
 
 

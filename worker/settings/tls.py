@@ -47,22 +47,23 @@ Pem = Annotated[Path | None, BeforeValidator(_pem), Shown("file"), Lazy()]
 
 
 class Client(Section):
-    """A section with connections to another system. Here that is a public service: its TLS has no keys."""
+    """A section with connections to another system. Here that is a public service: its TLS has no keys. Those with the
+    keys `tls`, `ca` and `client_certificate` are below."""
 
     @property
     def wants_tls(self) -> Literal["verify", "off"] | None:
         """What the section says of TLS; None: nothing."""
-        return None
+        return getattr(self, "tls", None)
 
     @property
     def authority(self) -> Path | None:
         """Who signs the other side's certificate; None: the system's authorities say."""
-        return None
+        return getattr(self, "ca", None)
 
     @property
     def certificate(self) -> Path | None:
         """What it presents."""
-        return None
+        return getattr(self, "client_certificate", None)
 
     @property
     def address(self) -> str:
@@ -84,29 +85,17 @@ class TrustsAuthority(Client):
 
     ca: Pem = None
 
-    @property
-    def authority(self) -> Path | None:
-        return self.ca
-
 
 class OwnServer(TrustsAuthority):
     """A section whose other side may be the user's own."""
 
     tls: Literal["verify", "off"] | None = None
 
-    @property
-    def wants_tls(self) -> Literal["verify", "off"] | None:
-        return self.tls
-
 
 class PresentsCertificate(OwnServer):
     """A section whose other side may ask for a certificate."""
 
     client_certificate: Pem = None
-
-    @property
-    def certificate(self) -> Path | None:
-        return self.client_certificate
 
 
 def _is_verified(client: Client) -> bool:

@@ -161,10 +161,10 @@ def _path_secret(secret: Secret) -> Secret:
     return secret
 
 
-def _one_or_more(check: Callable[[Any], Secret]) -> BeforeValidator:
-    """Accept one secret, or a list of several during a rotation. `check` reads a secret that is not in a list, so that
-    its problem is reported for the key itself."""
-    return BeforeValidator(lambda given: given if isinstance(given, list | tuple) else (check(given),))
+def _one_or_more(check: Callable[[Secret], Secret] = lambda secret: secret) -> BeforeValidator:
+    """Accept one secret, or a list of several during a rotation. One that is not in a list is checked here, so that its
+    problem is reported for the key itself."""
+    return BeforeValidator(lambda given: given if isinstance(given, list | tuple) else (check(Secret.accept(given)),))
 
 
 def _mailbox(value: str) -> str:
@@ -329,17 +329,11 @@ Credential = Annotated[Secret, AfterValidator(_credential), Shown("secret")]
 SenderKey = Annotated[Secret, AfterValidator(sender_key), Shown("secret")]
 Identifier = Annotated[Secret, BeforeValidator(_identifier), AfterValidator(_credential), Shown("identifier")]
 PathSecret = Annotated[Secret, AfterValidator(_path_secret), Shown("secret")]
-PathSecrets = Annotated[
-    tuple[PathSecret, ...], _one_or_more(lambda given: _path_secret(Secret.accept(given))), Shown(SECRETS)
-]
-Credentials = Annotated[
-    tuple[Credential, ...], _one_or_more(lambda given: _credential(Secret.accept(given))), Shown(SECRETS)
-]
-Secrets = Annotated[tuple[Secret, ...], _one_or_more(Secret.accept), Shown(SECRETS)]
+PathSecrets = Annotated[tuple[PathSecret, ...], _one_or_more(_path_secret), Shown(SECRETS)]
+Credentials = Annotated[tuple[Credential, ...], _one_or_more(_credential), Shown(SECRETS)]
+Secrets = Annotated[tuple[Secret, ...], _one_or_more(), Shown(SECRETS)]
 EncryptionKey = Annotated[Secret, AfterValidator(_encryption_key), Shown("secret")]
-EncryptionKeys = Annotated[
-    tuple[EncryptionKey, ...], _one_or_more(lambda given: _encryption_key(Secret.accept(given))), Shown(SECRETS)
-]
+EncryptionKeys = Annotated[tuple[EncryptionKey, ...], _one_or_more(_encryption_key), Shown(SECRETS)]
 Mailbox = Annotated[str, AfterValidator(_mailbox), Shown("email address")]
 DatesForm = Annotated[DateForm, _parsed(DateForm), Shown("form of dates")]
 Directory = Annotated[Path, BeforeValidator(_directory), Shown("directory")]

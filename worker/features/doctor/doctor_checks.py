@@ -78,25 +78,20 @@ def _what_helps(why: str, *, is_sqlite: bool) -> str:
 
 def check_adapters(parts: Parts) -> Iterator[Finding]:
     """Which code of other packages runs here. A broken adapter that an account needs stops every command before."""
-    for adapter in PROVIDERS.foreign:
-        what = f"provider {adapter.name}"
+    accounts = [(name, one.provider) for name, one in parts.settings.accounts.items()]
+    sections = ((channel, parts.settings.texting(channel)) for channel in channels_of("phone"))
+    channels = [(f"[{channel}]", section.provider) for channel, section in sections if section]
+    providers = [("provider", adapter, "account", accounts, facts_of) for adapter in PROVIDERS.foreign]
+    senders = [("sender", adapter, "channel", channels, text_facts_of) for adapter in TEXT_SERVICES.foreign]
+    for kind, adapter, user, users, load in (*providers, *senders):
+        what, unused = f"{kind} {adapter.name}", f"no {user} needs it"
         try:
-            facts_of(adapter.name)
+            load(adapter.name)
         except AdapterBroken as error:
-            yield warning(what, str(error), f"no account needs it; mend or uninstall {adapter.package}")
+            yield warning(what, str(error), f"{unused}; mend or uninstall {adapter.package}")
         else:
-            used = [name for name, one in parts.settings.accounts.items() if one.provider == adapter.name]
-            yield ok(what, f"{adapter.package}; " + (f"for {', '.join(used)}" if used else "no account needs it"))
-    for adapter in TEXT_SERVICES.foreign:
-        what = f"sender {adapter.name}"
-        try:
-            text_facts_of(adapter.name)
-        except AdapterBroken as error:
-            yield warning(what, str(error), f"no channel needs it; mend or uninstall {adapter.package}")
-        else:
-            sections = ((channel, parts.settings.texting(channel)) for channel in channels_of("phone"))
-            used = [f"[{channel}]" for channel, section in sections if section and section.provider == adapter.name]
-            yield ok(what, f"{adapter.package}; " + (f"for {', '.join(used)}" if used else "no channel needs it"))
+            used = ", ".join(name for name, provider in users if provider == adapter.name)
+            yield ok(what, f"{adapter.package}; {f'for {used}' if used else unused}")
 
 
 def check_encryption_keys(parts: Parts) -> Iterator[Finding]:
