@@ -12,6 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from tests.core.database.downgrading import downgrade
 from tests.stored.recount import expect_true_counts
 from tests.stored.shelf import Shelf, customer
 from worker.core.database import schema
@@ -75,7 +76,7 @@ def indexes(database: Database) -> set[str]:
 def test_the_schema_goes_up_down_and_up_again(empty):
     migrating.upgrade(empty)
     assert tables(empty) == MODELS
-    migrating.downgrade(empty, "base")
+    downgrade(empty, "base")
     assert tables(empty) == set()
     migrating.upgrade(empty)
     assert tables(empty) == MODELS
@@ -87,7 +88,7 @@ def test_each_single_step_goes_down_and_up(empty, next_release):
     revisions = [script.revision for script in ScriptDirectory(str(next_release)).walk_revisions()]
     assert revisions[0] == schema.newest(next_release) != schema.newest()
     for lower in [*revisions[1:], "base"]:
-        migrating.downgrade(empty, lower, migrations=next_release)
+        downgrade(empty, lower, migrations=next_release)
         assert schema.current(empty) == (None if lower == "base" else lower)
     for revision in reversed(revisions):
         migrating.upgrade(empty, revision, migrations=next_release)
@@ -104,7 +105,7 @@ def test_rows_from_before_the_kept_counts_are_counted(empty, keyring, clock):
     shelf.add(customer("Ona"))  # joins the first one
     batches = [row.id for row in shelf.rows(Batch)]
     before = [shelf.facts.counts(batch) for batch in batches]
-    migrating.downgrade(empty, "0001")
+    downgrade(empty, "0001")
     migrating.upgrade(empty)
     assert [shelf.facts.counts(batch) for batch in batches] == before
     expect_true_counts(empty)

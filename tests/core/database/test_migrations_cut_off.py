@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 
+from tests.core.database.downgrading import downgrade
 from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.wiring.store import migrating
@@ -93,7 +94,7 @@ def _cuts(database: Database, url: str, revision: str, migrations: Path) -> Iter
     migrating.upgrade(database, revision, migrations=migrations)
     sa.event.remove(database.engine, "after_cursor_execute", count)
     whole = shape(database)
-    migrating.downgrade(database, before or "base", migrations=migrations)
+    downgrade(database, before or "base", migrations=migrations)
     untouched = shape(database)
     assert statements
     # The first migration makes all tables, in one transaction: not each of its statements needs a cut.
@@ -103,7 +104,7 @@ def _cuts(database: Database, url: str, revision: str, migrations: Path) -> Iter
         if shape(database) != untouched:
             migrating.upgrade(database, revision, migrations=migrations)
             yield after, whole, shape(database)
-            migrating.downgrade(database, before or "base", migrations=migrations)
+            downgrade(database, before or "base", migrations=migrations)
 
 
 def test_every_migration_is_done_by_a_second_run_wherever_the_first_was_cut_off(url, next_release):

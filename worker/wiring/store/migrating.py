@@ -34,12 +34,24 @@ class NotMigrated(Exception):
     cannot hold every name."""
 
 
-def _config(migrations: Path) -> "Config":
+def config_of(migrations: Path) -> "Config":
+    """Alembic's configuration."""
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(migrations).replace("%", "%%"))
     return config
+
+
+@contextmanager
+def its_own(database: Database) -> Iterator[sa.Connection]:
+    """A connection that does not go back to the pool: its settings and its lock end with it."""
+    with database.engine.connect() as connection:
+        try:
+            yield connection
+        finally:
+            if not database.is_sqlite:
+                connection.invalidate()
 
 
 def upgrade(
@@ -52,59 +64,23 @@ def upgrade(
 ) -> None:
     """Migrate up, with one transaction for each step. A second run changes nothing. Raises TableInUse, NotMigrated."""
     from alembic import command
+    from alembic.util import CommandError
 
     if unfit := database.why_it_holds_not_every_text():
         raise NotMigrated(unfit)
-    _migrate(database, command.upgrade, _config(migrations), revision, tries, pause)
-
-
-def downgrade(
-    database: Database,
-    revision: str,
-    *,
-    tries: int = TRIES,
-    pause: Callable[[float], None] = time.sleep,
-    migrations: Path = MIGRATIONS,
-) -> None:
-    """Migrate down to a revision, or to `base`. Raises TableInUse, NotMigrated."""
-    from alembic import command
-
-    _migrate(database, command.downgrade, _config(migrations), revision, tries, pause)
-
-
-@contextmanager
-def _its_own(database: Database) -> Iterator[sa.Connection]:
-    """A connection that does not go back to the pool: its settings and its lock end with it."""
-    with database.engine.connect() as connection:
-        try:
-            yield connection
-        finally:
-            if not database.is_sqlite:
-                connection.invalidate()
-
-
-def _migrate(
-    database: Database,
-    step: "Callable[[Config, str], None]",
-    config: "Config",
-    revision: str,
-    tries: int,
-    pause: Callable[[float], None],
-) -> None:
-    from alembic.util import CommandError
-
+    config = config_of(migrations)
     for tried in range(tries):
         if tried:
             pause(PAUSE_SECONDS)  # outside of the transaction, so that the waiting transactions go on
         try:
-            with _its_own(database) as connection:
+            with its_own(database) as connection:
                 if not database.is_sqlite:
                     alone = connection.execute(sa.select(sa.func.pg_try_advisory_lock(ONE_AT_A_TIME))).scalar_one()
                     connection.commit()
                     if not alone:
                         continue
                 config.attributes["connection"] = connection
-                step(config, revision)
+                command.upgrade(config, revision)
                 connection.commit()
                 return
         except CommandError as error:
