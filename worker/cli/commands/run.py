@@ -13,7 +13,6 @@ from worker.cli.shared_options import JSON
 from worker.core.foundation.notation import parse_duration
 
 if TYPE_CHECKING:
-    from worker.cli.lists.listed import Choose, Listed
     from worker.plans.store.plans import Plan
 
 AGAIN = click.option(
@@ -79,22 +78,11 @@ class Duration(click.ParamType[timedelta]):
 @JSON
 @click.option("--dry-run", is_flag=True, hidden=True, expose_value=False, is_eager=True, callback=_check_instead)
 @click.pass_obj
-def run(
-    invocation: Invocation,
-    listed: "Listed",
-    choose: "Choose",
-    until: str,
-    patience: timedelta,
-    again: bool,
-    plan: "Plan | None",
-    every: bool,
-    yes: bool,
-    as_json: bool,
-) -> None:
+def run(invocation: Invocation, /, **chosen: Any) -> None:
     with loading():
         from worker.cli.running.work import run_list
 
-    raise SystemExit(run_list(invocation, listed, choose, until, patience, again, plan, every, yes, as_json))
+    raise SystemExit(run_list(invocation, **chosen))
 
 
 @click.command(
@@ -117,16 +105,7 @@ def run(
 @click.option("--invite", is_flag=True, help="With --adopt: send a first message with the link all the same.")
 @JSON
 @click.pass_obj
-def import_(
-    invocation: Invocation,
-    listed: "Listed",
-    choose: "Choose",
-    again: bool,
-    plan: "Plan | None",
-    adopt: bool,
-    invite: bool,
-    as_json: bool,
-) -> None:
+def import_(invocation: Invocation, /, plan: "Plan | None", adopt: bool, invite: bool, **chosen: Any) -> None:
     if invite and not adopt:
         raise click.UsageError("--invite belongs to --adopt: without it each customer gets a first message")
     if adopt and plan is not None:
@@ -135,5 +114,5 @@ def import_(
         from worker.cli.running.work import adopt_list, import_list
 
     if adopt:
-        raise SystemExit(adopt_list(invocation, listed, choose, again, invite, as_json))
-    raise SystemExit(import_list(invocation, listed, choose, again, plan, as_json))
+        raise SystemExit(adopt_list(invocation, invite=invite, **chosen))
+    raise SystemExit(import_list(invocation, plan=plan, **chosen))

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import click
 
@@ -25,6 +26,7 @@ from worker.core.foundation.logs import about
 from worker.core.foundation.notation import written_if_any
 from worker.core.model.states import BatchState
 from worker.lists.importing.adopting import parse_cell, unknown_parameter
+from worker.lists.importing.list_import import Imported
 from worker.lists.store.batches import BatchFacts
 from worker.plans.store.plans import Plan
 from worker.reporting.batch_report import state_of
@@ -88,9 +90,8 @@ def run_list(
                 f"the database could not be used for longer than --patience: {with_hint(str(error))}\n"
                 "what is written stays; the same command goes on, and finds out about calls whose results are lost"
             ) from None
-        batch = parts.batches.find(str(imported.batch.id)) or imported.batch
         # This process ends: what is left has an end only where another one works it.
-        facts = parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
+        batch, facts = _stored(parts, imported)
         waits = stand is Stand.LATER and not batch.is_paused
         later = until_when(parts, batch, alone=not every) if waits else None
         if as_json:
@@ -109,25 +110,13 @@ def run_list(
 
 
 def import_list(
-    invocation: Invocation,
-    listed: Listed,
-    choose: Choose,
-    again: bool,
-    plan: Plan | None,
-    as_json: bool,
+    invocation: Invocation, listed: Listed, choose: Choose, again: bool, plan: Plan | None, as_json: bool
 ) -> int:
     with invocation.parts(STORED | {Need.BUS}, migrate=True) as parts, refusing_lists(listed.name):
         refuse_what_cannot_work(parts)
         choices = choose(parts, again=again, plan=plan)
         imported, returns = import_listed(parts, listed, listed.options(parts), choices)
-        batch = parts.batches.find(str(imported.batch.id)) or imported.batch
-        facts = parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
-        facts |= changes_of(imported, returns)
-    if as_json:
-        print_json(facts)
-    else:
-        show_status(facts)
-    return NEEDS_A_PERSON if facts["rows"]["rejected"] or batch.is_paused else DONE
+        return _show_imported(parts, imported, changes_of(imported, returns), as_json=as_json)
 
 
 def adopt_list(invocation: Invocation, listed: Listed, choose: Choose, again: bool, invite: bool, as_json: bool) -> int:
@@ -142,13 +131,23 @@ def adopt_list(invocation: Invocation, listed: Listed, choose: Choose, again: bo
         )
         with Adopting(parts, invites=invite) as adopts:
             imported, _ = import_listed(parts, listed, options, choices, adopts=adopts)
-        batch = parts.batches.find(str(imported.batch.id)) or imported.batch
-        facts = parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
+        return _show_imported(parts, imported, {}, as_json=as_json)
+
+
+def _show_imported(parts: Parts, imported: Imported, changes: dict[str, Any], *, as_json: bool) -> int:
+    """Show the batch that a list became; returns the exit code."""
+    batch, facts = _stored(parts, imported)
     if as_json:
-        print_json(facts)
+        print_json(facts | changes)
     else:
         show_status(facts)
     return NEEDS_A_PERSON if facts["rows"]["rejected"] or batch.is_paused else DONE
+
+
+def _stored(parts: Parts, imported: Imported) -> tuple[BatchFacts, dict[str, Any]]:
+    """The batch of a list as it stands now, and what is reported of it."""
+    batch = parts.batches.find(str(imported.batch.id)) or imported.batch
+    return batch, parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
 
 
 def send_corrected(parts: Parts, batches: Collection[int], *, until: str, patience: timedelta) -> Stand | None:
