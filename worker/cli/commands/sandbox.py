@@ -77,10 +77,19 @@ def pair(text: str) -> tuple[str, str]:
     return first, second
 
 
+def _as_set(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(given)
+
+
+def _as_span(_context: click.Context, _option: click.Parameter, seconds: int) -> timedelta:
+    return timedelta(seconds=seconds)
+
+
 PAIR = Read("pair", pair, secret=True)
 PORT = click.IntRange(0, 65_535)
 
 
+# The names are the fields of SandboxOptions that the options set; None leaves the default.
 @click.command(epilog=EXAMPLES)
 @click.option("--host", default=DEFAULTS.host, show_default=True, help="The address to listen on.")
 @click.option("--port", type=PORT, default=9200, show_default=True, help="The port of the providers; 0: any free port.")
@@ -108,6 +117,7 @@ PORT = click.IntRange(0, 65_535)
     "--smtp-refuse",
     "smtp_refused",
     multiple=True,
+    callback=_as_set,
     metavar="ADDRESS",
     help="Refuse this recipient with 550. Repeatable.",
 )
@@ -137,19 +147,21 @@ PORT = click.IntRange(0, 65_535)
 )
 @click.option("--seed", type=int, help="The same seed gives the same faults in the same order, and the same customers.")
 @click.option("--conflict", is_flag=True, help="iDenfy: answer 409 for a second live session of a customer.")
-@click.option("--credits", "credit", type=click.IntRange(0), help="iDenfy: sessions until the token limit is reached.")
+@click.option("--credits", type=click.IntRange(0), help="iDenfy: sessions until the token limit is reached.")
 @click.option(
     "--frankieone-lifetime",
     type=click.IntRange(1),
     default=int(DEFAULTS.frankieone_lifetime.total_seconds()),
     show_default=True,
+    callback=_as_span,
     metavar="SECONDS",
     help="How long FrankieOne's tokens are valid.",
 )
 @click.option(
     "--unknown-entity",
-    "unknown",
+    "frankieone_unknown",
     multiple=True,
+    callback=_as_set,
     metavar="UUID",
     help="FrankieOne: answer 404 for this entity. Repeatable.",
 )
@@ -170,26 +182,11 @@ PORT = click.IntRange(0, 65_535)
 @JSON
 @customer_options
 def sandbox(
-    host: str,
-    port: int,
-    smtp_port: int,
-    faults: tuple[Fault, ...],
-    smtp_faults: tuple[SmtpFault, ...],
-    smtp_refused: tuple[str, ...],
     smtp_auth: tuple[str, str] | None,
-    latencies: tuple[Latency, ...],
-    limits: tuple[RateLimit, ...],
-    limit_retry_after: str,
-    seed: int | None,
-    conflict: bool,
-    credit: int | None,
-    frankieone_lifetime: int,
-    unknown: tuple[str, ...],
     idenfy_credentials: tuple[str, str] | None,
     frankieone_credentials: tuple[str, str] | None,
-    log_file: Path | None,
     as_json: bool,
-    **about_customers: Any,
+    **options: Any,
 ) -> None:
     """Simulate the identity-verification providers and a mailbox on this machine.
 
@@ -197,35 +194,15 @@ def sandbox(
     nothing but the webhooks of --webhooks (to `onboard web` on this machine, by default) and --mail-webhook, and the
     visits of --page. Ctrl-C ends it.
     """
-    idenfy_key, idenfy_secret = idenfy_credentials or (DEFAULTS.idenfy_key, DEFAULTS.idenfy_secret)
-    frankieone_key, customer = frankieone_credentials or (DEFAULTS.frankieone_key, DEFAULTS.frankieone_customer)
-    smtp_user, smtp_password = smtp_auth or (None, "")
+    given = {name: value for name, value in options.items() if value is not None}
+    for pair, names in (
+        (smtp_auth, ("smtp_user", "smtp_password")),
+        (idenfy_credentials, ("idenfy_key", "idenfy_secret")),
+        (frankieone_credentials, ("frankieone_key", "frankieone_customer")),
+    ):
+        given |= dict(zip(names, pair, strict=True)) if pair else {}
     try:
-        options = SandboxOptions(
-            host=host,
-            port=port,
-            smtp_port=smtp_port,
-            faults=faults,
-            smtp_faults=smtp_faults,
-            smtp_refused=frozenset(smtp_refused),
-            smtp_user=smtp_user,
-            smtp_password=smtp_password,
-            latencies=latencies,
-            limits=limits,
-            limit_retry_after=limit_retry_after,
-            seed=seed,
-            conflict=conflict,
-            credits=credit,
-            frankieone_lifetime=timedelta(seconds=frankieone_lifetime),
-            frankieone_unknown=frozenset(unknown),
-            idenfy_key=idenfy_key,
-            idenfy_secret=idenfy_secret,
-            frankieone_key=frankieone_key,
-            frankieone_customer=customer,
-            log_file=log_file,
-            **{name: value for name, value in about_customers.items() if value is not None},
-        )
-        simulator = Sandbox(options)
+        simulator = Sandbox(SandboxOptions(**given))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     try:
