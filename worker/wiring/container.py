@@ -166,18 +166,9 @@ class Parts(Configured):
         from worker.wiring.work_policies import job_policy
 
         settings = self.accounts[account]
-        provider = self.providers[account]
         return IssueWork(
-            policy=job_policy(
-                self.settings,
-                account,
-                provider,
-                self.contact,
-                self.budget_rules,
-                owner=self.owner,
-                only_batch=only_batch,
-            ),
-            provider=provider,
+            policy=job_policy(self, account, only_batch=only_batch),
+            provider=self.providers[account],
             http=http,
             timeout=settings.timeout,
             second_look=self.second_looks[f"account/{account}"],
@@ -201,19 +192,9 @@ class Parts(Configured):
         from worker.core.work.invite import InviteWork
         from worker.wiring.work_policies import invitation_policy
 
-        sender = self.senders[channel]
         return InviteWork(
-            policy=invitation_policy(
-                self.settings,
-                channel,
-                sender,
-                dict(self.providers),
-                self.contact,
-                self.budget_rules,
-                owner=self.owner,
-                only_batch=only_batch,
-            ),
-            sender=sender,
+            policy=invitation_policy(self, channel, only_batch=only_batch),
+            sender=self.senders[channel],
             sender_names={brand: sender_name(self.settings, channel, brand) for brand in ("", *self.settings.brands)},
             timeout=sender_timeout(self.settings, channel),
             second_look=self.second_looks[f"sender/{channel}"],

@@ -162,9 +162,7 @@ class Sweep:
         The next tick wakes the accounts that are to open another session, where that is due.
         """
         parts = self._parts
-        can_ask = parts.account_budgets.not_stopped
-        expiry = expiry_policy(parts.settings, parts.providers, parts.contact, can_ask=can_ask)
-        counts = check(parts.database, parts.keyring, expiry, now=parts.database_clock())
+        counts = check(parts.database, parts.keyring, expiry_policy(parts), now=parts.database_clock())
         if counts.reissued or counts.lapsed:
             log.info(
                 "sessions that ended unused: %d to be replaced, %d customers lapsed", counts.reissued, counts.lapsed

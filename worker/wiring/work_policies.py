@@ -1,12 +1,12 @@
 """The policies of work: by what jobs and messages are claimed, and what becomes of sessions that ended unused."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from worker.core.dispatch.prefetch import EVENTS_AHEAD
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy
 from worker.core.limits.store.backpressure import ASSUMED_LIFETIME
-from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.store.message_context import InvitationPolicy
 from worker.core.model.channels import channels_of
 from worker.core.model.sessions import floor_of, max_age_of
@@ -16,30 +16,25 @@ from worker.providers.contract import Provider
 from worker.senders.contract import Sender
 from worker.settings.accounts import Account
 from worker.settings.model import Settings
-from worker.settings.policies import BudgetRules, listing_accounts, sender_timeout, stable_links
+from worker.settings.policies import listing_accounts, sender_timeout, stable_links
+
+if TYPE_CHECKING:
+    from worker.wiring.container import Parts
 
 
-def job_policy(
-    settings: Settings,
-    account: str,
-    provider: Provider,
-    contact: ContactPolicy,
-    rules: BudgetRules,
-    *,
-    owner: str,
-    only_batch: int | None,
-) -> JobPolicy:
-    """`owner` names the process. `only_batch`: no row of another batch is claimed."""
+def job_policy(parts: "Parts", account: str, *, only_batch: int | None) -> JobPolicy:
+    """`only_batch`: no row of another batch is claimed."""
+    settings, provider, rules = parts.settings, parts.providers[account], parts.budget_rules
     of, own = settings.accounts[account], stable_links(settings)
     return JobPolicy(
         account=account,
         provider=of.provider,
         rule=rules.accounts[account],
         lease=settings.worker.lease,
-        owner=owner,
+        owner=parts.owner,
         ahead=EVENTS_AHEAD,
         reissue_at=provider.reissue_at,
-        contact=contact,
+        contact=parts.contact,
         lifetime=provider.lifetime,
         senders=rules.channels,
         max_age=_least_max_age(settings, account, provider),
@@ -53,27 +48,18 @@ def job_policy(
     )
 
 
-def invitation_policy(
-    settings: Settings,
-    channel: str,
-    sender: Sender,
-    providers: Mapping[str, Provider],
-    contact: ContactPolicy,
-    rules: BudgetRules,
-    *,
-    owner: str,
-    only_batch: int | None,
-) -> InvitationPolicy:
-    """As for `job_policy`; `providers` by account."""
+def invitation_policy(parts: "Parts", channel: str, *, only_batch: int | None) -> InvitationPolicy:
+    """As for `job_policy`."""
+    settings, sender, providers = parts.settings, parts.senders[channel], parts.providers
     sending = settings.sending.get(channel)
     on_unknown = sending.on_unknown if sending else "hold"
     return InvitationPolicy(
         channel=channel,
-        rule=rules.channels[channel],
+        rule=parts.budget_rules.channels[channel],
         lease=settings.worker.lease,
-        owner=owner,
+        owner=parts.owner,
         ahead=EVENTS_AHEAD,
-        contact=contact,
+        contact=parts.contact,
         reissue_at=lambda account, expires_at: (
             # An account that was taken out of the configuration opens no session, so any time will do.
             providers[account].reissue_at(expires_at) if account in providers else expires_at
@@ -85,22 +71,16 @@ def invitation_policy(
     )
 
 
-def expiry_policy(
-    settings: Settings,
-    providers: Mapping[str, Provider],
-    contact: ContactPolicy,
-    *,
-    can_ask: Callable[[Iterable[str]], Collection[str]],
-) -> ExpiryPolicy:
-    """What happens to sessions that ended unused; `providers` by account. `can_ask`: those of these accounts that may
-    be called now."""
+def expiry_policy(parts: "Parts") -> ExpiryPolicy:
+    """What happens to sessions that ended unused."""
+    settings, providers = parts.settings, parts.providers
     lists = listing_accounts(settings, providers)
     return ExpiryPolicy(
-        contact=contact,
+        contact=parts.contact,
         lifetimes={name: provider.lifetime for name, provider in providers.items()},
         reissue_at={name: provider.reissue_at for name, provider in providers.items()},
         lists=lists,
-        can_ask=lambda: can_ask(lists),
+        can_ask=lambda: parts.account_budgets.not_stopped(lists),
         stable=stable_links(settings) is not None,
     )
 
