@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from worker.core.foundation.clock import Clock
 from worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
-from worker.core.limits.store.budgets import Budgets
 from worker.core.model.reasons import Reason
 from worker.core.model.states import (
     ENDED_JOBS,
@@ -21,8 +19,6 @@ from worker.core.model.states import (
     LineState,
     PauseCause,
 )
-from worker.core.unknown.reconciliation import OrphanRule
-from worker.lists.decisions.store.emergency_stop import EmergencyStops
 from worker.lists.store.batches import BatchFacts
 from worker.plans.pilot import PilotNumbers, in_words
 from worker.plans.store.pilots import NOT_MET, Pilots, latest_verdict
@@ -31,9 +27,7 @@ from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.report_lines import Columns
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.outlook import Orphans
-from worker.reporting.store.report_rows import Facts
 from worker.reporting.waits import Blocked, Circumstances, Wait, of_accounts, of_no_account, stop_in_words
-from worker.settings.policies import BudgetRules
 
 if TYPE_CHECKING:
     from worker.lists.decisions.store.decisions import RepeatCost
@@ -58,18 +52,11 @@ def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reporting:
-    """Reports a batch from its counts and the state of the budgets."""
+class Reporting(Forecasts):
+    """Reports a batch from its counts and the state of the budgets, with its forecast."""
 
-    clock: Clock
-    facts: Facts
-    budgets: Budgets
-    rules: BudgetRules
-    forecasts: Forecasts
     plan: Callable[[BatchFacts], Planned | None]
     pilots: Pilots
-    emergency_stops: EmergencyStops
-    orphans: Mapping[str, OrphanRule]  # by account
     most_messages: int  # to each customer
 
     def columns(
@@ -121,7 +108,7 @@ class Reporting:
                 "stopped": stop_in_words(state) if state is not None and state.stopped_at else None,
             }
         planned = self.plan(batch)
-        ends = self.forecasts.of(batch, counts, planned, outcomes)
+        ends = self.of(batch, counts, planned, outcomes)
         return {
             "batch": batch.id,
             "name": batch.name,
@@ -150,14 +137,24 @@ class Reporting:
         return {
             "rows": orphans.number,
             "look_at": written(orphans.first),
-            "ends_by": written_if_any(self.forecasts.ends_by(account, orphans)),
+            "ends_by": written_if_any(self.ends_by(account, orphans)),
         }
 
     def _waits(self, counts: BatchCounts) -> dict[str, Any]:
-        """The rows that wait for a later hour, by reason. `because`: what their senders wait for, where it is known."""
-        waits = _waits(counts, now=self.clock())
+        """The rows that wait for a later hour, by reason. `because`: what their senders wait for, where it is known.
+        Not those whose hour has come: something else is in their way."""
+        now = self.clock()
+        waits: dict[str, Any] = {
+            reason: {
+                "rows": waits.rows,
+                "from": written_if_any(waits.first) or "",
+                "until": written_if_any(waits.last) or "",
+            }
+            for reason, waits in sorted(counts.waits.items())
+            if waits.last is None or waits.last > now
+        }
         if Reason.WAITS_FOR_SENDER in waits:
-            blocked, senders = self.blocked(now=self.clock()), counts.waits[Reason.WAITS_FOR_SENDER].messages
+            blocked, senders = self.blocked(now=now), counts.waits[Reason.WAITS_FOR_SENDER].messages
             if causes := [blocked[name] for name in sorted(senders) if name in blocked]:
                 theirs = waits[Reason.WAITS_FOR_SENDER]
                 theirs["because"] = "; ".join(_cause(each[0]) for each in causes)
@@ -169,7 +166,7 @@ class Reporting:
         return waits
 
     def _plan(self, batch: BatchFacts, planned: Planned) -> dict[str, Any]:
-        now, plan = self.clock(), planned.plan
+        now, plan, most = self.clock(), planned.plan, planned.plan.most_credits
         # Of a batch that is paused or cancelled, no verdict is taken.
         takes = planned.sent_at is not None and not batch.is_paused and batch.cancelled_at is None
         verdict_by = latest_verdict(planned, now=now) if takes else None
@@ -186,15 +183,10 @@ class Reporting:
             "in_words": plan.in_words,
             "start_at": written_if_any(plan.start_at),
             "per_hour": plan.per_hour,
-            **self._credits(batch.id, plan.most_credits),
+            **({} if most is None else {"most_credits": most, "credits_left": self.facts.credits_left(batch.id, most)}),
             "deadline": written_if_any(plan.deadline),
             **(pilot if plan.first else {}),
         }
-
-    def _credits(self, batch_id: int, most: int | None) -> dict[str, Any]:
-        if most is None:
-            return {}
-        return {"most_credits": most, "credits_left": self.facts.credits_left(batch_id, most)}
 
 
 def _cause(one: Wait) -> str:
@@ -220,19 +212,6 @@ def needs_a_person(facts: Mapping[str, Any]) -> bool:
     rows = facts["rows"][JobState.HELD] + rows_to_correct(facts)
     stopped = any(account["stopped"] for account in facts["accounts"].values())
     return stopped or facts.get("pause_cause") == PauseCause.ITSELF or bool(rows)
-
-
-def _waits(counts: BatchCounts, *, now: datetime) -> dict[str, Any]:
-    """The rows that wait for a later hour, by reason. Not those whose hour has come: something else is in their way."""
-    return {
-        reason: {
-            "rows": waits.rows,
-            "from": written_if_any(waits.first) or "",
-            "until": written_if_any(waits.last) or "",
-        }
-        for reason, waits in sorted(counts.waits.items())
-        if waits.last is None or waits.last > now
-    }
 
 
 def rows_left(left: int) -> str:

@@ -75,7 +75,11 @@ class Running(NamedTuple):
 
 def no_account(name: str, rows: int) -> str:
     """That rows wait for an account that the configuration does not have: it was renamed, or taken out."""
-    return f"{counted(rows, 'row waits', 'rows wait')} for the account {name}, which this configuration does not have"
+    return f"{rows_wait(rows)} for the account {name}, which this configuration does not have"
+
+
+def rows_wait(rows: int) -> str:
+    return counted(rows, "row waits", "rows wait")
 
 
 def is_worked(processes: Iterable[Running], batch_id: int) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from worker.core.database.database import Database
 from worker.core.features import hint
 from worker.core.foundation.clock import Clock
-from worker.core.foundation.notation import counted, listed_in_words, written, written_if_any
+from worker.core.foundation.notation import listed_in_words, written, written_if_any
 from worker.core.limits.budgets import (
     BudgetRule,
     BudgetState,
@@ -35,6 +35,7 @@ from worker.reporting.operation import (
     is_worked,
     is_worked_by_workers,
     no_wake_up,
+    rows_wait,
     starts_work,
 )
 from worker.reporting.standings import SourceReport, Standing
@@ -149,6 +150,7 @@ class Operation:
     standings: Callable[[Mapping[str, BudgetState], datetime], Sequence[Standing]]
     by_workers: bool  # a broker is configured
     brands: Collection[str]  # the names of those in the configuration
+    accounts: Mapping[str, Account]
     event_queues: Collection[str]  # those that senders of the configuration publish events to
 
     def report(self) -> OperationReport:
@@ -208,6 +210,33 @@ class Operation:
             beat_at=None if wakening.beat_is_missing(now) else wakening.beat_at,
         )
 
+    def of_accounts(self, *, now: datetime) -> list[dict[str, Any]]:
+        """What is reported of each account, then of each sender."""
+        states = self.budgets.all()
+        takers: dict[str, list[str]] = {}
+        for what in self.takeovers.possible(states):
+            takers.setdefault(what.source, []).append(what.target)
+        in_use = concurrency.in_use(self.database, now=now)
+        every = [(name, rule, states.get(rule.name, BudgetState())) for name, rule in self.rules.all().items()]
+        return [
+            {
+                "account": name,
+                "provider": self.accounts[name].provider if name in self.accounts else SENDER,
+                "budget": rule.name,
+                "limits": [str(limit) for limit in rule.at(state.ramp_from, now).limits],
+                **({"ramp": str(rule.ramp)} if rule.ramp is not None else {}),
+                "limit_found": found_in_words(rule, state),
+                "concurrency": rule.concurrency,
+                # Unknown for a sender whose connections are counted in each process.
+                "places_in_use": None if rule.each_process else in_use.get(rule.name, 0),
+                **_state(state, rule, now=now),
+                **_used_up(name, rule, state, now=now),
+                **({} if name in self.accounts else {"credits_used": None}),  # a sender's messages are not counted
+                "taken_over_by": takers.get(name, []),
+            }
+            for name, rule, state in every
+        ]
+
     @staticmethod
     def _of_emergency_stop(stopped: Stopped | None) -> list[Wait]:
         if stopped is None:
@@ -222,9 +251,9 @@ class Operation:
         brands = of_other_brands(self.database, self.brands)
         return [
             *(waits.of_missing_key(key_id, *held_rows) for key_id, held_rows in keys.items()),
-            *(waits.of_missing_account(name, *rows) for name, rows in sorted(accounts.items())),
-            *(waits.of_missing_brand(name, *rows) for name, rows in sorted(brands.items())),
-            *(waits.of_missing_channel(name, *rows) for name, rows in sorted(channels.items())),
+            *(waits.of_missing("account", name, *rows) for name, rows in sorted(accounts.items())),
+            *(waits.of_missing("brand", name, *rows) for name, rows in sorted(brands.items())),
+            *(waits.of_missing("sender", name, *rows) for name, rows in sorted(channels.items())),
         ]
 
     def _of_budgets(self, states: Mapping[str, BudgetState], *, due: Collection[str], now: datetime) -> list[Wait]:
@@ -263,7 +292,7 @@ class Operation:
             found.append(paused._replace(since=batch.paused_at))
         for batch, rows in credits_spent(self.database):
             if not batch.is_paused:
-                why = f"{counted(rows, 'row waits', 'rows wait')}: {Reason.CREDITS_SPENT.meaning}"
+                why = f"{rows_wait(rows)}: {Reason.CREDITS_SPENT.meaning}"
                 found.append(_of_batch(batch, why, f"onboard resume {batch.id} --most-credits N"))
         for batch, rows, since in held(self.database):
             stands = _of_batch(batch, waits.rows_in_words(0, held=rows), f"onboard report {batch.id}")
@@ -298,42 +327,6 @@ def _account(state: BudgetState, now: datetime) -> dict[str, Any]:
         "no_answer": silence_of(state, now=now) or None,
         "credits_used": state.credits_used,
     }
-
-
-@dataclass(frozen=True, kw_only=True)
-class AccountReport:
-    database: Database
-    budgets: Budgets
-    rules: BudgetRules
-    takeovers: Takeovers
-    accounts: Mapping[str, Account]
-
-    def facts(self, *, now: datetime) -> list[dict[str, Any]]:
-        """Each account, then each sender."""
-        states = self.budgets.all()
-        takers: dict[str, list[str]] = {}
-        for what in self.takeovers.possible(states):
-            takers.setdefault(what.source, []).append(what.target)
-        in_use = concurrency.in_use(self.database, now=now)
-        every = [(name, rule, states.get(rule.name, BudgetState())) for name, rule in self.rules.all().items()]
-        return [
-            {
-                "account": name,
-                "provider": self.accounts[name].provider if name in self.accounts else SENDER,
-                "budget": rule.name,
-                "limits": [str(limit) for limit in rule.at(state.ramp_from, now).limits],
-                **({"ramp": str(rule.ramp)} if rule.ramp is not None else {}),
-                "limit_found": found_in_words(rule, state),
-                "concurrency": rule.concurrency,
-                # Unknown for a sender whose connections are counted in each process.
-                "places_in_use": None if rule.each_process else in_use.get(rule.name, 0),
-                **_state(state, rule, now=now),
-                **_used_up(name, rule, state, now=now),
-                **({} if name in self.accounts else {"credits_used": None}),  # a sender's messages are not counted
-                "taken_over_by": takers.get(name, []),
-            }
-            for name, rule, state in every
-        ]
 
 
 def state_in_words(item: Mapping[str, Any]) -> str:

@@ -168,7 +168,7 @@ def rows_of(report: PeriodReport) -> Iterator[list[str | int | Decimal]]:
 
 
 def write_csv(out: TextIO, report: PeriodReport, *, excel: bool = False) -> int:
-    """Write its rows as CSV; returns how many. `excel`: see `report_lines.write_excel`."""
+    """Write its rows as CSV; returns how many. `excel`: see `report_lines.write_table`."""
     return write_table(out, names_of(report), rows_of(report), excel=excel)
 
 

@@ -20,7 +20,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState, LineState
 from worker.core.model.stops import is_at_cap, way_out
 from worker.core.unknown.reconciliation import OrphanRule
-from worker.reporting.operation import TAKES_EVENTS, WORK, Running, Wakening, no_account, no_wake_up
+from worker.reporting.operation import TAKES_EVENTS, WORK, Running, Wakening, no_wake_up, rows_wait
 
 _STATUS = "onboard status"  # where the feature whose command shows more is not here
 # Words that say how a row is served, and nothing that went wrong.
@@ -274,7 +274,7 @@ NOTHING_STUCK = "nothing is stuck"  # said where nothing needs a person now
 def rows_in_words(to_correct: int, *, held: int = 0) -> str:
     """Of rows that no work and no time goes on with: `2 rows wait for a decision, 1 row waits for a correction`."""
     each = ((held, "a decision"), (to_correct, "a correction"))
-    return ", ".join(f"{counted(rows, 'row waits', 'rows wait')} for {what}" for rows, what in each if rows)
+    return ", ".join(f"{rows_wait(rows)} for {what}" for rows, what in each if rows)
 
 
 def with_rows(said: str, to_correct: int) -> str:
@@ -341,23 +341,13 @@ def of_missing_key(key_id: str, held: int, since: datetime) -> Wait:
     return Wait("key", key_id, why, hint("keys", "onboard keys status") or _STATUS, since=since)
 
 
-def of_missing_account(name: str, rows: int, batch_id: int) -> Wait:
-    """`rows` wait for an account that the configuration does not have, the first of them in this batch."""
-    return Wait("account", name, f"{no_account(name, rows)}: put it back", f"onboard report {batch_id}")
-
-
-def of_missing_brand(name: str, rows: int, batch_id: int) -> Wait:
-    """`rows` wait for a brand that the configuration does not have, the first of them in this batch."""
-    waiting = counted(rows, "row waits", "rows wait")
-    why = f"{waiting} for [brand.{name}], which this configuration does not have: put it back"
-    return Wait("brand", name, why, f"onboard report {batch_id}")
-
-
-def of_missing_channel(name: str, messages: int, batch_id: int) -> Wait:
-    """`messages` wait for a channel that the configuration does not have, the first of them in this batch."""
-    waiting = counted(messages, "message waits", "messages wait")
-    why = f"{waiting} for this channel, which this configuration does not have: put it back"
-    return Wait("sender", name, why, f"onboard report {batch_id}")
+def of_missing(what: str, name: str, rows: int, batch_id: int) -> Wait:
+    """An account, brand or sender that the configuration does not have. `rows`: how many rows or messages wait for it,
+    the first of them in this batch."""
+    named = {"account": f"the account {name}", "brand": f"[brand.{name}]", "sender": "this channel"}[what]
+    waiting = counted(rows, "message waits", "messages wait") if what == "sender" else rows_wait(rows)
+    why = f"{waiting} for {named}, which this configuration does not have: put it back"
+    return Wait(what, name, why, f"onboard report {batch_id}")
 
 
 def of_stop(what: str, names: str, reason: str, since: datetime | None = None) -> Wait:

@@ -27,7 +27,7 @@ from worker.web.events.batching import Batcher, InThread, Receive
 from worker.web.events.link_waiters import Waiting
 from worker.web.events.request_body import BODY_SECONDS, ROOM
 from worker.web.events.routes import Events
-from worker.web.middlewares import EVERY_SECONDS, Refusals, Slowed, as_problems, counting
+from worker.web.middlewares import EVERY_SECONDS, Refusals, as_problems, counting
 from worker.web.peers import TRUSTED, Proxies
 from worker.web.problems import problem
 from worker.web.readiness import Readiness
@@ -59,7 +59,7 @@ CleanupContext = Callable[[web.Application], AsyncIterator[None]]
 
 @dataclass(frozen=True)
 class Shared:
-    """What an application shares with the routes of features. `slowed`: counts and slows refused credentials. `key`:
+    """What an application shares with the routes of features. `refusals`: counts and slows those of credentials. `key`:
     opens what is only for looking, "": nothing does. `put_back`: puts refused events back; None: this process reaches
     no queue. `form_seconds`: how long the body of a form may take."""
 
@@ -68,7 +68,7 @@ class Shared:
     in_thread: InThread
     wake: Wake
     form_seconds: float = BODY_SECONDS
-    slowed: Slowed = field(default_factory=lambda: Slowed(Refusals(log), ()))
+    refusals: Refusals = field(default_factory=lambda: Refusals(log))
     key: str = ""
     put_back: PutRefusedBack | None = None
 
@@ -142,7 +142,7 @@ def app(
         parts.ready()
 
     readiness = Readiness(parts.database, prepare=prepare)
-    refusals = Refusals(log)
+    refusals = Refusals(log, parts.settings.web.trusted_proxies)
 
     async def lifetime(_application: web.Application) -> AsyncIterator[None]:
         await in_thread(readiness.look)
@@ -150,18 +150,17 @@ def app(
         threads.shutdown()
         refusals.write(monotonic())
 
-    slowed = Slowed(refusals, parts.settings.web.trusted_proxies)
-    made = web.Application(middlewares=[counting(parts.meters), slowed.middleware, as_problems])
+    made = web.Application(middlewares=[counting(parts.meters), refusals.middleware, as_problems])
     made[READINESS], made[TRUSTED] = readiness, parts.settings.web.trusted_proxies
     made.cleanup_ctx.extend(
         [lifetime, _meanwhile(readiness.keep_looking, in_thread), _meanwhile(_keep_writing, refusals)]
     )
     made.on_response_prepare.extend([name_server, Proxies().look])
     receive = receive or Receiver(parts.intake, parts.inboxes, parts.keyring).receive
-    receiving = _Receiving(made, parts, readiness, in_thread, wake, slowed.peer, body_seconds, room)
+    receiving = _Receiving(made, parts, readiness, in_thread, wake, refusals.peer, body_seconds, room)
     receiving.add_events(receive)
     receiving.add_webhooks(fetch)
-    _add_state(made, Shared(parts, readiness, in_thread, wake, body_seconds, slowed, key_to_look, put_back))
+    _add_state(made, Shared(parts, readiness, in_thread, wake, body_seconds, refusals, key_to_look, put_back))
     return made
 
 

@@ -39,10 +39,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Refusals:
-    """Belongs to one loop. Times are monotonic seconds."""
+    """Counts, logs and delays the answers to refused credentials. Belongs to one loop. Times are monotonic seconds."""
 
-    def __init__(self, log: logging.Logger) -> None:
-        self._log = log
+    def __init__(self, log: logging.Logger, trusted: Sequence[Network] = ()) -> None:
+        """`trusted`: the proxies whose word counts about who asks."""
+        self._log, self._trusted = log, trusted
         self._since: Counter[str] = Counter()  # by peer, since the last line
         self._why = ""
         self._logged_at: float | None = None
@@ -71,6 +72,31 @@ class Refusals:
             self._log.warning("%d refused (%s); the last for %s", self._since.total(), self._named(), self._why)
             self._logged_at = now
             self._since.clear()
+
+    def peer(self, request: web.Request) -> str:
+        """The machine that sent the request."""
+        return peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._trusted)
+
+    async def delay(self, request: web.Request, why: str, *, name: str = "") -> None:
+        """Count a refused request, and wait as long as its answer should. `name`: see `refused`."""
+        if seconds := self.refused(self.peer(request), why, monotonic(), name=name):
+            self.waiting += 1
+            try:
+                await wait(seconds)
+            finally:
+                self.waiting -= 1
+
+    @property
+    def middleware(self) -> Middleware:
+        @web.middleware
+        async def slow(request: web.Request, handler: Handler) -> web.StreamResponse:
+            answer = await handler(request)
+            why = request.get(REFUSED)
+            if why is not None:
+                await self.delay(request, why)
+            return answer
+
+        return slow
 
     def _named(self) -> str:
         named = [f"{count} from {peer}" for peer, count in self._since.most_common(NAMED)]
@@ -106,39 +132,6 @@ def counting(meters: Meters) -> Middleware:
         return answer
 
     return count
-
-
-class Slowed:
-    """Counts, logs and delays the answers to refused credentials."""
-
-    def __init__(self, refusals: Refusals, trusted: Sequence[Network]) -> None:
-        self._refusals, self._trusted = refusals, trusted
-
-    def peer(self, request: web.Request) -> str:
-        """The machine that sent the request."""
-        return peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._trusted)
-
-    async def refused(self, request: web.Request, why: str, *, name: str = "") -> None:
-        """Count it, and wait as long as its answer should. `name`: see `Refusals`."""
-        peer = self.peer(request)
-        if delay := self._refusals.refused(peer, why, monotonic(), name=name):
-            self._refusals.waiting += 1
-            try:
-                await wait(delay)
-            finally:
-                self._refusals.waiting -= 1
-
-    @property
-    def middleware(self) -> Middleware:
-        @web.middleware
-        async def slow(request: web.Request, handler: Handler) -> web.StreamResponse:
-            answer = await handler(request)
-            why = request.get(REFUSED)
-            if why is not None:
-                await self.refused(request, why)
-            return answer
-
-        return slow
 
 
 @web.middleware

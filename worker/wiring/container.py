@@ -26,7 +26,7 @@ from worker.lists.importing.intake import Intake, freshness_of
 from worker.lists.traces import Traces
 from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.batch_report import Reporting
-from worker.reporting.operation_report import AccountReport, Operation
+from worker.reporting.operation_report import Operation
 from worker.reporting.standings import source_reports, standings
 from worker.reporting.store.processes import Heartbeat, Restored
 from worker.reporting.store.waiting import texts_by_country
@@ -230,24 +230,8 @@ class Parts(Configured):
 
     @property
     def reporting(self) -> Reporting:
-        """What is reported of a batch."""
+        """What is reported of a batch, and when it ends."""
         return Reporting(
-            clock=self.clock,
-            facts=self.facts,
-            budgets=self.budgets,
-            rules=self.budget_rules,
-            forecasts=self.forecasts,
-            plan=self.batches.plan,
-            pilots=self.pilots,
-            emergency_stops=self.emergency_stops,
-            orphans=orphan_rules(self.providers),
-            most_messages=self.settings.invitations.messages_per_customer,
-        )
-
-    @property
-    def forecasts(self) -> Forecasts:
-        """When batches end."""
-        return Forecasts(
             clock=self.clock,
             database=self.database,
             processes=self.processes,
@@ -260,22 +244,19 @@ class Parts(Configured):
             on_click=buys_on_click(self.settings),
             texts_per_country=self.contact.texts_per_country,
             texts=lambda now: texts_by_country(self.database, now=now),
+            plan=self.batches.plan,
+            pilots=self.pilots,
+            most_messages=self.settings.invitations.messages_per_customer,
         )
 
     @property
-    def account_report(self) -> AccountReport:
-        """What is reported of accounts and senders."""
-        return AccountReport(
-            database=self.database,
-            budgets=self.budgets,
-            rules=self.budget_rules,
-            takeovers=self.takeovers,
-            accounts=self.accounts,
-        )
+    def forecasts(self) -> Forecasts:
+        """When batches end."""
+        return self.reporting
 
     @property
     def operation(self) -> Operation:
-        """Which processes run, and what needs a person."""
+        """Which processes run, what needs a person, and how accounts and senders stand."""
         return Operation(
             clock=self.clock,
             database=self.database,
@@ -290,6 +271,7 @@ class Parts(Configured):
             standings=partial(standings, self.settings, self.database),
             by_workers=self.settings.broker.wakes_workers,
             brands=self.settings.brands,
+            accounts=self.accounts,
             event_queues=self._event_queues,
         )
 

@@ -17,7 +17,7 @@ from worker.features.dashboard import files
 from worker.features.dashboard import site as site_module
 from worker.features.dashboard.contract import Asked, Refused
 from worker.features.dashboard.pages import reports
-from worker.features.dashboard.sources import sources_of
+from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Person, Role, is_one_person
 from worker.features.uploads import check
 from worker.features.uploads.pages.decisions import ACTIONS
@@ -200,7 +200,7 @@ async def test_a_list_that_changes_as_a_person_agrees_is_not_approved(site, ona,
     look(site)
     (approve,) = [one for one in ACTIONS if one.name == "approve-list"]
     asked = Asked({"list": "1", "version": "1"}, Person("ona", Role.OPERATOR), site.clock())
-    sources = sources_of(site.parts, None)
+    sources = Sources(site.parts, None)
     approve.plan(sources, asked)
 
     await read_otherwise(ona)

@@ -26,7 +26,7 @@ def account() -> None:
 def list_accounts(invocation: Invocation, as_json: bool) -> None:
     """Show the limits, credits and state of each account and sender."""
     with invocation.parts(STORED, migrate=True) as parts:
-        facts = parts.account_report.facts(now=parts.clock())
+        facts = parts.operation.of_accounts(now=parts.clock())
     if as_json:
         print_json({"accounts": facts})
         return

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from worker.features.dashboard.contract import DASHBOARD_PARTS, Action, Download, Page, Part
+from worker.features.dashboard.contract import DASHBOARD_PARTS, Action, Page, Part
 from worker.features.dashboard.pages import (
     accounts,
     audit,
@@ -15,12 +15,10 @@ from worker.features.dashboard.pages import (
     now,
     on_call,
     outgoing,
-    refused_actions,
     reports,
     stop_actions,
 )
 from worker.features.dashboard.site import Site
-from worker.features.dashboard.sources import sources_of
 from worker.runtime.web_application import Shared
 
 # In the order of the navigation.
@@ -45,24 +43,12 @@ ACTIONS: tuple[Action, ...] = (
     *stop_actions.ACTIONS,
     *accounts.ACTIONS,
     *outgoing.ACTIONS,
-    *refused_actions.ACTIONS,
 )
-
-
-DOWNLOADS: tuple[Download, ...] = reports.DOWNLOADS
 HERE = "worker.features.dashboard"
 
 
 def add(application: web.Application, shared: Shared, *, key: str) -> None:
     """`key`: see `Visits`."""
-    site = Site(
-        sources_of(shared.parts, shared.put_back),
-        [Part(package=HERE, pages=PAGES, actions=ACTIONS, downloads=DOWNLOADS), *DASHBOARD_PARTS.offered()],
-        key=key,
-        wake=shared.wake,
-        why_not=lambda: shared.readiness.why_not,
-        delay=shared.slowed.refused,
-        peer=shared.slowed.peer,
-        form_seconds=shared.form_seconds,
-    )
+    ours = Part(package=HERE, pages=PAGES, actions=ACTIONS, downloads=reports.DOWNLOADS)
+    site = Site(shared, [ours, *DASHBOARD_PARTS.offered()], key=key)
     site.add_to(application)

@@ -179,8 +179,8 @@ class Action:
     """`name` is its address, /dashboard/do/NAME. `command`: the command that does the same, "" if none does."""
 
     name: str
-    command: str
-    least: Role
+    command: str = ""
+    least: Role = Role.OPERATOR
     plan: Callable[[Sources, Asked], Plan]  # blocking, changes nothing; raises NotThere or Refused
     carry_out: Callable[[Sources, Asked, str], Done]  # blocking; gets the person's reason; raises Refused
     # The page that the person came from, and goes back to: a path of ours, whatever the request names.

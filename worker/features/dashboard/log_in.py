@@ -2,7 +2,6 @@
 
 import logging
 import secrets
-from collections.abc import Callable
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -20,7 +19,7 @@ from worker.features.dashboard.visits import (
     set_cookie,
 )
 from worker.web.events.request_body import form_of
-from worker.web.log_in_ways import Delay
+from worker.web.middlewares import Refusals
 from worker.web.problems import REFUSED
 
 log = logging.getLogger(__name__)
@@ -31,20 +30,17 @@ WRONG = "The name or the password is wrong."
 BUSY = "Too many log-ins are being checked. Try again in a few seconds."
 # The form is open for so long; it has a cookie of its own, so that no other site can log a person in.
 FORM_SECONDS = 3600
-Peer = Callable[[web.Request], str]
 
 
 class LogInPage:
-    """`delay(request, why, name=)`: counts a refused log-in by its address, and by the name whose password was guessed,
-    logs it, and waits. `peer(request)`: the machine that sent it. `issuer`: whether a button leads to
-    an identity provider."""
+    """`refusals`: counts a refused log-in by its address, and by the name whose password was guessed, logs it, and
+    waits. `issuer`: whether a button leads to an identity provider."""
 
     def __init__(
-        self, visits: Visits, checks: PasswordChecks, delay: Delay, peer: Peer, form_seconds: float, issuer: bool
+        self, visits: Visits, checks: PasswordChecks, refusals: Refusals, form_seconds: float, issuer: bool
     ) -> None:
-        self._visits, self._checks, self._delay, self._peer = visits, checks, delay, peer
-        self._form_seconds = form_seconds
-        self._issuer = issuer
+        self._visits, self._checks, self._refusals = visits, checks, refusals
+        self._form_seconds, self._issuer = form_seconds, issuer
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         return self.form(request, to=local_path(request.query.get("to", "")))
@@ -62,10 +58,10 @@ class LogInPage:
         async def delay() -> None:
             # A password that is too long is not hashed: nothing would bound how many of them wait.
             guessed = digest_of(name) if len(password) <= LONGEST_PASSWORD else ""
-            await self._delay(request, "dashboard: name or password", name=guessed)
+            await self._refusals.delay(request, "dashboard: name or password", name=guessed)
 
         try:
-            if not await self._checks.fits(name, password, user, delay, self._peer(request)):
+            if not await self._checks.fits(name, password, user, delay, self._refusals.peer(request)):
                 return self.form(request, to=to, said=WRONG, status=403)
         except TooMany:
             request[REFUSED] = "dashboard: too many log-ins at once"
@@ -81,7 +77,7 @@ class LogInPage:
         return await self._entered(request, await self._visits.begin(""), "/")
 
     async def enter_as(self, request: web.Request, name: str, role: str, to: str) -> web.StreamResponse:
-        return await self._entered(request, await self._visits.begin_named(name, role), to)
+        return await self._entered(request, await self._visits.begin(name, self._visits.entry(role)), to)
 
     async def leave(self, request: web.Request) -> web.StreamResponse:
         visit = await self._visits.of(request, by_itself=False)

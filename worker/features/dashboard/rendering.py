@@ -1,7 +1,6 @@
 """Makes pages from templates, and the headers that each of them has."""
 
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import sha256
@@ -14,6 +13,7 @@ from markupsafe import Markup, escape
 
 from worker.core.foundation.notation import counted
 from worker.features.dashboard.contract import DASHBOARD_PARTS, do
+from worker.reporting.html_report import segments
 from worker.web.problems import PAGE_HEADERS
 
 HERE = "worker.features.dashboard"
@@ -99,16 +99,6 @@ def marked(sentence: str) -> Markup:
         return f"<code>{code}</code>" if code else f'<time datetime="{day}T{exact or minute}Z">{found[0]}</time>'
 
     return Markup(_MARKS.sub(mark, str(escape(sentence))))  # noqa: S704 -- escaped before it is marked
-
-
-def segments(parts: Mapping[str, int]) -> list[tuple[str, int, float, float]]:
-    """(name, number, start, width) of each part of a bar that is not zero, in per cent of its length."""
-    total, at, found = sum(parts.values()), 0, []
-    for name, number in parts.items():
-        if number:
-            found.append((name, number, round(100 * at / total, 3), round(100 * number / total, 3)))
-            at += number
-    return found
 
 
 @cache

@@ -2,10 +2,10 @@
 
 from aiohttp import web
 
+from worker.features.dashboard.log_in_ways import LOG_IN_WAYS
 from worker.features.dashboard.section import Dashboard
 from worker.runtime.web_application import FeatureRoutes, Shared
 from worker.settings.model import Settings
-from worker.web.log_in_ways import LOG_IN_WAYS
 
 
 def has_people(settings: Settings) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any
@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from worker.core.foundation.clock import Clock, monotonic
-from worker.core.model.wakeups import Wake
 from worker.features.dashboard import flashes
 from worker.features.dashboard.contract import (
     Action,
@@ -30,8 +29,9 @@ from worker.features.dashboard.contract import (
     Refused,
 )
 from worker.features.dashboard.files import receive, send
-from worker.features.dashboard.log_in import LEAVE, LogInPage, Peer, local_path
+from worker.features.dashboard.log_in import LEAVE, LogInPage, local_path
 from worker.features.dashboard.log_in import PATH as LOG_IN
+from worker.features.dashboard.log_in_ways import LOG_IN_WAYS
 from worker.features.dashboard.passwords import PasswordChecks
 from worker.features.dashboard.rendering import ASSETS, asset, page, see
 from worker.features.dashboard.section import Dashboard
@@ -39,8 +39,8 @@ from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.store.log_ins import LogIns
 from worker.features.dashboard.users import Role
 from worker.features.dashboard.visits import Visit, Visits, is_from_here
-from worker.web.events.request_body import BODY_SECONDS, Unacceptable, form_of
-from worker.web.log_in_ways import LOG_IN_WAYS, Delay
+from worker.runtime.web_application import Shared
+from worker.web.events.request_body import Unacceptable, form_of
 
 FRESH_SECONDS = 1.0
 MOST = 200  # answers that are kept
@@ -71,11 +71,11 @@ class SharedReads:
         self._now = now
         self._answers: OrderedDict[Hashable, tuple[float, asyncio.Task[Any]]] = OrderedDict()
 
-    async def get(self, key: Hashable, read: Callable[[], Awaitable[Any]]) -> Any:
+    async def get(self, key: Hashable, read: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """The answer for this key: of `read`, or of a reading that is under way or has just ended."""
         asked_at, task = self._answers.get(key, (0.0, None))
         if task is None or (task.done() and self._now() - asked_at > FRESH_SECONDS):
-            task = asyncio.ensure_future(_of(read))
+            task = asyncio.create_task(read())
             task.add_done_callback(lambda done: self._ended(key, done))
             self._answers.pop(key, None)
             self._answers[key] = (self._now(), task)
@@ -97,10 +97,6 @@ class SharedReads:
             self._answers[key] = (self._now(), task)  # fresh from its end on
 
 
-async def _of(read: Callable[[], Awaitable[Any]]) -> Any:
-    return await read()
-
-
 def why_unfit(reason: str) -> str:
     """What is wrong with the reason, for the person who wrote it; "" if nothing is."""
     if len(reason) < SHORTEST:
@@ -113,33 +109,20 @@ def why_unfit(reason: str) -> str:
 
 
 class Site:
-    def __init__(
-        self,
-        sources: Sources,
-        parts: Sequence[Part],
-        *,
-        key: str,
-        wake: Wake,
-        why_not: Callable[[], str | None],
-        delay: Delay,
-        peer: Peer,
-        form_seconds: float = BODY_SECONDS,
-    ) -> None:
-        """`key`: see `Visits`. `why_not()`: why the database cannot be read; None: it can. `form_seconds`: how long one
-        form may take to come."""
-        self._sources, self._parts, self._wake, self._why_not = sources, parts, wake, why_not
+    def __init__(self, shared: Shared, parts: Sequence[Part], *, key: str) -> None:
+        """`key`: see `Visits`."""
+        self._sources, self._parts, self._shared = Sources(shared.parts, shared.put_back), parts, shared
         self._pages = [page for part in parts for page in part.pages]
         self._actions = {action.name: action for part in parts for action in part.actions}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dashboard")
         self._file_threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="dashboard-files")
-        self._reads, self._form_seconds = SharedReads(), form_seconds
-        settings = sources.settings
-        log_ins, users = LogIns(sources.stores.database), settings.section(Dashboard).users
+        self._reads, settings = SharedReads(), shared.parts.settings
+        log_ins, users = LogIns(shared.parts.database), settings.section(Dashboard).users
         self._visits = Visits(log_ins, users, key, self._clock, self._in_thread)
         checks, ways = PasswordChecks(self._in_thread), LOG_IN_WAYS.offered()
         another = any(way.is_there(settings) for way in ways)
-        self._log_in = LogInPage(self._visits, checks, delay, peer, form_seconds, another)
-        routes = (way.open(settings, self._clock, delay, self._log_in) for way in ways)
+        self._log_in = LogInPage(self._visits, checks, shared.refusals, shared.form_seconds, another)
+        routes = (way.open(settings, self._clock, shared.refusals.delay, self._log_in) for way in ways)
         self._log_in_routes = next((each for each in routes if each is not None), None)
         if self._log_in_routes is not None:
             self._visits.entry = self._log_in_routes.entry
@@ -171,7 +154,7 @@ class Site:
 
     @property
     def _clock(self) -> Clock:
-        return self._sources.clock
+        return self._shared.parts.clock
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
@@ -207,7 +190,7 @@ class Site:
 
     def _guarded(self, least: Role, handler: Handler) -> Any:
         async def handle(request: web.Request) -> web.StreamResponse:
-            why = self._why_not()
+            why = self._shared.readiness.why_not
             if why is not None:
                 return _failed(503, "The database is not ready", f"{why}.")
             by_itself = HTMX in request.headers
@@ -238,7 +221,7 @@ class Site:
         async def show(request: web.Request, visit: Visit) -> web.StreamResponse:
             values = {**request.query, **request.match_info}
             if request.method == "POST":
-                form = await form_of(request, seconds=self._form_seconds)
+                form = await form_of(request, seconds=self._shared.form_seconds)
                 if not is_from_here(request.headers) or not visit.has_sent(form):
                     return self._sorry(request, visit, 403, "Not done", TOO_OLD)
                 values |= {name: value for name, value in form.items() if name != "token"}
@@ -293,7 +276,7 @@ class Site:
         return self._ask(request, visit, action, plan, asked)
 
     async def _act(self, request: web.Request, visit: Visit) -> web.StreamResponse:
-        form = await form_of(request, seconds=self._form_seconds)
+        form = await form_of(request, seconds=self._shared.form_seconds)
         if not is_from_here(request.headers) or not visit.has_sent(form):
             return self._sorry(request, visit, 403, "Not done", TOO_OLD)
         action, asked = self._asked(request, visit, form)
@@ -309,7 +292,7 @@ class Site:
         for one in self._pages:
             one.forget()
         for wake_up in done.due:
-            self._wake(wake_up)
+            self._shared.wake(wake_up)
         log.info("%s: %s", visit.person.actor, action.command or action.name)
         answer = see(local_path(action.back(asked)))
         flashes.say(answer, request, visit, done.said)

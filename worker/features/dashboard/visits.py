@@ -112,16 +112,10 @@ class Visits:
             await self._note_seen(secret)
         return Visit(person, secret)
 
-    async def begin(self, name: str) -> str:
-        """Log a user in, or with "" a person who has the key. Returns the cookie's text."""
-        return await self._begun(name, self._entry(name) or "")
-
-    async def begin_named(self, name: str, role: str) -> str:
-        """Log a person in whom another way names. Returns the cookie's text."""
-        return await self._begun(name, self.entry(role))
-
-    async def _begun(self, name: str, entry: str) -> str:
-        secret = secrets.token_urlsafe(32)
+    async def begin(self, name: str, entry: str | None = None) -> str:
+        """Log a user in, with "" a person who has the key, with `entry` one whom another way names. Returns the text of
+        the cookie."""
+        secret, entry = secrets.token_urlsafe(32), self._entry(name) or "" if entry is None else entry
         await self._in_thread(lambda: self._log_ins.start(secret, name=name, entry=entry, now=self._clock()))
         return secret
 

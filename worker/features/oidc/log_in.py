@@ -6,7 +6,8 @@ from collections import OrderedDict
 from aiohttp import web
 
 from worker.core.foundation.clock import Clock, monotonic
-from worker.features.dashboard.log_in import BUSY, local_path
+from worker.features.dashboard.log_in import BUSY, LogInPage, local_path
+from worker.features.dashboard.log_in_ways import Delay, LogInRoutes, LogInWay
 from worker.features.dashboard.rendering import see
 from worker.features.dashboard.users import OIDC, Role
 from worker.features.dashboard.visits import cookie_name, drop_cookie, set_cookie
@@ -15,7 +16,6 @@ from worker.features.oidc.id_token import NotProven, Proven
 from worker.features.oidc.issuer import BACK, Issuer, Unavailable
 from worker.features.oidc.section import Oidc
 from worker.settings.model import Settings
-from worker.web.log_in_ways import Delay, LogInForm, LogInRoutes, LogInWay
 from worker.web.problems import REFUSED
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class OidcRoutes:
 
     back_at = BACK
 
-    def __init__(self, issuer: Issuer, delay: Delay, log_in: LogInForm) -> None:
+    def __init__(self, issuer: Issuer, delay: Delay, log_in: LogInPage) -> None:
         self._issuer, self._delay, self._log_in = issuer, delay, log_in
         self._at_once = 0
         self._used: OrderedDict[str, float] = OrderedDict()
@@ -118,7 +118,7 @@ def _cookie(request: web.Request) -> str:
     return f"{cookie_name(request)}_oidc"
 
 
-def _open(settings: Settings, clock: Clock, delay: Delay, log_in: LogInForm) -> LogInRoutes | None:
+def _open(settings: Settings, clock: Clock, delay: Delay, log_in: LogInPage) -> LogInRoutes | None:
     oidc = settings.section_if_any(Oidc)
     return None if oidc is None else OidcRoutes(Issuer(oidc, clock), delay, log_in)
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,6 @@ from worker.core.foundation.clock import monotonic
 from worker.core.foundation.notation import listed_in_words
 from worker.features.dashboard.contract import Action, Asked, Done, Page, Plan, Refused
 from worker.features.dashboard.sources import Sources
-from worker.features.dashboard.users import Role
 from worker.reporting.operation_report import WORKING, state_in_words
 from worker.wiring.account_budgets import NotTried, check_can_be_tried, sharing, try_again
 
@@ -18,17 +17,19 @@ OVER_SECONDS = 10.0
 
 
 class Pace:
-    """Belongs to one reader. Times are monotonic seconds."""
+    """Of numbers that grow. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._looks: deque[tuple[float, dict[str, int]]] = deque()
+        self._lock = threading.Lock()
 
     def each_second(self, totals: Mapping[str, int], at: float) -> dict[str, float]:
         """By name, how much the number has grown each second, lately; names that were not there before are left out."""
-        while self._looks and at - self._looks[0][0] > OVER_SECONDS:
-            self._looks.popleft()
-        before_at, before = self._looks[0] if self._looks else (at, {})
-        self._looks.append((at, dict(totals)))
+        with self._lock:
+            while self._looks and at - self._looks[0][0] > OVER_SECONDS:
+                self._looks.popleft()
+            before_at, before = self._looks[0] if self._looks else (at, {})
+            self._looks.append((at, dict(totals)))
         took = at - before_at
         if took <= 0:
             return {}
@@ -48,27 +49,17 @@ def account_of(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class _Used:
-    """How many credits each account uses in a second now: the calls that are made and paid for."""
-
-    def __init__(self) -> None:
-        self._pace, self._lock = Pace(), threading.Lock()
-
-    def each_second(self, facts: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-        used = {one["account"]: one["credits_used"] for one in facts if one["credits_used"] is not None}
-        with self._lock:
-            return self._pace.each_second(used, monotonic())
-
-
-_used = _Used()
+_used = Pace()
 
 
 def accounts_now(sources: Sources, now: datetime) -> list[dict[str, Any]]:
     """The facts of all accounts and senders, as the pages show them: those that share a budget are one, `sharing`."""
     budgets: dict[str, list[dict[str, Any]]] = {}
-    for one in sources.account_report.facts(now=now):
+    for one in sources.operation.of_accounts(now=now):
         budgets.setdefault(one["budget"], []).append(one)
-    pace = _used.each_second(each[0] for each in budgets.values())
+    first = {each[0]["account"]: each[0]["credits_used"] for each in budgets.values()}
+    # How many credits each uses in a second now: the calls that are made and paid for.
+    pace = _used.each_second({name: used for name, used in first.items() if used is not None}, monotonic())
     return [
         account_of(each[0]) | {"sharing": each, "pace": pace.get(each[0]["account"], 0.0)} for each in budgets.values()
     ]
@@ -82,11 +73,11 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
 def _plan(sources: Sources, asked: Asked) -> Plan:
     name = asked.text("name")
     try:
-        shared = sharing(name, sources.rules)
-        check_can_be_tried(name, sources.rules, sources.stores, now=asked.now)
+        shared = sharing(name, sources.parts.budget_rules)
+        check_can_be_tried(name, sources.parts.budget_rules, sources.parts, now=asked.now)
     except NotTried as error:
         raise Refused(f"{error}.") from None
-    facts = next(one for one in sources.account_report.facts(now=asked.now) if one["account"] == name)
+    facts = next(one for one in sources.operation.of_accounts(now=asked.now) if one["account"] == name)
     state = state_in_words(facts)
     if not (facts["stopped_at"] or facts["paused_until"]):
         raise Refused(f"{name} is neither stopped nor paused.")
@@ -96,7 +87,7 @@ def _plan(sources: Sources, asked: Asked) -> Plan:
         "Remove the cause first. One call goes ahead; if it succeeds, the others follow.",
         *also,
     )
-    paid = name in sources.accounts
+    paid = name in sources.parts.accounts
     cost = ("The first call, and then the calls of the rows that wait for it, are paid for as any.",) if paid else ()
     return Plan(title=f"Try {name} again?", button=f"Try {name} again", does=does, cost=cost)
 
@@ -105,7 +96,7 @@ def _resume(sources: Sources, asked: Asked, reason: str) -> Done:
     name = asked.text("name")
     stores = sources.acting(asked.person, "account resume", reason)
     try:
-        resumed = try_again(name, sources.rules, sources.channels, stores, now=asked.now)
+        resumed = try_again(name, sources.parts.budget_rules, sources.parts.channels, stores, now=asked.now)
     except NotTried as error:
         raise Refused(f"{error}.") from None
     if not resumed.ended:
@@ -113,20 +104,9 @@ def _resume(sources: Sources, asked: Asked, reason: str) -> Done:
     return Done(f"{name} is tried again with a single call: its {' and its '.join(resumed.ended)} ended.")
 
 
-PAGE = Page(
-    path="/dashboard/accounts",
-    live="accounts_live.html",
-    read=read,
-    title="Accounts",
-    navigation="Accounts",
-)
+PAGE = Page(path="/dashboard/accounts", live="accounts_live.html", read=read, title="Accounts", navigation="Accounts")
 ACTIONS = (
     Action(
-        name="account-resume",
-        command="account resume",
-        least=Role.OPERATOR,
-        plan=_plan,
-        carry_out=_resume,
-        back=lambda _asked: PAGE.path,
+        name="account-resume", command="account resume", plan=_plan, carry_out=_resume, back=lambda _asked: PAGE.path
     ),
 )

@@ -44,7 +44,7 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
 
 
 def _log_of(sources: Sources) -> AuditLog:
-    return AuditLog(sources.stores.database, sources.stores.keyring)
+    return AuditLog(sources.parts.database, sources.parts.keyring)
 
 
 def _day(text: str, *, after: bool = False) -> datetime | None:
@@ -63,7 +63,7 @@ def _head(sources: Sources) -> dict[str, Any]:
 
 
 def check(sources: Sources, asked: Asked) -> Mapping[str, Any]:
-    log, seals = _log_of(sources), sources.stores.once(seals_of)
+    log, seals = _log_of(sources), sources.parts.once(seals_of)
     with suppress(NotSigned):  # the check says it
         if log.end().number > MOST_CHECKED:
             raise Refused("The log is long: check it with `onboard audit verify`, which says how far it is.")

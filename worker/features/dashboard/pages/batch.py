@@ -14,12 +14,13 @@ from worker.features.dashboard.contract import Asked, Page
 from worker.features.dashboard.pages.batch_actions import batch_of, page_of
 from worker.features.dashboard.pages.now import batch_facts
 from worker.features.dashboard.sources import Sources
-from worker.features.dashboard.store.batch_rows import MOST_GROUPED, BatchRows, RowShown
+from worker.features.dashboard.store.batch_rows import MOST_GROUPED, BatchRows
 from worker.lists.decisions.row_addresses import MOST_PARTS
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.report_lines import wait_for
 from worker.reporting.row_groups import Group, Groups, without_ids
 from worker.reporting.steps import step_for
+from worker.reporting.store.report_rows import LineFacts
 
 WIDTH, HEIGHT = 720, 150
 MOST = 48
@@ -96,21 +97,21 @@ class _Sums:
         self._lock = threading.Lock()
 
     def of(self, sources: Sources, batch_id: int) -> dict[str, Any]:
-        key = (id(sources.stores), batch_id)
+        key = (id(sources.parts), batch_id)
         with self._lock:
             all_kept = self._kept
             kept = all_kept.get(key)
             if kept is not None and monotonic() - kept[0] < KEPT_SECONDS:
                 return kept[1]
         groups, grouped = Groups(), 0
-        for one in BatchRows(sources.stores.database).needing(batch_id):
+        for one in BatchRows(sources.parts.database).needing(batch_id):
             action = step_for(one.state, one.reason).replace("BATCH", str(batch_id))
             groups.add(one.row, one.state, one.reason, one.detail, action=action)
             grouped += 1
         found = {
             "groups": [(group, _chosen(group)) for group in groups.by_need()],
             "more_grouped": grouped >= MOST_GROUPED,
-            "chart": chart(BatchRows(sources.stores.database).hours(batch_id)),
+            "chart": chart(BatchRows(sources.parts.database).hours(batch_id)),
         }
         with self._lock:
             while len(all_kept) >= KEPT:
@@ -132,7 +133,7 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     state = state if state in STATES else ""
     after = asked.number("after", most=2**31 - 1) or 0
     purged = batch.purged_at is not None
-    of_batch = BatchRows(sources.stores.database)
+    of_batch = BatchRows(sources.parts.database)
     rows = [] if purged else of_batch.some(batch.id, after=after, most=SHOWN + 1, state=state, text=text)
     here = page_of(batch.id)
     query = {name: value for name, value in (("state", state), ("q", text)) if value}
@@ -157,10 +158,10 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     }
 
 
-def _waiting_as_now(sources: Sources, batch: BatchFacts, rows: Sequence[RowShown]) -> Iterator[RowShown]:
+def _waiting_as_now(sources: Sources, batch: BatchFacts, rows: Sequence[LineFacts]) -> Iterator[LineFacts]:
     """The rows; those that wait with what they wait for now, as the report says it: pauses and stops change."""
     waiting = [one.row for one in rows if one.state in UNSENT_JOBS]
-    lines = sources.stores.facts.lines_of(batch.id, waiting) if waiting else {}
+    lines = sources.parts.facts.lines_of(batch.id, waiting) if waiting else {}
     columns = sources.reporting.columns(batch) if waiting else None
     for one in rows:
         line = lines.get(one.row)

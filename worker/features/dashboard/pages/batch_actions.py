@@ -4,7 +4,7 @@ from worker.core.foundation.notation import are, counted
 from worker.core.model.states import JobState
 from worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused
 from worker.features.dashboard.sources import Sources
-from worker.features.dashboard.users import Person, Role
+from worker.features.dashboard.users import Person
 from worker.lists.decisions.row_addresses import LONGEST, read_rows
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Which
@@ -20,7 +20,7 @@ ROWS = Field("row", "Only these rows, as 3, 7, 12-20. Empty: all of them.", most
 def batch_of(sources: Sources, asked: Asked) -> BatchFacts:
     """The batch that a request names. Raises NotThere."""
     number = asked.number("batch", least=1)
-    batch = sources.stores.batches.find(str(number)) if number is not None else None
+    batch = sources.parts.batches.find(str(number)) if number is not None else None
     if batch is None:
         raise NotThere("There is no such batch.")
     return batch
@@ -80,9 +80,9 @@ def _plan_resume(sources: Sources, asked: Asked) -> Plan:
     batch = _going(sources, asked)
     if not batch.is_paused:
         raise Refused(f"Batch {batch.id} is not paused.")
-    counts = sources.stores.facts.counts(batch.id)
+    counts = sources.parts.facts.counts(batch.id)
     # Bought on click, only a row without a message is paid for before its customer comes.
-    calls_left = counts.silent if buys_on_click(sources.settings) else counts.waiting
+    calls_left = counts.silent if buys_on_click(sources.parts.settings) else counts.waiting
     due = {name: number for name, number in sorted(calls_left.items()) if number}
     calls = ", ".join(f"{name} {number:,}" for name, number in due.items())
     return Plan(
@@ -108,7 +108,7 @@ def _plan_cancel(sources: Sources, asked: Asked) -> Plan:
     batch = refuse_purged(batch_of(sources, asked))
     if batch.cancelled_at is not None:
         raise Refused(f"Batch {batch.id} was cancelled already.")
-    stores = sources.stores
+    stores = sources.parts
     ends = what_ends(stores.facts.counts(batch.id), stores.decisions.count_reminders(batch.id))
     return Plan(
         title=f"Cancel {_name(batch)}, for good?",
@@ -145,7 +145,7 @@ def _of(which: Which) -> str:
 def _plan_retry(sources: Sources, asked: Asked) -> Plan:
     batch = _going(sources, asked)
     which = _which(batch, asked)
-    failed = sources.stores.decisions.count(which, JobState.FAILED)
+    failed = sources.parts.decisions.count(which, JobState.FAILED)
     if not failed:
         raise Refused(f"No row of batch {batch.id}{_of(which)} has failed.")
     rows = counted(failed, "failed row")
@@ -183,7 +183,7 @@ def _to_resolve(sources: Sources, asked: Asked) -> tuple[BatchFacts, Which, Verd
 
 def _plan_resolve(sources: Sources, asked: Asked) -> Plan:
     batch, which, verdict = _to_resolve(sources, asked)
-    decisions = sources.stores.decisions
+    decisions = sources.parts.decisions
     held = decisions.count(which, JobState.HELD)
     elsewhere = [
         f"{counted(rows, 'row')} more {_wait(rows)} for a held row of batch {other}, and {are(rows)} decided there."
@@ -243,9 +243,9 @@ def _them(number: int) -> str:
 
 
 ACTIONS = (
-    Action(name="pause", command="pause", least=Role.OPERATOR, plan=_plan_pause, carry_out=_pause, back=_back),
-    Action(name="resume", command="resume", least=Role.OPERATOR, plan=_plan_resume, carry_out=_resume, back=_back),
-    Action(name="cancel", command="cancel", least=Role.OPERATOR, plan=_plan_cancel, carry_out=_cancel, back=_back),
-    Action(name="retry", command="retry", least=Role.OPERATOR, plan=_plan_retry, carry_out=_retry, back=_back),
-    Action(name="resolve", command="resolve", least=Role.OPERATOR, plan=_plan_resolve, carry_out=_resolve, back=_back),
+    Action(name="pause", command="pause", plan=_plan_pause, carry_out=_pause, back=_back),
+    Action(name="resume", command="resume", plan=_plan_resume, carry_out=_resume, back=_back),
+    Action(name="cancel", command="cancel", plan=_plan_cancel, carry_out=_cancel, back=_back),
+    Action(name="retry", command="retry", plan=_plan_retry, carry_out=_retry, back=_back),
+    Action(name="resolve", command="resolve", plan=_plan_resolve, carry_out=_resolve, back=_back),
 )

@@ -15,7 +15,7 @@ SHOWN = 30
 
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     text = asked.text("q")
-    every = [one for one in sources.stores.batches.all() if _is_meant(one, text)]
+    every = [one for one in sources.parts.batches.all() if _is_meant(one, text)]
     first = min(asked.number("from") or 0, len(every))
     whole = sources.operation.report()
     return {

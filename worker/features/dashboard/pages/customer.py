@@ -1,7 +1,9 @@
 """Customers: find one, and see what has happened to one. Contact details only for the service desk, and audited."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -11,11 +13,12 @@ from worker.features.dashboard.contract import Asked, Elsewhere, NotThere, Page,
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role
 from worker.features.service_desk.case import Wanted, wanted
-from worker.features.service_desk.opened import finder_of
+from worker.features.service_desk.opened import finder_of, message_texts
 from worker.features.service_desk.store.finding import MOST, Found
 from worker.features.service_desk.store.sent_messages import MOST as MOST_MESSAGES
 from worker.features.service_desk.store.sent_messages import SentMessages
 from worker.features.service_desk.timeline import About, Moment, timeline
+from worker.wiring.stores import Stores
 
 PATH = "/dashboard/customers"
 ONE = f"{PATH}/{{customer}}"
@@ -31,7 +34,7 @@ def find(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     text = asked.text("q", most=320)
     if text:
         finder_of(sources.acting(asked.person, "customer find", "")).searched(text, now=asked.now)
-    found = finder_of(sources.stores).find(wanted(text, asked.text("country", most=2).upper())) if text else []
+    found = finder_of(sources.parts).find(wanted(text, asked.text("country", most=2).upper())) if text else []
     if len(found) == 1:
         raise Elsewhere(page_of(found[0].customer_id))
     return {"text": text, "found": [(one, page_of(one.customer_id)) for one in found], "more": len(found) == MOST}
@@ -40,7 +43,7 @@ def find(sources: Sources, asked: Asked) -> Mapping[str, Any]:
 def customer_of(sources: Sources, asked: Asked) -> Found:
     """The customer that a request names, by id alone. Raises NotThere."""
     customer_id = asked.text("customer", most=100)
-    for one in finder_of(sources.stores).find(Wanted(customer_id, "", ())) if customer_id else ():
+    for one in finder_of(sources.parts).find(Wanted(customer_id, "", ())) if customer_id else ():
         if one.customer_id == customer_id:
             return one
     raise NotThere("There is no customer with this id.")
@@ -48,7 +51,7 @@ def customer_of(sources: Sources, asked: Asked) -> Found:
 
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     found = customer_of(sources, asked)
-    history = finder_of(sources.stores).history(found.customer_id)
+    history = finder_of(sources.parts).history(found.customer_id)
     moments = timeline(history, sources.reporting.circumstances(), now=asked.now)
     past = [one for one in moments if one.at <= asked.now]
     return {
@@ -59,7 +62,7 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         "of_batches": _to_the_second([one for one in past if one.about is About.BATCH]),
         "ahead": [one for one in moments if one.at > asked.now],
         "contact": None,
-        "ways": _ways(found, sources.channels),
+        "ways": _ways(found, sources.parts.channels),
     }
 
 
@@ -77,63 +80,44 @@ def _ways(found: Found, channels: Collection[str]) -> list[tuple[str, str]]:
     return ways if len(ways) > 1 else []
 
 
-def read_with_contact(sources: Sources, asked: Asked) -> Mapping[str, Any]:
-    """As `read`, with the addresses in clear. The audit log says who has seen them."""
+@contextmanager
+def _shown_to(asked: Asked, sources: Sources) -> Iterator[Stores]:
+    """The store's objects for a person who is shown personal data. The audit log says who has seen it."""
     if not asked.person.name:
         raise Refused("Log in as a user: the audit log must say who has seen them.")
-    shown = read(sources, asked)
-    acting = sources.acting(asked.person, "customer show", "")
     try:
-        contact = finder_of(acting).contact(shown["customer"].customer_id, now=asked.now)
+        yield sources.acting(asked.person, "customer show", "")
     except CannotDecrypt:
         raise Refused("No key decrypts this customer's details.") from None
+
+
+def read_with_contact(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    """As `read`, with the addresses in clear."""
+    with _shown_to(asked, sources) as stores:
+        shown = read(sources, asked)
+        contact = finder_of(stores).contact(shown["customer"].customer_id, now=asked.now)
     return {**shown, "contact": contact}
 
 
 def read_messages(sources: Sources, asked: Asked) -> Mapping[str, Any]:
-    """The messages that have left, their links masked. The audit log says who has seen them."""
-    if not asked.person.name:
-        raise Refused("Log in as a user: the audit log must say who has seen them.")
-    found = customer_of(sources, asked)
-    acting = sources.acting(asked.person, "customer show", "")
-    try:
-        sent = SentMessages(acting.database, acting.keyring).of(found.customer_id, now=asked.now)
-    except CannotDecrypt:
-        raise Refused("No key decrypts this customer's details.") from None
+    """The messages that have left, their links masked."""
+    with _shown_to(asked, sources) as stores:
+        found = customer_of(sources, asked)
+        sent = SentMessages(stores.database, stores.keyring).of(found.customer_id, now=asked.now)
     return {
         "read_at": asked.now,
         "customer": found,
         "path": page_of(found.customer_id),
-        "messages": sources.message_texts(sent),
+        "messages": message_texts(sources.parts, sent),
         "called": CALLED,
         "more": len(sent) == MOST_MESSAGES,
     }
 
 
-FIND = Page(
-    path=PATH,
-    template="customers.html",
-    read=find,
-    title="Customers",
-    navigation="Customers",
-    least=Role.SERVICE_DESK,
-    shared=False,
-    posted=True,
+_for_the_desk = partial(Page, least=Role.SERVICE_DESK, shared=False)
+FIND = _for_the_desk(
+    path=PATH, template="customers.html", read=find, title="Customers", navigation="Customers", posted=True
 )
 PAGE = Page(path=ONE, template="customer.html", read=read, title="Customer")
-CONTACT = Page(
-    path=f"{ONE}/contact",
-    template="customer.html",
-    read=read_with_contact,
-    title="Customer",
-    least=Role.SERVICE_DESK,
-    shared=False,
-)
-MESSAGES = Page(
-    path=f"{ONE}/messages",
-    template="messages.html",
-    read=read_messages,
-    title="Messages",
-    least=Role.SERVICE_DESK,
-    shared=False,
-)
+CONTACT = _for_the_desk(path=f"{ONE}/contact", template="customer.html", read=read_with_contact, title="Customer")
+MESSAGES = _for_the_desk(path=f"{ONE}/messages", template="messages.html", read=read_messages, title="Messages")

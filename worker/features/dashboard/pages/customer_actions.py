@@ -10,8 +10,8 @@ from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role
 from worker.features.service_desk.case import Refused as NotDone
 from worker.features.service_desk.case import in_utc
-from worker.features.service_desk.new_link import Before, NewLink
-from worker.features.service_desk.opened import finder_of
+from worker.features.service_desk.new_link import NewLink
+from worker.features.service_desk.opened import desk_of, finder_of
 from worker.features.service_desk.store.cases import SeveralPurposes
 from worker.features.service_desk.store.desk import Asked as Renewed
 from worker.features.service_desk.store.desk import ServiceDesk
@@ -23,7 +23,7 @@ GIVEN_AWAY = "The link has gone to an address that was corrected since, and open
 
 
 def _desk(sources: Sources, asked: Asked, command: str, reason: str) -> ServiceDesk:
-    return sources.desk(sources.acting(asked.person, command, reason).database)
+    return desk_of(sources.parts, sources.acting(asked.person, command, reason).database)
 
 
 def _answer(call: Callable[[], T | NotDone]) -> T:
@@ -47,10 +47,10 @@ def _channel(asked: Asked) -> str | None:
 
 
 def _plan_resend(sources: Sources, asked: Asked) -> Plan:
-    who, desk = customer_of(sources, asked).customer_id, sources.desk(sources.stores.database)
+    who, desk = customer_of(sources, asked).customer_id, desk_of(sources.parts)
     plan = _answer(lambda: desk.may_resend(who, channel=_channel(asked), same_link=True, now=asked.now))
     when = "at once" if plan.due_at <= asked.now else f"at {in_utc(plan.due_at)}, after quiet hours"
-    price = Prices.of(sources.settings).total({}, {plan.channel: 1})
+    price = Prices.of(sources.parts.settings).total({}, {plan.channel: 1})
     amounts = "".join(f" ({amount} {currency})" for currency, amount in price.items())
     return Plan(
         title=f"Send {who} the same link again?",
@@ -73,20 +73,16 @@ def _resend(sources: Sources, asked: Asked, reason: str) -> Done:
 
 
 def _plan_new_link(sources: Sources, asked: Asked) -> Plan:
-    who, desk = customer_of(sources, asked).customer_id, sources.desk(sources.stores.database)
+    who, desk = customer_of(sources, asked).customer_id, desk_of(sources.parts)
     plan = _answer(lambda: desk.may_renew(who, now=asked.now))
-    prices = Prices.of(sources.settings).total({plan.account: 1}, dict.fromkeys(plan.channels, 1))
+    prices = Prices.of(sources.parts.settings).total({plan.account: 1}, dict.fromkeys(plan.channels, 1))
     amounts = "".join(f" ({amount} {currency})" for currency, amount in prices.items())
-    before = {
-        Before.SUPERSEDED: ("The present link counts no more.",),
-        Before.ASKED: ("First the provider is asked whether the customer has finished.",),
-    }
     return Plan(
         title=f"Open another session for {who}?",
         button="Open another session",
         does=(
             f"{plan.account} is asked for session {plan.number} of at most {plan.most}; its link follows.",
-            *before.get(plan.before, ()),
+            *filter(None, [plan.before_in_words]),
         ),
         cost=(f"1 credit at {plan.account} and {len(plan.channels)} message(s){amounts}.",),
         grave=True,
@@ -111,7 +107,7 @@ def _plan_address(sources: Sources, asked: Asked) -> Plan:
     if found.erased:
         raise Refused("The customer was erased; nothing is stored to correct.")
     has = " and ".join(filter(None, (found.email, found.phone))) or "no address"
-    desk = sources.desk(sources.stores.database)
+    desk = desk_of(sources.parts)
     foreseen = _answer(lambda: desk.may_correct(found.customer_id, ADDRESSES, now=asked.now))
     follows, until = foreseen.follows, foreseen.opens_until
     gone = f"At the old address the present link opens until {in_utc(until)}. " if until is not None else ""
@@ -140,7 +136,7 @@ def _address(sources: Sources, asked: Asked, reason: str) -> Done:
     if not email and not phone:
         raise Refused("Fill in the new email address or phone number.")
     read = email_addresses.email(email) if email else None
-    number = phone_numbers.phone(phone, finder_of(sources.stores).country_of(who)) if phone else None
+    number = phone_numbers.phone(phone, finder_of(sources.parts).country_of(who)) if phone else None
     for wrong in (read, number):
         if wrong is not None and not isinstance(wrong, str):
             raise Refused(f"The address is not good: {wrong.problem}; {wrong.hint}.")
@@ -162,29 +158,11 @@ def _address(sources: Sources, asked: Asked, reason: str) -> Done:
     return Done(f"{said} The link leaves by {CALLED[done.sent.channel]} to {done.sent.to}.", done.due)
 
 
-ACTIONS = (
-    Action(
-        name="resend",
-        command="customer resend",
-        least=Role.SERVICE_DESK,
-        plan=_plan_resend,
-        carry_out=_resend,
-        back=_back,
-    ),
-    Action(
-        name="new-link",
-        command="customer new-link",
-        least=Role.SERVICE_DESK,
-        plan=_plan_new_link,
-        carry_out=_new_link,
-        back=_back,
-    ),
-    Action(
-        name="address",
-        command="customer address",
-        least=Role.SERVICE_DESK,
-        plan=_plan_address,
-        carry_out=_address,
-        back=_back,
-    ),
+ACTIONS = tuple(
+    Action(name=name, command=f"customer {name}", least=Role.SERVICE_DESK, plan=plan, carry_out=carry_out, back=_back)
+    for name, plan, carry_out in (
+        ("resend", _plan_resend, _resend),
+        ("new-link", _plan_new_link, _new_link),
+        ("address", _plan_address, _address),
+    )
 )

@@ -7,8 +7,7 @@ from worker.core.messages.contact import Wording
 from worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused
 from worker.features.dashboard.pages.batch_actions import batch_of, page_of
 from worker.features.dashboard.sources import Sources
-from worker.features.dashboard.store.row_customers import customer_of_row
-from worker.features.dashboard.users import Role
+from worker.features.dashboard.store.batch_rows import customer_of_row
 from worker.settings.problems import SettingsError
 from worker.wiring.message_tests import NotSent, hand_over, written
 from worker.wiring.store.message_tests import ACTION, begin
@@ -23,7 +22,7 @@ def _row(sources: Sources, asked: Asked) -> tuple[int, int, Customer]:
     if row is None:
         raise NotThere("There is no such row.")
     try:
-        customer = customer_of_row(sources.stores.database, sources.stores.keyring, batch.id, row)
+        customer = customer_of_row(sources.parts.database, sources.parts.keyring, batch.id, row)
     except Erased:
         raise Refused("The customer was erased: nothing is left to write to.") from None
     except CannotDecrypt:
@@ -35,7 +34,7 @@ def _row(sources: Sources, asked: Asked) -> tuple[int, int, Customer]:
 
 def _plan(sources: Sources, asked: Asked) -> Plan:
     batch_id, row, customer = _row(sources, asked)
-    if not sources.settings.sending:
+    if not sources.parts.settings.sending:
         raise Refused("No sender is configured: add [email] to the configuration.")
     brand = f" of the brand {customer.brand}" if customer.brand else ""
     return Plan(
@@ -58,9 +57,11 @@ def _send(sources: Sources, asked: Asked, reason: str) -> Done:
 
     stores = sources.acting(asked.person, ACTION, reason)
     try:
-        templates = templates_of(sources.settings)  # anew: they may have changed
+        templates = templates_of(sources.parts.settings)  # anew: they may have changed
         to = asked.text("to", most=TO.most)
-        test = written(sources.settings, templates, customer, to, kind=Wording.INVITATION.value, now=sources.clock())
+        test = written(
+            sources.parts.settings, templates, customer, to, kind=Wording.INVITATION.value, now=sources.parts.clock()
+        )
         refused = begin(
             stores.database,
             stores.keyring,
@@ -72,19 +73,14 @@ def _send(sources: Sources, asked: Asked, reason: str) -> Done:
         )
         if refused:
             raise NotSent(refused)
-        hand_over(sources.settings, sources.clock, stores.keyring, test)
+        hand_over(sources.parts.settings, sources.parts.clock, stores.keyring, test)
     except (NotSent, SettingsError) as error:
         raise Refused(f"No test was sent: {error}.") from None
     return Done(f"The test of row {row} was handed over by {test.channel}.")
 
 
-ACTIONS = (
-    Action(
-        name="test-message",
-        command=ACTION,
-        least=Role.OPERATOR,
-        plan=_plan,
-        carry_out=_send,
-        back=lambda asked: page_of(asked.number("batch", least=1) or 0),
-    ),
-)
+def _back(asked: Asked) -> str:
+    return page_of(asked.number("batch", least=1) or 0)
+
+
+ACTIONS = (Action(name="test-message", command=ACTION, plan=_plan, carry_out=_send, back=_back),)

@@ -1,7 +1,6 @@
 """The first page: what needs a person, the batches, the accounts and senders, and which processes run."""
 
 import shlex
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,6 @@ from worker.features.dashboard.contract import Asked, Page, do
 from worker.features.dashboard.pages.accounts import Pace, accounts_now
 from worker.features.dashboard.pages.batch_actions import FROM_NOW, page_of
 from worker.features.dashboard.sources import Sources
-from worker.features.dashboard.users import Role
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.batch_report import rows_to_correct, state_of
 from worker.reporting.operation import WORK
@@ -38,40 +36,35 @@ NAMELESS = {
 AT_REST = ("sent", "finished", "cancelled", "purged")
 
 
-class _Now:
-    """Reads the page, and remembers the last numbers, for the pace."""
+_pace = Pace()  # of the last numbers
 
-    def __init__(self) -> None:
-        self._pace = Pace()
-        self._lock = threading.Lock()
 
-    def read(self, sources: Sources, asked: Asked) -> Mapping[str, Any]:
-        whole = sources.operation.report()
-        every = sources.stores.batches.all()
-        batches = [batch_facts(sources, whole, one) for one in every[:SHOWN]]
-        with self._lock:
-            each_second = self._pace.each_second({str(one["batch"]): one["out"] for one in batches}, monotonic())
-        for one in batches:
-            one["pace"] = each_second.get(str(one["batch"]), 0.0)
-        return {
-            "read_at": asked.now,
-            "needs": [need_of(one) for one in whole.attention],
-            "headline": headline(whole, sum(one["to_correct"] for one in batches)),
-            "stopped": whole.stopped is not None,
-            "batches": [one for one in batches if one["state"] not in AT_REST],
-            "rested": [one for one in batches if one["state"] in AT_REST],
-            "more": max(len(every) - SHOWN, 0),
-            "accounts": accounts_now(sources, asked.now),
-            "processes": whole.running,
-            "beat_at": whole.beat_at,
-            "folders": whole.folders,
-            "working": sum(one.kind in WORK for one in whole.running),
-        }
+def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    whole = sources.operation.report()
+    every = sources.parts.batches.all()
+    batches = [batch_facts(sources, whole, one) for one in every[:SHOWN]]
+    each_second = _pace.each_second({str(one["batch"]): one["out"] for one in batches}, monotonic())
+    for one in batches:
+        one["pace"] = each_second.get(str(one["batch"]), 0.0)
+    return {
+        "read_at": asked.now,
+        "needs": [need_of(one) for one in whole.attention],
+        "headline": headline(whole, sum(one["to_correct"] for one in batches)),
+        "stopped": whole.stopped is not None,
+        "batches": [one for one in batches if one["state"] not in AT_REST],
+        "rested": [one for one in batches if one["state"] in AT_REST],
+        "more": max(len(every) - SHOWN, 0),
+        "accounts": accounts_now(sources, asked.now),
+        "processes": whole.running,
+        "beat_at": whole.beat_at,
+        "folders": whole.folders,
+        "working": sum(one.kind in WORK for one in whole.running),
+    }
 
 
 def batch_facts(sources: Sources, whole: OperationReport, batch: BatchFacts) -> dict[str, Any]:
     """The facts of `status --json`, and those that the page shows besides."""
-    counts = sources.stores.facts.counts(batch.id)
+    counts = sources.parts.facts.counts(batch.id)
     facts = whole.with_what_is_worked(sources.reporting.status(batch, counts))
     state = "purged" if batch.purged_at is not None else state_of(batch, counts).value
     parts = {name: number for name, number in facts["rows"].items() if name != "total"}
@@ -132,11 +125,4 @@ def need_of(one: Wait) -> dict[str, Any]:
     }
 
 
-PAGE = Page(
-    path="/",
-    live="now_live.html",
-    read=_Now().read,
-    title="Now",
-    navigation="Now",
-    least=Role.VIEWER,
-)
+PAGE = Page(path="/", live="now_live.html", read=read, title="Now", navigation="Now")

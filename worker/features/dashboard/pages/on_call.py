@@ -15,7 +15,7 @@ from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.store.kept_back import HOUR, KeptBack, kept_back
 from worker.reporting.forecast import Load, pace_of
 from worker.reporting.operation_report import OperationReport
-from worker.reporting.prices import Prices
+from worker.reporting.prices import Prices, in_words
 from worker.reporting.waits import Wait
 
 EVERYTHING = ("stop", "database", "process")  # what keeps the rows of all batches
@@ -53,25 +53,22 @@ class _Costs:
 
     def of(self, one: Wait, *, unheard: bool) -> Cost:
         """`unheard`: no worker looks for due work."""
-        return self._of_rows([row for row in self.kept if _keeps(one, row, unheard=unheard)])
-
-    def _of_rows(self, rows: Iterable[KeptBack]) -> Cost:
         waiting, sessions = Counter[str](), Counter[str]()
-        for row in rows:
+        for row in (row for row in self.kept if _keeps(one, row, unheard=unheard)):
             waiting[row.channels[0] if row.is_open else row.account] += row.rows
             sessions[row.account] += row.ending
         ending = +sessions
-        amounts = Prices.of(self.sources.settings).total(ending, {})
+        amounts = Prices.of(self.sources.parts.settings).total(ending, {})
         return Cost(
             sum(self._in_an_hour(waiting)),
             waiting.total(),
             ending.total(),
-            " + ".join(f"{amount:,.2f} {currency}" for currency, amount in amounts.items()),
+            in_words(amounts),
         )
 
     def _in_an_hour(self, waiting: Mapping[str, int]) -> Iterable[int]:
         """By budget, which has one pace for all that share it. All, where no pace is known."""
-        rules, left = self.sources.rules.all(), Counter[str]()
+        rules, left = self.sources.parts.budget_rules.all(), Counter[str]()
         for name, rows in waiting.items():
             left[rules[name].name if name in rules else name] += rows
         by_budget = {rule.name: rule for rule in rules.values()}
@@ -112,7 +109,7 @@ def _page_of(one: Wait) -> str:
 
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     whole = sources.operation.report()
-    stores = sources.stores
+    stores = sources.parts
     costs = _Costs(sources, kept_back(stores.database, now=asked.now), stores.budgets.all(), asked.now)
     by_persons = {one.id for one in stores.batches.all() if one.is_paused and not one.paused_itself}
     stuck = [(one, costs.of(one, unheard=bool(whole.unheard))) for one in whole.attention]

@@ -1,12 +1,15 @@
-"""Outgoing events that wait or were given up, and incoming events that were refused."""
+"""Outgoing events that wait or were given up, and incoming events that were refused: published again, put back into
+their queue, or removed for good."""
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from worker.core.foundation.notation import counted
+from worker.events.refused import NotPutBack
+from worker.events.store.refused_events import KeptMessage
 from worker.features.dashboard.contract import Action, Asked, Done, NotThere, Page, Plan, Refused
 from worker.features.dashboard.sources import Sources
-from worker.features.dashboard.users import Role
 from worker.features.outbox.outbox_report import SHOWN, target_in_words
 from worker.features.outbox.store import relay
 
@@ -15,7 +18,7 @@ DEAD_SHOWN = 50  # of each queue
 
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     targets = sources.outbox.targets(now=asked.now)
-    refused = sources.stores.refused_events
+    refused = sources.parts.refused_events
     return {
         "read_at": asked.now,
         "targets": [one | {"words": target_in_words(one)} for one in targets],
@@ -44,7 +47,7 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
 
 
 def _plan(sources: Sources, asked: Asked) -> Plan:
-    target, number = _which(sources, asked)
+    target, number = _target(sources, asked)
     waiting = {one["target"]: one["given_up"] for one in sources.outbox.targets(now=asked.now)}
     given_up = waiting.get(target, 0) if target else sum(waiting.values())
     if not given_up:
@@ -62,13 +65,13 @@ def _plan(sources: Sources, asked: Asked) -> Plan:
 
 
 def _retry(sources: Sources, asked: Asked, reason: str) -> Done:
-    target, number = _which(sources, asked)
+    target, number = _target(sources, asked)
     database = sources.acting(asked.person, "events outgoing retry", reason).database
     rows = relay.retry(database, target=target, number=number, now=asked.now)
     return Done(f"{counted(rows, 'event')} will be published again.")
 
 
-def _which(sources: Sources, asked: Asked) -> tuple[str | None, int | None]:
+def _target(sources: Sources, asked: Asked) -> tuple[str | None, int | None]:
     """The target and the event's number that a request names; None: all."""
     target = asked.text("target") or None
     if target is not None and target not in sources.outbox.configured:
@@ -76,20 +79,105 @@ def _which(sources: Sources, asked: Asked) -> tuple[str | None, int | None]:
     return target, asked.number("number", least=1)
 
 
-PAGE = Page(
-    path="/dashboard/outgoing",
-    live="outgoing_live.html",
-    read=read,
-    title="Outgoing and dead events",
-    navigation="Events",
-)
+def _refused(sources: Sources, asked: Asked) -> KeptMessage | None:
+    """The event that a request names; None: it asks for all of them."""
+    given = asked.text("event", most=36)
+    if given == "all":
+        return None
+    try:
+        found = sources.parts.refused_events.find(UUID(given))
+    except ValueError:
+        found = None
+    if found is None:
+        raise NotThere("There is no such refused event: it was put back, was removed, or its time was over.")
+    return found
+
+
+def _named(sources: Sources, one: KeptMessage | None) -> str:
+    """The events of a decision. Raises Refused if there are none."""
+    if one is not None:
+        return f"the refused {one.kind or 'event'} {one.id}"
+    number = sum(sources.parts.refused_events.totals().values())
+    if not number:
+        raise Refused("There is no refused event.")
+    return f"all of {counted(number, 'refused event')}"
+
+
+def _plan_requeue(sources: Sources, asked: Asked) -> Plan:
+    one = _refused(sources, asked)
+    which = _named(sources, one)
+    if sources.put_back is None:
+        raise Refused("This process reaches no queue: use `onboard events dead requeue`.")
+    if one is not None and one.content is None:
+        raise Refused(f"It cannot be put back: {one.why_not}. Its sender must send it again.")
+    return Plan(
+        title=f"Put {which} back?",
+        button="Put back",
+        does=(
+            *((f"It was refused: {one.reason}.",) if one is not None else ()),
+            "It goes back into the queue that it came from, and is read again. Remove the cause first: what is still"
+            " wrong is refused again, under the same id.",
+            "An event that is then there twice is processed once.",
+        ),
+        cost=("What it asks for is done and paid for as any event's: at most one session and its messages each.",),
+    )
+
+
+def _requeue(sources: Sources, asked: Asked, reason: str) -> Done:
+    one = _refused(sources, asked)
+    if sources.put_back is None:
+        raise Refused("This process reaches no queue: use `onboard events dead requeue`.")
+    stores = sources.acting(asked.person, "events dead requeue", reason)
+    try:
+        now = sources.parts.database_clock()
+        done = sources.put_back(stores.database, stores.refused_events, one, asked.seen_at, now)
+    except NotPutBack as error:
+        does = "`onboard events dead requeue` does it where it can be"
+        raise Refused(f"Nothing was put back: {error}. {does}.") from None
+    said = [f"{counted(sum(done.went.values()), 'event was', 'events were')} put back."]
+    if done.not_kept:
+        said.append(f"{counted(done.not_kept, 'event')} without content stay: their senders must send them again.")
+    said += [f"{name}: nothing was put back: {why}." for name, why in done.missed.items()]
+    return Done(" ".join(said))
+
+
+def _plan_drop(sources: Sources, asked: Asked) -> Plan:
+    one = _refused(sources, asked)
+    return Plan(
+        title=f"Remove {_named(sources, one)} for good?",
+        button="Remove for good",
+        does=(
+            *((f"It was refused: {one.reason}.",) if one is not None else ()),
+            "What it asked for is not done, and its content is deleted. This cannot be undone.",
+            "Its notice in the dead queue stays there; it names nothing of the event.",
+        ),
+        grave=True,
+    )
+
+
+def _drop(sources: Sources, asked: Asked, reason: str) -> Done:
+    one = _refused(sources, asked)
+    refused = sources.acting(asked.person, "events dead drop", reason).refused_events
+    dropped = refused.drop(one, until=asked.seen_at, now=sources.parts.database_clock())
+    return Done(f"{counted(dropped, 'event was', 'events were')} removed.")
+
+
+PATH = "/dashboard/outgoing"
+PAGE = Page(path=PATH, live="outgoing_live.html", read=read, title="Outgoing and dead events", navigation="Events")
+
+
+def _back(_asked: Asked) -> str:
+    return PATH
+
+
+def _back_to_dead(_asked: Asked) -> str:
+    return f"{PATH}#dead"
+
+
 ACTIONS = (
+    Action(name="outbox-retry", command="events outgoing retry", plan=_plan, carry_out=_retry, back=_back),
     Action(
-        name="outbox-retry",
-        command="events outgoing retry",
-        least=Role.OPERATOR,
-        plan=_plan,
-        carry_out=_retry,
-        back=lambda _asked: PAGE.path,
+        name="dead-requeue", command="events dead requeue", plan=_plan_requeue, carry_out=_requeue, back=_back_to_dead
     ),
+    Action(name="dead-drop", command="events dead drop", plan=_plan_drop, carry_out=_drop, back=_back_to_dead),
 )

@@ -19,20 +19,20 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 def _csv(sources: Sources, batch: BatchFacts, out: BinaryIO) -> None:
     text = io.TextIOWrapper(out, encoding="utf-8-sig", newline="", write_through=True)
-    write_csv(text, sources.stores.facts.lines(batch.id), sources.reporting.columns(batch))
+    write_csv(text, sources.parts.facts.lines(batch.id), sources.reporting.columns(batch))
     text.detach()
 
 
 def _xlsx(sources: Sources, batch: BatchFacts, out: BinaryIO) -> None:
     from worker.reporting.xlsx_report import write_xlsx  # imported here: few ask for a workbook
 
-    lines = sources.stores.facts.lines(batch.id)
+    lines = sources.parts.facts.lines(batch.id)
     write_xlsx(out, sources.reporting.status(batch), lines, sources.reporting.columns(batch))
 
 
 def _read(sources: Sources, asked: Asked, *, ending: str) -> File:
     batch = refuse_purged(batch_of(sources, asked))
-    database = sources.stores.database.acting(Act(asked.person.actor, "report"))
+    database = sources.parts.database.acting(Act(asked.person.actor, "report"))
     note_alone(database, f"batch {batch.id}", now=asked.now, reason=ending)
     out = TemporaryFile("w+b")  # noqa: SIM115 -- the site closes it
     try:

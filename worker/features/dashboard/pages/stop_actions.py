@@ -3,11 +3,10 @@
 from worker.core.foundation.notation import counted
 from worker.features.dashboard.contract import Action, Asked, Done, Plan, Refused
 from worker.features.dashboard.sources import Sources
-from worker.features.dashboard.users import Role
 
 
 def _plan_stop(sources: Sources, _asked: Asked) -> Plan:
-    stopped = sources.stores.emergency_stops.find()
+    stopped = sources.parts.emergency_stops.find()
     if stopped is not None:
         raise Refused(f"Already, {stopped.in_words}.")
     return Plan(
@@ -32,7 +31,7 @@ def _stop(sources: Sources, asked: Asked, reason: str) -> Done:
 
 
 def _plan_go_on(sources: Sources, _asked: Asked) -> Plan:
-    stopped = sources.stores.emergency_stops.find()
+    stopped = sources.parts.emergency_stops.find()
     if stopped is None:
         raise Refused("Nothing was stopped: everything goes on already.")
     return Plan(
@@ -53,6 +52,6 @@ def _go_on(sources: Sources, asked: Asked, reason: str) -> Done:
 
 
 ACTIONS = (
-    Action(name="stop", command="stop", least=Role.OPERATOR, plan=_plan_stop, carry_out=_stop),
-    Action(name="go-on", command="resume --all", least=Role.OPERATOR, plan=_plan_go_on, carry_out=_go_on),
+    Action(name="stop", command="stop", plan=_plan_stop, carry_out=_stop),
+    Action(name="go-on", command="resume --all", plan=_plan_go_on, carry_out=_go_on),
 )

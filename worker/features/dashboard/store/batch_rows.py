@@ -1,66 +1,56 @@
-"""The rows of one batch for a page: some of them, those that need a person, and what happened in each hour.
+"""The rows of one batch for a page: some of them, those that need a person, what happened in each hour; one customer.
 
 Each read is bounded, whatever the size of the batch: a page of rows through the index, the first rows that need a
 person, and sums by hour.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from worker.core.customers.customers import Customer
 from worker.core.database import bulk
-from worker.core.database.database import Database, fetch
-from worker.core.database.job_ids import of_batch
-from worker.core.database.tables import Job, SkippedLine
+from worker.core.database.database import Database, fetch, made_of
+from worker.core.database.job_ids import job_id, of_batch
+from worker.core.database.tables import CustomerRow, Job, SkippedLine
 from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
+from worker.core.foundation.keyring import Keyring
+from worker.core.messages.store.message_context import CUSTOMER, customer_of
 from worker.core.model.states import JobState, LineState, state_of_line
-from worker.reporting.store.report_rows import why_skipped
+from worker.reporting.store.report_rows import LineFacts, refused_lines
 from worker.reporting.store.spending import WORK, Points, points_of
 
 MOST_GROUPED = 20_000  # rows whose reasons are grouped
 # Few rows of a batch are in these states, and an index has them (`ix_job_rare`): a page of them reads no other rows.
-_SKIPPED = (LineState.REJECTED, LineState.DUPLICATE, LineState.KNOWN)
 _RARE = (JobState.HELD, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED)
-
-
-@dataclass(frozen=True)
-class RowShown:
-    """One row, without personal data. `detail` is in our own words."""
-
-    row: int
-    customer_id: str
-    state: str
-    result: str
-    account: str
-    reason: str
-    detail: str
-    due_at: datetime | None
-    brand: str = ""
+_SKIPPED: dict[str, tuple[sa.ColumnElement[bool], ...]] = {
+    LineState.REJECTED: (SkippedLine.duplicate_of.is_(None), SkippedLine.known.is_(None)),
+    LineState.DUPLICATE: (SkippedLine.duplicate_of.is_not(None),),
+    LineState.KNOWN: (SkippedLine.known.is_not(None),),
+}
 
 
 class BatchRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def some(self, batch_id: int, *, after: int, most: int, state: str = "", text: str = "") -> list[RowShown]:
+    def some(self, batch_id: int, *, after: int, most: int, state: str = "", text: str = "") -> list[LineFacts]:
         """The next rows after row `after`: of a state, or with `text` as their number or customer's id."""
         with self._database.read() as connection:
             queries = [] if state in _SKIPPED else _jobs(batch_id, after, most, state)
-            rows = [_of_job(row) for query in queries for row in fetch(connection, _named(query, Job, text))]
+            rows = [_of_job(row) for query in queries for row in fetch(connection, query.where(*_named(Job, text)))]
             if state in ("", *_SKIPPED):
-                lines = _named(_lines(batch_id, after, most, state), SkippedLine, text)
-                rows += [_of_line(row) for row in fetch(connection, lines)]
+                which = (*_SKIPPED.get(state, ()), *_named(SkippedLine, text))
+                rows += refused_lines(connection, batch_id, *which, after=after, most=most)
         return sorted(rows, key=lambda one: one.row)[:most]
 
-    def needing(self, batch_id: int, *, most: int = MOST_GROUPED) -> Iterator[RowShown]:
+    def needing(self, batch_id: int, *, most: int = MOST_GROUPED) -> Iterator[LineFacts]:
         """The first rows that need a person, in their order: held, failed, rejected."""
         with self._database.read() as connection:
             queries = [query for state in (JobState.HELD, JobState.FAILED) for query in _jobs(batch_id, 0, most, state)]
             rows = [_of_job(row) for query in queries for row in fetch(connection, query)]
-            rows += [_of_line(row) for row in fetch(connection, _lines(batch_id, 0, most, LineState.REJECTED))]
+            rows += refused_lines(connection, batch_id, *_SKIPPED[LineState.REJECTED], after=0, most=most)
         yield from sorted(rows, key=lambda one: one.row)[:most]
 
     def hours(self, batch_id: int) -> dict[str, Points]:
@@ -100,35 +90,21 @@ def _jobs(batch_id: int, after: int, most: int, state: str) -> list[sa.Select[*t
     ]
 
 
-def _lines(batch_id: int, after: int, most: int, state: str) -> sa.Select[*tuple[Any, ...]]:
-    columns = (SkippedLine.row, SkippedLine.customer_id, SkippedLine.duplicate_of, SkippedLine.known)
-    query = sa.select(*columns, SkippedLine.problems).where(SkippedLine.batch_id == batch_id, SkippedLine.row > after)
-    if state == LineState.REJECTED:
-        query = query.where(SkippedLine.duplicate_of.is_(None), SkippedLine.known.is_(None))
-    elif state == LineState.DUPLICATE:
-        query = query.where(SkippedLine.duplicate_of.is_not(None))
-    elif state == LineState.KNOWN:
-        query = query.where(SkippedLine.known.is_not(None))
-    return query.order_by(SkippedLine.row).limit(most)
-
-
-def _named(
-    query: sa.Select[*tuple[Any, ...]], table: type[Job] | type[SkippedLine], text: str
-) -> sa.Select[*tuple[Any, ...]]:
+def _named(table: type[Job] | type[SkippedLine], text: str) -> list[sa.ColumnElement[bool]]:
     """Only rows with `text` as their number or customer's id; empty: all."""
-    if not text:
-        return query
     by_id = table.customer_id == text
     is_row = text.isascii() and text.isdecimal() and len(text) <= 9
-    return query.where(sa.or_(table.row == int(text), by_id) if is_row else by_id)
+    return [sa.or_(table.row == int(text), by_id) if is_row else by_id] if text else []
 
 
-def _of_job(row: Any) -> RowShown:
-    state = state_of_line(row.state, joined=row.leader_id is not None)
-    facts = (row.row, row.customer_id, str(state), row.result, row.account, row.reason, row.detail, row.due_at)
-    return RowShown(*facts, brand=row.brand)
+def _of_job(row: Any) -> LineFacts:
+    return made_of(LineFacts, row, state=str(state_of_line(row.state, joined=row.leader_id is not None)))
 
 
-def _of_line(row: Any) -> RowShown:
-    state, reason, detail = why_skipped(row)
-    return RowShown(row.row, row.customer_id or "", state, "", "", reason, detail, None)
+def customer_of_row(database: Database, keyring: Keyring, batch_id: int, row: int) -> Customer | None:
+    """As a message is written to. None: the batch has no such row, or it was rejected. Raises keyring.CannotDecrypt,
+    encrypted_values.Erased."""
+    query = sa.select(*CUSTOMER).join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
+    with database.read() as connection:
+        found = connection.execute(query.where(Job.id == job_id(batch_id, row))).one_or_none()
+    return customer_of(keyring, found) if found is not None else None

@@ -3,7 +3,6 @@
 from worker.core.foundation.notation import counted
 from worker.features.dashboard.contract import Action, Asked, Done, Plan, Refused
 from worker.features.dashboard.sources import Sources
-from worker.features.dashboard.users import Role
 from worker.features.uploads.pages.lists import PATH, changed, needed, path_of, upload_of, uploads_of
 from worker.features.uploads.uploaded import Upload, UploadState
 
@@ -83,20 +82,6 @@ def _back(asked: Asked) -> str:
 
 
 ACTIONS = (
-    Action(
-        name="approve-list",
-        command="",
-        least=Role.OPERATOR,
-        plan=_plan_approve,
-        carry_out=_approve,
-        back=_back,
-    ),
-    Action(
-        name="discard-list",
-        command="",
-        least=Role.OPERATOR,
-        plan=_plan_discard,
-        carry_out=_discard,
-        back=_back,
-    ),
+    Action(name="approve-list", plan=_plan_approve, carry_out=_approve, back=_back),
+    Action(name="discard-list", plan=_plan_discard, carry_out=_discard, back=_back),
 )

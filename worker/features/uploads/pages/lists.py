@@ -38,10 +38,10 @@ def path_of(list_id: int) -> str:
 
 def uploads_of(sources: Sources, asked: Asked, action: str = "", reason: str = "") -> Uploads:
     """`action`: what the person does, for the audit log."""
-    database = sources.stores.database
+    database = sources.parts.database
     if action:
         database = database.acting(Act(asked.person.actor, action, reason))
-    return Uploads(database, sources.stores.keyring)
+    return Uploads(database, sources.parts.keyring)
 
 
 def upload_of(sources: Sources, asked: Asked) -> Upload:
@@ -55,7 +55,7 @@ def upload_of(sources: Sources, asked: Asked) -> Upload:
 
 def is_worked(sources: Sources) -> bool:
     """Whether a process runs that checks and imports lists."""
-    return any(one.kind in WORK for one in sources.operation.processes.running(now=sources.clock()))
+    return any(one.kind in WORK for one in sources.operation.processes.running(now=sources.parts.clock()))
 
 
 def changed(list_id: int) -> Refused:
@@ -67,7 +67,7 @@ def changed(list_id: int) -> Refused:
 
 def needed(sources: Sources) -> int:
     """How many persons must agree."""
-    return sources.settings.section(Section).approvals
+    return sources.parts.settings.section(Section).approvals
 
 
 def _read_all(sources: Sources, asked: Asked) -> Mapping[str, Any]:

@@ -1,8 +1,8 @@
-"""How people may log in to pages, besides a name and a password."""
+"""How people may log in to the pages, besides a name and a password."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
@@ -10,17 +10,10 @@ from worker.core.features import Hook
 from worker.core.foundation.clock import Clock
 from worker.settings.model import Settings
 
+if TYPE_CHECKING:
+    from worker.features.dashboard.log_in import LogInPage
+
 Delay = Callable[..., Awaitable[None]]  # (request, why, name=): counts a refused log-in, logs it, and waits
-
-
-class LogInForm(Protocol):
-    """What the pages' own form does for another way."""
-
-    def form(self, request: web.Request, *, to: str, said: str = "", status: int = 200) -> web.StreamResponse:
-        """The form again; `said`: why."""
-
-    async def enter_as(self, request: web.Request, name: str, role: str, to: str) -> web.StreamResponse:
-        """Let a person in whom the other way has named."""
 
 
 class LogInRoutes(Protocol):
@@ -42,8 +35,8 @@ class LogInWay:
     """`open`: None where the configuration has nothing for it, as `is_there` says."""
 
     is_there: Callable[[Settings], bool]
-    open: Callable[[Settings, Clock, Delay, LogInForm], LogInRoutes | None]
+    open: Callable[[Settings, Clock, Delay, "LogInPage"], LogInRoutes | None]
 
 
-# The dashboard asks. The feature `oidc` lets people in whom an identity provider names.
+# The feature `oidc` lets people in whom an identity provider names.
 LOG_IN_WAYS = Hook("LOG_IN_WAYS", LogInWay)
