@@ -13,9 +13,9 @@ from worker.core.lifecycle.given_links import (
     Spent,
     WaitForEnd,
     after_corrected_address,
+    is_kept_back,
 )
 from worker.core.messages.contact import CorrectedRule
-from worker.core.messages.store.message_context import is_kept_back
 from worker.core.model.reasons import Reason
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

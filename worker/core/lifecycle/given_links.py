@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.core.messages.contact import CorrectedRule
-from worker.core.model.channels import ADDRESSES, Address
+from worker.core.model.channels import ADDRESSES, CHANNELS, Address
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState
 
@@ -88,6 +88,11 @@ def kinds_of(given_away: str) -> tuple[Address, ...]:
 def written(kinds: Collection[str]) -> str:
     """`given_away` for these kinds of addresses."""
     return " ".join(kind for kind in ADDRESSES if kind in kinds)
+
+
+def is_kept_back(given_away: str, *, same_link: bool, channel: str) -> bool:
+    """Whether a message on this channel must not carry the session's link."""
+    return bool(given_away) and not same_link and CHANNELS[channel].address in given_away.split()
 
 
 GIVEN_AWAY = written(ADDRESSES)  # all of them

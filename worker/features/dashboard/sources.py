@@ -1,6 +1,5 @@
 """What pages read and actions change: the process's parts, and the reports that all pages share."""
 
-
 from worker.core.database.audit_entries import Act
 from worker.events.store.refused_events import PutRefusedBack
 from worker.features.dashboard.users import Person

@@ -13,7 +13,7 @@ from worker.core.model.channels import folded_email
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import OrphanRule
-from worker.lists import email_addresses, phone_numbers
+from worker.lists import email_addresses
 from worker.providers.refusals import Refusal
 from worker.reporting.waits import Circumstances, Wait, first_for_a_person
 
@@ -240,7 +240,9 @@ def wanted(text: str, country: str = "") -> Wanted:
     text = text.strip()[:LONGEST]
     email = email_addresses.email(text) if "@" in text else ""
     phones: tuple[str, ...] | Refusal = ()
-    if text:
+    if text and not any(map(str.isalpha, text)):
+        from worker.lists import phone_numbers  # imported here: the number plans of all countries
+
         is_anywhere = not country and text.isascii() and not text.startswith("+")
         phones = phone_numbers.readings_anywhere(text) if is_anywhere else phone_numbers.readings(text, country)
     return Wanted(

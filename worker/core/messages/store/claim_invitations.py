@@ -20,6 +20,7 @@ from worker.core.customers.store.in_review import others_in_review
 from worker.core.customers.store.suppressions import suppressed
 from worker.core.database.encrypted_values import decrypt_opening
 from worker.core.foundation.keyring import CannotDecrypt
+from worker.core.lifecycle.given_links import is_kept_back
 from worker.core.lifecycle.store import reminders
 from worker.core.lifecycle.store.own_links import OwnLink
 from worker.core.lifecycle.store.stale_links import replace_sessions
@@ -35,7 +36,6 @@ from worker.core.messages.store.message_context import (
     customer_of,
     first_handovers,
     has_stale_link,
-    is_kept_back,
     leaves_at,
 )
 from worker.core.messages.store.message_rows import move_jobs

@@ -21,7 +21,6 @@ from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.limits.store.flush import NOT_YET, CallResult, Claimed, Flush
 from worker.core.messages.contact import REACHED, Wording
 from worker.core.messages.quiet_hours import message_at
-from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Kind
 from worker.core.model.sessions import Opening, is_stale
 from worker.core.model.states import LATE, InvitationState
@@ -83,11 +82,6 @@ def has_stale_link(item: ClaimedInvitation, now: datetime) -> bool:
     if item.own_link is not None:
         return False
     return item.ended or is_stale(item.expires_at, floor=item.floor, now=now)
-
-
-def is_kept_back(given_away: str, *, same_link: bool, channel: str) -> bool:
-    """Whether a message on this channel must not carry the session's link."""
-    return bool(given_away) and not same_link and CHANNELS[channel].address in given_away.split()
 
 
 def leaves_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:

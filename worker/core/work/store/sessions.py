@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -28,7 +28,10 @@ from worker.core.model.channels import is_mail
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Session
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
-from worker.core.work.store.job_context import JobPolicy
+
+if TYPE_CHECKING:
+    from worker.core.limits.store.flush import Flush
+    from worker.core.work.store.job_context import JobPolicy
 
 NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})
 
@@ -79,7 +82,7 @@ class Stored:
     cancelled: set[int]
 
 
-def add(flush: Flush[Any], new: Sequence[NewSession], *, quiet: Mapping[str, QuietHours]) -> Stored:
+def add(flush: "Flush[Any]", new: Sequence[NewSession], *, quiet: Mapping[str, QuietHours]) -> Stored:
     """Store new sessions, end the sessions that they replace, and add their invitations.
 
     If the customer has another session whose link has not expired, the customer keeps that session: the new session is
@@ -242,7 +245,7 @@ _STORED = (
 
 
 def _session(
-    policy: JobPolicy | None, item: NewSession, encrypted: bytes, *, replaces: uuid.UUID | None
+    policy: "JobPolicy | None", item: NewSession, encrypted: bytes, *, replaces: uuid.UUID | None
 ) -> tuple[Any, ...]:
     """The values of a new session, in the order of `_STORED`. A dictionary for each would be made into columns.
 

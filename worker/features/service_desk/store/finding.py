@@ -17,7 +17,7 @@ from worker.core.database.tables import Attempt, Audit, Batch, CustomerRow, Invi
 from worker.core.database.tables.columns import aliased
 from worker.core.database.tables.work import LEAD, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.messages.store.message_context import is_kept_back
+from worker.core.lifecycle.given_links import is_kept_back
 from worker.core.model.reasons import Reason
 from worker.core.model.states import DONE, ENDED_JOBS, HELD_BACK, NOT_SENT, OPEN_JOBS, PRIORITIES, JobState
 from worker.features.service_desk.case import Place, Wanted, place_in_words
