@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from worker.core.customers.customers import CustomerKind, FieldProblem, Person
 from worker.core.model.channels import ADDRESSES, Address, folded_email
 from worker.core.model.states import OPEN_JOBS, JobState
-from worker.lists.lines import RefusedLine
 
 
 class Standing(StrEnum):
@@ -124,22 +123,6 @@ ANOTHER_PERSON = FieldProblem(
 
 
 TAKE_OVER = "leave the row out; or take the customer over with --take-over, by command"
-
-
-def erased_line(row: int, customer_id: str) -> RefusedLine:
-    return RefusedLine(row, customer_id, (WAS_ERASED,))
-
-
-def another_line(row: int, customer_id: str) -> RefusedLine:
-    """The line of another person under the id of a customer who is known, refused."""
-    return RefusedLine(row, customer_id, (ANOTHER_PERSON,))
-
-
-def owned_line(row: int, customer_id: str, owner: str) -> RefusedLine:
-    """The line of a customer who belongs to a sender of events, refused."""
-    return RefusedLine(
-        row, customer_id, (FieldProblem("customer_id", f"first requested by sender {owner}", TAKE_OVER),)
-    )
 
 
 def refuses_lists(owner: str, wide: Collection[str]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 
 from worker.core.customers.customers import Customer, FieldProblem
 from worker.core.features import NOT_INSTALLED
+from worker.lists.known_customers import ANOTHER_PERSON, TAKE_OVER, WAS_ERASED
 
 
 # Not frozen, and nothing changes them: a list makes both for each row, and a frozen one costs four times as much.
@@ -121,6 +122,22 @@ class RefusedLine:
     duplicate_of: int | None = None
     known: str = ""
     warnings: tuple[FieldProblem, ...] = ()
+
+
+def erased_line(row: int, customer_id: str) -> RefusedLine:
+    return RefusedLine(row, customer_id, (WAS_ERASED,))
+
+
+def another_line(row: int, customer_id: str) -> RefusedLine:
+    """The line of another person under the id of a customer who is known, refused."""
+    return RefusedLine(row, customer_id, (ANOTHER_PERSON,))
+
+
+def owned_line(row: int, customer_id: str, owner: str) -> RefusedLine:
+    """The line of a customer who belongs to a sender of events, refused."""
+    return RefusedLine(
+        row, customer_id, (FieldProblem("customer_id", f"first requested by sender {owner}", TAKE_OVER),)
+    )
 
 
 def same_customer(row: int) -> FieldProblem:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parseaddr
+from typing import TYPE_CHECKING
 
 from worker.core.features import Hook
-from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.budgets import FLUSH_MARGIN, BudgetRule
 from worker.core.messages.contact import Caps, ContactPolicy, CorrectedRule, Ladder, PauseRule, Rung
 from worker.core.messages.quiet_hours import Hours
@@ -19,6 +19,9 @@ from worker.core.unknown.reconciliation import OrphanRule
 from worker.providers.contract import Provider
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
+
+if TYPE_CHECKING:
+    from worker.core.lifecycle.store.own_links import StableLinks
 
 # A row must be able to wait a little under its lease, be called for, and be written.
 LEASE_ROOM = timedelta(seconds=5)
@@ -29,7 +32,7 @@ TEXT_PERMITS = 10  # calls in flight to the service of a channel
 class OwnLinks:
     """`of(settings)`: how our own links are made; None: they are not."""
 
-    of: Callable[[Settings], StableLinks | None]
+    of: "Callable[[Settings], StableLinks | None]"
 
 
 # The feature `stable_links` makes them, and answers who opens one.
@@ -171,7 +174,7 @@ def texted_countries(settings: Settings) -> frozenset[str] | None:
     return None if given is None else frozenset(given)
 
 
-def stable_links(settings: Settings) -> StableLinks | None:
+def stable_links(settings: Settings) -> "StableLinks | None":
     """How our own links are made; None: the provider's links are sent."""
     made = (one.of(settings) for one in OWN_LINKS.offered())
     return next((links for links in made if links is not None), None)

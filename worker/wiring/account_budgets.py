@@ -4,17 +4,20 @@ start of a process, one because a person says so."""
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from worker.core.foundation.notation import written
 from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.credits import used_up
 from worker.core.limits.store.backpressure import make_snoozed_due, make_waiting_jobs_due
 from worker.core.model.stops import is_at_cap, way_out
-from worker.plans.deadlines import Paces
 from worker.reporting.forecast import Load, pace_of
 from worker.settings.policies import BudgetRules
 from worker.wiring.store.roles import may_write
 from worker.wiring.stores import Stores
+
+if TYPE_CHECKING:
+    from worker.plans.deadlines import Paces
 
 
 class AccountBudgets:
@@ -34,8 +37,10 @@ class AccountBudgets:
             self._budgets.ensure([*(rule.name for rule in rules), *others])
             self._budgets.lift_stops_at_caps(rules)
 
-    def paces(self, now: datetime) -> Paces:
+    def paces(self, now: datetime) -> "Paces":
         """How fast each account and channel is now, by its limits."""
+        from worker.plans.deadlines import Paces
+
         states = self._budgets.all()
 
         def paces(rules: Mapping[str, BudgetRule]) -> dict[str, float | None]:

@@ -5,14 +5,16 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from worker.core.database.database import Database
 from worker.core.features import Hook
-from worker.lists.lines import Later, Refusing, Settles
-from worker.lists.options import ListOptions
 from worker.reporting.store.look import Looked
 from worker.wiring.container import Parts
+
+if TYPE_CHECKING:
+    from worker.lists.lines import Settles
+    from worker.lists.options import ListOptions
 
 
 class Working(Protocol):
@@ -82,21 +84,23 @@ class Report:
     nothing of the person who is stored."""
 
     name: str
-    options: ListOptions
+    options: "ListOptions"
     database: Database
     another_person: bool = False
 
 
 class ReturnedReports(NamedTuple):
-    settles: Callable[[Parts, Report], Settles]
+    settles: "Callable[[Parts, Report], Settles]"
 
 
 # The feature `service_desk` corrects what a person has changed, as it does for one customer.
 RETURNED_REPORTS = Hook("RETURNED_REPORTS", ReturnedReports)
 
 
-def settles(parts: Parts, report: Report) -> Settles:
+def settles(parts: Parts, report: Report) -> "Settles":
     """What says what the rows of this report become. Loaded with the first row: few lists are reports."""
+    from worker.lists.lines import Later, Refusing
+
     return Later(lambda: next((one.settles(parts, report) for one in RETURNED_REPORTS.offered()), Refusing()))
 
 

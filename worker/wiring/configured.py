@@ -12,9 +12,7 @@ from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.quiet_hours import Hours
 from worker.failover.store.takeovers import Takeovers
 from worker.http.trust import Trust, trust_of
-from worker.lists.importing.intake import Rule
 from worker.providers.contract import Provider
-from worker.senders.contract import Sender
 from worker.settings.accounts import Account
 from worker.settings.model import Settings
 from worker.settings.policies import BudgetRules, budget_rules, contact_policy, hours_of
@@ -22,6 +20,8 @@ from worker.wiring.account_budgets import AccountBudgets
 from worker.wiring.stores import Stores
 
 if TYPE_CHECKING:
+    from worker.lists.importing.intake import Rule
+    from worker.senders.contract import Sender
     from worker.templates.pages import Pages
     from worker.templates.render import Templates
 
@@ -35,7 +35,7 @@ class Configured(Stores):
         database: Database,
         keyring: Keyring,
         providers: Mapping[str, Provider],
-        senders: Mapping[str, Sender] | None,
+        senders: "Mapping[str, Sender] | None",
         *,
         clock: Clock,
         jitter: Callable[[], float],
@@ -46,7 +46,7 @@ class Configured(Stores):
         self.accounts: Mapping[str, Account] = settings.accounts
 
     @cached_property
-    def senders(self) -> Mapping[str, Sender]:
+    def senders(self) -> "Mapping[str, Sender]":
         """By channel. Built when first needed, on the loop that will use them."""
         if self._senders is not None:
             return self._senders
@@ -94,8 +94,10 @@ class Configured(Stores):
         return pages_of(self.settings)
 
     @cached_property
-    def routes(self) -> list[Rule]:
+    def routes(self) -> "list[Rule]":
         """The routes, in order."""
+        from worker.lists.importing.intake import Rule
+
         return [Rule(route.when, route.accounts, route.freshness, route.brand or "") for route in self.settings.routes]
 
     @cached_property
@@ -121,7 +123,7 @@ class Configured(Stores):
         """Which accounts may take over rows from which."""
         lifetimes = {name: provider.lifetime for name, provider in self.providers.items()}
         return Takeovers(
-            routes=[route.accounts for route in self.routes],
+            routes=[route.accounts for route in self.settings.routes],
             rules=self.budget_rules.accounts,
             lifetimes=lifetimes,
             budgets=self.budgets,

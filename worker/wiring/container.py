@@ -22,7 +22,6 @@ from worker.core.limits.call_outcomes import SecondLook
 from worker.core.model.metrics import Meters
 from worker.core.model.sessions import SessionRequest, floor_of
 from worker.http.trust import faster
-from worker.lists.importing.intake import Intake, freshness_of
 from worker.lists.traces import Traces
 from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.batch_report import Reporting
@@ -30,7 +29,6 @@ from worker.reporting.operation_report import Operation
 from worker.reporting.standings import source_reports, standings
 from worker.reporting.store.processes import Heartbeat, Restored
 from worker.reporting.store.waiting import texts_by_country
-from worker.senders.contract import Sender
 from worker.settings.event_senders import REQUESTS, queues_published_to
 from worker.settings.model import Settings
 from worker.settings.policies import (
@@ -54,8 +52,10 @@ if TYPE_CHECKING:
     from worker.core.work.issue import FirstLinks, IssueWork
     from worker.core.work.step_endings import WakeInvite
     from worker.http.client import Http
+    from worker.lists.importing.intake import Intake
     from worker.reporting.store.look import Looked
     from worker.reporting.store.report_links import ReportLinks
+    from worker.senders.contract import Sender
     from worker.wiring.sweep import Sweep
     from worker.wiring.timekeeper import Timekeeper
 
@@ -82,7 +82,7 @@ class Parts(Configured):
         clock: Clock | None = None,
         database_clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
-        senders: Mapping[str, Sender] | None = None,
+        senders: "Mapping[str, Sender] | None" = None,
         act: Act | None = None,
         meters: Meters | None = None,
         traces: Traces | None = None,
@@ -134,8 +134,10 @@ class Parts(Configured):
     # What comes in
 
     @property
-    def intake(self) -> Intake:
+    def intake(self) -> "Intake":
         """What rows of lists, and events, are judged by."""
+        from worker.lists.importing.intake import Intake
+
         return Intake(
             clock=self.clock,
             database_clock=self.database_clock,
@@ -185,6 +187,8 @@ class Parts(Configured):
 
     def _floor(self, account: str) -> Callable[[SessionRequest], timedelta]:
         """The freshness floor of a new link, by the routes as they are now."""
+        from worker.lists.importing.intake import freshness_of
+
         freshness, lifetime_with = freshness_of(account, self.routes), self.providers[account].lifetime_with
         return lambda request: floor_of(freshness(request.customer), lifetime=lifetime_with(request.parameters))
 

@@ -6,7 +6,7 @@ import sys
 import click
 import pytest
 
-from tests.desk.desk import own_logging
+from tests.desk.desk import customers, own_logging
 from tests.suite.of_features import ALL_HERE, of_features
 from worker.cli.completions import Batch
 from worker.cli.invocation import Invocation, global_options, log_info
@@ -134,16 +134,40 @@ WRITES = {
 }
 
 
-# Whatever reads no address, as hardly any command does. Rows are never objects, so the ORM has no use at all.
+# Whatever reads addresses. Rows are never objects, so the ORM has no use at all.
 READS = {"cryptography", "phonenumbers", "sqlalchemy.orm"}
 
 
-@pytest.mark.parametrize("words", ["status", "account list"])
-def test_a_command_that_counts_in_a_sqlite_database_loads_nothing_that_sends_writes_or_decrypts(desk, words: str):
+# Whatever works on rows, and what only long lists and long looks need.
+WORKS = {
+    "multiprocessing",
+    "rich.live",
+    "worker.core.limits.store.claims",
+    "worker.core.messages.store.message_context",
+    "worker.core.work.store.job_context",
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [
+        ("status", set()),
+        ("account list", set()),
+        ("report latest", set()),
+        ("report latest --out report.html", {"jinja2"}),
+        ("customer find C-0001", {"cryptography"}),
+        ("check customers.csv", {"cryptography", "jinja2", "phonenumbers"}),
+    ],
+)
+def test_a_command_that_reads_a_sqlite_database_loads_nothing_that_sends_writes_or_works(
+    desk, words: str, needed: set[str]
+):
+    desk.onboard("import", desk.list_of(customers(2)))
+    unneeded = (SENDS | WRITES | READS | WORKS) - needed
     call = f"import sys; sys.argv[1:] = {words.split()}\ntry:\n  from worker.cli import main; main()\n"
-    call += f"finally:\n  print(sorted({SENDS | WRITES | READS} & set(sys.modules)), file=sys.stderr)"
+    call += f"finally:\n  print(sorted({unneeded} & set(sys.modules)), file=sys.stderr)"
     ended = subprocess.run(
         [sys.executable, "-c", call], cwd=desk.path, env=desk.environ, capture_output=True, text=True, check=False
     )
 
-    assert (ended.returncode, ended.stderr) == (0, "[]\n")
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (0, "[]")

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import click
 from rich.console import Console
-from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -167,6 +166,8 @@ def _in_words(one: Wait) -> str:
 
 
 def _watch(parts: Parts, batch: BatchFacts) -> None:
+    from rich.live import Live
+
     with Live(console=Console(highlight=False), auto_refresh=False) as live:
         while True:
             current = parts.batches.find(str(batch.id)) or batch

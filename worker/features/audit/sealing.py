@@ -18,7 +18,6 @@ from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.limits.budgets import BudgetState
-from worker.features.audit.store.reading import AuditLog
 from worker.features.audit.store.sealing import NotSigned, Seals, is_refused, seals_of
 from worker.reporting.standings import Standing, Standings
 from worker.reporting.store.look import Looked, Step
@@ -87,6 +86,8 @@ AFTER_COMMAND = AfterCommand(_seal)
 
 def check(parts: Parts) -> Iterator[Finding]:
     """The end of the audit log's chain. `onboard audit verify` reads all of it."""
+    from worker.features.audit.store.reading import AuditLog
+
     found = AuditLog(parts.database, parts.keyring).verify_end(AUDIT_ENTRIES)
     for problem in found.problems:
         yield failure("audit log", problem, "`onboard audit verify`, then docs/features/audit.md")

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worker.core.customers.customers import invitation_channels
 from worker.core.database.database import Database
@@ -15,10 +15,12 @@ from worker.features.renew.calendar import after
 from worker.features.renew.section import Renew
 from worker.features.renew.store import renewals
 from worker.features.renew.store.renewals import Way
-from worker.reporting.prices import Prices
 from worker.reporting.standings import NOTHING_TO_SAY, Standing, Standings
 from worker.settings.model import Settings
 from worker.settings.money import amounts_in_words, in_json
+
+if TYPE_CHECKING:
+    from worker.reporting.prices import Prices
 
 WEEKS = 8
 MONTHS = 12
@@ -44,9 +46,12 @@ def _standing(settings: Settings, database: Database, _states: Mapping[str, Budg
 
 
 def _foreseen(settings: Settings, database: Database, now: datetime) -> Standing:
-    rules, prices = settings.section(Renew).rules, Prices.of(settings)
+    rules = settings.section(Renew).rules
     if not rules.on:
         return NOTHING_TO_SAY
+    from worker.reporting.prices import Prices
+
+    prices = Prices.of(settings)
     this_month = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     times = [now, *(after(this_month, months) for months in range(1, MONTHS + 1))]
     by_way = renewals.number_due_by_way(database, rules, times)
@@ -64,7 +69,7 @@ def _foreseen(settings: Settings, database: Database, now: datetime) -> Standing
     return Standing([heading, *lines], {"renewals": {"due": due, "months": months}}, [])
 
 
-def _needs(customers: Mapping[Way, int], prices: Prices) -> dict[str, Any]:
+def _needs(customers: Mapping[Way, int], prices: "Prices") -> dict[str, Any]:
     """What it takes to ask so many customers again: a session of the account that approved each, a first message."""
     sessions: Counter[str] = Counter()
     messages: Counter[str] = Counter()

@@ -6,16 +6,17 @@ where that is safe: on Linux, while this process has one thread. It must use non
 
 import gc
 import logging
-import multiprocessing
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Generic, Never, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 log = logging.getLogger(__name__)
 _THREADS = Path("/proc/self/task")
@@ -32,7 +33,7 @@ class ChildEnded(Exception):
 class Forked(Generic[Item]):
     """The child, which waits for `items`. It is a little ahead of the items that were asked for, by two at most."""
 
-    def __init__(self, connection: Connection, pid: int) -> None:
+    def __init__(self, connection: "Connection", pid: int) -> None:
         self._connection, self.pid = connection, pid
 
     def items(self, *arguments: Any) -> Iterator[Item]:
@@ -54,6 +55,8 @@ def forked(work: Callable[..., Iterator[Item]]) -> Iterator[Forked[Item] | None]
     if sys.platform != "linux" or not _alone():
         yield None  # another thread may hold a lock, which nothing in the child would give back
         return
+    import multiprocessing  # imported here: short lists are judged in this process
+
     ours, theirs = multiprocessing.Pipe()
     gc.freeze()  # no collection looks through what is there already: the child's pages stay shared, and both save time
     child = multiprocessing.get_context("fork").Process(target=_run, args=(work, ours, theirs), daemon=True)
@@ -86,7 +89,7 @@ def _alone() -> bool:
     return False
 
 
-def _run(work: Callable[..., Iterator[Item]], ours: Connection, theirs: Connection) -> Never:
+def _run(work: Callable[..., Iterator[Item]], ours: "Connection", theirs: "Connection") -> Never:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this child
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ours.close()  # the parent's end: without this, its death would not show here

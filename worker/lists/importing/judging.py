@@ -24,7 +24,7 @@ from worker.core.model.sessions import floor_of, max_age_of
 from worker.lists.formats.opening import Content
 from worker.lists.importing.forked import ChildEnded, Forked, forked
 from worker.lists.importing.intake import Chosen, Intake, Unroutable, brand_for, choose_account, further_problems
-from worker.lists.known_customers import KnownRule, another_line, erased_line, owned_line, refuses_lists
+from worker.lists.known_customers import KnownRule, refuses_lists
 from worker.lists.lines import (
     Accepted,
     AcceptedLine,
@@ -34,6 +34,9 @@ from worker.lists.lines import (
     Rejected,
     Returned,
     Settles,
+    another_line,
+    erased_line,
+    owned_line,
     same_customer,
 )
 from worker.lists.listing import CustomerList

@@ -23,8 +23,8 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.given_links import GIVEN_AWAY
 from worker.core.lifecycle.store import own_links
 from worker.core.model.states import HELD_BACK, LIVE_SESSIONS, OPEN_JOBS, PAUSED, SessionState
-from worker.lists.known_customers import KnownRule, another_line, erased_line, owned_line, refuses_lists
-from worker.lists.lines import RefusedLine
+from worker.lists.known_customers import KnownRule, refuses_lists
+from worker.lists.lines import RefusedLine, another_line, erased_line, owned_line
 from worker.lists.store.admission import following, left_out, lock_customers
 from worker.lists.store.daily_batch import DAILY
 from worker.lists.store.leadership import take_all

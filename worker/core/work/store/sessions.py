@@ -20,7 +20,6 @@ from worker.core.database.tables import CustomerRow, InvitationRow, Job, Session
 from worker.core.facts import Fact, MessagesSent, SessionsExpired, happened
 from worker.core.foundation.ids import new_ids
 from worker.core.lifecycle.reissue import SETTLES
-from worker.core.limits.store.flush import Flush
 from worker.core.messages.contact import FIRST
 from worker.core.messages.quiet_hours import QuietHours, message_at
 from worker.core.messages.store.message_rows import waiting_message
