@@ -23,6 +23,7 @@ from worker.core.model.states import BATCH
 from worker.core.model.wakeups import WakeUp
 from worker.core.work.issue import FirstLinks
 from worker.events.event_receiver import Receiver
+from worker.lists.known_customers import KnownChoices
 from worker.lists.lines import AcceptedLine
 from worker.providers.contract import HttpAnswer
 from worker.runtime.embedded import Embedded
@@ -162,7 +163,9 @@ class World:
             AcceptedLine(row, person, account, "", int(floor.total_seconds()), others)
             for row, person in enumerate(customers, 2)
         ]
-        self.parts.batches.add(batch.id, lines, [], priority=BATCH, allow_erased=allow_erased, now=now)
+        self.parts.batches.add(
+            batch.id, lines, [], priority=BATCH, choices=KnownChoices(allow_erased=allow_erased), now=now
+        )
         return batch.id
 
     def add_many(self, count: int, prefix: str = "C", **how: Any) -> int:

@@ -10,6 +10,7 @@ from tests.web.site import BILLING, DATA, EVENT, FIRST, KEYS, SECOND, THIRD, Sit
 from worker.core.database.tables import CustomerRow, Inbox, InvitationRow, Job, SessionRow
 from worker.core.model.incoming import EventKind
 from worker.core.model.states import BATCH
+from worker.lists.known_customers import KnownChoices
 
 OTHERS = ("onboarding.cancelled", "customer.updated", "customer.erased")
 
@@ -79,7 +80,7 @@ async def test_who_claims_an_id_first_gets_no_link_of_the_customer_whom_a_list_b
     lines = [line(2, customer("CLAIM-3"))]
     assert len(batches.add(shelf.batch(), lines, [], priority=BATCH, now=site.clock()).refused) == 1
 
-    batches.add(shelf.batch(), lines, [], priority=BATCH, now=site.clock(), take_over=True)
+    batches.add(shelf.batch(), lines, [], priority=BATCH, now=site.clock(), choices=KnownChoices(take_over=True))
     for asked in (claim, claim | {"id": "another"}):
         refused = await site.post(asked, Prefer="wait=1")
         assert refused.problem(403) == "this sender may not request this customer"

@@ -47,7 +47,7 @@ def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportC
     cost = ListCost(parts, calls, shared=warned.add)
     returns = returns_of(parts, options, listed.name, choices).foreseeing()
     reading = open_list(listed.content, options)
-    for line in judge_all(parts.intake, parts.batches, reading, **choices.judging, returns=returns):
+    for line in judge_all(parts.intake, parts.batches, reading, choices, returns=returns):
         count(judged, line, parts.hours)
         for warning in line.warnings:
             warned.add(line.row, warning)
@@ -121,7 +121,7 @@ def _counted(cost: ListCost, parts: Parts, listed: Listed, options: ListOptions,
     """The rows that `cost` counts. The list is read again up to the last of them: a share of it is known at its end."""
     returns = returns_of(parts, options, listed.name, choices).foreseeing()
     reading = open_list(listed.content, options)
-    for line in judge_all(parts.intake, parts.batches, reading, **choices.judging, returns=returns):
+    for line in judge_all(parts.intake, parts.batches, reading, choices, returns=returns):
         if isinstance(line, AcceptedLine):
             cost.add(line)
         if cost.due.accepted == cost.most:

@@ -40,6 +40,24 @@ class KnownRule(StrEnum):
     RETURNED = "returned"
 
 
+@dataclass(frozen=True, kw_only=True)
+class KnownChoices:
+    """What a person chose for the customers of a list who are known. `rule`: what becomes of them.
+
+    `allow_erased`: customers who were erased on request are brought back; else their rows are refused.
+    `another_person`: who comes under the id of a known customer and agrees in nothing takes the id over; else the row
+    is refused. `take_over`: customers who belong to a sender of events become the lists'; else their rows are refused.
+    """
+
+    rule: KnownRule = KnownRule.REFRESH
+    allow_erased: bool = False
+    another_person: bool = False
+    take_over: bool = False
+
+
+AS_USUAL = KnownChoices()
+
+
 class Becomes(StrEnum):
     LEADS = "leads"  # a row of work: a session, unless the customer has one that still opens, and a message
     JOINS = "joins"  # no call and no message: it has the state of the row that serves the customer

@@ -105,7 +105,7 @@ async def test_the_rows_that_cannot_be_sent_in_time_are_named_before_the_start(m
     def late(hours, rows=LONDON + DHAKA):
         found = InTime(world.parts.intake, world.clock() + timedelta(hours=hours))
         reading = open_list(listed(tmp_path, rows), OPTIONS)
-        for line in judge_all(world.parts.intake, world.parts.batches, reading, allow_erased=False):
+        for line in judge_all(world.parts.intake, world.parts.batches, reading):
             found.add(line)
         return [row for row, _ in found.late()]
 

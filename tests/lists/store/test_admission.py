@@ -12,7 +12,7 @@ from worker.core.customers.customers import FieldProblem, Person
 from worker.core.database.encrypted_values import contact_digests, decrypt_person
 from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
 from worker.core.model.states import ENDED_JOBS, JobState, LineState, state_of_line
-from worker.lists.known_customers import KnownRule
+from worker.lists.known_customers import KnownChoices, KnownRule
 from worker.lists.lines import RefusedLine
 
 
@@ -141,7 +141,14 @@ def test_an_empty_cell_of_a_newer_list_keeps_what_is_stored(shelf, rule):
     given = Person(email="new@example.org", last_name="Petraitė", message={"branch": "Kaunas"})
     newer = customer("Ona", person=given, locale="en", country="")
     batch = shelf.batch("newer.csv")
-    shelf.batches.add(batch, [line(2, newer), line(3, customer("Jonas"))], [], priority=0, now=shelf.clock(), rule=rule)
+    shelf.batches.add(
+        batch,
+        [line(2, newer), line(3, customer("Jonas"))],
+        [],
+        priority=0,
+        now=shelf.clock(),
+        choices=KnownChoices(rule=rule),
+    )
 
     row = shelf.row(CustomerRow, customer_id="Ona")
     stored = decrypt_person(shelf.keyring, "Ona", row.encrypted)
@@ -232,7 +239,7 @@ def add_again(shelf, rule: KnownRule) -> int:
     """Ona in another list, with another address."""
     batch = shelf.batch(f"{rule}.csv")
     accepted = line(2, customer("Ona", person=NEW_ADDRESS))
-    shelf.batches.add(batch, [accepted], [], priority=0, now=shelf.clock(), rule=rule)
+    shelf.batches.add(batch, [accepted], [], priority=0, now=shelf.clock(), choices=KnownChoices(rule=rule))
     return batch
 
 
@@ -276,5 +283,7 @@ def test_what_becomes_of_a_known_customers_row_by_each_rule(shelf, state, rule, 
 def test_a_new_customer_is_invited_by_every_rule(shelf):
     for rule in (KnownRule.SKIP, KnownRule.REFRESH, KnownRule.INVITE):
         batch = shelf.batch(f"{rule}.csv")
-        shelf.batches.add(batch, [line(2, customer(f"New{rule}"))], [], priority=0, now=shelf.clock(), rule=rule)
+        shelf.batches.add(
+            batch, [line(2, customer(f"New{rule}"))], [], priority=0, now=shelf.clock(), choices=KnownChoices(rule=rule)
+        )
         assert [one.state for one in shelf.facts.lines(batch)] == [JobState.WAITING]

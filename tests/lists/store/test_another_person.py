@@ -13,7 +13,7 @@ from worker.core.customers.customers import FieldProblem, Person
 from worker.core.database.encrypted_values import decrypt_person
 from worker.core.database.tables import Audit, CustomerRow, Job, SkippedLine
 from worker.core.model.states import JobState
-from worker.lists.known_customers import ANOTHER_PERSON, KnownRule
+from worker.lists.known_customers import ANOTHER_PERSON, KnownChoices, KnownRule
 from worker.lists.store.admission import lock_customers
 from worker.lists.store.new_rows import change_details, customer_row
 
@@ -29,8 +29,8 @@ def add(shelf, *customers, rule=KnownRule.REFRESH, another_person=False):
     """The batch, and what was found."""
     batch = shelf.batch()
     lines = [line(row, one) for row, one in enumerate(customers, 2)]
-    how = {"rule": rule, "another_person": another_person, "priority": 0, "now": shelf.clock()}
-    return batch, shelf.batches.add(batch, lines, [], **how)
+    choices = KnownChoices(rule=rule, another_person=another_person)
+    return batch, shelf.batches.add(batch, lines, [], priority=0, now=shelf.clock(), choices=choices)
 
 
 def stored(shelf) -> Person:
@@ -102,7 +102,10 @@ def test_a_row_takes_a_value_for_messages_that_its_customer_has_stored(shelf, ru
     add(shelf, a1(replace(ONA, message={"branch": "Vilnius"})))
     batch = shelf.batch()
     lines = [without_a_branch(2, a1(ONA))]
-    assert shelf.batches.add(batch, lines, [], priority=0, now=shelf.clock(), rule=rule).refused == []
+    assert (
+        shelf.batches.add(batch, lines, [], priority=0, now=shelf.clock(), choices=KnownChoices(rule=rule)).refused
+        == []
+    )
     assert [row.row for row in shelf.rows(Job, batch_id=batch)] == [2]
     assert stored(shelf).message == {"branch": "Vilnius"}
 
@@ -113,7 +116,9 @@ def test_a_row_without_a_value_for_messages_is_refused_where_none_of_its_custome
         add(shelf, a1(replace(ONA, message={"branch": "Vilnius"} if who == "another person" else {"floor": "3"})))
     batch = shelf.batch()
     lines = [without_a_branch(2, a1(JONAS if who == "another person" else ONA)), line(3, customer("A2"))]
-    added = shelf.batches.add(batch, lines, [], priority=0, now=shelf.clock(), another_person=True)
+    added = shelf.batches.add(
+        batch, lines, [], priority=0, now=shelf.clock(), choices=KnownChoices(another_person=True)
+    )
     assert [(one.row, one.problems[0].column) for one in added.refused] == [(2, "message.branch")]
     assert [row.row for row in shelf.rows(Job, batch_id=batch)] == [3]
     assert [row.row for row in shelf.rows(SkippedLine, batch_id=batch)] == [2]

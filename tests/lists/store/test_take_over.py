@@ -16,6 +16,7 @@ from worker.events.rights import NOT_ITS_CUSTOMER
 from worker.events.store.event_status import EventStatuses
 from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival
+from worker.lists.known_customers import KnownChoices
 from worker.lists.store.batches import Batches
 
 SIGNUP = EventSender("signup", frozenset(EventKind), links=True)
@@ -43,7 +44,7 @@ def listed(shelf, *, wide=(), **how):
     batch = shelf.batch()
     lines = [line(2, customer("Ona", person=TRUE))]
     batches = Batches(shelf.database, shelf.keyring, wide=wide)
-    return batch, batches.add(batch, lines, [], priority=BATCH, now=shelf.clock(), **how).refused
+    return batch, batches.add(batch, lines, [], priority=BATCH, now=shelf.clock(), choices=KnownChoices(**how)).refused
 
 
 def link(shelf, receipt) -> str:

@@ -153,7 +153,7 @@ def _checked(
     calls = CallsNow(parts.database, digest=digest, rule=choices.rule)
     returns = returns_of(parts, asked, listed.name, choices).foreseeing()
     found = _Found(parts, calls, deadline)
-    for line in judge_all(parts.intake, parts.batches, reading, **choices.judging, returns=returns):
+    for line in judge_all(parts.intake, parts.batches, reading, choices, returns=returns):
         found.add(line)
     found.finish(reading)
     judged, due = found.judged, found.cost.due

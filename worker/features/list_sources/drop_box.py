@@ -252,7 +252,7 @@ class DropBox:
     ) -> None:
         copy.content.seek(0)
         reading = open_list(copy.content, options)
-        lines = judge_all(self.intake, batches, reading, allow_erased=False, returns=returns)
+        lines = judge_all(self.intake, batches, reading, returns=returns)
         refused = (line for line in lines if isinstance(line, RefusedLine))
         # All of them first: the list is one stream, and its cells are read next.
         found = [(line.row, problem) for line in refused for problem in problems_of(line)]

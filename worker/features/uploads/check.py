@@ -22,7 +22,7 @@ from worker.features.uploads.uploaded import MOST_ROWS, How
 from worker.lists.columns import our_name
 from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import PREFILLED, Judged, count, judge_all, options_of, problems_of
-from worker.lists.known_customers import KnownRule
+from worker.lists.known_customers import KnownChoices, KnownRule
 from worker.lists.lines import AcceptedLine, ListRefused, RefusedLine
 from worker.lists.listing import CustomerList, open_list, open_table
 from worker.lists.options import ListOptions, Vocabulary
@@ -117,7 +117,9 @@ class _Judging:
 
     def judge(self, reading: CustomerList, step: Callable[[], None]) -> None:
         parts = self._parts
-        for number, line in enumerate(judge_all(parts.intake, parts.batches, reading, rule=rule_of(parts)), 1):
+        for number, line in enumerate(
+            judge_all(parts.intake, parts.batches, reading, KnownChoices(rule=rule_of(parts))), 1
+        ):
             step()
             if number > MOST_ROWS:
                 raise ListRefused([TOO_LONG])

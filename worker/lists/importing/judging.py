@@ -24,7 +24,7 @@ from worker.core.model.sessions import floor_of, max_age_of
 from worker.lists.formats.opening import Content
 from worker.lists.importing.forked import ChildEnded, Forked, forked
 from worker.lists.importing.intake import Chosen, Intake, Unroutable, brand_for, choose_account, further_problems
-from worker.lists.known_customers import KnownRule, refuses_lists
+from worker.lists.known_customers import AS_USUAL, KnownChoices, refuses_lists
 from worker.lists.lines import (
     Accepted,
     AcceptedLine,
@@ -156,11 +156,8 @@ def judge_all(
     intake: Intake,
     batches: Batches,
     lines: Iterable[Line],
+    choices: KnownChoices = AS_USUAL,
     *,
-    allow_erased: bool = False,
-    another_person: bool = False,
-    take_over: bool = False,
-    rule: KnownRule = KnownRule.REFRESH,
     returns: Settles | None = None,
 ) -> Iterator[AcceptedLine | RefusedLine]:
     """Judge each line of a list as the import does: also by who was erased on request, and by whose id it is. Changes
@@ -169,8 +166,8 @@ def judge_all(
     returns = returns.foreseeing() if returns is not None else None
     while chunk := judge_chunk(intake, list(islice(each, _AT_ONCE)), returns):
         accepted = [line for line in chunk if isinstance(line, AcceptedLine)]
-        erased = set() if allow_erased else batches.erased([line.customer.customer_id for line in accepted])
-        known = {one.row: one for one in batches.known(accepted, rule=rule, now=intake.clock())}
+        erased = set() if choices.allow_erased else batches.erased([line.customer.customer_id for line in accepted])
+        known = {one.row: one for one in batches.known(accepted, rule=choices.rule, now=intake.clock())}
         for line in chunk:
             if not isinstance(line, AcceptedLine):
                 yield line
@@ -182,8 +179,8 @@ def judge_all(
                 yield line
             elif refuses_lists(found.owner, batches.wide):
                 owned = owned_line(line.row, line.customer.customer_id, found.owner)
-                yield line if take_over else replace(owned, warnings=line.warnings)
-            elif found.is_another and not another_person:
+                yield line if choices.take_over else replace(owned, warnings=line.warnings)
+            elif found.is_another and not choices.another_person:
                 yield replace(another_line(line.row, line.customer.customer_id), warnings=line.warnings)
             else:
                 yield replace(line, old_links=found.links)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from threading import Event
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -35,7 +34,7 @@ from worker.lists.importing.judging import (
     judge_chunk,
     of_child_or_here,
 )
-from worker.lists.known_customers import KnownRule
+from worker.lists.known_customers import KnownChoices
 from worker.lists.lines import AcceptedLine, Line, ListRefused, RefusedLine, Refusing, Settles
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
@@ -66,35 +65,17 @@ class CutOff(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportChoices:
+class ImportChoices(KnownChoices):
     """What a person chose for an import.
 
     `again`: a new batch, though the list has one. `strict`: nothing is imported if a row is refused.
-    `allow_erased`: customers who were erased on request are brought back; else their rows are refused.
-    `another_person`: who comes under the id of a known customer and agrees in nothing takes the id over; else the row
-    is refused. `take_over`: customers who belong to a sender of events become the lists'; else their rows are refused.
-    `rule`: what becomes of customers who are known.
     `plan`: how a new batch goes out, and `hold`: why it waits for a person: see `Batches.open`.
     """
 
     again: bool = False
     strict: bool = False
-    allow_erased: bool = False
-    another_person: bool = False
-    take_over: bool = False
-    rule: KnownRule = KnownRule.REFRESH
     plan: Plan | None = None
     hold: str = ""
-
-    @property
-    def judging(self) -> dict[str, Any]:
-        """What `judge_all` must know of them."""
-        return {
-            "allow_erased": self.allow_erased,
-            "another_person": self.another_person,
-            "take_over": self.take_over,
-            "rule": self.rule,
-        }
 
 
 USUAL = ImportChoices()
@@ -250,11 +231,8 @@ class _Steps:
                 chunk.refused,
                 priority=BATCH,
                 now=clock(),
-                allow_erased=self._choices.allow_erased,
-                another_person=self._choices.another_person,
-                take_over=self._choices.take_over,
+                choices=self._choices,
                 traced=traced,
-                rule=self._choices.rule,
                 added=self._adopts.store if self._adopts is not None else None,
             )
             chunk.late, chunk.changed = added.refused, sum(bool(one.links) for one in added.changed)
@@ -323,7 +301,7 @@ def _nothing_refused(
     intake: Intake, reading: CustomerList, batches: Batches, choices: ImportChoices, returns: Settles | None
 ) -> None:
     judged = Judged()
-    for line in judge_all(intake, batches, reading, **choices.judging, returns=returns):
+    for line in judge_all(intake, batches, reading, choices, returns=returns):
         count(judged, line)
     if judged.rejected:
         raise TooManyRefused(f"{judged.rejected} of {judged.total} rows are refused; `onboard check` names them")

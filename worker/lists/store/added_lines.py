@@ -1,7 +1,7 @@
 """Adds lines of a list to its batch, in one transaction: their customers, their jobs, and the refused lines."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.given_links import GIVEN_AWAY
 from worker.core.lifecycle.store import own_links
 from worker.core.model.states import HELD_BACK, LIVE_SESSIONS, OPEN_JOBS, PAUSED, SessionState
-from worker.lists.known_customers import KnownRule, refuses_lists
+from worker.lists.known_customers import KnownChoices, KnownRule, refuses_lists
 from worker.lists.lines import RefusedLine, another_line, erased_line, owned_line
 from worker.lists.store.admission import following, left_out, lock_customers
 from worker.lists.store.daily_batch import DAILY
@@ -68,12 +68,9 @@ def add_lines(
     *,
     priority: int,
     now: datetime,
-    allow_erased: bool,
-    another_person: bool,
-    take_over: bool,
+    choices: KnownChoices,
     wide: Collection[str],
     traced: Mapping[int, str],
-    rule: KnownRule,
 ) -> AddedLines:
     """Add these lines as `Batches.add` says.
 
@@ -82,52 +79,35 @@ def add_lines(
     # The lock blocks `pause` and `cancel`: they change all rows that they see, and this import must see their change of
     # the batch. It also blocks another import of the same list, which may have been faster.
     paused, cancelled_at, planned = connection.execute(_LOCK_BATCH, {"batch": batch_id}).one()
+    gone = cancelled_at is not None
     plan = plans.find(connection, batch_id) if planned else None
     if imported := _imported_rows(connection, batch_id, [*lines.jobs["row"], *(line.row for line in refused)]):
         lines = lines.without(imported)
         refused = [line for line in refused if line.row not in imported]
-    erased = _erased_lines(connection, keyring, lines, allow_erased=allow_erased, now=now)
-    if erased:
-        lines = lines.without({line.row for line in erased})
-        refused = [*refused, *erased]
-    another: list[RefusedLine] = []
+    adding = _Adding(connection, keyring, batch_id, choices, wide, now, lines, [*refused])
+    adding.refuse(adding.erased())
+    adding.refuse(adding.lacking())
     changed: list[KnownLine] = []
-    lacking = _lacking(connection, keyring, lines, wide, now=now)
-    if lacking:
-        refused, lines = [*refused, *lacking], lines.without({line.row for line in lacking})
-    if lines:
+    if adding.lines:
         if plan is not None and plan.holds_back:
             priority += HELD_BACK
         elif paused:
             priority += PAUSED
-        new = _new_customers(lines.customers, gone=cancelled_at is not None, now=now)
+        new = _new_customers(adding.lines.customers, gone=gone, now=now)
         known = bulk.add_missing(connection, CustomerRow, new, key="customer_id")
         if known:
             lock_customers(connection, known)
         # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
-        if erased_among(connection, keyring, set(lines.jobs["customer_id"])):
+        if erased_among(connection, keyring, set(adding.lines.jobs["customer_id"])):
             raise ErasedMeanwhile
         starts_at = plan.plan.start_at if plan is not None else None
         released = priority < PAUSED and (starts_at is None or starts_at <= now)
         found: list[KnownLine] = []
         followed: Mapping[Key, Mapping[str, Any]] = {}
         if known:  # a customer who was added just now has nothing stored, and cannot have been served
-            lines, found, followed, another, left = _of_known_customers(
-                connection,
-                keyring,
-                lines,
-                known,
-                batch_id=batch_id,
-                gone=cancelled_at is not None,
-                released=released,
-                another_person=another_person,
-                take_over=take_over,
-                wide=wide,
-                rule=rule,
-                now=now,
-            )
-            refused = [*refused, *another, *left]
-        if not released and cancelled_at is None:
+            found, followed = adding.of_known_customers(known, gone=gone, released=released)
+        lines = adding.lines
+        if not released and not gone:
             due_at = starts_at if priority < PAUSED else None
             waiting = {one.given.customer_id for one in found}
             added = set(lines.customers["customer_id"]) - known
@@ -143,108 +123,122 @@ def add_lines(
         )
         if plan is not None:
             plans.spread(plan, jobs, now=now)
-        if cancelled_at is not None:
+        if gone:
             jobs |= {name: [value] * len(lines) for name, value in CANCELLED.items()}
             rows_ = zip(jobs["customer_id"], jobs["encrypted"], strict=True)
             jobs["encrypted"] = [line if line is None or one in known else ERASED for one, line in rows_]
         if traced:
             jobs["traceparent"] = [traced.get(row) for row in jobs["row"]]
         _add_jobs(connection, batch_id, jobs, paused=paused, now=now)
-    if refused:
-        bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in refused])
-    return AddedLines([*erased, *lacking, *another], changed)
+    if adding.refused:
+        bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in adding.refused])
+    return AddedLines(adding.late, changed)
 
 
-def _lacking(
-    connection: sa.Connection, keyring: Keyring, lines: SealedLines, wide: Collection[str], *, now: datetime
-) -> list[RefusedLine]:
-    """The lines without a column for messages that they need, refused unless their customers have it stored. No lock:
-    a stored value is replaced, and is gone only with the customer."""
-    if not lines.lacks:
-        return []
-    places = [place for place, row in enumerate(lines.jobs["row"]) if row in lines.lacks]
-    each = zip((lines.jobs["row"][place] for place in places), rows_of(picked(lines.customers, places)), strict=True)
-    mine = [(row, opened(keyring, values)) for row, values in each]
-    known = {one.row: one for one in beside(connection, keyring, mine, now=now)}
-    found = ((row, customer, still_lacking(lines.lacks[row], known.get(row), wide)) for row, customer in mine)
-    return [RefusedLine(row, customer.customer_id, lacks) for row, customer, lacks in found if lacks]
+@dataclass
+class _Adding:
+    """The lines that are left to become rows, and all that are `refused`: those that were found here are `late`."""
 
-
-class _OfKnown(NamedTuple):
-    """What known customers change: the lines that become rows; those of known customers among them whose details count;
-    what a row gets that follows another one; the lines of another person, and those that are left out."""
-
+    connection: sa.Connection
+    keyring: Keyring
+    batch_id: int
+    choices: KnownChoices
+    wide: Collection[str]
+    now: datetime
     lines: SealedLines
-    found: list[KnownLine]
-    followed: Mapping[Key, Mapping[str, Any]]
-    another: list[RefusedLine]
-    left: list[RefusedLine]
+    refused: list[RefusedLine]
+    late: list[RefusedLine] = field(default_factory=list)
 
+    def refuse(self, found: Sequence[RefusedLine]) -> None:
+        if found:
+            self.lines = self.lines.without({line.row for line in found})
+            self.refused += found
+            self.late += found
 
-def _of_known_customers(
-    connection: sa.Connection,
-    keyring: Keyring,
-    lines: SealedLines,
-    known: Collection[str],
-    *,
-    batch_id: int,
-    gone: bool,
-    released: bool,
-    another_person: bool,
-    take_over: bool,
-    wide: Collection[str],
-    rule: KnownRule,
-    now: datetime,
-) -> _OfKnown:
-    """Decide about the lines of customers who are known, and give these their details. `gone`: the batch was cancelled.
-    `released`: its rows go out now."""
-    left: list[RefusedLine] = []
-    found = known_lines(connection, keyring, lines, known, now=now)
-    theirs = [one for one in found if refuses_lists(one.owner, wide)]
-    taken = theirs if take_over and not gone else []
-    take(connection, {one.given.customer_id: (one.owner, one.row) for one in taken}, batch_id=batch_id, now=now)
-    # Nothing stays of what their sender has said: it may be of somebody else.
-    rows = {one.row for one in taken}
-    found = [replace(one, person=None) if one.row in rows else one for one in found]
-    another = [] if taken else [owned_line(one.row, one.given.customer_id, one.owner) for one in theirs]
-    rows = {line.row for line in another}
-    others = [
-        one
-        for one in found
-        if one.row not in rows and (one.is_another or (not released and one.is_another_of_two_unreleased))
-    ]
-    another += _of_another(connection, others, allowed=another_person, now=now)
-    if another:
+    def erased(self) -> list[RefusedLine]:
+        """The lines of customers who were erased on request, unless these are brought back."""
+        erased = erased_among(self.connection, self.keyring, set(self.lines.jobs["customer_id"]))
+        if erased and self.choices.allow_erased:
+            bring_back(self.connection, self.keyring, erased)
+            self._note_each(erased, "brought back after an erasure")
+            return []
+        each = zip(self.lines.jobs["row"], self.lines.jobs["customer_id"], strict=True)
+        return [erased_line(row, one) for row, one in each if one in erased] if erased else []
+
+    def lacking(self) -> list[RefusedLine]:
+        """The lines without a column for messages that they need, unless their customers have it stored. No lock: a
+        stored value is replaced, and is gone only with the customer."""
+        lines, lacks = self.lines, self.lines.lacks
+        if not lacks:
+            return []
+        places = [place for place, row in enumerate(lines.jobs["row"]) if row in lacks]
+        each = zip(
+            (lines.jobs["row"][place] for place in places), rows_of(picked(lines.customers, places)), strict=True
+        )
+        mine = [(row, opened(self.keyring, values)) for row, values in each]
+        known = {one.row: one for one in beside(self.connection, self.keyring, mine, now=self.now)}
+        found = ((row, customer, still_lacking(lacks[row], known.get(row), self.wide)) for row, customer in mine)
+        return [RefusedLine(row, customer.customer_id, still) for row, customer, still in found if still]
+
+    def of_known_customers(
+        self, known: Collection[str], *, gone: bool, released: bool
+    ) -> tuple[list[KnownLine], Mapping[Key, Mapping[str, Any]]]:
+        """Decide about the lines of customers who are known, and give these their details. Returns the lines whose
+        details count, and what a row gets that follows another one. `gone`: the batch was cancelled. `released`: its
+        rows go out now."""
+        connection, rule = self.connection, self.choices.rule
+        found = known_lines(connection, self.keyring, self.lines, known, now=self.now)
+        theirs = [one for one in found if refuses_lists(one.owner, self.wide)]
+        taken = theirs if self.choices.take_over and not gone else []
+        owners = {one.given.customer_id: (one.owner, one.row) for one in taken}
+        take(connection, owners, batch_id=self.batch_id, now=self.now)
+        # Nothing stays of what their sender has said: it may be of somebody else.
+        rows = {one.row for one in taken}
+        found = [replace(one, person=None) if one.row in rows else one for one in found]
+        owned = [] if taken else [owned_line(one.row, one.given.customer_id, one.owner) for one in theirs]
+        rows = {line.row for line in owned}
+        others = [
+            one
+            for one in found
+            if one.row not in rows and (one.is_another or (not released and one.is_another_of_two_unreleased))
+        ]
+        self.refuse(another := [*owned, *self._of_another(others)])
         rows = {line.row for line in another}
-        lines = lines.without(rows)
         found = [one for one in found if one.row not in rows]
-    keys = {key for key in lines.keys if key[0] in known}
-    followed = following(connection, keys, now=now, rule=rule) if keys else {}
-    out = left_out(connection, keys - followed.keys(), rule=rule)
-    if out:
-        left, lines = _without_those_left_out(lines, out)
-    if rule is KnownRule.SKIP:  # the details stay, if there are any, unless the customer is invited after all
-        leading = {customer_id for customer_id, _ in keys - followed.keys() - out.keys()}
-        found = [one for one in found if one.given.customer_id in leading or one.unreleased]
-    # A person has said whose the customers are who are taken over: that does not wait.
-    now_theirs = {one.given.customer_id for one in taken}
-    taken_over = [one for one in found if one.given.customer_id in now_theirs]
-    refresh(connection, keyring, taken_over, batch_id=batch_id, now=now)
-    found = [] if gone else [one for one in found if one.given.customer_id not in now_theirs]
-    if released:
-        refresh(connection, keyring, found, batch_id=batch_id, now=now)
-    return _OfKnown(lines, found, followed, another, left)
+        keys = {key for key in self.lines.keys if key[0] in known}
+        followed = following(connection, keys, now=self.now, rule=rule) if keys else {}
+        out = left_out(connection, keys - followed.keys(), rule=rule)
+        if out:
+            self._leave_out(out)
+        if rule is KnownRule.SKIP:  # the details stay, if there are any, unless the customer is invited after all
+            leading = {customer_id for customer_id, _ in keys - followed.keys() - out.keys()}
+            found = [one for one in found if one.given.customer_id in leading or one.unreleased]
+        # A person has said whose the customers are who are taken over: that does not wait.
+        self._refresh([one for one in found if one.given.customer_id in owners])
+        found = [] if gone else [one for one in found if one.given.customer_id not in owners]
+        if released:
+            self._refresh(found)
+        return found, followed
 
+    def _refresh(self, found: Sequence[KnownLine]) -> None:
+        refresh(self.connection, self.keyring, found, batch_id=self.batch_id, now=self.now)
 
-def _of_another(
-    connection: sa.Connection, another: Sequence[KnownLine], *, allowed: bool, now: datetime
-) -> list[RefusedLine]:
-    """These lines of another person than the one who has the id, refused. `allowed`: they take it over."""
-    if not allowed:
-        return [another_line(one.row, one.given.customer_id) for one in another]
-    for customer_id in sorted({one.given.customer_id for one in another}):
-        note(connection, f"customer {customer_id}", now=now, reason="another person took over this id")
-    return []
+    def _of_another(self, another: Sequence[KnownLine]) -> list[RefusedLine]:
+        """These lines of another person than the one who has the id, unless they take it over."""
+        if not self.choices.another_person:
+            return [another_line(one.row, one.given.customer_id) for one in another]
+        self._note_each({one.given.customer_id for one in another}, "another person took over this id")
+        return []
+
+    def _note_each(self, customer_ids: Collection[str], reason: str) -> None:
+        for customer_id in sorted(customer_ids):
+            note(self.connection, f"customer {customer_id}", now=self.now, reason=reason)
+
+    def _leave_out(self, left: Mapping[Key, str]) -> None:
+        keys, rows = self.lines.keys, self.lines.jobs["row"]
+        each = zip(rows, keys, strict=True)
+        self.refused += [RefusedLine(row, key[0], known=left[key]) for row, key in each if key in left]
+        self.lines = self.lines.at([place for place, key in enumerate(keys) if key not in left])
 
 
 def _add_jobs(connection: sa.Connection, batch_id: int, jobs: Columns, *, paused: bool, now: datetime) -> None:
@@ -260,26 +254,6 @@ def _add_jobs(connection: sa.Connection, batch_id: int, jobs: Columns, *, paused
     joined = [row for row, leader in zip(jobs["row"], jobs["leader_id"], strict=True) if leader is not None]
     if joined and not paused:
         take_all(connection, batch_id, after=min(joined) - 1, now=now)
-
-
-def _without_those_left_out(lines: SealedLines, left: Mapping[Key, str]) -> tuple[list[RefusedLine], SealedLines]:
-    keys, rows = lines.keys, lines.jobs["row"]
-    out = [RefusedLine(row, key[0], known=left[key]) for row, key in zip(rows, keys, strict=True) if key in left]
-    return out, lines.at([place for place, key in enumerate(keys) if key not in left])
-
-
-def _erased_lines(
-    connection: sa.Connection, keyring: Keyring, lines: SealedLines, *, allow_erased: bool, now: datetime
-) -> list[RefusedLine]:
-    """The lines of customers who were erased on request, refused. `allow_erased`: bring these customers back."""
-    erased = erased_among(connection, keyring, set(lines.jobs["customer_id"]))
-    if erased and allow_erased:
-        bring_back(connection, keyring, erased)
-        for customer_id in sorted(erased):
-            note(connection, f"customer {customer_id}", now=now, reason="brought back after an erasure")
-        return []
-    each = zip(lines.jobs["row"], lines.jobs["customer_id"], strict=True)
-    return [erased_line(row, one) for row, one in each if one in erased] if erased else []
 
 
 def _new_customers(customers: Columns, *, gone: bool, now: datetime) -> Columns:

@@ -18,7 +18,7 @@ from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, Job, SkippedLine
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.states import PauseCause
-from worker.lists.known_customers import KnownRule
+from worker.lists.known_customers import AS_USUAL, KnownChoices, KnownRule
 from worker.lists.store.daily_batch import DAILY
 from worker.plans.store import plans
 from worker.plans.store.plans import Plan, Planned
@@ -217,25 +217,19 @@ class Batches:
         *,
         priority: int,
         now: datetime,
-        allow_erased: bool = False,
-        another_person: bool = False,
-        take_over: bool = False,
+        choices: KnownChoices = AS_USUAL,
         traced: Mapping[int, str] | None = None,
-        rule: KnownRule = KnownRule.REFRESH,
         added: Callable[[sa.Connection, Sequence[int]], None] | None = None,
     ) -> "AddedLines":
         """Add the next lines of a list, all or none. Lines that are imported already are skipped; those that `sealer`
         has not sealed are sealed here.
 
-        Lines of customers who were erased on request are refused; with `allow_erased` they bring these customers back.
-        Lines of another person than the one who is stored under the id are refused; with `another_person` they take
-        the id over. Lines of customers who belong to a sender of events are refused; with `take_over` these become the
-        lists'. `traced`: the `traceparent` of the lines that are traced, by row.
+        By the default rule of `choices`, if a customer has an open job of another list, the new job joins that job: it
+        has no call and no message of its own. If that list was stopped with Ctrl-C, the new job leads instead. If the
+        customer has finished for this purpose, the job is completed at once. If a call for the customer has an unknown
+        outcome, the job is held.
 
-        `rule`: what becomes of customers who are known. By default, if a customer has an open job of another list, the
-        new job joins that job: it has no call and no message of its own. If that list was stopped with Ctrl-C, the new
-        job leads instead. If the customer has finished for this purpose, the job is completed at once. If a call for
-        the customer has an unknown outcome, the job is held.
+        `traced`: the `traceparent` of the lines that are traced, by row.
 
         `added` is called with the ids of the lines' jobs, in the transaction that has added them.
         """
@@ -255,12 +249,9 @@ class Batches:
                     refused,
                     priority=priority,
                     now=now,
-                    allow_erased=allow_erased,
-                    another_person=another_person,
-                    take_over=take_over,
+                    choices=choices,
                     wide=self.wide,
                     traced=traced or {},
-                    rule=rule,
                 )
                 if added is not None:
                     added(connection, lines.jobs.get("id", []))

@@ -18,7 +18,7 @@ from worker.core.model.incoming import OPERATOR, EventKind
 from worker.core.model.states import BATCH, JobState
 from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival
-from worker.lists.known_customers import KnownRule
+from worker.lists.known_customers import KnownChoices, KnownRule
 from worker.lists.store import refreshed
 from worker.plans.store.pilots import Pilots
 from worker.plans.store.plans import Plan, bring_forward
@@ -50,7 +50,9 @@ def given(shelf):
 
 def add(shelf, batch, email, *, phone="", rule=KnownRule.REFRESH, row=2, name="Ona", **how):
     accepted = customer(name, person=Person(email=email, phone=phone, first_name="Ona"), **how)
-    shelf.batches.add(batch, [line(row, accepted)], [], priority=BATCH, now=shelf.clock(), rule=rule)
+    shelf.batches.add(
+        batch, [line(row, accepted)], [], priority=BATCH, now=shelf.clock(), choices=KnownChoices(rule=rule)
+    )
 
 
 def person(shelf, name="Ona", keyring=None) -> Person | None:
@@ -216,7 +218,14 @@ def test_of_two_unreleased_lists_that_give_one_id_to_two_people_the_second_is_re
     another = customer("Ona", person=Person(email=OTHER, first_name="Mallory", last_name="Doe"))
     for allowed, added in [(False, 0), (True, 1)]:
         batch, _ = shelf.batches.open(name=f"{allowed}", digest=f"{allowed}", again=False, now=shelf.clock(), **how)
-        shelf.batches.add(batch.id, [line(2, another)], [], priority=BATCH, now=shelf.clock(), another_person=allowed)
+        shelf.batches.add(
+            batch.id,
+            [line(2, another)],
+            [],
+            priority=BATCH,
+            now=shelf.clock(),
+            choices=KnownChoices(another_person=allowed),
+        )
         assert len(shelf.rows(Job, batch_id=batch.id)) == added
         assert len(shelf.rows(SkippedLine, batch_id=batch.id)) == 1 - added
 

@@ -19,6 +19,7 @@ from worker.core.model.endings import Cancel
 from worker.core.model.states import BATCH, InvitationState, JobState
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which
+from worker.lists.known_customers import KnownChoices
 
 
 @pytest.fixture
@@ -285,7 +286,12 @@ def test_a_customer_who_is_back_after_an_erasure_is_invited_again(on_click, keyr
     batch = in_list(on_click)
     erased(on_click.database, keyring, "Ona", now=on_click.clock())
     on_click.batches.add(
-        on_click.batch(), [line(2, customer("Ona"))], [], priority=BATCH, now=on_click.clock(), allow_erased=True
+        on_click.batch(),
+        [line(2, customer("Ona"))],
+        [],
+        priority=BATCH,
+        now=on_click.clock(),
+        choices=KnownChoices(allow_erased=True),
     )
     on_click.flush()
     assert [message.batch_id for message in on_click.send()] == [batch + 1]

@@ -17,6 +17,7 @@ from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival
 from worker.features.privacy.store.reapplying import reapply
 from worker.features.privacy.store.subject_requests import SubjectRequests
+from worker.lists.known_customers import KnownChoices
 
 KEY, DIGEST, NEXT = new_key(), new_key(), new_key()
 RING = Keyring([KEY], [DIGEST])
@@ -133,7 +134,9 @@ def test_a_customer_who_was_brought_back_stays(copy, living, path):
     erase(living)
     living.clock.advance(minutes=1)
     batch = living.batch()
-    living.batches.add(batch, [line(2, customer("Ona"))], [], priority=0, now=living.clock(), allow_erased=True)
+    living.batches.add(
+        batch, [line(2, customer("Ona"))], [], priority=0, now=living.clock(), choices=KnownChoices(allow_erased=True)
+    )
     assert again(copy, path).erased == 0
     assert names(copy) == {"Ona", "Jonas"}
 

@@ -46,7 +46,7 @@ from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival
 from worker.events.store.refused_events import RefusedEvents
 from worker.features.privacy.store.subject_requests import SubjectRequests
-from worker.lists.known_customers import WAS_ERASED
+from worker.lists.known_customers import WAS_ERASED, KnownChoices
 from worker.lists.lines import RefusedLine
 from worker.lists.store.tombstones import BY_EVENT
 from worker.wiring.store.encrypted_columns import ENCRYPTED, uses_of_digest_keys
@@ -243,7 +243,7 @@ def test_a_list_brings_an_erased_customer_back_if_it_is_allowed_and_the_audit_lo
     erase(requests, ona)
     batch = ona.batch("new.csv")
     add = {"priority": 10, "now": ona.clock()}
-    assert ona.batches.add(batch, [line(2, ONA)], [], **add, allow_erased=True).refused == []
+    assert ona.batches.add(batch, [line(2, ONA)], [], **add, choices=KnownChoices(allow_erased=True)).refused == []
     assert ona.row(CustomerRow, customer_id="Ona").encrypted is not None
     assert ona.rows(Tombstone) == []
     assert [row.subject for row in ona.rows(Audit) if "brought back" in row.reason] == ["customer Ona"]
