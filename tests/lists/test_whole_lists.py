@@ -16,7 +16,7 @@ from worker.lists.formats.opening import content_digest
 from worker.lists.lines import Accepted, RefusedLine, Rejected
 from worker.lists.listing import Seen
 from worker.lists.rules import RULES, DatesSeen
-from worker.lists.warned import SeenAddresses, problems_csv
+from worker.lists.warned import problems_csv
 from worker.providers.refusals import Refusal
 
 
@@ -104,9 +104,8 @@ def test_the_first_row_of_each_customer_is_remembered(numbers):
         first.setdefault(number, row)
 
 
-@pytest.mark.parametrize("kind", [Seen, SeenAddresses])
-def test_what_is_remembered_survives_growing(kind):
-    seen = kind()
+def test_what_is_remembered_survives_growing():
+    seen = Seen()
     for row in range(1, 100_002):
         assert seen.row_or_remember(f"C-{row}", "onboarding", row) is None
     assert all(seen.row_or_remember(f"C-{row}", "onboarding", 99_999) == row for row in range(1, 100_002))

@@ -55,7 +55,8 @@ _ADDRESSES = [(name, Marks._fields.index(name), _EACH - len(ADDRESSES) + n) for 
 
 
 class Seen:
-    """Customers by a 96-bit digest of id and purpose, each with its first row."""
+    """Customers by a 96-bit digest of id and purpose, or addresses by one of address and column, each with its first
+    row."""
 
     def __init__(self) -> None:
         self._tables = [_Table() for _ in range(_TABLES)]

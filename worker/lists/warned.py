@@ -2,10 +2,7 @@
 of its problems as a CSV file, for the author of the list: to be mended, and imported again."""
 
 import csv
-import hashlib
 import re
-from array import array
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TextIO
@@ -161,51 +158,3 @@ def _cell(text: str) -> str:
 
 def _is_mendable(problem: FieldProblem) -> bool:
     return problem.column != "" and not is_duplicate(problem)
-
-
-_PLACES = 1 << 12  # tables of addresses; 12 bits of a digest name one, 40 bits are in its slots
-_ROW_BITS = 24
-
-
-class SeenAddresses:
-    """Addresses, each with its first row, in 8 bytes per slot. For warnings alone.
-
-    52 bits of a digest tell addresses apart: of 2,000 lists with two million addresses, one has a wrong warning. Rows
-    behind the 16 millionth are not compared.
-    """
-
-    def __init__(self) -> None:
-        self._tables = defaultdict[int, _SmallTable](_SmallTable)
-
-    def row_or_remember(self, address: str, column: str, row: int) -> int | None:
-        """The earlier row with this address in this column; None for the first row, which is remembered now."""
-        if row >> _ROW_BITS:
-            return None
-        digest = int.from_bytes(hashlib.blake2b(f"{column}\n{address}".encode(), digest_size=8).digest())
-        table = self._tables[digest & (_PLACES - 1)]
-        return table.row_or_remember(digest >> _ROW_BITS, row) or None
-
-
-class _SmallTable:
-    """A slot is a digest of 40 bits and a row; 0 is a free one, since rows start at 1."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._slots = array("Q", [0]) * 16
-
-    def row_or_remember(self, digest: int, row: int) -> int:
-        """The earlier row of this digest; 0 for the first row."""
-        slots = self._slots
-        mask = len(slots) - 1
-        slot = digest & mask
-        while kept := slots[slot]:
-            if kept >> _ROW_BITS == digest:
-                return kept & ((1 << _ROW_BITS) - 1)
-            slot = (slot + 1) & mask
-        slots[slot] = digest << _ROW_BITS | row
-        self._count += 1
-        if self._count * 3 > len(slots) * 2:
-            self._slots, self._count = array("Q", [0]) * (2 * len(slots)), 0
-            for kept in filter(None, slots):
-                self.row_or_remember(kept >> _ROW_BITS, kept & ((1 << _ROW_BITS) - 1))
-        return 0

@@ -16,7 +16,7 @@ from worker.core.messages.contact import AddressCap, Wording, text_of_mailbox
 from worker.core.model.channels import address_of, listed_as
 from worker.lists.importing.judging import Judged, count
 from worker.lists.lines import AcceptedLine
-from worker.lists.warned import SeenAddresses
+from worker.lists.listing import Seen
 from worker.reporting.store.outlook import CallsNow
 from worker.settings.money import amounts_in_words
 from worker.wiring.container import Parts
@@ -47,9 +47,9 @@ class ListCost:
     shared: Callable[[int, FieldProblem], None] | None = None
     most: int | None = None  # None: all of them
     _lines: list[AcceptedLine] = field(default_factory=list)
-    _addresses: SeenAddresses = field(default_factory=SeenAddresses)
-    _ids: SeenAddresses = field(default_factory=SeenAddresses)  # alone, and with a value of their rows
-    _written_to: SeenAddresses = field(default_factory=SeenAddresses)  # by rows for which a session is asked for now
+    _addresses: Seen = field(default_factory=Seen)
+    _ids: Seen = field(default_factory=Seen)  # alone, and with a value of their rows
+    _written_to: Seen = field(default_factory=Seen)  # by rows for which a session is asked for now
     # Their further messages to an address, by its first row.
     _more: Counter[tuple[str, int]] = field(default_factory=Counter)
 
