@@ -18,7 +18,6 @@ from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
 from worker.failover.store.takeovers import Failover
 from worker.lists.decisions.store.decisions import Decisions
-from worker.plans.store.pilots import Pilots
 
 WITNESSES = of_features("WITNESSES")
 OBSERVERS = [witness.observe for witness in WITNESSES]
@@ -109,7 +108,7 @@ def shelf(database: Database, keyring: Keyring, clock: Callable) -> Shelf:
 @pytest.fixture
 def decide(database: Database) -> Decisions:
     """The decisions of an operator."""
-    return Decisions(database, pilots=Pilots(database))
+    return Decisions(database)
 
 
 @pytest.fixture

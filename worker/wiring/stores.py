@@ -92,7 +92,7 @@ class Stores:
     def decisions(self) -> "Decisions":
         from worker.lists.decisions.store.decisions import Decisions
 
-        return Decisions(self.database, pilots=self.pilots)
+        return Decisions(self.database)
 
     @cached_property
     def inboxes(self) -> "Inboxes":

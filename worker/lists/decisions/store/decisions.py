@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -30,6 +30,7 @@ from worker.lists.decisions.store.priority_moves import Changed, pause_rows, res
 from worker.lists.decisions.store.settlement import Decided, Which, abandon, chosen, repeat, retry, rows_in
 from worker.lists.store.batches import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
 from worker.lists.store.leadership import take_leads
+from worker.plans.store.pilots import Pilots
 
 CHUNK = 2000
 # An import may create a customer's leading job at the same moment as a retry: then the retry looks again and joins.
@@ -54,33 +55,19 @@ class RepeatCost(NamedTuple):
     messages: dict[str, int]
 
 
-class Pilots(Protocol):
-    """The rows behind the pilot of a list."""
-
-    def go_on(self, batch_id: int, *, now: datetime) -> int:
-        """A person has resumed the batch: after a verdict, the rest goes out. Returns how many rows that are."""
-
-    def held_back(self, batch_id: int) -> int:
-        """How many rows wait for the verdict, or for a person after it."""
-
-
 class Decisions:
     def __init__(
         self,
         database: Database,
         progress: Callable[[int], None] = lambda _rows: None,
-        *,
-        pilots: Pilots | None = None,
     ) -> None:
-        """`progress` gets how many rows and messages a decision has changed so far, after each transaction. `pilots`
-        None: only for batches without one."""
-        self._database = database
-        self._progress = progress
-        self._pilots = pilots
+        """`progress` gets how many rows and messages a decision has changed so far, after each transaction."""
+        self._database, self._progress = database, progress
+        self._pilots = Pilots(database)
 
     def with_progress(self, progress: Callable[[int], None]) -> "Decisions":
         """The same decisions, which call `progress`."""
-        return Decisions(self._database, progress, pilots=self._pilots)
+        return Decisions(self._database, progress)
 
     def _adding(self) -> Changed:
         done = 0
@@ -98,7 +85,7 @@ class Decisions:
         `by` is the person who pauses it, `why` that person's reason, which all viewers see.
         """
         paused = self._pause(batch_id, PauseCause.PERSON, sa.true(), by=by, why=why, now=now)
-        return paused + Decided(self._held_back(batch_id))
+        return paused + Decided(self._pilots.held_back(batch_id))
 
     def stop(self, batch_id: int, *, by: str, now: datetime) -> Decided:
         """Pause the batch because a person ended its `run`. A batch that is paused already stays as it is.
@@ -128,11 +115,8 @@ class Decisions:
         is_due = sa.and_(sa.or_(Batch.pause_cause != "", IS_CHANGING), Batch.cancelled_at.is_(None))
         values = _NOT_PAUSED | {"resumed_at": now, "changing_since": now}
         self._mark(batch_id, is_due, noted=(now, "resumed"), **values)
-        rest = self._pilots.go_on(batch_id, now=now) if self._pilots else 0
-        return self._go_on(batch_id, began=now, now=now) + Decided(rest + self._held_back(batch_id))
-
-    def _held_back(self, batch_id: int) -> int:
-        return self._pilots.held_back(batch_id) if self._pilots else 0
+        rest = self._pilots.go_on(batch_id, now=now)
+        return self._go_on(batch_id, began=now, now=now) + Decided(rest + self._pilots.held_back(batch_id))
 
     def finish_pauses(self, *, now: datetime) -> dict[int, str]:
         """Pause the rows of batches that are marked as paused; returns why, by batch.
