@@ -146,27 +146,8 @@ def bring_forward(database: Database, batch_id: int, start_at: datetime, *, now:
             note(connection, f"batch {batch_id}", now=now, reason=f"starts at {written(begins_at)}")
         theirs = (of_batch(batch_id, id_=PendingDetails.job_id), PendingDetails.due_at > begins_at)
         connection.execute(sa.update(PendingDetails).where(*theirs).values(due_at=begins_at))
-    after = 0
-    while last := outlive_deadlocks(partial(_bring_chunk, database, batch_id, after, begins_at, plan.per_hour)):
-        after = last
+    _bring(database, batch_id, Reason.PLANNED, begins_at, plan.per_hour)
     return begins_at
-
-
-def _bring_chunk(
-    database: Database, batch_id: int, after: int, begins_at: datetime, per_hour: int | None
-) -> int | None:
-    """The last row of the chunk; None: there is none."""
-    waiting = (Job.state == JobState.WAITING, Job.reason == Reason.PLANNED, Job.due_at > begins_at)
-    chunk = sa.select(Job.id, Job.row, Job.due_at).where(of_batch(batch_id, after=after), *waiting)
-    with database.write() as connection:
-        rows = fetch(connection, chunk.order_by(Job.id).limit(CHUNK).with_for_update())
-        earlier: list[bulk.Row] = []
-        for row in rows:
-            at = planned_at(per_hour, begins_at, row.row - FIRST_ROW) if per_hour is not None else begins_at
-            if at < row.due_at:
-                earlier.append({"job_id": row.id, "new_due_at": at})
-        _DUE.run(connection, earlier)
-    return rows[-1].row if rows else None
 
 
 def set_most_credits(database: Database, batch_id: int, most: int, *, now: datetime) -> None:
@@ -179,19 +160,29 @@ def set_most_credits(database: Database, batch_id: int, most: int, *, now: datet
             add(connection, batch_id, Plan())
         connection.execute(sa.update(BatchPlan).where(BatchPlan.batch_id == batch_id).values(most_credits=most))
         note(connection, f"batch {batch_id}", now=now, count=most, reason=f"at most {counted(most, 'credit')}")
+    _bring(database, batch_id, Reason.CREDITS_SPENT, now)
+
+
+def _bring(database: Database, batch_id: int, reason: Reason, begins_at: datetime, per_hour: int | None = None) -> None:
+    """Let the batch's rows that wait for this reason be due from this time on, at this pace; None: all of them then."""
+    waiting = (Job.state == JobState.WAITING, Job.reason == reason, Job.due_at > begins_at)
+
+    def chunk(after: int) -> int | None:
+        """The last row of the chunk; None: there is none."""
+        query = sa.select(Job.id, Job.row, Job.due_at).where(of_batch(batch_id, after=after), *waiting)
+        with database.write() as connection:
+            rows = fetch(connection, query.order_by(Job.id).limit(CHUNK).with_for_update())
+            earlier: list[bulk.Row] = []
+            for row in rows:
+                at = planned_at(per_hour, begins_at, row.row - FIRST_ROW) if per_hour is not None else begins_at
+                if at < row.due_at:
+                    earlier.append({"job_id": row.id, "new_due_at": at})
+            _DUE.run(connection, earlier)
+        return rows[-1].row if rows else None
+
     after = 0
-    while last := outlive_deadlocks(partial(_credited_chunk, database, batch_id, after, now)):
+    while last := outlive_deadlocks(partial(chunk, after)):
         after = last
-
-
-def _credited_chunk(database: Database, batch_id: int, after: int, now: datetime) -> int | None:
-    """The last row of the chunk; None: there is none."""
-    waiting = (Job.state == JobState.WAITING, Job.reason == Reason.CREDITS_SPENT, Job.due_at > now)
-    chunk = sa.select(Job.id, Job.row).where(of_batch(batch_id, after=after), *waiting)
-    with database.write() as connection:
-        rows = fetch(connection, chunk.order_by(Job.id).limit(CHUNK).with_for_update())
-        _DUE.run(connection, [{"job_id": row.id, "new_due_at": now} for row in rows])
-    return rows[-1].row if rows else None
 
 
 def begin(connection: sa.Connection, batch_id: int, *, now: datetime) -> None:
