@@ -6,7 +6,6 @@ here, at the commas between its elements, and each element is read like a line o
 
 import re
 from collections.abc import Iterator
-from enum import Enum, auto
 from typing import Any, BinaryIO
 
 from worker.core.customers.customers import FieldProblem
@@ -85,42 +84,27 @@ class _Element:
         if not self._too_long:
             self._kept += part
 
-    def take(self) -> bytes | None:
-        """The element, and begin the next one. None: it was too long."""
-        found = None if self._too_long else bytes(self._kept)
+    def take(self) -> bytes | FieldProblem:
+        """The element, or that it is too long; and begin the next one."""
+        found = _TOO_LONG if self._too_long else bytes(self._kept)
         self._kept.clear()
         self._too_long = False
         return found
 
+    def take_last(self) -> list[bytes | FieldProblem]:
+        """Nothing at the end is no element: the array is empty, or it has a comma before its end."""
+        found = self.take()
+        return [found] if isinstance(found, FieldProblem) or found.strip() else []
+
 
 def json_array(raw: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | FieldProblem]]:
     """Each element's object with its number, from 1."""
-    row = 0
-    for element, end in _elements(raw):
-        # Nothing at the end is no element: the array is empty, or it has a comma before its end.
-        if end is _End.NOT_YET or element is None or element.strip():
-            row += 1
-            yield row, _TOO_LONG if element is None else object_of(element, "object", _ONE_OBJECT)
-        if end is _End.CUT_OFF:
-            yield row + 1, _CUT_OFF
-        elif end is _End.MORE:
-            yield row + 1, _BEHIND
-        elif end is _End.TOO_DEEP:
-            yield row + 1, _NO_LIST
+    for row, element in enumerate(_elements(raw), start=1):
+        yield row, object_of(element, "object", _ONE_OBJECT) if isinstance(element, bytes) else element
 
 
-class _End(Enum):
-    """What follows an element."""
-
-    NOT_YET = auto()
-    GOOD = auto()
-    CUT_OFF = auto()
-    MORE = auto()  # something behind the array
-    TOO_DEEP = auto()  # more open brackets than any list has
-
-
-def _elements(raw: BinaryIO) -> Iterator[tuple[bytes | None, _End]]:
-    """Each element's bytes, None if they are too many. The last one may be blank."""
+def _elements(raw: BinaryIO) -> Iterator[bytes | FieldProblem]:
+    """Each element's bytes; then what is wrong with the array, if anything is."""
     element = _Element()
     depth, in_text, escaped = 0, False, False
     chunk = without_marks(raw.read(_CHUNK))
@@ -145,22 +129,25 @@ def _elements(raw: BinaryIO) -> Iterator[tuple[bytes | None, _End]]:
                 if depth == 1:
                     begin = place
                 elif depth > MOST_OPEN:
-                    yield b"", _End.TOO_DEEP
+                    yield _NO_LIST
                     return
             elif sign in (b"}", b"]"):
                 depth -= 1
                 if depth <= 0:
                     element.add(chunk[begin : place - 1])
-                    yield element.take(), _End.MORE if _is_more(raw, chunk[place:]) else _End.GOOD
+                    yield from element.take_last()
+                    if _is_more(raw, chunk[place:]):
+                        yield _BEHIND
                     return
             elif sign and depth == 1:  # a comma
                 element.add(chunk[begin : place - 1])
-                yield element.take(), _End.NOT_YET
+                yield element.take()
                 begin = place
         if depth:
             element.add(chunk[begin:])
         chunk = raw.read(_CHUNK)
-    yield element.take(), _End.CUT_OFF
+    yield from element.take_last()
+    yield _CUT_OFF
 
 
 def _is_more(raw: BinaryIO, rest: bytes) -> bool:

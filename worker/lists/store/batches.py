@@ -267,19 +267,7 @@ class Batches:
         return AddedLines([], [])
 
 
-BATCH_FACTS = (
-    Batch.id,
-    Batch.name,
-    Batch.created_at,
-    Batch.imported_at,
-    Batch.paused_at,
-    Batch.cancelled_at,
-    Batch.purged_at,
-    Batch.pause_cause,
-    Batch.pause_reason,
-    Batch.planned,
-    Batch.changing_since,
-)
+BATCH_FACTS = tuple(getattr(Batch, name) for name in BatchFacts._fields)
 _SAME_LIST = (
     sa.select(*BATCH_FACTS, Batch.generation)
     .where(Batch.digest == sa.bindparam("digest_"))
