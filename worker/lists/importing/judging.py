@@ -125,21 +125,25 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     if customer.parameters:
         warnings += tuple(intake.doubtful(chosen.account, customer))
     lifetime = intake.lifetime(chosen.account, customer)
-    floor = floor_of(chosen.freshness, lifetime=lifetime)
     quiet_until = None
     if intake.hours.quiet and intake.hours.concern(channels := invitation_channels(customer.channel)):
+        floor = floor_of(chosen.freshness, lifetime=lifetime)
         quiet_until = _quiet_until(intake, customer, channels, max_age_of(lifetime, floor=floor))
+    lacks = intake.lacks(customer)
+    return line_of(customer, chosen, lifetime, row=line.row, quiet_until=quiet_until, warnings=warnings, lacks=lacks)
+
+
+def line_of(customer: Customer, chosen: Chosen, lifetime: timedelta | None, *, row: int, **more: Any) -> AcceptedLine:
+    """The line of a customer for whom this account was chosen. `lifetime`: of its links. `more`: see `AcceptedLine`."""
     return AcceptedLine(
-        row=line.row,
+        row=row,
         customer=customer,
         account=chosen.account,
         route=chosen.reason,
-        floor_seconds=int(floor.total_seconds()),
+        floor_seconds=int(floor_of(chosen.freshness, lifetime=lifetime).total_seconds()),
         fallback_accounts=chosen.fallback_accounts,
         freshness_seconds=None if chosen.freshness is None else int(chosen.freshness.total_seconds()),
-        quiet_until=quiet_until,
-        warnings=warnings,
-        lacks=intake.lacks(customer),
+        **more,
     )
 
 

@@ -25,12 +25,12 @@ from worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.messages.store.unreached import writable
 from worker.core.model.incoming import EventKind
-from worker.core.model.sessions import floor_of
 from worker.core.model.states import BATCH, OPEN_JOBS, PAUSED, JobState
 from worker.features.renew.section import Renew
 from worker.features.renew.store import renewals
 from worker.lists.decisions.store.emergency_stop import stop_there
 from worker.lists.importing.intake import Unroutable, choose_account
+from worker.lists.importing.judging import line_of
 from worker.lists.lines import AcceptedLine
 from worker.lists.store.admission import lock_customers
 from worker.lists.store.daily_batch import next_rows
@@ -179,13 +179,4 @@ class _Known:
         chosen = choose_account(customer, intake.routes, able=intake.able, known=intake.providers.keys())
         if isinstance(chosen, Unroutable):
             return "no_route"
-        floor = floor_of(chosen.freshness, lifetime=intake.lifetime(chosen.account, customer))
-        return AcceptedLine(
-            row=0,
-            customer=customer,
-            account=chosen.account,
-            route=chosen.reason,
-            floor_seconds=int(floor.total_seconds()),
-            fallback_accounts=chosen.fallback_accounts,
-            freshness_seconds=None if chosen.freshness is None else int(chosen.freshness.total_seconds()),
-        )
+        return line_of(customer, chosen, intake.lifetime(chosen.account, customer), row=0)
