@@ -1,14 +1,19 @@
-"""Calls to another machine over one connection, from a thread without an event loop. Each has its bound of time."""
+"""Calls to another machine over one connection, from a thread without an event loop, and a folder that is worked by
+them. Each call has its bound of time."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, BinaryIO, TypeVar
 
 from worker.core.foundation import event_loop
 from worker.core.foundation.clock import monotonic
-from worker.features.list_sources.place import Copy, Copying, NotTaken, copying
+from worker.features.list_sources.place import Away, Copy, Copying, Found, NotTaken, Write, copying, prepared
 from worker.features.list_sources.remote_lists import in_words
+from worker.features.list_sources.settings import Intake, Remote
 from worker.lists.sources import CannotFetch
 
 T = TypeVar("T")
@@ -58,22 +63,73 @@ class Calls:
         return self.do(self._exits.enter_async_context(opening))
 
 
-@contextmanager
-def fetched(read: Callable[[Copying], None], *, largest: int, step: Callable[[], None]) -> Iterator[Copy]:
-    """The file that `read` reads from the other machine. Raises NotTaken, and what `step` raises."""
-    until = monotonic() + FILE_SECONDS
+@dataclass(frozen=True)
+class RemoteFolder(ABC):
+    """A folder of another machine. Each look is a connection of its own: an import between two of them may take
+    minutes, and no server has to keep us."""
 
-    def in_time() -> None:
-        step()
-        if monotonic() > until:
-            raise CannotFetch("the server sends it too slowly")
+    folder: Intake
+    at: Remote
 
-    with copying(largest=largest, step=in_time) as copy:
+    def found(self, *, now: datetime) -> Found:
         try:
-            read(copy)
+            with self._calls() as calls:
+                return calls.do(self._listed(calls.client, now), LISTING_SECONDS)
         except CannotFetch as error:
-            raise NotTaken(f"it cannot be read: {error}", for_good=False) from None
-        yield copy.copy()
+            raise Away(str(error)) from None
+
+    @contextmanager
+    def copied(self, name: str, stamp: str, *, largest: int, step: Callable[[], None]) -> Iterator[Copy]:
+        until = monotonic() + FILE_SECONDS
+
+        def in_time() -> None:
+            step()
+            if monotonic() > until:
+                raise CannotFetch("the server sends it too slowly")
+
+        with copying(largest=largest, step=in_time) as copy:
+            try:
+                with self._calls() as calls:
+                    self._read(calls, name, stamp, copy)
+            except CannotFetch as error:
+                raise NotTaken(f"it cannot be read: {error}", for_good=False) from None
+            yield copy.copy()
+
+    def write(self, name: str, write: Write) -> None:
+        with prepared(write) as content:
+            try:
+                with self._calls() as calls:
+                    self._send(calls, name, content)
+            except CannotFetch as error:
+                raise NotTaken(f"{name} cannot be written: {error}", for_good=False) from None
+
+    @contextmanager
+    def _calls(self) -> Iterator[Calls]:
+        folder = self.folder
+        try:
+            with Calls(self._connected) as calls:
+                yield calls
+        except CannotFetch:
+            for secret in (folder.key, folder.password, folder.access_key, folder.secret_key):
+                if secret is not None:  # its file may have been replaced: the next look has the new one
+                    secret.reload()
+            raise
+
+    @abstractmethod
+    async def _connected(self, exits: AsyncExitStack) -> Any:
+        """What the calls are made with."""
+
+    @abstractmethod
+    async def _listed(self, client: Any, now: datetime) -> Found:
+        """What is in the folder."""
+
+    @abstractmethod
+    def _read(self, calls: Calls, name: str, stamp: str, copy: Copying) -> None:
+        """Give the file's parts to the copy. Raises NotTaken."""
+
+    @abstractmethod
+    def _send(self, calls: Calls, name: str, content: BinaryIO) -> None:
+        """Write the file."""
 
 
 async def _within(call: Coroutine[Any, Any, T], seconds: float) -> T:
