@@ -4,10 +4,11 @@ What adds lines is loaded where they are added: most commands only read batches.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from worker.lists.store.new_rows import SealedLines
     from worker.lists.store.refreshed import KnownLine
 
+T = TypeVar("T")
 # Other imports of the same customers may be first in the unique index a few times, but not for ever.
 TRIES = 5
 # Of one transaction. It has some 15 statements, however many lines it adds. On SQLite all other writers wait for it.
@@ -234,12 +236,12 @@ class Batches:
         `added` is called with the ids of the lines' jobs, in the transaction that has added them.
         """
 
-        from worker.lists.store.added_lines import AddedLines, ErasedMeanwhile, add_lines
+        from worker.lists.store.added_lines import ErasedMeanwhile, add_lines
         from worker.lists.store.new_rows import SealedLines, seal
 
         lines = accepted if isinstance(accepted, SealedLines) else seal(self._keyring, batch_id, accepted)
 
-        def add() -> AddedLines:
+        def add() -> "AddedLines":
             with self._database.write() as connection:
                 result = add_lines(
                     connection,
@@ -257,14 +259,16 @@ class Batches:
                     added(connection, lines.jobs.get("id", []))
                 return result
 
-        for attempt in range(TRIES):
-            try:
-                return outlive_deadlocks(add)
-            except (sa.exc.IntegrityError, ErasedMeanwhile):
-                # Another transaction has added a job of the same customer meanwhile: the next try joins that job.
-                if attempt == TRIES - 1:
-                    raise
-        return AddedLines([], [])
+        # Another transaction has added a job of the same customer meanwhile: the next try joins that job.
+        return tried_again(add, sa.exc.IntegrityError, ErasedMeanwhile)
+
+
+def tried_again(transaction: Callable[[], T], *conflicts: type[Exception]) -> T:
+    """What a transaction returns. It is made again, a few times, if another one was first, which `conflicts` say."""
+    for _ in range(TRIES - 1):
+        with suppress(*conflicts):
+            return outlive_deadlocks(transaction)
+    return outlive_deadlocks(transaction)
 
 
 BATCH_FACTS = tuple(getattr(Batch, name) for name in BatchFacts._fields)

@@ -28,13 +28,11 @@ from worker.core.messages.store.message_rows import HELD_FIRST
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, PauseCause
 from worker.lists.decisions.store.priority_moves import Changed, pause_rows, resume_rows
 from worker.lists.decisions.store.settlement import Decided, Which, abandon, chosen, repeat, retry, rows_in
-from worker.lists.store.batches import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
+from worker.lists.store.batches import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED, tried_again
 from worker.lists.store.leadership import take_leads
 from worker.plans.store.pilots import Pilots
 
 CHUNK = 2000
-# An import may create a customer's leading job at the same moment as a retry: then the retry looks again and joins.
-TRIES = 5
 ROWS_IN_REASON = 64  # characters: an entry has room for the verdict and a person's reason too
 # Open jobs without a call in flight.
 FREE = [state for state in OPEN_JOBS if state is not JobState.WORKING]
@@ -242,27 +240,21 @@ class Decisions:
     def _each_chunk(
         self, which: Which, state: JobState, decide: Callable[[sa.Connection, list[int]], Decided]
     ) -> Decided:
+        """Decide about the rows, chunk by chunk. An import may create a customer's leading job at the same moment as a
+        retry: then the retry looks again and joins."""
         changed, decided, after = self._adding(), Decided(0), 0
-        while chunk := outlive_deadlocks(partial(self._chunk, which, state, after, decide)):
-            after = chunk[0]
-            decided += chunk[1]
-            changed(chunk[1].rows)
-        return decided
 
-    def _chunk(
-        self, which: Which, state: JobState, after: int, decide: Callable[[sa.Connection, list[int]], Decided]
-    ) -> tuple[int, Decided] | None:
-        """Decide about the next chunk of rows. Returns the last row number and the changes; None: no rows are left."""
-        query = rows_in(which, state).where(Job.id > job_id(which.batch_id, after)).order_by(Job.id).limit(CHUNK)
-        for attempt in range(TRIES):
-            try:
-                with self._database.write() as connection:
-                    chunk = fetch(connection, query)
-                    return (chunk[-1].row, decide(connection, [row.id for row in chunk])) if chunk else None
-            except sa.exc.IntegrityError:
-                if attempt == TRIES - 1:
-                    raise
-        return None
+        def chunk() -> tuple[int, Decided] | None:
+            query = rows_in(which, state).where(Job.id > job_id(which.batch_id, after)).order_by(Job.id).limit(CHUNK)
+            with self._database.write() as connection:
+                rows = fetch(connection, query)
+                return (rows[-1].row, decide(connection, [row.id for row in rows])) if rows else None
+
+        while found := tried_again(chunk, sa.exc.IntegrityError):
+            after = found[0]
+            decided += found[1]
+            changed(found[1].rows)
+        return decided
 
     def _pause(
         self,
