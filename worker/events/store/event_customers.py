@@ -89,7 +89,7 @@ class EventCustomers:
         for one in beside(connection, self._keyring, said, now=now):
             event = concerned[one.row]
             given = one.given if event.arrival.line is not None else one.merged
-            if one.person is not None and match_of(one.person, one.kind, given) is Match.ANOTHER:
+            if one.person is not None and match_of(one.person, one.stored.kind, given) is Match.ANOTHER:
                 event.refused = event.refused or ANOTHER
 
     def keep_details(

@@ -55,20 +55,21 @@ _STORED = sa.select(
 
 @dataclass(frozen=True, repr=False)
 class KnownLine:
-    """A line of a customer who is known. `person`: as stored; None if nothing is that can be read. `links`: those that
-    went to an address that it changes, and still open."""
+    """A line of a customer who is known. `stored`: the customer's row. `person`: as stored; None if nothing is that can
+    be read. `links`: those that went to an address that it changes, and still open."""
 
     row: int
     given: Customer
-    kind: CustomerKind
-    country: str
-    locale: str
-    timezone: str
+    stored: Any
     person: Person | None
     unreleased: Person | None = None  # in place of `person`, if all that is stored is of a row that is not released
-    owner: str = ""  # the sender of events whose customer it is; empty: none
     links: tuple[OldLink, ...] = ()
     given_at: datetime | None = None  # when the line was imported; None: now
+
+    @property
+    def owner(self) -> str:
+        """The sender of events whose customer it is; empty: none."""
+        return self.stored.sender or ""
 
     @property
     def is_another(self) -> bool:
@@ -81,7 +82,7 @@ class KnownLine:
         return self._is_another_than(self.unreleased)
 
     def _is_another_than(self, person: Person | None) -> bool:
-        return person is not None and match_of(person, self.kind, self.given) is Match.ANOTHER
+        return person is not None and match_of(person, self.stored.kind, self.given) is Match.ANOTHER
 
     @property
     def changed(self) -> tuple[Address, ...]:
@@ -94,7 +95,9 @@ class KnownLine:
         if self.person is None:
             return self.given
         filled = {name: value for name, value in vars(self.given.person).items() if value}
-        own = {name: getattr(self.given, name) or getattr(self, name) for name in ("country", "locale", "timezone")}
+        own = {
+            name: getattr(self.given, name) or getattr(self.stored, name) for name in ("country", "locale", "timezone")
+        }
         filled.pop(MESSAGE, None)
         person = with_own(replace(self.person, **filled), self.given.person.message)
         return replace(self.given, person=person, **own)
@@ -142,17 +145,7 @@ def beside(
     rows = fetch(connection, _STORED, customers)
     stored = {row.customer_id: (row, _person(keyring, row)) for row in rows}
     found = [
-        KnownLine(
-            number,
-            customer,
-            row.kind,
-            row.country,
-            row.locale,
-            row.timezone,
-            None if row.unreleased else person,
-            unreleased=person if row.unreleased else None,
-            owner=row.sender or "",
-        )
+        KnownLine(number, customer, row, None if row.unreleased else person, person if row.unreleased else None)
         for number, customer in mine
         if customer.customer_id in stored
         for row, person in [stored[customer.customer_id]]
