@@ -45,8 +45,8 @@ def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportC
     judged, warned = Judged(), Warned()
     calls = CallsNow(parts.database, digest=content_digest(listed.content), rule=choices.rule)
     cost = ListCost(parts, calls, shared=warned.add)
-    returns = returns_of(parts, options, listed.name, choices).foreseeing()
     reading = open_list(listed.content, options)
+    returns = returns_of(parts, options, listed.name, choices, reading).foreseeing()
     for line in judge_all(parts.intake, parts.batches, reading, choices, returns=returns):
         count(judged, line, parts.hours)
         for warning in line.warnings:
@@ -119,8 +119,8 @@ def _summary(
 
 def _counted(cost: ListCost, parts: Parts, listed: Listed, options: ListOptions, choices: ImportChoices) -> Judged:
     """The rows that `cost` counts. The list is read again up to the last of them: a share of it is known at its end."""
-    returns = returns_of(parts, options, listed.name, choices).foreseeing()
     reading = open_list(listed.content, options)
+    returns = returns_of(parts, options, listed.name, choices, reading).foreseeing()
     for line in judge_all(parts.intake, parts.batches, reading, choices, returns=returns):
         if isinstance(line, AcceptedLine):
             cost.add(line)

@@ -4,7 +4,7 @@ A list's own checks make `Accepted`, `Rejected` or a duplicate of it; what this 
 `AcceptedLine` or `RefusedLine`. A list that cannot be read as a whole is refused with `ListRefused`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, NoReturn, Protocol
@@ -200,7 +200,7 @@ class Settles(Protocol):
 
 
 class Refusing:
-    """Where nothing acts on reports."""
+    """Where nothing acts on reports, or the list is none."""
 
     changes, corrected, batches = (), 0, frozenset[int]()
 
@@ -209,32 +209,3 @@ class Refusing:
 
     def foreseeing(self) -> "Refusing":
         return self
-
-
-class Later:
-    """What `make` returns, made with the first line of a report. Before it nothing was changed."""
-
-    def __init__(self, make: Callable[[], Settles], *, foresees: bool = False) -> None:
-        self._make, self._foresees = make, foresees
-        self._made: Settles = Refusing()
-
-    @property
-    def changes(self) -> Sequence[Change]:
-        return self._made.changes
-
-    @property
-    def corrected(self) -> int:
-        return self._made.corrected
-
-    @property
-    def batches(self) -> Collection[int]:
-        return self._made.batches
-
-    def settle(self, lines: Sequence[Returned]) -> Iterator[AcceptedLine | RefusedLine]:
-        if isinstance(self._made, Refusing):
-            made = self._make()
-            self._made = made.foreseeing() if self._foresees else made
-        return self._made.settle(lines)
-
-    def foreseeing(self) -> "Later":
-        return self if self._foresees else Later(self._make, foresees=True)

@@ -98,10 +98,10 @@ RETURNED_REPORTS = Hook("RETURNED_REPORTS", ReturnedReports)
 
 
 def settles(parts: Parts, report: Report) -> "Settles":
-    """What says what the rows of this report become. Loaded with the first row: few lists are reports."""
-    from worker.lists.lines import Later, Refusing
+    """What says what the rows of this report become. Loaded for reports alone: few lists are."""
+    from worker.lists.lines import Refusing
 
-    return Later(lambda: next((one.settles(parts, report) for one in RETURNED_REPORTS.offered()), Refusing()))
+    return next((one.settles(parts, report) for one in RETURNED_REPORTS.offered()), Refusing())
 
 
 class Ticks:

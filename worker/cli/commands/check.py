@@ -151,7 +151,7 @@ def _checked(
     reading = _opened(parts, listed, asked)
     digest = content_digest(listed.content)
     calls = CallsNow(parts.database, digest=digest, rule=choices.rule)
-    returns = returns_of(parts, asked, listed.name, choices).foreseeing()
+    returns = returns_of(parts, asked, listed.name, choices, reading).foreseeing()
     found = _Found(parts, calls, deadline)
     for line in judge_all(parts.intake, parts.batches, reading, choices, returns=returns):
         found.add(line)

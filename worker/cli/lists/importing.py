@@ -109,7 +109,6 @@ def import_listed(
     `was_shown`: a person has seen the warnings. `adopts`: see `import_list`. Raises Terminated where SIGTERM comes.
     """
     began = time.monotonic()
-    returns = returns_of(parts, options, listed.name, choices)
     try:
         with ExitStack() as exits:
             note_batch = exits.enter_context(ended_by_sigterm(parts, again=choices.again))
@@ -119,6 +118,7 @@ def import_listed(
                 opened(batch)
 
             reading = open_list(listed.content, options)
+            returns = returns_of(parts, options, listed.name, choices, reading)
             child = None
             if adopts is None:
                 with parts.one_thread():

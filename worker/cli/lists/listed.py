@@ -13,8 +13,10 @@ from typing import BinaryIO, Protocol
 
 from worker.cli.exits import CannotStart
 from worker.lists.importing.list_import import ImportChoices, TooManyRefused
-from worker.lists.lines import ListRefused, Settles
+from worker.lists.lines import ListRefused, Refusing, Settles
+from worker.lists.listing import CustomerList
 from worker.lists.options import ListOptions
+from worker.lists.own_files import OwnFile
 from worker.lists.rules import WORDED
 from worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address, name_of, shown_name
 from worker.lists.store.batches import STDIN
@@ -81,8 +83,10 @@ def named_reasons(error: ListRefused, name: str) -> list[str]:
     return [f"{name}: {one}" if name else one for one in error.reasons]
 
 
-def returns_of(parts: Parts, options: ListOptions, name: str, choices: ImportChoices) -> Settles:
-    """What settles the rows of a report with this name."""
+def returns_of(parts: Parts, options: ListOptions, name: str, choices: ImportChoices, reading: CustomerList) -> Settles:
+    """What settles the rows of a report with this name. A list that is no report has none of them."""
+    if reading.own is not OwnFile.REPORT:
+        return Refusing()
     report = Report(name=name, options=options, database=parts.database, another_person=choices.another_person)
     return settles(parts, report)
 

@@ -31,6 +31,7 @@ from worker.lists.known_customers import KnownRule
 from worker.lists.lines import ListRefused, RefusedLine, Settles
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
+from worker.lists.own_files import OwnFile
 from worker.lists.rules import DateForm
 from worker.lists.store.batches import Batches, BatchFacts
 from worker.lists.store.taken import MOST_TRIES, Ending, lease_of
@@ -159,11 +160,12 @@ class DropBox:
             hold=hold if self.folder.approve else "",
         )
         batches = Batches(self._acting, self.keyring)
-        # What a report corrects leaves at once: where a person is to look first, it is not taken.
         returns = None
-        if not self.folder.approve:
-            returns = self.settles(Report(name=file.name, options=options, database=self._acting))
         try:
+            reading = open_list(copy.content, options)
+            # What a report corrects leaves at once: where a person is to look first, it is not taken.
+            if reading.own is OwnFile.REPORT and not self.folder.approve:
+                returns = self.settles(Report(name=file.name, options=options, database=self._acting))
             imported = import_list(
                 self.intake,
                 batches,
@@ -172,6 +174,7 @@ class DropBox:
                 name=file.name,
                 choices=choices,
                 returns=returns,
+                reading=reading,
                 progress=lambda _rows: keep(),
             )
         except ListRefused as error:
