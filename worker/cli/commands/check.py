@@ -1,7 +1,6 @@
 """`onboard check`: checks a list, and forecasts its cost and time."""
 
-import heapq
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +11,8 @@ import click
 from worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.lists.check_shown import show_needs, show_problems, show_warnings
-from worker.cli.lists.cost import ListCost
 from worker.cli.lists.foreseen import channels_of, foreseen, messages_in_all, reached_on
-from worker.cli.lists.found_rows import FoundRows, InTime, Streamed
+from worker.cli.lists.found_rows import ListFound, Streamed
 from worker.cli.lists.importing import refused_by_run
 from worker.cli.lists.listed import Choose, Listed, block_for, named_reasons, refusing_lists, returns_of
 from worker.cli.lists.options import LIST_HELP, known_options, list_options
@@ -28,13 +26,13 @@ from worker.core.foundation.notation import counted
 from worker.core.limits.budgets import BudgetState
 from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.lists.formats.opening import content_digest
-from worker.lists.importing.judging import Judged, count, judge_all, problems_of
+from worker.lists.importing.judging import judge_all
 from worker.lists.importing.list_import import ImportChoices
-from worker.lists.lines import AcceptedLine, ListRefused, RefusedLine, Settles
+from worker.lists.lines import ListRefused, Settles
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
-from worker.lists.warned import Originals, Refusals, Severity, problems_csv
+from worker.lists.warned import Originals, problems_csv
 from worker.plans.store.plans import Plan, refuse_over
 from worker.reporting import standings
 from worker.reporting.batch_forecast import AWAITS_VERDICT
@@ -114,7 +112,7 @@ def check(
 class _Checked:
     """What is known of a list."""
 
-    found: "_Found"
+    found: ListFound
     reading: CustomerList
     returns: Settles
     facts: dict[str, Any]  # as --json prints them, but for problems and warnings
@@ -152,11 +150,13 @@ def _checked(
     digest = content_digest(listed.content)
     calls = CallsNow(parts.database, digest=digest, rule=choices.rule)
     returns = returns_of(parts, asked, listed.name, choices, reading).foreseeing()
-    found = _Found(parts, calls, deadline)
+    found = ListFound(parts, calls, deadline)
     for line in judge_all(parts.intake, parts.batches, reading, choices, returns=returns):
         found.add(line)
     found.finish(reading)
     judged, due = found.judged, found.cost.due
+    if texted_countries(parts.settings) is None and reached_on("sms", parts, due):
+        found.of_list.add(None, FieldProblem("", EVERYWHERE, NAME_COUNTRIES))
     answers = event_loop.run(ask(parts, judged.routes, channels_of(parts, judged))) if online else {}
     answering = [name for name, answer in answers.items() if answer in (WORKS, USED_UP)]
     batch = parts.batches.of_content(digest)
@@ -223,50 +223,6 @@ def _show(checked: _Checked, errors: Path | None) -> None:
         click.echo(f"{name}: {answer}")
 
 
-class _Found:
-    """What the lines of a list are, one after the other; after `finish` also what concerns the list as a whole."""
-
-    def __init__(self, parts: Parts, calls: CallsNow, deadline: datetime | None) -> None:
-        self._parts = parts
-        self.judged, self.refusals = Judged(), Refusals()
-        self.problems = FoundRows()
-        self.columns: set[str] = set()  # of problems and warnings
-        self._of_list, self._of_rows, self._shared = FoundRows(), FoundRows(), FoundRows()
-        self.cost = ListCost(parts, calls, shared=self._shared.add)
-        self.in_time = InTime(parts.intake, deadline)
-        self.late = FoundRows()
-
-    def add(self, line: AcceptedLine | RefusedLine) -> None:
-        count(self.judged, line, self._parts.hours)
-        self.in_time.add(line)
-        if isinstance(line, AcceptedLine):
-            self.cost.add(line)
-        if isinstance(line, RefusedLine):
-            for problem in problems_of(line):
-                self.problems.add(line.row, problem)
-                self.columns.add(problem.column)
-            if line.problems:
-                self.refusals.add(line.problems)
-        for warning in line.warnings:
-            self._of_rows.add(line.row, warning)
-            self.columns.add(warning.column)
-
-    def finish(self, reading: CustomerList) -> None:
-        self.cost.finish()
-        self.late = self.in_time.late()
-        for warned in reading.warnings:
-            self._of_list.add(None, FieldProblem("", warned))
-        if reading.hint is not None:
-            self._of_list.add(None, reading.hint)
-        if texted_countries(self._parts.settings) is None and reached_on("sms", self._parts, self.cost.due):
-            self._of_list.add(None, FieldProblem("", EVERYWHERE, NAME_COUNTRIES))
-
-    @property
-    def warnings(self) -> tuple[FoundRows, ...]:
-        """Each has its findings in the order of the rows."""
-        return self._of_list, self._of_rows, self._shared, self.late
-
-
 def _next_step(parts: Parts, names: Collection[str]) -> str:
     """What an operator does about the first of these accounts and senders that is stopped; "" if none is."""
     states, rules = parts.budgets.all(), parts.budget_rules.all()
@@ -288,12 +244,7 @@ def _opened(parts: Parts, listed: Listed, asked: ListOptions) -> CustomerList:
         raise CannotStart("\n".join(lines)) from None
 
 
-def _write_errors(path: Path, found: _Found, originals: Originals, *, excel: bool) -> None:
-    def each(rows: FoundRows, severity: Severity) -> Iterator[tuple[int | None, FieldProblem, Severity]]:
-        return ((row, one, severity) for row, one in rows)
-
-    parts = (each(found.problems, "error"), *(each(one, "warning") for one in found.warnings))
-    ordered = heapq.merge(*parts, key=lambda one: one[0] or 0)
+def _write_errors(path: Path, found: ListFound, originals: Originals, *, excel: bool) -> None:
     with whole_file(path, option="--errors") as out:
         out.write(BYTE_ORDER_MARK if excel else "")
-        problems_csv(out, ordered, originals=originals, delimiter=";" if excel else ",")
+        problems_csv(out, found.in_order(), originals=originals, delimiter=";" if excel else ",")

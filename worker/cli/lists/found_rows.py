@@ -1,6 +1,7 @@
 """What `check` finds about the rows of a list, one by one: problems, or warnings; with `--deadline` those that it
 expects to be late. A million of them cost no memory."""
 
+import heapq
 import json
 import weakref
 from array import array
@@ -10,11 +11,17 @@ from tempfile import TemporaryFile
 from typing import Any, TextIO
 
 from worker.cli.exits import CannotStart
+from worker.cli.lists.cost import ListCost
 from worker.core.customers.customers import FieldProblem
 from worker.core.foundation.notation import counted, written
 from worker.lists.importing.intake import Intake
-from worker.lists.lines import AcceptedLine
+from worker.lists.importing.judging import Judged, count, problems_of
+from worker.lists.lines import AcceptedLine, RefusedLine
+from worker.lists.listing import CustomerList
+from worker.lists.warned import Refusals, Severity
 from worker.plans.deadlines import Group, group_of, planned, too_late
+from worker.reporting.store.outlook import CallsNow
+from worker.wiring.container import Parts
 
 SHOWN = 20
 _IN_MEMORY = 1_000
@@ -116,3 +123,53 @@ class InTime:
         if not self._late:
             return f"by {by}: each row can be sent if the list starts now"
         return f"by {by}: {counted(len(self._late), 'row')} cannot be sent, if the list starts now"
+
+
+class ListFound:
+    """What the lines of a list are, one after the other; after `finish` also what concerns the list as a whole."""
+
+    def __init__(self, parts: Parts, calls: CallsNow, deadline: datetime | None = None) -> None:
+        self._hours = parts.hours
+        self.judged, self.refusals = Judged(), Refusals()
+        self.problems, self.of_list, self.of_rows = FoundRows(), FoundRows(), FoundRows()
+        self.shared, self.late = FoundRows(), FoundRows()
+        self.columns: set[str] = set()  # of problems and warnings
+        self.cost = ListCost(parts, calls, shared=self.shared.add)
+        self.in_time = InTime(parts.intake, deadline)
+
+    def add(self, line: AcceptedLine | RefusedLine) -> None:
+        count(self.judged, line, self._hours)
+        self.in_time.add(line)
+        if isinstance(line, AcceptedLine):
+            self.cost.add(line)
+        if isinstance(line, RefusedLine):
+            for problem in problems_of(line):
+                self.problems.add(line.row, problem)
+                self.columns.add(problem.column)
+            if line.problems:
+                self.refusals.add(line.problems)
+        for warning in line.warnings:
+            self.of_rows.add(line.row, warning)
+            self.columns.add(warning.column)
+
+    def finish(self, reading: CustomerList) -> None:
+        self.cost.finish()
+        self.late = self.in_time.late()
+        for warned in reading.warnings:
+            self.of_list.add(None, FieldProblem("", warned))
+        if reading.hint is not None:
+            self.of_list.add(None, reading.hint)
+
+    @property
+    def warnings(self) -> tuple[FoundRows, ...]:
+        """Each has its findings in the order of the rows."""
+        return self.of_list, self.of_rows, self.shared, self.late
+
+    def in_order(self) -> Iterator[tuple[int | None, FieldProblem, Severity]]:
+        """All problems and warnings in the order of the rows, those of the whole list first."""
+
+        def each(rows: FoundRows, severity: Severity) -> Iterator[tuple[int | None, FieldProblem, Severity]]:
+            return ((row, one, severity) for row, one in rows)
+
+        parts = (each(self.problems, "error"), *(each(one, "warning") for one in self.warnings))
+        return heapq.merge(*parts, key=lambda one: one[0] or 0)
