@@ -144,7 +144,7 @@ def import_list(
     if batch.imported_at is not None or batch.cancelled_at is not None:
         return Imported(batch, new, reading.warnings, is_report=reading.own is OwnFile.REPORT)
     is_report = reading.own is OwnFile.REPORT
-    steps = _Steps(intake, batches, batch, choices, returns if is_report else None, adopts, pause)
+    steps = _Steps(intake, batches, batch.id, choices, returns if is_report else None, adopts, pause)
     plan = batches.plan(batch)
     times = _times(intake, reading, plan.plan, plan.plan.deadline) if plan is not None and plan.plan.deadline else None
     if times is not None or is_report or adopts is not None:
@@ -166,30 +166,26 @@ def import_list(
     return Imported(batch, new, (*reading.warnings, *hints), steps.refusals, is_report, steps.warned, steps.changed)
 
 
+@dataclass
 class _Steps:
     """The steps of an import that need the database: each waits while that is away. `refusals`, `warned` and
     `changed` are counted here."""
 
-    def __init__(
-        self,
-        intake: Intake,
-        batches: Batches,
-        batch: BatchFacts,
-        choices: ImportChoices,
-        returns: Settles | None,
-        adopts: Adopts | None,
-        pause: Callable[[float], None],
-    ) -> None:
-        self._intake, self._choices, self._returns, self._pause = intake, choices, returns, pause
-        self._adopts = adopts
-        self._traces = intake.traces()
-        self._batches, self._batch_id = batches, batch.id
-        self.refusals, self.warned, self.changed = Refusals(), Warned(), 0
-        self.ended = Event()
+    intake: Intake
+    batches: Batches
+    batch_id: int
+    choices: ImportChoices
+    returns: Settles | None
+    adopts: Adopts | None
+    pause: Callable[[float], None]
+    refusals: Refusals = field(default_factory=Refusals)
+    warned: Warned = field(default_factory=Warned)
+    changed: int = 0
+    ended: Event = field(default_factory=Event)
 
     def patiently(self, step: Callable[[], None]) -> None:
         """Make a step that may be made twice; wait while the database cannot be used, until `ended`. Raises CutOff."""
-        clock, outage = self._intake.clock, Outage(log, logging.WARNING)
+        clock, outage = self.intake.clock, Outage(log, logging.WARNING)
         since: datetime | None = None  # the first failure: a machine that slept in the middle of a step tries it again
         while True:
             try:
@@ -199,20 +195,20 @@ class _Steps:
                 if clock() - since > DATABASE_PATIENCE or self.ended.is_set():
                     raise CutOff(reason(error)) from None
                 outage.lasts("the import waits: the database cannot be used", monotonic(), why=reason(error))
-                self._pause(DATABASE_RETRY.total_seconds())
+                self.pause(DATABASE_RETRY.total_seconds())
             else:
                 return outage.over("the database is back: the import goes on")
 
     def judge(self, lines: Sequence[Line]) -> list[AcceptedLine | RefusedLine]:
         """Judge lines. Of a report, what is done before an outage is done, and is not done again."""
-        if self._adopts is not None:
-            return self._adopts.judge(lines, self._intake)
-        if self._returns is None:
-            return judge_chunk(self._intake, lines, None)
+        if self.adopts is not None:
+            return self.adopts.judge(lines, self.intake)
+        if self.returns is None:
+            return judge_chunk(self.intake, lines, None)
         judged: list[AcceptedLine | RefusedLine] = []
 
         def settle() -> None:
-            judged[:] = judge_chunk(self._intake, lines, self._returns)
+            judged[:] = judge_chunk(self.intake, lines, self.returns)
 
         self.patiently(settle)
         return judged
@@ -220,20 +216,20 @@ class _Steps:
     def write(self, chunk: Chunk) -> None:
         """Store a chunk. Lines that are stored already are skipped: it may be added again, if its commit was not
         confirmed."""
-        clock = self._intake.clock
-        spans = _spans(self._traces, chunk, self._batch_id, clock()) if self._traces.on else {}
+        clock, traces = self.intake.clock, self.intake.traces()
+        spans = _spans(traces, chunk, self.batch_id, clock()) if traces.on else {}
         traced = {row: span.traceparent for row, span in spans.items()}
 
         def add() -> None:
-            added = self._batches.add(
-                self._batch_id,
+            added = self.batches.add(
+                self.batch_id,
                 chunk.accepted,
                 chunk.refused,
                 priority=BATCH,
                 now=clock(),
-                choices=self._choices,
+                choices=self.choices,
                 traced=traced,
-                added=self._adopts.store if self._adopts is not None else None,
+                added=self.adopts.store if self.adopts is not None else None,
             )
             chunk.late, chunk.changed = added.refused, sum(bool(one.links) for one in added.changed)
 
