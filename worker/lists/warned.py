@@ -137,7 +137,8 @@ def problems_csv(
     at: tuple[int, Sequence[str]] = (0, ())
     for row, found, severity in problems:
         cells: list[str] = []
-        if row is not None and severity == "error" and _is_mendable(found) and row != written:
+        is_mendable = severity == "error" and found.column != "" and not is_duplicate(found)
+        if row is not None and is_mendable and row != written:
             while at[0] < row:
                 at = next(rows, (row + 1, ()))
             if at[0] == row:
@@ -154,7 +155,3 @@ def _cell(text: str) -> str:
     which has no bytes, and any list has a stranger's control characters: each becomes a NUL, which is refused like it
     where the file comes back unmended."""
     return spreadsheet_safe(_UNFIT.sub("\0", text))
-
-
-def _is_mendable(problem: FieldProblem) -> bool:
-    return problem.column != "" and not is_duplicate(problem)

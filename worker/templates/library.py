@@ -30,16 +30,11 @@ PAGE = "page"
 PARTS = {
     "email": ("subject.txt", "body.txt", "body.html"),
     "sms": ("sms.txt",),
-    "whatsapp": ("whatsapp.txt",),
+    "whatsapp": ("whatsapp.txt",),  # none is built in: Meta approves each company's own
     PAGE: ("page.html",),
 }
 # Not every reader can show HTML, so a text part is needed; an HTML part is not.
-NEEDED = {
-    "email": frozenset({"subject.txt", "body.txt"}),
-    "sms": frozenset({"sms.txt"}),
-    "whatsapp": frozenset({"whatsapp.txt"}),  # none is built in: Meta approves each company's own
-    PAGE: frozenset({"page.html"}),
-}
+NEEDED = {channel: frozenset(parts) - {"body.html"} for channel, parts in PARTS.items()}
 MOST_FILES = 1000
 
 
@@ -52,7 +47,7 @@ class Texts:
 
 
 class Library:
-    """All template files, read once. `own` are the names of the operator's files."""
+    """The built-in template files, and those of the operator, whose names are `own`. Each is read once."""
 
     def __init__(self) -> None:
         self.sources: dict[str, str] = {}
@@ -62,6 +57,7 @@ class Library:
         self._sets: dict[tuple[str, str], Texts] = {}
         self._env = environment(self.sources, self.layout_of)
         self._compiled: dict[str, Template | TemplateProblem] = {}
+        self._add(files("worker.templates") / "shipped", own=False)
 
     @staticmethod
     def read(directory: Path | None) -> "Library":
@@ -69,7 +65,6 @@ class Library:
         if directory is None:
             return _built_in()
         library = Library()
-        library._add(files("worker.templates") / "shipped", own=False)
         if directory.is_dir():
             library._add(directory, own=True)
         else:
@@ -217,12 +212,7 @@ def _files(folder: Traversable, above: tuple[str, ...]) -> Iterator[tuple[tuple[
             yield from _files(entry, path)
 
 
-@cache
-def _built_in() -> Library:
-    """One for all parts of a process: each file is compiled once."""
-    library = Library()
-    library._add(files("worker.templates") / "shipped", own=False)
-    return library
+_built_in = cache(Library)  # one for all parts of a process: each file is compiled once
 
 
 def _key(locale: str) -> str:

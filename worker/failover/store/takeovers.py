@@ -139,7 +139,8 @@ class Failover:
                 rows.pop()
             # Checked again under the locks: a call that began and ended between the query and the lock is not in the
             # query's result.
-            free = _still_unbound(connection, [row.id for row in rows], now=now)
+            ids = {"ids": [row.id for row in rows], "now": now}
+            free = set(connection.execute(_STILL_UNBOUND, ids).scalars()) if rows else set()
             moves = [
                 {
                     "job_id": row.id,
@@ -253,10 +254,6 @@ def _next_rows(is_sqlite: bool, others: int, lock: bool) -> sa.Select[*tuple[Any
         .limit(sa.bindparam("most"))
     )
     return query.with_for_update(of=Job, skip_locked=True) if lock else query
-
-
-def _still_unbound(connection: sa.Connection, ids: Sequence[int], *, now: datetime) -> set[int]:
-    return set(connection.execute(_STILL_UNBOUND, {"ids": ids, "now": now}).scalars()) if ids else set()
 
 
 _STILL_UNBOUND = sa.select(Job.id).where(Job.id.in_(sa.bindparam("ids", expanding=True)), *_UNBOUND)

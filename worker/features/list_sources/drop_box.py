@@ -98,7 +98,8 @@ class DropBox:
             if self.stopping():
                 return
             if one.name in found.odd:
-                self._refuse_odd(one, found.odd[one.name])
+                if one.state is not FileState.REFUSED and self._has_taken(one):
+                    self._refuse(one, found.odd[one.name])
             elif one.is_due(now=now):
                 self._take(one)
             elif one.state is FileState.IMPORTED and one.batch_id is not None:
@@ -111,10 +112,6 @@ class DropBox:
     @property
     def _acting(self) -> Database:
         return self.database.acting(Act(f"folder {self.folder.known_as}", "intake"))
-
-    def _refuse_odd(self, file: DroppedFile, why: str) -> None:
-        if file.state is not FileState.REFUSED and self._has_taken(file):
-            self._refuse(file, why)
 
     def _has_taken(self, file: DroppedFile) -> bool:
         now = self.intake.database_clock()
@@ -219,7 +216,8 @@ class DropBox:
             return
         try:
             if batch is not None and batch.purged_at is None:
-                self._write(file, REPORT, lambda out: self._write_report(out, batch))
+                lines, columns = self.facts.lines(batch.id), self.reporting.columns(batch)
+                self._write(file, REPORT, lambda out: write_csv(out, lines, columns))
         except NotTaken as error:
             return self._put_off(file, str(error))
         self._files.done(file, owner=self.owner, state=FileState.IMPORTED, reported=due, **_forgotten(file))
@@ -261,9 +259,6 @@ class DropBox:
         found = [(line.row, problem) for line in refused for problem in problems_of(line)]
         with _originals(reading) as originals:
             problems_csv(out, ((row, problem, "error") for row, problem in found), originals=originals)
-
-    def _write_report(self, out: TextIO, batch: BatchFacts) -> None:
-        write_csv(out, self.facts.lines(batch.id), self.reporting.columns(batch))
 
 
 @contextmanager

@@ -41,7 +41,8 @@ class S3Folder(RemoteFolder):
         return found
 
     def _read(self, calls: Calls, name: str, stamp: str, copy: Copying) -> None:
-        answer = calls.do(_got(calls.client, self._named(name) | {"IfMatch": _etag_of(stamp)}))
+        etag = stamp.split("-", 2)[2]
+        answer = calls.do(_got(calls.client, self._named(name) | {"IfMatch": etag}))
         if answer is None:
             raise NotTaken("it still changes", for_good=False)
         copy.expect(answer["ContentLength"])
@@ -86,10 +87,6 @@ class S3Folder(RemoteFolder):
             **given,
         )
         return await exits.enter_async_context(client)
-
-
-def _etag_of(stamp: str) -> str:
-    return stamp.split("-", 2)[2]
 
 
 async def _got(client: Any, what: dict[str, Any]) -> Any:

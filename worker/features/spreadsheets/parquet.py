@@ -20,6 +20,7 @@ _MOST_LISTED = 200_000  # columns and groups in the footer, of a few bytes each:
 _ROWS_OF_A_BYTE = 100  # of the file; ids differ from row to row
 _EXACT = {"float": 1 << 24, "halffloat": 1 << 11}  # by Arrow's narrow types: from there on ones have no digits
 _FRACTION = Refusal("a number with a fraction", "write text or whole numbers")
+_ZONE = Refusal("a point in time with a time zone", "write the day alone, as a date or text")
 _BYTES = Refusal("bytes, not text", "write the column as text")
 _OTHER = Refusal("a value of a type that a cell cannot have", "write the column as text")
 
@@ -59,18 +60,12 @@ def _texts(column: Any) -> list[Cell]:
     # Values of the few types that Python has no exact value for, such as nanoseconds, become text in Arrow.
     name = str(column.type)
     if name.startswith("timestamp"):
-        return (
-            [_moment(value) for value in column.cast("timestamp[us]", safe=False).to_pylist()]
-            if ("tz=" not in name)
-            else [_no_zone(value) for value in column.is_null().to_pylist()]
-        )
+        if "tz=" in name:
+            return ["" if is_null else _ZONE for is_null in column.is_null().to_pylist()]
+        return [_moment(value) for value in column.cast("timestamp[us]", safe=False).to_pylist()]
     if name in _EXACT:
         return [_float(value, _EXACT[name]) for value in column.to_pylist()]
     return [_text(value) for value in column.to_pylist()]
-
-
-def _no_zone(is_null: bool) -> Cell:
-    return "" if is_null else Refusal("a point in time with a time zone", "write the day alone, as a date or text")
 
 
 def _moment(value: datetime.datetime | None) -> Cell:

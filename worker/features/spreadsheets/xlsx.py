@@ -64,11 +64,6 @@ def chosen(names: Sequence[str], hidden: Sequence[str], asked: str | None) -> st
     return names[0]
 
 
-def hidden_warning(hidden: Sequence[str]) -> list[str]:
-    """What to say about sheets that a person does not see, and that are not read."""
-    return [f"hidden sheets are not read: {_listed(hidden)}"] if hidden else []
-
-
 def _plain(name: str) -> str:
     return " ".join(name.lower().split())
 
@@ -91,7 +86,9 @@ def read_workbook(raw: BinaryIO, asked: str | None) -> Table:
     hidden = [sheet.title for sheet in book.worksheets if sheet.sheet_state != "visible"]
     name = chosen([sheet.title for sheet in book.worksheets if sheet.title not in hidden], hidden, asked)
     formulas = openpyxl.load_workbook(raw, read_only=True, keep_links=False)[name] if has_bare_formulas else None
-    return Table(_rows(book[name], formulas), hidden_warning([title for title in hidden if title != name]))
+    unread = [title for title in hidden if title != name]
+    warnings = [f"hidden sheets are not read: {_listed(unread)}"] if unread else []
+    return Table(_rows(book[name], formulas), warnings)
 
 
 def _looked_through(raw: BinaryIO) -> bool:

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
@@ -17,8 +18,7 @@ from worker.cli.sample_message import rendered
 from worker.core.customers.customers import FieldProblem, invitation_channels
 from worker.core.foundation.notation import written
 from worker.core.messages.contact import Wording
-from worker.features.uploads.store.uploads import in_parts
-from worker.features.uploads.uploaded import MOST_ROWS, How
+from worker.features.uploads.uploaded import MOST_ROWS, PART_BYTES, How
 from worker.lists.columns import our_name
 from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import PREFILLED, judge_all, options_of
@@ -156,7 +156,7 @@ def _file(found: ListFound, reading: CustomerList, step: Callable[[], None]) -> 
         out = io.TextIOWrapper(kept, encoding="utf-8-sig", newline="", write_through=True)
         problems_csv(out, ordered(), originals=reading.originals())
         kept.seek(0)
-        yield from in_parts(kept.read)
+        yield from iter(partial(kept.read, PART_BYTES), b"")
         out.detach()
 
 

@@ -1,7 +1,7 @@
 """An uploaded list: its states, and how it is read. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -74,9 +74,6 @@ class How:
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     dates: str = ""
     sheet: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> "How":

@@ -153,7 +153,7 @@ class CsvList:
             raise ListRefused(["the list has a header, but no row below it"])
 
     def __iter__(self) -> Iterator[RawLine]:
-        delimiter = _shown_delimiter(self._delimiter)
+        delimiter = "a tab" if self._delimiter == "\t" else self._delimiter
         hint = f"quote cells that hold the delimiter ({delimiter}), or remove the extra cells"
         with self._text() as text:
             text.read(self._skip)
@@ -192,12 +192,15 @@ def _delimiter(sample: str, separator: str | None, options: ListOptions) -> str:
     if separator and separator not in '"\r\n':
         return separator
 
-    def known_and_all(delimiter: str) -> tuple[int, int]:
+    def titles(delimiter: str) -> list[str]:
         try:
-            titles = _first_record(sample, delimiter)[1]
+            return _first_record(sample, delimiter)[1]
         except ListRefused:
-            return 0, 0
-        return sum(1 for title in titles if title.strip() and our_name(title, options) is not None), len(titles)
+            return []
+
+    def known_and_all(delimiter: str) -> tuple[int, int]:
+        found = titles(delimiter)
+        return sum(1 for title in found if title.strip() and our_name(title, options) is not None), len(found)
 
     best = max(DELIMITERS, key=known_and_all)  # of equals the first: a comma for a list with one column
     if known_and_all(best)[0]:
@@ -205,11 +208,8 @@ def _delimiter(sample: str, separator: str | None, options: ListOptions) -> str:
 
     def likely(delimiter: str) -> int:
         """How many titles are like ours, in a list of another system: their names are suggested."""
-        try:
-            titles = _first_record(sample, delimiter)[1][:_MOST_LIKELY]
-        except ListRefused:
-            return 0
-        return sum(1 for title in titles if len(title) <= _LONGEST_TITLE and nearest(title) is not None)
+        found = titles(delimiter)[:_MOST_LIKELY]
+        return sum(1 for title in found if len(title) <= _LONGEST_TITLE and nearest(title) is not None)
 
     best = max(DELIMITERS, key=likely)
     return best if likely(best) > 1 else ","
@@ -230,7 +230,3 @@ def _first_record(sample: str, delimiter: str, *, cut: bool = False, line: int =
             raise ListRefused([too_long_header()])
         return row, found
     raise ListRefused(["the file is empty"])
-
-
-def _shown_delimiter(delimiter: str) -> str:
-    return "a tab" if delimiter == "\t" else delimiter

@@ -114,7 +114,9 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     chosen = choose_account(customer, intake.routes, able=intake.able, known=intake.providers.keys())
     warnings = landline
     if line.if_used:
-        accounts = intake.providers.keys() if isinstance(chosen, Unroutable) else _accounts_of(chosen)
+        accounts: Collection[str] = intake.providers.keys()
+        if isinstance(chosen, Chosen):
+            accounts = (chosen.account, *chosen.fallback_accounts)
         problems, unused = _by_use(intake, line, accounts)
         warnings += unused
     if isinstance(chosen, Unroutable):
@@ -201,10 +203,6 @@ def _further(intake: Intake, line: Rejected, problems: Sequence[FieldProblem]) -
     yield from further_problems(rest, intake.routes, able=intake.able, known=intake.providers.keys(), wrong=wrong)
     yield from (problem for problem in intake.unsendable(rest) if problem.column not in wrong)
     yield from (problem for problem in intake.lacks(rest) if problem.column not in wrong)
-
-
-def _accounts_of(chosen: Chosen) -> Collection[str]:
-    return (chosen.account, *chosen.fallback_accounts)
 
 
 def _by_use(

@@ -83,7 +83,8 @@ class DroppedFiles(TakenLists[DroppedFile]):
         with self._database.write() as connection:
             connection.execute(sa.delete(Row).where(*_is(folder, "")))
             if reason:
-                connection.execute(sa.insert(Row).values(_new(folder, "", "", now) | _away(reason)))
+                away = {"state": FileState.AWAY, "reason": reason[:400]}
+                connection.execute(sa.insert(Row).values(_new(folder, "", "", now) | away))
 
 
 def _is(folder: str, name: str) -> tuple[sa.ColumnElement[bool], ...]:
@@ -97,10 +98,6 @@ def _is_taken(file: DroppedFile, now: datetime) -> bool:
 def _new(folder: str, name: str, stamp: str, now: datetime) -> dict[str, Any]:
     empty = {"reason": "", "digest": "", "batch_id": None, "reported": "", "tries": 0, **FREE}
     return {"folder": folder, "name": name, "stamp": stamp, "seen_at": now, "state": FileState.WAITING, **empty}
-
-
-def _away(reason: str) -> dict[str, Any]:
-    return {"state": FileState.AWAY, "reason": reason[:400]}
 
 
 def _file(row: Any) -> DroppedFile:

@@ -107,13 +107,6 @@ def asked_today(connection: sa.Connection, *, now: datetime) -> int:
     return connection.execute(query).scalar_one()
 
 
-def number_due(connection: sa.Connection, rules: Rules, times: Sequence[datetime]) -> list[int]:
-    """How many are to be asked by each of these times."""
-    query = sa.select(*(sa.func.sum(sa.case((due_by(rules, at), 1), else_=0)) for at in times))
-    row = connection.execute(query.where(RenewalRow.over_at.is_(None))).one()
-    return [int(number or 0) for number in row]
-
-
 class Way(NamedTuple):
     """How a customer was asked last; "" and NONE if that row is gone."""
 
@@ -138,13 +131,11 @@ def number_due_by_way(database: Database, rules: Rules, times: Sequence[datetime
     return {Way(row[0] or "", row[1] or Channel.NONE): [int(number) for number in row[2:]] for row in found}
 
 
-def not_asked(connection: sa.Connection, *, most: int) -> list[Any]:
-    """Customers who were not asked, or are put off, and why."""
-    query = sa.select(RenewalRow.__table__).where(RenewalRow.why != "", RenewalRow.job_id.is_(None))
-    return fetch(connection, query.order_by(RenewalRow.approved_at).limit(most))
-
-
 def outlook(database: Database, rules: Rules, times: Sequence[datetime], *, most: int) -> tuple[list[int], list[Any]]:
-    """`number_due` and `not_asked`."""
+    """How many are to be asked by each of these times; and customers who were not asked, or are put off, and why."""
+    numbers = sa.select(*(sa.func.sum(sa.case((due_by(rules, at), 1), else_=0)) for at in times))
+    left = sa.select(RenewalRow.__table__).where(RenewalRow.why != "", RenewalRow.job_id.is_(None))
     with database.read() as connection:
-        return number_due(connection, rules, times), not_asked(connection, most=most)
+        row = connection.execute(numbers.where(RenewalRow.over_at.is_(None))).one()
+        shown = fetch(connection, left.order_by(RenewalRow.approved_at).limit(most))
+        return [int(number or 0) for number in row], shown

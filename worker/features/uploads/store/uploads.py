@@ -1,8 +1,9 @@
 """Uploaded lists: their bytes, encrypted, what people decide about them, and which process has one."""
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from worker.core.database.encrypted_values import ERASED, context_of_uploaded_li
 from worker.core.database.tables import UploadedList as Row
 from worker.core.database.tables import UploadedPart as Part
 from worker.core.foundation.keyring import Keyring
-from worker.features.uploads.uploaded import ENDED, FOR_PROCESSES, OPEN, PART_BYTES, How, Upload, UploadState
+from worker.features.uploads.uploaded import ENDED, FOR_PROCESSES, OPEN, How, Upload, UploadState
 from worker.lists.store.taken import FREE, Ending, TakenLists
 
 LIST, PROBLEMS = "list", "problems"
@@ -184,14 +185,8 @@ class Uploads(TakenLists[Upload]):
         return {"list_id": list_id, "what": what, "number": number, "encrypted": sealed}
 
     def _sealed(self, list_id: int, how: How, found: Mapping[str, Any] | None) -> bytes:
-        value = {"how": how.as_json(), "found": found}
+        value = {"how": asdict(how), "found": found}
         return self._keyring.encrypt(value, context=context_of_uploaded_list(list_id))
-
-
-def in_parts(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    """A file's bytes in parts of the size that is kept."""
-    while content := read(PART_BYTES):
-        yield content
 
 
 def _upload(row: Any) -> Upload:

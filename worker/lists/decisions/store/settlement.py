@@ -137,7 +137,8 @@ def _held(connection: sa.Connection, ids: list[int]) -> tuple[list[sa.Row[Any]],
     messages = sa.select(InvitationRow.id).where(InvitationRow.job_id.in_(ids), *held)
     fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
     rows = _locked(connection, ids, JobState.HELD)
-    return rows, _held_messages(connection, [row.id for row in rows])
+    query = sa.select(InvitationRow.id, InvitationRow.job_id, InvitationRow.channel).join(Job, HELD_FIRST)
+    return rows, fetch(connection, query.where(InvitationRow.job_id.in_([row.id for row in rows])))
 
 
 def repeat(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
@@ -194,11 +195,6 @@ def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Deci
     schedule_checks(connection, invited, now=now)
     promote(connection, ended, unknown_calls, not_theirs, now=now)
     return Decided(len(rows))
-
-
-def _held_messages(connection: sa.Connection, job_ids: list[int]) -> list[sa.Row[Any]]:
-    query = sa.select(InvitationRow.id, InvitationRow.job_id, InvitationRow.channel).join(Job, HELD_FIRST)
-    return fetch(connection, query.where(InvitationRow.job_id.in_(job_ids)))
 
 
 def _invited(connection: sa.Connection, job_ids: list[int]) -> set[int]:
