@@ -6,9 +6,9 @@ NAME.report.csv once it is sent and once it has ended.
 """
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TextIO
 
@@ -17,7 +17,6 @@ import sqlalchemy as sa
 from worker.core.customers.customers import FieldProblem
 from worker.core.database.audit_entries import Act, note_alone
 from worker.core.database.database import Database
-from worker.core.foundation.keyring import Keyring
 from worker.core.foundation.notation import written
 from worker.features.list_sources.dropped_files import ERRORS, REPORT, DroppedFile, FileState, next_report
 from worker.features.list_sources.place import MOST_FILES, Away, Copy, Found, NotTaken, Place, Write
@@ -32,15 +31,14 @@ from worker.lists.lines import ListRefused, RefusedLine, Settles
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
-from worker.lists.rules import DateForm
 from worker.lists.store.batches import Batches, BatchFacts
 from worker.lists.store.taken import MOST_TRIES, Ending, lease_of
 from worker.lists.warned import Originals, problems_csv
 from worker.plans.store.plans import Plan, PlanRefused
-from worker.reporting.batch_report import Reporting, state_of
+from worker.reporting.batch_report import state_of
 from worker.reporting.report_lines import write_csv
-from worker.reporting.store.report_rows import Facts
-from worker.wiring.background import Report
+from worker.wiring.background import Report, settles
+from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 LARGEST_MIB = 1024  # the readers have bounds of their own
@@ -51,23 +49,15 @@ NEVER_AGAIN = f"its import was begun {MOST_TRIES} times and never ended: try `on
 
 @dataclass(frozen=True, kw_only=True)
 class DropBox:
-    """One folder, as a process looks into it. `owner` names the process. `ignore`, `dates` and `rule` (for
-    customers who are known) are those of [import]. `settles` makes what acts on the rows of a returned report."""
+    """One folder, as a process looks into it. `owner` names the process. `intake`: how it judges rows. `rule`: for
+    customers who are known."""
 
     folder: FolderSettings
     place: Place
+    parts: Parts
     intake: Intake
-    database: Database
-    keyring: Keyring
-    reporting: Reporting
-    facts: Facts
     owner: str
-    lease: timedelta
-    settles: Callable[[Report], Settles]
     rule: KnownRule = KnownRule.REFRESH
-    defaults: Mapping[str, str] = field(default_factory=dict)  # the folder's own win
-    ignore: frozenset[str] = frozenset()
-    dates: DateForm | None = None
     stopping: Callable[[], bool] = lambda: False
 
     def look(self) -> None:
@@ -107,15 +97,15 @@ class DropBox:
 
     @property
     def _files(self) -> DroppedFiles:
-        return DroppedFiles(self.database)
+        return DroppedFiles(self.parts.database)
 
     @property
     def _acting(self) -> Database:
-        return self.database.acting(Act(f"folder {self.folder.known_as}", "intake"))
+        return self.parts.database.acting(Act(f"folder {self.folder.known_as}", "intake"))
 
     def _has_taken(self, file: DroppedFile) -> bool:
         now = self.intake.database_clock()
-        return self._files.take(file, owner=self.owner, until=lease_of(self.lease, now), now=now)
+        return self._files.take(file, owner=self.owner, until=lease_of(self.parts.settings.worker.lease, now), now=now)
 
     def _take(self, file: DroppedFile) -> None:
         if not self._has_taken(file):
@@ -123,7 +113,9 @@ class DropBox:
         if file.tries >= MOST_TRIES:
             return self._refuse(file, NEVER_AGAIN)
         clock = self.intake.database_clock
-        keep = self._files.keeping(file, owner=self.owner, lease=self.lease, clock=clock, stopping=self.stopping)
+        keep = self._files.keeping(
+            file, owner=self.owner, lease=self.parts.settings.worker.lease, clock=clock, stopping=self.stopping
+        )
         try:
             with self.place.copied(file.name, file.stamp, largest=LARGEST_MIB << 20, step=keep) as copy:
                 self._import(file, copy, keep)
@@ -141,12 +133,13 @@ class DropBox:
             log.error("a list of the folder %s: its import ended with %s", self.folder.known_as, type(error).__name__)
 
     def _import(self, file: DroppedFile, copy: Copy, keep: Callable[[], None]) -> None:
+        configured = self.parts.settings.import_
         options = options_of(
             self.intake,
             if_used=PREFILLED,
-            defaults={**self.defaults, **self.folder.defaults},
-            ignore=self.ignore,
-            dates=self.dates,
+            defaults={**configured.defaults, **self.folder.defaults},
+            ignore=frozenset(configured.ignore),
+            dates=configured.dates,
         )
         now = self.intake.clock()
         hold = f"waits for approval: it came by the folder {self.folder.known_as}, {written(now)}"
@@ -156,13 +149,13 @@ class DropBox:
             plan=Plan("", "", None, self.folder.per_hour) if self.folder.per_hour is not None else None,
             hold=hold if self.folder.approve else "",
         )
-        batches = Batches(self._acting, self.keyring)
+        batches = Batches(self._acting, self.parts.keyring)
         returns = None
         try:
             reading = open_list(copy.content, options)
             # What a report corrects leaves at once: where a person is to look first, it is not taken.
             if reading.own is OwnFile.REPORT and not self.folder.approve:
-                returns = self.settles(Report(name=file.name, options=options, database=self._acting))
+                returns = settles(self.parts, Report(name=file.name, options=options, database=self._acting))
             imported = import_list(
                 self.intake,
                 batches,
@@ -207,16 +200,16 @@ class DropBox:
         now = self.intake.database_clock()
         if file.until is not None and file.until > now:
             return
-        batch = Batches(self.database, self.keyring).find(str(file.batch_id))
+        batch = self.parts.batches.find(str(file.batch_id))
         if batch is None or batch.purged_at is not None:
             due = "" if file.reported == "finished" else "finished"
         else:
-            due = next_report(state_of(batch, self.facts.counts(batch.id)), file.reported)
+            due = next_report(state_of(batch, self.parts.facts.counts(batch.id)), file.reported)
         if not due or not self._has_taken(file):
             return
         try:
             if batch is not None and batch.purged_at is None:
-                lines, columns = self.facts.lines(batch.id), self.reporting.columns(batch)
+                lines, columns = self.parts.facts.lines(batch.id), self.parts.reporting.columns(batch)
                 self._write(file, REPORT, lambda out: write_csv(out, lines, columns))
         except NotTaken as error:
             return self._put_off(file, str(error))
@@ -243,7 +236,7 @@ class DropBox:
 
     def _write_errors(self, out: TextIO, batch: BatchFacts, copy: Copy, options: ListOptions) -> None:
         """The problems, with the cells of the rejected rows: mended there, the file is a list."""
-        refused = refused_lines.problems_of(self.database, batch.id)
+        refused = refused_lines.problems_of(self.parts.database, batch.id)
         copy.content.seek(0)
         with _originals(open_list(copy.content, options)) as originals:
             problems_csv(out, ((row, problem, "error") for row, problem in refused), originals=originals)

@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Sequence
-from functools import partial
 
 import sqlalchemy as sa
 
@@ -13,7 +12,7 @@ from worker.features.list_sources.drop_box import DropBox
 from worker.features.list_sources.places import place_of
 from worker.features.list_sources.settings import Intake, Remote
 from worker.lists.known_customers import KnownRule
-from worker.wiring.background import Ticks, Work, Working, settles
+from worker.wiring.background import Ticks, Work, Working
 from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
@@ -69,23 +68,15 @@ class FolderSchedule(Working):
     @classmethod
     def of(cls, parts: Parts) -> "FolderSchedule | None":
         """None without folders."""
-        ends, choices = threading.Event(), parts.settings.import_
+        ends = threading.Event()
         boxes = [
             DropBox(
                 folder=folder,
                 place=place_of(folder),
+                parts=parts,
                 intake=parts.intake,
-                database=parts.database,
-                keyring=parts.keyring,
-                reporting=parts.reporting,
-                facts=parts.facts,
                 owner=parts.owner[:80],
-                lease=parts.settings.worker.lease,
-                settles=partial(settles, parts),
-                rule=KnownRule(choices.known),
-                defaults=choices.defaults,
-                ignore=frozenset(choices.ignore),
-                dates=choices.dates,
+                rule=KnownRule(parts.settings.import_.known),
                 stopping=ends.is_set,
             )
             for folder in parts.settings.tables(Intake)

@@ -1,7 +1,6 @@
 """A folder, and a process that looks into it."""
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 from worker.features.list_sources.drop_box import DropBox
@@ -10,7 +9,6 @@ from worker.features.list_sources.places import place_of
 from worker.features.list_sources.settings import Intake
 from worker.features.list_sources.store.dropped_files import DroppedFiles
 from worker.lists.known_customers import KnownRule
-from worker.wiring.background import settles
 
 HEADER = "customer_id,email\n"
 GOOD = "C-1,ona@example.org\nC-2,jonas@example.org\n"
@@ -36,14 +34,9 @@ class Box:
         self.drop_box = DropBox(
             folder=self.settings,
             place=self.place,
+            parts=parts,
             intake=parts.intake,
-            database=parts.database,
-            keyring=parts.keyring,
-            reporting=parts.reporting,
-            facts=parts.facts,
             owner=owner,
-            lease=parts.settings.worker.lease,
-            settles=partial(settles, parts),
             rule=rule,
         )
 

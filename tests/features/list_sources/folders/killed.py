@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from worker.features.list_sources.settings import Intake
 from worker.features.list_sources.store.dropped_files import DroppedFiles
 from worker.lists.store import batches
 from worker.settings.load import load
-from worker.wiring.background import settles
 from worker.wiring.opening import opened
 from worker.wiring.runner import tune_gc
 
@@ -66,14 +64,9 @@ def take_from(parts: Any, directory: Path) -> None:
     box = drop_box.DropBox(
         folder=folder,
         place=place_of(folder),
+        parts=parts,
         intake=replace(parts.intake, clock=clock, database_clock=clock),
-        database=parts.database,
-        keyring=parts.keyring,
-        reporting=parts.reporting,
-        facts=parts.facts,
         owner=f"run {runs}",
-        lease=parts.settings.worker.lease,
-        settles=partial(settles, parts),
     )
     for _ in range(3):
         box.look()
