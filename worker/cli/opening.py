@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
@@ -142,6 +142,8 @@ def with_what_is_there(settings: Settings) -> Iterator[Settings]:
         raise CannotStart(f"an empty database cannot be made for reading: {error.strerror}; set TMPDIR") from None
     with kept as directory:
         empty = SettingsDatabase(url=f"sqlite:///{directory}/empty.db")
+        with closing(Database(empty.url)) as made:
+            schema.make_unmigrated(made)
         # A journal is of the database that is not there.
         yield settings.model_copy(update={"database": empty, "privacy": type(settings.privacy)()})
 

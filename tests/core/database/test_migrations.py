@@ -161,6 +161,18 @@ def test_alembic_by_hand_finds_no_difference_either(empty):
         command.check(config)
 
 
+def test_a_database_that_is_only_read_has_the_tables_of_the_migrations_and_is_ready(make_empty, tmp_path):
+    migrated, read = make_empty(), Database(f"sqlite:///{tmp_path / 'read.db'}")
+    migrating.upgrade(migrated)
+    schema.make_unmigrated(read)
+    assert schema.why_not_ready(read) is None
+    assert tables(read) == tables(migrated)
+    with migrated.read() as theirs, read.read() as ours:
+        head = sa.text("SELECT * FROM audit_head")
+        assert ours.execute(head).all() == theirs.execute(head).all()
+    read.close()
+
+
 def test_the_migrations_make_every_index_with_its_predicate_and_expressions(make_empty):
     migrated, made = make_empty(), make_empty()
     migrating.upgrade(migrated)
