@@ -61,16 +61,17 @@ CleanupContext = Callable[[web.Application], AsyncIterator[None]]
 class Shared:
     """What an application shares with the routes of features. `refusals`: counts and slows those of credentials. `key`:
     opens what is only for looking, "": nothing does. `put_back`: puts refused events back; None: this process reaches
-    no queue. `form_seconds`: how long the body of a form may take."""
+    no queue. `body_seconds`, `room`: see `app`."""
 
     parts: Parts
     readiness: Readiness
     in_thread: InThread
     wake: Wake
-    form_seconds: float = BODY_SECONDS
+    body_seconds: float = BODY_SECONDS
     refusals: Refusals = field(default_factory=lambda: Refusals(log))
     key: str = ""
     put_back: PutRefusedBack | None = None
+    room: int = ROOM
 
 
 @dataclass(frozen=True)
@@ -156,11 +157,10 @@ def app(
         [lifetime, _meanwhile(readiness.keep_looking, in_thread), _meanwhile(_keep_writing, refusals)]
     )
     made.on_response_prepare.extend([name_server, Proxies().look])
-    receive = receive or Receiver(parts.intake, parts.inboxes, parts.keyring).receive
-    receiving = _Receiving(made, parts, readiness, in_thread, wake, refusals.peer, body_seconds, room)
-    receiving.add_events(receive)
-    receiving.add_webhooks(fetch)
-    _add_state(made, Shared(parts, readiness, in_thread, wake, body_seconds, refusals, key_to_look, put_back))
+    shared = Shared(parts, readiness, in_thread, wake, body_seconds, refusals, key_to_look, put_back, room)
+    _add_events(made, shared, receive or Receiver(parts.intake, parts.inboxes, parts.keyring).receive)
+    _add_webhooks(made, shared, fetch)
+    _add_state(made, shared)
     return made
 
 
@@ -177,73 +177,62 @@ def _meanwhile(work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) 
     return running
 
 
-@dataclass(frozen=True)
-class _Receiving:
-    """What the routes share that receive something. `body_seconds`, `room`: see `app`."""
+def _add_events(made: web.Application, shared: Shared, receive: Receive[Event, EventReceipt]) -> None:
+    """Add the routes for events."""
+    parts = shared.parts
+    statuses = EventStatuses(parts.database, parts.keyring)
+    waiting = Waiting(lambda wanted: statuses.hand_out(wanted, now=parts.clock()), shared.in_thread)
+    chunks = Batcher(receive, shared.wake, shared.in_thread)
+    events = Events(
+        parts.settings.web,
+        parts.clock,
+        chunks,
+        waiting,
+        statuses,
+        shared.readiness,
+        shared.in_thread,
+        lambda outcome: parts.meters.add(EVENTS, "web", outcome.value),
+        body_seconds=shared.body_seconds,
+        room=shared.room,
+    )
 
-    made: web.Application
-    parts: Parts
-    readiness: Readiness
-    in_thread: InThread
-    wake: Wake
-    peer: Callable[[web.Request], str]
-    body_seconds: float
-    room: int
+    async def answer_waiting(_application: web.Application) -> None:
+        waiting.close()
 
-    def add_events(self, receive: Receive[Event, EventReceipt]) -> None:
-        """Add the routes for events."""
-        statuses = EventStatuses(self.parts.database, self.parts.keyring)
-        waiting = Waiting(lambda wanted: statuses.hand_out(wanted, now=self.parts.clock()), self.in_thread)
-        chunks = Batcher(receive, self.wake, self.in_thread)
-        events = Events(
-            self.parts.settings.web,
-            self.parts.clock,
-            chunks,
-            waiting,
-            statuses,
-            self.readiness,
-            self.in_thread,
-            lambda outcome: self.parts.meters.add(EVENTS, "web", outcome.value),
-            body_seconds=self.body_seconds,
-            room=self.room,
-        )
+    made[CHUNKS], made[WAITING] = chunks, waiting
+    made.on_shutdown.append(answer_waiting)
+    made.router.add_post("/events", events.post)
+    made.router.add_get("/events/{id}", events.get, name=ADDRESS)
 
-        async def answer_waiting(_application: web.Application) -> None:
-            waiting.close()
 
-        self.made[CHUNKS], self.made[WAITING] = chunks, waiting
-        self.made.on_shutdown.append(answer_waiting)
-        self.made.router.add_post("/events", events.post)
-        self.made.router.add_get("/events/{id}", events.get, name=ADDRESS)
+def _add_webhooks(made: web.Application, shared: Shared, fetch: Get | None) -> None:
+    """Add the routes for providers' webhooks and senders' callbacks."""
+    parts = shared.parts
+    process_kept = partial(process_webhooks, parts.webhooks, parts.clock, parts.meters, parts.traces)
 
-    def add_webhooks(self, fetch: Get | None) -> None:
-        """Add the routes for providers' webhooks and senders' callbacks."""
-        processing = (self.parts.webhooks, self.parts.clock, self.parts.meters, self.parts.traces)
-        process_kept = partial(process_webhooks, *processing)
+    def keep(chunk: Sequence[Arrived]) -> Kept:
+        # Of two verdicts without a time of their own, the one that came later counts: over all web processes.
+        return parts.webhooks.keep(chunk, now=parts.database_clock())
 
-        def keep(chunk: Sequence[Arrived]) -> Kept:
-            # Of two verdicts without a time of their own, the one that came later counts: over all web processes.
-            return self.parts.webhooks.keep(chunk, now=self.parts.database_clock())
-
-        processed = Processing(process_kept, self.wake, self.in_thread, lambda: self.readiness.why_not is None)
-        webhooks = WebhookRoutes(
-            account_sources(self.parts.accounts, self.parts.keyring, self.parts.clock),
-            sender_sources(self.parts.settings, self.parts.keyring, self.parts.clock, fetch),
-            Batcher(keep, self.wake, self.in_thread),
-            self.readiness,
-            self.in_thread,
-            processed,
-            lambda source, outcome: self.parts.meters.add(WEBHOOKS, source, outcome),
-            self.peer,
-            body_seconds=self.body_seconds,
-            room=self.room,
-        )
-        self.made.cleanup_ctx.append(_meanwhile(processed.keep_working))
-        self.made.router.add_post("/webhooks/{account}", webhooks.provider)
-        # FrankieOne appends its request's id to the registered address, which may end in a secret.
-        self.made.router.add_post("/webhooks/{account}/{rest:.*}", webhooks.provider)
-        if SENDER_SOURCES.offered():
-            self.made.router.add_post("/callbacks/{sender}", webhooks.sender)
+    processed = Processing(process_kept, shared.wake, shared.in_thread, lambda: shared.readiness.why_not is None)
+    webhooks = WebhookRoutes(
+        account_sources(parts.accounts, parts.keyring, parts.clock),
+        sender_sources(parts.settings, parts.keyring, parts.clock, fetch),
+        Batcher(keep, shared.wake, shared.in_thread),
+        shared.readiness,
+        shared.in_thread,
+        processed,
+        lambda source, outcome: parts.meters.add(WEBHOOKS, source, outcome),
+        shared.refusals.peer,
+        body_seconds=shared.body_seconds,
+        room=shared.room,
+    )
+    made.cleanup_ctx.append(_meanwhile(processed.keep_working))
+    made.router.add_post("/webhooks/{account}", webhooks.provider)
+    # FrankieOne appends its request's id to the registered address, which may end in a secret.
+    made.router.add_post("/webhooks/{account}/{rest:.*}", webhooks.provider)
+    if SENDER_SOURCES.offered():
+        made.router.add_post("/callbacks/{sender}", webhooks.sender)
 
 
 def _add_state(made: web.Application, shared: Shared) -> None:

@@ -121,7 +121,7 @@ class Site:
         self._visits = Visits(log_ins, users, key, self._clock, self._in_thread)
         checks, ways = PasswordChecks(self._in_thread), LOG_IN_WAYS.offered()
         another = any(way.is_there(settings) for way in ways)
-        self._log_in = LogInPage(self._visits, checks, shared.refusals, shared.form_seconds, another)
+        self._log_in = LogInPage(self._visits, checks, shared.refusals, shared.body_seconds, another)
         routes = (way.open(settings, self._clock, shared.refusals.delay, self._log_in) for way in ways)
         self._log_in_routes = next((each for each in routes if each is not None), None)
         if self._log_in_routes is not None:
@@ -221,7 +221,7 @@ class Site:
         async def show(request: web.Request, visit: Visit) -> web.StreamResponse:
             values = {**request.query, **request.match_info}
             if request.method == "POST":
-                form = await form_of(request, seconds=self._shared.form_seconds)
+                form = await form_of(request, seconds=self._shared.body_seconds)
                 if not is_from_here(request.headers) or not visit.has_sent(form):
                     return self._sorry(request, visit, 403, "Not done", TOO_OLD)
                 values |= {name: value for name, value in form.items() if name != "token"}
@@ -276,7 +276,7 @@ class Site:
         return self._ask(request, visit, action, plan, asked)
 
     async def _act(self, request: web.Request, visit: Visit) -> web.StreamResponse:
-        form = await form_of(request, seconds=self._shared.form_seconds)
+        form = await form_of(request, seconds=self._shared.body_seconds)
         if not is_from_here(request.headers) or not visit.has_sent(form):
             return self._sorry(request, visit, 403, "Not done", TOO_OLD)
         action, asked = self._asked(request, visit, form)

@@ -40,7 +40,7 @@ def add(application: web.Application, shared: Shared) -> None:
         on_click=own is not None and own.on_click,
         page_first=links.page,
         trusted=settings.web.trusted_proxies,
-        form_seconds=shared.form_seconds,
+        form_seconds=shared.body_seconds,
     )
     routes = StableRoutes(
         rules,
