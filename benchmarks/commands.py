@@ -9,25 +9,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks import product
 from benchmarks.importing import write_list
 from benchmarks.processes import ONBOARD, Failed, importable, onboard, report
-from worker.core.foundation.keyring import new_key
+from benchmarks.product import LIST
 
 ROWS = 300
-LIST = "list.csv"
-CONFIGURATION = """
-[encryption]
-keys = [{ env = "BENCH_KEY" }]
-[accounts.kyc]
-provider = "idenfy-kyc"
-api_key = { env = "BENCH_KEY" }
-api_secret = { env = "BENCH_KEY" }
-[[routes]]
-accounts = ["kyc"]
-[email]
-url = "smtp://127.0.0.1:1"
-from = "Example Bank <verify@example.com>"
-"""
 COMMANDS = ("status", f"check {LIST}", "report latest --out report.html", "customer find C-00000005", "run --help")
 # What a process says of itself at its end. Of its most memory, `wait4` would say that of this one where that is more.
 COUNTED = f"""import sys
@@ -45,11 +32,11 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> dict[str, Any]:
     """Measure and return the facts. Progress goes to standard error. Raises Failed."""
-    os.environ["BENCH_KEY"] = new_key()
+    product.make_secrets()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling is no part of a command
     with tempfile.TemporaryDirectory(prefix="onboarding-bench-") as name:
         folder = Path(name)
-        (folder / "onboarding.toml").write_text(CONFIGURATION)
+        product.configure(folder, product.EMAIL.format(port=1))
         write_list(folder / LIST, ROWS)
         imported = [*ONBOARD, "import", LIST]  # ends with 1: the list has bad rows on purpose
         subprocess.run(imported, cwd=folder, env={**os.environ, **importable()}, capture_output=True)

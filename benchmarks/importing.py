@@ -19,25 +19,10 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.processes import ONBOARD, Failed, Meter, memory_of, onboard, report, running
-from benchmarks.services import Server, database_url, driver_url, postgresql
-from worker.core.foundation.keyring import new_key
+from benchmarks import product
+from benchmarks.processes import ONBOARD, Failed, Meter, memory_of, report, running
+from benchmarks.services import Server, database_url, driver_url, number, postgresql
 
-CONFIGURATION = """
-[database]
-url = "{database}"
-[encryption]
-keys = [{{ env = "BENCH_KEY" }}]
-[accounts.kyc]
-provider = "idenfy-kyc"
-api_key = {{ env = "BENCH_KEY" }}
-api_secret = {{ env = "BENCH_KEY" }}
-[[routes]]
-accounts = ["kyc"]
-[email]
-url = "smtp://127.0.0.1:1"
-from = "Example Bank <verify@example.com>"
-"""
 COLUMNS = (
     "customer_id",
     "email",
@@ -110,7 +95,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> dict[str, Any]:
     """Measure and return the facts. Progress goes to standard error. Raises Failed."""
-    os.environ["BENCH_KEY"] = new_key()
+    product.make_secrets()
     load = os.getloadavg()[0]
     # The script stores rows with an email only.
     words = [word.strip().lower() for word in (chosen.only or ("ours" if chosen.no_contacts else "")).split(",")]
@@ -205,27 +190,25 @@ def _script(server: Server, given: _List, folder: Path) -> Spent:
     server.settle()
     spent = _watch(command, folder, server, name)
     with psycopg.connect(driver_url(name)) as connection:
-        _expect(given.rows - given.refused - given.twice, _number(connection, "select count(*) from customer"))
+        _expect(given.rows - given.refused - given.twice, number(connection, "select count(*) from customer"))
     server.drop(name)
     return spent
 
 
 def _on_postgresql(server: Server, given: _List, folder: Path) -> Spent:
     name = server.make()
-    (folder / "onboarding.toml").write_text(CONFIGURATION.format(database=database_url(name)))
-    onboard(folder, "db", "upgrade")
+    product.configure(folder, product.EMAIL.format(port=1), database=database_url(name))
     server.settle()
     spent = _watch([*ONBOARD, "import", given.path], folder, server, name)
     with psycopg.connect(driver_url(name)) as connection:
-        _expect(given.rows - given.refused - given.twice, _number(connection, "select count(*) from job"))
-        _expect(given.refused + given.twice, _number(connection, "select count(*) from skipped_line"))
+        _expect(given.rows - given.refused - given.twice, number(connection, "select count(*) from job"))
+        _expect(given.refused + given.twice, number(connection, "select count(*) from skipped_line"))
     server.drop(name)
     return spent
 
 
 def _on_sqlite(server: Server, given: _List, folder: Path) -> Spent:
-    (folder / "onboarding.toml").write_text(CONFIGURATION.format(database="sqlite:///onboarding.db"))
-    onboard(folder, "db", "upgrade")
+    product.configure(folder, product.EMAIL.format(port=1))
     return _watch([*ONBOARD, "import", given.path], folder, server, "")
 
 
@@ -235,11 +218,6 @@ SIDES: dict[str, Side] = {
     "ours on SQLite, `onboard import`": _on_sqlite,
     "ours on PostgreSQL, `onboard import`": _on_postgresql,
 }
-
-
-def _number(connection: psycopg.Connection, query: str) -> int:
-    row = connection.execute(query.encode()).fetchone()
-    return int(row[0]) if row else 0
 
 
 def _expect(wanted: int, found: int) -> None:

@@ -12,13 +12,12 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from benchmarks import sides
+from benchmarks import product, sides
 from benchmarks.processes import report
 from benchmarks.provider import answering, nginx
 from benchmarks.rivals.start import RIVALS
 from benchmarks.services import postgresql, redis
 from benchmarks.sides import Figure, Stage
-from worker.core.foundation.keyring import new_key
 
 BARE, NAIVE = "bare aiohttp loop, one process", "a Celery task for each customer, `-c 2`"
 OURS = ("ours on SQLite, `onboard run`", "ours on PostgreSQL, one `onboard worker`", "ours on PostgreSQL, two")
@@ -49,7 +48,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> dict[str, Any]:
     """Measure and return the facts. Progress goes to standard error. Raises Failed."""
-    os.environ["BENCH_KEY"] = new_key()
+    product.make_secrets()
     load = os.getloadavg()[0]
     if nginx() is None:
         report("nginx is not installed: a stub in Python answers instead, and limits the fast sides itself")

@@ -1,7 +1,6 @@
 """Measures an event while a batch runs under a limit: the time from publishing it to the email in the mailbox."""
 
 import argparse
-import csv
 import json
 import os
 import random
@@ -18,11 +17,12 @@ from typing import Any
 
 import psycopg
 
+from benchmarks import product
 from benchmarks.events import Feeder
-from benchmarks.processes import ONBOARD, Failed, Meter, cpu_seconds, free_port, onboard, report, running, wait_for
+from benchmarks.processes import ONBOARD, Failed, Meter, cpu_seconds, report, running, wait_for
 from benchmarks.services import Server, database_url, driver_url, postgresql, rabbitmq
+from trials.servers import free_port
 from worker.core.foundation.clock import system_clock
-from worker.core.foundation.keyring import new_key
 from worker.core.limits.rate_limits import Limit
 
 # From the first call to the first event: the second worker's wake-up, connections, and one-time planning and compiling.
@@ -37,25 +37,12 @@ STAGES = (
     "to the email in the mailbox",
 )
 CONFIGURATION = """
-[database]
-url = "{database}"
+base_url = "http://127.0.0.1:{port}/idenfy"
+limits = ["{limit}"]
 [broker]
 url = {{ env = "BENCH_BROKER" }}
 [bus]
 url = {{ env = "BENCH_BROKER" }}
-[encryption]
-keys = [{{ env = "BENCH_KEY" }}]
-[accounts.kyc]
-provider = "idenfy-kyc"
-base_url = "http://127.0.0.1:{port}/idenfy"
-api_key = {{ env = "BENCH_SANDBOX_KEY" }}
-api_secret = {{ env = "BENCH_SANDBOX_SECRET" }}
-limits = ["{limit}"]
-[[routes]]
-accounts = ["kyc"]
-[email]
-url = "smtp://127.0.0.1:{smtp}"
-from = "Example Bank <verify@example.com>"
 """
 # The times of an event's steps in the worker's rows. The worker reads each time just before it writes the row.
 WAY = """
@@ -106,8 +93,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> dict[str, Any]:
     """Measure and return the facts. Progress goes to standard error. Raises Failed."""
-    os.environ["BENCH_KEY"] = new_key()
-    os.environ["BENCH_SANDBOX_KEY"], os.environ["BENCH_SANDBOX_SECRET"] = "sandbox-key", "sandbox-secret"
+    product.make_secrets()
     parts = []
     for workers in chosen.workers or [1, 2]:
         report(f"{chosen.events} events while a batch runs, {workers} workers")
@@ -125,26 +111,17 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
 def _part(chosen: argparse.Namespace, workers: int, folder: Path, broker: str, server: Server) -> dict[str, Any]:
     os.environ["BENCH_BROKER"] = broker
     port, smtp, database = free_port(), free_port(), server.make()
-    text = CONFIGURATION.format(database=database_url(database), port=port, smtp=smtp, limit=Limit.parse(chosen.limit))
-    (folder / "onboarding.toml").write_text(text)
-    with (folder / "list.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["customer_id", "email", "country"])
-        writer.writerows([f"C-{row:08}", f"c{row}@example.com", "DE"] for row in range(chosen.rows))
-    onboard(folder, "db", "upgrade")
-    onboard(folder, "import", "list.csv")
-    with psycopg.connect(driver_url(database), autocommit=True) as connection:
-        connection.execute("vacuum analyze")
+    text = CONFIGURATION.format(port=port, limit=Limit.parse(chosen.limit)) + product.EMAIL.format(port=smtp)
+    product.configure(folder, text, database=database_url(database))
+    product.import_list(folder, chosen.rows)
+    product.tidy(database)
     log = folder / "calls.jsonl"
     sandbox = ["sandbox", "--port", str(port), "--smtp-port", str(smtp), "--log-file", str(log)]
     sandbox += ["--latency", chosen.latency, "--limit", str(Limit.parse(chosen.limit))]
     with ExitStack() as exits:
         exits.enter_context(running([*ONBOARD, *sandbox], folder=folder))
         wait_for("the sandbox's log", log.exists)
-        processes = [
-            exits.enter_context(running([*ONBOARD, command], folder=folder))
-            for command in ["worker"] * workers + ["beat", "bus"]
-        ]
+        processes = exits.enter_context(product.workers(workers, "beat", "bus", folder=folder))
         wait_for("the first call", lambda: log.stat().st_size > 0, seconds=30)
         time.sleep(WARM_UP)
         feeder = exits.enter_context(Feeder(broker))

@@ -1,7 +1,6 @@
 """Runs three workers against a provider that enforces its limits: the used share, and the refused calls."""
 
 import argparse
-import csv
 import json
 import os
 import tempfile
@@ -15,9 +14,10 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.processes import ONBOARD, Failed, free_port, onboard, report, running, wait_for
-from benchmarks.services import Server, database_url, driver_url, postgresql, redis
-from worker.core.foundation.keyring import new_key
+from benchmarks import product
+from benchmarks.processes import ONBOARD, Failed, onboard, report, running, wait_for
+from benchmarks.services import Server, database_url, driver_url, number, postgresql, redis
+from trials.servers import free_port
 from worker.core.limits.rate_limits import Limit, tightest
 
 SERVERS_OWN = ("50/second", "1000/minute")
@@ -26,20 +26,10 @@ SPARE_ROWS = 200
 # From the start of the workers to their first call.
 START_SECONDS = 30
 CONFIGURATION = """
-[database]
-url = "{database}"
+base_url = "http://127.0.0.1:{port}/idenfy"
+limits = {limits}
 [broker]
 url = "{broker}"
-[encryption]
-keys = [{{ env = "BENCH_KEY" }}]
-[accounts.kyc]
-provider = "idenfy-kyc"
-base_url = "http://127.0.0.1:{port}/idenfy"
-api_key = {{ env = "BENCH_SANDBOX_KEY" }}
-api_secret = {{ env = "BENCH_SANDBOX_SECRET" }}
-limits = {limits}
-[[routes]]
-accounts = ["kyc"]
 """
 
 
@@ -92,8 +82,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> dict[str, Any]:
     """Measure and return the facts. Progress goes to standard error. Raises Failed."""
-    os.environ["BENCH_KEY"] = new_key()
-    os.environ["BENCH_SANDBOX_KEY"], os.environ["BENCH_SANDBOX_SECRET"] = "sandbox-key", "sandbox-secret"
+    product.make_secrets()
     os.environ["COLUMNS"] = "140"  # for the worker's own table, which the result quotes
     own = [Limit.parse(text) for text in chosen.limit or SERVERS_OWN]
     parts = CONFIGURED if chosen.factor is None else {f"{chosen.factor:g} × the server's": chosen.factor}
@@ -122,30 +111,17 @@ def _part(
         raise Failed("the server needs at least one limit")
     port, database = free_port(), server.make()
     configured = [f"{round(one.count * factor)}/{str(one).partition('/')[2]}" for one in own]
-    (folder / "onboarding.toml").write_text(
-        CONFIGURATION.format(database=database_url(database), broker=broker, port=port, limits=json.dumps(configured))
-    )
+    text = CONFIGURATION.format(broker=broker, port=port, limits=json.dumps(configured))
+    product.configure(folder, text, database=database_url(database))
     rows = int(limit.count / limit.period.total_seconds() * chosen.seconds * 1.2) + SPARE_ROWS
-    with (folder / "list.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["customer_id", "email", "country", "channel"])
-        writer.writerows([f"C-{row:08}", f"c{row}@example.com", "DE", "none"] for row in range(rows))
-    onboard(folder, "db", "upgrade")
-    onboard(folder, "import", "list.csv")
+    product.import_list(folder, rows, channel="none")
     log = folder / "calls.jsonl"
     sandbox = ["sandbox", "--port", str(port), "--smtp-port", "0", "--log-file", str(log)]
+    sandbox += [argument for limit in own for argument in ("--limit", str(limit))]
     with ExitStack() as exits:
-        exits.enter_context(
-            running(
-                [*ONBOARD, *sandbox, *(argument for limit in own for argument in ("--limit", str(limit)))],
-                folder=folder,
-            )
-        )
+        exits.enter_context(running([*ONBOARD, *sandbox], folder=folder))
         wait_for("the sandbox's log", log.exists)
-        started = [
-            exits.enter_context(running([*ONBOARD, command], folder=folder))
-            for command in ["worker"] * chosen.workers + ["beat"]
-        ]
+        started = exits.enter_context(product.workers(chosen.workers, "beat", folder=folder))
         wait_for("the first call", lambda: log.stat().st_size > 0, seconds=START_SECONDS)
         time.sleep(chosen.seconds)
         for process in started:
@@ -153,7 +129,8 @@ def _part(
         shown = onboard(folder, "account", "list")
         for process in started:
             process.end()
-        issued = _sessions(database)
+    with psycopg.connect(driver_url(database)) as connection:
+        issued = number(connection, "select count(*) from session")
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     # The file is in the order of the answers, so it is sorted here.
     entries.sort(key=lambda entry: entry["n"])
@@ -170,12 +147,6 @@ def _part(
         "refused_share": round(calls.refused_share, 5),
         "shown": shown,
     }
-
-
-def _sessions(database: str) -> int:
-    with psycopg.connect(driver_url(database)) as connection:
-        row = connection.execute("select count(*) from session").fetchone()
-        return int(row[0]) if row else 0
 
 
 def table(facts: dict[str, Any]) -> str:

@@ -1,16 +1,16 @@
 """Starts a benchmark's processes, ends them by their ids, and reads their processor time while they run."""
 
 import os
-import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from trials.processes import end
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 ONBOARD = (sys.executable, "-c", "from worker.cli import main; main()")
@@ -43,12 +43,7 @@ class Started:
 
     def end(self) -> None:
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
+            end(self.process, patience=END_SECONDS)
 
 
 @contextmanager
@@ -88,12 +83,6 @@ def onboard(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def wait_for(what: str, is_there: Callable[[], bool], *, seconds: float = 20) -> None:
     """Wait until it is there. Raises Failed."""
     deadline = time.monotonic() + seconds
@@ -103,45 +92,37 @@ def wait_for(what: str, is_there: Callable[[], bool], *, seconds: float = 20) ->
         time.sleep(0.02)
 
 
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 def cpu_seconds(pids: Iterable[int]) -> float | None:
     """The processor time of these processes and their children so far; None without /proc."""
     if not Path("/proc/self/stat").exists():
         return None
-    total, left = 0, list(pids)
-    while left:
-        pid = left.pop()
-        try:
+    total = 0
+    for folder in _with_children(pids):
+        with suppress(OSError):  # the process has ended
             # The second field is the command in brackets, and may contain spaces.
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            children = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
-        except OSError:
-            continue  # the process has ended
-        total += sum(map(int, fields[11:15]))  # user and system time, of the process and of its ended children
-        left += [int(child) for found in children for child in found]
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15]))  # user and system time, of the process and of its ended children
     return total / TICKS
 
 
 def memory_of(pid: int) -> float:
     """The memory of a process and its children in MB; what they share counts once. 0 without /proc."""
-    total, left = 0, [pid]
-    while left:
-        one = left.pop()
-        try:
-            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
-            left += [
-                int(child)
-                for path in Path(f"/proc/{one}/task").glob("*/children")
-                for child in path.read_text().split()
-            ]
-        except OSError:
-            continue  # the process has ended
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    total = 0
+    for folder in _with_children([pid]):
+        with suppress(OSError):  # the process has ended
+            lines = (folder / "smaps_rollup").read_text().splitlines()
+            total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return total / 1024
+
+
+def _with_children(pids: Iterable[int]) -> Iterator[Path]:
+    """The folders in /proc of these processes and all of their children."""
+    left = list(pids)
+    while left:
+        folder = Path(f"/proc/{left.pop()}")
+        yield folder
+        with suppress(OSError):  # the process has ended
+            left += [int(child) for path in folder.glob("task/*/children") for child in path.read_text().split()]
 
 
 class Meter:

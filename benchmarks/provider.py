@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from benchmarks.processes import Failed, free_port, listens, running, wait_for
+from benchmarks.processes import Failed, running, wait_for
+from trials.servers import answers, free_port
 
 PATHS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin")  # not on every PATH
 CONFIGURATION = """
@@ -93,6 +94,6 @@ def answering(folder: Path, *, program: str | None) -> Iterator[Provider]:
         command = [program, "-p", str(folder), "-c", str(configuration), "-e", "stderr"]
         name = subprocess.run([program, "-v"], capture_output=True, text=True).stderr.strip().rpartition(" ")[2]
     with running(command, folder=folder):
-        wait_for(name, lambda: listens(port))
+        wait_for(name, lambda: answers(port))
         with closing(Provider(port, name)) as provider:
             yield provider

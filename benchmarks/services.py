@@ -6,12 +6,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 
-from benchmarks.processes import Failed, free_port, listens, running, wait_for
-from trials.servers import Missing, RabbitMq
+from benchmarks.processes import Failed, cpu_seconds, running, wait_for
+from trials.servers import Missing, RabbitMq, answers, free_port
 
 SERVER = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 
@@ -50,11 +51,13 @@ class Server:
         rows = self._connection.execute("select pid from pg_stat_activity where datname = %s", [name])
         return [pid for (pid,) in rows if _is_postgres(pid)]
 
+    def spent(self, name: str) -> dict[int, float]:
+        """The processor seconds so far of each of them."""
+        return {pid: cpu_seconds([pid]) or 0.0 for pid in self.backends(name)}
+
     def commits(self, name: str) -> int:
         """The transactions committed in this database so far. The server updates the count about once a second."""
-        query = "select xact_commit from pg_stat_database where datname = %s"
-        row = self._connection.execute(query, [name]).fetchone()
-        return int(row[0]) if row else 0
+        return number(self._connection, "select xact_commit from pg_stat_database where datname = %s", name)
 
     def close(self) -> None:
         for name in list(self._made):
@@ -68,6 +71,12 @@ def _is_postgres(pid: int) -> bool:
         return Path(f"/proc/{pid}/comm").read_text().startswith("postgres")
     except OSError:
         return False
+
+
+def number(connection: psycopg.Connection, query: LiteralString, *values: object) -> int:
+    """What a query counts."""
+    row = connection.execute(query, values).fetchone()
+    return int(row[0]) if row else 0
 
 
 def database_url(name: str) -> str:
@@ -103,7 +112,7 @@ def redis(folder: Path) -> Iterator[str]:
     port = free_port()
     arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     with running([program, *arguments], folder=folder):
-        wait_for("redis-server", lambda: listens(port))
+        wait_for("redis-server", lambda: answers(port))
         yield f"redis://127.0.0.1:{port}/0"
 
 

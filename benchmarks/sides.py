@@ -4,7 +4,6 @@ The rows are in the database, and the tasks in the broker, before a side starts.
 measurement begins some seconds after the first call, and ends when the last result is stored.
 """
 
-import csv
 import os
 import shutil
 import sqlite3
@@ -20,30 +19,20 @@ from pathlib import Path
 import psycopg
 from cryptography.fernet import Fernet
 
-from benchmarks import naive
-from benchmarks.processes import ONBOARD, Failed, Started, cpu_seconds, importable, onboard, running
+from benchmarks import naive, product
+from benchmarks.processes import ONBOARD, Failed, Started, cpu_seconds, importable, running
 from benchmarks.provider import Provider
 from benchmarks.rivals.start import PROCESSES, Rival
-from benchmarks.services import Server, database_url, driver_url
+from benchmarks.services import Server, database_url, driver_url, number
 
 # Seconds after the first call that are not measured (at most half of the calls): each side is at its pace then.
 WARM_UP = 5.0
 LOOK = 0.02  # seconds between two looks at the provider's count
 PATIENCE = 60  # a side without a call for this many seconds is stuck
 CONFIGURATION = """
-[database]
-url = "sqlite:///onboarding.db"
-[encryption]
-keys = [{{ env = "BENCH_KEY" }}]
-[accounts.kyc]
-provider = "idenfy-kyc"
 base_url = "{url}"
-api_key = {{ env = "BENCH_KEY" }}
-api_secret = {{ env = "BENCH_KEY" }}
 limits = []
 concurrency = {places}
-[[routes]]
-accounts = ["kyc"]
 """
 
 
@@ -74,33 +63,19 @@ class Stage:
     def list_of(self, rows: int, kind: str) -> Path:
         """A folder with a configuration and an imported list, in SQLite or in the database of `database_of`."""
         if (kind, rows) not in self._prepared:
-            folder = self.new_folder()
-            configuration = CONFIGURATION.format(url=self.provider.url, places=self.places)
+            folder, url = self.new_folder(), {}
             if kind == "postgresql":
                 self._databases[rows] = self.server.make()
-                url = database_url(self._databases[rows])
-                configuration = configuration.replace("sqlite:///onboarding.db", url)
-            (folder / "onboarding.toml").write_text(configuration)
-            with (folder / "list.csv").open("w", newline="") as stream:
-                writer = csv.writer(stream)
-                writer.writerow(["customer_id", "email", "country", "channel"])
-                writer.writerows([f"C-{row:08}", f"c{row}@example.com", "DE", "none"] for row in range(rows))
+                url = {"database": database_url(self._databases[rows])}
+            product.configure(folder, CONFIGURATION.format(url=self.provider.url, places=self.places), **url)
+            product.import_list(folder, rows, channel="none")
             if kind == "postgresql":
-                onboard(folder, "db", "upgrade")
-            onboard(folder, "import", "list.csv")
-            if kind == "postgresql":
-                tidy(self._databases[rows])
+                product.tidy(self._databases[rows])
             self._prepared[kind, rows] = folder
         return self._prepared[kind, rows]
 
     def database_of(self, rows: int) -> str:
         return self._databases[rows]
-
-
-def tidy(database: str) -> None:
-    """Vacuum and analyze, as autovacuum does within a minute after an import."""
-    with psycopg.connect(driver_url(database), autocommit=True) as connection:
-        connection.execute("vacuum analyze")
 
 
 def measured(
@@ -119,7 +94,7 @@ def measured(
     pids = [process.pid for process in processes]
 
     def spent_in_database() -> dict[int, float]:
-        return {pid: cpu_seconds([pid]) or 0.0 for pid in stage.server.backends(database)} if database else {}
+        return stage.server.spent(database) if database else {}
 
     while answered < rows:
         time.sleep(LOOK)
@@ -215,12 +190,12 @@ def _tasks(
             [rows],
         )
         enqueue(environment)
-        tidy(name)
+        product.tidy(name)
         stage.server.settle()
         stage.provider.forget()
 
         def stored() -> int:
-            return _number(connection, "select count(*) from customer where token is not null")
+            return number(connection, "select count(*) from customer where token is not null")
 
         with ExitStack() as exits:
             workers = [
@@ -243,7 +218,7 @@ def on_sqlite(stage: Stage, rows: int) -> Figure:
         def stored() -> int:
             return int(connection.execute("select count(*) from session").fetchone()[0])
 
-        with running([*ONBOARD, "run", "list.csv"], folder=folder) as run:
+        with running([*ONBOARD, "run", product.LIST], folder=folder) as run:
             figure = measured(stage, rows, [run], stored=stored)
         _verify(stage, rows, lambda query: connection.execute(query).fetchone()[0])
     shutil.rmtree(folder)
@@ -257,27 +232,20 @@ def on_postgresql(stage: Stage, rows: int, *, workers: int) -> Figure:
     environment = {"ONBOARDING__DATABASE__URL": database_url(name), "ONBOARDING__BROKER__URL": stage.broker}
     stage.server.settle()
     stage.provider.forget()
-    with ExitStack() as exits:
-        processes = [
-            exits.enter_context(running([*ONBOARD, command], folder=folder, environment=environment))
-            for command in ["worker"] * workers + ["beat"]
-        ]
-        connection = exits.enter_context(psycopg.connect(driver_url(name), autocommit=True))
+    with (
+        product.workers(workers, "beat", folder=folder, environment=environment) as processes,
+        psycopg.connect(driver_url(name), autocommit=True) as connection,
+    ):
         figure = measured(
             stage,
             rows,
             processes,
-            stored=lambda: _number(connection, "select count(*) from session"),
+            stored=lambda: number(connection, "select count(*) from session"),
             database=name,
         )
-        _verify(stage, rows, lambda query: _number(connection, query))
+        _verify(stage, rows, lambda query: number(connection, query))
     stage.server.drop(name)
     return figure
-
-
-def _number(connection: psycopg.Connection, query: str) -> int:
-    row = connection.execute(query).fetchone()
-    return int(row[0]) if row else 0
 
 
 def _verify(stage: Stage, rows: int, number: Callable[[str], int]) -> None:

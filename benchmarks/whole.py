@@ -1,7 +1,6 @@
 """Runs the whole way with email: each customer of a list gets a session and a message with its link."""
 
 import argparse
-import csv
 import os
 import shutil
 import sys
@@ -13,30 +12,20 @@ from typing import Any
 
 import psycopg
 
-from benchmarks import sides
+from benchmarks import product, sides
 from benchmarks.processes import (
-    ONBOARD,
     Failed,
     Started,
     cpu_seconds,
-    free_port,
-    listens,
     memory_of,
-    onboard,
     report,
     running,
     wait_for,
 )
 from benchmarks.provider import answering, nginx
-from benchmarks.services import Server, database_url, driver_url, postgresql, redis
-from worker.core.foundation.keyring import new_key
+from benchmarks.services import Server, database_url, driver_url, number, postgresql, redis
+from trials.servers import answers, free_port
 
-EMAIL = """
-[email]
-url = "smtp://127.0.0.1:{port}"
-from = "Example Bank <verify@example.com>"
-connections = {connections}
-"""
 BARE_CALLS = 30_000  # of the bare loop, directly before each part
 WARM_UP = 3.0  # seconds after the first message whose processor time is not counted
 LOOK = 0.25  # seconds between two looks at the number of messages; with more than LOOKS_OF rows, more: all are counted
@@ -56,7 +45,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> dict[str, Any]:
     """Measure and return the facts. Progress goes to standard error. Raises Failed."""
-    os.environ["BENCH_KEY"] = new_key()
+    product.make_secrets()
     load = os.getloadavg()[0]
     parts: list[dict[str, Any]] = []
     with (
@@ -69,10 +58,13 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
         folder, port = Path(name), free_port()
         sink, command = _sink(port)
         exits.enter_context(running(command, folder=folder))
-        wait_for(sink, lambda: listens(port))
+        wait_for(sink, lambda: answers(port))
         text = sides.CONFIGURATION.format(url=provider.url, places=chosen.places)
-        text += EMAIL.format(port=port, connections=chosen.connections)
-        prepared = _prepare(folder, text, chosen.rows, server)
+        text += f"{product.EMAIL.format(port=port)}connections = {chosen.connections}"
+        prepared = server.make()
+        product.configure(folder, text, database=database_url(prepared))
+        product.import_list(folder, chosen.rows, first_name="Ona", last_name="Kazlauskienė")
+        product.tidy(prepared)
         stage = sides.Stage(folder, provider, server, broker, chosen.places)
         for number in range(1, chosen.rounds + 1):
             for workers in chosen.workers or [1, 2]:
@@ -107,37 +99,21 @@ def _sink(port: int) -> tuple[str, list[str]]:
     return "smtp-sink of postfix", [program, *user, f"127.0.0.1:{port}", "1000"]
 
 
-def _prepare(folder: Path, text: str, rows: int, server: Server) -> str:
-    """A database with the imported list."""
-    name = server.make()
-    (folder / "onboarding.toml").write_text(text.replace("sqlite:///onboarding.db", database_url(name)))
-    with (folder / "list.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["customer_id", "email", "country", "first_name", "last_name"])
-        writer.writerows([f"C-{row:08}", f"c{row}@example.com", "DE", "Ona", "Kazlauskienė"] for row in range(rows))
-    onboard(folder, "db", "upgrade")
-    onboard(folder, "import", "list.csv")
-    sides.tidy(name)
-    return name
-
-
 def _part(rows: int, workers: int, folder: Path, broker: str, server: Server, prepared: str) -> dict[str, Any]:
     name = server.make(like=prepared)
     environment = {"ONBOARDING__DATABASE__URL": database_url(name), "ONBOARDING__BROKER__URL": broker}
     server.settle()
-    with ExitStack() as exits:
-        processes = [
-            exits.enter_context(running([*ONBOARD, command], folder=folder, environment=environment))
-            for command in ["worker"] * workers + ["beat"]
-        ]
-        connection = exits.enter_context(psycopg.connect(driver_url(name), autocommit=True))
+    with (
+        product.workers(workers, "beat", folder=folder, environment=environment) as processes,
+        psycopg.connect(driver_url(name), autocommit=True) as connection,
+    ):
         part = _measured(rows, processes, connection, server, name)
         for what, query in {
             "live sessions": "select count(*) from session where state = 'waiting'",
             "messages": SENT,
             "hand-overs": "select count(*) from attempt where invitation_id is not null and outcome = 'done'",
         }.items():
-            sides.expect(rows, {what: _number(connection, query)})
+            sides.expect(rows, {what: number(connection, query)})
         part |= {"rate": _rate(connection, 0, rows), "late_rate": _rate(connection, int(0.3 * rows), rows)}
     server.drop(name)
     return {"workers": workers, **part}
@@ -160,7 +136,7 @@ def _measured(
     own = connection.info.backend_pid
 
     def in_database() -> dict[int, float]:
-        return {pid: cpu_seconds([pid]) or 0.0 for pid in server.backends(name) if pid != own}
+        return {pid: spent for pid, spent in server.spent(name).items() if pid != own}
 
     sent, moved_at = 0, time.perf_counter()
     first_at: float | None = None
@@ -168,7 +144,7 @@ def _measured(
     megabytes: list[float] = []
     while sent < rows:
         time.sleep(LOOK * max(1, rows / LOOKS_OF))
-        before, sent, now = sent, _number(connection, SENT), time.perf_counter()
+        before, sent, now = sent, number(connection, SENT), time.perf_counter()
         if sent > before:
             moved_at = now
             first_at = first_at or now
@@ -190,8 +166,3 @@ def _measured(
         "database_cpu_per_1000": database * 1000 / messages,
         "megabytes": megabytes,
     }
-
-
-def _number(connection: psycopg.Connection, query: str) -> int:
-    row = connection.execute(query).fetchone()
-    return int(row[0]) if row else 0
