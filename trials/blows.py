@@ -163,25 +163,13 @@ def kill_parent(process: Process) -> None:
     process.wait()
 
 
-def stop_broker(target: Target, downtime: float) -> None:
-    if target.broker.process is not None:
-        target.note(f"{target.broker.name}: stopped for {downtime:.1f} s")
-        target.broker.stop(patience=PATIENCE)
-        target.later(downtime, lambda: target.broker.start(wait=False))
-
-
-def kill_broker(target: Target, downtime: float) -> None:
-    if target.broker.process is not None:
-        target.note(f"{target.broker.name}: kill -9, for {downtime:.1f} s")
-        target.broker.kill()
-        target.later(downtime, lambda: target.broker.start(wait=False))
-
-
-def restart_database(target: Target, downtime: float) -> None:
-    if target.postgres.process is not None:
-        target.note(f"PostgreSQL: stopped in immediate mode for {downtime:.1f} s")
-        target.postgres.stop_at_once()
-        target.later(downtime, lambda: target.postgres.start(wait=False))
+def take_down(target: Target, downtime: float, *, server: str, how: str, by: Callable[[Any], None]) -> None:
+    """Take the target's `broker` or `postgres` down for a while."""
+    struck: Server = getattr(target, server)
+    if struck.process is not None:
+        target.note(f"{struck.name}: {how} for {downtime:.1f} s")
+        by(struck)
+        target.later(downtime, lambda: struck.start(wait=False))
 
 
 def cut_connections(target: Target, downtime: float) -> None:
@@ -290,9 +278,11 @@ BLOWS: dict[str, Blow] = {
     "kill-parent": partial(kill, name="worker", by=kill_parent),
     "kill-beat": partial(kill, name="beat"),
     "kill-consumer": partial(kill, name="bus"),
-    "stop-broker": stop_broker,
-    "kill-broker": kill_broker,
-    "restart-database": restart_database,
+    "stop-broker": partial(take_down, server="broker", how="stopped", by=lambda broker: broker.stop(patience=PATIENCE)),
+    "kill-broker": partial(take_down, server="broker", how="kill -9,", by=Server.kill),
+    "restart-database": partial(
+        take_down, server="postgres", how="stopped in immediate mode", by=Postgres.stop_at_once
+    ),
     "cut-connections": cut_connections,
     "double-wake-ups": double_wake_ups,
     "drop-wake-ups": drop_wake_ups,
