@@ -20,192 +20,88 @@ def _texts(names: str) -> tuple[Parameter, ...]:
     return tuple(_text(name) for name in names.split())
 
 
-def _flags(names: str) -> tuple[Parameter, ...]:
-    return tuple(Parameter(name, Type.BOOLEAN) for name in names.split())
+def _each(type_: Type, names: str) -> tuple[Parameter, ...]:
+    """A parameter of this type for each name; a text may be empty."""
+    return tuple(Parameter(name, type_) for name in names.split())
 
 
-Shape = Type | list["Shape"] | dict[str, "Shape"]
-TEXT, FLAG, NUMBER = Type.TEXT, Type.BOOLEAN, Type.NUMBER
+def _object(name: str, *members: Parameter) -> Parameter:
+    return Parameter(name, Type.OBJECT, fields=members)
 
 
-def shaped(name: str, shape: Shape) -> Parameter:
-    """The parameter of that shape: a type, a list of one shape, or an object's members."""
-    match shape:
-        case Type():
-            return Parameter(name, shape)
-        case [dict() as members]:
-            return Parameter(name, Type.RECORDS, fields=members_of(members))
-        case list():
-            return Parameter(name, Type.LIST)
-        case dict() as members:
-            return Parameter(name, Type.OBJECT, fields=members_of(members))
+def _records(name: str, *members: Parameter) -> Parameter:
+    return Parameter(name, Type.RECORDS, fields=members)
 
 
-def members_of(shape: dict[str, Shape]) -> tuple[Parameter, ...]:
-    return tuple(shaped(name, inner) for name, inner in shape.items())
-
-
-CODED: Shape = {"code": TEXT, "description": TEXT}
-ORGANISATION: Shape = {
-    "adverseCreditDataPresent": FLAG,
-    "aliases": [TEXT],
-    "blockingReasons": [
-        {
-            "candidates": [
-                {
-                    "address": TEXT,
-                    "code": TEXT,
-                    "countryIso": TEXT,
-                    "registeredName": TEXT,
-                    "registryDescription": TEXT,
-                    "subdivision": TEXT,
-                }
-            ],
-            "description": TEXT,
-            "type": TEXT,
-        }
-    ],
-    "class": CODED,
-    "contactDetails": {
-        "email": TEXT,
-        "faxNumber": TEXT,
-        "telephoneNumber": TEXT,
-        "websiteURL": TEXT,
-    },
-    "disclosingEntityIndicator": FLAG,
-    "includesNonBeneficiallyHeld": FLAG,
-    "industryCodes": [CODED],
-    "industryDeclarations": [
-        {
-            "description": TEXT,
-            "language": TEXT,
-        }
-    ],
-    "kycCustomerType": TEXT,
-    "lastCheckDate": TEXT,
-    "legalFormDetails": {
-        "basis": TEXT,
-        "capital": TEXT,
-        "comments": TEXT,
-        "control": TEXT,
-        "incorp": TEXT,
-        "partner": TEXT,
-        "responsibility": TEXT,
-        "stocks": TEXT,
-    },
-    "normalisedLegalStatus": TEXT,
-    "ownershipResolved": FLAG,
-    "registeredName": TEXT,
-    "registration": {
-        "countryIso": TEXT,
-        "date": TEXT,
-        "number": TEXT,
-        "previousNumber": TEXT,
-        "registryCode": TEXT,
-        "registryDescription": TEXT,
-        "state": TEXT,
-        "unstructuredDate": TEXT,
-        "unstructuredFoundationDate": TEXT,
-    },
-    "registries": {
-        "abr": {
-            "abn": TEXT,
-            "acn": TEXT,
-            "addresses": [
-                {
-                    "effectiveFrom": TEXT,
-                    "effectiveTo": TEXT,
-                    "postcode": TEXT,
-                    "stateCode": TEXT,
-                }
-            ],
-            "businessNames": [
-                {
-                    "effectiveFrom": TEXT,
-                    "effectiveTo": TEXT,
-                    "name": TEXT,
-                    "type": TEXT,
-                }
-            ],
-            "charityEndorsements": [
-                {
-                    "effectiveFrom": TEXT,
-                    "effectiveTo": TEXT,
-                    "type": TEXT,
-                }
-            ],
-            "charityTypes": [
-                {
-                    "description": TEXT,
-                    "effectiveFrom": TEXT,
-                    "effectiveTo": TEXT,
-                }
-            ],
-            "description": TEXT,
-            "dgrEndorsements": [
-                {
-                    "endorsedFrom": TEXT,
-                    "endorsedTo": TEXT,
-                }
-            ],
-            "gst": [
-                {
-                    "effectiveFrom": TEXT,
-                    "effectiveTo": TEXT,
-                }
-            ],
-            "historicalChanges": [
-                {
-                    "businessName": [TEXT],
-                    "date": TEXT,
-                    "entityStatus": [TEXT],
-                    "goodsAndServicesTax": [TEXT],
-                    "mainBusinessPhysicalAddress": [TEXT],
-                    "mainName": [TEXT],
-                    "mainTradingName": [TEXT],
-                }
-            ],
-            "lastUpdated": TEXT,
-            "name": TEXT,
-            "registeredDate": TEXT,
-            "status": TEXT,
-            "statusEffectiveFrom": TEXT,
-            "type": TEXT,
-            "typeCode": TEXT,
-            "updatedDate": TEXT,
-        },
-    },
-    "reviewDate": TEXT,
-    "shareStructure": [
-        {
-            "amountDue": NUMBER,
-            "amountPaid": NUMBER,
-            "classCode": TEXT,
-            "classTitle": TEXT,
-            "docNumber": TEXT,
-            "docNumberQualifier": TEXT,
-            "sharesIssued": NUMBER,
-            "status": TEXT,
-        }
-    ],
-    "startDate": TEXT,
-    "status": CODED,
-    "subType": CODED,
-    "subclass": CODED,
-    "type": CODED,
-}
-
-
-EXTRA_DATA = Parameter("extraData", Type.RECORDS, fields=_texts("kvpKey kvpType kvpValue"))
-SCANS = Parameter(
-    "docScan",
-    Type.RECORDS,
-    fields=(
-        *_flags("ScanDelete"),
-        *_texts("scanCreated scanData scanDataRetrievalState scanDocId scanFilename scanMIME"),
-        Parameter("scanPageNum", Type.INTEGER),
-        *_texts("scanSide scanType"),
+CODED = _each(Type.TEXT, "code description")
+SINCE = _each(Type.TEXT, "effectiveFrom effectiveTo")
+REGISTER = _object(
+    "abr",
+    *_each(Type.TEXT, "abn acn"),
+    _records("addresses", *SINCE, *_each(Type.TEXT, "postcode stateCode")),
+    _records("businessNames", *SINCE, *_each(Type.TEXT, "name type")),
+    _records("charityEndorsements", *SINCE, *_each(Type.TEXT, "type")),
+    _records("charityTypes", *_each(Type.TEXT, "description effectiveFrom effectiveTo")),
+    *_each(Type.TEXT, "description"),
+    _records("dgrEndorsements", *_each(Type.TEXT, "endorsedFrom endorsedTo")),
+    _records("gst", *SINCE),
+    _records(
+        "historicalChanges",
+        *_each(Type.LIST, "businessName"),
+        *_each(Type.TEXT, "date"),
+        *_each(Type.LIST, "entityStatus goodsAndServicesTax mainBusinessPhysicalAddress mainName mainTradingName"),
     ),
+    *_each(Type.TEXT, "lastUpdated name registeredDate status statusEffectiveFrom type typeCode updatedDate"),
+)
+ORGANISATION = _object(
+    "organisationData",
+    *_each(Type.BOOLEAN, "adverseCreditDataPresent"),
+    *_each(Type.LIST, "aliases"),
+    _records(
+        "blockingReasons",
+        _records(
+            "candidates",
+            *_each(Type.TEXT, "address code countryIso registeredName registryDescription subdivision"),
+        ),
+        *_each(Type.TEXT, "description type"),
+    ),
+    _object("class", *CODED),
+    _object("contactDetails", *_each(Type.TEXT, "email faxNumber telephoneNumber websiteURL")),
+    *_each(Type.BOOLEAN, "disclosingEntityIndicator includesNonBeneficiallyHeld"),
+    _records("industryCodes", *CODED),
+    _records("industryDeclarations", *_each(Type.TEXT, "description language")),
+    *_each(Type.TEXT, "kycCustomerType lastCheckDate"),
+    _object(
+        "legalFormDetails", *_each(Type.TEXT, "basis capital comments control incorp partner responsibility stocks")
+    ),
+    *_each(Type.TEXT, "normalisedLegalStatus"),
+    *_each(Type.BOOLEAN, "ownershipResolved"),
+    *_each(Type.TEXT, "registeredName"),
+    _object(
+        "registration",
+        *_each(Type.TEXT, "countryIso date number previousNumber registryCode registryDescription state"),
+        *_each(Type.TEXT, "unstructuredDate unstructuredFoundationDate"),
+    ),
+    _object("registries", REGISTER),
+    *_each(Type.TEXT, "reviewDate"),
+    _records(
+        "shareStructure",
+        *_each(Type.NUMBER, "amountDue amountPaid"),
+        *_each(Type.TEXT, "classCode classTitle docNumber docNumberQualifier"),
+        *_each(Type.NUMBER, "sharesIssued"),
+        *_each(Type.TEXT, "status"),
+    ),
+    *_each(Type.TEXT, "startDate"),
+    *(_object(name, *CODED) for name in ("status", "subType", "subclass", "type")),
+)
+
+EXTRA_DATA = _records("extraData", *_texts("kvpKey kvpType kvpValue"))
+SCANS = _records(
+    "docScan",
+    *_each(Type.BOOLEAN, "ScanDelete"),
+    *_texts("scanCreated scanData scanDataRetrievalState scanDocId scanFilename scanMIME"),
+    *_each(Type.INTEGER, "scanPageNum"),
+    *_texts("scanSide scanType"),
 )
 ENTITY = (
     Parameter(
@@ -219,19 +115,16 @@ ENTITY = (
         ),
         filled="one RESIDENTIAL1 address whose longForm is " + PERSONAL.format("address"),
     ),
-    Parameter(
+    _object(
         "dateOfBirth",
-        Type.OBJECT,
-        fields=(
-            _text("country"),
-            Parameter(
-                "dateOfBirth",
-                Type.DATE,
-                source="the format is from the documentation",
-                filled=PERSONAL.format("date_of_birth"),
-            ),
-            *_texts("locality unstructuredDateOfBirth yearOfBirth"),
+        _text("country"),
+        Parameter(
+            "dateOfBirth",
+            Type.DATE,
+            source="the format is from the documentation",
+            filled=PERSONAL.format("date_of_birth"),
         ),
+        *_texts("locality unstructuredDateOfBirth yearOfBirth"),
     ),
     Parameter("entityId", Type.TEXT, instead="it is filled from the column entity_id, or from an earlier answer"),
     _text("entityProfile"),
@@ -242,33 +135,27 @@ ENTITY = (
         fields=EXTRA_DATA.fields,
         filled="customer_reference with customer_id, consent.general if consent is true; given values are added",
     ),
-    Parameter("flags", Type.RECORDS, fields=(_text("flag"), Parameter("value", Type.INTEGER))),
+    _records("flags", _text("flag"), *_each(Type.INTEGER, "value")),
     _text("gender", PERSONAL.format("sex") + ": M or F"),
-    Parameter(
+    _records(
         "identityDocs",
-        Type.RECORDS,
-        fields=(
-            _text("country"),
-            *_flags("createdFromScan"),
-            SCANS,
-            *_texts("documentId documentStatus"),
-            EXTRA_DATA,
-            *_texts("idExpiry idIssued idNumber idSubType idType"),
-            *_flags("manuallyModified"),
-            _text("region"),
-        ),
+        _text("country"),
+        *_each(Type.BOOLEAN, "createdFromScan"),
+        SCANS,
+        *_texts("documentId documentStatus"),
+        EXTRA_DATA,
+        *_texts("idExpiry idIssued idNumber idSubType idType"),
+        *_each(Type.BOOLEAN, "manuallyModified"),
+        _text("region"),
     ),
-    Parameter(
+    _object(
         "name",
-        Type.OBJECT,
-        fields=(
-            _text("displayName"),
-            _text("familyName", NAMED.format("last_name")),
-            _text("givenName", NAMED.format("first_name")),
-            *_texts("honourific middleName"),
-        ),
+        _text("displayName"),
+        _text("familyName", NAMED.format("last_name")),
+        _text("givenName", NAMED.format("first_name")),
+        *_texts("honourific middleName"),
     ),
-    shaped("organisationData", ORGANISATION),
+    ORGANISATION,
 )
 PARAMETERS = (
     APPLICANT,
@@ -281,7 +168,7 @@ PARAMETERS = (
     ),
     COUNTRY,
     DOCUMENT_TYPE,
-    Parameter("entity", Type.OBJECT, fields=ENTITY),
+    _object("entity", *ENTITY),
     REFERRER,
     RELAY,
 )

@@ -49,8 +49,8 @@ def _text(name: str, least: int | None = None, most: int | None = None, **more: 
     return Parameter(name, Type.TEXT, least, most, **more)
 
 
-def _switch(name: str, *, default: str = ACCOUNTS) -> Parameter:
-    return Parameter(name, Type.BOOLEAN, default=default)
+def switches(names: str, *, default: str = ACCOUNTS) -> tuple[Parameter, ...]:
+    return tuple(Parameter(name, Type.BOOLEAN, default=default) for name in names.split())
 
 
 def _url(name: str, *, default: str = ACCOUNTS) -> Parameter:
@@ -89,44 +89,26 @@ PARAMETERS = (
         default="IDENTIFICATION",
         filled="IDENTIFICATION",
     ),
-    _switch("showInstructions"),
-    _switch("generateDigitString", default="false"),
-    _switch("reviewFailed"),
-    _switch("reviewSuccessful"),
+    *switches("showInstructions"),
+    *switches("generateDigitString", default="false"),
+    *switches("reviewFailed reviewSuccessful"),
     # Verification features
-    _switch("verifyEmail"),
-    _switch("verifyPhone"),
-    _switch("verifyAddress"),
-    _switch("verifyBank"),
-    _switch("verifyBankAccounts"),
-    _switch("verifyBankBalances"),
-    _switch("verifyBankTransactions"),
-    _switch("nfcRequired"),
-    _switch("nfcOptional"),
-    _switch("driverLicenseBack"),
-    _switch("checkDriverLicense"),
+    *switches("verifyEmail verifyPhone verifyAddress"),
+    *switches("verifyBank verifyBankAccounts verifyBankBalances verifyBankTransactions"),
+    *switches("nfcRequired nfcOptional driverLicenseBack checkDriverLicense"),
     Parameter("ageLimit", Type.INTEGER, 1, default=ACCOUNTS),
     Parameter("ageMax", Type.INTEGER, 1, default=ACCOUNTS),
     # Advanced checks and security
-    _switch("idLiveFaceValidation"),
-    _switch("idLiveDocumentValidation"),
-    _switch("checkLiveness"),
-    _switch("autoFaceMatching"),
-    _switch("checkBlurAndGlare"),
-    _switch("checkAml"),
-    _switch("checkIpProxy"),
-    _switch("checkFaceBlacklist"),
-    _switch("checkDocFaceBlacklist"),
-    _switch("checkDuplicateFaces"),
-    _switch("checkDuplicateDocFaces"),
-    _switch("checkDuplicatePersonalData"),
+    *switches("idLiveFaceValidation idLiveDocumentValidation checkLiveness autoFaceMatching checkBlurAndGlare"),
+    *switches("checkAml checkIpProxy checkFaceBlacklist checkDocFaceBlacklist checkDuplicateFaces"),
+    *switches("checkDuplicateDocFaces checkDuplicatePersonalData"),
     Parameter("registryCentersCountries", Type.LIST, default=ACCOUNTS),
     # Customisation
     Parameter("additionalSteps", Type.OBJECT, nullable=True, default=ACCOUNTS),
     Parameter("additionalData", Type.OBJECT, nullable=True, texts_only=True, default="{}"),
-    _switch("utilityBill", default=""),
+    *switches("utilityBill", default=""),
     _text("questionnaire", least=1, nullable=True, default=ACCOUNTS),
-    _switch("questionnaireRequired", default="true"),
+    *switches("questionnaireRequired", default="true"),
     # The page's table has an integer, its own sample answer and S3 a uuid: both are accepted.
     Parameter("riskAssessmentProfile", Type.INTEGER, also=Type.TEXT),
 )

@@ -17,6 +17,7 @@ from worker.providers.parameters.idenfy_kyc import (
     MOST_LIFETIME,
     NAMED,
     PERSONAL,
+    switches,
 )
 from worker.providers.parameters.spec import Parameter, Type
 
@@ -63,10 +64,6 @@ def _url(name: str) -> Parameter:
     return Parameter(name, Type.URI, nullable=True, default=ACCOUNTS)
 
 
-def _switch(name: str, *, default: str = ACCOUNTS) -> Parameter:
-    return Parameter(name, Type.BOOLEAN, default=default)
-
-
 PARAMETERS = (
     Parameter("clientId", Type.TEXT, None, 100, instead="it is filled from the column customer_id"),
     Parameter(
@@ -77,7 +74,7 @@ PARAMETERS = (
         filled="IDENTIFICATION",
     ),
     _text("externalRef", 40, filled=EXTERNAL_REF),
-    _switch("generateDigitString", default="false"),
+    *switches("generateDigitString", default="false"),
     Parameter("lifetime", Type.INTEGER, 0, MOST_LIFETIME, warn_below=60, filled=LIFETIME),
     _text("locale", 7, filled=LOCALE),
     Parameter("sessionLength", Type.INTEGER, 60, 3600),
@@ -117,20 +114,13 @@ PARAMETERS = (
         Type.OBJECT,
         nullable=True,
         fields=(
-            _switch("verifyEmail"),
-            _switch("verifyPhone"),
-            _switch("verifyBank"),
-            _switch("verifyBankAccounts"),
-            _switch("verifyBankBalances"),
-            _switch("verifyBankTransactions"),
-            _switch("verifyPoaAddress"),
-            _switch("showInstructions"),
-            _switch("reviewFailedVerifications"),
-            _switch("reviewSuccessfulVerifications"),
+            *switches("verifyEmail verifyPhone"),
+            *switches("verifyBank verifyBankAccounts verifyBankBalances verifyBankTransactions"),
+            *switches("verifyPoaAddress showInstructions reviewFailedVerifications reviewSuccessfulVerifications"),
         ),
     ),
     _text("questionnaire", default=ACCOUNTS),
-    _switch("questionnaireRequired", default="true"),
+    *switches("questionnaireRequired", default="true"),
     _text("riskAssessmentProfile", pattern=UUID, shape=UUID_SHAPE),
     _text("address", filled=PERSONAL.format("address")),
 )
