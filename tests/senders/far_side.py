@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
 from onboarding_testing.recorder import Recorder
 from worker.core.model.http_messages import Broken, HttpAnswer
+from worker.senders.contract import TextTools
 from worker.senders.sms import TwilioSender
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
@@ -53,5 +55,14 @@ class Token:
 
 
 def sms_sender(http: Any, **changes: Any) -> TwilioSender:
-    usual = {"account": ACCOUNT, "token": Token(), "from_": NUMBER, "now": lambda: NOW}
-    return TwilioSender(http, **{**usual, **changes})
+    """The sender with these values of its section and of its tools."""
+    section = {
+        "base_url": "https://api.twilio.com",
+        "account": ACCOUNT,
+        "key": None,
+        "token": Token(),
+        "from_": NUMBER,
+        "timeout": timedelta(seconds=10),
+    }
+    section |= {name: changes.pop(name) for name in section.keys() & changes.keys()}
+    return TwilioSender(SimpleNamespace(**section), TextTools(http, lambda: NOW, **changes))

@@ -2,18 +2,16 @@
 
 import json
 from datetime import timedelta
-from types import SimpleNamespace
 
 import pytest
 
 from onboarding_testing.fakes import FakeSender
 from onboarding_testing.sender_contract import *  # noqa: F403 -- the suite
-from onboarding_testing.sender_contract import NOW, SenderSide
+from onboarding_testing.sender_contract import SenderSide
 from tests.senders.conftest import DROP
-from tests.senders.far_side import ACCOUNT, NUMBER, FakeCaller, Token, error
+from tests.senders.far_side import FakeCaller, Token, error, sms_sender
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken
-from worker.senders.contract import TextTools, text_service
 
 
 class FakeSide(SenderSide):
@@ -72,16 +70,8 @@ class TwilioSide(SenderSide):
         self.refused = 0
 
     def sender(self, *, hold_unknown=True):
-        section = SimpleNamespace(
-            base_url="https://api.twilio.com",
-            account=ACCOUNT,
-            key=None,
-            token=Token("hemlig"),
-            from_=NUMBER,
-            timeout=timedelta(seconds=5),
-        )
-        tools = TextTools(self.http, lambda: NOW, repeat_unknown=not hold_unknown, channel=self.channel)
-        return text_service(self.service).sender(section, tools)
+        more = {"repeat_unknown": not hold_unknown, "channel": self.channel}
+        return sms_sender(self.http, token=Token("hemlig"), timeout=timedelta(seconds=5), **more)
 
     def refuse_next(self):
         self.refused += 1

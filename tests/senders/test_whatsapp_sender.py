@@ -10,7 +10,6 @@ from worker.core.model.endings import AddressIs, Kind, Problem
 from worker.core.model.http_messages import HttpAnswer
 from worker.core.unknown.reconciliation import Nothing, Unmatched
 from worker.senders.contract import Receipt
-from worker.senders.sms import WHATSAPP
 
 SID = f"HX{'0123456789abcdef' * 2}"
 LINK = "https://verify.example.com/s?t=t0k3n"
@@ -23,7 +22,7 @@ def words(message):
 
 
 def whatsapp(http, **changes):
-    return sms_sender(http, by=WHATSAPP, **changes)
+    return sms_sender(http, channel="whatsapp", **changes)
 
 
 async def test_a_message_names_its_approved_template_and_has_no_words_of_ours(words):

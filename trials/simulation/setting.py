@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from onboarding_sandbox.options import SandboxOptions
@@ -26,6 +27,7 @@ from worker.core.customers.customers import Channel, Customer, CustomerKind
 from worker.core.customers.customers import Person as Details
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import new_key
+from worker.senders.contract import TextTools
 from worker.senders.sms import TwilioSender
 from worker.settings.load import load
 from worker.settings.model import Settings
@@ -200,15 +202,15 @@ def _more(name: str, capped: bool) -> str:
 
 def texting(http: Any, clock: Clock) -> TwilioSender:
     """The product's own sender of texts, over simulated connections."""
-    return TwilioSender(
-        http,
+    section = SimpleNamespace(
+        base_url="https://twilio.example.com",
         account=PLAYED.twilio_account,
+        key=None,
         token=_Token(),
         from_="+15005550006",
-        now=clock,
-        base_url="https://twilio.example.com",
         timeout=timedelta(seconds=TIMEOUT),
     )
+    return TwilioSender(section, TextTools(http, clock))
 
 
 class _Token:

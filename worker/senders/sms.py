@@ -96,63 +96,41 @@ def _content(message: Message) -> dict[str, str]:
     return {"ContentSid": content.sid, "ContentVariables": json.dumps(content.values, ensure_ascii=False)}
 
 
-TEXTS = Way(address=lambda number: number, words=_text, meaning=OF_TEXTS, shows_link=True)
-# The link may be in a button of the approved template, which the list does not show.
-WHATSAPP = Way(address=lambda number: f"{PREFIX}{number}", words=_content, meaning=OF_WHATSAPP, shows_link=False)
+WAYS = {
+    "sms": Way(address=lambda number: number, words=_text, meaning=OF_TEXTS, shows_link=True),
+    # The link may be in a button of the approved template, which the list does not show.
+    "whatsapp": Way(address=lambda number: f"{PREFIX}{number}", words=_content, meaning=OF_WHATSAPP, shows_link=False),
+}
 
 
 class TwilioSender:
-    """A channel to phones. `http` belongs to the sender and is closed with it. `key`: an API key of the account, whose
-    secret is `token`.
+    """A channel to phones. `key` of the settings: an API key of the account, whose secret is `token`. `from_` is a
+    number, a sender's name, or a messaging service (MG…).
 
-    `from_` is a number, a sender's name, or a messaging service (MG…). `callback` is the address for Twilio's
-    delivery callbacks, "" for none. `now` is the time of reading answers. Twilio has no idempotency key, so a message
-    with an unknown outcome is repeated only with `repeat_unknown`, and the customer may get it twice. `login_from` says
-    where the log-in comes from, for people. `by`: how a message of the channel is written to Twilio.
+    Twilio has no idempotency key, so a message with an unknown outcome is repeated only with `repeat_unknown`, and the
+    customer may get it twice.
     """
 
-    def __init__(
-        self,
-        http: Caller,
-        *,
-        account: str,
-        token: Token,
-        key: str = "",
-        from_: str,
-        now: Callable[[], datetime],
-        base_url: str = "https://api.twilio.com",
-        timeout: timedelta = timedelta(seconds=10),
-        callback: str = "",
-        repeat_unknown: bool = False,
-        login_from: str = "",
-        by: Way = TEXTS,
-    ) -> None:
-        self._http = http
-        self._login, self._token = key or account, token
-        self._has_key = bool(key)
-        self._account_url = f"{base_url.rstrip('/')}/2010-04-01/Accounts/{quote(account, safe='')}"
+    def __init__(self, settings: TextSettings, tools: TextTools) -> None:
+        self._settings, self._tools = settings, tools
+        self._way = WAYS[tools.channel]
+        account = quote(settings.account, safe="")
+        self._account_url = f"{settings.base_url.rstrip('/')}/2010-04-01/Accounts/{account}"
         self._url = f"{self._account_url}/Messages.json"
-        self._login_from = login_from
-        self._by = by
+        is_service = settings.from_.startswith(SERVICE) and len(settings.from_) == 34
         self._from = (
-            {"MessagingServiceSid": from_}
-            if from_.startswith(SERVICE) and len(from_) == 34
-            else {"From": by.address(from_)}
+            {"MessagingServiceSid": settings.from_} if is_service else {"From": self._way.address(settings.from_)}
         )
-        self._callback = {"StatusCallback": callback} if callback else {}
-        self._now = now
-        self._timeout = timeout
-        self._repeat_unknown = repeat_unknown
 
     def repeatable(self) -> bool:
         """True only if the configuration prefers two messages to none: Twilio accepts the same message twice."""
-        return self._repeat_unknown
+        return self._tools.repeat_unknown
 
     async def preflight(self) -> Problem | None:
         """Fetch the account: it needs the same log-in as a text, says whether it may send, and is free. Most API keys
         may not see it; then a page of its messages shows that the key is good."""
         found = await self._look(f"{self._account_url}.json")
-        if self._has_key and found is not None and found.status in (401, 403):
+        if self._settings.key and found is not None and found.status in (401, 403):
             found = await self._look(f"{self._url}?PageSize=1")
         # Without an answer the account may still be well: only a server that cannot be reached keeps texts back.
         return found if found is None or found.unreachable or found.kind is Kind.AUTH else None
@@ -161,7 +139,7 @@ class TwilioSender:
         def read_it(answer: HttpAnswer) -> Problem | None:
             if answer.status in (404, 405):
                 log.warning("%s: HTTP %d: whether the account is suspended is not known", url, answer.status)
-            return read_account(answer, now=self._now())
+            return read_account(answer, now=self._tools.now())
 
         return await self._ask(lambda token: HttpRequest("GET", url, self._headers(token)), read_it)
 
@@ -169,7 +147,7 @@ class TwilioSender:
         """Hand the message over; the receipt's reference is its sid. The text is not shortened."""
         return await self._ask(
             lambda token: self._request(message, token),
-            lambda answer: read(answer, to=message.to, now=self._now(), meaning=self._by.meaning),
+            lambda answer: read(answer, to=message.to, now=self._tools.now(), meaning=self._way.meaning),
             may_write,
         )
 
@@ -182,10 +160,10 @@ class TwilioSender:
     ) -> Receipt | Nothing | Unmatched | Problem:
         """Look for our message in Twilio's list of texts to the number: the body of ours has the link."""
         service = self._from.get("MessagingServiceSid", "")
-        sought = Sought(to, link, since, known, service=service, shows_link=self._by.shows_link)
+        sought = Sought(to, link, since, known, service=service, shows_link=self._way.shows_link)
 
         def read_it(answer: HttpAnswer) -> Receipt | Nothing | Unmatched | Problem:
-            return read_list(answer, sought, now=self._now())
+            return read_list(answer, sought, now=self._tools.now())
 
         found: Receipt | Nothing | Unmatched | Problem = await self._ask(lambda token: self._list(to, token), read_it)
         if isinstance(found, Problem) and found.kind is Kind.UNKNOWN:
@@ -202,54 +180,37 @@ class TwilioSender:
             result = broken(answer) if isinstance(answer, Broken) else read(answer)
             return self._placed(result) if isinstance(result, Problem) else result
 
-        return await ask(self._http, self._token, build, read_it, timeout=self._timeout, may_write=may_write)
+        http, settings = self._tools.http, self._settings
+        return await ask(http, settings.token, build, read_it, timeout=settings.timeout, may_write=may_write)
 
     async def close(self) -> None:
         """Close the kept connections."""
-        await self._http.close()
+        await self._tools.http.close()
 
     def _placed(self, problem: Problem) -> Problem:
         """The Problem with the server, and with what to correct, if it is not about one message."""
         if problem.unreachable:
             return replace(problem, detail=f"{urlsplit(self._account_url).netloc}: {problem.detail}")
-        if problem.status == 401 and self._login_from:
-            return replace(problem, detail=f"{problem.detail}; correct {self._login_from}")
+        if problem.status == 401 and self._tools.login_from:
+            return replace(problem, detail=f"{problem.detail}; correct {self._tools.login_from}")
         return problem
 
     def _request(self, message: Message, token: str) -> HttpRequest:
-        fields = {"To": self._by.address(message.to), **self._from, **self._by.words(message), **self._callback}
+        fields = {"To": self._way.address(message.to), **self._from, **self._way.words(message)}
+        if self._tools.callback:
+            fields["StatusCallback"] = self._tools.callback
         headers = {"Content-Type": "application/x-www-form-urlencoded", **self._headers(token)}
         return HttpRequest("POST", self._url, headers, urlencode(fields).encode())
 
     def _list(self, to: str, token: str) -> HttpRequest:
         # No filter by date: Twilio's is the day of sending, and a text that still waits in Twilio's queue has none. No
         # filter by messaging service: it picks its number later, so other texts are left out when the answer is read.
-        query = {"To": self._by.address(to), **{name: value for name, value in self._from.items() if name == "From"}}
+        query = {"To": self._way.address(to), **{name: value for name, value in self._from.items() if name == "From"}}
         return HttpRequest("GET", f"{self._url}?{urlencode({**query, 'PageSize': LARGEST_PAGE})}", self._headers(token))
 
     def _headers(self, token: str) -> dict[str, str]:
-        login = b64encode(f"{self._login}:{token}".encode()).decode()
+        login = b64encode(f"{self._settings.key or self._settings.account}:{token}".encode()).decode()
         return {"Authorization": f"Basic {login}", "Accept": "application/json"}
 
 
-WAYS = {"sms": TEXTS, "whatsapp": WHATSAPP}
-
-
-def _twilio(settings: TextSettings, tools: TextTools) -> TwilioSender:
-    return TwilioSender(
-        tools.http,
-        base_url=settings.base_url,
-        account=settings.account,
-        key=settings.key or "",
-        token=settings.token,
-        from_=settings.from_,
-        timeout=settings.timeout,
-        callback=tools.callback,
-        repeat_unknown=tools.repeat_unknown,
-        now=tools.now,
-        login_from=tools.login_from,
-        by=WAYS[tools.channel],
-    )
-
-
-TEXT_SERVICE = TextService(facts=TextFacts(host="https://api.twilio.com", channels=tuple(WAYS)), sender=_twilio)
+TEXT_SERVICE = TextService(facts=TextFacts(host="https://api.twilio.com", channels=tuple(WAYS)), sender=TwilioSender)

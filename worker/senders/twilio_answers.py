@@ -17,42 +17,18 @@ from worker.senders.contract import Receipt, mask
 
 OPTED_OUT = 21610
 KINDS = {
-    # Rate-limited: no message was accepted.
-    20429: Kind.RATE_LIMITED,
-    21611: Kind.RATE_LIMITED,  # this From's queue is full
-    14107: Kind.RATE_LIMITED,
-    63017: Kind.RATE_LIMITED,
-    63038: Kind.RATE_LIMITED,  # the account's daily cap
-    # Our account or set-up: every message would be refused.
-    20003: Kind.AUTH,
-    20005: Kind.AUTH,
-    10001: Kind.AUTH,  # the account is suspended
-    21212: Kind.AUTH,  # From is no number or name
-    21603: Kind.AUTH,
-    21606: Kind.AUTH,  # From is not ours, or can't send
-    21659: Kind.AUTH,
-    21660: Kind.AUTH,
-    21608: Kind.AUTH,  # a trial account texts verified numbers alone
-    21701: Kind.AUTH,  # the messaging service is not ours, may not send, has no senders, or is no sid
-    21702: Kind.AUTH,
-    21704: Kind.AUTH,
-    21705: Kind.AUTH,
-    # About this number: it would be refused again.
-    21408: Kind.BAD_INPUT,  # its country is not switched on
-    21703: Kind.BAD_INPUT,  # none of the messaging service's senders reaches it
-    21211: Kind.BAD_INPUT,
-    21614: Kind.BAD_INPUT,
-    21612: Kind.BAD_INPUT,
-    21217: Kind.BAD_INPUT,
-    OPTED_OUT: Kind.BAD_INPUT,
-    # These usually come later, in a delivery callback; in an answer they mean the same.
-    30005: Kind.BAD_INPUT,
-    30006: Kind.BAD_INPUT,
-    30004: Kind.BAD_INPUT,  # blocked or filtered; the same text would be blocked again
-    30007: Kind.BAD_INPUT,
-    30003: Kind.TRANSIENT,
-    30001: Kind.TRANSIENT,
-    30036: Kind.TRANSIENT,
+    # No message was accepted. 21611: this From's queue is full. 63038: the account's daily cap.
+    **dict.fromkeys((20429, 21611, 14107, 63017, 63038), Kind.RATE_LIMITED),
+    # Our account or set-up: every message would be refused. WORDS says what they mean.
+    **dict.fromkeys((20003, 20005, 10001, 21212, 21603, 21606, 21608, 21659, 21660), Kind.AUTH),
+    **dict.fromkeys((21701, 21702, 21704, 21705), Kind.AUTH),
+    # About this number: it would be refused again. 21408: its country is not switched on. 21703: none of the messaging
+    # service's senders reaches it.
+    **dict.fromkeys((21408, 21703, 21211, 21614, 21612, 21217, OPTED_OUT), Kind.BAD_INPUT),
+    # These usually come later, in a delivery callback; in an answer they mean the same. 30004, 30007: blocked or
+    # filtered; the same text would be blocked again.
+    **dict.fromkeys((30004, 30005, 30006, 30007), Kind.BAD_INPUT),
+    **dict.fromkeys((30001, 30003, 30036), Kind.TRANSIENT),
 }
 # The codes about the number itself. Codes about its country and routes are about our account.
 NUMBERS = dict.fromkeys((21211, 21614, 21217, 30005, 30006), AddressIs.GONE) | {OPTED_OUT: AddressIs.OPTED_OUT}
@@ -61,20 +37,9 @@ BLOCKED = 63014
 WHATSAPP_KINDS = {
     63018: Kind.RATE_LIMITED,
     # Our sender or template: every message would be refused.
-    63002: Kind.AUTH,
-    63007: Kind.AUTH,  # From is no WhatsApp sender of this account
-    63008: Kind.AUTH,
-    21654: Kind.AUTH,
-    21655: Kind.AUTH,  # no such ContentSid
+    **dict.fromkeys((63002, 63007, 63008, 21654, 21655), Kind.AUTH),
     # About this number, or these words.
-    63003: Kind.BAD_INPUT,
-    63024: Kind.BAD_INPUT,
-    BLOCKED: Kind.BAD_INPUT,
-    63016: Kind.BAD_INPUT,
-    63027: Kind.BAD_INPUT,
-    63028: Kind.BAD_INPUT,
-    63049: Kind.BAD_INPUT,
-    21656: Kind.BAD_INPUT,
+    **dict.fromkeys((63003, 63024, BLOCKED, 63016, 63027, 63028, 63049, 21656), Kind.BAD_INPUT),
 }
 # The number is not on WhatsApp, or cannot get messages of companies there. A text may reach it.
 NOT_ON_WHATSAPP = (63003, 63024)
@@ -125,21 +90,16 @@ SKEW = timedelta(minutes=5)
 
 def read(answer: HttpAnswer, *, to: str, now: datetime, meaning: Meaning = OF_TEXTS) -> Receipt | Problem:
     """The message's sid, or the Problem. Never raises on Twilio's bytes. `now` is for a Retry-After date."""
-    try:
-        body = json_object(answer.body)
-    except BadAnswer as error:
-        problem = _problem(answer, {}, str(error), to=to, now=now, meaning=meaning)
-        # The answer is not Twilio's: a proxy on the way refused the request, and not because of this number.
-        if problem.kind is Kind.BAD_INPUT:
-            return replace(problem, kind=Kind.TRANSIENT, address=None, unclear=False)
-        return problem
-    if answer.status not in (200, 201):
-        text = body.get("message")
-        return _problem(answer, body, text if isinstance(text, str) else "", to=to, now=now, meaning=meaning)
-    sid = body.get("sid")
-    if not isinstance(sid, str) or not sid.isalnum() or len(sid) > 64:
-        return _problem(answer, body, "the answer has no sid", to=to, now=now, meaning=meaning)
-    return Receipt(sid)
+    body, text = _content(answer)
+    if answer.status in (200, 201) and body is not None:
+        if sid := _sid(body):
+            return Receipt(sid)
+        text = "the answer has no sid"
+    problem = _problem(answer, body or {}, text, to=to, now=now, meaning=meaning)
+    # The answer is not Twilio's: a proxy on the way refused the request, and not because of this number.
+    if body is None and problem.kind is Kind.BAD_INPUT:
+        return replace(problem, kind=Kind.TRANSIENT, address=None, unclear=False)
+    return problem
 
 
 def read_account(answer: HttpAnswer, *, now: datetime) -> Problem | None:
@@ -151,16 +111,21 @@ def read_account(answer: HttpAnswer, *, now: datetime) -> Problem | None:
     """
     if answer.status not in (200, 401, 403):
         return None
+    body, text = _content(answer)
+    if answer.status == 200:
+        state = (body or {}).get("status")
+        return Problem(Kind.AUTH, f"Twilio: the account is {state}") if state in ("suspended", "closed") else None
+    return replace(_problem(answer, body or {}, text, to="", now=now), kind=Kind.AUTH, unclear=False)
+
+
+def _content(answer: HttpAnswer) -> tuple[Mapping[str, Any] | None, str]:
+    """The answer's JSON object, and Twilio's words in it; None, and why it has none."""
     try:
         body = json_object(answer.body)
-    except BadAnswer:
-        body = {}
-    if answer.status == 200:
-        state = body.get("status")
-        return Problem(Kind.AUTH, f"Twilio: the account is {state}") if state in ("suspended", "closed") else None
+    except BadAnswer as error:
+        return None, str(error)
     text = body.get("message")
-    problem = _problem(answer, body, text if isinstance(text, str) else "", to="", now=now)
-    return replace(problem, kind=Kind.AUTH, unclear=False)
+    return body, text if isinstance(text, str) else ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -178,13 +143,9 @@ class Sought:
 
 def read_list(answer: HttpAnswer, sought: Sought, *, now: datetime) -> Receipt | Nothing | Unmatched | Problem:
     """The result of looking for the message in Twilio's list of texts to its number. Never raises on Twilio's bytes."""
-    try:
-        body = json_object(answer.body)
-    except BadAnswer as error:
-        return _look_up_problem(_problem(answer, {}, str(error), to=sought.to, now=now))
-    if answer.status != 200:
-        text = body.get("message")
-        return _look_up_problem(_problem(answer, body, text if isinstance(text, str) else "", to=sought.to, now=now))
+    body, text = _content(answer)
+    if body is None or answer.status != 200:
+        return _look_up_problem(_problem(answer, body or {}, text, to=sought.to, now=now))
     messages = body.get("messages")
     if not isinstance(messages, list) or not all(isinstance(item, Mapping) and _sid(item) for item in messages):
         return Problem(Kind.TRANSIENT, "Twilio: the answer has no list of messages", status=answer.status)
