@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,7 +23,7 @@ from worker.core.foundation.notation import counted
 from worker.core.model.channels import CHANNELS
 from worker.features.reconcile.columns import MESSAGE_KEYS, PROVIDER, SENDER, SESSION_KEYS
 from worker.features.reconcile.comparing import STAGES, Reconciliation, Rules, Table
-from worker.features.reconcile.differences import WORDS, Difference, Found
+from worker.features.reconcile.differences import Difference, Found
 from worker.features.reconcile.store.our_records import OurBooks
 from worker.features.reconcile.store.scratch import Scratch
 from worker.lists.lines import ListRefused, OpenQuote, RawLine
@@ -204,9 +205,7 @@ def _all(scratch: Scratch, most: int = -1) -> Iterator[Found]:
 
 
 def _row(found: Found) -> dict[str, Any]:
-    words = WORDS[found.kind]
-    facts = {name: getattr(found, name) for name in COLUMNS[:7]}
-    return {**facts, "meaning": words.title, "what_to_do": words.action}
+    return {**found._asdict(), "meaning": found.kind.meaning, "what_to_do": found.kind.what_to_do}
 
 
 def _write_csv(stream: TextIO, differences: Iterable[Found]) -> None:
@@ -222,18 +221,13 @@ def _write_jsonl(stream: TextIO, differences: Iterable[Found]) -> None:
 
 
 def _facts(batch_id: int, books: Reconciliation, scratch: Scratch) -> dict[str, Any]:
-    rows: list[dict[str, Any]] = []
-    for found in _all(scratch, IN_JSON):
-        if len(rows) == IN_JSON:
-            break
-        rows.append(_row(found))
     return {
         "batch": batch_id,
         "differences": scratch.counts.total(),
         "kinds": {str(kind): scratch.counts[kind] for kind in Difference if scratch.counts[kind]},
         "compared": dict(books.counts),
         "not_compared": books.uncompared,
-        "rows": rows,
+        "rows": [_row(found) for found in islice(_all(scratch, IN_JSON), IN_JSON)],
     }
 
 
@@ -265,12 +259,12 @@ def _show(batch_id: int, books: Reconciliation, scratch: Scratch, out: Path | No
         number = scratch.counts[kind]
         if not number:
             continue
-        click.echo(f"\n{number:,} × {WORDS[kind].title} ({kind})")
+        click.echo(f"\n{number:,} × {kind.meaning} ({kind})")
         for found in scratch.differences(kind, SHOWN):
             click.echo(f"  {_line(found)}")
         if number > SHOWN:
             click.echo(f"  and {number - SHOWN:,} more" + ("" if out else "; --out FILE has all"))
-        click.echo(f"  → {WORDS[kind].action}")
+        click.echo(f"  → {kind.what_to_do}")
     total = scratch.counts.total()
     click.echo(f"\n{counted(total, 'difference')}" if total else "no difference")
 

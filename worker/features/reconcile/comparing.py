@@ -49,43 +49,19 @@ class Reconciliation:
 
     def load(self) -> None:
         """Read our own book."""
-        for session in self._ours.sessions(self._batch):
-            client = (session.customer_id,)
-            keys = {"ref": session.keys, "ext": session.external_refs, "client": client}
-            self._scratch.add(
-                "session",
-                keys | ({"erased": client} if session.erased else {}),
-                row=session.row,
-                customer=session.customer_id,
-                account=session.account,
-                reference=session.reference,
-                at=session.issued_at.timestamp(),
-                stage=session.stage,
-            )
-            self.counts["sessions"] += 1
+        for table, records in (
+            ("session", self._ours.sessions(self._batch)),
+            ("message", self._ours.messages(self._batch)),
+        ):
+            for record in records:
+                self._scratch.add(table, *record)
+                self.counts[f"{table}s"] += record.columns.get("left", True)
         for key in self._ours.orphans(self._batch):
             self._scratch.run("INSERT OR IGNORE INTO key VALUES ('orphan', ?, 0)", key)
-        for message in self._ours.messages(self._batch):
-            self._scratch.add(
-                "message",
-                {"msg": message.keys, "to": (message.customer_id,)},
-                row=message.row,
-                customer=message.customer_id,
-                channel=message.channel,
-                reference=message.id,
-                state=message.state,
-                left=int(message.left),
-                open=int(message.open),
-                at=message.at.timestamp(),
-            )
-            self.counts["messages"] += int(message.left)
-        for customer in self._ours.customers(self._batch):
-            values = (customer.customer_id, customer.row, int(customer.has_session))
-            self._scratch.run("INSERT OR REPLACE INTO customer VALUES (?, ?, ?)", *values)
-            for digest in customer.digests:
-                self._scratch.run(
-                    "INSERT OR IGNORE INTO key VALUES ('address:' || ?, ?, 0)", digest, customer.customer_id
-                )
+        for customer_id, row, has_session, digests in self._ours.customers(self._batch):
+            self._scratch.run("INSERT OR REPLACE INTO customer VALUES (?, ?, ?)", customer_id, row, has_session)
+            for digest in digests:
+                self._scratch.run("INSERT OR IGNORE INTO key VALUES ('address:' || ?, ?, 0)", digest, customer_id)
 
     def provider(self, table: Table) -> None:
         """Compare one export of a provider."""

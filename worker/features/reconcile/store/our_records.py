@@ -1,10 +1,8 @@
 """Our own book of a batch: the sessions that were opened, the messages that left, the customers. Reads by chunks."""
 
 import uuid
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -23,42 +21,11 @@ NOT_KEYS = frozenset({"clientId"})  # of a session's references: it names the cu
 FINISHED = frozenset({SessionState.COMPLETED, SessionState.FAILED})
 
 
-@dataclass(frozen=True)
-class OurSession:
-    """`stage`: 0 issued, 1 started, 2 finished, as far as we know. `erased`: with its customer, external_ref too."""
+class OurRecord(NamedTuple):
+    """A session or a message: what it is found by, as texts by kind, and its columns, as the scratch has them."""
 
-    row: int
-    customer_id: str
-    account: str
-    reference: str
-    keys: tuple[str, ...]
-    external_refs: tuple[str, ...]
-    erased: bool
-    issued_at: datetime
-    stage: int
-
-
-@dataclass(frozen=True)
-class OurMessage:
-    """`left`: it was handed over, and not refused. `open`: whether it left is not known, or it may still leave."""
-
-    row: int
-    customer_id: str
-    channel: str
-    id: str
-    keys: tuple[str, ...]
-    state: str
-    left: bool
-    open: bool
-    at: datetime
-
-
-@dataclass(frozen=True)
-class OurCustomer:
-    row: int
-    customer_id: str
-    digests: tuple[str, ...]  # of the email address and the phone number
-    has_session: bool
+    keys: Mapping[str, Collection[str]]
+    columns: Mapping[str, Any]
 
 
 _LEFT = frozenset({InvitationState.SENT, InvitationState.DELIVERED, InvitationState.BOUNCED})
@@ -69,7 +36,8 @@ class OurBooks:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database, self._keyring = database, keyring
 
-    def sessions(self, batch_id: int) -> Iterator[OurSession]:
+    def sessions(self, batch_id: int) -> Iterator[OurRecord]:
+        """`stage`: 0 issued, 1 started, 2 finished, as far as we know."""
         columns = (
             *(Job.id.label("job"), Job.row.label("row"), Job.encrypted.label("line"), SessionRow.id),
             *(SessionRow.customer_id, SessionRow.account, SessionRow.reference, SessionRow.references),
@@ -84,7 +52,8 @@ class OurBooks:
             for row in rows:
                 yield _session(self._keyring, batch_id, row)
 
-    def messages(self, batch_id: int) -> Iterator[OurMessage]:
+    def messages(self, batch_id: int) -> Iterator[OurRecord]:
+        """`left`: it was handed over, and not refused. `open`: whether it left is not known, or it may still leave."""
         columns = (
             *(InvitationRow.id, InvitationRow.channel, InvitationRow.state, InvitationRow.reference),
             *(InvitationRow.sent_at, InvitationRow.created_at, InvitationRow.unknown_handovers),
@@ -93,28 +62,30 @@ class OurBooks:
         query = sa.select(*columns).join(Job, Job.id == InvitationRow.job_id).where(InvitationRow.batch_id == batch_id)
         for rows in self._chunks(query, InvitationRow.id):
             for row in rows:
-                keys = (row.id.hex, str(row.id), row.reference)
-                yield OurMessage(
-                    row=row.row,
-                    customer_id=row.customer_id,
-                    channel=row.channel,
-                    id=row.id.hex,
-                    keys=tuple(filter(None, keys)),
-                    state=str(row.state),
-                    left=row.state in _LEFT,
-                    open=row.state in _OPEN or bool(row.unknown_handovers),
-                    at=row.sent_at or row.created_at,
+                yield OurRecord(
+                    {"msg": [*filter(None, (row.id.hex, str(row.id), row.reference))], "to": [row.customer_id]},
+                    {
+                        "row": row.row,
+                        "customer": row.customer_id,
+                        "channel": row.channel,
+                        "reference": row.id.hex,
+                        "state": str(row.state),
+                        "left": row.state in _LEFT,
+                        "open": row.state in _OPEN or bool(row.unknown_handovers),
+                        "at": (row.sent_at or row.created_at).timestamp(),
+                    },
                 )
 
-    def customers(self, batch_id: int) -> Iterator[OurCustomer]:
+    def customers(self, batch_id: int) -> Iterator[tuple[str, int, bool, list[str]]]:
+        """Each with its row, whether it has a session, and the digests of its email address and phone number."""
         has_session = sa.exists().where(SessionRow.customer_id == Job.customer_id)
         columns = (Job.id, Job.row, Job.customer_id, CustomerRow.email_digest, CustomerRow.phone_digest)
         query = sa.select(*columns, has_session.label("has_session"))
         query = query.join(CustomerRow, CustomerRow.customer_id == Job.customer_id).where(of_batch(batch_id))
         for rows in self._chunks(query, Job.id):
             for row in rows:
-                digests = tuple(filter(None, (row.email_digest, row.phone_digest)))
-                yield OurCustomer(row.row, row.customer_id, digests, bool(row.has_session))
+                digests = [*filter(None, (row.email_digest, row.phone_digest))]
+                yield row.customer_id, row.row, bool(row.has_session), digests
 
     def orphans(self, batch_id: int) -> Iterator[str]:
         """The references of sessions that exist only at the provider, as far as we know of them."""
@@ -178,27 +149,26 @@ class OurBooks:
             yield rows
 
 
-def _session(keyring: Keyring, batch_id: int, found: Any) -> OurSession:
-    external, erased = {str(found.job)}, False
+def _session(keyring: Keyring, batch_id: int, found: Any) -> OurRecord:
+    client, external = [found.customer_id], [str(found.job)]
+    references = [value for name, value in found.references.items() if name not in NOT_KEYS and isinstance(value, str)]
+    ref = [*filter(None, [found.reference, found.company_id, *references])]
+    keys = {"ref": ref, "ext": external, "client": client}
     try:
-        external.add(decrypt_line(keyring, batch_id, found.row, found.line).external_ref)
-    except Erased:
-        erased = True
+        external += filter(None, [decrypt_line(keyring, batch_id, found.row, found.line).external_ref])
+    except Erased:  # with its customer, external_ref too
+        keys["erased"] = client
     except CannotDecrypt:
         pass
-    references = [value for name, value in found.references.items() if name not in NOT_KEYS and isinstance(value, str)]
-    stage = 2 if found.state in FINISHED else 1 if found.state == SessionState.STARTED or found.result else 0
-    return OurSession(
-        row=found.row,
-        customer_id=found.customer_id,
-        account=found.account,
-        reference=found.reference,
-        keys=tuple(dict.fromkeys(filter(None, [found.reference, found.company_id, *references]))),
-        external_refs=tuple(filter(None, external)),
-        erased=erased,
-        issued_at=found.issued_at,
-        stage=stage,
-    )
+    columns = {
+        "row": found.row,
+        "customer": found.customer_id,
+        "account": found.account,
+        "reference": found.reference,
+        "at": found.issued_at.timestamp(),
+        "stage": 2 if found.state in FINISHED else 1 if found.state == SessionState.STARTED or found.result else 0,
+    }
+    return OurRecord(keys, columns)
 
 
 def _without(start: str, keys: Collection[str]) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -58,11 +58,11 @@ class Scratch:
         """The same, for more rows than memory should hold."""
         yield from self._connection.execute(statement, given)
 
-    def add(self, table: str, keys: Mapping[str, Sequence[str]], **values: Any) -> None:
+    def add(self, table: str, keys: Mapping[str, Collection[str]], columns: Mapping[str, Any]) -> None:
         """A row of `session` or `message`, found by these keys: by kind, their texts."""
-        names, marks = ", ".join(values), ", ".join("?" * len(values))
+        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 -- names of ours
-        id_ = self._connection.execute(statement, tuple(values.values())).lastrowid
+        id_ = self._connection.execute(statement, tuple(columns.values())).lastrowid
         for kind, texts in keys.items():
             self._connection.executemany(
                 "INSERT OR IGNORE INTO key VALUES (?, ?, ?)", [(kind, text, id_) for text in texts]
@@ -77,21 +77,18 @@ class Scratch:
     def find(self, found: Found) -> None:
         """Keep a difference."""
         self.counts[found.kind] += 1
-        values = (found.kind, found.file, found.row, found.reference, found.customer_id, found.account, found.detail)
-        self._connection.execute("INSERT INTO difference VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        self._connection.execute("INSERT INTO difference VALUES (?, ?, ?, ?, ?, ?, ?)", found)
 
     def differences(self, kind: Difference, most: int) -> Iterator[Found]:
         """The differences of a kind, in the order of the rows."""
         query = "SELECT * FROM difference WHERE kind = ? ORDER BY file, row, rowid LIMIT ?"
         for row in self._connection.execute(query, (kind, most)):
-            yield Found(Difference(row[0]), *tuple(row)[1:])
+            yield _found(row)
 
     def wait(self, kind: str, keys: Sequence[str], found: Found) -> None:
         """Keep a difference for now: it is none if one of the keys is known elsewhere."""
-        text = json.dumps(
-            [found.kind, found.file, found.row, found.reference, found.customer_id, found.account, found.detail]
-        )
-        self._connection.execute("INSERT INTO waiting VALUES (?, ?, ?)", (kind, json.dumps(list(keys)), text))
+        values = (kind, json.dumps(list(keys)), json.dumps(found))
+        self._connection.execute("INSERT INTO waiting VALUES (?, ?, ?)", values)
 
     def waiting(self, kind: str, size: int) -> Iterator[list[tuple[list[str], Found]]]:
         """What waits, by chunks."""
@@ -101,5 +98,6 @@ class Scratch:
             yield [(json.loads(row["text"]), _found(json.loads(row["found"]))) for row in rows]
 
 
-def _found(values: list[Any]) -> Found:
-    return Found(Difference(values[0]), *values[1:])
+def _found(values: Iterable[Any]) -> Found:
+    kind, *others = values
+    return Found(Difference(kind), *others)
