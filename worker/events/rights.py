@@ -6,6 +6,7 @@ Only a request cannot be answered so: it would have to open a session. It is ref
 customer: `lists.known_customers.refuses_lists`.
 """
 
+import re
 from dataclasses import dataclass
 
 from worker.core.model.incoming import EventSender
@@ -39,18 +40,13 @@ def may_name(sender: EventSender, customer_id: str) -> bool:
 
 
 def _fits(pattern: str, text: str) -> bool:
-    first, *parts = pattern.split(ANY)
-    if not parts:
-        return text == first
-    *middle, last = parts
-    if not text.startswith(first) or not text.endswith(last) or len(text) < len(first) + len(last):
-        return False
-    place, end = len(first), len(text) - len(last)
-    for part in middle:  # each as early as it can be: the more is left for the next
-        place = text.find(part, place, end) + len(part)
-        if place < len(part):
-            return False
-    return True
+    first, *others = (re.escape(part) for part in pattern.split(ANY))
+    if not others:
+        return text == pattern
+    *middle, last = others
+    # Each as early as it can be, and never tried again: the more is left for the next.
+    early = "".join(f"(?>.*?{part})" for part in middle)
+    return re.fullmatch(f"{first}{early}.*{last}", text, re.DOTALL) is not None
 
 
 def standing_of(sender: EventSender, owner: str | None) -> SenderStanding:

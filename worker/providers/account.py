@@ -7,11 +7,11 @@ the answer with the link is authenticated.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 from urllib.parse import quote, urlsplit
 
 from worker.core.foundation.tls import is_loopback
+from worker.providers.facts import AsksForLifetime
 
 Prefill = Literal["none", "name", "all"]
 
@@ -25,7 +25,7 @@ class Secret(Protocol):
         """Read the secret from its file again. True if its value has changed; False if it does not come from a file."""
 
 
-class AccountSettings(Protocol):
+class AccountSettings(AsksForLifetime, Protocol):
     """One `[accounts.NAME]` of the configuration, already checked (docs/reference/configuration.md).
 
     `lifetime` is the session lifetime that the request asks for; None if the provider takes no lifetime. `link` is
@@ -34,10 +34,6 @@ class AccountSettings(Protocol):
 
     @property
     def name(self) -> str: ...
-    @property
-    def provider(self) -> str: ...
-    @property
-    def dialect(self) -> str: ...
     @property
     def base_url(self) -> str: ...
     @property
@@ -51,17 +47,11 @@ class AccountSettings(Protocol):
     @property
     def channel(self) -> str | None: ...
     @property
-    def lifetime(self) -> timedelta | None: ...
-    @property
     def prefill(self) -> Prefill: ...
     @property
     def link(self) -> str | None: ...
     @property
     def link_hosts(self) -> tuple[str, ...]: ...
-    @property
-    def parameters(self) -> Mapping[str, Any]: ...
-    @property
-    def unchecked(self) -> Mapping[str, Any]: ...
 
 
 class AccountUnusable(Exception):

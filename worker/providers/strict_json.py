@@ -9,20 +9,22 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import StrEnum
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 MOST_LEVELS = 32  # objects and lists inside each other; the decoder itself fails at about 1,000
 
 
-class Flaw(Enum):
-    NOT_UTF8 = auto()
-    NOT_JSON = auto()
-    KEY_TWICE = auto()
-    TOO_DEEP = auto()
-    NO_OBJECT = auto()
-    NUMBER_TOO_LARGE = auto()
+class Flaw(StrEnum):
+    """What is wrong with bytes that should be an object, after their name: "the body is not JSON". No value."""
+
+    NOT_UTF8 = "is not UTF-8"
+    NOT_JSON = "is not JSON"
+    KEY_TWICE = "has the same key twice in one object"
+    TOO_DEEP = f"has objects or lists nested more than {MOST_LEVELS} levels deep"
+    NO_OBJECT = "is not a JSON object"
+    NUMBER_TOO_LARGE = "has a number that is too large"
 
 
 @dataclass(frozen=True)
@@ -36,20 +38,8 @@ class NoObject:
 
     @property
     def words(self) -> str:
-        """What is wrong with bytes that should be an object, after their name: "the body is not JSON". No value."""
-        match self.flaw:
-            case Flaw.NOT_UTF8:
-                return "is not UTF-8"
-            case Flaw.NOT_JSON:
-                return "is not JSON" + (f" at character {self.at:,}" if self.at is not None else "")
-            case Flaw.KEY_TWICE:
-                return "has the same key twice in one object"
-            case Flaw.TOO_DEEP:
-                return f"has objects or lists nested more than {MOST_LEVELS} levels deep"
-            case Flaw.NO_OBJECT:
-                return "is not a JSON object"
-            case Flaw.NUMBER_TOO_LARGE:
-                return "has a number that is too large"
+        """The flaw, and the place if it is known."""
+        return self.flaw.value + (f" at character {self.at:,}" if self.at is not None else "")
 
 
 class _NoNumber(ValueError):

@@ -12,6 +12,7 @@ from worker.core.foundation.harmless_text import plain
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.core.unknown.reconciliation import Nothing, Unmatched
+from worker.providers.account import Secret as Token
 from worker.providers.entry_points import TEXT_SERVICES, TextFacts
 from worker.senders.delivery_reports import DeliveryUpdate, NotUnderstood
 
@@ -65,13 +66,6 @@ class NoLookUp:
         self, to: str, link: str, *, since: datetime, known: frozenset[str]
     ) -> Receipt | Nothing | Unmatched | Problem:
         return Problem(Kind.BAD_INPUT, self.no_look_up)
-
-
-class Token(Protocol):
-    """A secret that no repr shows. It can be read again from its file."""
-
-    def reveal(self) -> str: ...
-    def reload(self) -> bool: ...
 
 
 class Caller(Http, Protocol):

@@ -3,11 +3,10 @@
 import pytest
 
 from worker.providers.parameters import (
-    check_parameter,
     check_parameters,
-    known_parameter,
     parameter_warnings,
     parameters_of,
+    parse_cell,
     unknown_parameter,
 )
 
@@ -48,8 +47,8 @@ CELLS = [
 def test_a_cell_becomes_the_value_that_the_provider_wants(subtests):
     for provider, name, cell, value in CELLS:
         with subtests.test(provider=provider, name=name, cell=cell, value=value):
-            assert known_parameter(provider, name) is None
-            assert check_parameter(provider, name, cell) == (value, None)
+            assert unknown_parameter(provider, name) is None
+            assert parse_cell(provider, name, cell) == (value, None)
             assert check_parameters(provider, {name: value}, "openapi") == []
 
 
@@ -83,7 +82,7 @@ def test_a_cell_out_of_bounds_is_refused(subtests):
     ]
     for provider, name, cell in cases:
         with subtests.test(provider=provider, name=name, cell=cell):
-            value, problem = check_parameter(provider, name, cell)
+            value, problem = parse_cell(provider, name, cell)
 
             assert value is None
             assert (

@@ -114,7 +114,7 @@ class EventCustomers:
             if arrival.line is not None:
                 base = arrival.line.customer
             elif row.encrypted is None or row.details_at is None:
-                continue  # not known, or erased: the update is self._keyring for a request that it may have overtaken
+                continue  # not known, or erased: the update is kept for a request that it may have overtaken
             else:
                 known = _as_known(self._keyring, arrival.customer_id, row)
                 if known is None:
@@ -163,11 +163,6 @@ def _said(arrival: Arrival) -> Customer:
     return (
         arrival.line.customer if arrival.line is not None else changed(Customer(arrival.customer_id), arrival.columns)
     )
-
-
-def _with_details(new: Iterable[NewEvent]) -> set[str]:
-    """The customers of events with details that may be stored."""
-    return {event.arrival.customer_id for event in new if event.arrival.line is not None}
 
 
 def _first_row(keyring: Keyring, arrival: Arrival, *, now: datetime) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class EventStatuses:
     def of(self, event_id: uuid.UUID, sender: str) -> EventStatus | None:
         """Status of this sender's event with this id; None when there is none."""
         query = (
-            sa.select(
+            sa.select(  # in the order of `EventStatus`, then of `JobStatus`
                 Inbox.kind,
                 Inbox.outcome,
                 Inbox.detail,
@@ -103,16 +103,8 @@ class EventStatuses:
             row = connection.execute(query).one_or_none()
         if row is None:
             return None
-        return EventStatus(
-            id=event_id,
-            kind=row.kind,
-            outcome=row.outcome,
-            detail=row.detail,
-            occurred_at=row.occurred_at,
-            received_at=row.received_at,
-            job_id=row.job_id,
-            job=None if row.kept_job_id is None else _job_status(row),
-        )
+        job = None if row.kept_job_id is None else JobStatus(*row[6:])
+        return EventStatus(event_id, *(*row[:6], job))
 
     def is_newest(self, event_id: uuid.UUID, signed_at: datetime) -> bool:
         """Whether no other message with this event was signed at this time or later; it is the newest then.
@@ -181,19 +173,3 @@ _STATUSES = (
     )
     .where(Job.id.in_(sa.bindparam("job_ids", expanding=True)))
 )
-
-
-def _job_status(row: sa.Row[Any]) -> JobStatus:
-    return JobStatus(
-        id=row.job_id,
-        batch_id=row.batch_id,
-        state=row.state,
-        reason=row.reason,
-        result=row.result,
-        created_at=row.created_at,
-        changed_at=row.changed_at,
-        due_at=row.due_at,
-        session=row.session,
-        issued_at=row.issued_at,
-        expires_at=row.expires_at,
-    )

@@ -24,10 +24,8 @@ __all__ = [
     "Table",
     "Type",
     "by_name",
-    "check_parameter",
     "check_parameters",
     "documented_parameters",
-    "known_parameter",
     "parameter_warnings",
     "parameters_of",
     "parse_cell",
@@ -252,8 +250,3 @@ def nearest(tables: tuple[Table, ...], name: str) -> str | None:
         by_last = {path.rpartition(".")[2]: path for path in reversed(known)}
         alike = [by_last[found] for found in difflib.get_close_matches(name.rpartition(".")[2], by_last, n=1)]
     return alike[0] if alike else None
-
-
-# The intake of lists gets these two: the first reads a cell, the second checks a column's name.
-check_parameter = parse_cell
-known_parameter = unknown_parameter
