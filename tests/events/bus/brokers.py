@@ -11,7 +11,7 @@ import pika
 import redis
 
 from worker.events.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT
-from worker.events.bus.dead_letters import dead_queue, place_of
+from worker.events.bus.dead_letters import dead_queue
 from worker.events.bus.entries import Entry
 from worker.events.bus.streams import TAKEN_SECONDS
 from worker.events.bus.topology import GROUP, topology_of
@@ -59,7 +59,7 @@ class Broker:
 
     @contextmanager
     def dead_queue(self) -> Iterator[Any]:
-        with dead_queue(place_of(topology_of(self.bus)), self.bus.url) as queue:
+        with dead_queue(topology_of(self.bus), self.bus.url) as queue:
             yield queue
 
     def clean(self) -> None:

@@ -14,7 +14,7 @@ from tests.suite.waiting import wait_until
 from worker.events.bus import topology
 from worker.events.bus.connection import connection_to
 from worker.events.bus.dead_lettering import NOTICE_ID, REASON
-from worker.events.bus.dead_letters import AmqpDead, place_of, shown
+from worker.events.bus.dead_letters import AmqpDead, shown
 from worker.events.bus.topology import topology_of
 
 BAD = [b'{"order": %d, "email": "quirin@example.com"}' % n for n in range(5)]
@@ -52,7 +52,7 @@ def test_who_looks_and_is_killed_takes_nothing_along(refused: Any):
     before = ids_of(refused)
     connection = connection_to(refused.bus.url)
     connection.connect()
-    queue = AmqpDead(connection, place_of(topology_of(refused.bus)))
+    queue = AmqpDead(connection, topology_of(refused.bus))
     with suppress(AMQPError, OSError), queue._channel() as channel:
         assert len(list(queue._delivered(channel))) == 5
         connection.collect()  # no good-bye, as with kill -9
@@ -101,7 +101,7 @@ def test_the_notices_are_bounded(redis_url: str, make_broker: Any, inbox: FakeIn
 
 
 def test_rabbitmq_bounds_the_notices_itself():
-    arguments = topology.Topology("x", on_amqp=True).dead_arguments
+    arguments = topology.Topology("x", on_amqp=True).amqp_queues["x.dead"]
     assert (arguments["x-max-length"], arguments["x-message-ttl"]) == (topology.MOST_NOTICES, 14 * 86_400_000)
 
 

@@ -14,7 +14,7 @@ from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
 from worker.core.model.incoming import Event, EventKind
 from worker.events.bus.dead_lettering import Refusal, refused_message
-from worker.events.bus.dead_letters import dead_queue, place_of, shown
+from worker.events.bus.dead_letters import dead_queue, shown
 from worker.events.bus.entries import Entry
 from worker.events.bus.messages import TASK, event_in_task
 from worker.events.bus.sources import Source, requests_at
@@ -103,7 +103,7 @@ def prepared(broker: Any) -> Source:
 
 
 def put_back(source: Source, inbox: FakeInbox, id_: UUID) -> int:
-    with dead_queue(place_of(source.topology), source.url) as queue:
+    with dead_queue(source.topology, source.url) as queue:
         queue.put_back(inbox.message(id_))
         return queue.forget([id_])
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import sqlalchemy as sa
 
@@ -24,8 +24,7 @@ from worker.core.model.wakeups import Wake, WakeUp
 from worker.events.brokers.connection import OUTAGES, UNREADABLE, broker_fault, refuses_log_in
 from worker.events.bus.connection import Link
 from worker.events.bus.dead_lettering import Refusal, refused_message
-from worker.events.bus.entries import Delivery
-from worker.events.bus.messages import Message
+from worker.events.bus.entries import Delivery, Entry
 from worker.events.bus.sources import Source
 from worker.events.bus.topology import Unfit
 from worker.events.cloudevents import Unreadable
@@ -59,11 +58,11 @@ class Taken:
     """The result of a chunk: an outcome for each message, and the refused messages."""
 
     outcomes: list[Outcome]
-    refused: list[tuple[Any, Refusal]]
+    refused: list[tuple[Entry, Refusal]]
     due: frozenset[WakeUp]
 
 
-def take(inbox: Inbox, chunk: Sequence[Any], read: Callable[[Message], Event | Unreadable]) -> Taken:
+def take(inbox: Inbox, chunk: Sequence[Entry], read: Callable[[Entry], Event | Unreadable]) -> Taken:
     """Take a chunk of messages in. When this returns, their events are committed. `read` never raises.
 
     Raises sqlalchemy.exc.OperationalError when the database cannot be used: then no message may be acknowledged.
@@ -73,7 +72,7 @@ def take(inbox: Inbox, chunk: Sequence[Any], read: Callable[[Message], Event | U
     received = _received(inbox, events) if events else Received([])
     receipts = iter(received.receipts)
     outcomes: list[Outcome] = []
-    refused: list[tuple[Any, Refusal]] = []
+    refused: list[tuple[Entry, Refusal]] = []
     for message, one in zip(chunk, found, strict=True):
         refusal: Refusal | None = None
         if isinstance(one, Unreadable):

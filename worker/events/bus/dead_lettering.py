@@ -23,7 +23,7 @@ from worker.core.foundation.notation import written
 from worker.core.model.incoming import EventKind
 from worker.events.brokers.connection import CONFIRM_SECONDS
 from worker.events.bus.entries import Entry
-from worker.events.bus.messages import Message, argument_of, attributes_of, is_task
+from worker.events.bus.messages import argument_of, attributes_of, is_task
 from worker.events.cloudevents import LARGEST
 from worker.events.refused import RefusedMessage
 from worker.providers.strict_json import read_object
@@ -103,7 +103,7 @@ class Refusal:
 
 
 def refused_message(
-    message: Message, refusal: Refusal, queue: str, *, vouched: Mapping[str, str] | None = None
+    message: Entry, refusal: Refusal, queue: str, *, vouched: Mapping[str, str] | None = None
 ) -> RefusedMessage:
     """The message as it is stored. Pure. `vouched`: see `queue_senders`."""
     event = event_object(message) or {}
@@ -140,7 +140,7 @@ def live_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in headers.items() if name not in DROPPED | BROKERS}
 
 
-def message_id(message: Any, *, sender: Any = None) -> str:
+def message_id(message: Entry, *, sender: Any = None) -> str:
     """An id that is the same for each copy: made from what was sent, not from why it was refused. Pure.
 
     `sender`: what SENDER says of it, where that tells two messages apart.
@@ -155,7 +155,7 @@ def message_id(message: Any, *, sender: Any = None) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def event_object(message: Message) -> dict[str, Any] | None:
+def event_object(message: Entry) -> dict[str, Any] | None:
     """The event as an object, unchecked: the body, or the argument of a task. None where there is none."""
     if len(message.body) > LARGEST:
         return None
@@ -201,7 +201,7 @@ def _customer_in(event: Mapping[str, Any]) -> str:
     return text if len(text) <= LONGEST_ID else ""
 
 
-def _content_of(message: Message, refusal: Refusal, vouched: Mapping[str, str]) -> dict[str, Any] | None:
+def _content_of(message: Entry, refusal: Refusal, vouched: Mapping[str, str]) -> dict[str, Any] | None:
     if len(message.body) > LARGEST:
         return None  # it would be refused again
     properties = {name: message.properties[name] for name in KEPT if message.properties.get(name)}

@@ -10,15 +10,14 @@ import re
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from amqp.exceptions import NotFound
 from kombu.entity import Queue
 
 from worker.core.foundation.tls import Tls
 from worker.events.brokers.connection import redis_client
+from worker.events.brokers.queue_depths import states_of
 from worker.events.bus.connection import connected
 from worker.events.bus.dead_lettering import NOTICE_ID, event_object, live_headers, publish
 from worker.events.bus.entries import ENVELOPE, Entry, enveloped, fields_of
@@ -60,21 +59,6 @@ def _name(key: Any) -> str:
     return text if _NAME.fullmatch(text) else f"a key of {len(text):,}"
 
 
-@dataclass(frozen=True)
-class Place:
-    """A dead queue, and `back`, the queue that refused messages came from. `has_envelopes`: see `entries`."""
-
-    dead: str
-    back: str
-    on_amqp: bool
-    has_envelopes: bool
-
-
-def place_of(topology: Topology) -> Place:
-    back = topology.queue if topology.on_amqp else topology.stream
-    return Place(topology.dead, back, topology.on_amqp, topology.is_list)
-
-
 class DeadQueue(Protocol):
     def put_back(self, message: Entry) -> None:
         """Put a message into the queue that it came from. Returns when the broker has it."""
@@ -102,14 +86,14 @@ def _id_in(headers: Mapping[str, Any]) -> str:
 class AmqpDead:
     """The dead queue on RabbitMQ."""
 
-    def __init__(self, connection: Any, place: Place) -> None:
+    def __init__(self, connection: Any, topology: Topology) -> None:
         self._connection = connection
-        self._place = place
+        self._topology = topology
         self._held = 0
 
     def put_back(self, message: Entry) -> None:
         with self._connection.channel() as publisher:
-            publish(publisher, message, exchange="", key=self._place.back)
+            publish(publisher, message, exchange="", key=self._topology.queue)
 
     def forget(self, ids: Collection[UUID]) -> int:
         left, went = {str(one) for one in ids}, 0
@@ -125,11 +109,8 @@ class AmqpDead:
         return went
 
     def _count(self) -> int:
-        try:
-            with self._connection.channel() as channel:
-                return int(Queue(self._place.dead).bind(channel).queue_declare(passive=True).message_count)
-        except NotFound:  # the queue is made with the first consumer
-            return 0
+        """None are waiting where the queue is not there: it is made with the first consumer."""
+        return states_of(self._connection, [self._topology.dead], on_amqp=True)[0].waiting
 
     @contextmanager
     def _channel(self) -> Iterator[Any]:
@@ -149,7 +130,7 @@ class AmqpDead:
             time.sleep(GIVEN_BACK_SECONDS)
 
     def _delivered(self, channel: Any) -> Iterator[Any]:
-        queue = Queue(self._place.dead).bind(channel)
+        queue = Queue(self._topology.dead).bind(channel)
         for _ in range(min(self._count(), MOST_NOTICES)):
             message = queue.get(no_ack=False, accept=[])
             if message is None:
@@ -161,30 +142,30 @@ class AmqpDead:
 class RedisDead:
     """The dead queue on Redis: a stream."""
 
-    def __init__(self, client: Any, place: Place) -> None:
+    def __init__(self, client: Any, topology: Topology) -> None:
         self._client = client
-        self._place = place
+        self._topology = topology
 
     def put_back(self, message: Entry) -> None:
-        fields = {ENVELOPE: enveloped(message)} if self._place.has_envelopes else fields_of(message)
-        self._client.xadd(self._place.back, fields)
+        fields = {ENVELOPE: enveloped(message)} if self._topology.is_list else fields_of(message)
+        self._client.xadd(self._topology.stream, fields)
 
     def forget(self, ids: Collection[UUID]) -> int:
         left, went = {str(one).encode() for one in ids}, 0
-        for entry, fields in self._client.xrange(self._place.dead, count=MOST_NOTICES) if left else ():
+        for entry, fields in self._client.xrange(self._topology.dead, count=MOST_NOTICES) if left else ():
             if (named := fields.get(b"id")) in left:
                 left.remove(named)
-                went += int(self._client.xdel(self._place.dead, entry))
+                went += int(self._client.xdel(self._topology.dead, entry))
         return went
 
 
 @contextmanager
-def dead_queue(place: Place, url: str, *, tls: Tls | None = None) -> Iterator[DeadQueue]:
-    """The dead queue of this place. Raises the broker's own exceptions (`faults.OUTAGES`)."""
-    if place.on_amqp:
+def dead_queue(topology: Topology, url: str, *, tls: Tls | None = None) -> Iterator[DeadQueue]:
+    """The dead queue, to put messages back from it. Raises the broker's own exceptions (`faults.OUTAGES`)."""
+    if topology.on_amqp:
         with connected(url, tls=tls) as connection:
-            yield AmqpDead(connection, place)
+            yield AmqpDead(connection, topology)
     else:
         with redis_client(url, tls) as client:
             client.ping()
-            yield RedisDead(client, place)
+            yield RedisDead(client, topology)

@@ -10,9 +10,10 @@ headers: task, id, eta, expires, …    body, as JSON: [[event], {}, {callbacks,
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from worker.core.model.incoming import Event, EventKind
+from worker.events.bus.entries import Entry
 from worker.events.cloudevents import LARGEST, Unreadable, is_json, read
 from worker.lists.traces import TRACEPARENT
 from worker.providers.strict_json import NoObject, read_list
@@ -27,25 +28,7 @@ ARGUMENT = "event"  # the argument's name, for callers that name it
 TIMES = ("eta", "expires")
 
 
-class Message(Protocol):
-    """What is read of kombu's messages, and of entries of a Redis list. `body` is bytes as they came."""
-
-    @property
-    def body(self) -> Any: ...
-    @property
-    def headers(self) -> Mapping[str, Any]: ...
-    @property
-    def properties(self) -> Mapping[str, Any]: ...
-    @property
-    def content_type(self) -> Any: ...
-    @property
-    def content_encoding(self) -> Any: ...
-    @property
-    def broken(self) -> str:
-        """Why the message cannot be read at all; "" where it can be."""
-
-
-def event_in(message: Message, plain: EventKind | None) -> Event | Unreadable:
+def event_in(message: Entry, plain: EventKind | None) -> Event | Unreadable:
     """The message's event. Never raises. `plain`: the kind of plain JSON that names no type."""
     body = plain_body(message)
     if isinstance(body, Unreadable):
@@ -56,20 +39,20 @@ def event_in(message: Message, plain: EventKind | None) -> Event | Unreadable:
     return read(body, content_type=content_type_of(message), attributes=attributes, plain=plain)
 
 
-def plain_body(message: Message) -> bytes | Unreadable:
+def plain_body(message: Entry) -> bytes | Unreadable:
     """The message's body, where it is not compressed."""
     if message.broken:
         return Unreadable(message.broken)
     if _text(message.content_encoding).lower() not in PLAIN_ENCODINGS or "compression" in message.headers:
         return Unreadable("the body is compressed or not UTF-8: send it uncompressed, in UTF-8")
-    return message.body if isinstance(message.body, bytes) else b""
+    return message.body
 
 
-def content_type_of(message: Message) -> str:
+def content_type_of(message: Entry) -> str:
     return _text(message.content_type)
 
 
-def attributes_of(message: Message) -> tuple[dict[str, str], bool]:
+def attributes_of(message: Entry) -> tuple[dict[str, str], bool]:
     """The CloudEvents attributes in the headers, in small letters and without prefix; and whether one comes twice.
 
     Under two prefixes, or in large and small letters: which one counts would depend on the headers' order. Without such
@@ -89,7 +72,7 @@ def attributes_of(message: Message) -> tuple[dict[str, str], bool]:
     return found, twice
 
 
-def traceparent_of(message: Message) -> str | None:
+def traceparent_of(message: Entry) -> str | None:
     """The message's own header `traceparent`, as the producer's tracing library writes it; unchecked."""
     found = message.headers.get(TRACEPARENT)
     return None if found is None else _text(found)
@@ -111,7 +94,7 @@ def _text(value: Any) -> str:
     return ""
 
 
-def event_in_task(message: Message) -> Event | Unreadable:
+def event_in_task(message: Entry) -> Event | Unreadable:
     """The event in a task. Never raises. The task's argument is a CloudEvent as an object, or the data of a request."""
     body = plain_body(message)
     if isinstance(body, Unreadable):

@@ -11,7 +11,7 @@ from worker.core.database.database import Database
 from worker.core.foundation.connection_failures import in_words
 from worker.events.brokers.connection import OUTAGES
 from worker.events.bus.dead_lettering import message_in
-from worker.events.bus.dead_letters import DeadQueue, Place, dead_queue, place_of
+from worker.events.bus.dead_letters import DeadQueue, dead_queue
 from worker.events.bus.sources import Source, sources_of
 from worker.events.refused import NotPutBack, PutBack, dead_queue_of
 from worker.events.store.refused_events import KeptMessage, RefusedEvents
@@ -80,11 +80,12 @@ def _opened(settings: Settings) -> Iterator[_Queues]:
     """Raises NotPutBack if no queue can be reached, or a broker is lost meanwhile."""
     queues, reached = _Queues({}, {}), []
     with ExitStack() as exits:
-        for place, source in _places(settings):
+        for source in _sources(settings):
+            dead = source.topology.dead
             try:
-                queues.open[place.dead] = exits.enter_context(dead_queue(place, source.url, tls=source.tls))
+                queues.open[dead] = exits.enter_context(dead_queue(source.topology, source.url, tls=source.tls))
             except OUTAGES as error:
-                queues.unreachable[place.dead] = _failed(error, source.setting)
+                queues.unreachable[dead] = _failed(error, source.setting)
             else:
                 reached.append(source.setting)
         if not queues.open:
@@ -95,15 +96,15 @@ def _opened(settings: Settings) -> Iterator[_Queues]:
             raise NotPutBack(_failed(error, " or ".join(reached))) from None
 
 
-def _places(settings: Settings) -> list[tuple[Place, Source]]:
-    """The queues of refused messages, each with the queue that they came from."""
+def _sources(settings: Settings) -> list[Source]:
+    """The queues that refused messages came from."""
     try:
         sources = [source for source in sources_of(settings) if not source.url.startswith("memory")]
     except SettingsError as error:  # this process does not hold the password of [bus] (`settings.needs`)
         raise NotPutBack(f"this process cannot reach the bus: {error}") from None
     if not sources:
         raise NotPutBack(NO_QUEUES)
-    return [(place_of(source.topology), source) for source in sources]
+    return sources
 
 
 def _failed(error: Exception, key: str) -> str:

@@ -72,7 +72,7 @@ class AmqpLink:
 
     def notify(self, id_: UUID, reason: str, now: datetime) -> None:
         notice = notice_of(id_, reason, now)
-        publish(self._publisher, notice, exchange=self._topology.dead_exchange, key=self._topology.dead_key)
+        publish(self._publisher, notice, exchange=self._topology.dead, key=self._topology.queue)
 
     def acknowledge(self, messages: Sequence[Delivery]) -> None:
         messages[-1].handle.ack(multiple=True)  # acknowledges all before it too

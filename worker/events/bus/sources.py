@@ -18,7 +18,8 @@ from functools import partial
 from worker.core.foundation.tls import Tls
 from worker.core.model.incoming import OPERATOR, Event, EventKind, EventSender
 from worker.events.bus.dead_lettering import SENDER, message_id
-from worker.events.bus.messages import Message, event_in, event_in_task, traceparent_of
+from worker.events.bus.entries import Entry
+from worker.events.bus.messages import event_in, event_in_task, traceparent_of
 from worker.events.bus.topology import Topology, topology_of
 from worker.events.cloudevents import Unreadable
 from worker.settings.event_senders import REQUESTS, SenderOfEvents
@@ -59,7 +60,7 @@ class QueueSenders:
         """False if every message would be refused."""
         return bool(self.by_user) or self.of_queue is not None
 
-    def of(self, message: Message, digests: Digests) -> EventSender | Unreadable:
+    def of(self, message: Entry, digests: Digests) -> EventSender | Unreadable:
         """The sender of a message; or why it has none."""
         if self.is_open:
             return OPERATOR
@@ -69,7 +70,7 @@ class QueueSenders:
             return self._vouched(message, digests)
         return self.of_queue or Unreadable(NO_USER)
 
-    def vouch(self, message: Message, digests: Digests) -> dict[str, str]:
+    def vouch(self, message: Entry, digests: Digests) -> dict[str, str]:
         """The header that names the sender of a message whose user is known, for when it is put back."""
         user = message.properties.get("user_id")
         if not self.by_user or not user:
@@ -79,7 +80,7 @@ class QueueSenders:
             return {SENDER: ""}  # put back, it must not become the queue's sender's
         return {SENDER: f"{sender.name} {digests(PURPOSE, self._identity(sender, message))[0]}"}
 
-    def _vouched(self, message: Message, digests: Digests) -> EventSender | Unreadable:
+    def _vouched(self, message: Entry, digests: Digests) -> EventSender | Unreadable:
         name, _, digest = str(message.headers[SENDER]).partition(" ")
         sender = next((one for one in self.by_user.values() if one.name == name), None)
         if sender is None or not digest.isascii():
@@ -88,7 +89,7 @@ class QueueSenders:
         fits = [hmac.compare_digest(digest, one) for one in digests(PURPOSE, self._identity(sender, message))]
         return sender if any(fits) else Unreadable(NO_PROOF)
 
-    def _identity(self, sender: EventSender, message: Message) -> str:
+    def _identity(self, sender: EventSender, message: Entry) -> str:
         return json.dumps([self.queue, sender.name, message_id(message)])
 
 
@@ -111,7 +112,7 @@ class Source:
     topology: Topology
     url: str
     setting: str  # the setting with the URL, for messages
-    read: Callable[[Message], Event | Unreadable]
+    read: Callable[[Entry], Event | Unreadable]
     declare: bool = True
     prefetch: int = PREFETCH
     tls: Tls | None = None
@@ -123,7 +124,7 @@ class Source:
         """The queue that is consumed."""
         return self.topology.undelivered if self.undelivered else self.topology.queue
 
-    def event_in(self, message: Message, digests: Digests) -> Event | Unreadable:
+    def event_in(self, message: Entry, digests: Digests) -> Event | Unreadable:
         """A message's event, with its sender, and for the audit log the sender's name or this queue's. Never raises."""
         if self.undelivered:
             return Unreadable(NEVER_SETTLED)  # not read: reading it may be what ended consumers

@@ -22,6 +22,7 @@ from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 from kombu.entity import Exchange, Queue
 
 from worker.events.brokers.connection import NEVER
+from worker.events.brokers.queue_depths import states_of
 from worker.settings.outside import Bus
 
 # A message that was delivered so often and never settled goes to the dead queue: it may be what kills consumers.
@@ -62,31 +63,16 @@ class Topology:
         return f"{self.queue}.undelivered"
 
     @property
-    def dead_exchange(self) -> str:
-        """RabbitMQ only: the exchange that notices are published to."""
-        return self.dead
-
-    @property
-    def dead_key(self) -> str:
-        return self.queue
-
-    @property
-    def queue_arguments(self) -> dict[str, Any]:
-        return _moving(self.undelivered)
-
-    @property
-    def undelivered_arguments(self) -> dict[str, Any]:
-        # What kills consumers here too, which do not read it, ends in the dead queue as it is.
-        return _moving(self.dead)
-
-    @property
-    def dead_arguments(self) -> dict[str, Any]:
-        return {
+    def amqp_queues(self) -> dict[str, dict[str, Any]]:
+        """RabbitMQ only: its queues, each with its arguments."""
+        notices = {
             "x-queue-type": "quorum",
             "x-delivery-limit": NEVER,
             "x-message-ttl": NOTICES_KEPT,
             "x-max-length": MOST_NOTICES,
         }
+        # What kills consumers here too, which do not read the undelivered queue, ends in the dead queue as it is.
+        return {self.queue: _moving(self.undelivered), self.undelivered: _moving(self.dead), self.dead: notices}
 
 
 def _moving(to: str) -> dict[str, Any]:
@@ -138,9 +124,10 @@ def _groups(client: Any, stream: str) -> list[bytes]:
 
 
 def _declare_amqp(connection: Any, topology: Topology) -> None:
-    _declare_queue(connection, topology.dead, topology.dead_arguments, exchange=topology.dead, key="#")
-    _declare_queue(connection, topology.undelivered, topology.undelivered_arguments)
-    _declare_queue(connection, topology.queue, topology.queue_arguments, exchange=topology.queue, key=topology.key)
+    queues = topology.amqp_queues
+    _declare_queue(connection, topology.dead, queues[topology.dead], exchange=topology.dead, key="#")
+    _declare_queue(connection, topology.undelivered, queues[topology.undelivered])
+    _declare_queue(connection, topology.queue, queues[topology.queue], exchange=topology.queue, key=topology.key)
 
 
 def _declare_queue(connection: Any, name: str, arguments: dict[str, Any], *, exchange: str = "", key: str = "") -> None:
@@ -157,17 +144,16 @@ def _declare_queue(connection: Any, name: str, arguments: dict[str, Any], *, exc
 
 
 def _check_amqp(connection: Any, topology: Topology, warn: Callable[[str], None]) -> None:
-    queues = (topology.queue, topology.undelivered, topology.dead)
     # Producers may publish to any exchange from which the queue gets its messages. Notices go to this one.
     missing = [f"the exchange {topology.dead}"] if not _has_exchange(connection, topology.dead) else []
-    missing += [f"the queue {name}" for name in queues if not _has_queue(connection, name)]
+    queues = states_of(connection, topology.amqp_queues, on_amqp=True)
+    missing += [f"the queue {queue.name}" for queue in queues if not queue.is_there]
     if missing:
         raise Unfit(
             f"bus: RabbitMQ lacks {', '.join(missing)}, and bus.declare is false:"
             " declare them as docs/reference/bus.md says, or set bus.declare = true"
         )
-    expected = (topology.queue_arguments, topology.undelivered_arguments, topology.dead_arguments)
-    for name, arguments in zip(queues, expected, strict=True):
+    for name, arguments in topology.amqp_queues.items():
         # The queue exists, so this declares nothing. A user without the configure right learns of no differences.
         try:
             with connection.channel() as channel:
@@ -182,15 +168,6 @@ def _has_exchange(connection: Any, name: str) -> bool:
     try:
         with connection.channel() as channel:
             Exchange(name).bind(channel).declare(passive=True)
-    except NotFound:
-        return False
-    return True
-
-
-def _has_queue(connection: Any, name: str) -> bool:
-    try:
-        with connection.channel() as channel:
-            Queue(name).bind(channel).queue_declare(passive=True)
     except NotFound:
         return False
     return True
