@@ -3,7 +3,7 @@
 import pytest
 
 from worker.core.model.incoming import Event
-from worker.events.bus.dead_lettering import Refusal, refused_message
+from worker.events.bus.dead_lettering import refused_message
 from worker.events.bus.entries import Entry
 from worker.events.bus.messages import PREFIXES, event_in
 from worker.events.cloudevents import Unreadable
@@ -37,5 +37,5 @@ def test_an_attribute_that_comes_twice_is_refused_whichever_comes_last(subtests:
 
                     assert isinstance(refused, Unreadable)
                     assert "twice" in refused.reason
-                    kept = refused_message(one, Refusal(refused.reason), "q")
+                    kept = refused_message(one, refused.reason, "q")
                     assert (kept.kind, kept.event) == ("", "")

@@ -17,7 +17,7 @@ from worker.core.database.tables import CustomerRow, Inbox, Job
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.incoming import OPERATOR, EventKind, EventSender, Outcome
 from worker.events.bus.consumer import take
-from worker.events.bus.dead_lettering import REASON, SENDER, Refusal, message_id, message_in, refused_message
+from worker.events.bus.dead_lettering import REASON, SENDER, message_id, message_in, refused_message
 from worker.events.bus.entries import Entry
 from worker.events.bus.sources import (
     NO_PROOF,
@@ -59,7 +59,7 @@ def put_back(one: Entry, senders: QueueSenders = AMQP) -> Entry:
 
 
 def content(one: Entry, senders: QueueSenders = AMQP) -> Any:
-    return refused_message(one, Refusal("why"), "events", vouched=senders.vouch(one, KEYRING.digests)).content
+    return refused_message(one, "why", "events", vouched=senders.vouch(one, KEYRING.digests)).content
 
 
 def test_a_message_is_its_users_and_without_one_its_queues():
@@ -142,8 +142,8 @@ def taken(world: World, user: str | None, *bodies: bytes) -> list[tuple[Outcome,
     source = replace(events_of(Bus.model_construct(url="amqp://", plain=None)), senders=AMQP)
     messages = [message(user, body) for body in bodies]
     found = take(Stored(), messages, lambda one: source.event_in(one, KEYRING.digests))  # type: ignore[arg-type]
-    reasons = {id(one): refusal.reason for one, refusal in found.refused}
-    return [(outcome, reasons.get(id(one), "")) for outcome, one in zip(found.outcomes, messages, strict=True)]
+    refused = Outcome.REFUSED
+    return [(one.outcome, one.reason if one.outcome is refused else "") for one in found.receipts]
 
 
 @pytest.mark.parametrize("kind", ["onboarding.cancelled", "customer.updated", "customer.erased"])

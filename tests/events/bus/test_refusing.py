@@ -14,7 +14,6 @@ from worker.events.bus.dead_lettering import (
     LARGEST_HEADERS,
     LONGEST_PROBLEMS,
     MOST_PROBLEMS,
-    Refusal,
     message_in,
     problems_in,
     refused_message,
@@ -23,7 +22,7 @@ from worker.events.bus.entries import Entry
 from worker.events.cloudevents import LARGEST
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-WHY = Refusal("why")
+WHY = "why"
 MESSAGE = Entry(b"{}", "application/json", "utf-8", {"trace": "t-1"}, {"message_id": "m"})
 
 
@@ -66,19 +65,19 @@ def test_a_user_that_rabbitmq_would_compare_with_our_login_is_left_out():
 
 def test_problems_are_listed_with_their_column_and_bounded():
     problems = tuple(FieldProblem(f"column{n}", "x" * 300, "write it otherwise") for n in range(MOST_PROBLEMS + 1))
-    listed = problems_in(refused_message(MESSAGE, Refusal("why", problems), "q").content)
+    listed = problems_in(refused_message(MESSAGE, "why", "q", problems=problems).content)
     assert listed.startswith("column0: xxx")
     assert len(listed) == LONGEST_PROBLEMS
-    short = problems_in(refused_message(MESSAGE, Refusal("why", problems[:1]), "q").content)
+    short = problems_in(refused_message(MESSAGE, "why", "q", problems=problems[:1]).content)
     assert short.endswith("x (write it otherwise)")
-    half = problems_in(refused_message(MESSAGE, Refusal("why", (FieldProblem("\ud800", "x"),)), "q").content)
+    half = problems_in(refused_message(MESSAGE, "why", "q", problems=(FieldProblem("\ud800", "x"),)).content)
     assert half == "?: x"
 
 
 def test_a_problem_of_the_whole_event_is_listed_without_the_colon_of_a_column():
     of_all = (FieldProblem("", "it has no column that is new", "give one"),)
     assert (
-        problems_in(refused_message(MESSAGE, Refusal("why", of_all), "q").content)
+        problems_in(refused_message(MESSAGE, "why", "q", problems=of_all).content)
         == "it has no column that is new (give one)"
     )
 
@@ -149,7 +148,7 @@ def test_the_customer_of_a_refused_task_is_known_too():
 def test_each_copy_of_a_message_has_the_same_identity_and_no_other_message_has_it():
     by_app = {"x-sender": "app 12"}
     found = refused_message(MESSAGE, WHY, "q", vouched=by_app)
-    assert refused_message(put_back(MESSAGE, vouched=by_app), Refusal("another"), "q").identity == found.identity
+    assert refused_message(put_back(MESSAGE, vouched=by_app), "another", "q").identity == found.identity
     others = [replace(MESSAGE, body=b"[]"), replace(MESSAGE, headers={}), replace(MESSAGE, content_type=None)]
     others.append(replace(MESSAGE, properties={"type": "customer.erased"}))
     identities = [refused_message(other, WHY, "q", vouched=by_app).identity for other in others]

@@ -13,7 +13,7 @@ from celery import Celery
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
 from worker.core.model.incoming import Event, EventKind
-from worker.events.bus.dead_lettering import Refusal, refused_message
+from worker.events.bus.dead_lettering import refused_message
 from worker.events.bus.dead_letters import dead_queue, shown
 from worker.events.bus.entries import Entry
 from worker.events.bus.messages import TASK, event_in_task
@@ -87,9 +87,7 @@ def test_what_is_no_request_is_refused_and_the_reason_repeats_nothing_of_it(subt
             assert isinstance(found, Unreadable)
             assert words in found.reason
             assert "quirin" not in found.reason
-            assert "quirin" not in repr(refused_message(message, Refusal(found.reason), "q")) + json.dumps(
-                shown(message)
-            )
+            assert "quirin" not in repr(refused_message(message, found.reason, "q")) + json.dumps(shown(message))
 
 
 def prepared(broker: Any) -> Source:

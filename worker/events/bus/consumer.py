@@ -9,7 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import sqlalchemy as sa
@@ -20,10 +20,10 @@ from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.logs import CountLog
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Event, EventReceipt, Outcome, Received
-from worker.core.model.wakeups import Wake, WakeUp
+from worker.core.model.wakeups import Wake
 from worker.events.brokers.connection import OUTAGES, UNREADABLE, broker_fault, refuses_log_in
 from worker.events.bus.connection import Link
-from worker.events.bus.dead_lettering import Refusal, refused_message
+from worker.events.bus.dead_lettering import refused_message
 from worker.events.bus.entries import Delivery, Entry
 from worker.events.bus.sources import Source
 from worker.events.bus.topology import Unfit
@@ -53,17 +53,9 @@ class Inbox(Protocol):
         """Why no event can be stored, though the database answers; "": it can. Raises as `outdated`."""
 
 
-@dataclass(frozen=True)
-class Taken:
-    """The result of a chunk: an outcome for each message, and the refused messages."""
-
-    outcomes: list[Outcome]
-    refused: list[tuple[Entry, Refusal]]
-    due: frozenset[WakeUp]
-
-
-def take(inbox: Inbox, chunk: Sequence[Entry], read: Callable[[Entry], Event | Unreadable]) -> Taken:
-    """Take a chunk of messages in. When this returns, their events are committed. `read` never raises.
+def take(inbox: Inbox, chunk: Sequence[Entry], read: Callable[[Entry], Event | Unreadable]) -> Received:
+    """Take a chunk of messages in, with a receipt for each. When this returns, their events are committed. `read` never
+    raises.
 
     Raises sqlalchemy.exc.OperationalError when the database cannot be used: then no message may be acknowledged.
     """
@@ -71,21 +63,11 @@ def take(inbox: Inbox, chunk: Sequence[Entry], read: Callable[[Entry], Event | U
     events = [event for event in found if isinstance(event, Event)]
     received = _received(inbox, events) if events else Received([])
     receipts = iter(received.receipts)
-    outcomes: list[Outcome] = []
-    refused: list[tuple[Entry, Refusal]] = []
-    for message, one in zip(chunk, found, strict=True):
-        refusal: Refusal | None = None
-        if isinstance(one, Unreadable):
-            refusal, outcome = Refusal(one.reason), Outcome.REFUSED
-        else:
-            receipt = next(receipts)
-            outcome = receipt.outcome
-            if outcome is Outcome.REFUSED:
-                refusal = Refusal(receipt.reason, receipt.problems)
-        outcomes.append(outcome)
-        if refusal is not None:
-            refused.append((message, refusal))
-    return Taken(outcomes, refused, received.due)
+    of_chunk = [
+        EventReceipt(Outcome.REFUSED, reason=one.reason) if isinstance(one, Unreadable) else next(receipts)
+        for one in found
+    ]
+    return replace(received, receipts=of_chunk)
 
 
 def keep(inbox: Inbox, refused: Sequence[RefusedMessage]) -> list[uuid.UUID]:
@@ -273,7 +255,12 @@ class BusConsumer:
         chunk, messages = self._chunk, [delivery.entry for delivery in self._chunk]
         try:
             taken = take(self._inbox, messages, lambda message: self._source.event_in(message, self._inbox.digests))
-            kept = self._keep(taken)
+            refused = [
+                (message, receipt)
+                for message, receipt in zip(messages, taken.receipts, strict=True)
+                if receipt.outcome is Outcome.REFUSED
+            ]
+            kept = self._keep(refused)
         except sa.exc.OperationalError as error:
             self._database_lasts(reason(error), TAKING)
             self._settle_at = monotonic() + AGAIN_SECONDS
@@ -281,21 +268,23 @@ class BusConsumer:
         self._database_is_back(TAKING)
         for wake_up in taken.due:
             self._wake(wake_up)
-        for id_, (_, refusal) in zip(kept, taken.refused, strict=True):
-            link.notify(id_, refusal.reason, self._clock())
+        for id_, (_, receipt) in zip(kept, refused, strict=True):
+            link.notify(id_, receipt.reason, self._clock())
         link.acknowledge(chunk)
         self._chunk = []
         self._careful = max(0, self._careful - len(chunk))
-        self._outcomes.add(taken.outcomes, monotonic())
+        self._outcomes.add([receipt.outcome for receipt in taken.receipts], monotonic())
 
-    def _keep(self, taken: Taken) -> list[uuid.UUID]:
+    def _keep(self, refused: Sequence[tuple[Entry, EventReceipt]]) -> list[uuid.UUID]:
         """Store the refused messages, and return their ids."""
-        vouch, queue = self._source.senders.vouch, self._source.topology.queue
-        refused = [
-            refused_message(message, refusal, queue, vouched=vouch(message, self._inbox.digests))
-            for message, refusal in taken.refused
-        ]
-        return keep(self._inbox, refused)
+        vouch, queue, digests = self._source.senders.vouch, self._source.topology.queue, self._inbox.digests
+        return keep(
+            self._inbox,
+            [
+                refused_message(one, why.reason, queue, problems=why.problems, vouched=vouch(one, digests))
+                for one, why in refused
+            ],
+        )
 
     def _database_is_ready(self) -> bool:
         try:

@@ -12,8 +12,7 @@ import json
 import re
 import uuid
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -32,7 +31,7 @@ MOST_LEVELS = 32  # of lists and objects inside each other
 
 # The headers of a notice.
 REASON, REFUSED_AT, NOTICE_ID = "x-reason", "x-refused-at", "x-refused-id"
-# Who sent a message, as `queue_senders` proves it. It stays when the message is put back.
+# Who sent a message, as `QueueSenders` proves it. It stays when the message is put back.
 SENDER = "x-sender"
 MOST_PROBLEMS, LONGEST_PROBLEMS = 10, 1000
 # Headers and properties that take more than this are not kept, nor is their message.
@@ -94,18 +93,15 @@ def from_plain(plain: Any) -> Any:
     return plain
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why a message is refused. Names no value of the message."""
-
-    reason: str
-    problems: tuple[FieldProblem, ...] = ()
-
-
 def refused_message(
-    message: Entry, refusal: Refusal, queue: str, *, vouched: Mapping[str, str] | None = None
+    message: Entry,
+    reason: str,
+    queue: str,
+    *,
+    problems: Sequence[FieldProblem] = (),
+    vouched: Mapping[str, str] | None = None,
 ) -> RefusedMessage:
-    """The message as it is stored. Pure. `vouched`: see `queue_senders`."""
+    """The message as it is stored. Pure. `reason` and `problems` name no value. `vouched`: see `QueueSenders.vouch`."""
     event = event_object(message) or {}
     attributes, twice = attributes_of(message)
     # Of two ids neither is the event's.
@@ -115,12 +111,12 @@ def refused_message(
         queue=queue,
         # Of two senders' messages alike both are kept: one may be taken where the other is refused.
         identity=message_id(message, sender=(vouched or message.headers).get(SENDER)),
-        reason=refusal.reason,
+        reason=reason,
         kind=kind if kind in _KINDS else "",
         event=name if isinstance(name, str) and _PLAIN_ID.fullmatch(name) else "",
         size=len(message.body),
         customer_id=_customer_in(event),
-        content=_content_of(message, refusal, vouched or {}),
+        content=_content_of(message, problems, vouched or {}),
     )
 
 
@@ -201,7 +197,7 @@ def _customer_in(event: Mapping[str, Any]) -> str:
     return text if len(text) <= LONGEST_ID else ""
 
 
-def _content_of(message: Entry, refusal: Refusal, vouched: Mapping[str, str]) -> dict[str, Any] | None:
+def _content_of(message: Entry, problems: Sequence[FieldProblem], vouched: Mapping[str, str]) -> dict[str, Any] | None:
     if len(message.body) > LARGEST:
         return None  # it would be refused again
     properties = {name: message.properties[name] for name in KEPT if message.properties.get(name)}
@@ -215,14 +211,11 @@ def _content_of(message: Entry, refusal: Refusal, vouched: Mapping[str, str]) ->
     if len(envelope) > LARGEST_HEADERS:
         return None
     body = b64encode(message.body).decode()
-    return {"body": body, "envelope": envelope, "problems": _in_words(refusal.problems)}
+    return {"body": body, "envelope": envelope, "problems": _in_words(problems)}
 
 
-def _in_words(problems: tuple[FieldProblem, ...]) -> str:
-    shown = "; ".join(_one_in_words(problem) for problem in problems[:MOST_PROBLEMS])
+def _in_words(problems: Sequence[FieldProblem]) -> str:
+    each = (one.named + (f" ({one.hint})" if one.hint else "") for one in problems[:MOST_PROBLEMS])
+    shown = "; ".join(each)
     shown = shown if len(shown) <= LONGEST_PROBLEMS else shown[: LONGEST_PROBLEMS - 1] + "…"
     return shown.encode("utf-8", "replace").decode()
-
-
-def _one_in_words(problem: FieldProblem) -> str:
-    return problem.named + (f" ({problem.hint})" if problem.hint else "")

@@ -260,23 +260,20 @@ def learn(connection: sa.Connection, new: Sequence[NewEvent], customers: Mapping
             for row in latest.get(arrival.customer_id, [])
             if event.standing.counts(row.sender, every_customer=row.every_customer)
         ]
-        updated = [row.at for row in rows if row.kind is EventKind.UPDATED]
+        of_purpose = [row for row in rows if row.purpose == arrival.purpose]
+        updated_at = _newest(rows, EventKind.UPDATED)
         event.known = EarlierEvents(
             details_at=customers[arrival.customer_id].details_at if event.standing.reaches else None,
-            erased_at=_newest(row.at for row in rows if row.kind is EventKind.ERASED),
-            requested_at=_newest(
-                row.at for row in rows if row.kind is EventKind.REQUESTED and row.purpose == arrival.purpose
-            ),
-            cancelled_at=_newest(
-                row.at for row in rows if row.kind is EventKind.CANCELLED and row.purpose == arrival.purpose
-            ),
-            requested_for_any_at=_newest(row.at for row in rows if row.kind is EventKind.REQUESTED),
-            updated_after=any(at > arrival.occurred_at for at in updated),
+            erased_at=_newest(rows, EventKind.ERASED),
+            requested_at=_newest(of_purpose, EventKind.REQUESTED),
+            cancelled_at=_newest(of_purpose, EventKind.CANCELLED),
+            requested_for_any_at=_newest(rows, EventKind.REQUESTED),
+            updated_after=updated_at is not None and updated_at > arrival.occurred_at,
         )
 
 
-def _newest(times: Iterable[datetime]) -> datetime | None:
-    return max(times, default=None)
+def _newest(rows: Iterable[sa.Row[Any]], kind: EventKind) -> datetime | None:
+    return max((row.at for row in rows if row.kind is kind), default=None)
 
 
 _UPDATES = sa.select(
