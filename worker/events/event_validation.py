@@ -4,14 +4,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from worker.core.customers.customers import MESSAGE, UPDATABLE, FieldProblem
 from worker.core.foundation.keyring import Keyring
 from worker.core.foundation.notation import parse_duration, show_duration
 from worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome
 from worker.events.cloudevents import LARGEST, LONGEST
-from worker.events.ordering import columns_of
+from worker.events.ordering import Columns, columns_of
 from worker.events.rights import NOT_ITS_ID, NOT_ITS_TYPE, may_name
 from worker.events.store.incoming_events import Arrival
 from worker.lists.accept import accept
@@ -60,6 +61,17 @@ class _Reading:
     objects: Objects
 
 
+class _Asked(NamedTuple):
+    """What an event's data says, as fields of its `Arrival`."""
+
+    customer_id: str
+    purpose: str
+    warnings: tuple[FieldProblem, ...]
+    line: AcceptedLine | None = None
+    invite_after: timedelta | None = None
+    columns: Columns = MappingProxyType({})
+
+
 class Judging:
     """Judges events by this configuration."""
 
@@ -86,32 +98,38 @@ class Judging:
         data = read_object(plain.encode()) if plain is not None else None
         if plain is None or not isinstance(data, dict) or has_unstorable_text(data):
             return _refused(_NO_JSON)
-        found = self._arrival(event, data, occurred_at, self._keyring.digests("event", _identity(event, plain)))
-        if isinstance(found, Arrival):
-            if not may_name(event.sender, found.customer_id):
-                return _refused(NOT_ITS_ID)
-            return replace(found, actor=event.actor, signed_at=event.signed_at)
-        return _refused(_BAD_DATA, *map(_without_flags, found))
+        found = self._request(data) if event.kind is EventKind.REQUESTED else self._about_customer(event.kind, data)
+        if isinstance(found, list):
+            return _refused(_BAD_DATA, *map(_without_flags, found))
+        if not may_name(event.sender, found.customer_id):
+            return _refused(NOT_ITS_ID)
+        return Arrival(
+            sender=event.sender,
+            source=event.source,
+            event_id=event.id,
+            kind=event.kind,
+            occurred_at=occurred_at,
+            digests=self._keyring.digests("event", _identity(event, plain)),
+            actor=event.actor,
+            signed_at=event.signed_at,
+            **found._asdict(),
+        )
 
-    def _arrival(
-        self, event: Event, data: dict[str, Any], occurred_at: datetime, digests: tuple[str, ...]
-    ) -> Arrival | list[FieldProblem]:
-        if event.kind is EventKind.REQUESTED:
-            return self._request(event, data, occurred_at, digests)
+    def _about_customer(self, kind: EventKind, data: dict[str, Any]) -> _Asked | list[FieldProblem]:
         raw = self._read().objects.cells(0, data)
         if isinstance(raw.cells, FieldProblem):
             return [raw.cells]
         problems = list(raw.problems)
-        allowed = _ALLOWED[event.kind]
-        own = {name for name in raw.cells if event.kind is EventKind.UPDATED and is_own(name)}
+        allowed = _ALLOWED[kind]
+        own = {name for name in raw.cells if kind is EventKind.UPDATED and is_own(name)}
         given = {name: cell for name, cell in raw.cells.items() if name in allowed or name in own}
-        problems += [FieldProblem(name, *_NOT_ALLOWED[event.kind]) for name in raw.cells if name not in given]
+        problems += [FieldProblem(name, *_NOT_ALLOWED[kind]) for name in raw.cells if name not in given]
         line = accept(0, given | {"channel": "none"}, self._read().options)
         if isinstance(line, Rejected):
             return [*problems, *line.problems]
         customer = line.customer
         columns: dict[str, Any] = {}
-        if event.kind is EventKind.UPDATED:
+        if kind is EventKind.UPDATED:
             left_out = {problem.column for problem in line.if_used}  # names that are none
             names = [name for name in given if name in UPDATABLE and name not in left_out]
             columns = columns_of(customer, names)
@@ -129,23 +147,10 @@ class Judging:
                 problems += line.if_used or (nothing,)
         if problems:
             return problems
-        purpose = customer.purpose if event.kind is EventKind.CANCELLED else ""
-        return Arrival(
-            event.sender,
-            event.source,
-            event.id,
-            event.kind,
-            customer.customer_id,
-            purpose,
-            occurred_at,
-            digests,
-            columns=columns,
-            warnings=line.if_used,
-        )
+        purpose = customer.purpose if kind is EventKind.CANCELLED else ""
+        return _Asked(customer.customer_id, purpose, line.if_used, columns=columns)
 
-    def _request(
-        self, event: Event, data: dict[str, Any], occurred_at: datetime, digests: tuple[str, ...]
-    ) -> Arrival | list[FieldProblem]:
+    def _request(self, data: dict[str, Any]) -> _Asked | list[FieldProblem]:
         asked = data.pop(INVITE_AFTER, None)
         judged = judge(self._intake, check_line(self._read().objects.cells(0, data), self._read().of_requests))
         wait = self._wait(asked, judged if isinstance(judged, AcceptedLine) else None)
@@ -156,19 +161,7 @@ class Judging:
         if isinstance(wait, FieldProblem) or judged.lacks:
             return [*judged.lacks, *problems]
         customer = judged.customer
-        return Arrival(
-            event.sender,
-            event.source,
-            event.id,
-            event.kind,
-            customer.customer_id,
-            customer.purpose,
-            occurred_at,
-            digests,
-            line=judged,
-            invite_after=wait,
-            warnings=judged.warnings,
-        )
+        return _Asked(customer.customer_id, customer.purpose, judged.warnings, line=judged, invite_after=wait)
 
     def _wait(self, asked: Any, line: AcceptedLine | None) -> timedelta | FieldProblem | None:
         """How long the invitation waits for the app; None: not at all."""

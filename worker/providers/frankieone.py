@@ -81,6 +81,9 @@ class FrankieEndpoint(NoLookUp, ABC):
     """What the three endpoints have in common, for one account. Raises AccountUnusable if its settings make every
     session unusable."""
 
+    may_return_earlier = False
+    lifetime: timedelta | None = None
+
     def __init__(self, account: AccountSettings, *, links_are_given: bool = False) -> None:
         """`links_are_given`: the answers have a link, so that the account needs none."""
         self._account = account
@@ -113,16 +116,8 @@ class FrankieEndpoint(NoLookUp, ABC):
     def session_in(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         """The session in the answer's JSON. Raises BadAnswer, whose text names the field and never its value."""
 
-    @property
-    def lifetime(self) -> timedelta | None:
-        return None
-
     def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
         return None
-
-    @property
-    def may_return_earlier(self) -> bool:
-        return False
 
     def repeatable(self, request: SessionRequest) -> bool:
         return True

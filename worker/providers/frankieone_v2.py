@@ -29,14 +29,11 @@ class FrankieOneV2(FrankieEndpoint):
     """One account's IDV tokens. Raises AccountUnusable if its settings make every session unusable."""
 
     no_look_up = "not needed: the same call returns the same token"
+    may_return_earlier = True
 
     def __init__(self, account: AccountSettings) -> None:
         super().__init__(account)
         self._before, self._after = (account.base_url.rstrip("/") + PATH).rsplit("{entity_id}", 1)
-
-    @property
-    def may_return_earlier(self) -> bool:
-        return True
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         refused = super().refuses(customer)

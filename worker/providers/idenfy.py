@@ -88,6 +88,8 @@ class IdenfyEndpoint(ABC):
     unusable: a secret is missing, or links made from the account's own template, else from the documented one, could
     not be sent."""
 
+    may_return_earlier = False
+
     def __init__(self, account: AccountSettings, path: str, documented_link: str) -> None:
         self._account = account
         key, secret = required_secret(account, "api_key"), required_secret(account, "api_secret")
@@ -110,10 +112,6 @@ class IdenfyEndpoint(ABC):
 
     def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
         return lifetime_of(self._account, parameters) if parameters else self._lives
-
-    @property
-    def may_return_earlier(self) -> bool:
-        return False
 
     def read(
         self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime

@@ -101,6 +101,8 @@ FORMS = {form.dialect: form for form in (NARRATIVE, OPENAPI)}
 class IdenfyKyc(IdenfyEndpoint):
     """One account's KYC sessions. Raises AccountUnusable if its settings make every session unusable."""
 
+    no_look_up = ""
+
     def __init__(self, account: AccountSettings) -> None:
         super().__init__(account, PATH, REDIRECT)
         self._form = FORMS[account.dialect]
@@ -135,10 +137,6 @@ class IdenfyKyc(IdenfyEndpoint):
     def reissue_at(self, expires_at: datetime) -> datetime:
         # Wait for the old session's end: an earlier call costs a credit or is a conflict.
         return expires_at
-
-    @property
-    def no_look_up(self) -> str:
-        return ""
 
     def look_up(self, request: SessionRequest, *, page: int) -> HttpRequest | None:
         query = urlencode({"clientId": request.customer.customer_id, "page": page, "perPage": PAGE_SIZE})

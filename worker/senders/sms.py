@@ -111,6 +111,8 @@ class TwilioSender:
     customer may get it twice.
     """
 
+    no_look_up = ""
+
     def __init__(self, settings: TextSettings, tools: TextTools) -> None:
         self._settings, self._tools = settings, tools
         self._way = WAYS[tools.channel]
@@ -150,10 +152,6 @@ class TwilioSender:
             lambda answer: read(answer, to=message.to, now=self._tools.now(), meaning=self._way.meaning),
             may_write,
         )
-
-    @property
-    def no_look_up(self) -> str:
-        return ""
 
     async def look_up(
         self, to: str, link: str, *, since: datetime, known: frozenset[str]

@@ -8,6 +8,7 @@ genuine for ever. So the same webhook is stored only once, and an older update d
 import hashlib
 import hmac
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -48,7 +49,7 @@ GONE = ("DELETED", "ARCHIVED")
 REVIEWING = "REVIEWING"
 
 
-class SignedByIdenfy:
+class SignedByIdenfy(ABC):
     """Webhooks that iDenfy has signed. Its dashboard has one key for each notification: any of ours may match.
 
     Raises AccountUnusable without a key: then anyone could report a customer as approved.
@@ -74,6 +75,17 @@ class SignedByIdenfy:
         # Every key is tried, so that the duration does not reveal which one matched.
         verified = [same(given, signature(key.reveal(), delivery.body)) for key in self._keys]
         return "" if any(verified) else "no key of the account verifies its signature"
+
+    def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
+        try:
+            return self.update_in(json_content(delivery.body), event_name(delivery))
+        except BadAnswer as error:
+            # Without a 2xx iDenfy would send it again and again, and it would still be unreadable.
+            return Unreadable(str(error))
+
+    @abstractmethod
+    def update_in(self, content: Mapping[str, Any], event: str) -> SessionUpdate:
+        """The update in a body. `event`: its name, "" if there is none."""
 
 
 def signature(key: str, body: bytes) -> str:
@@ -101,11 +113,6 @@ def nothing_new(event: str) -> SessionUpdate:
     return SessionUpdate(event or "unnamed", note="nothing that concerns a session")
 
 
-def unreadable(error: BadAnswer) -> Unreadable:
-    # Without a 2xx iDenfy would send it again and again, and it would still be unreadable.
-    return Unreadable(str(error))
-
-
 def meaning(status: str) -> tuple[SessionState | None, Result | None]:
     """The session's state and result; (None, None) where the status says nothing new: it is open, or not known."""
     if status in VERDICTS:
@@ -128,12 +135,8 @@ WEIGHTS = {EXPIRED: 0, LEGACY: 1, AUTO: 1, RESUBMITTED: 1, CANCELLED: 2, MANUAL:
 class IdenfyKycWebhooks(SignedByIdenfy):
     """One account's verifications. Raises AccountUnusable without a key."""
 
-    def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
-        try:
-            content = json_content(delivery.body)
-        except BadAnswer as error:
-            return unreadable(error)
-        event = event_name(delivery) or LEGACY  # older notifications send no name
+    def update_in(self, content: Mapping[str, Any], event: str) -> SessionUpdate:
+        event = event or LEGACY  # older notifications send no name
         if event not in WEIGHTS:
             return nothing_new(event)
         if not content.get("scanRef") and not isinstance(content.get("status"), Mapping):
@@ -196,18 +199,13 @@ def _effect(update: SessionUpdate, overall: str) -> SessionUpdate:
 
 
 def _final_status(update: SessionUpdate, overall: str) -> SessionUpdate:
-    if overall in VERDICTS:
-        state, result = VERDICTS[overall]
-        return replace(update, state=state, result=result)
-    if overall == REVIEWING:
-        return replace(update, state=SessionState.STARTED, result=Result.REVIEW)
-    if overall in EXPIRIES:
-        return replace(update, state=SessionState.EXPIRED)
-    if overall in GONE:
-        return replace(update, state=SessionState.FAILED, gone=True, note="deleted at the provider")
     if overall == "ACTIVE":
         return replace(update, note="still open at the provider")
-    return replace(update, note="final, with an unknown status", alert=True)
+    state, result = meaning(overall)
+    if state is None:
+        return replace(update, note="final, with an unknown status", alert=True)
+    gone = overall in GONE
+    return replace(update, state=state, result=result, gone=gone, note="deleted at the provider" if gone else "")
 
 
 # The company's id is `id` in submissions and in reviews, and `companyId` in the other events.
@@ -217,33 +215,25 @@ BY_FORM = (("externalRef", Key.EXTERNAL_REF), ("id", Key.COMPANY_ID), ("clientId
 class IdenfyKybWebhooks(SignedByIdenfy):
     """One account's forms. Raises AccountUnusable without a key."""
 
-    def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
-        try:
-            content = json_content(delivery.body)
-        except BadAnswer as error:
-            return unreadable(error)
-        event = event_name(delivery)
+    def update_in(self, content: Mapping[str, Any], event: str) -> SessionUpdate:
         reading = READINGS.get(event)
         return reading(SessionUpdate(event), content) if reading else nothing_new(event)
 
 
+def _of_form(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
+    company_id = optional_text(content, "id", most=LONGEST_REFERENCE)
+    return replace(update, match=matches(content, *BY_FORM), company_id=company_id)
+
+
 def _submitted(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
-    return replace(
-        update,
-        match=matches(content, *BY_FORM),
-        state=SessionState.STARTED,
-        result=Result.REVIEW,
-        happened_at=iso_time(content.get("submissionTime")),
-        company_id=optional_text(content, "id", most=LONGEST_REFERENCE),
-    )
+    at = iso_time(content.get("submissionTime"))
+    return replace(_of_form(update, content), state=SessionState.STARTED, result=Result.REVIEW, happened_at=at)
 
 
 def _reviewed(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
     """The event has no time, so the time of its receipt counts. The reason of a denial is free text: of it only a code
     is kept."""
-    update = replace(
-        update, match=matches(content, *BY_FORM), company_id=optional_text(content, "id", most=LONGEST_REFERENCE)
-    )
+    update = _of_form(update, content)
     match upper_text(content, "approvalStatus"):
         case "APPROVED":
             return replace(update, state=SessionState.COMPLETED, result=Result.APPROVED, final=True)
