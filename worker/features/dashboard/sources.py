@@ -20,6 +20,7 @@ class Sources:
     @property
     def outbox(self) -> OutboxReport:
         return OutboxReport.of(self.parts.settings, self.parts.database)
+        return OutboxReport(self.settings, self.stores.database)
 
     def acting(self, person: Person, action: str, reason: str) -> Stores:
         """The store's objects, whose changes the audit log ascribes to this person, action and reason."""

@@ -157,7 +157,7 @@ def keys_status(invocation: Invocation, as_json: bool) -> None:
     Reads every row, and locks none. Ends with code 1 if values need a key that is not in the configuration.
     """
     with invocation.parts(STORED, migrate=True) as parts:
-        values, digests = _use_of(parts).uses()
+        values, digests = KeyUse(parts.database, parts.keyring).uses()
         retired = retired_keys(parts.database)
         facts = [
             *_states("encryption", parts.keyring.ids, values, retired),
@@ -170,10 +170,6 @@ def keys_status(invocation: Invocation, as_json: bool) -> None:
             click.echo(f"{one['id'] or '(no id)'}  {one['use']}, {one['state']}: {_words(one['needed_by'])}")
     if any(one["state"] == "missing" for one in facts):
         raise SystemExit(NEEDS_A_PERSON)
-
-
-def _use_of(parts: "Parts") -> KeyUse:
-    return KeyUse(parts.database, parts.keyring)
 
 
 def _states(use: str, ring: tuple[str, ...], uses: Uses, retired: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -235,7 +231,7 @@ def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
         if first in retired_keys(parts.database):
             raise CannotStart(f"encryption.keys: the first key, {first}, was retired; put another key before it")
         note_alone(parts.database, f"key {first}", now=parts.clock(), reason="values are changed to it")
-        of = _use_of(parts).to_change()
+        of = KeyUse(parts.database, parts.keyring).to_change()
         found = rotate(
             KeyRotation(parts.database, parts.keyring),
             per_second=per_second,
@@ -305,14 +301,15 @@ def keys_retire(
             raise CannotStart(f"the key {key_id} is the first one of this configuration: put another key before it")
         known = key_id in retired_keys(parts.database)
         # First, so that no process that would use the key starts while the rows are looked at.
-        _use_of(parts).retire(key_id, now=parts.clock())
+        use = KeyUse(parts.database, parts.keyring)
+        use.retire(key_id, now=parts.clock())
         needs, needed = _needed(parts, key_id, forget_copies=forget_copies, lost=lost)
         if not needed and second_look:
             click.echo(f"nothing needs it; the second look is in {second_look} s", err=True)
             time.sleep(second_look)
             needs, needed = _needed(parts, key_id, forget_copies=forget_copies, lost=lost)
         if needed and not known:
-            _use_of(parts).take_back(key_id, now=parts.clock())
+            use.take_back(key_id, now=parts.clock())
         if lost and not needed and not known:
             given_up = sum(needs.values.values())
             note_alone(parts.database, f"key {key_id}", now=parts.clock(), count=given_up, reason="values given up")
@@ -333,7 +330,7 @@ def keys_retire(
 
 def _needed(parts: "Parts", key_id: str, *, forget_copies: bool, lost: bool) -> tuple[Needs, list[str]]:
     """What needs the key, and what of it keeps it from being retired, in words."""
-    needs = _use_of(parts).needs(key_id, now=parts.database_clock())
+    needs = KeyUse(parts.database, parts.keyring).needs(key_id, now=parts.database_clock())
     digests = {name: number for name, number in needs.digests.items() if name in LASTING or not forget_copies}
     needed = [] if lost else [_number_of(number, name) for name, number in needs.values.items()]
     needed += [] if lost else [f"{counted(number, 'digest')} of {name}" for name, number in digests.items()]

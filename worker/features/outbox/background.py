@@ -142,7 +142,7 @@ class WokenPublisher:
     """Publishes to the target of each wake-up."""
 
     def __init__(self, parts: Parts, stopping: Callable[[], bool]) -> None:
-        self._outbox = OutboxTargets.of(parts.settings, parts.database, parts.clock)
+        self._outbox = OutboxTargets(parts.settings, parts.database, parts.clock)
         targets = build_targets(parts.settings)
         self._publisher = OutboxPublisher(self._outbox, targets, stopping=stopping, meters=parts.meters)
         self._unpublished, self._looks = Outage(log, logging.WARNING), Ticks(LOOK_SECONDS)
@@ -168,7 +168,7 @@ class WokenPublisher:
 
 
 def _threads(parts: Parts) -> OutboxThreads:
-    outbox = OutboxTargets.of(parts.settings, parts.database, parts.clock)
+    outbox = OutboxTargets(parts.settings, parts.database, parts.clock)
     return OutboxThreads(outbox, build_targets(parts.settings), meters=parts.meters)
 
 
@@ -197,7 +197,7 @@ class OldEvents:
 
 
 def _swept(parts: Parts) -> Callable[[Looked], None]:
-    outbox = OutboxTargets.of(parts.settings, parts.database, parts.clock)
+    outbox = OutboxTargets(parts.settings, parts.database, parts.clock)
     return OldEvents(outbox, parts.database_clock).step
 
 

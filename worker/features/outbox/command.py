@@ -31,7 +31,7 @@ def list_outbox(invocation: Invocation, as_json: bool) -> None:
     Also lists the newest 100 events that were given up, with their numbers.
     """
     with invocation.parts(STORED, migrate=True) as parts:
-        report = OutboxReport.of(parts.settings, parts.database)
+        report = OutboxReport(parts.settings, parts.database)
         targets, given_up = report.targets(now=parts.clock()), report.given_up()
     if as_json:
         print_json({"targets": targets, "given_up": given_up})

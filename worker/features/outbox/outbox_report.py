@@ -1,9 +1,8 @@
 """The facts of outgoing events, as `onboard events outgoing list` prints them, and what `status` says of them."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any
 
 from worker.core.database.database import Database
 from worker.core.foundation.notation import written, written_if_any
@@ -21,21 +20,13 @@ FAILS_FOR = timedelta(minutes=1)
 MOST_COUNTED = 10_000  # events of a target: `status` must cost little when a month's events wait
 
 
-@dataclass(frozen=True, kw_only=True)
 class OutboxReport:
-    """`configured`: the targets of the configuration, by name."""
-
-    database: Database
-    budgets: Budgets
-    configured: Collection[str]
-
-    @classmethod
-    def of(cls, settings: Settings, database: Database) -> Self:
-        return cls(database=database, budgets=Budgets(database), configured=frozenset(target_policies(settings)))
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._database, self.configured = database, sorted(target_policies(settings))
 
     def targets(self, *, now: datetime) -> list[dict[str, Any]]:
         """Each target, with how many events wait, and why."""
-        found, states = relay.status(self.database), self.budgets.all()
+        found, states = relay.status(self._database), Budgets(self._database).all()
         facts = []
         for name in sorted({*self.configured, *found}):
             counts = found.get(name, relay.TargetStatus(0, 0, None))
@@ -61,11 +52,11 @@ class OutboxReport:
         `given_up_by_target`.
         """
         found = []
-        for name in sorted(self.configured):
+        for name in self.configured:
             state = states.get(name, BudgetState())
             if state.opened_at is None or state.opened_at > now - FAILS_FOR:
                 continue
-            waiting = relay.count_up_to(self.database, name, given_up=False, most=MOST_COUNTED + 1)
+            waiting = relay.count_up_to(self._database, name, given_up=False, most=MOST_COUNTED + 1)
             if waiting or name in given_up:
                 events = f"events that wait: {up_to(waiting)}; given up: {up_to(given_up.get(name, 0))}"
                 why = f"has accepted no event since {written(state.opened_at)} ({state.pause_reason}); {events}"
@@ -75,8 +66,8 @@ class OutboxReport:
     def given_up_by_target(self) -> dict[str, int]:
         """How many events of each configured target were given up, where some were; at most one over `MOST_COUNTED`."""
         numbers = {
-            name: relay.count_up_to(self.database, name, given_up=True, most=MOST_COUNTED + 1)
-            for name in sorted(self.configured)
+            name: relay.count_up_to(self._database, name, given_up=True, most=MOST_COUNTED + 1)
+            for name in self.configured
         }
         return {name: number for name, number in numbers.items() if number}
 
@@ -94,7 +85,7 @@ class OutboxReport:
                 "attempts": row.attempts,
                 "detail": row.detail,
             }
-            for row in relay.given_up(self.database, most=SHOWN)
+            for row in relay.given_up(self._database, most=SHOWN)
         ]
 
 
@@ -104,7 +95,7 @@ def up_to(number: int) -> str:
 
 
 def _standing(settings: Settings, database: Database, states: Mapping[str, BudgetState], now: datetime) -> Standing:
-    report = OutboxReport.of(settings, database)
+    report = OutboxReport(settings, database)
     given_up = report.given_up_by_target()
     counts = [f"{name}: outgoing events given up: {up_to(number)}" for name, number in given_up.items()]
     return Standing(
@@ -115,7 +106,7 @@ def _standing(settings: Settings, database: Database, states: Mapping[str, Budge
 
 
 def _warning(settings: Settings, database: Database, now: datetime) -> str:
-    targets = OutboxTargets.of(settings, database, lambda: now).unpublished()
+    targets = OutboxTargets(settings, database, lambda: now).unpublished()
     return f"{unpublished_in_words(targets)}: see `onboard events outgoing list`" if targets else ""
 
 

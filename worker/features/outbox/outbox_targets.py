@@ -1,9 +1,8 @@
 """The configured targets of the outbox: which events each is sent, which targets have events due."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock
@@ -34,25 +33,20 @@ class TargetPolicy:
     give_up: timedelta | None
 
 
-@dataclass(frozen=True, kw_only=True)
 class OutboxTargets:
     """The configured targets of the outbox. Safe for threads."""
 
-    policies: Mapping[str, TargetPolicy]  # by the target's name
-    database: Database
-    budgets: Budgets
-    clock: Clock
-
-    @classmethod
-    def of(cls, settings: Settings, database: Database, clock: Clock) -> Self:
-        return cls(policies=target_policies(settings), database=database, budgets=Budgets(database), clock=clock)
+    def __init__(self, settings: Settings, database: Database, clock: Clock) -> None:
+        self.policies = target_policies(settings)
+        self.database, self.clock = database, clock
+        self._budgets = Budgets(database)
 
     def due(self) -> list[str]:
         """The targets that have events due, and may be published to now."""
         if not self.policies:
             return []
         now = self.clock()
-        states = self.budgets.all()
+        states = self._budgets.all()
         # Paused targets first: looking for a due event costs as much as the events that wait, which may be a month's.
         going = [name for name in self.policies if states[name].paused_until(now) is None]
         return relay.due(self.database, going, now=now)
@@ -93,11 +87,10 @@ def target_policies(settings: Settings) -> dict[str, TargetPolicy]:
 
 
 def _policy_of(settings: Settings, target: str) -> TargetPolicy:
-    retry = settings.retry.policy
+    retry, give_up = settings.retry.policy, None if target == BUS else GIVE_UP
     if target == BUS:
         retry = replace(retry, most=min(retry.most, BUS_LONGEST_PAUSE), first=min(retry.first, BUS_LONGEST_PAUSE))
-        return TargetPolicy(BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER), None)
-    return TargetPolicy(BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER), GIVE_UP)
+    return TargetPolicy(BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER), give_up)
 
 
 OBSERVER = Observer(lambda settings: subscriptions_of(settings) if _targets(settings) else None)

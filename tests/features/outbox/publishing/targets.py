@@ -68,7 +68,7 @@ class FakeTarget:
 
 
 def targets_of(world):
-    return OutboxTargets.of(world.parts.settings, world.parts.database, world.clock)
+    return OutboxTargets(world.parts.settings, world.parts.database, world.clock)
 
 
 def happen(world, happened, *customers, account="kyc"):
