@@ -18,7 +18,8 @@ from worker.core.customers.customers import MESSAGE, MOST_OWN, UPDATABLE, Channe
 from worker.core.foundation.notation import UNITS
 from worker.core.model.channels import CHANNELS
 from worker.core.model.incoming import EventKind
-from worker.events.published_events import DESCRIPTIONS, FIELDS, SEQUENCE_DIGITS, SOURCE, Happened
+from worker.core.model.refusals import LONGEST, MOST
+from worker.events.published_events import SEQUENCE_DIGITS, SOURCE, Happened
 from worker.lists.own_columns import RESERVED
 from worker.lists.rules import COLUMNS, LONGEST_ADDRESS, LONGEST_NAME, LONGEST_TAG, MOST_TAGS
 from worker.providers.facts import PROVIDERS
@@ -252,6 +253,70 @@ def incoming(kind: EventKind) -> Schema:
     }
     # The producer may add extensions.
     return _schema(kind.value, description, envelope, ["specversion", "id", "source", "type", "data"])
+
+
+_INTEGER: Schema = {"type": "integer", "minimum": 0}
+_TEXT: Schema = {"type": "string", "maxLength": 100}
+_WORD: Schema = {"type": "string", "maxLength": 40, "pattern": "^[a-z0-9_]*$"}
+_KIND: Schema = {"type": "string", "maxLength": 16, "pattern": "^[a-z0-9_-]+$"}
+_TIME: Schema = {"type": "string", "format": "date-time"}
+_JOB: dict[str, Schema] = {
+    "job_id": _INTEGER | {"description": "The worker's number of the job."},
+    "batch_id": _INTEGER | {"description": "The job's batch: its number in `onboard status`."},
+    "row": _INTEGER | {"description": "The row's number in that batch, as in `onboard report`."},
+    "customer_id": _TEXT | {"minLength": 1, "description": "The list owner's id of the customer."},
+    "purpose": _TEXT | {"description": "The purpose of the onboarding."},
+    "account": _TEXT | {"description": "The account's name in the configuration."},
+    "provider": {"type": ["string", "null"], "description": "null: the account is no longer configured."},
+}
+_SESSION: dict[str, Schema] = _JOB | {
+    "session": _TEXT | {"description": "The provider's reference of the session."},
+    "issued_at": _TIME | {"description": "When the worker requested the session."},
+    "expires_at": _TIME | {"description": "When the session's link stops working."},
+}
+_STEP: dict[str, Schema] = _JOB | {
+    "session": {
+        "type": ["string", "null"],
+        "maxLength": 100,
+        "description": "The provider's reference of the job's last session; null: it had none.",
+    },
+    "reason": _WORD | {"description": "The reason, a word of docs/reference/states.md."},
+    "attempts": _INTEGER | {"description": "Finished calls for the session; waits do not count."},
+}
+# The fields of each event's `data`: always all of them, and no others.
+FIELDS: Mapping[Happened, Mapping[str, Schema]] = {
+    Happened.SESSION_ISSUED: _SESSION | {"state": {"const": "waiting"}},
+    Happened.INVITATION_SENT: _JOB
+    | {
+        "session": _TEXT | {"description": "The provider's reference of the session whose link the message carried."},
+        "channel": {"enum": [*CHANNELS]},
+        "kind": _KIND | {"description": "`invitation`, `new_link`, `reminder-1` and so on, or `resend-1` and so on."},
+        "sent_at": _TIME,
+        "state": {"const": "sent"},
+    },
+    Happened.SESSION_COMPLETED: _SESSION
+    | {
+        "state": {"const": "completed"},
+        "result": _WORD | {"description": "The provider's decision."},
+        "reasons": {
+            "type": "array",
+            "items": {"type": "string", "maxLength": LONGEST, "pattern": "^(fraud:)?[A-Z][A-Z0-9_]+$"},
+            "maxItems": MOST,
+            "description": "The provider's codes of why it decided so (docs/reference/refused.md).",
+        },
+    },
+    Happened.SESSION_EXPIRED: _SESSION | {"state": {"const": "expired"}},
+    Happened.JOB_FAILED: _STEP | {"state": {"const": "failed"}},
+    Happened.JOB_HELD: _STEP | {"state": {"const": "held"}},
+}
+DESCRIPTIONS: Mapping[Happened, str] = {
+    Happened.SESSION_ISSUED: "A session was opened for the customer.",
+    Happened.INVITATION_SENT: "A message with the session's link was handed over to the sender of its channel.",
+    Happened.SESSION_COMPLETED: "The provider has decided about the customer.",
+    Happened.SESSION_EXPIRED: "The session's link stopped working before the customer had finished.",
+    Happened.JOB_FAILED: "The job has failed: nothing more happens until a person retries the job.",
+    Happened.JOB_HELD: "The job is held: a person must decide, mostly because the outcome of a call is unknown.",
+}
 
 
 def outgoing(kind: Happened) -> Schema:
