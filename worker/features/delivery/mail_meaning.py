@@ -9,10 +9,10 @@ LONGEST_ADDRESS = 254
 _CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 
 
-def of_permanent_failure(code: str, text: str) -> tuple[DeliveryStatus, Stop | None]:
+def of_permanent_failure(code: str, text: str) -> tuple[DeliveryStatus, Stop | None, str]:
     """Only a plain statement that there is no such mailbox ends the address (docs/reference/coming-back.md)."""
     gone = code in GONE if code else bool(UNKNOWN_MAILBOX.search(text[:2_000].lower()))
-    return (DeliveryStatus.BOUNCED, Stop.BOUNCED) if gone else (DeliveryStatus.BLOCKED, None)
+    return (DeliveryStatus.BOUNCED, Stop.BOUNCED, code) if gone else (DeliveryStatus.BLOCKED, None, code)
 
 
 def enhanced_code(*texts: object) -> str:

@@ -72,8 +72,7 @@ def _meaning(event: Mapping[str, Any]) -> tuple[DeliveryStatus | None, Stop | No
             report = _within(event, "delivery-status")
             words = f"{report.get('message', '')} {report.get('description', '')}"
             code = enhanced_code(report.get("enhanced-code"), report.get("message"), report.get("description"))
-            status, stop = of_permanent_failure(code, words)
-            return status, stop, code
+            return of_permanent_failure(code, words)
         case "failed":
             return DeliveryStatus.LATER, None, ""
         case _:

@@ -114,8 +114,7 @@ def _bounce(fields: Mapping[str, Any]) -> Meaning:
     if kind in LATER:
         return DeliveryStatus.LATER, None, code
     if kind == "HardBounce":
-        status, stop = of_permanent_failure(code, words)
-        return status, stop, code
+        return of_permanent_failure(code, words)
     return DeliveryStatus.BLOCKED, None, code
 
 

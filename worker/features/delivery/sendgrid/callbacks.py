@@ -91,8 +91,7 @@ def _meaning(event: Mapping[str, Any]) -> tuple[DeliveryStatus | None, Stop | No
             code = enhanced_code(event.get("status"), event.get("reason"))
             if event.get("type") == "blocked":
                 return DeliveryStatus.BLOCKED, None, code
-            status, stop = of_permanent_failure(code, str(event.get("reason", "")))
-            return status, stop, code
+            return of_permanent_failure(code, str(event.get("reason", "")))
         case "dropped":  # SendGrid's own list, or its own rules: nothing was sent
             return DeliveryStatus.BLOCKED, None, ""
         case _:

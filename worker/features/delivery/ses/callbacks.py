@@ -89,8 +89,7 @@ def _bounce(facts: Mapping[str, Any]) -> tuple[DeliveryStatus, Stop | None, str]
     if facts.get("bounceType") == "Transient" and part not in REFUSED_CONTENT:
         return DeliveryStatus.LATER, None, code
     if facts.get("bounceType") == "Permanent" and part not in NOT_TRIED:
-        status, stop = of_permanent_failure(code, words)
-        return status, stop, code
+        return of_permanent_failure(code, words)
     return DeliveryStatus.BLOCKED, None, code
 
 
