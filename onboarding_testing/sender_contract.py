@@ -12,6 +12,7 @@ A test module of the sender's own imports all of it, and has a fixture `side`, a
 """
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -94,7 +95,6 @@ def message(side: SenderSide) -> Messages:
     return make
 
 
-@pytest.mark.asyncio
 async def test_an_accepted_message_has_a_receipt_and_arrives_once(side: SenderSide, message: Messages) -> None:
     answer = await side.sender().send(message())
 
@@ -102,7 +102,6 @@ async def test_an_accepted_message_has_a_receipt_and_arrives_once(side: SenderSi
     assert side.arrived() == ["0197f3-invitation"]
 
 
-@pytest.mark.asyncio
 async def test_a_refusal_is_a_problem_and_nothing_arrives(side: SenderSide, message: Messages) -> None:
     side.refuse_next()
 
@@ -113,7 +112,6 @@ async def test_a_refusal_is_a_problem_and_nothing_arrives(side: SenderSide, mess
     assert side.arrived() == []
 
 
-@pytest.mark.asyncio
 async def test_after_a_refusal_the_next_message_goes_out(side: SenderSide, message: Messages) -> None:
     side.refuse_next()
     sender = side.sender()
@@ -125,7 +123,6 @@ async def test_after_a_refusal_the_next_message_goes_out(side: SenderSide, messa
     assert side.arrived() == ["second"]
 
 
-@pytest.mark.asyncio
 async def test_a_message_that_may_not_leave_any_more_is_not_handed_over_and_the_next_one_is(
     side: SenderSide, message: Messages
 ) -> None:
@@ -144,7 +141,6 @@ async def test_a_message_that_may_not_leave_any_more_is_not_handed_over_and_the_
     assert side.arrived() == ["second"]
 
 
-@pytest.mark.asyncio
 async def test_messages_side_by_side_all_arrive_each_once(side: SenderSide, message: Messages) -> None:
     sender = side.sender()
 
@@ -154,7 +150,6 @@ async def test_messages_side_by_side_all_arrive_each_once(side: SenderSide, mess
     assert sorted(side.arrived()) == sorted(f"key-{number}" for number in range(20))
 
 
-@pytest.mark.asyncio
 async def test_nothing_personal_shows_in_a_receipt_a_problem_or_a_repr(side: SenderSide, message: Messages) -> None:
     side.refuse_next()
     sender = side.sender()
@@ -164,7 +159,6 @@ async def test_nothing_personal_shows_in_a_receipt_a_problem_or_a_repr(side: Sen
     assert not [text for text in shown for secret in (side.to, "t0k3n", "maria", "lopez") if secret in text.lower()]
 
 
-@pytest.mark.asyncio
 @pytest.mark.parametrize("hold", [True, False])
 async def test_a_message_whose_answer_is_lost_is_unknown_and_not_sent_again_by_the_sender(
     side: SenderSide, message: Messages, hold: bool
@@ -177,7 +171,6 @@ async def test_a_message_whose_answer_is_lost_is_unknown_and_not_sent_again_by_t
     assert (answer.kind, answer.address, answer.unreachable) == (Kind.UNKNOWN, None, False)
 
 
-@pytest.mark.asyncio
 async def test_a_message_that_never_left_says_nothing_about_its_address(side: SenderSide, message: Messages) -> None:
     answer = await side.make(connection=False).send(message())
 
@@ -185,7 +178,6 @@ async def test_a_message_that_never_left_says_nothing_about_its_address(side: Se
     assert (answer.kind, answer.address, answer.unreachable) == (Kind.TRANSIENT, None, True)
 
 
-@pytest.mark.asyncio
 async def test_a_look_up_finds_no_message_that_was_not_sent_or_says_why_there_is_none(side: SenderSide) -> None:
     sender = side.sender()
 
@@ -195,19 +187,16 @@ async def test_a_look_up_finds_no_message_that_was_not_sent_or_says_why_there_is
     assert not sender.no_look_up or isinstance(found, Problem)
 
 
-@pytest.mark.asyncio
 @pytest.mark.parametrize("hold", [True, False])
 async def test_repeating_what_broke_is_the_configurations_choice(side: SenderSide, hold: bool) -> None:
     assert side.sender(hold_unknown=hold).repeatable() is not hold
 
 
-@pytest.mark.asyncio
 async def test_a_preflight_hands_nothing_over_and_finds_a_sender_that_works(side: SenderSide) -> None:
     assert await side.sender().preflight() is None
     assert side.arrived() == []
 
 
-@pytest.mark.asyncio
 async def test_a_refused_log_in_stops_the_sender_before_any_message(side: SenderSide) -> None:
     problem = await side.make(log_in=False).preflight()
 
@@ -217,7 +206,6 @@ async def test_a_refused_log_in_stops_the_sender_before_any_message(side: Sender
     assert "maria" not in problem.detail
 
 
-@pytest.mark.asyncio
 async def test_a_server_that_cannot_be_reached_pauses_the_sender_before_any_message(side: SenderSide) -> None:
     problem = await side.make(connection=False).preflight()
 
@@ -225,7 +213,6 @@ async def test_a_server_that_cannot_be_reached_pauses_the_sender_before_any_mess
     assert (problem.kind, problem.unreachable) == (Kind.TRANSIENT, True)
 
 
-@pytest.mark.asyncio
 async def test_closing_twice_is_as_good_as_once(side: SenderSide, message: Messages) -> None:
     sender = side.sender()
     await sender.send(message())
@@ -260,7 +247,6 @@ def service_sender(calls: Recorder, side: SenderSide, **settings: Any) -> Sender
     return text_service(side.service).sender(SimpleNamespace(**{**section, **settings}), tools)
 
 
-@pytest.mark.asyncio
 async def test_every_call_goes_to_the_address_of_the_configuration_within_its_time_out(
     side: SenderSide, message: Messages
 ) -> None:
@@ -280,7 +266,6 @@ async def test_every_call_goes_to_the_address_of_the_configuration_within_its_ti
     assert all(timedelta(0) < one <= timedelta(seconds=5) for one in calls.timeouts)
 
 
-@pytest.mark.asyncio
 async def test_another_sender_number_or_text_is_another_request(side: SenderSide, message: Messages) -> None:
     if not side.service:
         return
@@ -296,7 +281,6 @@ async def test_another_sender_number_or_text_is_another_request(side: SenderSide
     assert len({(request.url, request.body) for request in calls.requests}) == 4
 
 
-@pytest.mark.asyncio
 @pytest.mark.parametrize("replaced", [True, False])
 async def test_a_token_that_was_replaced_in_its_file_is_used_after_a_401(
     side: SenderSide, message: Messages, replaced: bool
@@ -324,5 +308,9 @@ def test_a_delivery_report_of_a_stranger_is_refused_and_raises_nothing(side: Sen
         assert isinstance(callbacks.signed_part(body), bytes)
         assert isinstance(callbacks.read(body), DeliveryUpdate | NotUnderstood)
 
+
+for _test in list(vars().values()):
+    if inspect.iscoroutinefunction(_test):
+        pytest.mark.asyncio(_test)
 
 __all__ = ["SenderSide", "message", *[name for name in dir() if name.startswith("test_")]]

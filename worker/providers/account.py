@@ -130,12 +130,6 @@ def https_link(text: object, hosts: Iterable[str]) -> str | None:
     return text if host in allowed or (port is not None and f"{host}:{port}" in allowed) else None
 
 
-def filled(template: str, values: Mapping[str, str]) -> str:
-    """`template` with the values of its placeholders, quoted: {token}, {customer_id}, {reference}, {provider}, {digits}
-    and {vendor.NAME}. What the answer does not have is empty; other braces stay."""
-    return PLACEHOLDERS.sub(lambda match: _quoted(values.get(match[1], "")), template)
-
-
 def _quoted(value: str) -> str:
     return value if value.isascii() and value.isalnum() else quote(value, safe="")
 
@@ -152,7 +146,9 @@ class Links:
         self._beginnings = tuple(filter(None, (https_link(f"https://{host}/", self._hosts) for host in self._hosts)))
 
     def made(self, values: Mapping[str, str]) -> str | None:
-        """The link from the template, as `filled`; None if it is too long."""
+        """The link from the template with the values of its placeholders, quoted: {token}, {customer_id}, {reference},
+        {provider}, {digits} and {vendor.NAME}. What the answer does not have is empty; other braces stay. None if it is
+        too long."""
         link = self._first
         for name, text in self._others:
             link += _quoted(values.get(name, "")) + text
@@ -172,6 +168,6 @@ def template_problem(template: str, hosts: Iterable[str]) -> str | None:
         return "has none of {token}, {customer_id} and {reference}: every customer would get the same link"
     if authority and PLACEHOLDERS.search(authority[0]):
         return "has a placeholder in its host"
-    if https_link(filled(template, {"token": "t", "customer_id": "c", "reference": "r"}), hosts) is None:
+    if https_link(Links(template, hosts).made({"token": "t", "customer_id": "c", "reference": "r"}), hosts) is None:
         return "is not an https address of a host in link_hosts"
     return None

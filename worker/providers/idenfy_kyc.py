@@ -6,7 +6,7 @@ docs/providers/idenfy-kyc.md. Every call may open one more session, and cost one
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -62,40 +62,16 @@ REDIRECT = "https://ivs.idenfy.com/api/v2/redirect?authToken={token}"
 TOKEN_TYPE = "IDENTIFICATION"  # noqa: S105  # document and selfie, the stricter of the two kinds
 
 
-@dataclass(frozen=True)
-class Form:
-    """The names that one of the two forms has for our values. `prefill`: the column for each documented parameter."""
-
-    dialect: str
-    names: Mapping[str, str]
-    personal: Mapping[str, str]
-
-    @property
-    def prefill(self) -> Mapping[str, str]:
-        return {**self.names, **self.personal}
-
-
-NARRATIVE = Form(
-    "narrative",
-    names={"firstName": "first_name", "lastName": "last_name"},
-    personal={
-        "dateOfBirth": "date_of_birth",
-        "sex": "sex",
-        "nationality": "nationality",
-        "address": "address",
-    },
-)
-OPENAPI = Form(
-    "openapi",
-    names={"client.name": "first_name", "client.surname": "last_name"},
-    personal={
-        "client.dateOfBirth": "date_of_birth",
-        "client.sex": "sex",
-        "client.nationality": "nationality",
-        "address": "address",
-    },
-)
-FORMS = {form.dialect: form for form in (NARRATIVE, OPENAPI)}
+# The column that fills each parameter, under the narrative form's name.
+NAMES = {"firstName": "first_name", "lastName": "last_name"}
+PERSONAL = {
+    **NAMES,
+    "dateOfBirth": "date_of_birth",
+    "sex": "sex",
+    "nationality": "nationality",
+    "address": "address",
+}
+RENAMED: Mapping[str, Mapping[str, str]] = {"narrative": {}, "openapi": idenfy_kyc_openapi.RENAMED}
 
 
 class IdenfyKyc(IdenfyEndpoint):
@@ -105,11 +81,13 @@ class IdenfyKyc(IdenfyEndpoint):
 
     def __init__(self, account: AccountSettings) -> None:
         super().__init__(account, PATH, REDIRECT)
-        self._form = FORMS[account.dialect]
+        renamed = RENAMED[account.dialect]
+        self._names_filled = {renamed.get(name, name): column for name, column in NAMES.items()}
+        self._filled = {renamed.get(name, name): column for name, column in PERSONAL.items()}
         self._listing = account.base_url.rstrip("/") + LISTING
         self._asked = self._asked_with({})
         self._refuse_the_other_form()
-        ours = ("clientId", "externalRef", *self._form.prefill)
+        ours = ("clientId", "externalRef", *self._filled)
         self._parameters = documented_parameters(PROVIDER, ours, account.dialect)
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
@@ -120,15 +98,14 @@ class IdenfyKyc(IdenfyEndpoint):
         if customer.external_ref:
             checks.append(("external_ref", "externalRef", customer.external_ref))
         if prefilled := self._prefill(customer.person):
-            columns = self._form.prefill
-            checks += [(columns[name], name, value) for name, value in prefilled.items() if not holds(given, name)]
+            checks += [(self._filled[name], name, value) for name, value in prefilled.items() if not holds(given, name)]
         problems = [
             FieldProblem(column, f"{problem} (iDenfy's {name})", self._hint(name))
             for column, name, value in checks
             if (problem := self._parameters[name].problem(value))
         ]
         if given:
-            problems += check_parameters(PROVIDER, merged(self._account.parameters, given), self._form.dialect)
+            problems += check_parameters(PROVIDER, merged(self._account.parameters, given), self._account.dialect)
         return problems
 
     def build(self, request: SessionRequest) -> HttpRequest:
@@ -158,7 +135,7 @@ class IdenfyKyc(IdenfyEndpoint):
 
     def _refuse_the_other_form(self) -> None:
         """Raise AccountUnusable for parameters of the other form: iDenfy would ignore or refuse them in every row."""
-        dialect = self._form.dialect
+        dialect = self._account.dialect
         found = check_parameters(PROVIDER, self._account.parameters, dialect)
         names = [problem.column.partition(".")[2] for problem in found]
         foreign = [name for name in names if unknown_parameter(PROVIDER, name) is None]
@@ -199,7 +176,7 @@ class IdenfyKyc(IdenfyEndpoint):
             "nationality": person.nationality,
             "address": person.address,
         }
-        wanted = self._form.names if self._account.prefill == "name" else self._form.prefill
+        wanted = self._names_filled if self._account.prefill == "name" else self._filled
         return {name: values[column] for name, column in wanted.items() if values[column]}
 
     def session_in(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
@@ -255,7 +232,7 @@ class IdenfyKyc(IdenfyEndpoint):
         return issued_at + timedelta(seconds=asked), ExpirySource.FALLBACK
 
     def _hint(self, name: str) -> str:
-        if name in self._form.names:
+        if name in self._names_filled:
             return 'correct the name, or leave it out: with prefill = "none" no name is sent'
         return "correct it, or leave it out"
 
