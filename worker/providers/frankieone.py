@@ -52,14 +52,7 @@ LONGEST_LIFETIME = timedelta(days=366)
 LONGEST_WAIT = timedelta(minutes=10)
 LONGEST_VENDOR_VALUE = 4096
 REFUSED = "the credentials are refused"  # what the codes AUTH-… mean
-KEYS = (
-    "customer_id",
-    "customer_child_id",
-    "channel",
-    "jwt_key",
-    "jwt_audience",
-    "webhook_secret",
-)
+KEYS = ("customer_id", "customer_child_id", "channel", "jwt_key", "jwt_audience", "webhook_secret")
 # docs/decisions/0007-adapters-are-pure.md
 NO_LINK = 'FrankieOne documents no link for a token; without a page of your own use provider = "frankieone-hosted"'
 # FrankieOne documents no limit: five calls a second is our own choice.

@@ -140,9 +140,9 @@ class Parameter:
         types = self.type, self.also
         if Type.DATE in types and not _is_date(value):
             return "must be a real date as YYYY-MM-DD"
-        if Type.URL in types and not _is_https(value):
+        if Type.URL in types and not _is_address(value, "https"):
             return "must be a valid https address"
-        if Type.URI in types and not _is_uri(value):
+        if Type.URI in types and not _is_address(value):
             return "must be a valid address, such as https://www.example.com/done"
         return None
 
@@ -241,18 +241,12 @@ def _is_date(value: str) -> bool:
         return False
 
 
-def _is_https(value: str) -> bool:
+def _is_address(value: str, scheme: str = "") -> bool:
+    """Whether it is an address with a host: of this scheme, if one is given."""
     try:
         parts = urlsplit(value)
-        return parts.scheme == "https" and bool(parts.hostname) and " " not in value and (parts.port or 1) > 0
-    except ValueError:
-        return False
-
-
-def _is_uri(value: str) -> bool:
-    try:
-        parts = urlsplit(value)
-        return bool(parts.scheme and parts.netloc and parts.hostname) and " " not in value and (parts.port or 1) > 0
+        fits = parts.scheme == scheme if scheme else bool(parts.scheme)
+        return fits and bool(parts.hostname) and " " not in value and (parts.port or 1) > 0
     except ValueError:
         return False
 

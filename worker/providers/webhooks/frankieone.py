@@ -7,6 +7,7 @@ or has expired; our own clock decides that a link has expired. Facts: docs/refer
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from worker.core.model.refusals import code_in_words
 from worker.core.model.states import Result, SessionState
@@ -86,7 +87,7 @@ class FrankieOneWebhooks:
 
     def __init__(self, account: WebhookSettings) -> None:
         self._secrets = account.webhook_secret
-        self._wanted = jwt.Claims(account.jwt_audience or "", LONGEST_LIFE)
+        self._audience = account.jwt_audience or ""
         try:
             self._keys = [jwt.public_key(key.reveal()) for key in account.jwt_key]
         except ValueError as error:
@@ -109,10 +110,11 @@ class FrankieOneWebhooks:
     def _refuses_token(self, delivery: Delivery, now: datetime) -> str:
         """Why the token is refused; "" if it is good. The header's name is not documented, so every header is read:
         only FrankieOne can sign a good token."""
-        tokens = list(dict.fromkeys(value for value in delivery.headers.values() if jwt.may_be_token(value)))[
-            :CANDIDATES
+        tokens = dict.fromkeys(value for value in delivery.headers.values() if jwt.may_be_token(value))
+        refusals = [
+            jwt.refusal(token, self._keys, now=now, audience=self._audience, longest_life=LONGEST_LIFE)
+            for token in islice(tokens, CANDIDATES)
         ]
-        refusals = [jwt.refusal(token, self._keys, now=now, wanted=self._wanted) for token in tokens]
         return "" if "" in refusals else next(iter(refusals), "it has no token")
 
     def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:

@@ -8,7 +8,6 @@ and it refuses tokens that are good for us (docs/decisions/0005-dependencies.md)
 import base64
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -27,20 +26,6 @@ LEEWAY = timedelta(minutes=1)  # for clocks that differ
 FORM = re.compile(
     r"(?:[Bb][Ee][Aa][Rr][Ee][Rr]\s+)?(e[wy][A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)", re.ASCII
 )
-
-
-@dataclass(frozen=True)
-class Claims:
-    """What a token must say, besides being signed. An empty `audience`: any, or none.
-
-    `longest_life`: how far ahead its `exp` may be; a token without `exp` would be good for ever. None: it may.
-    """
-
-    audience: str = ""
-    longest_life: timedelta | None = None
-
-
-ANY = Claims()
 
 
 # PyJWT and what it needs of cryptography are imported in the two functions that use them: each process has the adapters
@@ -77,11 +62,19 @@ def may_be_token(value: str) -> bool:
     return len(value) <= LONGEST and FORM.fullmatch(value.strip()) is not None
 
 
-def refusal(token: str, keys: "Iterable[rsa.RSAPublicKey]", *, now: datetime, wanted: Claims = ANY) -> str:
-    """Why the token is refused; "" if any of the keys verifies it, and it says what is `wanted`. Never raises, and
-    names no value.
+def refusal(
+    token: str,
+    keys: "Iterable[rsa.RSAPublicKey]",
+    *,
+    now: datetime,
+    audience: str = "",
+    longest_life: timedelta | None = None,
+) -> str:
+    """Why the token is refused; "" if any of the keys verifies it, and it says what is wanted. Never raises, and names
+    no value.
 
-    `now` is aware UTC. `exp` and `nbf` are checked if they are there.
+    `now` is aware UTC. `exp` and `nbf` are checked if they are there. An empty `audience`: any, or none.
+    `longest_life`: how far ahead its `exp` may be; a token without `exp` would be good for ever. None: it may.
     """
     parts = FORM.fullmatch(token.strip()) if len(token) <= LONGEST else None
     if parts is None:
@@ -97,7 +90,7 @@ def refusal(token: str, keys: "Iterable[rsa.RSAPublicKey]", *, now: datetime, wa
         return "its algorithm is not one of RS256, RS384 and RS512"
     if not any(algorithm.verify(signed, key, given) for key in keys):
         return "no key of the account verifies its signature"
-    return _untimely(claims, now) or _lacking(claims, wanted, now)
+    return _untimely(claims, now) or _lacking(claims, audience, longest_life, now)
 
 
 def _untimely(claims: Mapping[str, Any], now: datetime) -> str:
@@ -116,15 +109,15 @@ def _untimely(claims: Mapping[str, Any], now: datetime) -> str:
     return ""
 
 
-def _lacking(claims: Mapping[str, Any], wanted: Claims, now: datetime) -> str:
+def _lacking(claims: Mapping[str, Any], audience: str, longest_life: timedelta | None, now: datetime) -> str:
     """Why a token that is signed and in time is not the wanted one; "" if it is."""
-    if wanted.longest_life is not None:
+    if longest_life is not None:
         if "exp" not in claims:
             return "it has no exp, so it would be good for ever"
-        if claims["exp"] > (now + wanted.longest_life).timestamp():
+        if claims["exp"] > (now + longest_life).timestamp():
             return "it is good for too long"
     given = claims.get("aud")
-    if wanted.audience and wanted.audience not in (given if isinstance(given, list) else [given]):
+    if audience and audience not in (given if isinstance(given, list) else [given]):
         return "its audience is not jwt_audience"
     return ""
 
