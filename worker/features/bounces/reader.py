@@ -45,9 +45,9 @@ class BouncesRead:
     `again`: reports that were stored before. `left`: mails that are no report, by reason; they stay, marked as read.
     A mail that cannot be read stays as it is: it may be readable later."""
 
-    reports: dict[str, int] = field(default_factory=dict)
+    reports: Counter[str] = field(default_factory=Counter)
     again: int = 0
-    left: dict[str, int] = field(default_factory=dict)
+    left: Counter[str] = field(default_factory=Counter)
 
 
 class BounceReader:
@@ -111,8 +111,7 @@ class BounceReader:
         for why, number in sorted(new.items()):
             log.warning("%s left unread in the mailbox for bounces: %s", counted(number, "mail"), why)
         self._unreadable = {mail.id for mail in mails}
-        for mail in mails:
-            result.left[mail.unreadable] = result.left.get(mail.unreadable, 0) + 1
+        result.left.update(mail.unreadable for mail in mails)
 
     def _take(self, mailbox: Mailbox, mails: list[Mail], result: BouncesRead) -> None:
         if not mails:
@@ -122,17 +121,14 @@ class BounceReader:
         if reports:
             arrived = [self._arrived(mail, update) for mail, update in reports]
             receipts = self._webhooks.keep(arrived, now=self._clock()).receipts
-            for (_, update), new in zip(reports, receipts, strict=True):
-                if new:
-                    result.reports[update.event] = result.reports.get(update.event, 0) + 1
-                else:
-                    result.again += 1
+            new = [update.event for (_, update), is_new in zip(reports, receipts, strict=True) if is_new]
+            result.reports.update(new)
+            result.again += len(reports) - len(new)
         # Only now: what is removed is committed.
         mailbox.remove([mail.id for mail, _ in reports])
         others = [(mail, why) for mail, why in updates if isinstance(why, NotUnderstood)]
         mailbox.keep([mail.id for mail, _ in others])
-        for _, why in others:
-            result.left[why.reason] = result.left.get(why.reason, 0) + 1
+        result.left.update(why.reason for _, why in others)
 
     def _arrived(self, mail: Mail, update: DeliveryUpdate) -> Arrived:
         digests = self._keyring.digests("bounce", sha256(mail.content).hexdigest())

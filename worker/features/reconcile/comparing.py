@@ -45,7 +45,7 @@ class Reconciliation:
     def __init__(self, scratch: Scratch, ours: OurBooks, batch_id: int, rules: Rules) -> None:
         self._scratch, self._ours, self._batch, self._rules = scratch, ours, batch_id, rules
         self.counts: Counter[str] = Counter()
-        self.uncompared: dict[str, int] = {}  # by account or channel, what no file has a row of
+        self.uncompared: Counter[str] = Counter()  # by account or channel, what no file has a row of
 
     def load(self) -> None:
         """Read our own book."""
@@ -179,7 +179,7 @@ class Reconciliation:
         covered = set(self._rules.accounts) or known
         for session in self._scratch.rows("SELECT * FROM session WHERE charges <= 0 OR listed = 0 ORDER BY row, id"):
             if covered and session["account"] not in covered:
-                self.uncompared[session["account"]] = self.uncompared.get(session["account"], 0) + 1
+                self.uncompared[session["account"]] += 1
             elif session["stage"] < self._rules.charged_from:
                 self.counts["not_charged_yet"] += 1
             elif not self._rules.covers(session["at"]):
@@ -262,7 +262,7 @@ class Reconciliation:
         covered = set(self._rules.channels) or known
         for message in self._scratch.rows("SELECT * FROM message WHERE left = 1 AND logged = 0 ORDER BY row, id"):
             if covered and message["channel"] not in covered:
-                self.uncompared[message["channel"]] = self.uncompared.get(message["channel"], 0) + 1
+                self.uncompared[message["channel"]] += 1
             elif not self._rules.covers(message["at"]):
                 self.counts["messages_outside_period"] += 1
             else:
