@@ -24,17 +24,15 @@ from worker.providers.parameters.spec import Parameter, Type
 UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 UUID_SHAPE = "a uuid"
 
-# The narrative form's name and this form's name, for parameters whose last part differs.
+# The narrative form's name and this form's name, for parameters that have another.
+_OF_CLIENT = "dateOfBirth sex nationality documentNumber personalNumber dateOfExpiry dateOfIssue"
+_SETTINGS = (
+    "showInstructions verifyEmail verifyPhone verifyBank verifyBankAccounts verifyBankBalances verifyBankTransactions"
+)
 RENAMED = {
     "firstName": "client.name",
     "lastName": "client.surname",
-    "dateOfBirth": "client.dateOfBirth",
-    "sex": "client.sex",
-    "nationality": "client.nationality",
-    "documentNumber": "client.documentNumber",
-    "personalNumber": "client.personalNumber",
-    "dateOfExpiry": "client.dateOfExpiry",
-    "dateOfIssue": "client.dateOfIssue",
+    **{name: f"client.{name}" for name in _OF_CLIENT.split()},
     "country": "allowedCountries",
     "documents": "allowedDocuments",
     "expiryTime": "lifetime",
@@ -42,16 +40,10 @@ RENAMED = {
     "errorUrl": "urls.failUrl",
     "unverifiedUrl": "urls.unverifiedUrl",
     "callbackUrl": "urls.webhookUrl",
-    "showInstructions": "settings.showInstructions",
+    **{name: f"settings.{name}" for name in _SETTINGS.split()},
     "reviewFailed": "settings.reviewFailedVerifications",
     "reviewSuccessful": "settings.reviewSuccessfulVerifications",
-    "verifyEmail": "settings.verifyEmail",
-    "verifyPhone": "settings.verifyPhone",
     "verifyAddress": "settings.verifyPoaAddress",
-    "verifyBank": "settings.verifyBank",
-    "verifyBankAccounts": "settings.verifyBankAccounts",
-    "verifyBankBalances": "settings.verifyBankBalances",
-    "verifyBankTransactions": "settings.verifyBankTransactions",
 }
 
 
