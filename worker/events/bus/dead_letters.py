@@ -8,7 +8,7 @@ What a person is shown of a message is its shape: its keys, and of each value th
 
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 from uuid import UUID
@@ -78,11 +78,6 @@ def shown(message: Entry) -> dict[str, Any]:
     }
 
 
-def _id_in(headers: Mapping[str, Any]) -> str:
-    named = headers.get(NOTICE_ID)
-    return named if isinstance(named, str) else ""
-
-
 class AmqpDead:
     """The dead queue on RabbitMQ."""
 
@@ -99,7 +94,7 @@ class AmqpDead:
         left, went = {str(one) for one in ids}, 0
         with self._channel() as channel:
             for message in self._delivered(channel):
-                if (named := _id_in(message.headers)) in left:
+                if (named := str(message.headers.get(NOTICE_ID))) in left:
                     message.ack()
                     left.remove(named)
                     self._held -= 1

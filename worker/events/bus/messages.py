@@ -36,7 +36,7 @@ def event_in(message: Entry, plain: EventKind | None) -> Event | Unreadable:
     attributes, twice = attributes_of(message)
     if twice:
         return Unreadable("an attribute comes twice in the headers")
-    return read(body, content_type=content_type_of(message), attributes=attributes, plain=plain)
+    return read(body, content_type=_text(message.content_type), attributes=attributes, plain=plain)
 
 
 def plain_body(message: Entry) -> bytes | Unreadable:
@@ -46,10 +46,6 @@ def plain_body(message: Entry) -> bytes | Unreadable:
     if _text(message.content_encoding).lower() not in PLAIN_ENCODINGS or "compression" in message.headers:
         return Unreadable("the body is compressed or not UTF-8: send it uncompressed, in UTF-8")
     return message.body
-
-
-def content_type_of(message: Entry) -> str:
-    return _text(message.content_type)
 
 
 def attributes_of(message: Entry) -> tuple[dict[str, str], bool]:
@@ -99,7 +95,7 @@ def event_in_task(message: Entry) -> Event | Unreadable:
     body = plain_body(message)
     if isinstance(body, Unreadable):
         return body
-    if not is_json(content_type_of(message)):
+    if not is_json(_text(message.content_type)):
         return Unreadable("the content type is not JSON: use Celery's serializer json")
     if "task" not in message.headers:
         return Unreadable("it has no header `task`: send it with Celery's send_task and task_protocol 2")

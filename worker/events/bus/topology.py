@@ -96,7 +96,13 @@ def prepare_amqp(connection: Any, topology: Topology, *, declare: bool, warn: Ca
 
     `warn` is called where a queue exists and differs from what `declare` would make.
     """
-    _declare_amqp(connection, topology) if declare else _check_amqp(connection, topology, warn)
+    if not declare:
+        _check_amqp(connection, topology, warn)
+        return
+    queues = topology.amqp_queues
+    _declare_queue(connection, topology.dead, queues[topology.dead], exchange=topology.dead, key="#")
+    _declare_queue(connection, topology.undelivered, queues[topology.undelivered])
+    _declare_queue(connection, topology.queue, queues[topology.queue], exchange=topology.queue, key=topology.key)
 
 
 def prepare_redis(client: Any, topology: Topology, *, declare: bool) -> None:
@@ -121,13 +127,6 @@ def _groups(client: Any, stream: str) -> list[bytes]:
         return [group["name"] for group in client.xinfo_groups(stream)]
     except redis.ResponseError:
         raise Unfit(f"bus: the key {stream} of Redis is no stream: delete it, or name another in [bus]") from None
-
-
-def _declare_amqp(connection: Any, topology: Topology) -> None:
-    queues = topology.amqp_queues
-    _declare_queue(connection, topology.dead, queues[topology.dead], exchange=topology.dead, key="#")
-    _declare_queue(connection, topology.undelivered, queues[topology.undelivered])
-    _declare_queue(connection, topology.queue, queues[topology.queue], exchange=topology.queue, key=topology.key)
 
 
 def _declare_queue(connection: Any, name: str, arguments: dict[str, Any], *, exchange: str = "", key: str = "") -> None:

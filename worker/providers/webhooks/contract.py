@@ -102,12 +102,9 @@ def json_content(body: bytes) -> Mapping[str, Any]:
 
 def matches(content: Mapping[str, Any], *fields: tuple[str, Key]) -> tuple[tuple[Key, str], ...]:
     """The usable ids of these fields, in the given order."""
-    found = ((key, optional_text(content, name, most=_longest(key))) for name, key in fields)
+    longest = {Key.TOKEN: LONGEST_TOKEN}
+    found = ((key, optional_text(content, name, most=longest.get(key, LONGEST_REFERENCE))) for name, key in fields)
     return tuple((key, value) for key, value in found if value)
-
-
-def _longest(key: Key) -> int:
-    return LONGEST_TOKEN if key is Key.TOKEN else LONGEST_REFERENCE
 
 
 def object_in(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
