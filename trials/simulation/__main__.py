@@ -1,6 +1,7 @@
 """Plays histories of the whole engine, each from a seed, and checks what the outside saw. docs/inside/trials.md
 
 python -m trials.simulation --seeds 500               seeds 0 to 499
+python -m trials.simulation --only 3 40 117           these seeds
 python -m trials.simulation --seed 17                 one history, with its lines
 python -m trials.simulation --month --seeds 20        each a month, with renewals, adopted sessions and second tries
 python -m trials.simulation --without leases-by-database-time without one of the mends: seeds that find it
@@ -10,7 +11,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 
@@ -34,6 +35,7 @@ def main() -> int:
     )
     parser.add_argument("--seeds", type=int, default=200, help="how many histories (default: 200)")
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed (default: 0)")
+    parser.add_argument("--only", type=int, nargs="+", metavar="SEED", help="play these seeds")
     parser.add_argument("--seed", type=int, help="play one history, and print it")
     parser.add_argument("--without", choices=sorted(MENDS), help="take a mend out: the histories must find that")
     parser.add_argument("--missed", action="store_true", help="play the known histories that find each mend's absence")
@@ -48,7 +50,8 @@ def main() -> int:
         return _missed([chosen.without] if chosen.without else list(FOUND_BY), chosen.postgresql)
     began, failures = time.monotonic(), 0
     made = month_of if chosen.month else plan_of
-    for seed, complaints in _all(chosen.first, chosen.seeds, chosen.without, chosen.postgresql, chosen.jobs, made):
+    seeds: Sequence[int] = chosen.only or range(chosen.first, chosen.first + chosen.seeds)
+    for seed, complaints in _all(seeds, chosen.without, chosen.postgresql, chosen.jobs, made):
         failures += 1
         print(
             f"seed {seed}: {complaints[0]}" + (f" (and {len(complaints) - 1} more)" * (len(complaints) > 1)), flush=True
@@ -59,18 +62,18 @@ def main() -> int:
     if failures:
         print(f"{failures} histories break a rule; repeat one: make simulate SEED={seed}")
         return 1
-    print(f"{chosen.seeds} histories in {seconds:.0f} s: no rule is broken")
+    print(f"{len(seeds)} histories in {seconds:.0f} s: no rule is broken")
     return 0
 
 
 def _all(
-    first: int, count: int, mend: str | None, server: str | None, jobs: int, planned: Planned
+    seeds: Sequence[int], mend: str | None, server: str | None, jobs: int, planned: Planned
 ) -> Iterator[tuple[int, list[str]]]:
     """The seeds whose histories break a rule, in order."""
     if jobs == 1:
-        yield from _failing(range(first, first + count), mend, server, planned)
+        yield from _failing(seeds, mend, server, planned)
         return
-    chunks = [range(start, min(start + CHUNK, first + count)) for start in range(first, first + count, CHUNK)]
+    chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
     with ProcessPoolExecutor(jobs) as pool:
         try:
             given = [(mend, server, planned)] * len(chunks)
@@ -78,13 +81,17 @@ def _all(
             for number, failing in enumerate(ended, 1):
                 yield from failing
                 if number % REPORT_EVERY == 0:
-                    print(f"{min(number * CHUNK, count)} of {count} histories are played", file=sys.stderr, flush=True)
+                    print(
+                        f"{min(number * CHUNK, len(seeds))} of {len(seeds)} histories are played",
+                        file=sys.stderr,
+                        flush=True,
+                    )
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def _failing_of_chunk(
-    seeds: range, mend: str | None, server: str | None, planned: Planned
+    seeds: Sequence[int], mend: str | None, server: str | None, planned: Planned
 ) -> list[tuple[int, list[str]]]:
     return list(_failing(seeds, mend, server, planned))
 
