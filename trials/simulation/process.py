@@ -22,9 +22,9 @@ from trials.simulation.setting import texting
 from trials.simulation.world import ProcessLoop
 from trials.web_requests import answered
 from worker.core.foundation.clock import ProcessClock
-from worker.core.model.incoming import Outcome
+from worker.core.model.incoming import Outcome, Received
 from worker.core.model.wakeups import WakeUp
-from worker.events.bus.consumer import Taken, take
+from worker.events.bus.consumer import take
 from worker.events.event_receiver import Receiver
 from worker.runtime.web_application import ROUTES, Shared
 from worker.templates.values import Screen
@@ -310,9 +310,9 @@ class WorkerProcess:
         taken, stored_at = await self._in_thread(lambda: self._stored(event))
         for wake_up in taken.due:
             self.simulation.broker.wake(wake_up, True)
-        done((taken.outcomes[0], stored_at))
+        done((taken.receipts[0].outcome, stored_at))
 
-    def _stored(self, event: Any) -> tuple[Taken, float]:
+    def _stored(self, event: Any) -> tuple[Received, float]:
         return take(self._receiver, [event], lambda one: one), self.simulation.world.elapsed  # type: ignore[arg-type]
 
     async def _take(self, account: str, delivery: Any, kept: Callable[[], None], again: Callable[[], None]) -> None:

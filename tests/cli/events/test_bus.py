@@ -13,7 +13,7 @@ from tests.desk.desk import Desk
 from tests.desk.own_redis import OwnRedis
 from tests.events.bus.brokers import a_bus, broker_of, requested
 from tests.suite.waiting import wait_until
-from worker.events.bus.dead_lettering import NOTICE_ID, Refusal, refused_message
+from worker.events.bus.dead_lettering import NOTICE_ID, refused_message
 from worker.events.bus.entries import Entry
 from worker.settings.load import load
 from worker.wiring.container import Parts
@@ -113,7 +113,7 @@ def test_queues_that_are_only_to_be_there_and_are_not_end_the_start(office: Desk
 def refused(desk: Desk, queue: str = "onboarding.requests", **more: Any) -> str:
     """A refused message in the desk's database; returns its id."""
     desk.onboard("status")
-    message = refused_message(Entry(b'{"customer_id": "C-9"}', "application/json"), Refusal("why"), queue)
+    message = refused_message(Entry(b'{"customer_id": "C-9"}', "application/json"), "why", queue)
     with closing(Parts(load(desk.config, environ=desk.environ))) as parts:
         (id_,) = parts.refused_events.keep([replace(message, **more)], now=parts.clock())
     return str(id_)

@@ -19,7 +19,7 @@ from tests.desk.chromium import NO_BROWSER, Tab
 from tests.desk.desk import Desk, Played, customers
 from tests.features.dashboard.pictures import PAGES, click, fill, logged_in, look_at, running
 from tests.suite.waiting import ENDS_WITHIN
-from worker.events.bus.dead_lettering import Refusal, refused_message
+from worker.events.bus.dead_lettering import refused_message
 from worker.events.bus.entries import Entry
 from worker.settings.load import load
 from worker.wiring.container import Parts
@@ -47,7 +47,7 @@ def desk(desk_at: Callable[[Played], Desk], play: Callable[..., Played]) -> Desk
 def test_a_person_logs_in_watches_a_batch_pauses_it_and_serves_a_customer(desk: Desk, tmp_path: Path):
     company = {"customer_id": "F-1", "company_name": "Example Ltd", "kind": "company", "email": "firm@example.com"}
     people = [row | {"phone": f"+3706000{number:04}"} for number, row in enumerate(customers(ROWS))]
-    message = refused_message(Entry(b'{"customer_id": "C-9"}', "application/json"), Refusal("why"), "requests")
+    message = refused_message(Entry(b'{"customer_id": "C-9"}', "application/json"), "why", "requests")
     with closing(Parts(load(desk.config, environ=desk.environ))) as parts:
         parts.refused_events.keep([message], now=parts.clock())
     with running(desk) as address:

@@ -7,7 +7,7 @@ from tests.events.bus.brokers import a_bus, broker_of
 from tests.features.dashboard.conftest import USERS
 from worker.cli.commands.web import putting_back
 from worker.core.database.tables import Audit, RefusedEvent
-from worker.events.bus.dead_lettering import Refusal, refused_message
+from worker.events.bus.dead_lettering import refused_message
 from worker.events.bus.entries import Entry
 
 PAGE = "/dashboard/outgoing"
@@ -31,7 +31,7 @@ async def site(open_site, broker):
 def refuse(site, broker, *names: str) -> list[str]:
     """Store refused events; returns their ids."""
     messages = [Entry(b'{"customer_id": "%s"}' % name.encode(), "application/json") for name in names]
-    kept = [refused_message(one, Refusal("type is missing"), broker.bus.queue) for one in messages]
+    kept = [refused_message(one, "type is missing", broker.bus.queue) for one in messages]
     return [str(id_) for id_ in site.parts.refused_events.keep(kept, now=site.clock())]
 
 

@@ -19,8 +19,7 @@ class Sources:
 
     @property
     def outbox(self) -> OutboxReport:
-        return OutboxReport.of(self.parts.settings, self.parts.database)
-        return OutboxReport(self.settings, self.stores.database)
+        return OutboxReport(self.parts.settings, self.parts.database)
 
     def acting(self, person: Person, action: str, reason: str) -> Stores:
         """The store's objects, whose changes the audit log ascribes to this person, action and reason."""
