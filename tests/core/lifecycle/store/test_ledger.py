@@ -42,7 +42,7 @@ def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
     ]
     assert [(one.state, one.reason) for one in facts.sessions[0].messages] == [("superseded", "stale_link")]
     assert (facts.messages, facts.lost_calls, facts.erased) == (1, {"kyc": 1}, False)
-    assert [(job.batch_id, job.row, job.state, job.reason) for job in facts.jobs] == [(batch, 2, "held", "unknown")]
+    assert [(job.batch, job.row, job.state, job.reason) for job in facts.jobs] == [(batch, 2, "held", "unknown")]
     assert [one.because for one in ledger.of("Rasa").sessions] == ["first", "session_expired"]
 
 
@@ -52,7 +52,7 @@ def test_a_row_that_joined_shows_the_state_of_the_one_that_it_joined(shelf):
     shelf.issue()
     shelf.send()
     (_, joined) = Ledger(shelf.database, shelf.keyring).of("Ona").jobs
-    assert (joined.batch_id, joined.state, joined.joined) == (second, "invited", True)
+    assert (joined.batch, joined.state, joined.joined) == (second, "invited", True)
 
 
 def test_a_session_that_was_replaced_alive_shows_it(shelf):
