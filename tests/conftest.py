@@ -24,8 +24,8 @@ from tests.suite.databases import Databases
 from tests.suite.order import Portions, long_first
 from worker.core.database.database import Database
 from worker.core.database.tables.types import all_tables
-from worker.core.foundation.event_loop import new_event_loop
 from worker.core.foundation.keyring import Keyring, new_key
+from worker.http.event_loop import new_event_loop
 from worker.wiring.runner import tune_gc
 from worker.wiring.store import migrating
 

@@ -108,9 +108,7 @@ def test_no_code_but_one_module_makes_an_event_loop():
     """Else a process would run on a loop that is slower, and that no test has seen: see docs/decisions/0005."""
     its_own = ROOT / "onboarding_sandbox"  # it imports nothing of the worker
     makes = [file for file, text in code().items() if MAKES_A_LOOP.search(text)]
-    assert [file for file in makes if not file.is_relative_to(its_own)] == [
-        ROOT / "worker/core/foundation/event_loop.py"
-    ]
+    assert [file for file in makes if not file.is_relative_to(its_own)] == [ROOT / "worker/http/event_loop.py"]
 
 
 # What begins a transaction, or holds one: a call on a Database or an engine, a connection, a driver of its own.

@@ -10,7 +10,7 @@ from unittest import mock
 
 from tests.suite.waiting import ENDS_WITHIN
 from tests.web.site import Site
-from worker.core.foundation.event_loop import new_event_loop
+from worker.http.event_loop import new_event_loop
 from worker.web import middlewares, server
 from worker.web.server import listening
 

@@ -15,8 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from worker.core.foundation.event_loop import new_event_loop
 from worker.http.client import Http, open_http_session
+from worker.http.event_loop import new_event_loop
 from worker.http.trust import NO_TRUST, Trust
 
 

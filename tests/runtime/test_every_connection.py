@@ -30,13 +30,13 @@ from tests.desk.tls_front import (
 )
 from worker.cli.online import ask
 from worker.core.database.outages import reason
-from worker.core.foundation import event_loop
 from worker.core.foundation.connection_failures import in_words
 from worker.core.foundation.keyring import new_key
 from worker.core.foundation.tls import Tls
 from worker.events.brokers.connection import redis_client, tls_options
 from worker.events.bus.connection import connection_to
 from worker.events.bus.sources import sources_of
+from worker.http import event_loop
 from worker.runtime.wakeups import WakeUps
 from worker.settings.load import load
 from worker.settings.model import Settings

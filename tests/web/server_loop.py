@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.core.foundation import event_loop
+from worker.http import event_loop
 
 
 class Loop:

@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from worker.core.database import schema
-from worker.core.foundation import event_loop
 from worker.core.foundation.clock import monotonic
 from worker.core.model.wakeups import WakeUp, WorkStep
+from worker.http import event_loop
 from worker.settings.load import load
 from worker.wiring.background import opened_woken, opened_work
 from worker.wiring.opening import opened

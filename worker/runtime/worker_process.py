@@ -18,10 +18,10 @@ import sqlalchemy as sa
 
 from worker.core.database.outages import reason
 from worker.core.database.schema import NotReady, Outdated
-from worker.core.foundation import event_loop
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.wakeups import Wake, WakeUp
+from worker.http import event_loop
 from worker.reporting.store.look import Looked
 from worker.reporting.store.processes import BEAT, is_younger
 from worker.runtime import process

@@ -11,13 +11,13 @@ from typing import Any
 from uuid import uuid4
 
 from worker.core.customers.customers import Channel, Customer
-from worker.core.foundation import event_loop
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
 from worker.core.messages.contact import Invitation, advice_for
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.model.endings import Problem
 from worker.core.model.sessions import Opening
+from worker.http import event_loop
 from worker.lists import email_addresses, phone_numbers
 from worker.senders.contract import Message
 from worker.settings.model import Settings

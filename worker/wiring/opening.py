@@ -11,8 +11,8 @@ from worker.core.database.database import Database
 from worker.core.database.encrypted_values import context_of_person
 from worker.core.database.outages import reason
 from worker.core.features import hint
-from worker.core.foundation import event_loop
 from worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of_value
+from worker.http import event_loop
 from worker.lists.decisions.store.do_not_contact import DoNotContact
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError

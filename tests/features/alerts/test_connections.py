@@ -12,9 +12,9 @@ from tests.runtime.test_every_connection import (
     closes_before_its_loop_ends,
     talks_to_the_right_server_only,
 )
-from worker.core.foundation import event_loop
 from worker.features.alerts.alerting import alert_targets
 from worker.features.alerts.section import Alerts
+from worker.http import event_loop
 from worker.settings.model import Settings
 
 

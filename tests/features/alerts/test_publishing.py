@@ -11,9 +11,9 @@ from aiosmtpd.controller import Controller
 
 from tests.desk.listener import answers
 from tests.settings.samples import loaded, problems, tree
-from worker.core.foundation import event_loop
 from worker.features.alerts.alerting import alert_targets
 from worker.features.alerts.section import SECTION, Alerts
+from worker.http import event_loop
 
 LINES = ["account kyc needs a person: onboard status", "batch 12 needs no person any more"]
 

@@ -16,7 +16,6 @@ from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.behaviour import Share
 from onboarding_sandbox.endpoints.opened import SESSIONS
 from tests.suite.of_features import needs
-from worker.core.foundation import event_loop
 from worker.core.foundation.ids import guessable_ids
 from worker.core.foundation.keyring import new_key
 from worker.features.rehearsal import play, stand_ins
@@ -25,6 +24,7 @@ from worker.features.rehearsal.play import Asked, Rehearsed, add_page, rehearse
 from worker.features.rehearsal.shown import Shares
 from worker.features.rehearsal.steps import STEP, SteppedLoop, Steps
 from worker.features.rehearsal.store.happenings import happenings
+from worker.http import event_loop
 from worker.lists.importing.judging import options_of
 from worker.lists.importing.list_import import import_list
 from worker.lists.lines import ListRefused

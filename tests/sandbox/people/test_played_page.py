@@ -10,7 +10,7 @@ from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.people.customers import Instruction
 from tests.sandbox.customers import ENTITY, done, sent
 from tests.simulated.virtual_time import VirtualLoop
-from worker.core.foundation import event_loop
+from worker.http import event_loop
 from worker.settings.starter import sandbox_starter
 
 LOGIN = base64.b64encode(b"sandbox-key:sandbox-secret").decode()

@@ -14,7 +14,7 @@ from onboarding_sandbox.behaviour import Share
 from onboarding_sandbox.people.visitors import LOADS, Visit, Visited
 from onboarding_sandbox.people.webhook_sender import Webhook
 from tests.simulated.virtual_time import VirtualLoop
-from worker.core.foundation import event_loop
+from worker.http import event_loop
 
 SECRET = "0123456789abcdefABCDEF-_"
 MAIL = f"Please open https://onboard.example.com/s/{SECRET}\n"

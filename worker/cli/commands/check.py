@@ -21,10 +21,10 @@ from worker.cli.plan_options import deadline_option
 from worker.cli.running.summary import next_step, show_changes
 from worker.cli.shared_options import JSON, Named, print_json, whole_file
 from worker.core.customers.customers import FieldProblem
-from worker.core.foundation import event_loop
 from worker.core.foundation.notation import counted
 from worker.core.limits.budgets import BudgetState
 from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
+from worker.http import event_loop
 from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import judge_all
 from worker.lists.importing.list_import import ImportChoices

@@ -14,7 +14,7 @@ from onboarding_sandbox import Fault, Latency, RateLimit, Sandbox, SandboxOption
 from worker.cli.exits import CannotStart
 from worker.cli.sandbox_customers import customer_options
 from worker.cli.shared_options import JSON, Named, Read, print_json
-from worker.core.foundation import event_loop
+from worker.http import event_loop
 
 DEFAULTS = SandboxOptions()
 

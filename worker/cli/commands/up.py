@@ -13,11 +13,11 @@ from worker.cli.invocation import Invocation
 from worker.cli.lists.importing import refuse_what_cannot_work
 from worker.cli.other_batches import lift_stopped
 from worker.cli.progress import line_of
-from worker.core.foundation import event_loop
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.notation import counted
 from worker.core.model.states import BatchState
 from worker.core.model.wakeups import Wake
+from worker.http import event_loop
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.batch_report import state_of
 from worker.reporting.store.counts import BatchCounts

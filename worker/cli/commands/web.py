@@ -11,11 +11,11 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, log_info
 from worker.cli.opening import wake_ups_of, why_unusable
 from worker.core.database.database import Database
-from worker.core.foundation import event_loop
 from worker.core.foundation.tls import is_loopback
 from worker.core.model.wakeups import Wake
 from worker.events.refused import PutBack
 from worker.events.store.refused_events import KeptMessage, PutRefusedBack, RefusedEvents
+from worker.http import event_loop
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.runtime.web_application import ROUTES, app, no_wake_up
 from worker.settings.addresses import bind_address

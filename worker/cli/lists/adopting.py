@@ -18,12 +18,12 @@ import sqlalchemy as sa
 from worker.cli.exits import Stopped
 from worker.core.customers.customers import FieldProblem
 from worker.core.database.job_ids import row_of
-from worker.core.foundation import event_loop
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken
 from worker.core.model.sessions import Session, SessionRequest
 from worker.core.unknown.reconciliation import MOST_PAGES, Listed
+from worker.http import event_loop
 from worker.lists.importing.adopting import Told, ended, parted
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judging import judge

@@ -21,10 +21,10 @@ from worker.cli.running.ends import exit_code, notes_of, stopped_at, stopped_by_
 from worker.cli.running.summary import channels_of, stopped_in_words
 from worker.cli.shared_options import print_json
 from worker.core.database import schema
-from worker.core.foundation import event_loop
 from worker.core.foundation.logs import about
 from worker.core.foundation.notation import written_if_any
 from worker.core.model.states import BatchState
+from worker.http import event_loop
 from worker.lists.importing.adopting import parse_cell, unknown_parameter
 from worker.lists.importing.list_import import Imported
 from worker.lists.store.batches import BatchFacts

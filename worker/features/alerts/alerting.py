@@ -15,13 +15,13 @@ from functools import partial
 from aiosmtplib import SMTPException
 
 from worker.core.database.database import Database
-from worker.core.foundation import event_loop
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.connection_failures import in_words
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.http_messages import Broken, HttpRequest
 from worker.features.alerts.section import Alerts
 from worker.features.alerts.store import alerts
+from worker.http import event_loop
 from worker.http.client import Http, open_http_session
 from worker.reporting.waits import Wait
 from worker.senders.smtp_connection import Client

@@ -20,7 +20,6 @@ from worker.cli.sample_message import example, rendered
 from worker.core.customers.customers import Channel
 from worker.core.database import schema
 from worker.core.features import hint
-from worker.core.foundation import event_loop
 from worker.core.foundation.connection_failures import certificate_help
 from worker.core.foundation.notation import counted, listed_in_words
 from worker.core.foundation.private_files import to_append
@@ -31,6 +30,7 @@ from worker.core.model.endings import Kind, Problem
 from worker.features.doctor import doctor_brokers
 from worker.features.doctor.destinations import Destination, destinations
 from worker.features.doctor.store.languages_in_use import InUse, languages_in_use
+from worker.http import event_loop
 from worker.providers.entry_points import TEXT_SERVICES, AdapterBroken, text_facts_of
 from worker.providers.facts import PROVIDERS, facts_of
 from worker.reporting.operation import WORK

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO, TypeVar
 
-from worker.core.foundation import event_loop
 from worker.core.foundation.clock import monotonic
 from worker.features.list_sources.place import Away, Copy, Copying, Found, NotTaken, Write, copying, prepared
 from worker.features.list_sources.remote_lists import in_words
 from worker.features.list_sources.settings import Intake, Remote
+from worker.http import event_loop
 from worker.lists.sources import CannotFetch
 
 T = TypeVar("T")

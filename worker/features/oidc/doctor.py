@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from worker.cli.feature_checks import FeatureCheck, Finding, failure, ok
-from worker.core.foundation import event_loop
 from worker.core.foundation.connection_failures import certificate_help
 from worker.core.foundation.notation import counted
 from worker.features.oidc.section import Oidc
+from worker.http import event_loop
 from worker.wiring.container import Parts
 
 PORTS = {"http": 80, "https": 443}

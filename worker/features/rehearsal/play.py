@@ -19,7 +19,6 @@ from aiohttp import web
 
 from onboarding_sandbox.behaviour import Share
 from onboarding_sandbox.options import SandboxOptions
-from worker.core.foundation import event_loop
 from worker.core.foundation.ids import guessable_ids
 from worker.core.limits.budgets import BudgetRule
 from worker.core.model.wakeups import WakeUp
@@ -27,6 +26,7 @@ from worker.features.rehearsal.stand_ins import opened_page, page_of, sandbox_op
 from worker.features.rehearsal.steps import SteppedLoop, Steps
 from worker.features.rehearsal.store.happenings import Happenings, happenings
 from worker.features.rehearsal.wire import EMAIL, MailWire, Wire
+from worker.http import event_loop
 from worker.http.client import Http
 from worker.lists.formats.opening import Content
 from worker.lists.importing.list_import import ImportChoices, Imported, import_list
