@@ -53,7 +53,7 @@ class Shelf:
         self.database, self.keyring, self.clock = database, keyring, clock
         self.jobs = JobSteps(database, keyring, jitter=lambda: 0.0)
         self.invitations = InvitationSteps(database, keyring, jitter=lambda: 0.0)
-        self.batches, self.facts = Batches(database, keyring), Facts(database, keyring)
+        self.batches, self.facts = Batches(database, keyring, wide=()), Facts(database, keyring)
         self.budgets, self.expired_leases = Budgets(database), ExpiredLeases(database, jitter=lambda: 0.5)
         self.looks = Looks(database)
         self.policy = JobPolicy(

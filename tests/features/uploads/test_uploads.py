@@ -8,11 +8,12 @@ import pytest
 import sqlalchemy as sa
 from openpyxl import load_workbook
 
+from tests.features.dashboard.conftest import USERS
 from tests.features.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
 from tests.features.uploads.conftest import give
 from tests.suite.waiting import ENDS_WITHIN
-from tests.web.site import until
-from worker.core.database.tables import Audit, Batch, Job, SkippedLine, UploadedList, UploadedPart
+from tests.web.site import THIRD, hash_of, until
+from worker.core.database.tables import Audit, Batch, CustomerRow, Job, SkippedLine, UploadedList, UploadedPart
 from worker.features.dashboard import files
 from worker.features.dashboard import site as site_module
 from worker.features.dashboard.contract import Asked, Refused
@@ -78,6 +79,23 @@ async def test_a_list_is_checked_shown_approved_and_imported(site, ona, look):
     log = rows(site, Audit.actor, Audit.action, Audit.reason)
     assert ("ona (operator), dashboard", "approve list", "1 of 1 agreed; asked by the branch") in log
     assert ("ona (operator), dashboard", "import", "imported") in log
+
+
+async def test_a_customer_of_a_sender_that_reaches_every_customer_is_imported(open_site, visit, look):
+    site = await open_site(keys=f'{USERS}[web.senders.crm]\nkeys = ["{hash_of(THIRD)}"]\ncustomers = "all"\n')
+    ona = visit(site)
+    await ona.log_in("ona")
+    for number, content in enumerate((GOOD, GOOD + b"C-4,rasa@example.com,LT\n"), start=1):
+        await give(ona, content, name=f"list-{number}.csv")
+        look(site)
+        page = await ona.get(f"/dashboard/lists/{number}")
+        (link,) = [one for one in page.links if "/do/approve-list?" in one]
+        await ona.do(link, reason="asked by the branch")
+        look(site)
+        with site.parts.database.write() as connection:
+            connection.execute(sa.update(CustomerRow).values(sender="crm"))
+    second = {name for name, batch in rows(site, Job.customer_id, Job.batch_id) if batch == 2}
+    assert second == {"C-1", "C-2", "C-4"}
 
 
 async def test_nothing_of_a_person_is_stored_in_clear(site, ona, look):

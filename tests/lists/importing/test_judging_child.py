@@ -113,7 +113,7 @@ async def test_the_same_is_stored_with_a_child_and_without(two, tmp_path):
         file.write_text(a_list(seed))
     ends = []
     for world, with_child in zip(two, (False, True), strict=True):
-        world.parts.batches = Batches(world.parts.database, Keyring([KEY]))
+        world.parts.batches = Batches(world.parts.database, Keyring([KEY]), wide=())
         found = [bring_in(world, file, with_child=with_child) for file in files]
         facts = [(end.refusals.rows, end.refusals.top(9), end.warnings) for end in found]
         ends.append((stored(world), facts))

@@ -149,7 +149,7 @@ class DropBox:
             plan=Plan("", "", None, self.folder.per_hour) if self.folder.per_hour is not None else None,
             hold=hold if self.folder.approve else "",
         )
-        batches = Batches(self._acting, self.parts.keyring)
+        batches = Batches(self._acting, self.parts.keyring, wide=self.parts.batches.wide)
         returns = None
         try:
             reading = open_list(copy.content, options)

@@ -114,7 +114,7 @@ class Looking:
         keep = self._kept(uploads, one)
         imported = import_list(
             self.parts.intake,
-            Batches(acting, self.parts.keyring),
+            Batches(acting, self.parts.keyring, wide=self.parts.batches.wide),
             file,
             options_for(self.parts, how),
             name=one.name,

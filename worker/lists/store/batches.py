@@ -73,7 +73,7 @@ class BatchFacts(NamedTuple):
 
 
 class Batches:
-    def __init__(self, database: Database, keyring: Keyring, *, wide: Collection[str] = ()) -> None:
+    def __init__(self, database: Database, keyring: Keyring, *, wide: Collection[str]) -> None:
         """`wide`: the senders of events that reach every customer: see `rights.refuses_lists`."""
         self._database = database
         self._keyring = keyring

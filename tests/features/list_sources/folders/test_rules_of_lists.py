@@ -1,10 +1,12 @@
 """The rules of `onboard import` hold for lists from a folder: known customers, reports that come back."""
 
 import pytest
+import sqlalchemy as sa
 
 from tests.features.list_sources.folders.box import GOOD, HEADER, Box
 from tests.simulated.events import person
-from worker.core.database.tables import Audit, Job, PendingDetails
+from tests.web.site import THIRD, hash_of
+from worker.core.database.tables import Audit, CustomerRow, Job, PendingDetails
 from worker.features.list_sources.local_folder import LocalFolder
 from worker.lists.known_customers import KnownRule
 
@@ -114,3 +116,18 @@ async def test_on_a_full_disk_nothing_is_lost_and_both_files_are_written_later(b
     here.look(after=70)
     assert len(here.beside("list.csv.report.csv")) == 3
     assert len(here.world.rows(Job)) == 2
+
+
+@pytest.mark.parametrize(("reaches", "taken"), [("all", ["C-1", "C-2"]), ("own", ["C-2"])])
+async def test_a_row_waits_for_no_person_where_the_customers_sender_reaches_every_customer(
+    make, tmp_path, reaches, taken
+):
+    (tmp_path / "in").mkdir()
+    here = Box(make(more=f'[web.senders.crm]\nkeys = ["{hash_of(THIRD)}"]\ncustomers = "{reaches}"\n'), tmp_path / "in")
+    here.put("list.csv", HEADER + GOOD.splitlines(keepends=True)[0])
+    here.take()
+    with here.world.parts.database.write() as connection:
+        connection.execute(sa.update(CustomerRow).values(sender="crm"))
+    here.put("again.csv", HEADER + GOOD)
+    here.take()
+    assert [row.customer_id for row in here.world.rows(Job, batch_id=2)] == taken
