@@ -21,7 +21,7 @@ MANIFESTS = {
     path.parent.name: loaded(f"worker.features.{path.parent.name}:FEATURE") for path in FOLDER.glob("*/__init__.py")
 }
 ALL_HERE = MANIFESTS.keys() >= ALL
-OWNED = {"DASHBOARD_PARTS": "dashboard"}  # hooks that go with the feature that asks them
+OWNED = {"DASHBOARD_PARTS": "dashboard", "LOG_IN_WAYS": "dashboard"}  # hooks that go with the feature that asks them
 ELSEWHERE = ("worker", "onboarding_worker", "onboarding_sandbox", "onboarding_testing", "migrations", "tests", "trials")
 
 

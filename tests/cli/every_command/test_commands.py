@@ -7,7 +7,7 @@ import click
 import pytest
 
 from tests.desk.desk import customers, own_logging
-from tests.suite.of_features import ALL_HERE, of_features
+from tests.suite.of_features import ALL_HERE, needs, of_features
 from worker.cli.completions import Batch
 from worker.cli.invocation import Invocation, global_options, log_info
 from worker.cli.registry import COMMANDS, GROUPS, main_group
@@ -155,7 +155,7 @@ WORKS = {
         ("account list", set()),
         ("report latest", set()),
         ("report latest --out report.html", {"jinja2"}),
-        ("customer find C-0001", {"cryptography"}),
+        pytest.param("customer find C-0001", {"cryptography"}, marks=needs("service_desk")),
         ("check customers.csv", {"cryptography", "jinja2", "phonenumbers"}),
     ],
 )
