@@ -114,7 +114,7 @@ async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written
     lines[at_once - 1] = "C-0,c0@example.org,LT\n"  # a duplicate at the seam
     file = written(HEADER + "".join(lines))
     whole = world.parts.batches
-    world.parts.batches = Interrupted(world.parts.database, world.parts.keyring)
+    world.parts.batches = Interrupted(world.parts.database, world.parts.keyring, wide=())
     with pytest.raises(KeyboardInterrupt):
         bring_in(world, file)
     cut = whole.find("latest")
@@ -142,7 +142,7 @@ def shaky(world, *, commits, fails):
                 raise sa.exc.OperationalError(None, None, ConnectionError("server closed the connection"))
             return super().add(*arguments, **how)
 
-    return Shaky(world.parts.database, world.parts.keyring)
+    return Shaky(world.parts.database, world.parts.keyring, wide=())
 
 
 @pytest.mark.parametrize("commits", [False, True])
@@ -194,7 +194,7 @@ async def test_two_imports_of_one_list_at_once_both_end_with_each_row_once(make,
     world = make()
     file = written(HEADER + GOOD + "C-3,not an address,LT\n")
     whole = world.parts.batches
-    world.parts.batches = Beaten(world.parts.database, world.parts.keyring)
+    world.parts.batches = Beaten(world.parts.database, world.parts.keyring, wide=())
     imported = bring_in(world, file)
     assert (len(world.rows(Job)), len(world.rows(SkippedLine))) == (2, 1)
     assert whole.find(str(imported.batch.id)).imported_at == world.clock()
