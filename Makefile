@@ -72,11 +72,12 @@ quick: .venv/.dev ## Run the tests of each room's rules, on SQLite alone: a part
 plain: .venv/.dev ## Run the tests of the database and of the work in their plain forms, without the fast ones.
 	@ONBOARDING_PLAIN=all $(PY) -m pytest -q -n $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )) --dist loadscope tests/core/database tests/core/work
 
-lint: .venv/.dev ## Check style, types and the direction of imports.
+lint: .venv/.dev ## Check style, types, the direction of imports and the shell scripts.
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(PY) -m mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/shellcheck deploy/make_secrets deploy/pin_images .ci/run
 
 docs: .venv/.dev ## Build the pages as a site in dist/docs; a broken link fails.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build

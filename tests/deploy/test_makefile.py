@@ -44,7 +44,7 @@ def stand_in(place: Path, name: str, script: str) -> Path:
 
 def prepared(place: Path) -> Path:
     """A checkout as after `make test`, with programs that only print their arguments."""
-    for name in ("python", "onboard", "ruff", "lint-imports"):
+    for name in ("python", "onboard", "ruff", "lint-imports", "shellcheck"):
         stand_in(place, f".venv/bin/{name}", f'echo "{name} $#:" "$@" "services=$REQUIRE_SERVICES"')
     (place / ".venv/.python").write_text(f"{place}\n")
     (place / ".venv/.runtime").touch()
@@ -108,10 +108,11 @@ def test_quick_runs_a_part_of_each_room_that_is_there_and_needs_no_server(checko
     assert {path.split("/")[1] for path in paths} == rooms | {"settings", "templates", "web"}
 
 
-def test_lint_looks_at_style_form_types_and_imports(checkout):
+def test_lint_looks_at_style_form_types_imports_and_shell_scripts(checkout):
     lines = [line.split(" services")[0] for line in make(prepared(checkout), "lint").stdout.splitlines()]
 
-    assert lines == ["ruff 1: check", "ruff 2: format --check", "python 2: -m mypy", "lint-imports 0:"]
+    scripts = "shellcheck 3: deploy/make_secrets deploy/pin_images .ci/run"
+    assert lines == ["ruff 1: check", "ruff 2: format --check", "python 2: -m mypy", "lint-imports 0:", scripts]
 
 
 def test_demo_and_record_start_what_does_it(checkout):

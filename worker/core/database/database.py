@@ -129,10 +129,10 @@ class Database:
             follow()
 
     def _connect(self, **options: Any) -> sa.Connection:
-        """A connection of the pool. If none is free, this waits: for the pool, or for the network."""
+        """A connection of the pool. If none is free, this waits: for the pool, or for the network; SQLite needs neither."""
         pool = self.engine.pool
-        has_free = isinstance(pool, sa.QueuePool) and pool.checkedin() > 0
-        connection = self.engine.connect() if has_free else elsewhere(self.engine.connect)
+        at_once = self.is_sqlite or (isinstance(pool, sa.QueuePool) and pool.checkedin() > 0)
+        connection = self.engine.connect() if at_once else elsewhere(self.engine.connect)
         return connection.execution_options(**options) if options else connection
 
     def give_up_after(self, patience: timedelta) -> None:
