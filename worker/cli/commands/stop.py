@@ -23,7 +23,7 @@ from worker.wiring.runner import STOP_HOLDS_AFTER
 @JSON
 @click.pass_obj
 def stop(invocation: Invocation, reason: str, as_json: bool) -> None:
-    """Stop everything at once: no process begins a new call or sends a new message until `onboard resume --all`.
+    """Stop everything at once: until `onboard resume --all` no process begins a call or sends a customer a message.
 
     Calls in flight are finished, and their results are written; the command says how many they are. Events and webhooks
     are still received, stored and applied; what they make due waits. Workers keep running. `onboard run` ends.

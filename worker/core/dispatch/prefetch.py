@@ -1,8 +1,9 @@
-"""When a dispatcher claims, and how many rows it may open: for its free permits, and for the calls of the next 50 ms.
+"""When a dispatcher claims, and how many rows it may open: for its free permits, and for its next calls.
 
-The opened rows without a permit are those that will be called while the next flush is written. A killed worker leaves
-all its opened rows with an unknown outcome, also those that it has not called. So there are few, and results are
-written as often (docs/inside/when-something-dies.md).
+The opened rows without a permit are those that will be called while the next flush is written: the calls of 50 ms,
+under a slow limit of up to `AHEAD_MOST`, and of `AHEAD_AT_WILL` more where calls may be repeated and have no limit. A
+killed worker leaves all its opened rows with an unknown outcome, also those that it has not called. So there are few,
+and results are written as often (docs/inside/when-something-dies.md).
 """
 
 import asyncio
@@ -22,7 +23,7 @@ FLUSH_EVERY = timedelta(milliseconds=50)
 RARELY = timedelta(milliseconds=100)
 MANY_RESULTS = 100
 # Their rows are opened for so much longer, and claimed when they are needed: one that a kill leaves uncalled is called
-# by the next worker, and costs nothing.
+# by the next worker. Of an email it counts as one of the customer's messages: it may have left.
 AHEAD_AT_WILL = timedelta(milliseconds=250)
 # However slow the calls are, so many rows may wait for theirs: a permit that becomes free finds one.
 OPEN_LEAST = 3
@@ -163,7 +164,7 @@ class Prefetch:
         usual, shortest = self._of_batches.usual, self._of_batches.shortest
         free = max(self.permits - in_flight, 0)  # permits that no call uses
         pace = self.throughput.best(self._seconds())  # the calls of `FLUSH_EVERY`, as the last ones show
-        # A kill costs a repeated call for each opened row, and no more: rows are opened by what a flush costs.
+        # A kill costs a repeated call for each opened row (`AHEAD_AT_WILL`): rows are opened by what a flush costs.
         at_will = self._repeatable and not spacing
         if at_will:
             flush_every = FLUSH_EVERY if unwritten >= MANY_RESULTS else RARELY

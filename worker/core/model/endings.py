@@ -118,7 +118,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class RetryPolicy(Backoff):
-    """The configured backoff of rows and, where a 429 names no time, of account pauses."""
+    """The configured backoff of rows and look-ups, and of accounts where no time is named: after a 429, while the
+    breaker is open, and while the account cannot be reached."""
 
     first: timedelta = timedelta(seconds=1)
     most: timedelta = timedelta(minutes=10)

@@ -61,7 +61,7 @@ class InvitationState(StrEnum):
     SUPPRESSED = "suppressed"
     FAILED = "failed"
     HELD = "held"
-    SUPERSEDED = "superseded"  # its session was replaced before it was sent
+    SUPERSEDED = "superseded"  # not to be sent any more, and no failure; the reason says why
 
 
 # A message in one of these states may still leave.
@@ -112,16 +112,16 @@ class BatchState(StrEnum):
 def job_state_from_invitations(states: list[InvitationState]) -> JobState | None:
     """The state of a job as its invitations decide it; None while it is undecided (the job stays issued).
 
-    One sent invitation makes the job invited at once. When all were tried: an invitation whose outcome is unknown makes
-    the job held, whatever became of the other invitations; and a job without any sent invitation has failed.
+    One sent invitation makes the job invited at once. When all were tried: a held invitation makes the job held,
+    whatever became of the other invitations; and a job without any sent invitation has failed.
     """
     left = [state for state in states if state is not InvitationState.SUPERSEDED]
     if not all(isinstance(state, InvitationState) for state in left):
         return None  # a word of a newer release: it is not known whether this message was sent
     out = any(state in (InvitationState.SENT, InvitationState.DELIVERED) for state in left)
-    unknown = any(state is InvitationState.HELD for state in left)
+    held = any(state is InvitationState.HELD for state in left)
     trying = any(state in (InvitationState.WAITING, InvitationState.WORKING) for state in left)
-    if unknown and not trying:
+    if held and not trying:
         return JobState.HELD
     if out:
         return JobState.INVITED
@@ -157,7 +157,7 @@ class PauseCause(StrEnum):
 
 
 # Priorities: a claim takes the lower number first.
-# Jobs of events go before jobs of batches, except for the share that `concurrency.share_out` keeps for batches.
+# Jobs of events go before jobs of batches, except for the share that `claims.share_out` keeps for batches.
 EVENT, BATCH = 0, 10
 PRIORITIES = (EVENT, BATCH)
 # Added to the priority of a paused batch's rows. No claim asks for these priorities, so paused rows slow no claim.

@@ -36,8 +36,7 @@ NONE_SENT: Mapping[int, uuid.UUID] = MappingProxyType({})
 FROM = (JobState.ISSUED, JobState.INVITED)
 MOVED = sa.or_(*(Job.state == state for state in FROM))
 _FIRST_MESSAGES = sa.select(sa.func.count()).select_from(InvitationRow).where(OF_ITS_SESSION).scalar_subquery()
-# `key_share`, here and wherever results are written: with a stronger lock, a transaction that adds an attempt or a
-# message of a job (a foreign key) would wait too, while it holds rows that this transaction waits for.
+# `key_share`, here and wherever results are written: the lock that the UPDATE takes itself, and no stronger.
 _LOCKED = (
     sa.select(
         *(Job.id, Job.state, Job.session_id, Job.batch_id, Job.account, Job.channel, Job.result),

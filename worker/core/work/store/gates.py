@@ -1,6 +1,6 @@
-"""The gates of a claim of jobs: whether a leased job's call may be made now. All claimed jobs pass them in this order,
-whatever made them due: an import, a retry, an operator, or a takeover. A gate that leaves it to its caller whether it
-concerns any of them is asked only then.
+"""The gates of a claim of jobs: whether a leased job's call may be made now. All claimed jobs that have not ended pass
+them in this order, whatever made them due: an import, a retry, an operator, or a takeover. A gate that leaves it to its
+caller whether it concerns any of them is asked only then.
 
 Each gate gets the jobs that passed the earlier ones, asks only about those that it concerns, and says why some stay.
 The first gates need no personal data, and write themselves what becomes of some jobs. The other gates are about the

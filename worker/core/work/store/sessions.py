@@ -85,7 +85,7 @@ def add(flush: "Flush[Any]", new: Sequence[NewSession], *, quiet: Mapping[str, Q
     """Store new sessions, end the sessions that they replace, and add their invitations.
 
     If the customer has another session whose link has not expired, the customer keeps that session: the new session is
-    left out of `Added.sessions`, and its job must be held.
+    left out of `Stored.sessions`, and its job must be held.
     """
     added = Stored({}, set(), set(), set())
     if not new:

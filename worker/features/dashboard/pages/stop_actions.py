@@ -13,7 +13,7 @@ def _plan_stop(sources: Sources, _asked: Asked) -> Plan:
         title="Stop everything?",
         button="Stop everything",
         does=(
-            "Within a second no process begins a new call or sends a new message, until a person goes on.",
+            "Within a second no process begins a new call or sends a customer a new message, until a person goes on.",
             "Calls in flight are finished, and their results are written.",
             "Events and webhooks are still received and applied; what they make due waits.",
         ),

@@ -78,7 +78,7 @@ class Decisions:
         return add
 
     def pause(self, batch_id: int, *, by: str, why: str = "", now: datetime) -> Decided:
-        """Claim nothing more of the batch; calls in flight are finished. A cancelled batch is not changed.
+        """Claim nothing more of the batch; the rows that are opened are still called. A cancelled batch is not changed.
 
         `by` is the person who pauses it, `why` that person's reason, which all viewers see.
         """
