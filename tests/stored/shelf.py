@@ -101,7 +101,7 @@ class Shelf:
         return claimed.jobs
 
     def open(self, jobs, *, repeatable=False, policy=None):
-        policy = replace(policy or self.policy, repeats=lambda _: repeatable)
+        policy = replace(policy or self.policy, row_is_repeatable=lambda _: repeatable)
         with self.database.write() as connection:
             return self.jobs.open(Flush(connection, self.keyring, policy, self.clock()), jobs)
 
@@ -150,7 +150,7 @@ class Shelf:
         return replace(self.message_policy, channel=channel, rule=rule)
 
     def open_messages(self, messages, *, policy=None, repeatable=True):
-        policy = replace(policy or self.message_policy, repeatable=repeatable)
+        policy = replace(policy or self.message_policy, all_are_repeatable=repeatable)
         with self.database.write() as connection:
             return self.invitations.open(Flush(connection, self.keyring, policy, self.clock()), messages)
 

@@ -40,7 +40,7 @@ def job_policy(parts: "Parts", account: str, *, only_batch: int | None) -> JobPo
         max_age=_least_max_age(settings, account, provider),
         reminds=bool(set(channels_of("phone")) & rules.channels.keys()),
         reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
-        repeats=lambda job: of.on_unknown == "repeat" or provider.repeatable(job.request),
+        row_is_repeatable=lambda job: of.on_unknown == "repeat" or provider.repeatable(job.request),
         orphan_life=_orphan_life(of, provider),
         on_click=own if own is not None and own.on_click else None,
         any_age=own is not None,
@@ -64,7 +64,7 @@ def invitation_policy(parts: "Parts", channel: str, *, only_batch: int | None) -
             # An account that was taken out of the configuration opens no session, so any time will do.
             providers[account].reissue_at(expires_at) if account in providers else expires_at
         ),
-        repeatable=sender.repeatable(),
+        all_are_repeatable=sender.repeatable(),
         reconcile_after=_reconcile_after(on_unknown, sender, sender_timeout(settings, channel)),
         stable=stable_links(settings),
         only_batch=only_batch,

@@ -213,7 +213,7 @@ async def test_requests_wait_while_the_days_batch_is_paused(inlet):
 async def test_a_request_for_a_customer_of_a_stopped_list_is_served(inlet):
     world, receiver = inlet()
     stopped = world.add(customer("C-1"))
-    world.parts.decisions.stop(stopped, by="ann", now=world.clock())
+    world.parts.decisions.interrupt(stopped, by="ann", now=world.clock())
     receiver.receive([requested("C-1")])
     listed, own = world.rows(Job)
     assert (own.leader_id, listed.leader_id) == (None, own.id)

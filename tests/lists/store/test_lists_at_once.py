@@ -12,7 +12,7 @@ from worker.core.customers.customers import Channel
 from worker.core.customers.store.cancellation import cancel_jobs
 from worker.core.database.job_ids import job_id
 from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SkippedLine
-from worker.core.messages.store.message_rows import move_jobs
+from worker.core.messages.store.message_rows import set_job_states
 from worker.core.model.endings import Cancel, Done, Hold
 from worker.core.model.incoming import OPERATOR, EventKind
 from worker.core.model.states import EVENT, InvitationState, JobState
@@ -76,7 +76,7 @@ def test_the_transaction_that_writes_a_jobs_second_message_sees_the_result_of_th
     texts = shelf.claim_messages(channel="sms")
     with waiting(database, lambda: shelf.hand_over(texts, sms, channel="sms")) as sender:
         sender.execute(sa.update(InvitationRow).where(InvitationRow.id == message.id).values(state=email))
-        move_jobs(sender, [message.job_id], now=shelf.clock())
+        set_job_states(sender, [message.job_id], now=shelf.clock())
     assert shelf.job("Ona").state is leads_to
 
 

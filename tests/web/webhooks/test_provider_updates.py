@@ -25,7 +25,7 @@ from worker.core.customers.customers import Channel
 from worker.core.database.tables import Attempt, Audit, InvitationRow, Job, SessionRow, Webhook
 from worker.core.foundation.ids import new_id
 from worker.core.lifecycle.reissue import REVIEW_ASKED
-from worker.core.messages.store.message_rows import move_jobs
+from worker.core.messages.store.message_rows import set_job_states
 from worker.core.model.endings import Kind, Reconcile, Retry
 from worker.core.model.states import InvitationState, JobState, Result, SessionState
 from worker.core.unknown.store.expired_leases import EndedLeases
@@ -395,7 +395,7 @@ def test_an_update_waits_for_the_lock_on_the_job_and_then_sees_its_new_state(ona
 def test_a_customer_who_finishes_though_the_message_came_back_has_finished(ona, feed):
     ona.set(InvitationRow, state=InvitationState.BOUNCED, reason="bounced")
     with ona.database.write() as connection:
-        move_jobs(connection, [ona.job("Ona").id], now=ona.clock())
+        set_job_states(connection, [ona.job("Ona").id], now=ona.clock())
     assert (ona.job("Ona").state, ona.job("Ona").reason) == (JobState.FAILED, "bounced")
     feed.receive(APPROVED)
     job = ona.job("Ona")

@@ -55,7 +55,7 @@ def stopped_at(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
 
 def _stop(parts: Parts, batch: BatchFacts) -> None:
     decisions = parts.decisions.with_progress(counting_rows("stopping", batch.id))
-    decisions.stop(batch.id, by=os_user().name, now=parts.clock())
+    decisions.interrupt(batch.id, by=os_user().name, now=parts.clock())
 
 
 def _stopped(parts: Parts, batch: BatchFacts, stand: Stand) -> str:

@@ -219,7 +219,7 @@ def invitation_state_after(ending: Ending) -> InvitationState:
             return InvitationState.FAILED
 
 
-def resume_at(problem: Problem, policy: RetryPolicy, now: datetime) -> datetime:
+def row_due_after_pause(problem: Problem, policy: RetryPolicy, now: datetime) -> datetime:
     """The due time of a row that only waits for its account. The account's pause decides when the call is made.
 
     A row whose refusal may be its own lets others go first."""

@@ -24,7 +24,7 @@ from worker.core.model.endings import (
     Retry,
     RetryPolicy,
     Snooze,
-    resume_at,
+    row_due_after_pause,
 )
 from worker.core.model.reasons import Reason
 from worker.core.model.states import Result, SessionState
@@ -202,7 +202,7 @@ def ending_of_reconciliation(
                 return Cancel(Reason.ATTEMPTS_SPENT, f"{attempts} calls had no answer, and none was carried out")
             return Retry(now, reason, "reconciled: the call was not carried out")
     if found.concerns_account:
-        return Snooze(resume_at(found, policy, now), found.reason, found.detail)
+        return Snooze(row_due_after_pause(found, policy, now), found.reason, found.detail)
     wait = policy.after(unknown_call.failures + 1, jitter)
     if found.kind in (Kind.TRANSIENT, Kind.UNKNOWN) and wait is not None:
         return Reconcile(now + (found.retry_after or wait), reason, f"the look-up failed: {found.detail}")

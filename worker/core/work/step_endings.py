@@ -15,7 +15,7 @@ from worker.core.limits.call_outcomes import SecondLook
 from worker.core.limits.store.claims import ClaimPolicy, Room
 from worker.core.limits.store.flush import CallResult, Claimed, Flushed, Rows, RowT
 from worker.core.limits.throughput import Stretch
-from worker.core.model.endings import Ending, Hold, Kind, Problem, RetryPolicy, ending_for, resume_at
+from worker.core.model.endings import Ending, Hold, Kind, Problem, RetryPolicy, ending_for, row_due_after_pause
 from worker.core.model.metrics import Meters, Metric
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import ending_of_reconciliation
@@ -32,7 +32,7 @@ def ending_of(problem: Problem, opened: Claimed, retry: RetryPolicy, now: dateti
         attempt=opened.attempts + 1,
         repeatable=opened.repeatable,
         policy=retry,
-        resume_at=resume_at(problem, retry, now),
+        resume_at=row_due_after_pause(problem, retry, now),
         now=now,
         jitter=jitter,
         reconcile_at=opened.reconcile_at,
@@ -98,7 +98,7 @@ class SharedWork(ABC, Generic[PolicyT, RowT]):
 
     def __post_init__(self) -> None:
         self.name = f"{self.step}({self.policy.claims_for})"
-        self.permits, self.repeatable = self.policy.rule.concurrency, self.policy.repeatable
+        self.permits, self.repeatable = self.policy.rule.concurrency, self.policy.all_are_repeatable
         self.longest_call = self.timeout + FLUSH_MARGIN
         self.database_time = self.rows.database_time
 

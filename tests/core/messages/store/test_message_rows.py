@@ -5,7 +5,7 @@ import pytest
 from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import InvitationRow
-from worker.core.messages.store.message_rows import move_jobs
+from worker.core.messages.store.message_rows import set_job_states
 from worker.core.model.states import InvitationState, JobState
 
 
@@ -23,8 +23,8 @@ def test_a_job_whose_first_message_was_sent_moves_as_all_its_messages_decide(she
         shelf.set(InvitationRow, InvitationRow.channel == "sms", state=other, reason="a reason")
     ona, jonas = shelf.job("Ona"), shelf.job("Jonas")
     with shelf.database.write() as connection:
-        move_jobs(connection, [ona.id], sent={ona.id: ona.session_id}, now=shelf.clock())
-        move_jobs(connection, [jonas.id], now=shelf.clock())
+        set_job_states(connection, [ona.id], sent={ona.id: ona.session_id}, now=shelf.clock())
+        set_job_states(connection, [jonas.id], now=shelf.clock())
     assert len(states(shelf, "Ona", "Jonas")) == 1
     if other is not InvitationState.HELD:
         assert states(shelf, "Ona") == {(JobState.INVITED, "")}
@@ -35,5 +35,5 @@ def test_a_sent_message_of_an_earlier_session_leaves_its_job_issued(shelf):
     shelf.issue()
     job = shelf.job("Ona")
     with shelf.database.write() as connection:
-        move_jobs(connection, [job.id], sent={job.id: uuid.uuid4()}, now=shelf.clock())
+        set_job_states(connection, [job.id], sent={job.id: uuid.uuid4()}, now=shelf.clock())
     assert states(shelf, "Ona") == {(JobState.ISSUED, "")}

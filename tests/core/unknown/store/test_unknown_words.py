@@ -15,7 +15,7 @@ from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationR
 from worker.core.database.tables.types import NotKnown, UnknownWord, enum_column, known
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import check
-from worker.core.messages.store.message_rows import move_jobs
+from worker.core.messages.store.message_rows import set_job_states
 from worker.core.model.states import BatchState, InvitationState, JobState, WebhookState
 from worker.providers.webhooks.session_updates import Key
 from worker.reporting.batch_report import state_of
@@ -144,7 +144,7 @@ def test_a_job_stays_undecided_while_a_message_has_an_unknown_state(shelf):
     shelf.set(InvitationRow, InvitationRow.channel == "sms", state=InvitationState.FAILED)
     write(shelf, "invitation", "state", "channel = 'email'")
     with shelf.database.write() as connection:
-        move_jobs(connection, [shelf.job("Ona").id], now=shelf.clock())
+        set_job_states(connection, [shelf.job("Ona").id], now=shelf.clock())
     assert shelf.job("Ona").state == JobState.ISSUED
 
 

@@ -254,7 +254,7 @@ def test_a_list_that_takes_a_stopped_lists_place_sends_its_message(on_click):
     first = on_click.add(customer("Ona"))
     on_click.flush()
     decisions = Decisions(on_click.database)
-    decisions.stop(first, by="ann", now=on_click.clock())
+    decisions.interrupt(first, by="ann", now=on_click.clock())
     second = on_click.add(customer("Ona"))
     decisions.take_leads(second, stopped_only=True, now=on_click.clock())
     assert on_click.flush().channels == {"email"}

@@ -54,9 +54,9 @@ class ClaimPolicy:
     reconcile_after: timedelta | None = None
     only_batch: int | None = None  # claim only rows of this batch; None: of all batches
     # The promise of its kind: whether every call may be made again when its outcome is unknown. By default an email
-    # may be. A session may not, as it may cost another one: `repeats` says whether this claimed row's request may be.
-    repeatable: bool = False
-    repeats: Callable[[Any], bool] = lambda _row: False
+    # may be. A session may not, as it may cost another one: of it, whether this claimed row's request may be.
+    all_are_repeatable: bool = False
+    row_is_repeatable: Callable[[Any], bool] = lambda _row: False
     # Where it is never looked up: how long a session that this row's call may have opened can live; None: it is held.
     orphan_life: Callable[[Any], timedelta | None] = lambda _row: None
     senders: Mapping[str, BudgetRule] = field(default_factory=dict)  # of its messages, by channel: for the gates

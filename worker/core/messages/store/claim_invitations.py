@@ -38,7 +38,7 @@ from worker.core.messages.store.message_context import (
     has_stale_link,
     leaves_at,
 )
-from worker.core.messages.store.message_rows import move_jobs
+from worker.core.messages.store.message_rows import set_job_states
 from worker.core.messages.store.record_results import record_results
 from worker.core.messages.store.unreached import UNREACHED, fall_back
 from worker.core.messages.text_numbers import why_not_texted
@@ -273,7 +273,7 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
         self.leases.keep_back(connection, stay, now=now)
         ended = {id_ for id_, why in never.items() if why.state is not InvitationState.SUPERSEDED}
         if ended:
-            move_jobs(connection, [row.job_id for row in rows if row.id in ended], now=now)
+            set_job_states(connection, [row.job_id for row in rows if row.id in ended], now=now)
 
     def let_pass(
         self, claim: MessageClaim, items: list[ClaimedInvitation]

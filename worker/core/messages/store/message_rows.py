@@ -123,7 +123,7 @@ def move_messages(
     connection.execute(sa.update(Attempt).where(*theirs).values(owner))
 
 
-def move_jobs(
+def set_job_states(
     connection: sa.Connection, job_ids: Iterable[int], *, sent: Mapping[int, uuid.UUID] = NONE_SENT, now: datetime
 ) -> None:
     """Set the jobs' states from their invitations. The last invitation that explains the state gives the reason.

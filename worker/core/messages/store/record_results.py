@@ -25,7 +25,7 @@ from worker.core.limits.throughput import Stretch
 from worker.core.messages.contact import FIRST, NEW_LINKS
 from worker.core.messages.store import how_many, unreached
 from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, InviteResult, MessageClaim
-from worker.core.messages.store.message_rows import HELD_FIRST, move_jobs
+from worker.core.messages.store.message_rows import HELD_FIRST, set_job_states
 from worker.core.messages.store.unreached import BounceCounts, fall_back, reason_to_suppress, state_refused
 from worker.core.model.channels import address_of
 from worker.core.model.endings import AddressIs, Cancel, Done, invitation_state_after
@@ -69,7 +69,7 @@ def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch
         if refused := [item for item in special if item.row.id in ours and _address_refused(item)]:
             _follow_up(flush, refused)
         firsts = (item.row for item in written if item.row.kind == FIRST)
-        move_jobs(connection, ours.values(), sent={ours[item.id]: item.session_id for item in firsts}, now=now)
+        set_job_states(connection, ours.values(), sent={ours[item.id]: item.session_id for item in firsts}, now=now)
         if policy.contact.reminders:
             reminders.add(connection, policy.contact, _first_messages(kept, ours, policy), now=now)
         if settled:

@@ -17,7 +17,7 @@ from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.facts import STOPPED, JobsStopped, happened
-from worker.core.messages.store.message_rows import move_jobs
+from worker.core.messages.store.message_rows import set_job_states
 from worker.core.model.endings import (
     Cancel,
     Ending,
@@ -178,7 +178,7 @@ class ExpiredLeases:
                 }
                 by_id = sa.update(InvitationRow).where(InvitationRow.id == sa.bindparam("row_id"))
                 connection.execute(by_id.values(values), moves)
-                move_jobs(connection, [row.job_id for row in rows], now=now)
+                set_job_states(connection, [row.job_id for row in rows], now=now)
             _close(connection, open_attempts, now=now)
             return counted
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.facts import JobsStopped, happened
-from worker.core.messages.store.message_rows import move_jobs
+from worker.core.messages.store.message_rows import set_job_states
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 
@@ -39,7 +39,7 @@ def hold_messages(
         hold = sa.update(InvitationRow).where(InvitationRow.id.in_(ids), InvitationRow.state.in_(states))
         held = _values(kind, InvitationRow.unknown_attempt, _OPEN_HAND_OVER) | {"state": InvitationState.HELD}
         jobs = connection.execute(hold.values(held).returning(InvitationRow.job_id)).scalars()
-        move_jobs(connection, set(jobs), now=now)
+        set_job_states(connection, set(jobs), now=now)
 
 
 def hold_back(

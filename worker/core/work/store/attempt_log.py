@@ -48,7 +48,7 @@ def open_rows(flush: Flush[Any], rows: Sequence[Claimed], *, counted: int = 0, *
     policy, now = flush.policy, flush.now
     for row, attempt_id in zip(rows, new_ids(now, len(rows)), strict=True):
         row.attempt_id, row.reconcile_at = attempt_id, None
-        row.repeatable = row.looks_up or policy.repeatable or policy.repeats(row)
+        row.repeatable = row.looks_up or policy.all_are_repeatable or policy.row_is_repeatable(row)
         if not row.repeatable:
             after = policy.orphan_life(row) if policy.reconcile_after is None else policy.reconcile_after
             row.reconcile_at = None if after is None else row.lease_until + after
@@ -184,7 +184,7 @@ class SortedOut(Generic[RowT]):
 class Standing:
     """How the rows of results stand when the results are written: `columns`, and of late answers `late`.
 
-    The rows are locked in the order of their ids, as everywhere. `key_share`: see `message_rows.move_jobs`.
+    The rows are locked in the order of their ids, as everywhere. `key_share`: see `message_rows.set_job_states`.
     """
 
     def __init__(self, model: type[Job] | type[InvitationRow], *columns: Any, late: Sequence[Any]) -> None:

@@ -85,7 +85,7 @@ class Decisions:
         paused = self._pause(batch_id, PauseCause.PERSON, sa.true(), by=by, why=why, now=now)
         return paused + Decided(self._pilots.held_back(batch_id))
 
-    def stop(self, batch_id: int, *, by: str, now: datetime) -> Decided:
+    def interrupt(self, batch_id: int, *, by: str, now: datetime) -> Decided:
         """Pause the batch because a person ended its `run`. A batch that is paused already stays as it is.
 
         Rows of other batches with the same customers lead from now on.

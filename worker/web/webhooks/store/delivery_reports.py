@@ -27,7 +27,7 @@ from worker.core.facts import MessagesSent, happened
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.messages.contact import FIRST, ContactPolicy
 from worker.core.messages.store import unreached
-from worker.core.messages.store.message_rows import ABOUT_A_MESSAGE, move_jobs
+from worker.core.messages.store.message_rows import ABOUT_A_MESSAGE, set_job_states
 from worker.core.messages.store.unreached import BounceCounts, fall_back
 from worker.core.model.channels import SuppressionReason, address_of, is_mail
 from worker.core.model.reasons import Reason
@@ -190,7 +190,7 @@ def deliver(
     if row is not None and state is not None:
         if state is InvitationState.BOUNCED:
             falls_to = fall_back(connection, keyring, policy, [row.id], now=now)
-        move_jobs(connection, [row.job_id], now=now)
+        set_job_states(connection, [row.job_id], now=now)
         if row.state in (InvitationState.HELD, InvitationState.WAITING):
             schedule_checks(connection, [row.job_id], now=now)  # the message's outcome was unknown until now
     customers = _owners(connection, keyring, one) if row is None and changed else ()
