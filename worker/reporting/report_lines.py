@@ -17,7 +17,7 @@ from worker.core.model.states import JobState, LineState
 from worker.lists.known_customers import ANOTHER_PERSON, WAS_ERASED
 from worker.reporting.steps import step_for
 from worker.reporting.store.report_rows import LineFacts
-from worker.reporting.waits import Blocked, Wait, explained, is_healthy, of_row
+from worker.reporting.waits import Blocked, Wait, explained, first_cause, is_healthy, of_row
 
 COLUMNS = (
     "row",
@@ -94,7 +94,7 @@ def wait_for(line: LineFacts, columns: Columns) -> Wait | None:
     """What the line waits for; None: it does not wait."""
     if not line.waits_for:
         return None
-    return of_row(
+    first = first_cause(
         "" if is_healthy(line.state, line.reason) else line.reason,
         line.detail,
         line.due_at,
@@ -103,6 +103,7 @@ def wait_for(line: LineFacts, columns: Columns) -> Wait | None:
         blocked=[columns.blocked[name] for name in line.waits_for if name in columns.blocked],
         now=columns.now,
     )
+    return of_row(first)
 
 
 def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:

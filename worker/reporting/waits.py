@@ -233,7 +233,7 @@ def first_for_a_person(blocked: Iterable[Sequence[Wait]]) -> Wait | None:
     return next((each[0] for each in blocked if each[0].action), None)
 
 
-def of_row(
+def first_cause(
     reason: str,
     detail: str,
     due_at: datetime | None,
@@ -241,31 +241,44 @@ def of_row(
     paused: str,
     batch_id: int,
     blocked: Iterable[Sequence[Wait]],
+    stopped: str = "",
+    behind_pilot: bool = False,
     now: datetime,
 ) -> Wait:
-    """Why a row waits. `paused` is why its batch is paused, or the batch `batch_id` whose row serves its customer."""
+    """The first of what keeps a row or message waiting; `what` says of what it is, "" of the row's own `reason`.
+
+    `paused` is why its batch is paused, or the batch `batch_id` whose row serves its customer. `stopped`: why
+    everything is. What a person ends goes first. Then of all that a time ends the last: nothing happens before it.
+    """
+    if stopped:
+        return Wait("everything", "", stopped, "onboard resume --all")
     if paused:
-        why, step = f"batch {batch_id}: {paused}", f"onboard resume {batch_id}"
-        return Wait(detail=why, action=step, reason=Reason.BATCH_PAUSED)
+        return Wait("batch", str(batch_id), paused, f"onboard resume {batch_id}", reason=Reason.BATCH_PAUSED)
+    if behind_pilot:
+        return Wait("pilot", str(batch_id), "", f"`onboard status {batch_id}` shows the pilot")
     blocked = list(blocked)
     if first := first_for_a_person(blocked):
-        return _of_its_row(first)
+        return first
     until = due_at if due_at is not None and due_at > now else None
+    for_sender = until is not None and reason == Reason.WAITS_FOR_SENDER
     every = [one for each in blocked for one in each if one.until is not None and one.until > (until or now)]
-    if pauses := [one for one in every if one.reason == Reason.ACCOUNT_PAUSED]:
-        return _of_its_row(max(pauses, key=_UNTIL))
-    if until is not None and reason in _UNTIL_A_TIME:
-        senders = [each[0] for each in blocked if each[0].what == "sender"] if reason == Reason.WAITS_FOR_SENDER else []
-        return Wait(reason=reason, detail="; ".join(one.in_words for one in senders), until=until)
+    if for_sender:
+        # A session may be opened before its message fits into the sender's limit: when it is due, it is asked again.
+        every = [one for one in every if one.what != "sender" or one.reason != Reason.LIMIT_USED_UP]
     if every:
-        return _of_its_row(max(every, key=_UNTIL))
+        return max(every, key=_UNTIL)
+    if until is not None and reason in _UNTIL_A_TIME:
+        detail = "; ".join(each[0].in_words for each in blocked if for_sender and each[0].what == "sender")
     return Wait(reason=reason, detail=detail, until=until)
 
 
-def _of_its_row(one: Wait) -> Wait:
-    """What an account's stop, pause or limit is for a row. Only a person ends a stop, so it has no `until`."""
-    detail = one.detail if one.reason == Reason.ACCOUNT_MISSING else f"{one.name}: {one.detail}"
-    return Wait(detail=detail, action=one.action, reason=one.reason, until=None if one.action else one.until)
+def of_row(first: Wait) -> Wait:
+    """What the first cause is for a row, in the words of a report. Only a person ends a stop: it has no `until`."""
+    if not first.what:
+        return first
+    called = f"batch {first.name}" if first.what == "batch" else first.name
+    detail = first.detail if first.reason == Reason.ACCOUNT_MISSING else f"{called}: {first.detail}"
+    return Wait(detail=detail, action=first.action, reason=first.reason, until=None if first.action else first.until)
 
 
 NOTHING_STUCK = "nothing is stuck"  # said where nothing needs a person now

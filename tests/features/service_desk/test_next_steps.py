@@ -1,6 +1,8 @@
 """What comes next for a customer, as a clerk reads it out: never a time before which nothing can happen."""
 
+from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 
 import pytest
 
@@ -10,7 +12,9 @@ from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.rate_limits import Limit, Ramp
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.features.service_desk.case import Place
-from worker.features.service_desk.timeline import History, MessageFact, RowFact, timeline
+from worker.features.service_desk.timeline import History, MessageFact, Moment, RowFact, timeline
+from worker.reporting.report_lines import Columns, line_values, wait_for
+from worker.reporting.store.report_rows import LineFacts
 from worker.reporting.waits import Circumstances, Wait, of_account
 
 SOON, LATER = NOON + timedelta(minutes=5), NOON + timedelta(hours=1)
@@ -131,3 +135,46 @@ def test_a_row_that_is_due_for_a_look_up_of_its_session_is_not_said_to_buy_one(s
     assert next_of(around(), row).text == (
         "Next: kyc is asked what became of the session; a new one follows only if the customer has not finished it."
     )
+
+
+KYC = [
+    (),
+    stopped("HTTP 401"),
+    stopped("HTTP 401", asks_again_at=LATER),
+    kept("kyc", blocked_until=LATER, pause_reason="HTTP 429"),
+    kept("kyc", next_at=LATER),
+    kept("kyc", next_at=LATER, blocked_until=SOON + timedelta(minutes=1), pause_reason="HTTP 429"),
+    kept("kyc", unproven=True, pause_reason="connection refused"),
+]
+EMAIL = [
+    (),
+    kept("email", stopped_at=NOON, stop_reason="535 refused"),
+    kept("email", blocked_until=LATER + timedelta(minutes=1), pause_reason="421 later"),
+    kept("email", next_at=LATER),
+    kept("email", unproven=True, pause_reason="connection refused"),
+]
+REASONS = ("", "planned", "waits_for_sender", "transient")
+DUE = (None, NOON - timedelta(minutes=1), SOON, LATER + timedelta(hours=1))
+
+
+def both(row: RowFact, blocked: dict[str, tuple[Wait, ...]]) -> tuple[Moment, Wait, str]:
+    """What the customer's page says of the row, and what the report does: its wait, and what a person does."""
+    waits_for = (row.account, *row.senders)
+    line = LineFacts(row.row, "A-1", row.state, reason=row.reason, due_at=row.due_at, waits_for=waits_for)
+    line = replace(line, paused=row.waits_in.paused, served_by=row.batch_id)
+    columns = Columns(NOON, batch=str(row.batch_id), blocked=blocked)
+    wait = wait_for(line, columns)
+    assert wait is not None
+    return next_of(Circumstances(blocked=blocked), row), wait, line_values(line, columns)["action"]
+
+
+def test_a_customers_page_and_a_reports_row_name_the_same_cause_time_and_action():
+    differ = []
+    for reason, due_at, paused, kyc, email in product(REASONS, DUE, ("", "by ann"), KYC, EMAIL):
+        senders = ("email",) if reason == "waits_for_sender" else ()
+        row = ROW._replace(reason=reason, due_at=due_at, waits_in=Place(3, paused), senders=senders)
+        moment, wait, action = both(row, {each[0].name: each for each in (kyc, email) if each})
+        cause = "Next: kyc is asked" if wait.reason == reason else wait.detail.partition(": ")[2]
+        if (moment.at, moment.then) != (wait.until or NOON, action) or cause not in moment.text:
+            differ.append((moment, wait))
+    assert differ == []

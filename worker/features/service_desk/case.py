@@ -15,7 +15,7 @@ from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, InvitationSta
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.lists import email_addresses
 from worker.providers.refusals import Refusal
-from worker.reporting.waits import Circumstances, Wait, first_for_a_person
+from worker.reporting.waits import Circumstances, Wait, first_cause
 
 LONGEST = 320
 
@@ -266,30 +266,46 @@ AT_ITS_BATCH = Place()
 
 
 def next_step(
-    what: str, due_at: datetime | None, place: Place, needed: tuple[str, ...], around: Circumstances, *, now: datetime
+    what: str,
+    why: str,
+    due_at: datetime | None,
+    place: Place,
+    needed: tuple[str, ...],
+    around: Circumstances,
+    *,
+    now: datetime,
 ) -> Wait:
-    """What comes next: `what`, a sentence without its stop, once nothing is in its way. `needed`: the account and the
-    senders that it waits for."""
-    due = max(due_at or now, now)
-    batch = f"batch {place.batch_id}"
-    if around.stopped:
-        return Wait(detail=_nothing_before("everything goes on", around.stopped), action="onboard resume --all")
-    if place.paused:
-        why = _nothing_before(f"{batch} goes on, which is paused", place.paused)
-        return Wait(detail=why, action=f"onboard resume {place.batch_id}")
-    if place.behind_pilot:
-        text = f"Next: nothing before the verdict on the pilot of {batch}: this row is behind it."
-        return Wait(detail=text, action=f"`onboard status {place.batch_id}` shows the pilot")
+    """What comes next: `what`, a sentence without its stop, once nothing is in its way. `why`: the row's or message's
+    own reason. `needed`: the account and the senders that it waits for."""
     blocked = [around.blocked[name] for name in needed if name in around.blocked]
-    if first := first_for_a_person(blocked):
-        event = f"{first.called} goes on" + (", or another account takes the row over" if place.others else "")
-        event = "the account is there again" if first.reason == Reason.ACCOUNT_MISSING else event
-        return Wait(detail=_nothing_before(event, first.in_words), action=first.action)
-    until = [(one.until, one) for each in blocked if (one := each[0]).until is not None and one.until > due]
-    if until:
-        end, last = max(until, key=lambda each: each[0])
-        return Wait(detail=f"{_nothing_before(in_utc(end), last.in_words)} Then {what}.", until=end)
-    return Wait(detail=f"Next: {what}.", until=due)
+    first = first_cause(
+        *(why, "", due_at),
+        paused=place.paused,
+        batch_id=place.batch_id,
+        behind_pilot=place.behind_pilot,
+        blocked=blocked,
+        stopped=around.stopped,
+        now=now,
+    )
+    until: datetime | None = None
+    match first.what:
+        case "everything":
+            text = _nothing_before("everything goes on", first.detail)
+        case "batch":
+            text = _nothing_before(f"batch {first.name} goes on, which is paused", first.detail)
+        case "pilot":
+            text = f"Next: nothing before the verdict on the pilot of batch {first.name}: this row is behind it."
+        case "":
+            text, until = f"Next: {what}.", first.until or now
+        case _ if first.reason == Reason.ACCOUNT_MISSING:
+            text = _nothing_before("the account is there again", first.in_words)
+        case _ if first.action:
+            event = f"{first.called} goes on" + (", or another account takes the row over" if place.others else "")
+            text = _nothing_before(event, first.in_words)
+        case _:
+            until = first.until or now
+            text = f"{_nothing_before(in_utc(until), first.in_words)} Then {what}."
+    return first._replace(detail=text, until=until)
 
 
 def _nothing_before(event: str, why: str) -> str:

@@ -218,7 +218,7 @@ def _row(row: RowFact, around: Circumstances, now: datetime) -> Iterable[Moment]
         case "waiting":
             needed = (row.account, *row.senders)
             what, here = _asked(row, around, now), around.of_account(row.account)
-            step = next_step(what, row.due_at, row.waits_in, needed, here, now=now)
+            step = next_step(what, row.reason, row.due_at, row.waits_in, needed, here, now=now)
             yield Moment(step.until or now, About.NEXT, step.detail, step.step or then)
         case "working":
             what = (
@@ -344,7 +344,7 @@ def _message(
         case "waiting":
             because = f" ({why})" if why and message.reason != Reason.REMINDER else ""
             leaves, needed = f"{_lower(what)} leaves{because}", (message.channel,)
-            step = next_step(leaves, message.due_at, message.waits_in, needed, around, now=now)
+            step = next_step(leaves, message.reason, message.due_at, message.waits_in, needed, around, now=now)
             yield Moment(step.until or now, About.NEXT, step.detail, step.step)
         case "working":
             yield Moment(now, About.MESSAGE, f"{what} is being sent at this moment.")
