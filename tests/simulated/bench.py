@@ -56,7 +56,6 @@ class Rows:
     longest_call: timedelta = timedelta(seconds=10)
     lease: timedelta = MINUTE
     has_next_step: bool = True
-    repeatable: bool = False
     database_time: Callable[[], datetime] | None = None
     limit: Limit | None = None
     day_ends: datetime | None = None  # of the credits that calls take

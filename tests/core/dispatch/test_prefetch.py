@@ -19,9 +19,9 @@ QUICK = timedelta(milliseconds=10)
 LIMITS = [None, 0.1, 1, 20, 200, 2_000, 20_000]  # calls a second
 
 
-def prefetch(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opened=0, unwritten=0, repeatable=False):
+def prefetch(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opened=0, unwritten=0):
     """Of a dispatcher whose calls ended at this pace, in calls of 50 ms, for a second."""
-    found = Prefetch(permits, lambda: 1.0, repeatable=repeatable)
+    found = Prefetch(permits, lambda: 1.0)
     for number in range(20 * calls):
         found.throughput.add(number / calls * FLUSH_EVERY.total_seconds())
     for took in flushes:
@@ -94,33 +94,6 @@ def test_a_claim_waits_until_the_opened_rows_last_hardly_longer_than_a_flush():
     assert not prefetch(permits=100, calls=100, in_flight=100, opened=60).worth_a_claim
     assert prefetch(permits=100, calls=100, in_flight=100, opened=30).worth_a_claim
     assert prefetch(permits=100, calls=100, in_flight=70).worth_a_claim
-
-
-def test_calls_that_may_be_repeated_find_rows_until_the_next_flush_has_ended(subtests):
-    slow = timedelta(milliseconds=100)
-    cases = [(None, 180), (200, 20)]  # calls a second; the calls of 450 ms, or as under every limit
-    for limit, opened in cases:
-        with subtests.test(limit=limit):
-            found = prefetch(
-                permits=10, calls=20, flushes=[slow], limit=limit, in_flight=10, opened=20, repeatable=True
-            )
-            assert found.rows + 20 == opened
-
-
-def test_rows_whose_calls_may_be_repeated_are_claimed_when_they_are_needed_and_not_with_each_result():
-    slow = timedelta(milliseconds=90)
-    for opened, needed in [(50, False), (40, True)]:  # the calls of 100 ms, in which a flush ends
-        found = prefetch(permits=10, calls=20, flushes=[slow], in_flight=10, opened=opened, repeatable=True)
-        assert (found.worth_a_claim, found.claims_with_results) == (needed, False)
-    assert prefetch(permits=10, calls=20, limit=200, repeatable=True).claims_with_results
-
-
-def test_results_of_calls_that_may_be_repeated_wait_longer_unless_they_are_many(subtests):
-    cases = [(None, 0, 2), (None, 100, 1), (200, 0, 1)]  # calls a second, results, times of FLUSH_EVERY
-    for limit, unwritten, times in cases:
-        with subtests.test(limit=limit, unwritten=unwritten):
-            found = prefetch(permits=10, calls=20, limit=limit, unwritten=unwritten, repeatable=True)
-            assert found.flush_every == times * FLUSH_EVERY
 
 
 def test_slots_begin_later_where_most_of_the_last_flushes_were_long(subtests):

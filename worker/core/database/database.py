@@ -129,7 +129,7 @@ class Database:
             follow()
 
     def _connect(self, **options: Any) -> sa.Connection:
-        """A connection of the pool. If none is free, this waits: for the pool, or for the network; SQLite needs neither."""
+        """A connection of the pool. If none is free, this waits for the pool or the network; on SQLite for neither."""
         pool = self.engine.pool
         at_once = self.is_sqlite or (isinstance(pool, sa.QueuePool) and pool.checkedin() > 0)
         connection = self.engine.connect() if at_once else elsewhere(self.engine.connect)

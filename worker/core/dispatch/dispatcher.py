@@ -66,7 +66,7 @@ class Dispatcher(Generic[OpenedT]):
         self._in_turn, self._stopping = in_turn, stopping
         self._longest, self._stay = longest, stay
         self._plan = ClaimPlan(self._time, wake_others)
-        self._prefetch = Prefetch(work.permits, self._time.seconds, repeatable=work.repeatable)
+        self._prefetch = Prefetch(work.permits, self._time.seconds)
         self._calls: Calls[OpenedT] = Calls(self._state, self._plan, self._prefetch, stopping=stopping)
         self._flushes: Flushes[OpenedT] = Flushes(
             self._state, self._plan, self._prefetch, in_turn=in_turn, stopping=stopping, ended=self._flush_ended
@@ -225,7 +225,7 @@ class Dispatcher(Generic[OpenedT]):
             return True  # only a claim tells how many permits there are now, where workers share them
         elif ahead.rows <= 0:
             reason = "enough rows are opened"
-        elif not ahead.worth_a_claim and self._state.tasks and not (results_due and ahead.claims_with_results):
+        elif not ahead.worth_a_claim and self._state.tasks and not results_due:
             reason = "too few permits are free for a transaction of their own"
         if reason:
             self._state.decisions.not_done("claim", reason)

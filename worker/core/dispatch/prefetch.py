@@ -1,9 +1,9 @@
 """When a dispatcher claims, and how many rows it may open: for its free permits, and for its next calls.
 
 The opened rows without a permit are those that will be called while the next flush is written: the calls of 50 ms,
-under a slow limit of up to `AHEAD_MOST`, and of `AHEAD_AT_WILL` more where calls may be repeated and have no limit. A
-killed worker leaves all its opened rows with an unknown outcome, also those that it has not called. So there are few,
-and results are written as often (docs/inside/when-something-dies.md).
+under a slow limit of up to `AHEAD_MOST`. A killed worker leaves all its opened rows with an unknown outcome, also those
+that it has not called. So there are few, and results are written as often (docs/inside/when-something-dies.md). An
+email, which may be repeated, is no exception: it would count as one of the customer's messages.
 """
 
 import asyncio
@@ -18,13 +18,6 @@ from worker.core.limits.store.concurrency import MOST_PER_PERMIT
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # any time: only differences count
 # The time from one flush of batches to the next, and of the calls that rows are opened for: results wait for others.
 FLUSH_EVERY = timedelta(milliseconds=50)
-# Where calls may be repeated and have no limit, results wait longer: half as many transactions are half the price. So
-# many do not wait.
-RARELY = timedelta(milliseconds=100)
-MANY_RESULTS = 100
-# Their rows are opened for so much longer, and claimed when they are needed: one that a kill leaves uncalled is called
-# by the next worker. Of an email it counts as one of the customer's messages: it may have left.
-AHEAD_AT_WILL = timedelta(milliseconds=250)
 # However slow the calls are, so many rows may wait for theirs: a permit that becomes free finds one.
 OPEN_LEAST = 3
 # And however quick they are, no more, together with the results that are not written yet: a kill leaves both in doubt.
@@ -125,9 +118,9 @@ class Ahead:
     """What a dispatcher may open now: so many `rows`, and so many `events`, which may use all of it.
 
     `flush_every`: the time from one flush of batches to the next. `worth_a_claim`: a transaction for batch rows alone
-    is worth it: many permits are empty, or soon no row waits. `claims_with_results`: each write of results claims too.
-    `horizon`: how far ahead slots are reserved (`rate_limits.claim_again_at`). `flushes_take_long`: a second flush
-    begins next to one under way, else results would be written, and rows opened, less often.
+    is worth it: many permits are empty, or soon no row waits. `horizon`: how far ahead slots are reserved
+    (`rate_limits.claim_again_at`). `flushes_take_long`: a second flush begins next to one under way, else results would
+    be written, and rows opened, less often.
     """
 
     flush_every: timedelta
@@ -135,20 +128,19 @@ class Ahead:
     rows: int
     events: int
     worth_a_claim: bool
-    claims_with_results: bool
     horizon: timedelta
 
 
 class Prefetch:
     """`permits`: how many calls may be in flight, as the last claim granted."""
 
-    def __init__(self, permits: int, seconds: Callable[[], float], *, repeatable: bool) -> None:
-        """`seconds`: the loop's. `repeatable`: calls with an unknown outcome are made again."""
+    def __init__(self, permits: int, seconds: Callable[[], float]) -> None:
+        """`seconds`: the loop's."""
         self.permits = permits
         self.flush_times = FlushTimes()
         self._of_batches = FlushTimes()
         self.throughput = Throughput(FLUSH_EVERY)
-        self._seconds, self._repeatable = seconds, repeatable
+        self._seconds = seconds
 
     def flushed(self, took: timedelta, *, for_events: bool) -> None:
         """A flush has ended, and took so long."""
@@ -164,24 +156,14 @@ class Prefetch:
         usual, shortest = self._of_batches.usual, self._of_batches.shortest
         free = max(self.permits - in_flight, 0)  # permits that no call uses
         pace = self.throughput.best(self._seconds())  # the calls of `FLUSH_EVERY`, as the last ones show
-        # A kill costs a repeated call for each opened row (`AHEAD_AT_WILL`): rows are opened by what a flush costs.
-        at_will = self._repeatable and not spacing
-        if at_will:
-            flush_every = FLUSH_EVERY if unwritten >= MANY_RESULTS else RARELY
-            # Also those that are called until the next flush ends: with fewer rows the pace that is measured would be
-            # that of the flushes.
-            lasts = flush_every + usual + AHEAD_AT_WILL
-            most = free + int(pace * (lasts / FLUSH_EVERY))
-            hardly_last = pace * ((usual + SPARE) / FLUSH_EVERY)
-        else:
-            flush_every = SOONER if spacing and MANY * spacing < FLUSH_EVERY else FLUSH_EVERY
-            # Those until the next flush; under a rate limit those that it allows, if permits are free. So some wait
-            # for their slots, or some more are opened than get a permit now.
-            calls = min(flush_every // spacing, pace + free) if spacing else pace
-            most = max(calls, OPEN_LEAST) if spacing else free + calls
-            # And those that are called before a flush that begins now can end, if it is as quick as the quickest.
-            most += min(opened, int(calls * min(shortest / flush_every, 1)))
-            hardly_last = calls * min((usual + SPARE) / flush_every, 1)
+        flush_every = SOONER if spacing and MANY * spacing < FLUSH_EVERY else FLUSH_EVERY
+        # Those until the next flush; under a rate limit those that it allows, if permits are free. So some wait
+        # for their slots, or some more are opened than get a permit now.
+        calls = min(flush_every // spacing, pace + free) if spacing else pace
+        most = max(calls, OPEN_LEAST) if spacing else free + calls
+        # And those that are called before a flush that begins now can end, if it is as quick as the quickest.
+        most += min(opened, int(calls * min(shortest / flush_every, 1)))
+        hardly_last = calls * min((usual + SPARE) / flush_every, 1)
         # Results that the next flush writes count: as many will have come when it ends.
         rows = min(most, OPEN_MOST - unwritten) - opened
         rows = max(min(rows, CLAIM_MOST, MOST_PER_PERMIT * max(self.permits, 1)), 0)
@@ -197,7 +179,6 @@ class Prefetch:
             # Whatever batch rows are opened, a few events are, and take the slots of these.
             events=max(rows, EVENTS_AT_ONCE - events),
             worth_a_claim=many_empty or opened <= hardly_last,
-            claims_with_results=not at_will,  # at will, rows are claimed when they are needed
             horizon=horizon,
         )
 

@@ -30,8 +30,6 @@ class Work(Protocol[OpenedT]):
     permits: int  # calls in flight, until the first claim says how many
     longest_call: timedelta  # from the last check of the lease until the result is written
     has_next_step: bool  # whether written results make other rows due
-    # Whether each call may be made again when its outcome is unknown: then a kill costs no look-up and no person.
-    repeatable: bool
     database_time: Callable[[], datetime] | None  # blocking; None: leases are not checked by the database's time
 
     def flush(

@@ -92,13 +92,12 @@ class SharedWork(ABC, Generic[PolicyT, RowT]):
 
     name: str = field(init=False)
     permits: int = field(init=False)
-    repeatable: bool = field(init=False)
     longest_call: timedelta = field(init=False)
     database_time: Callable[[], datetime] | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.name = f"{self.step}({self.policy.claims_for})"
-        self.permits, self.repeatable = self.policy.rule.concurrency, self.policy.all_are_repeatable
+        self.permits = self.policy.rule.concurrency
         self.longest_call = self.timeout + FLUSH_MARGIN
         self.database_time = self.rows.database_time
 
