@@ -142,6 +142,26 @@ def test_an_adopted_session_that_has_ended_is_replaced_once_and_the_new_link_is_
     }
 
 
+def test_an_adopted_session_that_lives_longer_than_its_list_says_is_not_replaced(desk: Desk, played: Played):
+    desk.change("[email]", '[follow_up]\nspacing = "0 s"\n\n[email]')
+    assert desk.onboard("import", desk.list_of(exported(desk, customers(2))), "--adopt").code == 0
+    bought = len(played.calls("idenfy-kyc"))
+    # As if the list had named an hour ago as their end. At the provider they live for a day.
+    ago = datetime.now(UTC) - timedelta(hours=1)  # noqa: TID251 -- the worker's clock
+    desk.sql("UPDATE session SET expires_at = ?, check_at = ?", *[f"{ago:%F %T.%f}"] * 2)
+
+    process = desk.start("up", "--bind", "127.0.0.1:0")
+    wait_until(lambda: desk.sql("SELECT 1 FROM session WHERE expires_at < ?", f"{ago:%F %T.%f}z") == [], "the answers")
+    wait_until(lambda: worked_on(desk) == [("invited", 2)], "the decisions")
+    assert desk.end(process, signal.SIGTERM).code == 0
+    assert len(played.calls("idenfy-kyc")) == bought
+    assert desk.sql("SELECT state, count(*) FROM session GROUP BY state") == [("waiting", 2)]
+
+
+def worked_on(desk: Desk) -> list[tuple[str, int]]:
+    return desk.sql("SELECT state, count(*) FROM job GROUP BY state")
+
+
 HOSTILE = {
     "no token": ("\u202eabc", "a\nb", "\x00a", "\ud800", "x" * 100_000, "\x1b[31m"),
     "text": ("https://evil.example/?a=", "../../etc/passwd", "t#f?x=1&y", "=HYPERLINK(1)", "%00%0a", "<script>"),

@@ -36,13 +36,13 @@ class SessionFacts:
     the job's channels that reach the customer, `zones` the time zones that it may be in. `reissues` counts the sessions
     after the first, `messages` the customer's messages that count, `reissued_today` the account's reissues since 0:00
     UTC. `outcome_unknown`: the outcome of one of the job's calls is unknown. `lists`: the provider lists its sessions;
-    `can_ask`: and it may be called now; `asked_at`: when it was last asked about this one. `in_review`: the customer
-    has submitted, and the provider has not decided; `in_review_before`: so it is with an earlier one. `link_until`:
-    until when our own link, which the customer has, leads on; None: messages have the session's. `given_away`: the link
-    went to an address that was corrected since, and it is not decided that it goes to the new one. `max_age`: how old a
-    link of the next session may be when it leaves: its account's lifetime less its freshness floor. `refused`: the
-    provider has refused the customer, who is to be asked once more if `may_ask_again`; `asked_again`: this is that
-    session.
+    `can_ask`: and it may be called now; `asked_at`: when it was last asked about this one. `end_is_theirs`: its end is
+    the provider's word. `in_review`: the customer has submitted, and the provider has not decided; `in_review_before`:
+    so it is with an earlier one. `link_until`: until when our own link, which the customer has, leads on; None:
+    messages have the session's. `given_away`: the link went to an address that was corrected since, and it is not
+    decided that it goes to the new one. `max_age`: how old a link of the next session may be when it leaves: its
+    account's lifetime less its freshness floor. `refused`: the provider has refused the customer, who is to be asked
+    once more if `may_ask_again`; `asked_again`: this is that session.
     """
 
     job: JobState
@@ -62,6 +62,7 @@ class SessionFacts:
     lists: bool = False
     can_ask: bool = False
     asked_at: datetime | None = None
+    end_is_theirs: bool = True
     erased: bool = False
     link_until: datetime | None = None
     given_away: bool = False
@@ -238,7 +239,10 @@ def decide(contact: ContactPolicy, facts: SessionFacts, now: datetime) -> Decisi
     if facts.in_review_before:
         return Wait(now + REVIEWED_AGAIN, Reason.IN_REVIEW)
     # An end that the provider has reported itself needs no question.
-    asks = facts.can_ask and facts.session in LIVE_SESSIONS and not asked_since_end(facts.asked_at, facts.expires_at)
+    unasked = facts.session in LIVE_SESSIONS and not asked_since_end(facts.asked_at, facts.expires_at)
+    asks = facts.can_ask and unasked
+    if unasked and facts.lists and not facts.can_ask and not facts.end_is_theirs:
+        return Wait(now + REVIEWED_AGAIN, Reason.ALIVE)  # it may live, and another account would open a second one
     if facts.asked_again:
         return Ask() if asks else Stands()
     if facts.link_until is not None:

@@ -15,7 +15,8 @@ EXTERNAL_REF = "externalRef"  # iDenfy KYB's name of a list's external_ref, amon
 
 class ExpirySource(StrEnum):
     ANSWER = "answer"  # the provider gave the time
-    FALLBACK = "fallback"  # it gave none, or none that can be read: the call's time and the requested lifetime
+    # It gave none, or none that can be read: the call's time and the requested lifetime. Or another tool gave it.
+    FALLBACK = "fallback"
 
 
 @dataclass  # not frozen: see `customers`

@@ -23,7 +23,7 @@ from worker.core.limits.store import budgets
 from worker.core.limits.store.flush import Flush
 from worker.core.messages.contact import ContactPolicy
 from worker.core.model.reasons import Reason
-from worker.core.model.sessions import Session
+from worker.core.model.sessions import ExpirySource, Session
 from worker.core.model.states import OPEN_JOBS, JobState
 from worker.core.work.store import sessions
 
@@ -143,7 +143,7 @@ def _new(
         priority=job.priority,
         account=job.account,
         issued_at=now,
-        session=adopted.session,
+        session=replace(adopted.session, expiry_source=ExpirySource.FALLBACK),
         invite_at=None,
         cancelled=False,
         live=True,

@@ -9,6 +9,7 @@ from tests.simulated.world import FAILED, LIMITED, customer
 from tests.stored.erased import erased
 from worker.core.database.tables import Attempt, Budget, Job, SessionRow
 from worker.core.limits.store.claims import Room
+from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import JobState
 from worker.providers.contract import HttpAnswer
 
@@ -152,6 +153,43 @@ async def test_a_stopped_account_is_not_asked(invited):
     await world.work()
     assert world.reconciled == []
     assert {row.reason for row in world.rows(Job)} == {"session_expired"}
+
+
+@pytest.mark.both_databases
+async def test_a_session_that_lives_longer_than_a_guessed_end_is_replaced_only_when_the_provider_calls_it_over(invited):
+    world = await invited("ACTIVE")
+    world.set(SessionRow, expiry_source=ExpirySource.FALLBACK)
+    await let_end(world)
+    for _ in range(4):
+        world.clock.advance(hours=7)
+        await let_settle(world)
+    assert (len(world.asked), world.states()) == (10, {"invited": 10})
+    world.status = "EXPIRED"
+    world.clock.advance(hours=7)
+    await let_settle(world)
+    assert (len(world.asked), world.states()) == (20, {"invited": 10})
+
+
+async def test_a_guessed_end_is_put_off_for_as_long_as_any_session_lives_and_no_longer(invited):
+    world = await invited("ACTIVE")
+    world.set(SessionRow, expiry_source=ExpirySource.FALLBACK)
+    await let_end(world)
+    world.clock.advance(days=30)
+    await let_settle(world)
+    assert len(world.asked) == 20
+
+
+async def test_while_the_provider_cannot_be_asked_a_session_with_a_guessed_end_is_not_replaced(invited):
+    world = await invited("EXPIRED")
+    world.set(SessionRow, expiry_source=ExpirySource.FALLBACK)
+    world.set(Budget, Budget.name == "kyc", stopped_at=world.clock(), stop_reason="HTTP 401")
+    world.clock.advance(seconds=OVER.total_seconds())
+    await let_settle(world)
+    assert world.states() == {"invited": 10}
+    world.set(Budget, Budget.name == "kyc", stopped_at=None, stop_reason="")
+    world.clock.advance(hours=1)
+    await let_settle(world)
+    assert (len(world.asked), len(world.reconciled)) == (20, 10)
 
 
 async def test_a_worker_that_died_while_asking_leaves_the_question_to_the_next(make):

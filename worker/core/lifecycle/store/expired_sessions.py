@@ -50,7 +50,7 @@ from worker.core.messages.store.unreached import writable
 from worker.core.model.channels import Address
 from worker.core.model.reasons import Reason
 from worker.core.model.refusals import asks_again, of_stored
-from worker.core.model.sessions import max_age_of
+from worker.core.model.sessions import ExpirySource, max_age_of
 from worker.core.model.states import BATCH, EVENT, LIVE_SESSIONS, OPEN_JOBS, PAUSED, JobState, Result, SessionState
 from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
@@ -194,6 +194,7 @@ class _Chunk:
                 lists=row.account == job.account and row.account in self.policy.lists,
                 can_ask=row.account == job.account and row.account in can_ask,
                 asked_at=row.asked_at,
+                end_is_theirs=row.expiry_source is ExpirySource.ANSWER,
                 erased=customer.encrypted is None,
                 link_until=link_until,
                 given_away=given_away,
@@ -355,6 +356,7 @@ _SESSIONS = (
         SessionRow.reasons,
         SessionRow.issued_at,
         SessionRow.expires_at,
+        SessionRow.expiry_source,
         SessionRow.asked_at,
         SessionRow.given_away,
         SessionRow.same_link,

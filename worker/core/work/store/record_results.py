@@ -213,10 +213,12 @@ def _write_special(flush: Flush[JobPolicy], found: SortedOut[ClaimedJob]) -> set
     _MOVE.run(connection, moves, at=now)
     if stopped := [move["job_id"] for move in moves if move["new_state"] in STOPPED]:
         happened(connection, JobsStopped(stopped), now=now)
-    asked = [item.row.session_id for item in found.results if isinstance(item.ending, Asked)]
+    asked = [item for item in found.results if isinstance(item.ending, Asked)]
     if asked:
-        answered_now = sa.update(SessionRow).where(SessionRow.id.in_(asked))
+        answered_now = sa.update(SessionRow).where(SessionRow.id.in_([item.row.session_id for item in asked]))
         connection.execute(answered_now.values(asked_at=now, check_at=now))
+        still_open = [item.row.session_id for item in asked if item.news is not None and item.news.is_open]
+        sessions.outlived(connection, still_open, now=now)
     if added.cancelled:
         cancel_jobs(connection, sorted(added.cancelled), now=now)
     CLOSE.run(connection, closings, at=now)

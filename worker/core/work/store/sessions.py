@@ -25,8 +25,9 @@ from worker.core.messages.quiet_hours import QuietHours, message_at
 from worker.core.messages.store.message_rows import waiting_message
 from worker.core.model.channels import is_mail
 from worker.core.model.reasons import Reason
-from worker.core.model.sessions import Session
+from worker.core.model.sessions import ExpirySource, Session
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+from worker.core.unknown.reconciliation import LATEST_LOOK, LONGEST_LIFE
 
 if TYPE_CHECKING:
     from worker.core.limits.store.flush import Flush
@@ -214,6 +215,20 @@ def schedule_checks(connection: sa.Connection, job_ids: Collection[int], *, now:
     if again:
         by_id = sa.update(SessionRow).where(SessionRow.id == sa.bindparam("session_id"))
         connection.execute(by_id.values(check_at=sa.bindparam("at")), again)
+
+
+def outlived(connection: sa.Connection, session_ids: Collection[uuid.UUID], *, now: datetime) -> None:
+    """Put off the ends of these sessions, which the provider's list calls open, where the end is not the provider's
+    own: the list knows better. For as long as any session lives, since a list may name one too long."""
+    if session_ids:
+        wrong = sa.update(SessionRow).where(
+            SessionRow.id.in_(session_ids),
+            SessionRow.expiry_source == ExpirySource.FALLBACK,
+            SessionRow.state.in_(LIVE_SESSIONS),
+            SessionRow.expires_at <= now,
+            SessionRow.issued_at > now - LONGEST_LIFE,
+        )
+        connection.execute(wrong.values(expires_at=now + LATEST_LOOK))
 
 
 _UNCHECKED = (
