@@ -175,10 +175,21 @@ async def test_a_person_who_agreed_is_not_the_second_one_by_another_log_in(site_
 
 
 @pytest.mark.parametrize(
-    ("name", "is_one"), [("ona", True), ("ONA", True), ("oidc:Ona", True), ("ona2", False), ("oidc:jonas", False)]
+    ("agreed", "name", "is_one"),
+    [
+        ("Ona", "ona", True),
+        ("Ona", "ONA", True),
+        ("Ona", "oidc:Ona", True),
+        ("Ona", "oidc:ona@example.com", True),
+        ("oidc:Ona@example.com", "ona", True),
+        ("Ona", "ona2", False),
+        ("Ona", "oidc:jonas", False),
+        ("Ona", "oidc:jonas@example.com", False),
+        ("oidc:ona@example.com", "oidc:ona@example.org", False),
+    ],
 )
-def test_letter_case_role_and_way_to_log_in_make_no_other_person(name, is_one):
-    agreed = Person("Ona", Role.OPERATOR).actor
+def test_letter_case_role_and_way_to_log_in_make_no_other_person(agreed, name, is_one):
+    agreed = Person(agreed, Role.OPERATOR).actor
 
     assert [is_one_person(agreed, Person(name, role).actor) for role in Role] == [is_one] * len(Role)
 

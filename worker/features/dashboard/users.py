@@ -63,8 +63,12 @@ class Person:
 
 
 def is_one_person(actor: str, other: str) -> bool:
-    """Whether the audit log's names may be of one person: letter case, a role and a way to log in make no other one."""
-    return _bare(actor) == _bare(other)
+    """Whether the audit log's names may be of one person: letter case, a role and a way to log in make no other one.
+
+    Nor does an address: an identity provider may name by it whom the file of users names by what is before its @.
+    """
+    short, long = sorted((_bare(actor), _bare(other)), key=len)
+    return long == short or long.startswith(f"{short}@")
 
 
 def _bare(actor: str) -> str:
