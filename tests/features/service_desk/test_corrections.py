@@ -148,6 +148,23 @@ def test_what_is_changed_is_applied_and_the_rest_stays():
     assert "new@example.com" not in repr(correction) + repr(after)
 
 
+def test_another_person_gets_nothing_of_the_first_but_what_the_row_says_of_name_place_and_language():
+    person = replace(STORED.person, address="Gedimino pr. 1", sex="F", message={"branch": "Šiauliai", "floor": "3"})
+    known = replace(STORED, person=person, timezone="Europe/Vilnius")
+    cells = {column: known.shown(column) for column in UPDATABLE if column != "timezone"}
+    cells |= {"message.branch": "Šiauliai", "message.floor": "4"}
+    new = {"email": "jonas@example.com", "phone": "+37060000002", "first_name": "Jonas", "date_of_birth": "1991-01-02"}
+
+    correction, problems = correction_of(cells | new, known, today=TODAY)
+    after = correction.of(known).applied(known)
+
+    assert problems == ()
+    assert correction.is_of_another(known)
+    birth = date(1991, 1, 2)
+    others = {"last_name": STORED.person.last_name, "date_of_birth": birth, "message": {"floor": "4"}}
+    assert after == Details(Person(**new | others), country="LT", locale="lt")
+
+
 def test_a_column_for_messages_is_corrected_like_the_other_details():
     known = replace(STORED, person=replace(STORED.person, message={"branch": "Šiauliai", "floor": "3"}))
     cells = {"message.branch": "Kaunas", "message.floor": "", "message.adviser": "Rasa"}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from worker.core.customers.customers import PERSONAL, UPDATABLE, Details, FieldProblem, with_own
+from worker.core.customers.customers import PERSONAL, UPDATABLE, Details, FieldProblem, Person, with_own
 from worker.core.model.channels import ADDRESSES, channels_of
 from worker.lists import own_columns, phone_numbers, rules
 from worker.lists.cells import as_text
@@ -20,14 +20,19 @@ from worker.providers.refusals import Refusal
 from worker.templates.names import NAMES, real_name, real_names
 
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
+_NOT_PERSONAL = tuple(column for column in UPDATABLE if column not in PERSONAL)
 _FIXED = "a report cannot change it for a customer who is known"
 
 
 @dataclass(frozen=True, repr=False)
 class Correction:
-    """The columns that are to change, with their new values. Personal, so it has no repr."""
+    """The columns that are to change, with their new values. Personal, so it has no repr.
+
+    `kept`: the names, the country, the locale and the time zone that the row says as they are stored.
+    """
 
     values: Mapping[str, Any]
+    kept: Collection[str] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -46,21 +51,31 @@ class Correction:
 
     def of(self, stored: Details) -> "Correction":
         """Without the columns that are stored like this already."""
-        return Correction({column: value for column, value in self.values.items() if value != stored.get(column)})
+        return replace(self, values={name: value for name, value in self.values.items() if value != stored.get(name)})
 
     def applied(self, stored: Details) -> Details:
+        """What is stored then. Of another person only what was changed, and `kept`, which two persons may well share:
+        any other cell that is as it was is the first one's."""
+        if not self.is_of_another(stored):
+            return self._beside(stored)
+        kept = {name: stored.get(name) for name in self.kept}
+        person = Person(**{name: value for name, value in kept.items() if name in PERSONAL})
+        others = {name: value for name, value in kept.items() if name not in PERSONAL}
+        return self._beside(Details(person, **others, kind=stored.kind))
+
+    def _beside(self, stored: Details) -> Details:
         personal = {column: value for column, value in self.values.items() if column in PERSONAL}
         for_messages = {
             column.removeprefix(own_columns.PREFIX): value
             for column, value in self.values.items()
             if own_columns.is_own(column)
         }
-        others = {column: self.values[column] for column in UPDATABLE if column in self.values.keys() - personal.keys()}
+        others = {column: self.values[column] for column in _NOT_PERSONAL if column in self.values}
         return replace(stored, **others, person=with_own(replace(stored.person, **personal), for_messages))
 
     def is_of_another(self, stored: Details) -> bool:
         """Whether nothing is left of the person who is stored."""
-        return compare(stored.person, self.applied(stored).person, stored.kind) is Match.ANOTHER
+        return compare(stored.person, self._beside(stored).person, stored.kind) is Match.ANOTHER
 
 
 def correction_of(
@@ -101,7 +116,8 @@ def correction_of(
             problems.append(value.at(column))
         elif value != stored.get(column):
             changed[column] = value
-    return Correction(changed), tuple(problems)
+    kept = tuple(column for column in (*NAMES, *_NOT_PERSONAL) if given.get(column) and column not in changed)
+    return Correction(changed, kept), tuple(problems)
 
 
 def guessed_letters(correction: Correction) -> tuple[FieldProblem, ...]:
