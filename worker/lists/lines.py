@@ -39,12 +39,13 @@ class Accepted:
     """A line that is a customer.
 
     `if_used` are the problems of columns that may be used by nothing: see `ListOptions`. The customer has no value
-    there.
+    there. `above`: columns for messages that it has no value of, and a row above has one for its customer.
     """
 
     row: int
     customer: Customer
     if_used: tuple[FieldProblem, ...] = ()
+    above: Collection[str] = ()
 
 
 @dataclass(frozen=True)

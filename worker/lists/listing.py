@@ -10,14 +10,14 @@ import hashlib
 import json
 import struct
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from os import PathLike
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from worker.core.customers.customers import FieldProblem
+from worker.core.customers.customers import OWN_PREFIX, FieldProblem
 from worker.core.model.channels import ADDRESSES
 from worker.lists.accept import accept
 from worker.lists.cells import as_text
@@ -49,9 +49,11 @@ _TABLE_BITS = _TABLES.bit_length() - 1
 _PARTS = struct.Struct("=IQ")
 _FIRST_SIZE = 1 << 6  # slots of each; always a power of two
 _HASHES = (1 << 32) - 1  # 0 is for what is not known
-_EACH = len(Marks._fields) + 1 + len(ADDRESSES)
+_OWN = len(Marks._fields) + 1 + len(ADDRESSES)  # the place of the columns for messages
+_EACH = _OWN + 1
+_BITS = 32  # more columns for messages than these are in no list that has a header
 # Each address with the places of its hash, and of its first row.
-_ADDRESSES = [(name, Marks._fields.index(name), _EACH - len(ADDRESSES) + n) for n, name in enumerate(ADDRESSES)]
+_ADDRESSES = [(name, Marks._fields.index(name), _OWN - len(ADDRESSES) + n) for n, name in enumerate(ADDRESSES)]
 
 
 class Seen:
@@ -82,26 +84,32 @@ def _digest(customer_id: str, purpose: str) -> tuple[int, int]:
 class SeenPeople:
     """What a list's rows say of each customer: one person, with one address of each kind for all purposes.
 
-    Of each of their `Marks` a hash of 32 bits is kept, then the first row, and the first row with each address: some 60
-    bytes for a customer.
+    Of each of their `Marks` a hash of 32 bits is kept, then the first row, the first row with each address, and a bit
+    for each column for messages that a row has a value of: some 60 bytes for a customer.
     """
 
     def __init__(self) -> None:
         self._customers = Seen()  # each with its number here, from 1
         self._count = 0
         self._kept = array("I")  # _EACH of each customer
+        self._own: dict[str, int] = {}  # columns for messages, each with its bit
 
-    def match_or_remember(self, customer_id: str, marks: Marks, row: int) -> "Earlier | None":
-        """What earlier rows say of this customer; None: there is none. What this row adds is remembered."""
+    def match_or_remember(
+        self, customer_id: str, marks: Marks, row: int, own: Collection[str] = ()
+    ) -> "Earlier | None":
+        """What earlier rows say of this customer; None: there is none. What this row adds is remembered. `own`: the
+        columns for messages that it has a value of."""
         given = [(mark and hash(mark) % _HASHES + 1) or 0 for mark in marks]
+        bits = sum(1 << bit for name in own if (bit := self._own.setdefault(name, len(self._own))) < _BITS)
         number = self._customers.row_or_remember(customer_id, "", self._count + 1)
         if number is None:
             self._count += 1
-            self._kept.extend((*given, row, row, row))
+            self._kept.extend((*given, row, row, row, bits))
             return None
         begin = (number - 1) * _EACH
         known = self._kept[begin : begin + _EACH]
         match = compare_marks(known[: len(marks)], given)
+        above = tuple(name for name, bit in self._own.items() if known[_OWN] & ~bits & (1 << bit))
         changed = None
         for column, place, at in _ADDRESSES:
             if changed is None and known[place] and given[place] and known[place] != given[place]:
@@ -111,17 +119,20 @@ class SeenPeople:
                 known[at] = known[at] if known[place] else row
             for place, one in enumerate(given):
                 known[place] = known[place] or one
+            known[_OWN] |= bits
             self._kept[begin : begin + _EACH] = known
-        return Earlier(known[len(marks)], match, changed)
+        return Earlier(known[len(marks)], match, changed, above)
 
 
 class Earlier(NamedTuple):
     """The first row of a customer. `match`: whether it is of the same person. `changed`: the first column of addresses
-    in which an earlier row has another one, and that row."""
+    in which an earlier row has another one, and that row. `above`: the columns for messages that only earlier rows have
+    a value of."""
 
     row: int
     match: Match
     changed: tuple[str, int] | None
+    above: tuple[str, ...]
 
 
 class _Table:
@@ -216,7 +227,10 @@ class CustomerList:
                 customer = line.customer
                 # Rejected lines are not remembered: a valid line below a rejected one is not a duplicate.
                 earlier = people.match_or_remember(
-                    customer.customer_id, marks(customer.person, customer.kind), line.row
+                    customer.customer_id,
+                    marks(customer.person, customer.kind),
+                    line.row,
+                    customer.person.message or (),
                 )
                 key = (customer.customer_id, customer.purpose)
                 if earlier is not None:
@@ -224,6 +238,7 @@ class CustomerList:
                     if again is not line:
                         yield again
                         continue
+                    line.above = [OWN_PREFIX + name for name in earlier.above]
                 if self._repeats:
                     seen.row_or_remember(*key, line.row)
             yield line

@@ -541,6 +541,20 @@ def test_a_known_customers_row_takes_the_value_that_is_stored(desk: Desk):
     assert (found["rows"]["accepted"], imported["rows"]["rejected"]) == (1, 1)
 
 
+@pytest.mark.parametrize("between", [0, 1500])
+def test_a_value_in_another_row_of_the_list_counts_neither_in_a_check_nor_in_an_import(desk: Desk, between: int):
+    shows_columns(desk, default="{{ message.branch }}")
+    rows = [f"B-{number},b{number}@example.com,onboarding,Kaunas" for number in range(between)]
+    rows = ["A-1,a@example.com,onboarding,Vilnius", *rows, "A-1,a@example.com,renewal,"]
+    listed = desk.write("t.csv", "\n".join(["customer_id,email,purpose,branch", *rows, ""]))
+
+    found = desk.onboard("check", listed, "--json").facts
+    imported = desk.onboard("import", listed, "--json").facts
+
+    assert [(one["row"], one["column"]) for one in found["problems"]] == [(between + 3, "message.branch")]
+    assert (found["rows"]["rejected"], imported["rows"]["rejected"]) == (1, 1)
+
+
 def test_a_row_needs_what_the_template_of_its_brand_shows(desk: Desk):
     shows_columns(desk, default="Hello.", nova="{{ message.branch }}")
     desk.add('[brand.nova]\nname = "Nova"\ntemplate = "nova"\n')

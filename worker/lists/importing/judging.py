@@ -122,6 +122,9 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     if isinstance(chosen, Unroutable):
         problems += chosen.problems
     problems += tuple(intake.unsendable(customer))
+    lacks = intake.lacks(customer)
+    # Whether a row above is stored by now depends on the chunk, and on its release: so its value does not count here.
+    problems += tuple(one for one in lacks if one.column in line.above)
     if problems or isinstance(chosen, Unroutable):
         return RefusedLine(line.row, customer.customer_id, problems, warnings=warnings)
     if customer.parameters:
@@ -131,7 +134,6 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     if intake.hours.quiet and intake.hours.concern(channels := invitation_channels(customer.channel)):
         floor = floor_of(chosen.freshness, lifetime=lifetime)
         quiet_until = _quiet_until(intake, customer, channels, max_age_of(lifetime, floor=floor))
-    lacks = intake.lacks(customer)
     return line_of(customer, chosen, lifetime, row=line.row, quiet_until=quiet_until, warnings=warnings, lacks=lacks)
 
 
