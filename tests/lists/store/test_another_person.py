@@ -11,7 +11,7 @@ from tests.stored.row_locks import waiting
 from tests.stored.shelf import customer, line
 from worker.core.customers.customers import FieldProblem, Person
 from worker.core.database.encrypted_values import decrypt_person
-from worker.core.database.tables import Audit, CustomerRow, Job, SkippedLine
+from worker.core.database.tables import Audit, CustomerRow, Job, SessionRow, SkippedLine
 from worker.core.model.states import JobState
 from worker.lists.known_customers import ANOTHER_PERSON, KnownChoices, KnownRule
 from worker.lists.store.admission import lock_customers
@@ -190,3 +190,32 @@ def test_an_import_that_waits_for_the_customer_is_compared_with_what_was_stored_
         lock_customers(connection, ["A1"])
         change_details(connection, [customer_row(shelf.keyring, a1(ONA), details_at=shelf.clock(), now=shelf.clock())])
     assert [one.problems for one in refused] == [(ANOTHER_PERSON,)]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_each_of_a_customers_rows_for_several_purposes_adds_what_it_says(shelf, known):
+    if known:
+        add(shelf, a1(replace(ONA, phone=""), country="LV"))
+    add(
+        shelf,
+        a1(replace(ONA, message={"branch": "Vilnius"}), country="LT"),
+        a1(Person(email=ONA.email, date_of_birth=date(1990, 1, 2), message={"floor": "3"}), purpose="renewal"),
+    )
+    said = {"date_of_birth": date(1990, 1, 2), "message": {"branch": "Vilnius", "floor": "3"}}
+    assert stored(shelf) == replace(ONA, **said)
+    assert shelf.row(CustomerRow).country == "LT"
+
+
+def test_a_second_row_of_the_person_who_takes_an_id_over_brings_nothing_of_the_first_person_back(shelf):
+    add(shelf, a1(replace(ONA, address="Gedimino pr. 1")))
+    add(shelf, a1(JONAS), a1(Person(email=JONAS.email), purpose="renewal"), another_person=True)
+    assert stored(shelf) == JONAS
+
+
+def test_an_address_that_the_first_of_a_customers_rows_changes_leads_no_old_link_on(shelf):
+    add(shelf, a1(ONA))
+    shelf.issue()
+    shelf.send()
+    add(shelf, a1(replace(ONA, email="new@example.org")), a1(replace(ONA, email=""), purpose="renewal"))
+    assert stored(shelf).email == "new@example.org"
+    assert [row.given_away for row in shelf.rows(SessionRow, purpose="onboarding")] != [""]

@@ -1,5 +1,6 @@
 """Adds lines of a list to its batch, in one transaction: their customers, their jobs, and the refused lines."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from worker.core.customers.customers import Customer
 from worker.core.customers.store.cancellation import cancel_open
 from worker.core.customers.store.erased_jobs import PERSON_GONE
 from worker.core.customers.store.pending_details import keep
@@ -28,8 +30,8 @@ from worker.lists.lines import RefusedLine, another_line, erased_line, owned_lin
 from worker.lists.store.admission import following, left_out, lock_customers
 from worker.lists.store.daily_batch import DAILY
 from worker.lists.store.leadership import take_all
-from worker.lists.store.new_rows import CANCELLED, SealedLines, new_jobs, refusal_row
-from worker.lists.store.refreshed import KnownLine, beside, known_lines, opened, refresh, still_lacking
+from worker.lists.store.new_rows import CANCELLED, SealedLines, customer_values, new_jobs, refusal_row
+from worker.lists.store.refreshed import KnownLine, beside, filled, known_lines, opened, refresh, still_lacking
 from worker.lists.store.tombstones import bring_back, erased_among
 from worker.plans.store import plans
 
@@ -93,7 +95,7 @@ def add_lines(
             priority += HELD_BACK
         elif paused:
             priority += PAUSED
-        new = _new_customers(adding.lines.customers, gone=gone, now=now)
+        new = _new_customers(keyring, adding.lines.customers, gone=gone, now=now)
         known = bulk.add_missing(connection, CustomerRow, new, key="customer_id")
         if known:
             lock_customers(connection, known)
@@ -256,18 +258,35 @@ def _add_jobs(connection: sa.Connection, batch_id: int, jobs: Columns, *, paused
         take_all(connection, batch_id, after=min(joined) - 1, now=now)
 
 
-def _new_customers(customers: Columns, *, gone: bool, now: datetime) -> Columns:
+def _new_customers(keyring: Keyring, customers: Columns, *, gone: bool, now: datetime) -> Columns:
     """The customers' rows, in the order that is the same everywhere: two imports of the same customers cannot deadlock.
 
-    Of a customer's lines the last one counts. The details of a list count as true at the time of its import. `gone`:
+    Of a customer's lines each adds what it says. The details of a list count as true at the time of its import. `gone`:
     they have gone already, with the batch, which was cancelled.
     """
-    last = {customer_id: place for place, customer_id in enumerate(customers["customer_id"])}
+    ids = customers["customer_id"]
+    last = {customer_id: place for place, customer_id in enumerate(ids)}
     times = [now] * len(last)
     rows = picked(customers, [last[customer_id] for customer_id in sorted(last)])
+    if len(last) < len(ids):
+        place = {customer_id: at for at, customer_id in enumerate(rows["customer_id"])}
+        for customer_id, values in _of_several_lines(keyring, customers).items():
+            for name, (value,) in values.items():
+                rows[name][place[customer_id]] = value
     rows = {**rows, "details_at": times, "created_at": times, "changed_at": times}
     none = PERSON_GONE | {"details_at": None} if gone else {}
     return rows | {name: [value] * len(last) for name, value in none.items()}
+
+
+def _of_several_lines(keyring: Keyring, customers: Columns) -> dict[str, Columns]:
+    """What the lines of each customer who has several say together."""
+    several = Counter(customers["customer_id"])
+    places = [place for place, one in enumerate(customers["customer_id"]) if several[one] > 1]
+    said: dict[str, Customer] = {}
+    for given in (opened(keyring, values) for values in rows_of(picked(customers, places))):
+        before = said.get(given.customer_id)
+        said[given.customer_id] = given if before is None else filled(given, before.person, before)
+    return {customer_id: customer_values(keyring, [customer]) for customer_id, customer in said.items()}
 
 
 def _imported_rows(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:

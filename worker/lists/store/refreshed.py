@@ -92,20 +92,20 @@ class KnownLine:
     @property
     def merged(self) -> Customer:
         """The line's customer, with what is stored where the line says nothing."""
-        if self.person is None:
-            return self.given
-        filled = {name: value for name, value in vars(self.given.person).items() if value}
-        own = {
-            name: getattr(self.given, name) or getattr(self.stored, name) for name in ("country", "locale", "timezone")
-        }
-        filled.pop(MESSAGE, None)
-        person = with_own(replace(self.person, **filled), self.given.person.message)
-        return replace(self.given, person=person, **own)
+        return self.given if self.person is None else filled(self.given, self.person, self.stored)
 
     @property
     def becomes(self) -> Customer:
         """What is stored once the line is let in: another person gets nothing of the one who had the id."""
         return self.given if self.is_another else self.merged
+
+
+def filled(given: Customer, person: Person, before: Any) -> Customer:
+    """The customer of a line, with what was said `before`, and of the person then, where the line says nothing."""
+    said = {name: value for name, value in vars(given.person).items() if value}
+    own = {name: getattr(given, name) or getattr(before, name) for name in ("country", "locale", "timezone")}
+    said.pop(MESSAGE, None)
+    return replace(given, person=with_own(replace(person, **said), given.person.message), **own)
 
 
 def still_lacking(
@@ -171,7 +171,8 @@ def refresh(
     act: Act | None = None,
     now: datetime,
 ) -> None:
-    """Give the customers, who must be locked, the details of these lines of a batch; of several for one the last.
+    """Give the customers, who must be locked, the details of these lines of a batch; of several for one each adds its
+    own.
 
     `KnownLine.changed` says of each line which addresses this changes; the audit log has it too. Links that the old
     ones have lead no new one on. `act`: see `note`.
@@ -180,12 +181,16 @@ def refresh(
     if not last:
         return
     settled(connection, last)
-    rows = [
-        customer_row(keyring, last[one].becomes, details_at=last[one].given_at or now, now=now) for one in sorted(last)
-    ]
+    becomes: dict[str, Customer] = {}
+    corrected: dict[str, set[Address]] = {one: set() for one in sorted(last)}
+    for one in lines:
+        before = becomes.get(one.given.customer_id)
+        becomes[one.given.customer_id] = one.becomes if before is None else filled(one.given, before.person, before)
+        corrected[one.given.customer_id].update(_kinds(one))
+    rows = [customer_row(keyring, becomes[one], details_at=last[one].given_at or now, now=now) for one in sorted(last)]
     change_details(connection, rows)
-    give_away(connection, keyring, {one: kinds for one in sorted(last) if (kinds := _kinds(last[one]))}, now=now)
-    words = {one: in_words(line.person, line.given.person) for one, line in last.items() if line.person is not None}
+    give_away(connection, keyring, {one: kinds for one, kinds in corrected.items() if kinds}, now=now)
+    words = {one: in_words(line.person, becomes[one].person) for one, line in last.items() if line.person is not None}
     for customer_id in sorted(one for one, changes in words.items() if changes):
         by = f"{words[customer_id]} by batch {batch_id} row {last[customer_id].row}"
         note(connection, f"customer {customer_id}", now=now, reason=by, act=act)
