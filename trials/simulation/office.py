@@ -88,7 +88,7 @@ def pause(_office: Office, parts: Parts, batch: int) -> None:
 
 
 def stop(_office: Office, parts: Parts, batch: int) -> None:
-    parts.decisions.stop(batch, by="ann", now=parts.clock())
+    parts.decisions.interrupt(batch, by="ann", now=parts.clock())
 
 
 def resume(_office: Office, parts: Parts, batch: int) -> None:
