@@ -218,7 +218,7 @@ def _write_special(flush: Flush[JobPolicy], found: SortedOut[ClaimedJob]) -> set
         answered_now = sa.update(SessionRow).where(SessionRow.id.in_([item.row.session_id for item in asked]))
         connection.execute(answered_now.values(asked_at=now, check_at=now))
         still_open = [item.row.session_id for item in asked if item.news is not None and item.news.is_open]
-        sessions.outlived(connection, still_open, now=now)
+        sessions.outlived(connection, [one for one in still_open if one is not None], now=now)
     if added.cancelled:
         cancel_jobs(connection, sorted(added.cancelled), now=now)
     CLOSE.run(connection, closings, at=now)
