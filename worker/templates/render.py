@@ -109,9 +109,8 @@ class Templates:
         brand = self.brands[""]
         texts = self._find(brand.template or DEFAULT, self.locale, channel, default=self.locale)
         if texts is not None:
-            sources = tuple(texts.parts.values())
             with suppress(TemplateProblem):  # each message says it
-                self._of_files["", *sources] = self._about(sources, brand)
+                self._files("", texts)
 
     def lacks(self, channel: str) -> bool:
         """True if nobody can be written to on this channel in the default language, and no template is built in."""
@@ -125,11 +124,7 @@ class Templates:
 
     def fill_in(self, texts: Texts, invitation: Invitation, channel: str, now: datetime) -> Message:
         """The message with these texts, whatever its link is. Raises TemplateProblem."""
-        sources = tuple(texts.parts.values())
-        made_by = (invitation.customer.brand, *sources)
-        if made_by not in self._of_files:
-            self._of_files[made_by] = self._about(sources, self.brands[invitation.customer.brand])
-        files = self._of_files[made_by]
+        files = self._files(invitation.customer.brand, texts)
         values = self.values(texts, invitation, now)
         for column, file in files.needs.items():
             if column not in values[MESSAGE]:
@@ -179,6 +174,14 @@ class Templates:
         with suppress(TemplateProblem):  # `checks.problems` has it
             return self._about(tuple(texts.parts.values()), self.brands[""]).needs if texts is not None else {}
         return {}
+
+    def _files(self, brand: str, texts: Texts) -> "_Files":
+        """What is to know of these files: they are looked at once."""
+        sources = tuple(texts.parts.values())
+        made_by = (brand, *sources)
+        if made_by not in self._of_files:
+            self._of_files[made_by] = self._about(sources, self.brands[brand])
+        return self._of_files[made_by]
 
     def _about(self, sources: tuple[str, ...], brand: Brand) -> "_Files":
         for source in sources:

@@ -80,10 +80,11 @@ def cut_off(url: str, revision: str, migrations: Path, after: int) -> bool:
 
 
 def cuts(url: str, revision: str, migrations: Path) -> Iterator[tuple[int, set[str], set[str]]]:
-    """Cut this migration off after its statements. Yields the statement, and the shape that it should have and
-    has once the upgrade was run again, where the cut has changed anything."""
+    """Cut this migration off after its statements, and make it at the end. Yields the statement, and the shape that it
+    should have and has once the upgrade was run again, where the cut has changed anything."""
     with closing(Database(url)) as database:
         yield from _cuts(database, url, revision, migrations)
+        migrating.upgrade(database, revision, migrations=migrations)
 
 
 def _cuts(database: Database, url: str, revision: str, migrations: Path) -> Iterator[tuple[int, set[str], set[str]]]:
@@ -98,7 +99,7 @@ def _cuts(database: Database, url: str, revision: str, migrations: Path) -> Iter
     untouched = shape(database)
     assert statements
     # The first migration makes all tables, in one transaction: not each of its statements needs a cut.
-    for after in range(len(statements), 0, -max(len(statements) // 3, 1)):
+    for after in range(len(statements), 0, -(len(statements) // 2 if before is None else 2)):
         over = cut_off(url, revision, migrations, after)
         assert not over or after == len(statements)  # the table of revisions exists already
         if shape(database) != untouched:

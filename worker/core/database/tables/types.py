@@ -211,8 +211,12 @@ def all_tables() -> list[sa.Table]:
     return [table for one in (Base.metadata, *TABLES.offered()) for table in one.sorted_tables]
 
 
+@cache
 def all_metadata() -> sa.MetaData:
-    """All tables in one, as what compares a schema with them needs it. Of a list, names of constraints are lost."""
+    """All tables in one, as what compares a schema with them needs it. Of a list, names of constraints are lost.
+
+    Made once: every migration asks for it, and a copy of all tables takes longer than most migrations do.
+    """
     merged = sa.MetaData(naming_convention=NAMING)
     for table in all_tables():
         for one in table.indexes:
