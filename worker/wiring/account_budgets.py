@@ -29,13 +29,9 @@ class AccountBudgets:
     def ensure(self, others: Collection[str]) -> None:
         """Make the budgets' rows, and rows of these other names, where the database lets us: PostgreSQL's role that
         reports finds the rows as they are.
-
-        Ends the stop of an account whose cap on credits was raised or taken out.
         """
         if may_write(self._stores.database):
-            rules = self._rules.all().values()
-            self._budgets.ensure([*(rule.name for rule in rules), *others])
-            self._budgets.lift_stops_at_caps(rules)
+            self._budgets.ensure([*(rule.name for rule in self._rules.all().values()), *others])
 
     def paces(self, now: datetime) -> "Paces":
         """How fast each account and channel is now, by its limits."""
@@ -60,6 +56,8 @@ class AccountBudgets:
         Not where a try would be paid for in vain: `onboard account resume` does that. The senders of these channels
         (None: of all) must answer once before sessions are opened for their messages.
         """
+        # Not by a command that only reads: a running process would soon set the stop again at its own, older cap.
+        self._budgets.lift_stops_at_caps(self._rules.accounts.values())
         for rule in self._rules.accounts.values():
             self._budgets.resume(rule.name)
         senders = [self._budgets.resume(rule.name) for rule in self._rules.channels.values()]

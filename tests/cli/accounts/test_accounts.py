@@ -4,6 +4,7 @@ import pytest
 
 from tests.desk.desk import Desk, Played, customers
 from tests.suite.some import some
+from worker.core.model.stops import way_out
 
 FACTS = [
     "account",
@@ -101,15 +102,25 @@ def test_credits_are_counted_without_a_cap_and_a_cap_set_later_covers_them(desk:
     assert (kyc["credits_used"], kyc["credits_left"]) == (5, 0)
     assert kyc["stop_reason"] == "the cap of 5 credits is used up"
     assert "5 used, 0 left" in desk.onboard("account", "list").out
-    helps = "raise `credits` of [accounts.kyc], and start the workers again"
+    helps = way_out("kyc", kyc["stop_reason"])
     ended = desk.onboard("account", "resume", "kyc")
     assert (ended.code, ended.err) == (2, f"kyc: the cap of 5 credits is used up, so no call can be tried; {helps}\n")
     assert helps in " ".join(desk.onboard("status").out.split())
     assert helps in {line["action"] for line in desk.onboard("report", "latest").table}
-    # A cap that is raised, or taken out, ends the stop: for every command alike.
-    desk.change("credits = 5", "credits = 90")
-    assert desk.onboard("check", more, "--json").facts["forecast"]["finishes_at"]
-    assert of(desk, "kyc")["stopped_at"] is None
+
+
+def test_a_raised_cap_ends_the_stop_once_a_process_that_makes_calls_starts(desk: Desk, played: Played):
+    desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\ncredits = 2')
+    listed = desk.list_of(customers(3))
+    assert desk.onboard("run", listed).code == 1
+    desk.change("credits = 2", "credits = 90")
+    assert desk.onboard("check", listed, "--json").facts["forecast"]["finishes_at"]
+    # A running process keeps its cap: until it is restarted, every command says that the account is stopped.
+    assert of(desk, "kyc")["stopped_at"]
+    assert desk.onboard("status", "--check").code != 0
+    assert desk.onboard("account", "resume", "kyc").code == 2
+    assert desk.onboard("run", listed).code == 0
+    assert (sum(played.opened.values()), of(desk, "kyc")["stopped_at"]) == (3, None)
 
 
 def test_a_pause_is_shown_with_its_end_and_reason_while_it_lasts(desk: Desk):

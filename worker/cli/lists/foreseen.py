@@ -11,6 +11,7 @@ from worker.cli.lists.cost import Costs, charged, segments_of
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.foundation.notation import counted, written_if_any
 from worker.core.lifecycle.given_links import AnotherSession, GivenLink, SameLink, after_corrected_address
+from worker.core.limits.budgets import under_cap
 from worker.core.messages.contact import CorrectedRule
 from worker.core.messages.quiet_hours import allowed_at
 from worker.core.messages.store.unreached import following
@@ -170,6 +171,8 @@ def _forecast(
 ) -> Forecast:
     """When the rows are out. `now`: the calls by account."""
     loads = loads_of(parts.budgets, parts.budget_rules, now, due.messages, answering=answering, ahead=ahead)
+    # Whoever works this list starts with this configuration, which ends stops at lower caps (`AccountBudgets.resume`).
+    loads = [load._replace(state=under_cap(load.state, load.rule)) for load in loads]
     ends = forecast(loads, now=parts.clock())
     ends = with_country_cap(ends, parts.contact.texts_per_country, due.texts, sent={}, now=parts.clock())
     by_day = partial(_by_day, parts, due)

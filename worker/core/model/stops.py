@@ -17,6 +17,7 @@ _IN_WORDS = {
     "403": "the credentials have no right to this",
     "404": "nothing is at this address",
 }
+KEEPS_ITS_CONFIGURATION = "a running process keeps the configuration it started with"
 _LONGEST = 300  # the column has room for 400
 
 
@@ -42,5 +43,5 @@ def tries_again_by_itself(reason: str) -> bool:
 def way_out(name: str, reason: str) -> str:
     """What ends the stop of the account or sender `name`, in words."""
     if is_at_cap(reason):
-        return f"raise `credits` of [accounts.{name}], and start the workers again"
+        return f"raise `credits` of [accounts.{name}], then restart the workers (or `up`): {KEEPS_ITS_CONFIGURATION}"
     return f"correct the cause, then `onboard account resume {name}`"
