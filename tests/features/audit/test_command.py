@@ -38,7 +38,7 @@ def test_it_shows_who_did_what(busy: Desk):
         ("cancel", "batch 1", 3, "cancelled"),
     ]
     assert {"at", "actor", "action", "subject", "count", "reason"} <= found[0].keys()
-    assert "cancel: batch 1, 3 (cancelled)" in busy.onboard("audit").out
+    assert "cancel: batch 1, 3 rows (cancelled)" in busy.onboard("audit").out
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from click.shell_completion import get_completion_class
 
 from worker.cli.exits import CannotStart, check_sandbox_is_installed
 from worker.cli.shared_options import JSON, print_json_or
+from worker.core.features import hint
 from worker.core.foundation.private_files import PRIVATE, new_file, replacing
 from worker.lists.formats.source import LIST_FORMATS
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter, starter
@@ -198,6 +199,7 @@ def _next_steps(directory: Path, not_ignored: list[str], *, sandbox: bool, port:
     return [
         f"set IDENFY_KEY, IDENFY_SECRET and SMTP_URL, and adapt {directory / CONFIG} to your accounts",
         *([back_up, ignore] if not_ignored else [f"{back_up}; {GITIGNORE} keeps them out of version control"]),
+        *filter(None, [hint("doctor", f"onboard doctor{option}")]),
         *run,
     ]
 

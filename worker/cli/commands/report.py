@@ -177,7 +177,7 @@ def report(
     (invited) and of the end (finished), a call and a message on the day it was made. Add up the batches' reports, and
     you get the same.
 
-    Columns: row, customer_id, state, result, account, reference, issued_at, expires_at, invitation, attempts,
+    Columns: row, customer_id, state, result, reasons, account, reference, issued_at, expires_at, invitation, attempts,
     waits, error, action, next_at. For a row that waits, error says for what, and next_at until when.
     docs/reference/states.md explains states and reasons. Times are ISO 8601 UTC. Safe to open in a spreadsheet.
 

@@ -44,7 +44,7 @@ def stop(invocation: Invocation, reason: str, as_json: bool) -> None:
     total = counted(sum(in_flight.values()), "call")
     print_json_or(
         {"action": "stop", "stopped": stopped.as_facts(), "in_flight": in_flight},
-        stopped.in_words if before is None else f"{stopped.in_words} already",
+        stopped.in_words if before is None else f"stopped already: {stopped.in_words}",
         *(["its reason stays as it was"] if before is not None and reason else []),
         f"in flight: {f'{total} ({calls}), which end by themselves' if in_flight else 'nothing'}",
         "`onboard resume --all` goes on; batches that were paused before stay paused",

@@ -188,7 +188,8 @@ def _say_what_it_became(parts: Parts, name: str, imported: Imported, returns: Se
         if imported.refusals.rows:
             show_refusals(imported.refusals, batch, of=" of the rest")
     else:
-        continues = f"this list was imported {age} ago; continuing with it: rejected rows stay so (--again: anew)"
+        stay = ": rejected rows stay so" if parts.facts.counts(batch.id).rejected else ""
+        continues = f"this list was imported {age} ago; continuing with it{stay} (--again: anew)"
         click.echo(f"batch {batch.id}: {continues}", err=True)
 
 

@@ -218,7 +218,8 @@ def _facts(stored: Stored) -> dict[str, Any]:
 
 
 def _line(entry: Entry) -> str:
-    count = f", {entry.count:,}" if entry.count != 1 else ""
+    unit = " rows" if entry.subject.startswith("batch ") else ""
+    count = f", {entry.count:,}{unit}" if entry.count != 1 else ""
     why = f" ({entry.reason})" if entry.reason else ""
     return f"{precisely(entry.at)}  {entry.actor}  {entry.action}: {entry.subject}{count}{why}"
 

@@ -159,7 +159,7 @@ def set_most_credits(database: Database, batch_id: int, most: int, *, now: datet
         if find(connection, batch_id, lock=True) is None:
             add(connection, batch_id, Plan())
         connection.execute(sa.update(BatchPlan).where(BatchPlan.batch_id == batch_id).values(most_credits=most))
-        note(connection, f"batch {batch_id}", now=now, count=most, reason=f"at most {counted(most, 'credit')}")
+        note(connection, f"batch {batch_id}", now=now, reason=f"at most {counted(most, 'credit')}")
     _bring(database, batch_id, Reason.CREDITS_SPENT, now)
 
 
