@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -120,14 +121,18 @@ def test_an_own_layout_may_extend_the_built_in_one(own):
 
 
 def test_each_block_of_a_text_can_be_replaced_alone(own, subtests):
-    for block in ["greeting", "request", "button", "expiry", "reason", "unexpected"]:
-        for locale in ["en", "de", "es", "fr", "lt"]:
+    blocks = ("greeting", "request", "button", "expiry", "reason", "unexpected")
+    locales = ("en", "de", "es", "fr", "lt")
+    files = {}  # a template for each block
+    for block, locale in product(blocks, locales):
+        extends = f'{{% extends "builtin/default/{locale}/body.txt" %}}'
+        files |= email(f"{block}/{locale}", **{"body.txt": f"{extends}{{% block {block} %}}Ours.{{% endblock %}}"})
+    templates = own(files)
+    for locale in locales:
+        plain = rendered(templates, locale).text
+        for block in blocks:
             with subtests.test(locale=locale, block=block):
-                file = f"default/{locale}/body.txt"
-                plain = rendered(Templates(None), locale).text
-                made = rendered(
-                    own({file: f'{{% extends "builtin/{file}" %}}{{% block {block} %}}Ours.{{% endblock %}}'}), locale
-                ).text
+                made = rendered(templates, locale, block).text
                 assert "Ours." in made
                 assert made != plain
                 assert LINK in made
@@ -329,7 +334,7 @@ BOMBS = {
     "lists in text": "{% set a = link %}" + "{% set a = [a]|upper %}" * 60 + "{{ a }}",
     "escaping again": "{% set a = '" + "&" * 30_000 + "' %}" + "{% set a = a|e|title %}" * 1000 + "{{ link }}",
     "a macro of itself": "{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}",
-    "including itself": "{% include 'default/en/body.txt' %}",
+    "including itself": "{% include 'ITSELF' %}",
     "a generator of words": "{{ lipsum(n=1000000) }}",
     "deep nesting": "{{ " + "(" * 5000 + "link" + ")" * 5000 + " }}",
     "many filters": "{{ link" + "|upper" * 9000 + " }}",
@@ -354,13 +359,17 @@ ESCAPES = {
 
 
 def test_a_template_cannot_use_up_the_machine_or_reach_out_of_its_text(own, subtests):
-    for what, source in (BOMBS | ESCAPES).items():
+    sources = {f"t{number}": what for number, what in enumerate(BOMBS | ESCAPES)}  # a template for each
+    files = {}
+    for name, what in sources.items():
+        files |= email(f"{name}/en", **{"body.txt": (BOMBS | ESCAPES)[what].replace("ITSELF", f"{name}/en/body.txt")})
+    templates = own(files)
+    found = problems(templates)
+    for name, what in sources.items():
         with subtests.test(what=what):
-            templates = own({"default/en/body.txt": source})
-
-            assert [line for line in problems(templates) if line.startswith("default/en/body.txt")]
+            assert [line for line in found if line.startswith(f"{name}/en/body.txt")]
             with pytest.raises(TemplateProblem) as caught:
-                rendered(templates)
+                rendered(templates, template=name)
             assert "Maria" not in str(caught.value)
             assert "verify.example.com" not in str(caught.value)
 

@@ -5,9 +5,11 @@ declared, and does not pass without its entry.
 """
 
 import re
+import shutil
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -134,10 +136,19 @@ def transactions() -> Iterator[Transactions]:
         sa.event.remove(sa.Engine, name, listener)
 
 
+@pytest.fixture(scope="module")
+def imported(begun: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A desk's database with batch 1, to be copied."""
+    desk = Desk(Path(shutil.copytree(begun, tmp_path_factory.mktemp("imported") / "desk")))
+    assert desk.onboard("import", desk.list_of(customers(2))).code == 0
+    return desk.path / DATABASE
+
+
 @pytest.fixture
-def stage(desk: Desk) -> Callable[[str], Desk]:
+def stage(desk: Desk, imported: Path) -> Callable[[str], Desk]:
     def make(statement: str = "") -> Desk:
-        desk.onboard("import", desk.list_of(customers(2)))
+        shutil.copyfile(imported, desk.path / DATABASE)
+        desk.list_of(customers(2))
         desk.list_of([{"customer_id": "D-1", "email": "d@example.com", "channel": "none"}], LIST)
         if statement:
             with sqlite3.connect(desk.path / DATABASE) as connection:

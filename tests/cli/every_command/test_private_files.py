@@ -5,6 +5,7 @@ import os
 import shlex
 import stat
 import subprocess
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -99,16 +100,18 @@ def test_a_planted_link_is_replaced_and_its_target_stays(desk: Desk):
     assert not (desk.path / "report.csv").is_symlink()
 
 
-@pytest.mark.parametrize("name", ["onboarding.key", "onboarding-digest.key", "secrets/idenfy_key"])
-@pytest.mark.parametrize("bits", [0o644, 0o604, 0o602, 0o620])
-def test_a_secret_that_other_users_can_read_or_change_refuses_the_start(desk: Desk, name: str, bits: int):
+def test_a_secret_that_other_users_can_read_or_change_refuses_the_start(desk: Desk, subtests: pytest.Subtests):
     listed = desk.list_of([{"customer_id": "A", "email": "a@example.com"}])
-    (desk.path / name).chmod(bits)
-    ended = desk.onboard("run", listed)
-    assert ended.code == 2
-    [command] = {line.split("`")[1] for line in ended.lines if "other users" in line}
-    assert shlex.split(command) == ["chmod", "600", str(desk.path / name)]
-    subprocess.run(shlex.split(command), check=True)
+    for name, bits in product(
+        ("onboarding.key", "onboarding-digest.key", "secrets/idenfy_key"), (0o644, 0o604, 0o602, 0o620)
+    ):
+        with subtests.test(name=name, bits=bits):
+            (desk.path / name).chmod(bits)
+            ended = desk.onboard("run", listed)
+            assert ended.code == 2
+            [command] = {line.split("`")[1] for line in ended.lines if "other users" in line}
+            assert shlex.split(command) == ["chmod", "600", str(desk.path / name)]
+            subprocess.run(shlex.split(command), check=True)
     assert desk.onboard("run", listed).code == 0
 
 

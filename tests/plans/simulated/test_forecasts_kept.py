@@ -40,15 +40,15 @@ def finishes_at(parts: Parts, batch: int) -> tuple[datetime, str]:
 
 
 CASES = {  # rows, settings, seconds of a call, what limits the pace
-    "the account's limit": (300, {"limits": ["20/second"]}, 0.1, "kyc: the limit of 20/second"),
+    "the account's limit": (120, {"limits": ["20/second"]}, 0.1, "kyc: the limit of 20/second"),
     "the sender's limit": (
-        150,
+        60,
         {"limits": ["20/second"], "sender": 'limits = ["10/second"]'},
         0.1,
         "email: the limit of 10/second",
     ),
     "slow calls": (100, {"limits": ["20/second"], "concurrency": 2}, 0.5, "kyc: the pace of the last calls, "),
-    "a slow relay": (300, {"limits": ["200/second"]}, 0.4, "email: the pace of the last calls, "),
+    "a slow relay": (240, {"limits": ["200/second"]}, 0.4, "email: the pace of the last calls, "),
 }
 
 
@@ -85,13 +85,13 @@ def work_all(world: Any, *, batch: int | None = None) -> None:
 
 async def test_a_batch_ends_after_the_rows_of_the_batches_before_it(make):
     world = make(limits=["20/second"], sender='limits = ["50/second"]')
-    before, batch = world.add_many(100, "A"), world.add_many(40, "B")
+    before, batch = world.add_many(60, "A"), world.add_many(20, "B")
     work_all(world)
     began_at = world.clock()
     at, why = finishes_at(world.parts, batch)
-    assert why == "kyc: the limit of 20/second; 100 of earlier batches go first"
+    assert why == "kyc: the limit of 20/second; 60 of earlier batches go first"
     assert finishes_at(world.parts, before)[1] == "kyc: the limit of 20/second"
-    await world.live(lambda: world.parts.facts.counts(batch).out == 40)
+    await world.live(lambda: world.parts.facts.counts(batch).out == 20)
     assert abs(at - world.clock()) <= (world.clock() - began_at) / 4
 
 

@@ -8,6 +8,7 @@ from tests.features.service_desk.engine.test_corrected_addresses import (
     DAY,
     REMINDED,
     RIGHT,
+    WAYS,
     by_list,
     every_way,
     invited,
@@ -45,8 +46,7 @@ async def test_a_stable_link_that_was_not_opened_is_revoked_and_a_new_one_leads_
     assert len(stable.asked) == 1
 
 
-@every_way
-@pytest.mark.parametrize("opens_early", [True, False])
+@pytest.mark.parametrize(("correct", "opens_early"), [(by_list, True), *((way, False) for way in WAYS)])
 async def test_behind_a_stable_link_that_was_opened_the_session_is_given_away(stable, correct, opens_early):
     stable.provider.opens_early = opens_early
     await invited(stable)

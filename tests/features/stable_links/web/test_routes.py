@@ -14,6 +14,8 @@ from tests.web.described import check_answer
 from tests.web.site import KEYS, until
 from worker.core.database.tables import Audit, Batch, Job, SessionRow, StableLink
 from worker.core.lifecycle.store.own_links import StableLinks
+from worker.core.limits.rate_limits import Limit
+from worker.features.stable_links import routes
 from worker.web.events.request_body import FORM, LARGEST_FORM
 
 LINKS = StableLinks("https://verify.example.com", timedelta(days=60))
@@ -261,15 +263,23 @@ async def test_who_comes_back_at_once_costs_the_database_two_queries_and_no_writ
     assert [one.split()[0] for one in made if one != "BEGIN"] == ["SELECT", "SELECT"]
 
 
-async def test_a_machine_that_is_refused_uses_nothing_of_a_links_allowance(street, monkeypatch):
+@pytest.fixture
+def little_is_allowed(monkeypatch):
+    """A tenth of the requests that else are, of a link and of a machine."""
+    for name in ("OF_LINK", "OF_ADDRESS"):
+        whole = getattr(routes, name)
+        monkeypatch.setattr(routes, name, Limit(whole.count // 10, whole.period))
+
+
+async def test_a_machine_that_is_refused_uses_nothing_of_a_links_allowance(little_is_allowed, street, monkeypatch):
     secret, now = street.customer(), [0.0]
     monkeypatch.setattr("worker.features.stable_links.routes.seconds", lambda: now[0])
     others = [street.customer(f"B{number}") for number in range(10)]
-    assert {(await street.ask("HEAD", one)).status for one in others * 60} == {303}
-    assert {(await street.ask("HEAD", secret)).status for _ in range(61)} == {429}
+    assert {(await street.ask("HEAD", one)).status for one in others * 6} == {303}
+    assert {(await street.ask("HEAD", secret)).status for _ in range(7)} == {429}
 
-    now[0] = 3.0  # the machine may ask thirty times, and an untouched link sixty
-    assert [(await street.ask("HEAD", secret)).status for _ in range(30)] == [303] * 30
+    now[0] = 3.0  # the machine may ask three times, and an untouched link six times
+    assert [(await street.ask("HEAD", secret)).status for _ in range(3)] == [303] * 3
 
 
 @pytest.fixture
