@@ -18,6 +18,10 @@ GROUPS = {
     "chaos": ("tests/trials/chaos/test_short_run.py",),
     # One process loads what a consumer needs, which takes longer than all that these tests do, and forks each consumer.
     "killed consumers": ("tests/events/bus/test_killed.py",),
+    # One process loads schemathesis, and what answers it.
+    "openapi": ("tests/hostile/test_openapi.py",),
+    # One process loads the engine, and plays all histories.
+    "simulation": ("tests/trials/simulation/test_simulation.py",),
     # The others would wait until the first one has built the wheel.
     "wheel": ("tests/deploy/test_wheel.py",),
 }
@@ -42,7 +46,6 @@ LONG = (
     "tests/features/outbox/test_command.py",
     "tests/features/outbox/test_connections.py",
     "tests/hostile/test_leaks.py",
-    "tests/hostile/test_openapi.py",
     "tests/events/bus/",
     "tests/events/received/test_events_in_any_order.py",
     "tests/features/dashboard/test_in_a_browser.py",

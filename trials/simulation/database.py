@@ -178,10 +178,11 @@ class Observer:
 
     def __init__(self, url: str) -> None:
         self._engine = sa.create_engine(url)
+        self._next_due = of_features("NEXT_DUE")
 
     def next_due(self, plan: "Plan") -> datetime | None:
         """When the next row is due, or the next lease ends; of what features have, too."""
-        found = [self.rows(_NEXT_DUE)[0][0], *(next_due(self.rows, plan) for next_due in of_features("NEXT_DUE"))]
+        found = [self.rows(_NEXT_DUE)[0][0], *(next_due(self.rows, plan) for next_due in self._next_due)]
         times = [  # SQLite has texts
             datetime.fromisoformat(one).replace(tzinfo=UTC) if isinstance(one, str) else one for one in found if one
         ]
