@@ -150,6 +150,16 @@ def test_an_account_whose_credentials_are_refused_is_shown_stopped_and_resumed_b
     assert len(played.sandbox.mailbox) == 3
 
 
+@pytest.mark.parametrize("source", ["a file", "a variable"])
+def test_who_resumes_an_account_hears_which_of_its_values_a_running_process_keeps(desk: Desk, source: str):
+    if source == "a variable":
+        desk.environ["ONBOARDING__ACCOUNTS__KYC__API_SECRET"] = "sandbox-secret"
+    change_budget(desk, "kyc", stopped_at="2026-01-01 00:00:00.000000", stop_reason="HTTP 401")
+    told = desk.onboard("account", "resume", "kyc").out
+    assert ("accounts.kyc.api_secret" in told) is (source == "a variable")
+    assert "sandbox-secret" not in told
+
+
 def test_who_may_take_over_an_account_s_rows_is_shown_while_it_cannot_work(desk: Desk):
     desk.change('when = { country = ["AU", "NZ"] }\naccounts = ["au-new"]', 'accounts = ["kyc", "au-new", "kyb"]')
     assert of(desk, "kyc")["taken_over_by"] == []

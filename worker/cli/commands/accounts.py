@@ -1,5 +1,6 @@
 """`onboard account`: the state of accounts, and trying a stopped one again."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ from worker.cli.completions import AccountName
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, print_json, print_json_or
+from worker.core.foundation.notation import listed_in_words
 from worker.reporting.operation_report import WORKING, state_in_words
 from worker.settings.needs import STORED, WAKING
 from worker.wiring.account_budgets import NotTried, try_again
@@ -70,6 +72,7 @@ def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
         except NotTried as error:
             raise CannotStart(str(error)) from None
         stopped = parts.emergency_stops.find()
+        kept = _from_variables(parts.settings.sources, name)
     ended, shared = resumed.ended, resumed.shared
     also = f" (and {', '.join(shared)}, which share its budget)" if shared else ""
     tried = "" if stopped is not None else " is tried again with a single call"
@@ -78,8 +81,16 @@ def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
         lines.append(f"{stopped.in_words}; after `onboard resume --all` a single call goes first")
     else:
         lines.append("running workers go on; without workers: `onboard run LIST`, or `onboard up`")
+    if "stop" in ended and kept:
+        lines.append(f"if you changed {kept}: a running process keeps the value it started with; restart it")
     facts = {"account": name, "resumed": bool(ended), "ended": list(ended), "shared": list(shared)}
     print_json_or(facts, *(lines if ended else [f"{name} was neither stopped nor paused"]), as_json=as_json)
+
+
+def _from_variables(sources: Mapping[str, str], name: str) -> str:
+    """The keys of the account or sender whose values no file has: no process reads these again."""
+    kept = [(key, source) for key, source in sources.items() if key.startswith((f"accounts.{name}.", f"{name}."))]
+    return listed_in_words([f"{key} ({source})" for key, source in kept if not source.startswith("the file ")])
 
 
 def _credits(item: dict[str, Any]) -> str:
