@@ -151,6 +151,7 @@ class Operation:
     by_workers: bool  # a broker is configured
     brands: Collection[str]  # the names of those in the configuration
     accounts: Mapping[str, Account]
+    value_sources: Mapping[str, str]  # where the values of keys of the configuration come from
     event_queues: Collection[str]  # those that senders of the configuration publish events to
 
     def report(self) -> OperationReport:
@@ -267,7 +268,10 @@ class Operation:
             what, called = "sender" if names[0] in self.rules.channels else "account", ", ".join(names)
             state = states.get(budget, BudgetState())
             if state.stopped_at is not None:
-                stops.append(waits.of_stop(what, called, state.stop_reason, state.stopped_at))
+                # One call asks again: the credentials are refused, or the set-up.
+                known = self.accounts.get(names[0]) if state.asks_again_at is not None else None
+                keys = known.credentials_in_words(self.value_sources) if known is not None else ""
+                stops.append(waits.of_stop(what, called, state.stop_reason, state.stopped_at, credentials=keys))
             elif why := lasting_outage_of(state, now=now, due=any(name in due for name in names)):
                 failing.append(Wait(what, called, why, "onboard account list", since=state.opened_at))
         return [*stops, *failing]
@@ -332,7 +336,7 @@ def _account(state: BudgetState, now: datetime) -> dict[str, Any]:
 def state_in_words(item: Mapping[str, Any]) -> str:
     """What an account does now, and why; the first word is stopped, paused, silent, waiting or working."""
     if item["stopped_at"]:
-        return f"stopped: {item['stop_reason']}{asks_again(item['asks_again_at'] or '')}"
+        return f"stopped since {item['stopped_at']}: {item['stop_reason']}{asks_again(item['asks_again_at'] or '')}"
     if item["paused_until"]:  # the reason names the breaker if the breaker paused it
         return f"paused until {item['paused_until']}: {item['pause_reason']}"
     if item["no_answer"]:

@@ -363,12 +363,13 @@ def of_missing(what: str, name: str, rows: int, batch_id: int) -> Wait:
     return Wait(what, name, why, f"onboard report {batch_id}")
 
 
-def of_stop(what: str, names: str, reason: str, since: datetime | None = None) -> Wait:
-    """`names`: the accounts that share the stopped budget, or the sender."""
-    first = names.partition(",")[0]
+def of_stop(what: str, names: str, reason: str, since: datetime | None = None, *, credentials: str = "") -> Wait:
+    """`names`: the accounts that share the stopped budget, or the sender. `credentials`: the keys of the refused ones,
+    and where their values come from; "" of another stop."""
+    first, stopped = names.partition(",")[0], f"stopped since {written(since)}" if since is not None else "stopped"
     if is_at_cap(reason):
-        return Wait(what, names, f"stopped: {reason}; {way_out(first, reason)}", "onboard account list", since=since)
-    why = f"stopped: {reason}; correct the cause first"
+        return Wait(what, names, f"{stopped}: {reason}; {way_out(first, reason)}", "onboard account list", since=since)
+    why = f"{stopped}: {reason}; correct the cause first{f' (the credentials: {credentials})' if credentials else ''}"
     return Wait(what, names, why, f"onboard account resume {first}", since=since)
 
 

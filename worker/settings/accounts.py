@@ -1,6 +1,7 @@
 """An account at a provider: its keys, its host, and what it may spend."""
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 from string import Formatter
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from worker.core.foundation.notation import parse_duration, show_duration
+from worker.core.foundation.notation import listed_in_words, parse_duration, show_duration
 from worker.providers.facts import PROVIDERS, facts_of
 from worker.settings.addresses import is_host, web_url
 from worker.settings.problems import nearest
@@ -191,6 +192,11 @@ class Account(TrustsAuthority):
         (),
         description="FrankieOne only: a segment of the webhook's path, of 16 to 128 letters, digits, - or _.",
     )
+
+    def credentials_in_words(self, sources: Mapping[str, str]) -> str:
+        """The keys of the credentials, and where their values come from (`sources`, by key)."""
+        keys = [f"accounts.{self.name}.{key}" for key in ("api_key", "api_secret") if getattr(self, key) is not None]
+        return listed_in_words([f"{key} ({sources[key]})" if key in sources else key for key in keys])
 
     @model_validator(mode="before")
     @classmethod

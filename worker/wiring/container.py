@@ -276,6 +276,7 @@ class Parts(Configured):
             by_workers=self.settings.broker.wakes_workers,
             brands=self.settings.brands,
             accounts=self.accounts,
+            value_sources=self.settings.sources,
             event_queues=self._event_queues,
         )
 

@@ -163,13 +163,15 @@ def test_what_a_run_could_not_do_is_told_after_it(desk: Desk, played: Played, wh
         case "sender":
             assert ("sender", "onboard account resume email") in told
             helps = "correct the cause first; `onboard account resume email`"
-            assert f"needs a person: email: stopped: 535; {helps}" in shown
+            assert f"needs a person: email: stopped since 2026-01-01T00:00:00Z: 535; {helps}" in shown
             assert by_name["email"]["stopped"] == "535"
         case _:
             command = "onboard account list" if why == "credits" else "onboard account resume kyc"
             assert ("account", command) in told
             assert "needs a person: kyc" in shown
             assert by_name["kyc"]["stopped"]
+            key = "accounts.kyc.api_secret (the file secrets/idenfy_secret)"  # not where the credits are used up
+            assert (key in shown) is (why == "credentials")
     # What is due waits for the stopped account: another process could not do it.
     assert (checked(desk)[0], "no process is working: " in shown) == (1, False)
     running(desk, "up")
@@ -303,7 +305,8 @@ def test_rows_that_wait_for_their_sender_are_no_work_for_a_process_while_it_is_s
     assert "no process is working; rows wait for the sender email (stopped)\n" in desk.onboard("status").out
     assert checked(desk) == (
         1,
-        "WARNING: email: stopped: 535; correct the cause first; `onboard account resume email`\n",
+        "WARNING: email: stopped since 2026-01-01T00:00:00Z: 535; correct the cause first;"
+        " `onboard account resume email`\n",
     )
     desk.onboard("pause", "1")
     assert "no process is working; nothing is due now\n" in desk.onboard("status").out

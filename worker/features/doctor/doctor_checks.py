@@ -21,7 +21,7 @@ from worker.core.customers.customers import Channel
 from worker.core.database import schema
 from worker.core.features import hint
 from worker.core.foundation.connection_failures import certificate_help
-from worker.core.foundation.notation import counted, listed_in_words
+from worker.core.foundation.notation import counted
 from worker.core.foundation.private_files import to_append
 from worker.core.messages.contact import Wording
 from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
@@ -160,7 +160,8 @@ def check_accounts_and_senders(parts: Parts) -> Iterator[Finding]:
         asked = next((one for one in refused if name in parts.accounts and _log_in_alike(parts, one, name)), None)
         if asked is not None and (asked == name or said == NOT_ASKED):
             other = "" if asked == name else f", and {asked}, which has the same credentials, is refused"
-            yield failure(section, words + other, f"the address is right; correct {_credentials(parts, name)}")
+            keys = parts.accounts[name].credentials_in_words(parts.settings.sources)
+            yield failure(section, words + other, f"the address is right; correct {keys}")
         elif said in (WORKS, NOT_ASKED):
             yield ok(section, words)
         elif said == USED_UP:
@@ -183,13 +184,6 @@ def _log_in_alike(parts: Parts, one: str, other: str) -> bool:
         for each in (parts.accounts[one], parts.accounts[other])
     ]
     return log_ins[0] == log_ins[1]
-
-
-def _credentials(parts: Parts, name: str) -> str:
-    """The keys of the account's credentials, and where their values come from."""
-    keys = [f"accounts.{name}.{key}" for key in ("api_key", "api_secret") if getattr(parts.accounts[name], key)]
-    sources = parts.settings.sources
-    return listed_in_words([f"{key} ({sources[key]})" if key in sources else key for key in keys])
 
 
 def check_texts(parts: Parts) -> Iterator[Finding]:
