@@ -100,7 +100,7 @@ def test_an_account_at_its_limit_is_no_fault_of_its_credentials(desk_at, play):
 def test_a_refused_key_is_named_for_each_account_that_has_it_and_a_closed_port_is_not_its_fault(desk_at, play):
     desk = desk_at(play(faults=(Fault.parse("401:1"),)))
     found = findings(desk.onboard("doctor", "--json"))
-    for account in ("kyc", "kyb"):  # kyb's provider has no free call: kyc's answer is for both
+    for account in ("kyc", "kyc-lt", "kyb"):  # kyb's provider has no free call: kyc's answer is for both
         ((grade, _, helps),) = found[f"accounts.{account}"]
         assert (grade, f"accounts.{account}.api_key (the file secrets/idenfy_key)" in helps) == ("failure", True)
 

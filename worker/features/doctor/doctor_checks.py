@@ -157,7 +157,8 @@ def check_accounts_and_senders(parts: Parts) -> Iterator[Finding]:
         section = name if name in parts.channels else f"accounts.{name}"
         where, said = _where(parts, section), in_words(answer)
         words = said if where in said else f"{where}: {said}"
-        asked = next((one for one in refused if name in parts.accounts and _log_in_alike(parts, one, name)), None)
+        alike = [one for one in refused if name in parts.accounts and _log_in_alike(parts, one, name)]
+        asked = name if name in alike else next(iter(alike), None)
         if asked is not None and (asked == name or said == NOT_ASKED):
             other = "" if asked == name else f", and {asked}, which has the same credentials, is refused"
             keys = parts.accounts[name].credentials_in_words(parts.settings.sources)
