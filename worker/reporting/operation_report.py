@@ -56,7 +56,7 @@ from worker.reporting.store.waiting import (
     waiting,
     webhooks_to_check,
 )
-from worker.reporting.waits import Wait, asks_again, lasting_outage_of, of_account, of_accounts, silence_of
+from worker.reporting.waits import Wait, asks_again, lasting_outage_of, none_works, of_account, of_accounts, silence_of
 from worker.settings.accounts import Account
 from worker.settings.policies import BudgetRules
 
@@ -169,7 +169,7 @@ class Operation:
         idle = (
             f"{unwritable}{hint('doctor', ': `onboard doctor`')}"
             if unwritable
-            else f"no process is working: `{starts}`"
+            else f"{none_works(running)}: `{starts}`"
         )
         left_alone = f"no process works this batch: `{starts}`" if working and not unwritable else idle
         # A folder's import that was killed goes on by itself.

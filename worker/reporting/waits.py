@@ -311,6 +311,11 @@ def level_of(found: Iterable[Wait]) -> Level:
     return Level.NEEDS_A_PERSON if found else Level.WELL
 
 
+def none_works(running: Collection[Running]) -> str:
+    """Where none of the running processes works. One that only receives runs, and does not send."""
+    return "no process sends" if running else "no process is working"
+
+
 def of_work(
     running: Collection[Running], due: Collection[str], *, unwritable: str, starts: str, since: datetime | None = None
 ) -> list[Wait]:
@@ -322,7 +327,7 @@ def of_work(
         return [Wait("database", "", unwritable, hint("doctor", "onboard doctor") or _STATUS, is_critical=True)]
     if not due or any(one.kind in WORK for one in running):
         return []
-    why = f"no process is working, and work is due for {', '.join(sorted(due))}"
+    why = f"{none_works(running)}, and work is due for {', '.join(sorted(due))}"
     return [Wait("process", "", why, starts, since=since, is_critical=True)]
 
 

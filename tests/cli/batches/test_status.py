@@ -86,6 +86,17 @@ def test_a_list_that_the_run_of_another_list_leaves_alone_is_said_to_be_worked_b
     assert "no process is working" not in shown
 
 
+@pytest.mark.parametrize("due", [False, True])
+def test_beside_a_process_that_only_receives_status_does_not_say_that_none_works(desk: Desk, due: bool):
+    if due:
+        desk.onboard("import", desk.list_of(customers(3)))
+    running(desk, "web")
+    shown = desk.onboard("status").out
+    assert shown.startswith("running: web, process 7 on box")
+    assert "no process is working" not in shown
+    assert "no process sends" in shown
+
+
 def test_a_killed_process_no_longer_counts(desk: Desk):
     desk.onboard("import", desk.list_of(customers(3)))
     running(desk, "up")

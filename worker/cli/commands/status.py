@@ -22,7 +22,7 @@ from worker.reporting.forecast import lost_answers, lost_sessions
 from worker.reporting.operation import WORK
 from worker.reporting.operation_report import OperationReport
 from worker.reporting.standings import warnings
-from worker.reporting.waits import NOTHING_STUCK, Level, Wait, level_of, with_rows
+from worker.reporting.waits import NOTHING_STUCK, Level, Wait, level_of, none_works, with_rows
 from worker.settings.needs import COUNTED
 from worker.wiring.container import Parts
 
@@ -137,7 +137,7 @@ def _show_processes(whole: OperationReport) -> None:
     if whole.beat_at is not None:
         click.echo(f"running: beat; its last wake-up came at {written(whole.beat_at)}")
     if not any(one.kind in WORK for one in whole.running):
-        click.echo(whole.idle if whole.due else f"no process is working; {whole.nothing_to_do}")
+        click.echo(whole.idle if whole.due else f"{none_works(whole.running)}; {whole.nothing_to_do}")
 
 
 def _show_needs(whole: OperationReport, to_correct: int) -> None:
