@@ -64,9 +64,18 @@ class Reporting(Forecasts):
     ) -> Columns:
         """What the lines of a report of this batch are made with."""
         now = self.clock()
-        missing = self.facts.counts(batch.id).waiting.keys() - self.rules.accounts.keys()
+        counts = self.facts.counts(batch.id)
+        missing = counts.waiting.keys() - self.rules.accounts.keys()
         blocked = {**self.blocked(now=now), **{name: of_no_account(name) for name in missing}}
-        return Columns(now, links=links, routes=routes, batch=str(batch.id), blocked=blocked, details=details)
+        return Columns(
+            now,
+            links=links,
+            routes=routes,
+            batch=str(batch.id),
+            blocked=blocked,
+            details=details,
+            corrected=counts.corrected,
+        )
 
     def blocked(self, *, now: datetime) -> Blocked:
         """The accounts and senders that make no calls now."""
@@ -198,13 +207,14 @@ def _pilot_in_words(pilot: PilotNumbers) -> str:
     return f"of {pilot.size:,}: {in_words(pilot)}" if pilot.size else "not chosen yet"
 
 
-def rows_to_correct(facts: Mapping[str, Any]) -> int:
-    """How many rows were rejected, failed or lapsed without any message, and are still there."""
+def rows_to_correct(facts: Mapping[str, Any], corrected: int = 0) -> int:
+    """How many rows were rejected, failed or lapsed without any message, and are still there. `corrected`: how many
+    rejected ones have a later row (`BatchCounts`)."""
     if "purged_at" in facts:
         return 0
     rows: Mapping[str, int] = facts["rows"]
     lapsed: int = facts.get("lapsed_unsent", 0)
-    return rows[LineState.REJECTED] + rows[JobState.FAILED] + lapsed
+    return rows[LineState.REJECTED] - corrected + rows[JobState.FAILED] + lapsed
 
 
 def needs_a_person(facts: Mapping[str, Any]) -> bool:

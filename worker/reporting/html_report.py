@@ -148,7 +148,7 @@ def write_html(
             .get_template("report.html")
             .stream(
                 facts=facts,
-                headline=headline(facts),
+                headline=headline(facts, columns.corrected),
                 made_at=columns.now,
                 release=__version__,
                 total=count,
@@ -194,7 +194,9 @@ def _read(lines: Iterable[LineFacts], columns: Columns, data: IO[str]) -> tuple[
         values = line_values(line, columns)
         if count <= STATIC:
             static.append(values)
-        chunk.add(values, groups.add(line.row, line.state, line.reason, line.detail, action=str(values["action"])))
+        action = str(values["action"])
+        group = None if line.later else groups.add(line.row, line.state, line.reason, line.detail, action=action)
+        chunk.add(values, group)
         if chunk.is_full:
             data.write(chunk.take() + "\n")
     if rest := chunk.take():

@@ -60,7 +60,7 @@ class Columns:
 
     `next_at` is always the last column. `batch` is the batch's number, for commands in the column `action`. `blocked`
     are the accounts and senders, by name, that are stopped or paused at the time `now`,
-    or that the configuration does not have.
+    or that the configuration does not have. `corrected`: how many rejected rows have a later row.
     """
 
     now: datetime
@@ -70,6 +70,7 @@ class Columns:
     blocked: Blocked = field(default_factory=dict)
     details: Collection[str] | None = None
     as_dates: bool = False
+    corrected: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,6 +115,8 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
     batch = str(line.served_by) if line.state == JobState.HELD and line.served_by else columns.batch
     action = step_for(line.state, line.reason).replace("BATCH", batch)
     action = _HINTS.get(line.detail, action)
+    if line.later:
+        action = f"nothing: {line.later} has the customer"
     if healthy and line.detail:  # which other row has the customer is no error
         action = f"nothing: {line.detail}"
     next_at: datetime | None = None

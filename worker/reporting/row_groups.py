@@ -130,8 +130,8 @@ class Headline(NamedTuple):
     good: bool
 
 
-def headline(facts: Mapping[str, Any]) -> Headline:
-    """`facts` come from `batch_report.status()`."""
+def headline(facts: Mapping[str, Any], corrected: int = 0) -> Headline:
+    """`facts` come from `batch_report.status()`. `corrected`: how many rejected rows have a later row."""
     rows: Mapping[str, int] = facts["rows"]
     joined = rows.get(LineState.JOINED, 0)
     customers = rows["total"] - rows.get(LineState.DUPLICATE, 0) - rows.get(LineState.KNOWN, 0) - joined
@@ -139,7 +139,7 @@ def headline(facts: Mapping[str, Any]) -> Headline:
         return Headline("The list has no rows.", (), True)
     reached = sum(rows.get(state, 0) for state in REACHED_JOBS) - facts.get("lapsed_unsent", 0)
     reached += facts.get("cancelled_out", 0)
-    needs = needing(rows)
+    needs = needing(rows) - corrected
     stopped = [name for name, account in facts["accounts"].items() if account["stopped"]]
     good = not needs and not stopped
     parts = [f"{reached:,} of {counted(customers, 'customer')} {are(customers)} invited"] if customers else []

@@ -38,7 +38,7 @@ def write_xlsx(
     with Workbook(out, OPTIONS) as book:
         bold = book.add_format({"bold": True, "bottom": 1})
         time = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
-        _summary(book.add_worksheet("Summary"), facts, columns.now, bold, time)
+        _summary(book.add_worksheet("Summary"), facts, columns, bold, time)
         count, sheet, number = 0, None, 0
         for line in lines:
             if sheet is None or number == most:
@@ -89,10 +89,10 @@ def _row(sheet: Worksheet, number: int, named: Iterable[tuple[str, Any]], time: 
             sheet.write_string(number, place, str(value)[:LONGEST])
 
 
-def _summary(sheet: Worksheet, facts: dict[str, Any], now: datetime, bold: Format, time: Format) -> None:
+def _summary(sheet: Worksheet, facts: dict[str, Any], columns: Columns, bold: Format, time: Format) -> None:
     sheet.set_column(0, 0, 24)
     sheet.set_column(1, 1, 60)
-    said = headline(facts)
+    said = headline(facts, columns.corrected)
     texts = [("batch", f"{facts['batch']}"), ("list", facts["name"]), ("state", facts["state"])]
     texts += [("", words) for words in (said.sentence, *said.rest)]
     sheet.write_string(0, 0, "Onboarding report", bold)
@@ -101,7 +101,7 @@ def _summary(sheet: Worksheet, facts: dict[str, Any], now: datetime, bold: Forma
         sheet.write_string(row, 1, str(value)[:LONGEST])
     row = len(texts) + 1
     sheet.write_string(row, 0, "as of (UTC)")
-    sheet.write_datetime(row, 1, _as_excel(now), time)
+    sheet.write_datetime(row, 1, _as_excel(columns.now), time)
     for state in ("total", *JobState, *LineState):
         row += 1
         sheet.write_string(row, 0, f"rows {state}")

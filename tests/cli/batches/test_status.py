@@ -64,6 +64,11 @@ def test_a_rejected_row_waits_for_a_correction_and_nothing_is_stuck_by_it(desk: 
     assert desk.onboard("status", "1").out.splitlines()[-1] == told
     assert desk.onboard("status", "2").out.splitlines()[-1] == "nothing is stuck"
 
+    desk.onboard("run", desk.list_of(customers(3)[2:], "corrected.csv"))
+    assert desk.onboard("status").out.splitlines()[-1] == "nothing is stuck"
+    assert desk.onboard("status", "1").out.splitlines()[-1] == "nothing is stuck"
+    assert desk.onboard("report", "1").table[2]["action"] == "nothing: row 2 of batch 3 has the customer"
+
 
 def test_a_process_that_is_silent_is_shown_with_its_silence(desk: Desk):
     desk.onboard("status")

@@ -198,6 +198,26 @@ def test_a_line_shows_the_result_of_its_row(shelf):
 
 
 @pytest.mark.both_databases
+def test_a_rejected_row_waits_for_a_correction_until_a_later_row_has_its_customer(shelf):
+    refused = [RefusedLine(3, "Jonas", (FieldProblem("email", "x", ""),)), RefusedLine(4, "", ())]
+    shelf.add(customer("Jonas"))
+    shelf.clock.advance(minutes=1)
+    batch = shelf.add(customer("Ona"), refused=refused)
+
+    def later() -> list[str]:
+        found = [one.later for one in shelf.facts.lines(batch)]
+        assert shelf.facts.counts(batch).corrected == sum(map(bool, found))
+        return found
+
+    assert later() == ["", "", ""]  # the row of an earlier list corrects nothing
+    shelf.clock.advance(minutes=1)
+    corrected = shelf.add(customer("Jonas"), first_row=7)
+    assert later() == ["", f"row 7 of batch {corrected}", ""]
+    shelf.set(Job, Job.batch_id == corrected, state=JobState.CANCELLED)
+    assert later() == ["", "", ""]
+
+
+@pytest.mark.both_databases
 def test_a_link_is_shown_only_when_asked_for_and_is_the_one_that_was_sent(shelf):
     batch = shelf.add(customer("Ona"))
     shelf.issue()

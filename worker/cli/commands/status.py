@@ -45,7 +45,8 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
     """Show which processes work and what needs a person, and the state of BATCH (a number, or `latest`) or all batches.
 
     Shows how many rows wait or are sent, when the batch will be done, and what limits its speed. A row that was
-    rejected, failed or lapsed without any message waits for a correction. docs/reference/states.md explains each state.
+    rejected, failed or lapsed without any message waits for a correction, until a later list or event has its
+    customer. docs/reference/states.md explains each state.
 
     Exit codes of --check: 0 all is well; 1 something needs a person; 2 no process is working although work is due that
     one could do now (not where its account or sender is stopped or paused), or the status cannot be read. Without
@@ -63,13 +64,15 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
             return
         whole = parts.operation.report()
         if batch is not None:
-            facts = whole.with_what_is_worked(parts.reporting.status(find_batch(parts, batch)))
+            found = find_batch(parts, batch)
+            counts = parts.facts.counts(found.id)
+            facts = whole.with_what_is_worked(parts.reporting.status(found, counts))
             if as_json:
                 print_json(facts | whole.facts())
             else:
                 _show_processes(whole)
                 show_status(facts)
-                _show_needs(whole, rows_to_correct(facts))
+                _show_needs(whole, rows_to_correct(facts, counts.corrected))
             return
         batches = [(one, parts.facts.counts(one.id)) for one in parts.batches.all()]
         reporting = parts.reporting
@@ -78,12 +81,13 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
     if as_json:
         print_json({"batches": every, "accounts": whole.accounts} | whole.facts())
     else:
+        to_correct = [rows_to_correct(one, of.corrected) for one, (_, of) in zip(every, batches, strict=True)]
         _show_processes(whole)
         if every:
-            _show_all(every, [counts.out for _, counts in batches])
+            _show_all(every, [counts.out for _, counts in batches], to_correct)
         else:
             click.echo("there is no batch yet; `onboard run LIST.csv` makes one")
-        _show_needs(whole, sum(map(rows_to_correct, every)))
+        _show_needs(whole, sum(to_correct))
     for warning in warned:
         click.echo(f"warning: {warning}", err=True)
 
@@ -273,11 +277,10 @@ def waiting_in_words(reason: str, waits: dict[str, Any]) -> str:
     return f"{waits['rows']:,} {span}: {waits.get('because') or meaning_of(reason)}"
 
 
-def _show_all(every: list[dict[str, Any]], outs: list[int]) -> None:
+def _show_all(every: list[dict[str, Any]], outs: list[int], corrections: list[int]) -> None:
     whole = [Column(name, no_wrap=True) for name in ("state", "rows", "out", "to correct", "done by")]
     table = Table("batch", Column("list", overflow="fold"), *whole, box=None, padding=(0, 2, 0, 0))
-    for facts, out in zip(every, outs, strict=True):
-        to_correct = rows_to_correct(facts)
+    for facts, out, to_correct in zip(every, outs, corrections, strict=True):
         table.add_row(
             str(facts["batch"]),
             facts["name"],

@@ -13,7 +13,7 @@ from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.fast import tally
-from worker.core.database.job_ids import of_batch
+from worker.core.database.job_ids import NEWEST_FIRST, of_batch
 from worker.core.database.tables import Batch, BatchCount, BatchCountChange, InvitationRow, Job, SessionRow, SkippedLine
 from worker.core.database.tables.types import word_of
 from worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
@@ -214,6 +214,33 @@ _CANCELLED_OUT = sa.select(sa.func.count()).where(
 _REFUSED = sa.select(sa.func.count(), sa.func.count(SkippedLine.duplicate_of), sa.func.count(SkippedLine.known)).where(
     SkippedLine.batch_id == _BATCH
 )
+_MOST_REJECTED = 100_000  # their customers are looked up one by one
+
+
+def later_row() -> sa.ScalarSelect[int]:
+    """The newest job that another list or event has brought for the customer of a rejected line since; or null."""
+    return (
+        sa.select(Job.id)
+        .where(
+            Batch.id == SkippedLine.batch_id,
+            Job.customer_id == SkippedLine.customer_id,
+            Job.batch_id != SkippedLine.batch_id,
+            Job.state != JobState.CANCELLED,
+            Job.created_at > Batch.created_at,
+        )
+        .order_by(*NEWEST_FIRST)
+        .limit(1)
+        .correlate(SkippedLine)
+        .scalar_subquery()
+    )
+
+
+_CORRECTED = sa.select(sa.func.count()).where(
+    SkippedLine.batch_id == _BATCH,
+    SkippedLine.duplicate_of.is_(None),
+    SkippedLine.known.is_(None),
+    later_row().is_not(None),
+)
 
 
 def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
@@ -265,6 +292,8 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
         counts.in_review_since = connection.execute(_IN_REVIEW_SINCE, given).scalar()
     refused, counts.duplicate, counts.known = connection.execute(_REFUSED, given).one()
     counts.rejected = refused - counts.duplicate - counts.known
+    if 0 < counts.rejected <= _MOST_REJECTED:
+        counts.corrected = connection.execute(_CORRECTED, given).scalar_one()
     return counts
 
 

@@ -57,6 +57,7 @@ class BatchCounts:
     joined: int = 0  # jobs in state invited that joined another list's: that invitation is not theirs
     sessions: int = 0  # jobs whose session was opened, whether or not it still is; or its place, if it is not bought
     rejected: int = 0
+    corrected: int = 0  # rejected lines whose customers have a later row
     duplicate: int = 0
     known: int = 0
     results: dict[str, int] = field(default_factory=dict)

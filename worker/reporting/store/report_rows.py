@@ -12,7 +12,7 @@ from worker.core.customers.customers import Channel, Details, FieldProblem, invi
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import ERASED, Erased, decrypt_opening, read_person
-from worker.core.database.job_ids import job_id, of_batch
+from worker.core.database.job_ids import batch_of, job_id, of_batch, row_of
 from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
 from worker.core.database.tables.columns import aliased
 from worker.core.database.tables.work import (
@@ -33,7 +33,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Opening
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, LineState, SessionState, state_of_line
 from worker.core.work.store import call_costs
-from worker.reporting.store.counting import count
+from worker.reporting.store.counting import count, later_row
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.outlook import (
     Outlook,
@@ -113,6 +113,7 @@ class LineFacts:
     waits_for: tuple[str, ...] = ()  # the account and the channels whose stop or pause keeps the row waiting
     paused: str = ""  # why its batch is paused, or the batch of the row that it joined
     served_by: int = 0  # that batch
+    later: str = ""  # of a rejected line: the later row that has its customer
     late: str = ""  # references of sessions that the provider opened for the row and whose tokens are lost
     opening: Opening = field(default_factory=lambda: Opening(""))
     unreadable: str = ""  # why it has no opening or no details, where the caller asked for them
@@ -376,10 +377,13 @@ def refused_lines(
     """The next lines after row `after` that became no job."""
     columns = (SkippedLine.row, SkippedLine.customer_id, SkippedLine.duplicate_of, SkippedLine.known)
     those = (SkippedLine.batch_id == batch_id, SkippedLine.row > after, *which)
-    query = sa.select(*columns, SkippedLine.problems).where(*those).order_by(SkippedLine.row).limit(most)
-    for row in fetch(connection, query):
+    query = sa.select(*columns, SkippedLine.problems, later_row().label("later"))
+    for row in fetch(connection, query.where(*those).order_by(SkippedLine.row).limit(most)):
         state, reason, detail = why_skipped(row)
-        yield LineFacts(row=row.row, customer_id=row.customer_id or "", state=state, reason=reason, detail=detail)
+        is_corrected = state is LineState.REJECTED and row.later is not None
+        later = f"row {row_of(row.later)} of batch {batch_of(row.later)}" if is_corrected else ""
+        customer_id = row.customer_id or ""
+        yield LineFacts(row=row.row, customer_id=customer_id, state=state, reason=reason, detail=detail, later=later)
 
 
 def why_skipped(row: Any) -> tuple[LineState, Reason, str]:

@@ -105,9 +105,11 @@ class _Sums:
                 return kept[1]
         groups, grouped = Groups(), 0
         for one in BatchRows(sources.parts.database).needing(batch_id):
+            grouped += 1
+            if one.later:
+                continue
             action = step_for(one.state, one.reason).replace("BATCH", str(batch_id))
             groups.add(one.row, one.state, one.reason, one.detail, action=action)
-            grouped += 1
         found = {
             "groups": [(group, _chosen(group)) for group in groups.by_need()],
             "more_grouped": grouped >= MOST_GROUPED,

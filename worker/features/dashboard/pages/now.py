@@ -67,13 +67,14 @@ def batch_facts(sources: Sources, whole: OperationReport, batch: BatchFacts) -> 
     counts = sources.parts.facts.counts(batch.id)
     facts = whole.with_what_is_worked(sources.reporting.status(batch, counts))
     state = "purged" if batch.purged_at is not None else state_of(batch, counts).value
+    to_correct = rows_to_correct(facts, counts.corrected)
     parts = {name: number for name, number in facts["rows"].items() if name != "total"}
     return facts | {
         "state": state,
         "out": counts.out,
         "parts": {str(name): parts.get(name, 0) for name in STATES},
-        "to_correct": rows_to_correct(facts),
-        "rows_wait": rows_in_words(rows_to_correct(facts), held=facts["rows"][JobState.HELD]),
+        "to_correct": to_correct,
+        "rows_wait": rows_in_words(to_correct, held=facts["rows"][JobState.HELD]),
     }
 
 
