@@ -164,6 +164,8 @@ def test_a_person_brings_the_start_forward(desk: Desk, played: Played):
     desk.onboard("import", name, "--start-at", start.isoformat())
 
     assert desk.onboard("resume", "1", "--start-at", (start + timedelta(hours=1)).isoformat()).code == 2
+    waits = desk.onboard("resume", "1").out
+    assert ("running workers go on" in waits, f"{start:%Y-%m-%dT%H:%M:%S}Z" in waits) == (False, True)
     moved = desk.onboard("resume", "1", "--start-at", "now")
 
     assert (moved.code, "starts at " in moved.err) == (0, True)

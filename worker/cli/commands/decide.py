@@ -30,7 +30,7 @@ from worker.lists.decisions.store.emergency_stop import Stopped
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.store.batches import STDIN, BatchFacts
 from worker.lists.store.daily_batch import DAILY
-from worker.plans.store.plans import PlanRefused, bring_forward, set_most_credits
+from worker.plans.store.plans import Plan, PlanRefused, bring_forward, set_most_credits
 from worker.reporting.batch_report import rows_left, what_ends, worst_cost
 from worker.settings.needs import STORED, WAKING
 from worker.wiring.container import Parts
@@ -226,12 +226,19 @@ def resume(
         decided = _with_progress(parts, "resuming", found).resume(found.id, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
         left, stopped = parts.facts.left(found.id), parts.emergency_stops.find()
-        behind = parts.pilots.held_back(found.id)
+        behind, planned, now = parts.pilots.held_back(found.id), parts.reporting.plan(found), parts.clock()
     if as_json:
         print_json(_facts(found, "resume", left, already=already))
         return
     click.echo(f"batch {found.id} {'was not paused' if already else 'goes on'}: {rows_left(left)}")
-    _print_way_on(found, left - behind, stopped)
+    plan = planned.plan if planned is not None else Plan()
+    begins_at = plan.start_at
+    if stopped is None and left > behind and begins_at is not None and begins_at > now:
+        # With a deadline each row has a time of its own, and none is brought forward.
+        sooner = "" if plan.deadline else f"; `onboard resume {found.id} --start-at now` starts it"
+        click.echo(f"its start is {in_both_zones(begins_at)}{sooner}")
+    else:
+        _print_way_on(found, left - behind, stopped)
     if behind:
         rows = counted(behind, "row waits", "rows wait")
         click.echo(f"{rows} for the verdict on the pilot, which a resume does not take: `onboard status {found.id}`")
