@@ -69,7 +69,7 @@ class Sandbox:
             self._log, self.mailbox, self.texts, self._endpoints, smtp_port=lambda: self.smtp_port, forget=self.reset
         )
         self._customer_pages = CustomerPages(self.customers, self._recipients, self.texts, self.mailbox)
-        self._played_page = PlayedPage(self.customers, self.options.clock)
+        self._played_page = PlayedPage(self.customers, self.options.clock, self._log)
         self._runner: web.AppRunner | None = None
         self.port = 0
         self.smtp_port = 0

@@ -7,8 +7,10 @@ from datetime import timedelta
 from aiohttp import web
 
 from onboarding_sandbox.endpoints.opened import Opened
+from onboarding_sandbox.log import Log
 from onboarding_sandbox.options import Clock
 from onboarding_sandbox.people.customers import Customers, Instruction
+from onboarding_sandbox.wire import WEBHOOKS
 
 ROUTE = "/verify/{token}"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
@@ -33,8 +35,8 @@ form p { margin: .2rem 0 1.2rem }
 class PlayedPage:
     """The pages of all sessions. `customers` do what the buttons say, and their webhooks follow."""
 
-    def __init__(self, customers: Customers, clock: Clock) -> None:
-        self._customers, self._clock = customers, clock
+    def __init__(self, customers: Customers, clock: Clock, log: Log) -> None:
+        self._customers, self._clock, self._log = customers, clock, log
         self._played: dict[str, str] = {}  # the button that was pressed, by token
 
     def reset(self) -> None:
@@ -82,9 +84,22 @@ class PlayedPage:
     def _heard(self, opened: Opened) -> str:
         if (address := self._customers.address(opened.endpoint)) is not None:
             at = "/".join(address.split("/")[:3])  # its path may have a secret
-            return f"<p>The provider reports it to {html.escape(at)}, where <code>onboard web</code> listens.</p>"
+            return f"<p>{self._reported(opened, html.escape(at))}</p>"
         why = "No address for webhooks is set, so the worker does not hear of it: start the sandbox with --webhooks."
         return f"<p>{why}</p>"
+
+    def _reported(self, opened: Opened, at: str) -> str:
+        """Where the session's newest webhook went, and whether it was answered."""
+        entries = (one for one in reversed(self._log.entries) if one["endpoint"] == WEBHOOKS)
+        last = next((one for one in entries if one["reference"] == opened.reference), None)
+        if last is None or last["status"] is None:
+            return f"The provider reports it to {at}: <code>onboard web</code> must listen there."
+        if isinstance(last["status"], int):
+            return f"The provider has reported it to {at}, and the answer was {last['status']}."
+        return (
+            f"The provider could not report it to {at} ({html.escape(str(last['status']))}): if"
+            " <code>onboard web</code> listens elsewhere, start the sandbox with --webhooks."
+        )
 
 
 def _page(title: str, body: str, *, status: int = 200) -> web.Response:

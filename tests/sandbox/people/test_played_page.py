@@ -66,6 +66,15 @@ async def test_a_button_does_what_a_customer_does_and_only_once(begin, receiver,
     assert "Done:" in (await page_of(caller, token))[2]
 
 
+@pytest.mark.parametrize(("elsewhere", "said"), [(False, "the answer was 200"), (True, "unreachable")])
+async def test_the_page_says_whether_the_webhook_was_answered(begin, elsewhere, said):
+    caller = await begin(**({"webhooks": {"": "http://127.0.0.1:1/webhooks"}} if elsewhere else {}))
+    token = await opened(caller)
+    await press(caller, token, "pass")
+    await done(caller)
+    assert said in (await page_of(caller, token))[2]
+
+
 async def test_who_starts_and_leaves_causes_nothing_before_the_link_ends(begin):
     caller = await begin()
     await press(caller, await opened(caller), "leave")
