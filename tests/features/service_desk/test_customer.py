@@ -26,6 +26,7 @@ def test_a_customer_is_shown_with_its_sessions_and_what_they_cost_and_nothing_pe
     shown = desk.onboard("customer", "show", who)
     assert shown.code == 0
     assert session["reference"] in shown.out
+    assert " on batch 1: " not in shown.out  # what was done to all rows of the list
     said = shown.out + str(facts)
     assert listed[0]["email"] not in said
     assert not any(token in said for token in played.tokens)

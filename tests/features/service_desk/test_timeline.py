@@ -66,11 +66,13 @@ def test_a_lost_answer_and_a_refusal_are_told_as_trouble_and_a_look_up_is_not():
         CallFact(NOON, "kyc", "", "unknown", None, ""),
         CallFact(NOON, "kyc", "", "transient", 503, ""),
         CallFact(NOON, "kyc", "", "done", 200, "", looks_up=True),
+        CallFact(NOON, "kyc", "", "done", 200, "", looks_up=True, found_nothing=True),
     ]
     moments = timeline(History(calls=calls), CALM, now=NOON)
-    assert [one.about for one in moments] == [About.TROUBLE, About.TROUBLE, About.CALL]
+    assert [one.about for one in moments] == [About.TROUBLE, About.TROUBLE, About.CALL, About.CALL]
     assert moments[0].text == "kyc was called, and the answer was lost: it is not known what it did."
     assert moments[2].text == "kyc was asked what became of a call: 200, done."
+    assert moments[3].text == "kyc was asked what became of a call: it had opened no session, and may be made again."
 
 
 def test_a_replaced_session_says_why():

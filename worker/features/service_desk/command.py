@@ -20,7 +20,7 @@ from worker.core.model.states import SessionState
 from worker.features.privacy.store.reapplying import reapply as reapply_notes
 from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.opened import finder_of
-from worker.features.service_desk.timeline import Moment, timeline
+from worker.features.service_desk.timeline import About, Moment, timeline
 from worker.lists.accept import customer_id as id_of_a_list
 from worker.providers.refusals import Refusal
 from worker.reporting.store.ledger import CustomerFacts, SessionFacts
@@ -276,6 +276,8 @@ def _show(facts: dict[str, Any], moments: Sequence[Moment], now: datetime) -> No
             console.print(f"  {done} (row {job['row']} of batch {job['batch']}, which was purged)", soft_wrap=True)
     ahead = False
     for one in moments:
+        if one.about is About.BATCH:  # of many customers: `onboard audit` has it
+            continue
         if one.at > now and not ahead:
             ahead = True
             console.print(f"  -- now {now:%Y-%m-%d %H:%M:%S} --")

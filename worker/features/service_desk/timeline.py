@@ -78,7 +78,7 @@ class RowFact(NamedTuple):
 
 class CallFact(NamedTuple):
     """A call that was made and did not end well, or is open. `channel` "" for a provider's; `looks_up`: asks about
-    one."""
+    one. `found_nothing`: that one opened no session."""
 
     at: datetime
     account: str
@@ -87,6 +87,7 @@ class CallFact(NamedTuple):
     status: int | None
     detail: str
     looks_up: bool = False
+    found_nothing: bool = False
 
 
 class LinkFact(NamedTuple):
@@ -258,6 +259,8 @@ def _call(call: CallFact) -> Moment:
             text = f"{whom} was called; no answer is stored yet{detail}."
         case "unknown" | "late":
             text = f"{whom} was called, and the answer was lost: it is not known what it did{detail}."
+        case _ if call.found_nothing:
+            text = f"{whom} was asked what became of a call: it had opened no session, and may be made again{detail}."
         case outcome:
             verb = "was asked what became of a call" if call.looks_up else "was called"
             text = f"{whom} {verb}: {said}{outcome.replace('_', ' ')}{detail}."

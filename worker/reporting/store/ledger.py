@@ -25,6 +25,7 @@ from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.refusals import of_stored
 from worker.core.model.states import DONE, InvitationState, JobState, Result, SessionState
+from worker.core.work.store.call_costs import not_carried_out
 from worker.lists.store.admission import finished_in_purged
 
 
@@ -236,6 +237,7 @@ def _lost_calls(connection: sa.Connection, customer_id: str) -> dict[str, int]:
             Attempt.reconciles.is_(None),
             Attempt.closed_at.is_not(None),
             Attempt.outcome.not_in([*COST_NOTHING, DONE, Kind.SHORT_LIVED.value]),
+            ~not_carried_out(),
         )
         .group_by(Attempt.account)
         .order_by(Attempt.account)

@@ -20,6 +20,7 @@ from worker.core.limits.credits import COST_NOTHING
 from worker.core.messages.contact import FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import DONE, NOT_SENT, JobState, Result, SessionState
+from worker.core.work.store.call_costs import not_carried_out
 
 Points = list[tuple[datetime, int]]
 # A column with a time, and the rows that have it.
@@ -29,7 +30,7 @@ _WRITTEN = {"day": (10, ""), "hour": (13, ":00"), "minute": (16, "")}
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
 _OURS = of_batch(_BATCH)
 CALL = sa.and_(Attempt.invitation_id.is_(None), Attempt.reconciles.is_(None), Attempt.closed_at.is_not(None))
-COSTS = Attempt.outcome.not_in(COST_NOTHING)
+COSTS = sa.and_(Attempt.outcome.not_in(COST_NOTHING), ~not_carried_out())
 OURS_TO_PAY = InvitationRow.reason != Reason.SENT_BY_PROVIDER
 
 _EARLIER = aliased(InvitationRow)

@@ -14,6 +14,8 @@ from worker.core.model.endings import Hold, Kind, Problem, Reconcile, Retry
 from worker.core.unknown.reconciliation import More, Nothing, Unmatched
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Which
+from worker.reporting.store.ledger import Ledger
+from worker.reporting.store.spending import spending_of
 
 
 @pytest.fixture
@@ -104,7 +106,7 @@ def test_a_look_up_counts_as_a_request_and_not_as_a_session(shelf, policy):
 
 def test_a_look_up_costs_no_credit_whatever_its_answer(shelf):
     policy = reconcilable(shelf.ruled(credits=5))
-    drop(shelf, policy)
+    batch = drop(shelf, policy)
     advance(shelf)
     for kind in (Kind.BAD_INPUT, Kind.RATE_LIMITED):
         again = Reconcile(shelf.clock(), "unknown", "again")
@@ -114,6 +116,8 @@ def test_a_look_up_costs_no_credit_whatever_its_answer(shelf):
     nothing = Retry(shelf.clock(), "unknown", "")
     shelf.finish(CallResult(look_up(shelf, policy), shelf.clock(), nothing, found=Nothing()), policy=policy)
     assert shelf.budgets.all()["kyc"].credits_used == 0  # the call was not carried out and cost nothing
+    assert Ledger(shelf.database, shelf.keyring).of("Ona").lost_calls == {}
+    assert [one.calls for one in spending_of(shelf.database, batch).routes.values() if one.calls] == []
 
 
 @pytest.mark.both_databases

@@ -56,6 +56,7 @@ def test_a_webhook_is_shown_as_one_of_the_sessions_account_whatever_account_it_i
     WebhookFeed(ona).receive(APPROVED)
     ona.set(Webhook, source="account/a-peer-of-kyc")
     assert any(text.startswith("A webhook of kyc came") for text in sentences(ona))
+    assert not any(text.startswith("account/") for text in sentences(ona))
 
 
 def test_a_history_says_what_happened_from_the_row_to_the_result(ona, desk, decide: Decisions):

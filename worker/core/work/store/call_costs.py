@@ -46,14 +46,21 @@ _CALLS = sa.union_all(
 ).subquery()
 _USED = sa.select(sa.func.coalesce(sa.func.sum(_CALLS.c.rows), 0))
 _LOOK_UP = aliased(Attempt)
-# Calls with an unknown outcome of which a look-up has found that they were not carried out.
-_NOT_CARRIED_OUT = sa.select(sa.func.count(sa.distinct(Attempt.id))).where(
-    of_batch(_BATCH, id_=Attempt.job_id),
-    Attempt.outcome == Kind.UNKNOWN.value,
-    _LOOK_UP.reconciles == Attempt.id,
-    _LOOK_UP.id != Attempt.id,
-    _LOOK_UP.outcome == DONE,
-    _LOOK_UP.found == "",
+
+
+def not_carried_out(call: type[Attempt] = Attempt) -> sa.ColumnElement[bool]:
+    """True for a call with an unknown outcome of which a look-up has found that it opened no session. Not for one
+    whose session a look-up has found: a later one may find that it has ended."""
+    looked = (_LOOK_UP.reconciles == call.id, _LOOK_UP.id != call.id)
+    return sa.and_(
+        call.outcome == Kind.UNKNOWN.value,
+        sa.exists().where(*looked, _LOOK_UP.outcome == DONE, _LOOK_UP.found == ""),
+        ~sa.exists().where(*looked, _LOOK_UP.found != ""),
+    )
+
+
+_NOT_CARRIED_OUT = sa.select(sa.func.count()).where(
+    of_batch(_BATCH, id_=Attempt.job_id), Attempt.invitation_id.is_(None), not_carried_out()
 )
 
 

@@ -20,6 +20,7 @@ from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.given_links import is_kept_back
 from worker.core.model.reasons import Reason
 from worker.core.model.states import DONE, ENDED_JOBS, HELD_BACK, NOT_SENT, OPEN_JOBS, PRIORITIES, JobState
+from worker.core.work.store.call_costs import not_carried_out
 from worker.features.service_desk.case import Place, Wanted, place_in_words
 from worker.features.service_desk.timeline import ActFact, CallFact, History, LinkFact, MessageFact, NewsFact, RowFact
 from worker.lists.decisions.row_addresses import is_among
@@ -27,6 +28,7 @@ from worker.lists.store.admission import finished_in_purged
 from worker.lists.store.daily_batch import DAILY
 from worker.providers.masked import masked_email, masked_phone
 from worker.reporting.store.ledger import sessions_of
+from worker.web.webhooks.store.results import ACCOUNT
 
 SEARCH = "text of a search"
 MOST = 50  # customers of one search: an address may be shared by many
@@ -210,6 +212,10 @@ def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
     """
     made = sa.or_(Attempt.outcome.is_(None), Attempt.outcome != NOT_SENT)
     failed = sa.or_(Attempt.outcome.is_(None), Attempt.outcome != DONE, Attempt.reconciles.is_not(None))
+    call = aliased(Attempt)
+    found_nothing = sa.and_(
+        Attempt.outcome == DONE, Attempt.found == "", Attempt.invitation_id.is_(None), not_carried_out(call)
+    )
     query = (
         sa.select(
             Attempt.opened_at,
@@ -219,7 +225,9 @@ def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
             Attempt.status,
             Attempt.detail,
             Attempt.reconciles.is_not(None),
+            sa.func.coalesce(found_nothing, sa.false()),
         )
+        .join(call, call.id == Attempt.reconciles, isouter=True)
         .where(Attempt.job_id.in_(job_ids), made, failed)
         .order_by(Attempt.opened_at.desc(), Attempt.id.desc())
         .limit(MOST_FACTS)
@@ -308,7 +316,9 @@ def _acts(connection: sa.Connection, customer_id: str, rows: Sequence[Any]) -> l
             subjects |= {place, f"{place} of {row.account}"}
         several |= {f"{batch} rows": row.row, f"{batch} rows of {row.account}": row.row}
     query = sa.select(Audit.at, Audit.actor, Audit.action, Audit.subject, Audit.reason)
-    query = query.where(Audit.subject.in_(sorted(subjects | several.keys()))).order_by(Audit.id.desc())
+    # What a webhook did is told as news, and by the session.
+    query = query.where(Audit.subject.in_(sorted(subjects | several.keys())), Audit.actor.not_like(f"{ACCOUNT}%"))
+    query = query.order_by(Audit.id.desc())
     return [
         ActFact(*row)
         for row in fetch(connection, query.limit(MOST_FACTS))
