@@ -14,7 +14,7 @@ class Refusal(NamedTuple):
     hint: str = ""
 
     def at(self, column: str) -> FieldProblem:
-        return FieldProblem(column, self.problem, self.hint)
+        return FieldProblem(column, self.problem, self.hint, unread=True)
 
 
 def characters(text: str) -> str:

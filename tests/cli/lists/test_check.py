@@ -490,6 +490,12 @@ def test_the_block_for_the_configuration_offers_words_for_each_column_that_has_u
     assert set(block["values"]) == {"country", "kind", "locale"}
 
 
+def test_the_block_offers_no_words_for_what_the_configuration_cannot_do(desk: Desk):
+    row = "A-1,one@example.com,company,kyc,Acme"
+    ended = desk.onboard("check", desk.write("odd.csv", f"customer_id,email,kind,account,company_name\n{row}\n"))
+    assert ("not companies" in ended.out, "[import.values]" in ended.out) == (True, False)
+
+
 def test_a_list_in_the_words_of_another_system_is_read_and_what_it_cannot_say_is_left_out(desk: Desk):
     rows = "".join(f"A-{n},c{n}@example.com,Deutschland,Deutsch,PST\n" for n in range(30))
     ended = desk.onboard(

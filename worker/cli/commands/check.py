@@ -189,7 +189,7 @@ def _checked(
         in_all=messages_in_all(parts, due),
         reissues=parts.settings.follow_up.most,
         next_step=_next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering]),
-        import_block=block_for(asked, parts.settings.import_, unread=found.columns),
+        import_block=block_for(asked, parts.settings.import_, unread=found.unread),
         judges_itself=planned is not None
         and bool(planned.plan.condition and not planned.verdict)
         and (facts["forecast"]["limited_by"] or "").startswith(AWAITS_VERDICT),

@@ -133,7 +133,7 @@ class ListFound:
         self.judged, self.refusals = Judged(), Refusals()
         self.problems, self.of_list, self.of_rows = FoundRows(), FoundRows(), FoundRows()
         self.shared, self.late = FoundRows(), FoundRows()
-        self.columns: set[str] = set()  # of problems and warnings
+        self.unread: set[str] = set()  # columns
         self.cost = ListCost(parts, calls, shared=self.shared.add)
         self.in_time = InTime(parts.intake, deadline)
 
@@ -145,12 +145,16 @@ class ListFound:
         if isinstance(line, RefusedLine):
             for problem in problems_of(line):
                 self.problems.add(line.row, problem)
-                self.columns.add(problem.column)
+                self._note_unread(problem)
             if line.problems:
                 self.refusals.add(line.problems)
         for warning in line.warnings:
             self.of_rows.add(line.row, warning)
-            self.columns.add(warning.column)
+            self._note_unread(warning)
+
+    def _note_unread(self, found: FieldProblem) -> None:
+        if found.unread:
+            self.unread.add(found.column)
 
     def finish(self, reading: CustomerList) -> None:
         self.cost.finish()

@@ -95,11 +95,12 @@ _DIGITS = re.compile("[0-9…]+")
 @dataclass(frozen=True)
 class FieldProblem:
     """Why a line is refused, or a warning about it. Names the column and the value's shape, never the value; `hint` is
-    what to do."""
+    what to do. `unread`: the cell has a value that its column does not know; of a list another may be meant."""
 
     column: str  # "" for a problem of the whole line or event
     problem: str
     hint: str = ""
+    unread: bool = field(default=False, compare=False)
 
     @property
     def remedy(self) -> tuple[str, str]:

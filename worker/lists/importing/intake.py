@@ -161,7 +161,7 @@ def _forced(
     account = customer.account
     if account not in known:
         hint = f"use one of {', '.join(sorted(known))}, or leave it empty"
-        return Unroutable((FieldProblem("account", "no account of that name is configured", hint),))
+        return Unroutable((FieldProblem("account", "no account of that name is configured", hint, unread=True),))
     freshness = freshness_for(customer, rules, account)
     problems = able(account, customer, freshness)
     if problems:
@@ -362,11 +362,13 @@ class Intake:
                 )
         if customer.template and customer.template not in self.templates():
             known = ", ".join(sorted(self.templates()))
-            problems.append(FieldProblem("template", "there is no template of that name", f"use one of {known}"))
+            problems.append(
+                FieldProblem("template", "there is no template of that name", f"use one of {known}", unread=True)
+            )
         if customer.brand and customer.brand not in self.brands:
             known = f"use one of {', '.join(sorted(self.brands))}, or " if self.brands else ""
             hint = f"{known}add [brand.NAME] to the configuration"
-            problems.append(FieldProblem("brand", "there is no brand of that name", hint))
+            problems.append(FieldProblem("brand", "there is no brand of that name", hint, unread=True))
         return problems
 
     def lacks(self, customer: Customer) -> tuple[FieldProblem, ...]:
