@@ -13,6 +13,7 @@ from worker.core.model.endings import Cancel, Done, Hold, Kind, Problem, Retry
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import Nothing
 from worker.core.unknown.store.expired_leases import EndedLeases
+from worker.core.work.store import call_costs
 
 
 @pytest.fixture
@@ -112,6 +113,20 @@ def test_a_receipt_that_comes_while_its_text_is_looked_up_closes_the_look_up(she
     assert looking.unknown_call is not None
     shelf.finish_messages(CallResult(opened, shelf.clock(), Done(), reference="SM1"), policy=texts)
     assert shelf.row(Attempt, id=looking.attempt_id).outcome == "unanswered"
+
+
+def test_a_text_that_was_not_sent_gives_a_batch_no_credit_back(shelf, texts):
+    batch = shelf.add(customer("Ona", channel=Channel.SMS))
+    shelf.issue()
+    shelf.open_messages(shelf.claim_messages(channel="sms"), policy=texts, repeatable=False)
+    advance(shelf, seconds=61)
+    sweep(shelf)
+    advance(shelf)
+    (looking,) = shelf.open_messages(shelf.claim_messages(channel="sms"), policy=texts, repeatable=False)
+    nothing = CallResult(looking, shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    shelf.finish_messages(nothing, policy=texts)
+    with shelf.database.read() as connection:
+        assert call_costs.left(connection, batch, 1, 1) == 0
 
 
 def test_the_credit_of_a_call_that_was_not_made_comes_back_once_though_it_is_being_looked_up(shelf):
