@@ -173,9 +173,9 @@ def report(
     With --kind nonresponders: who has not finished, with each message: when, on which channel, and what became of it.
     BATCH is `all` for those of all batches. Customers in review have submitted and are not listed.
 
-    With --from and --to: a period of all lists and events. A customer is counted on the day of the first message
-    (invited) and of the end (finished), a call and a message on the day it was made. Add up the batches' reports, and
-    you get the same.
+    With --from and --to, which --json needs: a period of all lists and events. A customer is counted on the day of the
+    first message (invited) and of the end (finished), a call and a message on the day it was made. Add up the batches'
+    reports, and you get the same.
 
     Columns: row, customer_id, state, result, reasons, account, reference, issued_at, expires_at, invitation, attempts,
     waits, error, action, next_at. For a row that waits, error says for what, and next_at until when.
