@@ -3,6 +3,7 @@
 import pytest
 
 from tests.desk.desk import Desk, Played, customers
+from tests.suite import of_features
 
 
 def with_login(desk: Desk, played: Played, password: str) -> None:
@@ -94,6 +95,13 @@ def test_online_asks_nothing_that_opens_a_session(desk: Desk, played: Played):
     desk.secret("idenfy_secret", "wrong")
     refused = desk.onboard("check", listed, "--online", "--json")
     assert (refused.code, "401" in refused.facts["online"]["kyc"]) == (1, True)
+
+
+@of_features.needs("doctor")
+def test_of_an_account_that_does_not_work_online_says_which_command_tells_what_to_correct(desk: Desk):
+    desk.secret("idenfy_secret", "wrong")
+    shown = desk.onboard("check", desk.list_of(customers(3)), "--online").out
+    assert [line for line in shown.splitlines() if line.startswith("kyc: ") and "`onboard doctor`" in line]
 
 
 def test_a_sender_whose_ramp_is_used_up_is_named_with_it_wherever_its_rows_wait(desk: Desk, played: Played):

@@ -21,9 +21,11 @@ from worker.cli.plan_options import deadline_option
 from worker.cli.running.summary import next_step, show_changes
 from worker.cli.shared_options import JSON, Named, print_json, whole_file
 from worker.core.customers.customers import FieldProblem
+from worker.core.features import hint
 from worker.core.foundation.notation import counted
 from worker.core.limits.budgets import BudgetState
 from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
+from worker.core.model.channels import CHANNELS
 from worker.http import event_loop
 from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import judge_all
@@ -220,7 +222,9 @@ def _show(checked: _Checked, errors: Path | None) -> None:
     for text in (*checked.beside, *checked.import_block):
         click.echo(text)
     for name, answer in checked.answers.items():
-        click.echo(f"{name}: {answer}")
+        # A sender's answer says itself what to correct.
+        is_clear = name in CHANNELS or answer in (WORKS, USED_UP, NOT_ASKED)
+        click.echo(f"{name}: {answer}{'' if is_clear else hint('doctor', '; `onboard doctor` says what to correct')}")
 
 
 def _next_step(parts: Parts, names: Collection[str]) -> str:
