@@ -42,11 +42,12 @@ QUERIES = {
         AND job.state IN ({_OPEN}) AND job.state <> 'working'""",
     "a_pause_reaches_each_row": f"""{_JOB} FROM job JOIN batch ON batch.id = job.batch_id
         WHERE (job.state IN ({_OPEN}, 'failed') OR batch.pause_cause = '') AND {_AT_ODDS.format("job")}""",
-    # Of a row that has ended no message leaves: a claim puts it away.
+    # Of a row that has ended no message leaves: a claim puts it away. What a person sends again leaves in a pause.
     "a_pause_reaches_each_message": f"""{_MESSAGE} FROM invitation AS message
         JOIN batch ON batch.id = message.batch_id JOIN job ON job.id = message.job_id
         WHERE (batch.pause_cause = '' OR (message.state IN ({_of(OPEN_INVITATIONS)}, 'failed')
-        AND job.state NOT IN ({_ENDED}))) AND {_AT_ODDS.format("message")}""",
+        AND job.state NOT IN ({_ENDED}))) AND NOT (message.kind LIKE 'resend-%%' AND batch.pause_cause <> '')
+        AND {_AT_ODDS.format("message")}""",
     "calls_are_under_way_under_a_lease": f"""SELECT attempt.id FROM attempt LEFT JOIN job ON job.id = attempt.job_id
         WHERE job.id IS NULL OR attempt.batch_id <> attempt.job_id / {ROWS}
         OR (attempt.invitation_id IS NULL AND attempt.closed_at IS NULL AND job.lease_until IS NULL)""",
