@@ -132,10 +132,9 @@ class Ahead:
 
 
 class Prefetch:
-    """`permits`: how many calls may be in flight, as the last claim granted."""
+    """`permits`: how many calls may be in flight, as the last claim granted. `seconds`: the loop's."""
 
     def __init__(self, permits: int, seconds: Callable[[], float]) -> None:
-        """`seconds`: the loop's."""
         self.permits = permits
         self.flush_times = FlushTimes()
         self._of_batches = FlushTimes()

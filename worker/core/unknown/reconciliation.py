@@ -107,11 +107,6 @@ class Listed:
         """True if it ended without a verdict."""
         return self.state in (SessionState.EXPIRED, SessionState.FAILED) and not self.result
 
-    @property
-    def is_open(self) -> bool:
-        """True if the list says nothing new of it: neither an end nor that the customer has submitted."""
-        return self.state is None and not self.result
-
 
 @dataclass(frozen=True)
 class Listing:

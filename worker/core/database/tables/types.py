@@ -92,7 +92,7 @@ def word_of(kind: type[Kind], text: str) -> Kind:
     return cast(Kind, _by_word(kind).get(text) or UnknownWord(text))
 
 
-@cache
+@cache  # every migration asks for it, and a copy of all tables takes longer than most migrations do
 def _by_word(kind: type[StrEnum]) -> dict[str, StrEnum]:
     return {member.value: member for member in kind}
 
@@ -213,10 +213,7 @@ def all_tables() -> list[sa.Table]:
 
 @cache
 def all_metadata() -> sa.MetaData:
-    """All tables in one, as what compares a schema with them needs it. Of a list, names of constraints are lost.
-
-    Made once: every migration asks for it, and a copy of all tables takes longer than most migrations do.
-    """
+    """All tables in one, as what compares a schema with them needs it. Of a list, names of constraints are lost."""
     merged = sa.MetaData(naming_convention=NAMING)
     for table in all_tables():
         for one in table.indexes:

@@ -217,8 +217,9 @@ def _write_special(flush: Flush[JobPolicy], found: SortedOut[ClaimedJob]) -> set
     if asked:
         answered_now = sa.update(SessionRow).where(SessionRow.id.in_([item.row.session_id for item in asked]))
         connection.execute(answered_now.values(asked_at=now, check_at=now))
-        still_open = [item.row.session_id for item in asked if item.news is not None and item.news.is_open]
-        sessions.outlived(connection, [one for one in still_open if one is not None], now=now)
+        # Of these the list says nothing new: neither an end nor that the customer has submitted.
+        alive = [one.row.session_id for one in asked if (news := one.news) and news.state is None and not news.result]
+        sessions.outlived(connection, alive, now=now)
     if added.cancelled:
         cancel_jobs(connection, sorted(added.cancelled), now=now)
     CLOSE.run(connection, closings, at=now)

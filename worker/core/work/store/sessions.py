@@ -217,7 +217,7 @@ def schedule_checks(connection: sa.Connection, job_ids: Collection[int], *, now:
         connection.execute(by_id.values(check_at=sa.bindparam("at")), again)
 
 
-def outlived(connection: sa.Connection, session_ids: Collection[uuid.UUID], *, now: datetime) -> None:
+def outlived(connection: sa.Connection, session_ids: Collection[uuid.UUID | None], *, now: datetime) -> None:
     """Put off the ends of these sessions, which the provider's list calls open, where the end is not the provider's
     own: the list knows better. For as long as any session lives, since a list may name one too long."""
     if session_ids:
