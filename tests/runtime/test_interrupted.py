@@ -234,7 +234,7 @@ def test_the_numbers_of_a_stop_are_those_after_it():
     parts: Any = SimpleNamespace(
         facts=SimpleNamespace(counts=count),
         batches=SimpleNamespace(find=lambda _number: batch),
-        decisions=SimpleNamespace(with_progress=lambda _progress: SimpleNamespace(stop=stop)),
+        decisions=SimpleNamespace(with_progress=lambda _progress: SimpleNamespace(interrupt=stop)),
         clock=lambda: NOON,
     )
     assert stopped_at(parts, batch, Stand.INTERRUPTED).startswith("stopped at 5 of 10; 5 will not be sent until")

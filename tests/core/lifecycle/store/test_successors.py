@@ -51,7 +51,7 @@ def test_a_successor_asks_about_the_session_before_instead_of_buying_one(shelf, 
     policy = changed(TERMS, caps=Caps(0, 100), lists=["kyc"], can_ask=lambda: {"kyc"})
     batch = waits_after_an_unused_end(shelf, keyring, policy)
     own = shelf.add(customer("Ona"), account="au")
-    decide.stop(batch, by="ann", now=shelf.clock())
+    decide.interrupt(batch, by="ann", now=shelf.clock())
     assert shelf.row(Job, batch_id=own).leader_id is None
     (job,) = shelf.claim()  # of the account that opened the session: no other account knows it
     assert (job.batch_id, job.looks_up, job.session_id) == (own, True, shelf.row(SessionRow).id)

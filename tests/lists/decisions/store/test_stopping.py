@@ -21,7 +21,7 @@ from worker.reporting.store.waiting import unsent
 
 @pytest.fixture
 def stop(shelf, decide):
-    return lambda batch: decide.stop(batch, by="ann", now=shelf.clock())
+    return lambda batch: decide.interrupt(batch, by="ann", now=shelf.clock())
 
 
 def left(shelf):
