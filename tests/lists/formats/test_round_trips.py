@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import cache
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.lists.conftest import TODAY
@@ -64,9 +64,12 @@ BY_WRITER = pytest.mark.parametrize(
 
 
 def tried(form):
-    """The writers are slower than what is tested. Fewer examples of formats that a process of its own reads."""
-    most = 6 if form in shipped.FORMATS else 20
-    return settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=most)
+    """The writers are slower than what is tested. Of formats that a process of its own reads there are fewer examples,
+    and of one that fails no smaller one is looked for, which would take minutes."""
+    apart = form in shipped.FORMATS
+    most, phases = (6, [Phase.explicit, Phase.reuse, Phase.generate]) if apart else (20, list(Phase))
+    slow = [HealthCheck.too_slow]
+    return settings(suppress_health_check=slow, deadline=None, max_examples=most, phases=phases)
 
 
 @BY_WRITER
