@@ -279,7 +279,9 @@ def next_step(
     own reason. `needed`: the account and the senders that it waits for."""
     blocked = [around.blocked[name] for name in needed if name in around.blocked]
     first = first_cause(
-        *(why, "", due_at),
+        why,
+        "",
+        due_at,
         paused=place.paused,
         batch_id=place.batch_id,
         behind_pilot=place.behind_pilot,

@@ -92,7 +92,7 @@ def word_of(kind: type[Kind], text: str) -> Kind:
     return cast(Kind, _by_word(kind).get(text) or UnknownWord(text))
 
 
-@cache  # every migration asks for it, and a copy of all tables takes longer than most migrations do
+@cache
 def _by_word(kind: type[StrEnum]) -> dict[str, StrEnum]:
     return {member.value: member for member in kind}
 
@@ -211,7 +211,7 @@ def all_tables() -> list[sa.Table]:
     return [table for one in (Base.metadata, *TABLES.offered()) for table in one.sorted_tables]
 
 
-@cache
+@cache  # every migration asks for it, and a copy of all tables takes longer than most migrations do
 def all_metadata() -> sa.MetaData:
     """All tables in one, as what compares a schema with them needs it. Of a list, names of constraints are lost."""
     merged = sa.MetaData(naming_convention=NAMING)
