@@ -149,18 +149,20 @@ def _leads_only_there(history: History, sessions: dict[str, Call]) -> Iterator[s
 
 
 def nothing_leaves_after_not_me(history: History) -> Iterator[str]:
-    """Who has said that the message was for another person gets none any more, and no session."""
+    """Who has said that the message was for another person gets none any more, and no session, until somebody of the
+    office decides that the held row goes on."""
     for person in history.plan.people:
         said = history.record.first("not me", person.id)
         if said is None:
             continue
         asked_again = [at for at in times(history, "requested", person.id) if at > said - IN_FLIGHT]
+        let_go_on = min((at for at in times(history, REPEATED) if at > said), default=inf)
         for call in history.record.of(Kind.SESSION, Kind.MAIL, Kind.TEXT):
-            late = call.customer == person.id and call.sent_at > said + IN_FLIGHT and not left_late(history, call)
-            if late and not asked_again:
+            late = said + IN_FLIGHT < call.sent_at < let_go_on and not left_late(history, call)
+            if call.customer == person.id and late and not asked_again:
                 yield f"{person.id} has said not to be meant at {said:.1f} s: a {call.kind} leaves {call.sent_at:.1f} s"
         job = history.jobs.get(person.id)
-        if job is not None and job.state not in (*ENDED, "held") and not asked_again:
+        if job is not None and job.state not in (*ENDED, "held") and not asked_again and let_go_on == inf:
             yield f"{person.id} has said not to be meant, and is {job.state}"
 
 
