@@ -116,7 +116,7 @@ def _without(module: Any, gate: str) -> Replaced:
 
 
 def _spends(connection: Any, rule: BudgetRule, wanted: int, *, now: datetime) -> int:
-    budgets.count_credits(connection, rule, wanted)
+    budgets.count_credits(connection, rule, wanted, now=now)
     return wanted
 
 
@@ -205,7 +205,7 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "permits-of-all": (10783,),
     "pause": (7002,),
     "stop": (11008,),
-    "credits": (10220,),
+    "credits": (35,),
     "review": (14515,),
     "earlier-review": (7028,),
     "asked-in-review": (7051,),

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from worker.core.model.states import JobState, Result, SessionState
-from worker.providers.webhooks.session_updates import Rank, SessionUpdate
+from worker.providers.webhooks.session_updates import LISTED, Rank, SessionUpdate
 from worker.web.webhooks.session_chain import (
     DIGESTS_KEPT,
     REPLACED,
@@ -64,6 +64,16 @@ def test_the_first_update_is_applied():
         (NOTHING, SessionState.WAITING, None),
     ]
     assert [(update, got) for update, state, result in cases if (got := state_after(update)) != (state, result)] == []
+
+
+def test_a_verdict_that_a_list_says_first_has_the_reasons_of_the_webhook_that_comes_late():
+    listed = replace(DENIED, event="look-up", happened_at=None, weight=LISTED)
+    webhook, other = replace(DENIED, reasons=("DOC_EXPIRED",)), replace(APPROVED, reasons=("NAME",))
+    for order in ((listed, webhook), (webhook, listed), (listed, other, webhook), (listed, webhook, listed)):
+        known = after(*order)
+        assert (known.result, known.at, known.reasons) == (Result.DENIED, NOW, ("DOC_EXPIRED",))
+    # A later webhook without reasons has none.
+    assert after(replace(webhook, weight=1), replace(DENIED, weight=2)).reasons == ()
 
 
 LONG_AGO = NOW - DIGESTS_KEPT

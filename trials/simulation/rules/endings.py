@@ -52,7 +52,7 @@ def everybody_is_accounted_for(history: History) -> Iterator[str]:
                 yield f"{person.id} is in review at the end, and {job.account} lists the verdict"
         elif history.plan.renews_for and calls and calls[-1].sent_at > history.ended_at - 2 * LIFETIME:
             pass  # it was asked again just before the history was cut off
-        elif not (history.plan.capped and job.state == "waiting" and job.account == "kyc"):
+        elif not (history.plan.capped and job.state == "waiting" and (job.account == "kyc" or history.plan.pilot)):
             yield f"{person.id} is {job.state} at the end: {job.reason}"
 
 
@@ -70,6 +70,8 @@ def _held(history: History, customer: str, job: object, calls: list[Call]) -> It
     unseen = history.begun_messages.get(customer, 0) > len(messages) and history.record.interrupted
     # … or a call that was begun for the customer's row of a list which was cancelled meanwhile.
     unseen = unseen or (bool(history.plan.acts) and history.record.interrupted)
+    # … or was to be looked up, when the list was cancelled.
+    unseen = unseen or (bool(times(history, "the office: cancel")) and any(call.status >= 500 for call in messages))
     if not unreadable and not unseen and not any(may_be_unknown(history, call) for call in [*calls, *messages]):
         yield f"{customer} is held, and each of its calls was answered: {job}"
 

@@ -36,6 +36,9 @@ class Rank(IntEnum):
     FINAL = 4  # a verdict, which only a later verdict replaces
 
 
+LISTED = -1  # the weight of what a provider's list says
+
+
 @dataclass(frozen=True, repr=False)
 class SessionUpdate:
     """The content of one webhook. Nothing personal is stored: no names, documents, images or screening hits.
@@ -87,5 +90,6 @@ def update_of_listed(entry: Listed) -> SessionUpdate | None:
         state=entry.state,
         final=entry.has_verdict,
         result=Result(entry.result) if entry.result else None,
+        weight=LISTED,
         gone=entry.state is SessionState.FAILED and not entry.result,
     )

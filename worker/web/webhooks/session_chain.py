@@ -17,7 +17,7 @@ from worker.core.lifecycle.reissue import REVIEW_ASKED, SETTLES, replace_at
 from worker.core.model.reasons import ABOUT_ANOTHER, Reason
 from worker.core.model.refusals import asks_again
 from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, Result, SessionState
-from worker.providers.webhooks.session_updates import Rank, SessionUpdate
+from worker.providers.webhooks.session_updates import LISTED, Rank, SessionUpdate
 
 # For this long a copy of a webhook is recognised by the digest of its bytes (`retention`). For older copies see
 # `may_be_replay`.
@@ -52,15 +52,21 @@ def known_after(known: KnownSession, update: SessionUpdate, *, received_at: date
     `received_at` (aware UTC) replaces the time of an event that has none, or has one in the future. Of two updates with
     the same rank, time and weight the one that came later counts: a provider's second decision may have the time at
     which the customer finished, like the first. So a webhook must never be applied twice.
+
+    A provider's list gives no reasons for a verdict: they are those of the last webhook that says the same, whichever
+    of the two came first.
     """
     if update.state is None:
         return None
     at = min(update.happened_at or received_at, received_at)
     if known.state is SessionState.SUPERSEDED and update.rank <= known.rank:
         return None
+    same = (known.state, known.result, known.rank) == (update.state, update.result, update.rank)
     if (update.rank, at, update.weight) < (known.rank, known.at or at, known.weight):
-        return None
-    following = KnownSession(update.state, update.result, update.rank, at, update.weight, update.reasons, update.note)
+        explains = same and known.weight == LISTED and update.reasons not in ((), known.reasons)
+        return replace(known, reasons=update.reasons) if explains else None
+    reasons = known.reasons if same and update.weight == LISTED else update.reasons
+    following = KnownSession(update.state, update.result, update.rank, at, update.weight, reasons, update.note)
     return None if following == known else following
 
 

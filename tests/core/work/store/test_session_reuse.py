@@ -106,9 +106,19 @@ def test_a_retry_checks_again_whether_an_address_is_suppressed(shelf, keyring):
 
 def test_a_message_with_an_unknown_outcome_is_not_sent_again(shelf, served):
     batch = served(invitation=InvitationState.HELD)
+    shelf.set(InvitationRow, reason="unknown", detail="HTTP 500")
     claimed(shelf)
-    assert shelf.job("Ona", batch_id=batch).state is JobState.HELD
+    row = shelf.job("Ona", batch_id=batch)
+    assert (row.state, row.reason, row.detail) == (JobState.HELD, "unknown", "HTTP 500")
     assert shelf.claim_messages() == []
+
+
+def test_a_message_whose_list_was_cancelled_before_its_outcome_was_known_is_held_as_unknown(shelf, served):
+    batch = served(invitation=InvitationState.SUPERSEDED)
+    shelf.set(InvitationRow, reason="cancelled", unknown_attempt=shelf.row(Attempt).id)
+    claimed(shelf)
+    row, message = shelf.job("Ona", batch_id=batch), shelf.row(InvitationRow)
+    assert (row.state, row.reason) == (message.state.value, message.reason) == ("held", "unknown")
 
 
 def test_a_channel_that_the_session_was_not_sent_on_gets_its_first_message(shelf, served):

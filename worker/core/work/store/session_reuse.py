@@ -22,7 +22,7 @@ from worker.core.foundation.ids import new_ids
 from worker.core.lifecycle.store.own_links import StableLinks, ends_of
 from worker.core.limits.store.flush import Flush
 from worker.core.messages.contact import FIRST, PREFIX
-from worker.core.messages.store.message_rows import move_messages
+from worker.core.messages.store.message_rows import move_messages, set_job_states
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import ExpirySource, Session, is_stale
 from worker.core.model.states import (
@@ -89,7 +89,7 @@ def reuse(flush: Flush[JobPolicy], job: sa.Row[Any], session: sa.Row[Any], *, an
     """
     connection, now = flush.connection, flush.now
     moved: dict[str, Any] = {"session_id": session.id, "lease_until": None, "changed_at": now}
-    bought = session.state is not SessionState.UNBOUGHT
+    held, bought = False, session.state is not SessionState.UNBOUGHT
     erased = bought and session.encrypted == ERASED
     too_old = not any_age and is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now)
     given_away = bool(session.given_away) and not session.same_link
@@ -117,15 +117,19 @@ def reuse(flush: Flush[JobPolicy], job: sa.Row[Any], session: sa.Row[Any], *, an
         if session.check_at is None and (at := check_at(job.channel, session.expires_at)) is not None:
             # The session's first list wanted no message or had ended. This job wants one, so the session is checked.
             connection.execute(sa.update(SessionRow).where(SessionRow.id == session.id).values(check_at=at))
+        held = job_state_from_invitations(states) is JobState.HELD
         moved |= {
-            "state": job_state_from_invitations(states) or JobState.ISSUED,
+            "state": JobState.ISSUED if held else job_state_from_invitations(states) or JobState.ISSUED,
             "due_at": None,
             "unknown_attempt": None,  # whatever the call's outcome was, the customer is served
             "reason": Reason.JOINED_SESSION,
             "detail": JOINED if bought else JOINED_UNBOUGHT,
         }
     connection.execute(sa.update(Job).where(Job.id == job.id).values(moved))
-    happened(connection, JobsStopped([job.id]), now=now)
+    if held:  # the message says why
+        set_job_states(connection, [job.id], now=now)
+    else:
+        happened(connection, JobsStopped([job.id]), now=now)
     return invitation_channels(job.channel)
 
 
@@ -171,10 +175,11 @@ def _take_over(
         elif (
             row.state is InvitationState.HELD
             or row.reason == Reason.ABANDONED
-            or _gone_with_unknown_outcome(row.state, row.unknown_attempt)
+            or (row.unknown_attempt and row.state in UNDELIVERED_INVITATIONS)  # cancelled before it was reconciled
         ):
             # It may have been delivered, even if it was abandoned: an operator decides again for this job's list.
-            _pass_on(connection, row.id, job, state=InvitationState.HELD)
+            why = row.reason if row.state is InvitationState.HELD else Reason.UNKNOWN
+            _pass_on(connection, row.id, job, state=InvitationState.HELD, reason=why)
             states.append(InvitationState.HELD)
         elif row.state in UNDELIVERED_INVITATIONS or row.state is InvitationState.WAITING:
             again = {"state": InvitationState.WAITING, "due_at": invited_from(job.invite_at, now=now), "attempts": 0}
@@ -213,11 +218,6 @@ def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id
     )
     again = {"priority": of_reminders(job.priority), "state": InvitationState.WAITING, "reason": ""}
     move_messages(connection, ended, job.id, batch_id=job.batch_id, **again)
-
-
-def _gone_with_unknown_outcome(state: InvitationState, unknown_attempt: uuid.UUID | None) -> bool:
-    """True if the batch was cancelled while the message waited to be reconciled."""
-    return unknown_attempt is not None and state in UNDELIVERED_INVITATIONS
 
 
 _ISSUED = bulk.Change(
