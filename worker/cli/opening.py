@@ -128,11 +128,8 @@ def with_other_keys(settings: Settings) -> Settings:
 def with_what_is_there(settings: Settings) -> Iterator[Settings]:
     """The settings for a command that reads what is stored, and does as well without it.
 
-    An empty database replaces one that is not there, and a new key one that is missing. Nothing is written beside the
-    configuration.
+    An empty database replaces one that is not there. Nothing is written beside the configuration.
     """
-    if lacks_keys(settings):
-        settings = with_other_keys(settings)
     if not settings.database.lacks("url") and is_there(settings.database.url):
         yield settings
         return

@@ -161,3 +161,18 @@ def test_after_the_key_was_lost_a_person_may_accept_the_head(busy: Desk):
 
     assert busy.onboard("audit", "verify").code == 0
     assert busy.onboard("audit", "--action", "audit accept", "--json").facts["entries"][0]["subject"] == "audit head"
+
+
+def test_a_check_of_a_list_without_the_keys_signs_nothing(desk: Desk):
+    """Another key would have to be accepted by a person, and until then no entry would be sealed."""
+    listed = desk.list_of(customers(1))
+    keys = {"KEY": "onboarding.key", "DIGEST": "onboarding-digest.key"}
+    for name, file in keys.items():
+        desk.change(f'{{ file = "{file}" }}', f'{{ env = "{name}" }}')
+    (desk.path / DATABASE).unlink()
+    assert desk.onboard("db", "upgrade").code == 0  # an entry, which is not sealed: no key is there
+
+    assert desk.onboard("check", listed).code == 0
+
+    desk.environ |= {name: (desk.path / file).read_text() for name, file in keys.items()}
+    assert desk.onboard("audit", "verify").code == 0
