@@ -4,7 +4,10 @@ Each is a query that finds the rows which break it. They are asked at each beat,
 of a customer leads, and that one of its sessions could be used. The database has an index for each.
 """
 
+from collections.abc import Callable, Iterable
+
 from worker.core.database.job_ids import ROWS
+from worker.core.model.reasons import Reason
 from worker.core.model.states import ENDED_JOBS, HELD_BACK, OPEN_INVITATIONS, OPEN_JOBS, PAUSED
 
 
@@ -21,6 +24,14 @@ _HAS_LINK = "job.leader_id IS NULL AND job.state IN ('issued', 'invited')"
 _UNDER_WAY = """EXISTS (SELECT 1 FROM invitation WHERE invitation.job_id = job.id
     AND invitation.session_id = job.session_id AND invitation.state IN ('waiting', 'working')
     AND (invitation.kind = 'invitation' OR invitation.kind LIKE 'resend-%%'))"""
+
+
+def _has_another_reason(states_of: Callable[[Reason], Iterable[object]]) -> str:
+    """Whose reason is none of its state. While a row or a message is worked, it keeps the reason of before."""
+    pairs = [f"(reason = '{one}' AND state IN ({_of(states_of(one))}))" for one in Reason if states_of(one)]
+    return f"reason <> '' AND state <> 'working' AND NOT ({' OR '.join(pairs)})"
+
+
 _JOB, _MESSAGE = "SELECT job.id, job.customer_id, job.state", "SELECT message.job_id, message.kind, message.state"
 
 QUERIES = {
@@ -48,6 +59,9 @@ QUERIES = {
         WHERE (batch.pause_cause = '' OR (message.state IN ({_of(OPEN_INVITATIONS)}, 'failed')
         AND job.state NOT IN ({_ENDED}))) AND NOT (message.kind LIKE 'resend-%%' AND batch.pause_cause <> '')
         AND {_AT_ODDS.format("message")}""",
+    # docs/reference/states.md
+    "each_reason_is_of_its_state": f"""SELECT id, state, reason FROM job WHERE {_has_another_reason(lambda one: one.jobs)}
+        UNION ALL SELECT job_id, state, reason FROM invitation WHERE {_has_another_reason(lambda one: one.messages)}""",
     "calls_are_under_way_under_a_lease": f"""SELECT attempt.id FROM attempt LEFT JOIN job ON job.id = attempt.job_id
         WHERE job.id IS NULL OR attempt.batch_id <> attempt.job_id / {ROWS}
         OR (attempt.invitation_id IS NULL AND attempt.closed_at IS NULL AND job.lease_until IS NULL)""",

@@ -16,6 +16,7 @@ SPOILT = {
     "cancelled_lists_have_no_open_rows": "UPDATE batch SET cancelled_at = created_at",
     "a_pause_reaches_each_row": "UPDATE job SET priority = 110",
     "a_pause_reaches_each_message": "UPDATE invitation SET priority = 110",
+    "each_reason_is_of_its_state": "UPDATE job SET reason = 'quiet_hours' WHERE leader_id IS NULL",
     "calls_are_under_way_under_a_lease": "UPDATE attempt SET closed_at = NULL WHERE invitation_id IS NULL",
     "hand_overs_are_under_way_under_a_lease": "UPDATE attempt SET closed_at = NULL WHERE invitation_id IS NOT NULL",
     "each_session_is_of_a_row_of_its_customer": "UPDATE session SET purpose = 'another'",

@@ -308,7 +308,7 @@ class Reason(StrEnum):
     JOINED_SESSION = (
         "joined_session",
         "the customer had a live session, or our link, which the row uses; or is in review, which it follows",
-        (JobState.ISSUED,),
+        (JobState.ISSUED, JobState.INVITED),
     )
     ALREADY_FINISHED = (
         "already_finished",
