@@ -26,7 +26,7 @@ _UNDER_WAY = """EXISTS (SELECT 1 FROM invitation WHERE invitation.job_id = job.i
     AND (invitation.kind = 'invitation' OR invitation.kind LIKE 'resend-%%'))"""
 
 
-def _has_another_reason(states_of: Callable[[Reason], Iterable[object]]) -> str:
+def _unlike(states_of: Callable[[Reason], Iterable[object]]) -> str:
     """Whose reason is none of its state. While a row or a message is worked, it keeps the reason of before."""
     pairs = [f"(reason = '{one}' AND state IN ({_of(states_of(one))}))" for one in Reason if states_of(one)]
     return f"reason <> '' AND state <> 'working' AND NOT ({' OR '.join(pairs)})"
@@ -60,8 +60,8 @@ QUERIES = {
         AND job.state NOT IN ({_ENDED}))) AND NOT (message.kind LIKE 'resend-%%' AND batch.pause_cause <> '')
         AND {_AT_ODDS.format("message")}""",
     # docs/reference/states.md
-    "each_reason_is_of_its_state": f"""SELECT id, state, reason FROM job WHERE {_has_another_reason(lambda one: one.jobs)}
-        UNION ALL SELECT job_id, state, reason FROM invitation WHERE {_has_another_reason(lambda one: one.messages)}""",
+    "each_reason_is_of_its_state": f"""SELECT id, state, reason FROM job WHERE {_unlike(lambda one: one.jobs)}
+        UNION ALL SELECT job_id, state, reason FROM invitation WHERE {_unlike(lambda one: one.messages)}""",
     "calls_are_under_way_under_a_lease": f"""SELECT attempt.id FROM attempt LEFT JOIN job ON job.id = attempt.job_id
         WHERE job.id IS NULL OR attempt.batch_id <> attempt.job_id / {ROWS}
         OR (attempt.invitation_id IS NULL AND attempt.closed_at IS NULL AND job.lease_until IS NULL)""",
