@@ -41,13 +41,13 @@ def webhook_peers(accounts: Mapping[str, AccountSettings]) -> dict[str, frozense
     each of its own accounts, and several of our accounts may use the same one."""
 
     def identity(account: AccountSettings) -> tuple[object, ...]:
-        secrets = (account.api_key, account.customer_id)
-        return (_reader(account.provider), account.base_url, *(secret and secret.reveal() for secret in secrets))
+        # Compared and not revealed: `onboard web` needs no credential of a provider.
+        return (_reader(account.provider), account.base_url, account.api_key, account.customer_id)
 
-    by_provider: dict[tuple[object, ...], set[str]] = {}
-    for name, account in accounts.items():
-        by_provider.setdefault(identity(account), set()).add(name)
-    return {name: frozenset(by_provider[identity(account)]) for name, account in accounts.items()}
+    identities = {name: identity(account) for name, account in accounts.items()}
+    return {
+        name: frozenset(other for other in identities if identities[other] == own) for name, own in identities.items()
+    }
 
 
 def doubtful_parameters(accounts: Mapping[str, AccountSettings]) -> list[str]:
