@@ -203,6 +203,12 @@ def test_that_a_link_that_was_replaced_is_reviewed_or_no_longer_is_kept_with_it_
     assert (of.jobs, of.links[SECOND]) == (jobs, new)
 
 
+def test_a_review_is_known_of_a_link_that_is_to_be_replaced_and_whose_successor_is_not_bought_yet():
+    of = chain(JobNow(7, JobState.WAITING, FIRST, message_out=True), link(state=SUPERSEDED))
+    apply(of, update_of(STARTED, Result.REVIEW, minute=5))
+    assert (of.links[FIRST].known.state, of.links[FIRST].known.result) == (SUPERSEDED, Result.REVIEW)
+
+
 def test_an_unsent_session_is_not_replaced_while_the_one_before_is_in_review():
     job = JobNow(7, JobState.ISSUED, SECOND)
     of = chain(job, link(state=EXPIRED, result=Result.REVIEW), link(SECOND, day=8))

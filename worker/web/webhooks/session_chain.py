@@ -188,7 +188,7 @@ class Chain:
             self.companies[session_id] = update.company_id
         replaced = self._is_replaced(link)
         known = known_after(compared_with(before, replaced=replaced), update, received_at=received_at)
-        if known is None and replaced:
+        if known is None and (replaced or before.state is SessionState.SUPERSEDED):
             known = reviewed(before, update, received_at=received_at)
         if known is None:
             return new_company
