@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 from tests.desk.desk import DATABASE, Desk, Played
 from tests.desk.own_redis import OwnRedis
+from worker.plans.store import pilots
+from worker.runtime import batch_run
 from worker.settings.starter import sandbox_starter
 
 # Fast enough for tests, and still backing off.
@@ -72,6 +75,18 @@ def played(play: Callable[..., Played]) -> Played:
 def desk(desk_at: Callable[[Played], Desk], played: Played) -> Desk:
     """A directory whose configuration points at `played`."""
     return desk_at(played)
+
+
+@pytest.fixture
+def pilots_looked_at_every(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """How often commands in this process look at pilots: in tests far more often than every five seconds."""
+
+    def set_to(seconds: float) -> None:
+        for module in (pilots, batch_run):
+            monkeypatch.setattr(module, "LOOK_EVERY", timedelta(seconds=seconds))
+
+    set_to(0.2)
+    return set_to
 
 
 @pytest.fixture

@@ -161,6 +161,7 @@ def filled(words: tuple[str, ...], values: Values) -> list[str]:
     return [ahead if re.fullmatch(r"20\d\d-\d\d-\d\dT.+", word) else values.get(word, word) for word in words]
 
 
+@pytest.mark.usefixtures("pilots_looked_at_every")
 @pytest.mark.parametrize("page", [page for page in PAGES if any(commands_of(page))])
 def test_the_commands_of_a_page_run(page: str, desk: Desk, ports: tuple[str, ...]):
     values = VALUES | PREPARED.get(page, lambda desk: {})(desk)

@@ -7,6 +7,8 @@ import pytest
 from tests.desk.desk import Desk, Played, customers, running
 from worker.core.foundation.clock import ProcessClock
 
+pytestmark = pytest.mark.usefixtures("pilots_looked_at_every")
+
 # What customers and time have done meanwhile.
 FINISHED = "UPDATE job SET state = 'completed', result = 'approved', due_at = NULL WHERE state = 'invited'"
 FOUR_HOURS_LATER = "UPDATE batch_plan SET sent_at = datetime(sent_at, '-4 hours'), check_at = '2020-01-01'"
@@ -46,15 +48,16 @@ def test_a_pilot_without_a_row_that_waits_says_so(desk: Desk, played: Played):
     assert "no row waits for a session, so nothing is held back; passed" in ended.out
 
 
-def test_an_impatient_run_does_not_end_before_it_has_looked_at_the_pilot(desk: Desk, played: Played):
+def test_an_impatient_run_does_not_end_before_it_has_looked_at_the_pilot(desk: Desk, pilots_looked_at_every):
+    pilots_looked_at_every(1.0)  # its messages have left before
     condition = ("--go-on-if", "finished >= 50% within 4 hours")
-    waits = desk.onboard("run", desk.list_of(customers(4)), "--first", "2", *condition, "--patience", "3s", "--json")
+    waits = desk.onboard("run", desk.list_of(customers(4)), "--first", "2", *condition, "--patience", "0 s", "--json")
     assert waits.code == 3
     by = waits.facts["plan"]["verdict_by"]
     assert f"2 rows wait for the verdict on the pilot, by {by}; `onboard up`" in waits.err
 
     others = desk.list_of(customers(10)[4:])
-    asks = desk.onboard("run", others, "--first", "2", "--patience", "3s", "--json")
+    asks = desk.onboard("run", others, "--first", "2", "--patience", "0 s", "--json")
     assert (asks.code, asks.facts["state"]) == (1, "paused")
     assert f"`onboard resume {asks.facts['batch']}`" in asks.err
 
