@@ -36,7 +36,6 @@ LONG = (
     "tests/cli/events/test_web.py",
     "tests/cli/every_command/test_leaks.py",
     "tests/cli/installation/test_postgresql.py",
-    "tests/cli/installation/test_roles.py",
     "tests/deploy/test_wheel.py",
     "tests/docs/test_adding_a_feature.py",
     "tests/lists/test_csv_reading.py",
