@@ -46,7 +46,9 @@ def copy_without(names: Iterable[str], into: Path) -> Path:
     copy = into / "checkout"
     for name in _files():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, copy / name, follow_symlinks=False)
+        shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
+    for compiled in ROOT.glob("worker/**/__pycache__"):  # of files as old as those copied, so that they are valid
+        shutil.copytree(compiled, copy / compiled.relative_to(ROOT))
     menu = copy / "mkdocs.yml"
     for name in names:
         for folder in ("worker/features", "tests/features"):

@@ -61,7 +61,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     (wheel,) = folder.glob("*.whl")
-    pip("--python", folder / "venv/bin/python", "install", "--no-deps", "--no-index", wheel)
+    pip("--python", folder / "venv/bin/python", "install", "--no-deps", "--no-index", "--no-compile", wheel)
     # After ours, so that pip does not see a checkout that is installed there. A path in a .pth file brings
     # the packages of that directory, and not what its own .pth files name: not the checkout.
     (purelib,) = (folder / "venv").glob("lib/python*/site-packages")
@@ -201,7 +201,7 @@ def test_our_workers_start_where_a_host_project_has_a_worker_of_its_own(
     shutil.copytree(configured, host, dirs_exist_ok=True)
     nobody = {
         "ONBOARDING__DATABASE__URL": "postgresql+psycopg://nobody@127.0.0.1:1/none",
-        "ONBOARDING__BROKER__URL": "amqp://guest@127.0.0.1:1//",
+        "ONBOARDING__BROKER__URL": "redis://127.0.0.1:1/0",  # given up sooner than one of amqp
     }
     command = installed.command("onboard", "beat")
     with subprocess.Popen(command, cwd=host, env=clean(**nobody), stderr=subprocess.PIPE, text=True) as process:

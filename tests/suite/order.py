@@ -16,6 +16,8 @@ GROUPS = {
     "broker": ("tests/runtime/test_workers.py", "tests/runtime/test_hostile_messages.py::test_worker_and_bus"),
     # Each has its own database, broker and half a dozen processes.
     "chaos": ("tests/trials/chaos/test_short_run.py",),
+    # They share a copy of the checkout.
+    "feature": ("tests/docs/test_adding_a_feature.py",),
     # One process loads what a consumer needs, which takes longer than all that these tests do, and forks each consumer.
     "killed consumers": ("tests/events/bus/test_killed.py",),
     # One process loads schemathesis, and what answers it.
@@ -37,7 +39,6 @@ LONG = (
     "tests/cli/every_command/test_leaks.py",
     "tests/cli/installation/test_postgresql.py",
     "tests/deploy/test_wheel.py",
-    "tests/docs/test_adding_a_feature.py",
     "tests/lists/test_csv_reading.py",
     "tests/reporting/",
     "tests/core/work/simulated/test_freshness.py",
