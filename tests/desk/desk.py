@@ -25,8 +25,10 @@ import sqlalchemy as sa
 
 from onboarding_sandbox import Entry, Sandbox, SandboxOptions
 from tests.desk.preloaded import Preloaded
+from tests.suite.databases import not_synced
 from tests.suite.waiting import ENDS_WITHIN
 from worker.cli import main
+from worker.core.database.database import Database
 from worker.runtime import embedded
 
 ONBOARD = str(Path(sys.executable).with_name("onboard"))
@@ -34,6 +36,7 @@ CELERY = (sys.executable, "-m", "celery", "-A", "worker.app", "--quiet")  # with
 DATABASE = "onboarding.db"  # as `init` names it
 # `run` ends at a tick, and a command here has a few rows: its processor time is the same, and it waits less.
 TICK = timedelta(milliseconds=50)
+_open = Database.__init__
 Row = dict[str, str]
 
 
@@ -188,6 +191,7 @@ class Desk:
             mock.patch.object(sys, "argv", ["onboard", *arguments]),
             mock.patch.dict(os.environ, self.environ),
             mock.patch.object(embedded, "TICK", TICK),
+            mock.patch.object(Database, "__init__", _open_not_synced),
             own_logging(),
             no_hanging(),
             contextlib.redirect_stdout(out),
@@ -231,6 +235,11 @@ class Desk:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate(timeout=ENDS_WITHIN)
+
+
+def _open_not_synced(database: Database, *given: Any, **named: Any) -> None:
+    _open(database, *given, **named)
+    not_synced(database)
 
 
 def running(desk: Desk, kind: str) -> None:

@@ -55,14 +55,24 @@ def begun(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Pa
 @pytest.fixture
 def desk_at(bare: Desk, begun: Path) -> Callable[[Played], Desk]:
     """A directory whose configuration points at a sandbox, with an empty database."""
+    return lambda played: _at(played, bare, begun)
 
-    def make(played: Played) -> Desk:
-        shutil.copytree(begun, bare.path, dirs_exist_ok=True)
-        there = sandbox_starter(port=played.sandbox.port, smtp_port=played.sandbox.smtp_port)
-        bare.config.write_text(f"{there}\n{RETRY}", "utf-8")
-        return bare
 
-    return make
+def _at(played: Played, desk: Desk, begun: Path) -> Desk:
+    shutil.copytree(begun, desk.path, dirs_exist_ok=True)
+    there = sandbox_starter(port=played.sandbox.port, smtp_port=played.sandbox.smtp_port)
+    desk.config.write_text(f"{there}\n{RETRY}", "utf-8")
+    return desk
+
+
+@pytest.fixture(scope="module")
+def shared(begun: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Desk, Played]]:
+    """A desk and its sandbox for what the tests of a module only read, or copy."""
+    played = Played()
+    desk = _at(played, Desk(tmp_path_factory.mktemp("shared")), begun)
+    yield desk, played
+    desk.close()
+    played.close()
 
 
 @pytest.fixture

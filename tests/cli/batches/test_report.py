@@ -3,12 +3,14 @@
 import io
 import json
 import os
+import shutil
 import stat
 import subprocess
 import threading
 import zipfile
 from datetime import datetime
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -45,10 +47,18 @@ LIST = (
 )
 
 
-@pytest.fixture
-def ran(desk: Desk) -> Desk:
+@pytest.fixture(scope="module")
+def sent(shared: tuple[Desk, Played]) -> Path:
+    """A folder in which the list was run, to be copied."""
+    desk, _ = shared
     assert desk.onboard("run", desk.write("list.csv", LIST)).code == 1
-    return desk
+    return desk.path
+
+
+@pytest.fixture
+def ran(bare: Desk, sent: Path) -> Desk:
+    shutil.copytree(sent, bare.path, dirs_exist_ok=True)
+    return bare
 
 
 def test_each_row_of_the_list_is_a_line_with_exactly_the_documented_columns(ran: Desk):
@@ -126,13 +136,14 @@ def test_a_device_or_a_pipe_is_written_to_and_never_replaced(ran: Desk):
     assert read[0].startswith("row,")
 
 
-def test_links_are_shown_only_when_asked_for_and_that_is_noted(ran: Desk, played: Played):
+def test_links_are_shown_only_when_asked_for_and_that_is_noted(ran: Desk, shared: tuple[Desk, Played]):
+    tokens = shared[1].tokens
     for form in ("csv", "jsonl", "html"):
         shown = ran.onboard("report", "latest", "--format", form).out
-        assert not any(token in shown for token in played.tokens)
+        assert not any(token in shown for token in tokens)
     asked = ran.onboard("report", "latest", "--with-links")
     assert list(asked.table[0]) == [*COLUMNS[:-1], "link", "digits", "vendor", "vendor_parameters", "next_at"]
-    assert any(token in asked.table[0]["link"] for token in played.tokens)
+    assert any(token in asked.table[0]["link"] for token in tokens)
     noted = ran.sql("SELECT subject, reason FROM audit WHERE action = 'report'")
     assert noted == [("batch 1", "with links")]
 

@@ -9,15 +9,16 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.desk.desk import Desk
+from tests.desk.desk import Desk, Played
 
 LIST = "customer_id,email,country\nA-1,one@example.com,LT\nA-2,two@example.com,LT\n"
 OTHER = "customer_id,email,country\nB-1,three@example.com,LT\n"
 COLUMNS = ["week", "account", "route", "invited", "finished", "verified", "calls", "messages", "cost_EUR"]
 
 
-@pytest.fixture
-def ran(desk: Desk) -> Desk:
+@pytest.fixture(scope="module")
+def ran(shared: tuple[Desk, Played]) -> Desk:
+    desk, _ = shared
     desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\nprice = "0.90 EUR"')
     for name, text in (("a.csv", LIST), ("b.csv", OTHER)):
         assert desk.onboard("run", desk.write(name, text), "--yes").code == 0
