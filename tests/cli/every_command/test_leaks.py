@@ -40,7 +40,9 @@ def test_no_personal_data_token_or_secret_is_in_the_log_on_screen_or_in_the_data
     desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\non_unknown = "hold"')
     desk.change("[accounts.au]", 'prefill = "all"\n[accounts.au]')
     listed = desk.list_of([*ROWS, {"customer_id": "xq.99.private@example.com", "email": "quellenhofer"}])
-    ended = desk.run_process("run", listed, "--json", "--log-level", "debug", "--log-file", "onboard.log")
+    logged = ("--log-level", "debug", "--log-file", "onboard.log")
+    # A message whose answer was lost is due again in half a minute.
+    ended = desk.run_process("run", listed, "--json", "--patience", "10 s", *logged)
     assert ended.code == 1
     reports = [desk.onboard("report", "latest", "--format", form).out for form in ("csv", "jsonl", "html")]
     shown = [
