@@ -13,9 +13,15 @@ class Relay:
     def __init__(self, host: str, port: int) -> None:
         self._server = (host, port)
         self._sent: list[bytearray] = []  # by connection
-        self._sockets: list[socket.socket] = [socket.create_server(("127.0.0.1", 0))]
-        self.port = self._sockets[0].getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._sockets: list[socket.socket] = []
+        self.port = 0
+        self.listen()
+
+    def listen(self) -> None:
+        """After `close` it listens on the same port again."""
+        listening = socket.create_server(("127.0.0.1", self.port))
+        self.port, self._sockets = listening.getsockname()[1], [listening]
+        threading.Thread(target=self._accept, args=(listening,), daemon=True).start()
 
     @property
     def sent(self) -> list[bytes]:
@@ -28,10 +34,10 @@ class Relay:
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
 
-    def _accept(self) -> None:
+    def _accept(self, listening: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
-                client, _ = self._sockets[0].accept()
+                client, _ = listening.accept()
                 server = socket.create_connection(self._server)
                 self._sockets += (client, server)
                 self._sent.append(kept := bytearray())

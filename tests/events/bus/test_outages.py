@@ -10,16 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from amqp.exceptions import ConnectionForced
 
-from tests.events.bus.brokers import broker_of, requested
+from tests.desk.relay import relay_to
+from tests.events.bus.brokers import a_bus, broker_of, requested
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 from trials.servers import Missing, RabbitMq, Redis, rabbitmq_program
 from worker.core.foundation.outage_log import Outage
+from worker.events.bus import consumer
 from worker.events.bus.consumer import LogInRefused
 from worker.events.bus.sources import events_of
+from worker.runtime.bus_consumers import link_to
 
 REFUSED = "the broker refuses this process (it refuses the user or the password)"
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tries again, and looks at the database, twenty times as often."""
+    monkeypatch.setattr(consumer, "AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(consumer, "LOOK_SECONDS", 0.25)
 
 
 def logged(caplog: Any, words: str) -> int:
@@ -126,6 +137,7 @@ def own_server(kind: str, tmp_path: Path) -> Iterator[Any]:
         yield server
 
 
+@pytest.mark.parametrize("kind", ["redis", pytest.param("amqp", marks=pytest.mark.long)], indirect=True)
 def test_a_broker_that_restarts_is_come_back_to(own_server: Any, make_broker: Callable[..., Any], inbox: FakeInbox):
     broker = make_broker(own_server.url)
     with consuming(broker.bus, inbox):
@@ -135,6 +147,39 @@ def test_a_broker_that_restarts_is_come_back_to(own_server: Any, make_broker: Ca
         own_server.start()
         broker.publish(requested(id="after"))
         wait_until(lambda: inbox.seen == 2, "it takes events again")
+
+
+@pytest.mark.parametrize("kind", ["amqp"], indirect=True)
+def test_a_broker_that_cannot_be_reached_for_a_while_is_come_back_to(
+    broker: Any, inbox: FakeInbox, bus_url: str, caplog: Any
+):
+    relay, url = relay_to(bus_url)
+    with consuming(a_bus(url, queue=broker.bus.queue), inbox):
+        broker.publish(requested(id="before"))
+        wait_until(lambda: inbox.seen == 1, "it takes events")
+        relay.close()
+        broker.publish(requested(id="after"))
+        wait_until(lambda: logged(caplog, "the broker cannot be reached") == 1, "it says so")
+        relay.listen()
+        wait_until(lambda: inbox.seen == 2, "it takes events again")
+    assert logged(caplog, "the broker is back: taking events") == 1
+    relay.close()
+
+
+@pytest.mark.parametrize("kind", ["amqp"], indirect=True)
+def test_a_broker_that_says_that_it_ends_is_come_back_to(broker: Any, inbox: FakeInbox, caplog: Any):
+    """RabbitMQ says it to each client before it ends."""
+    source, said = events_of(broker.bus), iter([ConnectionForced("shutdown")])
+
+    def connect(most: int, warn: Callable[[str], None]) -> Any:
+        for error in said:
+            raise error
+        return link_to(source, most, warn)
+
+    broker.publish(requested())
+    with consuming(source, inbox, connect):
+        wait_until(lambda: inbox.seen == 1, "it takes events")
+    assert logged(caplog, "the broker cannot be reached (ConnectionForced): events stay in") == 1
 
 
 def test_a_log_in_that_is_refused_at_the_start_ends_it(amqp_url: str, make_broker: Any, inbox: FakeInbox):
