@@ -22,6 +22,7 @@ from tests.desk.desk import DATABASE, Desk, Played
 from tests.desk.listener import Listener
 from tests.desk.own_redis import OwnRedis
 from tests.desk.relay import Relay, relay_to
+from tests.desk.sooner import sooner
 from tests.events.bus.brokers import Broker, a_bus, broker_of, requested
 from tests.events.bus.test_poison import BODIES
 from tests.hostile import places, test_events, test_http, test_webhooks
@@ -208,7 +209,7 @@ def test_nothing_of_any_hostile_message_is_kept_where_it_could_be_read(
     # The file of problems has the rejected rows, to be mended: it is its owner's like the list.
     given = {"errors.csv", "customers.csv", "onboarding.toml", "onboarding.key", "onboarding-digest.key"}
     office.list_of([*ROWS, *BAD_ROWS])
-    process, url = started(office, "--log-level", "debug", "--log-file", "onboard.log")
+    process, url = started(office, "--log-level", "debug", "--log-file", "onboard.log", program=sooner(office))
     command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes() if Path("/proc").exists() else b""
 
     shown = [office.onboard("check", "customers.csv", "--errors", "errors.csv")]

@@ -11,6 +11,7 @@ import pytest
 from onboarding_sandbox.limits import Latency
 from tests.desk.desk import CELERY, Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
+from tests.desk.sooner import sooner
 from tests.suite.waiting import wait_until
 from worker.core.features import hint
 from worker.runtime.celery_settings import ISSUE, SWEEP
@@ -65,7 +66,7 @@ def test_what_is_due_is_worked_without_the_broker_also_by_a_worker_that_starts_t
     office: Desk, own_redis: OwnRedis, played: Played
 ):
     own_redis.stop()
-    worker = office.start("worker")
+    worker = office.start("worker", program=sooner(office))
     assert office.onboard("import", office.list_of(customers(1))).code == 0
     wait_until(lambda: state(office) == "sent", "the invitation is out")
     assert len(played.sandbox.mailbox) == 1
@@ -75,7 +76,7 @@ def test_what_is_due_is_worked_without_the_broker_also_by_a_worker_that_starts_t
 
 
 def test_wake_ups_of_others_show_that_it_is_the_scheduler_that_is_missing(office: Desk):
-    worker = office.start("worker")
+    worker = office.start("worker", program=sooner(office))
     assert office.onboard("import", office.list_of(customers(1))).code == 0
 
     def missing() -> list[str]:
@@ -102,7 +103,7 @@ def test_a_broker_that_refuses_the_log_in_ends_the_start_with_one_line(
 def test_a_worker_whose_queue_is_somebody_elses_key_works_once_that_is_mended(office: Desk, own_redis: OwnRedis):
     with own_redis.client() as client:
         client.set(ISSUE, "somebody else's")
-        worker = office.start("worker", "--log-file", "worker.log")
+        worker = office.start("worker", "--log-file", "worker.log", program=sooner(office))
         log = office.path / "worker.log"
         wait_until(lambda: log.exists() and log.read_text().count("Connected to") > 1, "it has tried again")
         client.delete(ISSUE)

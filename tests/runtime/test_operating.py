@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from onboarding_sandbox.limits import Latency
 from tests.desk.desk import Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
+from tests.desk.sooner import sooner
 from tests.suite.waiting import wait_until
 from worker.core.database.database import Database
 
@@ -52,7 +53,7 @@ def test_a_worker_waits_for_its_broker_and_its_schema_and_stops_at_a_newer_one(
     office: Desk, own_redis: OwnRedis, played: Played, url: str
 ):
     own_redis.stop()
-    worker = office.start("worker", "--log-file", "worker.log")
+    worker = office.start("worker", "--log-file", "worker.log", program=sooner(office))
     wait_until(lambda: said(office, "Cannot connect to") > 0, "it says that it waits for the broker")
     own_redis.start()
     beat = office.start("beat")
@@ -93,7 +94,7 @@ def test_a_worker_that_ends_releases_at_once_what_it_has_not_called_for(
     assert office.onboard("db", "upgrade").code == 0
     assert office.onboard("import", office.list_of(customers(NUMBER))).code == 0
     how = ["--pool", pool, "--log-file", "worker.log"]
-    worker = office.start("worker", *how)  # it sweeps by itself: beat would only cost its start
+    worker = office.start("worker", *how, program=sooner(office))  # it sweeps by itself: beat would only cost its start
     wait_until(lambda: rows(office)["working"] > 5, "calls are in flight, and more rows are claimed")
     ended = office.end(worker, by)
     assert ended.code == 0

@@ -5,20 +5,20 @@ import signal
 import socket
 import subprocess
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from tests.cli.events.test_web import EVENT, ask, with_key
-from tests.desk.desk import Desk, Played, customers
+from tests.desk.desk import ONBOARD, Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 
 
-def started(desk: Desk, *arguments: str) -> tuple[subprocess.Popen[str], str]:
+def started(desk: Desk, *arguments: str, program: Sequence[str] = (ONBOARD,)) -> tuple[subprocess.Popen[str], str]:
     """The process, and where it listens."""
-    process = desk.start("up", "--bind", "127.0.0.1:0", *arguments)
+    process = desk.start("up", "--bind", "127.0.0.1:0", *arguments, program=program)
     assert process.stderr is not None
     where = ""
     for line in process.stderr:

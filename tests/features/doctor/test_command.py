@@ -195,6 +195,7 @@ def test_a_virtual_host_that_is_not_there_is_named_as_that(desk: Desk, amqp_url:
 def test_a_broker_that_hangs_is_a_failure_in_bounded_time(desk: Desk, monkeypatch: pytest.MonkeyPatch, scheme: str):
     """The log of a worker sends people to doctor when a broker hangs: doctor must not hang with it."""
     monkeypatch.setattr(broker, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(broker, "CONNECT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         desk.add(f'[broker]\nurl = "{scheme}://127.0.0.1:{port}/"\n')

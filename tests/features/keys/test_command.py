@@ -1,13 +1,13 @@
 """`onboard keys`: a key is rotated, retired and destroyed, and nothing is lost."""
 
 import base64
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
 
 from tests.desk.desk import DATABASE, Desk, Ended, Played, customers
 from tests.suite.some import some
-from tests.suite.waiting import wait_until
 from worker.core.customers.customers import Person
 from worker.core.database.database import Database
 from worker.core.database.encrypted_values import encrypt_person
@@ -75,29 +75,30 @@ def test_a_digest_key_is_rotated_and_retired_although_copies_are_forgotten(used:
     assert used.onboard("suppress", "--check", "vita@example.com", "--json").facts["addresses"][0]["suppressed"]
 
 
-def test_a_value_that_is_encrypted_after_the_first_look_is_seen_by_the_second(used: Desk):
+def test_a_value_that_is_encrypted_after_the_first_look_is_seen_by_the_second(
+    used: Desk, monkeypatch: pytest.MonkeyPatch
+):
     old = id_of(used, "onboarding.key")
     before = Keyring([(used.path / "onboarding.key").read_text().strip()])
     add_first(used)
     assert used.onboard("keys", "rotate", "--per-second", "100000").code == 0
     database = Database(f"sqlite:///{used.path / DATABASE}")
-    retiring = used.start("keys", "retire", old, "--second-look", "3")
 
-    def late_write() -> None:
+    def late_write(seconds: float) -> None:
         """A process that had the old key as its first one, and had not said yet that it runs."""
+        assert (seconds, old in retired_keys(database)) == (3, True)
         with database.write() as connection:
             row = connection.execute(sa.select(CustomerRow.customer_id)).scalars().first()
             kept = encrypt_person(before, row, Person(email="late@example.com"))
             connection.execute(sa.update(CustomerRow).where(CustomerRow.customer_id == row).values(encrypted=kept))
 
-    wait_until(lambda: old in retired_keys(database), "the key is retired for now")
-    assert "the second look is in 3 s" in retiring.stderr.readline()
-    late_write()
-    said = retiring.communicate()[1]
+    monkeypatch.setattr("worker.features.keys.command.time", SimpleNamespace(sleep=late_write))
+    retiring = used.onboard("keys", "retire", old, "--second-look", "3")
     database.close()
 
-    assert retiring.returncode == 1
-    assert f"the key {old} is needed by 1 customer\n" in said
+    assert retiring.code == 1
+    assert "the second look is in 3 s" in retiring.lines[0]
+    assert retiring.lines[1] == f"the key {old} is needed by 1 customer"
     assert used.onboard("keys", "status", "--json").facts["keys"][1]["state"] == "other"  # not retired
 
 

@@ -210,7 +210,7 @@ def test_what_comes_next_is_true_while_the_batch_is_paused_or_everything_is_stop
 def test_what_comes_next_is_true_for_a_row_behind_the_pilot(desk: Desk, played: Played):
     name = desk.list_of(customers(10))
     condition = "finished >= 50% and bounced <= 3% within 4 hours"
-    assert desk.onboard("run", name, "--first", "2", "--go-on-if", condition).code == 3
+    assert desk.onboard("import", name, "--first", "2", "--go-on-if", condition).code == 0
     behind = customers(10)[-1]["customer_id"]
     assert next_of(desk, behind)["text"].startswith("Next: nothing before the verdict on the pilot of batch 1")
 
