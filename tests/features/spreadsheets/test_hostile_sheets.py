@@ -33,7 +33,7 @@ NAMED = '<row><c t="inlineStr"><is><t>&a;</t></is></c></row>'
 
 
 # Made by the tests that need them: at import, each test process would make them.
-def test_a_damaged_file_is_refused_as_a_whole(refusal, subtests):
+def test_a_damaged_file_is_refused_as_a_whole(forked, refusal, subtests):
     for what, make in [
         ("laughs", lambda: raw_workbook(GOOD + NAMED.replace("a", "i", 1), prolog=LAUGHS)),
         ("outside", lambda: raw_workbook(GOOD + NAMED, prolog=OUTSIDE)),
@@ -78,12 +78,12 @@ def test_a_sheet_that_is_not_whole_raises(subtests):
             list(read_workbook(io.BytesIO(raw_workbook(GOOD + sheet)), None).rows)
 
 
-def test_a_header_with_too_many_columns_is_refused(refusal):
+def test_a_header_with_too_many_columns_is_refused(forked, refusal):
     titles = ["a"] * (MOST_COLUMNS + 1)
     assert "values in more than 1,000 columns" in refusal(raw_workbook(inline(*titles) + inline("1")))
 
 
-def test_a_header_with_long_titles_is_refused_before_they_are_compared(refusal):
+def test_a_header_with_long_titles_is_refused_before_they_are_compared(forked, refusal):
     titles = ["customer_id", *["x" * 29_990] * 5]
     content = raw_workbook(inline(*titles) + inline("A1"))
     assert refusal(content) == "the header has more than 131,072 characters: is the file a list?"
@@ -117,7 +117,7 @@ def test_the_reader_knows_no_secret(refusal, monkeypatch):
     assert {*refusal(workbook(HEADER, ANN)).split()} <= {"PYTHONPATH", "LC_CTYPE"}  # Python sets the second
 
 
-def test_more_rows_than_a_workbook_may_have_are_refused(refusal, read, monkeypatch):
+def test_more_rows_than_a_workbook_may_have_are_refused(forked, refusal, read, monkeypatch):
     numbered = "".join(f'<row r="{n}"><c r="A{n}"><v>1</v></c></row>' for n in range(1, 200_003))
     reason = "the workbook has more than 200,000 rows: save it as CSV"
     assert refusal(raw_workbook(numbered, xl__media__a_png=noise(600_000))) == reason
@@ -130,7 +130,7 @@ def test_more_rows_than_a_workbook_may_have_are_refused(refusal, read, monkeypat
         read(raw_workbook(RAW_HEADER + 4 * row))
 
 
-def test_a_sheet_in_another_encoding_of_xml_is_read(read):
+def test_a_sheet_in_another_encoding_of_xml_is_read(forked, read):
     for encoding in ("windows-1252", "UTF-16"):
         text = f'<?xml version="1.0" encoding="{encoding}"?><worksheet xmlns="{MAIN}"><sheetData>'
         text += inline(*HEADER, "first_name") + inline(*ANN, "Zoë") + "</sheetData></worksheet>"
@@ -138,7 +138,7 @@ def test_a_sheet_in_another_encoding_of_xml_is_read(read):
         assert line.customer.person.first_name == "Zoë"
 
 
-def test_an_odd_row_is_rejected_and_no_other(read):
+def test_an_odd_row_is_rejected_and_no_other(forked, read):
     odd = [
         '<row r="3"><c r="XFD3"><v>1</v></c></row>',
         "<row><c><v>" + "9" * 4_000 + "</v></c></row>",
@@ -150,13 +150,13 @@ def test_an_odd_row_is_rejected_and_no_other(read):
     assert [type(line) for line in read(raw_workbook(sheet))] == found
 
 
-def test_what_a_sheet_says_of_its_size_counts_for_nothing(read):
+def test_what_a_sheet_says_of_its_size_counts_for_nothing(forked, read):
     for size in ("A1:XFD1048576", "A1:A1"):
         sheet = f'<worksheet xmlns="{MAIN}"><dimension ref="{size}"/><sheetData>{GOOD}</sheetData></worksheet>'
         assert [type(line) for line in read(raw_workbook("", xl__worksheets__sheet1_xml=sheet))] == [Accepted]
 
 
-def test_formulas_and_signs_that_turn_text_around_are_harmless(read):
+def test_formulas_and_signs_that_turn_text_around_are_harmless(forked, read):
     texts = ("=cmd|' /C calc'!A0", '=HYPERLINK("http://evil.example","x")', "ann\u202egro.elpmaxe")
     rows = [("customer_id", "channel", "first_name"), *((f"A{n}", "none", text) for n, text in enumerate(texts))]
     lines = read(workbook(*rows))

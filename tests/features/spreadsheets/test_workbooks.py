@@ -14,6 +14,7 @@ from worker.lists.listing import open_list, open_table
 from worker.lists.options import ListOptions
 from worker.providers.refusals import Refusal
 
+pytestmark = pytest.mark.usefixtures("forked")
 WIDE = (*HEADER, "phone", "date_of_birth", "consent", "country")
 
 
