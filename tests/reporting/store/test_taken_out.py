@@ -1,6 +1,7 @@
 """Rows and messages that wait for an account or channel which the configuration does not have, on both databases."""
 
 from tests.stored.shelf import customer
+from worker.core.customers.customers import Channel
 from worker.reporting.store.waiting import of_other_accounts, of_other_channels
 
 
@@ -10,8 +11,14 @@ def test_waiting_rows_and_messages_are_counted_by_what_they_wait_for_with_their_
     shelf.add(customer("Rasa"))
     assert of_other_accounts(shelf.database, ["au"]) == {"kyc": (1, first + 1)}
     assert of_other_accounts(shelf.database, ["kyc"]) == {}
-    assert of_other_channels(shelf.database, ["sms"]) == {"email": (2, first)}
+    assert of_other_channels(shelf.database, ["sms"]) == {"email": (3, first)}
     assert of_other_channels(shelf.database, ["email"]) == {}
+
+
+def test_a_row_waits_for_both_of_its_channels(shelf):
+    batch = shelf.add(customer("Ona", channel=Channel.BOTH))
+    assert of_other_channels(shelf.database, ["email"]) == {"sms": (1, batch)}
+    assert of_other_channels(shelf.database, ["whatsapp"]) == {"email": (1, batch), "sms": (1, batch)}
 
 
 def test_what_has_left_waits_for_nothing(shelf):

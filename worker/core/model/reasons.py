@@ -43,7 +43,7 @@ class Reason(StrEnum):
     QUIET_HOURS = ("quiet_hours", "the message may not leave during quiet hours", *_BOTH)
     WAITS_FOR_SENDER = (
         "waits_for_sender",
-        "the sender is paused, stopped or silent, or the link would be too old at its turn",
+        "the sender is paused, stopped, silent or missing, or the link would be too old at its turn",
         _WAITS,
     )
     ADDRESS_SPENT = (

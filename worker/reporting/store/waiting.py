@@ -239,12 +239,19 @@ def of_other_accounts(database: Database, accounts: Collection[str]) -> dict[str
 
 
 def of_other_channels(database: Database, channels: Collection[str]) -> dict[str, tuple[int, int]]:
-    """The channels of waiting messages, reminders among them, that are not among these, as `of_other_accounts`."""
+    """The channels of waiting rows and messages, reminders among them, that are not among these, as
+    `of_other_accounts`."""
     others = [channel for channel in CHANNELS if channel not in channels]
     if not others:
         return {}
     waits = (InvitationRow.channel.in_(others), InvitationRow.state == bulk.fixed(InvitationState.WAITING))
-    return _by_name(database, InvitationRow.channel, InvitationRow.batch_id, sa.func.count(), *waits)
+    found = _by_name(database, InvitationRow.channel, InvitationRow.batch_id, sa.func.count(), *waits)
+    rows = (COUNTED.kind == CountOf.JOB, COUNTED.state == JobState.WAITING.value)
+    for wanted, counted in _by_name(database, COUNTED.channel, COUNTED.batch_id, ROWS, *rows).items():
+        for name in invitation_channels(Channel.BOTH) if wanted == Channel.BOTH else (wanted,):
+            if name in others:
+                _add(found, name, counted)
+    return found
 
 
 def of_other_brands(database: Database, brands: Collection[str]) -> dict[str, tuple[int, int]]:
@@ -258,10 +265,14 @@ def of_other_brands(database: Database, brands: Collection[str]) -> dict[str, tu
         InvitationRow.reason == missing,
         Job.id == InvitationRow.job_id,
     )
-    for name, (rows, first) in _by_name(database, Job.brand, Job.batch_id, sa.func.count(), *messages).items():
-        others, sooner = found.get(name, (0, first))
-        found[name] = (others + rows, min(first, sooner))
+    for name, counted in _by_name(database, Job.brand, Job.batch_id, sa.func.count(), *messages).items():
+        _add(found, name, counted)
     return {name: rows for name, rows in found.items() if name not in brands}
+
+
+def _add(found: dict[str, tuple[int, int]], name: str, counted: tuple[int, int]) -> None:
+    rows, first = found.get(name, (0, counted[1]))
+    found[name] = (rows + counted[0], min(first, counted[1]))
 
 
 def _by_name(
@@ -276,8 +287,7 @@ def _by_name(
         rows_of = fetch(connection, query.group_by(name, batch_id).having(number > 0).order_by(batch_id))
     found: dict[str, tuple[int, int]] = {}
     for row in rows_of:
-        rows, first = found.get(row.name, (0, row.batch_id))
-        found[row.name] = (rows + row.rows, first)
+        _add(found, row.name, (row.rows, row.batch_id))
     return found
 
 

@@ -47,6 +47,12 @@ def test_a_sender_without_a_limit_costs_no_statement(four_rows):
     assert len(made) == len(without)  # the claim's first statement says whether the sender is stopped or paused
 
 
+def test_no_session_is_opened_for_a_message_whose_sender_was_taken_out_of_the_configuration(four_rows):
+    senders = policy(four_rows).senders
+    jobs, _ = claimed(four_rows, replace(policy(four_rows), senders={"sms": senders["sms"]}))
+    assert (jobs, {row.reason for row in four_rows.rows(Job)}) == ([], {"waits_for_sender"})
+
+
 @pytest.mark.both_databases
 def test_a_limit_that_no_queue_will_ever_fill_lets_all_jobs_go(four_rows):
     jobs, made = claimed(four_rows, policy(four_rows, "999999999/second", max_age=timedelta(days=7)))

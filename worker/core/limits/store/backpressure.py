@@ -135,8 +135,9 @@ class Rooms:
 
     def full_sender(self, job: Wants) -> SenderState | None:
         """A sender without room for the job's message. None: there is room, and the job now occupies it."""
-        channels = [channel for channel in invitation_channels(job.channel) if channel in self._senders]
-        for channel in channels:
+        for channel in invitation_channels(job.channel) if self._senders else ():
+            if channel not in self._senders:  # the configuration has it no more
+                return SenderState(stopped=True)
             if self._room(channel, job.priority) == 0:
                 return self._senders[channel]
         for channel in self._slow(job):
@@ -145,8 +146,7 @@ class Rooms:
         return None
 
     def _slow(self, job: Wants) -> list[str]:
-        channels = invitation_channels(job.channel)
-        return [name for name in channels if name in self._senders and self._senders[name].interval]
+        return [one for one in invitation_channels(job.channel) if one in self._senders and self._senders[one].interval]
 
     def _room(self, channel: str, priority: int) -> int | None:
         sender = self._senders[channel]
