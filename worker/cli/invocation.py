@@ -47,11 +47,12 @@ class Invocation:
         """The worker's parts on a database that is up to date. `migrate`: upgrades a SQLite database first.
 
         A command that does not need the encryption keys gets parts that decrypt nothing where they are missing.
-        Raises CannotStart if the configuration, the templates or the database do not allow a start.
+        Raises CannotStart if the configuration, the templates or the database do not allow a start, or the keys that
+        it encrypts or hashes with do not.
         """
         from worker.cli.opening import parts_of
 
-        return parts_of(self.settings(needs), act_of_command(), migrate=migrate)
+        return parts_of(self.settings(needs), act_of_command(), needs, migrate=migrate)
 
     @contextmanager
     def parts_to_read(self, needs: Needs = NOTHING) -> Iterator[Parts]:
@@ -59,7 +60,10 @@ class Invocation:
         from worker.cli.opening import parts_of, with_what_is_there
 
         act = act_of_command()
-        with with_what_is_there(self.settings(needs)) as settings, parts_of(settings, act, migrate=True) as parts:
+        with (
+            with_what_is_there(self.settings(needs)) as settings,
+            parts_of(settings, act, needs, migrate=True) as parts,
+        ):
             yield parts
 
 

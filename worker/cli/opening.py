@@ -22,11 +22,11 @@ from worker.providers.registry import doubtful_parameters, shared_webhook_keys
 from worker.settings.load import load
 from worker.settings.model import Database as SettingsDatabase
 from worker.settings.model import Encryption, Settings
-from worker.settings.needs import Needs
+from worker.settings.needs import Need, Needs
 from worker.settings.problems import SettingsError
 from worker.settings.secrets import Secret
 from worker.wiring.container import Parts
-from worker.wiring.opening import check_ready
+from worker.wiring.opening import check_keys, check_ready
 from worker.wiring.store import migrating
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def with_what_is_there(settings: Settings) -> Iterator[Settings]:
 
 
 @contextmanager
-def parts_of(settings: Settings, act: Act, *, migrate: bool) -> Iterator[Parts]:
+def parts_of(settings: Settings, act: Act, needs: Needs, *, migrate: bool) -> Iterator[Parts]:
     """As `Invocation.parts` says. `act`: what the audit log says of the command."""
     knows_keys = not lacks_keys(settings)
     try:
@@ -164,6 +164,8 @@ def parts_of(settings: Settings, act: Act, *, migrate: bool) -> Iterator[Parts]:
         if not_ready:
             raise CannotStart(not_ready)
         parts.ready()
+        if Need.ENCRYPTING in needs:
+            check_keys(parts.database, parts.keyring)
         try:
             yield parts
         finally:

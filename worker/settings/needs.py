@@ -14,6 +14,7 @@ from worker.core.model.channels import CHANNELS, channels_of
 class Need(StrEnum):
     DATABASE = "database"
     KEYS = "encryption keys"
+    ENCRYPTING = "encryption keys that fit what is stored"
     BROKER = "broker"
     BUS = "bus"
     CALLS = "provider credentials"
@@ -29,6 +30,7 @@ Needs = frozenset[Need]
 NOTHING: Needs = frozenset()
 COUNTED: Needs = frozenset({Need.DATABASE})  # to show what is stored and not encrypted: states, times, counts
 STORED: Needs = frozenset({Need.DATABASE, Need.KEYS})  # to read what is in the database, and to decide about it
+ENCRYPTING: Needs = STORED | {Need.ENCRYPTING}  # to store what is encrypted or hashed: the keys are checked first
 WAKING: Needs = STORED | {Need.BROKER}  # to decide about it, and to wake the workers
 BEATING: Needs = frozenset({Need.BROKER})  # to wake the workers, and nothing else
 SERVING: Needs = WAKING | {Need.RECEIVING, Need.ALERTING}  # to take webhooks and events: `web` is what strangers reach

@@ -3,6 +3,7 @@ decrypt it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -27,11 +28,7 @@ def check_keys(database: Database, keyring: Keyring) -> None:
     A single row that cannot be decrypted is held; keys that decrypt nothing would hold all rows. An address that was
     hashed with a key that is gone would be written to again, though its owner asked for the opposite.
     """
-    retired = retired_keys(database)
-    for name, key_id in (("keys", keyring.ids[0]), ("digest_key", keyring.digest_ids[0])):
-        if key_id in retired:
-            why = f"the first key, {key_id}, was retired on {retired[key_id]:%Y-%m-%d}; put another key before it"
-            raise SettingsError([f"encryption.{name}: {why}"])
+    retired = check_first_keys(database, keyring)
     newest = newest_person(database)
     try:
         # A key that was given up is no reason to stop: the rows that need it are held one by one.
@@ -49,6 +46,16 @@ def check_keys(database: Database, keyring: Keyring) -> None:
                 " (`onboard suppress --forget-unknown` gives them up)"
             ]
         )
+
+
+def check_first_keys(database: Database, keyring: Keyring) -> dict[str, datetime]:
+    """Raise SettingsError when a key that encrypts or hashes was retired. Returns the retired keys."""
+    retired = retired_keys(database)
+    for name, key_id in (("keys", keyring.ids[0]), ("digest_key", keyring.digest_ids[0])):
+        if key_id in retired:
+            why = f"the first key, {key_id}, was retired on {retired[key_id]:%Y-%m-%d}; put another key before it"
+            raise SettingsError([f"encryption.{name}: {why}"])
+    return retired
 
 
 def check_ready(database: Database) -> None:

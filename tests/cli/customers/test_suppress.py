@@ -117,6 +117,9 @@ def test_a_start_is_refused_while_suppressed_addresses_would_be_forgotten(desk):
     ended = desk.onboard("run", desk.list_of(customers(1)))
     assert ended.code == 2
     assert "encryption.digest_key: 1 suppressed addresses are known by a key that is not in the ring" in ended.err
+    more = desk.onboard("suppress", "ona@example.com")
+    assert (more.code, more.err) == (2, ended.err)
+    assert "1 address known by a key that is not in [enc" in desk.onboard("suppress", "--check", "vita@example.com").err
     assert desk.onboard("suppress", "--list", "--json").facts["by_keys_that_are_gone"] == 1
     assert desk.onboard("suppress", "--forget-unknown", "--yes").code == 0
     assert desk.onboard("suppress", "--list", "--json").facts["suppressed"] == []

@@ -18,7 +18,10 @@ from tests.cli.every_command.test_needs import paths_of
 from tests.desk.desk import DATABASE, Desk, customers
 from tests.suite.of_features import of_features
 from worker.cli.registry import main_group
+from worker.core.database.database import Database
+from worker.core.foundation.keyring import Keyring, new_key
 from worker.wiring.os_user import os_user
+from worker.wiring.store.encrypted_columns import uses_of_digest_keys, uses_of_keys
 
 # Sets the stage: what the command finds. The desk has batch 1, with two rows that nobody has worked.
 FAILED = "UPDATE job SET state = 'failed', reason = 'bad_input', due_at = NULL"
@@ -209,6 +212,40 @@ def test_a_command_that_only_reads_changes_nothing_and_has_no_entry(stage, trans
             assert desk.onboard(*typed.split()).code in (0, 1)
 
             assert transactions.tables <= HOUSEKEEPING
+
+
+def put_retired_keys_first(desk: Desk) -> set[str]:
+    """Keys that were retired, before those that are used; returns the ids."""
+    one, other = new_key(), new_key()
+    desk.write("retired.key", one)
+    desk.write("retired-digest.key", other)
+    ring = Keyring([one], [other])
+    for key, name, id_ in (("keys", "", ring.ids[0]), ("digest_key", "-digest", ring.digest_ids[0])):
+        desk.sql("INSERT INTO retired_key VALUES (?, '2026-01-01 00:00:00')", id_)
+        was = desk.config.read_text("utf-8").split(f"\n{key} = ")[1].split("\n")[0]
+        both = f'[{{ file = "retired{name}.key" }}, {{ file = "onboarding{name}.key" }}]'
+        desk.change(f"\n{key} = {was}\n", f"\n{key} = {both}\n")
+    return {*ring.ids, *ring.digest_ids}
+
+
+def needed_keys(desk: Desk) -> set[str]:
+    database = Database(f"sqlite:///{desk.path / DATABASE}")
+    with database.read() as connection:
+        found = {*uses_of_keys(connection), *uses_of_digest_keys(connection)}
+    database.close()
+    return found
+
+
+@pytest.mark.parametrize("typed", [*CHANGES, *sorted(BEFORE), *sorted(READS)])
+def test_no_command_encrypts_hashes_or_signs_with_a_retired_key(stage, typed):
+    desk = stage(CHANGES[typed][1] if typed in CHANGES else "")
+    retired = put_retired_keys_first(desk)
+
+    ended = desk.onboard(*typed.split())
+
+    assert needed_keys(desk).isdisjoint(retired)
+    assert ended.code in ((0, 1) if typed in READS else (0, 1, 2))
+    assert ended.code != 2 or "was retired on 2026-01-01; put another key before it" in ended.err
 
 
 def test_the_environment_does_not_say_who_acted(stage, monkeypatch):

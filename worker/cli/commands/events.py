@@ -112,7 +112,7 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
     from worker.events.bus.putting_back import put_back
 
     settings = invocation.settings(STORED | LOOKING)
-    with parts_of(settings, act_of_command(), migrate=True) as parts:
+    with parts_of(settings, act_of_command(), STORED, migrate=True) as parts:
         refused = parts.refused_events
         one = _chosen(refused, id_, everything=everything, ask="" if id_ or yes else "put {} back?")
         if one is not None and one.content is None:

@@ -16,11 +16,12 @@ from worker.lists import email_addresses, phone_numbers
 from worker.lists.decisions.store.do_not_contact import LIST
 from worker.providers.countries import alpha2
 from worker.providers.refusals import Refusal
-from worker.settings.needs import STORED
+from worker.settings.needs import ENCRYPTING, STORED
 from worker.wiring.container import Parts
 from worker.wiring.os_user import os_user
 
 CHUNK = 500
+READS = ("list", "check", "forget")  # also with keys that do not fit
 ASKED_FOR = (SuppressionReason.STOP, SuppressionReason.COMPLAINT)  # only the customer may take these back
 HELP = """Put ADDRESSES (emails, phone numbers) on the do-not-contact list: no list, event or reminder writes to them.
 
@@ -109,7 +110,7 @@ def suppress(
     elif bool(addresses) == (file is not None):
         raise click.UsageError("give addresses, or a --file of them")
     lines = file if file is not None else addresses
-    with invocation.parts(STORED, migrate=True) as parts:
+    with invocation.parts(STORED if what in READS else ENCRYPTING, migrate=True) as parts:
         if what == "list":
             _show_counts(parts, as_json=as_json)
             return
@@ -191,6 +192,8 @@ def _remove(parts: Parts, given: list[_Given], refused: list[_Refused], *, yes: 
 
 def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_json: bool) -> None:
     note_alone(parts.database, LIST, now=parts.clock(), count=len(given), reason="asked whether it has these addresses")
+    if gone := parts.do_not_contact.keys_gone():
+        click.echo(f"warning: {_addresses(gone)} known by a key that is not in [encryption] digest_key", err=True)
     found = [(one, parts.do_not_contact.find(one.key)) for one in given]
     if as_json:
         facts = [

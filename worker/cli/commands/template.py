@@ -24,7 +24,7 @@ from worker.core.model.channels import CHANNELS
 from worker.lists.importing.judging import PREFILLED, judge, options_of, problems_of
 from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list
-from worker.settings.needs import NOTHING, STORED, Need
+from worker.settings.needs import ENCRYPTING, NOTHING, Need
 from worker.templates.library import Library
 from worker.templates.render import Templates
 from worker.templates.values import Screen
@@ -34,7 +34,7 @@ from worker.wiring.templates import templates_of
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 FOLDER = "templates"
-SENDING = STORED | {Need.SENDING}
+SENDING = ENCRYPTING | {Need.SENDING}
 
 
 _WORDS = (

@@ -10,7 +10,7 @@ from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, print_json, print_json_or
 from worker.core.foundation.notation import counted, written, written_if_any
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
-from worker.settings.needs import STORED
+from worker.settings.needs import ENCRYPTING, STORED
 from worker.web.webhooks.store.webhook_list import Listed
 
 MOST_LISTED = 10_000
@@ -84,7 +84,7 @@ def retry_webhooks(invocation: Invocation, id_: str | None, as_json: bool) -> No
         chosen = uuid.UUID(id_) if id_ is not None else None
     except ValueError:
         raise CannotStart(f"{id_[:40]!r} is not an id of `onboard events webhooks list`" if id_ else "no id") from None
-    with invocation.parts(STORED, migrate=True) as parts:
+    with invocation.parts(ENCRYPTING, migrate=True) as parts:
         rows = parts.webhook_list.retry(id_=chosen, now=parts.clock())
     if chosen is not None and not rows:
         raise CannotStart(f"there is no webhook {chosen} to process again, or its content was deleted")

@@ -27,10 +27,8 @@ from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.operation import IMPORT
-from worker.settings.problems import SettingsError
 from worker.templates.checks import problems as problems_of_templates
 from worker.wiring.container import Parts
-from worker.wiring.opening import check_keys
 
 
 class Terminated(Ended):
@@ -82,12 +80,8 @@ def _what_is_kept(parts: Parts, opened: list[BatchFacts], *, again: bool) -> str
 
 def refuse_what_cannot_work(parts: Parts) -> None:
     """Raises CannotStart with a line for each problem."""
-    # With a template that cannot be rendered, or keys that decrypt nothing, each row would be held, one by one.
+    # With a template that cannot be rendered each row would be held, one by one.
     problems = [f"template: {problem}" for problem in problems_of_templates(parts.templates)]
-    try:
-        check_keys(parts.database, parts.keyring)
-    except SettingsError as error:
-        problems += error.problems
     if problems:
         raise CannotStart("\n".join(problems))
 

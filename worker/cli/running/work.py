@@ -33,7 +33,7 @@ from worker.reporting.batch_report import state_of
 from worker.reporting.store.counts import BatchCounts
 from worker.runtime.batch_run import OneBatch, Stand, Unusable
 from worker.runtime.embedded import AlreadyWorking, Embedded, sole_worker
-from worker.settings.needs import STORED, Need
+from worker.settings.needs import ENCRYPTING, Need
 from worker.settings.policies import buys_on_click
 from worker.wiring.background import opened_work
 from worker.wiring.container import Parts
@@ -112,7 +112,7 @@ def run_list(
 def import_list(
     invocation: Invocation, listed: Listed, choose: Choose, again: bool, plan: Plan | None, as_json: bool
 ) -> int:
-    with invocation.parts(STORED | {Need.BUS}, migrate=True) as parts, refusing_lists(listed.name):
+    with invocation.parts(ENCRYPTING | {Need.BUS}, migrate=True) as parts, refusing_lists(listed.name):
         refuse_what_cannot_work(parts)
         choices = choose(parts, again=again, plan=plan)
         imported, returns = import_listed(parts, listed, listed.options(parts), choices)
@@ -123,7 +123,7 @@ def adopt_list(invocation: Invocation, listed: Listed, choose: Choose, again: bo
     """As `import_list`, of sessions that another tool opened. `invite`: their first messages are sent."""
     from worker.cli.lists.adopting import Adopting
 
-    with invocation.parts(STORED | {Need.CALLS}, migrate=True) as parts, refusing_lists(listed.name):
+    with invocation.parts(ENCRYPTING | {Need.CALLS}, migrate=True) as parts, refusing_lists(listed.name):
         refuse_what_cannot_work(parts)
         choices = choose(parts, again=again, plan=None)
         options = replace(

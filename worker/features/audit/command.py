@@ -18,6 +18,7 @@ from worker.features.audit.store.reading import AuditLog, Stored, Verified, Want
 from worker.features.audit.store.sealing import NotSigned, Point, precisely, read_point, seals_of
 from worker.settings.needs import STORED
 from worker.wiring.container import Parts
+from worker.wiring.opening import check_first_keys
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 # RFC 5424: the facility "log audit" (13) and the severity "notice" (5).
@@ -184,6 +185,7 @@ def accept(invocation: Invocation, yes: bool) -> None:
     if not yes:
         confirm("sign the head of the audit log as it is? Then no check shows any more which key had signed it")
     with invocation.parts(STORED, migrate=True) as parts:
+        check_first_keys(parts.database, parts.keyring)
         try:
             end = parts.once(seals_of).accept(now=parts.clock())
         except NotSigned as error:

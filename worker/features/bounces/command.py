@@ -8,10 +8,10 @@ from worker.cli.shared_options import JSON, print_json
 from worker.core.foundation.notation import counted
 from worker.features.bounces.mailbox import CannotRead
 from worker.features.bounces.reader import BounceReader
-from worker.settings.needs import Need
+from worker.settings.needs import ENCRYPTING, Need
 from worker.wiring.sweep import process_webhooks
 
-READING = frozenset({Need.DATABASE, Need.KEYS, Need.SENDING, Need.BOUNCES})
+READING = ENCRYPTING | {Need.SENDING, Need.BOUNCES}
 
 
 @click.group()

@@ -23,6 +23,7 @@ from worker.features.keys.store.key_rotation import KeyRotation, KeyUse, Needs
 from worker.reporting.store.processes import GONE_AFTER
 from worker.settings.event_senders import hash_of
 from worker.settings.needs import STORED
+from worker.wiring.opening import check_first_keys
 from worker.wiring.store.encrypted_columns import DIGESTS, EncryptedColumn, Uses, retired_keys
 
 PASSES = 5  # rows that other transactions hold are tried again in the next pass
@@ -227,9 +228,8 @@ def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
             )
 
     with invocation.parts(STORED, migrate=True) as parts:
+        check_first_keys(parts.database, parts.keyring)
         first = parts.keyring.ids[0]
-        if first in retired_keys(parts.database):
-            raise CannotStart(f"encryption.keys: the first key, {first}, was retired; put another key before it")
         note_alone(parts.database, f"key {first}", now=parts.clock(), reason="values are changed to it")
         of = KeyUse(parts.database, parts.keyring).to_change()
         found = rotate(

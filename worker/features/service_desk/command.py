@@ -24,7 +24,7 @@ from worker.features.service_desk.timeline import About, Moment, timeline
 from worker.lists.accept import customer_id as id_of_a_list
 from worker.providers.refusals import Refusal
 from worker.reporting.store.ledger import CustomerFacts, SessionFacts
-from worker.settings.needs import STORED
+from worker.settings.needs import ENCRYPTING, STORED
 from worker.settings.policies import caps_of
 
 
@@ -110,7 +110,7 @@ def erase(
     onboard customer erase C-1001 --reason "request 2026-17" --out proof.json
     sha256sum proof.json; onboard audit --action "customer erase"
     """
-    with invocation.parts(STORED, migrate=True) as parts:
+    with invocation.parts(ENCRYPTING, migrate=True) as parts:
         requests = SubjectRequests(parts.database, parts.keyring)
         if not requests.is_known(customer_id):
             # The audit log and the proof keep the id for ever.
@@ -150,7 +150,7 @@ def reapply(invocation: Invocation, files: tuple[Path, ...], as_json: bool) -> N
     FILEs are the journals of all machines; by default the one of [privacy] journal. Safe to repeat. Ends with code 1 if
     a line is damaged, or needs a digest key that is not in [encryption]. docs/how-to/backup.md says what to do.
     """
-    with invocation.parts(STORED, migrate=True) as parts:
+    with invocation.parts(ENCRYPTING, migrate=True) as parts:
         own = () if parts.journal is None else (parts.journal.path,)
         if not (files or own):
             raise CannotStart("there is no [privacy] journal; give its FILE")

@@ -19,7 +19,7 @@ from worker.features.service_desk.store.desk import Asked, Foreseen, Sent
 from worker.lists import email_addresses, phone_numbers
 from worker.providers.refusals import Refusal
 from worker.reporting.prices import Prices
-from worker.settings.needs import WAKING
+from worker.settings.needs import ENCRYPTING, WAKING
 from worker.wiring.container import Parts
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def resend(
     onboard customer resend C-1001
     onboard customer resend C-1001 --channel sms --reason "call 4711"
     """
-    with invocation.parts(WAKING) as parts:
+    with invocation.parts(ENCRYPTING | WAKING) as parts:
         answer = _asking(
             lambda: desk_of(parts).resend(
                 customer_id, channel=channel, purpose=purpose, same_link=same_link, reason=reason, now=parts.clock()
@@ -97,7 +97,7 @@ def new_link(
     \b
     onboard customer new-link C-1001 --reason "link opened on a shared computer"
     """
-    with invocation.parts(WAKING) as parts:
+    with invocation.parts(ENCRYPTING | WAKING) as parts:
         desk = desk_of(parts)
         may = _asking(lambda: desk.may_renew(customer_id, purpose=purpose, now=parts.clock()))
         planned = _done(customer_id, may, as_json)
@@ -144,7 +144,7 @@ def address(
     """
     if email is None and phone is None:
         raise click.UsageError("give --email or --phone")
-    with invocation.parts(WAKING) as parts:
+    with invocation.parts(ENCRYPTING | WAKING) as parts:
         new = {"email": _read_email(email), "phone": _read_phone(parts, customer_id, phone)}
         desk = desk_of(parts)
         kinds = [kind for kind in ADDRESSES if new[kind] is not None]

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from worker.core.database import bulk
 from worker.core.database.audit_entries import RETENTION, Act, Entry, note
 from worker.core.database.database import Database, fetch
-from worker.core.database.tables import Audit, AuditHead
+from worker.core.database.tables import Audit, AuditHead, RetiredKey
 from worker.core.foundation.keyring import Keyring, key_id_of
 from worker.reporting.store.processes import is_younger, set_timer
 from worker.wiring.stores import Stores
@@ -107,7 +107,11 @@ def _signatures(keyring: Keyring, end: Point, removed: Point) -> tuple[str, ...]
 
 
 _UNSEALED = sa.select(Audit.__table__).where(Audit.number.is_(None)).order_by(Audit.id).limit(CHUNK)
-_ANY = sa.select(AuditHead.__table__, sa.exists().where(Audit.number.is_(None)).label("unsealed"))
+# No process signs with a retired key: another one seals what it has added.
+_NO_FIRST_KEY_RETIRED = ~sa.exists(sa.select(RetiredKey.key_id).where(bulk.among(RetiredKey.key_id, "first_keys")))
+_ANY = sa.select(
+    AuditHead.__table__, sa.exists().where(Audit.number.is_(None), _NO_FIRST_KEY_RETIRED).label("unsealed")
+)
 _ANY_SEALED = sa.select(Audit.id).where(Audit.number.is_not(None)).limit(1)
 HEAD = sa.select(AuditHead.__table__)
 _SEAL = bulk.Change(Audit.id, {"number": sa.bindparam("its_number"), "hash": sa.bindparam("its_hash")}, by="id_")
@@ -123,8 +127,9 @@ class Seals:
     def seal(self) -> Point | None:
         """Seal the entries that are committed, in the order of their ids. Returns the new end; None: nothing to do.
 
-        Does nothing while another process seals. Raises NotSigned, and seals nothing, if the head was removed, is not
-        well signed, or is behind one that was seen here: also where there is nothing to seal.
+        Does nothing while another process seals, or where a first key was retired. Raises NotSigned, and seals nothing,
+        if the head was removed, is not well signed, or is behind one that was seen here: also where there is nothing to
+        seal.
         """
         end = None
         for _ in range(CHUNKS):
@@ -190,9 +195,9 @@ class Seals:
 
     def _any_unsealed(self) -> bool:
         """Raises as `seal`. Commands seal their own entries, so the head moves without this process."""
-        known = self._furthest
+        known, ring = self._furthest, self._keyring
         with self._database.read() as connection:
-            rows = fetch(connection, _ANY)
+            rows = fetch(connection, _ANY, {"first_keys": bulk.keys([ring.ids[0], ring.digest_ids[0]])})
         if not rows:
             raise NotSigned(NO_HEAD)
         self._check(head_of(rows[0], self._keyring), known)
