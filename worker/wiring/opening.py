@@ -22,11 +22,11 @@ from worker.wiring.store.encrypted_columns import newest_person, retired_keys
 
 
 def check_keys(database: Database, keyring: Keyring) -> None:
-    """Raise SettingsError when the keys do not decrypt the newest customer, when a key of suppressed addresses is gone,
-    or when the first key was retired.
+    """Raise SettingsError when the keys do not decrypt the newest customer, when the digest key of suppressed addresses
+    or erased customers is gone, or when a first key was retired.
 
-    A single row that cannot be decrypted is held; keys that decrypt nothing would hold all rows. An address that was
-    hashed with a key that is gone would be written to again, though its owner asked for the opposite.
+    A single row that cannot be decrypted is held; keys that decrypt nothing would hold all rows. Who was
+    hashed with a key that is gone would be written to again, and asked for the opposite.
     """
     retired = check_first_keys(database, keyring)
     newest = newest_person(database)
@@ -35,15 +35,18 @@ def check_keys(database: Database, keyring: Keyring) -> None:
         if newest is not None and key_id_of_value(newest[1]) not in retired:
             customer_id, encrypted = newest
             keyring.decrypt(encrypted, context=context_of_person(customer_id))
-        forgotten = DoNotContact(database, keyring).keys_gone()
+        gone = DoNotContact(database, keyring).keys_gone()
     except CannotDecrypt as error:
         raise SettingsError([f"encryption.keys: {error.for_logs}"]) from None
-    if forgotten:
+    anew = hint("keys", "; `onboard keys rotate` hashes them anew")
+    forgotten = ((gone.addresses, "suppressed addresses", anew), (gone.customers, "erased customers", ""))
+    if any(gone):
         raise SettingsError(
             [
-                f"encryption.digest_key: {forgotten:,} suppressed addresses are known by a key that is not in the"
-                f" ring, and would be written to{hint('keys', '; `onboard keys rotate` hashes them anew')}"
-                " (`onboard suppress --forget-unknown` gives them up)"
+                f"encryption.digest_key: {number:,} {what} are known by a key that is not in the ring, and would be"
+                f" written to{way_out} (`onboard suppress --forget-unknown` gives them up)"
+                for number, what, way_out in forgotten
+                if number
             ]
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.desk.desk import Desk, Played, customers
+from worker.core.foundation.keyring import new_key
 from worker.wiring.os_user import os_user
 
 
@@ -57,6 +58,27 @@ def test_a_customer_is_erased_with_a_proof_that_the_audit_log_knows(desk: Desk, 
     again = desk.onboard("customer", "erase", who, "--json", "--yes")
     assert set(again.facts["erased"].values()) == {0}
     assert desk.onboard("customer", "erase", who, "--out", "proof.json", "--yes").code == 2
+
+
+def test_with_another_digest_key_no_erased_customer_comes_back_and_none_is_erased(desk: Desk):
+    who, other = (row["customer_id"] for row in customers(2))
+    assert desk.onboard("import", desk.list_of(customers(2))).code == 0
+    assert desk.onboard("customer", "erase", who, "--yes").code == 0
+    (desk.path / "onboarding-digest.key").write_text(new_key())
+
+    ended = desk.onboard("import", "customers.csv", "--again")
+
+    assert ended.code == 2
+    assert "encryption.digest_key: 1 erased customers are known by a key that is not in the ring" in ended.err
+    erased = desk.onboard("customer", "erase", other, "--yes")
+    assert (erased.code, erased.err) == (2, ended.err)
+    assert "1 erased customers are known by a key" in desk.onboard("doctor").out
+    assert "1 erased customer known by a key that is not in [enc" in desk.onboard("suppress", "--list").out
+    forgotten = desk.onboard("suppress", "--forget-unknown", "--yes", "--json").facts
+    assert (forgotten["forgotten"], forgotten["forgotten_customers"]) == (0, 1)
+    (entry,) = desk.audited("suppress")
+    assert (entry["subject"], entry["count"]) == ("erased customers", 1)
+    assert desk.onboard("import", "customers.csv", "--again", "--json").facts["rows"]["rejected"] == 0
 
 
 def test_an_erased_customer_comes_back_only_if_it_is_allowed(desk: Desk):

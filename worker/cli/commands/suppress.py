@@ -10,10 +10,10 @@ from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, YES, confirm, print_json, print_json_or
 from worker.core.database.audit_entries import note_alone
-from worker.core.foundation.notation import written
+from worker.core.foundation.notation import counted, written
 from worker.core.model.channels import SuppressionReason
 from worker.lists import email_addresses, phone_numbers
-from worker.lists.decisions.store.do_not_contact import LIST
+from worker.lists.decisions.store.do_not_contact import LIST, Gone
 from worker.providers.countries import alpha2
 from worker.providers.refusals import Refusal
 from worker.settings.needs import ENCRYPTING, STORED
@@ -89,7 +89,8 @@ class _Refused:
     "--forget-unknown",
     "what",
     flag_value="forget",
-    help="Remove addresses hashed by a key that is no longer configured: they can never be matched again.",
+    help="Remove addresses, and erased customers, hashed by a key that is no longer configured: they can never be"
+    " matched again. A later list writes to them.",
 )
 @YES
 @JSON
@@ -192,7 +193,7 @@ def _remove(parts: Parts, given: list[_Given], refused: list[_Refused], *, yes: 
 
 def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_json: bool) -> None:
     note_alone(parts.database, LIST, now=parts.clock(), count=len(given), reason="asked whether it has these addresses")
-    if gone := parts.do_not_contact.keys_gone():
+    if gone := parts.do_not_contact.keys_gone().addresses:
         click.echo(f"warning: {_addresses(gone)} known by a key that is not in [encryption] digest_key", err=True)
     found = [(one, parts.do_not_contact.find(one.key)) for one in given]
     if as_json:
@@ -225,24 +226,30 @@ def _show_counts(parts: Parts, *, as_json: bool) -> None:
         lines.append(
             f"{_addresses(older)} known by older keys of [encryption] digest_key: they are matched only by these"
         )
-    if gone:
+    if any(gone):
         lines.append(
-            f"{_addresses(gone)} known by a key that is not in [encryption] digest_key: they get messages\n"
+            f"{_in_words(gone)} known by a key that is not in [encryption] digest_key: they get messages\n"
             "until the key is put back; `onboard suppress --forget-unknown` removes them"
         )
     facts = [{"channel": channel, "reason": reason.value, "addresses": number} for channel, reason, number in found]
-    print_json_or({"suppressed": facts, "by_older_keys": older, "by_keys_that_are_gone": gone}, *lines, as_json=as_json)
+    by_gone = {"by_keys_that_are_gone": gone.addresses, "customers_by_keys_that_are_gone": gone.customers}
+    print_json_or({"suppressed": facts, "by_older_keys": older} | by_gone, *lines, as_json=as_json)
 
 
 def _forget(parts: Parts, *, yes: bool, as_json: bool) -> None:
     gone = parts.do_not_contact.keys_gone()
-    if gone and not yes:
-        confirm(
-            f"forget {_addresses(gone)} from the do-not-contact list? Their key, if put back, would match them again"
-        )
+    if any(gone) and not yes:
+        confirm(f"forget {_in_words(gone)}, and write to them again? Their key, if put back, would match them again")
     forgotten = parts.do_not_contact.forget_gone(now=parts.clock())
-    words = f"{_addresses(forgotten)} known by no key of [encryption] digest_key forgotten"
-    print_json_or(_facts("forget", [], forgotten=forgotten), words, as_json=as_json)
+    words = f"{_in_words(forgotten)} known by no key of [encryption] digest_key forgotten"
+    facts = _facts("forget", [], forgotten=forgotten.addresses, forgotten_customers=forgotten.customers)
+    print_json_or(facts, words, as_json=as_json)
+
+
+def _in_words(gone: Gone) -> str:
+    customers = [counted(gone.customers, "erased customer")] if gone.customers else []
+    addresses = [_addresses(gone.addresses)] if gone.addresses or not customers else []
+    return " and ".join(addresses + customers)
 
 
 def _facts(action: str, refused: list[_Refused], **facts: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Suppressed addresses: found in every spelling and by every key of the ring, and never readable."""
 
 from datetime import timedelta
+from itertools import combinations
 
 import pytest
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ from worker.core.database.tables import Suppression
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.channels import SuppressionReason, detail_of, text_of
 from worker.lists.decisions.store.do_not_contact import counts, kept_of, keys_gone
+from worker.lists.store.tombstones import bury
 
 ONA, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
 OLD, NEW = new_key(), new_key()
@@ -123,12 +125,35 @@ def test_a_look_up_stores_an_address_of_an_older_key_under_the_newest(connection
     suppress(connection, BEFORE, *ONA, SuppressionReason.STOP, "vita", now=clock())
     suppress(connection, BEFORE, *TEXT, SuppressionReason.STOP, "vita", now=clock())
     assert suppressed(connection, AFTER, [ONA]) == {}
-    assert keys_gone(connection, DURING) == 0
-    assert keys_gone(connection, AFTER) == 2
+    assert keys_gone(connection, DURING).addresses == 0
+    assert keys_gone(connection, AFTER).addresses == 2
     assert suppressed(connection, DURING, [ONA]) == {ONA: SuppressionReason.STOP}
     assert suppressed(connection, AFTER, [ONA, TEXT]) == {ONA: SuppressionReason.STOP}
-    assert keys_gone(connection, AFTER) == 1
+    assert keys_gone(connection, AFTER).addresses == 1
     assert [row.source for row in rows(connection)] == ["vita", "vita"]
+
+
+@pytest.mark.both_databases
+def test_who_is_known_by_keys_that_are_gone_is_counted_by_an_index(connection, database, clock):
+    keys = [new_key() for _ in range(5)]
+    for key in keys:
+        suppress(connection, Keyring([key]), *ONA, SuppressionReason.STOP, "vita", now=clock())
+        bury(connection, Keyring([key]), "C-1", clock(), final=True)
+    plans: list[str] = []
+
+    @sa.event.listens_for(database.engine, "before_cursor_execute")
+    def keep(_connection, cursor, text, parameters, *_):
+        if not text.startswith("SELECT count(*)"):
+            return
+        if not database.is_sqlite:
+            cursor.execute("SET LOCAL enable_seqscan = off")  # the table is small
+        cursor.execute(("EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ") + text, parameters)
+        plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
+
+    assert {keys_gone(connection, Keyring(some)) for some in combinations(keys, 3)} == {(2, 2)}
+    assert keys_gone(connection, Keyring(keys)) == (0, 0)
+    assert plans
+    assert not any("SCAN" in plan or "Seq Scan" in plan for plan in plans), plans
 
 
 def test_the_address_is_kept_encrypted_and_moves_with_its_digest(connection, clock):

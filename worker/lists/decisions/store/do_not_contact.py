@@ -1,11 +1,12 @@
 """The do-not-contact list as operators use it: a person adds and removes addresses, looks one up, counts them, and lets
-those be forgotten that no key of the ring finds. Refused is what is no address.
+those be forgotten that no key of the ring finds, with the erased customers whom none finds. Refused is what is no
+address.
 """
 
 from collections.abc import Collection
 from datetime import datetime
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -14,7 +15,7 @@ from worker.core.database import bulk
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import ADDRESS
-from worker.core.database.tables import Suppression
+from worker.core.database.tables import Suppression, Tombstone
 from worker.core.foundation.keyring import KEY_ID_DIGITS, Keyring
 from worker.core.model.channels import SuppressionReason, stronger, text_of
 
@@ -43,12 +44,19 @@ def kept_of(connection: sa.Connection, keyring: Keyring, channel: str, address: 
     return next((one for one in kept if one.reason is reduce(stronger, reasons)), None)
 
 
+class Gone(NamedTuple):
+    """How many addresses and erased customers are hashed by keys that are not in the ring: no look-up finds them."""
+
+    addresses: int
+    customers: int
+
+
 class ListCounts(NamedTuple):
     """How many addresses are suppressed: by channel and reason; by older keys of the ring; by keys that are gone."""
 
     addresses: list[tuple[str, SuppressionReason, int]]
     by_older_keys: int
-    keys_gone: int
+    keys_gone: Gone
 
 
 class DoNotContact:
@@ -88,18 +96,20 @@ class DoNotContact:
                 keys_gone(connection, self._keyring),
             )
 
-    def keys_gone(self) -> int:
-        """How many addresses are known by a key that is not in the ring: no look-up finds them."""
+    def keys_gone(self) -> Gone:
         with self._database.read() as connection:
             return keys_gone(connection, self._keyring)
 
-    def forget_gone(self, *, now: datetime) -> int:
-        """Remove the addresses that `keys_gone` counts; returns their number."""
+    def forget_gone(self, *, now: datetime) -> Gone:
+        """Remove what `keys_gone` counts; returns the numbers."""
+        forgotten = []
         with self._database.write() as connection:
-            forgotten = connection.execute(sa.delete(Suppression).where(_is_gone(self._keyring))).rowcount
-            if forgotten:
-                note(connection, LIST, now=now, count=forgotten, reason="forgotten: their key is gone")
-            return forgotten
+            for subject, table in ((LIST, Suppression), ("erased customers", Tombstone)):
+                gone = sa.delete(table).where(_is_gone(table.digest, self._keyring))
+                forgotten.append(connection.execute(gone).rowcount)
+                if forgotten[-1]:
+                    note(connection, subject, now=now, count=forgotten[-1], reason="forgotten: their key is gone")
+        return Gone(*forgotten)
 
 
 def counts(connection: sa.Connection) -> list[tuple[str, SuppressionReason, int]]:
@@ -109,14 +119,16 @@ def counts(connection: sa.Connection) -> list[tuple[str, SuppressionReason, int]
     return sorted((str(row.channel.value), row.reason, row.addresses) for row in rows)
 
 
-def keys_gone(connection: sa.Connection, keyring: Keyring) -> int:
-    """How many suppressed addresses are hashed by keys that are not in the ring: no look-up finds them again."""
-    return _count(connection, _is_gone(keyring))
+def keys_gone(connection: sa.Connection, keyring: Keyring) -> Gone:
+    return Gone(*(_count(connection, _is_gone(one.digest, keyring)) for one in (Suppression, Tombstone)))
 
 
-def _is_gone(keyring: Keyring) -> sa.ColumnElement[bool]:
-    return _KEY_ID.not_in(keyring.digest_ids)
+def _is_gone(digest: Any, keyring: Keyring) -> sa.ColumnElement[bool]:
+    """Before, between and behind the digests of the ring's keys: the primary key shows at once that there is none."""
+    ids = sorted(keyring.digest_ids)
+    before, behind = [digest < one for one in ids], [digest > f"{one}g" for one in ids]  # no digest has a "g"
+    return sa.or_(before[0], *map(sa.and_, behind, before[1:]), behind[-1])
 
 
 def _count(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
-    return connection.execute(sa.select(sa.func.count()).select_from(Suppression).where(which)).scalar_one()
+    return connection.execute(sa.select(sa.func.count()).where(which)).scalar_one()
