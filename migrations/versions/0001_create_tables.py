@@ -533,6 +533,7 @@ def _create_accounts() -> None:
     op.create_table(
         "budget",
         _key("name", _text(64)),
+        _optional("counted_in", _text(64)),
         _optional("next_at", TIME),
         _optional("left_at", TIME),
         _optional("even_at", TIME),

@@ -160,7 +160,7 @@ def test_the_shipped_example_has_every_section_and_loads(tmp_path: Path) -> None
     settings = load(tmp_path / "onboarding.toml", environ=ENVIRON)
 
     assert list(settings.accounts) == ["kyc-eu", "kyb", "au"]
-    assert settings.accounts["kyb"].budget == "kyc-eu"
+    assert settings.accounts["kyc-eu"].budget == "kyb"
     assert settings.accounts["kyb"].limits == settings.accounts["kyc-eu"].limits
     assert settings.accounts["au"].lifetime is None
     assert settings.email is not None

@@ -37,7 +37,7 @@ def test_the_sandbox_configuration_loads_as_it_is(tmp_path: Path) -> None:
     assert settings.accounts["au"].provider == "frankieone-v2"
     assert settings.accounts["au"].budget == "au"
     assert [route.accounts for route in settings.routes] == [("kyb",), ("au",), ("au-new",), ("kyc-lt",), ("kyc",)]
-    assert {account.budget for account in settings.accounts.values()} == {"kyc", "au"}
+    assert {account.budget for account in settings.accounts.values()} == {"kyb", "au"}
     assert settings.email is not None
     assert (settings.email.server.host, settings.email.server.port) == ("127.0.0.1", 9225)
 

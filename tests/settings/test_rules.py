@@ -29,10 +29,10 @@ def with_kyb(kyc: dict[str, Any] | None = None, kyb: dict[str, Any] | None = Non
     return configuration
 
 
-def test_accounts_with_the_same_host_and_credential_share_the_first_ones_budget(tmp_path: Path) -> None:
+def test_accounts_with_the_same_host_and_credential_share_the_budget_of_the_first_by_name(tmp_path: Path) -> None:
     accounts = loaded(tmp_path, with_kyb()).accounts
 
-    assert {name: account.budget for name, account in accounts.items()} == {"kyc": "kyc", "au": "au", "kyb": "kyc"}
+    assert {name: account.budget for name, account in accounts.items()} == {"kyc": "kyb", "au": "au", "kyb": "kyb"}
 
 
 @pytest.mark.parametrize("given", ["", 0, [], {}])
@@ -64,7 +64,7 @@ def test_a_value_set_for_one_account_of_a_budget_holds_for_all(tmp_path: Path) -
 def test_accounts_of_a_budget_that_disagree_are_a_problem(key: str, one: Any, other: Any, tmp_path: Path) -> None:
     (line,) = problems(tmp_path, with_kyb(kyc={key: one}, kyb={key: other}))
 
-    assert line.startswith(f"accounts.kyb.{key}: differs from accounts.kyc.{key}, but both share the budget `kyc`")
+    assert line.startswith(f"accounts.kyc.{key}: differs from accounts.kyb.{key}, but both share the budget `kyb`")
     assert problems(tmp_path, with_kyb(kyc={key: one}, kyb={key: one})) == []
 
 

@@ -21,7 +21,7 @@ def share_budgets(
     budgets = _budget_names(accounts, given)
     shared: dict[str, dict[str, Any]] = {}
     for budget in dict.fromkeys(budgets.values()):
-        members = [name for name in accounts if budgets[name] == budget]
+        members = sorted((name for name in accounts if budgets[name] == budget), key=lambda one: (one != budget, one))
         values = {key: _shared_value(key, members, accounts, given, budget, findings) for key in SHARED}
         shared[budget] = values
     return {
@@ -33,7 +33,7 @@ def share_budgets(
 def _budget_names(accounts: Mapping[str, Account], given: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     names: dict[str, str] = {}
     seen: list[tuple[tuple[Any, ...], str]] = []  # a secret has no hash, so no dict
-    for name, account in accounts.items():
+    for name, account in sorted(accounts.items()):  # their order in the file may change
         if "budget" in given[name]:
             continue
         identity = _counted_as(account)

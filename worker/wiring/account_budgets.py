@@ -1,6 +1,7 @@
 """The budgets of the accounts and senders: how fast each is now, which may be called, and trying them again: all at the
 start of a process, one because a person says so."""
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +14,11 @@ from worker.core.limits.store.backpressure import make_snoozed_due, make_waiting
 from worker.core.model.stops import is_at_cap, way_out
 from worker.reporting.forecast import Load, pace_of
 from worker.settings.policies import BudgetRules
+from worker.wiring.store.carried_budgets import carry_over
 from worker.wiring.store.roles import may_write
 from worker.wiring.stores import Stores
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from worker.plans.deadlines import Paces
@@ -31,7 +35,7 @@ class AccountBudgets:
         reports finds the rows as they are.
         """
         if may_write(self._stores.database):
-            self._budgets.ensure([*(rule.name for rule in self._rules.all().values()), *others])
+            self._budgets.ensure([*(rule.name for rule in self._rules.all().values()), *self._rules.accounts, *others])
 
     def paces(self, now: datetime) -> "Paces":
         """How fast each account and channel is now, by its limits."""
@@ -56,6 +60,8 @@ class AccountBudgets:
         Not where a try would be paid for in vain: `onboard account resume` does that. The senders of these channels
         (None: of all) must answer once before sessions are opened for their messages.
         """
+        carry_over(self._stores.database, {name: rule.name for name, rule in self._rules.accounts.items()}, now=now)
+        self._warn_of_renamed()
         # Not by a command that only reads: a running process would soon set the stop again at its own, older cap.
         self._budgets.lift_stops_at_caps(self._rules.accounts.values())
         for rule in self._rules.accounts.values():
@@ -65,6 +71,15 @@ class AccountBudgets:
         self._budgets.mark_unverified(rule.name for name, rule in self._rules.channels.items() if name in used)
         if any(senders):
             make_waiting_jobs_due(self._stores.database, now=now)
+
+    def _warn_of_renamed(self) -> None:
+        """An account that was renamed is a new one: its cap covers nothing from before."""
+        states, rules = self._budgets.all(), {rule.name: rule for rule in self._rules.accounts.values()}
+        used = {name: state.credits_used for name, state in states.items() if name not in rules and state.credits_used}
+        left = ", ".join(f"{name} used {number:,}" for name, number in used.items())
+        for name, rule in rules.items():
+            if left and rule.is_capped and not states[name].credits_used:
+                log.warning("%s: its cap counts from 0, but %s: was it renamed? Then lower it", name, left)
 
 
 class NotTried(Exception):

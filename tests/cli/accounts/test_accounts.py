@@ -85,7 +85,7 @@ def test_for_people_a_line_says_of_each_that_it_works(desk: Desk):
     shown = desk.onboard("account", "list")
     assert shown.code == 0
     assert shown.out.count("working") == len(desk.onboard("account", "list", "--json").facts["accounts"])
-    assert "\nkyc-lt shares the budget kyc\n" in shown.out  # by their credential
+    assert "\nkyc-lt shares the budget kyb\n" in shown.out  # by their credential
     assert "idenfy-kyc " in shown.out
 
 

@@ -229,9 +229,9 @@ def test_a_row_that_waits_says_for_what_and_until_when_and_a_served_row_says_who
     assert line(1) == ("", "", "")
     assert line(2)[0] == "joined_job: joined batch 1, row 2"
     at = "2999-01-01 00:00:00.000000"
-    desk.sql("UPDATE budget SET blocked_until = ?, pause_reason = 'HTTP 429' WHERE name = 'kyc'", at)
+    desk.sql("UPDATE budget SET blocked_until = ?, pause_reason = 'HTTP 429' WHERE name = 'kyb'", at)
     assert line(1) == line(2) == ("account_paused: kyc: HTTP 429", "2999-01-01T00:00:00Z", "")
-    desk.sql("UPDATE budget SET stopped_at = '2026-01-01', stop_reason = 'HTTP 401' WHERE name = 'kyc'")
+    desk.sql("UPDATE budget SET stopped_at = '2026-01-01', stop_reason = 'HTTP 401' WHERE name = 'kyb'")
     assert line(1)[:2] == ("account_stopped: kyc: HTTP 401", "")
     assert "`onboard account resume kyc`" in line(1)[2]
     desk.onboard("pause", "1")

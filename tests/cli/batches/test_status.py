@@ -280,7 +280,7 @@ def test_a_provider_that_is_down_is_shown_with_the_end_of_its_pause(desk: Desk):
     desk.onboard("import", desk.list_of(customers(3)))
     desk.sql(
         "UPDATE budget SET blocked_until = '2999-01-01 00:00:00.000000', pause_reason = '5 calls failed' "
-        "WHERE name = 'kyc'",
+        "WHERE name = 'kyb'",
     )
     shown = desk.onboard("status").out
     assert "kyc, kyc-lt and kyb are paused until 2999-01-01T00:00:00Z: 5 calls failed" in shown
@@ -290,7 +290,7 @@ def test_a_provider_that_is_down_is_shown_with_the_end_of_its_pause(desk: Desk):
 @of_features.needs("doctor")
 def test_work_of_a_paused_account_is_no_work_for_a_process_until_the_pause_is_over(desk: Desk):
     desk.onboard("import", desk.list_of(customers(3)))
-    pause = "UPDATE budget SET blocked_until = ?, pause_reason = 'HTTP 429' WHERE name = 'kyc'"
+    pause = "UPDATE budget SET blocked_until = ?, pause_reason = 'HTTP 429' WHERE name = 'kyb'"
     desk.sql(pause, "2999-01-01 00:00:00.000000")
     why = "rows wait: kyc is paused until 2999-01-01T00:00:00Z: HTTP 429"
     # Of the accounts that share the pause, only the one that rows wait for is named.
@@ -331,7 +331,7 @@ def test_rows_that_wait_for_their_sender_are_no_work_for_a_process_while_it_is_s
 def test_a_row_that_was_put_off_to_the_end_of_a_pause_waits_for_its_account(desk: Desk):
     desk.onboard("import", desk.list_of(customers(1)))
     desk.sql("UPDATE job SET reason = 'rate_limited', due_at = '2999-01-01 00:00:00.000000'")
-    desk.sql("UPDATE budget SET blocked_until = '2999-01-01 00:00:00.000000' WHERE name = 'kyc'")
+    desk.sql("UPDATE budget SET blocked_until = '2999-01-01 00:00:00.000000' WHERE name = 'kyb'")
     waits = "rows wait for kyc (paused until 2999-01-01T00:00:00Z)"
     assert desk.onboard("status").out.startswith(f"no process is working; {waits}\n")
 
@@ -347,7 +347,7 @@ def test_a_message_that_was_put_off_to_the_end_of_a_pause_waits_for_its_sender(d
 def test_an_outage_of_minutes_needs_a_person_and_has_no_end(desk: Desk):
     desk.onboard("import", desk.list_of(customers(3)))
     running(desk, "up")
-    down = "UPDATE budget SET blocked_until = ?, opened_at = ?, pause_reason = 'HTTP 503' WHERE name = 'kyc'"
+    down = "UPDATE budget SET blocked_until = ?, opened_at = ?, pause_reason = 'HTTP 503' WHERE name = 'kyb'"
     now = datetime.now(UTC)  # noqa: TID251 -- the command goes by the machine's clock
     desk.sql(down, "2999-01-01 00:00:00.000000", f"{now - timedelta(minutes=4):%Y-%m-%d %H:%M:%S.%f}")
     assert checked(desk)[0] == 0

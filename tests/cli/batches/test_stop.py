@@ -61,7 +61,7 @@ def test_what_is_resumed_during_a_stop_does_not_go_on_before_it_ends(desk: Desk)
 
 
 def stop_the_account(desk: Desk) -> None:
-    desk.sql("UPDATE budget SET stopped_at = '2026-01-01', stop_reason = '401' WHERE name = 'kyc'")
+    desk.sql("UPDATE budget SET stopped_at = '2026-01-01', stop_reason = '401' WHERE name = 'kyb'")
 
 
 def test_resume_takes_a_batch_or_all(desk: Desk):

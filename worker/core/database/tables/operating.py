@@ -130,6 +130,7 @@ class Budget(Base):
     __tablename__ = "budget"
 
     name: ColumnOf[str] = column(sa.String(64), primary_key=True)
+    counted_in: ColumnOf[str | None] = column(sa.String(64), doc="The budget of the account `name`; NULL: this one.")
     next_at: ColumnOf[datetime | None] = column(doc="From here on all slots are free; NULL: none was reserved.")
     left_at: ColumnOf[datetime | None] = column(
         doc="From here to `next_at` every other slot is free: it was left out for other workers. NULL: none is."

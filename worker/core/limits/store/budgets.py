@@ -298,8 +298,7 @@ def spend_credits(connection: sa.Connection, rule: BudgetRule, wanted: int, *, n
     state = read(connection, rule.name, lock=True)
     left = calls_left(state, rule, now=now)
     allowed = wanted if left is None else min(wanted, left)
-    day = state.spent.day_at(now)
-    after = with_credits(state, {day: allowed}, now=now) if allowed else state
+    after = with_credits(state, {state.spent.day_at(now): allowed}, now=now) if allowed else state
     stops = allowed < wanted and credits_left(after, rule) == 0
     save_turn(connection, rule, state, at_cap(after, rule, now=now) if stops else after)
     return allowed
