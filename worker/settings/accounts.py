@@ -193,6 +193,12 @@ class Account(TrustsAuthority):
         description="FrankieOne only: a segment of the webhook's path, of 16 to 128 letters, digits, - or _.",
     )
 
+    @property
+    def lacks_credentials(self) -> bool:
+        """Whether one that the configuration names has no value here."""
+        named = (self.api_key, self.api_secret, self.customer_id, self.customer_child_id)
+        return any(one is not None and one.is_missing for one in named)
+
     def credentials_in_words(self, sources: Mapping[str, str]) -> str:
         """The keys of the credentials, and where their values come from (`sources`, by key)."""
         keys = [f"accounts.{self.name}.{key}" for key in ("api_key", "api_secret") if getattr(self, key) is not None]

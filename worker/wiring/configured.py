@@ -17,6 +17,7 @@ from worker.settings.accounts import Account
 from worker.settings.model import Settings
 from worker.settings.policies import BudgetRules, budget_rules, contact_policy, hours_of
 from worker.wiring.account_budgets import AccountBudgets
+from worker.wiring.store.carried_budgets import as_counted
 from worker.wiring.stores import Stores
 
 if TYPE_CHECKING:
@@ -111,10 +112,16 @@ class Configured(Stores):
         return contact_policy(self.settings, channels=self.channels)
 
     @cached_property
-    def budget_rules(self) -> BudgetRules:
+    def _rules(self) -> BudgetRules:
         return budget_rules(self.settings, self.channels)
 
-    @cached_property
+    @property
+    def budget_rules(self) -> BudgetRules:
+        """Without the credentials, which say what accounts share a budget, as they were counted last."""
+        is_known = not any(account.lacks_credentials for account in self.accounts.values())
+        return self._rules if is_known else as_counted(self._rules, self.database)
+
+    @property
     def account_budgets(self) -> AccountBudgets:
         return AccountBudgets(self.budget_rules, self)
 

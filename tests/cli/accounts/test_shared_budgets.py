@@ -70,3 +70,23 @@ def test_a_start_says_that_the_cap_of_a_renamed_account_counts_from_nothing(desk
     rename(desk, **{name: f"new-{name}" for name in IDENFY})
     ran = desk.onboard("run", desk.list_of(customers(1, au=1), "one.csv"))
     assert "new-kyb: its cap counts from 0, but kyb used 3: was it renamed?" in ran.err
+
+
+def test_without_the_secrets_accounts_share_as_for_the_process_that_had_them(desk: Desk):
+    key = 'api_key = { file = "secrets/idenfy_key" }'
+    text = desk.config.read_text("utf-8")
+    for name in IDENFY:  # each has a variable of its own, of the same value
+        text = text.replace(key, f'api_key = {{ env = "KEY_OF_{name.upper()}" }}', 1)
+    desk.config.write_text(text, "utf-8")
+    desk.environ |= {f"KEY_OF_{name.upper()}": "sandbox-key" for name in IDENFY}
+    cap(desk, 3)
+    desk.onboard("run", desk.list_of(customers(5)))
+    desk.onboard("import", desk.list_of([one | {"country": "LT"} for one in customers(9)[5:]], "lt.csv"))
+    known = desk.onboard("status", "--check")
+    assert (known.code, "kyc, kyc-lt, kyb: stopped" in known.out) == (1, True)
+    shown = desk.onboard("account", "list", "--json").facts
+
+    desk.environ.clear()
+    assert desk.onboard("status", "--check") == known
+    assert desk.onboard("account", "list", "--json").facts == shown
+    assert desk.onboard("account", "resume", "kyc-lt").code == 2  # at the cap, which the file sets for kyc alone

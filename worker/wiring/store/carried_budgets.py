@@ -15,9 +15,21 @@ from worker.core.limits.budgets import BudgetState
 from worker.core.limits.credits import UsedCredits
 from worker.core.limits.store.budgets import read, save
 from worker.core.model.stops import tries_again_by_itself
+from worker.settings.policies import BudgetRules
 
 _ROWS = sa.select(Budget.name, sa.func.coalesce(Budget.counted_in, Budget.name).label("budget")).order_by(Budget.name)
 _COUNT_IN = sa.update(Budget).where(Budget.name == sa.bindparam("of")).values(counted_in=sa.bindparam("budget"))
+
+
+def as_counted(rules: BudgetRules, database: Database) -> BudgetRules:
+    """The rules with the budgets that accounts were counted in last. Of those that share one, an account with a cap has
+    the rule: the file may set it for one of them only."""
+    with database.read() as connection:
+        last = {row.name: row.budget for row in connection.execute(_ROWS)}
+    budgets = {name: last.get(name, rule.name) for name, rule in rules.accounts.items()}
+    capped_last = sorted(rules.accounts.items(), key=lambda one: one[1].is_capped)
+    shared = {budgets[name]: replace(rule, name=budgets[name]) for name, rule in capped_last}
+    return replace(rules, accounts={name: shared[budget] for name, budget in budgets.items()})
 
 
 def carry_over(database: Database, budgets: Mapping[str, str], *, now: datetime) -> None:
