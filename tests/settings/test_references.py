@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value
@@ -251,6 +251,7 @@ def test_only_these_keys_show_a_text_that_they_accept(tmp_path: Path) -> None:
 @given(
     secret=SECRETS, key=st.sampled_from(KEYS), wrapped=st.sampled_from(["literal", "env", "list", "table", "override"])
 )
+@example(secret="a-brand-that-is-not-there", key=("routes", 0, "brand"), wrapped="literal")
 def test_no_error_repeats_a_value_wherever_it_stood(tmp_path: Path, secret: str, key: Key, wrapped: str) -> None:
     forms: dict[str, Any] = {"literal": secret, "env": {"env": "IT"}, "list": [secret], "table": {"kind": secret}}
     environ = {"IT": secret}

@@ -166,7 +166,7 @@ def check_routes(
     for index, route in routes.items():
         path = ("routes", index)
         if route.brand is not None and route.brand not in brands:
-            why = suggestion(route.brand, brands) or f": [brand.{route.brand}] would be one"
+            why = suggestion(route.brand, brands) or ": each is a table [brand.NAME]"
             findings.consequence((*path, "brand"), f"no such brand{why}")
         for position, name in enumerate(route.accounts):
             if names and name not in names:  # with no account at all, only that mistake is reported
