@@ -27,7 +27,8 @@ from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.batch_report import Reporting
 from worker.reporting.operation_report import Operation
 from worker.reporting.standings import source_reports, standings
-from worker.reporting.store.processes import Heartbeat, Restored
+from worker.reporting.store.processes import Heartbeat
+from worker.reporting.store.restored import Restored
 from worker.reporting.store.waiting import texts_by_country
 from worker.settings.event_senders import REQUESTS, queues_published_to
 from worker.settings.model import Settings
@@ -334,7 +335,7 @@ class Parts(Configured):
         self.account_budgets.ensure(self.targets)
         self.keep_time()
         if self.restored is not None:
-            self.restored.stop_if_older(now=self.clock())
+            self.restored.begin(now=self.clock())
 
     def resume(self, channels: Collection[str] | None = None) -> None:
         """Let stopped accounts and senders be tried again, as `AccountBudgets.resume` says."""

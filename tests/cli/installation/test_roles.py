@@ -1,5 +1,6 @@
 """Three roles of PostgreSQL: one migrates, one runs, one reports; each is refused what the others do."""
 
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -121,6 +122,19 @@ def test_a_batch_is_migrated_run_and_reported_by_three_roles(as_role, url, playe
     assert (migrated.code, "is at revision" in migrated.out) == (0, True)  # nothing to do
     assert [line["state"] for line in shown] == ["invited"] * 3
     assert others == [0] * len(others)
+
+
+def test_the_role_that_reports_reads_on_in_an_older_copy_and_says_so(as_role):
+    run = as_role("run")
+    run.add('[privacy]\njournal = "onboarding.journal"\n')
+    run.onboard("import", run.list_of(customers(1)))
+    mark = run.path / "onboarding.journal.mark"
+    mark.write_text(json.dumps(json.loads(mark.read_text()) | {"number": 1000}))
+
+    shown = as_role("report").onboard("status")
+
+    assert (shown.code, "customers" in shown.out) == (0, True)
+    assert "the database is an older copy than its journal knows" in shown.err
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,19 @@ def test_a_restored_database_stops_everything_until_what_happened_since_is_broug
     assert len(played.calls()) == 1
 
 
+def test_a_stop_in_the_backup_does_not_hide_that_it_is_older(imported: Desk, played: Played):
+    assert imported.onboard("stop", "--reason", "upgrade").code == 0
+    back_up(imported)
+    assert imported.onboard("resume", "--all").code == 0
+    assert imported.onboard("customer", "erase", "C-0001", "--yes").code == 0
+    restore(imported)
+
+    assert "older copy" in imported.onboard("status").out
+
+    assert imported.onboard("resume", "--all").code == 0
+    assert "everything was stopped" not in imported.onboard("status").out
+
+
 def test_a_database_that_was_not_restored_goes_on(imported: Desk):
     assert imported.onboard("customer", "erase", "C-0001", "--yes").code == 0
     assert imported.onboard("run", "customers.csv").code == 0

@@ -9,7 +9,7 @@ import pytest
 
 from worker.core.customers.customers import Channel
 from worker.core.database.database import Database
-from worker.core.database.journal import Happened, Journal, Mark, Note, note, read
+from worker.core.database.journal import Happened, Journal, Note, note, read
 from worker.core.model.channels import SuppressionReason
 
 AT = datetime(2026, 11, 20, 9, tzinfo=UTC)
@@ -92,15 +92,6 @@ def test_a_journal_that_cannot_be_written_stops_nothing_and_is_said(tmp_path, ca
     Journal(tmp_path / "no" / "journal", lambda: AT).add([SUPPRESSED])
     (record,) = caplog.records
     assert record.levelname == "ERROR"
-
-
-def test_a_mark_is_replaced_and_one_that_is_damaged_is_none(journal, path):
-    assert journal.last_mark() is None
-    journal.mark(Mark(6, "a" * 64, AT))
-    journal.mark(Mark(7, "b" * 64, AT))
-    assert journal.last_mark() == Mark(7, "b" * 64, AT)
-    path.with_name(f"{path.name}.mark").write_text('{"number": "x"')
-    assert journal.last_mark() is None
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
-"""A file beside the database: who asked for no more messages, who was erased, and how far the database had come.
+"""A file beside the database: who asked for no more messages, and who was erased.
 
 The database may be replaced by an older copy of itself, and what happened since is then known here alone. A line is
 JSON and holds a keyed digest, never an address or an id. How far the database had come is a file next to it, replaced
-each time: so the journal grows by what people ask for, and by nothing else.
+each time (`reporting.store.restored`): so the journal grows by what people ask for, and by nothing else.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ from pydantic import AwareDatetime, StringConstraints, TypeAdapter
 from worker.core.customers.customers import Channel
 from worker.core.database.fast import tally
 from worker.core.foundation.clock import Clock
-from worker.core.foundation.private_files import replacing, to_append, to_disk
+from worker.core.foundation.private_files import to_append, to_disk
 from worker.core.model.channels import SuppressionReason
 
 log = logging.getLogger(__name__)
@@ -63,17 +63,8 @@ class Note:
             raise ValueError("the note lacks what it is about")
 
 
-@dataclass(frozen=True)
-class Mark:
-    """How far the database had come: its audit log's head, and the time of the last mark in the database itself."""
-
-    number: int
-    hash: str
-    at: AwareDatetime
-
-
 @cache  # made when a journal is first used: most installations have none
-def _form(kind: type[Kind]) -> TypeAdapter[Kind]:
+def form(kind: type[Kind]) -> TypeAdapter[Kind]:
     return TypeAdapter(kind)
 
 
@@ -82,11 +73,10 @@ class Journal:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path, self.clock = path, clock
-        self._mark = path.with_name(f"{path.name}.mark")
 
     def add(self, notes: Iterable[Note]) -> None:
         """What was asked for is done although the journal's disk is full: an error is logged, and nothing raised."""
-        lines = b"".join(_form(Note).dump_json(note) + b"\n" for note in notes)
+        lines = b"".join(form(Note).dump_json(note) + b"\n" for note in notes)
         if not lines:
             return
         try:
@@ -106,25 +96,6 @@ class Journal:
                 os.close(descriptor)
         except OSError as error:
             log.error("the journal cannot be written, so a restore will not know what was asked: %s", error.strerror)
-
-    def mark(self, mark: Mark) -> None:
-        """Raises OSError."""
-        os.close(to_append(self.path))  # so that a journal that is not there was lost, and is not one without notes
-        with replacing(self._mark) as stream:
-            stream.write(_form(Mark).dump_json(mark).decode())
-            stream.flush()
-            os.fsync(stream.fileno())
-
-    def last_mark(self) -> Mark | None:
-        """None: there is none yet, or it is damaged."""
-        try:
-            mark: Mark = _form(Mark).validate_json(self._mark.read_bytes()[:LONGEST])
-            return mark
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError):
-            log.warning("the journal's mark cannot be read: whether the database is an older copy is not known")
-            return None
 
 
 def note(connection: sa.Connection, what: Happened, digests: Sequence[str], **more: Any) -> None:
@@ -149,7 +120,7 @@ def read(path: Path) -> tuple[list[Note], int]:
     with path.open("rb") as stream:
         while line := stream.readline(LONGEST):
             try:
-                notes.append(_form(Note).validate_json(line))
+                notes.append(form(Note).validate_json(line))
             except ValueError:
                 damaged += line != b"\n"
     return notes, damaged

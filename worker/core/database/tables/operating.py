@@ -101,7 +101,7 @@ class Timer(Base):
         sa.String(16),
         primary_key=True,
         doc="sweep: a worker looked for due work; beat: the scheduler's wake-up came; wake: another wake-up came;"
-        " mark: the journal said how far the database has come (`reporting.store.processes`);"
+        " mark: the journal said how far the database has come, accepted: a person went on with an older copy;"
         " refused: a process refused to seal the audit log.",
     )
     at: ColumnOf[datetime]

@@ -13,13 +13,15 @@ import sqlalchemy as sa
 from worker.core.database import bulk
 from worker.core.database.audit_entries import ACTOR, REASON, note
 from worker.core.database.database import Database, fetch
-from worker.core.database.tables import Attempt, EmergencyStop, InvitationRow, Job
+from worker.core.database.tables import Attempt, EmergencyStop, InvitationRow, Job, Timer
 from worker.core.foundation.harmless_text import printable
 from worker.core.foundation.notation import written
 from worker.core.limits.store.budgets import EVERYTHING_IS_STOPPED
 from worker.core.model.states import InvitationState, JobState
 
 EVERYTHING = "everything"  # the subject of its audit entries
+JOURNAL = "the journal"  # it stops an older copy of the database, see `reporting.store.restored`
+ACCEPTED = "accepted"  # the timer of a person's word that such a copy goes on
 _IS_THERE = sa.select(EVERYTHING_IS_STOPPED)
 
 
@@ -84,6 +86,10 @@ class EmergencyStops:
             if found is not None:
                 connection.execute(sa.delete(EmergencyStop))
                 note(connection, EVERYTHING, now=now, reason="resumed")
+                if found.by == JOURNAL:
+                    accepted = {"name": ACCEPTED, "at": max(now, found.at)}
+                    timer = bulk.insert(Timer, connection.dialect.name).values(accepted)
+                    connection.execute(timer.on_conflict_do_update(index_elements=["name"], set_=accepted))
         return found
 
     def in_flight(self, *, now: datetime) -> Mapping[str, int]:
