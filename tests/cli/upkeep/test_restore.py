@@ -69,6 +69,18 @@ def test_a_stop_in_the_backup_does_not_hide_that_it_is_older(imported: Desk, pla
     assert "everything was stopped" not in imported.onboard("status").out
 
 
+def test_nobody_goes_on_with_what_has_not_been_seen(imported: Desk, played: Played):
+    back_up(imported)
+    assert imported.onboard("customer", "erase", "C-0001", "--yes").code == 0
+    restore(imported)
+
+    refused = imported.onboard("resume", "--all")
+
+    assert (refused.code, "onboard customer reapply" in refused.err) == (2, True)
+    assert "everything was stopped" in imported.onboard("status").out
+    assert imported.onboard("resume", "--all").code == 0
+
+
 def test_a_database_that_was_not_restored_goes_on(imported: Desk):
     assert imported.onboard("customer", "erase", "C-0001", "--yes").code == 0
     assert imported.onboard("run", "customers.csv").code == 0

@@ -254,6 +254,9 @@ def _bring_forward(parts: Parts, found: BatchFacts, start_at: datetime) -> None:
 
 
 def _go_on(parts: Parts, *, as_json: bool) -> None:
+    if parts.restored is not None and parts.restored.found:
+        # Nobody has seen it yet: it stopped everything a moment ago.
+        raise CannotStart(f"everything was stopped just now: {parts.restored.found}; then `onboard resume --all` again")
     ended = parts.emergency_stops.go_on(now=parts.clock())
     facts = {"action": "resume", "stopped": ended.as_facts() if ended is not None else None}
     lines = ["nothing was stopped with `onboard stop`"]
