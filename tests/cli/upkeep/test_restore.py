@@ -81,6 +81,23 @@ def test_nobody_goes_on_with_what_has_not_been_seen(imported: Desk, played: Play
     assert imported.onboard("resume", "--all").code == 0
 
 
+@pytest.mark.parametrize("rest", [None, ""])
+def test_a_journal_that_is_lost_is_said_and_not_all_is_well(imported: Desk, rest: str | None):
+    back_up(imported)
+    assert imported.onboard("customer", "erase", "C-0001", "--yes").code == 0
+    restore(imported)
+    journal = imported.path / "onboarding.journal"
+    if rest is None:
+        journal.unlink()
+    else:
+        journal.write_text(rest)
+
+    for _ in range(2):
+        assert "onboarding.journal is gone or shorter" in imported.onboard("status").err
+    assert imported.onboard("customer", "reapply").code != 0
+    assert imported.onboard("customer", "reapply", "onboarding.journal").code != 0
+
+
 def test_a_database_that_was_not_restored_goes_on(imported: Desk):
     assert imported.onboard("customer", "erase", "C-0001", "--yes").code == 0
     assert imported.onboard("run", "customers.csv").code == 0

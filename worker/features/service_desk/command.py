@@ -24,6 +24,7 @@ from worker.features.service_desk.timeline import About, Moment, timeline
 from worker.lists.accept import customer_id as id_of_a_list
 from worker.providers.refusals import Refusal
 from worker.reporting.store.ledger import CustomerFacts, SessionFacts
+from worker.reporting.store.restored import why_lost
 from worker.settings.needs import ENCRYPTING, STORED
 from worker.settings.policies import caps_of
 
@@ -148,7 +149,7 @@ def reapply(invocation: Invocation, files: tuple[Path, ...], as_json: bool) -> N
     """Bring back what a restored database does not know: who was erased, and which addresses get no messages.
 
     FILEs are the journals of all machines; by default the one of [privacy] journal. Safe to repeat. Ends with code 1 if
-    a line is damaged, or needs a digest key that is not in [encryption]. docs/how-to/backup.md says what to do.
+    a line is damaged or lost, or needs a digest key that is not in [encryption]. docs/how-to/backup.md says what to do.
     """
     with invocation.parts(ENCRYPTING, migrate=True) as parts:
         own = () if parts.journal is None else (parts.journal.path,)
@@ -156,10 +157,13 @@ def reapply(invocation: Invocation, files: tuple[Path, ...], as_json: bool) -> N
             raise CannotStart("there is no [privacy] journal; give its FILE")
         try:
             found = [read(file) for file in files or own]
+            lost = [*map(why_lost, files)]
         except OSError as error:
             raise CannotStart(f"{error.filename}: {error.strerror}") from None
         notes = [note for notes, _ in found for note in notes]
         done = reapply_notes(parts.database, parts.keyring, notes, now=parts.clock())
+        if parts.restored is not None and not files:
+            lost = [parts.restored.lost]
     damaged = sum(number for _, number in found)
     if as_json:
         print_json({**vars(done), "damaged": damaged})
@@ -167,10 +171,13 @@ def reapply(invocation: Invocation, files: tuple[Path, ...], as_json: bool) -> N
         again = f"{counted(done.suppressed, 'address', 'addresses')} suppressed again"
         click.echo(f"{counted(done.erased, 'customer')} erased again, {again}")
     for key_id, number in done.unknown.items():
-        click.echo(f"{counted(number, 'note')} need the digest key {key_id}: put it into [encryption]", err=True)
+        asking = counted(number, "note needs", "notes need")
+        click.echo(f"{asking} the digest key {key_id}: put it into [encryption]", err=True)
     if damaged:
         click.echo(f"{counted(damaged, 'line')} of the journal cannot be read", err=True)
-    if damaged or done.unknown:
+    for words in filter(None, lost):
+        click.echo(words, err=True)
+    if damaged or done.unknown or any(lost):
         raise SystemExit(NEEDS_A_PERSON)
 
 
