@@ -98,6 +98,25 @@ def test_a_journal_that_is_lost_is_said_and_not_all_is_well(imported: Desk, rest
     assert imported.onboard("customer", "reapply", "onboarding.journal").code != 0
 
 
+@needs("doctor")
+def test_doctor_finds_an_older_copy_a_lost_journal_and_a_mark_that_cannot_be_written(imported: Desk):
+    back_up(imported)
+    assert imported.onboard("customer", "erase", "C-0001", "--yes").code == 0
+    restore(imported)
+    (imported.path / "onboarding.journal").write_text("")
+
+    assert grades(imported) == ["failure", "failure", "ok"]
+
+    # A file that can be written, in a directory that takes no other, whoever asks.
+    imported.change('journal = "onboarding.journal"', 'journal = "/proc/self/comm"')
+    assert grades(imported) == ["failure"]
+
+
+def grades(desk: Desk) -> list[str]:
+    found = desk.onboard("doctor", "--json").facts["findings"]
+    return [one["grade"] for one in found if one["what"] == "journal"]
+
+
 def test_a_database_that_was_not_restored_goes_on(imported: Desk):
     assert imported.onboard("customer", "erase", "C-0001", "--yes").code == 0
     assert imported.onboard("run", "customers.csv").code == 0

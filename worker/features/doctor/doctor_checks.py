@@ -22,7 +22,6 @@ from worker.core.database import schema
 from worker.core.features import hint
 from worker.core.foundation.connection_failures import certificate_help
 from worker.core.foundation.notation import counted
-from worker.core.foundation.private_files import to_append
 from worker.core.messages.contact import Wording
 from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.core.model.channels import channels_of
@@ -34,6 +33,7 @@ from worker.http import event_loop
 from worker.providers.entry_points import TEXT_SERVICES, AdapterBroken, text_facts_of
 from worker.providers.facts import PROVIDERS, facts_of
 from worker.reporting.operation import WORK
+from worker.reporting.store.restored import why_lost
 from worker.settings.problems import SettingsError
 from worker.settings.rules import lifetimes_unknown
 from worker.settings.shape import SECTIONS
@@ -105,16 +105,22 @@ def check_encryption_keys(parts: Parts) -> Iterator[Finding]:
 
 
 def check_journal(parts: Parts) -> Iterator[Finding]:
-    if parts.journal is None:
+    if parts.journal is None or parts.restored is None:
         lost = "there is none: after a restore it is not known who was erased and suppressed since"
         yield warning("journal", lost, "write [privacy] journal (docs/how-to/backup.md)")
         return
+    if older := parts.restored.why_older():
+        yield failure("journal", older, "docs/how-to/backup.md")
+    if lost := why_lost(parts.journal.path):
+        yield failure("journal", lost, "docs/how-to/backup.md")
+    name = parts.journal.path.name
     try:
-        os.close(to_append(parts.journal.path))
+        parts.restored.try_files()
     except OSError as error:
-        yield failure("journal", f"{parts.journal.path.name}: {error.strerror}", "give this user the right to write it")
+        action = "give this user the right to write it, and its directory"
+        yield failure("journal", f"{name}, or {name}.mark: {error.strerror}", action)
     else:
-        yield ok("journal", f"{parts.journal.path.name} can be written")
+        yield ok("journal", f"{name} and its mark can be written")
 
 
 def check_clock(parts: Parts) -> Iterator[Finding]:
