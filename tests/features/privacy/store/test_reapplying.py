@@ -169,6 +169,15 @@ def test_what_a_destroyed_digest_key_has_noted_is_counted_and_the_key_named(copy
     assert names(copy) == {"Ona", "Jonas"}
 
 
+@pytest.mark.parametrize("renew", [silent, lambda shelf, ring: stop(Shelf(shelf.database, ring, shelf.clock))])
+def test_a_rotated_key_is_needed_no_more_for_what_was_noted_again_under_the_next_one(copy, living, path, renew):
+    stop(living)
+    living.clock.advance(seconds=1)
+    renew(living, Keyring([KEY], [NEXT, DIGEST]))
+    done = again(copy, path, Keyring([KEY], [NEXT]))
+    assert (done.suppressed, done.unknown) == (1, {})
+
+
 def test_an_address_that_came_without_its_text_gets_it_when_it_is_looked_up(copy, living, path):
     stop(living)
     again(copy, path)

@@ -65,6 +65,7 @@ def suppress(
     for row in fetch(connection, _KEPT, {"digests": bulk.keys(digests)}):
         if row.digest != digests[0]:
             _keep(connection, row._asdict() | newest)
+            note(connection, Happened.LIFTED, [row.digest])  # the newest has it: a journal needs that key no more
     connection.execute(_DELETE, {"digests": bulk.keys(digests[1:])})
     entry: dict[str, Any] = {"channel": listed_as(channel), "reason": reason.value}
     entry |= {"source": source[:80], "created_at": now}
@@ -151,6 +152,7 @@ def _renew(connection: sa.Connection, keyring: Keyring, old: Mapping[str, str]) 
             connection.execute(_SEAL, {"digest_": digest, "encrypted_": encrypted})
             continue
         _keep(connection, row._asdict() | {"digest": digest, "encrypted": encrypted})
+        note(connection, Happened.LIFTED, [row.digest])
         connection.execute(_DELETE, {"digests": bulk.keys([row.digest])})
 
 
