@@ -71,8 +71,10 @@ def settings_of(config: Path | None, needs: Needs, *, logs_warnings: bool) -> Se
     except SettingsError as error:
         raise CannotStart(str(error)) from None
     odd = [*(() if logs_warnings else settings.warnings), *doubtful_parameters(settings.accounts)]
-    with suppress(SettingsError):  # a key is missing: the command does not need it
-        odd += shared_webhook_keys(settings.accounts)
+    credentials = [secret for one in settings.accounts.values() for secret in (one.api_key, one.customer_id) if secret]
+    if not any(secret.is_missing for secret in credentials):  # else accounts of one customer would seem to be of two
+        with suppress(SettingsError):  # a webhook's key is missing: the command does not need it
+            odd += shared_webhook_keys(settings.accounts)
     for warning in said_once(odd):
         click.echo(f"warning: {warning}", err=True)
     return settings
