@@ -138,6 +138,11 @@ ANOTHER_PERSON = FieldProblem(
     "same id, another person?",
     "nothing agrees with what is stored: give each person an id of its own; or use --another-person",
 )
+IS_CALLED = FieldProblem(
+    "customer_id",
+    "a call for the person who has the id is under way or in doubt",
+    "decide about a row that is held; then import the row again",
+)
 
 
 TAKE_OVER = "leave the row out; or take the customer over with --take-over, by command"

@@ -10,10 +10,20 @@ import pytest
 from tests.stored.row_locks import waiting
 from tests.stored.shelf import customer, line
 from worker.core.customers.customers import FieldProblem, Person
+from worker.core.database import bulk
 from worker.core.database.encrypted_values import decrypt_person
-from worker.core.database.tables import Audit, CustomerRow, Job, SessionRow, SkippedLine
-from worker.core.model.states import JobState
-from worker.lists.known_customers import ANOTHER_PERSON, KnownChoices, KnownRule
+from worker.core.database.tables import (
+    Audit,
+    Batch,
+    CustomerRow,
+    Finished,
+    InvitationRow,
+    Job,
+    SessionRow,
+    SkippedLine,
+)
+from worker.core.model.states import InvitationState, JobState, PauseCause, SessionState
+from worker.lists.known_customers import ANOTHER_PERSON, IS_CALLED, KnownChoices, KnownRule
 from worker.lists.store.admission import lock_customers
 from worker.lists.store.new_rows import change_details, customer_row
 
@@ -91,6 +101,78 @@ def test_another_person_has_nothing_of_the_first_one(shelf):
     assert stored(shelf) == JONAS
     row = shelf.row(CustomerRow, customer_id="A1")
     assert (row.locale, row.country, row.timezone) == ("", "", "")
+
+
+def test_what_the_first_person_finished_counts_for_nobody_and_the_other_is_asked(shelf):
+    first, _ = add(shelf, a1(ONA))
+    shelf.issue()
+    shelf.set(Job, state=JobState.COMPLETED, result="approved")
+    shelf.set(SessionRow, state=SessionState.COMPLETED, result="approved")
+    with shelf.database.write() as connection:
+        bulk.add(
+            connection,
+            Finished,
+            [{"customer_id": "A1", "purpose": "onboarding", "result": "approved", "batch_id": first, "row": 2}],
+        )
+    second, _ = add(shelf, a1(JONAS), another_person=True)
+    assert [(row.batch_id, row.state, row.result) for row in shelf.rows(Job)] == [
+        (first, JobState.COMPLETED, "approved"),
+        (second, JobState.WAITING, ""),
+    ]
+    assert shelf.row(SessionRow).past
+    for state in (JobState.LAPSED, JobState.CANCELLED):
+        shelf.set(Job, Job.batch_id == second, state=state)
+        third, _ = add(shelf, a1(JONAS))
+        assert shelf.job("A1", batch_id=third).state is JobState.WAITING, "nor later, whatever becomes of the row"
+        shelf.set(Job, Job.batch_id == third, state=JobState.LAPSED)
+
+
+@pytest.mark.parametrize("rule", [KnownRule.SKIP, KnownRule.REFRESH, KnownRule.INVITE])
+@pytest.mark.parametrize("sent", [False, True])
+@pytest.mark.parametrize("result", ["", "review"])
+def test_the_first_persons_rows_and_messages_end_and_the_others_waits_for_the_session(shelf, rule, sent, result):
+    first, _ = add(shelf, a1(ONA), customer("A1", person=ONA, purpose="renewal"))
+    joined, _ = add(shelf, a1(ONA))
+    shelf.issue()
+    if sent:
+        shelf.send()
+    shelf.set(SessionRow, result=result)
+    second, added = add(shelf, a1(JONAS), rule=rule, another_person=True)
+    assert added.refused == []
+    assert {row.state for row in shelf.rows(Job) if row.batch_id in (first, joined)} == {JobState.CANCELLED}
+    assert {row.state for row in shelf.rows(InvitationRow)} == {
+        InvitationState.SENT if sent else InvitationState.SUPERSEDED
+    }
+    assert shelf.claim() == []
+    row = shelf.job("A1", batch_id=second)
+    assert (row.state, row.reason, row.session_id) == (JobState.WAITING, "session_ends_first", None)
+    shelf.clock.advance(days=8)
+    assert [job.id for job in shelf.claim()] == [row.id]
+    assert not shelf.claim_messages()
+
+
+@pytest.mark.parametrize("rule", [KnownRule.SKIP, KnownRule.REFRESH])
+def test_a_list_that_waits_gives_the_id_at_once_and_its_second_row_is_of_the_same_person(shelf, rule):
+    add(shelf, a1(ONA))
+    batch = shelf.batch()
+    shelf.set(Batch, Batch.id == batch, pause_cause=PauseCause.PERSON)
+    choices = KnownChoices(rule=rule, another_person=True)
+    for row, purpose in ((2, "onboarding"), (3, "renewal")):
+        lines = [line(row, a1(JONAS, purpose=purpose))]
+        shelf.batches.add(batch, lines, [], priority=0, now=shelf.clock(), choices=choices)
+    assert stored(shelf) == JONAS
+    assert [row.state for row in shelf.rows(Job, batch_id=batch)] == [JobState.WAITING] * 2
+
+
+def test_a_call_under_way_for_the_first_person_comes_first(shelf):
+    add(shelf, a1(ONA))
+    shelf.claim()
+    _, added = add(shelf, a1(JONAS), another_person=True)
+    assert [one.problems for one in added.refused] == [(IS_CALLED,)]
+    assert stored(shelf) == ONA
+    shelf.set(Job, state=JobState.HELD, reason="unknown")
+    _, added = add(shelf, a1(JONAS), another_person=True)
+    assert [one.problems for one in added.refused] == [(IS_CALLED,)]
 
 
 def without_a_branch(row: int, one):

@@ -103,6 +103,22 @@ def test_a_renewal_is_decided_by_its_own_verdict_though_the_one_before_is_change
     assert of.jobs[7].result == "suspected"
 
 
+@pytest.mark.parametrize("said", EVENTS)
+@pytest.mark.parametrize("first", [JobState.CANCELLED, JobState.LAPSED])
+def test_the_verdict_of_a_person_who_had_the_id_before_decides_nothing_for_the_other_one(said, first):
+    of = chain(JobNow(7, first, FIRST, cancelled=True), link(past=True))
+    of.jobs[9] = JobNow(9, JobState.WAITING, None, reason=Reason.SESSION_ENDS_FIRST, due_at=LATER + timedelta(days=9))
+    apply(of, said)
+    over = of.links[FIRST].known.state not in LIVE_SESSIONS
+    waits = replace(of.jobs[9], due_at=None) == JobNow(9, JobState.WAITING, None, reason=Reason.SESSION_ENDS_FIRST)
+    assert (waits, of.jobs[9].due_at == LATER) == (True, over)
+
+
+def test_a_row_that_a_report_gave_to_another_person_has_no_verdict_of_the_first_ones_session():
+    of = apply(chain(JobNow(7, JobState.LAPSED, None), link(past=True)), update_of(COMPLETED, Result.APPROVED))
+    assert of.jobs[7].state is JobState.LAPSED
+
+
 @given(
     st.lists(st.sampled_from([*EVENTS, *REFUSED]), min_size=1, unique_by=id).flatmap(
         lambda given: st.tuples(st.just(given), st.permutations(given + given[:3]))

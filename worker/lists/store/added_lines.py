@@ -9,27 +9,23 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Customer
-from worker.core.customers.store.cancellation import cancel_open
 from worker.core.customers.store.erased_jobs import PERSON_GONE
 from worker.core.customers.store.pending_details import keep
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
 from worker.core.database.bulk import Columns, picked, rows_of
-from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.fast import tally
 from worker.core.database.job_ids import Key, job_id
-from worker.core.database.tables import Batch, CustomerRow, Inbox, Job, SessionRow, SkippedLine
+from worker.core.database.tables import Batch, CustomerRow, Job, SkippedLine
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.given_links import GIVEN_AWAY
-from worker.core.lifecycle.store import own_links
-from worker.core.model.states import HELD_BACK, LIVE_SESSIONS, OPEN_JOBS, PAUSED, SessionState
-from worker.lists.known_customers import KnownChoices, KnownRule, refuses_lists
+from worker.core.model.states import HELD_BACK, PAUSED
+from worker.lists.known_customers import IS_CALLED, KnownChoices, KnownRule, refuses_lists
 from worker.lists.lines import RefusedLine, another_line, erased_line, owned_line
 from worker.lists.store.admission import following, left_out, lock_customers
-from worker.lists.store.daily_batch import DAILY
 from worker.lists.store.leadership import take_all
+from worker.lists.store.new_owners import admit, being_called, take
 from worker.lists.store.new_rows import CANCELLED, SealedLines, customer_values, new_jobs, refusal_row
 from worker.lists.store.refreshed import KnownLine, beside, filled, known_lines, opened, refresh, still_lacking
 from worker.lists.store.tombstones import bring_back, erased_among
@@ -204,20 +200,23 @@ class _Adding:
             for one in found
             if one.row not in rows and (one.is_another or (not released and one.is_another_of_two_unreleased))
         ]
-        self.refuse(another := [*owned, *self._of_another(others)])
+        self.refuse(another := [*owned, *self._of_another(others, gone=gone)])
         rows = {line.row for line in another}
         found = [one for one in found if one.row not in rows]
-        keys = {key for key in self.lines.keys if key[0] in known}
+        # They lead, whatever became of the rows of the person who had the id.
+        new = {one.given.customer_id for one in others if one.row not in rows}
+        keys = {key for key in self.lines.keys if key[0] in known and key[0] not in new}
         followed = following(connection, keys, now=self.now, rule=rule) if keys else {}
         out = left_out(connection, keys - followed.keys(), rule=rule)
         if out:
             self._leave_out(out)
         if rule is KnownRule.SKIP:  # the details stay, if there are any, unless the customer is invited after all
-            leading = {customer_id for customer_id, _ in keys - followed.keys() - out.keys()}
+            leading = new | {customer_id for customer_id, _ in keys - followed.keys() - out.keys()}
             found = [one for one in found if one.given.customer_id in leading or one.unreleased]
-        # A person has said whose the customers are who are taken over: that does not wait.
-        self._refresh([one for one in found if one.given.customer_id in owners])
-        found = [] if gone else [one for one in found if one.given.customer_id not in owners]
+        # A person has said whose the customers are who are taken over, and who has an id: that does not wait.
+        at_once = {*owners, *(() if gone else new)}
+        self._refresh([one for one in found if one.given.customer_id in at_once])
+        found = [] if gone else [one for one in found if one.given.customer_id not in at_once]
         if released:
             self._refresh(found)
         return found, followed
@@ -225,12 +224,17 @@ class _Adding:
     def _refresh(self, found: Sequence[KnownLine]) -> None:
         refresh(self.connection, self.keyring, found, batch_id=self.batch_id, now=self.now)
 
-    def _of_another(self, another: Sequence[KnownLine]) -> list[RefusedLine]:
+    def _of_another(self, another: Sequence[KnownLine], *, gone: bool) -> list[RefusedLine]:
         """These lines of another person than the one who has the id, unless they take it over."""
         if not self.choices.another_person:
             return [another_line(one.row, one.given.customer_id) for one in another]
-        self._note_each({one.given.customer_id for one in another}, "another person took over this id")
-        return []
+        ids = {one.given.customer_id for one in another}
+        called = being_called(self.connection, ids, now=self.now)
+        self._note_each(ids - called, "another person took over this id")
+        if not gone:
+            admit(self.connection, ids - called, now=self.now)
+        lines = ((one.row, one.given.customer_id) for one in another)
+        return [RefusedLine(row, customer_id, (IS_CALLED,)) for row, customer_id in lines if customer_id in called]
 
     def _note_each(self, customer_ids: Collection[str], reason: str) -> None:
         for customer_id in sorted(customer_ids):
@@ -297,53 +301,3 @@ def _imported_rows(connection: sa.Connection, batch_id: int, rows: Sequence[int]
     added = connection.execute(_ADDED, ids).scalars()
     skipped = connection.execute(_SKIPPED, {"batch": batch_id, "first": first, "last": last}).scalars()
     return {*added, *skipped}
-
-
-def take(connection: sa.Connection, customers: Mapping[str, tuple[str, int]], *, batch_id: int, now: datetime) -> None:
-    """Take these customers, who are locked, over for rows of this batch: each with its owner and its row.
-
-    A sender may hold the link of a session that lives, and providers take none back. So nothing that the sender has
-    leads the customer anywhere: its rows end, which hands out no link any more, no row reuses a session that was opened
-    for them, and our own link is made anew. The list's row gets another session, as soon as the provider opens one.
-    """
-    if not customers:
-        return
-    of = {"customers": bulk.keys(customers)}
-    cancel_open(connection, [row.id for row in fetch(connection, _THEIRS, of)], now=now)
-    connection.execute(_LEFT, of)
-    connection.execute(_NO_MORE_OFFERED, of)
-    own_links.forget(connection, set(customers))
-    connection.execute(_OURS, of)
-    for customer_id, (owner, row) in sorted(customers.items()):
-        reason = f"taken over from sender {owner} by batch {batch_id} row {row}"
-        note(connection, f"customer {customer_id}", now=now, reason=reason)
-
-
-# The rows of a sender's events. One whose event is kept no more counts as the owner's.
-_BY_OTHERS = sa.exists().where(
-    Inbox.customer_id == Job.customer_id, Inbox.job_id == Job.id, Inbox.sender != CustomerRow.sender
-)
-_THEIRS = (
-    sa.select(Job.id)
-    .join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
-    .join(Batch, Batch.id == Job.batch_id)
-    .where(
-        bulk.among(Job.customer_id, "customers"),
-        Job.state.in_(OPEN_JOBS),
-        Batch.digest.startswith(DAILY),
-        ~_BY_OTHERS,
-    )
-    .order_by(Job.id)
-)
-# As if its link had gone to an address that was corrected.
-_LEFT = (
-    sa.update(SessionRow)
-    .where(bulk.among(SessionRow.customer_id, "customers"), SessionRow.state.in_(LIVE_SESSIONS))
-    .values(given_away=GIVEN_AWAY, same_link=False)
-)
-_NO_MORE_OFFERED = (
-    sa.update(SessionRow)
-    .where(bulk.among(SessionRow.customer_id, "customers"), SessionRow.state == SessionState.UNBOUGHT)
-    .values(check_at=None)
-)
-_OURS = sa.update(CustomerRow).where(bulk.among(CustomerRow.customer_id, "customers")).values(sender="")

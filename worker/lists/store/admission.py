@@ -19,6 +19,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import OPEN_JOBS, JobState
 from worker.core.unknown.store.calls_in_doubt import in_doubt
 from worker.lists.known_customers import Becomes, KnownRule, Standing, decide, standing_of
+from worker.lists.store.new_owners import OF_PRESENT_PERSON
 
 
 def lock_customers(connection: sa.Connection, customer_ids: Collection[str]) -> None:
@@ -151,7 +152,7 @@ _LOCK_CUSTOMERS = (
 )
 _LEADERS = _jobs(sorted(OPEN_JOBS)).order_by(Job.id)
 _LOCK_LEADERS = _LEADERS.with_for_update(read=True)
-_COMPLETED = _jobs([JobState.COMPLETED])
+_COMPLETED = _jobs([JobState.COMPLETED]).where(OF_PRESENT_PERSON)
 _FINISHED_IN_PURGED = (
     sa.select(Finished.__table__)
     .where(Finished.customer_id.in_(_CUSTOMER_IDS))

@@ -111,7 +111,8 @@ class Again:
 
 @dataclass(frozen=True)
 class Link:
-    """One of a customer's sessions for a purpose. Times are aware. `past`: the customer was asked to renew since."""
+    """One of a customer's sessions for a purpose. Times are aware. `past`: the customer was asked to renew since, or
+    another person has the id now."""
 
     id: uuid.UUID
     issued_at: datetime
@@ -151,6 +152,10 @@ class JobNow:
     due_at: datetime | None = None
     refused_session: uuid.UUID | None = None
     cancelled: bool = False
+
+    @property
+    def waits_for_an_end(self) -> bool:
+        return self.state is JobState.WAITING and self.reason in FOR_THE_END
 
     @property
     def asks_again(self) -> bool:
@@ -200,9 +205,11 @@ class Chain:
         concerned = {self.owners.get(session_id), None if link.past else leading}
         repeated = _failed(before) and _failed(known)
         for job in [] if repeated else list(self.jobs.values()):
-            if job.id in concerned or session_id == job.session_id:
-                led = leading not in (None, job.id)
+            if (job.id in concerned or session_id == job.session_id) and not (link.past and self._is_of_now(job)):
+                led = link.past or leading not in (None, job.id)
                 self.jobs[job.id] = job_after(job, link, peers, again=again, led=led, now=now)
+            elif link.past and known.state not in LIVE_SESSIONS and job.waits_for_an_end:
+                self.jobs[job.id] = replace(job, due_at=now)  # it has no part in the session
         again_in = {job.session_id for job in self.jobs.values() if job.asks_again}
         if link.has_verdict and not link.past:
             # The customer has finished: the other open sessions are no longer of use.
@@ -215,6 +222,11 @@ class Chain:
                 # The check of sessions that ended decides whether another one may follow.
                 self.links[refused] = replace(self.links[refused], check_at=self.links[refused].check_at or now)
         return True
+
+    def _is_of_now(self, job: JobNow) -> bool:
+        """Whether no past session serves it."""
+        link = self.links.get(job.session_id) if job.session_id is not None else None
+        return link is None or not link.past
 
     def _live(self) -> list[Link]:
         return [link for link in self.links.values() if link.known.state in LIVE_SESSIONS]
@@ -388,8 +400,7 @@ def _open(job: JobNow, link: Link, links: Iterable[Link], again: Again, now: dat
             detail += ", and no more sessions are allowed for the customer"
             return _moved(job, JobState.LAPSED, link, reason=Reason.REISSUES_SPENT, detail=detail)
         return _moved(job, JobState.WAITING, link, reason=Reason.SESSION_EXPIRED, detail=detail, due_at=replaced_at)
-    waits_for_it = job.state is JobState.WAITING and job.reason in FOR_THE_END
-    ended = waits_for_it and link.known.state is SessionState.EXPIRED
+    ended = job.waits_for_an_end and link.known.state is SessionState.EXPIRED
     if ended and job.due_at is not None and replaced_at < job.due_at:  # the end has come early
         return replace(job, due_at=replaced_at)
     result = _result(link)

@@ -28,6 +28,7 @@ from worker.lists.decisions.row_addresses import read_rows
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.lines import RefusedLine
+from worker.lists.store.new_owners import admit
 
 OF_A_BATCH = (Job, Attempt, SessionRow, InvitationRow, SkippedLine)
 
@@ -158,6 +159,13 @@ def test_one_who_has_not_finished_is_asked_again_in_a_later_list(shelf, purge):
     listed(shelf, customer("Ona"))
     assert len(shelf.issue()) == 1
     assert shelf.rows(Finished) == []
+
+
+def test_what_a_person_finished_who_had_the_id_before_is_kept_for_nobody(shelf, purge, done):
+    with shelf.database.write() as connection:
+        admit(connection, ["Ona"], now=shelf.clock())
+    purge(done)
+    assert shelf.rows(Finished, customer_id="Ona") == []
 
 
 def test_a_batch_purged_twice_keeps_the_first_word_on_who_has_finished(shelf, purge, done):

@@ -20,6 +20,7 @@ OTHER_IN_REVIEW = sa.exists().where(
     _Other.customer_id == SessionRow.customer_id,
     _Other.purpose == SessionRow.purpose,
     _Other.id != SessionRow.id,
+    _Other.past.is_(False),
     # Spelled so that the index of all reviews is not used: a customer has few sessions, and there may be many reviews.
     sa.func.lower(_Other.result) == Result.REVIEW.value,
 )
@@ -29,7 +30,7 @@ _REVIEWED = sa.select(SessionRow.id).where(
 _DECIDES = _REVIEWED.where(SessionRow.state != bulk.fixed(SessionState.SUPERSEDED))
 _OTHERS_REVIEWED = sa.select(SessionRow.id).where(bulk.among(SessionRow.id, "sessions"), OTHER_IN_REVIEW)
 _CUSTOMERS = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
-    *among_keys(SessionRow), sa.func.lower(SessionRow.result) == Result.REVIEW.value
+    *among_keys(SessionRow), sa.func.lower(SessionRow.result) == Result.REVIEW.value, SessionRow.past.is_(False)
 )
 _FOLLOW = bulk.Change(
     Job.id,
@@ -58,8 +59,7 @@ def others_in_review(connection: sa.Connection, sessions: Collection[uuid.UUID])
 
     Makes no query if there are no sessions.
     """
-    found = connection.execute(_OTHERS_REVIEWED, {"sessions": bulk.keys(sessions)}).scalars() if sessions else ()
-    return set(found)
+    return set(connection.execute(_OTHERS_REVIEWED, {"sessions": bulk.keys(sessions)}).scalars()) if sessions else set()
 
 
 def customers_in_review(connection: sa.Connection, keys: Collection[Key]) -> set[Key]:
@@ -76,8 +76,7 @@ def release_reviewed(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, 
     the job at that time, the job waits again later, and its next claim calls this.
     """
     sessions = {row.session_id for row in rows} - {None}
-    decides = connection.execute(_DECIDES, {"sessions": bulk.keys(sessions)}).scalars() if sessions else ()
-    reviewed = set(decides)
+    reviewed = {*connection.execute(_DECIDES, {"sessions": bulk.keys(sessions)}).scalars()} if sessions else set()
     released = [row for row in rows if row.session_id in reviewed]
     follow_reviews(connection, [(row, row.session_id) for row in released], now=now)
     return {row.id for row in released}

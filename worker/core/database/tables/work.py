@@ -269,7 +269,7 @@ class SessionRow(Base):
     )
     past: ColumnOf[bool] = column(
         server_default=sa.false(),
-        doc="Of a time before its customer was asked again after an approval: no cap and no wording counts it.",
+        doc="Of before its customer was asked again after an approval, or had the id: no cap and no wording counts it.",
     )
     given_away: ColumnOf[str] = column(
         sa.String(16),

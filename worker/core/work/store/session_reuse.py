@@ -88,7 +88,8 @@ def reuse(flush: Flush[JobPolicy], job: sa.Row[Any], session: sa.Row[Any], *, an
     messages have our own. A customer in review needs no link: the job follows the review.
     """
     connection, now = flush.connection, flush.now
-    moved: dict[str, Any] = {"session_id": session.id, "lease_until": None, "changed_at": now}
+    served_by = job.session_id if session.past else session.id  # a past one decides nothing: its end is waited for
+    moved: dict[str, Any] = {"session_id": served_by, "lease_until": None, "changed_at": now}
     held, bought = False, session.state is not SessionState.UNBOUGHT
     erased = bought and session.encrypted == ERASED
     too_old = not any_age and is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now)
@@ -141,7 +142,7 @@ def go_on(flush: Flush[JobPolicy], job: sa.Row[Any]) -> None:
 
 
 def _in_review(session: sa.Row[Any]) -> bool:
-    return bool(session.result == Result.REVIEW)
+    return bool(session.result == Result.REVIEW) and not session.past
 
 
 def _take_over(

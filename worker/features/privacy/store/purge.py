@@ -35,6 +35,7 @@ from worker.core.model.endings import Kind
 from worker.core.model.states import LATE, LIVE_SESSIONS, InvitationState, JobState
 from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
 from worker.features.privacy.store.erasure import over
+from worker.lists.store.new_owners import OF_PRESENT_PERSON
 from worker.reporting.store.counts import BatchCounts, totals_of
 
 CHUNK = 500
@@ -225,6 +226,7 @@ def _pass_sessions_on(connection: sa.Connection, ids: Collection[int]) -> None:
 def _keep_finished(connection: sa.Connection, ids: Collection[int]) -> None:
     columns = (Job.customer_id, Job.purpose, Job.result, Job.batch_id, Job.row)
     finished = sa.select(*columns).where(Job.id.in_(ids), Job.leader_id.is_(None), Job.state == JobState.COMPLETED)
+    finished = finished.where(OF_PRESENT_PERSON)
     rows: list[dict[str, Any]] = [row._asdict() for row in fetch(connection, finished.order_by(Job.customer_id))]
     if rows:
         connection.execute(bulk.insert(Finished, connection.dialect.name).on_conflict_do_nothing(), rows)

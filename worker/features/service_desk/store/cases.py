@@ -151,7 +151,7 @@ def _finished(rows: list[Any], purged: str | None) -> str | None:
     """The result, if the customer has finished for this purpose; a row of a new list would be skipped, too."""
     if any(row.state in OPEN_JOBS for row in rows):
         return None
-    done: list[str] = [row.result for row in rows if row.state is JobState.COMPLETED]
+    done: list[str] = [row.result for row in rows if row.state is JobState.COMPLETED and not row.cancelled_at]
     return done[-1] if done else purged
 
 

@@ -11,7 +11,9 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import AS_THEY_CAME
 from worker.core.database.tables import Finished, Job
 from worker.core.foundation.keyring import Keyring
+from worker.core.model.states import JobState
 from worker.lists.known_customers import Standing, standing_of
+from worker.lists.store.new_owners import OF_PRESENT_PERSON
 from worker.reporting.store.report_rows import Stored, details_of_customers
 
 
@@ -34,6 +36,7 @@ class StoredCustomer:
 _JOBS = (
     sa.select(Job.customer_id, Job.purpose, Job.state, Job.batch_id, Job.row)
     .where(bulk.among(Job.customer_id, "customers"), Job.leader_id.is_(None))
+    .where(sa.or_(Job.state != JobState.COMPLETED, OF_PRESENT_PERSON))
     .order_by(*AS_THEY_CAME)
 )
 _FINISHED = sa.select(Finished.__table__).where(bulk.among(Finished.customer_id, "customers"))
