@@ -4,19 +4,21 @@ import pytest
 
 from tests.features.service_desk.store.desks import AT_ONCE, desk_of, moments, told
 from tests.stored.shelf import customer
-from worker.core.customers.customers import Channel
+from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.suppressions import suppress
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.messages.contact import Caps, CorrectedRule
 from worker.core.model.channels import SuppressionReason
 from worker.core.model.endings import Done
 from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.features.service_desk.case import Refused, wanted
 from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.store.desk import Asked, Corrected, Sent
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.store.returned_rows import Place, ReturnedRows
+from worker.lists.decisions.store.decisions import Decisions
+from worker.lists.decisions.store.settlement import Which
 from worker.lists.known_customers import Standing
 
 
@@ -184,3 +186,37 @@ def test_a_corrected_name_is_stored_and_nothing_is_sent(ona, desk):
 def test_where_a_customer_of_a_returned_report_stands(ona, state, standing):
     ona.set(Job, state=state)
     assert ReturnedRows(ona.database, ona.keyring).of(["Ona"])["Ona"].places["onboarding"].standing is standing
+
+
+JONAS = Correction({"first_name": "Jonas", "last_name": "Kazys", "email": "j@example.org", "phone": "+37060000002"})
+
+
+@pytest.mark.parametrize("review", [False, True])
+def test_a_row_that_a_report_gives_to_another_person_begins_anew(ona, desk, review):
+    ona.set(SessionRow, result="review" if review else "")
+    changed = desk.correct("Ona", JONAS, another_person=True, now=ona.clock())
+    assert isinstance(changed, Corrected)
+    assert (ona.row(SessionRow).past, ona.row(SessionRow).given_away) == (True, "email phone")
+    row = ona.row(Job)
+    assert (row.state, row.session_id, row.result) == (JobState.WAITING, None, "")
+    assert (ona.claim(), ona.send()) == ([], []), "the provider opens no second session before the end of the first"
+    assert ona.row(Job).session_id is None
+    ona.clock.advance(days=8)
+    assert [job.id for job in ona.claim()] == [row.id]
+
+
+def test_a_failed_row_that_a_report_gives_to_another_person_can_be_tried_again(ona, desk):
+    ona.set(Job, state=JobState.FAILED, reason="session_failed")
+    ona.set(SessionRow, state=SessionState.FAILED)
+    desk.correct("Ona", JONAS, another_person=True, now=ona.clock())
+    row = ona.row(Job)
+    Decisions(ona.database).retry(Which(row.batch_id), now=ona.clock())
+    assert [job.id for job in ona.claim()] == [row.id]
+
+
+def test_no_row_is_given_to_another_person_while_a_call_is_under_way(shelf):
+    person = Person(email="ona@example.org", phone="+37060000001", first_name="Ona", last_name="Petraitė")
+    shelf.add(customer("Ona", person=person))
+    shelf.claim()
+    assert isinstance(desk_of(shelf).correct("Ona", JONAS, another_person=True, now=shelf.clock()), Refused)
+    assert shelf.row(Job).state is JobState.WORKING

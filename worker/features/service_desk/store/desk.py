@@ -40,8 +40,9 @@ from worker.features.service_desk.new_link import (
 )
 from worker.features.service_desk.resend import Resend, decide_resend
 from worker.features.service_desk.store.cases import FoundCustomer, case_of, customer_of, details_of
-from worker.lists.known_customers import ANOTHER_PERSON, changed_addresses
+from worker.lists.known_customers import ANOTHER_PERSON, IS_CALLED, changed_addresses
 from worker.lists.store import corrected_addresses
+from worker.lists.store.new_owners import admit, being_called
 from worker.providers.masked import masked
 
 T = TypeVar("T")
@@ -168,7 +169,7 @@ class ServiceDesk:
         given = {"email": email, "phone": phone}
         correction = Correction({column: address for column, address in given.items() if address is not None})
         # Who corrects an address by hand sees whose it is.
-        return self.correct(customer_id, correction, purpose=purpose, reason=reason, another_person=True, now=now)
+        return self.correct(customer_id, correction, purpose=purpose, reason=reason, by_hand=True, now=now)
 
     def correct(
         self,
@@ -178,11 +179,13 @@ class ServiceDesk:
         purpose: str | None = None,
         reason: str = "",
         another_person: bool = False,
+        by_hand: bool = False,
         now: datetime,
     ) -> Corrected | Refused:
         """Change what is stored about a customer; if an address is changed, what follows for the link.
 
-        Refuses what leaves nothing of the person who is stored, unless `another_person` may have the id.
+        Refuses what leaves nothing of the stored person, unless somebody sees who it is (`by_hand`) or `another_person`
+        may have the id: then the row begins anew.
 
         A message that has not left reads its address as it leaves: none leaves for the old address from now on. The
         present link goes to the new address, unless it has gone to the old one (`core.lifecycle.reissue`).
@@ -196,8 +199,10 @@ class ServiceDesk:
             change = correction.of(stored)
             if not change.columns:
                 return Refused("that is the customer's address already", "nothing was changed")
-            if not another_person and change.is_of_another(stored):
-                return Refused(ANOTHER_PERSON.problem, ANOTHER_PERSON.hint)
+            is_another = not by_hand and change.is_of_another(stored)
+            if is_another and (not another_person or being_called(connection, [customer_id], now=now)):
+                problem = IS_CALLED if another_person else ANOTHER_PERSON
+                return Refused(problem.problem, problem.hint)
             channels = [*change.addresses]
             if suppressed(connection, self._keyring, [*change.addresses.items()]):
                 then = "`onboard suppress --check` says why, `onboard suppress --remove` lifts it"
@@ -205,6 +210,8 @@ class ServiceDesk:
             before = self._case(connection, customer, purpose, lock=True, now=now)
             if unfit := _being_sent(before, channels) or self._untexted(before, change):
                 return unfit
+            if is_another:
+                admit(connection, [customer_id], keeps=before.row.id if before.row else None, now=now)
             corrected = change.applied(stored)
             self._write(connection, customer, corrected, now=now)
             self._note(connection, customer_id, f"{' and '.join(change.columns)} changed", reason, now)
