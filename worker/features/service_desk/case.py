@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from worker.core.customers.customers import Channel
-from worker.core.messages.contact import ContactPolicy
+from worker.core.messages.contact import FIRST, ContactPolicy
 from worker.core.model.channels import folded_email
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, InvitationState, JobState, SessionState
@@ -204,7 +204,8 @@ def under_way(case: Case, channels: Collection[str]) -> Refused | None:
                 f"it is not known whether a message by {message.channel} was sent; the worker is finding out",
                 "try again in some minutes",
             )
-        if message.state is InvitationState.HELD and case.row is not None:
+        # A reminder or a resend holds no row, and who asks for another has decided.
+        if message.state is InvitationState.HELD and message.kind == FIRST and case.row is not None:
             return Refused(
                 f"it is not known whether a message by {message.channel} was sent",
                 f"decide it first: {_decide(case.row)} --repeat or --abandon",

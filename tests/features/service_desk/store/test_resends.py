@@ -94,6 +94,16 @@ def test_a_message_in_doubt_is_decided_first(ona, desk):
     assert f"onboard resolve {ona.row(Job).batch_id} --row 2" in refused.then
 
 
+@pytest.mark.parametrize(("kind", "next_kind"), [("reminder-1", "resend-1"), ("resend-1", "resend-2")])
+def test_a_reminder_or_resend_that_may_have_left_is_no_dead_end_for_who_asks_again(ona, desk, kind, next_kind):
+    desk.resend("Ona", now=ona.clock())
+    in_doubt = {"state": InvitationState.HELD, "reason": Reason.UNKNOWN, "due_at": None, "kind": kind}
+    ona.set(InvitationRow, InvitationRow.kind == "resend-1", **in_doubt)
+    assert isinstance(desk.resend("Ona", now=ona.clock()), Sent)
+    assert [one.kind for one in ona.send()] == [next_kind]
+    assert ona.row(InvitationRow, kind=kind).state is InvitationState.HELD
+
+
 def test_a_message_that_came_back_leaves_again_and_its_row_is_invited_again(shelf):
     shelf.add(customer("Ona"))
     shelf.issue()
