@@ -104,6 +104,7 @@ class LinkFact(NamedTuple):
     expires_at: datetime
     told_at: datetime | None = None
     may_follow: bool = False
+    sendable: bool = False  # its row has not ended, and asks for no other session
     replaced_at: datetime | None = None
     given_away: bool = False  # to an address that was corrected since
     same_link: bool = False  # it goes to the new address all the same
@@ -300,7 +301,8 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
         waits = link.state != "superseded" and not link.same_link
         gets = " The new address gets no link before." if waits and link.may_follow else ""
         text = f"Until then the link opens at an address that was corrected since.{gets}"
-        then = "`onboard customer resend ID --same-link` sends it to the new address now" if waits else ""
+        may_go = waits and link.sendable and not in_review
+        then = "`onboard customer resend ID --same-link` sends it to the new address now" if may_go else ""
         yield Moment(link.expires_at, About.TROUBLE, text, then)
 
 

@@ -352,7 +352,8 @@ def _what_waits(row: sa.Row[Any], messages: Sequence[sa.Row[Any]]) -> dict[str, 
     facts: dict[str, Any] = {"due_at": row.due_at, "reason": row.reason, "detail": row.detail}
     if row.state in _EXPLAINED and row.lead_id != row.id:
         return facts | {"reason": row.ended_for, "detail": "; ".join(filter(None, [row.ended_with, row.detail]))}
-    if row.state is JobState.INVITED and row.given_away and not row.same_link and row.session_state in LIVE_SESSIONS:
+    waits = row.given_away and not row.same_link and row.session_state in LIVE_SESSIONS
+    if row.state is JobState.INVITED and waits and not row.result:  # in review nothing leaves
         until = f"the present link opens there until {written(row.expires_at)}"
         detail = until if row.lead_id == row.id else f"{row.detail}; {until}"
         return facts | {"due_at": row.expires_at, "reason": Reason.ADDRESS_CORRECTED, "detail": detail}

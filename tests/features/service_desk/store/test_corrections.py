@@ -188,6 +188,18 @@ def test_where_a_customer_of_a_returned_report_stands(ona, state, standing):
     assert ReturnedRows(ona.database, ona.keyring).of(["Ona"])["Ona"].places["onboarding"].standing is standing
 
 
+@pytest.mark.parametrize("change", [{"result": "review"}, {"state": JobState.WAITING}, {"state": JobState.HELD}])
+def test_nothing_advises_to_send_a_link_that_is_not_sent(ona, desk, change):
+    desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
+    ona.set(Job, **change)
+    ona.set(SessionRow, result=change.get("result", ""))
+    assert isinstance(desk.resend("Ona", same_link=True, now=ona.clock()), Refused)
+    (told_of,) = [one for one in moments(ona) if "corrected since" in one.text]
+    assert told_of.then == ""
+    (line,) = ona.facts.lines(ona.row(Job).batch_id)
+    assert line.reason != Reason.ADDRESS_CORRECTED
+
+
 JONAS = Correction({"first_name": "Jonas", "last_name": "Kazys", "email": "j@example.org", "phone": "+37060000002"})
 
 

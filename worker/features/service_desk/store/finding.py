@@ -237,12 +237,10 @@ def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
 
 def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]:
     # The sweep replaces the session of an open leading row only: a cancelled row, or an erased customer, has none.
-    leads = sa.exists().where(
-        Job.customer_id == SessionRow.customer_id,
-        Job.session_id == SessionRow.id,
-        Job.leader_id.is_(None),
-        Job.state.in_(OPEN_JOBS),
+    has_it = sa.exists().where(
+        Job.customer_id == SessionRow.customer_id, Job.session_id == SessionRow.id, Job.leader_id.is_(None)
     )
+    may_go = Job.state.in_((JobState.ISSUED, JobState.INVITED, JobState.FAILED))
     follows = aliased(SessionRow)
     # By the customer too: there is an index of it.
     replaces = (follows.customer_id == SessionRow.customer_id, follows.replaces == SessionRow.id)
@@ -253,7 +251,8 @@ def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]
         (SessionRow.given_away != "").label("given_away"),
         SessionRow.same_link,
         replaced_at.label("replaced_at"),
-        sa.and_(SessionRow.check_at.is_not(None), leads).label("may_follow"),
+        sa.and_(SessionRow.check_at.is_not(None), has_it.where(Job.state.in_(OPEN_JOBS))).label("may_follow"),
+        has_it.where(may_go, Job.cancelled_at.is_(None)).label("sendable"),
     ).where(SessionRow.id.in_([one.id for one in sessions]))
     told = {row.id: row._asdict() for row in fetch(connection, query)}
     return [
