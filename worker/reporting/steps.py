@@ -25,6 +25,7 @@ OF_REASONS: Mapping[Reason, Mapping[JobState | LineState, str]] = {
         )
     },
     Reason.LINK_ENDED: {JobState.LAPSED: "decide whether the customer is to be invited once more"},
+    Reason.CREDITS_SPENT: {JobState.WAITING: "`onboard resume BATCH --most-credits N`"},
     Reason.BATCH_PAUSED: dict.fromkeys(_UNSENT, "`onboard resume BATCH`"),
     Reason.ACCOUNT_STOPPED: dict.fromkeys(_UNSENT, "correct the cause, then `onboard account resume`"),
     Reason.ACCOUNT_MISSING: {JobState.WAITING: "put the account back into the configuration"},

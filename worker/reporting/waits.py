@@ -259,6 +259,8 @@ def first_cause(
     blocked = list(blocked)
     if first := first_for_a_person(blocked):
         return first
+    if reason == Reason.CREDITS_SPENT:  # it is looked at again now and then, but only a person goes on with it
+        return Wait(reason=reason, detail=detail)
     until = due_at if due_at is not None and due_at > now else None
     for_sender = until is not None and reason == Reason.WAITS_FOR_SENDER
     every = [one for each in blocked for one in each if one.until is not None and one.until > (until or now)]

@@ -105,6 +105,14 @@ def test_a_row_that_waits_for_its_sender_says_what_the_sender_waits_for():
     )
 
 
+def test_credits_that_a_list_may_cost_are_ended_by_no_time():
+    row = ROW._replace(reason="credits_spent", due_at=LATER)
+    moment, wait, action = both(row, {})
+    assert (moment.at, wait.until) == (NOON, None)
+    assert "nothing before the list may cost more" in moment.text
+    assert moment.then == action == "`onboard resume 3 --most-credits N`"
+
+
 def test_a_message_of_a_paused_batch_does_not_leave_either():
     message = MESSAGE._replace(waits_in=Place(3, "paused by ann"))
     (moment,) = timeline(History(messages=[message]), around(), now=NOON)

@@ -53,11 +53,7 @@ class Reason(StrEnum):
         (InvitationState.WAITING, InvitationState.SUPPRESSED, InvitationState.SUPERSEDED),
     )
     PLANNED = ("planned", "its time in the list's plan has not come (--start-at or --per-hour or --deadline)", *_BOTH)
-    CREDITS_SPENT = (
-        "credits_spent",
-        "the list has used up the credits that it may cost (--most-credits)",
-        {JobState.WAITING: "`onboard resume BATCH` with --most-credits N allows more"},
-    )
+    CREDITS_SPENT = ("credits_spent", "the list has used up the credits that it may cost (--most-credits)", _WAITS)
     BRAND_MISSING = (
         "brand_missing",
         "the configuration does not have the row's brand; the message follows once it is back",

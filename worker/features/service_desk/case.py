@@ -298,6 +298,8 @@ def next_step(
             text = _nothing_before(f"batch {first.name} goes on, which is paused", first.detail)
         case "pilot":
             text = f"Next: nothing before the verdict on the pilot of batch {first.name}: this row is behind it."
+        case "" if first.reason == Reason.CREDITS_SPENT:
+            text = _nothing_before("the list may cost more", meaning_of(first.reason))
         case "":
             text, until = f"Next: {what}.", first.until or now
         case _ if first.reason == Reason.ACCOUNT_MISSING:
