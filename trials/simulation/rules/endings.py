@@ -52,7 +52,11 @@ def everybody_is_accounted_for(history: History) -> Iterator[str]:
                 yield f"{person.id} is in review at the end, and {job.account} lists the verdict"
         elif history.plan.renews_for and calls and calls[-1].sent_at > history.ended_at - 2 * LIFETIME:
             pass  # it was asked again just before the history was cut off
-        elif not (history.plan.capped and job.state == "waiting" and (job.account == "kyc" or history.plan.pilot)):
+        elif not (
+            history.plan.capped  # nor can a stopped account be asked whether an adopted session has ended
+            and (job.state == "waiting" or person.adopted)
+            and (job.account == "kyc" or history.plan.pilot)
+        ):
             yield f"{person.id} is {job.state} at the end: {job.reason}"
 
 
