@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.core.customers.customers import Channel
 from worker.core.customers.store.cancellation import lock_unsent, with_unknown_calls
 from worker.core.database import bulk
 from worker.core.database.database import fetch
@@ -43,7 +44,7 @@ def _is_busy(leader: Any) -> sa.Exists:
 # What a row has from the leader whose place it takes; of its account, see `_place`.
 _KEPT = (
     *("state", "due_at", "attempts", "reason", "detail", "account"),
-    *("session_id", "needs_status_check", "reissues", "link_requested_at"),
+    *("session_id", "needs_status_check", "reissues", "link_requested_at", "refused_session", "result"),
 )
 _PLACE = tuple(getattr(Job, name) for name in _KEPT)
 
@@ -76,6 +77,8 @@ def take_leads(
             _Leader.unknown_attempt.is_(None),
             sa.or_(Batch.pause_cause.in_(causes), sa.and_(waits_for_verdict, Batch.pause_cause == "")),
             ~_is_busy(_Leader),
+            # Who was refused is not asked once more for a row that sends nothing.
+            sa.or_(_Leader.refused_session.is_(None), Job.channel != Channel.NONE),
         )
         .order_by(Job.id)
         .limit(CHUNK)

@@ -246,3 +246,100 @@ async def test_a_live_session_that_replaced_the_refused_one_is_the_one_more(desk
     assert (len(of.sessions("Ona")), of.session("Ona").state) == (2, "waiting")
     of.receive(body(second, "APPROVED"))
     assert of.end("Ona") == (JobState.COMPLETED, "approved")
+
+
+class TwoLists:
+    """A customer in two lists who was invited by the first."""
+
+    def __init__(self, of: Desk, **second) -> None:
+        self.of, self.world, self.decisions = of, of.world, of.world.parts.decisions
+        self.first, self.second = self.world.add(customer("Ona")), self.world.add(customer("Ona", **second))
+
+    def refuse(self) -> None:
+        self.of.receive(denied(self.of.session("Ona"), NAMED[0]))
+
+    def cancel(self) -> None:
+        self.decisions.cancel(self.first, now=self.world.clock())
+
+    def end(self):
+        job = self.world.row(Job, batch_id=self.second)
+        return job.state, job.result
+
+    async def pass_days(self, count: int) -> None:
+        for _ in range(count):
+            self.world.clock.advance(days=1)
+            await self.world.work()
+
+    @property
+    def sessions(self) -> int:
+        return len(self.of.sessions("Ona"))
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("joined_early", [True, False])
+async def test_a_list_that_takes_the_second_session_over_asks_no_third_time(desk, joined_early):
+    lists = TwoLists(desk("most = 3"))
+    await lists.world.work()
+    lists.refuse()
+    if not joined_early:
+        lists.decisions.cancel(lists.second, now=lists.world.clock())
+    await lists.world.work()
+    lists.cancel()
+    if not joined_early:
+        lists.second = lists.world.add(customer("Ona"))
+    await lists.world.work()
+    assert (lists.end()[0], lists.sessions) == (JobState.INVITED, 2)
+    await lists.pass_days(9)
+    assert (lists.end(), lists.sessions) == (ENDED, 2)
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize(
+    ("most", "channel", "left", "sessions"),
+    [(3, Channel.EMAIL, JobState.INVITED, 2), (0, Channel.EMAIL, ENDED[0], 1), (3, Channel.NONE, ENDED[0], 1)],
+)
+async def test_a_list_that_takes_over_before_the_second_session_asks_as_the_first_would_have(
+    desk, most, channel, left, sessions
+):
+    lists = TwoLists(desk(f"most = {most}"), channel=channel)
+    await lists.world.work()
+    lists.refuse()
+    if most:
+        lists.world.look_after()
+        assert lists.world.row(Job, batch_id=lists.first).reason == "asked_again"
+    lists.cancel()
+    await lists.world.work()
+    assert (lists.end(), lists.sessions) == ((left, "denied"), sessions)
+    texts = [one.text for one in lists.world.senders["email"].messages[1:]]
+    assert ["good light" in text for text in texts] == [True] * (sessions - 1)
+    await lists.pass_days(9)
+    assert (lists.end(), lists.sessions) == (ENDED, sessions)
+
+
+async def test_a_second_link_that_has_ended_before_the_takeover_is_the_last(desk):
+    lists = TwoLists(desk("most = 3"))
+    await lists.world.work()
+    lists.refuse()
+    await lists.world.work()
+    lists.world.clock.advance(seconds=(lists.of.session("Ona").expires_at - lists.world.clock()).total_seconds() + 1)
+    lists.cancel()
+    await lists.pass_days(1)
+    assert (lists.end(), lists.sessions) == (ENDED, 2)
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize(("channel", "left"), [(Channel.EMAIL, 2), (Channel.NONE, 1)])
+async def test_a_list_that_takes_a_stopped_lists_lead_asks_once_and_one_without_messages_does_not(desk, channel, left):
+    lists = TwoLists(desk("most = 3"), channel=channel)
+    await lists.world.work()
+    lists.refuse()
+    lists.world.look_after()
+    lists.decisions.interrupt(lists.first, by="ann", now=lists.world.clock())
+    lists.decisions.take_leads(lists.second, stopped_only=True, now=lists.world.clock())
+    await lists.world.work()
+    assert lists.sessions == left
+    texts = [one.text for one in lists.world.senders["email"].messages[1:]]
+    assert ["good light" in text for text in texts] == [True] * (left - 1)
+    await lists.pass_days(9)
+    assert lists.sessions == left
+    assert left == 1 or lists.end() == ENDED

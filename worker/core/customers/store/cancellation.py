@@ -129,7 +129,7 @@ def promote(
     The successor of a job in `unknown` is held: the ended job's call may have been carried out, and a new call for
     another list could repeat it. So is the successor of a job in `not_theirs`: nothing is sent to that address until a
     person has decided. The successor of a job whose session is in review, or follows one that is, has that session: the
-    review decides.
+    review decides. That of a job whose customer is asked once more asks no other time.
     """
     query = (
         sa.select(Job.id, Job.leader_id, Job.created_at, Job.batch_id, Job.row)
@@ -145,34 +145,44 @@ def promote(
         else:
             whys[row.leader_id] = served_by(row.batch_id, row.row)
     leads = waiting_again(now) | {"leader_id": None}
-    not_theirs = {before for before in not_theirs - unknown if before in successors}
-    free = {before: successor for before, successor in successors.items() if before not in unknown | not_theirs}
-    change_jobs(connection, list(free.values()), leads)
-    for before, session_id in _in_review(connection, free).items():
-        change_jobs(connection, [free[before]], {"session_id": session_id})
+    change_jobs(connection, list(successors.values()), leads)
+    for before, kept in _kept(connection, successors, now=now).items():
+        change_jobs(connection, [successors[before]], kept)
     held = [successor for before, successor in successors.items() if before in unknown]
-    change_jobs(connection, held, leads | _HELD)
-    not_me = [successors[before] for before in sorted(not_theirs)]
-    change_jobs(connection, not_me, leads | _HELD | _NOT_ME)
+    change_jobs(connection, held, _HELD)
+    not_me = [successor for before, successor in successors.items() if before in not_theirs - unknown]
+    change_jobs(connection, not_me, _HELD | _NOT_ME)
     happened(connection, JobsStopped([*held, *not_me]), now=now)
     if rejoined:
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
         connection.execute(by_id.values(leader_id=sa.bindparam("successor"), detail=sa.bindparam("why")), rejoined)
 
 
-def _in_review(connection: sa.Connection, ended: Collection[int]) -> dict[int, uuid.UUID]:
-    """The sessions of these jobs that are in review, or whose customers are through an earlier one."""
+def _kept(connection: sa.Connection, ended: Collection[int], *, now: datetime) -> dict[int, dict[str, Any]]:
+    """What the successors of these jobs have from them: sessions that are in review, or whose customers are through an
+    earlier one; and the refusals of customers who are asked once more. There a session that ended decides as before."""
     if not ended:
         return {}
     reviewed = sa.or_(SessionRow.result == Result.REVIEW.value, OTHER_IN_REVIEW)
-    query = sa.select(Job.id, Job.session_id).join(SessionRow, SessionRow.id == Job.session_id)
-    return {row.id: row.session_id for row in fetch(connection, query.where(Job.id.in_(ended), reviewed))}
+    columns = (Job.id, Job.session_id, Job.refused_session, SessionRow.state, SessionRow.expires_at)
+    query = sa.select(*columns, reviewed.label("reviewed")).join(SessionRow, SessionRow.id == Job.session_id)
+    kept: dict[int, dict[str, Any]] = {}
+    for row in fetch(connection, query.where(Job.id.in_(ended), sa.or_(reviewed, Job.refused_session.is_not(None)))):
+        over = row.expires_at <= now or row.state in (SessionState.FAILED, SessionState.EXPIRED)
+        kept[row.id] = {"session_id": row.session_id} if over or row.reviewed else {}
+        if row.refused_session is not None:
+            kept[row.id] |= {"refused_session": row.refused_session, "result": Result.DENIED.value}
+        if row.refused_session is not None and over:
+            kept[row.id] |= {"state": JobState.INVITED, "due_at": None}
+            connection.execute(sa.update(SessionRow).where(SessionRow.id == row.session_id).values(check_at=now))
+    return kept
 
 
 _NOT_ME = {"reason": Reason.NOT_ME, "detail": ""}
 _HELD: dict[str, Any] = {
     "state": JobState.HELD,
     "due_at": None,
+    "session_id": None,
     "reason": Reason.UNKNOWN,
     "detail": "the call that was made for the customer's row of another list may have been carried out",
 }

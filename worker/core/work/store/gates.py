@@ -92,12 +92,9 @@ def with_live_session(claim: JobClaim, rows: Sequence[Any]) -> Kept:
         if row.session_id == session.id and row.reason == Reason.LINK_ENDS_SOON and _has_begun(session):
             session_reuse.go_on(claim, row)
             kept[row.id] = None
-            continue
-        if row.session_id == session.id and _ends_soon(claim, session):
-            claim.live_sessions[row.id] = session.id
-            continue
-        channels = session_reuse.reuse(claim, row, session, any_age=claim.policy.any_age)
-        if channels is None:
+        elif (row.session_id == session.id and _ends_soon(claim, session)) or (
+            channels := session_reuse.reuse(claim, row, session, any_age=claim.policy.any_age)
+        ) is None:
             claim.live_sessions[row.id] = session.id
         else:
             kept[row.id] = None
@@ -121,10 +118,8 @@ def with_own_link(claim: JobClaim, rows: Sequence[Any]) -> Kept:
 
     A job that needs its session at once, or only a link, is left out: a session is opened for it.
     """
-    firsts = [
-        row for row in rows if row.session_id is None and row.unknown_attempt is None and not row.needs_status_check
-    ]
-    firsts = [row for row in firsts if _asks_by_message(row, now=claim.now)]
+    firsts = [row for row in rows if row.session_id is None and row.unknown_attempt is None]
+    firsts = [row for row in firsts if not row.needs_status_check and _asks_by_message(row, now=claim.now)]
     found = session_reuse.unbought(claim.connection, {(row.customer_id, row.purpose) for row in firsts}, now=claim.now)
     having = [(row, found[row.customer_id, row.purpose]) for row in firsts if (row.customer_id, row.purpose) in found]
     for row, session in having:

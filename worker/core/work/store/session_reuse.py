@@ -17,6 +17,7 @@ from worker.core.database import bulk
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.job_ids import Key, among_keys, rows_of
 from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.database.tables.work import LEAD
 from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.ids import new_ids
 from worker.core.lifecycle.store.own_links import StableLinks, ends_of
@@ -90,6 +91,9 @@ def reuse(flush: Flush[JobPolicy], job: sa.Row[Any], session: sa.Row[Any], *, an
     connection, now = flush.connection, flush.now
     served_by = job.session_id if session.past else session.id  # a past one decides nothing: its end is waited for
     moved: dict[str, Any] = {"session_id": served_by, "lease_until": None, "changed_at": now}
+    if not session.past:  # a customer who was refused is asked once more with this session, for whichever job
+        refused = sa.select(LEAD.refused_session).where(LEAD.id == session.job_id).scalar_subquery()
+        moved["refused_session"] = sa.func.coalesce(Job.refused_session, refused)
     held, bought = False, session.state is not SessionState.UNBOUGHT
     erased = bought and session.encrypted == ERASED
     too_old = not any_age and is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now)
@@ -149,16 +153,9 @@ def _take_over(
     connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, *, now: datetime
 ) -> list[InvitationState]:
     """Let this job own the session's unsent first invitations. Returns the states of all first invitations."""
-    columns = (
-        InvitationRow.id,
-        InvitationRow.channel,
-        InvitationRow.state,
-        InvitationRow.reason,
-        InvitationRow.unknown_attempt,
-    )
-    query = sa.select(*columns).where(InvitationRow.session_id == session_id, InvitationRow.kind == FIRST)
+    firsts = (InvitationRow.session_id == session_id, InvitationRow.kind == FIRST)
     # Locked: the result of an invitation that is being sent is either seen here, or is written for this job later.
-    locked = query.order_by(InvitationRow.id).with_for_update()
+    locked = sa.select(InvitationRow.__table__).where(*firsts).order_by(InvitationRow.id).with_for_update()
     existing = {row.channel: row for row in connection.execute(locked)}
     states = []
     for channel in invitation_channels(job.channel):
@@ -169,8 +166,9 @@ def _take_over(
                 [first_invitation(job, session_id, channel, job.invite_at, priority=job.priority, now=now)],
             )
             states.append(InvitationState.WAITING)
-        elif row.state is InvitationState.WAITING and row.unknown_attempt is not None:
-            # It waits to be reconciled and keeps its due time. The result belongs to this job.
+        elif row.state is InvitationState.WORKING or (row.state is InvitationState.WAITING and row.unknown_attempt):
+            # It is being sent for a job that has ended meanwhile, or waits to be reconciled and keeps its due time. The
+            # result belongs to this job.
             _pass_on(connection, row.id, job)
             states.append(InvitationState.WAITING)
         elif (
@@ -185,10 +183,6 @@ def _take_over(
         elif row.state in UNDELIVERED_INVITATIONS or row.state is InvitationState.WAITING:
             again = {"state": InvitationState.WAITING, "due_at": invited_from(job.invite_at, now=now), "attempts": 0}
             _pass_on(connection, row.id, job, **again)
-            states.append(InvitationState.WAITING)
-        elif row.state is InvitationState.WORKING:
-            # It is being sent for a job that has ended meanwhile. The result belongs to this job.
-            _pass_on(connection, row.id, job)
             states.append(InvitationState.WAITING)
         else:
             states.append(row.state)
