@@ -168,14 +168,22 @@ _UNWRITTEN = (
     )
     .group_by(Job.channel)
 )
-# A message that left has the time of it, whatever became of it since.
+
+
+def of_job(job: type[Job]) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """A message is the job's by either: its own, or of its session, which another list's row may have had before it."""
+    return InvitationRow.job_id == job.id, InvitationRow.session_id == job.session_id
+
+
+# A message that left has the time of it, whatever became of it since. Not one condition with OR: PostgreSQL would ask
+# row by row.
 _LAPSED_UNSENT = sa.select(
     sa.select(sa.func.count())
     .where(
         of_batch(_BATCH),
         Job.state == bulk.fixed(JobState.LAPSED),
         Job.leader_id.is_(None),
-        ~sa.exists().where(InvitationRow.job_id == Job.id, InvitationRow.sent_at.is_not(None)),
+        *(~sa.exists().where(its, InvitationRow.sent_at.is_not(None)) for its in of_job(Job)),
     )
     .scalar_subquery()
     + sa.select(sa.func.count())
@@ -185,7 +193,7 @@ _LAPSED_UNSENT = sa.select(
         of_batch(_BATCH),
         Job.leader_id.is_not(None),
         LEAD.state == JobState.LAPSED,
-        ~sa.exists().where(InvitationRow.job_id == Job.leader_id, InvitationRow.sent_at.is_not(None)),
+        *(~sa.exists().where(its, InvitationRow.sent_at.is_not(None)) for its in of_job(LEAD)),
     )
     .scalar_subquery()
 )

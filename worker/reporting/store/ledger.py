@@ -27,6 +27,7 @@ from worker.core.model.refusals import of_stored
 from worker.core.model.states import DONE, InvitationState, JobState, Result, SessionState
 from worker.core.work.store.call_costs import not_carried_out
 from worker.lists.store.admission import finished_in_purged
+from worker.reporting.store.counting import of_job
 
 
 class MessageFacts(NamedTuple):
@@ -294,7 +295,7 @@ def nonresponders(database: Database, *, by: datetime, batch_id: int | None = No
 
 def _unfinished(by: datetime, batch_id: int | None, after: int) -> sa.Select[*tuple[Any, ...]]:
     firsts = sa.select(sa.func.min(InvitationRow.sent_at)).where(
-        InvitationRow.job_id == Job.id, InvitationRow.kind == FIRST, InvitationRow.sent_at.is_not(None)
+        sa.or_(*of_job(Job)), InvitationRow.kind == FIRST, InvitationRow.sent_at.is_not(None)
     )
     in_review = sa.exists().where(
         SessionRow.id == Job.session_id, sa.or_(SessionRow.result == Result.REVIEW.value, OTHER_IN_REVIEW)
@@ -314,15 +315,16 @@ def _messages_of_jobs(connection: sa.Connection, jobs: Sequence[int]) -> dict[in
     at = sa.func.coalesce(InvitationRow.sent_at, InvitationRow.due_at)
     query = (
         sa.select(
-            InvitationRow.job_id,
+            Job.id.label("job_id"),
             at.label("at"),
             InvitationRow.channel,
             InvitationRow.kind,
             InvitationRow.state,
             InvitationRow.reason,
         )
-        .where(InvitationRow.job_id.in_(jobs), InvitationRow.state.in_(_SHOWN))
-        .order_by(InvitationRow.job_id, at, InvitationRow.id)
+        .join(InvitationRow, sa.or_(*of_job(Job)))
+        .where(Job.id.in_(jobs), InvitationRow.state.in_(_SHOWN))
+        .order_by(Job.id, at, InvitationRow.id)
     )
     for row in fetch(connection, query) if jobs else []:
         found[row.job_id].append(Message(row.at, row.channel, row.kind, str(row.state), row.reason))

@@ -20,6 +20,7 @@ from worker.core.model.states import BATCH, InvitationState, JobState
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.known_customers import KnownChoices
+from worker.reporting.store.ledger import nonresponders
 
 
 @pytest.fixture
@@ -70,6 +71,26 @@ def test_a_job_whose_customer_already_got_the_link_is_invited_without_a_second_m
     assert shelf.job("Ona", batch_id=batch).state is JobState.INVITED
     assert shelf.claim_messages() == []
     assert len(shelf.rows(InvitationRow)) == 1
+
+
+@pytest.mark.both_databases
+def test_who_does_not_respond_to_the_earlier_rows_message_is_a_nonresponder_of_the_row_that_reuses_it(shelf, served):
+    batch = served(sent=True)
+    claimed(shelf)
+    (found,) = nonresponders(shelf.database, by=shelf.clock(), batch_id=batch)
+    assert [found.invited_at] == [message.at for message in found.messages] == [shelf.row(InvitationRow).sent_at]
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_row_that_reused_a_message_has_had_one_when_it_lapses(shelf, served, joined):
+    batch = served(sent=True)
+    claimed(shelf)
+    seen = shelf.add(customer("Ona")) if joined else batch
+    assert shelf.facts.counts(seen).out == 1
+    shelf.set(Job, Job.batch_id == batch, state=JobState.LAPSED)
+    counts = shelf.facts.counts(seen)
+    assert (counts.out, counts.lapsed_unsent) == (1, 0)
 
 
 NOT_DELIVERED = ("failed", "bounced", "superseded", "suppressed")
