@@ -120,7 +120,7 @@ class Forecasts:
                 )
                 return Forecast(None, f"{has}; `onboard resume {planned.batch_id} --most-credits N` allows more")
         begins_at = max(plan.start_at or now, now)
-        finishes_at = begins_at + (ends.finishes_at - now)
+        finishes_at = begins_at + max(ends.finishes_at - now, timedelta(0))  # its clock was read a moment before
         if begins_at > now:
             ends = ends._replace(finishes_at=finishes_at, limited_by=f"its start; {ends.limited_by}")
         if plan.per_hour is not None:
