@@ -193,7 +193,9 @@ def nothing_leaves_once_it_is_known(history: History) -> Iterator[str]:
         questions = [at for what in over for at in times(history, what, person.id)]
         questions += due_again(history, person.id)
         if is_asked_once_more(history, person):
+            # The webhook of the review may come after the decision, and so before that of the verdict.
             questions += verdicts(history, person.id, f"the provider has a {VERDICT}").values()
+            questions += verdicts(history, person.id).values()
         known = [
             (at, min((question for question in questions if question > at), default=inf))
             for at in times(history, f"is known: {REVIEW}", person.id)
