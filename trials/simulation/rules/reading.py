@@ -137,7 +137,8 @@ def verdicts(history: History, customer: str, what: str = f"is known: {VERDICT}"
 
 def is_asked_once_more(history: History, person: Person) -> bool:
     """Whether the first refusal of this customer is followed by another session."""
-    return history.plan.tries_again and person.ends in ("deny", "review-deny") and ROUTES[person.account][0] in LISTED
+    gives_reasons = person.adopted or ROUTES[person.account][0] in LISTED  # adopted sessions are of kyc
+    return history.plan.tries_again and person.ends in ("deny", "review-deny") and gives_reasons
 
 
 def due_again(history: History, customer: str) -> list[float]:
