@@ -257,8 +257,8 @@ def _restore(target: Target, dump: Path, since: datetime, leaving: Sequence[List
     opened = sum(call["processed"] for call in logged(stage.url) if call["endpoint"] == ENDPOINTS["kyb"])
     used = sum(row["credits_used"] for row in postgres.rows("select credits_used from budget where name = 'kyb'"))
     target.uncounted = max(opened - used, 0)
-    credit = (target.settings.accounts["kyb"].credits or 0) - target.uncounted
-    stage.configure({"database.url": postgres.url, "accounts.kyb.credits": str(credit)})
+    (cap,) = target.settings.accounts["kyb"].credits
+    stage.configure({"database.url": postgres.url, "accounts.kyb.credits": str(cap.count - target.uncounted)})
     target.start_all()
     until(lambda: bool(postgres.rows("select 1 from emergency_stop")), "the restored database stops everything", STARTS)
     time.sleep(LOOKS_AROUND)

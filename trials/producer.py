@@ -20,7 +20,10 @@ QUEUE = "onboarding.requests"
 CONTENT_TYPE = "application/cloudevents+json"
 AGAIN = 0.2  # share of events that are sent twice
 PATIENCE = 120.0  # seconds that it tries while its broker, or the queue, is not there
-UNREACHABLE = (pika.exceptions.AMQPError, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
+UNREACHABLE = (
+    *(pika.exceptions.AMQPError, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError),
+    ValueError,  # pika polls a socket that it has closed
+)
 
 
 def id_of(one: Listed) -> str:
