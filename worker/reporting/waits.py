@@ -1,6 +1,6 @@
 """Why a row, an account, a sender or the whole waits, until when, and who must act: one type, and a function for each
-question that makes it. Status, reports, forecasts, the dashboard, the service desk and alerts say no other. Pure: what
-it is told is read elsewhere. Features say it of their own work: `standings`.
+question that makes it. Status, reports, forecasts, the dashboard, the service desk and alerts show these and no other
+reasons. Pure: the callers read the facts. Features have reasons of their own: `standings`.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

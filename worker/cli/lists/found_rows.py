@@ -29,8 +29,8 @@ Found = tuple[int | None, FieldProblem]  # the row, and its problem or warning; 
 
 
 class FoundRows:
-    """Problems or warnings in the order in which they were added. The first thousand are in memory, the others in a
-    temporary file without a name: a kill leaves nothing of it. No problem repeats a value of the list."""
+    """Problems or warnings, in the order of `add`. The first thousand are in memory, the others in a temporary file
+    without a name, so that a killed process leaves no file. No problem repeats a value of the list."""
 
     def __init__(self) -> None:
         self._first: list[Found] = []

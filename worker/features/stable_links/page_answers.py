@@ -24,7 +24,7 @@ MINUTE, SOME_MINUTES = timedelta(minutes=1), timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Shown:
-    """A page to make. `seen`: whose it is; nobody's where no customer is shown anything. `form`: what its button
+    """A page to make. `seen`: the customer's facts; of nobody where a page shows none. `form`: what its button
     posts. `address`: the link's own path. `looks_again`: where a page that waits looks again, if that is another.
     `ready_by`: until when it may wait, if that is more than some minutes. `again`: the press did not count."""
 

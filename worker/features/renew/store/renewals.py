@@ -115,8 +115,8 @@ class Way(NamedTuple):
 
 
 def number_due_by_way(database: Database, rules: Rules, times: Sequence[datetime]) -> dict[Way, list[int]]:
-    """How many are to be asked by each of these times, in ascending order, by the account and the channel of the
-    session in which they were approved."""
+    """How many are to be asked by each of these times, in ascending order, by account and channel, which are
+    those of the approved session."""
     sums = (sa.func.sum(sa.case((due_by(rules, at), 1), else_=0)).label(f"by_{n}") for n, at in enumerate(times))
     query = (
         sa.select(SessionRow.account, Job.channel, *sums)

@@ -315,7 +315,7 @@ def _acts(connection: sa.Connection, customer_id: str, rows: Sequence[Any]) -> l
             subjects |= {place, f"{place} of {row.account}"}
         several |= {f"{batch} rows": row.row, f"{batch} rows of {row.account}": row.row}
     query = sa.select(Audit.at, Audit.actor, Audit.action, Audit.subject, Audit.reason)
-    # What a webhook did is told as news, and by the session.
+    # The moments of webhooks, and the session's own, show what a webhook changed.
     query = query.where(Audit.subject.in_(sorted(subjects | several.keys())), Audit.actor.not_like(f"{ACCOUNT}%"))
     query = query.order_by(Audit.id.desc())
     return [
