@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -29,12 +30,12 @@ def recounted(connection: sa.Connection) -> dict[Alike, tuple[int, int]]:
     """How many rows are alike, and how many of them have a session, by looking at each row."""
     rows: Counter[Alike] = Counter()
     sessions: Counter[Alike] = Counter()
-    for *values, session_id in connection.execute(_JOBS):
-        alike = tally.job(*map(_plain, values))
+    for *job, session_id in connection.execute(_JOBS):
+        alike = tally.job(*map(_plain, job))
         rows[alike] += 1
         sessions[alike] += session_id is not None
-    for values in connection.execute(_MESSAGES):
-        rows[tally.message(*map(_plain, values))] += 1
+    for message in connection.execute(_MESSAGES):
+        rows[tally.message(*map(_plain, message))] += 1
     for batch_id, outcome, account, reconciles in connection.execute(_CALLS):
         rows[tally.call(batch_id, outcome or "", account, look_up=reconciles is not None)] += 1
     return {alike: (number, sessions[alike]) for alike, number in rows.items()}
@@ -61,7 +62,7 @@ def untrue_counts(connection: sa.Connection) -> Iterator[str]:
             yield f"{alike}: {counted} are kept, and {rows} are there (rows, and those with a session)"
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> Any:
     return value.value if hasattr(value, "value") else value
 
 

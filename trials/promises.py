@@ -118,10 +118,10 @@ def each_message_is_the_customers_own(case: Case) -> Iterator[str]:
         arrived = {channel for channel, there in messages.items() if there}
         if job.state == "invited" and arrived != one.channels:
             yield f"row {one.row} is invited by {sorted(one.channels)}, and {sorted(arrived)} arrived"
-        known = [message for there in messages.values() for message in case.known(there)]
-        if not job.session_id and known:
+        theirs = [message for there in messages.values() for message in case.known(there)]
+        if not job.session_id and theirs:
             yield f"row {one.row} has no session ({job.state}), and was sent a message"
-        if any(not line["link"] or line["link"] not in _body(message) for message in known):
+        if any(not line["link"] or line["link"] not in _body(message) for message in theirs):
             yield f"row {one.row} was sent a link that is not the stored one"
         tokens = [call["token"] for call in case.calls.get(one.row, ()) if call["token"]]
         bodies = [_body(message) for there in messages.values() for message in there]

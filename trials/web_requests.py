@@ -31,6 +31,6 @@ async def answered(
     message = RawRequestMessage(
         method, path, HttpVersion11, CIMultiDictProxy(CIMultiDict(given)), raw, False, None, False, False, URL(path)
     )
-    request: web.BaseRequest = web.Request(message, payload, _WIRE, _WIRE, _WIRE, loop)
+    request = web.Request(message, payload, _WIRE, _WIRE, _WIRE, loop)
     # aiohttp's own server would call this next: routes, middlewares, the handler.
     return await application._handle(request)

@@ -92,7 +92,8 @@ def refusals(copy: Path, names: set[str]) -> Iterator[tuple[str, str]]:
     run(copy, "onboard", "init", "--sandbox")
     out = {name for name, owner in shipped.COMMANDS.items() if owner in names}
     # A command of a group that is out too is refused with its group: `customer show` as `customer`.
-    asked = [(_group_in(out, name), f"onboard {name}", name.split(), {}) for name in out]
+    asked: list[tuple[str, str, list[str], dict[str, str]]] = []
+    asked += [(_group_in(out, name), f"onboard {name}", name.split(), {}) for name in out]
     for name, owner in shipped.SECTIONS.items():
         if owner in names:
             asked.append((name, f"[{name}]", ["status"], {f"ONBOARDING__{name.upper()}__ANY": "true"}))

@@ -164,7 +164,7 @@ def strikes_at_commits(process: "WorkerProcess", engine: sa.Engine) -> None:
 
     event.listen(engine, "begin", begins)
     event.listen(engine, "before_cursor_execute", executes)
-    engine.dialect.do_commit = commit  # type: ignore[method-assign]
+    engine.dialect.do_commit = commit  # type: ignore[assignment, method-assign]
 
 
 def wrong_rows(connection: sa.Connection) -> Iterator[str]:

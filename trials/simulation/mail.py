@@ -1,6 +1,6 @@
 """The mail relay: it takes a message, or the connection breaks. SMTP itself is tested elsewhere."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trials.simulation.plan import TIMEOUT
 from trials.simulation.records import Call, Kind
@@ -44,7 +44,7 @@ class SimulatedMail(NoLookUp):
             to=message.to,
         )
 
-        def serve() -> Any:
+        def serve() -> Receipt:
             call.processed = True
             call.status = 250
             simulation.people.got(call)

@@ -23,7 +23,7 @@ from worker.core.foundation.clock import ProcessClock
 from worker.core.lifecycle import reissue
 from worker.core.lifecycle.store import expired_sessions, reminders
 from worker.core.limits import budgets as account_budgets
-from worker.core.limits.budgets import BudgetRule, BudgetState, Grant
+from worker.core.limits.budgets import BudgetRule, BudgetState, Grant, grant
 from worker.core.limits.rate_limits import Burst, burst_of
 from worker.core.limits.store import budgets, claims, concurrency, flush
 from worker.core.limits.store.concurrency import Share
@@ -91,10 +91,10 @@ def _never_stopped(
 
 
 def _granted(
-    state: BudgetState, rule: BudgetRule, *, asks: Callable[..., Grant] = claims.grant, without: str, **how: Any
+    state: BudgetState, rule: BudgetRule, *, asks: Callable[..., Grant] = grant, without: str, **how: Any
 ) -> Grant:
     """What would be granted if the budget's state, or its rule, had nothing in these columns."""
-    nothing = dict.fromkeys(without.split())
+    nothing: dict[str, Any] = dict.fromkeys(without.split())
     if "credits" in nothing:
         return asks(state, replace(rule, credits=None), **how)
     return asks(replace(state, **nothing), rule, **how)

@@ -170,9 +170,8 @@ def month_of(seed: int) -> Plan:
     """The customers of a seed for a month, with all of these, and with its faults at the beginning."""
     plan = plan_of(seed)
     people = tuple(replace(one, visits="", mailbox="") for one in plan.people)
-    plain = {"acts": (), "stable": "", "shared": False, "pilot": 0, "hourly": 0, "operator": "", "capped": False}
     chance = random.Random(f"{seed}/month")
-    plan = replace(plan, people=people, **plain)
+    plan = replace(plan, people=people, acts=(), stable="", shared=False, pilot=0, hourly=0, operator="", capped=False)
     return follows(chance, plan, ahead=True, tries=True, renews=True, adopts=True, days=31.2)
 
 

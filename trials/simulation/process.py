@@ -21,6 +21,7 @@ from trials.simulation.records import Life
 from trials.simulation.setting import texting
 from trials.simulation.world import ProcessLoop
 from trials.web_requests import answered
+from worker.core.adapters import Sender
 from worker.core.foundation.clock import ProcessClock
 from worker.core.model.incoming import Outcome, Received
 from worker.core.model.wakeups import WakeUp
@@ -29,6 +30,7 @@ from worker.events.event_receiver import Receiver
 from worker.runtime.web_application import ROUTES, Shared
 from worker.templates.values import Screen
 from worker.web.webhooks.sources import account_sources
+from worker.web.webhooks.store.webhooks import Arrived
 from worker.wiring.container import Parts
 from worker.wiring.runner import LONGEST_DISPATCH, STAY, Runner
 from worker.wiring.sweep import each_alone
@@ -86,7 +88,7 @@ class WorkerProcess:
         self.loop = _Loop(self)
         self.clock = simulation.make_clock(self)
         world = simulation.world
-        senders = {
+        senders: dict[str, Sender] = {
             "email": SimulatedMail(simulation.wire, self),
             "sms": texting(simulation.wire.http_of(self), self.clock),
         }
@@ -261,7 +263,7 @@ class WorkerProcess:
             return
         self.runner = Runner(
             self.parts,
-            self.simulation.wire.http_of(self),
+            self.simulation.wire.http_of(self),  # type: ignore[arg-type] # it answers as Http does
             AsyncExitStack(),
             wake_invite=lambda channel, for_events: self.simulation.broker.wake(WakeUp.invite(channel), for_events),
             longest=LONGEST_DISPATCH,
@@ -313,11 +315,13 @@ class WorkerProcess:
         done((taken.receipts[0].outcome, stored_at))
 
     def _stored(self, event: Any) -> tuple[Received, float]:
-        return take(self._receiver, [event], lambda one: one), self.simulation.world.elapsed  # type: ignore[arg-type]
+        return take(self._receiver, [event], lambda one: one), self.simulation.world.elapsed  # type: ignore
 
     async def _take(self, account: str, delivery: Any, kept: Callable[[], None], again: Callable[[], None]) -> None:
         source = self._sources[account]
         arrived = source.refuses(delivery, "") or source.read(delivery)
+        if not isinstance(arrived, Arrived):
+            raise TypeError(arrived)  # the sandbox's own webhooks are read
         try:
             await self._in_thread(lambda: self.parts.webhooks.keep([arrived], now=self.database_clock()))
         except sa.exc.OperationalError:
@@ -365,7 +369,7 @@ class _Loop(ProcessLoop):
         self._process = process
         super().__init__(process.steady, process.simulation.plan.turn)
 
-    def run_in_executor(self, _executor: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+    def run_in_executor(self, _executor: Any, function: Callable[..., Any], *arguments: Any) -> Any:  # type: ignore[override]
         done = self.create_future()
         if self._process.dead:
             done.cancel()

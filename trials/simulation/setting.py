@@ -127,7 +127,7 @@ def settings_of(folder: Path, url: str, plan: Plan) -> Settings:
         invitations += f'\nmessages_per_address = "{PER_ADDRESS} / {PER_ADDRESS_SECONDS:g} s"'
     if plan.renews_for:  # a renewal every three days is more than an address gets by default
         invitations += '\nmessages_per_address = "1000 / 1 day"'
-    names = ("rate", "hourly", "capped", "stable", "concurrency", "reissues", "reminders")
+    names: tuple[str, ...] = ("rate", "hourly", "capped", "stable", "concurrency", "reissues", "reminders")
     names += ("ahead", "tries_again", "renews_for")
     read = {name: getattr(plan, name) for name in names}
     return _settings(folder, url, tuple(sorted(used)), Plan(seed=0, people=(), hosts=0, **read), invitations)

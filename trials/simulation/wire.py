@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote_plus, urlsplit
 from uuid import UUID
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from trials.simulation.play import Simulation
     from trials.simulation.process import WorkerProcess
 
+Result = TypeVar("Result")
 TRAVELS = (0.005, 0.08)  # seconds, one way
 # In how many calls to a provider no connection is kept, and how many seconds opening one takes: DNS, TLS.
 UNCONNECTED, CONNECTING = 0.1, (0.02, 1.5)
@@ -133,12 +134,12 @@ class Wire:
         self,
         process: "WorkerProcess",
         call: Call,
-        serve: Callable[[], Any],
+        serve: Callable[[], Result],
         seconds: float,
         *,
-        refused: Any,
-        broken: Any,
-    ) -> Any:
+        refused: Result,
+        broken: Result,
+    ) -> Result:
         """The result of a call, as its process sees it. `serve` is called when it arrives."""
         process.must_live()
         process.strike("call.sending", call)
@@ -148,7 +149,7 @@ class Wire:
             call.refused = True
             await asyncio.sleep(self._travel())
             return refused
-        future = process.loop.create_future()
+        future: asyncio.Future[Result] = process.loop.create_future()
         self._world.later(
             self._travel() + self._delays.pop(call, 0.0), self._arrive, process, call, serve, future, broken
         )

@@ -27,6 +27,7 @@ class Stepped(Protocol):
     @property
     def wakes_at(self) -> float | None: ...  # in the world's seconds; None: it waits for something from outside
     def step(self) -> None: ...
+    def clear_up(self) -> None: ...
 
 
 class World:
