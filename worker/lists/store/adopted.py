@@ -1,6 +1,5 @@
 """The statements of sessions that another tool opened: slots for look-ups, who is served already, and their rows."""
 
-import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -20,8 +19,9 @@ from worker.core.lifecycle.store import reminders
 from worker.core.limits.budgets import BudgetRule, Grant, grant
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.store import budgets
-from worker.core.limits.store.flush import Flush
+from worker.core.limits.store.flush import CallResult, Flush
 from worker.core.messages.contact import ContactPolicy
+from worker.core.model.endings import Done
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import ExpirySource, Session
 from worker.core.model.states import OPEN_JOBS, JobState
@@ -35,7 +35,17 @@ _KNOWN = sa.select(SessionRow.token_digest).where(
 )
 _ADDED = (
     sa.select(
-        Job.id, Job.batch_id, Job.customer_id, Job.purpose, Job.channel, Job.priority, Job.account, Job.session_id
+        Job.id,
+        Job.batch_id,
+        Job.customer_id,
+        Job.purpose,
+        Job.channel,
+        Job.priority,
+        Job.account,
+        Job.session_id,
+        # Nothing has come for a new job, and its customer may have a live session.
+        *(sa.null().label(name) for name in ("invite_at", "cancelled_at", "link_requested_at")),
+        sa.true().label("live_session"),
     )
     .where(bulk.among(Job.id, "ids"), Job.state == bulk.fixed(JobState.WAITING), Job.leader_id.is_(None))
     .order_by(Job.id)
@@ -94,19 +104,19 @@ def store(
     """Give the jobs that were added in this transaction their sessions, by job id. `invites`: a first message with the
     link leaves; else another tool has sent it, and reminders follow."""
     jobs = fetch(connection, _ADDED, {"ids": bulk.keys(adopted)}) if adopted else []
-    new = [
-        _new(keyring, job, adopted[job.id], id_, contact, invites=invites, now=now)
-        for job, id_ in zip(jobs, new_ids(now, len(jobs)), strict=True)
-    ]
-    added = sessions.add(Flush(connection, keyring, None, now), new, quiet=contact.hours.quiet)
+    new = []
+    for job, id_ in zip(jobs, new_ids(now, len(jobs)), strict=True):
+        session = replace(adopted[job.id].session, expiry_source=ExpirySource.FALLBACK)
+        digest = keyring.digests(TOKEN, session.token)[0]
+        new.append((id_, CallResult(job, now, Done(), session=session, token_digest=digest), job))
+    customers = {job.id: adopted[job.id].customer for job in jobs}
+    added = sessions.add(Flush(connection, keyring, None, now), new, customers, contact.hours, sent=not invites)
     _MOVE.run(connection, [_move(job.id, added) for job in jobs])
     left = [
-        reminders.Sent(
-            added.sessions[one.job.id], one.job.id, channel, adopted[one.job.id].customer, one.session.expires_at
-        )
-        for one in new
-        if one.job.id in added.invited
-        for channel in one.channels
+        reminders.Sent(added.sessions[job.id], job.id, channel, customers[job.id], adopted[job.id].session.expires_at)
+        for job in jobs
+        if job.id in added.invited
+        for channel in invitation_channels(job.channel)
     ]
     reminders.add(connection, contact, left, now=now)
 
@@ -121,33 +131,3 @@ def _move(job_id: int, added: sessions.Stored) -> dict[str, Any]:
         "new_state": JobState.INVITED if job_id in added.invited else JobState.ISSUED,
         "new_session_id": session_id,
     }
-
-
-def _new(
-    keyring: Keyring,
-    job: Any,
-    adopted: Adopted,
-    id_: uuid.UUID,
-    contact: ContactPolicy,
-    *,
-    invites: bool,
-    now: datetime,
-) -> sessions.NewSession:
-    customer = adopted.customer
-    channels = tuple(invitation_channels(job.channel))
-    return sessions.NewSession(
-        id=id_,
-        job=job,
-        customer_id=job.customer_id,
-        channels=channels,
-        priority=job.priority,
-        account=job.account,
-        issued_at=now,
-        session=replace(adopted.session, expiry_source=ExpirySource.FALLBACK),
-        invite_at=None,
-        cancelled=False,
-        live=True,
-        sent=not invites,
-        token_digest=keyring.digests(TOKEN, adopted.session.token)[0],
-        zones=contact.hours.zones(customer, channels),
-    )

@@ -36,7 +36,6 @@ from worker.core.messages.text_numbers import why_not_texted
 from worker.core.model.channels import SuppressionReason, address_of
 from worker.core.model.endings import AddressIs
 from worker.core.model.states import InvitationState, JobState, PauseCause, SessionState
-from worker.core.work.store.sessions import invited_from
 
 
 def state_refused(address: AddressIs) -> InvitationState:
@@ -200,7 +199,7 @@ def _message(row: sa.Row[Any], channel: str, person: Person, policy: ContactPoli
         priority=row.priority,
         now=now,
     )
-    return values | {"reason": why_later(due_at, wanted_at=invited_from(row.invite_at, now=now))}
+    return values | {"reason": why_later(due_at, wanted_at=max(row.invite_at or now, now))}
 
 
 HOUR = timedelta(hours=1)

@@ -140,11 +140,9 @@ def write_plain(flush: Flush[JobPolicy], results: Sequence[IssueResult]) -> tupl
     if not found:
         return [], set()
     by_job = dict(zip((item.row.id for item in items), ids, strict=True))
-    new = [
-        _new_session(flush.policy, item, by_job[row.id], row, priority=row.priority, special=False)
-        for item, row in found
-    ]
-    added = sessions.add(flush, new, quiet=flush.policy.contact.hours.quiet)
+    customers = {item.row.id: item.row.request.customer for item in items}
+    new = [(by_job[row.id], item, row) for item, row in found]
+    added = sessions.add(flush, new, customers, flush.policy.contact.hours, plain=True)
     if counts:
         # Jobs that get their first session, and their calls, which are done.
         all_ = tally.of(flush.connection)
@@ -192,11 +190,10 @@ def _write_special(flush: Flush[JobPolicy], found: SortedOut[ClaimedJob]) -> set
     connection, keyring, policy, now, ours = flush.connection, flush.keyring, flush.policy, flush.now, found.ours
     kept = [item for item in found.results if item.row.id in ours]
     opened = [item for item in kept if item.session is not None and not item.repeats]
-    new = []
-    for item, session_id in zip(opened, new_ids(now, len(opened)), strict=True):
-        row, priority = found.rows[item.row.id], ours[item.row.id].priority
-        new.append(_new_session(policy, item, session_id, row, priority=priority, special=True))
-    added = sessions.add(flush, new, quiet=policy.contact.hours.quiet)
+    ids = new_ids(now, len(opened))
+    new = [(session_id, item, found.rows[item.row.id]) for session_id, item in zip(ids, opened, strict=True)]
+    customers = {item.row.id: item.row.request.customer for item in opened}
+    added = sessions.add(flush, new, customers, policy.contact.hours)
     if policy.reminds:
         reminders.add(connection, policy.contact, _texted(kept, added), now=now)
     moves, closings = [], [_closing(keyring, result, late=True) for result in found.late]
@@ -287,34 +284,6 @@ def _entity_id(result: IssueResult) -> str:
     """The provider's entity of the customer. It is sent from now on: otherwise the provider makes another entity."""
     new = result.session.references.get("entityId") if result.session and not result.repeats else None
     return new or result.row.request.entity_id
-
-
-def _new_session(
-    policy: JobPolicy, result: IssueResult, id_: uuid.UUID, row: Any, *, priority: int, special: bool
-) -> sessions.NewSession:
-    """The session of a result that has one. `row`: of the job, as it is now; of a plain result it says less."""
-    job, session = result.row, result.session
-    assert session is not None  # noqa: S101 -- for mypy
-    channels = invitation_channels(job.channel) if isinstance(result.ending, Done) else ()
-    silent = special and row.link_requested_at is not None and bool(channels)  # the customer stands at the stable link
-    if silent:
-        channels = ()
-    return sessions.NewSession(
-        id=id_,
-        job=job,
-        customer_id=job.request.customer.customer_id,
-        channels=channels,
-        priority=priority,
-        account=policy.account,
-        issued_at=result.began_at,
-        session=session,
-        invite_at=row.invite_at,
-        cancelled=special and row.cancelled_at is not None,
-        live=special and row.live_session is not None,
-        silent=silent,
-        token_digest=result.token_digest,
-        zones=policy.contact.hours.zones(job.request.customer, channels) if policy.contact.hours.quiet else (),
-    )
 
 
 def _settle(connection: sa.Connection, results: Sequence[IssueResult], *, now: datetime) -> set[uuid.UUID]:

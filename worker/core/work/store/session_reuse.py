@@ -21,9 +21,11 @@ from worker.core.database.tables.work import LEAD
 from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.ids import new_ids
 from worker.core.lifecycle.store.own_links import StableLinks, ends_of
-from worker.core.limits.store.flush import Flush
+from worker.core.limits.store.flush import CallResult, Flush
 from worker.core.messages.contact import FIRST, PREFIX
-from worker.core.messages.store.message_rows import move_messages, set_job_states
+from worker.core.messages.quiet_hours import Hours
+from worker.core.messages.store.message_rows import move_messages, set_job_states, waiting_message
+from worker.core.model.endings import Done
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import ExpirySource, Session, is_stale
 from worker.core.model.states import (
@@ -36,15 +38,7 @@ from worker.core.model.states import (
     of_reminders,
 )
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy
-from worker.core.work.store.sessions import (
-    NO_QUIET_HOURS,
-    NewSession,
-    add,
-    check_at,
-    first_invitation,
-    invited_from,
-    not_ended,
-)
+from worker.core.work.store.sessions import add, check_at, not_ended
 
 FOLLOWS = "the customer is in review; no new session was opened"
 JOINED = "the customer had a live session; no new session was opened"
@@ -163,7 +157,16 @@ def _take_over(
         if row is None:
             connection.execute(
                 sa.insert(InvitationRow),
-                [first_invitation(job, session_id, channel, job.invite_at, priority=job.priority, now=now)],
+                waiting_message(
+                    session_id=session_id,
+                    job_id=job.id,
+                    batch_id=job.batch_id,
+                    channel=channel,
+                    kind=FIRST,
+                    due_at=max(job.invite_at or now, now),
+                    priority=job.priority,
+                    now=now,
+                ),
             )
             states.append(InvitationState.WAITING)
         elif row.state is InvitationState.WORKING or (row.state is InvitationState.WAITING and row.unknown_attempt):
@@ -181,7 +184,7 @@ def _take_over(
             _pass_on(connection, row.id, job, state=InvitationState.HELD, reason=why)
             states.append(InvitationState.HELD)
         elif row.state in UNDELIVERED_INVITATIONS or row.state is InvitationState.WAITING:
-            again = {"state": InvitationState.WAITING, "due_at": invited_from(job.invite_at, now=now), "attempts": 0}
+            again = {"state": InvitationState.WAITING, "due_at": max(job.invite_at or now, now), "attempts": 0}
             _pass_on(connection, row.id, job, **again)
             states.append(InvitationState.WAITING)
         else:
@@ -238,24 +241,12 @@ def invite_unbought(flush: Flush[JobPolicy], links: StableLinks, jobs: Sequence[
     """
     now = flush.now
     nothing = Session("", "", "", now + links.valid, ExpirySource.FALLBACK)
-    new = [
-        NewSession(
-            id=session_id,
-            job=job,
-            customer_id=job.request.customer.customer_id,
-            channels=invitation_channels(job.channel),
-            priority=job.priority,
-            account=flush.policy.account,
-            issued_at=now,
-            session=nothing,
-            invite_at=job.invite_at,
-            cancelled=False,
-            live=False,
-            unbought=True,
-        )
-        for job, session_id in zip(jobs, new_ids(now, len(jobs)), strict=True)
-    ]
-    added = add(flush, new, quiet=NO_QUIET_HOURS)
+    ids = new_ids(now, len(jobs))
+    new = [(id_, CallResult(job, now, Done(), session=nothing), job) for id_, job in zip(ids, jobs, strict=True)]
+    customers = {job.id: job.request.customer for job in jobs}
+    added = add(
+        flush, new, customers, Hours(), plain=True, bought=False
+    )  # the messages know of quiet hours as they leave
     moves = [{"job_id": job.id, "new_session_id": added.sessions[job.id]} for job in jobs]
     _ISSUED.run(flush.connection, moves, at=now)
     return added.channels

@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel, invitation_channels
+from worker.core.customers.customers import Channel, Customer, invitation_channels
 from worker.core.database import bulk
+from worker.core.database.bulk import Columns
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED, encrypt_session
 from worker.core.database.fast import tally
@@ -21,52 +21,25 @@ from worker.core.facts import Fact, MessagesSent, SessionsExpired, happened
 from worker.core.foundation.ids import new_ids
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.messages.contact import FIRST
-from worker.core.messages.quiet_hours import QuietHours, message_at
+from worker.core.messages.quiet_hours import Hours, message_at
 from worker.core.messages.store.message_rows import waiting_message
 from worker.core.model.channels import is_mail
+from worker.core.model.endings import Done
 from worker.core.model.reasons import Reason
-from worker.core.model.sessions import ExpirySource, Session
+from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import LATEST_LOOK, LONGEST_LIFE
 
 if TYPE_CHECKING:
     from worker.core.limits.store.flush import Flush
-    from worker.core.work.store.job_context import JobPolicy
-
-NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})
-
-
-@dataclass(repr=False, slots=True)  # frozen, it costs five times as much to make
-class NewSession:
-    """A session to store, and the job that it was opened for: claimed, or as its row.
-
-    `invite_at`, `cancelled` and `live` are read with the job's lock: `cancelled`: the job was cancelled during its
-    call; `live`: its customer has a live session.
-    """
-
-    id: uuid.UUID
-    job: Any
-    customer_id: str
-    channels: tuple[str, ...]  # of its invitations
-    priority: int
-    account: str
-    issued_at: datetime
-    session: Session
-    invite_at: datetime | None
-    cancelled: bool
-    live: bool
-    silent: bool = False  # the customer stands at the stable link: no message follows
-    sent: bool = False  # another tool has sent its link: the first messages count as sent
-    unbought: bool = False  # nothing was asked of the provider: the customer asks for the session
-    token_digest: str | None = None  # the hash by which the token is known again; None: a session has it already
-    zones: tuple[str, ...] = ()  # the customer's possible time zones; empty if its channels have no quiet hours
+    from worker.core.work.store.job_context import IssueResult
 
 
 @dataclass(frozen=True)
 class SessionsIssued(Fact):
-    """These sessions were opened for their customers."""
+    """These sessions were opened for their customers: by column, the stored values."""
 
-    issued: Sequence[NewSession]
+    issued: Columns
 
 
 @dataclass(frozen=True)
@@ -82,8 +55,22 @@ class Stored:
     cancelled: set[int]
 
 
-def add(flush: "Flush[Any]", new: Sequence[NewSession], *, quiet: Mapping[str, QuietHours]) -> Stored:
+def add(
+    flush: "Flush[Any]",
+    new: "Sequence[tuple[uuid.UUID, IssueResult, Any]]",
+    customers: Mapping[int, Customer],
+    hours: Hours,
+    *,
+    plain: bool = False,
+    sent: bool = False,
+    bought: bool = True,
+) -> Stored:
     """Store new sessions, end the sessions that they replace, and add their invitations.
+
+    `new`: each with its id, its result, and its job as that is now, under its lock; `customers`: by job. `plain`: none
+    of the jobs was cancelled during its call, and none of the customers has a live session, or stands at the stable
+    link. `sent`: another tool has sent the links, so the first messages count as sent. `bought` False: nothing was
+    asked of the provider, and the customers ask for their sessions.
 
     If the customer has another session whose link has not expired, the customer keeps that session: the new session is
     left out of `Stored.sessions`, and its job must be held.
@@ -92,47 +79,85 @@ def add(flush: "Flush[Any]", new: Sequence[NewSession], *, quiet: Mapping[str, Q
     if not new:
         return added
     connection, keyring, now = flush.connection, flush.keyring, flush.now
-    live = [(item.customer_id, item.job.purpose) for item in new if item.live]
-    before = not_ended(connection, live) if live else {}
-    added.cancelled.update(item.job.id for item in new if item.cancelled)
-    gone = [item.customer_id for item in new if item.cancelled]
-    erased = _erased(connection, gone) if gone else set()
-    rows, invitations, ended, issued, texted = [], [], [], [], []
-    message_ids = iter(new_ids(now, sum(len(item.channels) for item in new)))
-    for item in new:
-        session_id = item.id
-        old = before.get((item.customer_id, item.job.purpose))
+    before: Mapping[Key, sa.Row[Any]] = {}
+    erased: set[str] = set()
+    if not plain:
+        having = [item.row for _, item, row in new if row.live_session is not None]
+        before = not_ended(connection, [(customers[job.id].customer_id, job.purpose) for job in having])
+        added.cancelled.update(item.row.id for _, item, row in new if row.cancelled_at is not None)
+        erased = _erased(connection, [customers[job_id].customer_id for job_id in added.cancelled])
+    channels_of = [invitation_channels(item.row.channel) if isinstance(item.ending, Done) else () for _, item, _ in new]
+    rows, invitations, ended, texted = [], [], [], []
+    message_ids = iter(new_ids(now, sum(map(len, channels_of))))
+    for (session_id, item, row), channels in zip(new, channels_of, strict=True):
+        job, session, customer = item.row, item.session, customers[item.row.id]
+        assert session is not None  # noqa: S101 -- for mypy
+        old = before.get((customer.customer_id, job.purpose))
         # A session that has ended is not in `before`, but it is replaced as well: the sessions form a chain.
-        replaces = item.job.session_id  # even if its link still opens
+        replaces = job.session_id  # even if its link still opens
         if old is not None:
-            if old.expires_at > now and old.id != item.job.session_id:
+            if old.expires_at > now and old.id != job.session_id:
                 continue
             end = SessionState.SUPERSEDED if old.expires_at > now else SessionState.EXPIRED
             ended.append({"session_id": old.id, "end": end})
             replaces = old.id
+        early = None
+        # It is looked at first before its end, if it may be replaced then. Another tool opened it (no policy) at a
+        # provider that opens no second one before the end.
+        if bought and flush.policy is not None:
+            early = flush.policy.early_at(item.began_at, session.expires_at)
         # The result of a call must not restore the personal data of a customer who was erased meanwhile.
-        empty = item.unbought or item.customer_id in erased
-        kept = ERASED if empty else encrypt_session(keyring, session_id, item.session)
-        rows.append(_session(flush.policy, item, kept, replaces=replaces))
-        added.sessions[item.job.id] = session_id
-        if item.silent:
-            added.invited.add(item.job.id)
-        if not item.unbought:
-            issued.append(item)
-        for channel in item.channels:
-            invitation = first_invitation(
-                item.job, session_id, channel, item.invite_at, priority=item.priority, id_=next(message_ids), now=now
+        empty = not bought or customer.customer_id in erased
+        rows.append(
+            (
+                session_id,
+                customer.customer_id,
+                job.purpose,
+                job.id,
+                row.account if flush.policy is None else flush.policy.account,
+                session.reference[:100],
+                dict(session.references),
+                session.vendor[:64],
+                ERASED if empty else encrypt_session(keyring, session_id, session),
+                session.sms_sent,
+                SessionState.WAITING if bought else SessionState.UNBOUGHT,
+                item.began_at,
+                session.expires_at,
+                session.expiry_source,
+                replaces,
+                # Later events of a company's session may name it only by one of these values.
+                session.references.get("companyId", "")[:100],
+                item.token_digest,
+                (early or session.expires_at + SETTLES) if channels else None,
             )
-            if item.zones:
-                due_at = message_at(channel, item.zones, quiet, invite_at=item.invite_at, now=now)
+        )
+        added.sessions[job.id] = session_id
+        if channels and not plain and row.link_requested_at is not None:
+            channels = ()  # the customer stands at the stable link: no message follows
+            added.invited.add(job.id)
+        zones = hours.zones(customer, channels) if hours.quiet else ()
+        for channel in channels:
+            invitation = waiting_message(
+                id_=next(message_ids),
+                session_id=session_id,
+                job_id=job.id,
+                batch_id=job.batch_id,
+                channel=channel,
+                kind=FIRST,
+                due_at=max(row.invite_at or now, now),  # until `invite_at` the customer has the link in the app
+                priority=row.priority,
+                now=now,
+            )
+            if zones:
+                due_at = message_at(channel, zones, hours.quiet, invite_at=row.invite_at, now=now)
                 if due_at > invitation["due_at"]:
                     invitation |= {"due_at": due_at, "reason": Reason.QUIET_HOURS}
-            if item.sent or (item.session.sms_sent and not is_mail(channel)):
+            if sent or (session.sms_sent and not is_mail(channel)):
                 # The provider has texted the link itself, or another tool has sent it: a second one would be too many.
                 invitation |= {"state": InvitationState.SENT, "reason": Reason.SENT_BY_PROVIDER, "sent_at": now}
-                added.invited.add(item.job.id)
+                added.invited.add(job.id)
                 texted.append(invitation["id"])
-            elif item.job.id in added.cancelled:
+            elif job.id in added.cancelled:
                 continue
             elif invitation["due_at"] <= now:
                 added.channels.add(channel)
@@ -142,26 +167,23 @@ def add(flush: "Flush[Any]", new: Sequence[NewSession], *, quiet: Mapping[str, Q
         connection.execute(by_id.values(state=sa.bindparam("end"), check_at=None), ended)
         if expired := [item["session_id"] for item in ended if item["end"] is SessionState.EXPIRED]:
             happened(connection, SessionsExpired(expired), now=now)
+    # Column by column: a dictionary for each row would be made into columns.
+    columns = dict(zip(_STORED, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
     if rows:
-        columns = zip(_STORED, map(list, zip(*rows, strict=True)), strict=True)
-        bulk.add_columns(connection, SessionRow, dict(columns))
-    _add_messages(connection, invitations)
-    if issued:
-        happened(connection, SessionsIssued(issued), now=now)
+        bulk.add_columns(connection, SessionRow, columns)
+    counts = tally.counts_in_bulk(len(invitations))
+    for one in invitations:
+        one["counted"] = counts
+    if counts:
+        alike = Counter((one["batch_id"], one["state"], one["channel"], one["reason"]) for one in invitations)
+        for (batch_id, state, channel, reason), number in alike.items():
+            tally.of(connection).add(tally.message(batch_id, state, channel, reason), number)
+    bulk.add(connection, InvitationRow, invitations)
+    if rows and bought:
+        happened(connection, SessionsIssued(columns), now=now)
     if texted:
         happened(connection, MessagesSent(texted), now=now)
     return added
-
-
-def _add_messages(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    counts = tally.counts_in_bulk(len(rows))
-    for row in rows:
-        row["counted"] = counts
-    if counts:
-        alike = Counter((row["batch_id"], row["state"], row["channel"], row["reason"]) for row in rows)
-        for (batch_id, state, channel, reason), number in alike.items():
-            tally.of(connection).add(tally.message(batch_id, state, channel, reason), number)
-    bulk.add(connection, InvitationRow, rows)
 
 
 # There is nearly always no live session, and this must be cheap to find out: through the unique index, row by row.
@@ -187,6 +209,8 @@ def not_ended(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, sa.Ro
 
 
 def _erased(connection: sa.Connection, customer_ids: Sequence[str]) -> set[str]:
+    if not customer_ids:
+        return set()
     gone = sa.select(CustomerRow.customer_id).where(
         CustomerRow.customer_id.in_(customer_ids), CustomerRow.encrypted.is_(None)
     )
@@ -245,72 +269,9 @@ _UNCHECKED = (
 )
 
 
-def invited_from(invite_at: datetime | None, *, now: datetime) -> datetime:
-    """When a first invitation is due. Until `invite_at` the customer has the link in the app."""
-    return now if invite_at is None else max(now, invite_at)
-
-
 # The columns of a new session; the database fills in the others.
 _STORED = (
     *("id", "customer_id", "purpose", "job_id", "account", "reference", "references", "vendor", "encrypted"),
     *("sms_sent", "state", "issued_at", "expires_at", "expiry_source", "replaces"),
     *("company_id", "token_digest", "check_at"),
 )
-
-
-def _session(
-    policy: "JobPolicy | None", item: NewSession, encrypted: bytes, *, replaces: uuid.UUID | None
-) -> tuple[Any, ...]:
-    """The values of a new session, in the order of `_STORED`. A dictionary for each would be made into columns.
-
-    It is looked at first before its end, if it may be replaced then. `policy` None: another tool opened it, at a
-    provider that opens no second one before the end.
-    """
-    session = item.session
-    references = session.references
-    early = None if policy is None or item.unbought else policy.early_at(item.issued_at, session.expires_at)
-    return (
-        item.id,
-        item.customer_id,
-        item.job.purpose,
-        item.job.id,
-        item.account,
-        session.reference[:100],
-        dict(references),
-        session.vendor[:64],
-        encrypted,
-        session.sms_sent,
-        SessionState.UNBOUGHT if item.unbought else SessionState.WAITING,
-        item.issued_at,
-        session.expires_at,
-        session.expiry_source,
-        replaces,
-        # Later events of a company's session may name it only by one of these values.
-        references.get("companyId", "")[:100],
-        item.token_digest,
-        (early or session.expires_at + SETTLES) if item.channels or item.silent else None,
-    )
-
-
-def first_invitation(
-    job: Any,
-    session_id: uuid.UUID,
-    channel: str,
-    invite_at: datetime | None,
-    *,
-    priority: int,
-    id_: uuid.UUID | None = None,
-    now: datetime,
-) -> dict[str, Any]:
-    """A new invitation, for a claimed job or a job's row. `id_`: one of `new_ids`, where many are made."""
-    return waiting_message(
-        id_=id_,
-        session_id=session_id,
-        job_id=job.id,
-        batch_id=job.batch_id,
-        channel=channel,
-        kind=FIRST,
-        due_at=invited_from(invite_at, now=now),
-        priority=priority,
-        now=now,
-    )

@@ -5,7 +5,7 @@ A change that writes no event fails the store's tests: there, triggers record ea
 If rows have joined another row, only the leading row's events are published: only its state changes.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,15 +14,16 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from worker.core.database import bulk
+from worker.core.database.bulk import Columns
 from worker.core.database.database import fetch
-from worker.core.database.job_ids import row_of
+from worker.core.database.job_ids import batch_of, row_of
 from worker.core.database.tables import InvitationRow, Job, Outbox, SessionRow
 from worker.core.database.tables.columns import aliased
 from worker.core.facts import Fact, JobsStopped, MessagesSent, SessionsCompleted, SessionsExpired
 from worker.core.foundation.ids import new_id
 from worker.core.model.refusals import of_stored
 from worker.core.model.states import JobState
-from worker.core.work.store.sessions import NewSession, SessionsIssued
+from worker.core.work.store.sessions import SessionsIssued
 from worker.events.published_events import Happened, moment
 
 Given = Mapping[str, Any]
@@ -87,24 +88,22 @@ def _write_jobs(targets: Subscriptions, connection: sa.Connection, ids: Collecti
         targets.write(connection, happened, found, now=now)
 
 
-def _write_issued(
-    targets: Subscriptions, connection: sa.Connection, issued: Sequence[NewSession], now: datetime
-) -> None:
+def _write_issued(targets: Subscriptions, connection: sa.Connection, issued: Columns, now: datetime) -> None:
     """As `_write_sessions`, but without a query."""
-    if not issued or not targets.wants(Happened.SESSION_ISSUED):
+    if not targets.wants(Happened.SESSION_ISSUED):
         return
     found = [
         {
-            "job_id": item.job.id,
-            "batch_id": item.job.batch_id,
-            "row": row_of(item.job.id),
-            "customer_id": item.customer_id,
-            "purpose": item.job.purpose,
-            "account": item.account,
-            **_session(item.session.reference, item.issued_at, item.session.expires_at),
+            "job_id": one["job_id"],
+            "batch_id": batch_of(one["job_id"]),
+            "row": row_of(one["job_id"]),
+            "customer_id": one["customer_id"],
+            "purpose": one["purpose"],
+            "account": one["account"],
+            **_session(one["reference"], one["issued_at"], one["expires_at"]),
             "state": "waiting",
         }
-        for item in issued
+        for one in bulk.rows_of(issued)
     ]
     targets.write(connection, Happened.SESSION_ISSUED, found, now=now)
 
