@@ -49,7 +49,7 @@ def test_a_message_has_the_customers_values_and_the_end_of_the_link(tmp_path):
     assert not problems(made)
     customer = Customer("C-1", person=Person(first_name="Maria"))
     invitation = Invitation(
-        customer, Opening("https://verify.example.com/s?t=1"), NOW + timedelta(days=7), "Example Bank"
+        customer, Opening("https://verify.example.com/s?t=1"), NOW + timedelta(days=7), sender_name="Example Bank"
     )
     assert made.render(invitation, channel="whatsapp", now=NOW).text == f"content: {SID}\n1: Maria\n2: s?t=1"
 
@@ -59,7 +59,7 @@ def test_check_names_a_value_that_may_be_empty_and_a_file_without_the_link(tmp_p
     assert any("1 is empty" in problem for problem in problems(made))
     assert any("lacks {{ link }}" in problem for problem in problems(made))
     invitation = Invitation(
-        Customer("C-1"), Opening("https://verify.example.com/s"), NOW + timedelta(days=7), "Example Bank"
+        Customer("C-1"), Opening("https://verify.example.com/s"), NOW + timedelta(days=7), sender_name="Example Bank"
     )
     with pytest.raises(TemplateProblem, match="1 is empty"):
         made.render(invitation, channel="whatsapp", now=NOW)

@@ -34,7 +34,7 @@ def invitations():
         replace,
         st.just(SAMPLE),
         customer=customers,
-        kind=st.sampled_from(["invitation", "reminder", "new_link"]),
+        wording=st.sampled_from(["invitation", "reminder", "new_link"]),
         opening=openings,
     )
 

@@ -107,7 +107,9 @@ def test_the_html_part_is_whole_accessible_and_loads_nothing(templates, subtests
     for kind, customer_kind, locale in product(KINDS, CustomerKind, LOCALES):
         with subtests.test(kind=kind, customer_kind=customer_kind, locale=locale):
             rendered = templates.render(
-                replace(to(locale, customer_kind, company_name="Muster & Söhne"), kind=kind), channel="email", now=NOW
+                replace(to(locale, customer_kind, company_name="Muster & Söhne"), wording=kind),
+                channel="email",
+                now=NOW,
             )
             page = Page(rendered.html)
 
@@ -128,7 +130,9 @@ def test_a_text_message_is_short_in_seven_bit_letters_and_ends_with_the_link(tem
         ["", "Europe/Vilnius", "America/Sao_Paulo"], KINDS, CustomerKind, LOCALES
     ):
         with subtests.test(timezone=timezone, kind=kind, customer_kind=customer_kind, locale=locale):
-            rendered = templates.render(replace(to(locale, customer_kind, timezone), kind=kind), channel="sms", now=NOW)
+            rendered = templates.render(
+                replace(to(locale, customer_kind, timezone), wording=kind), channel="sms", now=NOW
+            )
 
             words, link = rendered.text.split("https:")
             assert "https:" + link == LINK
@@ -160,7 +164,7 @@ def test_a_company_is_asked_for_its_details_by_name(templates, locale):
 @pytest.mark.parametrize("locale", LOCALES)
 def test_a_reminder_says_that_it_is_one(templates, locale):
     first = templates.render(to(locale), channel="email", now=NOW)
-    reminder = templates.render(replace(to(locale), kind="reminder"), channel="email", now=NOW)
+    reminder = templates.render(replace(to(locale), wording="reminder"), channel="email", now=NOW)
 
     assert reminder.subject.endswith(first.subject)
     assert reminder.subject != first.subject
@@ -183,9 +187,9 @@ def test_a_new_link_says_that_it_replaces_the_earlier_one(templates, subtests):
     for customer_kind, locale in product(CustomerKind, LOCALES):
         with subtests.test(customer_kind=customer_kind, locale=locale):
             to_whom = to(locale, customer_kind)
-            mail = templates.render(replace(to_whom, kind="new_link"), channel="email", now=NOW)
-            text = templates.render(replace(to_whom, kind="new_link"), channel="sms", now=NOW)
-            others = [templates.render(replace(to_whom, kind=kind), channel="email", now=NOW) for kind in KINDS[:2]]
+            mail = templates.render(replace(to_whom, wording="new_link"), channel="email", now=NOW)
+            text = templates.render(replace(to_whom, wording="new_link"), channel="sms", now=NOW)
+            others = [templates.render(replace(to_whom, wording=kind), channel="email", now=NOW) for kind in KINDS[:2]]
             subject, replaces = NEW_LINKS[locale]
 
             assert (mail.subject == subject) == (customer_kind is CustomerKind.INDIVIDUAL)
@@ -296,7 +300,7 @@ def test_without_greetings_no_message_has_a_name(subtests):
             neutral = Templates(None, greeting=False)
             for invitation in (to(locale), to(locale, CustomerKind.COMPANY, company_name="Lopez Ltd")):
                 for channel in ("email", "sms"):
-                    rendered = neutral.render(replace(invitation, kind=kind), channel=channel, now=NOW)
+                    rendered = neutral.render(replace(invitation, wording=kind), channel=channel, now=NOW)
 
                     assert not re.search(
                         "maria|l[oó]pez", rendered.subject + rendered.text + rendered.html, re.IGNORECASE

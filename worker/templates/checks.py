@@ -40,7 +40,7 @@ SAMPLE = Invitation(
 )
 SAMPLE_COMPANY = Customer("sample", kind=CustomerKind.COMPANY, person=Person(company_name="Example Ltd"))
 SAMPLES = tuple(
-    replace(SAMPLE, kind=kind.value, customer=customer, advice=advice_for(kind.value))
+    replace(SAMPLE, wording=kind.value, customer=customer, advice=advice_for(kind.value))
     for kind in Wording
     for customer in (SAMPLE.customer, Customer("sample"), SAMPLE_COMPANY)
 )
@@ -130,7 +130,7 @@ def _set_problems(templates: Templates, name: str, locale: str, channel: str) ->
             made = templates.fill_in(texts, sample, channel, SAMPLE_NOW)
             for part, block in _empty_blocks(templates, texts, sample):
                 who = "a company" if sample.customer.kind is CustomerKind.COMPANY else "a person"
-                empty.setdefault((part, block), f"the {sample.kind} to {who}")
+                empty.setdefault((part, block), f"the {sample.wording} to {who}")
         except TemplateProblem as problem:
             found.append(str(problem))
             continue

@@ -128,7 +128,7 @@ def variables(
     company = company_name(person.company_name) if greeting and person.company_name else ""
     opening = invitation.opening
     left = max(invitation.expires_at - now, timedelta(0))
-    zone = invitation.timezone or customer.timezone
+    zone = invitation.clock or customer.timezone
     expires, expires_short = in_words(invitation.expires_at, language=language, timezone=zone)
     return {
         "first_name": first,
@@ -137,7 +137,7 @@ def variables(
         "company_name": company,
         "customer_kind": CustomerKind(customer.kind).value,
         "purpose": plain(customer.purpose, most=LENGTH),
-        "kind": invitation.kind,
+        "kind": invitation.wording,
         "advice": invitation.advice,
         "link": opening.link,
         "link_path": path_of(opening.link),

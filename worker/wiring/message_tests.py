@@ -60,7 +60,13 @@ def sample(
     )
     name = sender_name(settings, channel, customer.brand)
     invitation = Invitation(
-        customer, Opening(link), now + timedelta(days=7), name, kind, clock, advice=advice_for(kind)
+        customer,
+        Opening(link),
+        now + timedelta(days=7),
+        sender_name=name,
+        wording=kind,
+        clock=clock,
+        advice=advice_for(kind),
     )
     return templates.render(invitation, channel=channel, now=now)
 

@@ -9,7 +9,7 @@ is opened only for a message that has one: sixty customers with one address cost
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -77,20 +77,19 @@ def next_kind(kinds: Iterable[str]) -> str:
 
 @dataclass(repr=False)  # not frozen: see `customers.customers`
 class Invitation:
-    """What a message is written from. Personal and secret: no repr shows it. `expires_at` is aware UTC."""
+    """What a message is written from: a claimed one (`message_context.ClaimedInvitation`), or one to look at. Personal
+    and secret: no repr shows it. `expires_at` is aware UTC."""
 
     customer: Customer
     opening: Opening
     expires_at: datetime
-    sender_name: str
-    kind: str = "invitation"
-    timezone: str = ""  # the zone that its times are written in; "": the customer's own, or UTC
+    _: KW_ONLY
+    sender_name: str = ""
+    wording: str = Wording.INVITATION
+    clock: str = ""  # the zone that its times are written in; "": the customer's own, or UTC
     advice: str = ""  # what the customer can do better (`model.refusals.advice_of`)
     key: str = ""  # these two as in the `Message`; a preview has neither
     at: datetime | None = None
-
-    def __repr__(self) -> str:
-        return f"Invitation(kind={self.kind!r}, …)"
 
 
 class CannotWrite(Exception):

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from worker.core.adapters import Message, Receipt, Sender
+from worker.core.adapters import Receipt, Sender
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import CallResult, Flushed
 from worker.core.limits.throughput import Stretch
-from worker.core.messages.contact import FIRST, CannotWrite, Invitation, Writer
+from worker.core.messages.contact import FIRST, CannotWrite, Writer
 from worker.core.messages.store.message_context import (
     ClaimedInvitation,
     InvitationPolicy,
@@ -62,8 +62,9 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation]):
             return await self._reconcile(item, item.unknown_call)
         if not self._may_leave(item, now):  # checked again: it has waited for its slot or for a permit
             return self.skipped(item)
+        self._complete(item)
         try:
-            message = self._message(item, now=now)
+            message = self.templates.render(item, channel=self.policy.channel, now=now)
         except CannotWrite as error:
             # Nothing was sent, and a person can correct it.
             problem = Problem(Kind.BAD_INPUT, str(error), code="template")
@@ -104,17 +105,16 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation]):
             return CallResult(item, began_at, ending, problem=found)
         return CallResult(item, began_at, ending, found=found)
 
-    def _message(self, item: ClaimedInvitation, *, now: datetime) -> Message:
-        customer, person, contact = item.customer, item.customer.person, self.policy.contact
+    def _complete(self, item: ClaimedInvitation) -> None:
+        """What its words need besides the session and the customer."""
+        customer, contact = item.customer, self.policy.contact
         if item.kind != FIRST and (template := contact.ladder.step_of(item.kind, contact.reminders).template):
-            customer = replace(customer, template=template)
-        clock = contact.hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
-        name = self.sender_names.get(customer.brand, "")  # the templates refuse a brand that is no more
-        advice = advice_of(of_stored(item.leased.refused_for)) if item.leased.refused_for else ""
-        invitation = Invitation(
-            customer, item.opening, item.expires_at, name, item.wording, clock, advice, item.id.hex, item.first_at
+            item.customer = replace(customer, template=template)
+        item.clock = contact.hours.clock_of(
+            timezone=customer.timezone, phone=customer.person.phone, country=customer.country
         )
-        return self.templates.render(invitation, channel=self.policy.channel, now=now)
+        item.sender_name = self.sender_names.get(customer.brand, "")  # the templates refuse a brand that is no more
+        item.advice = advice_of(of_stored(item.leased.refused_for)) if item.leased.refused_for else ""
 
     def _ending(self, item: ClaimedInvitation, problem: Problem) -> Ending:
         retry = self.policy.rule.retry

@@ -56,7 +56,9 @@ def message_text(
     opening = sent.opening or masked_opening(Opening(""))
     clock = hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
     name = sender_name(sent.channel, customer.brand)
-    invitation = Invitation(customer, opening, sent.expires_at, name, sent.wording, clock, sent.advice)
+    invitation = Invitation(
+        customer, opening, sent.expires_at, sender_name=name, wording=sent.wording, clock=clock, advice=sent.advice
+    )
     try:
         made = templates.render(invitation, channel=sent.channel, now=sent.sent_at)
     except TemplateProblem as problem:

@@ -13,7 +13,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -37,7 +37,6 @@ from worker.core.unknown.store.row_by_row import Chunk, row_by_row
 log = logging.getLogger(__name__)
 PolicyT = TypeVar("PolicyT", bound=ClaimPolicy)
 NOT_OPENED = uuid.UUID(int=0)
-NOT_YET = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(repr=False)  # not frozen: see `customers.customers`

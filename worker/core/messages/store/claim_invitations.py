@@ -228,6 +228,7 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
             floor=timedelta(seconds=row.floor_seconds),
             unknown_call=unknown_call,
             priority=row.priority,
+            key=row.id.hex,
             wording=wording_of(
                 first=row.kind == FIRST or is_resend(row.kind),
                 reached_before=row.reached_before,
@@ -295,7 +296,7 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
         repeats = [item for item in opened if item.unknown_handovers]
         first = first_handovers(flush.connection, repeats) if repeats else {}
         for item in opened:
-            item.first_at = first.get(item.id, flush.now)
+            item.at = first.get(item.id, flush.now)
         open_rows(flush, opened, invitation_id=[item.id for item in opened])
         return opened
 

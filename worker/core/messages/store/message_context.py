@@ -18,11 +18,11 @@ from worker.core.database.tables.columns import aliased
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 from worker.core.limits.store.claims import ClaimPolicy
-from worker.core.limits.store.flush import NOT_YET, CallResult, Claimed, Flush
-from worker.core.messages.contact import REACHED, Wording
+from worker.core.limits.store.flush import CallResult, Claimed, Flush
+from worker.core.messages.contact import REACHED, Invitation, Wording
 from worker.core.messages.quiet_hours import message_at
 from worker.core.model.endings import Kind
-from worker.core.model.sessions import Opening, is_stale
+from worker.core.model.sessions import is_stale
 from worker.core.model.states import LATE, InvitationState
 
 
@@ -41,26 +41,21 @@ class InvitationPolicy(ClaimPolicy):
 
 
 @dataclass(repr=False)
-class ClaimedInvitation(Claimed):
-    """An invitation under our lease, with all that its text needs: personal and secret, so no repr."""
+class ClaimedInvitation(Claimed, Invitation):
+    """An invitation under our lease. `at`: when it was opened; of a repeat, when the first hand-over was that may have
+    arrived."""
 
     id: uuid.UUID
     session_id: uuid.UUID
     kind: str
-    customer: Customer
-    opening: Opening
     leased: Any  # the row that it was read from
     issued_at: datetime
-    expires_at: datetime
     floor: timedelta
-    wording: Wording = Wording.INVITATION
     unknown_handovers: int = 0  # earlier ones of this message whose outcome stays unknown
     traceparent: str | None = None  # of the span that took the job in
     ended: bool = False  # the provider has ended the session: the link must not be sent, whatever its expiry
     own_link: OwnLink | None = None  # instead of its session's: it is never too old to be sent
     given_away: bool = False  # an address that was corrected has its session's link
-    # When it was opened; of a repeat, when the first hand-over was that may have arrived.
-    first_at: datetime = NOT_YET
 
     def use_own_link(self, link: OwnLink) -> None:
         """Carry our own link. One that is older than the message's session is the link that the customer has."""
