@@ -14,9 +14,10 @@ from benchmarks.limits import Calls
 from benchmarks.processes import Failed
 from benchmarks.provider import answering, nginx
 from benchmarks.sides import Figure, expect
+from tests.lists.kinds import ACCEPTED, DUPLICATE, REJECTED, kind_of
 from tests.suite.some import some
 from worker.core.limits.rate_limits import Limit
-from worker.lists.lines import Accepted, RefusedLine, Rejected
+from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 
@@ -124,9 +125,9 @@ def test_the_list_of_the_import_has_refused_rows_and_second_ones(tmp_path, conta
     refused, twice = importing.write_list(tmp_path / "list.csv", 1000, contacts=contacts)
     assert (refused, twice) == (5, 2)
     lines = list(open_list(tmp_path / "list.csv", ListOptions(today=date(2026, 11, 20))))
-    kinds = Counter(type(line) for line in lines)
-    assert kinds == {Accepted: 993, Rejected: refused, RefusedLine: twice}
-    assert all(bool(line.customer.person.email) is contacts for line in some(lines) if isinstance(line, Accepted))
+    kinds = Counter(kind_of(line) for line in lines)
+    assert kinds == {ACCEPTED: 993, REJECTED: refused, DUPLICATE: twice}
+    assert all(bool(line.customer.person.email) is contacts for line in some(lines) if isinstance(line, AcceptedLine))
 
 
 @pytest.mark.parametrize("program", [nginx(), None], ids=["nginx", "python"])

@@ -5,7 +5,7 @@ import resource
 import zipfile
 from datetime import date
 
-from worker.lists.lines import Accepted, ListRefused
+from worker.lists.lines import AcceptedLine, ListRefused
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 
@@ -86,7 +86,7 @@ def test_a_hostile_list_is_refused_or_read_row_by_row_in_bounded_memory(subtests
                 accepted = rejected = 0
                 for one in open_list(io.BytesIO(content), options):
                     accepted, rejected = (
-                        (accepted + 1, rejected) if isinstance(one, Accepted) else (accepted, rejected + 1)
+                        (accepted + 1, rejected) if isinstance(one, AcceptedLine) else (accepted, rejected + 1)
                     )
                 found = (accepted, rejected)
             except ListRefused as refused:

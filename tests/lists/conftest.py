@@ -7,7 +7,7 @@ import pytest
 
 from worker.core.customers.customers import Customer
 from worker.lists.accept import accept
-from worker.lists.lines import Accepted, Line, ListRefused, Rejected
+from worker.lists.lines import AcceptedLine, Line, ListRefused, RefusedLine
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 
@@ -44,7 +44,7 @@ def customer() -> Callable[..., Customer]:
 
     def customer(options: ListOptions | None = None, **cells: Any) -> Customer:
         line = accept(2, {"customer_id": "A1", "channel": "none"} | cells, options or ListOptions(today=TODAY))
-        assert isinstance(line, Accepted), line
+        assert isinstance(line, AcceptedLine), line
         return line.customer
 
     return customer
@@ -56,7 +56,7 @@ def problems() -> Callable[..., dict[str, str]]:
 
     def problems(options: ListOptions | None = None, **cells: Any) -> dict[str, str]:
         line = accept(2, {"customer_id": "A1", "channel": "none"} | cells, options or ListOptions(today=TODAY))
-        assert isinstance(line, Rejected), line
+        assert isinstance(line, RefusedLine), line
         assert all(problem.hint for problem in line.problems)
         return {problem.column: problem.problem for problem in line.problems}
 

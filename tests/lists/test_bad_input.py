@@ -19,7 +19,7 @@ from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.lists.accept import accept
 from worker.lists.email_addresses import email
 from worker.lists.formats.csv_list import records
-from worker.lists.lines import Accepted
+from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.lists.phone_numbers import phone
@@ -39,7 +39,7 @@ def test_naughty_strings_crash_no_column_and_are_never_repeated():
     for text in strings:
         for column in COLUMNS:
             line = accept(2, {"customer_id": "A1", "channel": "none"} | {column: text}, OPTIONS)
-            shown = str(line.problems) if not isinstance(line, Accepted) else repr(line.customer.person)
+            shown = str(line.problems) if not isinstance(line, AcceptedLine) else repr(line.customer.person)
             assert len(text) < 12 or text not in shown
 
 
@@ -75,7 +75,7 @@ def test_a_workbook_of_naughty_names_has_the_results_of_the_csv_file():
     expected = list(open_list(io.BytesIO(out.getvalue().encode()), OPTIONS))
     assert list(open_list(io.BytesIO(workbook(*rows)), OPTIONS)) == expected
     assert len(expected) > 500
-    assert sum(isinstance(line, Accepted) for line in expected) > 400
+    assert sum(isinstance(line, AcceptedLine) for line in expected) > 400
 
 
 @needs("spreadsheets")
@@ -83,7 +83,7 @@ def test_no_payload_in_a_workbook_is_calculated_or_changed():
     payloads = (FOLDER / "csv-injection" / "Intruder" / "csv-payload.txt").read_text(encoding="utf-8").splitlines()
     rows = [("customer_id", "channel", "first_name"), *((f"A{n}", "none", text) for n, text in enumerate(payloads))]
     lines = list(open_list(io.BytesIO(workbook(*rows)), OPTIONS))
-    found = [line.customer.person.first_name for line in lines if isinstance(line, Accepted)]
+    found = [line.customer.person.first_name for line in lines if isinstance(line, AcceptedLine)]
     assert found == [text.strip() for text in payloads if len(text) <= 100]
     assert len(lines) == len(payloads)
 

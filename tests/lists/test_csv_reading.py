@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.lists.kinds import ACCEPTED, REJECTED, kind_of
 from tests.suite.some import some
 from worker.lists.formats.csv_list import LONGEST_RECORD, MOST_AGAIN, records
 from worker.lists.formats.kind import refuse_binary
-from worker.lists.lines import Accepted, ListRefused, OpenQuote, Rejected
+from worker.lists.lines import AcceptedLine, ListRefused, OpenQuote, RefusedLine
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 
@@ -22,19 +23,19 @@ RANDOM = random.Random(7).randbytes(5000)  # noqa: S311 -- the same each time
 
 
 def rows(lines):
-    return [(type(line).__name__, line.row) for line in lines]
+    return [(kind_of(line), line.row) for line in lines]
 
 
 def test_rows_are_numbered_as_a_spreadsheet_shows_them(read):
     lines = read(HEADER + 'A1,a@example.com,Ann,"Street 1\nTown\nLand"\n\n,,,\nA2,b@example.com,Bob,x\n')
-    assert rows(lines) == [("Accepted", 2), ("Accepted", 5)]
+    assert rows(lines) == [(ACCEPTED, 2), (ACCEPTED, 5)]
     assert lines[0].customer.person.address == "Street 1, Town, Land"
 
 
 def test_a_cell_that_a_spreadsheet_lost_rejects_its_row_and_stays_as_it_was_written():
     content = HEADER + "A1,a@example.com, #NAME?\nA2,b@example.com,#######\nA3,c@example.com,Ann #2\n#,d@example.com,\n"
     found = open_list(io.BytesIO(content.encode()), ListOptions(today=date(2026, 11, 20)))
-    assert [line.problems[0].problem if isinstance(line, Rejected) else () for line in found] == [
+    assert [line.problems[0].problem if isinstance(line, RefusedLine) else () for line in found] == [
         "the spreadsheet's error #NAME?",
         "nothing but #: in the spreadsheet the column was too narrow for its values",
         (),
@@ -57,12 +58,12 @@ def test_a_program_that_adds_a_byte_order_mark_to_one_that_is_there_changes_noth
                         + 'A1,a@example.com,Ann,"Street 1\nTown"\nA2,b@example.com,"x\n'
                     )
                     lines = read(text.encode(encoding))
-                    assert rows(lines) == [("Accepted", 2), ("Rejected", 3)]
+                    assert rows(lines) == [(ACCEPTED, 2), (REJECTED, 3)]
                     assert f"line {5 if above else 4} of the file" in lines[1].problems[0].problem
 
 
 def test_blank_lines_above_the_header_count_too(read):
-    assert rows(read("\n\n" + HEADER + "A1,a@example.com\n")) == [("Accepted", 4)]
+    assert rows(read("\n\n" + HEADER + "A1,a@example.com\n")) == [(ACCEPTED, 4)]
 
 
 def test_what_spreadsheets_save_is_read(read, subtests):
@@ -72,7 +73,7 @@ def test_what_spreadsheets_save_is_read(read, subtests):
         with subtests.test(encoding=encoding, delimiter=delimiter, end=end):
             text = end.join(["customer_id,email,first_name", 'A1,a@example.com,"Zoë"', "A2,b@example.com,Jürgen", ""])
             lines = read(text.replace(",", delimiter).encode(encoding))
-            assert rows(lines) == [("Accepted", 2), ("Accepted", 3)]
+            assert rows(lines) == [(ACCEPTED, 2), (ACCEPTED, 3)]
             assert [line.customer.person.first_name for line in lines] == ["Zoë", "Jürgen"]
 
 
@@ -157,7 +158,7 @@ def test_a_pipe_is_refused_since_a_list_is_read_more_than_once():
 )
 def test_the_delimiter_is_found(read, content):
     (line,) = read(content)
-    assert isinstance(line, Accepted)
+    assert isinstance(line, AcceptedLine)
     assert line.row == 2
     assert line.customer.person.email == "a@example.com"
 
@@ -172,29 +173,29 @@ def test_a_list_of_one_column_is_read(read):
 
 def test_a_delimiter_that_is_asked_for_wins(read):
     (line,) = read("customer_id:email\nA1:a@example.com\n", delimiter=":")
-    assert isinstance(line, Accepted)
+    assert isinstance(line, AcceptedLine)
     (line,) = read("customer_id\temail\nA1\ta@example.com\n", delimiter="tab")
-    assert isinstance(line, Accepted)
+    assert isinstance(line, AcceptedLine)
 
 
 def test_missing_cells_are_empty_and_cells_too_many_are_a_problem(read):
     lines = read(
         "customer_id,email,first_name,\nA1,a@example.com\nA2,b@example.com,x,,,\nA3,c@example.com,x,,y\nA4,d@example.com,x,y\n"
     )
-    assert rows(lines) == [("Accepted", 2), ("Accepted", 3), ("Rejected", 4), ("Rejected", 5)]
+    assert rows(lines) == [(ACCEPTED, 2), (ACCEPTED, 3), (REJECTED, 4), (REJECTED, 5)]
     assert lines[2].problems[0].problem == "5 cells, but the header has 4"
     assert lines[3].problems[0].problem == "a value in column 4, which has no name"
 
 
 def test_a_quote_that_is_never_closed_takes_no_other_row_with_it(read):
     lines = read(HEADER + 'A1,a@example.com,"Ann,x\n' + "A2,b@example.com,Bob,x\nA3,c@example.com,Cy,x\n")
-    assert rows(lines) == [("Rejected", 2), ("Accepted", 3), ("Accepted", 4)]
+    assert rows(lines) == [(REJECTED, 2), (ACCEPTED, 3), (ACCEPTED, 4)]
     assert lines[0].problems[0].problem == "a quote is not closed (line 2 of the file)"
 
 
 def test_an_open_quote_is_named_by_its_line_as_an_editor_counts(read):
     lines = read("sep=,\n" + HEADER + 'A1,a@example.com,Ann,"a\nb"\n\nA2,b@example.com,"Bob\nA3,c@example.com,Cy,x\n')
-    assert rows(lines) == [("Accepted", 2), ("Rejected", 4), ("Accepted", 5)]
+    assert rows(lines) == [(ACCEPTED, 2), (REJECTED, 4), (ACCEPTED, 5)]
     assert lines[1].problems[0].problem == "a quote is not closed (line 6 of the file)"
 
 
@@ -218,12 +219,12 @@ def test_lines_that_each_seem_to_go_on_are_not_read_again_without_end(monkeypatc
 
 def test_a_quote_that_is_closed_rows_later_is_found(read):
     lines = read(HEADER + 'A1,a@example.com,"Ann,x\nA2,b@example.com,"Bob",x\nA3,c@example.com,Cy,x\n')
-    assert rows(lines) == [("Rejected", 2), ("Accepted", 3), ("Accepted", 4)]
+    assert rows(lines) == [(REJECTED, 2), (ACCEPTED, 3), (ACCEPTED, 4)]
 
 
 def test_a_cell_over_the_limit_rejects_its_row_alone(read):
     lines = read(HEADER + f"A1,a@example.com,{'x' * 200_000}\nA2,b@example.com\n")
-    assert rows(lines) == [("Rejected", 2), ("Accepted", 3)]
+    assert rows(lines) == [(REJECTED, 2), (ACCEPTED, 3)]
     assert lines[0].problems[0].problem == "a cell has more than 131,072 characters"
 
 
@@ -247,14 +248,14 @@ def test_a_line_without_end_is_never_held_whole(read):
 def test_a_record_of_too_many_lines_is_cut_and_the_rows_below_are_read(read):
     cell = ('"' + "a line in a cell, yes\n" * 1_000 + '",') * 60
     lines = read(HEADER + f"A1,a@example.com,{cell}x\nA2,b@example.com\n")
-    assert rows(lines)[0] == ("Rejected", 2)
-    assert isinstance(lines[-1], Accepted)
+    assert rows(lines)[0] == (REJECTED, 2)
+    assert isinstance(lines[-1], AcceptedLine)
     assert lines[-1].customer.customer_id == "A2"
 
 
 def test_a_stray_nul_rejects_its_row_alone(read):
     lines = read(HEADER + "A1,a@example.com,A\x00nn\nA2,b@example.com,Bob\n")
-    assert rows(lines) == [("Rejected", 2), ("Accepted", 3)]
+    assert rows(lines) == [(REJECTED, 2), (ACCEPTED, 3)]
 
 
 def test_a_list_can_be_read_again_and_a_stream_stays_open(tmp_path):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import onboarding_sandbox.demo
 from onboarding_sandbox.demo.make_list import demo_rows, example_rows, write
+from tests.lists.kinds import ACCEPTED, DUPLICATE, REJECTED, kind_of
 from worker.core.customers.customers import Channel, CustomerKind
-from worker.lists.lines import Accepted, RefusedLine, Rejected
+from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 
@@ -17,12 +18,12 @@ OPTIONS = ListOptions(today=date(2026, 11, 20))
 
 
 def test_the_demo_shows_three_rejected_rows_and_a_duplicate():
-    kinds = Counter(type(line) for line in open_list(DEMO, OPTIONS))
-    assert kinds == {Accepted: 996, Rejected: 3, RefusedLine: 1}
+    kinds = Counter(kind_of(line) for line in open_list(DEMO, OPTIONS))
+    assert kinds == {ACCEPTED: 996, REJECTED: 3, DUPLICATE: 1}
 
 
 def test_the_rejected_rows_of_the_demo_have_one_plain_problem_each():
-    rejected = [line for line in open_list(DEMO, OPTIONS) if isinstance(line, Rejected)]
+    rejected = [line for line in open_list(DEMO, OPTIONS) if kind_of(line) == REJECTED]
     assert [(line.customer_id, line.problems[0].column, len(line.problems)) for line in rejected] == [
         ("demo-bad-1", "email", 1),
         ("demo-bad-2", "channel", 1),
@@ -31,7 +32,7 @@ def test_the_rejected_rows_of_the_demo_have_one_plain_problem_each():
 
 
 def test_the_demo_has_people_and_companies_of_many_countries_for_every_endpoint_and_channel():
-    customers = [line.customer for line in open_list(DEMO, OPTIONS) if isinstance(line, Accepted)]
+    customers = [line.customer for line in open_list(DEMO, OPTIONS) if isinstance(line, AcceptedLine)]
     known = [customer for customer in customers if customer.entity_id]
     assert len({customer.country for customer in customers}) >= 12
     assert {customer.locale[:2] for customer in customers} >= {"en", "de", "es", "fr", "lt", "it", "pl", "pt", "sv"}
@@ -50,7 +51,7 @@ def test_no_person_on_a_shipped_list_can_be_reached():
 
 
 def test_every_row_of_the_example_list_is_accepted():
-    assert [type(line) for line in open_list(EXAMPLE, OPTIONS)] == [Accepted] * 20
+    assert [kind_of(line) for line in open_list(EXAMPLE, OPTIONS)] == [ACCEPTED] * 20
 
 
 def test_the_shipped_lists_are_what_their_script_makes(tmp_path):

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.lists.kinds import ACCEPTED, DUPLICATE, REJECTED, kind_of
 from worker.lists import objects
 from worker.lists.formats.json_array import LONGEST_LINE, json_lines
-from worker.lists.lines import Accepted, ListRefused, Rejected
+from worker.lists.lines import AcceptedLine, ListRefused, RefusedLine
 from worker.lists.listing import open_list
 from worker.lists.objects import MOST_KEYS
 from worker.lists.options import ListOptions
@@ -28,18 +29,18 @@ def written(*lines):
 
 
 def rows(lines):
-    return [(type(line).__name__, line.row) for line in lines]
+    return [(kind_of(line), line.row) for line in lines]
 
 
 def problems_of(line):
     """What is wrong with a line: the problem by column. Each has a hint."""
-    assert isinstance(line, Rejected), line
+    assert isinstance(line, RefusedLine), line
     assert all(found.hint for found in line.problems)
     return {found.column: found.problem for found in line.problems}
 
 
 def test_a_row_is_the_number_of_its_line(read):
-    assert rows(read(written(ANN, "", "  \t", BOB))) == [("Accepted", 1), ("Accepted", 4)]
+    assert rows(read(written(ANN, "", "  \t", BOB))) == [(ACCEPTED, 1), (ACCEPTED, 4)]
 
 
 def test_lines_end_as_every_system_ends_them_and_marks_may_stand_first(read, subtests):
@@ -57,7 +58,7 @@ def test_values_may_be_what_json_has_for_them(read):
     (line,) = read(
         written(ANN | {"customer_id": 17, "consent": True, "tags": ["a", "b"], "address": None, "phone": ""})
     )
-    assert isinstance(line, Accepted)
+    assert isinstance(line, AcceptedLine)
     assert (line.customer.customer_id, line.customer.consent, line.customer.tags) == ("17", True, ("a", "b"))
     assert line.customer.person.address == ""
 
@@ -68,7 +69,7 @@ def test_a_truth_value_or_a_list_is_refused_where_one_text_is_meant(read, subtes
     ):
         with subtests.test(column=column, value=value):
             (line,) = read(written(ANN | {column: value}))
-            assert isinstance(line, Rejected)
+            assert isinstance(line, RefusedLine)
             assert [(one.column, one.hint) for one in line.problems] == [(column, "give text")]
 
 
@@ -101,7 +102,7 @@ def test_an_object_is_a_parameters_value_and_its_inside_can_be_named_too(read):
 def test_the_lines_that_the_documentation_shows_are_accepted(read):
     page = (Path(__file__).parents[2] / "docs/reference/list-format.md").read_text(encoding="utf-8")
     shown = [line.strip() for line in page.splitlines() if line.startswith('    {"customer_id"')]
-    assert rows(read(written(*shown), **REAL)) == [("Accepted", 1), ("Accepted", 2)]
+    assert rows(read(written(*shown), **REAL)) == [(ACCEPTED, 1), (ACCEPTED, 2)]
 
 
 def test_a_parameter_of_the_wrong_type_is_refused_and_not_bent(read):
@@ -111,13 +112,13 @@ def test_a_parameter_of_the_wrong_type_is_refused_and_not_bent(read):
 
 def test_a_parameter_that_the_provider_does_not_have_refuses_its_row_by_name(read):
     lines = read(written(ANN | {"idenfy-kyc": {"documentz": ["PASSPORT"]}}, BOB), **REAL)
-    assert rows(lines) == [("Rejected", 1), ("Accepted", 2)]
+    assert rows(lines) == [(REJECTED, 1), (ACCEPTED, 2)]
     assert "the nearest is documents" in problems_of(lines[0])["idenfy-kyc.documentz"]
 
 
 def test_an_unknown_key_refuses_its_row_with_the_nearest_and_both_ways_out(read):
     lines = read(written(ANN, BOB | {"emial": "x"}, {"customer_id": "A3", "email": "c@example.com"}))
-    assert rows(lines) == [("Accepted", 1), ("Rejected", 2), ("Accepted", 3)]
+    assert rows(lines) == [(ACCEPTED, 1), (REJECTED, 2), (ACCEPTED, 3)]
     (found,) = lines[1].problems
     assert (found.column, found.problem) == ("emial", "is unknown; the nearest is email")
     assert found.hint == "rename it with --map emial=email, or leave it out with --ignore-column emial"
@@ -158,7 +159,7 @@ def test_of_many_unknown_keys_of_a_list_only_the_first_are_told_the_nearest(read
     monkeypatch.setattr(objects, "MOST_NEAREST", 2)
     wrong = [ANN | {"customer_id": f"B{row}", key.format(row): "x"} for row in range(4)]
     lines = read(written(*wrong, ANN | {"idenfy-kyc": {"documents": ["PASSPORT"]}}), **REAL)
-    assert rows(lines) == [*(("Rejected", row) for row in range(1, 5)), ("Accepted", 5)]
+    assert rows(lines) == [*((REJECTED, row) for row in range(1, 5)), (ACCEPTED, 5)]
     told = [f"the nearest is {meant}" in problems_of(line)[key.format(row)] for row, line in enumerate(lines[:4])]
     assert told == [True, True, False, False]
 
@@ -168,7 +169,7 @@ def test_keys_are_mapped_and_ignored_as_columns_are(read):
     (line,) = read(
         written({"Customer ID": "A1", "MAIL": "a@example.com", "Notes": [{}], "idenfy-kyc": {"x": 1}}), **options
     )
-    assert isinstance(line, Accepted)
+    assert isinstance(line, AcceptedLine)
     assert line.customer.person.email == "a@example.com"
     assert line.customer.parameters == {}
 
@@ -219,14 +220,14 @@ def test_a_line_that_is_no_object_is_rejected_and_the_others_go_on(read, subtest
     for bad, problem in cases:
         with subtests.test(case=bad[:24]):
             lines = read(written(ANN, bad, BOB))
-            assert rows(lines) == [("Accepted", 1), ("Rejected", 2), ("Accepted", 3)]
+            assert rows(lines) == [(ACCEPTED, 1), (REJECTED, 2), (ACCEPTED, 3)]
             (found,) = problems_of(lines[1]).values()
             assert problem in found
 
 
 def test_bytes_that_are_not_utf8_reject_their_line_alone(read):
     lines = read(written(ANN).encode() + b'\n{"customer_id": "Zo\xeb"}\n' + written(BOB).encode())
-    assert rows(lines) == [("Accepted", 1), ("Rejected", 2), ("Accepted", 3)]
+    assert rows(lines) == [(ACCEPTED, 1), (REJECTED, 2), (ACCEPTED, 3)]
     assert problems_of(lines[1]) == {"": "the line is not UTF-8"}
 
 
@@ -295,7 +296,7 @@ def test_a_file_that_is_no_list_is_refused_with_what_to_do(refusal):
 
 
 def test_the_right_encoding_may_be_given(read):
-    assert rows(read(written(ANN), encoding="UTF_8")) == [("Accepted", 1)]
+    assert rows(read(written(ANN), encoding="UTF_8")) == [(ACCEPTED, 1)]
 
 
 @pytest.mark.parametrize("name", ["list.jsonl", "list.NDJSON", "list.txt", "list"])
@@ -303,20 +304,20 @@ def test_json_lines_are_known_by_their_ending_or_their_first_byte(tmp_path, name
     path = tmp_path / name
     path.write_text("\ufeff\n" + written(ANN), encoding="utf-8")
     opened = open_list(path, ListOptions(today=date(2026, 11, 20)))
-    assert rows(opened) == rows(opened) == [("Accepted", 2)]
+    assert rows(opened) == rows(opened) == [(ACCEPTED, 2)]
     assert opened.columns == ("customer_id", "email")
 
 
 def test_the_format_that_is_asked_for_wins(tmp_path):
     path = tmp_path / "list.jsonl"
     path.write_text("customer_id,email\nA1,a@example.com\n")
-    assert rows(open_list(path, ListOptions(today=date(2026, 11, 20), form="csv"))) == [("Accepted", 2)]
+    assert rows(open_list(path, ListOptions(today=date(2026, 11, 20), form="csv"))) == [(ACCEPTED, 2)]
     with pytest.raises(ListRefused, match="the header cannot be read"):
         open_list(io.BytesIO(written(ANN).encode()), ListOptions(today=date(2026, 11, 20), form="csv"))
 
 
 def test_a_customer_on_the_first_line_who_comes_again_is_a_duplicate(read):
-    assert rows(read(written(ANN, BOB, ANN))) == [("Accepted", 1), ("Accepted", 2), ("RefusedLine", 3)]
+    assert rows(read(written(ANN, BOB, ANN))) == [(ACCEPTED, 1), (ACCEPTED, 2), (DUPLICATE, 3)]
 
 
 def test_a_line_without_end_is_never_held_whole():

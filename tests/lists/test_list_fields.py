@@ -5,7 +5,7 @@ import pytest
 
 from worker.core.customers.customers import Channel, Customer, CustomerKind, Person
 from worker.lists.accept import accept
-from worker.lists.lines import Accepted, Rejected
+from worker.lists.lines import AcceptedLine, RefusedLine
 from worker.lists.options import ListOptions
 from worker.templates.names import SHEET_ERRORS
 
@@ -38,7 +38,7 @@ def test_a_full_line_becomes_a_customer():
         "template": "Winter_1",
     }
     line = accept(7, cells, ListOptions(today=TODAY))
-    assert line == Accepted(
+    assert line == AcceptedLine(
         7,
         Customer(
             customer_id="C-1",
@@ -89,8 +89,8 @@ def test_a_rejected_line_keeps_its_id_only_where_that_is_valid():
     options = ListOptions(today=TODAY)
     known = accept(2, {"customer_id": "A1", "email": "nobody"}, options)
     unknown = accept(3, {"customer_id": "anna@example.com", "email": "nobody"}, options)
-    assert isinstance(known, Rejected)
-    assert isinstance(unknown, Rejected)
+    assert isinstance(known, RefusedLine)
+    assert isinstance(unknown, RefusedLine)
     assert (known.customer_id, unknown.customer_id) == ("A1", "")
 
 
@@ -201,7 +201,7 @@ def test_a_cell_is_kept_in_one_form(customer):
 def test_a_language_or_time_zone_that_is_none_is_left_out_and_refuses_no_line(column, cell, problem):
     cells = {"customer_id": "A1", "email": "a@example.com", column: cell}
     line = accept(2, cells, ListOptions(today=TODAY))
-    assert isinstance(line, Accepted)
+    assert isinstance(line, AcceptedLine)
     assert [(one.column, one.problem) for one in line.if_used] == [(column, problem)]
     assert getattr(line.customer, column) == ""
 
@@ -309,7 +309,7 @@ def test_a_long_text_is_refused_before_it_is_normalised(monkeypatch):
 
     line = accept(2, cells, ListOptions(today=TODAY))
 
-    assert isinstance(line, Rejected)
+    assert isinstance(line, RefusedLine)
     assert {problem.column for problem in line.problems} == {"first_name", "address", "sex", "tags"}
     assert {"18,001 characters, more than 100"} <= {problem.problem for problem in line.problems}
     assert not normalised
@@ -321,5 +321,5 @@ def test_a_name_of_the_greatest_length_may_come_decomposed(name):
 
     line = accept(2, cells, ListOptions(today=TODAY))
 
-    assert isinstance(line, Accepted)
+    assert isinstance(line, AcceptedLine)
     assert line.customer.person.first_name == name

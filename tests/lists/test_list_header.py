@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.lists.columns import nearest, whole_and_in_parts
-from worker.lists.lines import Accepted
+from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.lists.other_names import NAMES
@@ -18,7 +18,7 @@ def test_titles_may_be_written_as_people_write_them(read):
     (line,) = read(
         " Customer ID ,E-Mail,First-Name,DATE_OF_BIRTH\nA1,a@example.com,Ann,1990-01-02\n", mapping={"e-mail": "email"}
     )
-    assert isinstance(line, Accepted)
+    assert isinstance(line, AcceptedLine)
     assert line.customer.person.first_name == "Ann"
     assert line.customer.person.date_of_birth == date(1990, 1, 2)
 

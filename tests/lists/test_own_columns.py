@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from worker.core.customers.customers import MOST_OWN, Person, with_own
 from worker.core.database.encrypted_values import decrypt_person, encrypt_person
 from worker.lists.accept import accept
-from worker.lists.lines import Accepted, Rejected
+from worker.lists.lines import AcceptedLine, RefusedLine
 from worker.lists.options import ListOptions
 from worker.templates.values import ADDRESS_IN_VALUE
 
@@ -72,7 +72,7 @@ OURS = ListOptions(today=TODAY, mail_domains={"bank.example"})
 
 def test_an_email_address_of_our_own_is_a_value():
     line = accept(2, {"customer_id": "A1", "channel": "none", "message.adviser": "Ona.P@Bank.example"}, OURS)
-    assert isinstance(line, Accepted)
+    assert isinstance(line, AcceptedLine)
     assert line.customer.person.message == {"adviser": "Ona.P@Bank.example"}
 
 
@@ -87,14 +87,14 @@ def test_an_email_address_of_our_own_is_a_value():
 )
 def test_another_address_or_more_than_one_is_none(value):
     line = accept(2, {"customer_id": "A1", "channel": "none", "message.adviser": value}, OURS)
-    assert isinstance(line, Rejected)
+    assert isinstance(line, RefusedLine)
     assert [problem.column for problem in line.problems] == ["message.adviser"]
 
 
 @pytest.mark.parametrize("value", ["NULL", "n/a", "-", "{{ branch }}", "${branch}", "MÃ¼nchen", "[BRANCH]"])
 def test_what_stands_for_no_value_is_left_out_with_a_warning(value):
     line = accept(2, {"customer_id": "A1", "channel": "none", "message.branch": value}, ListOptions(today=TODAY))
-    assert isinstance(line, Accepted)
+    assert isinstance(line, AcceptedLine)
     assert line.customer.person.message is None
     assert [problem.column for problem in line.if_used] == ["message.branch"]
 
@@ -102,7 +102,7 @@ def test_what_stands_for_no_value_is_left_out_with_a_warning(value):
 @given(value=st.text(max_size=220))
 def test_an_accepted_value_is_one_short_line_without_an_address(value):
     line = accept(2, {"customer_id": "A1", "channel": "none", "message.branch": value}, ListOptions(today=TODAY))
-    if isinstance(line, Rejected):
+    if isinstance(line, RefusedLine):
         assert {problem.column for problem in line.problems} == {"message.branch"}
         return
     kept = (line.customer.person.message or {}).get("branch", "")

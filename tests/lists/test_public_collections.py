@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.lists.formats.files import workbook
+from tests.lists.kinds import ACCEPTED, DUPLICATE, kind_of
 from tests.suite.of_features import needs
-from worker.lists.lines import Accepted, RefusedLine
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 
@@ -79,8 +79,8 @@ COLLECTIONS: dict[str, Callable[[], Rows]] = {
 
 
 def counts(content: bytes) -> tuple[int, ...]:
-    kinds = Counter(type(line) for line in open_list(io.BytesIO(content), OPTIONS))
-    accepted, duplicates = kinds[Accepted], kinds[RefusedLine]
+    kinds = Counter(kind_of(line) for line in open_list(io.BytesIO(content), OPTIONS))
+    accepted, duplicates = kinds[ACCEPTED], kinds[DUPLICATE]
     return kinds.total(), accepted, kinds.total() - accepted - duplicates, duplicates
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.customers.customers import Channel, Customer, CustomerKind, FieldProblem, Person
-from worker.lists.importing.intake import Chosen, Rule, Unroutable, brand_for, choose_account, freshness_for
+from worker.lists.importing.intake import Chosen, Rule, brand_for, choose_account, freshness_of
 from worker.settings.routes import ROUTABLE
 
 RULES = (
@@ -91,30 +91,25 @@ def test_there_is_no_fallback_account_where_the_list_names_the_account():
 def test_a_route_whose_accounts_cannot_serve_the_customer_is_not_passed_over():
     customer = Customer("A1", kind=CustomerKind.COMPANY)
     answer = choose_account(customer, RULES, able=all_but("kyb"), known=KNOWN)
-    assert answer == Unroutable((FieldProblem("email", "kyb needs one", "fill it in"),))
+    assert answer == (FieldProblem("email", "kyb needs one", "fill it in"),)
 
 
 def test_what_every_account_of_the_route_lacks_is_reported():
     answer = choose_account(Customer("A1", country="AU", entity_id="e"), RULES, able=not_able, known=KNOWN)
-    assert isinstance(answer, Unroutable)
-    assert [problem.problem for problem in answer.problems] == ["au needs one", "kyc-eu needs one"]
-    assert answer.problem is answer.problems[0]
+    assert [problem.problem for problem in answer] == ["au needs one", "kyc-eu needs one"]
 
 
 def test_a_forced_account_must_exist_and_be_able():
-    unknown = choose_account(Customer("A1", account="elsewhere"), RULES, able=anyone, known=KNOWN)
-    assert isinstance(unknown, Unroutable)
-    assert unknown.problem.column == "account"
-    assert "au, kyb, kyc-eu" in unknown.problem.hint
-    unable = choose_account(Customer("A1", account="au"), RULES, able=not_able, known=KNOWN)
-    assert isinstance(unable, Unroutable)
-    assert unable.problem.problem == "au needs one"
+    (unknown,) = choose_account(Customer("A1", account="elsewhere"), RULES, able=anyone, known=KNOWN)
+    assert unknown.column == "account"
+    assert "au, kyb, kyc-eu" in unknown.hint
+    (unable,) = choose_account(Customer("A1", account="au"), RULES, able=not_able, known=KNOWN)
+    assert unable.problem == "au needs one"
 
 
 def test_a_customer_whom_no_route_fits_is_unroutable():
-    answer = choose_account(Customer("A1", country="LT"), RULES[:2], able=anyone, known=KNOWN)
-    assert isinstance(answer, Unroutable)
-    assert "without `when`" in answer.problem.hint
+    (problem,) = choose_account(Customer("A1", country="LT"), RULES[:2], able=anyone, known=KNOWN)
+    assert "without `when`" in problem.hint
 
 
 def test_a_when_looks_at_any_column_whatever_its_case(subtests):
@@ -209,5 +204,5 @@ def test_a_links_freshness_is_that_of_the_first_route_that_fits_and_has_the_acco
         ([Rule({"country": "DE"}, ("eu",)), Rule({}, ("us",), HOUR)], None, None),
     ]:
         with subtests.test(rules=rules, german=german, french=french):
-            assert freshness_for(Customer("C-1", country="DE"), rules, "eu") == german
-            assert freshness_for(Customer("C-2", country="FR"), rules, "eu") == french
+            assert freshness_of("eu", rules)(Customer("C-1", country="DE")) == german
+            assert freshness_of("eu", rules)(Customer("C-2", country="FR")) == french

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lists.formats.files import workbook
+from tests.lists.kinds import ACCEPTED, DUPLICATE, REJECTED, kind_of
 from tests.suite.of_features import needs
 from worker.core.customers.customers import FieldProblem
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.lists.formats.opening import content_digest
-from worker.lists.lines import Accepted, RefusedLine, Rejected
+from worker.lists.lines import AcceptedLine, RefusedLine
 from worker.lists.listing import Seen
 from worker.lists.rules import RULES, DatesSeen
 from worker.lists.warned import problems_csv
@@ -24,13 +25,13 @@ def test_a_customer_of_the_same_purpose_who_comes_again_is_a_duplicate(read):
     lines = read(
         "customer_id,email,purpose\nA1,a@example.com,\nA1,b@example.com,onboarding\nA1,a@example.com,renewal\n"
     )
-    assert [type(line) for line in lines] == [Accepted, RefusedLine, Accepted]
+    assert [kind_of(line) for line in lines] == [ACCEPTED, DUPLICATE, ACCEPTED]
     assert lines[1] == RefusedLine(3, "A1", duplicate_of=2)
 
 
 def test_a_good_line_below_a_bad_one_of_the_same_customer_is_no_duplicate(read):
     lines = read("customer_id,email\nA1,nobody\nA1,a@example.com\nA1,a@example.com\n")
-    assert isinstance(lines[1], Accepted)
+    assert isinstance(lines[1], AcceptedLine)
     assert lines[2] == RefusedLine(4, "A1", duplicate_of=3)
 
 
@@ -55,7 +56,7 @@ FORMS = {
 def test_a_row_that_gives_a_customer_another_address_is_refused_and_gives_none(read, form):
     lines = read(FORMS[form])
     first = lines[0].row
-    assert [type(line) for line in lines] == [Accepted, Rejected, Accepted, Accepted, Rejected, Accepted]
+    assert [kind_of(line) for line in lines] == [ACCEPTED, REJECTED, ACCEPTED, ACCEPTED, REJECTED, ACCEPTED]
     for refused in (lines[1], lines[4]):
         (problem,) = refused.problems
         told = f"another address than in row {first}, which has the same customer_id"
@@ -74,7 +75,7 @@ A1,Jonas,,,,+37060000003
 
 def test_a_row_of_another_person_under_the_id_of_a_row_above_is_refused(read):
     lines = read(PEOPLE)
-    assert [type(line) for line in lines] == [Accepted, Rejected, RefusedLine, RefusedLine, RefusedLine, Rejected]
+    assert [kind_of(line) for line in lines] == [ACCEPTED, REJECTED, DUPLICATE, DUPLICATE, DUPLICATE, REJECTED]
     for refused in (lines[1], lines[5]):
         (problem,) = refused.problems
         told = "same id, another person? nothing agrees with row 2"
@@ -86,14 +87,14 @@ def test_another_person_is_refused_whatever_the_purpose_and_rows_of_one_person_f
     lines = read(
         f"{cells}A1,renewal,Ona,ona@example.com\nA1,audit,Jonas,ona@example.com\nA1,audit,Ona,ona@example.com\n"
     )
-    assert [type(line) for line in lines] == [Accepted, Rejected, Accepted, Accepted, RefusedLine]
+    assert [kind_of(line) for line in lines] == [ACCEPTED, REJECTED, ACCEPTED, ACCEPTED, DUPLICATE]
 
 
 def test_two_companies_of_one_id_are_refused_whoever_speaks_for_them(read):
     head = "customer_id,kind,company_name,first_name,email\n"
     rows = ["Acme UAB,Ona,a@example.com", "UAB ACME,Jonas,b@example.com", "Kita UAB,Petras,c@example.com"]
     lines = read(head + "".join(f"A1,company,{row}\n" for row in rows))
-    assert [type(line) for line in lines] == [Accepted, RefusedLine, Rejected]
+    assert [kind_of(line) for line in lines] == [ACCEPTED, DUPLICATE, REJECTED]
 
 
 @given(st.lists(st.integers(0, 30), max_size=60))

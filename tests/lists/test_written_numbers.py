@@ -15,7 +15,7 @@ from tests.lists.formats.files import workbook
 from tests.suite.of_features import needs
 from worker.lists.accept import accept, customer_id
 from worker.lists.cells import whole
-from worker.lists.lines import Accepted, Rejected
+from worker.lists.lines import AcceptedLine, RefusedLine
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.lists.phone_numbers import phone, phone_of_any_country, readings
@@ -134,13 +134,13 @@ def test_number_cells_and_text_cells_mean_the_same_in_each_format(written):
         return line
 
     numbers = read(1001.0, 436641234567.0, "AT")
-    assert isinstance(numbers, Accepted)
+    assert isinstance(numbers, AcceptedLine)
     assert (numbers.customer.customer_id, numbers.customer.person.phone) == ("1001", "+436641234567")
     texts = read("1001.0", "436641234567.0", "AT")
-    assert isinstance(texts, Rejected)
+    assert isinstance(texts, RefusedLine)
     assert {problem.column for problem in texts.problems} == {"customer_id", "phone"}
     two = read(1001, 491721234567, "DE")
-    assert isinstance(two, Rejected)
+    assert isinstance(two, RefusedLine)
     assert [problem.hint for problem in two.problems] == ["write +491…67 or 0491…67"]
 
 
@@ -148,4 +148,4 @@ def test_rows_with_numbers_of_one_mistake_have_one_remedy():
     lines = [
         accept(2, {"customer_id": f"{n}.0", "channel": "none"}, ListOptions(today=TODAY)) for n in (1, 4000, 10**9)
     ]
-    assert len({problem.remedy for line in lines if isinstance(line, Rejected) for problem in line.problems}) == 1
+    assert len({problem.remedy for line in lines if isinstance(line, RefusedLine) for problem in line.problems}) == 1

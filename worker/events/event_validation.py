@@ -18,7 +18,7 @@ from worker.events.store.incoming_events import Arrival
 from worker.lists.accept import accept
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judging import PREFILLED, judge, options_of
-from worker.lists.lines import AcceptedLine, RefusedLine, Rejected
+from worker.lists.lines import AcceptedLine, RefusedLine
 from worker.lists.listing import check_line
 from worker.lists.objects import Objects
 from worker.lists.options import ListOptions
@@ -125,7 +125,7 @@ class Judging:
         given = {name: cell for name, cell in raw.cells.items() if name in allowed or name in own}
         problems += [FieldProblem(name, *_NOT_ALLOWED[kind]) for name in raw.cells if name not in given]
         line = accept(0, given | {"channel": "none"}, self._read().options)
-        if isinstance(line, Rejected):
+        if isinstance(line, RefusedLine):
             return [*problems, *line.problems]
         customer = line.customer
         columns: dict[str, Any] = {}

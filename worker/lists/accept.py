@@ -14,7 +14,7 @@ from worker.core.model.channels import CHANNELS
 from worker.lists import own_columns, phone_numbers, rules
 from worker.lists.cells import as_text, unless_lost_in_sheet
 from worker.lists.columns import shown
-from worker.lists.lines import Accepted, Rejected
+from worker.lists.lines import AcceptedLine, RefusedLine
 from worker.lists.options import SESSION, ListOptions
 from worker.providers.refusals import Refusal, characters, unless_rewritten
 from worker.templates.names import NAMES, is_no_value, real_name, real_names
@@ -112,7 +112,7 @@ def storable(value: Any) -> bool:
     return True
 
 
-def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted | Rejected:
+def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> AcceptedLine | RefusedLine:
     """Check one line. `cells` are by our column names: text, or another value from JSON or a workbook."""
     problems: list[FieldProblem] = []
     values: dict[str, Any] = {}
@@ -172,16 +172,22 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
     left_out = _left_out(values, problems, options.defaults) if problems else ()
     left_out += _without_no_names(values)
     channel = _channel(values, problems)
-    if not problems:
-        return Accepted(row, _customer(values, channel, parameters, for_messages), left_out)
-    if_used = left_out + tuple(problem for problem in problems if problem.column in options.if_used)
-    refusing = tuple(problem for problem in problems if problem.column not in options.if_used)
+    refusing, if_used = tuple(problems), left_out
+    if problems:
+        if_used += tuple(problem for problem in problems if problem.column in options.if_used)
+        refusing = tuple(problem for problem in problems if problem.column not in options.if_used)
+    own_id = values.setdefault("customer_id", "")
+    if refusing and country_is_wrong:
+        values["phone"] = ""
+    # The values are by column, and are used up.
+    person = Person(*map(values.pop, PERSONAL, _UNKNOWN))
+    if for_messages:
+        person.message = for_messages
+    values["channel"] = channel
+    customer = Customer(person=person, parameters=parameters, **values)
     if refusing:
-        own_id = values.setdefault("customer_id", "")
-        if country_is_wrong:
-            values["phone"] = ""
-        return Rejected(row, own_id, refusing, if_used, _customer(values, channel, parameters, for_messages))
-    return Accepted(row, _customer(values, channel, parameters, for_messages), if_used)
+        return RefusedLine(row, own_id, refusing, if_used=if_used, rest=customer)
+    return AcceptedLine(row, customer, if_used=if_used)
 
 
 def _left_out(
@@ -264,17 +270,3 @@ def _channel(values: Mapping[str, Any], problems: list[FieldProblem]) -> Channel
             why = f"it needs {_ADDRESSES[column]}, but {column} is empty"
             problems.append(FieldProblem("channel", why, f"fill in {column}"))
     return channel
-
-
-def _customer(
-    values: dict[str, Any],
-    channel: Channel,
-    parameters: Mapping[str, Mapping[str, Any]],
-    for_messages: Mapping[str, str] | None,
-) -> Customer:
-    """The customer with these values, which are by column and are used up."""
-    person = Person(*map(values.pop, PERSONAL, _UNKNOWN))
-    if for_messages:
-        person.message = for_messages
-    values["channel"] = channel
-    return Customer(person=person, parameters=parameters, **values)

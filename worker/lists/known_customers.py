@@ -145,7 +145,10 @@ IS_CALLED = FieldProblem(
 )
 
 
-TAKE_OVER = "leave the row out; or take the customer over with --take-over, by command"
+def owned_by(owner: str) -> FieldProblem:
+    """Why the row of a customer is refused who belongs to this sender of events."""
+    take_over = "leave the row out; or take the customer over with --take-over, by command"
+    return FieldProblem("customer_id", f"first requested by sender {owner}", take_over)
 
 
 def refuses_lists(owner: str, wide: Collection[str]) -> bool:

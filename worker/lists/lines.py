@@ -1,7 +1,7 @@
 """The forms of a line, from the cells that a reader gives to the job or the refusal that it becomes.
 
-A list's own checks make `Accepted`, `Rejected` or a duplicate of it; what this configuration can serve makes
-`AcceptedLine` or `RefusedLine`. A list that cannot be read as a whole is refused with `ListRefused`.
+A list's own checks accept or refuse it; what this configuration can serve gives it an account, or refuses it too. A
+list that cannot be read as a whole is refused with `ListRefused`.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,10 +11,9 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 
 from worker.core.customers.customers import Customer, FieldProblem
 from worker.core.features import NOT_INSTALLED
-from worker.lists.known_customers import ANOTHER_PERSON, TAKE_OVER, WAS_ERASED
 
 
-# Not frozen, and nothing changes them: a list makes both for each row, and a frozen one costs four times as much.
+# Not frozen, and nothing changes it: a list makes one for each row, and a frozen one costs four times as much.
 @dataclass
 class RawLine:
     """One line as the reader gives it: cells by our column names, or why it cannot be split into cells.
@@ -32,35 +31,6 @@ class RawLine:
 
 class OpenQuote(FieldProblem):
     """The problem of a row with a quote that is not closed: the rows below it are read, but they are a guess."""
-
-
-@dataclass
-class Accepted:
-    """A line that is a customer.
-
-    `if_used` are the problems of columns that may be used by nothing: see `ListOptions`. The customer has no value
-    there. `above`: columns for messages that it has no value of, and a row above has one for its customer.
-    """
-
-    row: int
-    customer: Customer
-    if_used: tuple[FieldProblem, ...] = ()
-    above: Collection[str] = ()
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A refused line with its problems. `customer_id` is empty unless it is valid.
-
-    `rest` is the customer without the wrong cells: a caller who knows the accounts and templates finds further
-    problems in it. None: the line has no cells that could be read.
-    """
-
-    row: int
-    customer_id: str
-    problems: tuple[FieldProblem, ...]
-    if_used: tuple[FieldProblem, ...] = ()
-    rest: Customer | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,33 +56,14 @@ class OldLink(NamedTuple):
     corrected: tuple[str, ...] = ()
 
 
-@dataclass  # not frozen: see `RawLine`
-class AcceptedLine:
-    """A line that becomes a job: its account, the reason for this account, and the freshness floor of its link.
-
-    `fallback_accounts` could serve the job too, in order of preference. `freshness_seconds` is the route's floor, which
-    holds for all accounts; None: the floor of the account. `quiet_until`: no session before then; None: at once.
-    `lacks`: columns for messages that it needs and has no value of. It is refused unless the customer has them stored.
-    """
-
-    row: int
-    customer: Customer
-    account: str
-    route: str
-    floor_seconds: int
-    fallback_accounts: tuple[str, ...] = ()
-    freshness_seconds: int | None = None
-    quiet_until: datetime | None = None
-    warnings: tuple[FieldProblem, ...] = ()  # for the operator; not stored
-    planned_at: datetime | None = None  # when it goes by its list's deadline; None: as soon as it may
-    old_links: tuple[OldLink, ...] = ()  # that an address has which it changes; for the operator, not stored
-    lacks: tuple[FieldProblem, ...] = ()
-
-
 @dataclass(frozen=True)
 class RefusedLine:
-    """A line that becomes no job. `duplicate_of` is the earlier row of the same customer. `known`: what became of the
-    line of a known customer, in words without personal data. Neither: it was refused.
+    """A line that becomes no job. `customer_id` is empty unless it is valid. `duplicate_of` is the earlier row of the
+    same customer. `known`: what became of the line of a known customer, in words without personal data. Neither: it
+    was refused.
+
+    Until it is judged it has `if_used`, as an accepted one, and as `rest` the customer without the wrong cells: who
+    knows the accounts and templates finds further problems in it. None: it has no cells that could be read.
 
     `warnings` are for the operator; they are not stored.
     """
@@ -123,22 +74,40 @@ class RefusedLine:
     duplicate_of: int | None = None
     known: str = ""
     warnings: tuple[FieldProblem, ...] = ()
+    if_used: tuple[FieldProblem, ...] = ()
+    rest: Customer | None = None
 
 
-def erased_line(row: int, customer_id: str) -> RefusedLine:
-    return RefusedLine(row, customer_id, (WAS_ERASED,))
+@dataclass  # not frozen: see `RawLine`
+class AcceptedLine:
+    """A line that is a customer; once it is judged, one that becomes a job: its account, the reason for this account,
+    and the freshness floor of its link.
 
+    `if_used` are the problems of columns that may be used by nothing: see `ListOptions`. The customer has no value
+    there. `above`: columns for messages that it has no value of, and a row above has one for its customer.
 
-def another_line(row: int, customer_id: str) -> RefusedLine:
-    """The line of another person under the id of a customer who is known, refused."""
-    return RefusedLine(row, customer_id, (ANOTHER_PERSON,))
+    `fallback_accounts` could serve the job too, in order of preference. `freshness_seconds` is the route's floor, which
+    holds for all accounts; None: the floor of the account. `quiet_until`: no session before then; None: at once.
+    `lacks`: columns for messages that it needs and has no value of. It is refused unless the customer has them stored.
+    """
 
+    row: int
+    customer: Customer
+    account: str = ""
+    route: str = ""
+    floor_seconds: int = 0
+    fallback_accounts: tuple[str, ...] = ()
+    freshness_seconds: int | None = None
+    quiet_until: datetime | None = None
+    warnings: tuple[FieldProblem, ...] = ()  # for the operator; not stored
+    planned_at: datetime | None = None  # when it goes by its list's deadline; None: as soon as it may
+    old_links: tuple[OldLink, ...] = ()  # that an address has which it changes; for the operator, not stored
+    lacks: tuple[FieldProblem, ...] = ()
+    if_used: tuple[FieldProblem, ...] = ()
+    above: Collection[str] = ()
 
-def owned_line(row: int, customer_id: str, owner: str) -> RefusedLine:
-    """The line of a customer who belongs to a sender of events, refused."""
-    return RefusedLine(
-        row, customer_id, (FieldProblem("customer_id", f"first requested by sender {owner}", TAKE_OVER),)
-    )
+    def refused(self, *problems: FieldProblem) -> RefusedLine:
+        return RefusedLine(self.row, self.customer.customer_id, problems, warnings=self.warnings)
 
 
 def same_customer(row: int) -> FieldProblem:
@@ -154,7 +123,7 @@ def is_duplicate(problem: FieldProblem) -> bool:
     return problem.hint == _THE_FIRST
 
 
-Line = Accepted | Rejected | RefusedLine | Returned  # RefusedLine: a duplicate
+Line = AcceptedLine | RefusedLine | Returned
 
 
 class ListRefused(Exception):

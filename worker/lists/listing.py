@@ -39,7 +39,7 @@ from worker.lists.formats.opening import Content, ListBytes
 from worker.lists.formats.source import Source, source_of_feature
 from worker.lists.formats.zip_parts import GZIP, ZIP, Parts, gunzipped, unzipped
 from worker.lists.known_customers import Marks, Match, compare_marks, marks
-from worker.lists.lines import Accepted, Line, ListRefused, RawLine, RefusedLine, Rejected, Returned
+from worker.lists.lines import AcceptedLine, Line, ListRefused, RawLine, RefusedLine, Returned
 from worker.lists.options import ListOptions
 from worker.lists.own_files import STATE, OwnFile, as_written, own_file
 from worker.lists.rules import DatesSeen
@@ -221,9 +221,9 @@ class CustomerList:
                 if not any(raw.cells.values()):
                     continue  # a further problem of the row above it
             line = check_line(raw, self._options)
-            if type(line) is not Accepted or line.if_used:
+            if type(line) is not AcceptedLine or line.if_used:
                 self._note_date(raw, line)
-            if isinstance(line, Accepted):
+            if isinstance(line, AcceptedLine):
                 customer = line.customer
                 # Rejected lines are not remembered: a valid line below a rejected one is not a duplicate.
                 earlier = people.match_or_remember(
@@ -243,14 +243,16 @@ class CustomerList:
                     seen.row_or_remember(*key, line.row)
             yield line
 
-    def _note_date(self, raw: RawLine, line: Accepted | Rejected) -> None:
-        if not isinstance(raw.cells, FieldProblem) and _has_bad_date(line):
+    def _note_date(self, raw: RawLine, line: AcceptedLine | RefusedLine) -> None:
+        problems = line.if_used if isinstance(line, AcceptedLine) else (*line.problems, *line.if_used)
+        is_bad = any(problem.column == "date_of_birth" for problem in problems)
+        if is_bad and not isinstance(raw.cells, FieldProblem):
             self._dates.add(raw.cells.get("date_of_birth"))
             found = self._dates.hint()
             self.hint = None if found is None else FieldProblem("date_of_birth", *found)
 
 
-def _again(line: Accepted, earlier: Earlier, same: int | None) -> Line:
+def _again(line: AcceptedLine, earlier: Earlier, same: int | None) -> Line:
     """A line of a customer whom an earlier row has, too. `same`: the row with this purpose.
 
     It is refused if it is of another person, and where it gives another address for another purpose: the links of both
@@ -266,7 +268,7 @@ def _again(line: Accepted, earlier: Earlier, same: int | None) -> Line:
         )
     else:
         return line if same is None else RefusedLine(line.row, customer.customer_id, duplicate_of=same)
-    return Rejected(line.row, customer.customer_id, (problem,), line.if_used, customer)
+    return RefusedLine(line.row, customer.customer_id, (problem,), if_used=line.if_used, rest=customer)
 
 
 def _returned(row: int, cells: Mapping[str, Any], seen: Seen, *, guessed: bool) -> Returned | RefusedLine:
@@ -286,15 +288,10 @@ def _as_cell(raw: RawLine, column: str) -> str:
     return "" if cell is None else cell if isinstance(cell, str) else json.dumps(cell, default=str, ensure_ascii=False)
 
 
-def _has_bad_date(line: Accepted | Rejected) -> bool:
-    problems = line.if_used if isinstance(line, Accepted) else (*line.problems, *line.if_used)
-    return any(problem.column == "date_of_birth" for problem in problems)
-
-
-def check_line(raw: RawLine, options: ListOptions) -> Accepted | Rejected:
+def check_line(raw: RawLine, options: ListOptions) -> AcceptedLine | RefusedLine:
     """Check a raw line, and add the problems that its reader found."""
     if isinstance(raw.cells, FieldProblem):
-        return Rejected(raw.row, "", (raw.cells,))
+        return RefusedLine(raw.row, "", (raw.cells,))
     cells = raw.cells
     if options.defaults:
         missing = {column: text for column, text in options.defaults.items() if not cells.get(column)}
@@ -302,8 +299,9 @@ def check_line(raw: RawLine, options: ListOptions) -> Accepted | Rejected:
     line = accept(raw.row, cells, options)
     if not raw.problems:
         return line
-    if isinstance(line, Accepted):
-        return Rejected(raw.row, line.customer.customer_id, raw.problems, line.if_used, line.customer)
+    if isinstance(line, AcceptedLine):
+        own_id, customer = line.customer.customer_id, line.customer
+        return RefusedLine(raw.row, own_id, raw.problems, if_used=line.if_used, rest=customer)
     return replace(line, problems=(*raw.problems, *line.problems))
 
 

@@ -90,7 +90,7 @@ class ListOptions:
     is nested. `known_parameter(provider, name)` returns the problem of a column's name at the header, or None; with
     `near` also the name that is meant. The providers know which values a parameter may have, so the caller passes both
     functions. `if_used` are the columns whose problems refuse a line only where the column is used; the caller decides
-    that (`Accepted.if_used`).
+    that (`AcceptedLine.if_used`).
     `values`: by our column, our word for the list's, which is in small letters (`casefold`).
     `adopts`: the list names a session in each row (`adopted`), in the columns of `ADOPTED`.
     `defaults` are the cells, by our names, of rows that have none in that column. `vocabulary`: the table is no list of

@@ -78,11 +78,11 @@ class Configured(Stores):
         return named if self.settings.invitations.templates is None else named | self.templates.own_columns
 
     @cached_property
-    def lacking_columns(self) -> Callable[[Customer], list[FieldProblem]] | None:
+    def lacking_columns(self) -> Callable[[Customer], list[FieldProblem]]:
         """What of the list's own columns a customer's messages need, and the row lacks. Without templates of the
-        operator's: None."""
+        operator's: nothing."""
         if self.settings.invitations.templates is None:
-            return None
+            return lambda _customer: []
         from worker.wiring.templates import lacking_columns  # imported here: Jinja
 
         return lambda customer: lacking_columns(self.templates, self.contact, customer)

@@ -11,7 +11,7 @@ from tests.lists.formats.files import ANN, HEADER, workbook
 from tests.lists.formats.test_hostile_lists import FAR_LARGER, MEGABYTE, at_most
 from worker.features.spreadsheets import read_apart
 from worker.lists.columns import MOST_COLUMNS
-from worker.lists.lines import Accepted, ListRefused, Rejected
+from worker.lists.lines import AcceptedLine, ListRefused, RefusedLine
 
 LAUGHS = (
     '<!DOCTYPE lolz [<!ENTITY a "ha">'
@@ -146,19 +146,19 @@ def test_an_odd_row_is_rejected_and_no_other(forked, read):
         '<row><c t="str"><v>' + "x" * 40_000 + "</v></c></row>",
     ]
     sheet = GOOD + "".join(xml + inline(f"B{n}", "bob@example.com") for n, xml in enumerate(odd))
-    found = [Accepted, *[Rejected, Accepted] * len(odd)]
+    found = [AcceptedLine, *[RefusedLine, AcceptedLine] * len(odd)]
     assert [type(line) for line in read(raw_workbook(sheet))] == found
 
 
 def test_what_a_sheet_says_of_its_size_counts_for_nothing(forked, read):
     for size in ("A1:XFD1048576", "A1:A1"):
         sheet = f'<worksheet xmlns="{MAIN}"><dimension ref="{size}"/><sheetData>{GOOD}</sheetData></worksheet>'
-        assert [type(line) for line in read(raw_workbook("", xl__worksheets__sheet1_xml=sheet))] == [Accepted]
+        assert [type(line) for line in read(raw_workbook("", xl__worksheets__sheet1_xml=sheet))] == [AcceptedLine]
 
 
 def test_formulas_and_signs_that_turn_text_around_are_harmless(forked, read):
     texts = ("=cmd|' /C calc'!A0", '=HYPERLINK("http://evil.example","x")', "ann\u202egro.elpmaxe")
     rows = [("customer_id", "channel", "first_name"), *((f"A{n}", "none", text) for n, text in enumerate(texts))]
     lines = read(workbook(*rows))
-    assert [type(line) for line in lines] == [Accepted, Accepted, Rejected]
+    assert [type(line) for line in lines] == [AcceptedLine, AcceptedLine, RefusedLine]
     assert lines[2].problems[0].problem == "it contains an invisible character"

@@ -9,7 +9,7 @@ import pytest
 from tests.lists.formats.files import ANN, HEADER, workbook
 from tests.suite.some import some
 from worker.features.spreadsheets import read_apart
-from worker.lists.lines import Accepted, Rejected
+from worker.lists.lines import AcceptedLine, RefusedLine
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -23,7 +23,7 @@ def written(columns, **how):
 
 def test_rows_are_numbered_as_if_they_were_saved_as_csv(read):
     content = written({"customer_id": ["A1", None, "A2"], "email": ["a@example.com", "", "b@example.com"]})
-    assert [(type(line), line.row) for line in read(content)] == [(Accepted, 2), (Accepted, 4)]
+    assert [(type(line), line.row) for line in read(content)] == [(AcceptedLine, 2), (AcceptedLine, 4)]
 
 
 def test_typed_columns_keep_their_values(read):
@@ -39,8 +39,8 @@ def test_typed_columns_keep_their_values(read):
         "external_ref": pa.array([decimal.Decimal("12.00"), None], pa.decimal128(9, 2)),
     }
     one, two = read(written(columns))
-    assert isinstance(one, Accepted), one
-    assert isinstance(two, Accepted), two
+    assert isinstance(one, AcceptedLine), one
+    assert isinstance(two, AcceptedLine), two
     assert one.customer.customer_id == str(2**62)
     assert (one.customer.person.phone, one.customer.person.date_of_birth) == ("+447911123456", day)
     assert (one.customer.consent, one.customer.tags, one.customer.external_ref) == (True, ("a", "b"), "12")
@@ -48,7 +48,7 @@ def test_typed_columns_keep_their_values(read):
 
 def test_a_narrow_float_is_its_digits_only_where_it_has_them_all(read):
     columns = {"customer_id": pa.array([1001.0, 2.0**24, 4915112345678.0, 1.5], pa.float32()), "channel": ["none"] * 4}
-    found = [line.customer.customer_id if isinstance(line, Accepted) else "" for line in read(written(columns))]
+    found = [line.customer.customer_id if isinstance(line, AcceptedLine) else "" for line in read(written(columns))]
     assert found == ["1001", "", "", ""]
 
 
@@ -63,7 +63,7 @@ def test_what_no_cell_can_hold_is_refused_by_name(read):
         "address": [None, None, "x" * 40_000],
     }
     lines = read(written(columns))
-    assert all(isinstance(line, Rejected) for line in some(lines))
+    assert all(isinstance(line, RefusedLine) for line in some(lines))
     found = [{one.column: one.problem for one in line.problems} for line in lines]
     assert set(found[0]) == {"phone", "first_name", "last_name", "date_of_birth"}
     assert found[1] == {"phone": "a number with a fraction's type and too many digits to be exact"}

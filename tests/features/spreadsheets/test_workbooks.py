@@ -9,7 +9,7 @@ from tests.features.spreadsheets.raw_workbooks import MAIN, RAW_HEADER, RELATED,
 from tests.lists.conftest import TODAY
 from tests.lists.formats.files import ANN, BOB, HEADER, workbook, zipped
 from worker.features.spreadsheets import sheet_values
-from worker.lists.lines import Accepted, Rejected
+from worker.lists.lines import AcceptedLine, RefusedLine
 from worker.lists.listing import open_list, open_table
 from worker.lists.options import ListOptions
 from worker.providers.refusals import Refusal
@@ -19,18 +19,18 @@ WIDE = (*HEADER, "phone", "date_of_birth", "consent", "country")
 
 
 def problem(line):
-    assert isinstance(line, Rejected), line
+    assert isinstance(line, RefusedLine), line
     return {found.column: found.problem for found in line.problems}
 
 
 def test_rows_have_the_numbers_that_the_spreadsheet_shows(read):
     lines = read(workbook((), HEADER, ANN, (), ("", " "), BOB))
-    assert [(type(line), line.row) for line in lines] == [(Accepted, 3), (Accepted, 6)]
+    assert [(type(line), line.row) for line in lines] == [(AcceptedLine, 3), (AcceptedLine, 6)]
 
 
 def test_cells_with_types_mean_what_the_same_text_means(read):
     (line,) = read(workbook(WIDE, (17, "a@example.com", 447911123456, date(1990, 12, 31), True, "GB")))
-    assert isinstance(line, Accepted), line
+    assert isinstance(line, AcceptedLine), line
     assert line.customer.customer_id == "17"
     assert line.customer.person.phone == "+447911123456"
     assert line.customer.person.date_of_birth == date(1990, 12, 31)

@@ -13,7 +13,7 @@ import pytest
 from tests.lists.conftest import TODAY
 from tests.lists.formats.files import zipped
 from worker.lists.columns import MOST_COLUMNS
-from worker.lists.lines import Accepted, ListRefused, Rejected
+from worker.lists.lines import AcceptedLine, ListRefused, RefusedLine
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 
@@ -120,7 +120,7 @@ def test_formulas_and_signs_that_turn_text_around_are_harmless(read):
     )
     rows = [("customer_id", "channel", "first_name"), *((f"A{n}", "none", text) for n, text in enumerate(texts))]
     lines = read("\n".join(",".join(f'"{cell.replace(chr(34), chr(34) * 2)}"' for cell in row) for row in rows))
-    assert [type(line) for line in lines] == [Accepted, Accepted, Rejected, Rejected, Rejected]
+    assert [type(line) for line in lines] == [AcceptedLine, AcceptedLine, RefusedLine, RefusedLine, RefusedLine]
     assert lines[2].problems[0].problem == "it contains an invisible character"
 
 
@@ -129,4 +129,4 @@ def test_formulas_and_signs_that_turn_text_around_are_harmless(read):
 )
 def test_an_address_of_a_look_alike_domain_is_refused_or_shown_as_what_it_is(read, address):
     (line,) = read(f"customer_id,email\nA1,{address}\n")
-    assert isinstance(line, Rejected) or line.customer.person.email.isascii()
+    assert isinstance(line, RefusedLine) or line.customer.person.email.isascii()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from worker.core.customers.customers import FieldProblem
 from worker.lists.formats import json_array
 from worker.lists.formats.json_array import LONGEST_LINE
-from worker.lists.lines import Accepted, Rejected
+from worker.lists.lines import AcceptedLine, RefusedLine
 
 ANN = '{"customer_id": "A1", "email": "ann@example.com", "tags": ["a", "b"]}'
 BOB = '{"customer_id": "A2", "email": "bob@example.com"}'
@@ -22,7 +22,7 @@ VALUES = st.recursive(
 
 
 def problem(line):
-    assert isinstance(line, Rejected), line
+    assert isinstance(line, RefusedLine), line
     (found,) = line.problems
     assert found.hint
     return found.problem
@@ -33,7 +33,7 @@ def problem(line):
 )
 def test_each_object_is_a_row(read, text):
     lines = read(text)
-    assert [(type(line), line.row) for line in lines] == [(Accepted, 1), (Accepted, 2)]
+    assert [(type(line), line.row) for line in lines] == [(AcceptedLine, 1), (AcceptedLine, 2)]
     assert lines[0].customer.tags == ("a", "b")
 
 
@@ -50,7 +50,11 @@ def test_an_element_that_is_no_customer_is_rejected_and_the_others_go_on(read, s
     for bad, reason in cases:
         with subtests.test(case=bad[:20]):
             lines = read(f"[{ANN},{bad},{BOB}]")
-            assert [(type(line), line.row) for line in lines] == [(Accepted, 1), (Rejected, 2), (Accepted, 3)]
+            assert [(type(line), line.row) for line in lines] == [
+                (AcceptedLine, 1),
+                (RefusedLine, 2),
+                (AcceptedLine, 3),
+            ]
             assert reason in problem(lines[1])
 
 
@@ -65,7 +69,7 @@ def test_what_is_missing_or_too_much_is_a_row_of_its_own(read, subtests):
     ]:
         with subtests.test(text=text, reason=reason):
             lines = read(text)
-            assert [type(line) for line in lines[:2]] == [Accepted, Accepted]
+            assert [type(line) for line in lines[:2]] == [AcceptedLine, AcceptedLine]
             assert problem(lines[-1]) == reason
 
 
@@ -83,7 +87,7 @@ def test_a_file_that_is_no_array_is_refused_with_what_to_do(refusal):
 
 def test_a_bracket_in_a_csv_header_begins_no_array(read):
     (line,) = read("[customer_id],email\nA1,a@example.com\n", mapping={"[customer_id]": "customer_id"})
-    assert isinstance(line, Accepted)
+    assert isinstance(line, AcceptedLine)
 
 
 @given(

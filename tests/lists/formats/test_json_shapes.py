@@ -6,7 +6,7 @@ import pytest
 
 from worker.lists.formats import json_list
 from worker.lists.formats.json_list import HEAD
-from worker.lists.lines import Accepted, Rejected
+from worker.lists.lines import AcceptedLine, RefusedLine
 
 ANN = {"customer_id": "A1", "email": "ann@example.com"}
 BOB = {"customer_id": "A2", "email": "bob@example.com"}
@@ -74,7 +74,8 @@ def test_a_first_line_that_is_cut_off_is_one_rejected_row(read):
             "not JSON",
             '{"a":[[[',
         ]
-        if (got := [type(line) for line in read(f"{bad}\n\n{json.dumps(BOB)}\n", form="jsonl")]) != [Rejected, Accepted]
+        if (got := [type(line) for line in read(f"{bad}\n\n{json.dumps(BOB)}\n", form="jsonl")])
+        != [RefusedLine, AcceptedLine]
     ] == []
 
 
@@ -82,7 +83,7 @@ def test_a_first_line_that_is_cut_off_is_one_rejected_row(read):
 def test_an_array_in_a_customers_object_is_a_column_of_the_customer(read, first):
     text = json.dumps(first | {"orders": [{"total": 3}]}) + "\n" + json.dumps(BOB)
     lines = read(text, mapping={"No.": "customer_id"})
-    assert [type(line) for line in lines] == [Rejected, Accepted]
+    assert [type(line) for line in lines] == [RefusedLine, AcceptedLine]
     assert "orders" in {problem.column for problem in lines[0].problems}
 
 
@@ -96,5 +97,5 @@ def test_a_text_without_an_end_is_looked_at_once(text):
 def test_hostile_heads_are_no_other_shape(read):
     cases = ['{"a":' * HEAD, '{"' + "\\" * HEAD, '{"' + '\\"' * HEAD, '{"a"' + " " * HEAD, '{"a":{},' * HEAD]
     assert [
-        (text, got) for text in cases if (got := [type(line) for line in read(text, form="jsonl")]) != [Rejected]
+        (text, got) for text in cases if (got := [type(line) for line in read(text, form="jsonl")]) != [RefusedLine]
     ] == []

@@ -6,7 +6,7 @@ from itertools import product
 
 from tests.lists.conftest import TODAY
 from tests.lists.formats.files import zipped
-from worker.lists.lines import Accepted
+from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 
@@ -21,7 +21,7 @@ def test_a_compressed_list_is_read_as_what_is_inside(read, subtests):
     ):
         with subtests.test(pack=pack, content=content):
             (line,) = read(pack(content))
-            assert isinstance(line, Accepted)
+            assert isinstance(line, AcceptedLine)
 
 
 def test_several_gzip_files_after_each_other_are_one_list(read):

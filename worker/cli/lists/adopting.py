@@ -27,7 +27,7 @@ from worker.http import event_loop
 from worker.lists.importing.adopting import Told, ended, parted
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judging import judge
-from worker.lists.lines import Accepted, AcceptedLine, Line, RefusedLine
+from worker.lists.lines import AcceptedLine, Line, RefusedLine
 from worker.lists.store.adopted import Adopted, AdoptedSessions, store
 from worker.providers.contract import Adopts
 from worker.wiring.container import Parts
@@ -86,7 +86,7 @@ class Adopting:
         told: dict[int, Told | tuple[FieldProblem, ...]] = {}
         plain: list[Line] = []
         for line in lines:
-            if isinstance(line, Accepted):
+            if isinstance(line, AcceptedLine):
                 line, told[line.row] = parted(line, now=now)
             plain.append(line)
         judged: list[AcceptedLine | RefusedLine] = [judge(intake, line) for line in plain]
@@ -109,9 +109,7 @@ class Adopting:
             one.line.row: Adopted(one.line.customer, one.session) for one in asked if one.line.row not in wrong
         }
         return [
-            RefusedLine(line.row, line.customer.customer_id, wrong[line.row], warnings=line.warnings)
-            if isinstance(line, AcceptedLine) and line.row in wrong
-            else line
+            line.refused(*wrong[line.row]) if isinstance(line, AcceptedLine) and line.row in wrong else line
             for line in judged
         ]
 

@@ -11,7 +11,7 @@ from worker.core.customers.customers import FieldProblem
 from worker.core.foundation.notation import utc_time
 from worker.core.unknown.reconciliation import LONGEST_LIFE
 from worker.lists.importing.intake import Intake
-from worker.lists.lines import Accepted, AcceptedLine, Line, RefusedLine
+from worker.lists.lines import AcceptedLine, Line, RefusedLine
 from worker.lists.options import ADOPTED, SESSION
 from worker.providers import parameters
 from worker.providers.bodies import LONGEST_TOKEN
@@ -53,7 +53,7 @@ def unknown_parameter(provider: str, name: str, *, near: bool = True) -> str | N
     return None if provider == SESSION else parameters.unknown_parameter(provider, name, near=near)
 
 
-def parted(line: Accepted, *, now: datetime) -> tuple[Accepted, Told | tuple[FieldProblem, ...]]:
+def parted(line: AcceptedLine, *, now: datetime) -> tuple[AcceptedLine, Told | tuple[FieldProblem, ...]]:
     """The line without its session, and what it says of that; or what is wrong with it."""
     given = line.customer.parameters.get(SESSION, {})
     others = {name: value for name, value in line.customer.parameters.items() if name != SESSION}

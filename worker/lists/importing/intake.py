@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, invitation_channels
 from worker.core.foundation.clock import Clock
@@ -22,8 +22,9 @@ from worker.lists.rules import LEFT_OUT
 from worker.lists.traces import NO_TRACES, Traces
 from worker.plans.deadlines import Paces
 from worker.providers import countries
+from worker.providers.account import AccountSettings
 from worker.providers.contract import Provider
-from worker.providers.facts import AsksForLifetime, facts_of, lifetime_parameter
+from worker.providers.facts import facts_of, lifetime_parameter
 from worker.providers.parameters import parameter_warnings
 from worker.templates.names import NAMES
 
@@ -96,25 +97,15 @@ class Chosen:
     fallback_accounts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Unroutable:
-    """No account can serve the customer; `problems` has what each candidate lacks, at least one problem."""
-
-    problems: tuple[FieldProblem, ...]
-
-    @property
-    def problem(self) -> FieldProblem:
-        return self.problems[0]
-
-
 def choose_account(
     customer: Customer,
     rules: Sequence[Rule],
     *,
     able: Able,
     known: Collection[str],
-) -> Chosen | Unroutable:
-    """The account for the customer. The first rule that fits decides; later rules are not used."""
+) -> Chosen | tuple[FieldProblem, ...]:
+    """The account for the customer; or what each candidate lacks, at least one problem. The first rule that fits
+    decides; later rules are not used."""
     if customer.account:
         return _forced(customer, rules, able, known)
     for number, rule in enumerate(rules, start=1):
@@ -133,9 +124,9 @@ def choose_account(
                 return Chosen(account, reason, rule.freshness, fallback_accounts)
             passed_over.append(account)
             problems += lacks
-        return Unroutable(tuple(dict.fromkeys(problems)))
+        return tuple(dict.fromkeys(problems))
     hint = "add a last [[routes]] without `when`, or name an account in the column account"
-    return Unroutable((FieldProblem("account", "no route fits the customer", hint),))
+    return (FieldProblem("account", "no route fits the customer", hint),)
 
 
 def further_problems(
@@ -148,34 +139,27 @@ def further_problems(
     if "account" in wrong or (not customer.account and any(not rule.when.keys().isdisjoint(wrong) for rule in rules)):
         return ()
     chosen = choose_account(customer, rules, able=able, known=known)
-    problems = chosen.problems if isinstance(chosen, Unroutable) else ()
+    problems = () if isinstance(chosen, Chosen) else chosen
     return tuple(problem for problem in problems if problem.column not in wrong)
 
 
 def _forced(
-    customer: Customer,
-    rules: Sequence[Rule],
-    able: Able,
-    known: Collection[str],
-) -> Chosen | Unroutable:
+    customer: Customer, rules: Sequence[Rule], able: Able, known: Collection[str]
+) -> Chosen | tuple[FieldProblem, ...]:
     account = customer.account
     if account not in known:
         hint = f"use one of {', '.join(sorted(known))}, or leave it empty"
-        return Unroutable((FieldProblem("account", "no account of that name is configured", hint, unread=True),))
-    freshness = freshness_for(customer, rules, account)
+        return (FieldProblem("account", "no account of that name is configured", hint, unread=True),)
+    freshness = freshness_of(account, rules)(customer)
     problems = able(account, customer, freshness)
     if problems:
-        return Unroutable(tuple(problems))
+        return tuple(problems)
     return Chosen(account, "account column", freshness)
 
 
-def freshness_for(customer: Customer, rules: Sequence[Rule], account: str) -> timedelta | None:
-    """The freshness floor of the route that would choose this account for the customer; None: it sets none."""
-    return freshness_of(account, rules)(customer)
-
-
 def freshness_of(account: str, rules: Sequence[Rule]) -> Callable[[Customer], timedelta | None]:
-    """`freshness_for` of one account. Customers are compared with the routes only if that makes a difference."""
+    """The freshness floor of the route that would choose this account for a customer; None: it sets none. Customers are
+    compared with the routes only if that makes a difference."""
     routes = [rule for rule in rules if account in rule.accounts]
     possible = {rule.freshness for rule in routes}
     if all(rule.when for rule in routes):
@@ -245,13 +229,6 @@ def _folded(column: str, value: str) -> str:
 _LANDLINE = FieldProblem("phone", "a landline: no text goes to it", "give a mobile number, or leave the cell empty")
 
 
-class Account(AsksForLifetime, Protocol):
-    """What a customer is judged by of an account. `prefill`: which personal values it sends."""
-
-    @property
-    def prefill(self) -> str: ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Intake:
     """How this configuration judges customers. Safe for threads.
@@ -264,7 +241,7 @@ class Intake:
     columns: Mapping[str, str]  # the list's own column names, by the configuration
     values: Values  # its words in some columns, and ours
     routes: Sequence[Rule]  # in their order
-    accounts: Mapping[str, Account]
+    accounts: Mapping[str, AccountSettings]
     providers: Mapping[str, Provider]  # by account
     channels: Collection[str]  # those that have a sender
     templates: Callable[[], Collection[str]]  # their names; a call, because it reads files the first time
@@ -274,8 +251,8 @@ class Intake:
     texted: Collection[str] | None = None  # the countries that texts may go to; None: all
     paces: Callable[[], Paces] = Paces  # of accounts and channels now; a call, because it reads the budgets
     prefilled: Collection[str] = ()  # the accounts that send all personal columns to their provider
-    # What a message of the customer's needs, and the row lacks; None: no template needs a column of the list.
-    lacking: Callable[[Customer], list[FieldProblem]] | None = None
+    # The columns for messages that a message of the customer's needs, and the row has no value of.
+    lacking: Callable[[Customer], Sequence[FieldProblem]] = lambda _customer: ()
     traces: Callable[[], Traces] = lambda: NO_TRACES  # a call, because it opens a thread the first time
     # By account, for customers without parameters of their own.
     _lifetimes: Mapping[str, timedelta | None] = field(init=False, repr=False, compare=False)
@@ -370,7 +347,3 @@ class Intake:
             hint = f"{known}add [brand.NAME] to the configuration"
             problems.append(FieldProblem("brand", "there is no brand of that name", hint, unread=True))
         return problems
-
-    def lacks(self, customer: Customer) -> tuple[FieldProblem, ...]:
-        """The columns for messages that a message of the customer's needs, and the row has no value of."""
-        return () if self.lacking is None else tuple(self.lacking(customer))

@@ -23,20 +23,15 @@ from worker.core.model.channels import CHANNELS, address_of
 from worker.core.model.sessions import floor_of, max_age_of
 from worker.lists.formats.opening import Content
 from worker.lists.importing.forked import ChildEnded, Forked, forked
-from worker.lists.importing.intake import Chosen, Intake, Unroutable, brand_for, choose_account, further_problems
-from worker.lists.known_customers import AS_USUAL, KnownChoices, refuses_lists
+from worker.lists.importing.intake import Chosen, Intake, brand_for, choose_account, further_problems
+from worker.lists.known_customers import ANOTHER_PERSON, AS_USUAL, WAS_ERASED, KnownChoices, owned_by, refuses_lists
 from worker.lists.lines import (
-    Accepted,
     AcceptedLine,
     Line,
     OldLink,
     RefusedLine,
-    Rejected,
     Returned,
     Settles,
-    another_line,
-    erased_line,
-    owned_line,
     same_customer,
 )
 from worker.lists.listing import CustomerList
@@ -97,7 +92,7 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     """Route an accepted line; refuse a line that no account or sender of this configuration can serve."""
     problems: tuple[FieldProblem, ...] = ()
     match line:
-        case Rejected():
+        case RefusedLine(duplicate_of=None):
             problems, warnings = _by_use(intake, line, intake.providers.keys())
             problems = (*line.problems, *problems)
             return RefusedLine(
@@ -119,13 +114,13 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
             accounts = (chosen.account, *chosen.fallback_accounts)
         problems, unused = _by_use(intake, line, accounts)
         warnings += unused
-    if isinstance(chosen, Unroutable):
-        problems += chosen.problems
+    if not isinstance(chosen, Chosen):
+        problems += chosen
     problems += tuple(intake.unsendable(customer))
-    lacks = intake.lacks(customer)
+    lacks = tuple(intake.lacking(customer))
     # Whether a row above is stored by now depends on the chunk, and on its release: so its value does not count here.
     problems += tuple(one for one in lacks if one.column in line.above)
-    if problems or isinstance(chosen, Unroutable):
+    if problems or not isinstance(chosen, Chosen):
         return RefusedLine(line.row, customer.customer_id, problems, warnings=warnings)
     if customer.parameters:
         warnings += tuple(intake.doubtful(chosen.account, customer))
@@ -180,21 +175,20 @@ def judge_all(
             if not isinstance(line, AcceptedLine):
                 yield line
             elif line.customer.customer_id in erased:
-                yield replace(erased_line(line.row, line.customer.customer_id), warnings=line.warnings)
+                yield line.refused(WAS_ERASED)
             elif lacks := still_lacking(line.lacks, known.get(line.row), batches.wide):
-                yield RefusedLine(line.row, line.customer.customer_id, lacks, warnings=line.warnings)
+                yield line.refused(*lacks)
             elif (found := known.get(line.row)) is None:
                 yield line
             elif refuses_lists(found.owner, batches.wide):
-                owned = owned_line(line.row, line.customer.customer_id, found.owner)
-                yield line if choices.take_over else replace(owned, warnings=line.warnings)
+                yield line if choices.take_over else line.refused(owned_by(found.owner))
             elif found.is_another and not choices.another_person:
-                yield replace(another_line(line.row, line.customer.customer_id), warnings=line.warnings)
+                yield line.refused(ANOTHER_PERSON)
             else:
                 yield replace(line, old_links=found.links)
 
 
-def _further(intake: Intake, line: Rejected, problems: Sequence[FieldProblem]) -> Iterator[FieldProblem]:
+def _further(intake: Intake, line: RefusedLine, problems: Sequence[FieldProblem]) -> Iterator[FieldProblem]:
     """What this configuration refuses in the good cells of a refused line: one look at a row shows all of it."""
     if line.rest is None:
         return
@@ -204,16 +198,14 @@ def _further(intake: Intake, line: Rejected, problems: Sequence[FieldProblem]) -
     rest, _ = intake.without_texts_to_landlines(line.rest)
     yield from further_problems(rest, intake.routes, able=intake.able, known=intake.providers.keys(), wrong=wrong)
     yield from (problem for problem in intake.unsendable(rest) if problem.column not in wrong)
-    yield from (problem for problem in intake.lacks(rest) if problem.column not in wrong)
+    yield from (problem for problem in intake.lacking(rest) if problem.column not in wrong)
 
 
 def _by_use(
-    intake: Intake, line: Accepted | Rejected, accounts: Collection[str]
+    intake: Intake, line: AcceptedLine | RefusedLine, accounts: Collection[str]
 ) -> tuple[tuple[FieldProblem, ...], tuple[FieldProblem, ...]]:
     """The problems of columns that one of these accounts uses, and warnings for those that none of them uses, or that
     are no names."""
-    if not line.if_used:
-        return (), ()
     used = tuple(problem for problem in line.if_used if intake.uses(problem.column, accounts))
     unused = tuple(
         replace(problem, problem=f"{problem.problem}; left out{_NOT_USED if problem.column in PREFILLED else ''}")

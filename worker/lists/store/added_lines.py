@@ -21,8 +21,16 @@ from worker.core.database.tables import Batch, CustomerRow, Job, SkippedLine
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.states import HELD_BACK, PAUSED
-from worker.lists.known_customers import IS_CALLED, KnownChoices, KnownRule, refuses_lists
-from worker.lists.lines import RefusedLine, another_line, erased_line, owned_line
+from worker.lists.known_customers import (
+    ANOTHER_PERSON,
+    IS_CALLED,
+    WAS_ERASED,
+    KnownChoices,
+    KnownRule,
+    owned_by,
+    refuses_lists,
+)
+from worker.lists.lines import RefusedLine
 from worker.lists.store.admission import following, left_out, lock_customers
 from worker.lists.store.leadership import take_all
 from worker.lists.store.new_owners import admit, being_called, take
@@ -161,7 +169,7 @@ class _Adding:
             self._note_each(erased, "brought back after an erasure")
             return []
         each = zip(self.lines.jobs["row"], self.lines.jobs["customer_id"], strict=True)
-        return [erased_line(row, one) for row, one in each if one in erased] if erased else []
+        return [RefusedLine(row, one, (WAS_ERASED,)) for row, one in each if one in erased] if erased else []
 
     def lacking(self) -> list[RefusedLine]:
         """The lines without a column for messages that they need, unless their customers have it stored. No lock: a
@@ -193,7 +201,7 @@ class _Adding:
         # Nothing stays of what their sender has said: it may be of somebody else.
         rows = {one.row for one in taken}
         found = [replace(one, person=None) if one.row in rows else one for one in found]
-        owned = [] if taken else [owned_line(one.row, one.given.customer_id, one.owner) for one in theirs]
+        owned = [] if taken else [one.refused(owned_by(one.owner)) for one in theirs]
         rows = {line.row for line in owned}
         others = [
             one
@@ -227,14 +235,13 @@ class _Adding:
     def _of_another(self, another: Sequence[KnownLine], *, gone: bool) -> list[RefusedLine]:
         """These lines of another person than the one who has the id, unless they take it over."""
         if not self.choices.another_person:
-            return [another_line(one.row, one.given.customer_id) for one in another]
+            return [one.refused(ANOTHER_PERSON) for one in another]
         ids = {one.given.customer_id for one in another}
         called = being_called(self.connection, ids, now=self.now)
         self._note_each(ids - called, "another person took over this id")
         if not gone:
             admit(self.connection, ids - called, now=self.now)
-        lines = ((one.row, one.given.customer_id) for one in another)
-        return [RefusedLine(row, customer_id, (IS_CALLED,)) for row, customer_id in lines if customer_id in called]
+        return [one.refused(IS_CALLED) for one in another if one.given.customer_id in called]
 
     def _note_each(self, customer_ids: Collection[str], reason: str) -> None:
         for customer_id in sorted(customer_ids):

@@ -36,7 +36,7 @@ from worker.core.database.tables import CustomerRow, PendingDetails
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.model.channels import ADDRESSES, CHANNELS, Address
 from worker.lists.known_customers import Match, changed_addresses, compare, in_words, refuses_lists
-from worker.lists.lines import OldLink
+from worker.lists.lines import OldLink, RefusedLine
 from worker.lists.store.corrected_addresses import find, give_away
 from worker.lists.store.new_rows import SealedLines, change_details, customer_row
 
@@ -65,6 +65,9 @@ class KnownLine:
     unreleased: Person | None = None  # in place of `person`, if all that is stored is of a row that is not released
     links: tuple[OldLink, ...] = ()
     given_at: datetime | None = None  # when the line was imported; None: now
+
+    def refused(self, problem: FieldProblem) -> RefusedLine:
+        return RefusedLine(self.row, self.given.customer_id, (problem,))
 
     @property
     def owner(self) -> str:

@@ -29,7 +29,7 @@ from worker.core.model.states import BATCH, OPEN_JOBS, PAUSED, JobState
 from worker.features.renew.section import Renew
 from worker.features.renew.store import renewals
 from worker.lists.decisions.store.emergency_stop import stop_there
-from worker.lists.importing.intake import Unroutable, choose_account
+from worker.lists.importing.intake import Chosen, choose_account
 from worker.lists.importing.judging import line_of
 from worker.lists.lines import AcceptedLine
 from worker.lists.store.admission import lock_customers
@@ -177,6 +177,6 @@ class _Known:
     def _line(self, customer: Customer) -> AcceptedLine | str:
         intake = self._parts.intake
         chosen = choose_account(customer, intake.routes, able=intake.able, known=intake.providers.keys())
-        if isinstance(chosen, Unroutable):
+        if not isinstance(chosen, Chosen):
             return "no_route"
         return line_of(customer, chosen, intake.lifetime(chosen.account, customer), row=0)
