@@ -17,13 +17,12 @@ from tests.suite.some import some
 from worker.core.customers.customers import FieldProblem
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.lists.accept import accept
-from worker.lists.email_addresses import email
 from worker.lists.formats.csv_list import records
 from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.lists.phone_numbers import phone
-from worker.lists.rules import COLUMNS
+from worker.lists.rules import COLUMNS, email
 from worker.lists.warned import problems_csv
 from worker.providers.refusals import Refusal
 

@@ -6,8 +6,8 @@ from email_validator import EmailNotValidError, validate_email
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from worker.lists.email_addresses import email, is_plain_email
 from worker.lists.phone_numbers import phone, plain_phone
+from worker.lists.rules import email, is_plain_email
 from worker.providers.refusals import Refusal
 
 LABELS = st.text(string.ascii_letters + string.digits + "-._+", max_size=70)

@@ -1,5 +1,5 @@
 from worker.core.messages.quiet_hours import zones_of_countries
-from worker.lists import country_names
+from worker.lists import other_names
 from worker.lists.rules import country
 from worker.providers import countries
 
@@ -45,13 +45,13 @@ def test_a_country_is_known_by_its_name_in_each_language_that_we_ship(subtests):
 def test_a_name_that_no_country_has_or_two_have_is_none(subtests):
     for name in ["", "Deutsch", "German", "Teutonia", "Korea", "and", "Ger many", "x" * 81, "\ud800"]:
         with subtests.test(name=name):
-            assert country_names.code_of(name) is None
+            assert other_names.country_of(name) is None
 
 
 def test_each_country_has_names_and_no_name_is_of_two_countries_or_another_ones_code():
-    words = country_names.NAMES.split()
+    words = other_names.COUNTRY_NAMES.split()
     names = [word for word in words if not word.isupper()]
     assert {word for word in words if word.isupper()} == countries.ALPHA3_OF.keys() | {"XK"}
     assert len(names) == len(set(names))
     assert [name for name in names if countries.alpha2(name) or countries.usual_mistake(name)] == []
-    assert [name for name in names if country_names.code_of(name) is None] == []
+    assert [name for name in names if other_names.country_of(name) is None] == []

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.customers.customers import CustomerKind, Person
-from worker.lists.known_customers import Match, changed_addresses, compare, compare_marks, marks
+from worker.lists.same_person import Match, changed_addresses, compare, compare_marks, marks
 
 ONA = Person(
     email="ona@example.com",

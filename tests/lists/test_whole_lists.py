@@ -13,10 +13,11 @@ from tests.lists.kinds import ACCEPTED, DUPLICATE, REJECTED, kind_of
 from tests.suite.of_features import needs
 from worker.core.customers.customers import FieldProblem
 from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.lists.dates import DatesSeen
 from worker.lists.formats.opening import content_digest
 from worker.lists.lines import AcceptedLine, RefusedLine
-from worker.lists.listing import Seen
-from worker.lists.rules import RULES, DatesSeen
+from worker.lists.rules import RULES
+from worker.lists.same_person import Seen
 from worker.lists.warned import problems_csv
 from worker.providers.refusals import Refusal
 

@@ -19,7 +19,6 @@ from worker.lists.accept import accept
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judging import PREFILLED, judge, options_of
 from worker.lists.lines import AcceptedLine, RefusedLine
-from worker.lists.listing import check_line
 from worker.lists.objects import Objects
 from worker.lists.options import ListOptions
 from worker.lists.own_columns import is_own
@@ -152,7 +151,8 @@ class Judging:
 
     def _request(self, data: dict[str, Any]) -> _Asked | list[FieldProblem]:
         asked = data.pop(INVITE_AFTER, None)
-        judged = judge(self._intake, check_line(self._read().objects.cells(0, data), self._read().of_requests))
+        raw = self._read().objects.cells(0, data)
+        judged = judge(self._intake, accept(0, raw.cells, self._read().of_requests, raw.problems))
         wait = self._wait(asked, judged if isinstance(judged, AcceptedLine) else None)
         problems = [wait] if isinstance(wait, FieldProblem) else []
         if isinstance(judged, RefusedLine):

@@ -14,6 +14,7 @@ from worker.core.model.channels import CHANNELS
 from worker.lists import own_columns, phone_numbers, rules
 from worker.lists.cells import as_text, unless_lost_in_sheet
 from worker.lists.columns import shown
+from worker.lists.dates import date_of_birth
 from worker.lists.lines import AcceptedLine, RefusedLine
 from worker.lists.options import SESSION, ListOptions
 from worker.providers.refusals import Refusal, characters, unless_rewritten
@@ -112,8 +113,16 @@ def storable(value: Any) -> bool:
     return True
 
 
-def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> AcceptedLine | RefusedLine:
-    """Check one line. `cells` are by our column names: text, or another value from JSON or a workbook."""
+def accept(
+    row: int, cells: Mapping[str, Any] | FieldProblem, options: ListOptions, further: tuple[FieldProblem, ...] = ()
+) -> AcceptedLine | RefusedLine:
+    """Check one line. `cells` are by our column names: text, or another value from JSON or a workbook. `further`: the
+    problems that its reader found."""
+    if isinstance(cells, FieldProblem):
+        return RefusedLine(row, "", (cells,))
+    if options.defaults:
+        missing = {column: text for column, text in options.defaults.items() if not cells.get(column)}
+        cells = {**cells, **missing}
     problems: list[FieldProblem] = []
     values: dict[str, Any] = {}
     later: dict[str, str] = {}
@@ -162,9 +171,7 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
         read = phone_numbers.phone_of_any_country if country_is_wrong else phone_numbers.phone
         _keep(values, problems, "phone", read(later["phone"], country))
     if "date_of_birth" in later:
-        _keep(
-            values, problems, "date_of_birth", rules.date_of_birth(later["date_of_birth"], options.today, options.dates)
-        )
+        _keep(values, problems, "date_of_birth", date_of_birth(later["date_of_birth"], options.today, options.dates))
     if not problems or not any(problem.column == "customer_id" for problem in problems):
         own = later.get("customer_id", "")
         kept = customer_id(own, hash_ids=options.hash_ids, phone=values.get("phone", ""), country=country)
@@ -176,6 +183,7 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
     if problems:
         if_used += tuple(problem for problem in problems if problem.column in options.if_used)
         refusing = tuple(problem for problem in problems if problem.column not in options.if_used)
+    refusing = further + refusing
     own_id = values.setdefault("customer_id", "")
     if refusing and country_is_wrong:
         values["phone"] = ""

@@ -8,8 +8,8 @@ from datetime import date
 from functools import cached_property
 from typing import Any, Protocol
 
+from worker.lists.dates import DateForm
 from worker.lists.formats import Form
-from worker.lists.rules import DateForm
 
 Values = Mapping[str, Mapping[str, str]]
 CheckParameter = Callable[[str, str, Any], tuple[Any, str | None]]

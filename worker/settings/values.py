@@ -34,7 +34,7 @@ from worker.core.limits.rate_limits import Limit, Ramp
 from worker.core.messages.contact import AddressCap
 from worker.core.messages.quiet_hours import QuietHours, zone_names
 from worker.core.model.refusals import KNOWN, codes, plain
-from worker.lists.rules import DateForm
+from worker.lists.dates import DateForm
 from worker.providers.countries import alpha2, usual_mistake
 from worker.settings import addresses
 from worker.settings.money import Price

@@ -18,7 +18,7 @@ from worker.core.messages.text_numbers import why_not_texted
 from worker.core.model.endings import Problem
 from worker.core.model.sessions import Opening
 from worker.http import event_loop
-from worker.lists import email_addresses, phone_numbers
+from worker.lists import phone_numbers, rules
 from worker.senders.contract import Message
 from worker.settings.model import Settings
 from worker.settings.policies import hours_of, texted_countries
@@ -75,9 +75,7 @@ def written(
     settings: Settings, templates: Templates, customer: Customer, to: str, *, kind: str, now: datetime
 ) -> TestMessage:
     """The test message to an email address, or to a phone number with its +. Raises NotSent."""
-    channel, read = (
-        (Channel.EMAIL, email_addresses.email(to)) if "@" in to else (Channel.SMS, phone_numbers.phone(to, ""))
-    )
+    channel, read = (Channel.EMAIL, rules.email(to)) if "@" in to else (Channel.SMS, phone_numbers.phone(to, ""))
     if not isinstance(read, str):
         raise NotSent(f"the address is not good: {read.problem}; {read.hint}")
     if channel is Channel.SMS and customer.channel is Channel.WHATSAPP:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.channels import SuppressionReason, detail_of, stronger, text_of
-from worker.lists.email_addresses import email
 from worker.lists.phone_numbers import phone
+from worker.lists.rules import email
 
 KEYRING = Keyring([base64.urlsafe_b64encode(bytes(32)).decode()])
 

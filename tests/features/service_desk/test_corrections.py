@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from worker.core.customers.customers import UPDATABLE, Details, Person
 from worker.core.foundation.harmless_text import spreadsheet_safe, unguarded
 from worker.features.service_desk.corrections import Correction, correction_of
-from worker.lists.rules import DateForm
+from worker.lists.dates import DateForm
 
 TODAY = date(2026, 11, 20)
 STORED = Details(

@@ -12,7 +12,7 @@ from worker.cli.shared_options import JSON, YES, confirm, print_json, print_json
 from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.notation import counted, written
 from worker.core.model.channels import SuppressionReason
-from worker.lists import email_addresses, phone_numbers
+from worker.lists import phone_numbers, rules
 from worker.lists.decisions.store.do_not_contact import LIST, Gone
 from worker.providers.countries import alpha2
 from worker.providers.refusals import Refusal
@@ -147,7 +147,7 @@ def _read(lines: Any, country: str, name: str) -> tuple[list[_Given], list[_Refu
             if not text or text.startswith("#"):
                 continue
             channel = "email" if "@" in text else "sms"
-            found = email_addresses.email(text) if channel == "email" else phone_numbers.phone(text, code)
+            found = rules.email(text) if channel == "email" else phone_numbers.phone(text, code)
             if isinstance(found, Refusal):
                 refused.append(
                     _Refused(place, found.problem, found.hint.replace("or fill in country", "or give --country"))

@@ -16,7 +16,7 @@ from worker.core.messages.contact import AddressCap, Wording, text_of_mailbox
 from worker.core.model.channels import address_of, listed_as
 from worker.lists.importing.judging import Judged, count
 from worker.lists.lines import AcceptedLine
-from worker.lists.listing import Seen
+from worker.lists.same_person import Seen
 from worker.reporting.store.outlook import CallsNow
 from worker.settings.money import amounts_in_words
 from worker.wiring.container import Parts

@@ -15,9 +15,9 @@ from worker.lists.sources import LIST_SOURCES, schemes_of
 
 if TYPE_CHECKING:
     from worker.cli.lists.listed import Listed
+    from worker.lists.dates import DateForm
     from worker.lists.importing.list_import import ImportChoices
     from worker.lists.options import ListOptions
-    from worker.lists.rules import DateForm
     from worker.plans.store.plans import Plan
     from worker.wiring.container import Parts
 
@@ -30,7 +30,7 @@ every column. Rows are numbered as in a spreadsheet: the header is row 1. In JSO
 
 
 def _date_form(text: str) -> "DateForm":
-    from worker.lists.rules import DateForm
+    from worker.lists.dates import DateForm
 
     return DateForm.parse(text)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from worker.core.customers.customers import Channel
 from worker.core.model.channels import CHANNELS, folded_email
-from worker.lists import email_addresses, phone_numbers
+from worker.lists import phone_numbers, rules
 from worker.lists.cells import unless_lost_in_sheet
 from worker.senders.delivery_reports import MESSAGE_ID
 
@@ -196,7 +196,7 @@ def _text(cell: Any) -> str:
 def _address(text: str) -> tuple[str, str]:
     """An email address or a phone number, in the form that is hashed; "" for what is not given."""
     if "@" in text:
-        email = email_addresses.email(text.removeprefix("<").removesuffix(">"))
+        email = rules.email(text.removeprefix("<").removesuffix(">"))
         return (folded_email(email), "") if isinstance(email, str) and email else ("", "")
     if text.startswith("+"):
         phone = phone_numbers.phone(text, "")

@@ -13,7 +13,7 @@ from worker.core.model.channels import folded_email
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import OrphanRule
-from worker.lists import email_addresses
+from worker.lists import rules
 from worker.providers.refusals import Refusal
 from worker.reporting.waits import Circumstances, Wait, first_cause
 
@@ -239,7 +239,7 @@ class Wanted:
 def wanted(text: str, country: str = "") -> Wanted:
     """`country` (alpha-2) applies to a phone number written without a +; without it, the number may be of any."""
     text = text.strip()[:LONGEST]
-    email = email_addresses.email(text) if "@" in text else ""
+    email = rules.email(text) if "@" in text else ""
     phones: tuple[str, ...] | Refusal = ()
     if text and not any(map(str.isalpha, text)):
         from worker.lists import phone_numbers  # imported here: the number plans of all countries

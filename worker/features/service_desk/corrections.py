@@ -13,8 +13,8 @@ from worker.core.customers.customers import PERSONAL, UPDATABLE, Details, FieldP
 from worker.core.model.channels import ADDRESSES, channels_of
 from worker.lists import own_columns, phone_numbers, rules
 from worker.lists.cells import as_text
-from worker.lists.known_customers import Match, compare
-from worker.lists.rules import DateForm, readings
+from worker.lists.dates import DateForm, date_of_birth, readings
+from worker.lists.same_person import Match, compare
 from worker.providers.masked import masked_email, masked_phone
 from worker.providers.refusals import Refusal
 from worker.templates.names import NAMES, real_name, real_names
@@ -164,6 +164,6 @@ def _read(
         country = rules.country(given["country"]) if given.get("country") else stored.country
         return phone_numbers.phone(text, country if isinstance(country, str) else stored.country)
     if column == "date_of_birth":
-        return rules.date_of_birth(text, today, dates)
+        return date_of_birth(text, today, dates)
     rule: Callable[[str], Any] = rules.RULES[column]
     return rule(text)

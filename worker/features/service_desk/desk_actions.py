@@ -16,7 +16,7 @@ from worker.features.service_desk.new_link import NewLink
 from worker.features.service_desk.opened import desk_of, finder_of
 from worker.features.service_desk.store.cases import SeveralPurposes
 from worker.features.service_desk.store.desk import Asked, Foreseen, Sent
-from worker.lists import email_addresses, phone_numbers
+from worker.lists import phone_numbers, rules
 from worker.providers.refusals import Refusal
 from worker.reporting.prices import Prices
 from worker.settings.needs import ENCRYPTING, WAKING
@@ -214,7 +214,7 @@ def _for(customer_id: str, answer: Refused) -> str:
 
 
 def _read_email(text: str | None) -> str | None:
-    return None if text is None else _accepted("--email", email_addresses.email(text.strip()))
+    return None if text is None else _accepted("--email", rules.email(text.strip()))
 
 
 def _read_phone(parts: Parts, customer_id: str, text: str | None) -> str | None:

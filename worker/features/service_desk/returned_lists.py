@@ -20,14 +20,14 @@ from worker.features.service_desk.new_link import NewLink
 from worker.features.service_desk.opened import desk_of
 from worker.features.service_desk.store.desk import Asked, Sent, ServiceDesk
 from worker.features.service_desk.store.returned_rows import Place, ReturnedRows, StoredCustomer
+from worker.lists.accept import accept
 from worker.lists.decisions.row_addresses import RowRanges
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judging import judge
 from worker.lists.known_customers import ANOTHER_PERSON, KnownRule, Standing, decide
-from worker.lists.lines import AcceptedLine, Change, RawLine, RefusedLine, Returned
-from worker.lists.listing import check_line
+from worker.lists.lines import AcceptedLine, Change, RefusedLine, Returned
 from worker.lists.options import ListOptions
 from worker.wiring.background import Report, ReturnedReports
 from worker.wiring.container import Parts
@@ -161,7 +161,7 @@ class Returns:
             return RefusedLine(line.row, "", known=_NOT_FILLED_IN)
         if line.state not in ("", LineState.REJECTED):
             return RefusedLine(line.row, "", (_NOT_OURS,))
-        judged = judge(self.intake, check_line(RawLine(line.row, line.cells), self.options))
+        judged = judge(self.intake, accept(line.row, line.cells, self.options))
         if isinstance(judged, AcceptedLine):
             self.changes.append(Change(line.row, judged.customer.customer_id, "a new row", is_new=True))
         return judged

@@ -20,6 +20,7 @@ from worker.core.foundation.notation import written
 from worker.core.messages.contact import Wording
 from worker.features.uploads.uploaded import MOST_ROWS, PART_BYTES, How
 from worker.lists.columns import our_name
+from worker.lists.dates import DateForm
 from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import PREFILLED, judge_all, options_of
 from worker.lists.known_customers import KnownChoices, KnownRule
@@ -27,7 +28,7 @@ from worker.lists.lines import AcceptedLine, ListRefused
 from worker.lists.listing import CustomerList, open_list, open_table
 from worker.lists.options import ListOptions, Vocabulary
 from worker.lists.own_files import OwnFile
-from worker.lists.rules import WORDED, DateForm
+from worker.lists.rules import WORDED
 from worker.lists.warned import Severity, problems_csv, warned_of
 from worker.reporting.store.outlook import CallsNow
 from worker.templates.checks import problems as problems_of_templates

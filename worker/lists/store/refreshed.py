@@ -35,8 +35,9 @@ from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import CustomerRow, PendingDetails
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.model.channels import ADDRESSES, CHANNELS, Address
-from worker.lists.known_customers import Match, changed_addresses, compare, in_words, refuses_lists
+from worker.lists.known_customers import refuses_lists
 from worker.lists.lines import OldLink, RefusedLine
+from worker.lists.same_person import Match, changed_addresses, compare, in_words
 from worker.lists.store.corrected_addresses import find, give_away
 from worker.lists.store.new_rows import SealedLines, change_details, customer_row
 

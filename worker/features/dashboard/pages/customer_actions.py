@@ -15,7 +15,7 @@ from worker.features.service_desk.opened import desk_of, finder_of
 from worker.features.service_desk.store.cases import SeveralPurposes
 from worker.features.service_desk.store.desk import Asked as Renewed
 from worker.features.service_desk.store.desk import ServiceDesk
-from worker.lists import email_addresses, phone_numbers
+from worker.lists import phone_numbers, rules
 from worker.reporting.prices import Prices
 
 T = TypeVar("T")
@@ -135,7 +135,7 @@ def _address(sources: Sources, asked: Asked, reason: str) -> Done:
     email, phone = asked.text("email", most=320), asked.text("phone", most=40)
     if not email and not phone:
         raise Refused("Fill in the new email address or phone number.")
-    read = email_addresses.email(email) if email else None
+    read = rules.email(email) if email else None
     number = phone_numbers.phone(phone, finder_of(sources.parts).country_of(who)) if phone else None
     for wrong in (read, number):
         if wrong is not None and not isinstance(wrong, str):

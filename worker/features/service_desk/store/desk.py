@@ -40,7 +40,8 @@ from worker.features.service_desk.new_link import (
 )
 from worker.features.service_desk.resend import Resend, decide_resend
 from worker.features.service_desk.store.cases import FoundCustomer, case_of, customer_of, details_of
-from worker.lists.known_customers import ANOTHER_PERSON, IS_CALLED, changed_addresses
+from worker.lists.known_customers import ANOTHER_PERSON, IS_CALLED
+from worker.lists.same_person import changed_addresses
 from worker.lists.store import corrected_addresses
 from worker.lists.store.new_owners import admit, being_called
 from worker.providers.masked import masked

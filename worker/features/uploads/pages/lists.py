@@ -23,7 +23,8 @@ from worker.features.dashboard.users import Role
 from worker.features.uploads.section import Uploads as Section
 from worker.features.uploads.store.uploads import PROBLEMS, Uploads
 from worker.features.uploads.uploaded import ENDED, MOST_BYTES, OPEN, How, Upload
-from worker.lists.rules import COLUMNS, WORDED, DateForm
+from worker.lists.dates import DateForm
+from worker.lists.rules import COLUMNS, WORDED
 from worker.reporting.operation import WORK
 
 PATH = "/dashboard/lists"

@@ -1,0 +1,243 @@
+"""Whether details that come under a known id are of the person whose details are stored under it, or stand in a row
+above of one list. Pure.
+
+Two systems that count from 1, or one column that was sorted alone, give a second person the id of a first: the first
+one's link would go to the second. So what both say is compared: name, date of birth, email address, phone number.
+
+The customers that a list has already had are kept in hash tables with open addressing over plain arrays: 16 bytes for a
+slot instead of the 150 of a dictionary. A million customers need some 34 MB, also while the tables grow: each has a
+part of the customers and grows by itself.
+"""
+
+import hashlib
+import re
+import struct
+import unicodedata
+from array import array
+from collections.abc import Collection, Sequence
+from datetime import date
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from worker.core.customers.customers import CustomerKind, Person
+from worker.core.model.channels import ADDRESSES, Address, folded_email
+
+# Letters that Unicode does not take apart into a plain one and its accent.
+_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
+_INSIDE_A_WORD = re.compile("['’ʼ`´]")
+_BETWEEN_WORDS = re.compile(r"[\W_]+")
+_UMLAUTS = (("ae", "a"), ("oe", "o"), ("ue", "u"))  # "ue" is written for "ü", too
+
+
+class Match(StrEnum):
+    SAME = "same"  # something agrees, or nothing can be compared
+    CHANGED_ADDRESS = "changed address"  # all that both have is one kind of address, and it differs
+    ANOTHER = "another"
+
+
+class Marks(NamedTuple):
+    """What a person is known by, each in one form for all its spellings; empty where it is not known. Personal."""
+
+    name: str
+    birth: date | None
+    email: str
+    phone: str
+
+
+def marks(person: Person, kind: CustomerKind = CustomerKind.INDIVIDUAL) -> Marks:
+    if kind is CustomerKind.COMPANY:
+        name = _words(person.company_name) or _own_name(person)
+    else:
+        name = _own_name(person) or _words(person.company_name)
+    return Marks(
+        " ".join(sorted(name)), person.date_of_birth, folded_email(person.email) if person.email else "", person.phone
+    )
+
+
+def compare(stored: Person, new: Person, kind: CustomerKind = CustomerKind.INDIVIDUAL) -> Match:
+    """Whether the new details are of the stored person. `kind`: a company is known by its own name first.
+
+    A name may leave out words of the other: "Ona" and "Petraitė Ona Marija" agree. A given name alone says nothing
+    about a family name.
+    """
+    ours, theirs = marks(stored, kind), marks(new, kind)
+    if ours.name and theirs.name and ours.name != theirs.name:
+        if _names_agree(stored, new, kind):
+            return Match.SAME
+        if not _same_parts(stored, new):
+            ours, theirs = ours._replace(name=""), theirs._replace(name="")
+    return compare_marks(ours, theirs)
+
+
+def compare_marks(ours: Sequence[Any], theirs: Sequence[Any]) -> Match:
+    """As `compare`, by `Marks` alone, or by hashes of them: what is empty or 0 is not known."""
+    both = [place for place, (one, other) in enumerate(zip(ours, theirs, strict=True)) if one and other]
+    if not both or any(ours[place] == theirs[place] for place in both):
+        return Match.SAME
+    only_address = len(both) == 1 and Marks._fields[both[0]] in ADDRESSES
+    return Match.CHANGED_ADDRESS if only_address else Match.ANOTHER
+
+
+def changed_addresses(stored: Person, new: Person) -> tuple[Address, ...]:
+    """Which addresses both have, and differ. Another spelling of one mailbox is no change, nor is an address that was
+    not known before."""
+    ours, theirs = ((folded_email(one.email) if one.email else "", one.phone) for one in (stored, new))
+    pairs = zip(ADDRESSES, ours, theirs, strict=True)
+    return tuple(name for name, one, other in pairs if one and other and one != other)
+
+
+def in_words(stored: Person, new: Person) -> str:
+    """What new details do to the addresses, for the audit log: never an address itself. Empty: nothing."""
+    added = [name for name in ("email", "phone") if getattr(new, name) and not getattr(stored, name)]
+    words = {"changed": changed_addresses(stored, new), "added": added}
+    return ", ".join(f"{' and '.join(names)} {what}" for what, names in words.items() if names)
+
+
+def _names_agree(stored: Person, new: Person, kind: CustomerKind) -> bool:
+    own = (_own_name(stored), _own_name(new))
+    company = (_words(stored.company_name), _words(new.company_name))
+    for ours, theirs in (company, own) if kind is CustomerKind.COMPANY else (own, company):
+        if ours and theirs:
+            fewer, more = sorted((set(ours), set(theirs)), key=len)
+            return fewer <= more or "".join(ours) == "".join(theirs)  # "Anne-Marie", "Annemarie"
+    return False
+
+
+def _same_parts(stored: Person, new: Person) -> bool:
+    """Whether both have one part of a name."""
+    return any(getattr(stored, part) and getattr(new, part) for part in ("first_name", "last_name", "company_name"))
+
+
+def _own_name(person: Person) -> list[str]:
+    return _words(f"{person.first_name} {person.last_name}")
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name without case and accents, with "Müller" as "Mueller". Each row of a list asks this."""
+    plain = name.lower()
+    if not plain.isascii():
+        plain = unicodedata.normalize("NFKD", name.casefold()).translate(_LETTERS)
+        plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    for umlaut, letter in _UMLAUTS:
+        plain = plain.replace(umlaut, letter)
+    words = plain.split()
+    if all(map(str.isalnum, words)):
+        return words
+    return _BETWEEN_WORDS.sub(" ", _INSIDE_A_WORD.sub("", plain)).split()
+
+
+_TABLES = 64  # a power of two; the lowest bits of a digest name the table
+_TABLE_BITS = _TABLES.bit_length() - 1
+_PARTS = struct.Struct("=IQ")
+_FIRST_SIZE = 1 << 6  # slots of each; always a power of two
+_HASHES = (1 << 32) - 1  # 0 is for what is not known
+_OWN = len(Marks._fields) + 1 + len(ADDRESSES)  # the place of the columns for messages
+_EACH = _OWN + 1
+_BITS = 32  # more columns for messages than these are in no list that has a header
+# Each address with the places of its hash, and of its first row.
+_ADDRESSES = [(name, Marks._fields.index(name), _OWN - len(ADDRESSES) + n) for n, name in enumerate(ADDRESSES)]
+
+
+class Seen:
+    """Customers by a 96-bit digest of id and purpose, or addresses by one of address and column, each with its first
+    row."""
+
+    def __init__(self) -> None:
+        self._tables = [_Table(_FIRST_SIZE) for _ in range(_TABLES)]
+
+    def row_or_remember(self, customer_id: str, purpose: str, row: int = 0) -> int | None:
+        """The earlier row of this customer and purpose; None for the first row, which is remembered now. Without a row
+        nothing is remembered."""
+        # The separator cannot occur in either: ids are printable, purposes are slugs.
+        digest = hashlib.blake2b(f"{customer_id}\n{purpose}".encode(), digest_size=12).digest()
+        high, low = _PARTS.unpack(digest)
+        place = low & (_TABLES - 1)
+        table = self._tables[place]
+        earlier = table.row_or_remember(high, low, row)
+        if not table.left:
+            self._tables[place] = table.grown()
+        return earlier or None
+
+
+class SeenPeople:
+    """What a list's rows say of each customer: one person, with one address of each kind for all purposes.
+
+    Of each of their `Marks` a hash of 32 bits is kept, then the first row, the first row with each address, and a bit
+    for each column for messages that a row has a value of: some 60 bytes for a customer.
+    """
+
+    def __init__(self) -> None:
+        self._customers = Seen()  # each with its number here, from 1
+        self._count = 0
+        self._kept = array("I")  # _EACH of each customer
+        self._own: dict[str, int] = {}  # columns for messages, each with its bit
+
+    def match_or_remember(
+        self, customer_id: str, marks: Marks, row: int, own: Collection[str] = ()
+    ) -> "Earlier | None":
+        """What earlier rows say of this customer; None: there is none. What this row adds is remembered. `own`: the
+        columns for messages that it has a value of."""
+        given = [(mark and hash(mark) % _HASHES + 1) or 0 for mark in marks]
+        bits = sum(1 << bit for name in own if (bit := self._own.setdefault(name, len(self._own))) < _BITS)
+        number = self._customers.row_or_remember(customer_id, "", self._count + 1)
+        if number is None:
+            self._count += 1
+            self._kept.extend((*given, row, row, row, bits))
+            return None
+        begin = (number - 1) * _EACH
+        known = self._kept[begin : begin + _EACH]
+        match = compare_marks(known[: len(marks)], given)
+        above = tuple(name for name, bit in self._own.items() if known[_OWN] & ~bits & (1 << bit))
+        changed = None
+        for column, place, at in _ADDRESSES:
+            if changed is None and known[place] and given[place] and known[place] != given[place]:
+                changed = column, known[at]
+        if match is Match.SAME and changed is None:
+            for _, place, at in _ADDRESSES:
+                known[at] = known[at] if known[place] else row
+            for place, one in enumerate(given):
+                known[place] = known[place] or one
+            known[_OWN] |= bits
+            self._kept[begin : begin + _EACH] = known
+        return Earlier(known[len(marks)], match, changed, above)
+
+
+class Earlier(NamedTuple):
+    """The first row of a customer. `match`: whether it is of the same person. `changed`: the first column of addresses
+    in which an earlier row has another one, and that row. `above`: the columns for messages that only earlier rows have
+    a value of."""
+
+    row: int
+    match: Match
+    changed: tuple[str, int] | None
+    above: tuple[str, ...]
+
+
+class _Table:
+    def __init__(self, size: int) -> None:
+        self._highs = array("I", [0]) * size
+        self._lows = array("Q", [0]) * size
+        self._rows = array("I", [0]) * size
+        self.left = 2 * size // 3  # until it must grow
+
+    def row_or_remember(self, high: int, low: int, row: int) -> int:
+        """The earlier row of this digest; 0 for the first row."""
+        highs, lows, rows = self._highs, self._lows, self._rows
+        mask = len(rows) - 1
+        slot = (low >> _TABLE_BITS) & mask
+        while earlier := rows[slot]:  # rows start at 1, so 0 is a free slot
+            if lows[slot] == low and highs[slot] == high:
+                return earlier
+            slot = (slot + 1) & mask
+        if row:
+            highs[slot], lows[slot], rows[slot] = high, low, row
+            self.left -= 1
+        return 0
+
+    def grown(self) -> "_Table":
+        """A table of twice the size, with the same rows."""
+        larger = _Table(2 * len(self._rows))
+        for high, low, row in zip(self._highs, self._lows, self._rows, strict=True):
+            if row:
+                larger.row_or_remember(high, low, row)
+        return larger
