@@ -7,7 +7,7 @@ import pytest
 
 from tests.settings.samples import loaded, problems, tree
 from worker.core.foundation.keyring import Keyring
-from worker.features.bounces.going_out import WAY_BACK
+from worker.features.bounces.return_path import WAY_BACK
 
 PATHS = {"return_path": "bounces+{token}@bounce.example.com"}
 MAILBOX = {"url": "maildir:///var/mail/bounces"}

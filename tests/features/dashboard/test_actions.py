@@ -287,7 +287,7 @@ async def test_a_name_of_a_list_is_text(site, ona, shelf):
 
 def test_each_action_is_a_command_that_there_is():
     from worker.cli.registry import COMMANDS
-    from worker.features.dashboard.add import ACTIONS
+    from worker.features.dashboard.pages import PART
 
-    assert {action.command.split()[0] for action in ACTIONS} <= COMMANDS.keys()
-    assert len({action.name for action in ACTIONS}) == len(ACTIONS) > len(batch_actions.ACTIONS)
+    assert {action.command.split()[0] for action in PART.actions} <= COMMANDS.keys()
+    assert len({action.name for action in PART.actions}) == len(PART.actions) > len(batch_actions.ACTIONS)

@@ -3,9 +3,8 @@
 from types import SimpleNamespace
 from typing import Any
 
-from worker.features.dashboard import flashes
 from worker.features.dashboard.users import Person, Role
-from worker.features.dashboard.visits import Visit, cookie_name
+from worker.features.dashboard.visits import Visit, cookie_name, what_was_said
 
 
 def test_a_cookie_that_is_not_ours_says_nothing(subtests):
@@ -13,4 +12,4 @@ def test_a_cookie_that_is_not_ours_says_nothing(subtests):
         with subtests.test(cookie=cookie):
             request: Any = SimpleNamespace(host="site.example", headers={}, cookies={})
             request.cookies[f"{cookie_name(request)}_said"] = cookie
-            assert flashes.said(request, Visit(Person("ona", Role.OPERATOR), "secret")) == ""
+            assert what_was_said(request, Visit(Person("ona", Role.OPERATOR), "secret")) == ""

@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.settings.samples import ENVIRON, tree, with_value, write
-from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.contract import Sources
 from worker.settings.load import load
 from worker.settings.needs import SERVING
 from worker.wiring.container import Parts

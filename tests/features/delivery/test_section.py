@@ -8,8 +8,8 @@ import pytest
 from tests.features.delivery.sns import TOPIC
 from tests.settings.samples import loaded, problems, tree
 from worker.core.foundation.keyring import Keyring
-from worker.features.delivery.going_out import WAY_BACK
 from worker.features.delivery.section import SECTION, Delivery
+from worker.features.delivery.texts import WAY_BACK
 from worker.settings.needs import NOTHING, Need, is_needed
 
 KEYS = {"keys": [{"env": "IDENFY_WEBHOOK_KEY"}]}

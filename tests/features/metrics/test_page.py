@@ -4,7 +4,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 
 from worker.core.limits.budgets import BudgetRule
-from worker.features.metrics import exported
+from worker.features.metrics import metrics_page
 from worker.features.metrics.metrics_page import page_of
 from worker.features.metrics.store.gauges import Configured, Gauges
 
@@ -19,5 +19,5 @@ def test_rows_and_messages_that_wait_for_what_is_not_configured_are_counted():
 
     page = page_of(gauges, {}, here, now=NOW)
 
-    assert page.values[exported.NOT_CONFIGURED] == {(): 3.0}
-    assert page.values[exported.JOBS_WAITING] == {("kyc",): 5.0}
+    assert page.values[metrics_page.NOT_CONFIGURED] == {(): 3.0}
+    assert page.values[metrics_page.JOBS_WAITING] == {("kyc",): 5.0}

@@ -2,7 +2,7 @@
 
 from tests.suite.packages import ROOT
 from worker.core.model.metrics import Metric, Type
-from worker.features.metrics.exported import COUNTED, PREFIX, READ
+from worker.features.metrics.metrics_page import COUNTED, PREFIX, READ
 
 PAGE = ROOT / "docs/features/metrics.md"
 BEGIN, END = "<!-- metrics: generated -->\n", "<!-- end -->"

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.web.site import FIRST, THIRD, Site, renamed
 from worker.core.model import metrics
 from worker.features.metrics import route
-from worker.features.metrics.exported import PREFIX
+from worker.features.metrics.metrics_page import PREFIX
 from worker.settings.event_senders import hash_of
 
 SCRAPED = f"""

@@ -15,7 +15,7 @@ from worker.core.model.states import JobState, SessionState
 from worker.features.renew.calendar import after
 from worker.features.renew.standing import STANDINGS
 from worker.features.renew.store.asking import Renewing
-from worker.features.renew.store.tables import RenewalRow
+from worker.features.renew.store.renewals import RenewalRow
 
 RENEW = 'most = 2\n[renew]\nevery = "24 months"\nbefore = "30 days"\n[retention]\npersonal = "3000 days"\n'
 DAY = timedelta(days=1)

@@ -16,9 +16,8 @@ from tests.web.site import THIRD, hash_of, until
 from worker.core.database.tables import Audit, Batch, CustomerRow, Job, SkippedLine, UploadedList, UploadedPart
 from worker.features.dashboard import files
 from worker.features.dashboard import site as site_module
-from worker.features.dashboard.contract import Asked, Refused
-from worker.features.dashboard.pages import reports
-from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.contract import Asked, Refused, Sources
+from worker.features.dashboard.pages import batch
 from worker.features.dashboard.users import Person, Role, is_one_person
 from worker.features.uploads import check
 from worker.features.uploads.pages.decisions import ACTIONS
@@ -460,7 +459,7 @@ async def test_reports_that_take_long_hold_no_page_up(site, ona, look, monkeypat
     await do(ona, "approve-list")
     look(site)
     goes_on = threading.Event()
-    monkeypatch.setattr(reports, "write_csv", lambda *_: goes_on.wait(ENDS_WITHIN))
+    monkeypatch.setattr(batch, "write_csv", lambda *_: goes_on.wait(ENDS_WITHIN))
 
     asked = [asyncio.ensure_future(ona.get("/dashboard/batches/1/report.csv")) for _ in range(5)]
     try:

@@ -7,7 +7,7 @@ FEATURE = Feature(
     about="Reads mails that came back from a mailbox. Without it only a refused hand-over tells of a wrong address.",
     offers={
         "SECTIONS": ("worker.features.bounces.section:SECTION",),
-        "WAYS_BACK": ("worker.features.bounces.going_out:WAY_BACK",),
+        "WAYS_BACK": ("worker.features.bounces.return_path:WAY_BACK",),
         "WORK": ("worker.features.bounces.reader:WORK",),
     },
     commands={

@@ -18,9 +18,8 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.foundation.notation import counted
 from worker.core.foundation.outage_log import Outage
 from worker.features.bounces import bounce_mails
-from worker.features.bounces.going_out import return_path_of
 from worker.features.bounces.mailbox import CannotRead, Imap, Mail, Mailbox, Maildir
-from worker.features.bounces.return_path import ReturnPath
+from worker.features.bounces.return_path import ReturnPath, return_path_of
 from worker.features.bounces.section import Bounces
 from worker.senders.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.settings.model import Settings

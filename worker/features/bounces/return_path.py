@@ -1,4 +1,5 @@
-"""The return path of each mail (VERP): an address of its own, by which a bounce names the mail. Pure.
+"""The return path of each mail (VERP): an address of its own, by which a bounce names the mail, and by which a customer
+can ask for no more mails.
 
 The token holds the mail's id and a part of its keyed digest, in base32: mail systems change the case of addresses. So
 a report cannot be made up about a mail whose return path its author has not seen, and no token shows who got the mail.
@@ -10,6 +11,12 @@ import re
 import uuid
 from collections.abc import Callable
 from hmac import compare_digest
+
+from worker.core.foundation.keyring import Keyring
+from worker.features.bounces.section import Bounces
+from worker.senders.contract import Returning
+from worker.settings.model import Settings
+from worker.wiring.senders import WayBack
 
 PLACE = "{token}"
 UNSUBSCRIBE = "unsubscribe"  # the subject of a mail to a return path that asks for no more mails
@@ -52,3 +59,24 @@ class ReturnPath:
 
 def _signature(digest: str) -> bytes:
     return bytes.fromhex(digest[8:])[:_SIGNED_BYTES]
+
+
+def return_path_of(settings: Settings, keyring: Keyring) -> ReturnPath | None:
+    """None where the configuration has none."""
+    pattern = settings.section(Bounces).return_path
+    return ReturnPath(pattern, lambda key: keyring.digests("return path", key)) if pattern else None
+
+
+def _returning(settings: Settings, keyring: Keyring) -> Callable[[str], Returning] | None:
+    return_path, says_so = return_path_of(settings, keyring), settings.section(Bounces).unsubscribe
+    if return_path is None:
+        return None
+
+    def returning(key: str) -> Returning:
+        address = return_path.of(key)
+        return Returning(address, (f"List-Unsubscribe: <mailto:{address}?subject={UNSUBSCRIBE}>",) if says_so else ())
+
+    return returning
+
+
+WAY_BACK = WayBack(mails=_returning)

@@ -2,7 +2,7 @@
 the server.
 
 **A page** is a `contract.Page` in a module of `pages/`, with a template that extends `layout.html` and fills its block
-`main`; name it in PAGES of `add`. Its `read(sources, asked)` runs in a thread: it may block, and returns what the
+`main`; name it in `pages/__init__`. Its `read(sources, asked)` runs in a thread: it may block, and returns what the
 template shows. It computes; the template only writes down. `asked.values` has the parts of the path and of the query,
 which may be any text: use `asked.text` and `asked.number`. It raises `NotThere` or `Refused` with a sentence for the
 person. If it uses `asked.person`, or writes the audit log, set `shared=False`: else one answer serves all persons for a
@@ -14,7 +14,7 @@ A page that is nothing else needs no other template. The browser asks for the pa
 gets this part alone. It begins with `{% import "macros.html" as ui with context %}`. Links and buttons in it have ids:
 then the keyboard's focus stays.
 
-**An action** is a `contract.Action` in a module of `pages/`; name it in ACTIONS of `add`. A template links to it by
+**An action** is a `contract.Action` in a module of `pages/`; name it in `pages/__init__`. A template links to it by
 `ui.action(do("pause", batch=3), "Pause")` if `person.may_change(Role.OPERATOR)`. The site shows what `plan` returns,
 asks for the reason, and checks form, role, reason and that the plan is still the same; then `carry_out` does it with
 `sources.acting(asked.person, "pause", reason)`, whose changes have the person's name in the audit log. Call the same

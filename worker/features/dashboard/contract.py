@@ -1,18 +1,48 @@
-"""What a page, an action and a file are, and an action's address. `__init__` says how to add one."""
+"""What a page, an action and a file are, what they work with, and an action's address. `__init__` says how to add
+one."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import quote, urlencode
 
+from worker.core.database.audit_entries import Act
 from worker.core.features import Hook
 from worker.core.foundation.harmless_text import plain
 from worker.core.model.wakeups import WakeUp
-from worker.features.dashboard.sources import Sources
+from worker.events.store.refused_events import PutRefusedBack
 from worker.features.dashboard.users import Person, Role
+from worker.features.outbox.outbox_report import OutboxReport
+from worker.reporting.batch_report import Reporting
+from worker.wiring.container import Parts
+from worker.wiring.stores import Stores
+
+
+class Sources:
+    """Blocking: pages and actions call it in a thread, where the site runs them."""
+
+    def __init__(self, parts: Parts, put_back: PutRefusedBack | None) -> None:
+        """`put_back` None: this process reaches no queue."""
+        self.parts, self.put_back = parts, put_back
+
+    @cached_property
+    def reporting(self) -> Reporting:
+        """Made once: what the forecasts of all batches have in common is kept there for a moment."""
+        return self.parts.reporting
+
+    @property
+    def outbox(self) -> OutboxReport:
+        return OutboxReport(self.parts.settings, self.parts.database)
+
+    def acting(self, person: Person, action: str, reason: str) -> Stores:
+        """The store's objects, whose changes the audit log ascribes to this person, action and reason."""
+        parts = self.parts
+        database = parts.database.acting(Act(person.actor, action, reason))
+        return Stores(parts.settings, database, parts.keyring, delivery=lambda: parts.contact, jitter=parts.jitter)
 
 
 class NotThere(Exception):

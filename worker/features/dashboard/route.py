@@ -1,11 +1,48 @@
-"""When a web application has the dashboard: where people can log in, or with a key to look."""
+"""When a web application has the dashboard: where people can log in, or with a key to look; and how they may log in,
+besides a name and a password."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from worker.features.dashboard.log_in_ways import LOG_IN_WAYS
+from worker.core.features import Hook
+from worker.core.foundation.clock import Clock
 from worker.features.dashboard.section import Dashboard
 from worker.runtime.web_application import FeatureRoutes, Shared
 from worker.settings.model import Settings
+
+if TYPE_CHECKING:
+    from worker.features.dashboard.log_in import LogInPage
+
+Delay = Callable[..., Awaitable[None]]  # (request, why, name=): counts a refused log-in, logs it, and waits
+
+
+class LogInRoutes(Protocol):
+    """Belongs to one loop. People leave for another site, and come back."""
+
+    @property
+    def back_at(self) -> str:
+        """The path to which they come back."""
+
+    async def leave(self, request: web.Request) -> web.StreamResponse: ...
+    async def back(self, request: web.Request) -> web.StreamResponse: ...
+    async def close(self) -> None: ...
+    def entry(self, role: str) -> str:
+        """What a log-in with this role counts for: once it changes, the log-in counts no more."""
+
+
+@dataclass(frozen=True)
+class LogInWay:
+    """`open`: None where the configuration has nothing for it, as `is_there` says."""
+
+    is_there: Callable[[Settings], bool]
+    open: Callable[[Settings, Clock, Delay, "LogInPage"], LogInRoutes | None]
+
+
+# The feature `oidc` lets people in whom an identity provider names.
+LOG_IN_WAYS = Hook("LOG_IN_WAYS", LogInWay)
 
 
 def has_people(settings: Settings) -> bool:
@@ -16,9 +53,13 @@ def has_people(settings: Settings) -> bool:
 def _add(application: web.Application, shared: Shared) -> None:
     people = has_people(shared.parts.settings)
     if people or shared.key:
-        from worker.features.dashboard.add import add  # imported here: templates, which other applications do not need
+        # Imported here: templates, which other applications do not need.
+        from worker.features.dashboard.contract import DASHBOARD_PARTS
+        from worker.features.dashboard.pages import PART
+        from worker.features.dashboard.site import Site
 
-        add(application, shared, key="" if people else shared.key)
+        parts = [PART, *DASHBOARD_PARTS.offered()]
+        Site(shared, parts, key="" if people else shared.key).add_to(application)
 
 
 def _told(settings: Settings, address: str, key: str) -> str:

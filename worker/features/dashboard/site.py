@@ -13,8 +13,7 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from aiohttp import web
 
-from worker.core.foundation.clock import Clock, monotonic
-from worker.features.dashboard import flashes
+from worker.core.foundation.clock import monotonic
 from worker.features.dashboard.contract import (
     Action,
     Arrival,
@@ -27,25 +26,33 @@ from worker.features.dashboard.contract import (
     Part,
     Plan,
     Refused,
+    Sources,
 )
 from worker.features.dashboard.files import receive, send
 from worker.features.dashboard.log_in import LEAVE, LogInPage, local_path
 from worker.features.dashboard.log_in import PATH as LOG_IN
-from worker.features.dashboard.log_in_ways import LOG_IN_WAYS
 from worker.features.dashboard.passwords import PasswordChecks
 from worker.features.dashboard.rendering import ASSETS, asset, page, see
+from worker.features.dashboard.route import LOG_IN_WAYS
 from worker.features.dashboard.section import Dashboard
-from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.store.log_ins import LogIns
 from worker.features.dashboard.users import Role
-from worker.features.dashboard.visits import Visit, Visits, is_from_here
+from worker.features.dashboard.visits import (
+    Visit,
+    Visits,
+    drop_cookie,
+    form_token,
+    is_from_here,
+    said_cookie,
+    say,
+    what_was_said,
+)
 from worker.runtime.web_application import Shared
 from worker.web.events.request_body import Unacceptable, form_of
 
 FRESH_SECONDS = 1.0
 MOST = 200  # answers that are kept
-
-SHORTEST, LONGEST = 3, 120
+SHORTEST, LONGEST = 3, 120  # characters of a reason
 _ADDRESS = re.compile(r"\S@\S")
 _NUMBER = re.compile(r"\d(?:[\s().+/-]?\d){6,}")
 _DATE = re.compile(r"\b\d{4}-\d\d-\d\d\b")
@@ -112,6 +119,7 @@ class Site:
     def __init__(self, shared: Shared, parts: Sequence[Part], *, key: str) -> None:
         """`key`: see `Visits`."""
         self._sources, self._parts, self._shared = Sources(shared.parts, shared.put_back), parts, shared
+        self._clock = shared.parts.clock
         self._pages = [page for part in parts for page in part.pages]
         self._actions = {action.name: action for part in parts for action in part.actions}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dashboard")
@@ -151,10 +159,6 @@ class Site:
         router.add_get("/dashboard/{rest:.*}", self._guarded(Role.VIEWER, self._nothing))
         application.middlewares.append(_pages_for_browsers)
         application.on_cleanup.append(self._close)
-
-    @property
-    def _clock(self) -> Clock:
-        return self._shared.parts.clock
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
@@ -229,9 +233,8 @@ class Site:
             # In the key the values as they are: two requests share an answer only if they are the same.
             key = (one.path, tuple(sorted(values.items())), None if one.shared else visit.secret)
 
-            async def read() -> Mapping[str, Any]:
-                found: Mapping[str, Any] = await self._in_thread(one.read, self._sources, asked)
-                return found
+            async def read() -> Any:
+                return await self._in_thread(one.read, self._sources, asked)
 
             facts = await (self._reads.get(key, read) if one.shared else read())
             if one.live and HTMX in request.headers:
@@ -272,8 +275,7 @@ class Site:
 
     async def _confirm(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         action, asked = self._asked(request, visit, request.query)
-        plan: Plan = await self._of_action(action, asked, action.plan)
-        return self._ask(request, visit, action, plan, asked)
+        return self._ask(request, visit, action, await self._of_action(action, asked, action.plan), asked)
 
     async def _act(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         form = await form_of(request, seconds=self._shared.body_seconds)
@@ -295,7 +297,7 @@ class Site:
             self._shared.wake(wake_up)
         log.info("%s: %s", visit.person.actor, action.command or action.name)
         answer = see(local_path(action.back(asked)))
-        flashes.say(answer, request, visit, done.said)
+        say(answer, request, visit, done.said)
         return answer
 
     async def _of_action(self, action: Action, asked: Asked, work: Callable[..., Any], *more: str) -> Any:
@@ -353,14 +355,18 @@ class Site:
     def _shown(
         self, request: web.Request, visit: Visit, template: str, *, status: int = 200, **shown: Any
     ) -> web.Response:
-        said = flashes.said(request, visit)
+        said = what_was_said(request, visit)
         navigation = [
             (one.path, one.navigation) for one in self._pages if one.navigation and visit.person.may(one.least)
         ]
-        common = self._common(request, visit) | {"navigation": navigation, "token": visit.token, "said": said}
+        common = self._common(request, visit) | {
+            "navigation": navigation,
+            "token": form_token(visit.secret),
+            "said": said,
+        }
         answer = page(template, status=status, **(common | shown))
         if said:
-            flashes.forget(answer, request)
+            drop_cookie(answer, request, said_cookie(request))
         return answer
 
 

@@ -1,6 +1,8 @@
 """Who visits: log-ins by a cookie, and the key of a page to look at. Ends a log-in whose user has changed. A request
-that changes something must come from a page of our own."""
+that changes something must come from a page of our own. And what became of an action, for the page that is shown
+next."""
 
+import base64
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -13,7 +15,7 @@ from aiohttp import web
 
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.tls import is_loopback
-from worker.features.dashboard.store.log_ins import SEEN_EVERY, LoggedIn, LogIns
+from worker.features.dashboard.store.log_ins import SEEN_EVERY, LogIns
 from worker.features.dashboard.users import OIDC, Person, Role, User, UserList
 from worker.web.events.batching import InThread
 from worker.web.peers import came_by_tls
@@ -21,6 +23,7 @@ from worker.web.peers import came_by_tls
 # How long an answer of the database counts. A log-out in another process of `onboard web` counts so much later.
 KNOWN_SECONDS = 3.0
 MOST_KNOWN = 1000
+SAID_SECONDS, LONGEST_SAID = 60, 1500  # characters
 LOOKER = Person("", Role.VIEWER)
 
 
@@ -38,11 +41,11 @@ def is_from_here(headers: Mapping[str, str]) -> bool:
 def form_token(secret: str) -> str:
     """What each form holds that changes something. `secret`: the person's cookie, which another site's page cannot
     read."""
-    return digest(secret.encode("utf-8", "surrogateescape"), b"form", "sha256").hex()
+    return digest(_bytes(secret), b"form", "sha256").hex()
 
 
 def is_form_token(given: str, secret: str) -> bool:
-    return compare_digest(given.encode("utf-8", "surrogateescape"), form_token(secret).encode())
+    return compare_digest(_bytes(given), form_token(secret).encode())
 
 
 def host_and_port(host: str) -> tuple[str, str]:
@@ -54,23 +57,12 @@ def host_and_port(host: str) -> tuple[str, str]:
         return "", ""
 
 
-def needs_tls(host: str) -> bool:
-    """Whether a cookie must travel by TLS only: everywhere but on this machine itself."""
-    name, _ = host_and_port(host)
-    return not name or not is_loopback(name)
-
-
 @dataclass(frozen=True)
 class Visit:
     """A request of a person who is logged in. `secret`: the text in the cookie."""
 
     person: Person
     secret: str
-
-    @property
-    def token(self) -> str:
-        """What forms hold."""
-        return form_token(self.secret)
 
     def has_sent(self, form: Mapping[str, str]) -> bool:
         return is_form_token(form.get("token", ""), self.secret)
@@ -97,7 +89,7 @@ class Visits:
         return self._users.get(name)
 
     def is_key(self, given: str) -> bool:
-        return bool(self._key) and compare_digest(given.encode("utf-8", "surrogateescape"), self._key.encode())
+        return bool(self._key) and compare_digest(_bytes(given), self._key.encode())
 
     async def of(self, request: web.Request, *, by_itself: bool) -> Visit | None:
         """The visit of this request; None: nobody is logged in. `by_itself`: a live part asks, and not the person."""
@@ -137,24 +129,21 @@ class Visits:
 
     def _is_still(self, person: Person) -> bool:
         """Whether the file of users has the person as before: it is looked at for each request."""
-        if person.name.startswith(OIDC):
-            return True  # its entry was compared, and the configuration is read at the start
-        user = self.user(person.name) if person.name else None
-        return not person.name or (user is not None and user.role is person.role)
+        if not person.name or person.name.startswith(OIDC):
+            return True  # an issuer's entry was compared, and the configuration is read at the start
+        user = self.user(person.name)
+        return user is not None and user.role is person.role
 
     def _look(self, secret: str) -> Person | None:
         found = self._log_ins.find(secret, now=self._clock())
         if found is not None and found.name.startswith(OIDC):
-            return self._named_by_issuer(found)
+            # With the role that the issuer gave at the log-in, while its section is the same.
+            roles = [role for role in Role if found.entry and found.entry == self.entry(role)]
+            return Person(found.name, roles[0]) if roles else None
         if found is None or not found.entry or found.entry != self._entry(found.name):
             return None
         user = self.user(found.name)
         return LOOKER if not found.name else Person(found.name, user.role) if user is not None else None
-
-    def _named_by_issuer(self, found: LoggedIn) -> Person | None:
-        """The person with the role that the issuer gave at the log-in, while its section is the same."""
-        roles = [role for role in Role if found.entry and found.entry == self.entry(role)]
-        return Person(found.name, roles[0]) if roles else None
 
     async def _note_seen(self, secret: str) -> None:
         now = monotonic()
@@ -199,4 +188,32 @@ def drop_cookie(answer: web.StreamResponse, request: web.Request, name: str) -> 
 
 
 def _by_tls(request: web.Request) -> bool:
-    return needs_tls(request.host) or came_by_tls(request)
+    """Whether a cookie must travel by TLS only: everywhere but on this machine itself."""
+    name, _ = host_and_port(request.host)
+    return not name or not is_loopback(name) or came_by_tls(request)
+
+
+def say(answer: web.StreamResponse, request: web.Request, visit: Visit, text: str) -> None:
+    """For the next page, in a cookie that only the same person's visit can read."""
+    written = base64.urlsafe_b64encode(text[:LONGEST_SAID].encode()).decode()
+    set_cookie(answer, request, said_cookie(request), f"{written}.{_seal(visit, written)}", max_age=SAID_SECONDS)
+
+
+def what_was_said(request: web.Request, visit: Visit) -> str:
+    """ "" if nothing was."""
+    written, _, seal = request.cookies.get(said_cookie(request), "").partition(".")
+    if not seal or not compare_digest(_bytes(seal), _seal(visit, written).encode()):
+        return ""
+    return base64.urlsafe_b64decode(written).decode()
+
+
+def said_cookie(request: web.Request) -> str:
+    return f"{cookie_name(request)}_said"
+
+
+def _seal(visit: Visit, written: str) -> str:
+    return digest(_bytes(visit.secret), _bytes(f"said {written}"), "sha256").hex()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")  # a cookie may hold any bytes

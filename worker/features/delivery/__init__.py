@@ -8,6 +8,6 @@ FEATURE = Feature(
     offers={
         "SECTIONS": ("worker.features.delivery.section:SECTION",),
         "SENDER_SOURCES": ("worker.features.delivery.sources:SENDER_SOURCES",),
-        "WAYS_BACK": ("worker.features.delivery.going_out:WAY_BACK",),
+        "WAYS_BACK": ("worker.features.delivery.texts:WAY_BACK",),
     },
 )

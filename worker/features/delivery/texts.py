@@ -1,16 +1,20 @@
-"""The callbacks of the service for texts: about texts and WhatsApp messages, and about answers to them."""
+"""The callbacks of the service for texts: about texts and WhatsApp messages, and about answers to them; and what
+messages carry so that the services that report on them name them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.channels import channels_of
+from worker.features.delivery.postmark.callbacks import headers_of
+from worker.features.delivery.section import Delivery as Section
 from worker.features.delivery.twilio import callbacks as twilio
 from worker.providers.webhooks.contract import Delivery, Unreadable
-from worker.senders.contract import TextCallbacks, text_service
+from worker.senders.contract import Returning, TextCallbacks, text_service
 from worker.settings.model import Settings
 from worker.web.webhooks.contract import Closed, Source, digests_of, of_sender
 from worker.web.webhooks.store.results import SENDER
 from worker.web.webhooks.store.webhooks import Arrived
+from worker.wiring.senders import WayBack
 
 # Of the services that are ours. The adapter of another package brings its own.
 OURS = {
@@ -71,3 +75,12 @@ def text_sources(settings: Settings, keyring: Keyring) -> Iterator[tuple[str, So
             why = "sms.callback_key: needed with `key`, since the service signs with the account's own token"
         open_ = TextSource(channel, callbacks, address, signing, keyring)
         yield channel, Closed(open_.name, why) if why else open_
+
+
+def _mails(settings: Settings, keyring: Keyring) -> Callable[[str], Returning] | None:
+    if settings.section(Section).postmark is None:
+        return None
+    return lambda key: Returning(headers=headers_of(key))
+
+
+WAY_BACK = WayBack(mails=_mails, texts=callback_address)

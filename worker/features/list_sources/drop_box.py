@@ -21,8 +21,7 @@ from worker.core.foundation.notation import written
 from worker.features.list_sources.dropped_files import ERRORS, REPORT, DroppedFile, FileState, next_report
 from worker.features.list_sources.place import MOST_FILES, Away, Copy, Found, NotTaken, Place, Write
 from worker.features.list_sources.settings import Intake as FolderSettings
-from worker.features.list_sources.store import refused_lines
-from worker.features.list_sources.store.dropped_files import DroppedFiles
+from worker.features.list_sources.store.dropped_files import DroppedFiles, problems_of_batch
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judging import PREFILLED, judge_all, options_of, problems_of
 from worker.lists.importing.list_import import CutOff, ImportChoices, TooManyRefused, import_list
@@ -236,7 +235,7 @@ class DropBox:
 
     def _write_errors(self, out: TextIO, batch: BatchFacts, copy: Copy, options: ListOptions) -> None:
         """The problems, with the cells of the rejected rows: mended there, the file is a list."""
-        refused = refused_lines.problems_of(self.parts.database, batch.id)
+        refused = problems_of_batch(self.parts.database, batch.id)
         copy.content.seek(0)
         with _originals(open_list(copy.content, options)) as originals:
             problems_csv(out, ((row, problem, "error") for row, problem in refused), originals=originals)

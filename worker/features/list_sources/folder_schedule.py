@@ -1,19 +1,53 @@
-"""Looks into the folders of [[intake]] from time to time, in threads: an import may take minutes."""
+"""Each folder of [[intake]], where it is: whether it can be read, for `onboard doctor`; and when it is looked into, in
+threads, since an import may take minutes."""
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
+from worker.cli.feature_checks import FeatureCheck, Finding, failure, ok, warning
 from worker.core.foundation.clock import monotonic
+from worker.core.foundation.notation import counted
 from worker.core.foundation.outage_log import Outage
 from worker.features.list_sources.drop_box import DropBox
-from worker.features.list_sources.places import place_of
+from worker.features.list_sources.local_folder import LocalFolder
+from worker.features.list_sources.place import Away, Place
+from worker.features.list_sources.s3_folder import S3Folder
 from worker.features.list_sources.settings import Intake, Remote
+from worker.features.list_sources.sftp_folder import SftpFolder
 from worker.lists.known_customers import KnownRule
+from worker.settings.problems import SettingsError
 from worker.wiring.background import Ticks, Work, Working
 from worker.wiring.container import Parts
+
+
+def place_of(folder: Intake) -> Place:
+    """The folder, as the drop box uses it. Opens no connection."""
+    if not isinstance(folder.folder, Remote):
+        return LocalFolder(folder.folder, folder.mode)
+    return (S3Folder if folder.folder.scheme == "s3" else SftpFolder)(folder, folder.folder)
+
+
+def check(parts: Parts) -> Iterator[Finding]:
+    """Each folder of [[intake]] can be read from here."""
+    for folder in parts.settings.tables(Intake):
+        what = f"folder {folder.known_as}"
+        try:
+            found = place_of(folder).found(now=parts.clock())
+        except Away as error:
+            yield failure(what, f"cannot be read: {error}", "docs/features/list_sources.md")
+        except SettingsError as error:
+            yield warning(what, f"not asked: {'; '.join(error.problems)}", "run it where the credentials are set")
+        else:
+            lists = counted(len(found.stamps), "list")
+            more = f", and {counted(len(found.odd), 'file')} that cannot be taken" if found.odd else ""
+            yield ok(what, f"can be read; it holds {lists}{more}")
+
+
+CHECK = FeatureCheck(check)
+
 
 log = logging.getLogger(__name__)
 END_SECONDS = 30.0  # a chunk of an import is through by then; after a kill its batch goes on

@@ -9,15 +9,73 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.model.metrics import BEYOND, SUM, Metric, Series, Type, bucket_of
+from worker.core.model.metrics import (
+    ANSWER_SECONDS,
+    ANSWERS,
+    BEYOND,
+    CALL_SECONDS,
+    CALLS,
+    EVENTS,
+    FLUSH_SECONDS,
+    FRESHNESS,
+    MESSAGE_SECONDS,
+    MESSAGES,
+    PROCESSED,
+    PUBLISHED,
+    SUM,
+    WEBHOOKS,
+    Metric,
+    Series,
+    Type,
+    bucket_of,
+)
 from worker.core.model.states import InvitationState
-from worker.features.metrics import exported
-from worker.features.metrics.exported import PREFIX
 from worker.features.metrics.store.gauges import Configured, Gauges
 from worker.reporting.store.processes import BEAT, SWEEP
+
+PREFIX = "onboarding_"
+_gauge = partial(Metric, Type.GAUGE)
+
+DATABASE_UP = _gauge("database_up", (), "1: the database answered this scrape; 0: only this metric is shown.")
+JOBS = _gauge("jobs", ("state",), "Jobs by state, of all batches, without rows that joined another row's job.")
+JOBS_WAITING = _gauge("jobs_waiting", ("account",), "Jobs that wait for a call to this account, due now or later.")
+NOT_CONFIGURED = _gauge(
+    "not_configured_waiting", (), "Jobs and first messages that wait for an account or channel that is not configured."
+)
+FIRST_MESSAGES = _gauge("first_messages", ("channel", "state"), "First messages of sessions, by state.")
+OLDEST_DUE = _gauge("oldest_due_seconds", ("work", "name"), "How long the oldest due row has waited; 0: none is due.")
+CREDITS = _gauge("credits_used", ("account",), "Calls that cost a credit, or may have, as its budget counts them.")
+CREDITS_CAP = _gauge("credits_cap", ("account",), "The cap on credits, where the account has one.")
+STOPPED = _gauge("stopped", ("name",), "1: the account or sender is stopped until a person acts.")
+PAUSED = _gauge("paused_seconds", ("name",), "How long the account or sender is still paused; 0: it is not.")
+BREAKER = _gauge("breaker_open", ("name",), "1: calls in a row failed; of a sender: it cannot be reached.")
+RATE = _gauge("rate_limit_per_second", ("name",), "Calls per second that the limits allow, or fewer if so found.")
+PERMITS = _gauge("permits_used", ("name",), "Calls in flight that workers have reserved.")
+CONCURRENCY = _gauge("concurrency", ("name",), "The most calls in flight, of all workers together.")
+PROCESSES = _gauge("processes", ("kind",), "Processes that have said within 20 seconds that they run.")
+BEAT_AGE = _gauge("beat_age_seconds", (), "How long ago the scheduler's last wake-up came; no value: never.")
+SWEEP_AGE = _gauge("sweep_age_seconds", (), "How long ago the last sweep began; no value: never.")
+OUTBOX_AGE = _gauge("outbox_oldest_seconds", ("target",), "How long the oldest event for the target has waited.")
+GIVEN_UP = _gauge("outbox_given_up", ("target",), "Events that were given up, and are still kept.")
+WEBHOOKS_AGE = _gauge("webhooks_oldest_due_seconds", (), "How long the oldest due webhook has waited.")
+WEBHOOKS_TO_CHECK = _gauge(
+    "webhooks_to_check", (), "Webhooks that a person is to check (`onboard events webhooks list`)."
+)
+
+COUNTED = (
+    *(CALLS, CALL_SECONDS, MESSAGES, MESSAGE_SECONDS, FRESHNESS, FLUSH_SECONDS, EVENTS, WEBHOOKS, PROCESSED),
+    *(PUBLISHED, ANSWERS, ANSWER_SECONDS),
+)
+READ = (
+    *(DATABASE_UP, JOBS, JOBS_WAITING, NOT_CONFIGURED, FIRST_MESSAGES, OLDEST_DUE, CREDITS, CREDITS_CAP, STOPPED),
+    *(PAUSED, BREAKER, RATE, PERMITS, CONCURRENCY, PROCESSES, BEAT_AGE, SWEEP_AGE, OUTBOX_AGE, GIVEN_UP),
+    *(WEBHOOKS_AGE, WEBHOOKS_TO_CHECK),
+)
+
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric as Family
@@ -45,7 +103,7 @@ class Page:
     def collect(self) -> Iterator[Family]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-        for metric in exported.READ:
+        for metric in READ:
             gauge = GaugeMetricFamily(PREFIX + metric.name, metric.says, labels=metric.labels)
             for labels, value in sorted(self.values.get(metric, {}).items()):
                 gauge.add_metric(labels, value)
@@ -53,7 +111,7 @@ class Page:
         by_metric: dict[str, dict[tuple[str, ...], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
         for series, value in self.counts.items():
             by_metric[series.metric][series.labels][series.bucket] = value
-        for metric in exported.COUNTED:
+        for metric in COUNTED:
             found = sorted(by_metric[metric.name].items())
             if metric.type is Type.COUNTER:
                 counter = CounterMetricFamily(PREFIX + metric.name, metric.says, labels=metric.labels)
@@ -76,7 +134,7 @@ def _cumulated(metric: Metric, buckets: Mapping[str, float]) -> list[tuple[str, 
     ]
 
 
-UNREACHABLE = Page({exported.DATABASE_UP: {(): 0.0}}, {})
+UNREACHABLE = Page({DATABASE_UP: {(): 0.0}}, {})
 
 
 def page_of(gauges: Gauges, budgets: Mapping[str, BudgetState], configured: Configured, *, now: datetime) -> Page:
@@ -91,27 +149,27 @@ def page_of(gauges: Gauges, budgets: Mapping[str, BudgetState], configured: Conf
     timers = {name: age(at) for name, at in gauges.timers.items()}
     caps = {name: rule.credits for name, rule in configured.accounts.items() if rule.credits is not None}
     values: dict[Metric, Values] = {
-        exported.DATABASE_UP: {(): 1.0},
-        exported.JOBS: _one(gauges.jobs.items()),
-        exported.JOBS_WAITING: _one((name, gauges.waiting.get(name, 0)) for name in configured.accounts),
-        exported.NOT_CONFIGURED: {(): float(_not_configured(gauges, configured))},
-        exported.FIRST_MESSAGES: {(*pair,): float(number) for pair, number in gauges.messages.items()},
-        exported.OLDEST_DUE: _labelled("issue", gauges.due_jobs, age) | _labelled("invite", gauges.due_messages, age),
-        exported.CREDITS: _one((name, states[name].credits_used) for name in configured.accounts),
-        exported.CREDITS_CAP: _one(caps.items()),
-        exported.STOPPED: _one((name, state.stopped_at is not None) for name, state in states.items()),
-        exported.PAUSED: _one((name, _left(state.blocked_until, now)) for name, state in states.items()),
-        exported.BREAKER: _one((name, state.opened_at is not None) for name, state in states.items()),
-        exported.RATE: _one(rates.items()),
-        exported.PERMITS: _one((name, gauges.permits.get(rule.name, 0)) for name, rule in rules.items()),
-        exported.CONCURRENCY: _one((name, rule.concurrency) for name, rule in rules.items()),
-        exported.PROCESSES: _one(gauges.processes.items()),
-        exported.BEAT_AGE: {(): timers[BEAT]} if BEAT in timers else {},
-        exported.SWEEP_AGE: {(): timers[SWEEP]} if SWEEP in timers else {},
-        exported.OUTBOX_AGE: _one((target, age(at)) for target, at in gauges.outbox.items()),
-        exported.GIVEN_UP: _one((target, gauges.given_up.get(target, 0)) for target in configured.targets),
-        exported.WEBHOOKS_AGE: {(): age(gauges.webhooks)},
-        exported.WEBHOOKS_TO_CHECK: {(): float(gauges.webhooks_to_check)},
+        DATABASE_UP: {(): 1.0},
+        JOBS: _one(gauges.jobs.items()),
+        JOBS_WAITING: _one((name, gauges.waiting.get(name, 0)) for name in configured.accounts),
+        NOT_CONFIGURED: {(): float(_not_configured(gauges, configured))},
+        FIRST_MESSAGES: {(*pair,): float(number) for pair, number in gauges.messages.items()},
+        OLDEST_DUE: _labelled("issue", gauges.due_jobs, age) | _labelled("invite", gauges.due_messages, age),
+        CREDITS: _one((name, states[name].credits_used) for name in configured.accounts),
+        CREDITS_CAP: _one(caps.items()),
+        STOPPED: _one((name, state.stopped_at is not None) for name, state in states.items()),
+        PAUSED: _one((name, _left(state.blocked_until, now)) for name, state in states.items()),
+        BREAKER: _one((name, state.opened_at is not None) for name, state in states.items()),
+        RATE: _one(rates.items()),
+        PERMITS: _one((name, gauges.permits.get(rule.name, 0)) for name, rule in rules.items()),
+        CONCURRENCY: _one((name, rule.concurrency) for name, rule in rules.items()),
+        PROCESSES: _one(gauges.processes.items()),
+        BEAT_AGE: {(): timers[BEAT]} if BEAT in timers else {},
+        SWEEP_AGE: {(): timers[SWEEP]} if SWEEP in timers else {},
+        OUTBOX_AGE: _one((target, age(at)) for target, at in gauges.outbox.items()),
+        GIVEN_UP: _one((target, gauges.given_up.get(target, 0)) for target in configured.targets),
+        WEBHOOKS_AGE: {(): age(gauges.webhooks)},
+        WEBHOOKS_TO_CHECK: {(): float(gauges.webhooks_to_check)},
     }
     return Page(values, {series: value for series, value in gauges.counts.items() if _is_shown(series, configured)})
 
@@ -161,4 +219,4 @@ def _is_shown(series: Series, configured: Configured) -> bool:
     )
 
 
-_BY_NAME = {metric.name: metric for metric in exported.COUNTED}
+_BY_NAME = {metric.name: metric for metric in COUNTED}

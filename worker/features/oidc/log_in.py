@@ -7,8 +7,8 @@ from aiohttp import web
 
 from worker.core.foundation.clock import Clock, monotonic
 from worker.features.dashboard.log_in import BUSY, LogInPage, local_path
-from worker.features.dashboard.log_in_ways import Delay, LogInRoutes, LogInWay
 from worker.features.dashboard.rendering import see
+from worker.features.dashboard.route import Delay, LogInRoutes, LogInWay
 from worker.features.dashboard.users import OIDC, Role
 from worker.features.dashboard.visits import cookie_name, drop_cookie, set_cookie
 from worker.features.oidc.flow import Flow, flow_of, new_flow

@@ -8,22 +8,24 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Self
 
 import sqlalchemy as sa
 
 from worker.core.database.audit_entries import RETENTION, Act
-from worker.core.foundation.clock import Clock
 from worker.features.audit.store.sealing import NotSigned, seals_of
-from worker.features.privacy.store.erasure import Erasing, Place
-from worker.features.privacy.store.expired_links import ExpiredLinks, InboxRetention, remove_places
+from worker.features.privacy.store.erasure import (
+    Place,
+    drop_links,
+    erase_next,
+    erase_old_updates,
+    remove_events,
+    remove_places,
+)
 from worker.features.privacy.store.purge import Purging
 from worker.reporting.store.look import Looked
-from worker.settings.model import Settings
 from worker.web.webhooks.session_chain import DIGESTS_KEPT
 from worker.wiring.background import SweepStep
 from worker.wiring.container import Parts
-from worker.wiring.stores import Stores
 
 log = logging.getLogger(__name__)
 # How long a process rests after it found nothing to remove: a look costs little, and nothing waits for it.
@@ -46,32 +48,28 @@ PURGES = Act(RETENTION, "batch.purged")
 class Retention:
     """Applies `[retention]`, one step at each sweep. One for each process: it remembers how far it has looked."""
 
-    def __init__(self, settings: Settings, stores: Stores, *, clock: Clock, database_clock: Clock) -> None:
-        """What is old enough is decided by `database_clock`, the database's own time: nothing brings it back."""
-        self._kept, self._stores = settings.retention, stores
-        self.erasing, self.purging = Erasing(stores.database), Purging(stores.database)
-        self._inbox, self._links = InboxRetention(stores.database), ExpiredLinks(stores.database)
-        self._clock, self._database_clock = clock, database_clock
-        address_cap = settings.invitations.messages_per_address
+    def __init__(self, parts: Parts) -> None:
+        self._kept, self._stores = parts.settings.retention, parts
+        self._purging = Purging(parts.database)
+        # What is old enough is decided by the database's own time: nothing brings it back.
+        self._clock, self._database_clock = parts.clock, parts.database_clock
+        address_cap = parts.settings.invitations.messages_per_address
         self._places_kept = address_cap.period if address_cap is not None else timedelta(0)
         self._one_at_a_time = threading.Lock()
         self._next: datetime | None = None
         self._erased_to: Place | None = None
         self._asked_to = 0
         # Each has its turn: erasing may walk through millions of customers, and webhooks must not wait for its end.
+        # It says whether it did something, or may have more to do.
         self._turns: deque[Callable[[datetime], bool]] = deque(
             [
                 self._erase,
-                self._drop_links,
+                lambda now: drop_links(parts.database, since=now - LINKS_KEPT) > 0,
                 self._purge,
                 self._remove_what_is_old,
                 self._remove_audited,
             ]
         )
-
-    @classmethod
-    def of(cls, parts: Parts) -> Self:
-        return cls(parts.settings, parts, clock=parts.clock, database_clock=parts.database_clock)
 
     def step(self) -> None:
         """Remove one chunk, if there is one. Returns at once if another thread is in a step."""
@@ -82,7 +80,7 @@ class Retention:
             if self._next is not None and now < self._next:
                 return
             if not self._take_turns():
-                self.erasing.forget()
+                self._stores.database.forget_erased()
                 self._next = now + LOOK_EVERY
         except sa.exc.DBAPIError as error:
             # Nothing was changed, and nothing waits for it: a failure here must not end the sweep.
@@ -104,22 +102,17 @@ class Retention:
     def _erase(self, now: datetime) -> bool:
         """Whether there may be more customers to look at."""
         since = now - self._kept.personal
-        chunk = self.erasing.chunk(after=self._erased_to, since=since, now=now)
-        self._erased_to = chunk.after
-        if chunk.customers:
-            log.info("retention: the personal data of %d customers was erased", chunk.customers)
-        return chunk.after is not None
-
-    def _drop_links(self, now: datetime) -> bool:
-        """Whether there may be more sessions whose links have expired."""
-        return self._links.drop(since=now - LINKS_KEPT) > 0
+        number, self._erased_to = erase_next(self._stores.database, after=self._erased_to, since=since, now=now)
+        if number:
+            log.info("retention: the personal data of %d customers was erased", number)
+        return self._erased_to is not None
 
     def _remove_what_is_old(self, now: datetime) -> bool:
         """Whether any were removed, so that there may be more."""
         stores = self._stores
         kept_for = max(INBOX_KEPT, self._kept.batches or INBOX_KEPT)
-        erased = self._inbox.erase_updates(since=now - UPDATES_KEPT)
-        removed = self._inbox.remove(since=now - kept_for)
+        erased = erase_old_updates(stores.database, since=now - UPDATES_KEPT)
+        removed = remove_events(stores.database, since=now - kept_for)
         webhooks = stores.webhook_list.remove(since=now - WEBHOOKS_KEPT)
         refused = stores.refused_events.remove_due(now=now)
         places = remove_places(stores.database, since=now - self._places_kept)
@@ -139,7 +132,7 @@ class Retention:
 
     def _purge(self, now: datetime) -> bool:
         """Whether there may be more batches to look at."""
-        purging = self.purging
+        purging = self._purging
         # A batch that waits for a row which was put back must not delay the other batches.
         if any(purging.chunk(batch_id, now=now) for batch_id in purging.under_way()):
             return True
@@ -157,12 +150,8 @@ class Retention:
 
 
 def _swept(parts: Parts) -> Callable[[Looked], None]:
-    retention = Retention.of(parts)
-
-    def retain(_looked: Looked) -> None:
-        retention.step()
-
-    return retain
+    retention = Retention(parts)
+    return lambda _looked: retention.step()
 
 
 SWEEP_STEP = SweepStep(_swept)

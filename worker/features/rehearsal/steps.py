@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from worker.core.database.database import Database
-from worker.features.rehearsal.store.next_due import next_due
+from worker.features.rehearsal.store.happenings import next_due
 from worker.runtime.embedded import Embedded
 
 # What becomes due within one step is worked together.
@@ -97,13 +97,13 @@ class Steps:
     def _next(self) -> datetime:
         """When there is work again: at once while work gets done, and more and more rarely while none does."""
         now = self._loop.now()
-        due = next_due(self._database, now=now)
-        if due.overdue is None:
-            return due.next_at or now + FAR
-        done = (due.overdue, self._done())
+        overdue, next_at = next_due(self._database, now=now)
+        if overdue is None:
+            return next_at or now + FAR
+        done = (overdue, self._done())
         self._wait = STEP if done != self._before else min(self._wait * 2, LONGEST_WAIT)
         self._before = done
-        return min(due.next_at or now + FAR, now + self._wait)
+        return min(next_at or now + FAR, now + self._wait)
 
     async def _rest(self, until: datetime) -> None:
         """Let time pass until then, or until something arrives; then to the end of the step that has begun."""

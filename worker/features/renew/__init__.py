@@ -7,7 +7,7 @@ FEATURE = Feature(
     about="Asks approved customers again after months. Without it that takes a list each time.",
     offers={
         "SECTIONS": ("worker.features.renew.section:SECTION",),
-        "TABLES": ("worker.features.renew.store.tables:TABLES",),
+        "TABLES": ("worker.features.renew.store.renewals:TABLES",),
         "OBSERVERS": ("worker.features.renew.observing:OBSERVER",),
         "SWEEP_STEPS": ("worker.features.renew.renewing:SWEEP_STEP",),
         "STANDINGS": ("worker.features.renew.standing:STANDINGS",),

@@ -14,8 +14,8 @@ from tests.features.list_sources.folders.servers import PASSWORD, Sftp
 from tests.web.server_loop import loop
 from worker.core.database.tables import Job
 from worker.features.list_sources import calls
+from worker.features.list_sources.folder_schedule import place_of
 from worker.features.list_sources.place import Away, NotTaken
-from worker.features.list_sources.places import place_of
 from worker.features.list_sources.settings import Intake
 from worker.settings.secrets import Secret
 

@@ -23,7 +23,7 @@ def kept(make):
 
 def let_go(world):
     """What a timer does until it rests."""
-    retention = Retention.of(world.parts)
+    retention = Retention(world.parts)
     for _ in range(10):
         retention.step()
 

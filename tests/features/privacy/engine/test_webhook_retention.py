@@ -18,7 +18,7 @@ async def test_a_webhook_is_known_for_its_time_and_no_longer(make, source):
     world.clock.advance(days=WEBHOOKS_KEPT.days - 1)
     for days, left in ((0, 1), (1, 0)):
         world.clock.advance(days=days)
-        retention = Retention.of(world.parts)
+        retention = Retention(world.parts)
         for _ in range(10):
             retention.step()
         assert len(world.rows(Webhook)) == left

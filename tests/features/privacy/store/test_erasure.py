@@ -13,7 +13,7 @@ from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import Attempt, Audit, CustomerRow, InvitationRow, Job, Outbox, SessionRow
 from worker.core.model.states import InvitationState, JobState, Result, SessionState
 from worker.events.store.customer_erasure import erase as erase_now
-from worker.features.privacy.store.erasure import CHUNK, Erasing
+from worker.features.privacy.store.erasure import CHUNK, erase_next
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which
 
@@ -25,10 +25,10 @@ def erase(shelf):
     """Erase the customers who are due, as the timer does; returns how many."""
 
     def run(kept_for=QUARTER):
-        erasing, after, erased = Erasing(shelf.database), None, 0
+        after, erased = None, 0
         while True:
-            chunk = erasing.chunk(after=after, since=shelf.clock() - kept_for, now=shelf.clock())
-            erased, after = erased + chunk.customers, chunk.after
+            number, after = erase_next(shelf.database, after=after, since=shelf.clock() - kept_for, now=shelf.clock())
+            erased += number
             if after is None:
                 return erased
 
@@ -219,9 +219,8 @@ def test_two_sweeps_at_once_erase_each_customer_once(shelf, in_parallel):
         shelf.add(customer(name))
         end(shelf, name)
     later = shelf.clock.advance(days=91)
-    erasing = Erasing(shelf.database)
-    bulk = in_parallel(lambda: erasing.chunk(after=None, since=later - QUARTER, now=later), times=2)
-    assert sum(chunk.customers for chunk in bulk) == 2
+    bulk = in_parallel(lambda: erase_next(shelf.database, after=None, since=later - QUARTER, now=later), times=2)
+    assert sum(number for number, _ in bulk) == 2
     assert kept(shelf) == set()
 
 

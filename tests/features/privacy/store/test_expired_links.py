@@ -10,8 +10,8 @@ from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import AddressPlace, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.messages.contact import AddressCap
 from worker.core.model.states import InvitationState
-from worker.features.privacy.store import expired_links
-from worker.features.privacy.store.expired_links import ExpiredLinks, remove_places
+from worker.features.privacy.store import erasure
+from worker.features.privacy.store.erasure import drop_links, remove_places
 
 
 @pytest.fixture
@@ -30,40 +30,40 @@ def with_links(shelf) -> list[str]:
 
 def test_only_the_expired_one_loses_its_link_and_its_reference_stays(sent):
     before = {row.id: row for row in sent.rows(SessionRow)}
-    assert ExpiredLinks(sent.database).drop(since=sent.clock()) == 0
+    assert drop_links(sent.database, since=sent.clock()) == 0
     later = sent.clock() + timedelta(days=1)
-    assert ExpiredLinks(sent.database).drop(since=later) == 1
+    assert drop_links(sent.database, since=later) == 1
     (kept,) = with_links(sent)
     assert kept == "Jonas"
     for row in some(sent.rows(SessionRow)):
         was = before[row.id]
         assert (row.reference, row.token_digest, row.state) == (was.reference, was.token_digest, was.state)
     assert all(row.encrypted is not None for row in some(sent.rows(CustomerRow)))
-    assert ExpiredLinks(sent.database).drop(since=later) == 0
+    assert drop_links(sent.database, since=later) == 0
 
 
 @pytest.mark.parametrize("state", [InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD])
 def test_a_message_that_is_not_over_keeps_the_link_of_its_session(sent, state):
     sent.set(InvitationRow, state=state, lease_until=sent.clock())
-    assert ExpiredLinks(sent.database).drop(since=sent.clock() + timedelta(days=30)) == 0
+    assert drop_links(sent.database, since=sent.clock() + timedelta(days=30)) == 0
     sent.set(InvitationRow, state=InvitationState.FAILED)
-    assert ExpiredLinks(sent.database).drop(since=sent.clock() + timedelta(days=30)) == 2
+    assert drop_links(sent.database, since=sent.clock() + timedelta(days=30)) == 2
 
 
 def test_the_report_shows_the_line_without_a_link(sent):
-    ExpiredLinks(sent.database).drop(since=sent.clock() + timedelta(days=30))
+    drop_links(sent.database, since=sent.clock() + timedelta(days=30))
     batch = sent.rows(Job)[0].batch_id
     lines = list(sent.facts.lines(batch, with_links=True))
     assert [(line.state, line.link, line.unreadable) for line in lines] == [("invited", "", "")] * 2
 
 
 def test_many_are_dropped_in_chunks(shelf, monkeypatch):
-    monkeypatch.setattr(expired_links, "SESSIONS_AT_ONCE", 2)
+    monkeypatch.setattr(erasure, "SESSIONS_AT_ONCE", 2)
     shelf.add(*(customer(f"C{number}") for number in range(3)))
     shelf.issue()
     shelf.send()
-    links, later = ExpiredLinks(shelf.database), shelf.clock() + timedelta(days=30)
-    assert [links.drop(since=later) for _ in range(3)] == [2, 1, 0]
+    later = shelf.clock() + timedelta(days=30)
+    assert [drop_links(shelf.database, since=later) for _ in range(3)] == [2, 1, 0]
 
 
 def test_old_places_are_removed_and_no_others(shelf):

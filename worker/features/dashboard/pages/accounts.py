@@ -8,8 +8,7 @@ from typing import Any
 
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.notation import listed_in_words
-from worker.features.dashboard.contract import Action, Asked, Done, Page, Plan, Refused
-from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.contract import Action, Asked, Done, Page, Plan, Refused, Sources
 from worker.reporting.operation_report import WORKING, state_in_words
 from worker.wiring.account_budgets import NotTried, check_can_be_tried, sharing, try_again
 
@@ -55,7 +54,7 @@ _used = Pace()
 def accounts_now(sources: Sources, now: datetime) -> list[dict[str, Any]]:
     """The facts of all accounts and senders, as the pages show them: those that share a budget are one, `sharing`."""
     budgets: dict[str, list[dict[str, Any]]] = {}
-    for one in sources.operation.of_accounts(now=now):
+    for one in sources.parts.operation.of_accounts(now=now):
         budgets.setdefault(one["budget"], []).append(one)
     first = {each[0]["account"]: each[0]["credits_used"] for each in budgets.values()}
     # How many credits each uses in a second now: the calls that are made and paid for.
@@ -77,7 +76,7 @@ def _plan(sources: Sources, asked: Asked) -> Plan:
         check_can_be_tried(name, sources.parts.budget_rules, sources.parts, now=asked.now)
     except NotTried as error:
         raise Refused(f"{error}.") from None
-    facts = next(one for one in sources.operation.of_accounts(now=asked.now) if one["account"] == name)
+    facts = next(one for one in sources.parts.operation.of_accounts(now=asked.now) if one["account"] == name)
     state = state_in_words(facts)
     if not (facts["stopped_at"] or facts["paused_until"]):
         raise Refused(f"{name} is neither stopped nor paused.")

@@ -8,8 +8,7 @@ from urllib.parse import urlencode
 
 from worker.features.audit.store.reading import AuditLog, Wanted
 from worker.features.audit.store.sealing import NotSigned, seals_of
-from worker.features.dashboard.contract import Asked, Page, Refused
-from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.contract import Asked, Page, Refused, Sources
 from worker.features.dashboard.users import Role
 
 PATH = "/dashboard/audit"
@@ -29,9 +28,14 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         begins=True,
         **{name: given[name] or None for name in TEXTS},  # type: ignore[arg-type]
     )
-    found = _log_of(sources).newest(wanted, most=SHOWN + 1)
+    log = AuditLog(sources.parts.database, sources.parts.keyring)
+    found = log.newest(wanted, most=SHOWN + 1)
     shown = list(reversed(found))[:SHOWN]
     filled = {name: text for name, text in given.items() if text}
+    try:  # the end of the chain, as its head says, and whether a key of ours has signed it
+        head = {"end": str(log.end()), "why_not": ""}
+    except NotSigned as error:
+        head = {"end": "", "why_not": str(error)}
     return {
         "read_at": asked.now,
         "given": given,
@@ -39,12 +43,8 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         "entries": [(one.entry, one.point) for one in shown],
         "newest": f"{PATH}?{urlencode(filled)}" if before is not None else "",
         "older": f"{PATH}?{urlencode(filled | {'before': shown[-1].id})}" if len(found) > SHOWN else "",
-        "head": _head(sources),
+        "head": head,
     }
-
-
-def _log_of(sources: Sources) -> AuditLog:
-    return AuditLog(sources.parts.database, sources.parts.keyring)
 
 
 def _day(text: str, *, after: bool = False) -> datetime | None:
@@ -54,16 +54,8 @@ def _day(text: str, *, after: bool = False) -> datetime | None:
     return None
 
 
-def _head(sources: Sources) -> dict[str, Any]:
-    """The end of the chain, as its head says, and whether a key of ours has signed it."""
-    try:
-        return {"end": str(_log_of(sources).end()), "why_not": ""}
-    except NotSigned as error:
-        return {"end": "", "why_not": str(error)}
-
-
 def check(sources: Sources, asked: Asked) -> Mapping[str, Any]:
-    log, seals = _log_of(sources), sources.parts.once(seals_of)
+    log, seals = AuditLog(sources.parts.database, sources.parts.keyring), sources.parts.once(seals_of)
     with suppress(NotSigned):  # the check says it
         if log.end().number > MOST_CHECKED:
             raise Refused("The log is long: check it with `onboard audit verify`, which says how far it is.")

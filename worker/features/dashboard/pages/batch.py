@@ -1,23 +1,28 @@
-"""One batch: its states, what happened in each hour, what needs a person and why, and its rows."""
+"""One batch: its states, what happened in each hour, what needs a person and why, and its rows; and its report as a
+file, CSV or XLSX, as `onboard report` writes it without links and details."""
 
+import io
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
+from worker.core.database.audit_entries import Act, note_alone
 from worker.core.foundation.clock import monotonic
 from worker.core.model.reasons import meaning_of
 from worker.core.model.states import UNSENT_JOBS, JobState, LineState
-from worker.features.dashboard.contract import Asked, Page
-from worker.features.dashboard.pages.batch_actions import batch_of, page_of
+from worker.features.dashboard.contract import Asked, Download, File, Page, Sources
+from worker.features.dashboard.pages.batch_actions import batch_of, page_of, refuse_purged
 from worker.features.dashboard.pages.now import batch_facts
-from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.store.batch_rows import MOST_GROUPED, BatchRows
+from worker.features.dashboard.users import Role
 from worker.lists.decisions.row_addresses import MOST_PARTS
 from worker.lists.store.batches import BatchFacts
-from worker.reporting.report_lines import wait_for
+from worker.reporting.report_lines import wait_for, write_csv
 from worker.reporting.row_groups import Group, Groups, without_ids
 from worker.reporting.steps import step_for
 from worker.reporting.store.report_rows import LineFacts
@@ -143,12 +148,13 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     sums = {"groups": [], "more_grouped": False, "chart": None} if purged else _SUMS.of(sources, batch.id)
     return sums | {
         "read_at": asked.now,
-        "batch": batch_facts(sources, sources.operation.report(), batch),
+        "batch": batch_facts(sources, sources.parts.operation.report(), batch),
         "made_at": batch.created_at,
         "paused_at": batch.paused_at if batch.is_paused else None,
         "acts": f"/dashboard/audit?{urlencode({'subject': f'batch {batch.id}'})}",
         "rows": [
-            (one, _words(one.reason), without_ids(one.detail)) for one in _waiting_as_now(sources, batch, rows[:SHOWN])
+            (one, meaning_of(one.reason) if one.reason else "", without_ids(one.detail))
+            for one in _waiting_as_now(sources, batch, rows[:SHOWN])
         ],
         "states": STATES,
         "state": state,
@@ -179,8 +185,43 @@ def _chosen(group: Group) -> str:
     return rows if len(rows) <= MOST_CHOSEN else ""
 
 
-def _words(reason: str) -> str:
-    return meaning_of(reason) if reason else ""
-
-
 PAGE = Page(path=PATH, template="batch.html", live="batch_live.html", read=read, title="Batch", forget=_SUMS.forget)
+
+
+KINDS = {"csv": "text/csv", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
+
+
+def _write(sources: Sources, batch: BatchFacts, out: BinaryIO, ending: str) -> None:
+    lines, columns = sources.parts.facts.lines(batch.id), sources.reporting.columns(batch)
+    if ending == "csv":
+        text = io.TextIOWrapper(out, encoding="utf-8-sig", newline="", write_through=True)
+        write_csv(text, lines, columns)
+        text.detach()
+    else:
+        from worker.reporting.xlsx_report import write_xlsx  # imported here: few ask for a workbook
+
+        write_xlsx(out, sources.reporting.status(batch), lines, columns)
+
+
+def _report(sources: Sources, asked: Asked, *, ending: str) -> File:
+    batch = refuse_purged(batch_of(sources, asked))
+    database = sources.parts.database.acting(Act(asked.person.actor, "report"))
+    note_alone(database, f"batch {batch.id}", now=asked.now, reason=ending)
+    out = TemporaryFile("w+b")  # noqa: SIM115 -- the site closes it
+    try:
+        _write(sources, batch, out, ending)
+    except BaseException:
+        out.close()
+        raise
+    out.seek(0)
+    return File(f"batch-{batch.id}-report.{ending}", KINDS[ending], out)
+
+
+DOWNLOADS = tuple(
+    Download(
+        path=f"/dashboard/batches/{{batch}}/report.{ending}",
+        least=Role.SERVICE_DESK,
+        read=partial(_report, ending=ending),
+    )
+    for ending in KINDS
+)

@@ -2,9 +2,7 @@
 
 from worker.core.foundation.notation import are, counted
 from worker.core.model.states import JobState
-from worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused
-from worker.features.dashboard.sources import Sources
-from worker.features.dashboard.users import Person
+from worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused, Sources
 from worker.lists.decisions.row_addresses import LONGEST, read_rows
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Which
@@ -39,10 +37,6 @@ def refuse_purged(batch: BatchFacts) -> BatchFacts:
     return batch
 
 
-def _name(batch: BatchFacts) -> str:
-    return f"batch {batch.id}, {batch.name}"
-
-
 def page_of(batch_id: int | str) -> str:
     return f"/dashboard/batches/{batch_id}"
 
@@ -58,7 +52,7 @@ def _plan_pause(sources: Sources, asked: Asked) -> Plan:
     if batch.is_paused:
         raise Refused(f"Batch {batch.id} is paused already: {batch.pause_reason}.")
     return Plan(
-        title=f"Pause {_name(batch)}?",
+        title=f"Pause batch {batch.id}, {batch.name}?",
         button=f"Pause batch {batch.id}",
         does=(
             "No session is requested for its rows and no message is sent to its customers until you resume it.",
@@ -72,7 +66,7 @@ def _pause(sources: Sources, asked: Asked, reason: str) -> Done:
     batch = _going(sources, asked)
     # The reason is the pause's own, which all viewers see: the audit log has it from there.
     stores = sources.acting(asked.person, "pause", "")
-    stores.decisions.pause(batch.id, by=_by(asked.person), why=reason, now=asked.now)
+    stores.decisions.pause(batch.id, by=f"{asked.person.name} (dashboard)", why=reason, now=asked.now)
     return Done(f"Batch {batch.id} is paused: {rows_left(stores.facts.left(batch.id))}.")
 
 
@@ -86,7 +80,7 @@ def _plan_resume(sources: Sources, asked: Asked) -> Plan:
     due = {name: number for name, number in sorted(calls_left.items()) if number}
     calls = ", ".join(f"{name} {number:,}" for name, number in due.items())
     return Plan(
-        title=f"Resume {_name(batch)}?",
+        title=f"Resume batch {batch.id}, {batch.name}?",
         button=f"Resume batch {batch.id}",
         does=(
             f"It was paused: {batch.pause_reason}.",
@@ -111,7 +105,7 @@ def _plan_cancel(sources: Sources, asked: Asked) -> Plan:
     stores = sources.parts
     ends = what_ends(stores.facts.counts(batch.id), stores.decisions.count_reminders(batch.id))
     return Plan(
-        title=f"Cancel {_name(batch)}, for good?",
+        title=f"Cancel batch {batch.id}, {batch.name}, for good?",
         button=f"Cancel batch {batch.id}",
         does=(
             f"It cancels {ends or 'no row, since all have ended'}. This cannot be undone.",
@@ -138,8 +132,9 @@ def _which(batch: BatchFacts, asked: Asked) -> Which:
 
 
 def _of(which: Which) -> str:
-    rows = f" ({which.rows.name})" if which.rows is not None else ""
-    return rows or (f" of {which.account}" if which.account else "")
+    if which.rows is not None:
+        return f" ({which.rows.name})"
+    return f" of {which.account}" if which.account else ""
 
 
 def _plan_retry(sources: Sources, asked: Asked) -> Plan:
@@ -150,10 +145,10 @@ def _plan_retry(sources: Sources, asked: Asked) -> Plan:
         raise Refused(f"No row of batch {batch.id}{_of(which)} has failed.")
     rows = counted(failed, "failed row")
     return Plan(
-        title=f"Try {rows} of {_name(batch)} again?",
+        title=f"Try {rows} of batch {batch.id}, {batch.name} again?",
         button=f"Try {rows} again",
         does=(
-            f"{rows}{_of(which)} {_go(failed)} back to waiting, with no attempts made.",
+            f"{rows}{_of(which)} {'goes' if failed == 1 else 'go'} back to waiting, with no attempts made.",
             "A row that failed because of its data fails again, unless a newer list has corrected the data.",
         ),
         cost=(f"At most {counted(failed, 'session')} paid for, and as many messages.",),
@@ -167,15 +162,11 @@ def _retry(sources: Sources, asked: Asked, reason: str) -> Done:
     return Done(f"Batch {batch.id}: {counted(decided.rows, 'row')} went back to waiting.", decided.due)
 
 
-def _verdict(asked: Asked) -> Verdict:
+def _to_resolve(sources: Sources, asked: Asked) -> tuple[BatchFacts, Which, Verdict]:
     given = asked.text("verdict")
     if given not in list(Verdict):
         raise NotThere("A held row is either repeated or abandoned.")
-    return Verdict(given)
-
-
-def _to_resolve(sources: Sources, asked: Asked) -> tuple[BatchFacts, Which, Verdict]:
-    verdict = _verdict(asked)
+    verdict = Verdict(given)
     # Rows of a cancelled batch that are held, because their call was in flight, can only be given up.
     batch = refuse_purged(batch_of(sources, asked)) if verdict is Verdict.ABANDON else _going(sources, asked)
     return batch, _which(batch, asked), verdict
@@ -186,18 +177,20 @@ def _plan_resolve(sources: Sources, asked: Asked) -> Plan:
     decisions = sources.parts.decisions
     held = decisions.count(which, JobState.HELD)
     elsewhere = [
-        f"{counted(rows, 'row')} more {_wait(rows)} for a held row of batch {other}, and {are(rows)} decided there."
+        f"{counted(rows, 'row more waits', 'rows more wait')} for a held row of batch {other}, and {are(rows)} decided"
+        " there."
         for other, rows in decisions.held_elsewhere(which).items()
     ]
     if not held:
         raise Refused(" ".join([f"No row of batch {batch.id}{_of(which)} is held.", *elsewhere]))
     rows = counted(held, "held row")
     if verdict is Verdict.ABANDON:
+        them = "it" if held == 1 else "them"
         return Plan(
-            title=f"Give up {rows} of {_name(batch)}?",
+            title=f"Give up {rows} of batch {batch.id}, {batch.name}?",
             button=f"Give up {rows}",
             does=(
-                f"{rows}{_of(which)} {are(held)} cancelled, and no further message is sent for {_them(held)}.",
+                f"{rows}{_of(which)} {are(held)} cancelled, and no further message is sent for {them}.",
                 "What the provider may have opened stays open until it expires.",
                 *elsewhere,
             ),
@@ -206,7 +199,7 @@ def _plan_resolve(sources: Sources, asked: Asked) -> Plan:
         )
     cost = worst_cost(decisions.repeat_cost(which))
     return Plan(
-        title=f"Make the calls of {rows} of {_name(batch)} again?",
+        title=f"Make the calls of {rows} of batch {batch.id}, {batch.name} again?",
         button=f"Repeat {rows}",
         does=(
             f"{rows}{_of(which)}: the outcome of the last call is not known, or a person had to decide."
@@ -224,22 +217,6 @@ def _resolve(sources: Sources, asked: Asked, reason: str) -> Done:
     decided = sources.acting(asked.person, "resolve", reason).decisions.resolve(which, verdict, now=asked.now)
     done = "given up" if verdict is Verdict.ABANDON else "called again"
     return Done(f"Batch {batch.id}: {counted(decided.rows, 'row')} {are(decided.rows)} {done}.", decided.due)
-
-
-def _by(person: Person) -> str:
-    return f"{person.name} (dashboard)"
-
-
-def _wait(number: int) -> str:
-    return "waits" if number == 1 else "wait"
-
-
-def _go(number: int) -> str:
-    return "goes" if number == 1 else "go"
-
-
-def _them(number: int) -> str:
-    return "it" if number == 1 else "them"
 
 
 ACTIONS = (

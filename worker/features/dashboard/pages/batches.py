@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from worker.features.dashboard.contract import Asked, Page
+from worker.features.dashboard.contract import Asked, Page, Sources
 from worker.features.dashboard.pages.now import batch_facts
-from worker.features.dashboard.sources import Sources
-from worker.lists.store.batches import BatchFacts
 
 PATH = "/dashboard/batches"
 SHOWN = 30
@@ -15,9 +13,13 @@ SHOWN = 30
 
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     text = asked.text("q")
-    every = [one for one in sources.parts.batches.all() if _is_meant(one, text)]
+    every = [
+        one
+        for one in sources.parts.batches.all()
+        if not text or text == str(one.id) or text.casefold() in one.name.casefold()
+    ]
     first = min(asked.number("from") or 0, len(every))
-    whole = sources.operation.report()
+    whole = sources.parts.operation.report()
     return {
         "read_at": asked.now,
         "total": len(every),
@@ -26,11 +28,6 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         "newer": _there(text, max(first - SHOWN, 0)) if first else "",
         "older": _there(text, first + SHOWN) if len(every) > first + SHOWN else "",
     }
-
-
-def _is_meant(batch: BatchFacts, text: str) -> bool:
-    """Whether the text is the batch's number, or a part of its list's name."""
-    return not text or text == str(batch.id) or text.casefold() in batch.name.casefold()
 
 
 def _there(text: str, first: int) -> str:

@@ -9,8 +9,7 @@ from urllib.parse import quote
 
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.model.channels import CALLED, CHANNELS
-from worker.features.dashboard.contract import Asked, Elsewhere, NotThere, Page, Refused
-from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.contract import Asked, Elsewhere, NotThere, Page, Refused, Sources
 from worker.features.dashboard.users import Role
 from worker.features.service_desk.case import Wanted, wanted
 from worker.features.service_desk.opened import finder_of, message_texts

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from worker.core.model.channels import ADDRESSES, CALLED
-from worker.features.dashboard.contract import Action, Asked, Done, Field, Plan, Refused
+from worker.features.dashboard.contract import Action, Asked, Done, Field, Plan, Refused, Sources
 from worker.features.dashboard.pages.customer import customer_of, page_of
-from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role
 from worker.features.service_desk.case import Refused as NotDone
 from worker.features.service_desk.case import in_utc
@@ -14,16 +13,11 @@ from worker.features.service_desk.new_link import NewLink
 from worker.features.service_desk.opened import desk_of, finder_of
 from worker.features.service_desk.store.cases import SeveralPurposes
 from worker.features.service_desk.store.desk import Asked as Renewed
-from worker.features.service_desk.store.desk import ServiceDesk
 from worker.lists import phone_numbers, rules
 from worker.reporting.prices import Prices
 
 T = TypeVar("T")
 GIVEN_AWAY = "The link has gone to an address that was corrected since, and opens there, too."
-
-
-def _desk(sources: Sources, asked: Asked, command: str, reason: str) -> ServiceDesk:
-    return desk_of(sources.parts, sources.acting(asked.person, command, reason).database)
 
 
 def _answer(call: Callable[[], T | NotDone]) -> T:
@@ -66,7 +60,7 @@ def _plan_resend(sources: Sources, asked: Asked) -> Plan:
 
 def _resend(sources: Sources, asked: Asked, reason: str) -> Done:
     who = customer_of(sources, asked).customer_id
-    desk = _desk(sources, asked, "customer resend", reason)
+    desk = desk_of(sources.parts, sources.acting(asked.person, "customer resend", reason).database)
     # The page that asked has said so, if an address that was corrected has it.
     sent = _answer(lambda: desk.resend(who, channel=_channel(asked), same_link=True, now=asked.now))
     return Done(f"The link leaves by {CALLED[sent.channel]} to {sent.to}.", sent.due)
@@ -91,7 +85,7 @@ def _plan_new_link(sources: Sources, asked: Asked) -> Plan:
 
 def _new_link(sources: Sources, asked: Asked, reason: str) -> Done:
     who = customer_of(sources, asked).customer_id
-    desk = _desk(sources, asked, "customer new-link", reason)
+    desk = desk_of(sources.parts, sources.acting(asked.person, "customer new-link", reason).database)
     done = _answer(lambda: desk.new_link(who, now=asked.now))
     return Done(f"{done.link.account} is asked for another session; its link follows.", done.due)
 
@@ -140,7 +134,7 @@ def _address(sources: Sources, asked: Asked, reason: str) -> Done:
     for wrong in (read, number):
         if wrong is not None and not isinstance(wrong, str):
             raise Refused(f"The address is not good: {wrong.problem}; {wrong.hint}.")
-    desk = _desk(sources, asked, "customer address", reason)
+    desk = desk_of(sources.parts, sources.acting(asked.person, "customer address", reason).database)
     done = _answer(
         lambda: desk.correct_address(
             who,

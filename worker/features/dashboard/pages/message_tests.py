@@ -4,9 +4,8 @@ from worker.core.customers.customers import Customer
 from worker.core.database.encrypted_values import Erased
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.messages.contact import Wording
-from worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused
+from worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused, Sources
 from worker.features.dashboard.pages.batch_actions import batch_of, page_of
-from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.store.batch_rows import customer_of_row
 from worker.settings.problems import SettingsError
 from worker.wiring.message_tests import NotSent, hand_over, written

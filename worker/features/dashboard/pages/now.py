@@ -1,16 +1,16 @@
-"""The first page: what needs a person, the batches, the accounts and senders, and which processes run."""
+"""The first page: what needs a person, the batches, the accounts and senders, and which processes run; and its button:
+stop everything at once, and go on."""
 
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from worker.core.foundation.clock import monotonic
-from worker.core.foundation.notation import listed_in_words
+from worker.core.foundation.notation import counted, listed_in_words
 from worker.core.model.states import JobState, LineState
-from worker.features.dashboard.contract import Asked, Page, do
+from worker.features.dashboard.contract import Action, Asked, Done, Page, Plan, Refused, Sources, do
 from worker.features.dashboard.pages.accounts import Pace, accounts_now
 from worker.features.dashboard.pages.batch_actions import FROM_NOW, page_of
-from worker.features.dashboard.sources import Sources
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.batch_report import rows_to_correct, state_of
 from worker.reporting.operation import WORK
@@ -40,7 +40,7 @@ _pace = Pace()  # of the last numbers
 
 
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
-    whole = sources.operation.report()
+    whole = sources.parts.operation.report()
     every = sources.parts.batches.all()
     batches = [batch_facts(sources, whole, one) for one in every[:SHOWN]]
     each_second = _pace.each_second({str(one["batch"]): one["out"] for one in batches}, monotonic())
@@ -127,3 +127,55 @@ def need_of(one: Wait) -> dict[str, Any]:
 
 
 PAGE = Page(path="/", live="now_live.html", read=read, title="Now", navigation="Now")
+
+
+def _plan_stop(sources: Sources, _asked: Asked) -> Plan:
+    stopped = sources.parts.emergency_stops.find()
+    if stopped is not None:
+        raise Refused(f"Already, {stopped.in_words}.")
+    return Plan(
+        title="Stop everything?",
+        button="Stop everything",
+        does=(
+            "Within a second no process begins a new call or sends a customer a new message, until a person goes on.",
+            "Calls in flight are finished, and their results are written.",
+            "Events and webhooks are still received and applied; what they make due waits.",
+        ),
+        grave=True,
+    )
+
+
+def _stop(sources: Sources, asked: Asked, reason: str) -> Done:
+    # The reason is the stop's own, which everybody sees: the audit log has it from there.
+    stores = sources.acting(asked.person, "stop", "")
+    stores.emergency_stops.stop(by=asked.person.actor, reason=reason, now=asked.now)
+    in_flight = sum(stores.emergency_stops.in_flight(now=asked.now).values())
+    calls = counted(in_flight, "call in flight ends by itself", "calls in flight end by themselves")
+    return Done(f"Everything is stopped. {calls if in_flight else 'No call was in flight'}.")
+
+
+def _plan_go_on(sources: Sources, _asked: Asked) -> Plan:
+    stopped = sources.parts.emergency_stops.find()
+    if stopped is None:
+        raise Refused("Nothing was stopped: everything goes on already.")
+    return Plan(
+        title="Go on with everything?",
+        button="Go on",
+        does=(
+            f"Now {stopped.in_words}.",
+            "Running workers claim what is due within seconds.",
+            "Batches, accounts and senders that were paused or stopped stay so.",
+        ),
+        cost=("What is due is called and sent again, and paid for as any.",),
+    )
+
+
+def _go_on(sources: Sources, asked: Asked, reason: str) -> Done:
+    ended = sources.acting(asked.person, "resume", reason).emergency_stops.go_on(now=asked.now)
+    return Done("Everything goes on." if ended is not None else "Nothing was stopped.")
+
+
+ACTIONS = (
+    Action(name="stop", command="stop", plan=_plan_stop, carry_out=_stop),
+    Action(name="go-on", command="resume --all", plan=_plan_go_on, carry_out=_go_on),
+)

@@ -8,13 +8,11 @@ from typing import Any
 
 from worker.core.foundation.notation import counted
 from worker.core.limits.budgets import BudgetState
-from worker.features.dashboard.contract import Asked, Page
+from worker.features.dashboard.contract import Asked, Page, Sources
 from worker.features.dashboard.pages.batch_actions import page_of
 from worker.features.dashboard.pages.now import need_of
-from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.store.kept_back import HOUR, KeptBack, kept_back
 from worker.reporting.forecast import Load, pace_of
-from worker.reporting.operation_report import OperationReport
 from worker.reporting.prices import Prices, in_words
 from worker.reporting.waits import Wait
 
@@ -57,14 +55,8 @@ class _Costs:
         for row in (row for row in self.kept if _keeps(one, row, unheard=unheard)):
             waiting[row.channels[0] if row.is_open else row.account] += row.rows
             sessions[row.account] += row.ending
-        ending = +sessions
-        amounts = Prices.of(self.sources.parts.settings).total(ending, {})
-        return Cost(
-            sum(self._in_an_hour(waiting)),
-            waiting.total(),
-            ending.total(),
-            in_words(amounts),
-        )
+        amounts = Prices.of(self.sources.parts.settings).total(+sessions, {})
+        return Cost(sum(self._in_an_hour(waiting)), waiting.total(), sessions.total(), in_words(amounts))
 
     def _in_an_hour(self, waiting: Mapping[str, int]) -> Iterable[int]:
         """By budget, which has one pace for all that share it. All, where no pace is known."""
@@ -99,25 +91,23 @@ def stuck_of(one: Wait, cost: Cost, *, paused_by_person: bool) -> dict[str, Any]
     would do so again. What a person stopped or paused is for that person: the page only leads there."""
     shown = need_of(one)
     if one.what == "stop" or paused_by_person:
-        shown |= {"action": "", "page": shown["page"] or _page_of(one)}
+        there = page_of(one.batch_id) if one.batch_id is not None else "/"
+        shown |= {"action": "", "page": shown["page"] or there}
     return shown | {"since": one.since, "cost": cost.in_words}
 
 
-def _page_of(one: Wait) -> str:
-    return page_of(one.batch_id) if one.batch_id is not None else "/"
-
-
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
-    whole = sources.operation.report()
+    whole = sources.parts.operation.report()
     stores = sources.parts
     costs = _Costs(sources, kept_back(stores.database, now=asked.now), stores.budgets.all(), asked.now)
     by_persons = {one.id for one in stores.batches.all() if one.is_paused and not one.paused_itself}
+    number = len(whole.attention)
     stuck = [(one, costs.of(one, unheard=bool(whole.unheard))) for one in whole.attention]
     stuck.sort(key=lambda each: (not each[0].is_critical, -each[1].customers, -each[1].ending))
     return {
         "read_at": asked.now,
         "stuck": [stuck_of(one, cost, paused_by_person=one.batch_id in by_persons) for one, cost in stuck],
-        "headline": _headline(whole),
+        "headline": f"{counted(number, 'thing is', 'things are')} stuck" if number else "Nothing is stuck",
         "ending": [(one, costs.of(one, unheard=False).in_words) for one in _together(whole.blocked)],
     }
 
@@ -129,11 +119,6 @@ def _together(blocked: Iterable[Wait]) -> Iterable[Wait]:
         if not one.action:
             alike.setdefault(one._replace(name=""), []).append(one.name)
     return (one._replace(name=", ".join(names)) for one, names in alike.items())
-
-
-def _headline(whole: OperationReport) -> str:
-    number = len(whole.attention)
-    return f"{counted(number, 'thing is', 'things are')} stuck" if number else "Nothing is stuck"
 
 
 PAGE = Page(path="/dashboard/on-call", live="on_call_live.html", read=read, title="On call")

@@ -8,8 +8,7 @@ from uuid import UUID
 from worker.core.foundation.notation import counted
 from worker.events.refused import NotPutBack
 from worker.events.store.refused_events import KeptMessage
-from worker.features.dashboard.contract import Action, Asked, Done, NotThere, Page, Plan, Refused
-from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.contract import Action, Asked, Done, NotThere, Page, Plan, Refused, Sources
 from worker.features.outbox.outbox_report import SHOWN, target_in_words
 from worker.features.outbox.store import relay
 
@@ -166,18 +165,19 @@ PATH = "/dashboard/outgoing"
 PAGE = Page(path=PATH, live="outgoing_live.html", read=read, title="Outgoing and dead events", navigation="Events")
 
 
-def _back(_asked: Asked) -> str:
-    return PATH
-
-
-def _back_to_dead(_asked: Asked) -> str:
-    return f"{PATH}#dead"
+DEAD = f"{PATH}#dead"
 
 
 ACTIONS = (
-    Action(name="outbox-retry", command="events outgoing retry", plan=_plan, carry_out=_retry, back=_back),
     Action(
-        name="dead-requeue", command="events dead requeue", plan=_plan_requeue, carry_out=_requeue, back=_back_to_dead
+        name="outbox-retry", command="events outgoing retry", plan=_plan, carry_out=_retry, back=lambda _asked: PATH
     ),
-    Action(name="dead-drop", command="events dead drop", plan=_plan_drop, carry_out=_drop, back=_back_to_dead),
+    Action(
+        name="dead-requeue",
+        command="events dead requeue",
+        plan=_plan_requeue,
+        carry_out=_requeue,
+        back=lambda _asked: DEAD,
+    ),
+    Action(name="dead-drop", command="events dead drop", plan=_plan_drop, carry_out=_drop, back=lambda _asked: DEAD),
 )

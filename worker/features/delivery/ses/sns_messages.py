@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
 from worker.core.foundation.notation import utc_time
-from worker.features.delivery.ses.sns_topics import host_of
+from worker.features.delivery.section import host_of
 from worker.providers.strict_json import NoObject, read_object
 
 LARGEST = 64 * 1024

@@ -1,16 +1,20 @@
-"""The files in folders that lists are taken from. One statement decides which process takes a file."""
+"""The files in folders that lists are taken from, and the refused lines of their lists. One statement decides which
+process takes a file."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from worker.core.customers.customers import FieldProblem
 from worker.core.database.bulk import insert
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import DroppedFile as Row
+from worker.core.database.tables import SkippedLine
 from worker.features.list_sources.dropped_files import DroppedFile, FileState
+from worker.lists.lines import same_customer
 from worker.lists.store.taken import FREE, TakenLists
 
 _COLUMNS = [getattr(Row, field.name) for field in fields(DroppedFile)]
@@ -102,3 +106,23 @@ def _new(folder: str, name: str, stamp: str, now: datetime) -> dict[str, Any]:
 
 def _file(row: Any) -> DroppedFile:
     return DroppedFile(**(row._asdict() | {"state": FileState(row.state)}))
+
+
+_REFUSED = (
+    sa.select(SkippedLine.row, SkippedLine.duplicate_of, SkippedLine.problems).order_by(SkippedLine.row).limit(1000)
+)
+
+
+def problems_of_batch(database: Database, batch_id: int) -> Iterator[tuple[int, FieldProblem]]:
+    """The problems of the batch's refused lines, by row; of a duplicate, which row has the customer too."""
+    after = 0
+    while True:
+        with database.read() as connection:
+            chunk = fetch(connection, _REFUSED.where(SkippedLine.batch_id == batch_id, SkippedLine.row > after))
+        for line in chunk:
+            if line.duplicate_of is not None:
+                yield line.row, same_customer(line.duplicate_of)
+            yield from ((line.row, FieldProblem(**problem)) for problem in line.problems)
+        if not chunk:
+            return
+        after = chunk[-1].row

@@ -1,4 +1,5 @@
-"""What has happened to each customer of a batch, with its time. No contact detail is read."""
+"""What has happened to each customer of a batch, with its time, and when the next row is due. No contact detail is
+read."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,10 +8,10 @@ import sqlalchemy as sa
 
 from worker.core.database.database import Database
 from worker.core.database.job_ids import of_batch
-from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.database.tables import BatchPlan, InvitationRow, Job, SessionRow, Webhook
 from worker.core.database.tables.types import UtcDateTime
 from worker.core.messages.contact import COUNTED
-from worker.core.model.states import ENDED_JOBS, UNSENT_JOBS, JobState, SessionState
+from worker.core.model.states import ENDED_JOBS, UNSENT_JOBS, InvitationState, JobState, SessionState
 
 
 @dataclass(frozen=True)
@@ -99,4 +100,35 @@ _UNSENT = (
     .select_from(Job)
     .where(_OF_BATCH, Job.state.in_(UNSENT_JOBS), Job.reissues == 0)
     .where(Job.channel != "none")
+)
+
+
+def next_due(database: Database, *, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """When the oldest row that is due now was due, None: none is; and when the next row is due."""
+    with database.read() as connection:
+        first, later = connection.execute(_NEXT, {"now": now}).one()
+    return first if first is not None and first <= now else None, later
+
+
+_DUE = (
+    (Job.due_at, (Job.state == JobState.WAITING) & Job.leader_id.is_(None)),
+    (Job.lease_until, Job.lease_until.is_not(None)),
+    (InvitationRow.due_at, InvitationRow.state == InvitationState.WAITING),
+    (InvitationRow.lease_until, InvitationRow.state == InvitationState.WORKING),
+    (SessionRow.check_at, SessionRow.check_at.is_not(None)),
+    (Webhook.due_at, Webhook.due_at.is_not(None)),
+    (BatchPlan.check_at, BatchPlan.check_at.is_not(None)),
+)
+_NOW = sa.bindparam("now", type_=UtcDateTime())
+_EACH = sa.union_all(
+    *(
+        sa.select(
+            sa.select(sa.func.min(column)).where(condition).scalar_subquery().label("first"),
+            sa.select(sa.func.min(column)).where(condition, column > _NOW).scalar_subquery().label("later"),
+        )
+        for column, condition in _DUE
+    )
+).subquery()
+_NEXT = sa.select(
+    sa.type_coerce(sa.func.min(_EACH.c.first), UtcDateTime()), sa.type_coerce(sa.func.min(_EACH.c.later), UtcDateTime())
 )

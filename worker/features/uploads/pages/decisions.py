@@ -1,8 +1,7 @@
 """A person agrees that an uploaded list is sent, or discards it."""
 
 from worker.core.foundation.notation import counted
-from worker.features.dashboard.contract import Action, Asked, Done, Plan, Refused
-from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.contract import Action, Asked, Done, Plan, Refused, Sources
 from worker.features.uploads.pages.lists import PATH, changed, needed, path_of, upload_of, uploads_of
 from worker.features.uploads.uploaded import Upload, UploadState
 

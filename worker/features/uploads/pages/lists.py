@@ -17,8 +17,8 @@ from worker.features.dashboard.contract import (
     NotThere,
     Page,
     Refused,
+    Sources,
 )
-from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role
 from worker.features.uploads.section import Uploads as Section
 from worker.features.uploads.store.uploads import PROBLEMS, Uploads
@@ -56,7 +56,7 @@ def upload_of(sources: Sources, asked: Asked) -> Upload:
 
 def is_worked(sources: Sources) -> bool:
     """Whether a process runs that checks and imports lists."""
-    return any(one.kind in WORK for one in sources.operation.processes.running(now=sources.parts.clock()))
+    return any(one.kind in WORK for one in sources.parts.operation.processes.running(now=sources.parts.clock()))
 
 
 def changed(list_id: int) -> Refused:
