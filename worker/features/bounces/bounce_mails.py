@@ -15,10 +15,10 @@ from email.policy import Compat32, compat32
 from email.utils import parseaddr
 from itertools import islice
 
-from worker.features.bounces.return_path import UNSUBSCRIBE
 from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX
 
+UNSUBSCRIBE = "unsubscribe"  # the subject of a mail to a return path that asks for no more mails
 MOST_WORDS = 4_000  # characters of the words; the mail that came back follows
 SYSTEMS = frozenset({"mailer-daemon", "postmaster", "mail-daemon", "maildaemon", "mdaemon"})
 # Where the mail that came back begins: its words say nothing about the delivery.

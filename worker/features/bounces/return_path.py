@@ -13,13 +13,13 @@ from collections.abc import Callable
 from hmac import compare_digest
 
 from worker.core.foundation.keyring import Keyring
+from worker.features.bounces.bounce_mails import UNSUBSCRIBE
 from worker.features.bounces.section import Bounces
 from worker.senders.contract import Returning
 from worker.settings.model import Settings
 from worker.wiring.senders import WayBack
 
 PLACE = "{token}"
-UNSUBSCRIBE = "unsubscribe"  # the subject of a mail to a return path that asks for no more mails
 _SIGNED_BYTES = 10
 _ID_BYTES = 16
 TOKEN_LENGTH = 42  # of 26 bytes

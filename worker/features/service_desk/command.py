@@ -12,7 +12,7 @@ from rich.console import Console
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, OUT, YES, confirm, print_json, print_json_or, whole_file, without_address
-from worker.core.database.journal import read
+from worker.core.database.journal import read as read_journal
 from worker.core.features import hint
 from worker.core.foundation.notation import counted, written
 from worker.core.messages.contact import Caps
@@ -114,9 +114,10 @@ def erase(
     with invocation.parts(ENCRYPTING, migrate=True) as parts:
         requests = SubjectRequests(parts.database, parts.keyring)
         if not requests.is_known(customer_id):
-            # The audit log and the proof keep the id for ever.
-            if (refused := _no_id_of_a_list(customer_id)) is not None:
-                raise CannotStart(f"ID: {refused}; give the customer_id, which `onboard customer find` shows")
+            # The audit log and the proof keep the id for ever: so no email address, which no list can have as one.
+            read = id_of_a_list(customer_id, hash_ids=False, phone="", country="")
+            if isinstance(read, Refusal):
+                raise CannotStart(f"ID: {read.problem}; give the customer_id, which `onboard customer find` shows")
             if not unknown:
                 raise CannotStart(f"{NOTHING}, or --unknown")
         if out is not None and out.exists():
@@ -156,7 +157,7 @@ def reapply(invocation: Invocation, files: tuple[Path, ...], as_json: bool) -> N
         if not (files or own):
             raise CannotStart("there is no [privacy] journal; give its FILE")
         try:
-            found = [read(file) for file in files or own]
+            found = [read_journal(file) for file in files or own]
             lost = [*map(why_lost, files)]
         except OSError as error:
             raise CannotStart(f"{error.filename}: {error.strerror}") from None
@@ -179,12 +180,6 @@ def reapply(invocation: Invocation, files: tuple[Path, ...], as_json: bool) -> N
         click.echo(words, err=True)
     if damaged or done.unknown or any(lost):
         raise SystemExit(NEEDS_A_PERSON)
-
-
-def _no_id_of_a_list(customer_id: str) -> str | None:
-    """Why no list can have this id, such as an email address; None if one can."""
-    read = id_of_a_list(customer_id, hash_ids=False, phone="", country="")
-    return read.problem if isinstance(read, Refusal) else None
 
 
 @click.command()

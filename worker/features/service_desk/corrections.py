@@ -146,15 +146,11 @@ def _says_what_is_stored(column: str, text: str, stored: Details) -> bool:
             return bool(known) and text in (masked_phone(known), known.removeprefix("+"))
         case "date_of_birth":
             return stored.person.date_of_birth in readings(text)
-        case _:
-            return _has_lost_letters(text, known)
-
-
-def _has_lost_letters(text: str, known: str) -> bool:
-    """Whether a spreadsheet has saved the stored text in an encoding that has not all of its letters."""
-    return len(text) == len(known) and all(
-        ours == theirs or (theirs == "?" and not ours.isascii()) for ours, theirs in zip(known, text, strict=True)
-    )
+        case _:  # a spreadsheet may have saved the stored text in an encoding that has not all of its letters
+            return len(text) == len(known) and all(
+                ours == theirs or (theirs == "?" and not ours.isascii())
+                for ours, theirs in zip(known, text, strict=True)
+            )
 
 
 def _read(

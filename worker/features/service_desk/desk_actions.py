@@ -145,7 +145,12 @@ def address(
     if email is None and phone is None:
         raise click.UsageError("give --email or --phone")
     with invocation.parts(ENCRYPTING | WAKING) as parts:
-        new = {"email": _read_email(email), "phone": _read_phone(parts, customer_id, phone)}
+        new: dict[str, str | None] = {"email": None, "phone": None}
+        if email is not None:
+            new["email"] = _accepted("--email", rules.email(email.strip()))
+        if phone is not None:
+            country = finder_of(parts).country_of(customer_id)
+            new["phone"] = _accepted("--phone", phone_numbers.phone(phone.strip(), country))
         desk = desk_of(parts)
         kinds = [kind for kind in ADDRESSES if new[kind] is not None]
         foreseen = _asking(lambda: desk.may_correct(customer_id, kinds, purpose=purpose, now=parts.clock()))
@@ -160,7 +165,11 @@ def address(
     if changed.warning:
         click.echo(f"warning: {changed.warning}", err=True)
     if as_json:
-        facts = {"customer": customer_id, "done": True, "changed": changed.columns} | _followed(sent)
+        facts: dict[str, Any] = {"customer": customer_id, "done": True, "changed": changed.columns}
+        if isinstance(sent, Asked):
+            facts |= {"account": sent.link.account, "session": sent.link.number, "most": sent.link.most}
+        else:
+            facts |= _sent(sent) if isinstance(sent, Sent) else {"not_sent": sent.why, "then": sent.then}
         if changed.opens_until is not None:
             facts["old_link_opens_until"] = written(changed.opens_until)
         print_json(facts)
@@ -213,26 +222,10 @@ def _for(customer_id: str, answer: Refused) -> str:
     return str(answer).replace(" ID ", f" {customer_id} ").replace(" ID`", f" {customer_id}`")
 
 
-def _read_email(text: str | None) -> str | None:
-    return None if text is None else _accepted("--email", rules.email(text.strip()))
-
-
-def _read_phone(parts: Parts, customer_id: str, text: str | None) -> str | None:
-    if text is None:
-        return None
-    return _accepted("--phone", phone_numbers.phone(text.strip(), finder_of(parts).country_of(customer_id)))
-
-
 def _accepted(option: str, read: str | Refusal) -> str:
     if isinstance(read, str):
         return read
     raise CannotStart(f"{option}: {read.problem}; {read.hint}")
-
-
-def _followed(sent: Sent | Asked | Refused) -> dict[str, Any]:
-    if isinstance(sent, Asked):
-        return {"account": sent.link.account, "session": sent.link.number, "most": sent.link.most}
-    return _sent(sent) if isinstance(sent, Sent) else {"not_sent": sent.why, "then": sent.then}
 
 
 def _sent(sent: Sent) -> dict[str, Any]:

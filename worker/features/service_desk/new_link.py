@@ -1,10 +1,9 @@
 """Whether the customer may have another link now: another session, which costs a credit; and what a corrected address
 gets: the present link, another session, or nothing before the end of the present one. Pure.
 
-It replaces the present session as a reissue does (`core.lifecycle.reissue`), under the same caps. Only the time
-between two sessions of a customer (`[follow_up] spacing`) does not hold: a person has decided that it is needed now.
-
-As `core.lifecycle.reissue` decides for lists and events; a person learns here what stands against it.
+It replaces the present session as a reissue does (`core.lifecycle.reissue`), under the same caps; a person learns here
+what stands against it. Only the time between two sessions of a customer (`[follow_up] spacing`) does not hold: a person
+has decided that it is needed now.
 """
 
 from dataclasses import dataclass

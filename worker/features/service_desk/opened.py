@@ -70,7 +70,15 @@ def message_text(
 
 def desk_of(parts: Parts, database: Database | None = None) -> ServiceDesk:
     """What is done for one customer. `database`: whose changes the audit log ascribes to another person."""
-    return ServiceDesk(database or parts.database, parts.keyring, _rules(parts))
+    rules = DeskRules(
+        contact=parts.contact,
+        channels=tuple(parts.channels),
+        allowed_from={name: provider.reissue_at for name, provider in parts.providers.items()},
+        lists=listing_accounts(parts.settings, parts.providers),
+        link_valid=stable.valid if (stable := stable_links(parts.settings)) is not None else None,
+        orphans=orphan_rules(parts.providers),
+    )
+    return ServiceDesk(database or parts.database, parts.keyring, rules)
 
 
 def finder_of(stores: Stores) -> Finder:
@@ -83,15 +91,3 @@ def message_texts(parts: Parts, sent: Sequence[SentMessage]) -> list[MessageText
 
     templates = templates_of(parts.settings)
     return [message_text(templates, parts.hours, partial(sender_name, parts.settings), one) for one in sent]
-
-
-def _rules(parts: Parts) -> DeskRules:
-    """What the desk may do."""
-    return DeskRules(
-        contact=parts.contact,
-        channels=tuple(parts.channels),
-        allowed_from={name: provider.reissue_at for name, provider in parts.providers.items()},
-        lists=listing_accounts(parts.settings, parts.providers),
-        link_valid=stable.valid if (stable := stable_links(parts.settings)) is not None else None,
-        orphans=orphan_rules(parts.providers),
-    )

@@ -108,8 +108,11 @@ def _without_link(rules: DeskRules, case: Case, now: datetime) -> Refused | None
         return refused
     if link is not None and link.works(now) and link.readable and row is not None:
         return None
-    if row is not None and link is not None and _leads_on(rules, case, row, link):
-        return None
+    if row is not None and link is not None and rules.link_valid is not None:
+        # Our own link leads to another session after this one: as `stable_links` decides at the visit.
+        open_ = row.state in (JobState.ISSUED, JobState.INVITED) and link.state in _REPLACED
+        if open_ and case.sessions <= rules.contact.caps.reissues:
+            return None
     if row is not None and row.state is JobState.FAILED:
         why = f"{row.place} has failed: {meaning_of(row.reason)}"
         return Refused(why, f"`onboard retry {row.batch_id} --row {row.number}` opens a session")
@@ -123,12 +126,6 @@ def _given_away(link: Link | None, now: datetime) -> Refused | None:
     until = in_utc(link.expires_at)
     why = f"the link went to an address that was corrected since, and opens there until {until}"
     return Refused(why, "`onboard customer resend ID --same-link` sends it all the same")
-
-
-def _leads_on(rules: DeskRules, case: Case, row: Row, link: Link) -> bool:
-    """Whether our own link leads to another session after this one: as `stable_links` decides at the visit."""
-    open_ = row.state in (JobState.ISSUED, JobState.INVITED) and link.state in _REPLACED
-    return rules.link_valid is not None and open_ and case.sessions <= rules.contact.caps.reissues
 
 
 def _channel(rules: DeskRules, case: Case, asked: str | None) -> str | Refused:
@@ -147,10 +144,7 @@ def _channel(rules: DeskRules, case: Case, asked: str | None) -> str | Refused:
         return Refused(f"no sender is configured for {channel}", f"add [{channel}] to the configuration")
     if channel not in case.ways:
         option = f"--{CHANNELS[channel].address}"
-        return Refused(
-            f"the customer has no {address}",
-            f"`onboard customer address ID {option} …` adds one",
-        )
+        return Refused(f"the customer has no {address}", f"`onboard customer address ID {option} …` adds one")
     then = "`onboard customer address` corrects it; `onboard suppress --remove` lifts a suppression"
     return Refused(f"the customer's {address} gets no messages: {case.ways[channel]}", then)
 

@@ -7,7 +7,7 @@ is filled in, is a new row like one of any list.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from functools import partial
 
 from worker.core.customers.customers import FieldProblem
 from worker.core.foundation.clock import Clock
@@ -19,7 +19,7 @@ from worker.features.service_desk.corrections import Correction, correction_of, 
 from worker.features.service_desk.new_link import NewLink
 from worker.features.service_desk.opened import desk_of
 from worker.features.service_desk.store.desk import Asked, Sent, ServiceDesk
-from worker.features.service_desk.store.returned_rows import Place, ReturnedRows, StoredCustomer
+from worker.features.service_desk.store.returned_rows import Place, StoredCustomer, stored_customers
 from worker.lists.accept import accept
 from worker.lists.decisions.row_addresses import RowRanges
 from worker.lists.decisions.store.decisions import Decisions
@@ -90,7 +90,7 @@ class Returns:
         correction, problems = correction_of(
             line.cells,
             stored.details,
-            today=self._today,
+            today=self.clock().date(),
             dates=options.dates,
             mail_domains=options.mail_domains,
         )
@@ -166,10 +166,6 @@ class Returns:
             self.changes.append(Change(line.row, judged.customer.customer_id, "a new row", is_new=True))
         return judged
 
-    @property
-    def _today(self) -> date:
-        return self.clock().date()
-
 
 def _place(line: Returned, stored: StoredCustomer) -> tuple[str, Place] | FieldProblem:
     """The purpose that the row is about, and where its customer stands."""
@@ -198,7 +194,7 @@ def _settles(parts: Parts, report: Report) -> Returns:
     return Returns(
         intake=parts.intake,
         options=report.options,
-        stored=ReturnedRows(parts.database, parts.keyring).of,
+        stored=partial(stored_customers, parts.database, parts.keyring),
         desk=desk_of(parts, report.database),
         retry=lambda which: decisions.retry(which, now=parts.clock()),
         clock=parts.clock,

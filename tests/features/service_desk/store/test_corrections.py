@@ -16,7 +16,7 @@ from worker.features.service_desk.case import Refused, wanted
 from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.store.desk import Asked, Corrected, Sent
 from worker.features.service_desk.store.finding import Finder
-from worker.features.service_desk.store.returned_rows import Place, ReturnedRows
+from worker.features.service_desk.store.returned_rows import Place, stored_customers
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.known_customers import Standing
@@ -167,7 +167,7 @@ def test_a_corrected_name_is_stored_and_nothing_is_sent(ona, desk):
     assert (done.columns, done.due) == (("first_name", "country"), ())
     assert ona.send() == []
     assert ona.row(CustomerRow).country == "LV"
-    stored = ReturnedRows(ona.database, ona.keyring).of(["Ona", "Jonas"])
+    stored = stored_customers(ona.database, ona.keyring, ["Ona", "Jonas"])
     assert stored.keys() == {"Ona"}
     assert stored["Ona"].details.person.first_name == "Onutė"
     assert stored["Ona"].places == {"onboarding": Place(Standing.OPEN, ona.row(Job).batch_id, 2)}
@@ -185,7 +185,7 @@ def test_a_corrected_name_is_stored_and_nothing_is_sent(ona, desk):
 )
 def test_where_a_customer_of_a_returned_report_stands(ona, state, standing):
     ona.set(Job, state=state)
-    assert ReturnedRows(ona.database, ona.keyring).of(["Ona"])["Ona"].places["onboarding"].standing is standing
+    assert stored_customers(ona.database, ona.keyring, ["Ona"])["Ona"].places["onboarding"].standing is standing
 
 
 @pytest.mark.parametrize("change", [{"result": "review"}, {"state": JobState.WAITING}, {"state": JobState.HELD}])

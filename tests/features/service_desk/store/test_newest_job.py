@@ -7,7 +7,7 @@ from worker.core.database.tables import Job
 from worker.core.model.states import JobState
 from worker.features.service_desk.store import cases
 from worker.features.service_desk.store.finding import Finder
-from worker.features.service_desk.store.returned_rows import Place, ReturnedRows
+from worker.features.service_desk.store.returned_rows import Place, stored_customers
 from worker.lists.known_customers import KnownRule, standing_of
 from worker.lists.store.admission import left_out
 
@@ -26,7 +26,7 @@ def test_a_history_begins_with_the_newest_job(shelf, late, events, listed):
 @pytest.mark.both_databases
 def test_a_returned_line_and_a_line_that_is_left_out_name_the_newest_job(shelf, late, events):
     shelf.set(Job, Job.id == late, state=JobState.LAPSED, due_at=None)
-    places = ReturnedRows(shelf.database, shelf.keyring).of(["Ona"])["Ona"].places
+    places = stored_customers(shelf.database, shelf.keyring, ["Ona"])["Ona"].places
     assert places == {"onboarding": Place(standing_of([JobState.LAPSED]), events, 7)}
     with shelf.database.read() as connection:
         assert left_out(connection, [ONA], rule=KnownRule.SKIP) == {ONA: f"lapsed in batch {events}, row 7; left out"}

@@ -1,5 +1,7 @@
 """Who reads customers of whom one cannot be read."""
 
+from functools import partial
+
 import pytest
 
 from tests.core.unknown.store.test_poison_rows import poison_customer
@@ -9,8 +11,8 @@ from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.case import wanted
 from worker.features.service_desk.store.cases import customer_of
 from worker.features.service_desk.store.finding import Finder
-from worker.features.service_desk.store.returned_rows import ReturnedRows
-from worker.features.service_desk.store.sent_messages import SentMessages
+from worker.features.service_desk.store.returned_rows import stored_customers
+from worker.features.service_desk.store.sent_messages import sent_messages
 from worker.wiring.opening import check_keys
 
 pytestmark = pytest.mark.both_databases
@@ -22,7 +24,7 @@ def test_who_reads_many_customers_reads_on_and_names_the_one_that_cannot_be_read
 
     lines = {line.customer_id: line for line in shelf.facts.lines(batch, with_details=True)}
     found = {one.customer_id: one for one in Finder(shelf.database, shelf.keyring).find(wanted("+37060000001"))}
-    returned = ReturnedRows(shelf.database, shelf.keyring).of(["Ona", "Rasa"])
+    returned = stored_customers(shelf.database, shelf.keyring, ["Ona", "Rasa"])
 
     assert ("customer Ona" in lines["Ona"].unreadable, lines["Ona"].details) == (True, None)
     assert (lines["Rasa"].unreadable, lines["Rasa"].details.person.first_name) == ("", "Rasa")
@@ -41,7 +43,7 @@ def test_who_reads_one_customer_is_told_why_it_cannot_be_read(shelf, poison):
 
     with shelf.database.write() as connection, pytest.raises(CannotDecrypt, match="customer Ona"):
         customer_of(connection, shelf.keyring, "Ona", lock=True)
-    for read in (finder.contact, SentMessages(shelf.database, shelf.keyring).of):
+    for read in (finder.contact, partial(sent_messages, shelf.database, shelf.keyring)):
         with pytest.raises(CannotDecrypt, match="customer Ona"):
             read("Ona", now=shelf.clock())
     requests = SubjectRequests(shelf.database, shelf.keyring)

@@ -15,7 +15,7 @@ from worker.features.service_desk.case import Wanted, wanted
 from worker.features.service_desk.opened import finder_of, message_texts
 from worker.features.service_desk.store.finding import MOST, Found
 from worker.features.service_desk.store.sent_messages import MOST as MOST_MESSAGES
-from worker.features.service_desk.store.sent_messages import SentMessages
+from worker.features.service_desk.store.sent_messages import sent_messages
 from worker.features.service_desk.timeline import About, Moment, timeline
 from worker.wiring.stores import Stores
 
@@ -102,7 +102,7 @@ def read_messages(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     """The messages that have left, their links masked."""
     with _shown_to(asked, sources) as stores:
         found = customer_of(sources, asked)
-        sent = SentMessages(stores.database, stores.keyring).of(found.customer_id, now=asked.now)
+        sent = sent_messages(stores.database, stores.keyring, found.customer_id, now=asked.now)
     return {
         "read_at": asked.now,
         "customer": found,

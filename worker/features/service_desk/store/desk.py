@@ -114,7 +114,7 @@ class ServiceDesk:
         cases.SeveralPurposes, keyring.CannotDecrypt."""
 
         def work(connection: sa.Connection, customer: FoundCustomer) -> Sent | Refused:
-            case = self._case(connection, customer, purpose, lock=True, now=now)
+            case = case_of(connection, self._keyring, self._rules, customer, purpose, lock=True, now=now)
             decided = decide_resend(self._rules, case, channel, now=now, same_link=same_link)
             if isinstance(decided, Refused):
                 return decided
@@ -129,12 +129,11 @@ class ServiceDesk:
         self, customer_id: str, *, channel: str | None, same_link: bool = False, now: datetime
     ) -> Resend | Refused:
         """What `resend` would do. Raises as it does."""
-        return self._read(
-            customer_id,
-            None,
-            lambda _, case: decide_resend(self._rules, case, channel, now=now, same_link=same_link),
-            now,
-        )
+
+        def look(_connection: sa.Connection, case: Case) -> Resend | Refused:
+            return decide_resend(self._rules, case, channel, now=now, same_link=same_link)
+
+        return self._read(customer_id, None, look, now)
 
     def may_renew(self, customer_id: str, *, purpose: str | None = None, now: datetime) -> NewLink | Refused:
         """What `new_link` would do, for the question that comes first. Raises as `resend` does."""
@@ -146,7 +145,7 @@ class ServiceDesk:
         """Let the customer's row wait for another session, due now. Raises as `resend` does."""
 
         def work(connection: sa.Connection, customer: FoundCustomer) -> Asked | Refused:
-            case = self._case(connection, customer, purpose, lock=True, now=now)
+            case = case_of(connection, self._keyring, self._rules, customer, purpose, lock=True, now=now)
             decided = decide_new_link(self._rules, case, now=now)
             if isinstance(decided, Refused):
                 return decided
@@ -208,7 +207,7 @@ class ServiceDesk:
             if suppressed(connection, self._keyring, [*change.addresses.items()]):
                 then = "`onboard suppress --check` says why, `onboard suppress --remove` lifts it"
                 return Refused("the new address is on the do-not-contact list", then)
-            before = self._case(connection, customer, purpose, lock=True, now=now)
+            before = case_of(connection, self._keyring, self._rules, customer, purpose, lock=True, now=now)
             if unfit := _being_sent(before, channels) or self._untexted(before, change):
                 return unfit
             if is_another:
@@ -224,7 +223,7 @@ class ServiceDesk:
             if kinds:
                 given = corrected_addresses.find(connection, {customer_id: kinds}, lock=True, now=now)
                 corrected_addresses.mark(connection, self._keyring, given, now=now)
-            case = self._case(connection, known, purpose, lock=True, now=now)
+            case = case_of(connection, self._keyring, self._rules, known, purpose, lock=True, now=now)
             sent = self._follow(connection, known, case, channels, now=now)
             return Corrected(change.columns, sent, opens_until(case, now), self._warning(change))
 
@@ -348,11 +347,6 @@ class ServiceDesk:
             leave_session(connection, link.id, ends_as=ends_as.get(decided.before), now=now)
         usage.count_reissues(connection, {decided.account: 1}, now.astimezone(UTC).date())
 
-    def _case(
-        self, connection: sa.Connection, customer: FoundCustomer, purpose: str | None, *, lock: bool, now: datetime
-    ) -> Case:
-        return case_of(connection, self._keyring, self._rules, customer, purpose, lock=lock, now=now)
-
     def _locked(self, customer_id: str, work: Callable[[sa.Connection, FoundCustomer], T | Refused]) -> T | Refused:
         def transaction() -> T | Refused:
             with self._database.write() as connection:
@@ -369,7 +363,8 @@ class ServiceDesk:
             customer = customer_of(connection, self._keyring, customer_id, lock=False)
             if customer is None:
                 return UNKNOWN
-            return look(connection, self._case(connection, customer, purpose, lock=False, now=now))
+            case = case_of(connection, self._keyring, self._rules, customer, purpose, lock=False, now=now)
+            return look(connection, case)
 
     @staticmethod
     def _note(connection: sa.Connection, customer_id: str, what: str, reason: str, now: datetime) -> None:

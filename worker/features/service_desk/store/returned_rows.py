@@ -42,31 +42,23 @@ _JOBS = (
 _FINISHED = sa.select(Finished.__table__).where(bulk.among(Finished.customer_id, "customers"))
 
 
-class ReturnedRows:
-    def __init__(self, database: Database, keyring: Keyring) -> None:
-        self._database, self._keyring = database, keyring
-
-    def of(self, customer_ids: Collection[str]) -> dict[str, StoredCustomer]:
-        """The known ones of these customers, by id."""
-        if not customer_ids:
-            return {}
-        given = {"customers": bulk.keys(set(customer_ids))}
-        with self._database.read() as connection:
-            details = details_of_customers(connection, self._keyring, customer_ids)
-            jobs = fetch(connection, _JOBS, given)
-            finished = {(row.customer_id, row.purpose): row for row in fetch(connection, _FINISHED, given)}
-        places = _places(jobs, finished)
-        return {customer_id: StoredCustomer(one, places.get(customer_id, {})) for customer_id, one in details.items()}
-
-
-def _places(jobs: Collection[Any], finished: dict[tuple[str, str], Any]) -> dict[str, dict[str, Place]]:
+def stored_customers(database: Database, keyring: Keyring, customer_ids: Collection[str]) -> dict[str, StoredCustomer]:
+    """The known ones of these customers, by id."""
+    if not customer_ids:
+        return {}
+    given = {"customers": bulk.keys(set(customer_ids))}
+    with database.read() as connection:
+        details = details_of_customers(connection, keyring, customer_ids)
+        jobs = fetch(connection, _JOBS, given)
+        finished = {(row.customer_id, row.purpose): row for row in fetch(connection, _FINISHED, given)}
+    found = {customer_id: StoredCustomer(one, {}) for customer_id, one in details.items()}
     rows: dict[tuple[str, str], list[Any]] = {}
     for job in jobs:
         rows.setdefault((job.customer_id, job.purpose), []).append(job)
-    found: dict[str, dict[str, Place]] = {}
     for key in {*rows, *finished}:
         own = rows.get(key, [])
         last = own[-1] if own else finished[key]
         standing = standing_of([job.state for job in own], finished=key in finished)
-        found.setdefault(key[0], {})[key[1]] = Place(standing, last.batch_id, last.row)
+        if key[0] in found:
+            found[key[0]].places[key[1]] = Place(standing, last.batch_id, last.row)
     return found

@@ -43,24 +43,20 @@ class SentMessage:
     advice: str = ""
 
 
-class SentMessages:
-    def __init__(self, database: Database, keyring: Keyring) -> None:
-        self._database, self._keyring = database, keyring
+def sent_messages(database: Database, keyring: Keyring, customer_id: str, *, now: datetime) -> list[SentMessage]:
+    """The newest messages; none for a customer who was erased. The audit log says who read them.
 
-    def of(self, customer_id: str, *, now: datetime) -> list[SentMessage]:
-        """The newest messages; none for a customer who was erased. The audit log says who read them.
-
-        Raises keyring.CannotDecrypt.
-        """
-        with self._database.write() as connection:
-            rows = fetch(connection, _SENT.where(SessionRow.customer_id == customer_id).limit(MOST))
-            try:
-                with of_our_shape(context_of_person(customer_id)):
-                    messages = [_read(self._keyring, row) for row in rows]
-            except Erased:
-                return []
-            note(connection, f"customer {customer_id}", now=now, count=len(messages), reason="messages shown")
-        return messages
+    Raises keyring.CannotDecrypt.
+    """
+    with database.write() as connection:
+        rows = fetch(connection, _SENT.where(SessionRow.customer_id == customer_id).limit(MOST))
+        try:
+            with of_our_shape(context_of_person(customer_id)):
+                messages = [_read(keyring, row) for row in rows]
+        except Erased:
+            return []
+        note(connection, f"customer {customer_id}", now=now, count=len(messages), reason="messages shown")
+    return messages
 
 
 _SENT = (
