@@ -14,7 +14,7 @@ from worker.core.database.tables import Inbox, Job
 from worker.core.model.incoming import EventReceipt, Outcome
 from worker.events.cloudevents import LARGEST, MOST_EVENTS
 from worker.settings.event_senders import hash_of
-from worker.web.events.many import MOST_LISTS
+from worker.web.events.answers import MOST_LISTS
 from worker.web.events.request_body import FREE
 
 LIST = "application/cloudevents-batch+json"

@@ -20,7 +20,8 @@ from worker.core.model.states import InvitationState, JobState, WebhookState
 from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.settings.policies import fallbacks
 from worker.web.webhooks.store.delivery_reports import Applied, Reported, deliver_all
-from worker.web.webhooks.store.delivery_updates import DeliveryUpdates, delivery_as_json
+from worker.web.webhooks.store.delivery_updates import DeliveryUpdates
+from worker.web.webhooks.store.results import given_of
 from worker.web.webhooks.store.webhooks import KeptWebhook as Kept
 
 
@@ -70,7 +71,7 @@ def test_a_chunk_locks_its_messages_and_then_its_jobs_and_counts_the_bounces_las
         DeliveryUpdate("reported", row.id.hex, status=DeliveryStatus.BOUNCED) for row in shelf.rows(InvitationRow)
     ]
     now = shelf.clock()
-    webhooks = [Kept(new_id(now), "sender/email", now, 0, delivery_as_json(one)) for one in reversed(updates)]
+    webhooks = [Kept(new_id(now), "sender/email", now, 0, given_of(one)) for one in reversed(updates)]
     with statements(shelf.database) as made, shelf.database.write() as connection:
         results = DeliveryUpdates(keyring, lambda: policy)(connection, webhooks, set(), now)
     assert {one.state for one in results.values()} == {WebhookState.APPLIED}

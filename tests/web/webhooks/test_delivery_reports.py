@@ -31,8 +31,8 @@ from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.settings.policies import fallbacks
 from worker.web.webhooks.store.delivery_reports import _BY_REFERENCE, Applied, Reported, deliver_all
-from worker.web.webhooks.store.delivery_updates import DeliveryUpdates, delivery_as_json
-from worker.web.webhooks.store.results import SENDER
+from worker.web.webhooks.store.delivery_updates import DeliveryUpdates
+from worker.web.webhooks.store.results import SENDER, given_of
 from worker.web.webhooks.store.webhooks import Arrived, Webhooks
 
 
@@ -342,7 +342,7 @@ def test_a_start_is_not_undone_when_an_older_report_of_an_unknown_text_is_tried_
 
     def arrives(number, update):
         digests = post.keyring.digests("webhook", str(number))
-        hooks.keep([Arrived("sender/sms", digests, update.event, delivery_as_json(update))], now=post.shelf.clock())
+        hooks.keep([Arrived("sender/sms", digests, update.event, given_of(update))], now=post.shelf.clock())
         hooks.process(now=post.shelf.clock())
 
     refused = {"status": DeliveryStatus.BOUNCED, "stop": Stop.STOPPED, "address": TEXT}

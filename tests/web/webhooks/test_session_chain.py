@@ -24,12 +24,12 @@ INVITED = JobNow(7, JobState.INVITED, FIRST, message_out=True)
 def link(id_=FIRST, state=WAITING, *, result=None, day=0, past=False, **known):
     issued_at = NOON + timedelta(days=day)
     end = issued_at + timedelta(days=7)
-    return Link(id_, issued_at, end, end + timedelta(minutes=15), KnownSession(state, result, **known), past)
+    return Link(id_, 7, issued_at, end, end + timedelta(minutes=15), KnownSession(state, result, **known), past)
 
 
 def chain(job=INVITED, *links):
     links = links or (link(),)
-    return Chain({one.id: one for one in links}, {job.id: job}, {one.id: job.id for one in links})
+    return Chain({one.id: replace(one, job_id=job.id) for one in links}, {job.id: job})
 
 
 def update_of(state, result=None, *, minute=None, final=None, **more):
@@ -86,7 +86,7 @@ def renewed(state=JobState.INVITED):
     before = link(state=COMPLETED, result=Result.APPROVED, rank=Rank.FINAL, at=NOON, past=True)
     of = chain(JobNow(9, state, SECOND, message_out=True), before, link(SECOND, day=700))
     of.jobs[7] = JobNow(7, JobState.COMPLETED, FIRST, result="approved")
-    of.owners[FIRST] = 7
+    of.links[FIRST] = replace(before, job_id=7)
     return of
 
 

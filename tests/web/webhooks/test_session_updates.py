@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from worker.core.model.states import JobState, Result, SessionState
+from worker.core.model.states import Result, SessionState
 from worker.providers.webhooks.session_updates import LISTED, Rank, SessionUpdate
 from worker.web.webhooks.session_chain import (
     DIGESTS_KEPT,
     REPLACED,
     KnownSession,
-    job_state_of_session,
     known_after,
     may_be_replay,
 )
@@ -225,20 +224,20 @@ def test_no_update_makes_a_session_wait_again(events):
 
 def test_a_refusal_is_a_result_and_a_cancellation_is_none():
     cases = [
-        ([], None),
-        ([REVIEW], None),
-        ([EXPIRED], None),
-        ([APPROVED], JobState.COMPLETED),
-        ([DENIED], JobState.COMPLETED),
-        ([replace(APPROVED, result=Result.SUSPECTED)], JobState.COMPLETED),
-        ([replace(APPROVED, result=Result.UNKNOWN)], JobState.COMPLETED),
-        ([CANCELLED], JobState.FAILED),
-        ([DELETED], JobState.FAILED),
+        ([], (False, False)),
+        ([REVIEW], (False, False)),
+        ([EXPIRED], (False, False)),
+        ([APPROVED], (True, False)),
+        ([DENIED], (True, False)),
+        ([replace(APPROVED, result=Result.SUSPECTED)], (True, False)),
+        ([replace(APPROVED, result=Result.UNKNOWN)], (True, False)),
+        ([CANCELLED], (False, True)),
+        ([DELETED], (False, True)),
     ]
-    assert [
-        (updates, got) for updates, state in cases if (got := job_state_of_session(after(*updates))) is not state
-    ] == []
+    found = [(updates, after(*updates)) for updates, _ in cases]
+    assert [(updates, (known.has_verdict, known.has_failed)) for updates, known in found] == cases
 
 
 def test_a_replaced_session_does_not_change_its_job():
-    assert job_state_of_session(REPLACED) is None
+    assert not REPLACED.has_verdict
+    assert not REPLACED.has_failed

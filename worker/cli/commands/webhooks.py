@@ -47,7 +47,7 @@ def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, a
     wanted = [WebhookState(state) for state in states] or list(LISTED_WEBHOOKS)
     with invocation.parts(STORED, migrate=True) as parts:
         counts = parts.webhook_list.count()
-        waiting, unmatched = parts.webhook_list.waiting(), parts.webhook_list.unmatched()
+        waiting, unmatched = parts.webhook_list.waiting()
         found = [_facts(one) for one in parts.webhook_list.newest(wanted, most=limit)]
     if as_json:
         totals = {state.value: count for state, count in counts.items()}

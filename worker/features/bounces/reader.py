@@ -23,8 +23,7 @@ from worker.features.bounces.return_path import ReturnPath, return_path_of
 from worker.features.bounces.section import Bounces
 from worker.senders.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.settings.model import Settings
-from worker.web.webhooks.store.delivery_updates import delivery_as_json
-from worker.web.webhooks.store.results import EMAIL
+from worker.web.webhooks.store.results import EMAIL, given_of
 from worker.web.webhooks.store.webhooks import Arrived, Webhooks
 from worker.wiring.background import Ticks, Work, Working
 from worker.wiring.container import Parts
@@ -132,7 +131,7 @@ class BounceReader:
     def _arrived(self, mail: Mail, update: DeliveryUpdate) -> Arrived:
         digests = self._keyring.digests("bounce", sha256(mail.content).hexdigest())
         changes = update.status is not None or update.stop is not None
-        return Arrived(EMAIL, digests, update.event, delivery_as_json(update) if changes else None)
+        return Arrived(EMAIL, digests, update.event, given_of(update) if changes else None)
 
 
 class BounceSchedule(Working):

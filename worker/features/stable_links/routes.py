@@ -30,7 +30,6 @@ from worker.web.events.batching import InThread
 from worker.web.events.link_waiters import Waiting
 from worker.web.events.request_body import Unacceptable, form_of
 from worker.web.peers import Network, peer_of
-from worker.web.problems import problem
 from worker.web.readiness import Readiness
 from worker.web.turns import Allowance
 
@@ -128,9 +127,7 @@ class StableRoutes:
                 headers = {"Retry-After": str(ceil(error.seconds))}
                 return self._answer(request, Shown(Screen.BUSY), status=429, headers=headers)
             except Unacceptable as error:
-                answer = problem(error.status, error.args[0])
-                answer.force_close()
-                return answer
+                return error.answer()
             except (sa.exc.OperationalError, CannotDecrypt) as error:
                 if isinstance(error, CannotDecrypt):
                     log.error("a stable link cannot be followed: %s", error.for_logs)

@@ -1,25 +1,49 @@
-"""The answer to the sender of an event, alone or as one of a list."""
+"""The answers to the sender of events: to one event, and to a list of them, which has an answer for each.
 
+A list is taken in chunk by chunk. A chunk follows when the one before has its receipts: so what the same sender posts
+meanwhile waits for one chunk, not for all, and an event has the whole of its time for an answer.
+"""
+
+import asyncio
+import logging
 import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import sqlalchemy as sa
 from aiohttp import web
 
-from worker.core.model.incoming import EventReceipt, Outcome
+from worker.core.customers.customers import FieldProblem
+from worker.core.model.incoming import Event, EventReceipt, Outcome
+from worker.events.cloudevents import Listed, Unreadable
 from worker.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
 from worker.events.store.inbox import CONFLICT
+from worker.web.events.batching import MOST, TooMany
+from worker.web.events.request_body import Unacceptable
+from worker.web.problems import listed, problem
+
+log = logging.getLogger(__name__)
 
 ADDRESS = "event"  # the name of the route of one event
 RETRY_SECONDS = 2  # the answer's Retry-After while the database cannot be used
 AWAY = "the database cannot be used; send the same event again"
 AT_ONCE = "too many events at the same time"
-# The status by the reason; else 422.
+# The status of a refusal by its reason; else 422.
 _REFUSALS = {CONFLICT: 409, NOT_ITS_TYPE: 403, NOT_ITS_ID: 403, NOT_ITS_CUSTOMER: 403}
 
+MOST_LISTS = 4  # of one sender at a time: their events are in memory
+MIXED = 207  # Multi-Status: each event's own is in the answer
+NOT_KNOWN = "unknown"  # it may be stored: to be sent again
+AWAY_FOR_ALL = (sa.exc.OperationalError, TooMany)
+_BUG = "a bug of ours; the log names it"
+Became = EventReceipt | Exception | Unreadable
 
-def status_of(receipt: EventReceipt) -> int:
-    """The HTTP status of an event with this receipt."""
-    return _REFUSALS.get(receipt.reason, 422) if receipt.outcome is Outcome.REFUSED else 202
+
+def refusal_status(receipt: EventReceipt) -> int:
+    """The HTTP status of a refused event."""
+    return _REFUSALS.get(receipt.reason, 422)
 
 
 def accepted(request: web.Request, receipt: EventReceipt) -> dict[str, Any]:
@@ -35,3 +59,81 @@ def accepted(request: web.Request, receipt: EventReceipt) -> dict[str, Any]:
 def address(request: web.Request, event_id: uuid.UUID) -> str:
     """It includes the path that this application is mounted under, if it is mounted."""
     return str(request.app.router[ADDRESS].url_for(id=str(event_id)))
+
+
+class ManyEvents:
+    """Belongs to one loop."""
+
+    def __init__(self, take_in: Callable[[Event], Awaitable[EventReceipt]]) -> None:
+        """`take_in`: as `Batcher.take_in`."""
+        self._take_in = take_in
+        self._lists: Counter[str] = Counter()  # by sender
+
+    @contextmanager
+    def one_of(self, sender: str) -> Iterator[None]:
+        """Holds one of a sender's lists while the block runs. Raises Unacceptable where it has sent too many."""
+        if self._lists[sender] >= MOST_LISTS:
+            raise Unacceptable(503, f"more than {MOST_LISTS} lists of this sender at the same time")
+        self._lists[sender] += 1
+        try:
+            yield
+        finally:
+            self._lists[sender] -= 1
+
+    async def answer(
+        self, request: web.Request, events: Sequence[Listed], as_sent: Callable[[Event], Event]
+    ) -> web.Response:
+        """Take them in. `as_sent`: an event with its sender, and what else its request says of it."""
+        became: list[Became] = []
+        for place in range(0, len(events), MOST):
+            chunk = [one.event for one in events[place : place + MOST]]
+            away = next((one for one in became if isinstance(one, AWAY_FOR_ALL)), None)
+            if away is None:
+                became += await asyncio.gather(*(self._become(one, as_sent) for one in chunk))
+            else:  # the rest is not tried
+                became += [one if isinstance(one, Unreadable) else away for one in chunk]
+        results = [
+            {"index": index, **({"event": one.id} if one.id else {}), **_result(request, how)}
+            for index, (one, how) in enumerate(zip(events, became, strict=True))
+        ]
+        counts = Counter("duplicate" if "duplicate" in result else result["state"] for result in results)
+        if results and counts[NOT_KNOWN] == len(results):
+            first = results[0]
+            return problem(first["status"], first["detail"], retry_after=RETRY_SECONDS)
+        states = (*(outcome.value for outcome in Outcome), NOT_KNOWN)
+        facts = {"events": len(results), **{state: counts[state] for state in states}, "results": results}
+        headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(RETRY_SECONDS)} if counts[NOT_KNOWN] else {})
+        mixed = counts[NOT_KNOWN] or counts[Outcome.REFUSED.value]
+        return web.json_response(facts, status=MIXED if mixed else 202, headers=headers)
+
+    async def _become(self, event: Event | Unreadable, as_sent: Callable[[Event], Event]) -> Became:
+        if isinstance(event, Unreadable):
+            return event
+        try:
+            return await self._take_in(as_sent(event))
+        except AWAY_FOR_ALL as error:
+            return error
+        except Exception as error:  # a bug that one event uncovers is that event's answer
+            log.exception("an event ended with a bug of ours")  # the log shows only its kind and place
+            return error
+
+
+def _result(request: web.Request, became: Became) -> dict[str, Any]:
+    match became:
+        case Unreadable():
+            return _refused(400, Outcome.REFUSED.value, became.reason)
+        case EventReceipt(outcome=Outcome.REFUSED):
+            return _refused(refusal_status(became), Outcome.REFUSED.value, became.reason, became.problems)
+        case EventReceipt():
+            return {"status": 202, **accepted(request, became)}
+        case sa.exc.OperationalError():
+            return _refused(503, NOT_KNOWN, AWAY)
+        case TooMany():
+            return _refused(503, NOT_KNOWN, AT_ONCE)
+        case _:
+            return _refused(500, NOT_KNOWN, _BUG)
+
+
+def _refused(status: int, state: str, detail: str, problems: Sequence[FieldProblem] = ()) -> dict[str, Any]:
+    named = listed(problems or [FieldProblem("", detail, "")])
+    return {"status": status, "state": state, "detail": detail, "problems": named}

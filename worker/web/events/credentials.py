@@ -1,5 +1,7 @@
 """Recognises a sender of events by its keys: the request shows one of them, or is signed with one. Pure.
 
+A text in place of a sender is why the credentials were not accepted. It holds no part of them.
+
 What is shown is compared by its hash with the hash of every key of every sender, whichever fits. A signature is that of
 Standard Webhooks (standardwebhooks.com): HMAC-SHA256 over the message's id, its time and its body, so that the key
 itself never travels.
@@ -12,17 +14,7 @@ from datetime import UTC, datetime
 
 from worker.core.model.incoming import EventSender
 from worker.settings.event_senders import SenderOfEvents, hash_of, is_hash
-from worker.web.webhooks.standard_webhooks import HEADERS as SIGNATURE_HEADERS
-from worker.web.webhooks.standard_webhooks import TIMESTAMP, refused_unread, signing_key
-
-__all__ = ["SIGNATURE_HEADERS", "Key", "Stranger", "bearer", "keys_of", "signature", "signed_at", "signed_recently"]
-
-
-@dataclass(frozen=True)
-class Stranger:
-    """A sender whose credentials were not accepted. `reason` holds no part of them."""
-
-    reason: str
+from worker.web.webhooks.standard_webhooks import TIMESTAMP, signing_key
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,31 +35,24 @@ def keys_of(senders: Mapping[str, SenderOfEvents]) -> tuple[Key, ...]:
     )
 
 
-def bearer(authorization: str, keys: Sequence[Key]) -> EventSender | Stranger:
+def bearer(authorization: str, keys: Sequence[Key]) -> EventSender | str:
     """The sender whose key an `Authorization` header holds. The time it takes does not depend on which."""
     scheme, _, given = authorization.partition(" ")
     if scheme.lower() != "bearer":
-        return Stranger("the Authorization header is not Bearer")
+        return "the Authorization header is not Bearer"
     shown = hash_of(given.strip())
     # A list: all keys are compared, also after one fits.
     fits = [hmac.compare_digest(key.hash, shown) for key in keys]
-    return next((key.sender for key, one in zip(keys, fits, strict=True) if one), Stranger("the key is no sender's"))
-
-
-def signed_recently(headers: Mapping[str, str], now: datetime) -> Stranger | None:
-    """Why a signature cannot be right: headers are missing, or its time is past or ahead. To be called before the body
-    is read."""
-    reason = refused_unread(headers, now=now)
-    return Stranger(reason) if reason else None
+    return next((key.sender for key, one in zip(keys, fits, strict=True) if one), "the key is no sender's")
 
 
 def signed_at(headers: Mapping[str, str]) -> datetime:
-    """When a message was signed, to the second, aware UTC; for a message that `signed_recently` accepts."""
+    """When a message was signed, to the second, aware UTC; for a message that `refused_unread` accepts."""
     return datetime.fromtimestamp(int(headers[TIMESTAMP]), UTC)
 
 
-def signature(headers: Mapping[str, str], body: bytes, keys: Sequence[Key], now: datetime) -> EventSender | Stranger:
+def signature(headers: Mapping[str, str], body: bytes, keys: Sequence[Key], now: datetime) -> EventSender | str:
     """The sender whose key a message was signed with: one of its signatures must be right."""
     signing = [(key.sender, key.secret) for key in keys if key.secret is not None]
     found = signing_key(headers, body, [secret for _, secret in signing], now=now)
-    return Stranger(found) if isinstance(found, str) else signing[found][0]
+    return found if isinstance(found, str) else signing[found][0]

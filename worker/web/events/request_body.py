@@ -12,6 +12,7 @@ from aiohttp.http_exceptions import PayloadEncodingError
 
 from worker.events.cloudevents import LARGEST, LARGEST_LIST, is_json, is_list
 from worker.lists.traces import TRACEPARENT
+from worker.web.problems import problem
 
 BODY_SECONDS = 10.0  # for the whole body: a slow sender must not hold a connection
 # Nearly all bodies are smaller than FREE. ROOM is the memory for the rest of larger bodies, of all senders together.
@@ -33,6 +34,12 @@ class Unacceptable(Exception):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status = status
+
+    def answer(self, *, retry_after: float | None = None) -> web.Response:
+        """The rest of the body is not read. `retry_after`: in seconds, of a 503."""
+        answer = problem(self.status, self.args[0], retry_after=retry_after if self.status == 503 else None)
+        answer.force_close()
+        return answer
 
 
 def attributes(request: web.Request) -> dict[str, str]:

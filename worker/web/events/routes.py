@@ -20,11 +20,9 @@ from worker.events.published_events import moment
 from worker.events.store.event_status import EventStatus, EventStatuses, LinkStatus
 from worker.settings.outside import Web
 from worker.web.events import credentials
-from worker.web.events.answers import AT_ONCE, AWAY, RETRY_SECONDS, accepted, address, status_of
+from worker.web.events.answers import AT_ONCE, AWAY, RETRY_SECONDS, ManyEvents, accepted, address, refusal_status
 from worker.web.events.batching import ANSWER_SECONDS, Batcher, InThread, TooMany, answered_within
-from worker.web.events.credentials import Stranger
 from worker.web.events.link_waiters import Waiting
-from worker.web.events.many import ManyEvents
 from worker.web.events.request_body import (
     OF_ONE,
     TWICE,
@@ -40,6 +38,7 @@ from worker.web.events.request_body import (
 from worker.web.problems import REFUSED, problem
 from worker.web.readiness import Readiness
 from worker.web.turns import Allowance
+from worker.web.webhooks.standard_webhooks import SIGNATURE, refused_unread
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +77,7 @@ class Events:
         try:
             return await self._post(request)
         except Unacceptable as error:
-            answer = problem(error.status, error.args[0], retry_after=RETRY_SECONDS if error.status == 503 else None)
-            # The rest of the body is not read.
-            answer.force_close()
-            return answer
+            return error.answer(retry_after=RETRY_SECONDS)
 
     async def _post(self, request: web.Request) -> web.Response:
         sender = self._recognised(request)
@@ -102,7 +98,7 @@ class Events:
         content = await bounded_body(request, room, largest=largest, seconds=self._body_seconds)
         if sender is None:
             signer = credentials.signature(request.headers, content, self._keys, self._clock())
-            if isinstance(signer, Stranger):
+            if isinstance(signer, str):
                 return _stranger(request, signer)
             if refused := self._too_often(signer):
                 return refused
@@ -120,7 +116,7 @@ class Events:
         try:
             receipt = await self._take_in(event)
             if receipt.outcome is Outcome.REFUSED or receipt.id is None:
-                return problem(status_of(receipt), receipt.reason, problems=receipt.problems)
+                return problem(refusal_status(receipt), receipt.reason, problems=receipt.problems)
             waits = sender.links and event.kind is EventKind.REQUESTED
             wait = preferred_wait(request.headers.getall("Prefer", [])) if waits else 0
             return await self._answered(request, event, receipt, wait)
@@ -162,7 +158,7 @@ class Events:
             # Signed in place of a body: else a copy of the headers would read the status of each event of this sender.
             content = named.encode("utf-8", "surrogatepass")
             signer = credentials.signature(request.headers, content, self._keys, self._clock())
-            if isinstance(signer, Stranger):
+            if isinstance(signer, str):
                 return _stranger(request, signer)
             sender = signer
         try:
@@ -184,13 +180,13 @@ class Events:
             return problem(403, "no sender has a key", hint="add [web.senders.NAME] with keys to onboarding.toml")
         if has_credentials_twice(request):
             return problem(400, TWICE)
-        if "Authorization" not in request.headers and "webhook-signature" in request.headers:
-            stranger = credentials.signed_recently(request.headers, self._clock())
-            return _stranger(request, stranger) if stranger else None
+        if "Authorization" not in request.headers and SIGNATURE in request.headers:
+            why = refused_unread(request.headers, now=self._clock())
+            return _stranger(request, why) if why else None
         if "Authorization" not in request.headers:
-            return _stranger(request, Stranger("neither an Authorization header nor a signature"))
+            return _stranger(request, "neither an Authorization header nor a signature")
         found = credentials.bearer(request.headers["Authorization"], self._keys)
-        return _stranger(request, found) if isinstance(found, Stranger) else found
+        return _stranger(request, found) if isinstance(found, str) else found
 
     def _too_often(self, sender: EventSender) -> web.Response | None:
         seconds = self._allowance.take(sender.name, monotonic())
@@ -222,9 +218,9 @@ def _as_sent(event: Event, *, sender: EventSender, signed_at: datetime | None, t
     return replace(event, sender=sender, actor=sender.name, traceparent=trace, signed_at=signed_at)
 
 
-def _stranger(request: web.Request, stranger: Stranger) -> web.Response:
-    request[REFUSED] = f"events: {stranger.reason}"
-    return problem(401, stranger.reason, headers={"WWW-Authenticate": "Bearer"})
+def _stranger(request: web.Request, why: str) -> web.Response:
+    request[REFUSED] = f"events: {why}"
+    return problem(401, why, headers={"WWW-Authenticate": "Bearer"})
 
 
 def _as_json(status: EventStatus, address: str) -> dict[str, Any]:

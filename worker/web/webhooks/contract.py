@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from worker.core.foundation.keyring import Keyring
 from worker.providers.webhooks.contract import Delivery, Unreadable
 from worker.senders.delivery_reports import DeliveryUpdate, NotUnderstood
-from worker.web.webhooks.store.delivery_updates import delivery_as_json
+from worker.web.webhooks.store.results import given_of
 from worker.web.webhooks.store.webhooks import Arrived
 
 # Fetches the body at a URL; None: it cannot be had.
@@ -64,7 +64,7 @@ def of_sender(source: str, digests: tuple[str, ...], update: DeliveryUpdate | No
     if isinstance(update, NotUnderstood):
         return Arrived(source, digests, "unreadable", None, update.reason)
     nothing = update.status is None and update.stop is None and not update.resume
-    return Arrived(source, digests, update.event, None if nothing else delivery_as_json(update))
+    return Arrived(source, digests, update.event, None if nothing else given_of(update))
 
 
 def digests_of(keyring: Keyring, content: bytes) -> tuple[str, ...]:

@@ -86,10 +86,7 @@ class WebhookRoutes:
         try:
             return await self._taken(request, source, path)
         except Unacceptable as error:
-            answer = problem(error.status, error.args[0], retry_after=RETRY_SECONDS if error.status == 503 else None)
-            # The rest of the body is not read.
-            answer.force_close()
-            return answer
+            return error.answer(retry_after=RETRY_SECONDS)
 
     async def _taken(self, request: web.Request, source: Source | None, path: tuple[str, ...]) -> web.Response:
         if source is None:

@@ -41,6 +41,25 @@ class KnownSession:
     reasons: tuple[str, ...] = ()
     note: str = field(default="", compare=False)
 
+    @property
+    def is_refused(self) -> bool:
+        return self.state is SessionState.FAILED and self.result is Result.DENIED
+
+    @property
+    def has_verdict(self) -> bool:
+        """A refusal is a verdict too. An expired session has none: it is a reason for a reissue."""
+        return self.state is SessionState.COMPLETED or self.is_refused
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the session was cancelled or deleted at the provider, so that its job fails."""
+        return self.state is SessionState.FAILED and not self.is_refused
+
+    @property
+    def result_word(self) -> str:
+        """The result as rows have it."""
+        return self.result.value if self.result else ""
+
 
 # For a replaced session only a verdict still counts: the customer may have finished with the old link.
 REPLACED = KnownSession(SessionState.SUPERSEDED, rank=Rank.ENDED)
@@ -82,19 +101,6 @@ def may_be_replay(known: KnownSession, update: SessionUpdate, *, opened_at: date
     return undecided and received_at - opened_at >= DIGESTS_KEPT
 
 
-def job_state_of_session(known: KnownSession) -> JobState | None:
-    """The state of the session's job; None while the customer has neither finished nor failed.
-
-    A refusal is a result, so it completes the job. A session that was cancelled or deleted at the provider has no
-    result: the job fails, and an operator may retry it. An expired session is a reason for a reissue.
-    """
-    if known.state is SessionState.COMPLETED:
-        return JobState.COMPLETED
-    if known.state is SessionState.FAILED:
-        return JobState.COMPLETED if known.result is Result.DENIED else JobState.FAILED
-    return None
-
-
 # A job that waits for one of these reasons waits for its session's end, or for the time after it.
 FOR_THE_END = (Reason.SESSION_ENDS_FIRST, Reason.STALE_LINK)
 
@@ -111,23 +117,17 @@ class Again:
 
 @dataclass(frozen=True)
 class Link:
-    """One of a customer's sessions for a purpose. Times are aware. `past`: the customer was asked to renew since, or
-    another person has the id now."""
+    """One of a customer's sessions for a purpose, opened for the job `job_id`. Times are aware. `past`: the customer
+    was asked to renew since, or another person has the id now. `company_id` is the provider's."""
 
     id: uuid.UUID
+    job_id: int
     issued_at: datetime
     expires_at: datetime
     check_at: datetime | None
     known: KnownSession
     past: bool = False
-
-    @property
-    def has_verdict(self) -> bool:
-        return job_state_of_session(self.known) is JobState.COMPLETED
-
-    @property
-    def is_refused(self) -> bool:
-        return self.known.state is SessionState.FAILED and self.known.result is Result.DENIED
+    company_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -165,45 +165,39 @@ class JobNow:
 
 @dataclass
 class Chain:
-    """A customer's sessions and jobs for one purpose, changed by one update after the other.
-
-    `owners`: the job that each session was opened for. `companies`: the provider's company id of each session.
-    """
+    """A customer's sessions and jobs for one purpose, changed by one update after the other."""
 
     links: dict[uuid.UUID, Link] = field(default_factory=dict)
     jobs: dict[int, JobNow] = field(default_factory=dict)
-    owners: dict[uuid.UUID, int] = field(default_factory=dict)
-    companies: dict[uuid.UUID, str] = field(default_factory=dict)
 
     def copy(self) -> "Chain":
-        return Chain(dict(self.links), dict(self.jobs), self.owners, dict(self.companies))
-
-    def contradicts(self, session_id: uuid.UUID, update: SessionUpdate, *, received_at: datetime) -> bool:
-        """True if this update must not be applied because it may be a replay of an old verdict."""
-        link = self.links[session_id]
-        return may_be_replay(link.known, update, opened_at=link.issued_at, received_at=received_at)
+        return Chain(dict(self.links), dict(self.jobs))
 
     def apply(
         self, session_id: uuid.UUID, update: SessionUpdate, *, again: Again, received_at: datetime, now: datetime
     ) -> bool:
         """Apply the update to this session; True if it changed anything. Times are aware UTC."""
-        link = self.links[session_id]
-        before = link.known
-        if new_company := bool(update.company_id) and self.companies.get(session_id, "") != update.company_id:
-            self.companies[session_id] = update.company_id
-        replaced = self._is_replaced(link)
-        known = known_after(compared_with(before, replaced=replaced), update, received_at=received_at)
-        if known is None and (replaced or before.state is SessionState.SUPERSEDED):
+        was = self.links[session_id]
+        before = was.known
+        # For a session that another has replaced only a verdict counts, even if our own clock had called the session
+        # expired before.
+        replaced = before.state is SessionState.SUPERSEDED or self._is_replaced(was)
+        decided = before.state in (SessionState.COMPLETED, SessionState.FAILED)
+        known = known_after(REPLACED if replaced and not decided else before, update, received_at=received_at)
+        if known is None and replaced:
             known = reviewed(before, update, received_at=received_at)
-        if known is None:
-            return new_company
-        link = replace(link, known=known, check_at=check_at_after(link, known, now=now))
+        link = replace(was, company_id=update.company_id or was.company_id)
+        if known is not None:
+            link = replace(link, known=known, check_at=check_at_after(was, known, now=now))
         self.links[session_id] = link
+        if known is None:
+            return link != was
         leading = next((job.id for job in self.jobs.values() if job.state in OPEN_JOBS), None)
         # A renewal is decided by its own sessions, whatever is said of those before it.
         peers = [one for one in self.links.values() if one.past is link.past]
-        concerned = {self.owners.get(session_id), None if link.past else leading}
-        repeated = _failed(before) and _failed(known)
+        concerned = {link.job_id, None if link.past else leading}
+        # A second such update must not end a job that was retried since.
+        repeated = before.has_failed and known.has_failed
         for job in [] if repeated else list(self.jobs.values()):
             if (job.id in concerned or session_id == job.session_id) and not (link.past and self._is_of_now(job)):
                 led = link.past or leading not in (None, job.id)
@@ -211,10 +205,10 @@ class Chain:
             elif link.past and known.state not in LIVE_SESSIONS and job.waits_for_an_end:
                 self.jobs[job.id] = replace(job, due_at=now)  # it has no part in the session
         again_in = {job.session_id for job in self.jobs.values() if job.asks_again}
-        if link.has_verdict and not link.past:
+        if known.has_verdict and not link.past:
             # The customer has finished: the other open sessions are no longer of use.
-            for other in self._live():
-                if other.id not in again_in:
+            for other in list(self.links.values()):
+                if other.known.state in LIVE_SESSIONS and other.id not in again_in:
                     over = replace(other.known, state=SessionState.SUPERSEDED)
                     self.links[other.id] = replace(other, check_at=None, known=over)
         for job in self.jobs.values():
@@ -228,25 +222,10 @@ class Chain:
         link = self.links.get(job.session_id) if job.session_id is not None else None
         return link is None or not link.past
 
-    def _live(self) -> list[Link]:
-        return [link for link in self.links.values() if link.known.state in LIVE_SESSIONS]
-
     def _is_replaced(self, link: Link) -> bool:
         newest = max(self.links.values(), key=lambda one: (one.issued_at, one.id.hex))
-        return newest.id != link.id or any(one.id != link.id for one in self._live())
-
-
-def _failed(known: KnownSession) -> bool:
-    """True if the session ended without a verdict. A second such update must not end a job that was retried since."""
-    return job_state_of_session(known) is JobState.FAILED
-
-
-def compared_with(known: KnownSession, *, replaced: bool) -> KnownSession:
-    """What an update is compared with. For a session that another has replaced only a verdict counts, even if our own
-    clock had called the session expired before."""
-    decided = known.state in (SessionState.COMPLETED, SessionState.FAILED)
-    over = known.state is SessionState.SUPERSEDED or (replaced and not decided)
-    return REPLACED if over else known
+        others = [one for one in self.links.values() if one.id != link.id]
+        return newest.id != link.id or any(one.known.state in LIVE_SESSIONS for one in others)
 
 
 def reviewed(known: KnownSession, update: SessionUpdate, *, received_at: datetime) -> KnownSession | None:
@@ -278,17 +257,12 @@ def check_at_after(before: Link, known: KnownSession, *, now: datetime) -> datet
     return None
 
 
-def deciding(links: Iterable[Link]) -> Link | None:
-    """The session whose verdict counts: the provider's last verdict, in whatever order the updates came."""
-    ends = [link for link in links if link.has_verdict]
-    return max(
-        ends,
-        key=lambda link: (link.known.rank, link.known.at or link.issued_at, link.known.weight, link.id.hex),
-        default=None,
-    )
+def _place_of_verdict(link: Link) -> tuple[Rank, datetime, int, str]:
+    """The provider's last verdict is the largest, in whatever order the updates came."""
+    return link.known.rank, link.known.at or link.issued_at, link.known.weight, link.id.hex
 
 
-def job_after(job: JobNow, link: Link, links: Iterable[Link], *, again: Again, led: bool, now: datetime) -> JobNow:
+def job_after(job: JobNow, link: Link, links: Sequence[Link], *, again: Again, led: bool, now: datetime) -> JobNow:
     """The job after `link`, one of `links`, has changed.
 
     `led`: another job serves the customer now, so that this ended job cannot become open again. A call with an unknown
@@ -296,27 +270,27 @@ def job_after(job: JobNow, link: Link, links: Iterable[Link], *, again: Again, l
     """
     if job.state is JobState.CANCELLED:
         return job
-    if link.has_verdict:
-        links = list(links)
-        last = deciding(links) or link
+    if link.known.has_verdict:
+        last = max((one for one in links if one.known.has_verdict), key=_place_of_verdict)
         if (asked := _asked_again(job, last, links, again, led=led)) is not None:
             return asked
-        ended = _moved(job, JobState.COMPLETED, last, _result(last))
+        ended = _moved(job, JobState.COMPLETED, last, last.known.result_word)
         same = job.state is JobState.COMPLETED and (job.session_id, job.result) == (ended.session_id, ended.result)
         return job if same else ended
     if job.session_id != link.id:
         return job
-    if _failed(link.known):
+    if link.known.has_failed:
         if not _can_fail(job, link):
             return job
-        stands = next((one for one in links if one.id == job.refused_session and one.is_refused), None)
+        stands = next((one for one in links if one.id == job.refused_session and one.known.is_refused), None)
         if stands is not None:
-            return _moved(job, JobState.COMPLETED, stands, _result(stands))
+            return _moved(job, JobState.COMPLETED, stands, stands.known.result_word)
         return _moved(job, JobState.FAILED, link, reason=Reason.SESSION_FAILED, detail=link.known.note)
     if job.state is JobState.FAILED and job.reason == Reason.SESSION_FAILED and not led:
         # The failure of the session is no longer the provider's last word.
         again_open = replace(job, state=JobState.INVITED if job.message_out else JobState.ISSUED)
-        return _open(again_open, link, links, again, now) or _moved(job, again_open.state, link, _result(link))
+        opened = _open(again_open, link, links, again, now)
+        return opened or _moved(job, again_open.state, link, link.known.result_word)
     return _open(job, link, links, again, now) or job
 
 
@@ -329,7 +303,7 @@ def _asked_again(job: JobNow, last: Link, links: Sequence[Link], again: Again, *
 
     A customer is asked once more until the provider has approved: another refusal is the last.
     """
-    if not last.is_refused:
+    if not last.known.is_refused:
         return None
     named = asks_again(last.known.reasons, again.refused_for)
     if job.asks_again:
@@ -347,15 +321,15 @@ def _asked_again(job: JobNow, last: Link, links: Sequence[Link], again: Again, *
     present = next((one for one in links if one.id == job.session_id and one.id != last.id), None)
     if present is not None and present.known.state in LIVE_SESSIONS:  # it is the one more
         return replace(job, refused_session=last.id)
-    return replace(_moved(job, JobState.INVITED, last, _result(last)), refused_session=last.id)
+    return replace(_moved(job, JobState.INVITED, last, last.known.result_word), refused_session=last.id)
 
 
 def _was_refused_before(last: Link, links: Iterable[Link]) -> bool:
     """Whether the customer was refused in another session since the last approval."""
     links = [one for one in links if one.id != last.id]
-    approved = [one.issued_at for one in links if one.known.result is Result.APPROVED and one.has_verdict]
+    approved = [one.issued_at for one in links if one.known.result is Result.APPROVED and one.known.has_verdict]
     since = max(approved, default=None)
-    return any(one.is_refused and (since is None or one.issued_at > since) for one in links)
+    return any(one.known.is_refused and (since is None or one.issued_at > since) for one in links)
 
 
 def _moved(
@@ -392,7 +366,7 @@ def _open(job: JobNow, link: Link, links: Iterable[Link], again: Again, now: dat
         now=now,
     )
     unsent = job.state is JobState.ISSUED and not job.message_out and not job.silent
-    in_review = any(one.known.result is Result.REVIEW and not one.has_verdict for one in links)
+    in_review = any(one.known.result is Result.REVIEW and not one.known.has_verdict for one in links)
     # Not for a customer who has submitted through an earlier link.
     if unsent and link.known.state is SessionState.EXPIRED and not in_review:
         detail = "the link expired before it could be sent"
@@ -403,7 +377,7 @@ def _open(job: JobNow, link: Link, links: Iterable[Link], again: Again, now: dat
     ended = job.waits_for_an_end and link.known.state is SessionState.EXPIRED
     if ended and job.due_at is not None and replaced_at < job.due_at:  # the end has come early
         return replace(job, due_at=replaced_at)
-    result = _result(link)
+    result = link.known.result_word
     if job.state is JobState.WAITING and link.known.state in LIVE_SESSIONS and result and job.unknown_attempt is None:
         # The customer has submitted, so the link has come, if only by the app. No new session is requested until the
         # provider decides.
@@ -411,7 +385,3 @@ def _open(job: JobNow, link: Link, links: Iterable[Link], again: Again, now: dat
     if job.state in (JobState.ISSUED, JobState.INVITED) and job.result != result:
         return replace(job, result=result, due_at=None)
     return None
-
-
-def _result(link: Link) -> str:
-    return link.known.result.value if link.known.result else ""

@@ -13,7 +13,6 @@ from worker.providers.account import AccountUnusable
 from worker.providers.registry import build_webhook_reader, webhook_peers
 from worker.providers.webhooks import contract as webhooks
 from worker.providers.webhooks.contract import Delivery, Unreadable, WebhookReader
-from worker.providers.webhooks.session_updates import SessionUpdate
 from worker.settings.accounts import Account
 from worker.settings.model import Settings
 from worker.web.webhooks.contract import Closed, Get, Source, digests_of
@@ -59,7 +58,8 @@ class AccountSource:
             if update.status >= 400:
                 return update
             return Arrived(self._kept_as, digests, "unreadable", None, update.reason)
-        stored = update_as_json(update) if _has_content(update) else None
+        has_content = update.state is not None or update.alert or bool(update.company_id)
+        stored = update_as_json(update) if has_content else None
         return Arrived(self._kept_as, digests, update.event, stored, update.note)
 
 
@@ -87,7 +87,3 @@ def sender_sources(
         for one in SENDER_SOURCES.offered()
         for channel, source in one.of(settings, keyring, clock, fetch).items()
     }
-
-
-def _has_content(update: SessionUpdate) -> bool:
-    return update.state is not None or update.alert or bool(update.company_id)

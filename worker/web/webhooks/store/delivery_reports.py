@@ -8,7 +8,7 @@ Reported  --deliver-->      the message delivered or bounced; its address suppre
 import re
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -127,7 +127,8 @@ def deliver_all(
         and _is_plain(message, one.update)
     }
     alone = {message.id for message in plain.values()}
-    _lock_jobs(connection, [message.job_id for message in messages.values() if message.id not in alone])
+    if jobs := {message.job_id for message in messages.values() if message.id not in alone}:
+        fetch(connection, _LOCK_JOBS, {"ids": bulk.keys(jobs)})
     _write_plain(connection, [(message, reported[place].happened_at) for place, message in plain.items()])
     delivered = [
         Delivered(Applied.APPLIED, plain[place].id)
@@ -165,11 +166,6 @@ def _lock_messages(connection: sa.Connection, reported: Sequence[Reported]) -> d
         return {}
     rows = fetch(connection, _LOCK_MESSAGES, {"ids": bulk.keys(ids)})
     return {(True, row.id.hex) if is_mail(row.channel) else (False, row.reference): row for row in rows}
-
-
-def _lock_jobs(connection: sa.Connection, ids: Iterable[int]) -> None:
-    if ids := set(ids):
-        fetch(connection, _LOCK_JOBS, {"ids": bulk.keys(ids)})
 
 
 def deliver(
@@ -384,13 +380,10 @@ def _write_plain(connection: sa.Connection, delivered: Sequence[tuple[sa.Row[Any
     """
     counts = tally.counts_in_bulk(len(delivered))
     if counts:
-        _count(connection, [message for message, _ in delivered if message.kind == FIRST])
+        counted = tally.of(connection)
+        first = Counter((message.batch_id, message.channel) for message, _ in delivered if message.kind == FIRST)
+        for (batch_id, channel), number in first.items():
+            counted.add(tally.message(batch_id, InvitationState.SENT, channel), -number)
+            counted.add(tally.message(batch_id, InvitationState.DELIVERED, channel), number)
     rows = [{"invitation_id": message.id, "at": at} for message, at in delivered]
     _DELIVERED.run(connection, rows, counts=counts)
-
-
-def _count(connection: sa.Connection, first: Sequence[sa.Row[Any]]) -> None:
-    counts = tally.of(connection)
-    for (batch_id, channel), number in Counter((message.batch_id, message.channel) for message in first).items():
-        counts.add(tally.message(batch_id, InvitationState.SENT, channel), -number)
-        counts.add(tally.message(batch_id, InvitationState.DELIVERED, channel), number)

@@ -1,9 +1,8 @@
 """Processes stored webhooks of senders: reads their delivery updates and applies them."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -15,7 +14,7 @@ from worker.core.model.states import WebhookState
 from worker.core.model.wakeups import WakeUp
 from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.web.webhooks.store.delivery_reports import Applied, Delivered, Reported, deliver_all
-from worker.web.webhooks.store.results import SENDER, WebhookResult, given_of, read_given
+from worker.web.webhooks.store.results import SENDER, WebhookResult, read_given
 from worker.web.webhooks.store.webhooks import KeptWebhook
 
 # The reference of a text message is known moments after the hand-over, or minutes after it where the answer was lost
@@ -36,7 +35,8 @@ class DeliveryUpdates:
         self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], due: set[WakeUp], now: datetime
     ) -> dict[uuid.UUID, WebhookResult]:
         updates = [
-            (one, delivery_update(one.update)) for one in sorted(webhooks, key=lambda one: (one.received_at, one.id))
+            (one, DeliveryUpdate(**read_given(one.update, status=DeliveryStatus, stop=Stop)))
+            for one in sorted(webhooks, key=lambda one: (one.received_at, one.id))
         ]
         reported = [Reported(one.source, update, one.received_at, one.attempts > 0) for one, update in updates]
         delivered = deliver_all(connection, self._keyring, self._policy(), reported, now=now)
@@ -69,13 +69,3 @@ def _said(update: DeliveryUpdate, delivered: Delivered) -> str:
     if not delivered.address:
         return ""
     return update.stop.value if update.stop is not None else "may get messages again"
-
-
-def delivery_as_json(update: DeliveryUpdate) -> dict[str, Any]:
-    """The whole update as JSON, to be stored until it is applied."""
-    return given_of(update)
-
-
-def delivery_update(kept: Mapping[str, Any]) -> DeliveryUpdate:
-    """The update from the output of `delivery_as_json`. Raises ValueError for anything else."""
-    return DeliveryUpdate(**read_given(kept, status=DeliveryStatus, stop=Stop))

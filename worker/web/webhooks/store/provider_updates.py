@@ -26,7 +26,7 @@ from worker.core.model.states import InvitationState, JobState, Result, SessionS
 from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.store import unknown_outcomes
 from worker.providers.webhooks.session_updates import Rank, SessionUpdate
-from worker.web.webhooks.session_chain import Again, Chain, JobNow, KnownSession, Link
+from worker.web.webhooks.session_chain import Again, Chain, JobNow, KnownSession, Link, may_be_replay
 from worker.web.webhooks.store.results import ACCOUNT, UNMATCHED, WebhookResult
 from worker.web.webhooks.store.session_lookup import Lookup, find
 from worker.web.webhooks.store.webhooks import KeptWebhook, session_update
@@ -65,8 +65,9 @@ class ProviderUpdates:
             if row is None or chain is None or row.id not in chain.links:
                 results[one.id] = _unknown(update)
                 continue
-            if chain.contradicts(row.id, update, received_at=one.received_at):
-                results[one.id] = _contradicted(update, chain.links[row.id].known, row.id)
+            link = chain.links[row.id]
+            if may_be_replay(link.known, update, opened_at=link.issued_at, received_at=one.received_at):
+                results[one.id] = _contradicted(update, link.known, row.id)
                 continue
             changed = chain.apply(row.id, update, again=self._again, received_at=one.received_at, now=now)
             results[one.id] = _result(update, row.id, changed=changed)
@@ -171,11 +172,8 @@ def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
             cancelled=row.cancelled_at is not None,
         )
         chains[row.customer_id, row.purpose].jobs[row.id] = job
-    for key, chain in chains.items():
-        rows = [row for row in sessions if (row.customer_id, row.purpose) == key]
-        chain.links |= {row.id: _link(row) for row in rows}
-        chain.owners |= {row.id: row.job_id for row in rows}
-        chain.companies |= {row.id: row.company_id for row in rows}
+    for row in sessions:
+        chains[row.customer_id, row.purpose].links[row.id] = _link(row)
     return chains
 
 
@@ -202,20 +200,16 @@ def _link(row: sa.Row[Any]) -> Link:
         of_stored(row.reasons),
         row.note,
     )
-    return Link(row.id, row.issued_at, row.expires_at, row.check_at, known, row.past)
+    return made_of(Link, row, known=known)
 
 
 def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, now: datetime) -> None:
     """Write the changes of each chain, and tell them. A pair is (before, after)."""
     links: list[tuple[Link, Link]] = []
     jobs: list[tuple[JobNow, JobNow]] = []
-    known = []
     over: list[uuid.UUID] = []
     for before, after in chains:
-        for id_, link in after.links.items():
-            if link != before.links[id_] or after.companies[id_] != before.companies[id_]:
-                known.append(_known(link, after.companies[id_]))
-                links.append((before.links[id_], link))
+        links += [(before.links[id_], link) for id_, link in after.links.items() if link != before.links[id_]]
         moved = [(before.jobs[id_], job) for id_, job in after.jobs.items() if job != before.jobs[id_]]
         jobs += moved
         if any(
@@ -224,7 +218,7 @@ def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, 
             for was, job in moved
         ):
             over += after.links
-    _UPDATE_SESSIONS.run(connection, known)
+    _UPDATE_SESSIONS.run(connection, [_known(link) for _, link in links])
     _MOVE_JOBS.run(connection, [_move(job, now=now) for _, job in jobs])
     unknown_outcomes.hand_over(connection, [job.id for was, job in jobs if job.unknown_attempt is not None], now=now)
     if over:
@@ -238,8 +232,8 @@ def _tell(connection: sa.Connection, links: Sequence[tuple[Link, Link]], *, now:
     by_result: dict[str, list[uuid.UUID]] = {}
     for was, link in links:
         decided = (link.known.state, link.known.result) != (was.known.state, was.known.result)
-        if link.has_verdict and decided:
-            by_result.setdefault(link.known.result.value if link.known.result else "", []).append(link.id)
+        if link.known.has_verdict and decided:
+            by_result.setdefault(link.known.result_word, []).append(link.id)
     for result, ids in by_result.items():
         happened(connection, SessionsCompleted(ids, result), now=now)
     expired = SessionState.EXPIRED
@@ -247,19 +241,19 @@ def _tell(connection: sa.Connection, links: Sequence[tuple[Link, Link]], *, now:
     happened(connection, SessionsExpired(ended), now=now)
 
 
-def _known(link: Link, company_id: str) -> dict[str, Any]:
+def _known(link: Link) -> dict[str, Any]:
     known = link.known
     return {
         "id_": link.id,
         "new_state": known.state,
         "new_check_at": link.check_at,
-        "new_result": known.result.value if known.result else "",
+        "new_result": known.result_word,
         "new_update_rank": int(known.rank),
         "new_update_at": known.at,
         "new_update_weight": known.weight,
         "new_reasons": stored(known.reasons),
         "new_note": known.note[:400],
-        "new_company_id": company_id,
+        "new_company_id": link.company_id,
     }
 
 

@@ -63,7 +63,7 @@ class Processed:
 
 
 def given_of(update: Any) -> dict[str, Any]:
-    """What an update says, as JSON, without what it does not say."""
+    """What an update says, as JSON, to be stored until it is applied; without what it does not say."""
     given = {name: value for name, value in vars(update).items() if value}
     return given | ({"happened_at": update.happened_at.isoformat()} if update.happened_at else {})
 

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from worker.core.model.states import LIVE_SESSIONS, SessionState
 from worker.providers.webhooks.session_updates import Key, Rank, SessionUpdate
 
 Accounts = frozenset[str]
+Found = Mapping[str, Sequence[sa.Row[Any]]]  # sessions, of whatever account, by an id
 DIGITS = 18  # of a job's number, which the column holds
 # The ids that belong to one session only, and their names in our stored references.
 _OWN = {Key.SCAN_REF: "scanRef", Key.ENTITY_ID: "entityId"}
@@ -45,38 +47,23 @@ def find(
     `all_accounts`: an update that names a session of an account outside its own accounts matches no other session
     either. The rows are not locked: all columns but id, customer and purpose may have changed since.
     """
-    named = _Named(connection, keyring, lookups, all_accounts)
+
+    @cache  # each kind of id is read once, when it is first asked for: most updates name their session by the first
+    def named(key: Key) -> Found:
+        given = [(one, value) for one in lookups for of, value in one.update.match if of is key]
+        accounts = all_accounts.union(*(one.accounts for one, _ in given))
+        return _named_by(connection, keyring, key, accounts, [value for _, value in given])
+
     found = {one.id: _session_of(one, named) for one in lookups}
     return {id_: session for id_, session in found.items() if session is not None}
 
 
-class _Named:
-    """The sessions that the ids of these updates name, of whatever account. Each kind of id is read once, when it is
-    first asked for: most updates name their session by the most exact one."""
-
-    def __init__(
-        self, connection: sa.Connection, keyring: Keyring, lookups: Sequence[Lookup], all_accounts: Accounts
-    ) -> None:
-        self._connection, self._keyring = connection, keyring
-        self._lookups, self._all_accounts = lookups, all_accounts
-        self._found: dict[Key, Found] = {}
-
-    def by(self, key: Key, value: str) -> Sequence[sa.Row[Any]]:
-        """The sessions that this id names."""
-        if key not in self._found:
-            given = [(one, value) for one in self._lookups for of, value in one.update.match if of is key]
-            accounts = self._all_accounts.union(*(one.accounts for one, _ in given))
-            values = [value for _, value in given]
-            self._found[key] = _LOOKS[key](self._connection, self._keyring, accounts, values)
-        return self._found[key].get(value, ())
-
-
-def _session_of(one: Lookup, named: _Named) -> sa.Row[Any] | None:
+def _session_of(one: Lookup, named: Callable[[Key], Found]) -> sa.Row[Any] | None:
     is_ours = _is_ours(one, named)
     if is_ours is False:
         return None
     for key, value in one.update.match:
-        rows = named.by(key, value)
+        rows = named(key).get(value, ())
         ours = [row for row in rows if row.account in one.accounts]
         session = _chosen(key, one.update, ours)
         if session is not None:
@@ -86,14 +73,14 @@ def _session_of(one: Lookup, named: _Named) -> sa.Row[Any] | None:
     return None
 
 
-def _is_ours(one: Lookup, named: _Named) -> bool | None:
+def _is_ours(one: Lookup, named: Callable[[Key], Found]) -> bool | None:
     """True if the provider's ids name a session of the update's accounts; None: they name no session.
 
     False is a copy of another account's webhook, whose key may be the same. Its customer may have a session here too.
     """
     ids = dict(one.update.match)
     for key in _THEIRS:
-        if key in ids and (rows := named.by(key, ids[key])):
+        if key in ids and (rows := named(key).get(ids[key], ())):
             return any(row.account in one.accounts for row in rows)
     return None
 
@@ -139,7 +126,6 @@ def _contradicts(key: Key, update: SessionUpdate, row: sa.Row[Any]) -> bool:
     )
 
 
-Found = Mapping[str, Sequence[sa.Row[Any]]]
 _COLUMNS = (
     SessionRow.id,
     SessionRow.customer_id,
@@ -175,45 +161,33 @@ def _rows_by(
     return found
 
 
-def _by_reference(connection: sa.Connection, _keyring: Keyring, accounts: Accounts, values: Sequence[str]) -> Found:
-    return _rows_by(connection, _BY_REFERENCE, "reference", values, accounts=bulk.keys(sorted(accounts)))
+def _named_by(
+    connection: sa.Connection, keyring: Keyring, key: Key, accounts: Accounts, values: Sequence[str]
+) -> Found:
+    """The sessions that these ids of one kind name."""
 
+    def by_reference(references: Iterable[str]) -> dict[str, list[Any]]:
+        return _rows_by(connection, _BY_REFERENCE, "reference", references, accounts=bulk.keys(sorted(accounts)))
 
-def _by_entity(connection: sa.Connection, _keyring: Keyring, accounts: Accounts, values: Sequence[str]) -> Found:
-    """By an entity's id, which is the same in upper and lower case."""
-    spellings = {value: {value, value.lower(), value.upper()} for value in values}
-    rows = _by_reference(connection, _keyring, accounts, sorted({one for each in spellings.values() for one in each}))
-    return {value: [row for one in sorted(each) for row in rows.get(one, ())] for value, each in spellings.items()}
-
-
-def _by_external_ref(connection: sa.Connection, _keyring: Keyring, accounts: Accounts, values: Sequence[str]) -> Found:
-    """By the session's reference and by the number of the job; `_chosen` decides between the two."""
-    rows = _by_reference(connection, _keyring, accounts, values)
-    numbers = {value: int(value) for value in values if value.isascii() and value.isdigit() and len(value) <= DIGITS}
-    jobs = _rows_by(connection, _BY_JOB, "job_id", numbers.values())
-    return {value: [*rows.get(value, ()), *jobs.get(numbers.get(value), ())] for value in values}
-
-
-def _by_customer(connection: sa.Connection, _keyring: Keyring, _accounts: Accounts, values: Sequence[str]) -> Found:
-    return _rows_by(connection, _BY_CUSTOMER, "customer_id", values)
-
-
-def _by_company(connection: sa.Connection, _keyring: Keyring, _accounts: Accounts, values: Sequence[str]) -> Found:
-    return _rows_by(connection, _BY_COMPANY, "company_id", values)
-
-
-def _by_token(connection: sa.Connection, keyring: Keyring, _accounts: Accounts, values: Sequence[str]) -> Found:
-    digests = {value: keyring.digests(TOKEN, value) for value in values}
-    rows = _rows_by(connection, _BY_TOKEN, "token_digest", (one for each in digests.values() for one in each))
-    return {value: [row for one in each for row in rows.get(one, ())] for value, each in digests.items()}
-
-
-_LOOKS: Mapping[Key, Callable[[sa.Connection, Keyring, Accounts, Sequence[str]], Found]] = {
-    Key.SCAN_REF: _by_reference,
-    Key.EXTERNAL_REF: _by_external_ref,
-    Key.TOKEN: _by_token,
-    Key.COMPANY_ID: _by_company,
-    Key.CLIENT_ID: _by_customer,
-    Key.ENTITY_ID: _by_entity,
-    Key.CUSTOMER_REFERENCE: _by_customer,
-}
+    match key:
+        case Key.SCAN_REF:
+            return by_reference(values)
+        case Key.CLIENT_ID | Key.CUSTOMER_REFERENCE:
+            return _rows_by(connection, _BY_CUSTOMER, "customer_id", values)
+        case Key.COMPANY_ID:
+            return _rows_by(connection, _BY_COMPANY, "company_id", values)
+        case Key.TOKEN:
+            digests = {value: keyring.digests(TOKEN, value) for value in values}
+            rows = _rows_by(connection, _BY_TOKEN, "token_digest", (one for each in digests.values() for one in each))
+            return {value: [row for one in each for row in rows.get(one, ())] for value, each in digests.items()}
+        case Key.ENTITY_ID:  # the same in upper and lower case
+            spellings = {value: sorted({value, value.lower(), value.upper()}) for value in values}
+            rows = by_reference(sorted({one for each in spellings.values() for one in each}))
+            return {value: [row for one in each for row in rows.get(one, ())] for value, each in spellings.items()}
+        case Key.EXTERNAL_REF:  # or the number of the job; `_chosen` decides between the two
+            rows = by_reference(values)
+            numbers = {
+                value: int(value) for value in values if value.isascii() and value.isdigit() and len(value) <= DIGITS
+            }
+            jobs = _rows_by(connection, _BY_JOB, "job_id", numbers.values())
+            return {value: [*rows.get(value, ()), *jobs.get(numbers.get(value), ())] for value in values}

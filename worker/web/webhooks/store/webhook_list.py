@@ -55,17 +55,13 @@ class WebhookList:
             found = {row.state: row.rows for row in fetch(connection, query)}
         return {state: found.get(state.value, 0) for state in LISTED_WEBHOOKS}
 
-    def waiting(self) -> int:
-        """How many webhooks are not processed yet; among them those whose session is not known yet."""
-        query = sa.select(sa.func.count()).where(Webhook.due_at.is_not(None))
+    def waiting(self) -> tuple[int, int]:
+        """How many webhooks are not processed yet; and how many of them name a session that is not known here."""
+        unmatched = sa.func.count(sa.case((Webhook.detail == UNMATCHED, 1)))
+        query = sa.select(sa.func.count(), unmatched).where(Webhook.due_at.is_not(None))
         with self._database.read() as connection:
-            return connection.execute(query).scalar_one()
-
-    def unmatched(self) -> int:
-        """How many of them name a session that is not known here."""
-        query = sa.select(sa.func.count()).where(Webhook.due_at.is_not(None), Webhook.detail == UNMATCHED)
-        with self._database.read() as connection:
-            return connection.execute(query).scalar_one()
+            number, of_them = connection.execute(query).one()
+            return number, of_them
 
     def newest(self, states: Sequence[WebhookState], *, most: int) -> list[Listed]:
         """The newest webhooks in these states, at most `most`."""
