@@ -2,9 +2,10 @@
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol, TypeVar
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # in seconds
 NEVER = "never"
@@ -72,6 +73,23 @@ def shares(text: str, known: Sequence[str]) -> tuple[Share, ...]:
     return tuple(found)
 
 
+class Shared(Protocol):
+    @property
+    def share(self) -> float: ...
+
+
+S = TypeVar("S", bound=Shared)
+
+
+def drawn(among: Iterable[S], point: float) -> S | None:
+    """The one in whose share the point lies, from 0 to 1; None: beyond all."""
+    for one in among:
+        point -= one.share
+        if point < 0:
+            return one
+    return None
+
+
 @dataclass(frozen=True)
 class Trouble:
     """What goes wrong with the webhooks of one session. `late`: how much later than planned they are sent.
@@ -88,8 +106,7 @@ class Trouble:
     @property
     def word(self) -> str | None:
         """The names of the troubles, for the log; None: none."""
-        names = [name for name in TROUBLES if getattr(self, name)]
-        return ",".join(names) or None
+        return ",".join(name for name in TROUBLES if getattr(self, name)) or None
 
 
 @dataclass(frozen=True)
@@ -104,10 +121,10 @@ class TroubleShare:
     def parse(cls, text: str) -> "TroubleShare":
         """Read `late:0.1,by=1h` or `twice:0.05`. Raises ValueError with what is expected."""
         head, comma, by = text.strip().partition(",by=")
-        ((does, share),) = [(one.does, one.share) for one in shares(head, TROUBLES)[:1]]
-        if "," in head or (comma and does != "late"):
+        one = shares(head, TROUBLES)[0]
+        if "," in head or (comma and one.does != "late"):
             raise ValueError('expected "late:0.1,by=1h", "twice:0.05", "swapped:0.05" or "forged:0.01"')
-        return cls(does, share, span(by)) if comma else cls(does, share)
+        return cls(one.does, one.share, span(by)) if comma else cls(one.does, one.share)
 
 
 class Chance:
@@ -117,12 +134,8 @@ class Chance:
         self._random = random.Random(None if seed is None else "/".join(map(str, (seed, *name))))
 
     def of(self, among: Sequence[Share], otherwise: str) -> str:
-        point = self._random.random()
-        for one in among:
-            point -= one.share
-            if point < 0:
-                return one.does
-        return otherwise
+        found = drawn(among, self._random.random())
+        return otherwise if found is None else found.does
 
     def between(self, first: timedelta, last: timedelta) -> timedelta:
         return first + (last - first) * self._random.random()

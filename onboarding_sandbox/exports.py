@@ -38,9 +38,7 @@ def _sessions(entries: Iterable[Entry], endpoints: Collection[str]) -> Iterator[
             match one["endpoint"]:
                 case "idenfy-kyc":
                     ids = (reference, "", client)
-                case "idenfy-kyb":
-                    ids = ("", reference, client)
-                case "frankieone-v1":
+                case "idenfy-kyb" | "frankieone-v1":
                     ids = ("", reference, client)
                 case _:  # FrankieOne v2 names the entity in the address
                     ids = (reference, client, "")

@@ -2,10 +2,11 @@
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
+from onboarding_sandbox.behaviour import S, drawn
 from onboarding_sandbox.wire import HTTP_ENDPOINTS, TEXTING
 
 STATUSES = ("401", "402", "403", "408", "429", "500", "502", "503", "504")
@@ -120,21 +121,11 @@ def _check_share(share: float) -> None:
         raise ValueError("the share is a number from 0 to 1, such as 0.05 for one call in twenty")
 
 
-class _Shared(Protocol):
-    @property
-    def share(self) -> float: ...
-
-
-F = TypeVar("F", bound=_Shared)
-
-
-class Draw(Generic[F]):
+class Draw(Generic[S]):
     """Draws the faults of one endpoint, one random number a call: a seed repeats the faults in their order."""
 
-    def __init__(self, name: str, faults: Iterable[F], seed: int | None) -> None:
-        self._faults: Sequence[F] = tuple(faults)
-        self._name = name
-        self._seed = seed
+    def __init__(self, name: str, faults: Iterable[S], seed: int | None) -> None:
+        self._faults, self._name, self._seed = tuple(faults), name, seed
         if sum(fault.share for fault in self._faults) > 1 + 1e-9:
             raise ValueError(f"the shares of the faults of {name} add up to more than 1")
         self.restart()
@@ -143,12 +134,5 @@ class Draw(Generic[F]):
         """Begin the sequence again. Each endpoint has its own: calls to one endpoint do not shift another's faults."""
         self._random = random.Random(None if self._seed is None else f"{self._seed}/{self._name}")
 
-    def next(self) -> F | None:
-        if not self._faults:
-            return None
-        point = self._random.random()
-        for fault in self._faults:
-            point -= fault.share
-            if point < 0:
-                return fault
-        return None
+    def next(self) -> S | None:
+        return drawn(self._faults, self._random.random()) if self._faults else None

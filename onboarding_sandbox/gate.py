@@ -86,8 +86,7 @@ class Gate:
         if refused is not None:
             return self._reply(entry, refused)
         fault = self._draws[endpoint.name].next()
-        delay = self._waits[endpoint.name]
-        if delay:
+        if delay := self._waits[endpoint.name]:
             await asyncio.sleep(delay)
             call.now = self._options.clock()
         if fault is None:
@@ -130,7 +129,10 @@ class Gate:
         if served is not None:
             _note(entry, served)
         if fault.kind in STATUSES or fault.kind == TOO_MANY_AS_400:
-            return self._reply(entry, self._refusal(fault, endpoint), served)
+            answer = endpoint.refusal(400 if fault.kind == TOO_MANY_AS_400 else int(fault.kind))
+            if fault.retry_after is not None:
+                answer.headers["Retry-After"] = fault.retry_after
+            return self._reply(entry, answer, served)
         if fault.kind in SPOILT and served is not None:
             return self._reply(entry, spoilt(fault.kind, served), served)
         match fault.kind:
@@ -150,12 +152,6 @@ class Gate:
     def _serve(self, endpoint: Endpoint, call: Call) -> Answer:
         answer = endpoint.serve(call)
         self._served(endpoint.name, call, answer)
-        return answer
-
-    def _refusal(self, fault: Fault, endpoint: Endpoint) -> Answer:
-        answer = endpoint.refusal(400 if fault.kind == TOO_MANY_AS_400 else int(fault.kind))
-        if fault.retry_after is not None:
-            answer.headers["Retry-After"] = fault.retry_after
         return answer
 
     def _noted(self, entry: Entry, answer: Answer, served: Answer | None = None) -> None:

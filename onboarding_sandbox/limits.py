@@ -39,22 +39,20 @@ class RateLimit:
         return cls(int(match[2]), match[1], PERIODS[match[3]])
 
     def counter(self, now: datetime) -> "Bucket | Window":
-        rate = self.count / self.period
-        return Window(self) if self.period >= COUNTED_FROM else Bucket(rate, max(1.0, rate), now)
+        return Window(self) if self.period >= COUNTED_FROM else Bucket(self.count / self.period, now)
 
 
-@dataclass(slots=True)
 class Bucket:
     """A token bucket. It holds one second's rate, at least one call, and is full at first."""
 
-    rate: float  # calls a second
-    level: float
-    at: datetime
+    def __init__(self, rate: float, at: datetime) -> None:
+        """`rate`: calls a second."""
+        self.rate, self.most, self.level, self.at = rate, max(1.0, rate), max(1.0, rate), at
 
     def missing(self, now: datetime) -> float:
         """Seconds until one call fits; 0 when one does now. A billionth is a rounding error, not a call."""
         gained = (now - self.at).total_seconds() * self.rate
-        self.level = min(max(1.0, self.rate), self.level + max(gained, 0.0))
+        self.level = min(self.most, self.level + max(gained, 0.0))
         self.at = now
         return 0.0 if self.level >= 1 - 1e-9 else (1 - self.level) / self.rate
 

@@ -12,10 +12,6 @@ Entry = dict[str, Any]
 BODIES = 10_000
 
 
-def _line(entry: Entry) -> str:
-    return json.dumps(entry, default=_body) + "\n"
-
-
 def _body(body: bytes) -> Any:
     """A request's body: the JSON in it, or else its text."""
     try:
@@ -65,14 +61,14 @@ class Log:
     def done(self, entry: Entry) -> None:
         """The entry is complete."""
         if self._file is not None:
-            self._file.write(_line(entry))
+            self._file.write(json.dumps(entry, default=_body) + "\n")
 
     def lines(self, endpoint: str | None = None) -> Iterator[str]:
         """JSON lines, of one endpoint or of all."""
         # A copy, because more calls arrive while a long log is sent.
         for entry in list(self.entries):
             if endpoint is None or entry["endpoint"] == endpoint:
-                yield _line(entry)
+                yield json.dumps(entry, default=_body) + "\n"
 
     def reset(self) -> None:
         self.entries.clear()

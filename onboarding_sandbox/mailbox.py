@@ -43,9 +43,7 @@ class Mail:
 
     @property
     def message_id(self) -> str | None:
-        head = self.raw.partition(b"\r\n\r\n")[0]
-        found = _MESSAGE_ID.search(head)
-        return found[1].decode("ascii", "replace") if found else None
+        return _message_id(self.raw.partition(b"\r\n\r\n")[0])
 
     @property
     def message(self) -> EmailMessage:
@@ -54,7 +52,7 @@ class Mail:
 
     @property
     def headers(self) -> dict[str, str]:
-        return _headers(self.message)
+        return {name: str(value) for name, value in self.message.items()}
 
     @property
     def subject(self) -> str:
@@ -78,14 +76,15 @@ class Mail:
             "to": list(self.recipients),
             "subject": str(message.get("Subject", "")),
             "message_id": self.message_id,
-            "headers": _headers(message),
+            "headers": {name: str(value) for name, value in message.items()},
             "text": _part(message, "plain"),
             "html": _part(message, "html"),
         }
 
 
-def _headers(message: EmailMessage) -> dict[str, str]:
-    return {name: str(value) for name, value in message.items()}
+def _message_id(head: bytes) -> str | None:
+    found = _MESSAGE_ID.search(head)
+    return found[1].decode("ascii", "replace") if found else None
 
 
 def _part(message: EmailMessage, kind: str) -> str | None:
@@ -193,25 +192,21 @@ class Mailbox:
         now = self._options.clock()
         mail = Mail(len(self.messages) + 1, now, envelope.mail_from or "", tuple(envelope.rcpt_tos), content)
         self.messages.append(mail)
-        self._note("dropped" if fault else 250, fault, True, mail.recipients, mail.message_id)
+        self.note("dropped" if fault else 250, fault, True, mail.recipients, mail.message_id)
         self._received(mail)
         if fault is not None:  # drop-after: the message is kept, but the sender gets no answer
             server.drop()
             await asyncio.Event().wait()  # until the lost connection cancels this conversation
         return f"{ACCEPTED} accepted as {mail.n}"
 
-    def dropped_before(self, server: "_Connection", recipients: list[str]) -> None:
-        """The connection was lost before the message was complete: nothing was kept."""
-        self._note("dropped", server.fault, False, recipients, None)
-
     def _refuse(self, code: str, fault: SmtpFault | None, recipients: list[str], raw: bytes) -> str:
-        found = _MESSAGE_ID.search(raw)
-        self._note(int(code), fault, False, recipients, found[1].decode("ascii", "replace") if found else None)
+        self.note(int(code), fault, False, recipients, _message_id(raw))
         return f"{code} {TEXTS.get(code, code[0] + '.0.0 Refused')}"
 
-    def _note(
+    def note(
         self, status: int | str, fault: SmtpFault | None, processed: bool, to: Any, message_id: str | None
     ) -> None:
+        """Log a message, or what became of one of its recipients."""
         kind = None if fault is None else fault.kind
         now = self._options.clock()
         self._log.mail(now, status, fault=kind, processed=processed, message_id=message_id, to=list(to))
@@ -259,6 +254,6 @@ class _Connection(SMTP):
             return
         await self.push("354 End data with <CR><LF>.<CR><LF>")
         await self._reader.readuntil(b"\r\n")
-        self._mailbox.dropped_before(self, recipients)
+        self._mailbox.note("dropped", self.fault, False, recipients, None)  # it was not complete: nothing was kept
         self.drop()
         await asyncio.Event().wait()  # until the lost connection cancels this conversation

@@ -7,6 +7,7 @@ not name are accepted, as it accepts them. 429 is not documented: `API-0429`.
 
 import re
 import secrets
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +18,6 @@ from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.wire import FRANKIEONE_V2, Answer, Call, is_json, read_json
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-STRINGS = ("applicantId", "applicationId", "country", "documentType", "referrer", "relayState", "provider")
 # The page lists DRIVERS_LICENCE and gives DRIVER_LICENCE as its example.
 DOCUMENT_TYPES = ("DRIVERS_LICENCE", "DRIVER_LICENCE", "PASSPORT", "NATIONAL_ID")
 ENTITY_TYPES = ("INDIVIDUAL", "ORGANIZATION", "UNKNOWN")
@@ -201,34 +201,53 @@ def unknown_choices(body: dict[str, Any]) -> list[dict[str, str]]:
     return found
 
 
+# A type; a list with the shape of its items; or the members of an object. Names that it does not have are accepted.
+Shape = type | list["Shape"] | dict[str, "Shape"]
+WORDS = {str: "string", bool: "boolean", int: "integer", float: "number"}
+
+
+def members(names: str, shape: Shape = str) -> dict[str, Shape]:
+    """Members of one shape; most are strings."""
+    return dict.fromkeys(names.split(), shape)
+
+
+def wrong_types(value: Any, shape: Shape, at: str = "") -> Iterator[dict[str, str]]:
+    """An issue for each part of `value` that does not have the shape."""
+    if isinstance(shape, dict) and isinstance(value, dict):
+        for name, inner in value.items():
+            if name in shape:
+                yield from wrong_types(inner, shape[name], f"{at}.{name}" if at else name)
+    elif isinstance(shape, list) and isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from wrong_types(inner, shape[0], f"{at}.{place}")
+    elif isinstance(shape, dict | list):
+        yield issue_at(at, f"{at} in body must be of type {'object' if isinstance(shape, dict) else 'array'}")
+    elif type(value) is not shape and not (shape is float and type(value) is int):
+        yield issue_at(at, f"{at} in body must be of type {WORDS[shape]}")
+
+
+def wrong_lists(body: dict[str, Any], names: Iterable[str]) -> list[dict[str, str]]:
+    return [
+        issue_at(name, f"{name} in body must be a list of strings")
+        for name in names
+        if not isinstance(listed := body.get(name, []), list) or not all(isinstance(one, str) for one in listed)
+    ]
+
+
+# By the schema of the OpenAPI document.
+REQUEST: dict[str, Shape] = {
+    **members("applicantId applicationId country documentType referrer relayState provider"),
+    "vendorParameters": {},
+    "comment": members("text entityId entityType"),
+}
+
+
 def _issues(body: dict[str, Any]) -> list[dict[str, str]]:
-    """The errors by the OpenAPI document's schema. The schema allows further properties, so these are accepted."""
-    found = [
-        issue_at(name, f"{name} in body must be of type string")
-        for name in STRINGS
-        if name in body and not isinstance(body[name], str)
-    ]
-    found += unknown_choices(body)
-    products = body.get("products", [])
-    if not isinstance(products, list) or not all(isinstance(one, str) for one in products):
-        found.append(issue_at("products", "products in body must be a list of strings"))
-    for name in ("vendorParameters", "comment"):
-        if not isinstance(body.get(name, {}), dict):
-            found.append(issue_at(name, f"{name} in body must be of type object"))
+    found = [*wrong_types(body, REQUEST), *unknown_choices(body), *wrong_lists(body, ("products",))]
     comment = body.get("comment")
-    if isinstance(comment, dict):
-        found += _comment_issues(comment)
-    return found
-
-
-def _comment_issues(comment: dict[str, Any]) -> list[dict[str, str]]:
-    found = [
-        issue_at(f"comment.{name}", f"comment.{name} in body must be of type string")
-        for name in ("text", "entityId", "entityType")
-        if name in comment and not isinstance(comment[name], str)
-    ]
-    if "commentId" in comment:
+    if isinstance(comment, dict) and "commentId" in comment:
         found.append(issue_at("comment.commentId", "comment.commentId in body is read-only"))
-    if isinstance(comment.get("entityType"), str) and comment["entityType"] not in ENTITY_TYPES:
+    kind = comment.get("entityType") if isinstance(comment, dict) else None
+    if isinstance(kind, str) and kind not in ENTITY_TYPES:
         found.append(issue_at("comment.entityType", f"comment.entityType must be one of {', '.join(ENTITY_TYPES)}"))
     return found

@@ -9,13 +9,27 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from onboarding_sandbox.endpoints.frankieone import FrankieOne, date_time, is_uuid, issue_at, read_body, ulid
+from onboarding_sandbox.endpoints.frankieone import (
+    FrankieOne,
+    Shape,
+    date_time,
+    is_uuid,
+    issue_at,
+    members,
+    read_body,
+    ulid,
+    wrong_lists,
+    wrong_types,
+)
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.wire import FRANKIEONE_HOSTED, Answer, Call, read_object, text_or_none
 
 HOST = "hosted.frankieone.example"
 LONGEST = timedelta(days=7)
-TEXTS = ("entityId", "customerRef", "oneSDKFlowId", "successRedirectURL", "errorRedirectURL", "applicationRef")
+REQUEST: dict[str, Shape] = {
+    **members("entityId customerRef oneSDKFlowId successRedirectURL errorRedirectURL applicationRef"),
+    **members("consent sendSMS", bool),
+}
 LISTS = ("requestedDocuments", "optionalDocuments", "partialDocuments")
 REDIRECTS = ("successRedirectURL", "errorRedirectURL")
 
@@ -62,21 +76,7 @@ class HostedUrl(FrankieOne):
 
 
 def _issues(body: dict[str, Any]) -> list[dict[str, str]]:
-    found = [
-        issue_at(name, f"{name} in body must be of type string")
-        for name in TEXTS
-        if name in body and not isinstance(body[name], str)
-    ]
-    found += [
-        issue_at(name, f"{name} in body must be a list of strings")
-        for name in LISTS
-        if not isinstance(listed := body.get(name, []), list) or not all(isinstance(one, str) for one in listed)
-    ]
-    found += [
-        issue_at(name, f"{name} in body must be of type boolean")
-        for name in ("consent", "sendSMS")
-        if not isinstance(body.get(name, False), bool)
-    ]
+    found = [*wrong_types(body, REQUEST), *wrong_lists(body, LISTS)]
     if not found and not body.get("entityId") and not body.get("customerRef"):
         found.append(issue_at("entityId", "entityId or customerRef in body is required"))
     if not found and body.get("entityId") and not is_uuid(body["entityId"]):

@@ -13,15 +13,99 @@ from uuid import uuid4
 from onboarding_sandbox.endpoints.frankieone import (
     VENDOR,
     FrankieOne,
+    Shape,
     date_time,
-    issue_at,
+    members,
     read_body,
     ulid,
     unknown_choices,
+    wrong_types,
 )
-from onboarding_sandbox.endpoints.frankieone_v1_shape import REQUEST, wrong_types
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.wire import FRANKIEONE_V1, Answer, Call, read_object, text_or_none
+
+# The shape of a request, as in the page's sample: the page has no schema, and marks no field as required.
+KVP = members("kvpKey kvpType kvpValue")
+CODED = members("code description")
+REGISTRY: dict[str, Shape] = {
+    **members("abn acn description lastUpdated name registeredDate status statusEffectiveFrom"),
+    **members("type typeCode updatedDate"),
+    "addresses": [members("effectiveFrom effectiveTo postcode stateCode")],
+    "businessNames": [members("effectiveFrom effectiveTo name type")],
+    "charityEndorsements": [members("effectiveFrom effectiveTo type")],
+    "charityTypes": [members("description effectiveFrom effectiveTo")],
+    "dgrEndorsements": [members("endorsedFrom endorsedTo")],
+    "gst": [members("effectiveFrom effectiveTo")],
+    "historicalChanges": [
+        {
+            "date": str,
+            **members("businessName entityStatus goodsAndServicesTax", [str]),
+            **members("mainBusinessPhysicalAddress mainName mainTradingName", [str]),
+        }
+    ],
+}
+ORGANISATION: dict[str, Shape] = {
+    **members("kycCustomerType lastCheckDate normalisedLegalStatus registeredName reviewDate startDate"),
+    **members("adverseCreditDataPresent disclosingEntityIndicator includesNonBeneficiallyHeld ownershipResolved", bool),
+    **members("class status subType subclass type", CODED),
+    "aliases": [str],
+    "blockingReasons": [
+        {
+            **members("description type"),
+            "candidates": [members("address code countryIso registeredName registryDescription subdivision")],
+        }
+    ],
+    "contactDetails": members("email faxNumber telephoneNumber websiteURL"),
+    "industryCodes": [CODED],
+    "industryDeclarations": [members("description language")],
+    "legalFormDetails": members("basis capital comments control incorp partner responsibility stocks"),
+    "registration": {
+        **members("countryIso date number previousNumber registryCode registryDescription state"),
+        **members("unstructuredDate unstructuredFoundationDate"),
+    },
+    "registries": {"abr": REGISTRY},
+    "shareStructure": [
+        {
+            **members("classCode classTitle docNumber docNumberQualifier status"),
+            **members("amountDue amountPaid sharesIssued", float),
+        }
+    ],
+}
+ENTITY: dict[str, Shape] = {
+    **members("entityId entityProfile entityType gender"),
+    "addresses": [
+        {
+            **members("addressId addressType buildingName careOf country endDate longForm postalCode region startDate"),
+            **members("state streetName streetNumber streetType suburb town unitNumber unstructuredLongForm"),
+            "extraData": [KVP],
+        }
+    ],
+    "dateOfBirth": members("country dateOfBirth locality unstructuredDateOfBirth yearOfBirth"),
+    "extraData": [KVP],
+    "flags": [{"flag": str, "value": int}],
+    "identityDocs": [
+        {
+            **members("country documentId documentStatus idExpiry idIssued idNumber idSubType idType region"),
+            **members("createdFromScan manuallyModified", bool),
+            "docScan": [
+                {
+                    **members("scanCreated scanData scanDataRetrievalState scanDocId scanFilename scanMIME scanSide"),
+                    "ScanDelete": bool,
+                    "scanPageNum": float,
+                    "scanType": str,
+                }
+            ],
+            "extraData": [KVP],
+        }
+    ],
+    "name": members("displayName familyName givenName honourific middleName"),
+    "organisationData": ORGANISATION,
+}
+REQUEST: dict[str, Shape] = {
+    **members("applicantId applicationId country documentType referrer relayState"),
+    "consent": bool,
+    "entity": ENTITY,
+}
 
 
 def _error(status: int, code: str, message: str, issues: list[dict[str, str]], now: datetime) -> Answer:
@@ -59,7 +143,7 @@ class IdvalidateToken(FrankieOne):
 
     def answer(self, call: Call) -> Answer:
         body, issues = read_body(call)
-        issues += _issues(body)
+        issues += [*wrong_types(body, REQUEST), *unknown_choices(body)]
         if issues:
             return self.wrong(issues, call)
         given = body.get("entity", {})
@@ -90,11 +174,3 @@ def _client(entity: dict[str, Any]) -> str | None:
         if isinstance(pair, dict) and pair.get("kvpKey") == "customer_reference":
             return text_or_none(pair.get("kvpValue"))
     return text_or_none(entity.get("entityId"))
-
-
-def _issues(body: dict[str, Any]) -> list[dict[str, str]]:
-    """The errors: wrong types, and unknown values of the two fields whose choices the page lists."""
-    found = [
-        issue_at(place, f"{place} in body must be of type {kind}") for place, kind in wrong_types(body, REQUEST, "")
-    ]
-    return found + unknown_choices(body)

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 from onboarding_sandbox.endpoints import idenfy_openapi
-from onboarding_sandbox.endpoints.idenfy_rules import DEFAULT_EXPIRY, DEFAULT_SESSION_LENGTH, RULES, Refused, check
+from onboarding_sandbox.endpoints.idenfy_rules import DEFAULT_EXPIRY, DEFAULT_SESSION_LENGTH, RULES, check, envelope
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.wire import (
     IDENFY_KYC,
@@ -69,13 +69,6 @@ PRINTED: dict[str, Any] = {
     "riskAssessmentProfile": None,
 }
 UPPERCASED = ("firstName", "lastName", "nationality")
-
-
-def envelope(status: int, identifier: str | None, message: str) -> Answer:
-    """An error in iDenfy's form. 401, 402 and 403 come without an identifier."""
-    return Answer(
-        status, {"message": message} if identifier is None else {"identifier": identifier, "message": message}
-    )
 
 
 REFUSALS: dict[int, tuple[str | None, str]] = {
@@ -182,15 +175,14 @@ class KycToken:
             body.setdefault("clientId", legacy)
         nested = idenfy_openapi.speaks(body)
         mixed = [name for name in body if name in RULES and name not in idenfy_openapi.RULES] if nested else []
-        wrong: Refused | None
         if mixed:
-            wrong = Refused("VALIDATION_ERROR", f"Parameter '{mixed[0]}' belongs to the other form of this call.")
+            message = f"Parameter '{mixed[0]}' belongs to the other form of this call."
+            wrong: Answer | None = envelope(400, "VALIDATION_ERROR", message)
         else:
             wrong = idenfy_openapi.check(body) if nested else check(body)
         if wrong is not None:
-            refused = envelope(400, wrong.identifier, wrong.message)
-            refused.client = self.client(call)
-            return refused
+            wrong.client = self.client(call)
+            return wrong
         return body
 
     def _refused(self, client: str, now: datetime) -> Answer | None:

@@ -4,15 +4,14 @@ Sources: the provider's page "Generate KYB form token", its OpenAPI document of 
 its framework for the texts about a single field. Each call makes another token; tokens cannot be listed.
 """
 
-import re
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from onboarding_sandbox.endpoints.idenfy import Partner, envelope
+from onboarding_sandbox.endpoints.idenfy import Partner
+from onboarding_sandbox.endpoints.idenfy_rules import Allows, Rule, envelope, is_parsed, is_text, iso, or_null
 from onboarding_sandbox.wire import IDENFY_KYB, Answer, Call, is_json, read_json, read_object, text_or_none
 
 DEFAULT_LIFETIME = 3_600  # seconds
@@ -20,54 +19,39 @@ LOCALES = ("en", "es", "fr", "ru", "de", "it", "pl", "lt", "lv", "et", "cs", "ro
 TOKEN_TYPES = ("FORM", "GOV1", "GOV2")
 
 
-@dataclass(frozen=True)
-class Field:
-    """The rule of a field: a check, and the framework's text for a wrong value."""
-
-    allows: Callable[[Any], bool]
-    text: str
-    required: bool = False
+REQUIRED = ("tokenType", "clientId")
 
 
-def _text(least: int, most: int | None = None) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and least <= len(value) and (most is None or len(value) <= most)
+def _choice(*values: str) -> Rule:
+    return Rule("Not a valid choice.", lambda value: value in values)
 
 
-def _or_null(allows: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or allows(value)
-
-
-def _strings(most: int, count: int | None = None) -> Callable[[Any], bool]:
-    item = _text(1, most)
+def _strings(most: int, count: int | None = None) -> Allows:
+    item = is_text(1, most)
     return lambda value: (
         isinstance(value, list)
         and (count is None or len(value) <= count)
-        and all(item(one) and re.fullmatch(r"[^,]+", one) for one in value)
+        and all(item(one) and "," not in one for one in value)
     )
 
 
-def _uuid(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and bool(UUID(value))
-    except ValueError:
-        return False
-
-
-FIELDS: Mapping[str, Field] = {
-    "tokenType": Field(lambda value: value in TOKEN_TYPES, "Not a valid choice.", required=True),
-    "clientId": Field(_text(1, 100), "Ensure this field has 1 to 100 characters.", required=True),
-    "lifetime": Field(
-        lambda value: type(value) is int and 0 <= value <= 2_592_000,
+_UUID = Rule("Must be a valid UUID.", or_null(lambda value: is_parsed(value, UUID)))
+# The texts are those of the framework.
+FIELDS: Mapping[str, Rule] = {
+    "tokenType": _choice(*TOKEN_TYPES),
+    "clientId": Rule("Ensure this field has 1 to 100 characters.", is_text(1, 100)),
+    "lifetime": Rule(
         "Ensure this value is an integer from 0 to 2592000.",
+        lambda value: type(value) is int and 0 <= value <= 2_592_000,
     ),
-    "externalRef": Field(_or_null(_text(0, 40)), "Ensure this field has no more than 40 characters."),
-    "locale": Field(lambda value: value in LOCALES, "Not a valid choice."),
-    "flow": Field(_or_null(_uuid), "Must be a valid UUID."),
-    "theme": Field(_or_null(_uuid), "Must be a valid UUID."),
-    "questionnaire": Field(_or_null(_text(1)), "This field may not be blank."),
-    "questionnaireRequired": Field(lambda value: isinstance(value, bool), "Must be a valid boolean."),
-    "tags": Field(_strings(32, 5), "Ensure at most 5 tags of 1 to 32 characters without a comma."),
-    "scanRefs": Field(_or_null(_strings(40)), "Ensure items of 1 to 40 characters without a comma."),
+    "externalRef": Rule("Ensure this field has no more than 40 characters.", or_null(is_text(0, 40))),
+    "locale": _choice(*LOCALES),
+    "flow": _UUID,
+    "theme": _UUID,
+    "questionnaire": Rule("This field may not be blank.", or_null(is_text(1))),
+    "questionnaireRequired": Rule("Must be a valid boolean.", lambda value: isinstance(value, bool)),
+    "tags": Rule("Ensure at most 5 tags of 1 to 32 characters without a comma.", _strings(32, 5)),
+    "scanRefs": Rule("Ensure items of 1 to 40 characters without a comma.", or_null(_strings(40))),
 }
 
 
@@ -114,10 +98,8 @@ class KybToken:
         if not isinstance(body, dict):
             return envelope(400, "VALIDATION_ERROR", "Body must be a JSON object.")
         wrong = {name: ["Unknown field."] for name in body if name not in FIELDS}
-        wrong |= {name: [field.text] for name, field in FIELDS.items() if name in body and not field.allows(body[name])}
-        wrong |= {
-            name: ["This field is required."] for name, field in FIELDS.items() if field.required > (name in body)
-        }
+        wrong |= {name: [rule.text] for name, rule in FIELDS.items() if name in body and not rule.allows(body[name])}
+        wrong |= {name: ["This field is required."] for name in REQUIRED if name not in body}
         if wrong:
             return Answer(400, wrong)
         if body["tokenType"] != "FORM":
@@ -131,7 +113,7 @@ class KybToken:
         printed = {
             "tokenType": body["tokenType"],
             "tokenString": token,
-            "expiration": expires_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "expiration": iso(expires_at),
             "isActive": True,
             "isValid": True,
             "companyId": None,  # until the company has filled in the form

@@ -5,44 +5,41 @@ Source: the document on the provider's page "Generate KYC token". It marks value
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from onboarding_sandbox.endpoints.idenfy_rules import (
     DATE,
-    DEFAULT_EXPIRY,
     DEFAULT_SESSION_LENGTH,
     FLAG,
-    Refused,
     Rule,
+    first_wrong,
+    is_parsed,
+    is_text,
+    iso,
+    or_null,
     strings,
     whole,
 )
 from onboarding_sandbox.endpoints.opened import ALPHA_2
+from onboarding_sandbox.wire import Answer
 
 # Parameters that only this form has: a call with one of them is of this form.
 MARKS = ("client", "urls", "settings", "lifetime", "allowedCountries", "allowedDocuments")
 
 
 def _text(most: int | None = None) -> Rule:
-    words = "a string" if most is None else f"a string of at most {most} characters"
-    return Rule(words, lambda value: isinstance(value, str) and (most is None or len(value) <= most))
+    return Rule("a string" if most is None else f"a string of at most {most} characters", is_text(0, most))
 
 
 def _or_null(rule: Rule) -> Rule:
-    return Rule(f"{rule.text}, or null", lambda value: value is None or rule.allows(value))
+    return Rule(f"{rule.text}, or null", or_null(rule.allows))
 
 
 def _parsed(words: str, parse: Callable[[str], Any]) -> Rule:
-    def allows(value: Any) -> bool:
-        try:
-            return isinstance(value, str) and bool(parse(value))
-        except ValueError:
-            return False
-
-    return Rule(words, allows)
+    return Rule(words, lambda value: is_parsed(value, parse))
 
 
 def _a_uri(value: str) -> object:
@@ -98,23 +95,11 @@ def speaks(body: Mapping[str, Any]) -> bool:
     return any(name in body for name in MARKS)
 
 
-def check(body: Mapping[str, Any]) -> Refused | None:
-    """The first thing wrong with the parameters, or None. An unknown one is refused: it is most likely misspelt."""
-    parts = [("", RULES, body), *((f"{name}.", INSIDE[name], body.get(name) or {}) for name in INSIDE)]
-    for at, rules, values in parts:
-        for name, value in values.items() if isinstance(values, dict) else ():
-            rule = rules.get(name)
-            if rule is None:
-                return Refused("VALIDATION_ERROR", f"Unknown parameter '{at}{name[:100]}'.")
-            if not rule.allows(value):
-                return Refused("BAD_VALUE", f"Field '{at}{name}' must be {rule.text}.")
-    for name in ("clientId", "tokenType"):
-        if name not in body:
-            return Refused("MISSING_VALUE", f"Field '{name}' is required.")
-    if body.get("generateDigitString") and body.get("lifetime", DEFAULT_EXPIRY) > DEFAULT_EXPIRY:
-        message = f"Field 'lifetime' must be at most {DEFAULT_EXPIRY} with 'generateDigitString'."
-        return Refused("BAD_VALUE", message)
-    return None
+def check(body: Mapping[str, Any]) -> Answer | None:
+    """The refusal of the first thing that is wrong with the parameters, or None."""
+    given = {name: body.get(name) or {} for name in INSIDE}
+    inside = [(f"{name}.", INSIDE[name], values) for name, values in given.items() if isinstance(values, dict)]
+    return first_wrong(body, ("", RULES, body), *inside, required=("clientId", "tokenType"), lifetime="lifetime")
 
 
 def answer(
@@ -126,7 +111,7 @@ def answer(
         "scanRef": scan_ref,
         "clientId": body["clientId"],
         "digitString": digits,
-        "expiration": expires_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "expiration": iso(expires_at),
         "isValid": True,
         "isActive": True,
         "tokenType": body["tokenType"],

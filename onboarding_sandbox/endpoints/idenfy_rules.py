@@ -1,4 +1,4 @@
-"""The 58 parameters of iDenfy's KYC token call in its narrative form, and what each may be.
+"""The 58 parameters of iDenfy's KYC token call in its narrative form, and what each may be; and how rules are written.
 
 Source: the provider's page "Generate token" (narrative form). The document type names, the parameters in
 DOCUMENTED_SINCE and the angle brackets that names may not hold are from the provider's other pages.
@@ -8,12 +8,13 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from onboarding_sandbox.endpoints.opened import ALPHA_2
+from onboarding_sandbox.wire import Answer
 
 DEFAULT_EXPIRY = 86_400  # seconds: the environment's default, which also bounds sessions with a digit string
 DEFAULT_SESSION_LENGTH = 1_800  # seconds
@@ -30,20 +31,41 @@ _NOT_IN_NAMES = frozenset('~!@#$%^*()_+={}[]|:;",/?<>\\')
 _JOINERS = "\u200c\u200d"  # invisible, but part of how some names are spelt
 
 
+Allows = Callable[[Any], bool]
+
+
 @dataclass(frozen=True)
 class Rule:
     """The rule of a parameter: a text for the refusal, and a check."""
 
     text: str
-    allows: Callable[[Any], bool]
+    allows: Allows
+
+
+def is_text(least: int, most: int | None = None, *, ascii_only: bool = False) -> Allows:
+    return lambda value: (
+        isinstance(value, str)
+        and least <= len(value)
+        and (most is None or len(value) <= most)
+        and (value.isascii() or not ascii_only)
+    )
+
+
+def or_null(allows: Allows) -> Allows:
+    return lambda value: value is None or allows(value)
+
+
+def is_parsed(value: Any, parse: Callable[[str], Any]) -> bool:
+    """Whether it is a text of which `parse` makes something, and raises no ValueError."""
+    try:
+        return isinstance(value, str) and bool(parse(value))
+    except ValueError:
+        return False
 
 
 def _text(least: int, most: int, *, ascii_only: bool = False) -> Rule:
     words = f"a string of {least} to {most} {'ASCII ' if ascii_only else ''}characters"
-    return Rule(
-        words,
-        lambda value: isinstance(value, str) and least <= len(value) <= most and (value.isascii() or not ascii_only),
-    )
+    return Rule(words, is_text(least, most, ascii_only=ascii_only))
 
 
 def whole(least: int, most: int | None = None) -> Rule:
@@ -71,17 +93,11 @@ def _is_name(value: Any) -> bool:
 
 
 def _is_date(value: Any) -> bool:
-    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
-        return False
-    try:
-        date.fromisoformat(value)
-    except ValueError:
-        return False
-    return True
+    return is_parsed(value, lambda text: re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text) and date.fromisoformat(text))
 
 
 def _is_https(value: Any) -> bool:
-    if not isinstance(value, str) or not 5 <= len(value) <= 2048 or re.search(r"[\s\x00-\x1f\x7f]", value):
+    if not is_text(5, 2048)(value) or re.search(r"[\s\x00-\x1f\x7f]", value):
         return False
     try:
         parts = urlsplit(value)
@@ -96,35 +112,22 @@ def _is_country(value: Any) -> bool:
 
 
 def _is_data_of_steps(value: Any) -> bool:
-    return value is None or (
-        isinstance(value, dict)
-        and all(
-            isinstance(fields, dict) and all(isinstance(one, str) for one in fields.values())
-            for fields in value.values()
-        )
+    return isinstance(value, dict) and all(
+        isinstance(fields, dict) and all(isinstance(one, str) for one in fields.values()) for fields in value.values()
     )
 
 
-def _is_profile(value: Any) -> bool:
-    # The page's table says integer, its sample answer shows a UUID.
-    return type(value) is int or _is_uuid(value)
-
-
 def _is_uuid(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and str(UUID(value)) == value.lower()
-    except ValueError:
-        return False
+    return is_parsed(value, lambda text: str(UUID(text)) == text.lower())
 
 
-CLIENT_ID = _text(1, 100, ascii_only=True)
 FLAG = Rule("true or false", lambda value: isinstance(value, bool))
 _NAME = Rule("a name of 1 to 100 letters, without digits and special characters", _is_name)
 DATE = Rule("a date, YYYY-MM-DD", _is_date)
 _URL = Rule("an https URL of 5 to 2048 characters", _is_https)
 
 RULES: Mapping[str, Rule] = {
-    "clientId": CLIENT_ID,
+    "clientId": _text(1, 100, ascii_only=True),
     "firstName": _NAME,
     "lastName": _NAME,
     "dateOfBirth": DATE,
@@ -148,9 +151,7 @@ RULES: Mapping[str, Rule] = {
     # The length is from the OpenAPI form of the same call; an unknown language is answered in English, not refused.
     "locale": Rule(
         "a two-letter language code",
-        lambda value: (
-            isinstance(value, str) and len(value) <= 7 and bool(re.fullmatch(r"[A-Za-z]{2}([-_][A-Za-z]{2,4})?", value))
-        ),
+        lambda value: isinstance(value, str) and bool(re.fullmatch(r"[A-Za-z]{2}([-_][A-Za-z]{2,4})?", value)),
     ),
     "expiryTime": whole(1, 2_592_000),
     "sessionLength": whole(60, 3_600),
@@ -166,14 +167,15 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("checkFaceBlacklist", "checkDocFaceBlacklist", "checkDuplicateFaces"), FLAG),
     **dict.fromkeys(("checkDuplicateDocFaces", "checkDuplicatePersonalData"), FLAG),
     "registryCentersCountries": strings("a list of country codes", _is_country),
-    "additionalSteps": Rule("an object or null", lambda value: value is None or isinstance(value, dict)),
-    "additionalData": Rule("null, or an object of objects of strings", _is_data_of_steps),
+    "additionalSteps": Rule("an object or null", or_null(lambda value: isinstance(value, dict))),
+    "additionalData": Rule("null, or an object of objects of strings", or_null(_is_data_of_steps)),
     "utilityBill": FLAG,
-    "questionnaire": Rule(
-        "the key of a questionnaire, or null", lambda value: value is None or (isinstance(value, str) and value != "")
-    ),
+    "questionnaire": Rule("the key of a questionnaire, or null", or_null(is_text(1))),
     "questionnaireRequired": FLAG,
-    "riskAssessmentProfile": Rule("the id of a profile: an integer or a UUID", _is_profile),
+    # The page's table says integer, its sample answer shows a UUID.
+    "riskAssessmentProfile": Rule(
+        "the id of a profile: an integer or a UUID", lambda value: type(value) is int or _is_uuid(value)
+    ),
 }
 
 # Not on the page, but in the provider's OpenAPI document of 2026-09.
@@ -185,32 +187,48 @@ DOCUMENTED_SINCE: Mapping[str, Rule] = {
         "a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool)
     ),
 }
-_ALL_RULES = {**RULES, **DOCUMENTED_SINCE}
+Part = tuple[str, Mapping[str, Rule], Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
-class Refused:
-    """Why a body is refused: the provider's identifier, and a text that names the parameter, never its value."""
+def envelope(status: int, identifier: str | None, message: str) -> Answer:
+    """An error in iDenfy's form. 401, 402 and 403 come without an identifier."""
+    return Answer(
+        status, {"message": message} if identifier is None else {"identifier": identifier, "message": message}
+    )
 
-    identifier: str
-    message: str
+
+def first_wrong(body: Mapping[str, Any], *parts: Part, required: tuple[str, ...], lifetime: str) -> Answer | None:
+    """The refusal of the first thing that is wrong with the parameters, or None. It names a parameter, never its value.
+
+    `parts`: before the names of the values, their rules, and the values. An unknown one is most likely misspelt.
+    """
+    for at, rules, values in parts:
+        for name, value in values.items():
+            rule = rules.get(name)
+            if rule is None:
+                return envelope(400, "VALIDATION_ERROR", f"Unknown parameter '{at}{name[:100]}'.")
+            if not rule.allows(value):
+                return envelope(400, "BAD_VALUE", f"Field '{at}{name}' must be {rule.text}.")
+    for name in required:
+        if name not in body:
+            return envelope(400, "MISSING_VALUE", f"Field '{name}' is required.")
+    if body.get("generateDigitString") and body.get(lifetime, DEFAULT_EXPIRY) > DEFAULT_EXPIRY:
+        message = f"Field '{lifetime}' must be at most {DEFAULT_EXPIRY} with 'generateDigitString'."
+        return envelope(400, "BAD_VALUE", message)
+    return None
 
 
-def check(body: Mapping[str, Any]) -> Refused | None:
-    """The first thing wrong with the parameters, or None."""
-    for name, value in body.items():
-        rule = _ALL_RULES.get(name)
-        if rule is None:
-            return Refused("VALIDATION_ERROR", f"Unknown parameter '{name[:100]}'.")
-        if not rule.allows(value):
-            return Refused("BAD_VALUE", f"Field '{name}' must be {rule.text}.")
-    if "clientId" not in body:
-        return Refused("MISSING_VALUE", "Field 'clientId' is required.")
-    if body.get("generateDigitString") and body.get("expiryTime", DEFAULT_EXPIRY) > DEFAULT_EXPIRY:
-        message = f"Field 'expiryTime' must be at most {DEFAULT_EXPIRY} with 'generateDigitString'."
-        return Refused("BAD_VALUE", message)
+def check(body: Mapping[str, Any]) -> Answer | None:
+    """The refusal of the first thing that is wrong with the parameters, or None."""
+    part = ("", {**RULES, **DOCUMENTED_SINCE}, body)
+    if (wrong := first_wrong(body, part, required=("clientId",), lifetime="expiryTime")) is not None:
+        return wrong
     if body.get("verifyBank") is False:
         for name in ("verifyBankAccounts", "verifyBankBalances", "verifyBankTransactions"):
             if body.get(name):
-                return Refused("BAD_VALUE", f"Field '{name}' requires 'verifyBank'.")
+                return envelope(400, "BAD_VALUE", f"Field '{name}' requires 'verifyBank'.")
     return None
+
+
+def iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

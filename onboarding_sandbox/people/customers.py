@@ -6,7 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -49,10 +49,7 @@ class Customers:
     def __init__(
         self, options: SandboxOptions, partner: Partner, delayed: DelayedTasks, webhook_sender: WebhookSender
     ) -> None:
-        self._options = options
-        self._partner = partner
-        self._delayed = delayed
-        self._webhook_sender = webhook_sender
+        self._options, self._partner, self._delayed, self._webhook_sender = options, partner, delayed, webhook_sender
         self._nth: Counter[tuple[str, str]] = Counter()
         self._by: dict[str, Opened] = {}
         self._waiting: dict[str, Instruction] = {}  # what who waits for a message will do, by the session's token
@@ -143,8 +140,7 @@ class Customers:
             opened.state = step.event
             if opened.endpoint == IDENFY_KYC:
                 self._partner.decide(opened.client, opened.reference, step.status)
-            webhook = self._webhook(opened, instruction, step.event, body)
-            if webhook is None:
+            if (webhook := self._webhook(opened, instruction, step.event, body)) is None:
                 continue
             if number == 0:
                 await self._delayed.wait(instruction.trouble.late)
@@ -180,15 +176,16 @@ class Customers:
             event,
             f"{url}/{request_id}",
             body,
-            lambda: self._frankie_headers(request_id, self._options.clock()),
+            lambda: self._frankie_headers(request_id),
             opened.client,
             opened.reference,
             forged_url=f"{url.rpartition('/')[0]}/not-the-secret/{request_id}",
             forged_headers={"Authorization": "Bearer not-a-token"},
         )
 
-    def _frankie_headers(self, request_id: str, now: datetime) -> dict[str, str]:
+    def _frankie_headers(self, request_id: str) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
         if self._jwt_key is not None:
-            headers["Authorization"] = f"Bearer {webhooks_frankieone.token(self._jwt_key, request_id, at=now)}"
+            token = webhooks_frankieone.token(self._jwt_key, request_id, at=self._options.clock())
+            headers["Authorization"] = f"Bearer {token}"
         return headers

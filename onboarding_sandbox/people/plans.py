@@ -32,19 +32,16 @@ def steps(endpoint: str, does: str, *, review: timedelta, edition: str) -> tuple
         return ()
     if endpoint == IDENFY_KYC:
         return _verification(does, review)
-    if endpoint == IDENFY_KYB:
-        return _form(does, review)
-    return _entity(does, review, edition)
+    return _form(does, review) if endpoint == IDENFY_KYB else _entity(does, review, edition)
+
+
+VERDICTS = {"finish": "APPROVED", "deny": "DENIED", "suspect": "SUSPECTED"}
 
 
 def _verification(does: str, review: timedelta) -> tuple[Step, ...]:
     match does:
-        case "finish":
-            return (_identified("AUTO_FINISHED", "APPROVED"),)
-        case "deny":
-            return (_identified("AUTO_FINISHED", "DENIED"),)
-        case "suspect":
-            return (_identified("AUTO_FINISHED", "SUSPECTED"),)
+        case "finish" | "deny" | "suspect":
+            return (_identified("AUTO_FINISHED", VERDICTS[does]),)
         case "review" | "ask" | "review-deny":
             verdict = "DENIED" if does == "review-deny" else "APPROVED"
             reviewing = _identified("AUTO_FINISHED", "REVIEWING", final=False)
@@ -57,8 +54,7 @@ def _verification(does: str, review: timedelta) -> tuple[Step, ...]:
 
 def _identified(event: str, overall: str, *, final: bool = True, after: timedelta = AT_ONCE) -> Step:
     def body(opened: Opened, acted_at: datetime, now: datetime) -> Mapping[str, Any]:
-        why = opened.deny_reason
-        return webhooks_idenfy.identification(opened, overall, final=final, finished_at=acted_at, deny_reason=why)
+        return webhooks_idenfy.identification(opened, overall, final=final, finished_at=acted_at)
 
     return Step(f"IDENTIFICATION_{event}", body, after, overall)
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from onboarding_sandbox.behaviour import TEXTS, Chance, Trouble
 from onboarding_sandbox.endpoints.twilio import FOUND_LATER
@@ -32,10 +32,7 @@ class Recipients:
         reads: Callable[[str, str], None] = lambda _address, _text: None,
     ) -> None:
         """`reads` gets each message's address and text: the customer may come by its link."""
-        self._reads = reads
-        self._options = options
-        self._delayed = delayed
-        self._webhook_sender = webhook_sender
+        self._options, self._delayed, self._webhook_sender, self._reads = options, delayed, webhook_sender, reads
         self._nth: Counter[tuple[str, str]] = Counter()
 
     def reset(self) -> None:
@@ -59,7 +56,7 @@ class Recipients:
 
     def mailed(self, mail: Mail) -> None:
         does, to = "", mail.recipients[0] if mail.recipients else ""
-        if self._options.mails and self._options.mail_webhook:
+        if self._options.mails and self.reports_mail:
             chance = self._chance("mail", to)
             does = chance.of(self._options.mails, "")
             if does:
@@ -75,7 +72,12 @@ class Recipients:
         """Whether the text's callback is on this machine, or at a host of `--webhooks`: no other host is called."""
         host = _host(text.callback or "")
         known = [*self._options.webhooks.values(), self._options.mail_webhook or ""]
-        return bool(host) and (_is_loopback(host) or host in map(_host, known))
+        if host in ("", "localhost", *map(_host, known)):
+            return bool(host)
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return False
 
     def report_text(
         self, text: Text, does: str, *, code: str | None = None, trouble: Trouble = NO_TROUBLE
@@ -111,7 +113,7 @@ class Recipients:
             "twilio",
             status,
             url,
-            webhooks_messages.form(fields),
+            urlencode(fields).encode(),
             lambda: sign(self._options.twilio_token),
             text.to,
             text.sid,
@@ -144,10 +146,3 @@ def _host(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

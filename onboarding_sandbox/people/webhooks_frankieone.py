@@ -74,12 +74,8 @@ def token(key: rsa.RSAPrivateKey, request_id: str, *, at: datetime) -> str:
         "iat": int(at.timestamp()),
         "exp": int((at + VALID).timestamp()),
     }
-    signed = f"{_part({'alg': 'RS256', 'typ': 'JWT'})}.{_part(claims)}"
+    signed = ".".join(_base64(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT"}, claims))
     return f"{signed}.{_base64(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
-
-
-def _part(value: Mapping[str, Any]) -> str:
-    return _base64(json.dumps(value).encode())
 
 
 def _base64(raw: bytes) -> str:

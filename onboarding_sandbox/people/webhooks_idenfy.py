@@ -9,9 +9,10 @@ import hmac
 import json
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from onboarding_sandbox.endpoints.idenfy_rules import iso
 from onboarding_sandbox.endpoints.opened import Opened
 
 PEOPLE = (
@@ -32,10 +33,9 @@ def encoded(fields: Mapping[str, Any]) -> bytes:
     return json.dumps(fields, ensure_ascii=False).encode()
 
 
-def identification(
-    opened: Opened, overall: str, *, final: bool, finished_at: datetime, deny_reason: str = "DOC_NOT_FULLY_VISIBLE"
-) -> dict[str, Any]:
+def identification(opened: Opened, overall: str, *, final: bool, finished_at: datetime) -> dict[str, Any]:
     """A verification. The manual event has the times of the automatic event: those of the customer's session."""
+    deny_reason = opened.deny_reason
     seen = overall in ("APPROVED", "DENIED", "SUSPECTED", "REVIEWING")
     good = overall in ("APPROVED", "SUSPECTED")
     of_face, of_document = "FACE" in deny_reason.split("_"), deny_reason.startswith(("DOC", "MRZ", "BARCODE"))
@@ -115,7 +115,7 @@ def _data(opened: Opened) -> dict[str, Any]:
 def company_submitted(opened: Opened, *, at: datetime) -> dict[str, Any]:
     return {
         "id": _company(opened),
-        "submissionTime": _iso(at),
+        "submissionTime": iso(at),
         "soleProprietor": False,
         "clientId": opened.client,
         "externalRef": opened.external_ref,
@@ -150,7 +150,7 @@ def info_requested(opened: Opened, status: str, *, at: datetime) -> dict[str, An
     return {
         "companyId": _company(opened),
         "token": opened.token,
-        "date": _iso(at),
+        "date": iso(at),
         "email": "vita.sample@example.com",
         "manager": None,
         "status": status,
@@ -161,7 +161,3 @@ def _company(opened: Opened) -> str:
     if not opened.company_id:
         opened.company_id = secrets.token_hex(12)
     return opened.company_id
-
-
-def _iso(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

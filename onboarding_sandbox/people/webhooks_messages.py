@@ -11,7 +11,6 @@ import json
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from urllib.parse import urlencode
 
 from onboarding_sandbox.mailbox import Mail
 from onboarding_sandbox.texts import Text
@@ -55,10 +54,6 @@ def answered(text: Text, account: str, words: str) -> dict[str, str]:
     }
 
 
-def form(fields: Mapping[str, str]) -> bytes:
-    return urlencode(fields).encode()
-
-
 def text_headers(url: str, fields: Mapping[str, str], token: str) -> dict[str, str]:
     signed = url + "".join(name + fields[name] for name in sorted(fields))
     digest = hmac.new(token.encode(), signed.encode(), hashlib.sha1).digest()
@@ -72,9 +67,8 @@ def mail_event(mail: Mail, does: str, *, at: datetime) -> bytes:
         "email": mail.recipients[0] if mail.recipients else None,
         "at": at.astimezone(UTC).isoformat(),
     }
-    if body["type"] == "bounced":
-        return json.dumps({**body, "permanent": does == "bounced"}).encode()
-    return json.dumps(body).encode()
+    how = {"permanent": does == "bounced"} if body["type"] == "bounced" else {}
+    return json.dumps(body | how).encode()
 
 
 def mail_headers(body: bytes, key: str, *, at: datetime) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from onboarding_sandbox import Sandbox, SandboxOptions
-from onboarding_sandbox.endpoints import frankieone_v1_shape, idenfy_kyb
+from onboarding_sandbox.endpoints import frankieone_v1, idenfy_kyb
 from tests.providers.accounts import (
     ENTITY,
     FRANKIE_CUSTOMER,
@@ -211,7 +211,7 @@ def test_the_sandbox_has_the_pages_shape_of_v1(v1):
             return {name: loose(inner) for name, inner in given.items()}
         return [loose(given[0])] if isinstance(given, list) else int if given is float else given
 
-    assert loose(frankieone_v1_shape.REQUEST) == shape(printed(v1, 0))
+    assert loose(frankieone_v1.REQUEST) == shape(printed(v1, 0))
 
 
 async def test_the_sandbox_accepts_the_v1_pages_sample_request(v1):
