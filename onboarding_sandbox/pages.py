@@ -40,12 +40,8 @@ class Pages:
         smtp_port: Callable[[], int],
         forget: Callable[[], None],
     ) -> None:
-        self._log = log
-        self._mailbox = mailbox
-        self._texts = texts
-        self._endpoints = endpoints
-        self._smtp_port = smtp_port
-        self._forget = forget
+        self._log, self._mailbox, self._texts, self._endpoints = log, mailbox, texts, endpoints
+        self._smtp_port, self._forget = smtp_port, forget
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -89,9 +85,8 @@ class Pages:
     async def mailbox(self, request: web.Request) -> web.StreamResponse:
         """All messages as a JSON list; `?to=ADDRESS` for one recipient's."""
         to = request.query.get("to")
-        mails = [mail for mail in self._mailbox if to is None or to in mail.recipients]
         shown = []
-        for mail in mails:
+        for mail in [mail for mail in self._mailbox if to is None or to in mail.recipients]:
             shown.append(mail.facts())
             if len(shown) % 50 == 0:
                 await asyncio.sleep(0)  # parsing thousands of messages must not block provider calls

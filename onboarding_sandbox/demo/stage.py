@@ -6,9 +6,9 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from onboarding_sandbox import Sandbox, SandboxOptions
 
@@ -23,33 +23,22 @@ class CannotPlay(Exception):
     """The demo cannot start. The text says why, and what to do."""
 
 
-class Background:
+@contextmanager
+def sandbox_in_background() -> Iterator[Sandbox]:
     """Runs the sandbox on a loop of its own."""
-
-    def __init__(self) -> None:
-        self.sandbox = Sandbox(SandboxOptions(port=0, smtp_port=0))
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-
-    def __enter__(self) -> Sandbox:
-        self._thread.start()
+    sandbox, loop = Sandbox(SandboxOptions(port=0, smtp_port=0)), asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(sandbox.start(), loop).result()
         try:
-            asyncio.run_coroutine_threadsafe(self.sandbox.start(), self._loop).result()
-        except BaseException:
-            self._end_loop()
-            raise
-        return self.sandbox
-
-    def __exit__(self, *_raised: object) -> None:
-        try:
-            asyncio.run_coroutine_threadsafe(self.sandbox.stop(), self._loop).result()
+            yield sandbox
         finally:
-            self._end_loop()
-
-    def _end_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+            asyncio.run_coroutine_threadsafe(sandbox.stop(), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 class Stage:
@@ -92,33 +81,24 @@ class Stage:
             stdout=subprocess.PIPE if capture else None,
         )
 
-    def start(self, *arguments: str, log: str) -> "Started":
-        """Start a command that goes on in the background. What it writes goes to the file `log` in the folder."""
-        return Started(arguments, self.folder, self._environment, self.folder / log)
-
-
-class Started:
-    """A process of ours in the background. Leaving the block ends it."""
-
-    def __init__(self, arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str], log: Path) -> None:
-        self.log = log
+    @contextmanager
+    def started(self, *arguments: str, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+        """A command that goes on in the background until the block ends. What it writes goes to `log`."""
         with log.open("wb") as stream:
-            self.process = subprocess.Popen(  # noqa: S603 -- our own interpreter and arguments
+            process = subprocess.Popen(  # noqa: S603 -- our own interpreter and arguments
                 [sys.executable, "-c", _MAIN, *arguments],
-                cwd=folder,
-                env=environment,
+                cwd=self.folder,
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
             )
-
-    def __enter__(self) -> "Started":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.process.terminate()
         try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

@@ -51,7 +51,7 @@ def unused(broker: str) -> Iterator[None]:
     with Connection(broker, connect_timeout=5) as connection:
         try:
             connection.ensure_connection(max_retries=1)
-            is_used = _has_keys(connection) if broker.startswith("redis") else _has_queues(connection)
+            is_used = _redis(connection).dbsize() if broker.startswith("redis") else _has_queues(connection)
         except (OperationalError, *connection.connection_errors, *connection.channel_errors):
             raise CannotPlay("the broker cannot be reached: start it, or name yours with --broker") from None
     if is_used:
@@ -60,15 +60,14 @@ def unused(broker: str) -> Iterator[None]:
         yield
     finally:
         with Connection(broker, connect_timeout=5) as connection:
-            _clear(connection, is_redis=broker.startswith("redis"))
+            if broker.startswith("redis"):
+                _redis(connection).flushdb()  # it was empty before
+            else:
+                _remove_queues(connection)
 
 
 def _redis(connection: Connection) -> Any:
     return connection.default_channel.client  # type: ignore[attr-defined]  # that of Redis has it
-
-
-def _has_keys(connection: Connection) -> bool:
-    return bool(_redis(connection).dbsize())
 
 
 def _has_queues(connection: Connection) -> bool:
@@ -79,10 +78,7 @@ def _has_queues(connection: Connection) -> bool:
     return True
 
 
-def _clear(connection: Connection, *, is_redis: bool) -> None:
-    if is_redis:
-        _redis(connection).flushdb()  # it was empty before
-        return
+def _remove_queues(connection: Connection) -> None:
     channel = connection.channel()
     for queue in QUEUES:
         channel.queue_delete(queue)
@@ -96,7 +92,7 @@ def send(stage: Stage, console: Console) -> int:
         raise CannotPlay("`onboard db upgrade` did not succeed")
     with ExitStack() as processes:
         for name, command in (("worker-1", "worker"), ("worker-2", "worker"), ("beat", "beat")):
-            processes.enter_context(stage.start(command, log=f"{name}.log"))
+            processes.enter_context(stage.started(command, log=stage.folder / f"{name}.log"))
         console.print(f"[bold]onboard import {LIST.name}[/]   (two `onboard worker` and one `onboard beat` send it)")
         imported = stage.onboard("import", LIST.name).returncode
         _wait(stage, console)

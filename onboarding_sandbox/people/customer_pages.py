@@ -23,10 +23,7 @@ FIELDS = frozenset(
 
 class CustomerPages:
     def __init__(self, customers: Customers, recipients: Recipients, texts: list[Text], mailbox: Mailbox) -> None:
-        self._customers = customers
-        self._recipients = recipients
-        self._texts = texts
-        self._mailbox = mailbox
+        self._customers, self._recipients, self._texts, self._mailbox = customers, recipients, texts, mailbox
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/_sandbox/customers", self.shown), web.post("/_sandbox/customers", self.instruct)]
@@ -41,8 +38,7 @@ class CustomerPages:
     async def instruct(self, request: web.Request) -> web.StreamResponse:
         """Instruct one customer or recipient. 202 with the events that will be sent, in order."""
         try:
-            fields = _read(await request.read())
-            events = self._instruct(fields)
+            events = self._instruct(_read(await request.read()))
         except LookupError as error:
             return web.json_response({"error": str(error.args[0])}, status=404)
         except ValueError as error:
@@ -61,7 +57,8 @@ class CustomerPages:
             does = _one_of(fields, "does", list(TEXTS))
             if not self._recipients.may_call(text):
                 raise ValueError("the text has no callback, or its callback is not on this machine")
-            return {"events": self._recipients.report_text(text, does, code=_code(fields), trouble=trouble)}
+            code = None if fields.get("code") is None else str(fields["code"])
+            return {"events": self._recipients.report_text(text, does, code=code, trouble=trouble)}
         mail = next((one for one in reversed(self._mailbox.messages) if one.message_id == fields["mail"]), None)
         if mail is None:
             raise LookupError("no mail has this message_id")
@@ -125,7 +122,3 @@ def _text(fields: Mapping[str, Any], name: str) -> str | None:
     if given is not None and not isinstance(given, str):
         raise ValueError(f"{name} is a text")
     return given
-
-
-def _code(fields: Mapping[str, Any]) -> str | None:
-    return None if fields.get("code") is None else str(fields["code"])

@@ -53,7 +53,7 @@ class PlayedPage:
         pressed = self._played.get(token)
         status = "" if pressed is None else f'<p role="status">{html.escape(DONE[pressed])}</p>'
         if pressed not in COMES_BACK:
-            return _page("Verification", status + self._heard(opened))
+            return _page("Verification", f"{status}<p>{self._heard(opened)}</p>")
         if self._clock() >= opened.expires_at:
             return _page("Link expired", "<p>This link has expired.</p>", status=410)
         return _page("Verification", status + self._form([name for name in BUTTONS if name != pressed]))
@@ -82,14 +82,13 @@ class PlayedPage:
         return f'<p>Play what the customer does.</p><form method="post">{buttons}</form>'
 
     def _heard(self, opened: Opened) -> str:
-        if (address := self._customers.address(opened.endpoint)) is not None:
-            at = "/".join(address.split("/")[:3])  # its path may have a secret
-            return f"<p>{self._reported(opened, html.escape(at))}</p>"
-        why = "No address for webhooks is set, so the worker does not hear of it: start the sandbox with --webhooks."
-        return f"<p>{why}</p>"
-
-    def _reported(self, opened: Opened, at: str) -> str:
         """Where the session's newest webhook went, and whether it was answered."""
+        address = self._customers.address(opened.endpoint)
+        if address is None:
+            return (
+                "No address for webhooks is set, so the worker does not hear of it: start the sandbox with --webhooks."
+            )
+        at = html.escape("/".join(address.split("/")[:3]))  # its path may have a secret
         entries = (one for one in reversed(self._log.entries) if one["endpoint"] == WEBHOOKS)
         last = next((one for one in entries if one["reference"] == opened.reference), None)
         if last is None or last["status"] is None:

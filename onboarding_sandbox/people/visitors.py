@@ -102,12 +102,7 @@ class Visitors:
     """Customers who come by the link of a message. They do so where the options have the page's address."""
 
     def __init__(
-        self,
-        options: SandboxOptions,
-        customers: Customers,
-        delayed: DelayedTasks,
-        log: Log,
-        browse: Browse | None = None,
+        self, options: SandboxOptions, customers: Customers, delayed: DelayedTasks, log: Log, browse: Browse | None
     ) -> None:
         """`browse` takes the visits in this process; None: they go to the page's address."""
         self._options, self._customers, self._delayed, self._log = options, customers, delayed, log
@@ -129,8 +124,7 @@ class Visitors:
             return
         if not self._options.customers:
             return
-        found = LINK.search(text)
-        if found is None:
+        if (found := LINK.search(text)) is None:
             return
         person = self._people.setdefault(found[1], _Person(found[0], len(self._people)))
         person.addresses.add(address.removeprefix(WHATSAPP))
