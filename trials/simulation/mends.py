@@ -16,9 +16,9 @@ from trials.simulation.play import Simulation
 from trials.simulation.process import WorkerProcess
 from worker.core.customers.store import in_review
 from worker.core.database import database
+from worker.core.dispatch import state as dispatch_state
 from worker.core.dispatch.calls import SlotGate
 from worker.core.dispatch.flushes import Flushes
-from worker.core.dispatch.state import State
 from worker.core.foundation.clock import ProcessClock
 from worker.core.lifecycle import reissue
 from worker.core.lifecycle.store import expired_sessions, reminders
@@ -27,14 +27,14 @@ from worker.core.limits.budgets import BudgetRule, BudgetState, Grant, grant
 from worker.core.limits.rate_limits import Burst, burst_of
 from worker.core.limits.store import budgets, claims, concurrency, flush
 from worker.core.limits.store.concurrency import Share
-from worker.core.messages.store import claim_invitations, how_many
-from worker.core.messages.store import claim_invitations as message_gates
+from worker.core.limits.store.flush import Rows
+from worker.core.messages.store import claim_invitations
+from worker.core.messages.store.claim_invitations import Invitations
 from worker.core.model.reasons import Reason
 from worker.core.model.states import Result
 from worker.core.unknown.store.row_by_row import Chunk
-from worker.core.work import step_endings
 from worker.core.work.invite import InviteWork
-from worker.core.work.store import gates as issuing_gates
+from worker.core.work.store.claim_jobs import Jobs
 from worker.lists.decisions.store import emergency_stop, priority_moves
 from worker.lists.store import added_lines
 from worker.web.webhooks import session_chain
@@ -110,9 +110,14 @@ def _known_without_review(*given: Any, **how: Any) -> KnownSession | None:
     return known and replace(known, result=None if known.result is Result.REVIEW else known.result)
 
 
-def _without(module: Any, gate: str) -> Replaced:
+def _without(rows: type[Rows[Any, Any]], gate: str) -> Replaced:
     """The gates of a claim without this one: it keeps no row."""
-    return module, gate, lambda _claim, _rows: {}
+    for name in ("gates", "gates_after_the_pace"):
+        gates = getattr(rows, name)
+        others = tuple(each for each in gates if each[0].__name__ != gate)
+        if len(others) < len(gates):
+            return rows, name, others
+    raise LookupError(gate)
 
 
 def _spends(connection: Any, rule: BudgetRule, wanted: int, *, now: datetime) -> int:
@@ -147,8 +152,8 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     ),
     # The last checks of a call: of its slot and the distance from the call before it, of a halt, of its lease.
     "slot": ((SlotGate, "may_write", lambda _gate, _slot, *, waited: True),),
-    "halt": ((State, "halt", lambda self: self.unwritten_halt.set()),),
-    "lease": ((step_endings, "FLUSH_MARGIN", timedelta(days=-1)),),
+    "halt": ((dispatch_state.State, "halt", lambda self: self.unwritten_halt.set()),),
+    "lease": ((dispatch_state, "FLUSH_MARGIN", timedelta(days=-1)),),
     # … and of a message: its link, and quiet hours that began while it waited for its connection.
     "message": ((InviteWork, "_may_leave", lambda _work, _item, _now: True),),
     # What a claim must not be granted: slots of other workers, permits of theirs, calls in a pause, in a stop, or
@@ -167,17 +172,17 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
         (in_review, "customers_in_review", lambda _connection, _customers: set()),
         *(
             (where, "others_in_review", lambda _connection, _sessions: set())
-            for where in (expired_sessions, message_gates)
+            for where in (expired_sessions, claim_invitations)
         ),
     ),
     "asked-in-review": ((reissue, "_about_review", lambda _facts, _now: reissue.Wait(None, Reason.IN_REVIEW)),),
     # The gates of a claim.
-    "quiet-hours": (_without(issuing_gates, "quiet_hours"), _without(message_gates, "quiet")),
-    "reminders": (_without(reminders, "not_now"),),
+    "quiet-hours": (_without(Jobs, "quiet_hours"), _without(Invitations, "quiet")),
+    "reminders": (_without(Invitations, "not_now"),),
     # The reminders are stored as the first message has left.
     "each-reminder": ((reminders, "next_reminder", lambda *_given, **_how: None),),
-    "places-of-addresses": (_without(issuing_gates, "spent_addresses"), _without(how_many, "without_place")),
-    "messages-per-customer": (_without(how_many, "spent"),),
+    "places-of-addresses": (_without(Jobs, "spent_addresses"), _without(Invitations, "without_place")),
+    "messages-per-customer": (_without(Invitations, "spent"),),
     # Of several lists: a resume moves back all that a pause has moved, whatever became of it since.
     "resume": (
         (priority_moves, "_PAUSED_JOBS", priority_moves._JOBS),

@@ -50,8 +50,7 @@ from worker.wiring.watching import COUNTS, TELLERS, observing_of, opened_traces
 
 if TYPE_CHECKING:
     from worker.core.work.invite import InviteWork
-    from worker.core.work.issue import FirstLinks, IssueWork
-    from worker.core.work.step_endings import WakeInvite
+    from worker.core.work.issue import FirstLinks, IssueWork, WakeInvite
     from worker.http.client import Http
     from worker.lists.importing.intake import Intake
     from worker.reporting.store.look import Looked

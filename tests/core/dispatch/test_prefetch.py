@@ -25,7 +25,8 @@ def prefetch(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opene
     for number in range(20 * calls):
         found.throughput.add(number / calls * FLUSH_EVERY.total_seconds())
     for took in flushes:
-        found.flushed(took, for_events=False)
+        found.flush_times.add(took)
+        found.of_batches.add(took)
     spacing = timedelta(seconds=1 / limit) if limit else timedelta(0)
     return found.ahead(in_flight=in_flight, opened=opened, unwritten=unwritten, events=0, spacing=spacing)
 

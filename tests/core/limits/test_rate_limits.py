@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, grant
-from worker.core.limits.rate_limits import LAPSE, UNITS, Limit, lapsed, offer, spacing, tightest
+from worker.core.limits.rate_limits import UNITS, Limit, offer, spacing, tightest
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HORIZON = timedelta(milliseconds=100)
@@ -244,12 +244,6 @@ def test_the_spacing_is_rounded_up_to_the_microsecond_so_that_the_window_is_kept
 def test_the_tightest_limit_is_the_one_with_the_widest_spacing():
     assert tightest([Limit.parse("20/second"), Limit.parse("10000/hour")]) == Limit.parse("10000/hour")
     assert tightest([]) is None
-
-
-def test_a_slot_lapses_a_little_after_its_time():
-    assert not lapsed(NOW, now=NOW - timedelta(seconds=1))
-    assert not lapsed(NOW, now=NOW + LAPSE)
-    assert lapsed(NOW, now=NOW + LAPSE + timedelta(microseconds=1))
 
 
 def test_a_process_spaces_its_calls_by_the_tightest_limit():

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Generic
 
-from worker.core.dispatch.prefetch import ClaimPlan, Prefetch
 from worker.core.dispatch.state import State
 from worker.core.foundation.clock import monotonic
-from worker.core.limits.rate_limits import LAPSE, lapsed
-from worker.core.limits.store.flush import CallResult, OpenedT
+from worker.core.limits.rate_limits import LAPSE
+from worker.core.limits.store.flush import CallResult, RowT
 
 log = logging.getLogger(__name__)
 
@@ -22,22 +21,14 @@ LOOK_EVERY = 50
 CATCH_UP = timedelta(milliseconds=50)
 
 
-class Calls(Generic[OpenedT]):
+class Calls(Generic[RowT]):
     """The calls of one dispatcher."""
 
-    def __init__(
-        self,
-        state: State[OpenedT],
-        plan: ClaimPlan,
-        prefetch: Prefetch,
-        *,
-        stopping: asyncio.Event,
-    ) -> None:
-        self._state, self._work, self._plan, self._prefetch = state, state.work, plan, prefetch
-        self._stopping = stopping
+    def __init__(self, state: State[RowT]) -> None:
+        self._state, self._work, self._prefetch = state, state.work, state.prefetch
         self._longest_call, self._has_next_step = state.work.longest_call, state.work.has_next_step
         # A call waits here for its slot. Which row it is for is decided when the slot comes.
-        self._slot_gate = SlotGate(state, lambda: prefetch.furthest_slot)
+        self._slot_gate = SlotGate(state)
 
     def begin(self) -> None:
         """Begin calls of opened rows in the free permits."""
@@ -47,11 +38,8 @@ class Calls(Generic[OpenedT]):
         for _ in range(min(len(self._state.rows) - self._state.waiting, permits - len(self._state.tasks))):
             task = asyncio.create_task(self._call_with_permit())
             self._state.tasks.add(task)
-            task.add_done_callback(self._permit_freed)
-
-    def _permit_freed(self, task: "asyncio.Task[None]") -> None:
-        self._state.tasks.discard(task)
-        self._state.look_again.set()
+            task.add_done_callback(self._state.tasks.discard)
+            task.add_done_callback(lambda _: self._state.look_again.set())
 
     async def _call_with_permit(self) -> None:
         """Call opened rows, one after the other, while there are any and the permit is still this dispatcher's."""
@@ -76,14 +64,14 @@ class Calls(Generic[OpenedT]):
             if follows or state.unwritten_halt.is_set() or len(results.others) % LOOK_EVERY == 1:
                 self._state.look_again.set()
 
-    def _why_not(self, opened: OpenedT, halts: int, now: datetime) -> str:
+    def _why_not(self, opened: RowT, halts: int, now: datetime) -> str:
         """The last check before the call: the account is not halted, the worker not stopping, the lease is valid.
 
         Why the call may not be made; "" if it may. A call that waits for a connection is checked again after that.
         """
         if self._state.halts != halts:
             return "opened before the account was halted, the database was lost or the dispatcher ended"
-        if self._stopping.is_set():
+        if self._state.stopping.is_set():
             return "the worker is stopping"
         if now + self._longest_call > opened.lease_until:
             return "the lease has passed"
@@ -91,13 +79,13 @@ class Calls(Generic[OpenedT]):
             return "the day of its credit is over"
         return ""
 
-    def _skipped(self, opened: OpenedT, slot: datetime | None, reason: str) -> CallResult[OpenedT]:
+    def _skipped(self, opened: RowT, slot: datetime | None, reason: str) -> CallResult[RowT]:
         self._state.decisions.not_done("call", reason)
         self._state.rows.not_used(slot)
-        self._plan.claim_by(self._state.time())  # the row is due again
+        self._state.plan.claim_by(self._state.time())  # the row is due again
         return self._work.skipped(opened)
 
-    async def _call(self, opened: OpenedT, slot: datetime | None, halts: int, now: datetime) -> CallResult[OpenedT]:
+    async def _call(self, opened: RowT, slot: datetime | None, halts: int, now: datetime) -> CallResult[RowT]:
         self._state.decisions.done("call")
         refused = ""
 
@@ -140,12 +128,9 @@ class SlotGate:
     loop, as many go on in the same turn of the loop as may go by then. One in each turn would be slower than the limit.
     """
 
-    def __init__(self, state: State[Any], furthest: Callable[[], timedelta]) -> None:
-        """A halt ends all waiting: the caller checks again whether its call may be made.
-
-        No slot is further ahead than `furthest()` when it is claimed: a longer wait would come from a wrong clock.
-        """
-        self._state, self._time, self._furthest = state, state.time, furthest
+    def __init__(self, state: State[Any]) -> None:
+        """A halt ends all waiting: the caller checks again whether its call may be made."""
+        self._state, self._time = state, state.time
         self._is_first = False  # whether a call waits for the time of the next slot
         self._line: deque[asyncio.Future[None]] = deque()  # the calls behind it
         self._next_at = state.time()  # before it no call is written
@@ -182,7 +167,7 @@ class SlotGate:
         if slot is not None:
             # A late call delays the calls behind it: many late slots are not used at once.
             least, slot_at = self._time() - CATCH_UP, self._time.of(slot)
-            furthest = self._time() + self._furthest()
+            furthest = self._time() + self._state.prefetch.furthest_slot
             if slot_at > furthest:  # not true: it is waited for once, though earlier slots may come meanwhile
                 slot_at = least if slot == self._untrue else furthest
                 self._untrue = slot
@@ -196,7 +181,7 @@ class SlotGate:
             slot = next_slot()
         now = self._time()
         self._least_at = now - CATCH_UP
-        return slot is None or not lapsed(self._time.of(slot), now=now)
+        return slot is None or now <= self._time.of(slot) + LAPSE
 
     def _let_on(self) -> None:
         """Let the first call in line go on, and with it as many as may be written by now. Each looks for itself."""
@@ -216,7 +201,7 @@ class SlotGate:
         """
         if waited:
             now = self._time()
-            if self._next_at > now or lapsed(self._time.of(slot), now=now):
+            if self._next_at > now or now > self._time.of(slot) + LAPSE:
                 return False
             self._least_at = now - CATCH_UP
         self._next_at = max(self._next_at, self._least_at) + self._state.rows.spacing

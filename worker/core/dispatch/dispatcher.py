@@ -30,12 +30,12 @@ import sqlalchemy as sa
 
 from worker.core.dispatch.calls import Calls
 from worker.core.dispatch.flushes import Flushes
-from worker.core.dispatch.prefetch import EVENTS_AT_ONCE, OPEN_MOST, Ahead, ClaimPlan, Prefetch
+from worker.core.dispatch.prefetch import EVENTS_AT_ONCE, OPEN_MOST, Ahead
 from worker.core.dispatch.state import State, Work
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.outage_log import Outage
 from worker.core.limits.store.claims import Room
-from worker.core.limits.store.flush import OpenedT
+from worker.core.limits.store.flush import RowT
 from worker.core.model.metrics import NOT_COUNTED, WorkMeter
 
 log = logging.getLogger(__name__)
@@ -44,10 +44,10 @@ log = logging.getLogger(__name__)
 LINGER = timedelta(seconds=1)
 
 
-class Dispatcher(Generic[OpenedT]):
+class Dispatcher(Generic[RowT]):
     def __init__(
         self,
-        work: Work[OpenedT],
+        work: Work[RowT, Any],
         *,
         clock: Clock,
         in_turn: Callable[..., Any],
@@ -61,19 +61,17 @@ class Dispatcher(Generic[OpenedT]):
         end. After `longest` the dispatcher claims no more rows: its task ends, and other accounts get a turn. `stay`:
         how long it stays after an event if nothing is due. `wake_others`: called when there is work for more workers.
         """
-        self._state: State[OpenedT] = State(work, log, clock=clock, meter=meter)
-        self._work, self._time, self._look_again = work, self._state.time, self._state.look_again
-        self._in_turn, self._stopping = in_turn, stopping
-        self._longest, self._stay = longest, stay
-        self._plan = ClaimPlan(self._time, wake_others)
-        self._prefetch = Prefetch(work.permits, self._time.seconds)
-        self._calls: Calls[OpenedT] = Calls(self._state, self._plan, self._prefetch, stopping=stopping)
-        self._flushes: Flushes[OpenedT] = Flushes(
-            self._state, self._plan, self._prefetch, in_turn=in_turn, stopping=stopping, ended=self._flush_ended
+        self._state = state = State(
+            work, log, clock=clock, in_turn=in_turn, stopping=stopping, wake_others=wake_others, meter=meter
         )
+        self._work, self._time, self._look_again, self._stopping = work, state.time, state.look_again, stopping
+        self._longest, self._stay = longest, stay
+        self._plan, self._prefetch = state.plan, state.prefetch
+        self._calls = Calls(state)
+        self._flushes = Flushes(state, self._calls)
         self.outage: Outage = self._flushes.writer.outage  # of the database, as results meet it that wait to be written
         self._last_flush_at = self._time()  # of batches
-        self._ahead = self._state.ahead(self._prefetch)  # at the last look
+        self._ahead = state.ahead()  # at the last look
 
     def wake(self, *, for_events: bool = True) -> None:
         """Something has become due: look again before ending. `for_events`: an event may be due, so look at once."""
@@ -154,7 +152,7 @@ class Dispatcher(Generic[OpenedT]):
             return
         room = None
         if self._plan.woken_for_events and not finishing and not self._state.flush_tasks.write_halt:
-            ahead = self._state.ahead(self._prefetch)
+            ahead = self._state.ahead()
             most = min(ahead.events, EVENTS_AT_ONCE)
             if most <= 0:
                 self._state.decisions.not_done("claim", "as many events as it may hold are opened")
@@ -162,20 +160,17 @@ class Dispatcher(Generic[OpenedT]):
                 # Else a claim of batch rows is due that would find no permit next to this one. It takes events too:
                 # a stream of events would keep batch rows from being claimed for ever.
                 self._state.decisions.done("claim")
-                room = self._room(ahead, 0, most, for_event=True)
+                lead = self._prefetch.flush_times.lead
+                room = Room(0, most, len(self._state.tasks), lead, ahead.horizon, for_event=True)
                 self._plan.begins(for_events=True)
         if room is not None or self._state.results.of_events:
             self._flushes.begin(
                 self._state.flush_tasks.events, self._state.results.take(of_events=True, others=False), room
             )
 
-    def _room(self, ahead: Ahead, rows: int, events: int, *, for_event: bool = False) -> Room:
-        lead = self._prefetch.flush_times.lead
-        return Room(rows, events, len(self._state.tasks), lead, ahead.horizon, for_event)
-
     def _flush_batches(self, *, finishing: bool) -> None:
         """Write results, and claim rows, when one of them is due."""
-        free, ahead = self._state.flush_tasks.free_for_batches, self._state.ahead(self._prefetch)
+        free, ahead = self._state.flush_tasks.free_for_batches, self._state.ahead()
         self._ahead = ahead
         if self._flushes.unreachable:
             self._state.decisions.not_done("claim", "the database cannot be used")
@@ -190,7 +185,8 @@ class Dispatcher(Generic[OpenedT]):
         if not finishing and self._claim_due(ahead, now, results_due=results_due):
             self._state.decisions.done("claim")
             # Without a free permit there is no room: the claim asks whether there are permits.
-            room = self._room(ahead, ahead.rows, ahead.events)
+            lead = self._prefetch.flush_times.lead
+            room = Room(ahead.rows, ahead.events, len(self._state.tasks), lead, ahead.horizon)
             self._plan.begins(for_events=False)
         if room is None and not results_due:
             return
@@ -202,10 +198,6 @@ class Dispatcher(Generic[OpenedT]):
         self._flushes.claim_alone = False
         self._last_flush_at = now
         self._flushes.begin(free[0], results, room)
-
-    def _flush_ended(self) -> None:
-        self._calls.begin()
-        self._look_again.set()
 
     def _claim_due(self, ahead: Ahead, now: datetime, *, results_due: bool = False) -> bool:
         """Whether to claim rows now. A claim that is due soon goes together with the results that are due now."""
@@ -269,7 +261,7 @@ class Dispatcher(Generic[OpenedT]):
         unused = self._state.rows.unused()
         try:
             if unused:
-                await self._in_turn(self._work.flush, [], None, None, unused)
-            await self._in_turn(self._work.release_permits)
+                await self._state.in_turn(self._work.flush, [], None, None, unused)
+            await self._state.in_turn(self._work.release_permits)
         except sa.exc.SQLAlchemyError as error:  # other workers get the permits when their time is over
             log.log(level, "%s: permits or slots could not be released (%s)", self._work.name, type(error).__name__)

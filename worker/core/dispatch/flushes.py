@@ -13,13 +13,13 @@ from typing import Any, Generic
 import sqlalchemy as sa
 
 from worker.core.database.outages import reason
-from worker.core.dispatch.prefetch import ClaimPlan, Prefetch
-from worker.core.dispatch.state import FlushTask, State, Work
+from worker.core.dispatch.calls import Calls
+from worker.core.dispatch.state import FlushTask, State
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.concurrency import ASK_AGAIN
-from worker.core.limits.store.flush import CallResult, Flushed, OpenedT, UnknownFlush
+from worker.core.limits.store.flush import CallResult, Flushed, RowT, UnknownFlush
 
 log = logging.getLogger(__name__)
 
@@ -27,40 +27,31 @@ DATABASE_RETRY = timedelta(seconds=1)
 STOP_PATIENCE = timedelta(seconds=30)  # how long a stopping worker waits for an unreachable database
 
 
-class Flushes(Generic[OpenedT]):
+class Flushes(Generic[RowT]):
     """The flushes of one dispatcher. What they open goes to `rows`, when to claim again to `plan`."""
 
-    def __init__(
-        self,
-        state: State[OpenedT],
-        plan: ClaimPlan,
-        prefetch: Prefetch,
-        *,
-        in_turn: Callable[..., Any],
-        stopping: asyncio.Event,
-        ended: Callable[[], object],
-    ) -> None:
-        """`in_turn(function, *arguments)` awaits a blocking call to the store. `ended` is called after each flush."""
-        work = state.work
-        self._state, self._work, self._plan, self._prefetch = state, work, plan, prefetch
-        self._time, self._in_turn, self._ended = state.time, in_turn, ended
-        self.writer = ResultWriter(work, in_turn=in_turn, stopping=stopping)
+    def __init__(self, state: State[RowT], calls: Calls[RowT]) -> None:
+        """`calls` begin after each flush."""
+        self._state, self._work, self._plan, self._prefetch = state, state.work, state.plan, state.prefetch
+        self._time, self._in_turn, self._calls = state.time, state.in_turn, calls
+        self.writer = ResultWriter(state)
         self.check_permits_at = state.time()  # when to ask again how many there are, where all are in use
         self.opened_event_at: datetime | None = None  # the last one
         self.claim_alone = False  # a flush failed, and not for its results: the next claim shows why
         # Flushes whose results wait for the database: it could not be reached, until they are written.
         self.unreachable = 0
 
-    def begin(self, task: FlushTask, results: list[CallResult[OpenedT]], room: Room | None) -> None:
+    def begin(self, task: FlushTask, results: list[CallResult[RowT]], room: Room | None) -> None:
         """Begin a flush as a free task; `room` None: it claims nothing."""
         if room is not None:
             task.rows = room.events if task.for_events else room.rows
         task.results = len(results)
         # The count of halts of now: after a halt in between, the rows of this flush must not be called.
         task.flush = asyncio.create_task(self._flush(task, results, room, self._state.halts))
-        task.flush.add_done_callback(lambda _: self._ended())
+        task.flush.add_done_callback(lambda _: self._calls.begin())
+        task.flush.add_done_callback(lambda _: self._state.look_again.set())
 
-    async def _flush(self, task: FlushTask, results: list[CallResult[OpenedT]], room: Room | None, halts: int) -> None:
+    async def _flush(self, task: FlushTask, results: list[CallResult[RowT]], room: Room | None, halts: int) -> None:
         waiting = bool(self._state.rows) or self._plan.more_due
         stretch = self._state.busy_stretch.at_flush(self._time(), waiting=waiting, results=bool(results))
         unused = self._state.rows.unused()
@@ -81,12 +72,14 @@ class Flushes(Generic[OpenedT]):
             await self._write_after(error, [])  # the results are written
             return
         took = self._time() - began_at
-        self._prefetch.flushed(took, for_events=task.for_events)
+        self._prefetch.flush_times.add(took)
+        if not task.for_events:
+            self._prefetch.of_batches.add(took)
         (self._state.meter.wrote if room is None else self._state.meter.claimed)(took.total_seconds())
         if room is not None:
             self._claimed(task, flushed, room, halts)
 
-    def _claimed(self, task: FlushTask, flushed: Flushed[OpenedT], room: Room, halts: int) -> None:
+    def _claimed(self, task: FlushTask, flushed: Flushed[RowT], room: Room, halts: int) -> None:
         if self._state.rows.add(flushed.opened, flushed.slots, flushed.spacing, halts):
             self.opened_event_at = self._time()
         if flushed.permits is not None:
@@ -99,7 +92,7 @@ class Flushes(Generic[OpenedT]):
         else:  # it asked how many permits there are
             self._plan.claim_by(self.check_permits_at)
 
-    async def _check_leases(self, opened: Sequence[OpenedT], database_time: Callable[[], datetime]) -> None:
+    async def _check_leases(self, opened: Sequence[RowT], database_time: Callable[[], datetime]) -> None:
         """Raise UnknownFlush if leases are over, of these rows or of those that wait for their calls.
 
         The machine may have stood still since their commit, and its clock with it. Only the database can tell.
@@ -115,7 +108,7 @@ class Flushes(Generic[OpenedT]):
             why = Exception("the leases ended while this process stood still")
             raise UnknownFlush(opened, sa.exc.OperationalError(None, None, why))
 
-    async def _write_after(self, error: Exception, results: list[CallResult[OpenedT]]) -> None:
+    async def _write_after(self, error: Exception, results: list[CallResult[RowT]]) -> None:
         """Write the results of a flush that failed. Raises the error if there is nothing to save: a claim failed."""
         outage = error.error if isinstance(error, UnknownFlush) else error
         opened = error.opened if isinstance(error, UnknownFlush) else []
@@ -142,19 +135,11 @@ class Flushes(Generic[OpenedT]):
             self.unreachable -= is_outage
 
 
-class ResultWriter(Generic[OpenedT]):
+class ResultWriter(Generic[RowT]):
     """Writes the results of calls, however long the database is unreachable: a call cannot be made a second time."""
 
-    def __init__(
-        self,
-        work: Work[OpenedT],
-        *,
-        in_turn: Callable[..., Any],
-        stopping: asyncio.Event,
-    ) -> None:
-        self._work = work
-        self._in_turn = in_turn
-        self._stopping = stopping
+    def __init__(self, state: State[RowT]) -> None:
+        self._work, self._in_turn, self._stopping = state.work, state.in_turn, state.stopping
         self.outage = Outage(log, logging.WARNING)
         # In the loop's seconds. Set once, when the worker stops: not again for each chunk.
         self._gives_up_at: float | None = None
@@ -165,7 +150,7 @@ class ResultWriter(Generic[OpenedT]):
         if self._gives_up_at is None:
             self._gives_up_at = asyncio.get_running_loop().time() + STOP_PATIENCE.total_seconds()
 
-    async def write(self, results: list[CallResult[OpenedT]]) -> None:
+    async def write(self, results: list[CallResult[RowT]]) -> None:
         """Write results, one or more, however long the database is unreachable.
 
         Results that cannot be written together, for whatever reason, are written in parts. A single result that cannot
@@ -189,7 +174,7 @@ class ResultWriter(Generic[OpenedT]):
             log.error("%s: a result cannot be written (%s); its row is held", self._work.name, kind)
             await self._hold(self._work.unsaved(results[0], kind))
 
-    async def _hold(self, result: CallResult[OpenedT]) -> None:
+    async def _hold(self, result: CallResult[RowT]) -> None:
         try:
             await self.insist(1, self._work.flush, [result], None)
         except Exception as error:

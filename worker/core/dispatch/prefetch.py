@@ -137,22 +137,16 @@ class Prefetch:
     def __init__(self, permits: int, seconds: Callable[[], float]) -> None:
         self.permits = permits
         self.flush_times = FlushTimes()
-        self._of_batches = FlushTimes()
+        self.of_batches = FlushTimes()
         self.throughput = Throughput(FLUSH_EVERY)
         self._seconds = seconds
-
-    def flushed(self, took: timedelta, *, for_events: bool) -> None:
-        """A flush has ended, and took so long."""
-        self.flush_times.add(took)
-        if not for_events:
-            self._of_batches.add(took)
 
     def ahead(self, *, in_flight: int, opened: int, unwritten: int, events: int, spacing: timedelta) -> Ahead:
         """What may be opened next to these calls in flight, opened rows, `events` among them, and unwritten results.
 
         `spacing`: the least time between two calls; zero without a rate limit.
         """
-        usual, shortest = self._of_batches.usual, self._of_batches.shortest
+        usual, shortest = self.of_batches.usual, self.of_batches.shortest
         free = max(self.permits - in_flight, 0)  # permits that no call uses
         pace = self.throughput.best(self._seconds())  # the calls of `FLUSH_EVERY`, as the last ones show
         flush_every = SOONER if spacing and MANY * spacing < FLUSH_EVERY else FLUSH_EVERY

@@ -2,72 +2,160 @@
 
 import asyncio
 import logging
-from collections import deque
+import random
+from abc import ABC, abstractmethod
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Generic, Protocol
+from typing import Any, ClassVar, Generic
 
-from worker.core.dispatch.prefetch import Ahead, Prefetch, SteadyTime
+from worker.core.dispatch.prefetch import Ahead, ClaimPlan, Prefetch, SteadyTime
 from worker.core.foundation.clock import Clock
+from worker.core.limits.budgets import FLUSH_MARGIN
+from worker.core.limits.call_outcomes import SecondLook
 from worker.core.limits.store.claims import Room
-from worker.core.limits.store.flush import CallResult, Flushed, OpenedT
+from worker.core.limits.store.flush import CallResult, Flushed, PolicyT, Rows, RowT
 from worker.core.limits.throughput import Stretch
+from worker.core.model.endings import Ending, Hold, Kind, Problem, ending_for, row_due_after_pause
 from worker.core.model.http_messages import MayWrite
-from worker.core.model.metrics import NOT_COUNTED, WorkMeter
+from worker.core.model.metrics import Meters, Metric, WorkMeter
+from worker.core.model.reasons import Reason
+from worker.core.unknown.reconciliation import ending_of_reconciliation
 
+log = logging.getLogger(__name__)
 _AT_ONCE = datetime.min.replace(tzinfo=UTC)
 STRETCH = timedelta(seconds=1)  # a busy stretch is written with the first flush after this time
 
 
-class Work(Protocol[OpenedT]):
-    """What a dispatcher works on.
+NOT_MADE = "not_made"  # the outcome of a call that was not made
+
+
+def outcome_of(ending: Ending | None, problem: Problem | None) -> str:
+    """The outcome of a call in one word, for metrics and traces."""
+    return problem.kind.value if problem else NOT_MADE if ending is None else type(ending).__name__.lower()
+
+
+@dataclass(kw_only=True)
+class Work(ABC, Generic[RowT, PolicyT]):
+    """What a dispatcher works on, and what both kinds share: their flushes, and how a call ends that has no answer.
 
     `flush`, `release` and `release_permits` are blocking calls to the store. They read the time themselves, where their
     transaction begins: the process may stand still on its way from the loop to there.
     """
 
-    name: str
-    permits: int  # calls in flight, until the first claim says how many
-    longest_call: timedelta  # from the last check of the lease until the result is written
-    has_next_step: bool  # whether written results make other rows due
-    database_time: Callable[[], datetime] | None  # blocking; None: leases are not checked by the database's time
+    step: ClassVar[str]
+    doing: ClassVar[str]  # the words for what a call that raised was doing
+    metric: ClassVar[Metric]  # that counts them
+    has_next_step: ClassVar[bool] = False  # whether written results make other rows due
+
+    policy: PolicyT
+    rows: Rows[PolicyT, RowT]
+    timeout: timedelta
+    second_look: SecondLook
+    clock: Clock
+    jitter: Callable[[], float] = random.random
+    meters: Meters = field(default_factory=Meters)
+
+    name: str = field(init=False)
+    permits: int = field(init=False)  # calls in flight, until the first claim says how many
+    longest_call: timedelta = field(init=False)  # from the last check of the lease until the result is written
+    # Blocking; None: leases are not checked by the database's time.
+    database_time: Callable[[], datetime] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name = f"{self.step}({self.policy.claims_for})"
+        self.permits = self.policy.rule.concurrency
+        self.longest_call = self.timeout + FLUSH_MARGIN
+        self.database_time = self.rows.database_time
 
     def flush(
         self,
-        results: Sequence[CallResult[OpenedT]],
+        results: Sequence[CallResult[RowT]],
         room: Room | None,
         stretch: Stretch | None = None,
         unused: Sequence[datetime] = (),
-    ) -> Flushed[OpenedT]:
-        """Write these results, and then claim rows and open them, in one transaction; room None: claim nothing.
+    ) -> Flushed[RowT]:
+        """Write these results, and then claim rows and open them, in one transaction: `limits.store.flush.Rows.flush`.
 
-        `stretch`: a busy stretch of calls that has ended, for the measured pace. `unused`: slots in which no call is
-        made. Raises limits.store.flush.UnknownFlush if rows may have been opened: `release` releases them.
+        Raises UnknownFlush if rows may have been opened: `release` releases them.
         """
+        flushed = self.rows.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
+        if results:
+            # A call that was not made is none.
+            outcomes = Counter(outcome_of(each.ending, each.problem) for each in results if each.ending is not None)
+            for outcome, number in outcomes.items():
+                self.meters.add(self.metric, self.policy.claims_for, outcome, amount=number)
+            self._log(results, now=self.clock())
+        return flushed
 
-    async def call(self, opened: OpenedT, now: datetime, may_write: MayWrite, /) -> CallResult[OpenedT]:
+    def _log(self, results: Sequence[CallResult[RowT]], *, now: datetime) -> None:
+        """Log a line for the chunk, and one for each step: job, ending, kind, seconds until it was written."""
+        steps = ["not made" if each.ending is None else type(each.ending).__name__.lower() for each in results]
+        counts = sorted(Counter(steps).items())
+        log.info("%s: %s", self.name, ", ".join(f"{number} {step}" for step, number in counts))
+        # A step without a problem is a line at DEBUG, so of most chunks none is shown.
+        for result, step in zip(results, steps, strict=True):
+            problem, job_id = result.problem, result.row.job_id
+            level = logging.DEBUG if problem is None else logging.INFO
+            if log.isEnabledFor(level):
+                why = f" ({problem.kind.value}{f' {problem.code}' if problem.code else ''})" if problem else ""
+                seconds = (now - result.began_at).total_seconds()
+                extra = {"batch": result.row.batch_id, "job": job_id}
+                log.log(level, "%s: job %d: %s%s, %.3f s", self.name, job_id, step, why, seconds, extra=extra)
+
+    @abstractmethod
+    async def call(self, opened: RowT, now: datetime, may_write: MayWrite, /) -> CallResult[RowT]:
         """Make the call. `now`: the time of the last check before it.
 
         If `may_write` says no, nothing is written, and whatever is returned does not count: the call was not made.
         """
 
-    def skipped(self, opened: OpenedT) -> CallResult[OpenedT]:
+    def ending(self, opened: RowT, problem: Problem, now: datetime) -> Ending:
+        """How the step of this row ends with a problem."""
+        retry = self.policy.rule.retry
+        return ending_for(
+            problem,
+            attempt=opened.attempts + 1,
+            repeatable=opened.repeatable,
+            policy=retry,
+            resume_at=row_due_after_pause(problem, retry, now),
+            now=now,
+            jitter=self.jitter(),
+            reconcile_at=opened.reconcile_at,
+        )
+
+    def skipped(self, opened: RowT) -> CallResult[RowT]:
         """The result of an opened row whose call was not made."""
+        return CallResult(opened, self.clock(), None, None)
 
-    def after_crash(self, opened: OpenedT, error: Exception) -> CallResult[OpenedT]:
+    def after_crash(self, opened: RowT, error: Exception) -> CallResult[RowT]:
         """The result of a call that raised: a bug, so the outcome of the call is unknown."""
+        problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} {self.doing}")
+        now, call, retry = self.clock(), opened.unknown_call, self.policy.rule.retry
+        if call is None:
+            return CallResult(opened, now, self.ending(opened, problem, now), problem)
+        ending = ending_of_reconciliation(problem, call, opened.attempts, retry, now, self.jitter())
+        return CallResult(opened, now, ending, problem)
 
-    def unsaved(self, result: CallResult[OpenedT], kind: str) -> CallResult[OpenedT]:
+    def unsaved(self, result: CallResult[RowT], kind: str) -> CallResult[RowT]:
         """What is written instead of a result that cannot be written: its row is held. `kind` names the exception."""
+        reference = result.session.lasting_reference if result.session is not None else result.reference
+        named = reference.encode("ascii", "backslashreplace").decode().replace("\0", "\\0")[:100]
+        opened = f" (the other side calls it {named})" if named else ""
+        why = f"the call was answered{opened}, and nothing of the answer could be kept: {kind}"
+        return CallResult(result.row, result.began_at, Hold(Reason.CANNOT_KEEP, why), Problem(Kind.UNKNOWN, why))
 
-    def release(self, opened: Sequence[OpenedT]) -> None:
+    def release(self, opened: Sequence[RowT]) -> None:
         """Release rows for which no call was made, whether or not their attempts were written."""
+        self.rows.release(self.policy, opened, now=self.clock())
 
     def release_permits(self) -> None:
         """Release all permits of this dispatcher: it has ended."""
+        self.rows.release_permits(self.policy)
 
 
-class OpenedRows(Generic[OpenedT]):
+class OpenedRows(Generic[RowT]):
     """The rows whose attempts are written and whose calls have not begun, and the slots of these calls.
 
     Events go first. A slot belongs to no row: the first one goes to the row that is called first. Each row has the
@@ -75,8 +163,8 @@ class OpenedRows(Generic[OpenedT]):
     """
 
     def __init__(self) -> None:
-        self.events: deque[tuple[OpenedT, int]] = deque()
-        self._others: deque[tuple[OpenedT, int]] = deque()
+        self.events: deque[tuple[RowT, int]] = deque()
+        self._others: deque[tuple[RowT, int]] = deque()
         self._slots: deque[datetime | None] = deque()  # earliest first; None: the call may go at once
         self._unused: list[datetime] = []  # in which no call is made: the next flush releases them
         self.spacing = timedelta(0)  # the least time between two calls, as the last claim had it; zero: no rate limit
@@ -84,7 +172,7 @@ class OpenedRows(Generic[OpenedT]):
     def __len__(self) -> int:
         return len(self.events) + len(self._others)
 
-    def add(self, opened: Sequence[OpenedT], slots: Sequence[datetime], spacing: timedelta, halts: int) -> bool:
+    def add(self, opened: Sequence[RowT], slots: Sequence[datetime], spacing: timedelta, halts: int) -> bool:
         """Add opened rows with their slots; no slots: their calls may go at once. Returns whether events are there."""
         if opened:
             self.spacing = spacing
@@ -97,7 +185,7 @@ class OpenedRows(Generic[OpenedT]):
         return bool(self.events)
 
     @property
-    def oldest(self) -> list[OpenedT]:
+    def oldest(self) -> list[RowT]:
         """The first event and the first other row: no lease ends before theirs."""
         return [queue[0][0] for queue in (self.events, self._others) if queue]
 
@@ -105,7 +193,7 @@ class OpenedRows(Generic[OpenedT]):
         """The slot of the next call; None: at once, or there is no row."""
         return self._slots[0] if self._slots else None
 
-    def take(self, *, last: bool = False) -> tuple[OpenedT, bool, datetime | None, int]:
+    def take(self, *, last: bool = False) -> tuple[RowT, bool, datetime | None, int]:
         """The row to call now, whether it is an event's, its slot, and the count of halts when it was opened.
 
         `last`: for a slot that has passed, the row that has waited least, an event's only if there is no other. The
@@ -116,7 +204,7 @@ class OpenedRows(Generic[OpenedT]):
         opened, halts = queue.pop() if last else queue.popleft()
         return opened, is_event, self._slots.popleft(), halts
 
-    def take_all(self) -> list[OpenedT]:
+    def take_all(self) -> list[RowT]:
         """All rows. None of them is called, so their slots are unused."""
         rows = [opened for opened, _ in (*self.events, *self._others)]
         for slot in self._slots:
@@ -136,18 +224,18 @@ class OpenedRows(Generic[OpenedT]):
         return unused
 
 
-class Results(Generic[OpenedT]):
+class Results(Generic[RowT]):
     """Results that are not being written yet. `of_events`: of events that have a next step: written at once."""
 
     def __init__(self) -> None:
-        self.of_events: list[CallResult[OpenedT]] = []
-        self.others: list[CallResult[OpenedT]] = []
+        self.of_events: list[CallResult[RowT]] = []
+        self.others: list[CallResult[RowT]] = []
 
     def __len__(self) -> int:
         return len(self.of_events) + len(self.others)
 
-    def take(self, *, of_events: bool, others: bool) -> list[CallResult[OpenedT]]:
-        taken: list[CallResult[OpenedT]] = []
+    def take(self, *, of_events: bool, others: bool) -> list[CallResult[RowT]]:
+        taken: list[CallResult[RowT]] = []
         if of_events:
             taken, self.of_events = self.of_events, []
         if others:
@@ -238,16 +326,27 @@ class DecisionLog:
         self._reasons.pop(what, None)
 
 
-class State(Generic[OpenedT]):
+class State(Generic[RowT]):
     """Of one dispatcher. `look_again` is set when its loop may have something to do."""
 
     def __init__(
-        self, work: Work[OpenedT], log: logging.Logger, *, clock: Clock, meter: WorkMeter = NOT_COUNTED
+        self,
+        work: Work[RowT, Any],
+        log: logging.Logger,
+        *,
+        clock: Clock,
+        in_turn: Callable[..., Any],
+        stopping: asyncio.Event,
+        wake_others: Callable[[], object],
+        meter: WorkMeter,
     ) -> None:
-        self.work, self.clock, self.meter = work, clock, meter
+        """As for `Dispatcher`."""
+        self.work, self.clock, self.in_turn, self.stopping, self.meter = work, clock, in_turn, stopping, meter
         self.time = SteadyTime(clock)  # of everything that is planned here
-        self.rows: OpenedRows[OpenedT] = OpenedRows()
-        self.results: Results[OpenedT] = Results()
+        self.plan = ClaimPlan(self.time, wake_others)
+        self.prefetch = Prefetch(work.permits, self.time.seconds)
+        self.rows: OpenedRows[RowT] = OpenedRows()
+        self.results: Results[RowT] = Results()
         self.flush_tasks = FlushTasks()
         self.halts = 0  # a row that was opened under an earlier count is not called
         self.unwritten_halt = asyncio.Event()  # set while a result that halts exists that no flush has begun to write
@@ -268,10 +367,10 @@ class State(Generic[OpenedT]):
         self.halts += 1
         self.unwritten_halt.set()
 
-    def ahead(self, prefetch: Prefetch) -> Ahead:
+    def ahead(self) -> Ahead:
         """What may be opened now, with what is opened already, and with what the flushes under way open and write."""
         tasks = self.flush_tasks.each
-        return prefetch.ahead(
+        return self.prefetch.ahead(
             in_flight=self.in_flight,
             opened=len(self.rows) + sum(task.rows for task in tasks),
             unwritten=len(self.results) + sum(task.results for task in tasks),

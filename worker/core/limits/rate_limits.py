@@ -211,11 +211,6 @@ def spacing(limits: Iterable[Limit]) -> timedelta:
     return timedelta(0) if limit is None else limit.interval
 
 
-def lapsed(slot: datetime, *, now: datetime) -> bool:
-    """Whether a reserved slot may no longer be used."""
-    return now > slot + LAPSE
-
-
 DAY = timedelta(days=1)
 # From this number of messages a day on there is no ramp any more: one each millisecond or so.
 MOST = 86_400_000

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from worker.core.adapters import Receipt, Sender
+from worker.core.dispatch.state import Work
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import CallResult, Flushed
 from worker.core.limits.throughput import Stretch
@@ -27,11 +28,10 @@ from worker.core.model.reasons import Reason
 from worker.core.model.refusals import advice_of, of_stored
 from worker.core.unknown.reconciliation import UnknownCall, ending_of_reconciliation
 from worker.core.unknown.repeats import not_before_its_wait
-from worker.core.work.step_endings import SharedWork, ending_of
 
 
 @dataclass(kw_only=True)
-class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation]):
+class InviteWork(Work[ClaimedInvitation, InvitationPolicy]):
     """Sends invitations over one channel."""
 
     step, doing = "invite", "while sending"
@@ -81,7 +81,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation]):
             return self.skipped(item)
         if isinstance(receipt, Problem):
             receipt = self.second_look.judged(item.id, now, receipt, now=self.clock())
-            ending = self._ending(item, receipt)
+            ending = self.ending(item, receipt, self.clock())
             return CallResult(item, now, ending, problem=receipt, segments=message.segments, template=message.digest)
         self.second_look.succeeded(item.id, now)
         reference, segments = receipt.reference, message.segments
@@ -116,8 +116,6 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation]):
         item.sender_name = self.sender_names.get(customer.brand, "")  # the templates refuse a brand that is no more
         item.advice = advice_of(of_stored(item.leased.refused_for)) if item.leased.refused_for else ""
 
-    def _ending(self, item: ClaimedInvitation, problem: Problem) -> Ending:
-        retry = self.policy.rule.retry
-        now, before = self.clock(), item.unknown_handovers
-        ending = ending_of(problem, item, retry, now, self.jitter())
-        return not_before_its_wait(ending, problem, before=before, now=now)
+    def ending(self, item: ClaimedInvitation, problem: Problem, now: datetime) -> Ending:
+        ending = super().ending(item, problem, now)
+        return not_before_its_wait(ending, problem, before=item.unknown_handovers, now=now)

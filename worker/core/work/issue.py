@@ -4,13 +4,13 @@ A kind of work for a dispatcher. `endings` decides how a step ends, `states` whi
 which rows change.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from worker.core.adapters import Http, Provider
+from worker.core.dispatch.state import Work
 from worker.core.foundation.notation import show_duration
 from worker.core.limits.budgets import PROBE_PATIENCE
 from worker.core.limits.store.claims import Room
@@ -32,10 +32,10 @@ from worker.core.unknown.reconciliation import (
     compare,
     ending_of_reconciliation,
 )
-from worker.core.work.step_endings import SharedWork, WakeInvite, ending_of
 from worker.core.work.store.job_context import ClaimedJob, IssueResult, JobPolicy
 
-log = logging.getLogger(__name__)
+# (channel, whether it is for an event); must return at once
+WakeInvite = Callable[[str, bool], None]
 # How often a list is read in vain, before the decision about a session is made without it.
 QUESTIONS = 3
 
@@ -85,7 +85,7 @@ class FirstLinks:
 
 
 @dataclass(kw_only=True)
-class IssueWork(SharedWork[JobPolicy, ClaimedJob]):
+class IssueWork(Work[ClaimedJob, JobPolicy]):
     """Opens sessions at one account."""
 
     step, doing = "issue", "during the call"
@@ -149,7 +149,7 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob]):
         if found.kind is Kind.AUTH:
             found = self._unless_replaced(found, built, lambda: self.provider.build(request))
         found = self.second_look.judged(job.id, began_at, found, now=self.clock())
-        return CallResult(job, began_at, self._ending(job, found), problem=found)
+        return CallResult(job, began_at, self.ending(job, found, self.clock()), problem=found)
 
     def _opened(self, job: ClaimedJob, began_at: datetime, session: Session) -> IssueResult:
         """The result of an answer with a session. A link that was born too old to be sent is not bought again, since
@@ -199,7 +199,7 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob]):
         if isinstance(listing, Listing):
             news = next((entry for entry in listing.entries if entry.reference == reference), None)
             return CallResult(job, began_at, Asked(), news=news)
-        ending: Ending = self._ending(job, listing)
+        ending: Ending = self.ending(job, listing, self.clock())
         tried = job.attempts + 1
         repeats = listing.concerns_account or listing.kind is Kind.TRANSIENT
         if not repeats or (not listing.concerns_account and (tried >= QUESTIONS or retry.given_up(tried))):
@@ -231,10 +231,10 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob]):
             return refused
         return replace(refused, kind=Kind.TRANSIENT, unclear=False, detail=f"{refused.detail}; its secret was replaced")
 
-    def _ending(self, job: ClaimedJob, problem: Problem) -> Ending:
+    def ending(self, job: ClaimedJob, problem: Problem, now: datetime) -> Ending:
         if problem.kind is Kind.CONFLICT and self.provider.no_look_up:
             job = replace(job, reconcile_at=None)  # nothing shows when the session that it names ends
-        return ending_of(problem, job, self.policy.rule.retry, self.clock(), self.jitter())
+        return super().ending(job, problem, now)
 
     def release(self, opened: Sequence[ClaimedJob]) -> None:
         super().release(opened)

@@ -15,6 +15,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from worker.core.dispatch.state import NOT_MADE, outcome_of
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.tls import is_loopback
 from worker.core.foundation.version import __version__
@@ -23,7 +24,6 @@ from worker.core.limits.store.flush import Flushed
 from worker.core.limits.throughput import Stretch
 from worker.core.model.http_messages import MayWrite
 from worker.core.model.wakeups import WakeUp, WorkStep
-from worker.core.work.step_endings import NOT_MADE, outcome_of
 from worker.lists.traces import NO_TRACES, Context, Facts, Span, Traces, context_of
 from worker.wiring.watching import Tracer
 

@@ -76,7 +76,6 @@ class Claimed:
 
 
 RowT = TypeVar("RowT", bound=Claimed)
-OpenedT = TypeVar("OpenedT", bound=Claimed)  # for who works opened rows only
 
 
 @dataclass(repr=False)  # not frozen: see `customers.customers`
@@ -165,17 +164,19 @@ class Flush(Generic[PolicyT]):
 # The rows that a gate keeps back, each with what becomes of it; None: the gate has written that itself.
 Kept = Mapping[Any, NotNow | None]
 Gate = Callable[[Any, Sequence[Any]], Kept]
+# Gates in their order, each with whether it concerns any of the rows of a claim; None: it finds that out itself.
+Gates = Sequence[tuple[Gate, Callable[[Any, Sequence[Any]], bool] | None]]
 OneT = TypeVar("OneT")
 
 
-def through(gates: Sequence[Gate], flush: Flush[Any], asked: Sequence[OneT]) -> tuple[Sequence[OneT], dict[Any, Any]]:
+def through(gates: Gates, claim: Any, asked: Sequence[OneT]) -> tuple[Sequence[OneT], dict[Any, Any]]:
     """What passes these gates, and what they keep back. Each gate is asked about what the earlier ones let pass."""
     stay: dict[Any, NotNow | None] = {}
-    for gate in gates:
-        kept = gate(flush, asked) if asked else {}
+    for gate in [gate for gate, concerns in gates if concerns is None or concerns(claim, asked)]:
+        kept = gate(claim, asked) if asked else {}
         if kept:
             name = getattr(gate, "__name__", "")
-            log.debug("%s: %d of %d leased rows stay: %s", flush.policy.claims_for, len(kept), len(asked), name)
+            log.debug("%s: %d of %d leased rows stay: %s", claim.policy.claims_for, len(kept), len(asked), name)
             stay.update(kept)
             asked = [one for one in asked if one.id not in kept]  # type: ignore[attr-defined]
     return asked, stay
@@ -190,10 +191,10 @@ class Rows(ABC, Generic[PolicyT, RowT]):
     """
 
     leases: ClassVar[Leases[Any]]
-    # (claim, rows): the gates that concern these rows.
-    row_gates: Callable[..., Sequence[Gate]]
-    gates: Callable[..., Sequence[Gate]]
-    gates_after_the_pace: Callable[..., Sequence[Gate]]
+    row_gates: ClassVar[Gates]
+    gates: ClassVar[Gates]
+    gates_after_the_pace: ClassVar[Gates]
+    is_asked_about: Callable[..., bool]  # (claim, item): whether the gates are asked about it
     pace: ClassVar[Any]  # the column of the plan that says when the next place is
     # (connection, rows with an unknown outcome, now): by row, the call to look up
     unknown_calls: Callable[..., Mapping[Any, UnknownCall]]
@@ -216,11 +217,10 @@ class Rows(ABC, Generic[PolicyT, RowT]):
         The others are released, each with what becomes of it.
         """
         claim = self.context(flush, rows, leased)
-        usual, stay = through(self.row_gates(claim, rows), claim, rows)
+        usual, stay = through(self.row_gates, claim, rows)
         items, unread = self.read(claim, usual)
-        asked: Sequence[RowT] = self.asked(claim, items)
-        asked, kept = through(self.gates(claim, asked), claim, asked)
-        _, too_late = through(self.gates_after_the_pace(claim, asked), claim, asked)
+        asked, kept = through(self.gates, claim, [item for item in items if self.is_asked_about(claim, item)])
+        _, too_late = through(self.gates_after_the_pace, claim, asked)
         if too_late and (places := self.places_of(claim, [item for item in asked if item.id in too_late])):
             batch_pace.give_back(claim.connection, places, type(self).pace)
         stay = {**stay, **unread, **kept, **too_late}
@@ -250,10 +250,6 @@ class Rows(ABC, Generic[PolicyT, RowT]):
     @abstractmethod
     def decrypted(self, claim: Any, row: sa.Row[Any], unknown_call: UnknownCall | None) -> RowT:
         """The claimed row. Raises keyring.CannotDecrypt, encrypted_values.Erased."""
-
-    @abstractmethod
-    def asked(self, claim: Any, items: list[RowT]) -> list[RowT]:
-        """Those that the gates are asked about."""
 
     @abstractmethod
     def keep_back(self, claim: Any, rows: Sequence[sa.Row[Any]], stay: Mapping[Any, NotNow]) -> None:

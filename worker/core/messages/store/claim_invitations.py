@@ -25,7 +25,7 @@ from worker.core.lifecycle.store import reminders
 from worker.core.lifecycle.store.own_links import OwnLink
 from worker.core.lifecycle.store.stale_links import replace_sessions
 from worker.core.limits.store import batch_pace
-from worker.core.limits.store.flush import Gate, Kept, Rows
+from worker.core.limits.store.flush import Kept, Rows
 from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, is_resend, wording_of
 from worker.core.messages.store import how_many
 from worker.core.messages.store.message_context import (
@@ -165,40 +165,28 @@ def _of_no_use(row: Any, *, stable: bool) -> Never | None:
     return None
 
 
-def row_gates(_claim: MessageClaim, _rows: Sequence[Any]) -> list[Gate]:
-    """The gates that need no personal data."""
-    return [of_no_use]
-
-
-def gates(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> list[Gate]:
-    """The gates of all messages except those with an unknown outcome: these are reconciled, not sent."""
-    gates_: tuple[tuple[Gate, bool], ...] = (
-        (of_missing_brands, True),
-        (in_review, True),
-        (to_suppressed_addresses, any(one.leased.any_suppressed for one in messages)),
-        (to_refused_numbers, claim.policy.channel == Channel.SMS),
-        (how_many.spent, True),
-        (reminders.not_now, True),
-        (quiet, bool(claim.policy.contact.hours.quiet)),
-        (planned_later, any(one.leased.planned for one in messages)),
-    )
-    return [gate for gate, concerns in gates_ if concerns]
-
-
-def gates_after_the_pace(_claim: MessageClaim, _messages: Sequence[ClaimedInvitation]) -> list[Gate]:
-    """Only a message that may leave takes a place of its address, and keeps it. The country is last: it counts what
-    leaves."""
-    return [how_many.without_place, how_many.countries_spent]
-
-
 class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
     """The messages. One whose session has ended, or whose job or batch was cancelled, becomes superseded: its link
     would be of no use. A job whose link has become too old goes back for a new session.
     """
 
     leases = LEASES
-    row_gates, gates = staticmethod(row_gates), staticmethod(gates)
-    gates_after_the_pace = staticmethod(gates_after_the_pace)
+    row_gates = ((of_no_use, None),)
+    gates = (
+        (of_missing_brands, None),
+        (in_review, None),
+        (to_suppressed_addresses, lambda _claim, messages: any(one.leased.any_suppressed for one in messages)),
+        (to_refused_numbers, lambda claim, _messages: claim.policy.channel == Channel.SMS),
+        (how_many.spent, None),
+        (reminders.not_now, None),
+        (quiet, lambda claim, _messages: bool(claim.policy.contact.hours.quiet)),
+        (planned_later, lambda _claim, messages: any(one.leased.planned for one in messages)),
+    )
+    # Only a message that may leave takes a place of its address, and keeps it. The country is last: it counts what
+    # leaves.
+    gates_after_the_pace = ((how_many.without_place, None), (how_many.countries_spent, None))
+    # One with an unknown outcome is reconciled, not sent.
+    is_asked_about = staticmethod(lambda _claim, item: item.unknown_call is None)
     pace, places_of = batch_pace.MESSAGES, staticmethod(places_of)
     unknown_calls, record = staticmethod(messages_to_reconcile), staticmethod(record_results)
     locks_counts = staticmethod(how_many.is_capped)
@@ -260,9 +248,6 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
                 case None:
                     stay[item.id] = Never(InvitationState.SUPERSEDED, Reason.LINK_REVOKED)
         return [item for item in items if item.id not in stay], stay
-
-    def asked(self, _claim: MessageClaim, items: list[ClaimedInvitation]) -> list[ClaimedInvitation]:
-        return [item for item in items if item.unknown_call is None]
 
     def keep_back(self, claim: MessageClaim, rows: Sequence[sa.Row[Any]], stay: Mapping[Any, NotNow]) -> None:
         """The jobs' states follow from their messages. But a superseded message does not change its job: another

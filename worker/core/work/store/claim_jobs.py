@@ -29,14 +29,7 @@ from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
 from worker.core.work.store import call_costs
 from worker.core.work.store.attempt_log import open_rows
-from worker.core.work.store.gates import (
-    JobClaim,
-    gates,
-    gates_after_the_pace,
-    is_for_a_message,
-    places_of,
-    row_gates,
-)
+from worker.core.work.store.gates import AFTER_THE_PACE, GATES, ROW_GATES, JobClaim, is_for_a_message, places_of
 from worker.core.work.store.job_context import LEASES, ClaimedJob, JobPolicy
 from worker.core.work.store.record_results import record_results
 from worker.core.work.store.session_reuse import invite_unbought
@@ -50,8 +43,8 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
     """
 
     leases = LEASES
-    row_gates, gates = staticmethod(row_gates), staticmethod(gates)
-    gates_after_the_pace = staticmethod(gates_after_the_pace)
+    row_gates, gates, gates_after_the_pace = ROW_GATES, GATES, AFTER_THE_PACE
+    is_asked_about = staticmethod(is_for_a_message)
     pace, places_of = batch_pace.SESSIONS, staticmethod(places_of)
     unknown_calls, record = staticmethod(calls_to_reconcile), staticmethod(record_results)
 
@@ -130,9 +123,6 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
             row.traceparent,
         )
 
-    def asked(self, claim: JobClaim, items: list[ClaimedJob]) -> list[ClaimedJob]:
-        return [job for job in items if is_for_a_message(job, now=claim.now)]
-
     def keep_back(self, claim: JobClaim, _rows: Sequence[sa.Row[Any]], stay: Mapping[int, NotNow]) -> None:
         self.leases.keep_back(claim.connection, stay, now=claim.now)
         if stopped := [job_id for job_id, why in stay.items() if isinstance(why, Never)]:
@@ -140,9 +130,9 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
 
     def let_pass(self, claim: JobClaim, items: list[ClaimedJob]) -> tuple[list[ClaimedJob], frozenset[str]]:
         links = claim.policy.on_click
-        if links is not None and (invited := self.asked(claim, items)):
+        if links is not None and (invited := [job for job in items if is_for_a_message(claim, job)]):
             claim.reused_channels.update(invite_unbought(claim, links, invited))
-            items = [job for job in items if not is_for_a_message(job, now=claim.now)]
+            items = [job for job in items if not is_for_a_message(claim, job)]
         planned = [job for job in items if job.batch_id in claim.planned]
         if planned and (spent := call_costs.beyond(claim.connection, planned, now=claim.now)):
             places = self.places_of(claim, [job for job in planned if job.id in spent])

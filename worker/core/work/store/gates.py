@@ -27,7 +27,7 @@ from worker.core.lifecycle.reissue import REVIEWED_AGAIN
 from worker.core.limits.store import batch_pace
 from worker.core.limits.store.backpressure import Queue, Rooms, ask_again_at, sender_state
 from worker.core.limits.store.claims import Leased
-from worker.core.limits.store.flush import Flush, Gate, Kept
+from worker.core.limits.store.flush import Flush, Gates, Kept
 from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, Wish
 from worker.core.messages.quiet_hours import issue_at
 from worker.core.messages.store.how_many import take
@@ -315,38 +315,29 @@ def _sender_may_wait_for(job: ClaimedJob) -> bool:
     return job.is_event and job.session_id is None
 
 
-def row_gates(claim: JobClaim, rows: Sequence[Any]) -> list[Gate]:
-    """The gates that need no personal data, of those rows."""
-    gates_: tuple[tuple[Gate, bool], ...] = (
-        (cancelled, any(row.cancelled_at is not None for row in rows)),
-        (with_details_that_wait, any(row.any_pending for row in rows)),
-        (with_live_session, True),
-        (with_own_link, claim.policy.on_click is not None),
-        (reviewed, True),
-        (before_the_start, bool(claim.planned)),
-    )
-    return [gate for gate, concerns in gates_ if concerns]
+# The gates that need no personal data, of claimed rows.
+ROW_GATES: Gates = (
+    (cancelled, lambda _claim, rows: any(row.cancelled_at is not None for row in rows)),
+    (with_details_that_wait, lambda _claim, rows: any(row.any_pending for row in rows)),
+    (with_live_session, None),
+    (with_own_link, lambda claim, _rows: claim.policy.on_click is not None),
+    (reviewed, None),
+    (before_the_start, lambda claim, _rows: bool(claim.planned)),
+)
+# The gates about messages. Last the places, of batches and addresses: only a job whose call is made takes one.
+GATES: Gates = (
+    (of_missing_brands, None),
+    (unreachable_customers, lambda claim, _jobs: claim.any_suppressed),
+    (quiet_hours, lambda claim, _jobs: bool(claim.policy.contact.hours.quiet)),
+    (full_senders, None),
+    (paced_batches, None),
+)
+AFTER_THE_PACE: Gates = ((spent_addresses, None),)
 
 
-def gates(claim: JobClaim, _jobs: Sequence[ClaimedJob]) -> list[Gate]:
-    """The gates about messages. Last the places, of batches and addresses: only a job whose call is made takes one."""
-    gates_: tuple[tuple[Gate, bool], ...] = (
-        (of_missing_brands, True),
-        (unreachable_customers, claim.any_suppressed),
-        (quiet_hours, bool(claim.policy.contact.hours.quiet)),
-        (full_senders, True),
-        (paced_batches, True),
-    )
-    return [gate for gate, concerns in gates_ if concerns]
-
-
-def gates_after_the_pace(_claim: JobClaim, _jobs: Sequence[ClaimedJob]) -> list[Gate]:
-    return [spent_addresses]
-
-
-def is_for_a_message(job: ClaimedJob, *, now: datetime) -> bool:
+def is_for_a_message(claim: JobClaim, job: ClaimedJob) -> bool:
     """True if the job needs its session only for a message. A look-up is made at any hour."""
-    return _asks_by_message(job, now=now) and not job.looks_up
+    return _asks_by_message(job, now=claim.now) and not job.looks_up
 
 
 def _asks_by_message(job: Any, *, now: datetime) -> bool:
