@@ -30,6 +30,7 @@ from worker.settings.values import (
     Shown,
     Text,
     Whole,
+    setting,
 )
 
 PLACEHOLDERS = ("token", "customer_id", "reference", "provider", "digits")
@@ -77,120 +78,87 @@ class Account(TrustsAuthority):
     """One contract with a provider. `name` is its key; `load` fills in `budget` and what the budget shares."""
 
     name: str = Field("", json_schema_extra={"resolved": True})
-    provider: ProviderName = Field(description="The provider, and its endpoint.")
-    base_url: ServerUrl = Field(
-        "",
-        description="Its address, up to the documented path; https, or http on this machine.",
-        json_schema_extra={"default": "the provider's production host"},
+    provider: ProviderName = setting(..., "The provider, and its endpoint.")
+    base_url: ServerUrl = setting(
+        "", "Its address, up to the documented path; https, or http on this machine.", "the provider's production host"
     )
-    api_key: Credential = Field(description="Its API key.")
-    api_secret: Credential | None = Field(None, description="iDenfy only, and needed there.")
-    customer_id: Identifier | None = Field(
-        None, description="FrankieOne only, and needed there: the UUID for X-Frankie-CustomerID."
+    api_key: Credential = setting(..., "Its API key.")
+    api_secret: Credential | None = setting(None, "iDenfy only, and needed there.")
+    customer_id: Identifier | None = setting(
+        None, "FrankieOne only, and needed there: the UUID for X-Frankie-CustomerID."
     )
-    customer_child_id: Identifier | None = Field(None, description="FrankieOne only: X-Frankie-CustomerChildID.")
-    channel: Text | None = Field(
-        None, description="FrankieOne only: X-Frankie-Channel.", pattern=r"^[A-Za-z0-9]{1,64}$"
-    )
-    dialect: Annotated[str, Shown("one of the provider's forms")] = Field(
+    customer_child_id: Identifier | None = setting(None, "FrankieOne only: X-Frankie-CustomerChildID.")
+    channel: Text | None = setting(None, "FrankieOne only: X-Frankie-Channel.", pattern=r"^[A-Za-z0-9]{1,64}$")
+    dialect: Annotated[str, Shown("one of the provider's forms")] = setting(
         "narrative",
-        description='Which documented form: for idenfy-kyc `"narrative"` (`authToken`) or `"openapi"` (`tokenString`).',
-        json_schema_extra={"default": "the provider's first form"},
+        'Which documented form: for idenfy-kyc `"narrative"` (`authToken`) or `"openapi"` (`tokenString`).',
+        "the provider's first form",
     )
-    limits: tuple[Rate, ...] = Field(
+    limits: tuple[Rate, ...] = setting(
         (),
-        description="All workers together never exceed any of these; [] for none.",
-        json_schema_extra={"default": 'iDenfy `["10000/hour"]`, FrankieOne `["5/second"]`'},
+        "All workers together never exceed any of these; [] for none.",
+        'iDenfy `["10000/hour"]`, FrankieOne `["5/second"]`',
     )
-    burst: Duration = Field(
+    burst: Duration = setting(
         timedelta(minutes=2),
+        "How much of a limit per hour or day may be used ahead, and is taken from the pace afterwards; at most a"
+        ' tenth. `"0 s"`: none.',
         le=timedelta(days=1),
-        description="How much of a limit per hour or day may be used ahead, and is taken from the pace afterwards; at"
-        ' most a tenth. `"0 s"`: none.',
     )
-    concurrency: Whole = Field(50, ge=1, le=10_000, description="The most calls in flight, over all workers together.")
-    credits: CreditCaps = Field(
+    concurrency: Whole = setting(50, "The most calls in flight, over all workers together.", ge=1, le=10_000)
+    credits: CreditCaps = setting(
         (),
-        description="The most calls that cost a credit, or may have: an answer of 500 or 503 counts. In all, such as"
-        ' `60000`, by period, `"2000 / day"` (or `week`, `month`), or several: `["60000", "2000 / day"]`. A cap that is'
-        " set later covers earlier calls too.",
-        json_schema_extra={"default": "no cap"},
+        "The most calls that cost a credit, or may have: an answer of 500 or 503 counts. In all, such as `60000`, by"
+        ' period, `"2000 / day"` (or `week`, `month`), or several: `["60000", "2000 / day"]`. A cap that is set later'
+        " covers earlier calls too.",
+        "no cap",
     )
-    price: Cost | None = Field(
-        None,
-        description='What one session costs, such as "0.90 EUR".',
+    price: Cost | None = setting(None, 'What one session costs, such as "0.90 EUR".')
+    budget: Text = setting("", "Accounts with the same name here share one.", "one for each host and credential")
+    on_unknown: Literal["reconcile", "hold", "repeat"] = setting(
+        "reconcile", "If a call's outcome is unknown: ask the provider, hold the row for a person, or call again."
     )
-    budget: Text = Field(
-        "",
-        description="Accounts with the same name here share one.",
-        json_schema_extra={"default": "one for each host and credential"},
-    )
-    on_unknown: Literal["reconcile", "hold", "repeat"] = Field(
-        "reconcile",
-        description="If a call's outcome is unknown: ask the provider, hold the row for a person, or call again.",
-    )
-    on_orphan: Literal["wait", "hold"] = Field(
+    on_orphan: Literal["wait", "hold"] = setting(
         "wait",
-        description="If a session's token was lost with its answer: wait for its end and ask for another, or hold the"
-        " row for a person.",
+        "If a session's token was lost with its answer: wait for its end and ask for another, or hold the row for a"
+        " person.",
     )
-    lifetime: Duration | None = Field(
+    lifetime: Duration | None = setting(
         None,
+        "How long a link lives, in whole seconds; iDenfy only.",
+        "iDenfy: 7 days (24 hours with `generateDigitString`); FrankieOne: its vendor decides",
         ge=timedelta(seconds=1),
         le=timedelta(days=30),
-        description="How long a link lives, in whole seconds; iDenfy only.",
-        json_schema_extra={
-            "default": "iDenfy: 7 days (24 hours with `generateDigitString`); FrankieOne: its vendor decides"
-        },
     )
-    prefill: Literal["none", "name", "all"] = Field(
+    prefill: Literal["none", "name", "all"] = setting(
         "none",
-        description="The personal fields that the provider gets; for frankieone-v1, which makes the entity of them, the"
-        " default is `all`.",
+        "The personal fields that the provider gets; for frankieone-v1, which makes the entity of them, the default is"
+        " `all`.",
     )
-    timeout: Duration = Field(
-        timedelta(seconds=10),
-        ge=timedelta(milliseconds=50),
-        le=timedelta(minutes=10),
-        description="How long one call may take.",
+    timeout: Duration = setting(
+        timedelta(seconds=10), "How long one call may take.", ge=timedelta(milliseconds=50), le=timedelta(minutes=10)
     )
-    parameters: Parameters = Field(
-        default_factory=dict,
-        repr=False,
-        description="Sent with every request, checked against the provider's schema.",
-    )
-    unchecked: Parameters = Field(
-        default_factory=dict,
-        repr=False,
-        description="The provider's newer parameters, sent without a check.",
-    )
-    link: Link | None = Field(
+    parameters: Parameters = setting({}, "Sent with every request, checked against the provider's schema.", repr=False)
+    unchecked: Parameters = setting({}, "The provider's newer parameters, sent without a check.", repr=False)
+    link: Link | None = setting(
         None,
-        description="The link to send; needed for FrankieOne v1 and v2, which document none. Placeholders, whose values"
-        " are quoted: {token}, {customer_id}, {reference}, and of the answer {provider} (FrankieOne's vendor),"
+        "The link to send; needed for FrankieOne v1 and v2, which document none. Placeholders, whose values are"
+        " quoted: {token}, {customer_id}, {reference}, and of the answer {provider} (FrankieOne's vendor),"
         " {vendor.NAME} (one of its vendorParameters) and {digits} (iDenfy's digit string).",
-        json_schema_extra={"default": "the provider's own"},
+        "the provider's own",
     )
-    link_hosts: tuple[Host, ...] = Field(
+    link_hosts: tuple[Host, ...] = setting(
         (),
-        description="A link to any other host is refused. Needed for frankieone-hosted.",
-        json_schema_extra={"default": "the provider's documented hosts, and those of `link` and `base_url`"},
+        "A link to any other host is refused. Needed for frankieone-hosted.",
+        "the provider's documented hosts, and those of `link` and `base_url`",
     )
-    webhook_keys: tuple[Credential, ...] = Field(
-        (), description="iDenfy only: the keys that sign its webhooks; 16 characters or more."
+    webhook_keys: tuple[Credential, ...] = setting(
+        (), "iDenfy only: the keys that sign its webhooks; 16 characters or more."
     )
-    jwt_key: Secrets = Field(
-        (),
-        description="FrankieOne only: the public key (PEM) of its webhooks' tokens.",
-    )
-    jwt_audience: Text | None = Field(
-        None,
-        description="FrankieOne only: the `aud` that a token must have.",
-        json_schema_extra={"default": "any"},
-    )
-    webhook_secret: PathSecrets = Field(
-        (),
-        description="FrankieOne only: a segment of the webhook's path, of 16 to 128 letters, digits, - or _.",
+    jwt_key: Secrets = setting((), "FrankieOne only: the public key (PEM) of its webhooks' tokens.")
+    jwt_audience: Text | None = setting(None, "FrankieOne only: the `aud` that a token must have.", "any")
+    webhook_secret: PathSecrets = setting(
+        (), "FrankieOne only: a segment of the webhook's path, of 16 to 128 letters, digits, - or _."
     )
 
     @property

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 from worker.settings.problems import Findings
 from worker.settings.sending import Email
-from worker.settings.values import Mailbox, Section, Shown, Text
+from worker.settings.values import Mailbox, Section, Shown, Text, setting
 from worker.templates.brand import COLOUR, Brand
 
 MOST_FOOTER_LINES = 6
@@ -48,27 +48,20 @@ def _lines(value: str) -> str:
 class Look(Section):
     """How the built-in messages look."""
 
-    name: Text | None = Field(
-        None,
-        max_length=60,
-        description="Who the messages are from, in their words.",
-        json_schema_extra={"default": "the name in the emails' `from`"},
+    name: Text | None = setting(
+        None, "Who the messages are from, in their words.", "the name in the emails' `from`", max_length=60
     )
-    logo: Annotated[str, AfterValidator(_logo), Shown("https address")] | None = Field(
-        None,
-        description="A picture for the top of the emails, shown 40 pixels high. Mail programs load it from there.",
-        json_schema_extra={"default": "the name"},
+    logo: Annotated[str, AfterValidator(_logo), Shown("https address")] | None = setting(
+        None, "A picture for the top of the emails, shown 40 pixels high. Mail programs load it from there.", "the name"
     )
-    colour: Annotated[str, AfterValidator(_colour), Shown("colour")] = Field(
-        Brand.colour, description="The colour of the button and of links."
+    colour: Annotated[str, AfterValidator(_colour), Shown("colour")] = setting(
+        Brand.colour, "The colour of the button and of links."
     )
-    footer: Annotated[str, AfterValidator(_lines), Shown("string")] | None = Field(
-        None, max_length=600, description="Text for the end of the emails, such as the company's address."
+    footer: Annotated[str, AfterValidator(_lines), Shown("string")] | None = setting(
+        None, "Text for the end of the emails, such as the company's address.", max_length=600
     )
-    support: Text | None = Field(
-        None,
-        max_length=200,
-        description="Whom to ask: an email address, a phone number with +, an https address, or other text.",
+    support: Text | None = setting(
+        None, "Whom to ask: an email address, a phone number with +, an https address, or other text.", max_length=200
     )
 
     @property
@@ -80,18 +73,11 @@ class Look(Section):
 class NamedBrand(Look):
     """One of several brands, for rows whose column `brand`, or whose route, names it. Of `[brand]` it takes nothing."""
 
-    from_: Mailbox | None = Field(
-        None,
-        alias="from",
-        description="The sender of its emails.",
-        json_schema_extra={"default": "that of [email], with its `reply_to`"},
+    from_: Mailbox | None = setting(
+        None, "The sender of its emails.", "that of [email], with its `reply_to`", alias="from"
     )
-    reply_to: Mailbox | None = Field(
-        None, description="Where answers to its emails go.", json_schema_extra={"default": "its `from`"}
-    )
-    template: Text | None = Field(
-        None, description="The template of its rows that name none.", json_schema_extra={"default": "`default`"}
-    )
+    reply_to: Mailbox | None = setting(None, "Where answers to its emails go.", "its `from`")
+    template: Text | None = setting(None, "The template of its rows that name none.", "`default`")
 
     @property
     def look(self) -> Brand:

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 
 from worker.core.features import hint
 from worker.core.model.incoming import EventKind, EventSender
 from worker.settings.problems import Findings, Path, suggestion
 from worker.settings.secrets import HOW, Secret
-from worker.settings.values import Flag, Section, Shown, Text, sender_key
+from worker.settings.values import Flag, Section, Shown, Text, sender_key, setting
 
 # The types of the CloudEvents that are received.
 Received = Literal["onboarding.requested", "onboarding.cancelled", "customer.updated", "customer.erased"]
@@ -60,39 +60,31 @@ EventKey = Annotated[Secret, BeforeValidator(_hash_in_plain), AfterValidator(_ev
 class SenderOfEvents(Section):
     """A system that sends events, by HTTP or over the bus, and what it may do. NAME is kept with its customers."""
 
-    keys: tuple[EventKey, ...] = Field(
+    keys: tuple[EventKey, ...] = setting(
         (),
-        description="For HTTP: as `Authorization: Bearer KEY`, or to sign with. 32 characters or more; `onboard keys"
-        ' new --for events` prints one, and its hash. The hash, `"sha256:…"`, is enough for a key that does not sign.',
+        "For HTTP: as `Authorization: Bearer KEY`, or to sign with. 32 characters or more; `onboard keys new --for"
+        ' events` prints one, and its hash. The hash, `"sha256:…"`, is enough for a key that does not sign.',
     )
-    users: tuple[Text, ...] = Field(
+    users: tuple[Text, ...] = setting((), "Its users on RabbitMQ, which checks the `user_id` of messages.")
+    queues: tuple[Text, ...] = setting(
         (),
-        description="Its users on RabbitMQ, which checks the `user_id` of messages.",
+        f"The queues whose messages without `user_id` are its own: `queue` of [bus], and `{REQUESTS}` (Celery tasks).",
     )
-    queues: tuple[Text, ...] = Field(
+    types: tuple[Received, ...] = setting(
+        get_args(Received), "The types of events that it may send.", "all types", min_length=1
+    )
+    ids: IdPatterns = setting(
         (),
-        description="The queues whose messages without `user_id` are its own: `queue` of [bus], and"
-        f" `{REQUESTS}` (Celery tasks).",
+        'The ids that its events may name, such as "signup-*" (`*`: any characters). With ids of its own no sender can'
+        " be the first to name a customer of another's or of a list.",
+        "all ids",
     )
-    types: tuple[Received, ...] = Field(
-        get_args(Received),
-        min_length=1,
-        description="The types of events that it may send.",
-        json_schema_extra={"default": "all types"},
+    links: Flag = setting(
+        False, "true: it gets the customer's link if it waits for one (`Prefer: wait`). Only over HTTP."
     )
-    ids: IdPatterns = Field(
-        (),
-        description='The ids that its events may name, such as "signup-*" (`*`: any characters). With ids of its own'
-        " no sender can be the first to name a customer of another's or of a list.",
-        json_schema_extra={"default": "all ids"},
-    )
-    links: Flag = Field(
-        False, description="true: it gets the customer's link if it waits for one (`Prefer: wait`). Only over HTTP."
-    )
-    customers: Literal["own", "all"] = Field(
+    customers: Literal["own", "all"] = setting(
         "own",
-        description='"own": only customers whom its own requests have made known. "all": also those of lists and of'
-        " other senders.",
+        '"own": only customers whom its own requests have made known. "all": also those of lists and of other senders.',
     )
 
     def rights(self, name: str) -> EventSender:

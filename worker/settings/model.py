@@ -41,6 +41,7 @@ from worker.settings.values import (
     Text,
     Whole,
     ZoneName,
+    setting,
 )
 
 OfFeature = TypeVar("OfFeature", bound=Section)
@@ -49,11 +50,11 @@ OfFeature = TypeVar("OfFeature", bound=Section)
 class Database(PresentsCertificate):
     """Where everything is stored."""
 
-    url: DatabaseUrl = Field(
+    url: DatabaseUrl = setting(
         "sqlite:///onboarding.db",
+        "sqlite:///FILE (relative to this configuration) or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE.",
         repr=False,
         validate_default=True,  # so that the default file is in the configuration's directory too
-        description="sqlite:///FILE (relative to this configuration) or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE.",
     )
 
     @property
@@ -67,7 +68,7 @@ class Database(PresentsCertificate):
 class Broker(PresentsCertificate):
     """What carries wake-ups to the workers."""
 
-    url: BrokerUrl = Field("memory://", repr=False, description="memory:// (one process), amqp(s)://… or redis(s)://….")
+    url: BrokerUrl = setting("memory://", "memory:// (one process), amqp(s)://… or redis(s)://….", repr=False)
 
     @property
     def wakes_workers(self) -> bool:
@@ -78,16 +79,17 @@ class Broker(PresentsCertificate):
 class Encryption(Section):
     """The keys that encrypt personal data and tokens."""
 
-    keys: tuple[EncryptionKey, ...] = Field(
+    keys: tuple[EncryptionKey, ...] = setting(
+        ...,
+        "The first encrypts, all decrypt; 32 bytes in base64 each. `onboard keys new` prints one.",
+        '`[{ env = "ONBOARDING_KEY" }]`',
         min_length=1,
-        description="The first encrypts, all decrypt; 32 bytes in base64 each. `onboard keys new` prints one.",
-        json_schema_extra={"default": '`[{ env = "ONBOARDING_KEY" }]`'},
     )
-    digest_key: EncryptionKeys = Field(
+    digest_key: EncryptionKeys = setting(
         (),
-        description="For the hashes that recognise addresses, tokens, webhooks and events. The first hashes, all"
-        " recognise; 32 bytes in base64 each.",
-        json_schema_extra={"default": "derived from each of `keys`"},
+        "For the hashes that recognise addresses, tokens, webhooks and events. The first hashes, all recognise; 32"
+        " bytes in base64 each.",
+        "derived from each of `keys`",
     )
 
     def keyring(self) -> Keyring:
@@ -98,11 +100,11 @@ class Encryption(Section):
 class Worker(Section):
     """How workers share the work."""
 
-    lease: Duration = Field(
+    lease: Duration = setting(
         timedelta(seconds=60),
+        "How long a row is reserved for the worker that claimed it; after a crash the row waits that long.",
         ge=timedelta(milliseconds=500),
         le=timedelta(hours=1),
-        description="How long a row is reserved for the worker that claimed it; after a crash the row waits that long.",
     )
 
 
@@ -116,48 +118,43 @@ def _a_minute(span: timedelta) -> timedelta:
 class Invitations(Section):
     """What is sent to customers, and when."""
 
-    templates: Directory | None = Field(
-        None,
-        description="A directory of `<name>/<locale>/{subject.txt,body.html,body.txt,sms.txt,whatsapp.txt}`.",
-        json_schema_extra={"default": "built in"},
+    templates: Directory | None = setting(
+        None, "A directory of `<name>/<locale>/{subject.txt,body.html,body.txt,sms.txt,whatsapp.txt}`.", "built in"
     )
-    locale: Locale = Field("en", description="The language for rows that name no language, or one without a template.")
-    greeting: Flag = Field(True, description="false: no message has a customer's or a company's name.")
-    quiet_hours: Annotated[dict[ChannelName, Quiet], Shown("table of hours by channel")] = Field(
-        default_factory=dict,
-        description='When no message leaves, in the recipient\'s time zone: { sms = "21:00-08:00" }. WhatsApp without'
-        " its own has those of texts.",
+    locale: Locale = setting("en", "The language for rows that name no language, or one without a template.")
+    greeting: Flag = setting(True, "false: no message has a customer's or a company's name.")
+    quiet_hours: Annotated[dict[ChannelName, Quiet], Shown("table of hours by channel")] = setting(
+        {},
+        'When no message leaves, in the recipient\'s time zone: { sms = "21:00-08:00" }. WhatsApp without its own has'
+        " those of texts.",
     )
-    fallback: Literal["email", "sms"] | None = Field(
-        None,
-        description="The channel to try after a bounce, if the row has an address for it.",
+    fallback: Literal["email", "sms"] | None = setting(
+        None, "The channel to try after a bounce, if the row has an address for it."
     )
-    messages_per_customer: Whole = Field(
+    messages_per_customer: Whole = setting(
         6,
+        "The most messages to one customer, over all channels. A hand-over with an unknown outcome counts.",
         ge=1,
         le=100,
-        description="The most messages to one customer, over all channels. A hand-over with an unknown outcome counts.",
     )
-    messages_per_address: PerAddress = Field(
+    messages_per_address: PerAddress = setting(
         AddressCap(6, timedelta(days=7)),
-        description='The most messages to one address in any such time, over all customers, lists and events; "off".'
-        " Above it a list's row waits, without a session.",
+        'The most messages to one address in any such time, over all customers, lists and events; "off". Above it a'
+        " list's row waits, without a session.",
     )
-    timezone: ZoneName = Field(
+    timezone: ZoneName = setting(
         "UTC",
-        description="For quiet hours and the times in messages, where a customer has no known time zone, phone or"
-        " country. For those times also where the country has several clocks.",
+        "For quiet hours and the times in messages, where a customer has no known time zone, phone or country. For"
+        " those times also where the country has several clocks.",
     )
-    pause_over: Whole = Field(
+    pause_over: Whole = setting(
         10,
+        "A batch pauses itself when more than this percentage of its messages bounces or is refused for the address;"
+        " 100: never.",
         ge=1,
         le=100,
-        description="A batch pauses itself when more than this percentage of its messages bounces or is refused for the"
-        " address; 100: never.",
     )
-    pause_from: Whole = Field(
-        50, ge=1, le=1_000_000, description="The least number of messages before a batch pauses itself."
-    )
+    pause_from: Whole = setting(50, "The least number of messages before a batch pauses itself.", ge=1, le=1_000_000)
 
     @property
     def quiet(self) -> dict[str, QuietHours]:
@@ -172,43 +169,39 @@ class LadderStep(Section):
     """What is tried next for customers who have not finished. A step is a reminder by another channel, or with other
     words; it repeats the customer's link."""
 
-    after: Duration = Field(ge=timedelta(minutes=1), description="Counted from the invitation.")
-    channel: ChannelName | None = Field(
-        None,
-        description="Its channel, if the row has an address for it.",
-        json_schema_extra={"default": "the invitation's"},
-    )
-    template: Text | None = Field(None, description="Its template.", json_schema_extra={"default": "the row's"})
+    after: Duration = setting(..., "Counted from the invitation.", ge=timedelta(minutes=1))
+    channel: ChannelName | None = setting(None, "Its channel, if the row has an address for it.", "the invitation's")
+    template: Text | None = setting(None, "Its template.", "the row's")
 
 
 class FollowUp(Section):
     """What follows an invitation: reminders, and new links for customers whose link expired unused."""
 
-    reminders: tuple[Annotated[Duration, AfterValidator(_a_minute)], ...] = Field(
-        (), description="When customers who have not finished are reminded, counted from the invitation."
+    reminders: tuple[Annotated[Duration, AfterValidator(_a_minute)], ...] = setting(
+        (), "When customers who have not finished are reminded, counted from the invitation."
     )
-    most: Whole = Field(3, ge=0, le=100, description="The most new sessions for one customer and purpose.")
-    spacing: Duration = Field(
-        timedelta(days=1), ge=timedelta(0), description="The least time between two sessions of one customer."
+    most: Whole = setting(3, "The most new sessions for one customer and purpose.", ge=0, le=100)
+    spacing: Duration = setting(
+        timedelta(days=1), "The least time between two sessions of one customer.", ge=timedelta(0)
     )
-    ahead: Duration = Field(
+    ahead: Duration = setting(
         timedelta(0),
+        "How long before its end the link of a customer who has not started is replaced, by iDenfy KYB and FrankieOne"
+        " v1 and hosted; by other providers only after it.",
+        "after its end",
         ge=timedelta(0),
         le=timedelta(days=30),
-        description="How long before its end the link of a customer who has not started is replaced, by iDenfy KYB and"
-        " FrankieOne v1 and hosted; by other providers only after it.",
-        json_schema_extra={"default": "after its end"},
     )
-    per_day: Whole = Field(
+    per_day: Whole = setting(
         10_000,
+        "The most sessions in a day (UTC) that each account opens in place of those that ended unused.",
         ge=0,
         le=10_000_000,
-        description="The most sessions in a day (UTC) that each account opens in place of those that ended unused.",
     )
-    corrected_address: Literal["wait", "same-link"] = Field(
+    corrected_address: Literal["wait", "same-link"] = setting(
         "wait",
-        description="What a corrected address gets where the account gives no other session while the old link opens:"
-        " `wait` for its end, or the `same-link` at once.",
+        "What a corrected address gets where the account gives no other session while the old link opens: `wait` for"
+        " its end, or the `same-link` at once.",
     )
     ladder: tuple[LadderStep, ...] = ()
 
@@ -216,43 +209,41 @@ class FollowUp(Section):
 class RetryAfterDenial(Section):
     """Which customers whom a provider has refused are asked once more."""
 
-    reasons: tuple[RefusalCode, ...] = Field(
+    reasons: tuple[RefusalCode, ...] = setting(
         (),
-        description='The provider\'s codes of such refusals, such as `["DOC_TOO_BLURRY"]`'
-        " ([all codes](../reference/refused.md#the-codes)).",
-        json_schema_extra={"default": "none"},
+        'The provider\'s codes of such refusals, such as `["DOC_TOO_BLURRY"]` ([all'
+        " codes](../reference/refused.md#the-codes)).",
+        "none",
     )
 
 
 class Retention(Section):
     """How long personal data, batches and the audit log are kept."""
 
-    personal: Duration = Field(
-        timedelta(days=90),
-        ge=timedelta(hours=1),
-        description="Personal fields are erased this long after the job's end.",
+    personal: Duration = setting(
+        timedelta(days=90), "Personal fields are erased this long after the job's end.", ge=timedelta(hours=1)
     )
-    batches: Duration | None = Field(
+    batches: Duration | None = setting(
         None,
+        "A batch's rows are removed this long after its last job's end; its totals stay. At least 30 days.",
+        "kept",
         # A call with an unknown outcome may have left a session behind for as long (core/customers/store/admission.py).
         ge=timedelta(days=30),
-        description="A batch's rows are removed this long after its last job's end; its totals stay. At least 30 days.",
-        json_schema_extra={"default": "kept"},
     )
-    audit: Duration | None = Field(
+    audit: Duration | None = setting(
         None,
+        "Entries of the audit log are removed after this time; the log names that step. At least 90 days.",
+        "kept",
         ge=timedelta(days=90),
-        description="Entries of the audit log are removed after this time; the log names that step. At least 90 days.",
-        json_schema_extra={"default": "kept"},
     )
 
 
 class Privacy(Section):
     """What keeps the promises to customers after a restore."""
 
-    journal: Text | None = Field(
+    journal: Text | None = setting(
         None,
-        description="A file that notes, by keyed hashes, who is erased and which addresses are suppressed"
+        "A file that notes, by keyed hashes, who is erased and which addresses are suppressed"
         " ([backups](../how-to/backup.md)).",
     )
 
@@ -260,15 +251,13 @@ class Privacy(Section):
 class Retry(Section):
     """Limits of retries: for rows, and for pauses of accounts where the provider names no time."""
 
-    attempts: Whole = Field(
-        8, ge=1, le=100, description="The most failed attempts of a row; then it has failed. Waits do not count."
+    attempts: Whole = setting(
+        8, "The most failed attempts of a row; then it has failed. Waits do not count.", ge=1, le=100
     )
-    first: Duration = Field(
-        timedelta(seconds=1),
-        ge=timedelta(milliseconds=1),
-        description="The first wait; each next wait is twice as long.",
+    first: Duration = setting(
+        timedelta(seconds=1), "The first wait; each next wait is twice as long.", ge=timedelta(milliseconds=1)
     )
-    most: Duration = Field(timedelta(minutes=10), le=timedelta(days=1), description="The longest wait.")
+    most: Duration = setting(timedelta(minutes=10), "The longest wait.", le=timedelta(days=1))
 
     @property
     def policy(self) -> RetryPolicy:
@@ -278,31 +267,27 @@ class Retry(Section):
 class Import(Section):
     """How lists are read."""
 
-    columns: Annotated[dict[str, str], BeforeValidator(ours_by_theirs), Shown("table")] = Field(
-        default_factory=dict, description="The list's column names and ours: THEIRS = OURS."
+    columns: Annotated[dict[str, str], BeforeValidator(ours_by_theirs), Shown("table")] = setting(
+        {}, "The list's column names and ours: THEIRS = OURS."
     )
-    values: Annotated[dict[str, dict[str, str]], BeforeValidator(words_by_column), Shown("table")] = Field(
-        default_factory=dict,
-        description="The words of lists and events in a column of ours: COLUMN = { THEIRS = OURS }.",
+    values: Annotated[dict[str, dict[str, str]], BeforeValidator(words_by_column), Shown("table")] = setting(
+        {}, "The words of lists and events in a column of ours: COLUMN = { THEIRS = OURS }."
     )
-    message_columns: Annotated[tuple[str, ...], BeforeValidator(own_columns)] = Field(
+    message_columns: Annotated[tuple[str, ...], BeforeValidator(own_columns)] = setting(
         (),
-        description="Columns of the list for messages: [`message.NAME`](../reference/templates.md#columns-of-your-list)"
-        " in templates.",
+        "Columns of the list for messages: [`message.NAME`](../reference/templates.md#columns-of-your-list) in"
+        " templates.",
     )
-    ignore: tuple[Text, ...] = Field((), description="Columns of the list to leave out.")
-    country: Country | None = Field(None, description="The country of rows that name none.")
-    locale: Locale | None = Field(
-        None, description="The language of rows that name none.", json_schema_extra={"default": "invitations.locale"}
-    )
-    dates: DatesForm | None = Field(
+    ignore: tuple[Text, ...] = setting((), "Columns of the list to leave out.")
+    country: Country | None = setting(None, "The country of rows that name none.")
+    locale: Locale | None = setting(None, "The language of rows that name none.", "invitations.locale")
+    dates: DatesForm | None = setting(
         None,
-        description="The form of the list's dates, such as `DD.MM.YYYY` or `MM/DD/YYYY`. YYYY-MM-DD is always read.",
-        json_schema_extra={"default": "YYYY-MM-DD"},
+        "The form of the list's dates, such as `DD.MM.YYYY` or `MM/DD/YYYY`. YYYY-MM-DD is always read.",
+        "YYYY-MM-DD",
     )
-    known: Literal["skip", "refresh", "invite"] = Field(
-        "refresh",
-        description="[What becomes of known customers](../reference/known-customers.md#the-same-customer-again).",
+    known: Literal["skip", "refresh", "invite"] = setting(
+        "refresh", "[What becomes of known customers](../reference/known-customers.md#the-same-customer-again)."
     )
 
     @property

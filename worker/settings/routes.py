@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 from worker.core.customers.customers import MOST_OWN
 from worker.lists.own_columns import PREFIX, is_own, own_name
@@ -13,7 +13,7 @@ from worker.lists.rules import RULES, WORDED
 from worker.providers.facts import PROVIDERS
 from worker.providers.refusals import Refusal
 from worker.settings.problems import suggestion
-from worker.settings.values import Duration, Section, Shown, Text
+from worker.settings.values import Duration, Section, Shown, Text, setting
 
 # docs/reference/list-format.md; `PROVIDER.PARAMETER` columns are allowed too.
 COLUMNS = (
@@ -114,26 +114,19 @@ def _when(given: Any) -> Mapping[str, Condition]:
 class Route(Section):
     """Which accounts serve the rows that match, and under which brand; the first route that matches a row is used."""
 
-    when: Annotated[Mapping[str, Condition], BeforeValidator(_when), Shown("table")] = Field(
-        default_factory=dict,
-        description="Columns, and what each must be: a value, a list of values, true (present) or false (absent)."
-        " Countries in two or three letters.",
-        json_schema_extra={"default": "every row"},
+    when: Annotated[Mapping[str, Condition], BeforeValidator(_when), Shown("table")] = setting(
+        {},
+        "Columns, and what each must be: a value, a list of values, true (present) or false (absent). Countries in two"
+        " or three letters.",
+        "every row",
     )
-    accounts: tuple[Text, ...] = Field(
-        min_length=1,
-        description="In order of preference: the next takes over when one is stopped or its breaker is open.",
+    accounts: tuple[Text, ...] = setting(
+        ..., "In order of preference: the next takes over when one is stopped or its breaker is open.", min_length=1
     )
-    freshness: Duration | None = Field(
+    freshness: Duration | None = setting(
         None,
+        "The least life of a link when its invitation leaves; below the accounts' lifetimes.",
+        "half the lifetime, at most 12 hours; 10 minutes where the vendor decides the lifetime",
         ge=timedelta(0),
-        description="The least life of a link when its invitation leaves; below the accounts' lifetimes.",
-        json_schema_extra={
-            "default": "half the lifetime, at most 12 hours; 10 minutes where the vendor decides the lifetime"
-        },
     )
-    brand: Text | None = Field(
-        None,
-        description="The brand of its rows that name none: a NAME of [brand.NAME].",
-        json_schema_extra={"default": "[brand]"},
-    )
+    brand: Text | None = setting(None, "The brand of its rows that name none: a NAME of [brand.NAME].", "[brand]")

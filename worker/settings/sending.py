@@ -28,6 +28,7 @@ from worker.settings.values import (
     SmtpUrl,
     Text,
     Whole,
+    setting,
 )
 
 SERVICE = r"MG[0-9a-f]{32}"
@@ -58,35 +59,26 @@ NAMES = Shown(" or ".join(f'`"{name}"`' for name in TEXT_SERVICES.built_in) + ",
 class Email(OwnServer):
     """The mail server, and the sender of the emails."""
 
-    url: SmtpUrl = Field(
-        repr=False,
-        description="smtp://HOST:PORT (port 25), smtp+starttls://USER:PASSWORD@HOST (587) or smtps://… (465).",
+    url: SmtpUrl = setting(
+        ..., "smtp://HOST:PORT (port 25), smtp+starttls://USER:PASSWORD@HOST (587) or smtps://… (465).", repr=False
     )
-    from_: Mailbox = Field(alias="from", description="The sender of the invitations.")
-    reply_to: Mailbox | None = Field(
-        None, description="Where customers' answers go.", json_schema_extra={"default": "`from`"}
+    from_: Mailbox = setting(..., "The sender of the invitations.", alias="from")
+    reply_to: Mailbox | None = setting(None, "Where customers' answers go.", "`from`")
+    limits: tuple[Rate, ...] = setting((), "Messages never exceed any of these.")
+    ramp: RampUp = setting(
+        None, 'For a new domain: "500/day x2" is 500 in the first 24 hours, then 1,000, and so on.', "no ramp"
     )
-    limits: tuple[Rate, ...] = Field((), description="Messages never exceed any of these.")
-    ramp: RampUp = Field(
-        None,
-        description='For a new domain: "500/day x2" is 500 in the first 24 hours, then 1,000, and so on.',
-        json_schema_extra={"default": "no ramp"},
+    price: Cost | None = setting(None, 'What one email costs, such as "0.05 EUR".')
+    on_unknown: Literal["repeat", "hold"] = setting(
+        "repeat", "If a hand-over's outcome is unknown: repeat it under its Message-ID, or hold it for a person."
     )
-    price: Cost | None = Field(
-        None,
-        description='What one email costs, such as "0.05 EUR".',
-    )
-    on_unknown: Literal["repeat", "hold"] = Field(
-        "repeat",
-        description="If a hand-over's outcome is unknown: repeat it under its Message-ID, or hold it for a person.",
-    )
-    timeout: Duration = Field(
+    timeout: Duration = setting(
         timedelta(seconds=30),
+        "How long one hand-over may take.",
         ge=timedelta(milliseconds=50),
         le=timedelta(minutes=10),
-        description="How long one hand-over may take.",
     )
-    connections: Whole = Field(4, ge=1, le=200, description="Open connections, for each worker process.")
+    connections: Whole = setting(4, "Open connections, for each worker process.", ge=1, le=200)
 
     @property
     def server(self) -> MailServer:
@@ -96,55 +88,41 @@ class Email(OwnServer):
 class Sms(Client):
     """The account at the service for texts, and the sender of the texts."""
 
-    base_url: ServerUrl = Field(
-        "", description="The provider's address.", json_schema_extra={"default": "the provider's production host"}
+    base_url: ServerUrl = setting("", "The provider's address.", "the provider's production host")
+    account: Text = setting(..., "The account's SID.", pattern=r"^[^\s/?#]+$")
+    key: Annotated[str, Field(pattern=r"^SK[0-9a-fA-F]{32}$")] | None = setting(
+        None, "The SID of an API key (SK…); its secret is `token` then.", "the account logs in itself"
     )
-    account: Text = Field(pattern=r"^[^\s/?#]+$", description="The account's SID.")
-    key: Annotated[str, Field(pattern=r"^SK[0-9a-fA-F]{32}$")] | None = Field(
-        None,
-        description="The SID of an API key (SK…); its secret is `token` then.",
-        json_schema_extra={"default": "the account logs in itself"},
+    token: Credential = setting(..., "The account's token, or the secret of `key`.")
+    on_unknown: Literal["reconcile", "hold", "repeat"] = setting(
+        "reconcile", "If a message's outcome is unknown: ask the provider, hold it for a person, or send it again."
     )
-    token: Credential = Field(description="The account's token, or the secret of `key`.")
-    on_unknown: Literal["reconcile", "hold", "repeat"] = Field(
-        "reconcile",
-        description="If a message's outcome is unknown: ask the provider, hold it for a person, or send it again.",
+    timeout: Duration = setting(
+        timedelta(seconds=10), "How long one call may take.", ge=timedelta(milliseconds=50), le=timedelta(minutes=10)
     )
-    timeout: Duration = Field(
-        timedelta(seconds=10),
-        ge=timedelta(milliseconds=50),
-        le=timedelta(minutes=10),
-        description="How long one call may take.",
-    )
-    callback_key: Credentials = Field(
+    callback_key: Credentials = setting(
         (),
-        description="The key that signs delivery callbacks. With it `onboard web` needs no `token`.",
-        json_schema_extra={"default": "`token`; needed with `key`"},
+        "The key that signs delivery callbacks. With it `onboard web` needs no `token`.",
+        "`token`; needed with `key`",
     )
-    provider: Annotated[str, AfterValidator(_text_service), NAMES] = Field(
-        "twilio", description="The provider of texts and WhatsApp."
+    provider: Annotated[str, AfterValidator(_text_service), NAMES] = setting(
+        "twilio", "The provider of texts and WhatsApp."
     )
-    from_: Annotated[str, AfterValidator(_number), Shown("string")] = Field(
-        alias="from", description="The number, messaging service or name that messages come from."
+    from_: Annotated[str, AfterValidator(_number), Shown("string")] = setting(
+        ..., "The number, messaging service or name that messages come from.", alias="from"
     )
-    limits: tuple[Rate, ...] = Field(
-        (Limit.parse("1/second"),),
-        description="Messages never exceed any of these, for each `from`.",
+    limits: tuple[Rate, ...] = setting(
+        (Limit.parse("1/second"),), "Messages never exceed any of these, for each `from`."
     )
-    countries: Annotated[tuple[Country, ...], Field(min_length=1)] | None = Field(
-        None,
-        description='The countries that text messages may go to, such as ["LT", "LV"].',
-        json_schema_extra={"default": "all"},
+    countries: Annotated[tuple[Country, ...], Field(min_length=1)] | None = setting(
+        None, 'The countries that text messages may go to, such as ["LT", "LV"].', "all"
     )
-    per_country: PerCountry = Field(
+    per_country: PerCountry = setting(
         1000,
-        description='The most texts to one country in an hour; "off". Further ones wait for the next hour, and'
-        " `status` asks for a person.",
+        'The most texts to one country in an hour; "off". Further ones wait for the next hour, and `status` asks for a'
+        " person.",
     )
-    price: Cost | None = Field(
-        None,
-        description='What one segment of a text costs, such as "0.05 EUR".',
-    )
+    price: Cost | None = setting(None, 'What one segment of a text costs, such as "0.05 EUR".')
 
     @model_validator(mode="before")
     @classmethod
@@ -167,18 +145,13 @@ class Sms(Client):
 class WhatsApp(Section):
     """The WhatsApp sender, for rows and steps with the channel `whatsapp`: at the account of [sms], which it needs."""
 
-    from_: Text = Field(
-        alias="from", description="The number of the WhatsApp sender, or a messaging service that has one."
-    )
-    limits: tuple[Rate, ...] = Field(
+    from_: Text = setting(..., "The number of the WhatsApp sender, or a messaging service that has one.", alias="from")
+    limits: tuple[Rate, ...] = setting(
         (Limit.parse("10/second"),),
-        description="Messages never exceed any of these, for each `from`. Meta bounds the people in 24 hours:"
-        ' `"1000/day"` keeps to that.',
+        'Messages never exceed any of these, for each `from`. Meta bounds the people in 24 hours: `"1000/day"` keeps'
+        " to that.",
     )
-    price: Cost | None = Field(
-        None,
-        description='What one message costs, such as "0.05 EUR".',
-    )
+    price: Cost | None = setting(None, 'What one message costs, such as "0.05 EUR".')
 
     def at(self, account: Sms) -> Sms:
         """The account of texts, with this sender."""

@@ -18,6 +18,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainValidator,
     PrivateAttr,
     Strict,
@@ -26,6 +27,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.config import JsonDict
 
 from worker.core.features import hint
 from worker.core.foundation.notation import parse_duration
@@ -51,6 +53,13 @@ class Shown:
     """A type's name in docs/reference/configuration.md."""
 
     text: str
+
+
+def setting(default: Any, meaning: str, by_default: str | None = None, **limits: Any) -> Any:
+    """A key of a table, with pydantic's limits. `...` for the default: it is needed. `by_default`: what the page
+    docs/reference/configuration.md says of a default that is worked out later."""
+    extra: JsonDict | None = None if by_default is None else {"default": by_default}
+    return Field(default, description=meaning, json_schema_extra=extra, **limits)
 
 
 class Lazy:
