@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import context
 
 from worker.core.database.database import Database
-from worker.core.database.tables.types import all_metadata
+from worker.core.database.schema import all_metadata
 
 config = context.config
 # A change to a table waits for all transactions that read the table, and later transactions wait behind the change. The

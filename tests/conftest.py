@@ -23,7 +23,7 @@ from tests.suite.accepted_sockets import close_what_is_not_attached
 from tests.suite.databases import Databases
 from tests.suite.order import Portions, long_first
 from worker.core.database.database import Database
-from worker.core.database.tables.types import all_tables
+from worker.core.database.schema import all_tables
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.http.event_loop import new_event_loop
 from worker.wiring.runner import tune_gc

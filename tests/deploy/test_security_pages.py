@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.deploy.compose_file import ROOT
 from tests.deploy.test_pages import of_no_feature
-from worker.core.database.tables.types import all_tables
+from worker.core.database.schema import all_tables
 from worker.runtime.celery_settings import QUEUES
 from worker.settings.event_senders import REQUESTS
 from worker.settings.model import Retention

@@ -25,7 +25,7 @@ from tests.suite.some import some
 from tests.templates.test_render import LINK, NOW, Page, to
 from tests.web.site import Site
 from worker.core.customers.customers import CustomerKind
-from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.core.foundation.notation import spreadsheet_safe
 from worker.templates.render import Templates
 
 BAD_INPUT = os.environ.get("BAD_INPUT", "")

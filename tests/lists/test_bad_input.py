@@ -15,7 +15,7 @@ from tests.lists.formats.files import workbook
 from tests.suite.of_features import needs
 from tests.suite.some import some
 from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.core.foundation.notation import spreadsheet_safe
 from worker.lists.accept import accept
 from worker.lists.formats.csv_list import records
 from worker.lists.lines import AcceptedLine

@@ -12,7 +12,7 @@ from tests.lists.formats.files import workbook
 from tests.lists.kinds import ACCEPTED, DUPLICATE, REJECTED, kind_of
 from tests.suite.of_features import needs
 from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.core.foundation.notation import spreadsheet_safe
 from worker.lists.dates import DatesSeen
 from worker.lists.formats.opening import content_digest
 from worker.lists.lines import AcceptedLine, RefusedLine

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
-from worker.core.foundation.harmless_text import plain
+from worker.core.foundation.notation import plain
 from worker.templates import names
 from worker.templates.checks import SAMPLE, SAMPLE_NOW
 from worker.templates.names import LENGTH, company_name, folded, person_names, real_names

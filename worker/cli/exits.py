@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import click
 
-from worker.core.foundation.harmless_text import printable
+from worker.core.foundation.notation import printable
 
 DONE = 0
 NEEDS_A_PERSON = 1

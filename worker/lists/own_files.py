@@ -9,7 +9,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.harmless_text import unguarded
+from worker.core.foundation.notation import unguarded
 from worker.lists.lines import RawLine
 
 STATE = "#state"  # a report's column `state`, as a cell of a raw line; no list can name it

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TextIO
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.core.foundation.notation import spreadsheet_safe
 from worker.lists.columns import normal
 from worker.lists.lines import is_duplicate
 from worker.lists.own_files import ERRORS_COLUMNS

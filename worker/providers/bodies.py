@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from worker.core.foundation.harmless_text import plain
+from worker.core.foundation.notation import plain
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import HttpAnswer
 from worker.core.model.sessions import SessionRequest

@@ -19,8 +19,7 @@ from typing import IO, Any, NamedTuple, TextIO
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from worker.core.foundation.harmless_text import spreadsheet_safe
-from worker.core.foundation.notation import written
+from worker.core.foundation.notation import spreadsheet_safe, written
 from worker.core.foundation.version import __version__
 from worker.core.model.states import InvitationState, JobState, LineState
 from worker.reporting.period import NUMBERS as COUNTED

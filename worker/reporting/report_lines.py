@@ -10,9 +10,8 @@ from typing import Any, TextIO
 
 from worker.core.customers.customers import OWN_PREFIX, UPDATABLE
 from worker.core.features import hint
-from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.keyring import NEEDS_THE_KEY
-from worker.core.foundation.notation import written
+from worker.core.foundation.notation import spreadsheet_safe, written
 from worker.core.model.states import JobState, LineState
 from worker.lists.known_customers import ANOTHER_PERSON, WAS_ERASED
 from worker.reporting.steps import step_for

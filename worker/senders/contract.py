@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from worker.core.adapters import Http, Message, Receipt, Sender
-from worker.core.foundation.harmless_text import plain
+from worker.core.foundation.notation import plain
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.core.unknown.reconciliation import Nothing, Unmatched

@@ -12,7 +12,7 @@ these loses its greeting, and nothing else.
 import re
 import unicodedata
 
-from worker.core.foundation.harmless_text import plain
+from worker.core.foundation.notation import plain
 
 NAMES = ("first_name", "last_name", "company_name")  # the columns
 _BRACKETS = "()[]<>{}'\" "

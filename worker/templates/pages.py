@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from markupsafe import Markup
 
-from worker.core.foundation.harmless_text import plain
+from worker.core.foundation.notation import plain
 from worker.templates.brand import Brand
 from worker.templates.language import TemplateProblem, rendered
 from worker.templates.library import DEFAULT, PAGE, Library

@@ -24,7 +24,7 @@ from markupsafe import escape
 
 from worker.core.adapters import Message
 from worker.core.customers.customers import MESSAGE
-from worker.core.foundation.harmless_text import plain
+from worker.core.foundation.notation import plain
 from worker.core.messages.contact import Invitation
 from worker.core.model.channels import address_of
 from worker.templates.brand import Brand

@@ -16,7 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from worker.core.customers.customers import MESSAGE, CustomerKind
-from worker.core.foundation.harmless_text import plain
+from worker.core.foundation.notation import plain
 from worker.core.messages.contact import Invitation
 from worker.core.model.refusals import Advice
 from worker.templates.names import LENGTH, company_name, folded, person_names

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from tests.conftest import NOON
 from tests.desk.desk import Desk, Ended, Played, customers
 from worker.core.database.database import Database
+from worker.core.database.schema import all_tables
 from worker.core.database.tables import Batch
-from worker.core.database.tables.types import all_tables
 from worker.wiring.store import database_copy
 
 

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from tests.conftest import POSTGRESQL, service_or_skip
 from tests.desk.desk import Desk, Played, customers
 from tests.suite.of_features import needs
+from worker.core.database.schema import all_tables
 from worker.core.database.tables import Audit, AuditHead
-from worker.core.database.tables.types import all_tables
 from worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
 
 ROLES = ("migrate", "run", "report")

@@ -13,8 +13,8 @@ from tests.stored.shelf import Shelf, customer
 from tests.stored.steps import JobSteps
 from worker.core.customers.customers import Channel, Customer, Person
 from worker.core.database.database import Database
+from worker.core.database.schema import all_tables
 from worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
-from worker.core.database.tables.types import all_tables
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.endings import Hold, Kind
 from worker.core.model.states import InvitationState, JobState

@@ -17,9 +17,9 @@ from tests.stored.recount import expect_true_counts
 from tests.stored.shelf import Shelf, customer
 from worker.core.database import schema
 from worker.core.database.database import Database
-from worker.core.database.schema import NotReady
+from worker.core.database.schema import NotReady, all_metadata, all_tables
 from worker.core.database.tables import Attempt, Batch
-from worker.core.database.tables.types import OPTIONS, all_metadata, all_tables
+from worker.core.database.tables.types import OPTIONS
 from worker.core.model.endings import Hold, Kind
 from worker.core.model.reasons import Reason
 from worker.core.work.store.attempt_log import CLOSE

@@ -10,8 +10,7 @@ from psycopg.pq import PipelineStatus
 from tests.suite.twins import only_fast
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.database.bounded_connection import BoundedConnection
-from worker.core.database.database import Database
-from worker.core.database.fast.on_loop import is_on_loop, on_loop, pause
+from worker.core.database.database import Database, is_on_loop, on_loop, pause
 from worker.core.database.fast.twins import Twin
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Budget

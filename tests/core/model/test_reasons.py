@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.core.model.reason_tables import page_with_tables
 from tests.suite.of_features import needs
-from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.core.foundation.notation import spreadsheet_safe
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.reasons import Reason, known_reason, meaning_of
 from worker.core.model.states import InvitationState, JobState, LineState

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.customers.customers import UPDATABLE, Details, Person
-from worker.core.foundation.harmless_text import spreadsheet_safe, unguarded
+from worker.core.foundation.notation import spreadsheet_safe, unguarded
 from worker.features.service_desk.corrections import Correction, correction_of
 from worker.lists.dates import DateForm
 

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from worker.core.database.tables.types import all_tables
+from worker.core.database.schema import all_tables
 from worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
 
 # A plain SHA-256, without a key: of a file's bytes, of the random text of a cookie.

@@ -17,8 +17,7 @@ from worker.cli.invocation import Invocation, find_kept
 from worker.cli.plan_options import YEARS, read_time
 from worker.cli.shared_options import JSON, OUT, Read, print_json_or, whole_file
 from worker.core.database.audit_entries import note_alone
-from worker.core.foundation.harmless_text import spreadsheet_safe
-from worker.core.foundation.notation import counted, written, written_if_any
+from worker.core.foundation.notation import counted, spreadsheet_safe, written, written_if_any
 from worker.reporting.report_lines import Columns, write_csv, write_jsonl
 from worker.reporting.store.ledger import Nonresponder, nonresponders
 from worker.reporting.store.report_rows import LineFacts

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.tables import Audit
-from worker.core.foundation.harmless_text import printable
+from worker.core.foundation.notation import printable
 
 if TYPE_CHECKING:
     from worker.core.database.database import Database

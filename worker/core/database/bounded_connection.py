@@ -15,7 +15,7 @@ from psycopg.waiting import wait_async
 from sqlalchemy import event
 from sqlalchemy.util import await_
 
-from worker.core.database.fast.on_loop import elsewhere, is_on_loop
+from worker.core.database.database import elsewhere, is_on_loop
 from worker.core.foundation.clock import monotonic
 
 # How often psycopg looks whether the wait is over, in seconds: its own default.

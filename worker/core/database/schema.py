@@ -1,4 +1,4 @@
-"""Which schema a database has, and whether a process of this release may work on it."""
+"""Which tables there are, which schema a database has, and whether a process of this release may work on it."""
 
 import re
 from functools import cache
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from worker.core import shipped
 from worker.core.database.database import Database
 from worker.core.database.tables import AuditHead
-from worker.core.database.tables.types import all_tables
-from worker.core.features import FEATURES, NOT_INSTALLED
+from worker.core.database.tables.types import NAMING, OPTIONS, Base
+from worker.core.features import FEATURES, NOT_INSTALLED, Hook
 
 # A wheel has the migrations inside the package, a checkout has them next to the package.
 _PACKAGED = Path(__file__).parents[2] / "migrations"
@@ -18,6 +18,24 @@ MIGRATIONS = _PACKAGED if _PACKAGED.exists() else _PACKAGED.parent.parent / "mig
 MIGRATION = re.compile(r"(\d{4})_\w+\.py")  # a migration's file is named by its revision
 VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))  # Alembic's own table
 COPYING = "copying"  # the revision of a database that `onboard db copy` has not filled yet
+# Each is what the classes of a feature's tables have as their `metadata`. The feature `metrics` has one table.
+TABLES = Hook("TABLES", sa.MetaData)
+
+
+def all_tables() -> list[sa.Table]:
+    """The core's, and those of the features that are here; one that rows of others refer to comes first."""
+    return [table for one in (Base.metadata, *TABLES.offered()) for table in one.sorted_tables]
+
+
+@cache  # every migration asks for it, and a copy of all tables takes longer than most migrations do
+def all_metadata() -> sa.MetaData:
+    """All tables in one, as what compares a schema with them needs it. Of a list, names of constraints are lost."""
+    merged = sa.MetaData(naming_convention=NAMING)
+    for table in all_tables():
+        for one in table.indexes:
+            one.dialect_kwargs.update(one.info.get(OPTIONS, {}))
+        table.to_metadata(merged)
+    return merged
 
 
 @cache

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from worker.core.database.audit_entries import Act
 from worker.core.features import Hook
-from worker.core.foundation.harmless_text import plain
+from worker.core.foundation.notation import plain
 from worker.core.model.wakeups import WakeUp
 from worker.events.store.refused_events import PutRefusedBack
 from worker.features.dashboard.users import Person, Role

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from aiohttp import BodyPartReader, web
 
-from worker.core.foundation.harmless_text import plain
+from worker.core.foundation.notation import plain
 from worker.features.dashboard.contract import File, Refused, Sink
 from worker.web.events.batching import InThread
 from worker.web.events.request_body import BROKEN_OFF, Unacceptable, check_not_compressed

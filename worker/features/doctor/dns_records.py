@@ -7,7 +7,7 @@ import dns.name
 import dns.rdtypes.txtbase
 import dns.resolver
 
-from worker.core.foundation.harmless_text import plain
+from worker.core.foundation.notation import plain
 from worker.features.doctor.mail_records import DnsFailed
 
 SECONDS = 5.0  # for one question, over all servers

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from worker.core.foundation.harmless_text import plain
+from worker.core.foundation.notation import plain
 from worker.core.model.states import BatchState
 
 ERRORS, REPORT = ".errors.csv", ".report.csv"

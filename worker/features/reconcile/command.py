@@ -18,8 +18,7 @@ from worker.cli.invocation import Invocation, find_kept
 from worker.cli.lists.listed import refusing_lists
 from worker.cli.plan_options import read_time
 from worker.cli.shared_options import JSON, Named, Read, print_json, whole_file
-from worker.core.foundation.harmless_text import spreadsheet_safe
-from worker.core.foundation.notation import counted
+from worker.core.foundation.notation import counted, spreadsheet_safe
 from worker.core.model.channels import CHANNELS
 from worker.features.reconcile.columns import MESSAGE_KEYS, PROVIDER, SENDER, SESSION_KEYS
 from worker.features.reconcile.comparing import STAGES, Reconciliation, Rules, Table

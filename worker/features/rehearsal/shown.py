@@ -15,8 +15,7 @@ import click
 
 from onboarding_sandbox.behaviour import Share
 from worker.cli.shared_options import whole_file
-from worker.core.foundation.harmless_text import spreadsheet_safe
-from worker.core.foundation.notation import counted, show_duration, written
+from worker.core.foundation.notation import counted, show_duration, spreadsheet_safe, written
 from worker.features.rehearsal.calendar import WHAT, Event, days_of, events_of, peaks_of
 from worker.features.rehearsal.play import Asked, Rehearsed
 from worker.features.rehearsal.stand_ins import hears_results

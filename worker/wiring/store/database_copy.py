@@ -15,8 +15,8 @@ import sqlalchemy as sa
 
 from worker.core.database import schema
 from worker.core.database.database import Database
+from worker.core.database.schema import all_tables
 from worker.core.database.tables import Audit, AuditHead, Budget, EmergencyStop, Timer
-from worker.core.database.tables.types import all_tables
 from worker.lists.decisions.store.emergency_stop import EmergencyStops, stop_there
 from worker.wiring.store import migrating
 

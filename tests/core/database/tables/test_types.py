@@ -7,8 +7,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.database.database import Database
+from worker.core.database.schema import all_tables
 from worker.core.database.tables import Timer
-from worker.core.database.tables.types import UtcDateTime, all_tables
+from worker.core.database.tables.types import UtcDateTime
 from worker.core.foundation.clock import system_clock
 
 pytestmark = pytest.mark.both_databases

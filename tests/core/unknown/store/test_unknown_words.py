@@ -11,8 +11,9 @@ from tests.stored.shelf import CONTACT, WEEK, customer
 from tests.stored.takeovers import add, stop, takeover
 from tests.stored.webhook_feed import APPROVED, update
 from worker.core.customers.customers import Channel, CustomerKind
+from worker.core.database.database import known
 from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job
-from worker.core.database.tables.types import NotKnown, UnknownWord, enum_column, known
+from worker.core.database.tables.types import NotKnown, UnknownWord, enum_column
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.messages.store.message_rows import set_job_states

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.core.customers.customers import UPDATABLE, Details, Person
-from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.core.foundation.notation import spreadsheet_safe
 from worker.core.model.channels import Address
 from worker.features.service_desk.case import Refused
 from worker.features.service_desk.corrections import Correction

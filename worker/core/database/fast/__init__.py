@@ -1,1 +1,1 @@
-"""Faster ways to do what SQLAlchemy and psycopg do too: each, as in `bulk`, with a plain form and a switch (`twins`)."""
+"""Faster ways to do what a library does too: each, as in `bulk`, with a plain form and a switch (`twins`)."""

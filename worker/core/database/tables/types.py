@@ -1,6 +1,6 @@
 """Column types, constraint names and partial indexes that work on both databases.
 
-The base class of all tables, with the column type of each Python type; and where features add their tables.
+The base class of all tables, with the column type of each Python type.
 """
 
 import uuid
@@ -14,13 +14,11 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, CustomerKind
 from worker.core.database.tables.columns import TableClass
-from worker.core.features import Hook
 from worker.core.model.channels import SuppressionReason
 from worker.core.model.incoming import EventKind, Outcome
 from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import InvitationState, JobState, SessionState
 
-Row = TypeVar("Row")
 Kind = TypeVar("Kind", bound=StrEnum)
 Member = TypeVar("Member", bound=Enum)
 NAMING = {
@@ -61,7 +59,7 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
 class UnknownWord(str):
     """A word that is none of its enumeration's: a newer release wrote it, or a person. It equals no member.
 
-    A row with such a word can be read, shown and counted. Work on it raises (`known`).
+    A row with such a word can be read, shown and counted. Work on it raises (`database.known`).
     """
 
     __slots__ = ()
@@ -78,13 +76,6 @@ class UnknownWord(str):
 
 class NotKnown(Exception):
     """A row has a word that this release does not know, so it cannot be worked."""
-
-
-def known(row: Row) -> Row:
-    """The row. Raises NotKnown, with no value in its text, if it has an UnknownWord."""
-    if UnknownWord.any_made and isinstance(row, tuple | sa.Row) and UnknownWord in map(type, row):
-        raise NotKnown("a newer release, or a person, wrote a word that this release does not know")
-    return row
 
 
 def word_of(kind: type[Kind], text: str) -> Kind:
@@ -149,7 +140,7 @@ def enum_column(kind: type[StrEnum], length: int = 16) -> Words:
     return Words(kind, length)
 
 
-OPTIONS = "options"  # of an index's information: what `all_metadata` says of it to each database
+OPTIONS = "options"  # of an index's information: what `schema.all_metadata` says of it to each database
 
 
 def index(name: str, *columns: str, unique: bool = False, **options: Any) -> sa.Index:
@@ -200,23 +191,3 @@ class Base(TableClass):
         Outcome: enum_column(Outcome),
         SuppressionReason: enum_column(SuppressionReason),
     }
-
-
-# Each is what the classes of a feature's tables have as their `metadata`. The feature `metrics` has one table.
-TABLES = Hook("TABLES", sa.MetaData)
-
-
-def all_tables() -> list[sa.Table]:
-    """The core's, and those of the features that are here; one that rows of others refer to comes first."""
-    return [table for one in (Base.metadata, *TABLES.offered()) for table in one.sorted_tables]
-
-
-@cache  # every migration asks for it, and a copy of all tables takes longer than most migrations do
-def all_metadata() -> sa.MetaData:
-    """All tables in one, as what compares a schema with them needs it. Of a list, names of constraints are lost."""
-    merged = sa.MetaData(naming_convention=NAMING)
-    for table in all_tables():
-        for one in table.indexes:
-            one.dialect_kwargs.update(one.info.get(OPTIONS, {}))
-        table.to_metadata(merged)
-    return merged

@@ -20,12 +20,11 @@ from worker.core.customers.store import usage
 from worker.core.customers.store.in_review import others_in_review
 from worker.core.customers.store.suppressions import reachable
 from worker.core.database import bulk
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database, fetch, known
 from worker.core.database.encrypted_values import Erased, decrypt_person
 from worker.core.database.job_ids import among_keys, rows_of
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import CustomerRow, Job, SessionRow
-from worker.core.database.tables.types import known
 from worker.core.facts import SessionsExpired, happened
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.given_links import SameLink, kinds_of

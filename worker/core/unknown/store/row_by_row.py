@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database
+from worker.core.database.database import Database, known
 from worker.core.database.fast.unanswered import settle
-from worker.core.database.tables.types import known
 
 log = logging.getLogger(__name__)
 

@@ -11,11 +11,10 @@ from worker.core.customers.customers import Details, Person
 from worker.core.customers.store import usage
 from worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from worker.core.customers.store.suppressions import reachable
-from worker.core.database.database import fetch, made_of
+from worker.core.database.database import fetch, known, made_of
 from worker.core.database.encrypted_values import ERASED, Erased, read_person
 from worker.core.database.job_ids import AS_THEY_CAME
 from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.database.tables.types import known
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.reissue import asked_since_end
 from worker.core.messages.text_numbers import why_not_texted

@@ -14,8 +14,7 @@ from worker.core.database import bulk
 from worker.core.database.audit_entries import ACTOR, REASON, note
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Attempt, EmergencyStop, InvitationRow, Job, Timer
-from worker.core.foundation.harmless_text import printable
-from worker.core.foundation.notation import written
+from worker.core.foundation.notation import printable, written
 from worker.core.limits.store.budgets import EVERYTHING_IS_STOPPED
 from worker.core.model.states import InvitationState, JobState
 

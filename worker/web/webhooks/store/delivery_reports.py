@@ -18,11 +18,11 @@ import sqlalchemy as sa
 
 from worker.core.customers.store.suppressions import release, suppress
 from worker.core.database import bulk
-from worker.core.database.database import fetch
+from worker.core.database.database import fetch, known
 from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, email_text, read_person
 from worker.core.database.fast import tally
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.database.tables.types import REFERENCE_LENGTH, known
+from worker.core.database.tables.types import REFERENCE_LENGTH
 from worker.core.facts import MessagesSent, happened
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.messages.contact import FIRST, ContactPolicy

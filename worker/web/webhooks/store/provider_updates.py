@@ -14,10 +14,10 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel
 from worker.core.database import bulk
-from worker.core.database.database import made_of
+from worker.core.database.database import known, made_of
 from worker.core.database.job_ids import Key, among_keys, rows_of
 from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
-from worker.core.database.tables.types import DETAIL_LENGTH, known, member_of
+from worker.core.database.tables.types import DETAIL_LENGTH, member_of
 from worker.core.facts import JobsStopped, SessionsCompleted, SessionsExpired, happened
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.reasons import Reason
