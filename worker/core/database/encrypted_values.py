@@ -5,7 +5,7 @@ that this release does not know are ignored.
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -41,36 +41,18 @@ class LineDetails:
 _EMPTY = LineDetails("", (), {})
 
 
-def context_of_person(customer_id: str) -> str:
-    return f"customer {customer_id}"
-
-
-def context_of_line(batch_id: int, row: int) -> str:
-    return f"line {batch_id}:{row}"
-
-
-def context_of_uploaded_list(list_id: int) -> str:
-    return f"uploaded list {list_id}"
-
-
-def context_of_uploaded_part(list_id: int, what: str, number: int) -> str:
-    return f"uploaded list {list_id}: {what} {number}"
-
-
-def _by_id(kind: str) -> Callable[[uuid.UUID], str]:
-    return lambda id_: f"{kind} {id_.hex}"
-
-
-context_of_session = _by_id("session")
-context_of_stable_link = _by_id("stable link")
-context_of_update = _by_id("event")
-context_of_webhook = _by_id("webhook")
-context_of_attempt = _by_id("attempt")
-context_of_refused = _by_id("refused event")
-
-
-def context_of_address(digest: str) -> str:
-    return f"suppression {digest}"
+# The contexts.
+context_of_person = "customer {}".format
+context_of_line = "line {}:{}".format  # batch and row
+context_of_uploaded_list = "uploaded list {}".format
+context_of_uploaded_part = "uploaded list {}: {} {}".format  # its kind and number
+context_of_session = "session {0.hex}".format  # these have ids
+context_of_stable_link = "stable link {0.hex}".format
+context_of_update = "event {0.hex}".format
+context_of_webhook = "webhook {0.hex}".format
+context_of_attempt = "attempt {0.hex}".format
+context_of_refused = "refused event {0.hex}".format
+context_of_address = "suppression {}".format  # its digest
 
 
 def person_as_json(person: Person) -> dict[str, Any]:
@@ -162,27 +144,6 @@ def decrypt_opening(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes, *
 def decrypt_link(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes) -> str:
     """The session's link. Raises keyring.CannotDecrypt, Erased."""
     return decrypt_opening(keyring, session_id, encrypted, vendor="").link
-
-
-def encrypt_secret_part(keyring: Keyring, link_id: uuid.UUID, secret: str) -> bytes:
-    return keyring.encrypt({"secret": secret}, context=context_of_stable_link(link_id))
-
-
-def decrypt_secret_part(keyring: Keyring, link_id: uuid.UUID, encrypted: bytes) -> str:
-    """The secret part of a stable link. Raises keyring.CannotDecrypt."""
-    secret: str = keyring.decrypt(encrypted, context=context_of_stable_link(link_id))["secret"]
-    return secret
-
-
-def encrypt_address(keyring: Keyring, digest: str, text: str) -> bytes:
-    """The text of `suppression.text_of`, encrypted, so that it can be hashed by another key."""
-    return keyring.encrypt({"text": text}, context=context_of_address(digest))
-
-
-def decrypt_address(keyring: Keyring, digest: str, encrypted: bytes) -> str:
-    """The text that was hashed. Raises keyring.CannotDecrypt."""
-    text: str = keyring.decrypt(encrypted, context=context_of_address(digest))["text"]
-    return text
 
 
 def encrypt_words(keyring: Keyring, attempt_id: uuid.UUID, words: str) -> bytes:

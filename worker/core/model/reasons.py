@@ -13,11 +13,14 @@ from worker.core.model.states import InvitationState, JobState, LineState
 
 States = tuple[JobState | LineState, ...]
 Messages = tuple[InvitationState, ...]
+# Of rows, of messages, and of both.
 _WAITS: States = (JobState.WAITING,)
 _WAITS_OR_ISSUED: States = (JobState.WAITING, JobState.ISSUED)
-_HELD, _FAILED = (InvitationState.HELD,), (InvitationState.FAILED,)
+_HELD: States = (JobState.HELD,)
+_FAILED: States = (JobState.FAILED,)
 _WAITING, _SUPERSEDED = (InvitationState.WAITING,), (InvitationState.SUPERSEDED,)
 _BOTH, _LATER, _NO_USE = (_WAITS, _WAITING), ((), _WAITING), ((), _SUPERSEDED)
+_BOTH_HELD, _BOTH_FAILED = (_HELD, (InvitationState.HELD,)), (_FAILED, (InvitationState.FAILED,))
 
 
 class Reason(StrEnum):
@@ -96,11 +99,7 @@ class Reason(StrEnum):
         (JobState.WAITING, JobState.INVITED),
         _SUPERSEDED,
     )
-    LINK_ENDED = (
-        "link_ended",
-        "the customer has not finished while the stable link led on",
-        (JobState.LAPSED,),
-    )
+    LINK_ENDED = ("link_ended", "the customer has not finished while the stable link led on", (JobState.LAPSED,))
     LINK_REVOKED = ("link_revoked", "the customer's stable link was revoked", *_NO_USE)
     PRESSED = (
         "pressed",
@@ -120,17 +119,13 @@ class Reason(StrEnum):
     BATCH_PAUSED = (
         "batch_paused",
         "a person paused the batch or stopped it with Ctrl-C, or it paused itself",
-        (JobState.WAITING, JobState.ISSUED),
+        _WAITS_OR_ISSUED,
     )
-    ACCOUNT_STOPPED = (
-        "account_stopped",
-        "the account or the sender is stopped",
-        (JobState.WAITING, JobState.ISSUED),
-    )
+    ACCOUNT_STOPPED = ("account_stopped", "the account or the sender is stopped", _WAITS_OR_ISSUED)
     ACCOUNT_MISSING = (
         "account_missing",
         "the configuration does not have the account: it was renamed or taken out",
-        (JobState.WAITING,),
+        _WAITS,
     )
     ACCOUNT_PAUSED = (
         "account_paused",
@@ -151,27 +146,13 @@ class Reason(StrEnum):
     )
     UNREACHABLE = ("unreachable", "the provider or the sender could not be reached; nothing was sent", *_BOTH)
     TRANSIENT = ("transient", "the last call failed; it is repeated", *_BOTH)
-    AUTH = (
-        "auth",
-        "the credentials or the set-up of the account are refused; the account is stopped",
-        (JobState.WAITING,),
-        _WAITING,
-    )
-    OUT_OF_CREDIT = (
-        "out_of_credit",
-        "the account has no credit left; the account is stopped",
-        (JobState.WAITING,),
-        _WAITING,
-    )
-    UNCLEAR = (
-        "unclear",
-        "the call was refused; the calls for other rows show whether because of this one",
-        *_BOTH,
-    )
+    AUTH = ("auth", "the credentials or the set-up of the account are refused; the account is stopped", *_BOTH)
+    OUT_OF_CREDIT = ("out_of_credit", "the account has no credit left; the account is stopped", *_BOTH)
+    UNCLEAR = ("unclear", "the call was refused; the calls for other rows show whether because of this one", *_BOTH)
     SHORT_LIVED = (
         "short_lived",
         "the provider's links live too short a time to be sent; the account is stopped",
-        (JobState.HELD,),
+        _HELD,
     )
     UNKNOWN = (
         "unknown",
@@ -182,77 +163,42 @@ class Reason(StrEnum):
     ORPHAN = (
         "orphan",
         "the provider has a session for the customer whose token was lost; a new one is asked for after its end",
-        (JobState.WAITING,),
+        _WAITS,
     )
-    CONFLICT = (
-        "conflict",
-        "the provider has a live session for the customer",
-        (JobState.WAITING, JobState.HELD),
-    )
+    CONFLICT = ("conflict", "the provider has a live session for the customer", (JobState.WAITING, JobState.HELD))
     NUMBER_REFUSED = (
         "number_refused",
         "the number gets no text messages, because of its kind or of [sms] countries",
-        (JobState.FAILED,),
-        _FAILED,
+        *_BOTH_FAILED,
     )
-    BAD_INPUT = (
-        "bad_input",
-        "the data was refused",
-        (JobState.FAILED,),
-    )
+    BAD_INPUT = ("bad_input", "the data was refused", _FAILED)
     MESSAGE_REFUSED = (
         "message_refused",
         "the sender refused the message, and did not say that the address is wrong",
-        (JobState.FAILED,),
-        _FAILED,
+        *_BOTH_FAILED,
     )
-    ATTEMPTS_SPENT = (
-        "attempts_spent",
-        "every attempt failed",
-        (JobState.FAILED,),
-        _FAILED,
-    )
+    ATTEMPTS_SPENT = ("attempts_spent", "every attempt failed", *_BOTH_FAILED)
 
     # The row is stopped until a person decides.
-    SECOND_SESSION = (
-        "second_session",
-        "the provider opened a session although the customer has a live one",
-        (JobState.HELD,),
-    )
+    SECOND_SESSION = ("second_session", "the provider opened a session although the customer has a live one", _HELD)
     ANSWER_REPEATED = (
         "answer_repeated",
         "the provider's answers for two customers had one token, or one id; its link is not sent",
-        (JobState.HELD,),
+        _HELD,
         _SUPERSEDED,
     )
-    CANNOT_DECRYPT = (
-        "cannot_open",
-        "no key of [encryption] keys decrypts the row",
-        (JobState.HELD,),
-        _HELD,
-    )
-    CANNOT_KEEP = (
-        "cannot_keep",
-        "the call was answered, and nothing of the answer could be stored",
-        (JobState.HELD,),
-        _HELD,
-    )
+    CANNOT_DECRYPT = ("cannot_open", "no key of [encryption] keys decrypts the row", *_BOTH_HELD)
+    CANNOT_KEEP = ("cannot_keep", "the call was answered, and nothing of the answer could be stored", *_BOTH_HELD)
     CANNOT_WORK = (
         "cannot_work",
         "the row could not be worked: what is stored for it cannot be read, or shows a fault of this software",
-        (JobState.HELD,),
-        _HELD,
+        *_BOTH_HELD,
     )
-    TEMPLATE = (
-        "template",
-        "the message could not be made from its template; nothing was sent",
-        (JobState.HELD,),
-        _HELD,
-    )
+    TEMPLATE = ("template", "the message could not be made from its template; nothing was sent", *_BOTH_HELD)
     NOT_ME = (
         "not_me",
         "a visitor of the link's page said that it is for another person; nothing more is sent",
-        (JobState.HELD,),
+        _HELD,
         _SUPERSEDED,
     )
 
@@ -260,7 +206,7 @@ class Reason(StrEnum):
     BOUNCED = (
         "bounced",
         "no message reached the customer: the addresses do not exist or refuse messages",
-        (JobState.FAILED,),
+        _FAILED,
         (InvitationState.BOUNCED,),
     )
     SUPPRESSED = (
@@ -272,14 +218,9 @@ class Reason(StrEnum):
     SESSION_FAILED = (
         "session_failed",
         "the session was cancelled or deleted at the provider, without a decision",
-        (JobState.FAILED,),
-    )
-    ERASED = (
-        "erased",
-        "the customer's personal data was erased",
-        (JobState.FAILED,),
         _FAILED,
     )
+    ERASED = ("erased", "the customer's personal data was erased", *_BOTH_FAILED)
     REISSUES_SPENT = (
         "reissues_spent",
         "no more sessions are allowed for the customer ([follow_up] most)",
@@ -292,11 +233,7 @@ class Reason(StrEnum):
         (JobState.LAPSED,),
         (InvitationState.SUPPRESSED, InvitationState.SUPERSEDED),
     )
-    REJECTED = (
-        "rejected",
-        "the row was refused at import",
-        (LineState.REJECTED,),
-    )
+    REJECTED = ("rejected", "the row was refused at import", (LineState.REJECTED,))
     DUPLICATE = ("duplicate", "an earlier row has the same customer; that row counts", (LineState.DUPLICATE,))
     KNOWN = ("known", "the customer was known; the row asks for no session", (LineState.KNOWN,))
 
@@ -316,7 +253,7 @@ class Reason(StrEnum):
         "abandoned",
         "an operator gave up what was held, with `onboard resolve --abandon`",
         (JobState.CANCELLED,),
-        _FAILED,
+        (InvitationState.FAILED,),
     )
 
     # The message has no use, or needs no sending.

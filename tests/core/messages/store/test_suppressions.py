@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from worker.core.customers.store.suppressions import release, suppress, suppressed
-from worker.core.database.encrypted_values import decrypt_address
+from worker.core.database.encrypted_values import context_of_address
 from worker.core.database.tables import Suppression
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.channels import SuppressionReason, detail_of, text_of
@@ -160,7 +160,7 @@ def test_the_address_is_kept_encrypted_and_moves_with_its_digest(connection, clo
     suppress(connection, BEFORE, *ONA, SuppressionReason.STOP, "vita", now=clock())
     assert suppressed(connection, DURING, [ONA])
     (row,) = rows(connection)
-    assert decrypt_address(AFTER, row.digest, row.encrypted) == text_of(*ONA)
+    assert AFTER.decrypt(row.encrypted, context=context_of_address(row.digest))["text"] == text_of(*ONA)
     assert b"ona" not in row.encrypted
 
 

@@ -13,7 +13,7 @@ from tests.stored.webhook_feed import APPROVED, update
 from worker.core.customers.customers import Channel, CustomerKind
 from worker.core.database.database import known
 from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job
-from worker.core.database.tables.types import NotKnown, UnknownWord, enum_column
+from worker.core.database.tables.types import NotKnown, UnknownWord, Words
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.messages.store.message_rows import set_job_states
@@ -57,7 +57,7 @@ def test_an_unknown_word_is_read_as_no_member_and_written_back_as_it_was(shelf):
     shelf.set(CustomerRow, kind=kind)
     assert shelf.row(CustomerRow).kind == "trust"
     with pytest.raises(ValueError, match="partnership"):
-        enum_column(CustomerKind).process_bind_param("partnership", None)
+        Words(CustomerKind).process_bind_param("partnership", None)
 
 
 def test_the_fault_names_no_value(shelf):

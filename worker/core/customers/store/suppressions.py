@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from worker.core.customers.customers import Channel, Person
 from worker.core.database import bulk
 from worker.core.database.database import fetch
-from worker.core.database.encrypted_values import ADDRESS, ERASED, decrypt_address, encrypt_address
+from worker.core.database.encrypted_values import ADDRESS, ERASED, context_of_address
 from worker.core.database.journal import Happened, Note, note
 from worker.core.database.tables import Suppression
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
@@ -35,6 +35,7 @@ ALL_OF_IT = sa.select(*Suppression.__table__.columns).where(_AMONG)
 # Always in the same order, so that two transactions with the same address cannot deadlock.
 _KEPT = ALL_OF_IT.order_by(Suppression.digest).with_for_update()
 _KEPT_AND_FREE = _KEPT.with_for_update(skip_locked=True)
+NO_MANUAL: dict[str, Any] = {"manual_by": None, "manual_at": None}
 _DELETE = sa.delete(Suppression).where(_AMONG)
 _SEAL = (
     sa.update(Suppression)
@@ -61,15 +62,19 @@ def suppress(
     """
     text = text_of(channel, address)
     digests = keyring.digests(ADDRESS, text)
-    newest = {"digest": digests[0], "encrypted": encrypt_address(keyring, digests[0], text)}
+    newest = {"digest": digests[0], "encrypted": _encrypted(keyring, digests[0], text)}
     for row in fetch(connection, _KEPT, {"digests": bulk.keys(digests)}):
         if row.digest != digests[0]:
             _keep(connection, row._asdict() | newest)
             note(connection, Happened.LIFTED, [row.digest])  # the newest has it: a journal needs that key no more
     connection.execute(_DELETE, {"digests": bulk.keys(digests[1:])})
-    entry: dict[str, Any] = {"channel": listed_as(channel), "reason": reason.value}
-    entry |= {"source": source[:80], "created_at": now}
-    return _keep(connection, entry | {"manual_by": None, "manual_at": None} | newest)
+    entry = {"channel": listed_as(channel), "reason": reason.value, "source": source[:80], "created_at": now}
+    return _keep(connection, entry | NO_MANUAL | newest)
+
+
+def _encrypted(keyring: Keyring, digest: str, text: str) -> bytes:
+    """The text of `text_of`, so that it can be hashed by another key."""
+    return keyring.encrypt({"text": text}, context=context_of_address(digest))
 
 
 def release(
@@ -96,12 +101,8 @@ def release(
     if only is not None and SuppressionReason.MANUAL not in only:
         for row in rows:
             if row.manual_by is not None:
-                manual = {
-                    "reason": SuppressionReason.MANUAL.value,
-                    "source": row.manual_by,
-                    "created_at": row.manual_at,
-                }
-                _keep(connection, row._asdict() | manual | {"manual_by": None, "manual_at": None})
+                manual = {"reason": SuppressionReason.MANUAL.value, "source": row.manual_by}
+                _keep(connection, row._asdict() | manual | {"created_at": row.manual_at} | NO_MANUAL)
     return reduce(stronger, reasons)
 
 
@@ -147,7 +148,7 @@ def _renew(connection: sa.Connection, keyring: Keyring, old: Mapping[str, str]) 
     """
     for row in fetch(connection, _KEPT_AND_FREE, {"digests": bulk.keys(old)}):
         digest = keyring.digests(ADDRESS, old[row.digest])[0]
-        encrypted = encrypt_address(keyring, digest, old[row.digest])
+        encrypted = _encrypted(keyring, digest, old[row.digest])
         if digest == row.digest:
             connection.execute(_SEAL, {"digest_": digest, "encrypted_": encrypted})
             continue
@@ -164,7 +165,7 @@ def hash_anew(connection: sa.Connection, keyring: Keyring, digests: Collection[s
     texts, unreadable = {}, 0
     for row in fetch(connection, _KEPT_AND_FREE, {"digests": bulk.keys(digests)}):
         try:
-            texts[row.digest] = decrypt_address(keyring, row.digest, row.encrypted)
+            texts[row.digest] = keyring.decrypt(row.encrypted, context=context_of_address(row.digest))["text"]
         except CannotDecrypt:
             unreadable += 1
     _renew(connection, keyring, texts)
@@ -178,7 +179,7 @@ def suppress_again(connection: sa.Connection, noted: Sequence[Note]) -> int:
     new = [one for one in noted if one.digest not in there]
     for one in new:
         facts = {"channel": one.channel, "reason": one.reason, "source": "journal", "created_at": one.at}
-        _keep(connection, facts | {"digest": one.digest, "encrypted": ERASED, "manual_by": None, "manual_at": None})
+        _keep(connection, facts | {"digest": one.digest, "encrypted": ERASED} | NO_MANUAL)
     return len(new)
 
 

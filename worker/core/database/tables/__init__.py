@@ -42,16 +42,7 @@ from worker.core.database.tables.types import Base
 from worker.core.database.tables.work import Attempt, InvitationRow, Job, SessionRow
 
 __all__ = ["AddressPlace", "Attempt", "Audit", "AuditHead", "Base", "Batch", "BatchCount", "BatchCountChange"]
-__all__ += ["BatchPlan", "BounceCount", "Budget", "CustomerRow", "DroppedFile", "Finished", "Inbox", "InvitationRow"]
-__all__ += ["Job", "LogIn", "Outbox", "PendingDetails", "Permit", "ProcessRow", "RefusedEvent", "ReissueCount"]
-__all__ += [
-    "EmergencyStop",
-    "RetiredKey",
-    "SessionRow",
-    "SkippedLine",
-    "StableLink",
-    "Suppression",
-    "TextCount",
-    "Timer",
-]
-__all__ += ["EmergencyStop", "Tombstone", "UploadedList", "UploadedPart", "Webhook"]
+__all__ += ["BatchPlan", "BounceCount", "Budget", "CustomerRow", "DroppedFile", "EmergencyStop", "Finished"]
+__all__ += ["Inbox", "InvitationRow", "Job", "LogIn", "Outbox", "PendingDetails", "Permit", "ProcessRow"]
+__all__ += ["RefusedEvent", "ReissueCount", "RetiredKey", "SessionRow", "SkippedLine", "StableLink"]
+__all__ += ["Suppression", "TextCount", "Timer", "Tombstone", "UploadedList", "UploadedPart", "Webhook"]

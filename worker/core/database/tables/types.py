@@ -80,12 +80,7 @@ class NotKnown(Exception):
 
 def word_of(kind: type[Kind], text: str) -> Kind:
     """The enumeration's member, or an UnknownWord: every reader of a member must let it through, or raise."""
-    return cast(Kind, _by_word(kind).get(text) or UnknownWord(text))
-
-
-@cache
-def _by_word(kind: type[StrEnum]) -> dict[str, StrEnum]:
-    return {member.value: member for member in kind}
+    return cast(Kind, reader(kind)(text))
 
 
 def member_of(kind: type[Member], stored: Any) -> Member:
@@ -96,21 +91,17 @@ def member_of(kind: type[Member], stored: Any) -> Member:
         raise NotKnown("a newer release wrote a word or a number that this release does not know") from None
 
 
-class _Read(dict[str | None, StrEnum | None]):
+class _Read(dict[str | None, Any]):
     """By stored word: the enumeration's member, or an UnknownWord."""
 
-    def __init__(self, kind: type[StrEnum]) -> None:
-        super().__init__({None: None} | {word.value: word for word in kind})
-        self._kind = kind
-
-    def __missing__(self, text: str) -> StrEnum:
-        return word_of(self._kind, text)
+    def __missing__(self, text: str) -> UnknownWord:
+        return UnknownWord(text)
 
 
 @cache
-def reader(kind: type[StrEnum]) -> Callable[[str | None], StrEnum | None]:
+def reader(kind: type[StrEnum]) -> Callable[[str | None], Any]:
     """What reads a stored word of this enumeration, or NULL. No Python code runs for a known word."""
-    return _Read(kind).__getitem__
+    return _Read({None: None} | {word.value: word for word in kind}).__getitem__
 
 
 class Words(sa.TypeDecorator[Any]):
@@ -123,7 +114,7 @@ class Words(sa.TypeDecorator[Any]):
     impl = sa.String
     cache_ok = True
 
-    def __init__(self, kind: type[StrEnum], length: int) -> None:
+    def __init__(self, kind: type[StrEnum], length: int = 16) -> None:
         super().__init__(length)
         self.kind = kind
 
@@ -134,10 +125,6 @@ class Words(sa.TypeDecorator[Any]):
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
         return reader(self.kind)
-
-
-def enum_column(kind: type[StrEnum], length: int = 16) -> Words:
-    return Words(kind, length)
 
 
 OPTIONS = "options"  # of an index's information: what `schema.all_metadata` says of it to each database
@@ -181,13 +168,13 @@ class Base(TableClass):
         list[dict[str, Any]]: sa.JSON(),
         bytes: sa.LargeBinary(),
         uuid.UUID: sa.Uuid(),
-        JobState: enum_column(JobState),
-        InvitationState: enum_column(InvitationState),
-        SessionState: enum_column(SessionState),
-        CustomerKind: enum_column(CustomerKind),
-        Channel: enum_column(Channel, 8),
-        ExpirySource: enum_column(ExpirySource),
-        EventKind: enum_column(EventKind, 32),
-        Outcome: enum_column(Outcome),
-        SuppressionReason: enum_column(SuppressionReason),
+        JobState: Words(JobState),
+        InvitationState: Words(InvitationState),
+        SessionState: Words(SessionState),
+        CustomerKind: Words(CustomerKind),
+        Channel: Words(Channel, 8),
+        ExpirySource: Words(ExpirySource),
+        EventKind: Words(EventKind, 32),
+        Outcome: Words(Outcome),
+        SuppressionReason: Words(SuppressionReason),
     }

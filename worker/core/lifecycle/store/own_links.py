@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.encrypted_values import STABLE, decrypt_secret_part, encrypt_secret_part
+from worker.core.database.encrypted_values import STABLE, context_of_stable_link
 from worker.core.database.job_ids import Key, among_keys, rows_of
 from worker.core.database.tables import StableLink
 from worker.core.foundation.ids import new_ids
@@ -72,17 +72,16 @@ class StableLinks(NamedTuple):
 
     def put_off(self, connection: sa.Connection, leaving: Iterable[OwnLink], *, now: datetime) -> None:
         """Put off the ends of links whose messages leave now."""
-        late = sorted({link.link_id for link in leaving if link.is_put_off})
-        if late:
-            later = sa.update(StableLink).where(StableLink.id.in_(late)).values(ends_at=now + self.valid)
-            connection.execute(later)
+        if late := sorted({link.link_id for link in leaving if link.is_put_off}):
+            later = sa.update(StableLink).where(StableLink.id.in_(late))
+            connection.execute(later.values(ends_at=now + self.valid))
 
     def _read(self, keyring: Keyring, row: Any, now: datetime) -> Found:
         is_put_off = row.ends_at < now + self.valid - A_DAY
         ends_at = now + self.valid if is_put_off else row.ends_at
         try:
-            address = self.address(decrypt_secret_part(keyring, row.id, row.encrypted))
-            return OwnLink(row.id, address, ends_at, is_put_off, row.created_at)
+            secret = keyring.decrypt(row.encrypted, context=context_of_stable_link(row.id))["secret"]
+            return OwnLink(row.id, self.address(secret), ends_at, is_put_off, row.created_at)
         except CannotDecrypt as error:
             return error
 
@@ -122,7 +121,7 @@ def _new(keyring: Keyring, link_id: uuid.UUID, key: Key, *, ends_at: datetime, n
         "customer_id": customer_id,
         "purpose": purpose,
         "digest": keyring.digests(STABLE, secret)[0],
-        "encrypted": encrypt_secret_part(keyring, link_id, secret),
+        "encrypted": keyring.encrypt({"secret": secret}, context=context_of_stable_link(link_id)),
         "created_at": now,
         "ends_at": ends_at,
     }
