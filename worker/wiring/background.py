@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from worker.core.database.database import Database
 from worker.core.features import Hook
+from worker.core.foundation.clock import monotonic
 from worker.reporting.store.look import Looked
 from worker.wiring.container import Parts
 
@@ -124,3 +125,28 @@ class Ticks:
                 return False
             self._next = now + self._seconds
             return True
+
+
+class Looks(Working):
+    """Looks at most once in so many seconds, and once at a time, in a thread of its own. `ends` is what the look stops
+    by, `end_seconds` how long it is waited for then."""
+
+    def __init__(
+        self, name: str, look: Callable[[], object], seconds: float, ends: threading.Event, end_seconds: float
+    ) -> None:
+        self._name, self._look, self._ticks = name, look, Ticks(seconds)
+        self._ends, self._end_seconds = ends, end_seconds
+        self._thread = threading.Thread()
+
+    def step(self) -> None:
+        if not self._ends.is_set() and not self._thread.is_alive() and self._ticks.begin(monotonic()):
+            self._thread = threading.Thread(target=self._look, name=self._name, daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        self._ends.set()
+        self.join(self._end_seconds)
+
+    def join(self, seconds: float) -> None:
+        if self._thread.is_alive():
+            self._thread.join(seconds)

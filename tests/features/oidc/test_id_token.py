@@ -10,8 +10,8 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from tests.conftest import NOON
 from tests.features.oidc.issuer import CLIENT, KEYS, none, public
-from worker.features.dashboard.users import Role
-from worker.features.oidc.id_token import NotProven, Proven, UnknownKey, proven
+from worker.features.dashboard.users import Person, Role
+from worker.features.oidc.id_token import NotProven, UnknownKey, proven
 from worker.features.oidc.section import Oidc
 
 ISSUER, NONCE = "https://login.example.com/", "a" * 64
@@ -41,7 +41,7 @@ def signed(claims: dict[str, Any]) -> str:
     return jwt.encode(claims, KEYS["one"], "RS256", headers={"kid": "one"})
 
 
-def judged(token: str, keys: Any = None, oidc: Oidc = OIDC, **how: Any) -> Proven:
+def judged(token: str, keys: Any = None, oidc: Oidc = OIDC, **how: Any) -> Person:
     return proven(token, keys or [public("one")], oidc, nonce=NONCE, now=how.get("now", NOON))
 
 
@@ -105,7 +105,7 @@ def test_a_token_that_the_issuers_keys_have_not_signed_proves_nothing(subtests: 
     ],
 )
 def test_the_highest_role_of_a_persons_groups_counts(groups: Any, role: Role):
-    assert judged(signed(claims_with({"groups": groups}))) == Proven("rita", role)
+    assert judged(signed(claims_with({"groups": groups}))) == Person("rita", role)
 
 
 @pytest.mark.parametrize(

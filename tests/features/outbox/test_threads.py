@@ -67,7 +67,7 @@ def test_the_database_is_not_asked_again_and_again_while_one_target_is_waited_fo
         return due() if len(asked) > 1 else ["bus", "other"]
 
     monkeypatch.setattr(type(outbox), "due", lambda _outbox: counted())
-    outbox.policies["other"] = outbox.policies["bus"]
+    outbox.rules["other"] = outbox.rules["bus"]
     beside = OutboxThreads(outbox, {"bus": Hangs(), "other": Takes()})
     beside.finish(timedelta(seconds=0.5))
     assert len(asked) < 10

@@ -114,8 +114,5 @@ def _called(one: Wait) -> str:
     return f"{one.what} {name}".strip()
 
 
-def look_of(settings: Settings, database: Database, needs: NeedsAPerson, clock: Clock) -> Callable[[], None]:
-    return Alerting(alert_targets(settings), database, needs, clock).look
-
-
-TELLER = Teller(look_of)
+# `more`: the database, what needs a person, and the clock.
+TELLER = Teller(lambda settings, *more: Alerting(alert_targets(settings), *more).look)

@@ -1,6 +1,6 @@
 """The section `[alerts]`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -40,9 +40,6 @@ def check(alerts: Alerts, given: Mapping[str, Any], findings: Findings) -> None:
         findings.consequence(("alerts", "email"), "mails need the server of [email]")
 
 
-def outside(alerts: Alerts) -> Iterator[tuple[str, str]]:
-    if alerts.webhook:
-        yield "alerts", alerts.webhook
-
-
-SECTION = FeatureSection("alerts", Alerts, check=check, outside=outside)
+SECTION = FeatureSection(
+    "alerts", Alerts, check=check, outside=lambda alerts: [("alerts", alerts.webhook)] if alerts.webhook else []
+)

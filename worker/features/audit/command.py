@@ -81,7 +81,7 @@ def audit(context: click.Context, /, limit: int, as_json: bool, **filters: Any) 
         return
     invocation = context.ensure_object(Invocation)
     with invocation.parts(STORED, migrate=True) as parts:
-        found = _log_of(parts).newest(_wanted(parts, **filters), most=limit)
+        found = AuditLog(parts.database, parts.keyring).newest(_wanted(parts, **filters), most=limit)
     if as_json:
         print_json({"entries": [_facts(one) for one in found]})
         return
@@ -118,11 +118,26 @@ def verify(invocation: Invocation, head: Point | None, as_json: bool) -> None:
     with invocation.parts(STORED, migrate=True) as parts:
         with suppress(NotSigned):  # the check says it
             parts.once(seals_of).seal()
-        found = _log_of(parts).verify(head, progress=_progress("checked"))
+        found = AuditLog(parts.database, parts.keyring).verify(head, progress=_progress("checked"))
     if as_json:
-        print_json(_verified(found))
+        print_json(
+            {
+                "whole": found.is_whole,
+                "entries": found.entries,
+                "removed_to": found.removed,
+                "unsealed": found.unsealed,
+                "head": str(found.end),
+                "problems": found.problems,
+                "more_problems": found.more,
+            }
+        )
     else:
-        _show_verified(found)
+        for line in _in_words(found):
+            click.echo(line)
+        for problem in found.problems:
+            click.echo(problem, err=True)
+        if found.more:
+            click.echo(f"and {counted(found.more, 'other problem')}", err=True)
     raise SystemExit(0 if found.is_whole else NEEDS_A_PERSON)
 
 
@@ -149,12 +164,13 @@ def export(invocation: Invocation, /, after: int, form: str, out: Path | None, *
     onboard audit export --out audit.jsonl
     onboard audit export --after 1204 --format syslog | openssl s_client -quiet -connect siem.example.com:6514
     """
-    write = _syslog if form == "syslog" else _jsonl
+    # Of RFC 5424. The host is left out: the actor names it.
+    begins = "<{}>1 {} - onboarding-worker - audit - \ufeff" if form == "syslog" else ""
     progress = _progress("written")
     with invocation.parts(STORED, migrate=True) as parts:
         try:
             parts.once(seals_of).seal()
-            end = _log_of(parts).end()
+            end = AuditLog(parts.database, parts.keyring).end()
         except NotSigned as error:
             raise Stopped(f"{error}: `onboard audit verify` says what is wrong; nothing was written") from None
         if after > end.number:
@@ -165,8 +181,9 @@ def export(invocation: Invocation, /, after: int, form: str, out: Path | None, *
         wanted = _wanted(parts, after=after, **filters)
         written = 0
         with whole_file(out) as stream:
-            for one in _log_of(parts).in_order(wanted, to=end.number):
-                stream.write(write(_facts(one)) + "\n")
+            for one in AuditLog(parts.database, parts.keyring).in_order(wanted, to=end.number):
+                facts = _facts(one)
+                stream.write(f"{begins.format(SYSLOG_PRIORITY, facts['at'])}{json.dumps(facts, ensure_ascii=False)}\n")
                 written += 1
                 progress(written)
     click.echo(f"{counted(written, 'entry', 'entries')} written; go on with --after {end.number}", err=True)
@@ -191,10 +208,6 @@ def accept(invocation: Invocation, yes: bool) -> None:
         except NotSigned as error:
             raise Stopped(f"{error}: put the database back from a backup") from None
     click.echo(f"head {end}")
-
-
-def _log_of(parts: Parts) -> AuditLog:
-    return AuditLog(parts.database, parts.keyring)
 
 
 def _wanted(parts: Parts, *, after: int = 0, **filters: Any) -> Wanted:
@@ -224,36 +237,6 @@ def _line(entry: Entry) -> str:
     count = f", {entry.count:,}{unit}" if entry.count != 1 else ""
     why = f" ({entry.reason})" if entry.reason else ""
     return f"{precisely(entry.at)}  {entry.actor}  {entry.action}: {entry.subject}{count}{why}"
-
-
-def _jsonl(facts: dict[str, Any]) -> str:
-    return json.dumps(facts, ensure_ascii=False)
-
-
-def _syslog(facts: dict[str, Any]) -> str:
-    """The entry in a line of RFC 5424. The host is left out: the actor names it."""
-    return f"<{SYSLOG_PRIORITY}>1 {facts['at']} - onboarding-worker - audit - \ufeff{_jsonl(facts)}"
-
-
-def _verified(found: Verified) -> dict[str, Any]:
-    return {
-        "whole": found.is_whole,
-        "entries": found.entries,
-        "removed_to": found.removed,
-        "unsealed": found.unsealed,
-        "head": str(found.end),
-        "problems": found.problems,
-        "more_problems": found.more,
-    }
-
-
-def _show_verified(found: Verified) -> None:
-    for line in _in_words(found):
-        click.echo(line)
-    for problem in found.problems:
-        click.echo(problem, err=True)
-    if found.more:
-        click.echo(f"and {counted(found.more, 'other problem')}", err=True)
 
 
 def _in_words(found: Verified) -> Iterator[str]:

@@ -62,11 +62,7 @@ class Sealing:
 
 def _swept(parts: Parts) -> Callable[[Looked], None]:
     sealing = Sealing(parts.once(seals_of), parts.clock)
-
-    def seal(looked: Looked) -> None:
-        sealing.step(unsealed=Step.AUDIT in looked.steps)
-
-    return seal
+    return lambda looked: sealing.step(unsealed=Step.AUDIT in looked.steps)
 
 
 def _seal(parts: Parts) -> None:

@@ -25,7 +25,7 @@ from worker.senders.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.settings.model import Settings
 from worker.web.webhooks.store.results import EMAIL, given_of
 from worker.web.webhooks.store.webhooks import Arrived, Webhooks
-from worker.wiring.background import Ticks, Work, Working
+from worker.wiring.background import Looks, Work
 from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
@@ -134,48 +134,27 @@ class BounceReader:
         return Arrived(EMAIL, digests, update.event, given_of(update) if changes else None)
 
 
-class BounceSchedule(Working):
-    """Reads at most once a minute, and once at a time."""
+def _opened(parts: Parts) -> Looks | None:
+    reader = BounceReader.of(parts.settings, parts.webhooks, parts.keyring, parts.clock)
+    if reader is None:
+        return None
+    ends, outage = threading.Event(), Outage(log, logging.WARNING)
 
-    def __init__(self, reader: BounceReader, seconds: float = EVERY_SECONDS) -> None:
-        self._reader = reader
-        self._ticks = Ticks(seconds)
-        self._thread: threading.Thread | None = None
-        self._ends = threading.Event()
-        self._outage = Outage(log, logging.WARNING)
-
-    def step(self) -> None:
-        """Begin to read, if it is time. Returns at once."""
-        if self._ends.is_set() or (self._thread is not None and self._thread.is_alive()):
-            return
-        if self._ticks.begin(monotonic()):
-            self._thread = threading.Thread(target=self._read, name="bounces", daemon=True)
-            self._thread.start()
-
-    def _read(self) -> None:
+    def look() -> None:
         try:
-            read = self._reader.read(stopping=self._ends.is_set)
+            read = reader.read(stopping=ends.is_set)
         except CannotRead as error:
-            self._outage.lasts(f"the mailbox for bounces cannot be read: {error}", monotonic())
+            outage.lasts(f"the mailbox for bounces cannot be read: {error}", monotonic())
         except Exception as error:
-            if not self._ends.is_set():
-                self._outage.lasts(f"reading bounces ended with {type(error).__name__}", monotonic())
+            if not ends.is_set():
+                outage.lasts(f"reading bounces ended with {type(error).__name__}", monotonic())
         else:
-            self._outage.over("the mailbox for bounces is read again")
+            outage.over("the mailbox for bounces is read again")
             if read.reports:
                 said = ", ".join(f"{number} {event}" for event, number in sorted(read.reports.items()))
                 log.info("reports of mails: %s", said)
 
-    def close(self) -> None:
-        """End after the present mails."""
-        self._ends.set()
-        if self._thread is not None:
-            self._thread.join(END_SECONDS)
-
-
-def _opened(parts: Parts) -> BounceSchedule | None:
-    reader = BounceReader.of(parts.settings, parts.webhooks, parts.keyring, parts.clock)
-    return None if reader is None else BounceSchedule(reader)
+    return Looks("bounces", look, EVERY_SECONDS, ends, END_SECONDS)
 
 
 WORK = Work(_opened, in_run=True)

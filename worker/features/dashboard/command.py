@@ -52,11 +52,11 @@ def add_user(name: str, role: str, file: Path) -> None:
         raise click.UsageError("NAME has at most 64 letters, digits and . _ @ + -")
     known = _known(file)
     if name in known:
-        raise CannotStart(f"{file} has a user {name!r}: remove the table [{_key(name)}] first")
+        raise CannotStart(f'{file} has a user {name!r}: remove the table ["{name}"] first')
     password = _password()
     if len(password) < SHORTEST:
         raise CannotStart(f"the password is too short: expected {SHORTEST} characters or more")
-    entry = f'[{_key(name)}]\nrole = "{role}"\npassword = "{hash_password(password)}"\n'
+    entry = f'["{name}"]\nrole = "{role}"\npassword = "{hash_password(password)}"\n'
     try:
         _append(file, entry)
     except OSError as error:
@@ -64,10 +64,6 @@ def add_user(name: str, role: str, file: Path) -> None:
     click.echo(f"{name} was added to {file}, as {role}")
     if not known:
         click.echo(HINT.format(file), err=True)
-
-
-def _key(name: str) -> str:
-    return f'"{name}"'
 
 
 def _known(file: Path) -> dict[str, object]:

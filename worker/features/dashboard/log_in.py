@@ -50,7 +50,9 @@ class LogInPage:
         to = local_path(form.get("to", ""))
         if not self._visits.has_users:
             return self.form(request, to=to, status=403)
-        if not is_from_here(request.headers) or not self._is_ours(request, form.get("token", "")):
+        secret = request.cookies.get(_form_cookie(request), "")
+        ours = bool(secret) and is_form_token(form.get("token", ""), secret)
+        if not is_from_here(request.headers) or not ours:
             return self.form(request, to=to, said="The form was too old. Try again.", status=403)
         name, password = form.get("name", "").strip(), form.get("password", "")
         user = self._visits.user(name)
@@ -107,10 +109,6 @@ class LogInPage:
         answer = page("log_in.html", status=status, title="Log in", **shown)
         set_cookie(answer, request, _form_cookie(request), secret, max_age=FORM_SECONDS)
         return answer
-
-    def _is_ours(self, request: web.Request, token: str) -> bool:
-        secret = request.cookies.get(_form_cookie(request), "")
-        return bool(secret) and is_form_token(token, secret)
 
 
 def _form_cookie(request: web.Request) -> str:

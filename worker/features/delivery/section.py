@@ -1,7 +1,7 @@
 """The section `[delivery]`: a table for the mail service that reports, of which there is one at most."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -98,11 +98,6 @@ def _check(delivery: Delivery, given: Mapping[str, Any], findings: Findings) -> 
         findings.consequence(("delivery", first), "needs the section [email]: it reports on its mails")
 
 
-def _outside(delivery: Delivery) -> Iterator[tuple[str, str]]:
-    for topic in delivery.ses.topics if delivery.ses else ():
-        yield "delivery.ses.topics", f"https://{host_of(topic)}"
-
-
 def _has_credentials(delivery: Delivery | None, parts: Mapping[str, Any]) -> bool:
     return bool((delivery and delivery.services) or (parts.get("sms") and parts["web"].base_url))
 
@@ -111,6 +106,8 @@ SECTION = FeatureSection(
     "delivery",
     Delivery,
     check=_check,
-    outside=_outside,
+    outside=lambda delivery: [
+        ("delivery.ses.topics", f"https://{host_of(topic)}") for topic in (delivery.ses.topics if delivery.ses else ())
+    ],
     credentials=Credentials("a table of [delivery], [sms] with `base_url` in [web]", _has_credentials),
 )

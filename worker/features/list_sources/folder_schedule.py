@@ -3,7 +3,8 @@ threads, since an import may take minutes."""
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -19,7 +20,7 @@ from worker.features.list_sources.settings import Intake, Remote
 from worker.features.list_sources.sftp_folder import SftpFolder
 from worker.lists.known_customers import KnownRule
 from worker.settings.problems import SettingsError
-from worker.wiring.background import Ticks, Work, Working
+from worker.wiring.background import Looks, Work, Working
 from worker.wiring.container import Parts
 
 
@@ -53,51 +54,37 @@ log = logging.getLogger(__name__)
 END_SECONDS = 30.0  # a chunk of an import is through by then; after a kill its batch goes on
 
 
-class _Lane:
-    """Looks into some folders, one after the other, in a thread of its own."""
-
-    def __init__(self, boxes: Sequence[DropBox]) -> None:
-        self._boxes = [(box, Ticks(box.folder.looks_every.total_seconds())) for box in boxes]
-        self._thread: threading.Thread | None = None
-        self._outages = {box.folder.known_as: Outage(log, logging.WARNING) for box in boxes}
-
-    def step(self) -> None:
-        """Begin to look, if it is time and the last look has ended."""
-        if self._thread is not None and self._thread.is_alive():
-            return
-        now = monotonic()
-        if due := [box for box, ticks in self._boxes if ticks.begin(now)]:
-            self._thread = threading.Thread(target=self._look, args=(due,), name="folders", daemon=True)
-            self._thread.start()
-
-    def _look(self, boxes: Sequence[DropBox]) -> None:
-        for box in boxes:
-            name = box.folder.known_as
-            try:
-                box.look()
-            except sa.exc.OperationalError:
-                return  # the work logs it
-            except Exception as error:
-                why = f"looking into the folder {name} ended with {type(error).__name__}"
-                self._outages[name].lasts(why, monotonic())
-            else:
-                self._outages[name].over(f"the folder {name} is looked into again")
-
-    def join(self, until: float) -> None:
-        if self._thread is not None:
-            self._thread.join(max(0.0, until - monotonic()))
+def _look(boxes: Sequence[DropBox], outages: Mapping[str, Outage]) -> None:
+    for box in boxes:
+        name = box.folder.known_as
+        try:
+            box.look()
+        except sa.exc.OperationalError:
+            return  # the work logs it
+        except Exception as error:
+            why = f"looking into the folder {name} ended with {type(error).__name__}"
+            outages[name].lasts(why, monotonic())
+        else:
+            outages[name].over(f"the folder {name} is looked into again")
 
 
 class FolderSchedule(Working):
-    """Looks into each folder at its times. The folders of this machine have one thread; each other folder has its own,
-    since its server may be slow or away."""
+    """Looks into each folder at its times. The folders of this machine have one thread, and are looked into one after
+    the other; each other folder has its own, since its server may be slow or away."""
 
     def __init__(self, boxes: Sequence[DropBox], ends: threading.Event) -> None:
         """`ends` is what the boxes stop by."""
         far = [[box] for box in boxes if isinstance(box.folder.folder, Remote)]
         here = [box for box in boxes if not isinstance(box.folder.folder, Remote)]
-        self._lanes = [_Lane(each) for each in (here, *far) if each]
+        outages = {box.folder.known_as: Outage(log, logging.WARNING) for box in boxes}
         self._ends = ends
+        self._lanes = [
+            Looks(
+                "folders", partial(_look, each, outages), each[0].folder.looks_every.total_seconds(), ends, END_SECONDS
+            )
+            for each in (here, *far)
+            if each
+        ]
 
     @classmethod
     def of(cls, parts: Parts) -> "FolderSchedule | None":
@@ -118,17 +105,15 @@ class FolderSchedule(Working):
         return cls(boxes, ends) if boxes else None
 
     def step(self) -> None:
-        """Begin to look where it is time. Returns at once."""
-        if not self._ends.is_set():
-            for lane in self._lanes:
-                lane.step()
+        for lane in self._lanes:
+            lane.step()
 
     def close(self) -> None:
-        """End after the present chunk of an import."""
+        """End all after the present chunks of their imports."""
         self._ends.set()
         until = monotonic() + END_SECONDS
         for lane in self._lanes:
-            lane.join(until)
+            lane.join(max(0.0, until - monotonic()))
 
 
 WORK = Work(FolderSchedule.of, in_run=False)

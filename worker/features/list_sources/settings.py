@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -243,10 +243,14 @@ def _check_log_in(index: int, one: Intake, findings: Findings) -> None:
             findings.consequence(("intake", index, key), f"needs `{other}`, too")
 
 
-def _outside(folders: Sequence[Intake]) -> Iterator[tuple[str, str]]:
-    for one in folders:
-        if isinstance(one.folder, Remote):
-            yield f"intake.{one.known_as}", one.address if one.is_s3 else str(one.folder)
-
-
-SECTION = FeatureSection("intake", Intake, listed=True, check=_check, outside=_outside)
+SECTION = FeatureSection(
+    "intake",
+    Intake,
+    listed=True,
+    check=_check,
+    outside=lambda folders: [
+        (f"intake.{one.known_as}", one.address if one.is_s3 else str(one.folder))
+        for one in folders
+        if isinstance(one.folder, Remote)
+    ],
+)

@@ -4,13 +4,12 @@ PyJWT verifies the signature; the rest is decided here, with the time as an argu
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from jwt import PyJWK, PyJWS, PyJWTError
 
-from worker.features.dashboard.users import NAME, Role
+from worker.features.dashboard.users import NAME, Person, Role
 from worker.features.oidc.section import Oidc
 from worker.providers.bodies import BadAnswer, json_object
 
@@ -40,15 +39,7 @@ class UnknownKey(NotProven):
     newer one. Not each issuer names its keys, and one may keep the name."""
 
 
-@dataclass(frozen=True)
-class Proven:
-    """Whom the issuer has shown a person to be."""
-
-    name: str
-    role: Role
-
-
-def proven(token: str, keys: Sequence[Mapping[str, Any]], oidc: Oidc, *, nonce: str, now: datetime) -> Proven:
+def proven(token: str, keys: Sequence[Mapping[str, Any]], oidc: Oidc, *, nonce: str, now: datetime) -> Person:
     """The person whom the token names. `keys` are the issuer's, as JSON Web Keys. Raises NotProven."""
     claims = _claims(_payload(token, keys))
     if claims.get("iss") != oidc.issuer:
@@ -65,7 +56,7 @@ def proven(token: str, keys: Sequence[Mapping[str, Any]], oidc: Oidc, *, nonce: 
     role = _role(_values(claims, oidc.role_claim), oidc.roles)
     if role is None:
         raise NotProven("its role_claim gives no role")
-    return Proven(name, role)
+    return Person(name, role)
 
 
 def _payload(token: str, keys: Sequence[Mapping[str, Any]]) -> bytes:

@@ -13,8 +13,9 @@ from urllib.parse import quote, urlencode
 
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
+from worker.features.dashboard.users import Person
 from worker.features.oidc.flow import Flow
-from worker.features.oidc.id_token import NotProven, Proven, UnknownKey, proven
+from worker.features.oidc.id_token import NotProven, UnknownKey, proven
 from worker.features.oidc.section import Oidc
 from worker.http.client import OwnHttp
 from worker.http.trust import trust_of
@@ -67,7 +68,7 @@ class Issuer:
         oidc, endpoints = self.oidc, await self.endpoints()
         return flow.address(endpoints.authorization, client_id=oidc.client_id, redirect_uri=self.redirect_uri)
 
-    async def person(self, flow: Flow, code: str) -> Proven:
+    async def person(self, flow: Flow, code: str) -> Person:
         """Whom the code is for. Raises Unavailable, NotProven."""
         endpoints = await self.endpoints()
         token = await self._redeemed(endpoints, flow, code)

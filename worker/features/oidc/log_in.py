@@ -9,10 +9,10 @@ from worker.core.foundation.clock import Clock, monotonic
 from worker.features.dashboard.log_in import BUSY, LogInPage, local_path
 from worker.features.dashboard.rendering import see
 from worker.features.dashboard.route import Delay, LogInRoutes, LogInWay
-from worker.features.dashboard.users import OIDC, Role
+from worker.features.dashboard.users import OIDC, Person, Role
 from worker.features.dashboard.visits import cookie_name, drop_cookie, set_cookie
 from worker.features.oidc.flow import Flow, flow_of, new_flow
-from worker.features.oidc.id_token import NotProven, Proven
+from worker.features.oidc.id_token import NotProven
 from worker.features.oidc.issuer import BACK, Issuer, Unavailable
 from worker.features.oidc.section import Oidc
 from worker.settings.model import Settings
@@ -76,7 +76,7 @@ class OidcRoutes:
         log.info("%s logged in to the dashboard", OIDC + person.name)
         return await self._log_in.enter_as(request, OIDC + person.name, person.role, to)
 
-    async def _person(self, request: web.Request, flow: Flow) -> Proven:
+    async def _person(self, request: web.Request, flow: Flow) -> Person:
         self._at_once += 1
         try:
             await self._check_issuer(request)

@@ -1,7 +1,6 @@
 """The section `[oidc]`."""
 
 import json
-from collections.abc import Iterator
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
@@ -72,15 +71,10 @@ class Oidc(Client):
         return sha256(json.dumps([given, table], sort_keys=True).encode()).hexdigest()
 
 
-def _outside(oidc: Oidc | None) -> Iterator[tuple[str, str]]:
-    if oidc is not None:
-        yield "oidc", oidc.issuer
-
-
 SECTION = FeatureSection(
     "oidc",
     Oidc,
     optional=True,
-    outside=_outside,
+    outside=lambda oidc: [("oidc", oidc.issuer)] if oidc is not None else [],
     credentials=Credentials("[oidc]", lambda oidc, _parts: oidc is not None),
 )

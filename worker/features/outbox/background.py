@@ -24,11 +24,17 @@ from worker.settings.model import Settings
 from worker.wiring.background import SweepStep, Ticks, Work, Working
 from worker.wiring.container import Parts
 
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 60.0
+KEPT_FOR = timedelta(days=30)  # events that were given up can be put back for so long
+# How long a process rests after it found nothing to remove: a look costs little, and nothing waits for it.
+REST_SECONDS = 600.0
 # A run that ends publishes what it can within this time; the next run publishes the rest.
 LAST_PUBLISHING = timedelta(seconds=5)
 LONGEST = timedelta(minutes=1)
 # The kinds of steps that need the database.
 LOOKING, PUBLISHING = "looking", "publishing"
+BACK = "the database is back: events are published"
 
 
 class OutboxThreads(Working):
@@ -41,6 +47,11 @@ class OutboxThreads(Working):
         self._going: dict[str, Future[bool]] = {}
         self._database = Outage(log, logging.WARNING)
         self._threads = ThreadPoolExecutor(max_workers=max(1, len(targets)), thread_name_prefix="publish")
+
+    @classmethod
+    def of(cls, parts: Parts) -> "OutboxThreads":
+        outbox = OutboxTargets(parts.settings, parts.database, parts.clock)
+        return cls(outbox, build_targets(parts.settings), meters=parts.meters)
 
     def step(self) -> None:
         """Begin to publish what is due."""
@@ -58,7 +69,7 @@ class OutboxThreads(Working):
         except sa.exc.OperationalError as error:
             self._log_unreachable(error, LOOKING)
             return False
-        self._log_back(LOOKING)
+        self._database.over(BACK, monotonic(), step=LOOKING)
         return any(not going.done() for going in self._going.values())
 
     def _publish(self, name: str) -> bool:
@@ -70,15 +81,12 @@ class OutboxThreads(Working):
         except Exception as error:
             log.error("%s: publishing ended with %s; the next tick tries again", name, type(error).__name__)
             return False
-        self._log_back(PUBLISHING)
+        self._database.over(BACK, monotonic(), step=PUBLISHING)
         return more
 
     def _log_unreachable(self, error: sa.exc.OperationalError, step: str) -> None:
         what = "the database cannot be used, no events are published"
         self._database.lasts(what, monotonic(), why=reason(error), step=step)
-
-    def _log_back(self, step: str) -> None:
-        self._database.over("the database is back: events are published", monotonic(), step=step)
 
     def finish(self, within: timedelta = LAST_PUBLISHING) -> str:
         """Publish what is possible within this time. Does not wait for a paused target."""
@@ -87,18 +95,13 @@ class OutboxThreads(Working):
             # Those that have ended would end the wait at once, and the database would be asked again and again.
             if going := [one for one in self._going.values() if not one.done()]:
                 wait(going, timeout=left, return_when=FIRST_COMPLETED)
-        left_over = self._left()
-        words = f"{counted(left_over, 'outgoing event')} not delivered yet; `onboard events outgoing list` says why"
-        return words if left_over else ""
-
-    def _left(self) -> int:
-        if not self._publisher.names:
-            return 0
         try:
-            return waiting(self._outbox.database, self._publisher.names)
+            left_over = waiting(self._outbox.database, self._publisher.names) if self._publisher.names else 0
         except sa.exc.OperationalError as error:
             self._log_unreachable(error, LOOKING)
-            return 0
+            return ""
+        words = f"{counted(left_over, 'outgoing event')} not delivered yet; `onboard events outgoing list` says why"
+        return words if left_over else ""
 
     def close(self) -> None:
         """End publishing: open POSTs are abandoned, and the next process publishes their events again."""
@@ -106,13 +109,6 @@ class OutboxThreads(Working):
         wait(self._going.values())
         self._threads.shutdown()  # no thread has work left
         self._publisher.close()
-
-
-log = logging.getLogger(__name__)
-LOOK_SECONDS = 60.0
-KEPT_FOR = timedelta(days=30)  # they can be put back for so long
-# How long a process rests after it found nothing to remove: a look costs little, and nothing waits for it.
-REST_SECONDS = 600.0
 
 
 def build_targets(settings: Settings) -> dict[str, Target]:
@@ -150,15 +146,13 @@ class WokenPublisher:
     def due(self) -> list[str]:
         targets = self._outbox.due()
         if self._looks.begin(monotonic()):
-            self._say_unpublished(self._outbox.unpublished() if targets else [])
+            late = self._outbox.unpublished() if targets else []
+            if late:
+                words = f"{unpublished_in_words(late)}: does a worker consume the queue tell?"
+                self._unpublished.lasts(words, monotonic())
+            else:
+                self._unpublished.over("events are published again")
         return targets
-
-    def _say_unpublished(self, targets: list[str]) -> None:
-        if targets:
-            words = f"{unpublished_in_words(targets)}: does a worker consume the queue tell?"
-            self._unpublished.lasts(words, monotonic())
-        else:
-            self._unpublished.over("events are published again")
 
     def serve(self, name: str, *, longest: timedelta) -> bool:
         return self._publisher.publish(name, longest=longest)
@@ -167,38 +161,33 @@ class WokenPublisher:
         self._publisher.close()
 
 
-def _threads(parts: Parts) -> OutboxThreads:
-    outbox = OutboxTargets(parts.settings, parts.database, parts.clock)
-    return OutboxThreads(outbox, build_targets(parts.settings), meters=parts.meters)
+WORK = Work(OutboxThreads.of, in_run=True, woken=WokenPublisher)
 
 
-WORK = Work(_threads, in_run=True, woken=WokenPublisher)
+def old_events(outbox: OutboxTargets, database_clock: Clock) -> Callable[[], None]:
+    """Removes what is old, a chunk at each call. What is old is decided by the database's own time: nothing brings
+    it back."""
+    ticks, more = Ticks(REST_SECONDS), False
 
-
-class OldEvents:
-    """One for each process. What is old enough is decided by the database's own time: nothing brings it back."""
-
-    def __init__(self, outbox: OutboxTargets, database_clock: Clock) -> None:
-        self._outbox, self._clock = outbox, database_clock
-        self._ticks = Ticks(REST_SECONDS)
-        self._more = False
-
-    def step(self, _looked: Looked | None = None) -> None:
-        if not self._more and not self._ticks.begin(monotonic()):
+    def step() -> None:
+        nonlocal more
+        if not more and not ticks.begin(monotonic()):
             return
         try:
-            gone = self._outbox.forget_unpublished(before=self._clock() - KEPT_FOR)
+            gone = outbox.forget_unpublished(before=database_clock() - KEPT_FOR)
         except sa.exc.DBAPIError as error:  # nothing was changed, and nothing waits for it
             log.warning("old events: %s; trying again later", type(error.orig).__name__)
             gone = 0
         if gone:
             log.info("%d events were removed that no target accepted", gone)
-        self._more = gone > 0
+        more = gone > 0
+
+    return step
 
 
 def _swept(parts: Parts) -> Callable[[Looked], None]:
-    outbox = OutboxTargets(parts.settings, parts.database, parts.clock)
-    return OldEvents(outbox, parts.database_clock).step
+    step = old_events(OutboxTargets(parts.settings, parts.database, parts.clock), parts.database_clock)
+    return lambda _looked: step()
 
 
 SWEEP_STEP = SweepStep(_swept)

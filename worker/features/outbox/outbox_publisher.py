@@ -13,12 +13,13 @@ from worker.core.foundation.clock import monotonic
 from worker.core.foundation.logs import about
 from worker.core.foundation.notation import show_duration
 from worker.core.foundation.outage_log import Outage
+from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.metrics import PUBLISHED, Meters
 from worker.core.model.wakeups import NAME_UNKNOWN
-from worker.events.published_events import OutgoingEvent
-from worker.features.outbox.outbox_targets import OutboxTargets, TargetPolicy
+from worker.events.published_events import BUS, OutgoingEvent
+from worker.features.outbox.outbox_targets import GIVE_UP, OutboxTargets
 from worker.features.outbox.publishers.contract import GoesOn, Reply, Target
 from worker.features.outbox.store.relay import Later, Publishing, SessionNotKept, keeps_its_session, publishing_lock
 
@@ -46,7 +47,7 @@ class OutboxPublisher:
         self._stopping = stopping
         self._jitter = jitter
         self._meters = meters or Meters()
-        self._policies = {name: outbox.policies[name] for name in targets}
+        self._rules = {name: outbox.rules[name] for name in targets}
         self._publishing = {name: threading.Lock() for name in targets}
         self._shared = Outage(log)
         self._unknown = Outage(log, logging.WARNING)
@@ -91,7 +92,7 @@ class OutboxPublisher:
         # Events that happen meanwhile wait for the next wake-up: otherwise there were chunks of a few rows, and a
         # transaction for each, again and again for as long as a batch is worked.
         until, since = monotonic() + longest.total_seconds(), self._clock()
-        rule = self._policies[name].rule
+        rule = self._rules[name]
         events = publishing.next_events(rule, most=CHUNK, due_at=since, now=self._clock())
         while events and not self._stopping():
             if monotonic() >= until:
@@ -148,15 +149,15 @@ class OutboxPublisher:
         due_at: datetime,
     ) -> list[OutgoingEvent]:
         """Write what became of a chunk. Returns the next one, of events that were due at `due_at`."""
-        policy, now = self._policies[name], self._clock()
+        rule, now = self._rules[name], self._clock()
         by_number = {event.number: event for event in events}
         accepted = [reply.number for reply in replies if reply.problem is None]
         later = [
-            self._later(policy, by_number[reply.number], reply, now) for reply in replies if reply.problem is not None
+            self._later(rule, by_number[reply.number], reply, now) for reply in replies if reply.problem is not None
         ]
         call_outcomes = map(_outcome, replies)
         chunk = publishing.settle(
-            policy.rule, accepted=accepted, later=later, call_outcomes=call_outcomes, most=CHUNK, due_at=due_at, now=now
+            rule, accepted=accepted, later=later, call_outcomes=call_outcomes, most=CHUNK, due_at=due_at, now=now
         )
         given_up = [item for item in later if item.due_at is None]
         waiting = len(later) - len(given_up)
@@ -177,17 +178,17 @@ class OutboxPublisher:
             self._outages[name].lasts(f"{name}: events wait for it", monotonic(), why=later[0].detail)
         return chunk
 
-    def _later(self, policy: TargetPolicy, event: OutgoingEvent, reply: Reply, now: datetime) -> Later:
+    def _later(self, rule: BudgetRule, event: OutgoingEvent, reply: Reply, now: datetime) -> Later:
         problem = reply.problem
         assert problem is not None  # noqa: S101 -- for mypy
         tried_for = now - event.since
         if problem.kind is Kind.BAD_INPUT:
             return Later(event.number, None, now, problem.detail)
-        if policy.give_up is not None and tried_for >= policy.give_up:
-            return Later(event.number, None, now, f"not accepted for {show_duration(policy.give_up)}: {problem.detail}")
+        if rule.name != BUS and tried_for >= GIVE_UP:
+            return Later(event.number, None, now, f"not accepted for {show_duration(GIVE_UP)}: {problem.detail}")
         # If the target as a whole is to be left alone, its pause decides when the next event goes.
         waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
-        wait = timedelta(0) if waits else policy.rule.retry.ceiling(event.attempts + 1) * self._jitter()
+        wait = timedelta(0) if waits else rule.retry.ceiling(event.attempts + 1) * self._jitter()
         return Later(event.number, now + wait, event.since, problem.detail)
 
     def close(self) -> None:

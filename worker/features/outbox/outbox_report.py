@@ -8,7 +8,7 @@ from worker.core.database.database import Database
 from worker.core.foundation.notation import written, written_if_any
 from worker.core.limits.budgets import BudgetState
 from worker.core.limits.store.budgets import Budgets
-from worker.features.outbox.outbox_targets import OutboxTargets, target_policies, unpublished_in_words
+from worker.features.outbox.outbox_targets import OutboxTargets, target_rules, unpublished_in_words
 from worker.features.outbox.store import relay
 from worker.reporting.standings import Standing, Standings
 from worker.reporting.waits import Wait
@@ -22,7 +22,7 @@ MOST_COUNTED = 10_000  # events of a target: `status` must cost little when a mo
 
 class OutboxReport:
     def __init__(self, settings: Settings, database: Database) -> None:
-        self._database, self.configured = database, sorted(target_policies(settings))
+        self._database, self.configured = database, sorted(target_rules(settings))
 
     def targets(self, *, now: datetime) -> list[dict[str, Any]]:
         """Each target, with how many events wait, and why."""

@@ -1,6 +1,6 @@
 """The configured targets of the outbox: which events each is sent, which targets have events due."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -21,34 +21,26 @@ if TYPE_CHECKING:
 PAUSES_AFTER = 3
 # A broker is tried again that soon, however long it cannot be reached: it costs the broker one connection.
 BUS_LONGEST_PAUSE = timedelta(seconds=10)
-GIVE_UP = timedelta(days=3)
+GIVE_UP = timedelta(days=3)  # how long an event is repeated, but for the bus, which is tried for ever
 UNPUBLISHED_AFTER = timedelta(minutes=5)  # a running publisher publishes each second
-
-
-@dataclass(frozen=True)
-class TargetPolicy:
-    """How one target is published to. `give_up`: how long an event is repeated; None: for ever."""
-
-    rule: BudgetRule
-    give_up: timedelta | None
 
 
 class OutboxTargets:
     """The configured targets of the outbox. Safe for threads."""
 
     def __init__(self, settings: Settings, database: Database, clock: Clock) -> None:
-        self.policies = target_policies(settings)
+        self.rules = target_rules(settings)
         self.database, self.clock = database, clock
         self._budgets = Budgets(database)
 
     def due(self) -> list[str]:
         """The targets that have events due, and may be published to now."""
-        if not self.policies:
+        if not self.rules:
             return []
         now = self.clock()
         states = self._budgets.all()
         # Paused targets first: looking for a due event costs as much as the events that wait, which may be a month's.
-        going = [name for name in self.policies if states[name].paused_until(now) is None]
+        going = [name for name in self.rules if states[name].paused_until(now) is None]
         return relay.due(self.database, going, now=now)
 
     def unpublished(self) -> list[str]:
@@ -57,7 +49,7 @@ class OutboxTargets:
 
     def forget_unpublished(self, *, before: datetime) -> int:
         """Remove older events that were given up, or are for targets that are not configured. Returns how many."""
-        return relay.remove_old(self.database, targets=self.policies, before=before)
+        return relay.remove_old(self.database, targets=self.rules, before=before)
 
 
 def unpublished_in_words(targets: list[str]) -> str:
@@ -81,16 +73,16 @@ def subscriptions_of(settings: Settings) -> "Subscriptions":
     return Subscriptions(_targets(settings), {name: account.provider for name, account in settings.accounts.items()})
 
 
-def target_policies(settings: Settings) -> dict[str, TargetPolicy]:
+def target_rules(settings: Settings) -> dict[str, BudgetRule]:
     """How each configured target is published to, by its name."""
-    return {name: _policy_of(settings, name) for name in _targets(settings)}
+    return {name: _rule_of(settings, name) for name in _targets(settings)}
 
 
-def _policy_of(settings: Settings, target: str) -> TargetPolicy:
-    retry, give_up = settings.retry.policy, None if target == BUS else GIVE_UP
+def _rule_of(settings: Settings, target: str) -> BudgetRule:
+    retry = settings.retry.policy
     if target == BUS:
         retry = replace(retry, most=min(retry.most, BUS_LONGEST_PAUSE), first=min(retry.first, BUS_LONGEST_PAUSE))
-    return TargetPolicy(BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER), give_up)
+    return BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER)
 
 
 OBSERVER = Observer(lambda settings: subscriptions_of(settings) if _targets(settings) else None)

@@ -1,6 +1,5 @@
 """The tables `[subscribers.NAME]`."""
 
-from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -29,9 +28,9 @@ class Subscriber(OwnServer):
     )
 
 
-def _outside(subscribers: Mapping[str, Subscriber]) -> Iterator[tuple[str, str]]:
-    for name, subscriber in subscribers.items():
-        yield f"subscribers.{name}", subscriber.url
-
-
-SECTION = FeatureSection("subscribers", Subscriber, named=LONGEST_NAME, outside=_outside)
+SECTION = FeatureSection(
+    "subscribers",
+    Subscriber,
+    named=LONGEST_NAME,
+    outside=lambda subscribers: [(f"subscribers.{name}", one.url) for name, one in subscribers.items()],
+)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -135,7 +135,14 @@ def reconcile(
         books.finish(provider=bool(exports), sender=bool(logs))
         if out is not None:
             with whole_file(out) as stream:
-                (_write_jsonl if out.suffix.lower() == ".jsonl" else _write_csv)(stream, _all(scratch))
+                as_csv = csv.writer(stream) if out.suffix.lower() == ".csv" else None
+                if as_csv is not None:
+                    as_csv.writerow(COLUMNS)
+                for one in map(_row, _all(scratch)):
+                    if as_csv is not None:
+                        as_csv.writerow([spreadsheet_safe(str(value)) for value in one.values()])
+                    else:
+                        stream.write(json.dumps(one) + "\n")
         if as_json:
             print_json(_facts(found.id, books, scratch))
         else:
@@ -205,18 +212,6 @@ def _all(scratch: Scratch, most: int = -1) -> Iterator[Found]:
 
 def _row(found: Found) -> dict[str, Any]:
     return {**found._asdict(), "meaning": found.kind.meaning, "what_to_do": found.kind.what_to_do}
-
-
-def _write_csv(stream: TextIO, differences: Iterable[Found]) -> None:
-    writer = csv.writer(stream)
-    writer.writerow(COLUMNS)
-    for found in differences:
-        writer.writerow([spreadsheet_safe(str(value)) for value in _row(found).values()])
-
-
-def _write_jsonl(stream: TextIO, differences: Iterable[Found]) -> None:
-    for found in differences:
-        stream.write(json.dumps(_row(found)) + "\n")
 
 
 def _facts(batch_id: int, books: Reconciliation, scratch: Scratch) -> dict[str, Any]:

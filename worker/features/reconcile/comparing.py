@@ -1,7 +1,7 @@
 """Compares three books of a batch: ours, the provider's export, the sender's log. Streams; one table at a time."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -65,24 +65,14 @@ class Reconciliation:
 
     def provider(self, table: Table) -> None:
         """Compare one export of a provider."""
-        for raw in table:
-            self.counts["provider_rows"] += 1
-            charge = _read(raw, charge_of)
-            if isinstance(charge, str):
-                self._unreadable("provider", raw.row, charge)
-            else:
-                self._charge(charge)
+        for charge in self._rows("provider", table, charge_of):
+            self._charge(charge)
 
     def sender(self, table: Table) -> None:
         """Compare one log of a sender: by the ids of messages, or by addresses where it has no id of ours."""
         by_address = not self._has_known_id(table)
-        for raw in table:
-            self.counts["sender_rows"] += 1
-            sending = _read(raw, sending_of)
-            if isinstance(sending, str):
-                self._unreadable("sender", raw.row, sending)
-            else:
-                self._sending(sending, by_address=by_address)
+        for sending in self._rows("sender", table, sending_of):
+            self._sending(sending, by_address=by_address)
 
     def finish(self, *, provider: bool, sender: bool) -> None:
         """What is in our book alone, and what other batches have. `provider`, `sender`: whether there was a file."""
@@ -301,8 +291,15 @@ class Reconciliation:
                 else:
                     self._scratch.find(found)
 
-    def _unreadable(self, file: str, row: int, why: str) -> None:
-        self._scratch.find(Found(Difference.UNREADABLE, file, row, detail=why))
+    def _rows(self, file: str, table: Table, read: Any) -> Iterator[Any]:
+        """What the rows say. One that says nothing is a difference."""
+        for raw in table:
+            self.counts[f"{file}_rows"] += 1
+            found = _read(raw, read)
+            if isinstance(found, str):
+                self._scratch.find(Found(Difference.UNREADABLE, file, raw.row, detail=found))
+            else:
+                yield found
 
 
 def _folded(key: str) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 from worker.core.limits.budgets import BudgetRule
 from worker.core.model.states import JobState
 from worker.features.rehearsal.play import Rehearsed
-from worker.features.rehearsal.store.happenings import Ended, Left
 from worker.reporting.prices import Prices
 from worker.settings.money import in_json
 
@@ -38,46 +37,22 @@ class Event:
 
 def events_of(rehearsed: Rehearsed, prices: Prices) -> list[Event]:
     """All events, in order."""
-    found = rehearsed.happenings
-    events = [
-        Event(
-            one.at,
-            one.customer_id,
-            "new session" if one.is_new else "session",
-            account=one.account,
-            cost=str(prices.accounts.get(one.account) or ""),
-        )
-        for one in found.opened
-    ]
-    events += [
-        Event(
-            one.at,
-            one.customer_id,
-            _message(one),
-            one.channel,
-            rehearsed.templates.get(one.kind) or one.template or rehearsed.of_brands.get(one.brand, DEFAULT),
-            one.account,
-            str(prices.channels.get(one.channel) or ""),
-        )
-        for one in found.left
-    ]
-    events += [
-        Event(one.at, one.customer_id, _end(one), account=one.account, detail=one.result or one.reason)
-        for one in found.ended
-    ]
+    events = []
+    for one in rehearsed.happenings.opened:
+        cost = str(prices.accounts.get(one.account) or "")
+        what = "new session" if one.is_new else "session"
+        events.append(Event(one.at, one.customer_id, what, account=one.account, cost=cost))
+    for one in rehearsed.happenings.left:
+        first = "new link" if one.new_link else INVITATION
+        what = first if one.kind == INVITATION else "reminder"
+        template = rehearsed.templates.get(one.kind) or one.template or rehearsed.of_brands.get(one.brand, DEFAULT)
+        cost = str(prices.channels.get(one.channel) or "")
+        events.append(Event(one.at, one.customer_id, what, one.channel, template, one.account, cost))
+    for one in rehearsed.happenings.ended:
+        state = FINISHED if one.state is JobState.COMPLETED else one.state.value
+        what = state if state in WHAT else "failed"
+        events.append(Event(one.at, one.customer_id, what, account=one.account, detail=one.result or one.reason))
     return sorted(events, key=lambda event: (event.at, event.customer_id, WHAT.index(event.what)))
-
-
-def _message(left: Left) -> str:
-    if left.kind != INVITATION:
-        return "reminder"
-    return "new link" if left.new_link else INVITATION
-
-
-def _end(ended: Ended) -> str:
-    if ended.state is JobState.COMPLETED:
-        return FINISHED
-    return ended.state.value if ended.state.value in WHAT else "failed"
 
 
 def days_of(events: Iterable[Event], prices: Prices, *, start: datetime, zone: tzinfo) -> list[dict[str, Any]]:

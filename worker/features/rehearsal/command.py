@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -132,13 +131,9 @@ def rehearse(
         print_json(facts)
     else:
         show(facts, out)
-    raise SystemExit(_exit_code(facts))
-
-
-def _exit_code(facts: dict[str, Any]) -> int:
     if facts["needs_a_person"]:
-        return NEEDS_A_PERSON
-    return LATER if facts["unsent"] else DONE
+        raise SystemExit(NEEDS_A_PERSON)
+    raise SystemExit(LATER if facts["unsent"] else DONE)
 
 
 @contextmanager

@@ -29,6 +29,8 @@ FINISH = 0.6
 
 COLUMNS = ("day", "at", "customer_id", "what", "channel", "template", "account", "cost", "detail")
 TITLES = {"session": "sessions", "new session": "again", "invitation": "invited", "new link": "new links"}
+TITLES |= {"reminder": "reminders"}
+Events = Sequence[tuple[int, Event]]
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,6 @@ class Shares:
     def played(self) -> tuple[Share, ...]:
         """The same for the sandbox, where the rest never come."""
         return Share("finish", self.finish), Share("deny", self.deny), Share("open", self.leave)
-
-
-TITLES |= {"reminder": "reminders"}
-
-
-Events = Sequence[tuple[int, Event]]
 
 
 def facts_of(settings: Settings, asked: Asked, rehearsed: Rehearsed, shares: Shares) -> tuple[dict[str, Any], Events]:

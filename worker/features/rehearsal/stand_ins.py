@@ -5,7 +5,7 @@ What stays is what a rehearsal is about: routes, limits, caps, hours, reminders,
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from http.client import HTTPResponse
@@ -29,7 +29,6 @@ from worker.settings.model import Broker, Database, Encryption, Settings
 from worker.settings.policies import stable_links
 from worker.settings.problems import SettingsError
 from worker.settings.secrets import Secret
-from worker.settings.sending import Sms
 from worker.settings.shape import SECTIONS, FeatureSection, is_lazy, keys_of, tables_of
 from worker.settings.values import Section
 
@@ -119,17 +118,31 @@ def host_of(account: str) -> str:
 
 def stood_in(settings: Settings, folder: Path) -> Settings:
     """`folder` gets the database, which only a key made now can read. Raises SettingsError for what is not played."""
-    if problems := list(_not_played(settings)):
+    problems = [
+        f"accounts.{name}.provider: the sandbox does not play {account.provider}"
+        for name, account in settings.accounts.items()
+        if account.provider not in SESSIONS
+    ]
+    if settings.sms is not None and settings.sms.provider != TWILIO:
+        problems.append(f"sms.provider: the sandbox does not play {settings.sms.provider}")
+    if problems:
         raise SettingsError(problems)
     email = settings.email
     return settings.model_copy(
         update={
             "database": Database(url=f"sqlite:///{folder}/rehearsal.db"),
             "broker": Broker(url="memory://"),
-            "encryption": Encryption(keys=(_secret(new_key()),)),
+            "encryption": Encryption(keys=(Secret(new_key()),)),
             "accounts": {name: _account(account) for name, account in settings.accounts.items()},
             "email": email and email.model_copy(update={"tls": None, "ca": None, "url": f"smtp://mail.{NOWHERE}:25"}),
-            "sms": settings.sms and _texting(settings.sms),
+            "sms": settings.sms
+            and settings.sms.model_copy(
+                update={
+                    "base_url": f"https://{TEXT_HOST}/twilio",
+                    "callback_key": (),
+                    "token": Secret(PLAYED.twilio_token),
+                }
+            ),
             # Nothing is removed before it is counted.
             "retention": settings.retention.model_copy(update={"personal": KEPT, "batches": None, "audit": None}),
             "privacy": type(settings.privacy)(),
@@ -154,19 +167,6 @@ def _nothing_of(section: FeatureSection) -> Any:
     return None if section.optional else section.model()
 
 
-def _texting(section: Sms) -> Sms:
-    played = {"base_url": f"https://{TEXT_HOST}/twilio", "callback_key": (), "token": _secret(PLAYED.twilio_token)}
-    return section.model_copy(update=played)
-
-
-def _not_played(settings: Settings) -> Iterator[str]:
-    for name, account in settings.accounts.items():
-        if account.provider not in SESSIONS:
-            yield f"accounts.{name}.provider: the sandbox does not play {account.provider}"
-    if settings.sms is not None and settings.sms.provider != TWILIO:
-        yield f"sms.provider: the sandbox does not play {settings.sms.provider}"
-
-
 def _account(account: Account) -> Account:
     idenfy = account.provider.startswith("idenfy")
     hears = hears_results(account)
@@ -174,13 +174,13 @@ def _account(account: Account) -> Account:
     documented = facts.link_hosts if facts else ()
     changes: dict[str, Any] = {
         "base_url": f"https://{host_of(account.name)}/{'idenfy' if idenfy else 'frankieone'}",
-        "api_key": _secret(PLAYED.idenfy_key if idenfy else PLAYED.frankieone_key),
+        "api_key": Secret(PLAYED.idenfy_key if idenfy else PLAYED.frankieone_key),
         "ca": None,
-        "api_secret": _secret(PLAYED.idenfy_secret) if idenfy else None,
-        "customer_id": None if idenfy else _secret(PLAYED.frankieone_customer),
+        "api_secret": Secret(PLAYED.idenfy_secret) if idenfy else None,
+        "customer_id": None if idenfy else Secret(PLAYED.frankieone_customer),
         "customer_child_id": None,
-        "webhook_keys": (_secret(PLAYED.webhook_key),) if idenfy and hears else (),
-        "webhook_secret": (_secret(WEBHOOK_SECRET),) if not idenfy and hears else (),
+        "webhook_keys": (Secret(PLAYED.webhook_key),) if idenfy and hears else (),
+        "webhook_secret": (Secret(WEBHOOK_SECRET),) if not idenfy and hears else (),
         "jwt_key": (),
         "unchecked": {},  # the sandbox knows the documented parameters only
         "link_hosts": tuple(dict.fromkeys([*account.link_hosts, *documented])),
@@ -206,7 +206,3 @@ def sandbox_options(settings: Settings, clock: Callable[[], datetime], behaviour
     webhooks = {"": f"https://worker.{NOWHERE}", "callbacks": settings.web.base_url or ""}
     page = page_of(settings)
     return SandboxOptions(clock=clock, webhooks=webhooks, page=page, customers_by_message=True, **texting, **behaviour)
-
-
-def _secret(value: str) -> Secret:
-    return Secret(value)

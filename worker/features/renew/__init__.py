@@ -8,7 +8,7 @@ FEATURE = Feature(
     offers={
         "SECTIONS": ("worker.features.renew.section:SECTION",),
         "TABLES": ("worker.features.renew.store.renewals:TABLES",),
-        "OBSERVERS": ("worker.features.renew.observing:OBSERVER",),
+        "OBSERVERS": ("worker.features.renew.store.renewals:OBSERVER",),
         "SWEEP_STEPS": ("worker.features.renew.renewing:SWEEP_STEP",),
         "STANDINGS": ("worker.features.renew.standing:STANDINGS",),
     },

@@ -20,7 +20,7 @@ from worker.features.stable_links.landing import Asks, Buy, Gone, Lead, Press, W
 from worker.features.stable_links.page_answers import HEADERS, Shown, StablePages, ready_by, refresh_of, screen_of
 from worker.features.stable_links.press import Visit, Why, counts_as_opened, why_not_asked, why_not_pressed
 from worker.features.stable_links.store.landings import Landings, Seen
-from worker.features.stable_links.store.not_me import NotMe, Outcome
+from worker.features.stable_links.store.not_me import Outcome
 from worker.features.stable_links.visitors import COOKIE, Visitor, Visitors
 from worker.providers.account import https_link
 from worker.templates.language import TemplateProblem
@@ -91,7 +91,7 @@ class StableRoutes:
         self,
         rules: StableRules,
         landings: Landings,
-        not_me: NotMe,
+        not_me: Callable[..., Outcome],
         visitors: Visitors,
         pages: StablePages,
         waiting: Waiting,
@@ -106,7 +106,12 @@ class StableRoutes:
         self._landings, self._not_me, self._visitors, self._pages = landings, not_me, visitors, pages
         self._waiting, self._readiness, self._in_thread, self._wake = waiting, readiness, in_thread, wake
         self._clock, self._database_clock = clock, database_clock
-        self.not_counted: CountLog[Why] = CountLog(log, _not_counted_in_words)
+        self.not_counted: CountLog[Why] = CountLog(
+            log,
+            lambda new: (
+                "presses of stable links that do not count: " + ", ".join(f"{why}: {new[why]:,}" for why in sorted(new))
+            ),
+        )
         self._of_link, self._of_address, self._misses = Allowance(OF_LINK), Allowance(OF_ADDRESS), Allowance(MISSES)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -169,8 +174,7 @@ class StableRoutes:
 
     async def _question(self, request: web.Request) -> web.Response:
         """The question whether the link is for another person. Changes nothing."""
-        visitor = self._visitor(request)
-        return await self._ask_not_me(request, await self._see(request), visitor)
+        return await self._ask_not_me(request, await self._see(request), self._visitor(request))
 
     async def _said_not_me(self, request: web.Request) -> web.Response:
         """The visitor says so: nothing more is sent, where the press counts."""
@@ -179,7 +183,7 @@ class StableRoutes:
         seen = await self._see(request)
         if why_not is not None:
             return await self._ask_not_me(request, seen, visitor, again=True)
-        outcome = await self._in_thread(partial(self._not_me.stop, secret, now=self._clock()))
+        outcome = await self._in_thread(partial(self._not_me, secret, now=self._clock()))
         # The form shows that there was such a link: the second of two presses finds none, and reads the same.
         screen = Screen.LONG if outcome is Outcome.MOMENT else Screen.STOPPED
         return self._answer(request, Shown(screen, seen, address=_address(request)))
@@ -229,8 +233,7 @@ class StableRoutes:
         if link is None:
             log.error("the account %s may not link to the host of a session's link", seen.account)
             return self._visitors.known(self._answer(request, Shown(Screen.LATER, seen)), visitor)
-        answer = web.Response(status=303, headers=HEADERS | {"Location": link})
-        return self._visitors.known(answer, visitor)
+        return self._visitors.known(web.Response(status=303, headers=HEADERS | {"Location": link}), visitor)
 
     async def _page(self, request: web.Request, seen: Seen, visitor: Visitor, *, again: bool = False) -> web.Response:
         now, secret = self._clock(), request.match_info["secret"]
@@ -243,8 +246,7 @@ class StableRoutes:
         looks_again = self._looks_again(request, seen)
         shown = Shown(screen, seen, form, _address(request), looks_again, ready_by(seen.decision, now=now))
         headers = refresh_of(seen.decision, screen, address=looks_again)
-        page = self._answer(request, shown, headers=headers)
-        return self._visitors.known(page, visitor)
+        return self._visitors.known(self._answer(request, shown, headers=headers), visitor)
 
     def _looks_again(self, request: web.Request, seen: Seen) -> str:
         """Where a page that waits looks again, by itself and by its link: after a press it leads on. It buys nothing.
@@ -271,10 +273,6 @@ class StableRoutes:
         except TemplateProblem as error:
             log.error("the page of a stable link cannot be made: %s", error)
             return web.Response(status=503, text="Please try again later.", headers=HEADERS)
-
-
-def _not_counted_in_words(new: Mapping[Why, int]) -> str:
-    return "presses of stable links that do not count: " + ", ".join(f"{why}: {new[why]:,}" for why in sorted(new))
 
 
 def _address(request: web.Request) -> str:

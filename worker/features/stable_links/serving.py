@@ -1,6 +1,7 @@
 """Adds the page of stable links to a web application: `/s/ID`."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 from aiohttp import web
 
@@ -11,7 +12,7 @@ from worker.features.stable_links.policy import made
 from worker.features.stable_links.routes import StableRoutes, StableRules
 from worker.features.stable_links.section import Links
 from worker.features.stable_links.store.landings import Landings
-from worker.features.stable_links.store.not_me import NotMe
+from worker.features.stable_links.store.not_me import stop
 from worker.features.stable_links.visitors import Visitors
 from worker.runtime.web_application import FeatureRoutes, Shared
 from worker.settings.policies import orphan_rules
@@ -45,7 +46,7 @@ def add(application: web.Application, shared: Shared) -> None:
     routes = StableRoutes(
         rules,
         landings,
-        NotMe(parts.database, parts.keyring),
+        partial(stop, parts.database, parts.keyring),
         Visitors(parts.keyring, is_secure=is_secure),
         StablePages(parts.link_pages, is_secure=is_secure),
         waiting,

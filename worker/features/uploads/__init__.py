@@ -7,7 +7,7 @@ FEATURE = Feature(
     about="Lists in the browser, from the file to its approval. Without it lists come by commands and folders.",
     needs=("dashboard",),
     offers={
-        "DASHBOARD_PARTS": ("worker.features.uploads.add:PART",),
+        "DASHBOARD_PARTS": ("worker.features.uploads.pages:PART",),
         "SECTIONS": ("worker.features.uploads.section:SECTION",),
         "WORK": ("worker.features.uploads.schedule:WORK",),
     },

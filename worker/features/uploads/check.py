@@ -4,7 +4,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from tempfile import TemporaryFile
@@ -47,14 +47,6 @@ _OPTION = re.compile(r"[:;,] [^:;,]* --[a-z].*")
 _TITLES_ONLY = Vocabulary({}, needed=("",))
 
 
-@dataclass(frozen=True)
-class Checked:
-    """`found`: JSON, for the page. `problems`: the file of all problems and warnings, in parts."""
-
-    found: dict[str, Any]
-    problems: Iterator[bytes]
-
-
 def options_for(parts: Parts, how: How) -> ListOptions:
     """How the list is read: the configuration, and above it what a person chose."""
     configured = parts.settings.import_
@@ -75,8 +67,11 @@ def rule_of(parts: Parts) -> KnownRule:
     return KnownRule(parts.settings.import_.known)
 
 
-def check(parts: Parts, content: BinaryIO, how: How, *, step: Callable[[], None]) -> Checked:
-    """Changes nothing. `step` is called between rows, and may raise."""
+def check(
+    parts: Parts, content: BinaryIO, how: How, *, step: Callable[[], None]
+) -> tuple[dict[str, Any], Iterator[bytes]]:
+    """What was found, as JSON for the page; and the file of all problems and warnings, in parts. Changes nothing.
+    `step` is called between rows, and may raise."""
     options = options_for(parts, how)
     found: dict[str, Any] = {"columns": _columns(content, options), "refused": [], "suggested": {}}
     found |= {"rows": None, "words": {}, "at": written(parts.clock())}
@@ -96,9 +91,9 @@ def check(parts: Parts, content: BinaryIO, how: How, *, step: Callable[[], None]
         rows.finish(reading)
     except ListRefused as error:
         reasons = [_OPTION.sub("", reason) for reason in error.reasons]
-        return Checked(found | {"refused": reasons, "suggested": error.renames}, iter(()))
+        return found | {"refused": reasons, "suggested": error.renames}, iter(())
     found |= _facts(parts, rows, calls.batch) | {"words": _words(reading, _wrong(rows), options, step)}
-    return Checked(found, _file(rows, reading, step))
+    return found, _file(rows, reading, step)
 
 
 def _columns(content: BinaryIO, options: ListOptions) -> list[list[str | None]]:

@@ -23,7 +23,7 @@ from worker.lists.importing.list_import import CutOff, ImportChoices, import_lis
 from worker.lists.lines import ListRefused
 from worker.lists.store.batches import Batches
 from worker.lists.store.taken import MOST_TRIES, Ending, lease_of
-from worker.wiring.background import Ticks, Work, Working
+from worker.wiring.background import Looks, Ticks, Work
 from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
@@ -103,8 +103,8 @@ class Looking:
         from worker.features.uploads.check import check
 
         how, _ = uploads.how_and_found(one.id)
-        checked = check(self.parts, file, how, step=self._kept(uploads, one))
-        uploads.checked(one, owner=self.owner, how=how, found=checked.found, problems=checked.problems)
+        found, problems = check(self.parts, file, how, step=self._kept(uploads, one))
+        uploads.checked(one, owner=self.owner, how=how, found=found, problems=problems)
 
     def _import(self, uploads: Uploads, one: Upload, file: BinaryIO) -> None:
         from worker.features.uploads.check import options_for, rule_of
@@ -131,30 +131,19 @@ class Looking:
         log.info("uploaded list %d is batch %d", one.id, batch.id, extra={"batch": batch.id})
 
 
-class Schedule(Working):
-    def __init__(self, parts: Parts) -> None:
-        self._ends = threading.Event()
-        lease = parts.settings.worker.lease
-        self._looking = Looking(parts, owner=parts.owner[:80], lease=lease, stopping=self._ends.is_set)
-        self._ticks, self._thread = Ticks(LOOK_SECONDS), threading.Thread()
+def _opened(parts: Parts) -> Looks:
+    ends = threading.Event()
+    looking = Looking(parts, owner=parts.owner[:80], lease=parts.settings.worker.lease, stopping=ends.is_set)
 
-    def step(self) -> None:
-        if not self._ends.is_set() and not self._thread.is_alive() and self._ticks.begin(monotonic()):
-            self._thread = threading.Thread(target=self._look, name="uploads", daemon=True)
-            self._thread.start()
-
-    def _look(self) -> None:
+    def look() -> None:
         try:
-            self._looking.look()
+            looking.look()
         except sa.exc.OperationalError:
             return  # the work logs it
         except Exception as error:
             log.error("looking for uploaded lists ended with %s", type(error).__name__)
 
-    def close(self) -> None:
-        self._ends.set()
-        if self._thread.is_alive():
-            self._thread.join(END_SECONDS)
+    return Looks("uploads", look, LOOK_SECONDS, ends, END_SECONDS)
 
 
-WORK = Work(Schedule, in_run=False)
+WORK = Work(_opened, in_run=False)

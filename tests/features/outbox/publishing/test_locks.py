@@ -157,7 +157,7 @@ async def test_behind_a_pooler_that_shares_sessions_nothing_is_published_and_it_
 @pytest.mark.postgresql_alone
 async def test_a_session_that_is_found_to_be_shared_only_later_removes_nothing(world, behind_a_pooler):
     happen(world, Happened.JOB_HELD, "A")
-    rule = targets_of(world).policies["bus"].rule
+    rule = targets_of(world).rules["bus"]
     accepted = [row.id for row in world.rows(Outbox, target="bus")]
     now = world.clock()
     with (

@@ -21,7 +21,7 @@ from tests.stored.statements import statements
 from worker.core.database.tables import Outbox
 from worker.core.model.endings import Kind, Problem
 from worker.events.published_events import Happened, cloud_event
-from worker.features.outbox.background import KEPT_FOR, OldEvents
+from worker.features.outbox.background import KEPT_FOR, old_events
 from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.features.outbox.store import relay
 
@@ -302,8 +302,8 @@ async def test_events_that_no_target_accepts_are_removed_after_their_time(world,
     world.set(Outbox, Outbox.target == CRM, due_at=None)
     world.set(Outbox, (Outbox.target == "bus") & (Outbox.customer_id == "A"), target="subscriber/gone")
     clock.advance(days=KEPT_FOR.days - 1)
-    OldEvents(targets_of(world), clock).step()
+    old_events(targets_of(world), clock)()
     assert len(world.rows(Outbox)) == 4
     clock.advance(days=2)
-    OldEvents(targets_of(world), clock).step()
+    old_events(targets_of(world), clock)()
     assert [(row.target, row.customer_id) for row in world.rows(Outbox)] == [("bus", "B")]

@@ -16,7 +16,8 @@ from worker.core.model.endings import Kind, Problem
 from worker.core.model.reasons import Reason
 from worker.features.stable_links.landing import Gone, Lead
 from worker.features.stable_links.serving import landings_of
-from worker.features.stable_links.store.not_me import NotMe, Outcome
+from worker.features.stable_links.store.not_me import Outcome
+from worker.features.stable_links.store.not_me import stop as not_me
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Which
 
@@ -37,7 +38,7 @@ def secrets_of(world):
 
 
 def stop(world, secret):
-    return NotMe(world.parts.database, world.parts.keyring).stop(secret, now=world.clock())
+    return not_me(world.parts.database, world.parts.keyring, secret, now=world.clock())
 
 
 def see(world, secret):

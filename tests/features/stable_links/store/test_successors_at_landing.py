@@ -2,6 +2,7 @@
 
 import threading
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +17,8 @@ from worker.core.database.tables import Job, StableLink
 from worker.core.model.states import JobState
 from worker.features.stable_links.landing import Gone, LandingRules, Wait
 from worker.features.stable_links.store.landings import Landings
-from worker.features.stable_links.store.not_me import NotMe, Outcome
+from worker.features.stable_links.store.not_me import Outcome
+from worker.features.stable_links.store.not_me import stop as not_me
 from worker.lists.store.admission import lock_customers
 from worker.lists.store.leadership import take_leads
 
@@ -38,7 +40,7 @@ def leader_and_successor(shelf):
 def test_a_row_that_was_cancelled_meanwhile_stays_cancelled_and_its_successor_is_held(ona, secret, keyring):
     leader, successor = leader_and_successor(ona)
     found = []
-    stop = NotMe(ona.database, keyring).stop
+    stop = partial(not_me, ona.database, keyring)
     with waiting(ona.database, lambda: found.append(stop(secret, now=ona.clock()))) as connection:
         cancel_jobs(connection, [leader.id], now=ona.clock())
     leader, successor = leader_and_successor(ona)
@@ -51,7 +53,7 @@ def test_a_row_that_was_cancelled_meanwhile_is_not_held_for_a_visitor(ona, keyri
     secret = secret_of_link(ona, keyring)
     (leader,) = ona.rows(Job)
     found = []
-    stop = NotMe(ona.database, keyring).stop
+    stop = partial(not_me, ona.database, keyring)
     with waiting(ona.database, lambda: found.append(stop(secret, now=ona.clock()))) as connection:
         cancel_jobs(connection, [leader.id], now=ona.clock())
     assert found == [Outcome.STOPPED]

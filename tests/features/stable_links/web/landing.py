@@ -92,7 +92,7 @@ class LandingSite:
         routes = StableRoutes(
             StableRules(hosts=hosts, on_click=on_click, page_first=page_first, form_seconds=5),
             parts.landings,
-            parts.landings,
+            parts.landings.stop,
             Visitors(self.keyring, is_secure=False),  # cookies come back over the test's http
             StablePages(pages, is_secure=is_secure),
             SimpleNamespace(),  # type: ignore[arg-type] -- no answer waits here

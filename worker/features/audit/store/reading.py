@@ -171,20 +171,14 @@ class AuditLog:
             found.add("the head of the chain is missing: the row of audit_head was removed")
             return found, Head(Point(), Point(), "", signed=False)
         head = head_of(rows[0], self._keyring)
-        _check_signature(found, head)
+        if not head.signed and not head.is_new:
+            found.add(
+                f"the head of the chain is not signed by a key of this configuration (it names the key {head.key_id}):"
+                " it was changed, or that key is missing from [encryption]"
+                if head.key_id
+                else "the head of the chain is not signed"
+            )
         return found, head
-
-
-def _check_signature(found: Verified, head: Head) -> None:
-    if head.signed or head.is_new:
-        return
-    if not head.key_id:
-        found.add("the head of the chain is not signed")
-    else:
-        found.add(
-            f"the head of the chain is not signed by a key of this configuration (it names the key {head.key_id}):"
-            " it was changed, or that key is missing from [encryption]"
-        )
 
 
 class _Chain:

@@ -1,31 +1,18 @@
 """Who is logged in to the dashboard. All web processes share the rows."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database
 from worker.core.database.tables import LogIn
 
 AWAY = timedelta(hours=1)  # without a request of the person: then the person must log in again
 LONGEST = timedelta(hours=12)
 # The last request is written down at most so often: most requests write nothing.
 SEEN_EVERY = timedelta(minutes=1)
-
-
-@dataclass(frozen=True)
-class LoggedIn:
-    """`name` and `entry`: as the columns."""
-
-    name: str
-    entry: str
-    started_at: datetime
-    seen_at: datetime
-
-    def is_over(self, *, now: datetime) -> bool:
-        return now - self.seen_at > AWAY or now - self.started_at > LONGEST
 
 
 class LogIns:
@@ -42,13 +29,12 @@ class LogIns:
             connection.execute(sa.delete(LogIn).where(over))
             connection.execute(sa.insert(LogIn).values(values))
 
-    def find(self, secret: str, *, now: datetime) -> LoggedIn | None:
-        """The log-in of this cookie; None if there is none, or it is over."""
-        query = sa.select(LogIn.name, LogIn.entry, LogIn.started_at, LogIn.seen_at)
+    def find(self, secret: str, *, now: datetime) -> Any:
+        """The `name` and the `entry` of this cookie's log-in; None if there is none, or it is over."""
+        lasts = (LogIn.seen_at >= now - AWAY, LogIn.started_at >= now - LONGEST)
+        query = sa.select(LogIn.name, LogIn.entry).where(LogIn.digest == _digest(secret), *lasts)
         with self._database.read() as connection:
-            rows = fetch(connection, query.where(LogIn.digest == _digest(secret)))
-        found = LoggedIn(*rows[0]) if rows else None
-        return None if found is None or found.is_over(now=now) else found
+            return connection.execute(query).first()
 
     def seen(self, secret: str, *, now: datetime) -> None:
         """The person has just asked for something."""

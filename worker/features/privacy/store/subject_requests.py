@@ -152,33 +152,41 @@ class SubjectRequests:
             jobs = fetch(connection, own.order_by(*AS_THEY_CAME))
             job_ids = [job.id for job in jobs]
             encrypted = None if customer is None else customer.encrypted
+            erased = erased_among(connection, self._keyring, [customer_id]).get(customer_id)
+            person: dict[str, Any] | None = None
+            if customer is not None:
+                person = {
+                    "known_since": written(customer.created_at),
+                    "details_from": written_if_any(customer.details_at),
+                }
+                person |= _details(self._keyring, customer)
+            shown = {name: _shown(connection, query) for name, query in _queries(customer_id, job_ids).items()}
             facts = {
                 "customer": customer_id,
                 "exported_at": written(now),
-                "erased": written_if_any(self._erased_at(connection, customer_id)),
-                "person": None if customer is None else _person(self._keyring, customer),
+                "erased": written_if_any(erased.at if erased else None),
+                "person": person,
                 "details_that_wait": self._waiting(connection, customer_id),
                 "rows": [_job(self._keyring, job) for job in jobs],
-                "finished_in_purged_batches": _finished(connection, customer_id),
-                "rows_left_out": _left_out(connection, customer_id),
-                "sessions": _sessions(connection, customer_id),
-                "own_links": _own_links(connection, customer_id),
-                "messages": _messages(connection, job_ids),
-                "calls": _calls(connection, job_ids),
+                "finished_in_purged_batches": [
+                    {"batch": row.batch_id, "row": row.row, "purpose": row.purpose, "result": row.result}
+                    for row in finished_in_purged(connection, [customer_id])
+                ],
+                "rows_left_out": shown["rows_left_out"],
+                "sessions": shown["sessions"],
+                "own_links": shown["own_links"],
+                "messages": shown["messages"],
+                "calls": shown["calls"],
                 "said_by_providers_and_senders": self._words(connection, job_ids),
                 "events": self._events(connection, customer_id),
                 "refused_events": self._refused(connection, customer_id),
-                "webhooks": _webhooks(connection, customer_id, job_ids),
-                "outgoing_events": _outgoing(connection, customer_id),
+                "webhooks": shown["webhooks"],
+                "outgoing_events": shown["outgoing_events"],
                 "suppressed": self._suppressed(connection, _addresses(self._keyring, customer_id, encrypted)),
-                "audit_log": _audit(connection, customer_id),
+                "audit_log": shown["audit_log"],
             }
             note(connection, f"customer {customer_id}", now=now, reason="all that is stored was shown")
         return facts
-
-    def _erased_at(self, connection: sa.Connection, customer_id: str) -> datetime | None:
-        found = erased_among(connection, self._keyring, [customer_id]).get(customer_id)
-        return found.at if found else None
 
     def _waiting(self, connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
         """The details of rows that are not released."""
@@ -249,11 +257,6 @@ def _read(decrypt: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         return UNREADABLE
 
 
-def _person(keyring: Keyring, row: Any) -> dict[str, Any]:
-    times = {"known_since": written(row.created_at), "details_from": written_if_any(row.details_at)}
-    return times | _details(keyring, row)
-
-
 def _details(keyring: Keyring, row: Any) -> dict[str, Any]:
     facts = {"kind": row.kind.value, "country": row.country, "locale": row.locale, "timezone": row.timezone}
     try:
@@ -274,63 +277,52 @@ def _job(keyring: Keyring, job: Any) -> dict[str, Any]:
         return facts | {"unreadable": UNREADABLE}
 
 
-def _finished(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
-    rows = finished_in_purged(connection, [customer_id])
-    return [{"batch": row.batch_id, "row": row.row, "purpose": row.purpose, "result": row.result} for row in rows]
-
-
-def _left_out(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
-    """The rows of lists that became no job: refused, a duplicate, or of a customer who was known."""
-    of = SkippedLine
-    query = sa.select(of.batch_id.label("batch"), of.row, of.duplicate_of, of.known, of.problems)
-    return _shown(connection, query.where(of.customer_id == customer_id).order_by(of.batch_id, of.row))
-
-
-def _own_links(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
-    """When our own links were made, opened and visited; never their secret part."""
-    of = StableLink
-    query = sa.select(of.purpose, of.created_at, of.ends_at, of.opened_at, of.visited_at, of.revoked_at)
-    return _shown(connection, query.where(of.customer_id == customer_id).order_by(of.purpose))
-
-
-def _sessions(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
-    of = SessionRow
-    columns = (of.purpose, of.account, of.reference, of.references, of.state, of.result, of.issued_at, of.expires_at)
-    query = sa.select(*columns).where(of.customer_id == customer_id)
-    return _shown(connection, query.order_by(of.issued_at, of.id))
-
-
-def _messages(connection: sa.Connection, job_ids: Sequence[int]) -> list[dict[str, Any]]:
-    of = InvitationRow
-    query = sa.select(of.channel, of.kind, of.state, of.reason, of.reference, of.created_at, of.sent_at)
-    return _shown(connection, query.where(of.job_id.in_(job_ids)).order_by(of.created_at, of.id))
-
-
-def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """The calls to providers and senders; what was said is shown apart."""
-    of = Attempt
-    times = (of.opened_at.label("at"), of.closed_at.label("ended_at"))
-    query = sa.select(*times, of.account, of.outcome, of.status, of.code, of.detail)
-    return _shown(connection, query.where(of.job_id.in_(job_ids)).order_by(of.opened_at, of.id))
-
-
-def _outgoing(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
-    """The events that their targets have not accepted yet."""
-    query = sa.select(Outbox.kind.label("type"), Outbox.target, Outbox.occurred_at, Outbox.data)
-    return _shown(connection, query.where(Outbox.customer_id == customer_id).order_by(Outbox.id))
-
-
-def _webhooks(connection: sa.Connection, customer_id: str, job_ids: Sequence[int]) -> list[dict[str, Any]]:
-    sessions = sa.select(SessionRow.id).where(SessionRow.customer_id == customer_id)
-    messages = sa.select(InvitationRow.id).where(InvitationRow.job_id.in_(job_ids))
-    about = sa.or_(Webhook.session_id.in_(sessions), Webhook.invitation_id.in_(messages))
-    query = sa.select(Webhook.received_at, Webhook.source, Webhook.event, Webhook.state).where(about)
-    return _shown(connection, query.order_by(Webhook.received_at))
-
-
-def _audit(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
-    query = sa.select(Audit.at, Audit.actor, Audit.action, Audit.reason)
-    return _shown(connection, query.where(Audit.subject == f"customer {customer_id}").order_by(Audit.id))
+def _queries(customer_id: str, job_ids: Sequence[int]) -> dict[str, sa.Select[Any]]:
+    """What is shown of a customer by the names of columns alone."""
+    line, session, link, message, call = SkippedLine, SessionRow, StableLink, InvitationRow, Attempt
+    sessions = sa.select(session.id).where(session.customer_id == customer_id)
+    messages = sa.select(message.id).where(message.job_id.in_(job_ids))
+    return {
+        # The rows of lists that became no job: refused, a duplicate, or of a customer who was known.
+        "rows_left_out": sa.select(line.batch_id.label("batch"), line.row, line.duplicate_of, line.known, line.problems)
+        .where(line.customer_id == customer_id)
+        .order_by(line.batch_id, line.row),
+        "sessions": sa.select(
+            *(session.purpose, session.account, session.reference, session.references, session.state),
+            *(session.result, session.issued_at, session.expires_at),
+        )
+        .where(session.customer_id == customer_id)
+        .order_by(session.issued_at, session.id),
+        # Never their secret part.
+        "own_links": sa.select(
+            *(link.purpose, link.created_at, link.ends_at, link.opened_at, link.visited_at, link.revoked_at)
+        )
+        .where(link.customer_id == customer_id)
+        .order_by(link.purpose),
+        "messages": sa.select(
+            *(message.channel, message.kind, message.state, message.reason, message.reference),
+            *(message.created_at, message.sent_at),
+        )
+        .where(message.job_id.in_(job_ids))
+        .order_by(message.created_at, message.id),
+        # What was said in them is shown apart.
+        "calls": sa.select(
+            *(call.opened_at.label("at"), call.closed_at.label("ended_at"), call.account, call.outcome),
+            *(call.status, call.code, call.detail),
+        )
+        .where(call.job_id.in_(job_ids))
+        .order_by(call.opened_at, call.id),
+        "webhooks": sa.select(Webhook.received_at, Webhook.source, Webhook.event, Webhook.state)
+        .where(sa.or_(Webhook.session_id.in_(sessions), Webhook.invitation_id.in_(messages)))
+        .order_by(Webhook.received_at),
+        # That their targets have not accepted yet.
+        "outgoing_events": sa.select(Outbox.kind.label("type"), Outbox.target, Outbox.occurred_at, Outbox.data)
+        .where(Outbox.customer_id == customer_id)
+        .order_by(Outbox.id),
+        "audit_log": sa.select(Audit.at, Audit.actor, Audit.action, Audit.reason)
+        .where(Audit.subject == f"customer {customer_id}")
+        .order_by(Audit.id),
+    }
 
 
 def _shown(connection: sa.Connection, query: sa.Executable) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -48,9 +49,8 @@ class OurBooks:
             .join(Job, Job.id == SessionRow.job_id)
             .where(of_batch(batch_id), SessionRow.state != SessionState.UNBOUGHT)
         )
-        for rows in self._chunks(query, SessionRow.id):
-            for row in rows:
-                yield _session(self._keyring, batch_id, row)
+        for row in self._in_order(query, SessionRow.id):
+            yield _session(self._keyring, batch_id, row)
 
     def messages(self, batch_id: int) -> Iterator[OurRecord]:
         """`left`: it was handed over, and not refused. `open`: whether it left is not known, or it may still leave."""
@@ -60,21 +60,20 @@ class OurBooks:
             *(Job.row.label("row"), Job.customer_id),
         )
         query = sa.select(*columns).join(Job, Job.id == InvitationRow.job_id).where(InvitationRow.batch_id == batch_id)
-        for rows in self._chunks(query, InvitationRow.id):
-            for row in rows:
-                yield OurRecord(
-                    {"msg": [*filter(None, (row.id.hex, str(row.id), row.reference))], "to": [row.customer_id]},
-                    {
-                        "row": row.row,
-                        "customer": row.customer_id,
-                        "channel": row.channel,
-                        "reference": row.id.hex,
-                        "state": str(row.state),
-                        "left": row.state in _LEFT,
-                        "open": row.state in _OPEN or bool(row.unknown_handovers),
-                        "at": (row.sent_at or row.created_at).timestamp(),
-                    },
-                )
+        for row in self._in_order(query, InvitationRow.id):
+            yield OurRecord(
+                {"msg": [*filter(None, (row.id.hex, str(row.id), row.reference))], "to": [row.customer_id]},
+                {
+                    "row": row.row,
+                    "customer": row.customer_id,
+                    "channel": row.channel,
+                    "reference": row.id.hex,
+                    "state": str(row.state),
+                    "left": row.state in _LEFT,
+                    "open": row.state in _OPEN or bool(row.unknown_handovers),
+                    "at": (row.sent_at or row.created_at).timestamp(),
+                },
+            )
 
     def customers(self, batch_id: int) -> Iterator[tuple[str, int, bool, list[str]]]:
         """Each with its row, whether it has a session, and the digests of its email address and phone number."""
@@ -82,18 +81,16 @@ class OurBooks:
         columns = (Job.id, Job.row, Job.customer_id, CustomerRow.email_digest, CustomerRow.phone_digest)
         query = sa.select(*columns, has_session.label("has_session"))
         query = query.join(CustomerRow, CustomerRow.customer_id == Job.customer_id).where(of_batch(batch_id))
-        for rows in self._chunks(query, Job.id):
-            for row in rows:
-                digests = [*filter(None, (row.email_digest, row.phone_digest))]
-                yield row.customer_id, row.row, bool(row.has_session), digests
+        for row in self._in_order(query, Job.id):
+            digests = [*filter(None, (row.email_digest, row.phone_digest))]
+            yield row.customer_id, row.row, bool(row.has_session), digests
 
     def orphans(self, batch_id: int) -> Iterator[str]:
         """The references of sessions that exist only at the provider, as far as we know of them."""
         query = sa.select(Attempt.id, Attempt.reconciles, Attempt.found).join(Job, Job.id == Attempt.job_id)
         query = query.where(of_batch(batch_id), Attempt.found != "", Attempt.invitation_id.is_(None))
-        for rows in self._chunks(query, Attempt.id):
-            for row in rows:
-                yield from found_by(row)
+        for row in self._in_order(query, Attempt.id):
+            yield from found_by(row)
 
     def sessions_elsewhere(self, batch_id: int, keys: Collection[str]) -> set[str]:
         """Which of these are sessions of other batches, or customers or jobs of them."""
@@ -114,7 +111,7 @@ class OurBooks:
     def messages_elsewhere(self, batch_id: int, keys: Collection[str]) -> set[str]:
         """Which of these are messages of other batches, or addresses of their customers."""
         digests = _without(ADDRESS, keys)
-        ids = [uuid.UUID(key) for key in keys if _is_id(key)]
+        ids = list(_ids(keys))
         other = sa.select(InvitationRow.id, InvitationRow.reference).where(InvitationRow.batch_id != batch_id)
         with self._database.read() as connection:
             found = fetch(connection, other.where(InvitationRow.id.in_(ids))) if ids else []
@@ -136,8 +133,8 @@ class OurBooks:
         found = self._keyring.digests(EMAIL, email) if email else ()
         return (*found, *(self._keyring.digests(PHONE, phone) if phone else ()))
 
-    def _chunks(self, query: Any, by: Any) -> Iterator[list[Any]]:
-        """The rows of a query in the order of a unique column, its `id`."""
+    def _in_order(self, query: Any, by: Any) -> Iterator[Any]:
+        """The rows of a query in the order of a unique column, its `id`; a chunk at a time."""
         after: Any = None
         while True:
             with self._database.read() as connection:
@@ -146,7 +143,7 @@ class OurBooks:
                 if not rows:
                     return
                 after = rows[-1].id
-            yield rows
+            yield from rows
 
 
 def _session(keyring: Keyring, batch_id: int, found: Any) -> OurRecord:
@@ -175,9 +172,7 @@ def _without(start: str, keys: Collection[str]) -> list[str]:
     return [key.removeprefix(start) for key in keys if key.startswith(start)]
 
 
-def _is_id(key: str) -> bool:
-    try:
-        uuid.UUID(key)
-    except ValueError:
-        return False
-    return True
+def _ids(keys: Collection[str]) -> Iterator[uuid.UUID]:
+    for key in keys:
+        with suppress(ValueError):
+            yield uuid.UUID(key)

@@ -1,12 +1,14 @@
 """What has happened to each customer of a batch, with its time, and when the next row is due. No contact detail is
 read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database
+from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.tables import BatchPlan, InvitationRow, Job, SessionRow, Webhook
 from worker.core.database.tables.types import UtcDateTime
@@ -15,71 +17,38 @@ from worker.core.model.states import ENDED_JOBS, UNSENT_JOBS, InvitationState, J
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A session. `is_new`: the customer had one before."""
-
-    at: datetime
-    customer_id: str
-    account: str
-    is_new: bool
-
-
-@dataclass(frozen=True)
-class Left:
-    """A message that has left. `template` and `brand` are the row's; `account` is the session's."""
-
-    at: datetime
-    customer_id: str
-    account: str
-    channel: str
-    kind: str
-    template: str
-    brand: str
-    new_link: bool
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A customer for whom nothing more happens by itself: the job has ended, or is held."""
-
-    at: datetime
-    customer_id: str
-    account: str
-    state: JobState
-    result: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Happenings:
-    """`unsent`: how many customers wait for their first message."""
+    """Rows, each with `at`, `customer_id` and the session's `account`. `opened`: sessions; `is_new`: the customer had
+    one before. `left`: messages; `template` and `brand` are the row's. `ended`: jobs that have ended, or are held:
+    nothing more happens to them by itself. `unsent`: how many customers wait for their first message."""
 
-    opened: tuple[Opened, ...]
-    left: tuple[Left, ...]
-    ended: tuple[Ended, ...]
+    opened: Sequence[Any]
+    left: Sequence[Any]
+    ended: Sequence[Any]
     unsent: int
 
 
 def happenings(database: Database, batch_id: int) -> Happenings:
     given = {"batch": batch_id}
     with database.read() as connection:
-        return Happenings(
-            tuple(Opened(*row) for row in connection.execute(_OPENED, given)),
-            tuple(Left(*row) for row in connection.execute(_LEFT, given)),
-            tuple(Ended(*row) for row in connection.execute(_ENDED, given)),
-            int(connection.execute(_UNSENT, given).scalar_one()),
-        )
+        opened, left, ended = (fetch(connection, query, given) for query in (_OPENED, _LEFT, _ENDED))
+        return Happenings(opened, left, ended, connection.execute(_UNSENT, given).scalar_one())
 
 
 _OF_BATCH = of_batch(sa.bindparam("batch", type_=Job.id.type))
 _OPENED = (
-    sa.select(SessionRow.issued_at, SessionRow.customer_id, SessionRow.account, SessionRow.replaces.is_not(None))
+    sa.select(
+        SessionRow.issued_at.label("at"),
+        SessionRow.customer_id,
+        SessionRow.account,
+        SessionRow.replaces.is_not(None).label("is_new"),
+    )
     .join(Job, Job.id == SessionRow.job_id)
     .where(_OF_BATCH, SessionRow.state != SessionState.UNBOUGHT)
 )
 _LEFT = (
     sa.select(
-        sa.type_coerce(InvitationRow.sent_at, UtcDateTime()),
+        sa.type_coerce(InvitationRow.sent_at, UtcDateTime()).label("at"),
         SessionRow.customer_id,
         SessionRow.account,
         InvitationRow.channel,
@@ -92,7 +61,7 @@ _LEFT = (
     .join(Job, Job.id == InvitationRow.job_id)
     .where(_OF_BATCH, InvitationRow.sent_at.is_not(None), InvitationRow.state.in_(COUNTED))
 )
-_ENDED = sa.select(Job.changed_at, Job.customer_id, Job.account, Job.state, Job.result, Job.reason).where(
+_ENDED = sa.select(Job.changed_at.label("at"), Job.customer_id, Job.account, Job.state, Job.result, Job.reason).where(
     _OF_BATCH, Job.state.in_([*ENDED_JOBS, JobState.HELD])
 )
 _UNSENT = (

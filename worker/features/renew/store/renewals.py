@@ -17,6 +17,7 @@ from worker.core.database.tables.columns import ColumnOf, column
 from worker.core.database.tables.types import NAMING, Base, partial
 from worker.core.facts import Fact, SessionsCompleted
 from worker.features.renew.calendar import Rules, approved_until
+from worker.wiring.watching import Observer
 
 TABLES = sa.MetaData(naming_convention=NAMING)
 
@@ -48,10 +49,18 @@ _SESSIONS = sa.select(SessionRow.id, SessionRow.customer_id, SessionRow.purpose,
 )
 
 
-def observe(connection: sa.Connection, fact: Fact, now: datetime) -> None:
-    match fact:
-        case SessionsCompleted(ids, result) if ids:
-            decided(connection, ids, result, now=now)
+class Approvals:
+    """Keeps each approval in the transaction that makes it, also while nothing is renewed: `every` may be set later."""
+
+    targets = ()
+
+    def observe(self, connection: sa.Connection, fact: Fact, now: datetime) -> None:
+        match fact:
+            case SessionsCompleted(ids, result) if ids:
+                decided(connection, ids, result, now=now)
+
+
+OBSERVER = Observer(lambda _settings: Approvals())
 
 
 def decided(connection: sa.Connection, ids: Collection[UUID], result: str, *, now: datetime) -> None:

@@ -168,12 +168,17 @@ class Landings:
         if isinstance(decision, Buy | Press):  # only there do the counts decide; most visitors are led on
             # Locked before the decision: other visitors may be buying at the same moment.
             locks = isinstance(decision, Buy) and decision.replaces
-            sessions, today = _counts(connection, link, job, lock=locks, now=now)
-            facts = replace(facts, sessions=sessions, reissued_today=today)
+            facts = replace(
+                facts,
+                sessions=usage.sessions_of(connection, [link.customer_id])[link.customer_id, link.purpose],
+                # While it is locked, no other transaction counts a reissue of the account.
+                reissued_today=usage.reissues_today(connection, job.account, lock=locks, now=now),
+            )
             decision = at_landing(self._rules, facts, asks=asks, now=now)
         seen = Seen(decision, link.id, job.session_account or job.account, job.id, job.session_id)
         seen = replace(seen, locale=link.locale, template=job.template, brand=job.brand, kind=link.kind)
-        is_noted = link.visited_session == job.session_id and not _is_before(link.visited_at, now - NOTED_AGAIN)
+        noted = link.visited_session == job.session_id and link.visited_at is not None
+        is_noted = noted and link.visited_at >= now - NOTED_AGAIN
         seen = replace(seen, is_noted=is_noted, is_opened=link.opened_at is not None)
         if isinstance(decision, Lead):
             try:
@@ -197,7 +202,8 @@ class Landings:
             ends_at=link.ends_at,
             revoked=link.revoked_at is not None,
             erased=link.person is None,
-            job=_state_at_landing(job),
+            # A row that had finished before its batch was cancelled stays finished.
+            job=JobState.CANCELLED if job.over_at is not None and job.state is not JobState.COMPLETED else job.state,
             reason=job.reason,
             link_requested_at=job.link_requested_at,
             outcome_unknown=job.unknown_attempt is not None,
@@ -206,22 +212,6 @@ class Landings:
             session=session,
             asked_again=job.refused_session not in (None, job.session_id),
         )
-
-
-def _counts(connection: sa.Connection, link: Any, job: Any, *, lock: bool, now: datetime) -> tuple[int, int]:
-    """The two counts of `Facts`. `lock`: no other transaction counts a reissue of the account until this one ends."""
-    sessions = usage.sessions_of(connection, [link.customer_id])[link.customer_id, link.purpose]
-    return sessions, usage.reissues_today(connection, job.account, lock=lock, now=now)
-
-
-def _state_at_landing(job: Any) -> JobState:
-    """A row that had finished before its batch was cancelled stays finished."""
-    state: JobState = job.state
-    return JobState.CANCELLED if job.over_at is not None and state is not JobState.COMPLETED else state
-
-
-def _is_before(at: datetime | None, time: datetime) -> bool:
-    return at is None or at < time
 
 
 def _link(connection: sa.Connection, digests: tuple[str, ...]) -> Any:

@@ -31,34 +31,31 @@ class Outcome(StrEnum):
     GONE = "gone"  # there is no such link
 
 
-class NotMe:
-    def __init__(self, database: Database, keyring: Keyring) -> None:
-        self._database, self._keyring = database, keyring
+def stop(database: Database, keyring: Keyring, secret: str, *, now: datetime) -> Outcome:
+    """Hold the customer's row, end its session, its messages and its link."""
+    digests = digests_of(keyring, secret)
+    return outlive_deadlocks(partial(_stop, database, digests, now=now)) if digests else Outcome.GONE
 
-    def stop(self, secret: str, *, now: datetime) -> Outcome:
-        """Hold the customer's row, end its session, its messages and its link."""
-        digests = digests_of(self._keyring, secret)
-        return outlive_deadlocks(partial(self._stop, digests, now=now)) if digests else Outcome.GONE
 
-    def _stop(self, digests: tuple[str, ...], *, now: datetime) -> Outcome:
-        query = sa.select(StableLink).where(StableLink.digest.in_(digests))
-        with self._database.write() as connection:
-            found = fetch(connection, query)
-            if not found:
-                return Outcome.GONE
-            link = found[0]
-            lock_customers(connection, [link.customer_id])
-            if not fetch(connection, query.where(StableLink.revoked_at.is_(None))):
-                return Outcome.GONE
-            of_customer = (Job.customer_id == link.customer_id, Job.purpose == link.purpose)
-            leads = (*of_customer, Job.state.in_(OPEN_JOBS), Job.leader_id.is_(None))
-            lock_unsent(connection, sa.select(Job.id).where(*leads))
-            jobs = sa.select(Job.id, Job.state, Job.session_id).where(*leads)
-            job = lock_serving(connection, lambda: connection.execute(jobs).first())
-            if job is not None and job.state is JobState.WORKING:
-                return Outcome.MOMENT
-            if job is not None:
-                hold_back(connection, [job], Reason.NOT_ME, now=now)
-            connection.execute(sa.delete(StableLink).where(StableLink.id == link.id))
-            note(connection, f"customer {link.customer_id}", now=now, reason="the link is for another person", act=ACT)
-        return Outcome.STOPPED
+def _stop(database: Database, digests: tuple[str, ...], *, now: datetime) -> Outcome:
+    query = sa.select(StableLink).where(StableLink.digest.in_(digests))
+    with database.write() as connection:
+        found = fetch(connection, query)
+        if not found:
+            return Outcome.GONE
+        link = found[0]
+        lock_customers(connection, [link.customer_id])
+        if not fetch(connection, query.where(StableLink.revoked_at.is_(None))):
+            return Outcome.GONE
+        of_customer = (Job.customer_id == link.customer_id, Job.purpose == link.purpose)
+        leads = (*of_customer, Job.state.in_(OPEN_JOBS), Job.leader_id.is_(None))
+        lock_unsent(connection, sa.select(Job.id).where(*leads))
+        jobs = sa.select(Job.id, Job.state, Job.session_id).where(*leads)
+        job = lock_serving(connection, lambda: connection.execute(jobs).first())
+        if job is not None and job.state is JobState.WORKING:
+            return Outcome.MOMENT
+        if job is not None:
+            hold_back(connection, [job], Reason.NOT_ME, now=now)
+        connection.execute(sa.delete(StableLink).where(StableLink.id == link.id))
+        note(connection, f"customer {link.customer_id}", now=now, reason="the link is for another person", act=ACT)
+    return Outcome.STOPPED

@@ -1,1 +1,12 @@
-"""The pages, actions and files of uploaded lists."""
+"""The pages, actions and files of uploaded lists: what the dashboard gets."""
+
+from worker.features.dashboard.contract import Part
+from worker.features.uploads.pages import decisions, lists
+
+PART = Part(
+    package="worker.features.uploads",
+    pages=(lists.ALL, lists.ONE, lists.READ),
+    actions=decisions.ACTIONS,
+    downloads=(lists.DOWNLOAD,),
+    arrivals=(lists.ARRIVAL,),
+)
