@@ -33,8 +33,7 @@ from worker.core.database.outages import reason
 from worker.core.foundation.connection_failures import in_words
 from worker.core.foundation.keyring import new_key
 from worker.core.foundation.tls import Tls
-from worker.events.brokers.connection import redis_client, tls_options
-from worker.events.bus.connection import connection_to
+from worker.events.brokers.connection import connection_to, redis_client, tls_options
 from worker.events.bus.sources import sources_of
 from worker.http import event_loop
 from worker.runtime.wakeups import WakeUps

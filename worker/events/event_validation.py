@@ -102,13 +102,16 @@ class Judging:
             return _refused(_BAD_DATA, *map(_without_flags, found))
         if not may_name(event.sender, found.customer_id):
             return _refused(NOT_ITS_ID)
+        # The whole content, to recognise a duplicate by its digest.
+        at = event.occurred_at.astimezone(UTC).isoformat() if event.occurred_at is not None else ""
+        content = f"{event.kind} {at} {plain}"
         return Arrival(
             sender=event.sender,
             source=event.source,
             event_id=event.id,
             kind=event.kind,
             occurred_at=occurred_at,
-            digests=self._keyring.digests("event", _identity(event, plain)),
+            digests=self._keyring.digests("event", content),
             actor=event.actor,
             signed_at=event.signed_at,
             **found._asdict(),
@@ -215,12 +218,6 @@ def _plain(data: Any) -> str | None:
     except (TypeError, ValueError, RecursionError):  # the errors' texts may hold values of the data
         return None
     return plain if len(plain) <= LARGEST else None
-
-
-def _identity(event: Event, plain: str) -> str:
-    """The whole content of an event as one text, to recognise a duplicate by its digest."""
-    at = event.occurred_at.astimezone(UTC).isoformat() if event.occurred_at is not None else ""
-    return f"{event.kind} {at} {plain}"
 
 
 def _date(value: Any) -> str:

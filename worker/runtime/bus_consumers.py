@@ -17,14 +17,13 @@ from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Event, Outcome, Received
 from worker.core.model.metrics import EVENTS, Meters
 from worker.core.model.wakeups import Wake
-from worker.events.bus.connection import Link
 from worker.events.bus.consumer import BusConsumer
+from worker.events.bus.entries import Link
 from worker.events.bus.rabbitmq import amqp_link
 from worker.events.bus.sources import Source
 from worker.events.bus.streams import stream_link
 from worker.events.event_receiver import Receiver
-from worker.events.refused import RefusedMessage
-from worker.events.store.refused_events import RefusedEvents
+from worker.events.store.refused_events import RefusedEvents, RefusedMessage
 from worker.settings.model import Settings
 from worker.wiring.opening import check_ready, opened
 

@@ -11,8 +11,8 @@ from amqp.exceptions import AMQPError
 from tests.events.bus.brokers import requested
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
+from worker.events.brokers.connection import connection_to
 from worker.events.bus import topology
-from worker.events.bus.connection import connection_to
 from worker.events.bus.dead_lettering import NOTICE_ID, REASON
 from worker.events.bus.dead_letters import AmqpDead, shown
 from worker.events.bus.topology import topology_of

@@ -6,9 +6,8 @@ import pytest
 
 from worker.core.database.tables import RefusedEvent
 from worker.core.foundation.keyring import Keyring, new_key
-from worker.events.refused import RefusedMessage
 from worker.events.store import refused_events
-from worker.events.store.refused_events import RefusedEvents, erase_refused
+from worker.events.store.refused_events import RefusedEvents, RefusedMessage, erase_refused
 from worker.lists.store.tombstones import bury
 
 FORTNIGHT = timedelta(days=14)

@@ -37,8 +37,7 @@ from worker.core.model.channels import SuppressionReason
 from worker.core.model.endings import Cancel, Kind
 from worker.core.model.incoming import EventKind, Outcome
 from worker.core.model.reasons import Reason
-from worker.events.refused import RefusedMessage
-from worker.events.store.refused_events import RefusedEvents
+from worker.events.store.refused_events import RefusedEvents, RefusedMessage
 from worker.features.keys.store.key_rotation import KeyRotation, KeyUse
 from worker.providers.webhooks.session_updates import Key
 from worker.reporting.operation import Running

@@ -13,7 +13,7 @@ from worker.cli.opening import parts_of
 from worker.cli.registry import Commands
 from worker.cli.shared_options import JSON, YES, confirm, print_json, print_json_or
 from worker.core.foundation.notation import counted, written
-from worker.events.refused import NotPutBack, dead_queue_of
+from worker.events.store.refused_events import NotPutBack, dead_queue_of
 from worker.settings.needs import STORED, Need
 
 if TYPE_CHECKING:  # imported where they are used: half a second that no other command needs
@@ -109,7 +109,7 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
 
     Exit codes: 0 all that were kept went back; 1 some did, and the queue of others cannot be reached; 2 none did.
     """
-    from worker.events.bus.putting_back import put_back
+    from worker.events.bus.dead_letters import put_back
 
     settings = invocation.settings(STORED | LOOKING)
     with parts_of(settings, act_of_command(), STORED, migrate=True) as parts:

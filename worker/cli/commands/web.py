@@ -13,8 +13,7 @@ from worker.cli.opening import wake_ups_of, why_unusable
 from worker.core.database.database import Database
 from worker.core.foundation.tls import is_loopback
 from worker.core.model.wakeups import Wake
-from worker.events.refused import PutBack
-from worker.events.store.refused_events import KeptMessage, PutRefusedBack, RefusedEvents
+from worker.events.store.refused_events import KeptMessage, PutBack, PutRefusedBack, RefusedEvents
 from worker.http import event_loop
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.runtime.web_application import ROUTES, app, no_wake_up
@@ -118,7 +117,7 @@ def putting_back(settings: Settings) -> PutRefusedBack:
     def back(
         database: Database, refused: RefusedEvents, one: KeptMessage | None, until: datetime, now: datetime
     ) -> PutBack:
-        from worker.events.bus.putting_back import put_back
+        from worker.events.bus.dead_letters import put_back
 
         return put_back(settings, database, refused, one, until=until, now=now)
 

@@ -1,19 +1,23 @@
 """Connections to brokers as every process of this project makes them: with time-outs, over verified TLS, and with what
-brokers refuse in words.
+brokers refuse in words. And what a broker says of itself and its queues, without declaring or changing any.
 
 kombu asks for no certificate on `rediss`, and compares no host name on `amqps`: so each option is said.
 """
 
 import ssl
 import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import redis
 from amqp import AccessRefused, NotAllowed
-from amqp.exceptions import AMQPError, MessageNacked
+from amqp.exceptions import AMQPError, MessageNacked, NotFound
 from kombu import compression
 from kombu.connection import Connection
+from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import AuthenticationError, RedisError
 
@@ -25,6 +29,8 @@ CONNECT_SECONDS = 5
 SILENT_SECONDS = 10
 # How long RabbitMQ may take to confirm a message.
 CONFIRM_SECONDS = 10
+# RabbitMQ ends a connection that is silent for two heartbeats: longer than a transaction may wait for locks.
+HEARTBEAT = 60
 
 # A delivery limit that is never reached. Reading a queue delivers its messages, and RabbitMQ 4 drops a message after 20
 # deliveries.
@@ -90,6 +96,20 @@ def broker_connection(url: str, tls: Tls | None = None, *, heartbeat: int = 0, *
     )
 
 
+def connection_to(url: str, *, tls: Tls | None = None) -> Connection:
+    """kombu's connection, whose messages stay as they came. It opens when it is first used, or by `connect`."""
+    never_unpack()
+    return broker_connection(url, tls, heartbeat=HEARTBEAT)
+
+
+@contextmanager
+def connected(url: str, *, tls: Tls | None = None) -> Iterator[Any]:
+    """kombu's connection, open."""
+    with connection_to(url, tls=tls) as connection:
+        connection.connect()
+        yield connection
+
+
 def redis_client(url: str, tls: Tls | None = None) -> redis.Redis:
     """redis-py's client, for streams. The time-outs are those of kombu's connections."""
     options = transport_options(url) | (redis_tls(tls) if url.startswith("rediss") else {})
@@ -120,3 +140,48 @@ def never_unpack() -> None:
 
 def _refused(_body: Any) -> NoReturn:
     raise ValueError("compressed messages are not unpacked")
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """A queue. `consumers` is None where the broker cannot say: Redis knows of none."""
+
+    name: str
+    is_there: bool
+    waiting: int = 0
+    consumers: int | None = None
+
+
+def prove_it_takes_messages(connection: Any, *, on_amqp: bool, seconds: float) -> None:
+    """Raises the broker's own exception, or TimeoutError, where it answers and takes no message: its memory is full, it
+    is a replica, or RabbitMQ holds publishers back. Nothing is left behind: no queue gets this message."""
+    if not on_amqp:
+        # A write that does nothing, since there is no such list.
+        connection.default_channel.client.lpushx("onboarding.doctor", "")
+        return
+    with connection.channel() as channel:
+        message = channel.prepare_message(b"")
+        channel.basic_publish_confirm(message, "", "onboarding.doctor", confirm_timeout=seconds)
+
+
+def states_of(connection: Any, names: Iterable[str], *, on_amqp: bool) -> list[QueueState]:
+    """The queues in their order, over an open connection. Raises the broker's own exceptions, as all calls do."""
+    return [_on_amqp(connection, name) if on_amqp else _on_redis(connection, name) for name in names]
+
+
+def _on_amqp(connection: Any, name: str) -> QueueState:
+    # A channel each: RabbitMQ closes the channel in which a queue is missing.
+    try:
+        with connection.channel() as channel:
+            found = Queue(name).bind(channel).queue_declare(passive=True)
+    except NotFound:
+        return QueueState(name, is_there=False)
+    return QueueState(name, is_there=True, waiting=found.message_count, consumers=found.consumer_count)
+
+
+def _on_redis(connection: Any, name: str) -> QueueState:
+    """A queue on Redis is a stream, or a list which tasks are moved from into a stream. An empty list is not there: no
+    queue is missing."""
+    client = connection.default_channel.client
+    waiting = client.xlen(name) if client.type(name) == b"stream" else client.llen(name)
+    return QueueState(name, is_there=True, waiting=int(waiting) + int(client.xlen(f"{name}.stream")))

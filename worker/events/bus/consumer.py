@@ -7,9 +7,9 @@ While the database cannot be used, the consumer holds its messages, and keeps th
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Protocol
 
 import sqlalchemy as sa
@@ -22,13 +22,12 @@ from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Event, EventReceipt, Outcome, Received
 from worker.core.model.wakeups import Wake
 from worker.events.brokers.connection import OUTAGES, UNREADABLE, broker_fault, refuses_log_in
-from worker.events.bus.connection import Link
 from worker.events.bus.dead_lettering import refused_message
-from worker.events.bus.entries import Delivery, Entry
+from worker.events.bus.entries import Delivery, Entry, Link
 from worker.events.bus.sources import Source
 from worker.events.bus.topology import Unfit
 from worker.events.cloudevents import Unreadable
-from worker.events.refused import RefusedMessage
+from worker.events.store.refused_events import RefusedMessage
 
 
 class Inbox(Protocol):
@@ -126,43 +125,36 @@ NAMES = {
 }
 
 
-def _outcomes_in_words(new: Mapping[Outcome, int]) -> str:
-    return ", ".join(f"{new.get(one, 0):,} {name}" for one, name in NAMES.items())
-
-
 class LogInRefused(Exception):
     """The broker does not let this user in. The text says so."""
 
 
+@dataclass(eq=False)
 class BusConsumer:
-    """Takes events from the bus until `stop`."""
+    """Takes events from the bus until `stop`.
 
-    def __init__(
-        self,
-        source: Source,
-        inbox: Inbox,
-        *,
-        connect: Connect,
-        wake: Wake,
-        clock: Clock,
-        database: Outage | None = None,
-        idle: float = IDLE_SECONDS,
-    ) -> None:
-        """`wake` is called after a commit, and must not wait.
+    `wake` is called after a commit, and must not wait. `database`: its outage, which the consumers of a process share,
+    so that each line is logged once. `idle`: seconds between two checks whether to stop, while no message comes.
+    """
 
-        `database`: its outage, which the consumers of a process share, so that each line is logged once.
-        `idle`: seconds between two checks whether to stop, while no message comes.
-        """
-        self._connect = connect
-        self._source = source
-        self._inbox = inbox
-        self._wake = wake
-        self._clock = clock
-        self._idle = idle
+    source: Source
+    inbox: Inbox
+    _: KW_ONLY
+    connect: Connect
+    wake: Wake
+    clock: Clock
+    database: Outage | None = None
+    idle: float = IDLE_SECONDS
+
+    def __post_init__(self) -> None:
+        source = self.source
         self._ended = threading.Event()
-        self._broker, self._database = Outage(log), database or Outage(log)
-        self._warned = Outage(log, logging.WARNING)
-        self._outcomes: CountLog[Outcome] = CountLog(log, lambda new: f"{source.consumed}: {_outcomes_in_words(new)}")
+        self._broker, self._warned = Outage(log), Outage(log, logging.WARNING)
+        self._database = self.database or Outage(log)
+        self._outcomes: CountLog[Outcome] = CountLog(
+            log,
+            lambda new: f"{source.consumed}: {', '.join(f'{new.get(one, 0):,} {name}' for one, name in NAMES.items())}",
+        )
         self._lost = ""
         self._has_begun = False
         self._careful = 0  # messages still to be taken one at a time
@@ -196,10 +188,10 @@ class BusConsumer:
                 self._ended.wait(UNFIT_SECONDS)
             except OUTAGES as error:
                 if refuses_log_in(error) and not self._has_begun:
-                    raise LogInRefused(f"{broker_fault(error)}: check {self._source.setting}") from None
+                    raise LogInRefused(f"{broker_fault(error)}: check {self.source.setting}") from None
                 # One outage shows as several errors: the first one is logged.
                 self._lost = self._lost or broker_fault(error)
-                self._broker_lasts(f"{self._lost}: events stay in {self._source.consumed}; trying again")
+                self._broker_lasts(f"{self._lost}: events stay in {self.source.consumed}; trying again")
                 self._ended.wait(AGAIN_SECONDS)
             except UNREADABLE as error:
                 # kombu failed on a producer's message. The message comes again until the broker's delivery limit.
@@ -207,28 +199,30 @@ class BusConsumer:
                     "a message could not be read off the wire (%s): taking one message at a time now",
                     type(error).__name__,
                 )
-                self._careful = self._source.prefetch
+                self._careful = self.source.prefetch
                 self._ended.wait(AGAIN_SECONDS)
         self._outcomes.write(monotonic())
 
     def _broker_lasts(self, why: str) -> None:
         self._broker.lasts(why, monotonic())
 
-    def _warn(self, what: str) -> None:
-        self._warned.lasts(what, monotonic())
-
     def _work(self) -> None:
         """Take events over one connection. What it holds and has not settled goes back to the broker with it."""
         self._chunk, self._settle_at = [], 0.0
-        most = 1 if self._careful else self._source.prefetch
-        with self._connect(most, self._warn) as link:
-            self._note_begin()
+        source = self.source
+        most = 1 if self._careful else source.prefetch
+        with self.connect(most, lambda what: self._warned.lasts(what, monotonic())) as link:
+            self._lost = ""
+            self._broker.over("the broker is back: taking events")
+            if not self._has_begun:
+                self._has_begun = True
+                log.info("takes events from the queue %s, up to %d at once", source.consumed, source.prefetch)
             while self._goes_on:
-                self._chunk += link.receive(most - len(self._chunk), self._idle)
+                self._chunk += link.receive(most - len(self._chunk), self.idle)
                 if not self._careful and any(one.times_given_back >= SUSPICIOUS for one in self._chunk):
-                    self._careful = self._source.prefetch
+                    self._careful = source.prefetch
                 # The number of messages in flight is fixed when consuming begins.
-                if (most == 1) != bool(self._careful) and self._source.prefetch > 1:
+                if (most == 1) != bool(self._careful) and source.prefetch > 1:
                     return
                 if monotonic() >= self._look_at:
                     self._look_at = monotonic() + LOOK_SECONDS
@@ -236,13 +230,6 @@ class BusConsumer:
                 if not self.outdated:
                     self._settle(link)
                 self._outcomes.write_if_due(monotonic())
-
-    def _note_begin(self) -> None:
-        self._lost = ""
-        self._broker.over("the broker is back: taking events")
-        if not self._has_begun:
-            self._has_begun = True
-            log.info("takes events from the queue %s, up to %d at once", self._source.consumed, self._source.prefetch)
 
     def _settle(self, link: Link) -> None:
         """Store the chunk, then its refused messages, put notices into the dead queue, and acknowledge. In this order.
@@ -254,41 +241,35 @@ class BusConsumer:
             return
         chunk, messages = self._chunk, [delivery.entry for delivery in self._chunk]
         try:
-            taken = take(self._inbox, messages, lambda message: self._source.event_in(message, self._inbox.digests))
+            taken = take(self.inbox, messages, lambda message: self.source.event_in(message, self.inbox.digests))
             refused = [
                 (message, receipt)
                 for message, receipt in zip(messages, taken.receipts, strict=True)
                 if receipt.outcome is Outcome.REFUSED
             ]
-            kept = self._keep(refused)
+            kept = keep(self.inbox, [self._refused(message, receipt) for message, receipt in refused])
         except sa.exc.OperationalError as error:
             self._database_lasts(reason(error), TAKING)
             self._settle_at = monotonic() + AGAIN_SECONDS
             return
         self._database_is_back(TAKING)
         for wake_up in taken.due:
-            self._wake(wake_up)
+            self.wake(wake_up)
         for id_, (_, receipt) in zip(kept, refused, strict=True):
-            link.notify(id_, receipt.reason, self._clock())
+            link.notify(id_, receipt.reason, self.clock())
         link.acknowledge(chunk)
         self._chunk = []
         self._careful = max(0, self._careful - len(chunk))
         self._outcomes.add([receipt.outcome for receipt in taken.receipts], monotonic())
 
-    def _keep(self, refused: Sequence[tuple[Entry, EventReceipt]]) -> list[uuid.UUID]:
-        """Store the refused messages, and return their ids."""
-        vouch, queue, digests = self._source.senders.vouch, self._source.topology.queue, self._inbox.digests
-        return keep(
-            self._inbox,
-            [
-                refused_message(one, why.reason, queue, problems=why.problems, vouched=vouch(one, digests))
-                for one, why in refused
-            ],
-        )
+    def _refused(self, message: Entry, why: EventReceipt) -> RefusedMessage:
+        vouched = self.source.senders.vouch(message, self.inbox.digests)
+        queue = self.source.topology.queue
+        return refused_message(message, why.reason, queue, problems=why.problems, vouched=vouched)
 
     def _database_is_ready(self) -> bool:
         try:
-            self._inbox.check_ready()
+            self.inbox.check_ready()
         except NotReady as error:
             self._database_lasts(error.why, LOOKING, what=error.what)
             return False
@@ -305,12 +286,12 @@ class BusConsumer:
 
     def _step(self, kind: str) -> str:
         """The kind of step with its queue: another queue's success says nothing of this one."""
-        return f"{kind} {self._source.consumed}"
+        return f"{kind} {self.source.consumed}"
 
     def _look_at_the_database(self) -> None:
         try:
-            self.outdated = self._inbox.outdated() or ""
-            why = "" if self.outdated else self._inbox.unwritable()
+            self.outdated = self.inbox.outdated() or ""
+            why = "" if self.outdated else self.inbox.unwritable()
         except sa.exc.OperationalError as error:
             why = reason(error)
         if why:

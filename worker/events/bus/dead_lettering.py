@@ -10,7 +10,6 @@ number, true, false and null are themselves. Any other value is a list of its ki
 import hashlib
 import json
 import re
-import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -18,13 +17,12 @@ from decimal import Decimal
 from typing import Any
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.notation import written
 from worker.core.model.incoming import EventKind
 from worker.events.brokers.connection import CONFIRM_SECONDS
 from worker.events.bus.entries import Entry
-from worker.events.bus.messages import argument_of, attributes_of, is_task
+from worker.events.bus.messages import argument_in, attributes_of
 from worker.events.cloudevents import LARGEST
-from worker.events.refused import RefusedMessage
+from worker.events.store.refused_events import RefusedMessage
 from worker.providers.strict_json import read_object
 
 MOST_LEVELS = 32  # of lists and objects inside each other
@@ -155,14 +153,8 @@ def event_object(message: Entry) -> dict[str, Any] | None:
     """The event as an object, unchecked: the body, or the argument of a task. None where there is none."""
     if len(message.body) > LARGEST:
         return None
-    found = argument_of(message.body) if is_task(message.headers) else read_object(message.body)
+    found = argument_in(message.body) if "task" in message.headers else read_object(message.body)
     return found if isinstance(found, dict) else None
-
-
-def notice_of(id_: uuid.UUID, reason: str, now: datetime) -> Entry:
-    """A notice of a refused message, as RabbitMQ gets it."""
-    body = json.dumps({"id": str(id_), "reason": reason}).encode()
-    return Entry(body, "application/json", "utf-8", {REASON: reason, REFUSED_AT: written(now), NOTICE_ID: str(id_)})
 
 
 def publish(channel: Any, message: Entry, *, exchange: str, key: str) -> None:

@@ -1,4 +1,4 @@
-"""Puts refused messages back into their queue, and removes their notices from the dead queue.
+"""Puts refused messages back into their queues, for a person, and removes their notices from the dead queue.
 
 RabbitMQ cannot show a message without delivering it: the notices that are looked at are held, and go back in their
 order when the connection ends, however it ends. Meanwhile no other client sees them. A stream can simply be read.
@@ -9,19 +9,25 @@ What a person is shown of a message is its shape: its keys, and of each value th
 import re
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from kombu.entity import Queue
 
+from worker.core.database.audit_entries import note_alone
+from worker.core.database.database import Database
+from worker.core.foundation.connection_failures import in_words
 from worker.core.foundation.tls import Tls
-from worker.events.brokers.connection import redis_client
-from worker.events.brokers.queue_depths import states_of
-from worker.events.bus.connection import connected
-from worker.events.bus.dead_lettering import NOTICE_ID, event_object, live_headers, publish
+from worker.events.brokers.connection import OUTAGES, connected, redis_client, states_of
+from worker.events.bus.dead_lettering import NOTICE_ID, event_object, live_headers, message_in, publish
 from worker.events.bus.entries import ENVELOPE, Entry, enveloped, fields_of
+from worker.events.bus.sources import sources_of
 from worker.events.bus.topology import MOST_NOTICES, Topology
+from worker.events.store.refused_events import KeptMessage, NotPutBack, PutBack, RefusedEvents, dead_queue_of
+from worker.settings.model import Settings
+from worker.settings.problems import SettingsError
 
 MOST_ITEMS = 50
 # A key that looks like the name of a field. A key that holds a person's data does not.
@@ -59,14 +65,6 @@ def _name(key: Any) -> str:
     return text if _NAME.fullmatch(text) else f"a key of {len(text):,}"
 
 
-class DeadQueue(Protocol):
-    def put_back(self, message: Entry) -> None:
-        """Put a message into the queue that it came from. Returns when the broker has it."""
-
-    def forget(self, ids: Collection[UUID]) -> int:
-        """Remove one notice of each of these messages from the dead queue. Returns how many were found."""
-
-
 def shown(message: Entry) -> dict[str, Any]:
     """The shape of the message: keys, and of values the kind and size."""
     body = event_object(message)
@@ -87,10 +85,12 @@ class AmqpDead:
         self._held = 0
 
     def put_back(self, message: Entry) -> None:
+        """Put a message into the queue that it came from. Returns when the broker has it."""
         with self._connection.channel() as publisher:
             publish(publisher, message, exchange="", key=self._topology.queue)
 
     def forget(self, ids: Collection[UUID]) -> int:
+        """Remove one notice of each of these messages from the dead queue. Returns how many were found."""
         left, went = {str(one) for one in ids}, 0
         with self._channel() as channel:
             for message in self._delivered(channel):
@@ -154,6 +154,9 @@ class RedisDead:
         return went
 
 
+DeadQueue = AmqpDead | RedisDead
+
+
 @contextmanager
 def dead_queue(topology: Topology, url: str, *, tls: Tls | None = None) -> Iterator[DeadQueue]:
     """The dead queue, to put messages back from it. Raises the broker's own exceptions (`faults.OUTAGES`)."""
@@ -164,3 +167,80 @@ def dead_queue(topology: Topology, url: str, *, tls: Tls | None = None) -> Itera
         with redis_client(url, tls) as client:
             client.ping()
             yield RedisDead(client, topology)
+
+
+NOT_NAMED = "this configuration does not name its queue"
+NO_QUEUES = (
+    "this configuration has no queue of refused events: neither [bus] (events of other systems) nor a [broker]"
+    " other than memory:// (requests sent as tasks)"
+)
+
+
+def put_back(
+    settings: Settings,
+    database: Database,
+    refused: RefusedEvents,
+    one: KeptMessage | None,
+    *,
+    now: datetime,
+    until: datetime | None = None,
+) -> PutBack:
+    """Put a message back, or all that were refused until then; without it until `now`, the database's time. Blocking.
+    Raises NotPutBack.
+
+    The audit log has an entry before the first goes. No message is lost, whatever happens meanwhile; one that is there
+    twice is processed once.
+    """
+    count = 1 if one else sum(refused.totals().values())
+    which = f"dead event {one.id}" if one else "dead events"
+    note_alone(database, which, now=now, count=count, reason="to be put back")
+    went: dict[str, list[UUID]] = {}
+    missed: dict[str, str] = {}
+    not_kept = 0
+    with _opened(settings) as (queues, unreachable):
+        for message in [one] if one else refused.all_until(until or now):
+            dead = dead_queue_of(message.queue)
+            if message.content is None:
+                not_kept += 1
+            elif dead in queues:
+                queues[dead].put_back(message_in(message.content))
+                refused.remove(message)
+                went.setdefault(dead, []).append(message.id)
+            else:
+                missed[dead] = unreachable.get(dead, NOT_NAMED)
+        for dead, ids in went.items():
+            queues[dead].forget(ids)
+    return PutBack({dead: len(ids) for dead, ids in went.items()}, not_kept, missed)
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[tuple[dict[str, DeadQueue], dict[str, str]]]:
+    """The queues of refused messages by name, and why others cannot be reached. Raises NotPutBack if none can, or a
+    broker is lost meanwhile."""
+    try:
+        sources = [source for source in sources_of(settings) if not source.url.startswith("memory")]
+    except SettingsError as error:  # this process does not hold the password of [bus] (`settings.needs`)
+        raise NotPutBack(f"this process cannot reach the bus: {error}") from None
+    if not sources:
+        raise NotPutBack(NO_QUEUES)
+    queues: dict[str, DeadQueue] = {}
+    unreachable, reached = {}, []
+    with ExitStack() as exits:
+        for source in sources:
+            dead = source.topology.dead
+            try:
+                queues[dead] = exits.enter_context(dead_queue(source.topology, source.url, tls=source.tls))
+            except OUTAGES as error:
+                unreachable[dead] = _failed(error, source.setting)
+            else:
+                reached.append(source.setting)
+        if not queues:
+            raise NotPutBack("\n".join(unreachable.values()))
+        try:
+            yield queues, unreachable
+        except OUTAGES as error:
+            raise NotPutBack(_failed(error, " or ".join(reached))) from None
+
+
+def _failed(error: Exception, key: str) -> str:
+    return f"the broker does not work as expected ({in_words(error)}): check {key}"

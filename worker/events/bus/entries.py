@@ -1,11 +1,14 @@
-"""Messages as values, and how Redis has them: an event as an entry of a stream, a task in kombu's envelope. Pure."""
+"""Messages as values, and how Redis has them: an event as an entry of a stream, a task in kombu's envelope; and what a
+connection does with them. Pure."""
 
 import binascii
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
 
 from worker.events.cloudevents import LARGEST
 from worker.providers.strict_json import read_object
@@ -36,6 +39,20 @@ class Delivery:
     entry: Entry
     handle: Any
     times_given_back: int = 0
+
+
+class Link(Protocol):
+    """An open connection that takes messages from one queue. Every method raises the broker's own exceptions."""
+
+    def receive(self, room: int, wait: float) -> Sequence[Delivery]:
+        """What has come, at most `room` messages; waits up to `wait` seconds for the first. Without room it keeps the
+        connection, and what it holds, alive."""
+
+    def notify(self, id_: UUID, reason: str, now: datetime) -> None:
+        """Put a notice of a refused message into the dead queue. Returns when the broker has it."""
+
+    def acknowledge(self, messages: Sequence[Delivery]) -> None:
+        """Settle these messages, the oldest that are held."""
 
 
 def entry_in(fields: Mapping[bytes, bytes]) -> Entry:

@@ -8,7 +8,6 @@ headers: task, id, eta, expires, …    body, as JSON: [[event], {}, {callbacks,
 """
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +15,7 @@ from worker.core.model.incoming import Event, EventKind
 from worker.events.bus.entries import Entry
 from worker.events.cloudevents import LARGEST, Unreadable, is_json, read
 from worker.lists.traces import TRACEPARENT
-from worker.providers.strict_json import NoObject, read_list
+from worker.providers.strict_json import read_list
 
 PREFIXES = ("cloudevents:", "cloudevents_", "ce-")
 # The content encodings of a plain text. Compressed bodies are refused: a few kilobytes can become gigabytes.
@@ -103,7 +102,7 @@ def event_in_task(message: Entry) -> Event | Unreadable:
         return Unreadable(f"its task is not {TASK}")
     if any(message.headers.get(name) for name in TIMES):
         return Unreadable("it has an eta, a countdown or an expiry: the event's invite_after delays an invitation")
-    event = _argument(body)
+    event = argument_in(body)
     if isinstance(event, Unreadable):
         return event
     # Half of a surrogate pair cannot be encoded; as bytes it is refused like any other text that is not UTF-8.
@@ -111,30 +110,17 @@ def event_in_task(message: Entry) -> Event | Unreadable:
     return read(again, content_type="application/json", attributes={}, plain=EventKind.REQUESTED)
 
 
-def is_task(headers: Mapping[str, Any]) -> bool:
-    """Whether a message with these headers was sent as a Celery task."""
-    return "task" in headers
-
-
-def argument_of(body: bytes) -> Any:
-    """The one argument of a task's body; None where it has none."""
-    event = _argument(body)
-    return None if isinstance(event, Unreadable) else event
-
-
-def _argument(body: bytes) -> Any:
+def argument_in(body: bytes) -> Any:
+    """The one argument of a task's body; Unreadable where it has none."""
     if len(body) > LARGEST:
         return Unreadable(f"the task has more than {LARGEST:,} bytes")
-    found = read_list(body)
-    if isinstance(found, NoObject) or len(found) != 3:
-        return Unreadable("its body is not arguments, named arguments and options, as Celery's protocol 2 has them")
-    arguments, named, options = found
-    if not isinstance(arguments, list) or not isinstance(named, dict) or not isinstance(options, dict | None):
-        return Unreadable("its body is not arguments, named arguments and options, as Celery's protocol 2 has them")
-    if any((options or {}).values()):
-        return Unreadable("it has a link, a chain or a chord: nothing follows a request")
-    if len(arguments) == 1 and not named:
-        return arguments[0]
-    if not arguments and named.keys() == {ARGUMENT}:
-        return named[ARGUMENT]
-    return Unreadable("its arguments are not one event")
+    match read_list(body):
+        case [list(arguments), dict(named), dict() | None as options]:
+            if any((options or {}).values()):
+                return Unreadable("it has a link, a chain or a chord: nothing follows a request")
+            if len(arguments) == 1 and not named:
+                return arguments[0]
+            if not arguments and named.keys() == {ARGUMENT}:
+                return named[ARGUMENT]
+            return Unreadable("its arguments are not one event")
+    return Unreadable("its body is not arguments, named arguments and options, as Celery's protocol 2 has them")

@@ -1,5 +1,6 @@
 """A queue of RabbitMQ, consumed through kombu."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -9,10 +10,11 @@ from uuid import UUID
 from kombu.entity import Queue
 from kombu.messaging import Consumer
 
+from worker.core.foundation.notation import written
 from worker.events.brokers import connection as broker
-from worker.events.bus.connection import Link, connected
-from worker.events.bus.dead_lettering import notice_of, publish
-from worker.events.bus.entries import Delivery, Entry
+from worker.events.brokers.connection import connected
+from worker.events.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT, publish
+from worker.events.bus.entries import Delivery, Entry, Link
 from worker.events.bus.sources import Source
 from worker.events.bus.topology import prepare_amqp
 
@@ -71,7 +73,9 @@ class AmqpLink:
         )
 
     def notify(self, id_: UUID, reason: str, now: datetime) -> None:
-        notice = notice_of(id_, reason, now)
+        headers = {REASON: reason, REFUSED_AT: written(now), NOTICE_ID: str(id_)}
+        body = json.dumps({"id": str(id_), "reason": reason}).encode()
+        notice = Entry(body, "application/json", "utf-8", headers)
         publish(self._publisher, notice, exchange=self._topology.dead, key=self._topology.queue)
 
     def acknowledge(self, messages: Sequence[Delivery]) -> None:

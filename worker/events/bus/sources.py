@@ -159,7 +159,11 @@ def sources_of(settings: Settings) -> list[Source]:
     if settings.broker.wakes_workers:
         declare = settings.bus is None or settings.bus.declare
         found.append(requests_at(settings.broker.url, settings.broker.protection, declare=declare))
-    return [_with_senders(source, settings) for source in found]
+    senders = settings.web.senders
+    return [
+        replace(one, senders=senders_of_queue(senders, one.topology.queue, on_amqp=one.topology.on_amqp))
+        for one in found
+    ]
 
 
 def sources_with_senders(settings: Settings) -> list[Source]:
@@ -178,8 +182,3 @@ def sources_with_senders(settings: Settings) -> list[Source]:
             log.warning("the queue %s is not consumed: no sender in [web.senders] has it", source.topology.queue)
     kept = [source for source in found if source.senders.has_any]
     return [*kept, *(replace(source, undelivered=True) for source in kept if source.topology.on_amqp)]
-
-
-def _with_senders(source: Source, settings: Settings) -> Source:
-    topology = source.topology
-    return replace(source, senders=senders_of_queue(settings.web.senders, topology.queue, on_amqp=topology.on_amqp))

@@ -17,8 +17,7 @@ from worker.core.foundation.clock import monotonic
 from worker.core.foundation.notation import written
 from worker.events.brokers import connection as broker
 from worker.events.brokers.connection import redis_client
-from worker.events.bus.connection import Link
-from worker.events.bus.entries import ENVELOPE, Delivery, entry_in
+from worker.events.bus.entries import ENVELOPE, Delivery, Link, entry_in
 from worker.events.bus.sources import Source
 from worker.events.bus.topology import GROUP, MOST_NOTICES, prepare_redis
 

@@ -21,8 +21,7 @@ import redis
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 from kombu.entity import Exchange, Queue
 
-from worker.events.brokers.connection import NEVER
-from worker.events.brokers.queue_depths import states_of
+from worker.events.brokers.connection import NEVER, states_of
 from worker.settings.outside import Bus
 
 # A message that was delivered so often and never settled goes to the dead queue: it may be what kills consumers.

@@ -50,112 +50,114 @@ class HeldCustomer:
     fresh: bool = False
 
 
-class EventCustomers:
-    def __init__(self, keyring: Keyring) -> None:
-        self._keyring = keyring
+def hold(
+    connection: sa.Connection, keyring: Keyring, new: Sequence[NewEvent], *, now: datetime
+) -> dict[str, HeldCustomer]:
+    """Lock the customers' rows; creates the rows of unknown customers.
 
-    def hold(self, connection: sa.Connection, new: Sequence[NewEvent], *, now: datetime) -> dict[str, HeldCustomer]:
-        """Lock the customers' rows; creates the rows of unknown customers.
+    In one pass and in the order that an import uses, so that two transactions cannot deadlock.
+    """
+    rows = {event.arrival.customer_id: _first_row(keyring, event.arrival, now=now) for event in new}
+    held = connection.execute(_hold(connection.dialect.name), [rows[customer_id] for customer_id in sorted(rows)]).all()
+    return {customer_id: _held(values, rows[customer_id]["encrypted"]) for customer_id, *values in held}
 
-        In one pass and in the order that an import uses, so that two transactions cannot deadlock.
-        """
-        rows = {event.arrival.customer_id: _first_row(self._keyring, event.arrival, now=now) for event in new}
-        held = connection.execute(
-            _hold(connection.dialect.name), [rows[customer_id] for customer_id in sorted(rows)]
-        ).all()
-        return {customer_id: _held(values, rows[customer_id]["encrypted"]) for customer_id, *values in held}
 
-    def refuse_another(
-        self,
-        connection: sa.Connection,
-        new: Sequence[NewEvent],
-        customers: Mapping[str, HeldCustomer],
-        *,
-        now: datetime,
-    ) -> None:
-        """Mark the events that are of another person than the one who is stored under the id.
+def refuse_another(
+    connection: sa.Connection,
+    keyring: Keyring,
+    new: Sequence[NewEvent],
+    customers: Mapping[str, HeldCustomer],
+    *,
+    now: datetime,
+) -> None:
+    """Mark the events that are of another person than the one who is stored under the id.
 
-        A request says who it is for. An update leaves as it is what it does not name: it is compared with that, too.
-        Whom a sender does not reach is not compared, so that it does not learn who that is.
-        """
-        concerned = [
-            event
-            for event in new
-            if event.standing.reaches
-            and (event.arrival.line is not None or event.arrival.columns)
-            and customers[event.arrival.customer_id].encrypted is not None
-        ]
-        said = [(place, _said(event.arrival)) for place, event in enumerate(concerned)]
-        for one in beside(connection, self._keyring, said, now=now):
-            event = concerned[one.row]
-            given = one.given if event.arrival.line is not None else one.merged
-            if one.person is not None and match_of(one.person, one.stored.kind, given) is Match.ANOTHER:
-                event.refused = event.refused or ANOTHER
+    A request says who it is for. An update leaves as it is what it does not name: it is compared with that, too.
+    Whom a sender does not reach is not compared, so that it does not learn who that is.
+    """
+    concerned = [
+        event
+        for event in new
+        if event.standing.reaches
+        and (event.arrival.line is not None or event.arrival.columns)
+        and customers[event.arrival.customer_id].encrypted is not None
+    ]
+    said = [(place, _said(event.arrival)) for place, event in enumerate(concerned)]
+    for one in beside(connection, keyring, said, now=now):
+        event = concerned[one.row]
+        given = one.given if event.arrival.line is not None else one.merged
+        if one.person is not None and match_of(one.person, one.stored.kind, given) is Match.ANOTHER:
+            event.refused = event.refused or ANOTHER
 
-    def keep_details(
-        self,
-        connection: sa.Connection,
-        new: Sequence[NewEvent],
-        customers: Mapping[str, HeldCustomer],
-        *,
-        now: datetime,
-    ) -> None:
-        """Write the customers for whom a newer row, or newer columns, arrived; store the columns of updates."""
-        bring = [t for t in new if t.arrival.line and brings_details(t.arrival.occurred_at, t.known)]
-        updates = of_kind(new, EventKind.UPDATED)
-        for event in updates:
-            event.encrypted = encrypt_update(self._keyring, event.id, event.arrival.columns)
-        later = self._later_updates(connection, [*bring, *updates])
-        rows: list[dict[str, Any]] = []
-        corrected: dict[str, tuple[Address, ...]] = {}
-        for event in [*bring, *updates]:
-            arrival, row = event.arrival, customers[event.arrival.customer_id]
-            details_at = arrival.occurred_at
-            if arrival.line is not None:
-                base = arrival.line.customer
-            elif row.encrypted is None or row.details_at is None:
-                continue  # not known, or erased: the update is kept for a request that it may have overtaken
-            else:
-                known = _as_known(self._keyring, arrival.customer_id, row)
-                if known is None:
-                    continue
-                base, details_at = known, row.details_at
-            own = [(arrival.occurred_at, arrival.columns)] if arrival.line is None else []
-            updated = [*own, *later.get(arrival.customer_id, [])]
-            if row.fresh and not updated:
-                continue  # the row was created with this data
-            customer = overlaid(base, updated)
-            if customer is None and row.encrypted is not None:
-                event.ignored = event.ignored or (BEFORE if arrival.line is None else "")
+
+def keep_details(
+    connection: sa.Connection,
+    keyring: Keyring,
+    new: Sequence[NewEvent],
+    customers: Mapping[str, HeldCustomer],
+    *,
+    now: datetime,
+) -> None:
+    """Write the customers for whom a newer row, or newer columns, arrived; store the columns of updates."""
+    bring = [t for t in new if t.arrival.line and brings_details(t.arrival.occurred_at, t.known)]
+    updates = of_kind(new, EventKind.UPDATED)
+    for event in updates:
+        event.encrypted = encrypt_update(keyring, event.id, event.arrival.columns)
+    later = _later_updates(connection, keyring, [*bring, *updates])
+    rows: list[dict[str, Any]] = []
+    corrected: dict[str, tuple[Address, ...]] = {}
+    for event in [*bring, *updates]:
+        arrival, row = event.arrival, customers[event.arrival.customer_id]
+        details_at = arrival.occurred_at
+        if arrival.line is not None:
+            base = arrival.line.customer
+        elif row.encrypted is None or row.details_at is None:
+            continue  # not known, or erased: the update is kept for a request that it may have overtaken
+        else:
+            known = _as_known(keyring, arrival.customer_id, row)
+            if known is None:
                 continue
-            rows.append(customer_row(self._keyring, customer or base, details_at=details_at, now=now))
-            before = _person_of(self._keyring, arrival.customer_id, row)
-            if before is not None:
-                corrected[arrival.customer_id] = changed_addresses(before, (customer or base).person)
-                event.told = in_words(before, (customer or base).person)
-        requested = {event.arrival.customer_id for event in bring if not customers[event.arrival.customer_id].fresh}
-        if requested:
-            settled(connection, requested)
-        change_details(connection, rows)
-        give_away(connection, self._keyring, {one: kinds for one, kinds in corrected.items() if kinds}, now=now)
+            base, details_at = known, row.details_at
+        own = [(arrival.occurred_at, arrival.columns)] if arrival.line is None else []
+        updated = [*own, *later.get(arrival.customer_id, [])]
+        if row.fresh and not updated:
+            continue  # the row was created with this data
+        customer = overlaid(base, updated)
+        if customer is None and row.encrypted is not None:
+            event.ignored = event.ignored or (BEFORE if arrival.line is None else "")
+            continue
+        rows.append(customer_row(keyring, customer or base, details_at=details_at, now=now))
+        before = _person_of(keyring, arrival.customer_id, row)
+        if before is not None:
+            corrected[arrival.customer_id] = changed_addresses(before, (customer or base).person)
+            event.told = in_words(before, (customer or base).person)
+    requested = {event.arrival.customer_id for event in bring if not customers[event.arrival.customer_id].fresh}
+    if requested:
+        settled(connection, requested)
+    change_details(connection, rows)
+    give_away(connection, keyring, {one: kinds for one, kinds in corrected.items() if kinds}, now=now)
 
-    def _later_updates(
-        self, connection: sa.Connection, events: Sequence[NewEvent]
-    ) -> dict[str, list[tuple[datetime, Columns | None]]]:
-        """The columns of updates later than these events, by customer; None where they are no longer stored."""
-        overtaken = {one.arrival.customer_id: one for one in events if one.known.updated_after}
-        if not overtaken:
-            return {}
-        given = {"customers": bulk.keys(overtaken), "ids": bulk.keys(one.id for one in events)}
-        found: dict[str, list[tuple[datetime, Columns | None]]] = {}
-        rows = fetch(connection, _UPDATES, given)
-        for row in rows:
-            event = overtaken[row.customer_id]
-            counts = event.standing.counts(row.sender, every_customer=row.every_customer)
-            if counts and row.occurred_at > event.arrival.occurred_at:
-                columns = _columns(self._keyring, row)
-                found.setdefault(row.customer_id, []).append((row.occurred_at, columns))
-        return found
+
+def _later_updates(
+    connection: sa.Connection, keyring: Keyring, events: Sequence[NewEvent]
+) -> dict[str, list[tuple[datetime, Columns | None]]]:
+    """The columns of updates later than these events, by customer; None where they are no longer stored."""
+    overtaken = {one.arrival.customer_id: one for one in events if one.known.updated_after}
+    if not overtaken:
+        return {}
+    given = {"customers": bulk.keys(overtaken), "ids": bulk.keys(one.id for one in events)}
+    found: dict[str, list[tuple[datetime, Columns | None]]] = {}
+    columns: Columns | None
+    for row in fetch(connection, _UPDATES, given):
+        event = overtaken[row.customer_id]
+        counts = event.standing.counts(row.sender, every_customer=row.every_customer)
+        if counts and row.occurred_at > event.arrival.occurred_at:
+            try:
+                columns = decrypt_update(keyring, row.id, row.encrypted)
+            except Erased:
+                columns = None
+            found.setdefault(row.customer_id, []).append((row.occurred_at, columns))
+    return found
 
 
 def _said(arrival: Arrival) -> Customer:
@@ -171,14 +173,6 @@ def _first_row(keyring: Keyring, arrival: Arrival, *, now: datetime) -> dict[str
         return row | {"sender": arrival.sender.name}
     # An empty row stands for a customer about whom only an event is known.
     return {"customer_id": arrival.customer_id, **_EMPTY, "created_at": now, "changed_at": now}
-
-
-def _columns(keyring: Keyring, row: Any) -> Columns | None:
-    """The columns of an update; None: they are no longer stored."""
-    try:
-        return decrypt_update(keyring, row.id, row.encrypted)
-    except Erased:
-        return None
 
 
 def _as_known(keyring: Keyring, customer_id: str, row: HeldCustomer) -> Customer | None:

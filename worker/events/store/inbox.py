@@ -28,9 +28,8 @@ from worker.core.model.wakeups import WakeUp
 from worker.events.ordering import why_ignored
 from worker.events.rights import NOT_ITS_CUSTOMER, standing_of
 from worker.events.store.customer_erasure import erase_customer
-from worker.events.store.event_customers import EventCustomers, learn, remove_empty
+from worker.events.store.event_customers import hold, keep_details, learn, refuse_another, remove_empty
 from worker.events.store.incoming_events import Arrival, Key, NewEvent, of_kind
-from worker.lists.lines import AcceptedLine
 from worker.lists.store.admission import following
 from worker.lists.store.daily_batch import next_rows
 from worker.lists.store.leadership import take_all
@@ -44,7 +43,6 @@ class Inboxes:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._keyring = keyring
-        self._customers = EventCustomers(keyring)
 
     def take(self, arrivals: Sequence[Arrival], *, now: datetime, within: sa.Connection | None = None) -> Received:
         """Take events in one transaction, or within the caller's; returns a receipt for each, in their order.
@@ -87,11 +85,11 @@ class Inboxes:
         ]
 
     def _work(self, connection: sa.Connection, new: list[NewEvent], due: set[WakeUp], *, now: datetime) -> None:
-        customers = self._customers.hold(connection, new, now=now)
+        customers = hold(connection, self._keyring, new, now=now)
         for event in new:
             event.standing = standing_of(event.arrival.sender, customers[event.arrival.customer_id].owner)
         erased = self._refuse_erased(connection, new)
-        self._customers.refuse_another(connection, new, customers, now=now)
+        refuse_another(connection, self._keyring, new, customers, now=now)
         new = _without_refused(connection, new)
         learn(connection, new, customers)
         for event in new:
@@ -101,7 +99,7 @@ class Inboxes:
             event.ignored = why_ignored(event.arrival.kind, event.arrival.occurred_at, event.known)
         # The others are stored, so that a copy is recognised and their status can be asked for, and change nothing.
         reaching = [event for event in new if event.standing.reaches]
-        self._customers.keep_details(connection, reaching, customers, now=now)
+        keep_details(connection, self._keyring, reaching, customers, now=now)
         requests = of_kind(reaching, EventKind.REQUESTED)
         back = {event.arrival.customer_id for event in requests} & erased.keys()
         if back:
@@ -153,8 +151,10 @@ class Inboxes:
         # As late as possible: until this transaction ends, no other event gets a row number.
         numbers = next_rows(connection, len(requests), now=now)
         priority = EVENT + PAUSED if numbers.paused else EVENT
+        asked = [event.arrival for event in requests]
         by_row = dict(enumerate(requests, numbers.first))
-        lines = [replace(_line(event.arrival), row=number) for number, event in by_row.items()]
+        numbered = enumerate(asked, numbers.first)
+        lines = [replace(one.line, row=number) for number, one in numbered if one.line is not None]  # each has one
         values = job_values(self._keyring, numbers.batch_id, lines)
         jobs = new_jobs(
             values,
@@ -162,16 +162,16 @@ class Inboxes:
             priority=priority,
             now=now,
             quiet_until=[line.quiet_until for line in lines],
-            invite_at=[_invite_at(event.arrival) for event in requests],
+            invite_at=[one.occurred_at + one.invite_after if one.invite_after is not None else None for one in asked],
         )
         rows = rows_of(jobs)
         for job in rows:
             waits = job["state"] is JobState.WAITING and job["leader_id"] is None and not numbers.paused
             if waits and job["due_at"] <= now:
                 due.add(WakeUp.issue(job["account"]))
-        if any(event.arrival.traceparent is not None for event in requests):
-            for job, event in zip(rows, requests, strict=True):
-                job["traceparent"] = event.arrival.traceparent
+        if any(arrival.traceparent is not None for arrival in asked):
+            for job, arrival in zip(rows, asked, strict=True):
+                job["traceparent"] = arrival.traceparent
         bulk.add(connection, Job, rows)
         for job in rows:
             by_row[job["row"]].job_id = job["id"]
@@ -179,15 +179,6 @@ class Inboxes:
             take_all(connection, numbers.batch_id, after=numbers.first - 1, now=now)
         stopped = [row["id"] for row in rows if row["state"] in STOPPED]
         happened(connection, JobsStopped(stopped), now=now)
-
-
-def _line(arrival: Arrival) -> AcceptedLine:
-    assert arrival.line is not None  # noqa: S101 -- for mypy: a request has its line
-    return arrival.line
-
-
-def _invite_at(arrival: Arrival) -> datetime | None:
-    return None if arrival.invite_after is None else arrival.occurred_at + arrival.invite_after
 
 
 def _rounds(arrivals: Sequence[Arrival]) -> Iterator[list[int]]:
@@ -245,9 +236,9 @@ def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: dateti
     return {arrival.key: NewEvent(ids[arrival.key], arrival) for arrival in arrivals if ids[arrival.key] in kept}
 
 
-_COLUMNS = (Inbox.id, Inbox.sender, Inbox.source, Inbox.event_id, Inbox.digest, Inbox.job_id, Inbox.outcome)
 _BEFORE = (
-    sa.select(*_COLUMNS, CustomerRow.sender.label("owner"))
+    sa.select(Inbox.id, Inbox.sender, Inbox.source, Inbox.event_id, Inbox.digest, Inbox.job_id, Inbox.outcome)
+    .add_columns(CustomerRow.sender.label("owner"))
     .join(CustomerRow, CustomerRow.customer_id == Inbox.customer_id, isouter=True)
     .where(
         bulk.among(Inbox.sender, "senders"),
@@ -307,16 +298,7 @@ def _receipt(event: NewEvent) -> EventReceipt:
     return EventReceipt(Outcome.IGNORED if event.ignored else Outcome.TAKEN, event.id, event.job_id, event.ignored)
 
 
-_NOTE = bulk.Change(
-    Inbox.id,
-    {
-        "outcome": sa.bindparam("new_outcome"),
-        "detail": sa.bindparam("new_detail"),
-        "job_id": sa.bindparam("new_job_id"),
-        "encrypted": sa.bindparam("new_encrypted"),
-    },
-    by="id_",
-)
+_NOTE = bulk.Change(Inbox.id, bulk.new("outcome", "detail", "job_id", "encrypted"), by="id_")
 
 
 def _note(connection: sa.Connection, new: Sequence[NewEvent]) -> None:

@@ -4,7 +4,7 @@ erased."""
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,13 +12,50 @@ import sqlalchemy as sa
 
 from worker.core.database.audit_entries import note
 from worker.core.database.bulk import insert
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database, fetch, made_of
 from worker.core.database.encrypted_values import CUSTOMER, context_of_refused
 from worker.core.database.tables import RefusedEvent
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.events.refused import PutBack, RefusedMessage
 from worker.lists.store.tombstones import erased_among
 from worker.reporting.store.waiting import refused_events
+
+
+@dataclass(frozen=True, repr=False)
+class RefusedMessage:
+    """A refused message. `content` is personal, so no repr; the other values but `customer_id` name no value of it.
+
+    `identity` is the same for each copy of the message. `kind` is the event's type and `event` its id, where they are
+    known to be no person's data. `customer_id`: as the message has it; "" where it names none. `content`: the message
+    as JSON values, to put it back; None: it is too large, and not kept.
+    """
+
+    queue: str
+    identity: str
+    reason: str
+    kind: str
+    event: str
+    size: int
+    customer_id: str
+    content: Mapping[str, Any] | None
+
+
+class NotPutBack(Exception):
+    """No refused message can be put back now. The text says why, for people."""
+
+
+@dataclass(frozen=True)
+class PutBack:
+    """How many messages went back, by dead queue; how many were not kept; and why others stay, by dead queue."""
+
+    went: Mapping[str, int] = field(default_factory=dict)
+    not_kept: int = 0
+    missed: Mapping[str, str] = field(default_factory=dict)
+
+
+def dead_queue_of(queue: str) -> str:
+    """The name of a queue's dead queue."""
+    return f"{queue}.dead"
+
 
 CHUNK = 500
 KEPT = timedelta(days=14)  # as the notices in the dead queue: after a holiday somebody can still look at them
@@ -51,7 +88,9 @@ class RefusedEvents:
 
         What names a customer whom a person has erased is counted, and its content is not kept.
         """
-        ids = [self._id_of(message) for message in messages]
+        # One id for all copies of a message.
+        identities = (f"{one.queue}\0{one.identity}" for one in messages)
+        ids = [uuid.UUID(hex=self._keyring.digests(_IDENTITY, one)[0][-32:]) for one in identities]
         new = insert(RefusedEvent, self._database.engine.dialect.name)
         anew = {name: new.excluded[name] for name in ("reason", "refused_at", "due_at", "encrypted")}
         # Always in the same order, so that two consumers of the same messages cannot deadlock.
@@ -69,10 +108,6 @@ class RefusedEvents:
                 [rows[id_] for id_ in sorted(rows)],
             )
         return ids
-
-    def _id_of(self, message: RefusedMessage) -> uuid.UUID:
-        digest = self._keyring.digests(_IDENTITY, f"{message.queue}\0{message.identity}")[0]
-        return uuid.UUID(hex=digest[-32:])
 
     def _row(self, id_: uuid.UUID, message: RefusedMessage, now: datetime) -> dict[str, Any]:
         encrypted, customer_digest = None, None
@@ -128,8 +163,7 @@ class RefusedEvents:
                 content = self._keyring.decrypt(row.encrypted, context=context_of_refused(row.id))
             except CannotDecrypt as error:  # names the row and a key's id
                 why_not = str(error)
-        facts = (row.id, row.queue, row.reason, row.kind, row.event, row.size, row.refusals)
-        return KeptMessage(*facts, row.refused_at, row.due_at, content, why_not)
+        return made_of(KeptMessage, row, content=content, why_not=why_not)
 
     def remove(self, message: KeptMessage) -> None:
         """Remove a message that was put back; not if it was refused again meanwhile."""

@@ -12,7 +12,7 @@ from worker.settings.model import Settings
 from worker.wiring.watching import targets_of
 
 if TYPE_CHECKING:
-    from worker.events.brokers.queue_depths import QueueState
+    from worker.events.brokers.connection import QueueState
 
 CONNECT_SECONDS = 5
 FULL = "look at its memory and disk, and whether this user may write (`rabbitmq-diagnostics alarms`, `redis-cli info`)"
@@ -47,8 +47,11 @@ def check_brokers(settings: Settings, where_is: Where) -> Iterator[Finding]:
 
 
 def _one(settings: Settings, name: str, where: str, url: str, tls: Tls | None) -> Iterator[Finding]:
-    from worker.events.brokers.queue_depths import prove_it_takes_messages, states_of
-    from worker.events.bus.connection import connection_to  # imported here: kombu takes a tenth of a second
+    from worker.events.brokers.connection import (
+        connection_to,  # imported here: kombu takes a tenth of a second
+        prove_it_takes_messages,
+        states_of,
+    )
 
     connection: Any = connection_to(url, tls=tls)  # kombu has no types
     try:

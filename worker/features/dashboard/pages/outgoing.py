@@ -6,8 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from worker.core.foundation.notation import counted
-from worker.events.refused import NotPutBack
-from worker.events.store.refused_events import KeptMessage
+from worker.events.store.refused_events import KeptMessage, NotPutBack
 from worker.features.dashboard.contract import Action, Asked, Done, NotThere, Page, Plan, Refused, Sources
 from worker.features.outbox.outbox_report import SHOWN, target_in_words
 from worker.features.outbox.store import relay

@@ -54,7 +54,7 @@ from worker.core.model.channels import CHANNELS, address_of, detail_of
 from worker.core.model.incoming import OPERATOR, EventKind
 from worker.events.ordering import EarlierEvents
 from worker.events.store.customer_erasure import erase_customer
-from worker.events.store.event_customers import EventCustomers, remove_empty
+from worker.events.store.event_customers import hold, remove_empty
 from worker.events.store.incoming_events import Arrival, NewEvent
 from worker.lists.store.admission import finished_in_purged
 from worker.lists.store.tombstones import erased_among
@@ -80,7 +80,6 @@ class Proof:
 class SubjectRequests:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database, self._keyring = database, keyring
-        self._customers = EventCustomers(keyring)
 
     def is_known(self, customer_id: str) -> bool:
         """True if anything is stored under this id."""
@@ -109,7 +108,7 @@ class SubjectRequests:
             # As an event does: locks the row, or holds its place against an import of the same moment.
             arrival = Arrival(OPERATOR, "", "", EventKind.ERASED, customer_id, "", now, ())
             event = NewEvent(new_id(now), arrival)
-            customers = self._customers.hold(connection, [event], now=now)
+            customers = hold(connection, self._keyring, [event], now=now)
             encrypted = customers[customer_id].encrypted
             addresses = _addresses(self._keyring, customer_id, encrypted)
             counts = erase_customer(connection, self._keyring, customer_id, now, EarlierEvents(), final=True, now=now)
