@@ -8,8 +8,7 @@ from worker.reporting.operation import (
     WAKE_UPS_MISSING_AFTER,
     Running,
     Wakening,
-    is_worked,
-    is_worked_by_workers,
+    kinds_at_work,
 )
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -20,16 +19,16 @@ ALONE = UP._replace(kind="run", batch_id=3)
 
 
 def test_a_run_of_one_batch_works_no_other_batch():
-    assert is_worked([ALONE], 3)
-    assert not is_worked([ALONE, WEB], 4)
-    assert is_worked([ALONE, WORKER], 4)
+    assert kinds_at_work([ALONE], 3)
+    assert not kinds_at_work([ALONE, WEB], 4)
+    assert kinds_at_work([ALONE, WORKER], 4)
 
 
 def test_what_a_run_works_too_does_not_depend_on_wake_ups():
-    assert is_worked_by_workers([WORKER, WEB], 3)
-    assert is_worked_by_workers([ALONE, WORKER], 4)
-    assert not is_worked_by_workers([ALONE, WORKER], 3)
-    assert not is_worked_by_workers([WEB], 3)
+    assert kinds_at_work([WORKER, WEB], 3) == {"worker"}
+    assert kinds_at_work([ALONE, WORKER], 4) == {"worker"}
+    assert kinds_at_work([ALONE, WORKER], 3) != {"worker"}
+    assert kinds_at_work([WEB], 3) != {"worker"}
 
 
 def test_no_worker_looks_for_work_without_wake_ups_after_the_scheduler_s_or_a_sweep_of_its_own(subtests):

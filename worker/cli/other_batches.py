@@ -11,7 +11,7 @@ from worker.cli.exits import CannotStart
 from worker.cli.shared_options import counting_rows
 from worker.core.foundation.notation import counted
 from worker.lists.store.batches import STDIN, BatchFacts
-from worker.reporting.operation import is_worked
+from worker.reporting.operation import kinds_at_work
 from worker.reporting.store.waiting import Unsent, unsent
 from worker.wiring.container import Parts
 
@@ -28,7 +28,9 @@ def left_alone(parts: Parts, batch_id: int | None = None, *, worked: Collection[
     others = [one for one in unsent(parts.database, now=now) if one.batch.id != batch_id]
     running = parts.processes.running(now=now) if others else []
     return [
-        one for one in others if one.batch.is_paused or not (one.batch.id in worked or is_worked(running, one.batch.id))
+        one
+        for one in others
+        if one.batch.is_paused or not (one.batch.id in worked or kinds_at_work(running, one.batch.id))
     ]
 
 

@@ -177,19 +177,16 @@ class _Filling:
             one = waiting.popleft()
             for slot in self.open[one]:
                 if self._fits(one, slot, 1):
-                    return self._way(before, one, slot)
+                    path = [(one, slot)]
+                    while (step := before[path[0][0]]) is not None:
+                        path.insert(0, step)
+                    return path
                 for then in self._in_the_way(one, slot):
                     if then not in before and then not in self._hopeless:
                         before[then] = (one, slot)
                         waiting.append(then)
         self._hopeless |= before.keys()  # what cannot be moved now never can
         return None
-
-    def _way(self, before: Mapping[Group, tuple[Group, int] | None], last: Group, slot: int) -> list[tuple[Group, int]]:
-        path = [(last, slot)]
-        while (step := before[path[0][0]]) is not None:
-            path.insert(0, step)
-        return path
 
     def _in_the_way(self, one: Group, slot: int) -> list[Group]:
         """The groups with rows in the slot that would make room for this one."""

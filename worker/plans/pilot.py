@@ -33,8 +33,16 @@ _OPERATORS = {
     ">": lambda value, bound: value > bound,
     "<": lambda value, bound: value < bound,
 }
-_TOKEN = re.compile(
-    r"\s*(?:(?P<op>>=|<=|>|<)|(?P<number>\d{1,9}(?:\.\d{1,3})?)|(?P<percent>%)|(?P<word>[A-Za-z]+))", re.ASCII
+_NAME, _OPERATOR, _NUMBER, _PERCENT, _AND, _WITHIN = (
+    re.compile(rf"\s*({one})", re.ASCII | re.IGNORECASE)
+    for one in (
+        rf"(?:{'|'.join(NAMES)})(?![a-z])",
+        ">=|<=|>|<",
+        r"\d{1,9}(?:\.\d{1,3})?",
+        "%",
+        "and(?![a-z])",
+        "within(?![a-z])",
+    )
 )
 EXAMPLE = "finished >= 50% and bounced <= 3% within 4 hours"
 
@@ -101,15 +109,21 @@ class Verdict:
 
 def parse_condition(text: str) -> Condition:
     """Read a condition. Raises BadCondition."""
-    reader = _Reader(text)
-    bounds = [_bound(reader)]
-    while reader.word() == "and":
-        reader.next()
-        bounds.append(_bound(reader))
-    if reader.word() != "within":
-        reader.fail("`and`, or `within` and a duration")
-    reader.next()
-    begins = reader.at
+    bounds: list[Bound] = []
+    at = 0
+    while True:
+        name = _read(text, at, _NAME, f"one of {', '.join(NAMES)}")
+        operator = _read(text, name.end(), _OPERATOR, ">=, >, <= or <")
+        number = _read(text, operator.end(), _NUMBER, "a number, or a percentage")
+        percent = _PERCENT.match(text, number.end())
+        if percent and Decimal(number[1]) > 100:
+            raise _unread(text, number.end(), "100% or less")
+        bounds.append(Bound(name[1].lower(), operator[1], Decimal(number[1]), percent is not None))
+        at = (percent or number).end()
+        if not (more := _AND.match(text, at)):
+            break
+        at = more.end()
+    begins = _read(text, at, _WITHIN, "`and`, or `within` and a duration").end()
     try:
         within = parse_duration(text[begins:])
     except ValueError:
@@ -117,6 +131,18 @@ def parse_condition(text: str) -> Condition:
     if within <= timedelta(0):
         raise BadCondition(text, begins, "a duration above zero")
     return Condition(tuple(bounds), within)
+
+
+def _read(text: str, at: int, pattern: re.Pattern[str], expected: str) -> re.Match[str]:
+    found = pattern.match(text, at)
+    if found is None:
+        raise _unread(text, at, expected)
+    return found
+
+
+def _unread(text: str, at: int, expected: str) -> BadCondition:
+    rest = text[at:]
+    return BadCondition(text, at + len(rest) - len(rest.lstrip()), expected)
 
 
 def judge(
@@ -167,48 +193,3 @@ def _value(bound: Bound, pilot: PilotNumbers) -> str:
     number = pilot.numbers.get(bound.name, 0)
     share = f" ({number * 100 / pilot.size:.1f} %)" if bound.percent and pilot.size else ""
     return f"{bound.name} {number:,}{share}"
-
-
-class _Reader:
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self.at = 0
-        self._token = _TOKEN.match(text)
-
-    def word(self) -> str:
-        """The next word, in small letters; "" if the next is none."""
-        return (self._token["word"] or "").lower() if self._token else ""
-
-    def get(self, kind: str, expected: str) -> str:
-        if self._token is None or self._token[kind] is None:
-            self.fail(expected)
-        assert self._token is not None  # noqa: S101 -- for mypy
-        found = self._token[kind]
-        self.next()
-        return found
-
-    def has(self, kind: str) -> bool:
-        return self._token is not None and self._token[kind] is not None
-
-    def next(self) -> None:
-        assert self._token is not None  # noqa: S101 -- for mypy
-        self.at = self._token.end()
-        self._token = _TOKEN.match(self._text, self.at)
-
-    def fail(self, expected: str) -> None:
-        spaces = len(self._text[self.at :]) - len(self._text[self.at :].lstrip())
-        raise BadCondition(self._text, self.at + spaces, expected)
-
-
-def _bound(reader: _Reader) -> Bound:
-    if reader.word() not in NAMES:
-        reader.fail(f"one of {', '.join(NAMES)}")
-    name = reader.get("word", "a name").lower()
-    operator = reader.get("op", ">=, >, <= or <")
-    number = Decimal(reader.get("number", "a number, or a percentage"))
-    percent = reader.has("percent")
-    if percent and number > 100:
-        reader.fail("100% or less")
-    if percent:
-        reader.get("percent", "%")
-    return Bound(name, operator, number, percent)

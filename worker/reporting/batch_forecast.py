@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import NamedTuple
 
 from worker.core.customers.customers import Channel
 from worker.core.database.database import Database
@@ -36,7 +35,7 @@ from worker.reporting.forecast import (
     with_country_cap,
     with_rows_apart,
 )
-from worker.reporting.operation import WORK, Running, no_account
+from worker.reporting.operation import WORK, Running, rows_wait
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.outlook import Orphans, UnknownOutcomes, due_after, last_planned
 from worker.reporting.store.processes import Processes
@@ -51,22 +50,12 @@ SHARED_FOR = timedelta(seconds=1)
 AWAITS_VERDICT = "it waits for the verdict on its pilot"
 
 
-class WorkingAndLists(NamedTuple):
-    working: Sequence[Running]
-    lists: Queue
-
-
+@dataclass
 class Shared:
-    """What the forecasts of all batches have in common: of many batches it is read once, and again after a second."""
+    """What the forecasts of all batches have in common: the processes that work, and the lists. It is read once for
+    many batches, and again after a second."""
 
-    def __init__(self) -> None:
-        self._last: tuple[datetime, WorkingAndLists] | None = None
-
-    def read(self, read: Callable[[], WorkingAndLists], *, now: datetime) -> WorkingAndLists:
-        last = self._last
-        if last is None or not last[0] <= now < last[0] + SHARED_FOR:
-            last = self._last = (now, read())
-        return last[1]
+    read: tuple[datetime, Sequence[Running], Queue] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,15 +135,23 @@ class Forecasts:
             return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
         for name, rows in sorted(counts.waiting.items()):
             if name not in self.rules.accounts:
-                return Forecast(None, no_account(name, rows))
+                # It was renamed, or taken out.
+                why = f"{rows_wait(rows)} for the account {name}, which this configuration does not have"
+                return Forecast(None, why)
         if counts.kept and counts.rows_kept == sum(counts.waiting.values()) + sum(counts.unsent.values()):
             return Forecast(None, of_kept_rows(counts.kept).detail)
-        messages = Counter(counts.unsent) + Counter(counts.to_come)
+        messages = counts.unsent + counts.to_come
         for kept in counts.kept.values():
-            messages -= Counter(kept.messages)
+            messages -= kept.messages
         calls = self._calls_left(batch, counts)
         ends = forecast(self._loads(calls, messages, self.ahead_of(batch, planned, calls)), now=self.clock())
-        ends = self._with_country_cap(messages[Channel.SMS], self._with_later_rows(counts, ends))
+        ends = self._with_later_rows(counts, ends)
+        if (texts := messages[Channel.SMS]) and self.texts_per_country is not None:
+            # Where the texts that are left go is not stored in clear, so they are counted as those of the last days.
+            now = self.clock()
+            lately, this_hour = self.texts(now)
+            left = by_country(texts, lately)
+            ends = with_country_cap(ends, self.texts_per_country, left, sent=this_hour, now=now)
         if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
             # For example, the link was to be used in the app first.
             ends = Forecast(counts.last_due, "messages that are not due before then")
@@ -194,15 +191,6 @@ class Forecasts:
                 ends = Forecast(finishes_at, f"{words}: {rest.rows:,} wait, the last until {written(rest.last)}")
         return ends
 
-    def _with_country_cap(self, texts: int, ends: Forecast) -> Forecast:
-        """The forecast with the hours that a country's texts take. Where the texts that are left go is not stored in
-        clear, so they are counted as those of the last days."""
-        if not texts or self.texts_per_country is None:
-            return ends
-        now = self.clock()
-        lately, this_hour = self.texts(now)
-        return with_country_cap(ends, self.texts_per_country, by_country(texts, lately), sent=this_hour, now=now)
-
     def _calls_left(self, batch: BatchFacts, counts: BatchCounts) -> Mapping[str, int]:
         """The calls that are left, by the account that will make them with the present takeovers. Bought on click, a
         row with a message waits for no call."""
@@ -226,21 +214,16 @@ class Forecasts:
     def ahead(self, batch_id: int | None, calls: Mapping[str, int], *, began_at: datetime) -> Mapping[str, int]:
         """How many calls and messages go before these calls of a batch that began then, by account and channel; None:
         of a list that is not imported yet, if workers are to work it."""
-        now = self.clock()
-        working, lists = self.shared.read(lambda: self._working_and_lists(now), now=now)
+        now, read = self.clock(), self.shared.read
+        if read is None or not read[0] <= now < read[0] + SHARED_FOR:
+            running = [one for one in self.processes.running(now=now) if one.kind in WORK]
+            queued = queue(self.database, now=now) if running else Queue((), frozenset())
+            read = self.shared.read = (now, running, queued)
+        _, working, lists = read
         of_batch = {one.batch_id for one in working}
         if None not in of_batch or (batch_id is not None and batch_id in of_batch):
             return {}
-        ahead = lists.ahead_of(batch_id, began_at=began_at)
-        messages = Counter(ahead.messages)
-        for (account, channel), number in ahead.to_come.items():
-            if calls.get(account):  # else they come after this batch's, which wait for no call of the account
-                messages[channel] += number
-        return {**(ahead.silent if self.on_click else ahead.calls), **messages}
-
-    def _working_and_lists(self, now: datetime) -> WorkingAndLists:
-        working = [one for one in self.processes.running(now=now) if one.kind in WORK]
-        return WorkingAndLists(working, queue(self.database, now=now) if working else Queue([], frozenset()))
+        return lists.ahead_of(batch_id, calls, began_at=began_at, on_click=self.on_click)
 
     def _loads(
         self, calls: Mapping[str, int], messages: Mapping[str, int], ahead: Mapping[str, int] | None = None

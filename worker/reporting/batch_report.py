@@ -27,7 +27,7 @@ from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.report_lines import Columns
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.outlook import Orphans
-from worker.reporting.waits import Blocked, Circumstances, Wait, of_accounts, of_no_account, stop_in_words
+from worker.reporting.waits import Blocked, Circumstances, of_accounts, of_no_account, stop_in_words
 
 if TYPE_CHECKING:
     from worker.lists.decisions.store.decisions import RepeatCost
@@ -166,7 +166,11 @@ class Reporting(Forecasts):
             blocked, senders = self.blocked(now=now), counts.waits[Reason.WAITS_FOR_SENDER].messages
             if causes := [blocked[name] for name in sorted(senders) if name in blocked]:
                 theirs = waits[Reason.WAITS_FOR_SENDER]
-                theirs["because"] = "; ".join(_cause(each[0]) for each in causes)
+                # Of a pause the time stands already.
+                theirs["because"] = "; ".join(
+                    f"{one.called} is paused: {one.detail}" if one.reason == Reason.ACCOUNT_PAUSED else one.in_words
+                    for one, *_ in causes
+                )
                 # A failed log-in prolongs the pause of a sender: its rows do not go before its end.
                 pauses = [one for each in causes for one in each if one.reason == Reason.ACCOUNT_PAUSED]
                 if len(pauses) == len(senders):
@@ -196,11 +200,6 @@ class Reporting(Forecasts):
             "deadline": written_if_any(plan.deadline),
             **(pilot if plan.first else {}),
         }
-
-
-def _cause(one: Wait) -> str:
-    """Why a sender does not send, where the time stands already."""
-    return f"{one.called} is paused: {one.detail}" if one.reason == Reason.ACCOUNT_PAUSED else one.in_words
 
 
 def _pilot_in_words(pilot: PilotNumbers) -> str:

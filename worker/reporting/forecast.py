@@ -296,8 +296,7 @@ def lost_sessions(orphans: int) -> str:
 
 def lost_answers(calls: int, messages: int) -> str:
     """This number of calls and messages whose answers were lost, in words; "" for none."""
-    words = [(calls, "call", "calls"), (messages, "message", "messages")]
-    parts = [f"{number:,} {singular if number == 1 else plural}" for number, singular, plural in words if number]
+    parts = [counted(number, what) for number, what in ((calls, "call"), (messages, "message")) if number]
     return f"{' and '.join(parts)} whose answer was lost" if parts else ""
 
 

@@ -8,7 +8,7 @@ one script and the one style in the file, by their hashes.
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
@@ -22,20 +22,19 @@ from markupsafe import Markup, escape
 from worker.core.foundation.notation import spreadsheet_safe, written
 from worker.core.foundation.version import __version__
 from worker.core.model.states import InvitationState, JobState, LineState
-from worker.reporting.period import NUMBERS as COUNTED
-from worker.reporting.period import PeriodReport
+from worker.reporting.period import NUMBERS as NUMBERS_OF_PERIOD
+from worker.reporting.period import PeriodReport, numbers_of
 from worker.reporting.prices import Prices, costs
 from worker.reporting.report_lines import NUMBERS, TIMES, WORDS, Chunk, Columns, line_values
 from worker.reporting.row_groups import Groups, headline
 from worker.reporting.store.report_rows import LineFacts
-from worker.reporting.store.spending import Spending
+from worker.reporting.store.spending import Points, Spending
 
 WIDTH, HEIGHT = 600, 160
 MOST = 48  # steps of the time axis
 STEPS = tuple(
     timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 7 * 1440)
 )
-Points = Sequence[tuple[datetime, int]]
 
 STATIC = 100  # rows in the table as the file has it; the page's script shows all others, a page of them at a time
 IN_MEMORY = 1024 * 1024  # bytes of the rows' data, before they go to a temporary file
@@ -182,7 +181,8 @@ def write_period(out: TextIO, report: PeriodReport, *, now: datetime) -> None:
         ("Week", "By its Monday", report.weeks),
     )
     page = _environment().get_template("period.html")
-    out.write(page.render(report=report, tables=tables, numbers=COUNTED, made_at=now, release=__version__))
+    numbers = {"numbers": NUMBERS_OF_PERIOD, "numbers_of": numbers_of}
+    out.write(page.render(numbers, report=report, tables=tables, made_at=now, release=__version__))
 
 
 def _read(lines: Iterable[LineFacts], columns: Columns, data: IO[str]) -> tuple[int, list[dict[str, Any]], Groups]:

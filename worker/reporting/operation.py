@@ -73,26 +73,12 @@ class Running(NamedTuple):
         return f"last seen {silence.seconds} s ago" if silence >= SILENT_AFTER else ""
 
 
-def no_account(name: str, rows: int) -> str:
-    """That rows wait for an account that the configuration does not have: it was renamed, or taken out."""
-    return f"{rows_wait(rows)} for the account {name}, which this configuration does not have"
-
-
 def rows_wait(rows: int) -> str:
     return counted(rows, "row waits", "rows wait")
 
 
-def is_worked(processes: Iterable[Running], batch_id: int) -> bool:
-    """Whether a process works this batch."""
-    return bool(_kinds(processes, batch_id))
-
-
-def is_worked_by_workers(processes: Iterable[Running], batch_id: int) -> bool:
-    """Whether all processes that work this batch are workers, which begin nothing without a wake-up."""
-    return _kinds(processes, batch_id) == {"worker"}
-
-
-def _kinds(processes: Iterable[Running], batch_id: int) -> set[str]:
+def kinds_at_work(processes: Iterable[Running], batch_id: int) -> set[str]:
+    """The kinds of the processes that work this batch. Workers alone begin nothing without a wake-up."""
     return {one.kind for one in processes if one.kind in WORK and one.batch_id in (None, batch_id)}
 
 

@@ -32,8 +32,7 @@ from worker.reporting.operation import (
     WORK,
     Running,
     Wakening,
-    is_worked,
-    is_worked_by_workers,
+    kinds_at_work,
     no_wake_up,
     rows_wait,
     starts_work,
@@ -56,7 +55,16 @@ from worker.reporting.store.waiting import (
     waiting,
     webhooks_to_check,
 )
-from worker.reporting.waits import Wait, asks_again, lasting_outage_of, none_works, of_account, of_accounts, silence_of
+from worker.reporting.waits import (
+    FAILING_AFTER,
+    Wait,
+    asks_again,
+    none_works,
+    of_account,
+    of_accounts,
+    outage_of,
+    silence_of,
+)
 from worker.settings.accounts import Account
 from worker.settings.policies import BudgetRules
 
@@ -85,7 +93,7 @@ class OperationReport(NamedTuple):
 
     @property
     def nothing_to_do(self) -> str:
-        """Why no process needs to work, where no work that can be done is due."""
+        """Why no process needs to work."""
         names = [f"{one.called} ({_until(one)})" for one in self.blocked]
         return f"rows wait for {listed_in_words(names)}" if names else "nothing is due now"
 
@@ -114,28 +122,26 @@ class OperationReport(NamedTuple):
                 {"what": one.what, "name": one.name, "reason": one.detail, "command": one.action}
                 for one in self.attention
             ],
-            **({"intake": [one.facts() for one in self.folders]} if self.folders else {}),
+            **({"intake": [one.facts for one in self.folders]} if self.folders else {}),
             **({"stopped": self.stopped.as_facts()} if self.stopped is not None else {}),
             **{name: fact for one in self.standings for name, fact in one.facts.items()},
         }
 
     def with_what_is_worked(self, facts: dict[str, Any]) -> dict[str, Any]:
         """A batch's facts without a forecast if no process works the batch, or no worker hears of it."""
-        why = self._why_not_worked(facts["batch"])
+        kinds = kinds_at_work(self.running, facts["batch"])
+        why = self.unheard if kinds == {"worker"} else ""
+        if self.unwritable or not kinds:
+            why = self.left_alone
         if facts["forecast"]["finishes_at"] is None or not why:
             return facts
         return facts | {"forecast": {"finishes_at": None, "limited_by": why, "assumed": False}}
 
-    def _why_not_worked(self, batch_id: int) -> str:
-        if self.unwritable or not is_worked(self.running, batch_id):
-            return self.left_alone
-        return self.unheard if is_worked_by_workers(self.running, batch_id) else ""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """Reads the report. Nothing in it is counted row by row but rows whose key is missing, rows that wait, and what
-    features count."""
+    """Nothing in its report is counted row by row but rows whose key is missing, rows that wait, and what features
+    count."""
 
     clock: Clock
     database: Database
@@ -159,8 +165,9 @@ class Operation:
         running, states = self.processes.running(now=now), self.budgets.all()
         stopped = self.emergency_stops.find()
         found = self.looks.look(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
-        left, shut, asked = waiting(self.database), self._shut(states, now), found.accounts | found.channels
-        due = asked - shut.keys() - left.kept_by(shut)
+        shut, asked = self._shut(states, now), found.accounts | found.channels
+        waited_for, kept_by_senders = waiting(self.database, shut)
+        due = asked - shut.keys() - kept_by_senders
         folders = self.sources()
         starts, stands = starts_work(by_workers=self.by_workers), self.standings(states, now)
         working = any(one.kind in WORK for one in running)
@@ -177,8 +184,9 @@ class Operation:
         timers = self.processes.last()
         wakening = Wakening(timers.get(BEAT), timers.get(WAKE), timers.get(SWEEP))
         unheard = f"{no_wake_up(wakening)}{hint('doctor', ': `onboard doctor`')}" if wakening.none_look(now) else ""
+        stop = [] if stopped is None else [Wait("stop", "", stopped.in_words, "onboard resume --all", since=stopped.at)]
         needs = [
-            *self._of_emergency_stop(stopped),
+            *stop,
             *waits.of_work(running, due, unwritable=unwritable, starts=starts, since=wakening.swept_at),
             *waits.of_scheduler(running, wakening, now=now),
             *waits.of_bus(running, self.event_queues, unwritable=unwritable),
@@ -189,7 +197,7 @@ class Operation:
             *(waits.of_refused_events(queue, *of) for queue, of in sorted(refused_events(self.database).items())),
             *waits.of_webhooks(*webhooks_to_check(self.database)),
             *self._of_batches(now, importing=importing),
-            *(need for folder in folders for need in folder.attention()),
+            *(need for folder in folders for need in folder.attention),
         ]
         accounts = {
             name: _account(states.get(rule.name, BudgetState()), now) for name, rule in self.rules.all().items()
@@ -206,7 +214,7 @@ class Operation:
             left_alone,
             unwritable,
             stands,
-            blocked=[shut[name] for name in sorted((asked | left.names) & shut.keys())],
+            blocked=[shut[name] for name in sorted((asked | waited_for) & shut.keys())],
             unheard=unheard,
             beat_at=None if wakening.beat_is_missing(now) else wakening.beat_at,
         )
@@ -238,12 +246,6 @@ class Operation:
             for name, rule, state in every
         ]
 
-    @staticmethod
-    def _of_emergency_stop(stopped: Stopped | None) -> list[Wait]:
-        if stopped is None:
-            return []
-        return [Wait("stop", "", stopped.in_words, "onboard resume --all", since=stopped.at)]
-
     def _of_what_is_missing(self) -> list[Wait]:
         """The keys, accounts, brands and channels that rows need and the configuration does not have."""
         keys = missing_keys(self.database, self.key_ids) if self.key_ids is not None else {}
@@ -272,7 +274,9 @@ class Operation:
                 known = self.accounts.get(names[0]) if state.asks_again_at is not None else None
                 keys = known.credentials_in_words(self.value_sources) if known is not None else ""
                 stops.append(waits.of_stop(what, called, state.stop_reason, state.stopped_at, credentials=keys))
-            elif why := lasting_outage_of(state, now=now, due=any(name in due for name in names)):
+            elif state.opened_at is None or now - state.opened_at < FAILING_AFTER:
+                continue
+            elif why := outage_of(state, now=now, due=any(name in due for name in names)):
                 failing.append(Wait(what, called, why, "onboard account list", since=state.opened_at))
         return [*stops, *failing]
 
@@ -287,25 +291,25 @@ class Operation:
         found = []
         for batch in [] if importing else cut_off(self.database):
             again = f"onboard import {'-' if batch.name == STDIN else shlex.quote(batch.name)}"
-            cut = _of_batch(batch, "its import was cut off: not all of its rows are here", again)
-            found.append(cut._replace(since=batch.created_at))
+            why = "its import was cut off: not all of its rows are here"
+            found.append(_of_batch(batch, why, again, since=batch.created_at))
         waiting = {one.batch.id: (one.batch, one.rows) for one in unsent(self.database, now=now) if one.batch.is_paused}
         by_themselves = {batch.id: (batch, 0) for batch in paused_themselves(self.database)}
         for _, (batch, rows) in sorted((by_themselves | waiting).items()):
-            paused = _of_batch(batch, _paused(batch, rows), f"onboard resume {batch.id}")
-            found.append(paused._replace(since=batch.paused_at))
+            why = f"{rows_left(rows)}: {batch.pause_reason}" if rows else batch.pause_reason
+            found.append(_of_batch(batch, why, f"onboard resume {batch.id}", since=batch.paused_at))
         for batch, rows in credits_spent(self.database):
             if not batch.is_paused:
                 why = f"{rows_wait(rows)}: {Reason.CREDITS_SPENT.meaning}"
                 found.append(_of_batch(batch, why, f"onboard resume {batch.id} --most-credits N"))
         for batch, rows, since in held(self.database):
-            stands = _of_batch(batch, waits.rows_in_words(0, held=rows), f"onboard report {batch.id}")
-            found.append(stands._replace(since=since))
+            why = waits.rows_in_words(0, held=rows)
+            found.append(_of_batch(batch, why, f"onboard report {batch.id}", since=since))
         return found
 
 
-def _of_batch(batch: BatchFacts, why: str, command: str) -> Wait:
-    return Wait("batch", f"{batch.id} ({batch.name})", why, command, batch_id=batch.id)
+def _of_batch(batch: BatchFacts, why: str, command: str, *, since: datetime | None = None) -> Wait:
+    return Wait("batch", f"{batch.id} ({batch.name})", why, command, since=since, batch_id=batch.id)
 
 
 def _until(one: Wait) -> str:
@@ -313,10 +317,6 @@ def _until(one: Wait) -> str:
         return "stopped"
     pause = one.reason == Reason.ACCOUNT_PAUSED
     return f"{'paused' if pause else f'{one.detail} is used up'} until {written_if_any(one.until)}"
-
-
-def _paused(batch: BatchFacts, rows: int) -> str:
-    return f"{rows_left(rows)}: {batch.pause_reason}" if rows else batch.pause_reason
 
 
 def _pause(state: BudgetState, now: datetime) -> dict[str, Any]:
@@ -347,7 +347,6 @@ def state_in_words(item: Mapping[str, Any]) -> str:
 
 
 def _used_up(name: str, rule: BudgetRule, state: BudgetState, *, now: datetime) -> dict[str, Any]:
-    """The next call that the limits allow, if that is not soon, and which limit it is."""
     found = (one for one in of_account(name, rule, state, now=now) if one.reason == Reason.LIMIT_USED_UP)
     return next(({"next_call_at": written_if_any(one.until), "used_up": one.detail} for one in found), {})
 

@@ -8,35 +8,14 @@ from decimal import Decimal
 from typing import Any, TextIO
 
 from worker.core.foundation.notation import counted
-from worker.reporting.prices import NO_ROUTE, SHOWN_ROUTES, Prices
-from worker.reporting.prices import in_words as amounts_in_words
+from worker.reporting.prices import NO_ROUTE, SHOWN_ROUTES, Line, Prices
 from worker.reporting.report_lines import write_table
-from worker.reporting.store.period_figures import Period, Place
-from worker.reporting.store.spending import Figures
+from worker.reporting.store.spending import Figures, Place, sum_of
+from worker.settings.money import in_json
 
 NUMBERS = ("invited", "finished", "verified", "calls", "messages")
 COLUMNS = ("week", "account", "route", *NUMBERS)
 LONGEST = 60  # characters of a route that is shown
-
-
-@dataclass(frozen=True)
-class Line:
-    """The figures of one account, route or week, or of all."""
-
-    name: str
-    figures: Figures
-    cost: Mapping[str, Decimal]
-
-    @property
-    def numbers(self) -> dict[str, int]:
-        figures = self.figures
-        calls, messages = sum(figures.calls.values()), sum(figures.messages.values())
-        return dict(zip(NUMBERS, (figures.invited, figures.finished, figures.verified, calls, messages), strict=True))
-
-    @property
-    def amounts(self) -> str:
-        """The cost for people; "" without a price."""
-        return amounts_in_words(self.cost)
 
 
 @dataclass(frozen=True)
@@ -59,42 +38,35 @@ class PeriodReport:
         return list(self.all.cost)
 
 
-def monday_of(day: date) -> date:
-    """The Monday of its week."""
-    return day - timedelta(days=day.weekday())
+def numbers_of(line: Line) -> tuple[int, ...]:
+    """As `NUMBERS` has them."""
+    figures = line.figures
+    return figures.invited, figures.finished, figures.verified, line.calls, line.messages
 
 
-def report_of(period: Period, prices: Prices, *, first: date, last: date) -> PeriodReport:
+def report_of(places: Mapping[Place, Figures], purged: int, prices: Prices, *, first: date, last: date) -> PeriodReport:
     """The report of a period that begins with one day and ends with another."""
-
-    def line(name: str, figures: Figures) -> Line:
-        return Line(name, figures, prices.total(figures.calls, figures.charged))
-
-    everything = Figures()
     by_account, by_route = dict[str, Figures](), dict[str, Figures]()
     by_week, rows = dict[date, Figures](), dict[Place, Figures]()
-    for place, figures in period.places.items():
-        week, route = monday_of(place.day), place.route or NO_ROUTE
-        everything.add(figures)
+    for place, figures in places.items():
+        week, route = place.day - timedelta(days=place.day.weekday()), place.route or NO_ROUTE
         by_account.setdefault(place.account or NO_ROUTE, Figures()).add(figures)
         by_route.setdefault(route, Figures()).add(figures)
         by_week.setdefault(week, Figures()).add(figures)
         rows.setdefault(Place(place.account, route, week), Figures()).add(figures)
+    everything, line = sum_of(places.values()), prices.line
+    routes = [line(name, found) for name, found in by_route.items()]
+    ordered = sorted(rows, key=lambda place: (place.day, place.account, place.route))
     return PeriodReport(
         first,
         last,
         line("all", everything),
         [line(name, by_account[name]) for name in sorted(by_account)],
-        sorted(
-            (line(name, found) for name, found in by_route.items()), key=lambda one: (-one.figures.invited, one.name)
-        ),
+        sorted(routes, key=lambda one: (-one.figures.invited, one.name)),
         [line(week.isoformat(), by_week[week]) for week in sorted(by_week)],
-        [
-            (place, line("", rows[place]))
-            for place in sorted(rows, key=lambda place: (place.day, place.account, place.route))
-        ],
+        [(place, line("", rows[place])) for place in ordered],
         prices.missing(everything.calls, everything.charged),
-        period.purged,
+        purged,
     )
 
 
@@ -120,7 +92,7 @@ def _facts(line: Line) -> dict[str, Any]:
         "verified": figures.verified,
         "calls": dict(sorted(figures.calls.items())),
         "messages": dict(sorted(figures.messages.items())),
-        "cost": {currency: str(amount) for currency, amount in line.cost.items()},
+        "cost": in_json(line.cost),
     }
 
 
@@ -152,7 +124,7 @@ def in_words(report: PeriodReport) -> str:
 
 def _cells(line: Line, indent: str = "") -> tuple[str, ...]:
     name = line.name if len(line.name) <= LONGEST else f"{line.name[: LONGEST - 1]}…"
-    return (f"{indent}{name}", *(f"{number:,}" for number in line.numbers.values()), line.amounts)
+    return (f"{indent}{name}", *(f"{number:,}" for number in numbers_of(line)), line.amounts)
 
 
 def names_of(report: PeriodReport) -> tuple[str, ...]:
@@ -164,7 +136,7 @@ def rows_of(report: PeriodReport) -> Iterator[list[str | int | Decimal]]:
     """Its rows, by the columns of `names_of`."""
     for place, line in report.rows:
         costs = [line.cost.get(currency, Decimal(0)) for currency in report.currencies]
-        yield [place.day.isoformat(), place.account, place.route, *line.numbers.values(), *costs]
+        yield [place.day.isoformat(), place.account, place.route, *numbers_of(line), *costs]
 
 
 def write_csv(out: TextIO, report: PeriodReport, *, excel: bool = False) -> int:

@@ -2,13 +2,12 @@
 them: by route, and for each verified customer."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import NamedTuple
 
 from worker.core.customers.customers import Channel
-from worker.reporting.store.spending import Figures
+from worker.reporting.store.spending import Figures, sum_of
 from worker.settings.model import Settings
 from worker.settings.money import Price, total
 
@@ -64,69 +63,60 @@ class Prices:
             ]
         )
 
+    def line(self, name: str, figures: Figures) -> "Line":
+        return Line(name, figures, self.total(figures.calls, figures.charged))
+
     def missing(self, calls: Mapping[str, int], messages: Mapping[str, int]) -> list[str]:
         """The accounts and channels with calls or messages and without a price."""
         accounts = {name for name in calls if self.accounts.get(name) is None}
         return sorted(accounts | {name for name in messages if self.channels.get(name) is None})
 
 
-class CostRow(NamedTuple):
-    """One line of the table. Amounts are in words; "" without a price."""
+@dataclass(frozen=True)
+class Line:
+    """The figures of one route, account or week, or of all. `cost` by currency; empty without a price."""
 
     name: str
-    customers: int
-    calls: int
-    messages: int
-    verified: int
-    cost: str
-    each_verified: str
+    figures: Figures
+    cost: Mapping[str, Decimal]
+
+    @property
+    def calls(self) -> int:
+        return sum(self.figures.calls.values())
+
+    @property
+    def messages(self) -> int:
+        return sum(self.figures.messages.values())
+
+    @property
+    def amounts(self) -> str:
+        """The cost for people; "" without a price."""
+        return in_words(self.cost)
+
+    @property
+    def each_verified(self) -> str:
+        """The cost of each verified customer, for people."""
+        verified = self.figures.verified
+        return in_words({currency: amount / verified for currency, amount in self.cost.items()}) if verified else ""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """`priced`: at least one price is known. `unpriced`: the accounts and channels that were used and have none."""
+    """`unpriced`: the accounts and channels that were used and have no price."""
 
-    routes: tuple[CostRow, ...]
-    all: CostRow
-    priced: bool
-    unpriced: tuple[str, ...]
+    routes: Sequence[Line]
+    all: Line
+    unpriced: Sequence[str]
 
 
 def costs(routes: Mapping[str, Figures], prices: Prices) -> Costs:
     ranked = sorted(routes.items(), key=lambda item: (-item[1].customers, item[0]))
     shown, others = ranked[:SHOWN_ROUTES], ranked[SHOWN_ROUTES:]
-    rows = [_row(name or NO_ROUTE, facts, prices) for name, facts in shown]
+    lines = [prices.line(name or NO_ROUTE, figures) for name, figures in shown]
     if others:
-        rows.append(_row(f"{len(others)} other routes", _sum(facts for _, facts in others), prices))
-    everything = _sum(routes.values())
-    missing = prices.missing(everything.calls, everything.messages)
-    return Costs(
-        tuple(rows),
-        _row("all", everything, prices),
-        bool(prices.total(everything.calls, everything.charged)),
-        tuple(missing),
-    )
-
-
-def _row(name: str, facts: Figures, prices: Prices) -> CostRow:
-    amounts = prices.total(facts.calls, facts.charged)
-    each = {currency: amount / facts.verified for currency, amount in amounts.items()} if facts.verified else {}
-    return CostRow(
-        name,
-        facts.customers,
-        sum(facts.calls.values()),
-        sum(facts.messages.values()),
-        facts.verified,
-        in_words(amounts),
-        in_words(each),
-    )
-
-
-def _sum(many: Iterable[Figures]) -> Figures:
-    one = Figures()
-    for facts in many:
-        one.add(facts)
-    return one
+        lines.append(prices.line(f"{len(others)} other routes", sum_of(figures for _, figures in others)))
+    everything = sum_of(routes.values())
+    return Costs(lines, prices.line("all", everything), prices.missing(everything.calls, everything.messages))
 
 
 def in_words(amounts: Mapping[str, Decimal]) -> str:

@@ -117,11 +117,6 @@ class Groups:
         return sorted(self._groups.values(), key=lambda group: (NEEDS_A_PERSON.index(group.state), -group.count))
 
 
-def needing(rows: Mapping[str, int]) -> int:
-    """How many rows need a person."""
-    return sum(rows.get(state, 0) for state in NEEDS_A_PERSON)
-
-
 class Headline(NamedTuple):
     """`sentence` says how the batch stands, `rest` what became of the customers. `good`: nothing waits for a person."""
 
@@ -139,7 +134,7 @@ def headline(facts: Mapping[str, Any], corrected: int = 0) -> Headline:
         return Headline("The list has no rows.", (), True)
     reached = sum(rows.get(state, 0) for state in REACHED_JOBS) - facts.get("lapsed_unsent", 0)
     reached += facts.get("cancelled_out", 0)
-    needs = needing(rows) - corrected
+    needs = sum(rows.get(state, 0) for state in NEEDS_A_PERSON) - corrected
     stopped = [name for name, account in facts["accounts"].items() if account["stopped"]]
     good = not needs and not stopped
     parts = [f"{reached:,} of {counted(customers, 'customer')} {are(customers)} invited"] if customers else []
@@ -162,14 +157,11 @@ def _rest(facts: Mapping[str, Any], rows: Mapping[str, int]) -> list[str]:
         results = ", ".join(
             f"{number:,} {result}" for result, number in facts["results"].items() if result != Result.REVIEW
         )
-        said.append(f"{counted(done, 'customer')} {_have(done)} finished" + (f" ({results})." if results else "."))
+        have = "has" if done == 1 else "have"
+        said.append(f"{counted(done, 'customer')} {have} finished" + (f" ({results})." if results else "."))
     if reviewed := facts["results"].get(Result.REVIEW):
         said.append(f"{counted(reviewed, 'customer')} {are(reviewed)} in review at the provider.")
     left = sum(rows.get(state, 0) for state in UNSENT_JOBS)
     if left:
         said.append(f"{counted(left, 'row')} {'waits' if left == 1 else 'wait'} for a session or a message.")
     return said
-
-
-def _have(number: int) -> str:
-    return "has" if number == 1 else "have"

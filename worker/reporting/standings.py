@@ -3,7 +3,7 @@ are taken from without a command."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from worker.core.database.database import Database
 from worker.core.features import Hook
@@ -40,7 +40,6 @@ STANDINGS = Hook("STANDINGS", Standings)
 def standings(
     settings: Settings, database: Database, states: Mapping[str, BudgetState], now: datetime
 ) -> list[Standing]:
-    """Of all features."""
     return [one.read(settings, database, states, now) for one in STANDINGS.offered()]
 
 
@@ -52,25 +51,15 @@ def foreseen(settings: Settings, database: Database, now: datetime) -> list[Stan
     return [one.foreseen(settings, database, now) for one in STANDINGS.offered()]
 
 
-class SourceReport(Protocol):
-    """One place."""
+class SourceReport(NamedTuple):
+    """One place. `is_importing`: the import of one of its lists has begun and not ended. `in_words`: what it waits for.
+    `facts`: as `status --json` prints it, under `intake`. `attention`: what needs a person."""
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def is_importing(self) -> bool:
-        """Whether the import of one of its lists has begun and not ended."""
-
-    @property
-    def in_words(self) -> str:
-        """What it waits for."""
-
-    def facts(self) -> dict[str, Any]:
-        """As `status --json` prints it, under `intake`."""
-
-    def attention(self) -> Sequence[Wait]:
-        """What needs a person."""
+    name: str
+    is_importing: bool
+    in_words: str
+    facts: Mapping[str, Any]
+    attention: Sequence[Wait]
 
 
 class SourceReports(NamedTuple):
@@ -82,5 +71,4 @@ SOURCE_REPORTS = Hook("SOURCE_REPORTS", SourceReports)
 
 
 def source_reports(settings: Settings, database: Database) -> list[SourceReport]:
-    """The reports of all features."""
     return [report for one in SOURCE_REPORTS.offered() for report in one.read(settings, database)]

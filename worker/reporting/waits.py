@@ -109,7 +109,6 @@ def asks_again(at: str) -> str:
 
 
 def explained(reason: str, detail: str) -> str:
-    """The reason with its detail."""
     return f"{reason}: {detail}" if detail else reason
 
 
@@ -189,12 +188,6 @@ def outage_of(state: BudgetState, *, now: datetime, due: bool = False) -> str:
     return f"no call has succeeded since {written(state.opened_at)}: {state.pause_reason}"
 
 
-def lasting_outage_of(state: BudgetState, *, now: datetime, due: bool) -> str:
-    """As `outage_of`, once it has lasted so long that a person is to know."""
-    fails = state.opened_at is not None and now - state.opened_at >= FAILING_AFTER
-    return outage_of(state, now=now, due=due) if fails else ""
-
-
 def _used_up(rule: BudgetRule, state: BudgetState, now: datetime) -> tuple[datetime, str] | None:
     """When the next call fits into the limits and the credits of a period, and into which, if that is not soon."""
     limits = _at_limit(rule, state, now)
@@ -228,11 +221,6 @@ def of_no_account(name: str) -> tuple[Wait]:
     return (Wait("account", name, why, step, reason=Reason.ACCOUNT_MISSING),)
 
 
-def first_for_a_person(blocked: Iterable[Sequence[Wait]]) -> Wait | None:
-    """The first account or sender that waits for a person and not for a time."""
-    return next((each[0] for each in blocked if each[0].action), None)
-
-
 def first_cause(
     reason: str,
     detail: str,
@@ -257,8 +245,8 @@ def first_cause(
     if behind_pilot:
         return Wait("pilot", str(batch_id), "", f"`onboard status {batch_id}` shows the pilot")
     blocked = list(blocked)
-    if first := first_for_a_person(blocked):
-        return first
+    if for_a_person := [each[0] for each in blocked if each[0].action]:
+        return for_a_person[0]
     if reason == Reason.CREDITS_SPENT:  # it is looked at again now and then, but only a person goes on with it
         return Wait(reason=reason, detail=detail)
     until = due_at if due_at is not None and due_at > now else None

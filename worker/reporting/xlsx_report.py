@@ -42,24 +42,20 @@ def write_xlsx(
         count, sheet, number = 0, None, 0
         for line in lines:
             if sheet is None or number == most:
-                sheet = _sheet(book, "Rows" if sheet is None else f"Rows from {count + 1}", columns, bold)
+                sheet = _rows(book, "Rows" if sheet is None else f"Rows from {count + 1}", columns, bold)
                 number = 0
             count, number = count + 1, number + 1
             _row(sheet, number, zip(columns.names, cells(line, columns), strict=True), time)
         if sheet is None:
-            _sheet(book, "Rows", columns, bold)
+            _rows(book, "Rows", columns, bold)
     return count
 
 
 def write_table(out: BinaryIO, title: str, names: Sequence[str], rows: Iterable[Sequence[str | int | Decimal]]) -> None:
     """Write a workbook with one table: its numbers as numbers, its texts as texts."""
     with Workbook(out, OPTIONS) as book:
-        sheet = book.add_worksheet(title)
-        bold = book.add_format({"bold": True, "bottom": 1})
+        sheet = _sheet(book, title, names, book.add_format({"bold": True, "bottom": 1}))
         sheet.freeze_panes(1, 0)
-        for place, name in enumerate(names):
-            sheet.set_column(place, place, WIDTHS.get(name, 12))
-            sheet.write_string(0, place, name, bold)
         for number, row in enumerate(rows, start=1):
             for place, value in enumerate(row):
                 if isinstance(value, str):
@@ -68,13 +64,18 @@ def write_table(out: BinaryIO, title: str, names: Sequence[str], rows: Iterable[
                     sheet.write_number(number, place, value)
 
 
-def _sheet(book: Workbook, name: str, columns: Columns, bold: Format) -> Worksheet:
-    sheet = book.add_worksheet(name)
+def _rows(book: Workbook, name: str, columns: Columns, bold: Format) -> Worksheet:
+    sheet = _sheet(book, name, columns.names, bold)
     sheet.freeze_panes(1, 2)
-    for place, column in enumerate(columns.names):
+    sheet.autofilter(0, 0, MOST_ROWS, len(columns.names) - 1)
+    return sheet
+
+
+def _sheet(book: Workbook, name: str, columns: Sequence[str], bold: Format) -> Worksheet:
+    sheet = book.add_worksheet(name)
+    for place, column in enumerate(columns):
         sheet.set_column(place, place, _TIME_WIDTH if column in TIMES else WIDTHS.get(column, 12))
         sheet.write_string(0, place, f"{column} (UTC)" if column in TIMES else column, bold)
-    sheet.autofilter(0, 0, MOST_ROWS, len(columns.names) - 1)
     return sheet
 
 

@@ -142,7 +142,7 @@ def woken_here(wake_up: WakeUp | None) -> bool:
 def note_wake_up(here: Process) -> None:
     """Note that the broker has brought a wake-up that is not the scheduler's."""
     if _notes.begin(monotonic()):
-        here.parts.processes.note_other_wake_up(now=here.parts.clock())
+        here.parts.processes.note_wake_up(now=here.parts.clock(), scheduled=False)
 
 
 @contextmanager

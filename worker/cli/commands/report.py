@@ -273,7 +273,7 @@ def _write_period(
 ) -> None:
     from worker.reporting.period import as_facts, in_words, names_of, report_of, rows_of, write_csv, write_jsonl
     from worker.reporting.prices import Prices
-    from worker.reporting.store.period_figures import figures_of
+    from worker.reporting.store.spending import figures_of
     from worker.reporting.xlsx_report import write_table
 
     if first is None:
@@ -289,7 +289,7 @@ def _write_period(
         last = last or max(first, parts.clock().astimezone(UTC).date())
         ends = last + timedelta(days=1)
         found = figures_of(parts.database, begins=_midnight(first), ends=_midnight(ends))
-        report = report_of(found, Prices.of(parts.settings), first=first, last=last)
+        report = report_of(*found, Prices.of(parts.settings), first=first, last=last)
         with whole_file(out) as stream:
             if form == "xlsx":
                 _in_place(stream, lambda made: write_table(made, "Period", names_of(report), rows_of(report)))

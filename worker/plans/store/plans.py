@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database, fetch, made_of
 from worker.core.database.job_ids import of_batch
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, BatchPlan, Job, PendingDetails
@@ -88,17 +88,8 @@ def find(connection: sa.Connection, batch_id: int, *, lock: bool = False) -> Pla
 
 
 def planned(row: Any) -> Planned:
-    return Planned(
-        Plan(row.first, row.condition, row.start_at, row.per_hour, row.deadline, row.most_credits),
-        row.batch_id,
-        row.last_row,
-        row.released_at,
-        row.sent_at,
-        row.verdict,
-        row.verdict_at,
-        row.numbers,
-        max(filter(None, (row.issue_next_at, row.send_next_at)), default=None),
-    )
+    next_at = max(filter(None, (row.issue_next_at, row.send_next_at)), default=None)
+    return made_of(Planned, row, plan=made_of(Plan, row), next_at=next_at)
 
 
 def refuse_another(connection: sa.Connection, batch_id: int, plan: Plan) -> None:

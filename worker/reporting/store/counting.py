@@ -100,9 +100,17 @@ WAITS_FOR = sa.case((sa.and_(STATE == JobState.WAITING, REASON.in_(_JOBS_WAIT)),
 # The batch of the job that a row joined, where that batch is paused and the job waits; null: it can go on.
 _PAUSED_AT = sa.case((sa.and_(Batch.pause_cause != "", STATE == JobState.WAITING), Batch.id), else_=sa.null())
 _JOINED_WAITS_FOR = sa.case((_PAUSED_AT.is_(None), WAITS_FOR), else_="")
-# Rows that joined a job of another list are counted with the state of that job.
+
+
+def joined(*columns: Any) -> sa.Select[Any]:
+    """Of the batch's rows that joined a job of another list, `LEAD`."""
+    rows = sa.select(*columns).select_from(Job).join(LEAD, LEAD.id == Job.leader_id)
+    return rows.where(of_batch(_BATCH), Job.leader_id.is_not(None))
+
+
+# They are counted with the state of that job.
 _JOINED = (
-    sa.select(
+    joined(
         STATE.label("state"),
         Job.channel,
         ACCOUNT.label("account"),
@@ -115,10 +123,7 @@ _JOINED = (
         sa.func.min(DUE_AT).label("first"),
         sa.func.max(DUE_AT).label("last"),
     )
-    .select_from(Job)
-    .join(LEAD, LEAD.id == Job.leader_id)
     .join(Batch, Batch.id == LEAD.batch_id)
-    .where(of_batch(_BATCH), Job.leader_id.is_not(None))
     .group_by(STATE, Job.channel, ACCOUNT, RESULT, _JOINED_WAITS_FOR, _PAUSED_AT)
 )
 # The last of the links that are to be used in the app first: their messages are not due before then.
@@ -186,12 +191,8 @@ _LAPSED_UNSENT = sa.select(
         *(~sa.exists().where(its, InvitationRow.sent_at.is_not(None)) for its in of_job(Job)),
     )
     .scalar_subquery()
-    + sa.select(sa.func.count())
-    .select_from(Job)
-    .join(LEAD, LEAD.id == Job.leader_id)
+    + joined(sa.func.count())
     .where(
-        of_batch(_BATCH),
-        Job.leader_id.is_not(None),
         LEAD.state == JobState.LAPSED,
         *(~sa.exists().where(its, InvitationRow.sent_at.is_not(None)) for its in of_job(LEAD)),
     )
@@ -264,9 +265,8 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
             case tally.CountOf.MESSAGE:
                 _add_messages(counts, row, word_of(InvitationState, row.state))
             case _:
-                before = counts.accounts.get(row.account, AccountFacts())
-                look_up = row.kind == tally.CountOf.LOOK_UP
-                counts.accounts[row.account] = _with_calls(before, row.state, row.rows, look_up=look_up)
+                facts = counts.accounts.setdefault(row.account, AccountFacts())
+                _add_calls(facts, row.state, row.rows, look_up=row.kind == tally.CountOf.LOOK_UP)
     for reason, waits in counts.waits.items():
         for model in (Job, InvitationRow):
             waits.between(*connection.execute(_bounds(model, Reason(reason)), given).one())
@@ -295,7 +295,9 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
     if 0 < counts.jobs.get(JobState.CANCELLED, 0) <= _MOST_CANCELLED:
         counts.cancelled_out = connection.execute(_CANCELLED_OUT, given).scalar_one()
     if counts.jobs.get(JobState.FAILED):
-        _add_unwritten(counts, connection, batch_id)
+        # Count the messages that were not even written as suppressed: no address could be written to.
+        for row in fetch(connection, _UNWRITTEN, given):
+            counts.invitations[InvitationState.SUPPRESSED] += row.jobs * len(invitation_channels(row.channel))
     if counts.results.get(Result.REVIEW):
         counts.in_review_since = connection.execute(_IN_REVIEW_SINCE, given).scalar()
     refused, counts.duplicate, counts.known = connection.execute(_REFUSED, given).one()
@@ -318,55 +320,44 @@ def _bounds(model: type[Job] | type[InvitationRow], reason: Reason) -> sa.Select
 
 
 def _add_jobs(counts: BatchCounts, row: Any, state: JobState, channel: Channel) -> None:
-    counts.jobs[state] = counts.jobs.get(state, 0) + row.rows
+    counts.jobs[state] += row.rows
     counts.sessions += row.sessions
     counts.accounts.setdefault(row.account, AccountFacts())
     if state is JobState.ISSUED and channel is Channel.NONE:
         counts.issued_only += row.rows
     if row.result:
-        counts.results[row.result] = counts.results.get(row.result, 0) + row.rows
+        counts.results[row.result] += row.rows
     if state not in UNISSUED_JOBS:
         return
     channels = invitation_channels(channel)
-    counts.waiting[row.account] = counts.waiting.get(row.account, 0) + row.rows
+    counts.waiting[row.account] += row.rows
     if not channels:
-        counts.silent[row.account] = counts.silent.get(row.account, 0) + row.rows
-    for each in channels:
-        counts.to_come[each] = counts.to_come.get(each, 0) + row.rows
+        counts.silent[row.account] += row.rows
+    counts.to_come.update(dict.fromkeys(channels, row.rows))
     if row.reason in _JOBS_WAIT:
         counts.waits.setdefault(row.reason, Waits()).add(row.rows, account=row.account, channels=channels)
 
 
 def _add_messages(counts: BatchCounts, row: Any, state: InvitationState) -> None:
-    counts.invitations[state] = counts.invitations.get(state, 0) + row.rows
+    counts.invitations[state] += row.rows
     if state in (InvitationState.WAITING, InvitationState.WORKING):
-        counts.unsent[row.channel] = counts.unsent.get(row.channel, 0) + row.rows
+        counts.unsent[row.channel] += row.rows
     if row.reason in _MESSAGES_WAIT:
         counts.waits.setdefault(row.reason, Waits()).add(row.rows, account="", channels=[row.channel])
 
 
-def _add_unwritten(counts: BatchCounts, connection: sa.Connection, batch_id: int) -> None:
-    """Count the messages that were not even written as suppressed: no address could be written to."""
-    for row in fetch(connection, _UNWRITTEN, {"batch": batch_id}):
-        messages = row.jobs * len(invitation_channels(row.channel))
-        suppressed = counts.invitations.get(InvitationState.SUPPRESSED, 0)
-        counts.invitations[InvitationState.SUPPRESSED] = suppressed + messages
-
-
-def _with_calls(facts: AccountFacts, outcome: str, calls: int, *, look_up: bool) -> AccountFacts:
+def _add_calls(facts: AccountFacts, outcome: str, calls: int, *, look_up: bool) -> None:
     """Add calls with this outcome, empty for open calls. A look-up is a request, and never an issued session."""
     if outcome == NOT_SENT:
-        return facts
+        return
     issued = outcome in (DONE, LATE, Kind.SHORT_LIVED) and not look_up
     limited = outcome == Kind.RATE_LIMITED
     well = issued or limited or not outcome or (look_up and outcome in (DONE, MORE))
-    return AccountFacts(
-        requests=facts.requests + calls,
-        issued=facts.issued + (calls if issued else 0),
-        rate_limited=facts.rate_limited + (calls if limited else 0),
-        errors=facts.errors + (0 if well else calls),
-        late=facts.late + (calls if outcome == LATE else 0),
-    )
+    facts.requests += calls
+    facts.issued += calls if issued else 0
+    facts.rate_limited += calls if limited else 0
+    facts.errors += 0 if well else calls
+    facts.late += calls if outcome == LATE else 0
 
 
 def add_up(database: Database) -> int:

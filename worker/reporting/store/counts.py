@@ -1,5 +1,6 @@
 """The numbers of a batch, and the form in which a purged batch keeps them."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -9,7 +10,7 @@ from worker.core.database.tables.types import word_of
 from worker.core.model.states import REACHED_JOBS, UNSENT_JOBS, InvitationState, JobState, LineState
 
 
-@dataclass(frozen=True)
+@dataclass
 class AccountFacts:
     """The calls of one account for a batch. `requests` counts every call that was made or may have been, including
     refused calls."""
@@ -29,8 +30,8 @@ class Waits:
     """
 
     rows: int = 0
-    calls: dict[str, int] = field(default_factory=dict)
-    messages: dict[str, int] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    messages: Counter[str] = field(default_factory=Counter)
     first: datetime | None = None
     last: datetime | None = None
 
@@ -38,9 +39,8 @@ class Waits:
         """Add jobs, or messages of jobs that have their session: then `account` is empty."""
         self.rows += rows
         if account:
-            self.calls[account] = self.calls.get(account, 0) + rows
-        for channel in channels:
-            self.messages[channel] = self.messages.get(channel, 0) + rows
+            self.calls[account] += rows
+        self.messages.update(dict.fromkeys(channels, rows))
 
     def between(self, first: datetime | None, last: datetime | None) -> None:
         """Some of the rows are due from `first` until `last`."""
@@ -52,7 +52,7 @@ class Waits:
 class BatchCounts:
     """The numbers of a batch. `issued_only`: jobs in state issued that need no message."""
 
-    jobs: dict[JobState, int] = field(default_factory=dict)
+    jobs: Counter[JobState] = field(default_factory=Counter)
     issued_only: int = 0
     joined: int = 0  # jobs in state invited that joined another list's: that invitation is not theirs
     sessions: int = 0  # jobs whose session was opened, whether or not it still is; or its place, if it is not bought
@@ -60,14 +60,14 @@ class BatchCounts:
     corrected: int = 0  # rejected lines whose customers have a later row
     duplicate: int = 0
     known: int = 0
-    results: dict[str, int] = field(default_factory=dict)
+    results: Counter[str] = field(default_factory=Counter)
     in_review_since: datetime | None = None  # of the customer who is in review the longest: the last report
-    invitations: dict[InvitationState, int] = field(default_factory=dict)
+    invitations: Counter[InvitationState] = field(default_factory=Counter)
     accounts: dict[str, AccountFacts] = field(default_factory=dict)
-    waiting: dict[str, int] = field(default_factory=dict)  # jobs that still need a call, by account
-    silent: dict[str, int] = field(default_factory=dict)  # those of them that ask for no message
-    unsent: dict[str, int] = field(default_factory=dict)  # invitations that have not left, by channel
-    to_come: dict[str, int] = field(default_factory=dict)  # invitations of jobs that still need a call, by channel
+    waiting: Counter[str] = field(default_factory=Counter)  # jobs that still need a call, by account
+    silent: Counter[str] = field(default_factory=Counter)  # those of them that ask for no message
+    unsent: Counter[str] = field(default_factory=Counter)  # invitations that have not left, by channel
+    to_come: Counter[str] = field(default_factory=Counter)  # invitations of jobs that still need a call, by channel
     last_due: datetime | None = None  # when the last message is due
     last_end: datetime | None = None  # when the last job is due that waits for the end of a session, or for a look-up
     waits: dict[str, Waits] = field(default_factory=dict)  # by reason
@@ -97,9 +97,9 @@ class BatchCounts:
     @property
     def places(self) -> int:
         """The places of a batch's pace that are left to take: one for each first message, and for a row without any."""
-        rows = sum(self.waiting.values()) + sum(self.unsent.values()) - self.rows_kept
-        messages = sum(self.to_come.values()) + sum(self.unsent.values())
-        return max(rows, messages - sum(sum(waits.messages.values()) for waits in self.kept.values()))
+        rows = self.waiting.total() + self.unsent.total() - self.rows_kept
+        messages = self.to_come.total() + self.unsent.total()
+        return max(rows, messages - sum(waits.messages.total() for waits in self.kept.values()))
 
     @property
     def out(self) -> int:
@@ -126,7 +126,7 @@ def totals_of(counts: BatchCounts) -> dict[str, Any]:
     """The numbers of a finished batch, to be kept when its rows are purged."""
     return {name: getattr(counts, name) for name in _KEPT} | {
         "jobs": dict(counts.jobs),
-        "results": counts.results,
+        "results": dict(counts.results),
         "invitations": dict(counts.invitations),
         "accounts": {name: asdict(facts) for name, facts in counts.accounts.items()},
     }
@@ -135,8 +135,8 @@ def totals_of(counts: BatchCounts) -> dict[str, Any]:
 def from_totals(totals: dict[str, Any]) -> BatchCounts:
     return BatchCounts(
         **{name: totals.get(name, 0) for name in _KEPT},
-        jobs={word_of(JobState, state): number for state, number in totals["jobs"].items()},
-        results=totals["results"],
-        invitations={word_of(InvitationState, state): number for state, number in totals["invitations"].items()},
+        jobs=Counter({word_of(JobState, state): number for state, number in totals["jobs"].items()}),
+        results=Counter(totals["results"]),
+        invitations=Counter({word_of(InvitationState, one): number for one, number in totals["invitations"].items()}),
         accounts={name: AccountFacts(**facts) for name, facts in totals["accounts"].items()},
     )

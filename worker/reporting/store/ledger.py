@@ -61,10 +61,8 @@ class SessionFacts:
 
 
 class JobFacts(NamedTuple):
-    """A job of the customer, from a list or an event. A joined job has the `state` of the job that it joined.
-
-    `purged`: it went with its batch, and this is all that is left of it.
-    """
+    """A job of the customer. A joined one has the `state` of the job that it joined. `purged`: it went with its batch,
+    and this is all that is left of it."""
 
     batch: int
     row: int
@@ -81,11 +79,8 @@ class JobFacts(NamedTuple):
 
 
 class CustomerFacts(NamedTuple):
-    """A customer, without personal data, tokens and links.
-
-    `lost_calls`: by account, calls that cost a credit, or may have, and brought no session that is used. `messages` is
-    the number of messages that count against the cap.
-    """
+    """A customer, without personal data, tokens and links. `lost_calls`: by account, calls that cost a credit, or may
+    have, and brought no session that is used. `messages`: how many count against the cap."""
 
     customer_id: str
     erased: bool
@@ -97,10 +92,8 @@ class CustomerFacts(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Words:
-    """What a provider or sender said about a call, in its own words. Personal, so no repr.
-
-    `words` None: no key of the ring decrypts them.
-    """
+    """What a provider or sender said about a call. Personal, so no repr. `words` None: no key of the ring decrypts
+    them."""
 
     at: datetime
     account: str
@@ -141,7 +134,7 @@ class Ledger:
             return CustomerFacts(
                 customer_id=customer_id,
                 erased=customer.erased,
-                jobs=[*_purged(connection, customer_id), *_jobs(connection, customer_id)],
+                jobs=_jobs(connection, customer_id),
                 sessions=sessions_of(connection, customer_id),
                 lost_calls=_lost_calls(connection, customer_id),
                 messages=messages_of(connection, [customer_id])[customer_id].all,
@@ -153,14 +146,6 @@ def _words(keyring: Keyring, row: Any) -> str | None:
         return decrypt_words(keyring, row.id, row.encrypted)
     except CannotDecrypt:
         return None
-
-
-def _purged(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
-    done = JobState.COMPLETED.value
-    return [
-        JobFacts(row.batch_id, row.row, row.purpose, done, row.result, "", "", "", None, joined=False, purged=True)
-        for row in finished_in_purged(connection, [customer_id])
-    ]
 
 
 def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
@@ -182,7 +167,12 @@ def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
         .where(Job.customer_id == customer_id)
         .order_by(Job.id)
     )
-    return [made_of(JobFacts, row, state=row.state.value) for row in fetch(connection, query)]
+    done = JobState.COMPLETED.value
+    purged = [
+        JobFacts(row.batch_id, row.row, row.purpose, done, row.result, "", "", "", None, joined=False, purged=True)
+        for row in finished_in_purged(connection, [customer_id])
+    ]
+    return [*purged, *(made_of(JobFacts, row, state=row.state.value) for row in fetch(connection, query))]
 
 
 def sessions_of(connection: sa.Connection, customer_id: str) -> list[SessionFacts]:

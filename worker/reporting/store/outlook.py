@@ -24,7 +24,7 @@ from worker.core.model.states import PRIORITIES, UNISSUED_JOBS, InvitationState,
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.core.unknown.store.unknown_outcomes import UNSETTLED
 from worker.lists.known_customers import KnownRule
-from worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END, due_of
+from worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END, due_of, joined
 from worker.reporting.waits import Wait
 
 
@@ -50,6 +50,11 @@ class Outlook:
 def outlook(connection: sa.Connection, batch_id: int, *, alone: bool) -> Outlook:
     """The outlook of a batch; `alone`: without the jobs of other batches, unless a worker works on them now."""
     given = {"batch": batch_id}
+
+    def first(queries: Iterable[sa.Select[Any]]) -> datetime | None:
+        """When the first row of these queries is due; None: there is none."""
+        return min(filter(None, (connection.execute(query, given).scalar() for query in queries)), default=None)
+
     left = fetch(connection, _LEFT, given)
     jobs = [row for row in left if row.kind == tally.CountOf.JOB and row.state == JobState.WAITING]
     channels = {
@@ -57,14 +62,17 @@ def outlook(connection: sa.Connection, batch_id: int, *, alone: bool) -> Outlook
     }
     found = Outlook({}, {}, any(row.state == JobState.WORKING for row in left))
     for account in {row.account for row in jobs if row.reason != Reason.WAITS_FOR_SENDER}:
-        _keep(found.accounts, account, _first(connection, _of_account(account), given))
+        waits = (*_WAITING_JOB, Job.account == account, Job.reason != Reason.WAITS_FOR_SENDER)
+        _keep(found.accounts, account, first(_by_priority(Job, *waits)))
     for account, channel in {(row.account, row.channel) for row in jobs if row.reason == Reason.WAITS_FOR_SENDER}:
-        first = _first(connection, _for_sender(account, channel), given)
-        _keep(found.for_senders, (account, Channel(channel)), first)
+        for_sender = (Job.reason == bulk.fixed(Reason.WAITS_FOR_SENDER), Job.priority.in_(PRIORITIES))
+        query = due_of(Job, *_WAITING_JOB, *for_sender, Job.account == account, Job.channel == channel)
+        _keep(found.for_senders, (account, Channel(channel)), first([query]))
     for channel in channels:
-        _keep(found.channels, channel, _first(connection, _of_channel(channel), given))
+        queries = _by_priority(InvitationRow, *_WAITING_MESSAGE, InvitationRow.channel == channel)
+        _keep(found.channels, channel, first(queries))
     if any(row.reason == Reason.QUIET_HOURS for row in left):
-        found.wake(_first(connection, [_quiet(Job), _quiet(InvitationRow)], given))
+        found.wake(first([_quiet(Job, *_WAITING_JOB), _quiet(InvitationRow, *_WAITING_MESSAGE)]))
     if not alone:
         _add_joined(connection, found, given)
     found.under_way = found.under_way or connection.execute(_JOINED_WORKED, given).first() is not None
@@ -93,63 +101,36 @@ _WAITING_MESSAGE = (
 )
 
 
-def _first(connection: sa.Connection, queries: Iterable[sa.Select[Any]], given: dict[str, Any]) -> datetime | None:
-    """When the first row of these queries is due; None: there is none."""
-    return min(filter(None, (connection.execute(query, given).scalar() for query in queries)), default=None)
+def _by_priority(
+    model: type[Job] | type[InvitationRow], *waits: sa.ColumnElement[bool], last: bool = False
+) -> list[sa.Select[Any]]:
+    """One look into the index of what is due for each priority. Paused rows have other priorities."""
+    return [due_of(model, *waits, model.priority == priority, last=last) for priority in PRIORITIES]
 
 
-def _of_account(account: str) -> list[sa.Select[Any]]:
-    """The first job of the account, by priority: one look into `ix_job_due` each. Paused rows have other priorities."""
-    waits = (*_WAITING_JOB, Job.account == account, Job.reason != Reason.WAITS_FOR_SENDER)
-    return [due_of(Job, *waits, Job.priority == priority) for priority in PRIORITIES]
+def _quiet(model: type[Job] | type[InvitationRow], *waits: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    return due_of(model, *waits, model.reason == bulk.fixed(Reason.QUIET_HOURS), model.priority.in_(PRIORITIES))
 
 
 def last_planned(database: Database, batch_id: int, accounts: Iterable[str]) -> datetime | None:
     """When the last of the batch's jobs that wait for their time in its plan is due: looks into `ix_job_due`. None: no
     job does."""
     planned = (*_WAITING_JOB, Job.reason == bulk.fixed(Reason.PLANNED))
-    queries = [
-        due_of(Job, *planned, Job.account == account, Job.priority == priority, last=True)
-        for account in accounts
-        for priority in PRIORITIES
-    ]
+    queries = [one for account in accounts for one in _by_priority(Job, *planned, Job.account == account, last=True)]
     with database.read() as connection:
         times = [connection.execute(one, {"batch": batch_id}).scalar() for one in queries]
     return max(filter(None, times), default=None)
 
 
-def _for_sender(account: str, channel: str) -> list[sa.Select[Any]]:
-    waits = (
-        *_WAITING_JOB,
-        Job.reason == bulk.fixed(Reason.WAITS_FOR_SENDER),
-        Job.priority.in_(PRIORITIES),
-        Job.account == account,
-        Job.channel == channel,
-    )
-    return [due_of(Job, *waits)]
-
-
-def _of_channel(channel: str) -> list[sa.Select[Any]]:
-    waits = (*_WAITING_MESSAGE, InvitationRow.channel == channel)
-    return [due_of(InvitationRow, *waits, InvitationRow.priority == priority) for priority in PRIORITIES]
-
-
-def _quiet(model: type[Job] | type[InvitationRow]) -> sa.Select[Any]:
-    waits = _WAITING_JOB if model is Job else _WAITING_MESSAGE
-    return due_of(model, *waits, model.reason == bulk.fixed(Reason.QUIET_HOURS), model.priority.in_(PRIORITIES))
-
-
 # The work of the rows that joined jobs of other lists.
 _JOINED_JOBS = (
-    sa.select(
+    joined(
         ACCOUNT.label("name"),
         WAITS_FOR.label("waits_for"),
         LEAD_CHANNEL.label("channel"),
         sa.func.min(DUE_AT).label("due_at"),
     )
-    .select_from(Job)
-    .join(LEAD, LEAD.id == Job.leader_id)
-    .where(of_batch(_BATCH), Job.leader_id.is_not(None), STATE == JobState.WAITING, LEAD.priority.in_(PRIORITIES))
+    .where(STATE == JobState.WAITING, LEAD.priority.in_(PRIORITIES))
     .group_by(ACCOUNT, WAITS_FOR, LEAD_CHANNEL)
 )
 _JOINED_MESSAGES = (
@@ -169,19 +150,13 @@ _JOINED_MESSAGES = (
     .group_by(InvitationRow.channel, InvitationRow.reason)
 )
 _JOINED_WORKED = (
-    sa.select(sa.literal(1))
-    .select_from(Job)
-    .join(LEAD, LEAD.id == Job.leader_id)
+    joined(sa.literal(1))
     .join(
         InvitationRow,
         sa.and_(InvitationRow.job_id == Job.leader_id, InvitationRow.kind == FIRST),
         isouter=True,
     )
-    .where(
-        of_batch(_BATCH),
-        Job.leader_id.is_not(None),
-        sa.or_(LEAD.state == JobState.WORKING, InvitationRow.state == InvitationState.WORKING),
-    )
+    .where(sa.or_(LEAD.state == JobState.WORKING, InvitationRow.state == InvitationState.WORKING))
     .limit(1)
 )
 
@@ -209,13 +184,9 @@ _APART = (
     .group_by(Job.reason)
 )
 _JOINED_APART = (
-    sa.select(sa.func.count().label("rows"), sa.func.max(DUE_AT).label("last"))
-    .select_from(Job)
-    .join(LEAD, LEAD.id == Job.leader_id)
+    joined(sa.func.count().label("rows"), sa.func.max(DUE_AT).label("last"))
     .join(Batch, Batch.id == LEAD.batch_id)
     .where(
-        of_batch(_BATCH),
-        Job.leader_id.is_not(None),
         Batch.pause_cause == "",  # else they wait for a person (`BatchCounts.kept`)
         LEAD.state.in_([JobState.WAITING, JobState.WORKING]),
         WAITS_FOR == "",

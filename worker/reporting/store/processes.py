@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -35,11 +36,10 @@ class Processes:
 
     def started(self, id_: str, running: Running) -> None:
         """Add a process, and remove processes that were killed long ago."""
-        values = {name: getattr(running, name) for name in _COLUMNS}
         with self._database.write() as connection:
             old = ProcessRow.seen_at < running.seen_at - REMOVED_AFTER
             connection.execute(sa.delete(ProcessRow).where(sa.or_(old, ProcessRow.id == id_)))
-            connection.execute(sa.insert(ProcessRow).values(id=id_, **values))
+            connection.execute(sa.insert(ProcessRow).values(id=id_, **running._asdict()))
 
     def seen(self, id_: str, *, now: datetime) -> bool:
         """Say that the process runs; False if its row is gone: then it is to be added again."""
@@ -53,7 +53,7 @@ class Processes:
 
     def running(self, *, now: datetime) -> list[Running]:
         """The processes that run now, the first started first."""
-        columns = [getattr(ProcessRow, name) for name in _COLUMNS]
+        columns = [getattr(ProcessRow, name) for name in Running._fields]
         query = sa.select(*columns).where(ProcessRow.seen_at > now - GONE_AFTER).order_by(ProcessRow.started_at)
         with self._database.read() as connection:
             return [Running(**row._asdict()) for row in fetch(connection, query)]
@@ -63,15 +63,11 @@ class Processes:
         with self._database.read() as connection:
             return {row.name: row.at for row in fetch(connection, sa.select(Timer.name, Timer.at))}
 
-    def note_wake_up(self, *, now: datetime) -> None:
-        """Record that a wake-up of the scheduler came, and that a sweep begins."""
+    def note_wake_up(self, *, now: datetime, scheduled: bool = True) -> None:
+        """Record that a wake-up of the scheduler came, and that a sweep begins; else that one of a worker or a command
+        came: the broker works, whatever the scheduler does."""
         with self._database.write() as connection:
-            connection.execute(set_timer(connection, BEAT, SWEEP, now=now))
-
-    def note_other_wake_up(self, *, now: datetime) -> None:
-        """Record that a wake-up of a worker or a command came: the broker works, whatever the scheduler does."""
-        with self._database.write() as connection:
-            connection.execute(set_timer(connection, WAKE, now=now))
+            connection.execute(set_timer(connection, *((BEAT, SWEEP) if scheduled else (WAKE,)), now=now))
 
     def claim_sweep(self, *, older_than: timedelta, now: datetime) -> bool:
         """True if the last sweep began longer ago than this; then one process alone gets True, and is to sweep."""
@@ -102,33 +98,29 @@ def set_timer(
     return new.on_conflict_do_update(index_elements=["name"], set_={"at": now}, where=where)
 
 
-_COLUMNS = ("kind", "host", "pid", "release", "batch_id", "started_at", "seen_at", "first_keys")
-
-
 log = logging.getLogger(__name__)
 END_SECONDS = 2.0  # how long an end waits for the database, which may hang
 
 
+@dataclass(eq=False)
 class Heartbeat:
-    """Writes this process's row every few seconds, in a thread of its own: the loop may be busy, or wait."""
+    """Writes this process's row every few seconds, in a thread of its own: the loop may be busy, or wait.
 
-    def __init__(
-        self,
-        processes: Processes,
-        owner: str,
-        clock: Clock,
-        kind: str,
-        *,
-        store: Callable[[], None],
-        first_keys: str,
-        batch_id: int | None,
-    ) -> None:
-        """`owner` names the process, `kind` is its command. `batch_id`: it works this batch alone. `first_keys`: see
-        `Running`. `store` writes what the process has counted; it blocks."""
-        self._processes, self._owner, self._clock = processes, owner, clock
-        self._kind, self._batch_id, self._first_keys = kind, batch_id, first_keys
-        self._store = store
-        self._started_at = clock()
+    `owner` names the process, `kind` is its command. `store` writes what the process has counted; it blocks.
+    `first_keys`, `batch_id`: see `Running`.
+    """
+
+    processes: Processes
+    owner: str
+    clock: Clock
+    kind: str
+    _: KW_ONLY
+    store: Callable[[], None]
+    first_keys: str
+    batch_id: int | None
+
+    def __post_init__(self) -> None:
+        self._started_at = self.clock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -147,28 +139,28 @@ class Heartbeat:
         while not self._ended.wait(SAY_EVERY.total_seconds()):
             self._say_tolerantly()
         with suppress(sa.exc.SQLAlchemyError):
-            self._store()
-            self._processes.ended(self._owner)
+            self.store()
+            self.processes.ended(self.owner)
 
     def _say_tolerantly(self) -> None:
         try:
             self._say()
-            self._store()
+            self.store()
         except sa.exc.SQLAlchemyError as error:
             log.debug("no heartbeat was written: %s", reason(error))
 
     def _say(self) -> None:
-        now = self._clock()
-        if self._processes.seen(self._owner, now=now):
+        now = self.clock()
+        if self.processes.seen(self.owner, now=now):
             return
         running = Running(
-            kind=self._kind,
+            kind=self.kind,
             host=socket.gethostname()[:64],
             pid=os.getpid(),
             release=__version__,
-            batch_id=self._batch_id,
+            batch_id=self.batch_id,
             started_at=self._started_at,
             seen_at=now,
-            first_keys=self._first_keys,
+            first_keys=self.first_keys,
         )
-        self._processes.started(self._owner, running)
+        self.processes.started(self.owner, running)

@@ -1,6 +1,5 @@
 """The facts that `status` and `report` show: the numbers of a batch, and each of its lines."""
 
-import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -170,7 +169,8 @@ class Facts:
             with self._database.read() as connection:
                 jobs = list(self._job_lines(connection, batch_id, after, with_links=with_links))
                 if with_details:
-                    jobs = self._with_details(connection, jobs)
+                    found = details_of_customers(connection, self._keyring, {line.customer_id for line in jobs})
+                    jobs = [_with_details(line, found.get(line.customer_id)) for line in jobs]
                 refusals = list(refused_lines(connection, batch_id, after=after))
             chunk = sorted([*jobs, *refusals], key=lambda line: line.row)[:CHUNK]
             if not chunk:
@@ -190,7 +190,7 @@ class Facts:
         query = _LINES.add_columns(SessionRow.encrypted if with_links else sa.null().label("encrypted"))
         rows = fetch(connection, query.where(of_batch(batch_id, after=after), *which))
         sessions = {row.session_id for row in rows if row.session_id}
-        invitations = _invitation_states(connection, InvitationRow.session_id, sessions)
+        messages = _first_messages(connection, InvitationRow.session_id, sessions)
         # A session that its customer asked for at the stable link has no message: an earlier one led there.
         # A row without a channel never had one. The session of a cancelled row may serve another list, whose message
         # is not this row's.
@@ -198,17 +198,18 @@ class Facts:
             row.lead_id
             for row in rows
             if row.session_id
-            and (row.state is JobState.CANCELLED or row.session_id not in invitations)
+            and (row.state is JobState.CANCELLED or row.session_id not in messages)
             and row.channel != Channel.NONE
         }
-        of_row = _invitation_states(connection, InvitationRow.job_id, on_their_own)
-        messages = _waiting_messages(connection, sessions)
+        of_jobs = _first_messages(connection, InvitationRow.job_id, on_their_own)
         late = opened_late(connection, [row.id for row in rows])
         for row in rows:
             opening, unreadable = _opening(self._keyring, row) if with_links else (Opening(""), "")
             bought = row.session_state is not SessionState.UNBOUGHT
-            of_session = None if row.state is JobState.CANCELLED else invitations.get(row.session_id)
-            invitation = of_session or of_row.get(row.lead_id, InvitationState.SUPERSEDED)
+            of_session = messages.get(row.session_id, ())
+            its_own = () if row.state is JobState.CANCELLED else of_session
+            invitation = _furthest(its_own or of_jobs.get(row.lead_id, ()))
+            waiting = [one for one in of_session if one.state is InvitationState.WAITING]
             yield LineFacts(
                 row=row.row,
                 customer_id=row.customer_id,
@@ -224,7 +225,7 @@ class Facts:
                 invitation=_without_message(row) if invitation == InvitationState.SUPERSEDED else invitation,
                 attempts=row.attempts,
                 waits=row.waits,
-                **_what_waits(row, messages.get(row.session_id, ())),
+                **_what_waits(row, waiting),
                 paused=row.pause_reason,
                 served_by=row.served_by,
                 late=", ".join(late.get(row.id, ())),
@@ -232,11 +233,6 @@ class Facts:
                 unreadable=unreadable,
                 purpose=row.purpose,
             )
-
-    def _with_details(self, connection: sa.Connection, lines: list[LineFacts]) -> list[LineFacts]:
-        """The lines with what is stored about their customers."""
-        found = details_of_customers(connection, self._keyring, {line.customer_id for line in lines})
-        return [_with(line, found.get(line.customer_id)) for line in lines]
 
     def is_resending(self, batch_id: int, *, now: datetime) -> bool:
         """Whether a message of the batch besides the first ones is being sent, or should be by now."""
@@ -264,7 +260,7 @@ def details_of_customers(
     return {row.customer_id: _details(keyring, row) for row in rows}
 
 
-def _with(line: LineFacts, stored: Stored) -> LineFacts:
+def _with_details(line: LineFacts, stored: Stored) -> LineFacts:
     if isinstance(stored, CannotDecrypt):
         why = f"its details are not shown: {stored}"
         return replace(line, unreadable="; ".join(filter(None, (line.unreadable, why))))
@@ -298,38 +294,30 @@ _FURTHEST = [
 Id = TypeVar("Id")  # of a session or a job
 
 
-def _invitation_states(connection: sa.Connection, of: sa.Column[Id], ids: Collection[Id]) -> dict[Id, str]:
-    """By session or by job, the state of the first message that got furthest, as the report shows it."""
+def _first_messages(
+    connection: sa.Connection, of: sa.Column[Id], ids: Collection[Id]
+) -> dict[Id, Sequence[sa.Row[Any]]]:
+    """By session or by job, its first messages, the one that is due first in front."""
     if not ids:
         return {}
-    query = sa.select(of.label("of"), InvitationRow.state).where(of.in_(ids), InvitationRow.kind == FIRST)
-    furthest: dict[Id, str] = {}
-    for row in fetch(connection, query):
-        states = [row.state.value, *([furthest[row.of]] if row.of in furthest else [])]
-        furthest[row.of] = min(states, key=_place)
-    shown = {"working": "waiting"}
-    return {of_id: shown.get(state, state) for of_id, state in furthest.items()}
+    columns = (InvitationRow.state, InvitationRow.channel, InvitationRow.due_at, InvitationRow.reason)
+    query = sa.select(of.label("of"), *columns, InvitationRow.detail)
+    found: dict[Id, list[sa.Row[Any]]] = {}
+    those = (of.in_(ids), InvitationRow.kind == FIRST)
+    for row in fetch(connection, query.where(*those).order_by(InvitationRow.due_at)):
+        found.setdefault(row.of, []).append(row)
+    return dict(found)
+
+
+def _furthest(messages: Sequence[sa.Row[Any]]) -> str:
+    """The state of the message that got furthest, as the report shows it."""
+    state = min((one.state.value for one in messages), key=_place, default=InvitationState.SUPERSEDED.value)
+    return "waiting" if state == InvitationState.WORKING else state
 
 
 def _place(state: str) -> int:
     """The place in `_FURTHEST`; a word that this release does not know comes first, so that a person sees it."""
     return _FURTHEST.index(InvitationState(state)) if state in {*InvitationState} else -1
-
-
-def _waiting_messages(connection: sa.Connection, sessions: set[uuid.UUID]) -> dict[uuid.UUID, Sequence[sa.Row[Any]]]:
-    """By session, its first messages that wait to be sent, the one that is due first in front."""
-    if not sessions:
-        return {}
-    columns = (InvitationRow.session_id, InvitationRow.channel, InvitationRow.due_at)
-    query = sa.select(*columns, InvitationRow.reason, InvitationRow.detail).where(
-        InvitationRow.session_id.in_(sessions),
-        InvitationRow.kind == FIRST,
-        InvitationRow.state == InvitationState.WAITING,
-    )
-    found: dict[uuid.UUID, list[sa.Row[Any]]] = {}
-    for row in fetch(connection, query.order_by(InvitationRow.due_at)):
-        found.setdefault(row.session_id, []).append(row)
-    return dict(found)
 
 
 def _opening(keyring: Keyring, row: sa.Row[Any]) -> tuple[Opening, str]:

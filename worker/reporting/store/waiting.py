@@ -2,10 +2,10 @@
 rows that were not sent, and what needs a person. Read from the kept counts where there are any. Changes nothing.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -35,27 +35,16 @@ from worker.plans.store.pilots import NOT_MET
 from worker.reporting.store.counting import COUNTED, ROWS
 
 
-class Waiting(NamedTuple):
-    """What rows wait for, due or not. `names`: accounts and senders. `for_senders`: by account all of whose rows wait
-    for their senders and not for a call, the channels of each."""
-
-    names: frozenset[str]
-    for_senders: Mapping[str, frozenset[frozenset[str]]]
-
-    def kept_by(self, shut: Collection[str]) -> frozenset[str]:
-        """The accounts for which no session is requested while these senders are shut."""
-        kept = {account for account, each in self.for_senders.items() if all(one.intersection(shut) for one in each)}
-        return frozenset(kept)
-
-
-def waiting(database: Database) -> Waiting:
-    """What the waiting rows wait for, but those of paused batches. Read from the kept counts."""
+def waiting(database: Database, shut: Collection[str]) -> tuple[set[str], set[str]]:
+    """The accounts and senders that rows wait for, due or not, but those of paused batches; and the accounts for which
+    no session is requested while these senders are shut: all of their rows wait for their senders and not for a call.
+    Read from the kept counts."""
     paused = sa.select(Batch.id).where(Batch.pause_cause != "")
     alike = (COUNTED.kind, COUNTED.account, COUNTED.channel, COUNTED.reason)
     waits = (COUNTED.kind.in_([CountOf.JOB.value, CountOf.MESSAGE.value]), COUNTED.state == JobState.WAITING.value)
     query = sa.select(*alike).where(*waits, COUNTED.batch_id.not_in(paused)).group_by(*alike).having(ROWS > 0)
     names: set[str] = set()
-    senders: dict[str, set[frozenset[str]]] = defaultdict(set)
+    for_senders: set[str] = set()
     others: set[str] = set()
     with database.read() as connection:
         rows = fetch(connection, query)
@@ -63,25 +52,13 @@ def waiting(database: Database) -> Waiting:
         if row.kind == CountOf.MESSAGE:
             names.add(row.channel)
         elif row.reason == Reason.WAITS_FOR_SENDER:
-            channels = frozenset(map(str, invitation_channels(word_of(Channel, row.channel))))
+            channels = {str(channel) for channel in invitation_channels(word_of(Channel, row.channel))}
             names |= {row.account, *channels}
-            senders[row.account].add(channels)
+            (for_senders if channels.intersection(shut) else others).add(row.account)
         else:
             names.add(row.account)
             others.add(row.account)
-    only = {account: frozenset(each) for account, each in senders.items() if account not in others}
-    return Waiting(frozenset(names), only)
-
-
-@dataclass(frozen=True)
-class Ahead:
-    """The calls, by account, and the messages, by channel, that go before those of a batch. `to_come`: the messages
-    of these calls, by account and channel. `silent`: the calls that no message follows."""
-
-    calls: Counter[str] = field(default_factory=Counter)
-    silent: Counter[str] = field(default_factory=Counter)
-    messages: Counter[str] = field(default_factory=Counter)
-    to_come: Counter[tuple[str, str]] = field(default_factory=Counter)
+    return names, for_senders - others
 
 
 class Queue(NamedTuple):
@@ -90,10 +67,13 @@ class Queue(NamedTuple):
     rows: Sequence[Any]
     of_events: frozenset[int]
 
-    def ahead_of(self, batch_id: int | None, *, began_at: datetime) -> Ahead:
-        """What goes before this batch, which began then; None: before a list that is not imported yet. Before a day's
-        events no list goes, and they go before each list."""
-        found = Ahead()
+    def ahead_of(
+        self, batch_id: int | None, calls: Mapping[str, int], *, began_at: datetime, on_click: bool
+    ) -> Counter[str]:
+        """How many calls, by account, and messages, by channel, go before those of this batch, which began then and has
+        these calls left; None: of a list that is not imported yet. Before a day's events no list goes, and they go
+        before each list. `on_click`: a row with a message waits for no call."""
+        found = Counter[str]()
         for row in () if batch_id in self.of_events else self.rows:
             if row.batch_id == batch_id:
                 continue
@@ -102,14 +82,13 @@ class Queue(NamedTuple):
             if later and row.batch_id not in self.of_events:
                 continue
             if row.kind == CountOf.MESSAGE:
-                found.messages[row.channel] += row.rows
+                found[row.channel] += row.rows
                 continue
-            found.calls[row.account] += row.rows
             channels = invitation_channels(word_of(Channel, row.channel))
-            if not channels:
-                found.silent[row.account] += row.rows
-            for channel in channels:
-                found.to_come[row.account, channel] += row.rows
+            if not channels or not on_click:
+                found[row.account] += row.rows
+            if calls.get(row.account):  # else they come after this batch's, which wait for no call of the account
+                found.update(dict.fromkeys(channels, row.rows))
         return found
 
 
@@ -165,7 +144,7 @@ class Unsent(NamedTuple):
 
 def unsent(database: Database, *, now: datetime) -> list[Unsent]:
     """The batches with rows that were not sent, the oldest first. The cost follows the messages that wait."""
-    jobs = jobs_in(JobState.WAITING)
+    jobs = _jobs(COUNTED.state == JobState.WAITING.value)
     messages = (
         sa.select(InvitationRow.batch_id)
         .where(
@@ -194,16 +173,13 @@ def left_of(connection: sa.Connection, batch_ids: Collection[int]) -> dict[int, 
         COUNTED.state.in_([JobState.WAITING.value, JobState.WORKING.value]),
         sa.and_(COUNTED.state == JobState.ISSUED.value, COUNTED.channel != Channel.NONE.value),
     )
-    left = sa.select(COUNTED.batch_id, ROWS.label("rows")).where(
-        COUNTED.kind == CountOf.JOB, COUNTED.batch_id.in_(batch_ids), waits
-    )
-    return {row.batch_id: row.rows for row in fetch(connection, left.group_by(COUNTED.batch_id).having(ROWS > 0))}
+    return {row.batch_id: row.rows for row in fetch(connection, _jobs(COUNTED.batch_id.in_(batch_ids), waits))}
 
 
-def jobs_in(state: JobState) -> sa.Select[int, int]:
-    """How many jobs of each batch are in this state, without those that joined a job of another list."""
-    jobs = (COUNTED.kind == CountOf.JOB, COUNTED.state == state.value)
-    return sa.select(COUNTED.batch_id, ROWS.label("rows")).where(*jobs).group_by(COUNTED.batch_id).having(ROWS > 0)
+def _jobs(*which: sa.ColumnElement[bool]) -> sa.Select[int, int]:
+    """How many of these jobs each batch has, without those that joined a job of another list."""
+    jobs = sa.select(COUNTED.batch_id, ROWS.label("rows")).where(COUNTED.kind == CountOf.JOB, *which)
+    return jobs.group_by(COUNTED.batch_id).having(ROWS > 0)
 
 
 _OF_QUEUES = sa.select(RefusedEvent.queue, sa.func.count(), sa.func.min(RefusedEvent.refused_at))
@@ -232,47 +208,51 @@ def _batches(database: Database, *conditions: sa.ColumnElement[bool]) -> list[Ba
         return [made_of(BatchFacts, row) for row in fetch(connection, query.order_by(Batch.id))]
 
 
-def of_other_accounts(database: Database, accounts: Collection[str]) -> dict[str, tuple[int, int]]:
-    """The accounts of waiting rows that are not among these accounts: how many rows wait, and in which batch first."""
+Missing = Mapping[str, tuple[int, int]]  # by name: how many rows wait for it, and the first of their batches
+
+
+def of_other_accounts(database: Database, accounts: Collection[str]) -> Missing:
+    """The accounts of waiting rows that are not among these accounts."""
     waits = (COUNTED.kind == CountOf.JOB, COUNTED.state == JobState.WAITING.value, COUNTED.account.not_in(accounts))
-    return _by_name(database, COUNTED.account, COUNTED.batch_id, ROWS, *waits)
+    return _summed(_by_name(database, COUNTED.account, COUNTED.batch_id, ROWS, *waits))
 
 
-def of_other_channels(database: Database, channels: Collection[str]) -> dict[str, tuple[int, int]]:
-    """The channels of waiting rows and messages, reminders among them, that are not among these, as
-    `of_other_accounts`."""
+def of_other_channels(database: Database, channels: Collection[str]) -> Missing:
+    """The channels of waiting rows and messages, reminders among them, that are not among these."""
     others = [channel for channel in CHANNELS if channel not in channels]
     if not others:
         return {}
     waits = (InvitationRow.channel.in_(others), InvitationRow.state == bulk.fixed(InvitationState.WAITING))
-    found = _by_name(database, InvitationRow.channel, InvitationRow.batch_id, sa.func.count(), *waits)
+    messages = _by_name(database, InvitationRow.channel, InvitationRow.batch_id, sa.func.count(), *waits)
     rows = (COUNTED.kind == CountOf.JOB, COUNTED.state == JobState.WAITING.value)
-    for wanted, counted in _by_name(database, COUNTED.channel, COUNTED.batch_id, ROWS, *rows).items():
-        for name in invitation_channels(Channel.BOTH) if wanted == Channel.BOTH else (wanted,):
-            if name in others:
-                _add(found, name, counted)
-    return found
+    of_rows = [
+        (name, batch_id, number)
+        for wanted, batch_id, number in _by_name(database, COUNTED.channel, COUNTED.batch_id, ROWS, *rows)
+        for name in (invitation_channels(Channel.BOTH) if wanted == Channel.BOTH else (wanted,))
+    ]
+    return {name: rows for name, rows in _summed([*messages, *of_rows]).items() if name in others}
 
 
-def of_other_brands(database: Database, brands: Collection[str]) -> dict[str, tuple[int, int]]:
-    """The brands that rows and messages wait for and that are not among these, as `of_other_accounts`.
-    `ix_job_brand_missing` and `ix_invitation_brand_missing` have these rows alone."""
+def of_other_brands(database: Database, brands: Collection[str]) -> Missing:
+    """The brands that rows and messages wait for and that are not among these. `ix_job_brand_missing` and
+    `ix_invitation_brand_missing` have these rows alone."""
     missing = bulk.fixed(Reason.BRAND_MISSING)
     jobs = (Job.state == bulk.fixed(JobState.WAITING), Job.reason == missing)
-    found = _by_name(database, Job.brand, Job.batch_id, sa.func.count(), *jobs)
     messages = (
         InvitationRow.state == bulk.fixed(InvitationState.WAITING),
         InvitationRow.reason == missing,
         Job.id == InvitationRow.job_id,
     )
-    for name, counted in _by_name(database, Job.brand, Job.batch_id, sa.func.count(), *messages).items():
-        _add(found, name, counted)
-    return {name: rows for name, rows in found.items() if name not in brands}
+    found = [_by_name(database, Job.brand, Job.batch_id, sa.func.count(), *those) for those in (jobs, messages)]
+    return {name: rows for name, rows in _summed(chain(*found)).items() if name not in brands}
 
 
-def _add(found: dict[str, tuple[int, int]], name: str, counted: tuple[int, int]) -> None:
-    rows, first = found.get(name, (0, counted[1]))
-    found[name] = (rows + counted[0], min(first, counted[1]))
+def _summed(found: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int]]:
+    sums: dict[str, tuple[int, int]] = {}
+    for name, batch_id, number in found:
+        rows, first = sums.get(name, (0, batch_id))
+        sums[name] = (rows + number, min(first, batch_id))
+    return sums
 
 
 def _by_name(
@@ -281,14 +261,10 @@ def _by_name(
     batch_id: sa.ColumnElement[int] | sa.Column[int],
     number: sa.ColumnElement[int],
     *conditions: sa.ColumnElement[bool],
-) -> dict[str, tuple[int, int]]:
-    query = sa.select(name.label("name"), batch_id.label("batch_id"), number.label("rows")).where(*conditions)
+) -> list[tuple[str, int, int]]:
+    query = sa.select(name, batch_id, number).where(*conditions).group_by(name, batch_id).having(number > 0)
     with database.read() as connection:
-        rows_of = fetch(connection, query.group_by(name, batch_id).having(number > 0).order_by(batch_id))
-    found: dict[str, tuple[int, int]] = {}
-    for row in rows_of:
-        _add(found, row.name, (row.rows, row.batch_id))
-    return found
+        return [(named, batch, rows) for named, batch, rows in connection.execute(query)]
 
 
 # In the words of the indexes.
@@ -297,7 +273,7 @@ _IS_HELD = (Job.state == bulk.fixed(JobState.HELD), Job.leader_id.is_(None))
 
 def held(database: Database) -> list[tuple[BatchFacts, int, datetime | None]]:
     """The batches with held rows, the oldest first: how many, and since when the first of them."""
-    held_rows = jobs_in(JobState.HELD).subquery()
+    held_rows = _jobs(COUNTED.state == JobState.HELD.value).subquery()
     of_batch = sa.select(Job.changed_at).where(Job.batch_id == Batch.id, *_IS_HELD).correlate(Batch)
     since = of_batch.order_by(Job.changed_at).limit(1).scalar_subquery().label("since")  # one look at `ix_job_held`
     query = sa.select(*BATCH_FACTS, held_rows.c.rows, since).join(held_rows, held_rows.c.batch_id == Batch.id)
@@ -308,9 +284,8 @@ def held(database: Database) -> list[tuple[BatchFacts, int, datetime | None]]:
 
 def credits_spent(database: Database) -> list[tuple[BatchFacts, int]]:
     """The batches with rows for which they have no credit left (--most-credits), the oldest first, and how many."""
-    waits = (COUNTED.kind == CountOf.JOB.value, COUNTED.state == JobState.WAITING.value)
-    spent = sa.select(COUNTED.batch_id, ROWS.label("rows")).where(*waits, COUNTED.reason == Reason.CREDITS_SPENT.value)
-    rows = spent.group_by(COUNTED.batch_id).having(ROWS > 0).subquery()
+    waits = (COUNTED.state == JobState.WAITING.value, COUNTED.reason == Reason.CREDITS_SPENT.value)
+    rows = _jobs(*waits).subquery()
     query = sa.select(*BATCH_FACTS, rows.c.rows).join(rows, rows.c.batch_id == Batch.id)
     with database.read() as connection:
         return [(made_of(BatchFacts, row), row.rows) for row in fetch(connection, query.order_by(Batch.id))]

@@ -101,7 +101,7 @@ async def test_what_is_no_list_is_left_alone_or_refused_by_name_and_nothing_else
     assert "links are not followed" in here.beside("link.csv.errors.csv")[1]
     assert "largest" in here.files["large.csv"][1]
     (report,) = folder_reports([here.settings], here.world.parts.database)
-    assert [need.name for need in report.attention()] == ["in/large.csv", "in/link.csv", "in/odd.csv", "in/pipe.csv"]
+    assert [need.name for need in report.attention] == ["in/large.csv", "in/link.csv", "in/odd.csv", "in/pipe.csv"]
 
     (here.folder / "link.csv").unlink()
     here.put("link.csv", HEADER + "C-8,rasa@example.org\n")
@@ -124,7 +124,7 @@ async def test_a_list_whose_name_cannot_be_seen_is_refused_by_a_name_that_can(bo
     assert here.files["a list.csv"][0] == "imported"
     assert UNSEEN in here.beside(f"{refused}.errors.csv")[1]
     (report,) = folder_reports([here.settings], here.world.parts.database)
-    assert [need.name for need in report.attention()] == [f"in/{refused}"]
+    assert [need.name for need in report.attention] == [f"in/{refused}"]
 
 
 async def test_a_folder_that_vanishes_is_named_and_goes_on_when_it_is_back(box):
