@@ -1,11 +1,13 @@
 """An answer with a token or an id that another customer has: it is not believed, and both rows are held."""
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
+from tests.stored.row_locks import wait_until_blocked
 from tests.stored.row_locks import waiting as waiting_for
 from tests.stored.shelf import customer
 from worker.core.database.job_ids import row_of
@@ -158,6 +160,23 @@ def test_of_two_processes_that_write_one_token_at_once_the_database_refuses_the_
         shelf.jobs.record(flush, [shelf.got(first, session)], None)
     assert held(shelf) == {}
     shelf.finish(result)  # as the dispatcher does with results that could not be written
+    assert set(held(shelf)) == {"Ona", "Jonas"}
+
+
+@pytest.mark.postgresql_alone
+def test_a_row_is_held_only_once_its_message_is_locked(shelf, database, opened):
+    """As a dispatcher locks them: in another order the two transactions could wait for each other."""
+    first, second = opened("Ona", "Jonas")
+    session = shelf.session()
+    shelf.finish(shelf.got(first, session))
+    result = shelf.got(second, replace(session, reference="scan-of-jonas"))
+    thread = threading.Thread(target=shelf.finish, args=[result])
+    with database.write() as connection:
+        connection.execute(sa.select(InvitationRow.id).with_for_update())
+        thread.start()
+        wait_until_blocked(database, thread)
+        connection.execute(sa.select(Job.id).where(Job.id == first.id).with_for_update(nowait=True))
+    thread.join()
     assert set(held(shelf)) == {"Ona", "Jonas"}
 
 

@@ -74,9 +74,7 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
     # The mark also ends a message in flight, at its next claim.
     change_jobs(connection, ids, end | {"reason": Reason.CANCELLED, "changed_at": now, "cancelled_at": now})
     pending.drop(connection, ids, now=now)
-    unsent = sa.update(InvitationRow).where(
-        InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.WAITING
-    )
+    unsent = sa.update(InvitationRow).where(_unsent(ids))
     # A reminder keeps its due time: a job of another list may take over the session with its reminders.
     due_at = sa.case((InvitationRow.kind == FIRST, None), else_=InvitationRow.due_at)
     ended = {"state": InvitationState.SUPERSEDED, "due_at": due_at, "reason": Reason.CANCELLED}
@@ -100,10 +98,12 @@ def lock_unsent(connection: sa.Connection, jobs: Collection[int] | sa.Select[int
 
     A dispatcher locks messages before their jobs: two transactions with another order could block each other.
     """
-    messages = sa.select(InvitationRow.id).where(
-        InvitationRow.job_id.in_(jobs), InvitationRow.state == InvitationState.WAITING
-    )
+    messages = sa.select(InvitationRow.id).where(_unsent(jobs))
     fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
+
+
+def _unsent(jobs: Collection[int] | sa.Select[int]) -> sa.ColumnElement[bool]:
+    return InvitationRow.job_id.in_(jobs) & (InvitationRow.state == InvitationState.WAITING)
 
 
 def with_unknown_calls(connection: sa.Connection, ids: list[int]) -> set[int]:
@@ -151,7 +151,7 @@ def promote(
     held = [successor for before, successor in successors.items() if before in unknown]
     change_jobs(connection, held, _HELD)
     not_me = [successor for before, successor in successors.items() if before in not_theirs - unknown]
-    change_jobs(connection, not_me, _HELD | _NOT_ME)
+    change_jobs(connection, not_me, _HELD | {"reason": Reason.NOT_ME, "detail": ""})
     happened(connection, JobsStopped([*held, *not_me]), now=now)
     if rejoined:
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
@@ -178,7 +178,6 @@ def _kept(connection: sa.Connection, ended: Collection[int], *, now: datetime) -
     return kept
 
 
-_NOT_ME = {"reason": Reason.NOT_ME, "detail": ""}
 _HELD: dict[str, Any] = {
     "state": JobState.HELD,
     "due_at": None,

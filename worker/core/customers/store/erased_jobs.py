@@ -69,16 +69,11 @@ def _forget_external_refs(connection: sa.Connection, ids: Collection[int]) -> No
         named = row.reference == row.references[EXTERNAL_REF]
         values = {"references": kept, "reference": str(row.job_id) if named else row.reference}
         connection.execute(sa.update(SessionRow).where(SessionRow.id == row.id).values(values))
-        if named:
-            _rename_in_outbox(connection, row.customer_id, row.reference, str(row.job_id))
-
-
-def _rename_in_outbox(connection: sa.Connection, customer_id: str, before: str, now: str) -> None:
-    waiting = sa.select(Outbox.id, Outbox.data).where(Outbox.customer_id == customer_id).order_by(Outbox.id)
-    for row in connection.execute(waiting).all():
-        if row.data.get("session") == before:
-            renamed = sa.update(Outbox).where(Outbox.id == row.id)
-            connection.execute(renamed.values(data=row.data | {"session": now}))
+        waiting = sa.select(Outbox.id, Outbox.data).where(Outbox.customer_id == row.customer_id).order_by(Outbox.id)
+        for event in connection.execute(waiting).all() if named else ():
+            if event.data.get("session") == row.reference:
+                renamed = sa.update(Outbox).where(Outbox.id == event.id)
+                connection.execute(renamed.values(data=event.data | {"session": str(row.job_id)}))
 
 
 def erase_again(connection: sa.Connection, job_ids: Collection[int]) -> None:

@@ -49,17 +49,19 @@ _FOLLOW = bulk.Change(
 )
 
 
+def _among(connection: sa.Connection, query: sa.Select[Any], sessions: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of these sessions that the query finds. Makes none if there are no sessions."""
+    return set(connection.execute(query, {"sessions": bulk.keys(sessions)}).scalars()) if sessions else set()
+
+
 def sessions_in_review(connection: sa.Connection, sessions: Collection[uuid.UUID]) -> set[uuid.UUID]:
-    """Those of these sessions that are in review. Makes no query if there are no sessions."""
-    return set(connection.execute(_REVIEWED, {"sessions": bulk.keys(sessions)}).scalars()) if sessions else set()
+    """Those of these sessions that are in review."""
+    return _among(connection, _REVIEWED, sessions)
 
 
 def others_in_review(connection: sa.Connection, sessions: Collection[uuid.UUID]) -> set[uuid.UUID]:
-    """Those of these sessions whose customer is in review through another one, however many were opened since then.
-
-    Makes no query if there are no sessions.
-    """
-    return set(connection.execute(_OTHERS_REVIEWED, {"sessions": bulk.keys(sessions)}).scalars()) if sessions else set()
+    """Those of these sessions whose customer is in review through another one, however many were opened since then."""
+    return _among(connection, _OTHERS_REVIEWED, sessions)
 
 
 def customers_in_review(connection: sa.Connection, keys: Collection[Key]) -> set[Key]:
@@ -75,8 +77,7 @@ def release_reviewed(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, 
     If the job waits when the review begins, the provider's update releases it (`session_chain`). If a dispatcher works
     the job at that time, the job waits again later, and its next claim calls this.
     """
-    sessions = {row.session_id for row in rows} - {None}
-    reviewed = {*connection.execute(_DECIDES, {"sessions": bulk.keys(sessions)}).scalars()} if sessions else set()
+    reviewed = _among(connection, _DECIDES, {row.session_id for row in rows} - {None})
     released = [row for row in rows if row.session_id in reviewed]
     follow_reviews(connection, [(row, row.session_id) for row in released], now=now)
     return {row.id for row in released}

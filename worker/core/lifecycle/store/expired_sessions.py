@@ -159,7 +159,8 @@ class _Chunk:
         sessions = usage.sessions_of(self.connection, customer_ids)
         messages = usage.messages_of(self.connection, customer_ids)
         people = {customer_id: _person(self.keyring, row) for customer_id, row in customers.items()}
-        open_channels = self._open_channels(people, current)
+        reached = reachable(self.connection, self.keyring, people)
+        fallbacks = self.policy.contact.fallbacks
         can_ask, hours = set(self.policy.can_ask()), self.policy.contact.hours
         keys = [(row.customer_id, row.purpose) for row, _ in current]
         links = ends_of(self.connection, keys) if self.policy.stable else {}
@@ -171,16 +172,19 @@ class _Chunk:
         decided: dict[Any, tuple[Any, Decision]] = {}
         for row, job in current:
             customer, person = customers[row.customer_id], people[row.customer_id]
+            channels, ways = invitation_channels(job.channel), reached[row.customer_id]
             given_away = bool(row.given_away) and not row.same_link
             # Of a session that was given away the new address has had no link, not our own either.
             link_until = self._link_until(job, None if given_away else links.get((row.customer_id, row.purpose)))
+            by_adapter = self.policy.reissue_at.get(row.account)
             facts = SessionFacts(
                 job=job.state,
                 session=row.state,
                 issued_at=row.issued_at,
                 expires_at=row.expires_at,
-                allowed_from=self._allowed_from(row),
-                channels=open_channels[row.id],
+                allowed_from=by_adapter(row.expires_at) if by_adapter else max(row.expires_at, self.now),
+                # If nothing is known here, the dispatcher that claims the job records why.
+                channels=writable(channels, fallbacks, ways) if ways else channels,
                 zones=hours.zones_of(timezone=customer.timezone, phone=person.phone, country=customer.country),
                 reissues=sessions[row.customer_id, row.purpose] - 1,
                 messages=messages[row.customer_id].all,
@@ -227,14 +231,8 @@ class _Chunk:
                 same[row.id] = kinds_of(row.given_away)
             if ahead or row.id in same:  # one that is replaced is the live one until the new one is recorded
                 check_at = row.expires_at + SETTLES
-            changes.append(
-                {
-                    "session_id": row.id,
-                    "new_state": ends_as if over else row.state,
-                    "new_check_at": check_at,
-                    "new_same_link": row.same_link or row.id in same,
-                }
-            )
+            change = {"session_id": row.id, "new_state": ends_as if over else row.state, "new_check_at": check_at}
+            changes.append(change | {"new_same_link": row.same_link or row.id in same})
             if isinstance(decision, Reissue):
                 jobs.append(_waits_again(job, decision))
                 replaced += 1
@@ -264,10 +262,6 @@ class _Chunk:
         unused = row.state in LIVE_SESSIONS and row.result != Result.REVIEW
         return left_alone and unused and row.expires_at + SETTLES <= self.now
 
-    def _allowed_from(self, row: Any) -> datetime:
-        by_adapter = self.policy.reissue_at.get(row.account)
-        return by_adapter(row.expires_at) if by_adapter else max(row.expires_at, self.now)
-
     def _link_until(self, job: Any, ends_at: datetime | None) -> datetime | None:
         """Until when the customer's own link leads on. The first message makes the link, or puts its end off: before
         that message has left, this looks again."""
@@ -275,18 +269,6 @@ class _Chunk:
         if not (self.policy.stable and message_follows):
             return ends_at
         return max(ends_at or self.now, self.now + LOOKED_AT_AGAIN)
-
-    def _open_channels(
-        self, people: Mapping[str, Person], current: list[tuple[Any, Any]]
-    ) -> dict[Any, tuple[str, ...]]:
-        """For each session, the channels on which the customer can be reached: its job's, or the fallback for them."""
-        found = reachable(self.connection, self.keyring, people)
-        open_channels = {}
-        for row, job in current:
-            channels, ways = invitation_channels(job.channel), found[row.customer_id]
-            # If nothing is known here, the dispatcher that claims the job records why.
-            open_channels[row.id] = writable(channels, self.policy.contact.fallbacks, ways) if ways else channels
-        return open_channels
 
 
 def _person(keyring: Keyring, customer: Any) -> Person:
@@ -387,8 +369,4 @@ _REFUSED = bulk.Change(
     },
     by="job_id",
 )
-_MOVE_SESSIONS = bulk.Change(
-    SessionRow.id,
-    bulk.new("state", "check_at", "same_link"),
-    by="session_id",
-)
+_MOVE_SESSIONS = bulk.Change(SessionRow.id, bulk.new("state", "check_at", "same_link"), by="session_id")

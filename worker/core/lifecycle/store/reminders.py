@@ -117,11 +117,15 @@ def add(connection: sa.Connection, contact: ContactPolicy, sent: Sequence[Sent],
         return
     jobs = {row.id: row for row in fetch(connection, _JOBS, {"ids": bulk.keys({item.job_id for item in sent})})}
     rows = [
-        _row(
-            item,
-            reminder,
-            jobs[item.job_id],
+        waiting_message(
+            session_id=item.session_id,
+            job_id=item.job_id,
+            batch_id=batch_of(item.job_id),
             channel=contact.ladder.step_of(reminder.kind, after).channel or item.channel,
+            kind=reminder.kind,
+            due_at=reminder.due_at,
+            # The job's present priority counts: the batch may have been paused while the message left.
+            priority=of_reminders(jobs[item.job_id].priority),
             now=now,
         )
         for item in sent
@@ -213,7 +217,11 @@ def _judged(
     step = contact.ladder.step_of(one.kind, contact.reminders)
     if one.kind not in kinds or step.channel not in ("", policy.channel):
         return Never(InvitationState.SUPERSEDED, Reason.NONE_LEFT)
-    first = _first_of(firsts, policy.channel if not step.channel else "")
+    # The first message on the channel, or the earliest one on any.
+    sent = [
+        row for row in firsts.values() if row.sent_at is not None and (step.channel or row.channel == policy.channel)
+    ]
+    first = min(sent, key=lambda row: row.sent_at, default=None)
     if first is None:
         return Never(InvitationState.SUPERSEDED, Reason.NOT_REACHED)
     zones = contact.hours.zones(one.customer, [policy.channel])
@@ -237,26 +245,6 @@ def _judged(
             return Never(InvitationState.SUPERSEDED, Reason.PASSED_OVER)
         case Reason() as why:
             return Never(InvitationState.SUPERSEDED, why)
-
-
-def _first_of(firsts: Mapping[str, sa.Row[Any]], channel: str) -> sa.Row[Any] | None:
-    """The first message on the channel, or the earliest one on any; None: it has not left."""
-    sent = [row for row in firsts.values() if row.sent_at is not None and channel in ("", row.channel)]
-    return min(sent, key=lambda row: row.sent_at, default=None)
-
-
-def _row(item: Sent, reminder: Reminder, job: sa.Row[Any], *, channel: str, now: datetime) -> dict[str, Any]:
-    return waiting_message(
-        session_id=item.session_id,
-        job_id=item.job_id,
-        batch_id=batch_of(item.job_id),
-        channel=channel,
-        kind=reminder.kind,
-        due_at=reminder.due_at,
-        # The job's present priority counts: the batch may have been paused while the message left.
-        priority=of_reminders(job.priority),
-        now=now,
-    )
 
 
 _JOBS = sa.select(Job.id, Job.priority, Job.floor_seconds).where(bulk.among(Job.id, "ids"))

@@ -31,8 +31,9 @@ def send_again(connection: sa.Connection, sessions: Kinds, *, due_at: datetime, 
             found.setdefault((row.session_id, row.channel), []).append(row)
     new = []
     for (session_id, channel), messages in found.items():
-        if any(row.state is InvitationState.WAITING and _leads(row.kind) for row in messages):
-            continue  # it leaves itself
+        leave = (row.kind for row in messages if row.state is InvitationState.WAITING)
+        if any(is_resend(kind) or not kind.startswith("reminder") for kind in leave):
+            continue  # it is sent whatever becomes of the others
         job = messages[0]
         new.append(
             waiting_message(
@@ -52,11 +53,6 @@ def send_again(connection: sa.Connection, sessions: Kinds, *, due_at: datetime, 
 def kind_of_address(message: Any) -> Address | None:
     facts = CHANNELS.get(message.channel)
     return facts.address if facts is not None else None
-
-
-def _leads(kind: str) -> bool:
-    """Whether such a message is sent whatever became of the others."""
-    return is_resend(kind) or not kind.startswith("reminder")
 
 
 _OF_SESSIONS = (

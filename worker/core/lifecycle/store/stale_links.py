@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -30,7 +29,18 @@ def replace_sessions(
         budgets.end_probe(connection, policy.rule)
     # A reminder with a stale link is not sent; its job stays as it is.
     firsts = [item for item in stale if item.kind == FIRST]
-    due = {item.job_id: _replace_at(policy, item, now) for item in firsts}
+    due = {
+        item.job_id: replace_at(
+            allowed_from=policy.reissue_at(item.leased.account, item.expires_at),
+            issued_at=item.issued_at,
+            expires_at=item.expires_at,
+            spacing=timedelta(0) if item.given_away else policy.contact.spacing,
+            reported_over=item.ended,
+            reissues=item.leased.reissues,
+            now=now,
+        )
+        for item in firsts
+    }
     given_away = {item.job_id for item in firsts if item.given_away}
     sessions = [item.session_id for item in firsts]
     over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": Reason.STALE_LINK}
@@ -43,50 +53,29 @@ def replace_sessions(
     ids = [item.id for item in stale if not item.given_away]
     stale_rows = InvitationRow.id.in_(ids) | (first & (InvitationRow.state == InvitationState.WAITING))
     connection.execute(sa.update(InvitationRow).where(stale_rows).values(over))
-    query = sa.select(Job.id, Job.customer_id, Job.purpose)
     # A job that has another session by now is left out: its message on another channel was stale earlier.
-    query = query.where(Job.id.in_(due), Job.state == JobState.ISSUED, Job.session_id.in_(sessions))
-    query = query.order_by(Job.id)
+    which = (Job.id.in_(due), Job.state == JobState.ISSUED, Job.session_id.in_(sessions))
+    query = sa.select(Job.id, Job.customer_id, Job.purpose).where(*which).order_by(Job.id)
     jobs = fetch(connection, query.with_for_update())
     had = sessions_of(connection, [row.customer_id for row in jobs])
-    moves = [
-        _wait_for_session(
-            row.id,
-            max(due[row.id], now),
-            given_away=row.id in given_away,
-            spent=had[row.customer_id, row.purpose] > policy.contact.caps.reissues,
-            now=now,
+    moves = []
+    for row in jobs:
+        detail, reason = "the link was too old to send when the message was due", Reason.STALE_LINK
+        if row.id in given_away:
+            detail, reason = "its link may have left for an address that was corrected", Reason.SESSION_ENDS_FIRST
+        is_spent = had[row.customer_id, row.purpose] > policy.contact.caps.reissues
+        moves.append(
+            {
+                "job_id": row.id,
+                "new_state": JobState.LAPSED if is_spent else JobState.WAITING,
+                "new_due_at": None if is_spent else max(due[row.id], now),
+                "new_attempts": 0,
+                "new_reason": Reason.REISSUES_SPENT if is_spent else reason,
+                "new_detail": f"{detail}, and no more sessions are allowed for the customer" if is_spent else detail,
+                "new_changed_at": now,
+            }
         )
-        for row in jobs
-    ]
     if moves:
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
         names = ("state", "due_at", "attempts", "reason", "detail", "changed_at")
         connection.execute(by_id.values(bulk.new(*names)), moves)
-
-
-def _replace_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:
-    return replace_at(
-        allowed_from=policy.reissue_at(item.leased.account, item.expires_at),
-        issued_at=item.issued_at,
-        expires_at=item.expires_at,
-        spacing=timedelta(0) if item.given_away else policy.contact.spacing,
-        reported_over=item.ended,
-        reissues=item.leased.reissues,
-        now=now,
-    )
-
-
-def _wait_for_session(job_id: int, due_at: datetime, *, given_away: bool, spent: bool, now: datetime) -> dict[str, Any]:
-    detail, reason = "the link was too old to send when the message was due", Reason.STALE_LINK
-    if given_away:
-        detail, reason = "its link may have left for an address that was corrected", Reason.SESSION_ENDS_FIRST
-    return {
-        "job_id": job_id,
-        "new_state": JobState.LAPSED if spent else JobState.WAITING,
-        "new_due_at": None if spent else due_at,
-        "new_attempts": 0,
-        "new_reason": Reason.REISSUES_SPENT if spent else reason,
-        "new_detail": f"{detail}, and no more sessions are allowed for the customer" if spent else detail,
-        "new_changed_at": now,
-    }
