@@ -1,9 +1,9 @@
-"""A provider, a sender and a transport without a network, for tests of the code that calls them.
+"""A provider, a sender and two transports without a network, for tests of the code that calls them.
 
-http = FakeHttp([HttpAnswer(429, {"retry-after": "1"}), HANG])   # then: sessions
+    http = FakeHttp([HttpAnswer(429, {"retry-after": "1"}), HANG])   # then: sessions
     provider = FakeProvider()
 
-Both keep the contract: the same tests run over them and over the real adapters.
+The first two keep the contract: the same tests run over them and over the real adapters.
 """
 
 import asyncio
@@ -277,3 +277,31 @@ class FakeSender:
 
     async def close(self) -> None:
         self.closed = True
+
+
+class Recorder:
+    """Keeps the calls of a service's sender. Answers with `answers` in order, then with `otherwise`."""
+
+    otherwise = HttpAnswer(503, {}, b"")  # of a service that is busy
+
+    def __init__(self, *answers: HttpAnswer | Broken) -> None:
+        self.answers = list(answers)
+        self.requests: list[HttpRequest] = []
+        self.timeouts: list[timedelta] = []
+        self.closed = 0
+
+    async def call(
+        self,
+        request: HttpRequest,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109
+        may_write: MayWrite | None = None,
+    ) -> HttpAnswer | Broken:
+        if may_write is not None and not may_write(False):
+            return Broken(sent=False, detail="too late to be written")
+        self.requests.append(request)
+        self.timeouts.append(timeout)
+        return self.answers.pop(0) if self.answers else self.otherwise
+
+    async def close(self) -> None:
+        self.closed += 1

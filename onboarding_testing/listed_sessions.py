@@ -8,8 +8,7 @@ import json
 from itertools import product
 
 from onboarding_testing.accounts import AOIFE, API_KEY, API_SECRET, NOW, PlainSecret, shown_of
-from onboarding_testing.answers import HTML
-from onboarding_testing.provider_case import ProviderCase
+from onboarding_testing.provider_case import HTML, ProviderCase
 from worker.core.model.endings import Kind, Problem
 from worker.providers.contract import HttpAnswer, Listing
 

@@ -1,15 +1,32 @@
 """One endpoint with answers of its provider and what they mean: what the contract of adapters runs over."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from onboarding_testing.accounts import NOW, request
-from onboarding_testing.answers import Bad
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import Session, SessionRequest
 from worker.providers.contract import HttpAnswer, Provider
+
+HTML = b"<!doctype html><html><body><h1>502 Bad Gateway</h1></body></html>"
+
+
+def answer(status: int, body: Any = None, **headers: str) -> HttpAnswer:
+    raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    return HttpAnswer(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+
+
+@dataclass(frozen=True)
+class Bad:
+    """An answer that opens no session, with the expected kind, and the provider's code and text that must be kept."""
+
+    answer: HttpAnswer
+    kind: Kind
+    code: str | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onboarding_testing.accounts import AOIFE, API_KEY, API_SECRET, NOW, PlainSecret, shown_of
-from onboarding_testing.answers import Bad, answer
 from onboarding_testing.configured_adapters import *  # noqa: F403
 from onboarding_testing.listed_sessions import *  # noqa: F403
-from onboarding_testing.provider_case import ProviderCase, opened, problem_in, read
+from onboarding_testing.provider_case import Bad, ProviderCase, answer, opened, problem_in, read
 from worker.core.foundation.ids import EPOCH
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import ExpirySource, Session

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import pytest
 
 from onboarding_testing.accounts import PlainSecret
-from onboarding_testing.recorder import Recorder
+from onboarding_testing.fakes import Recorder
 from worker.core.model.channels import channels_of
 from worker.core.model.endings import Kind, Problem
 from worker.providers.entry_points import text_facts_of

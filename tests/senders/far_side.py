@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
-from onboarding_testing.recorder import Recorder
+from onboarding_testing.fakes import Recorder
 from worker.core.model.http_messages import Broken, HttpAnswer
 from worker.senders.contract import TextTools
 from worker.senders.sms import TwilioSender
