@@ -5,8 +5,8 @@ from datetime import date
 from pathlib import Path
 
 import onboarding_sandbox.demo
-from onboarding_sandbox.demo.make_list import demo_rows, example_rows, write
 from tests.lists.kinds import ACCEPTED, DUPLICATE, REJECTED, kind_of
+from tests.lists.make_list import demo_rows, example_rows, write
 from worker.core.customers.customers import Channel, CustomerKind
 from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list

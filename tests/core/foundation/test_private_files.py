@@ -128,7 +128,6 @@ BY_ITSELF = {
     "worker/cli/shared_options.py": "a pipe or a device, which is written to as it is",
     "worker/features/__main__.py": "a module of this repository",
     "onboarding_sandbox/log.py": "the sandbox imports nothing of the worker, and its customers are invented",
-    "onboarding_sandbox/demo/make_list.py": "an invented list",
     "onboarding_sandbox/demo/stage.py": "the configuration and the logs of the demo, whose customers are invented",
 }
 
