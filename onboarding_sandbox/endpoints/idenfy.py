@@ -96,17 +96,11 @@ class KycSession:
 
 
 class Partner:
-    """One iDenfy account: its credentials, credits and sessions, shared by its endpoints."""
+    """One iDenfy account: its credits and sessions, shared by its endpoints."""
 
     def __init__(self, options: SandboxOptions) -> None:
         self.options = options
         self.sessions: dict[str, list[KycSession]] = {}
-        self.charged = 0
-        pair = f"{options.idenfy_key}:{options.idenfy_secret}".encode()
-        self._expected = base64.b64encode(pair).decode()
-
-    def reset(self) -> None:
-        self.sessions.clear()
         self.charged = 0
 
     def decide(self, client: str, scan_ref: str, overall: str) -> None:
@@ -115,10 +109,27 @@ class Partner:
             if session.scan_ref == scan_ref:
                 session.overall = overall
 
+
+class IdenfyEndpoint:
+    """What its calls have in common: the log-in, refusals, and the JSON object of a body."""
+
+    family = "idenfy"
+    method = "POST"
+    not_utf8 = ("JSON_ERROR", "Malformed JSON body.")
+
+    def __init__(self, partner: Partner) -> None:
+        self._partner = partner
+        options = partner.options
+        self._expected = base64.b64encode(f"{options.idenfy_key}:{options.idenfy_secret}".encode()).decode()
+
+    def reset(self) -> None:
+        self._partner.sessions.clear()
+        self._partner.charged = 0
+
     def credential(self, call: Call) -> str | Answer:
         scheme, _, given = call.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "basic" and given.strip() == self._expected:
-            return self.options.idenfy_key
+            return self._partner.options.idenfy_key
         return envelope(401, *REFUSALS[401])
 
     def refusal(self, status: int) -> Answer:
@@ -127,20 +138,25 @@ class Partner:
         # A gateway in front of the API answers these, not the API.
         return Answer(status, f"<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>")
 
+    def body_of(self, call: Call) -> dict[str, Any] | Answer:
+        """The body, or its refusal."""
+        if not is_json(call.headers):
+            return envelope(400, "VALIDATION_ERROR", "Content-Type must be application/json.")
+        try:
+            body = read_json(call.body)
+        except UnicodeDecodeError:
+            return envelope(400, *self.not_utf8)
+        except ValueError:
+            return envelope(400, "JSON_ERROR", "Malformed JSON body.")
+        return body if isinstance(body, dict) else envelope(400, "VALIDATION_ERROR", "Body must be a JSON object.")
 
-class KycToken:
+
+class KycToken(IdenfyEndpoint):
     """POST /api/v2/token."""
 
     name = IDENFY_KYC
-    family = "idenfy"
-    method = "POST"
     route = "/idenfy/api/v2/token"
-
-    def __init__(self, partner: Partner) -> None:
-        self._partner = partner
-        self.credential = partner.credential
-        self.refusal = partner.refusal
-        self.reset = partner.reset
+    not_utf8 = ("ENCODING_ERROR", "Body is not valid UTF-8.")
 
     def client(self, call: Call) -> str | None:
         body = read_object(call.body)
@@ -157,16 +173,9 @@ class KycToken:
 
     def _read(self, call: Call) -> dict[str, Any] | Answer:
         """The checked body, or its refusal."""
-        if not is_json(call.headers):
-            return envelope(400, "VALIDATION_ERROR", "Content-Type must be application/json.")
-        try:
-            body = read_json(call.body)
-        except UnicodeDecodeError:
-            return envelope(400, "ENCODING_ERROR", "Body is not valid UTF-8.")
-        except ValueError:
-            return envelope(400, "JSON_ERROR", "Malformed JSON body.")
-        if not isinstance(body, dict):
-            return envelope(400, "VALIDATION_ERROR", "Body must be a JSON object.")
+        body = self.body_of(call)
+        if isinstance(body, Answer):
+            return body
         if "dummyStatus" in body:
             # Documented for development keys only.
             return envelope(400, "PERMISSIONS_ERROR", "This endpoint is not available for this environment.")
@@ -213,19 +222,12 @@ class KycToken:
         return Answer(201, printed, processed=True, reference=scan_ref, token=token)
 
 
-class KycListing:
+class KycListing(IdenfyEndpoint):
     """GET /kyc/identifications/: a client's verifications, newest first. Without tokens and times, as documented."""
 
     name = IDENFY_KYC_LIST
-    family = "idenfy"
     method = "GET"
     route = "/idenfy/kyc/identifications/"
-
-    def __init__(self, partner: Partner) -> None:
-        self._partner = partner
-        self.credential = partner.credential
-        self.refusal = partner.refusal
-        self.reset = partner.reset
 
     def client(self, call: Call) -> str | None:
         return call.query.get("clientId")

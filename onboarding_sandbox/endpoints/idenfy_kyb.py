@@ -10,9 +10,9 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from onboarding_sandbox.endpoints.idenfy import Partner
+from onboarding_sandbox.endpoints.idenfy import IdenfyEndpoint
 from onboarding_sandbox.endpoints.idenfy_rules import Allows, Rule, envelope, is_parsed, is_text, iso, or_null
-from onboarding_sandbox.wire import IDENFY_KYB, Answer, Call, is_json, read_json, read_object, text_or_none
+from onboarding_sandbox.wire import IDENFY_KYB, Answer, Call, read_object, text_or_none
 
 DEFAULT_LIFETIME = 3_600  # seconds
 LOCALES = ("en", "es", "fr", "ru", "de", "it", "pl", "lt", "lv", "et", "cs", "ro", "hu", "ja", "bg", "nl", "pt")
@@ -55,23 +55,17 @@ FIELDS: Mapping[str, Rule] = {
 }
 
 
-class KybToken:
+class KybToken(IdenfyEndpoint):
     """POST /kyb/tokens/, with the final slash."""
 
     name = IDENFY_KYB
-    family = "idenfy"
-    method = "POST"
     route = "/idenfy/kyb/tokens/"
-
-    def __init__(self, partner: Partner) -> None:
-        self._partner = partner
-        self.refusal = partner.refusal
 
     def reset(self) -> None:
         """Nothing to clear: forms are not stored."""
 
     def credential(self, call: Call) -> str | Answer:
-        credential = self._partner.credential(call)
+        credential = super().credential(call)
         if isinstance(credential, str):
             return credential
         # The KYB pages have their own form of this error: its message is an object.
@@ -89,14 +83,9 @@ class KybToken:
         return body
 
     def _read(self, call: Call) -> dict[str, Any] | Answer:
-        if not is_json(call.headers):
-            return envelope(400, "VALIDATION_ERROR", "Content-Type must be application/json.")
-        try:
-            body = read_json(call.body)
-        except ValueError:
-            return envelope(400, "JSON_ERROR", "Malformed JSON body.")
-        if not isinstance(body, dict):
-            return envelope(400, "VALIDATION_ERROR", "Body must be a JSON object.")
+        body = self.body_of(call)
+        if isinstance(body, Answer):
+            return body
         wrong = {name: ["Unknown field."] for name in body if name not in FIELDS}
         wrong |= {name: [rule.text] for name, rule in FIELDS.items() if name in body and not rule.allows(body[name])}
         wrong |= {name: ["This field is required."] for name in REQUIRED if name not in body}

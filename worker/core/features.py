@@ -5,7 +5,7 @@ knows all features and loads none. Nothing but this module finds features, and n
 add to owns a `Hook`, and asks it for their pieces.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -85,15 +85,13 @@ class Features:
     @cached_property
     def here(self) -> Mapping[str, Feature]:
         """By name, those whose folder is there, and the folders of all that they need."""
-        found = {name: self._manifest(name) for name in sorted(self._folders())}
+        folders = [Path(folder) for folder in import_module(self._package).__path__]
+        names = sorted(path.parent.name for folder in folders for path in folder.glob("*/__init__.py"))
+        found = {name: self._manifest(name) for name in names}
         while off := [name for name, one in found.items() if not found.keys() >= {*one.needs}]:
             for name in off:
                 del found[name]
         return found
-
-    def _folders(self) -> Iterator[str]:
-        for folder in import_module(self._package).__path__:
-            yield from (path.parent.name for path in Path(folder).glob("*/__init__.py"))
 
     def _manifest(self, folder: str) -> Feature:
         found = import_module(f"{self._package}.{folder}").FEATURE
@@ -120,14 +118,13 @@ class Hook(Generic[Piece]):
 
     def offered(self, features: Features = FEATURES) -> tuple[Piece, ...]:
         """The pieces of the features that are there, in the order of the features' names and then of each manifest."""
-        places = [place for one in features.here.values() for place in one.offers.get(self.name, ())]
-        return tuple(self._piece(place) for place in places)
-
-    def _piece(self, place: str) -> Piece:
-        found = loaded(place)
-        if not isinstance(found, self._kind):
-            raise TypeError(f"{place}: {self.name} takes a {self._kind.__name__}")
-        return found
+        pieces = []
+        for place in [place for one in features.here.values() for place in one.offers.get(self.name, ())]:
+            found = loaded(place)
+            if not isinstance(found, self._kind):
+                raise TypeError(f"{place}: {self.name} takes a {self._kind.__name__}")
+            pieces.append(found)
+        return tuple(pieces)
 
 
 def loaded(place: str) -> Any:

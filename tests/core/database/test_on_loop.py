@@ -9,10 +9,10 @@ from psycopg.pq import PipelineStatus
 
 from tests.suite.twins import only_fast
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.database.bounded_connection import BoundedConnection
 from worker.core.database.database import Database, is_on_loop, on_loop, pause
 from worker.core.database.fast.twins import Twin
 from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.postgresql_engine import BoundedConnection
 from worker.core.database.tables import Budget
 from worker.core.limits.store.budgets import Budgets
 

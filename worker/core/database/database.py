@@ -9,7 +9,7 @@ Plain: a thread. But a thread and a loop that take turns at the interpreter run 
 they both use from one core's caches to the other's (docs/decisions/0037-transactions-on-the-loop.md).
 
 Gain: 46 of 140 microseconds of a worker for a session, on a quick machine. Leans on SQLAlchemy's `greenlet_spawn`,
-`await_` and `in_greenlet`, and on psycopg's `wait_async` and `Connection.wait` (`bounded_connection`).
+`await_` and `in_greenlet`, and on psycopg's `wait_async` and `Connection.wait` (`postgresql_engine`).
 """
 
 import asyncio

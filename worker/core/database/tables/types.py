@@ -52,7 +52,7 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
         return value and value.replace(tzinfo=UTC)
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
-        # PostgreSQL's times come aware and in UTC, as each connection asks for (`database._prepare_postgresql`).
+        # PostgreSQL's times come aware and in UTC, as each connection asks for (`postgresql_engine`).
         return super().result_processor(dialect, coltype) if dialect.name == "sqlite" else None
 
 
