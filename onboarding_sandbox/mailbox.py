@@ -123,8 +123,10 @@ class Mailbox:
         """Listen; returns the port. Raises OSError if the port is in use."""
         # Its INFO lines name addresses and its DEBUG lines whole messages.
         logging.getLogger("mail.log").setLevel(logging.WARNING)
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connection, self._options.host, self._options.smtp_port)
+        auth = self._options.smtp_user is not None
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: _Connection(self, self._connections, auth=auth), self._options.host, self._options.smtp_port
+        )
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
@@ -139,9 +141,6 @@ class Mailbox:
         await asyncio.gather(*conversations, return_exceptions=True)
         await self._server.wait_closed()
         self._server = None
-
-    def _connection(self) -> "_Connection":
-        return _Connection(self, self._connections, auth=self._options.smtp_user is not None)
 
     def authenticate(
         self, server: Any, session: Session, envelope: Envelope, mechanism: str, auth_data: Any

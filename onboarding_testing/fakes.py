@@ -187,7 +187,11 @@ class FakeHttp:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             await asyncio.sleep(0)  # lets other coroutines run, as a real call does
-            outcome = await self._outcome(request, number)
+            if self._compute is not None:
+                computed = self._compute(request)
+                outcome = await computed if inspect.isawaitable(computed) else computed
+            else:
+                outcome = self._script.pop(0) if self._script else self.session(number)
             if isinstance(outcome, Hang):
                 await self._released.wait()
                 return Broken(sent=True, detail="time-out before the answer was complete")
@@ -204,12 +208,6 @@ class FakeHttp:
     def release(self) -> None:
         """End every call that hangs with a time-out."""
         self._released.set()
-
-    async def _outcome(self, request: HttpRequest, number: int) -> Outcome:
-        if self._compute is not None:
-            outcome = self._compute(request)
-            return await outcome if inspect.isawaitable(outcome) else outcome
-        return self._script.pop(0) if self._script else self.session(number)
 
     @staticmethod
     def listing(*sessions: tuple[str, str], more: bool = False) -> HttpAnswer:

@@ -32,7 +32,12 @@ def steps(endpoint: str, does: str, *, review: timedelta, edition: str) -> tuple
         return ()
     if endpoint == IDENFY_KYC:
         return _verification(does, review)
-    return _form(does, review) if endpoint == IDENFY_KYB else _entity(does, review, edition)
+    if endpoint == IDENFY_KYB:
+        return _form(does, review)
+    if does in IDLE:  # FrankieOne reports no expired link, and no verdict
+        return ()
+    later = review if does in ("review", "review-deny", "ask") else AT_ONCE
+    return _noted("ocr", edition, good=True), _noted("results", edition, good=does != "fail", after=later)
 
 
 VERDICTS = {"finish": "APPROVED", "deny": "DENIED", "suspect": "SUSPECTED"}
@@ -92,14 +97,6 @@ def _asked(status: str, after: timedelta) -> Step:
         lambda opened, acted_at, now: webhooks_idenfy.info_requested(opened, status, at=now),
         after,
     )
-
-
-def _entity(does: str, review: timedelta, edition: str) -> tuple[Step, ...]:
-    """No event has a verdict, and no event reports an expired link."""
-    if does in IDLE:
-        return ()
-    later = review if does in ("review", "review-deny", "ask") else AT_ONCE
-    return _noted("ocr", edition, good=True), _noted("results", edition, good=does != "fail", after=later)
 
 
 def _noted(meaning: str, edition: str, *, good: bool, after: timedelta = AT_ONCE) -> Step:

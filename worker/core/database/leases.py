@@ -43,13 +43,21 @@ class Leases(Generic[Id]):
         change.
         `attempts` are the conditions that find the attempts of the rows whose ids are given.
         """
-        self._due = (
+        of_batch = model.batch_id == sa.bindparam("batch")
+        due = (
             of == sa.bindparam("of_"),
             model.state == bulk.fixed(states.WAITING),
             *conditions,
             model.due_at <= sa.bindparam("now"),
         )
-        self._model, self.states = model, states
+        oldest = (
+            sa.select(model.id)
+            .where(*due, model.priority == sa.bindparam("priority_"))
+            .order_by(model.due_at, model.id)
+            .limit(sa.bindparam("most", type_=sa.Integer()))
+            .with_for_update(skip_locked=True)
+        )
+        self.states = states
         # The sum keeps PostgreSQL from finding the rows by their batch. It plans so for a small table, and keeps the
         # plan until the next ANALYZE: each claim read all messages of the batch.
         joined = (*joined, Batch.id == model.batch_id + 0)
@@ -60,38 +68,26 @@ class Leases(Generic[Id]):
             "fence": model.fence + 1,
         }
         changed: dict[str, Any] = {name: sa.bindparam("now") for name in changes}
-        leases = {
-            (unknown_only, one_batch): sa.update(model)
-            .where(
-                bulk.within(
-                    model.id,
-                    self._first(
-                        *([model.unknown_attempt.is_not(None)] if unknown_only else []),
-                        *([model.batch_id == sa.bindparam("batch")] if one_batch else []),
-                    ),
-                )
-            )
-            .values(claimed | changed)
+        unknown = model.unknown_attempt.is_not(None)
+        which = {
+            (unknown_only, one_batch): [*([unknown] if unknown_only else []), *([of_batch] if one_batch else [])]
             for unknown_only in (False, True)
             for one_batch in (False, True)
         }
-        self._claims = {which: lease.where(*joined).returning(*worked_from) for which, lease in leases.items()}
+        leases = {
+            key: sa.update(model).where(bulk.within(model.id, oldest.where(*those))).values(claimed | changed)
+            for key, those in which.items()
+        }
+        self._claims = {key: lease.where(*joined).returning(*worked_from) for key, lease in leases.items()}
         # SQLite returns no column of another table.
-        self._leases = {which: lease.returning(model.id) for which, lease in leases.items()}
+        self._leases = {key: lease.returning(model.id) for key, lease in leases.items()}
         self._worked_from = sa.select(*worked_from).where(bulk.among(model.id, "ids"), *joined)
         # A part of another query: batches have no events for hours, and a claim that finds none costs a round trip.
-        self.event_is_due = THERE_IS.where(*self._due, model.priority == EVENT)
+        self.event_is_due = THERE_IS.where(*due, model.priority == EVENT)
+        batch_due = (*due, model.priority.in_(PRIORITIES))
         self._is_due = {
-            (unknown, one_batch): sa.select(
-                sa.exists().where(
-                    *self._due,
-                    model.priority.in_(PRIORITIES),
-                    model.unknown_attempt.is_not(None) if unknown else model.unknown_attempt.is_(None),
-                    *([model.batch_id == sa.bindparam("batch")] if one_batch else []),
-                )
-            )
-            for unknown in (False, True)
-            for one_batch in (False, True)
+            key: sa.select(sa.exists().where(*batch_due, *those, *([] if key[0] else [~unknown])))
+            for key, those in which.items()
         }
         chosen = bulk.among(model.id, "ids")
         leased = sa.select(model.id, model.fence, model.lease_until).where(chosen, model.state == states.WORKING)
@@ -110,12 +106,6 @@ class Leases(Generic[Id]):
             .values(closed_at=sa.bindparam("now"), outcome=NOT_SENT)
             .returning(Attempt.reconciles)
         )
-
-    def _first(self, *which: sa.ColumnElement[bool]) -> sa.Select[Any]:
-        model = self._model
-        due = sa.select(model.id).where(*self._due, model.priority == sa.bindparam("priority_"), *which)
-        most = sa.bindparam("most", type_=sa.Integer())
-        return due.order_by(model.due_at, model.id).limit(most).with_for_update(skip_locked=True)
 
     def is_due(
         self, connection: sa.Connection, of: str, *, unknown: bool, only_batch: int | None, now: datetime

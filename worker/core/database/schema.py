@@ -109,20 +109,16 @@ def why_not_ready(database: Database) -> str | None:
         return unfit
     at = current(database)
     if at == newest():
-        return _not_served(database)
+        # Which feature must be there that is not: the database has what only it serves.
+        missing = {name: served for name, served in shipped.SERVES.items() if name not in FEATURES.here}
+        for name, (what, query) in missing.items():
+            with database.read() as connection:
+                if connection.execute(sa.text(query)).first() is not None:
+                    return f"{name}: {NOT_INSTALLED}, and {what}: install it again"
+        return None
     if at is not None and at not in known():
         return _newer(at)
     return f"the database is {'empty' if at is None else f'at revision {at}'}: run `onboard db upgrade`"
-
-
-def _not_served(database: Database) -> str | None:
-    """Which feature must be there that is not: the database has what only it serves."""
-    missing = {name: served for name, served in shipped.SERVES.items() if name not in FEATURES.here}
-    for name, (what, query) in missing.items():
-        with database.read() as connection:
-            if connection.execute(sa.text(query)).first() is not None:
-                return f"{name}: {NOT_INSTALLED}, and {what}: install it again"
-    return None
 
 
 def _newer(at: str) -> str:

@@ -49,10 +49,6 @@ class ProcessClock:
         time_then, then = self._anchor
         return time_then + timedelta(0, self.elapsed() - then)
 
-    def _at(self, seconds: float) -> datetime:
-        time_then, then = self._anchor
-        return time_then + timedelta(seconds=seconds - then)
-
     def measured(self, *, before: float, theirs: datetime, after: float) -> None:
         """Anchor to the database's time `theirs`, read between two readings of `elapsed`: exact to half of that."""
         took = max(after - before, 0.0)
@@ -61,7 +57,8 @@ class ProcessClock:
         if slow:
             return
         read_at = before + took / 2
-        moved = theirs - self._at(read_at)
+        time_then, then = self._anchor
+        moved = theirs - (time_then + timedelta(seconds=read_at - then))
         self._anchor = (theirs, read_at)
         if abs(moved) > WORTH_LOGGING:
             whose = "this machine's clock is" if first else "this process's time was"

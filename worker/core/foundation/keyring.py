@@ -123,8 +123,12 @@ class Keyring:
         Store the first, and compare stored digests with all. After a key is removed, its digests match nothing. The
         same text has other digests for another purpose.
         """
-        content = f"{purpose}\0{text}".encode()
-        return tuple([key_id + _hashed(keyed, content)[:DIGEST_DIGITS] for key_id, keyed in self._digest_keys])
+        content, found = f"{purpose}\0{text}".encode(), []
+        for key_id, keyed in self._digest_keys:
+            one = keyed.copy()
+            one.update(content)
+            found.append(key_id + one.hexdigest()[:DIGEST_DIGITS])
+        return tuple(found)
 
     def encrypt(self, value: dict[str, Any], *, context: str) -> bytes:
         """Encrypt a JSON object for the row that `context` names."""
@@ -152,10 +156,3 @@ class Keyring:
             raise CannotDecrypt(text.format(context), text.format("a row")) from None
         value: dict[str, Any] = json.loads(plain)
         return value
-
-
-def _hashed(keyed: hmac.HMAC, content: bytes) -> str:
-    """The HMAC in hex."""
-    one = keyed.copy()
-    one.update(content)
-    return one.hexdigest()

@@ -78,17 +78,14 @@ async def logged(counts: CountLog[Any]) -> AsyncIterator[None]:
     """Logs the counts while the block lasts, and at its end: the last ones are not left out."""
     import asyncio  # here: `--help` needs no loop, and it is a quarter of its time
 
-    writing = asyncio.create_task(_keep_writing(counts))
+    async def keep_writing() -> None:
+        while True:
+            await asyncio.sleep(EVERY_SECONDS)
+            counts.write(monotonic())
+
+    writing = asyncio.create_task(keep_writing())
     try:
         yield
     finally:
         writing.cancel()
-        counts.write(monotonic())
-
-
-async def _keep_writing(counts: CountLog[Any]) -> None:
-    import asyncio
-
-    while True:
-        await asyncio.sleep(EVERY_SECONDS)
         counts.write(monotonic())

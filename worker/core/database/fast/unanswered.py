@@ -34,7 +34,8 @@ def let_go_on(engine: sa.Engine) -> None:
     event.listen(engine, "begin", _begin)
     if Twin.UNANSWERED not in twins.plain:
         event.listen(engine, "do_execute", _execute)
-        event.listen(engine, "do_executemany", _execute_many)
+        # So that an error is raised here.
+        event.listen(engine, "do_executemany", lambda cursor, *_: cursor.connection.catch_up())
 
 
 def settle(connection: sa.Connection) -> None:
@@ -65,7 +66,3 @@ def _execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool
     cursor.execute(statement, parameters)
     connection.catch_up()
     return True
-
-
-def _execute_many(cursor: Any, _statement: str, _parameters: Any, _context: Any) -> None:
-    cursor.connection.catch_up()  # so that an error is raised here
