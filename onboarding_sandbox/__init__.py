@@ -4,13 +4,13 @@ An independent reading of the providers' pages: the sandbox imports nothing of t
 the worker is checked against its own misreading.
 """
 
+from onboarding_sandbox.endpoints.twilio import Text
 from onboarding_sandbox.faults import Fault, SmtpFault
 from onboarding_sandbox.limits import Latency, RateLimit
 from onboarding_sandbox.log import Entry
 from onboarding_sandbox.mailbox import Mail, Mailbox
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.server import Sandbox
-from onboarding_sandbox.texts import Text
 
 __all__ = [
     "Entry",

@@ -7,8 +7,8 @@ import csv
 import io
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from onboarding_sandbox.endpoints.twilio import Text
 from onboarding_sandbox.log import Entry
-from onboarding_sandbox.texts import Text
 from onboarding_sandbox.wire import FRANKIEONE_V1, FRANKIEONE_V2, IDENFY_KYB, IDENFY_KYC, SMTP
 
 ROWS = 1000  # in a chunk

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from onboarding_sandbox.endpoints.twilio import Text
 from onboarding_sandbox.exports import EXPORTS, csv_of
 from onboarding_sandbox.log import Log
 from onboarding_sandbox.mailbox import Mail, Mailbox
-from onboarding_sandbox.texts import Text
 from onboarding_sandbox.wire import ENDPOINTS, PAGE, WEBHOOKS, Endpoint
 
 LAST_MAILS = 20

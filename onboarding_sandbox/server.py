@@ -14,7 +14,7 @@ from onboarding_sandbox.endpoints.frankieone_hosted import HostedUrl
 from onboarding_sandbox.endpoints.frankieone_v1 import IdvalidateToken
 from onboarding_sandbox.endpoints.idenfy import KycListing, KycToken, Partner
 from onboarding_sandbox.endpoints.idenfy_kyb import KybToken
-from onboarding_sandbox.endpoints.twilio import FetchAccount, ListTexts, SendText
+from onboarding_sandbox.endpoints.twilio import FetchAccount, ListTexts, SendText, Text
 from onboarding_sandbox.gate import Gate
 from onboarding_sandbox.log import Entry, Log
 from onboarding_sandbox.mailbox import Mailbox
@@ -27,7 +27,6 @@ from onboarding_sandbox.people.played_page import PlayedPage
 from onboarding_sandbox.people.recipients import Recipients
 from onboarding_sandbox.people.visitors import Browse, Visitors
 from onboarding_sandbox.people.webhook_sender import Taker, WebhookSender
-from onboarding_sandbox.texts import Text
 from onboarding_sandbox.wire import TWILIO, Answer, Call, Endpoint
 
 # When the sandbox stops, calls that are not answered yet (delayed or hanging) are cut off after this many seconds.

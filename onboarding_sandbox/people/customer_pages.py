@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from onboarding_sandbox.behaviour import CUSTOMERS, MAILS, TEXTS, Trouble, span
+from onboarding_sandbox.endpoints.twilio import Text
 from onboarding_sandbox.mailbox import Mailbox
 from onboarding_sandbox.people.customers import DEFAULT_EDITION, Customers, Instruction
 from onboarding_sandbox.people.recipients import Recipients
 from onboarding_sandbox.people.webhooks_frankieone import EDITIONS
-from onboarding_sandbox.texts import Text
 from onboarding_sandbox.wire import read_json
 
 NAMES = ("session", "text", "mail")

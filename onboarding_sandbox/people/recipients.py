@@ -8,13 +8,12 @@ from ipaddress import ip_address
 from urllib.parse import urlencode, urlsplit
 
 from onboarding_sandbox.behaviour import TEXTS, Chance, Trouble
-from onboarding_sandbox.endpoints.twilio import FOUND_LATER
+from onboarding_sandbox.endpoints.twilio import FOUND_LATER, Text
 from onboarding_sandbox.mailbox import Mail
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.people import webhooks_messages
 from onboarding_sandbox.people.delayed_tasks import DelayedTasks
 from onboarding_sandbox.people.webhook_sender import Webhook, WebhookSender
-from onboarding_sandbox.texts import Text
 
 WRONG_KEY = "not the key"
 NO_TROUBLE = Trouble()

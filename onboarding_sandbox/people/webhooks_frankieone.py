@@ -19,21 +19,12 @@ from onboarding_sandbox.wire import FRANKIEONE_V1
 
 # By meaning, in each edition: the name of a success, and of an error.
 EDITIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
-    "current": {
-        "ocr": ("OCR_PROCESSED", "OCR_PROCESSED"),
-        "results": ("RESULTS_RETRIEVED", "RESULTS_RETRIEVED"),
-        "workflow": ("WorkflowComplete", "WorkflowComplete"),
-    },
+    "current": {"ocr": ("OCR_PROCESSED", "OCR_PROCESSED"), "results": ("RESULTS_RETRIEVED", "RESULTS_RETRIEVED")},
     "idv": {
         "ocr": ("IDVOCRProcessing", "IDVOCRProcessing"),
         "results": ("IDVResultsRetrieved", "IDVResultsRetrieved"),
-        "workflow": ("WorkflowComplete", "WorkflowComplete"),
     },
-    "v2.0.0": {
-        "ocr": ("OCR_PROCESSED", "OCR_ERROR"),
-        "results": ("RESULTS_RETRIEVED", "RESULTS_ERROR"),
-        "workflow": ("WORKFLOW_COMPLETE", "WORKFLOW_ERROR"),
-    },
+    "v2.0.0": {"ocr": ("OCR_PROCESSED", "OCR_ERROR"), "results": ("RESULTS_RETRIEVED", "RESULTS_ERROR")},
 }
 VALID = timedelta(minutes=5)
 

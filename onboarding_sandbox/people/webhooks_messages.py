@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from onboarding_sandbox.endpoints.twilio import Text
 from onboarding_sandbox.mailbox import Mail
-from onboarding_sandbox.texts import Text
 
 FORM = "application/x-www-form-urlencoded"
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_sandbox.texts import count_segments
+from onboarding_sandbox.endpoints.twilio import count_segments
 from worker.core.model.sessions import Opening
 from worker.templates.checks import SAMPLE, SAMPLE_NOW, SAMPLES, problems
 from worker.templates.render import Templates

@@ -313,7 +313,7 @@ def _run_each(
 ) -> None:
     """Run an INSERT or UPDATE for each row. `shared`: parameters that are the same for all rows.
 
-    The statement has no `in_` with values, whose text would depend on them; `bulk.fixed` words are none.
+    The statement has no `in_` with values, whose text would depend on them; `fixed` words are none.
     """
     if connection.dialect.name != "sqlite" or Twin.EACH_ROW in twins.plain:
         connection.execute(statement, [{**row, **shared} for row in rows])
