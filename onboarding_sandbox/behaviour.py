@@ -109,6 +109,9 @@ class Trouble:
         return ",".join(name for name in TROUBLES if getattr(self, name)) or None
 
 
+NO_TROUBLE = Trouble()
+
+
 @dataclass(frozen=True)
 class TroubleShare:
     """A share of all sessions has this trouble. One session may have several."""

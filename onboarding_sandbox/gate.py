@@ -155,10 +155,9 @@ class Gate:
         return answer
 
     def _noted(self, entry: Entry, answer: Answer, served: Answer | None = None) -> None:
-        entry["status"] = answer.status
         if served is None:
             _note(entry, answer)
-        self._log.done(entry)
+        self._log.done(entry, status=answer.status)
 
     def _reply(self, entry: Entry, answer: Answer, served: Answer | None = None) -> web.Response:
         self._noted(entry, answer, served)
@@ -167,15 +166,13 @@ class Gate:
         )
 
     def _drop(self, entry: Entry, request: web.Request) -> web.Response:
-        entry["status"] = "dropped"
-        self._log.done(entry)
+        self._log.done(entry, status="dropped")
         if request.transport is not None:
             request.transport.abort()
         return web.Response()  # aiohttp needs one; the connection is closed already
 
     async def _half(self, entry: Entry, served: Answer, request: web.Request) -> web.StreamResponse:
-        entry["status"] = served.status
-        self._log.done(entry)
+        self._log.done(entry, status=served.status)
         whole = served.encoded()
         answer = web.StreamResponse(status=served.status, headers={"Content-Length": str(len(whole))})
         answer.content_type = served.content_type
@@ -188,8 +185,7 @@ class Gate:
 
     async def _huge(self, entry: Entry, request: web.Request) -> web.StreamResponse:
         """A list of 64 MiB. A client that bounds the size of answers disconnects long before its end."""
-        entry["status"] = 200
-        self._log.done(entry)
+        self._log.done(entry, status=200)
         answer = web.StreamResponse(status=200)
         answer.content_type = "application/json"
         await answer.prepare(request)
@@ -203,8 +199,7 @@ class Gate:
         return answer
 
     async def _hang(self, entry: Entry, request: web.Request) -> web.Response:
-        entry["status"] = "hung"
-        self._log.done(entry)
+        self._log.done(entry, status="hung")
         # aiohttp has no event for a caller that disconnects.
         while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
             await asyncio.sleep(HANG_LOOK)
@@ -213,7 +208,5 @@ class Gate:
 
 def _note(entry: Entry, answer: Answer) -> None:
     """Write into the log entry what the endpoint did."""
-    entry["processed"] = answer.processed
+    entry |= {"processed": answer.processed, "reference": answer.reference, "token": answer.token}
     entry["client"] = answer.client or entry["client"]
-    entry["reference"] = answer.reference
-    entry["token"] = answer.token

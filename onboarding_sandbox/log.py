@@ -33,7 +33,7 @@ class Log:
         """Write finished entries there as well. Only its owner may read the file: it holds tokens."""
         self._file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", 1, "utf-8")  # noqa: SIM115
 
-    def open(self, endpoint: str, at: datetime, body: bytes = b"") -> Entry:
+    def open(self, endpoint: str, at: datetime, body: bytes = b"", **facts: Any) -> Entry:
         """Add an entry for a call to a provider, before it is answered. `at` is aware UTC."""
         if len(self.entries) >= self._bodies:
             self.entries[-self._bodies]["request"] = None
@@ -48,6 +48,7 @@ class Log:
             "reference": None,
             "token": None,
             "request": body or None,
+            **facts,
         }
         self.entries.append(entry)
         return entry
@@ -58,8 +59,9 @@ class Log:
         self.entries.append(entry)
         self.done(entry)
 
-    def done(self, entry: Entry) -> None:
-        """The entry is complete."""
+    def done(self, entry: Entry, **facts: Any) -> None:
+        """The entry is complete, with these facts."""
+        entry |= facts
         if self._file is not None:
             self._file.write(json.dumps(entry, default=_body) + "\n")
 

@@ -166,13 +166,11 @@ class Sandbox:
 
     async def _unknown(self, request: web.Request) -> web.Response:
         """Answer a call to an unknown address: most often a wrong base_url, or a redirect that was followed."""
-        entry = self._log.open("unknown", self.options.clock())
-        entry["path"] = request.path
+        entry = self._log.open("unknown", self.options.clock(), path=request.path)
         slashed = request.path + "/"
         # The provider's framework redirects a call without the final slash to the address with it.
         moved = any(endpoint.route == slashed for endpoint in self._endpoints)
-        entry["status"] = 301 if moved else 404
-        self._log.done(entry)
+        self._log.done(entry, status=301 if moved else 404)
         if moved:
             return web.Response(status=301, headers={"Location": slashed})
         return web.json_response({"message": "Not found."}, status=404)

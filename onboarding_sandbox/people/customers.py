@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
 
-from onboarding_sandbox.behaviour import NEVER, STAY_AWAY, Chance, Trouble
+from onboarding_sandbox.behaviour import NEVER, NO_TROUBLE, STAY_AWAY, Chance, Trouble
 from onboarding_sandbox.endpoints.idenfy import Partner
 from onboarding_sandbox.endpoints.opened import Opened, opened_by
 from onboarding_sandbox.options import SandboxOptions
@@ -22,7 +22,6 @@ from onboarding_sandbox.wire import IDENFY_KYC, Answer, Call
 
 WRONG_KEY = "not the key"
 DEFAULT_EDITION = "current"
-NO_TROUBLE = Trouble()
 LINK = re.compile(r"https?://[^\s<>\"']+")
 
 

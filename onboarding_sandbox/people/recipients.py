@@ -7,7 +7,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from urllib.parse import urlencode, urlsplit
 
-from onboarding_sandbox.behaviour import TEXTS, Chance, Trouble
+from onboarding_sandbox.behaviour import NO_TROUBLE, TEXTS, Chance, Trouble
 from onboarding_sandbox.endpoints.twilio import FOUND_LATER, Text
 from onboarding_sandbox.mailbox import Mail
 from onboarding_sandbox.options import SandboxOptions
@@ -16,7 +16,6 @@ from onboarding_sandbox.people.delayed_tasks import DelayedTasks
 from onboarding_sandbox.people.webhook_sender import Webhook, WebhookSender
 
 WRONG_KEY = "not the key"
-NO_TROUBLE = Trouble()
 ARRIVE = ("delivered", "stop")  # texts
 SOON, ANSWERED = timedelta(seconds=3), timedelta(minutes=1)
 

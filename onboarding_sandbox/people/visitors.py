@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 from urllib.parse import quote_plus
 
 import aiohttp
@@ -179,12 +180,11 @@ class Visitors:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         if person.cookie:
             headers["Cookie"] = f"visit={person.cookie}"
-        entry = self._log.open(PAGE, self._options.clock())
-        entry |= {"client": min(person.addresses), "event": "press" if method == "POST" else "visit"}
+        facts: dict[str, Any] = {"client": min(person.addresses), "event": "press" if method == "POST" else "visit"}
+        entry = self._log.open(PAGE, self._options.clock(), **facts)
         answer = await self._browse(Visit(method, path, headers, body))
         person.cookie = answer.cookie or person.cookie
-        entry |= {"status": answer.status or "unreachable", "processed": 300 <= answer.status < 400}
-        self._log.done(entry)
+        self._log.done(entry, status=answer.status or "unreachable", processed=300 <= answer.status < 400)
         return answer
 
 

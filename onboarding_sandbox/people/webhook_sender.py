@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import aiohttp
 
@@ -62,10 +63,7 @@ Taker = Callable[[Webhook, Mapping[str, str]], int]
 class WebhookSender:
     def __init__(self, log: Log, clock: Clock, delayed: DelayedTasks, taker: Taker | None = None) -> None:
         """`taker`: gets the webhooks in this process; None: they are posted to their addresses."""
-        self._taker = taker
-        self._log = log
-        self._clock = clock
-        self._delayed = delayed
+        self._log, self._clock, self._delayed, self._taker = log, clock, delayed, taker
         self._session: aiohttp.ClientSession | None = None
         self._permits = asyncio.Semaphore(AT_ONCE)
 
@@ -94,13 +92,15 @@ class WebhookSender:
     async def _post(
         self, webhook: Webhook, url: str, headers: Mapping[str, str], troubles: str | None, attempt: int
     ) -> int | str:
-        entry = self._log.open(WEBHOOKS, self._clock())
-        entry |= {"fault": troubles, "client": webhook.client, "reference": webhook.reference}
-        entry |= {"event": webhook.event, "url": url, "attempt": attempt}
+        facts: dict[str, Any] = {
+            "fault": troubles,
+            "client": webhook.client,
+            "reference": webhook.reference,
+            "event": webhook.event,
+        }
+        entry = self._log.open(WEBHOOKS, self._clock(), **facts, url=url, attempt=attempt)
         status = self._taker(webhook, headers) if self._taker else await self._posted(webhook, url, headers)
-        entry["status"] = status
-        entry["processed"] = isinstance(status, int) and 200 <= status < 300
-        self._log.done(entry)
+        self._log.done(entry, status=status, processed=isinstance(status, int) and 200 <= status < 300)
         return status
 
     async def _posted(self, webhook: Webhook, url: str, headers: Mapping[str, str]) -> int | str:
