@@ -2,9 +2,9 @@
 
 import pytest
 
-from worker.core.database.fast import twins
-from worker.core.database.fast.twins import Twin
+from worker.core.database import fast
+from worker.core.database.fast import Twin
 
 
 def only_fast(twin: Twin) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(twin in twins.plain, reason=f"the plain form of {twin} runs")
+    return pytest.mark.skipif(twin in fast.plain, reason=f"the plain form of {twin} runs")

@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 import sqlalchemy as sa
 
-from worker.core.database import bulk
+from worker.core.database import bulk, fast
 from worker.core.database.bulk import columns_of
 from worker.core.database.database import fetch
-from worker.core.database.fast import twins
 from worker.core.database.tables import Batch, SessionRow
 from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import SessionState
@@ -19,12 +18,12 @@ pytestmark = pytest.mark.both_databases
 
 
 # Chosen with each statement. Others are chosen where a Database is made, and tests of a process share one.
-OF_A_STATEMENT = {twins.Twin.ARRAYS, twins.Twin.EACH_ROW}
+OF_A_STATEMENT = {fast.Twin.ARRAYS, fast.Twin.EACH_ROW}
 
 
-@pytest.fixture(autouse=True, params=[twins.plain, OF_A_STATEMENT], ids=["fast", "plain"])
+@pytest.fixture(autouse=True, params=[fast.plain, OF_A_STATEMENT], ids=["fast", "plain"])
 def _forms(request, monkeypatch):
-    monkeypatch.setattr(twins, "plain", frozenset(request.param))
+    monkeypatch.setattr(fast, "plain", frozenset(request.param))
 
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)

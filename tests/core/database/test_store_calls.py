@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from tests.suite.twins import only_fast
 from worker.core.database.database import CALLS_OF_A_BUDGET, Database, StoreCalls
-from worker.core.database.fast.twins import Twin
+from worker.core.database.fast import Twin
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 from tests.core.database.test_bulk import row_of
 from tests.suite.twins import only_fast
 from worker.core.database import bulk
-from worker.core.database.fast.twins import Twin
+from worker.core.database.fast import Twin
 from worker.core.database.fast.unanswered import UNANSWERED, settle
 from worker.core.database.tables import Batch
 

@@ -1,5 +1,5 @@
 """Statements over a chunk of rows: written for one row, with a bound parameter for each value, and run with a list of
-rows, or with rows as columns. Two twins (`fast.twins`) run them in each database's quickest form.
+rows, or with rows as columns. Two twins (`fast`) run them in each database's quickest form.
 
 `arrays`, on PostgreSQL: one statement over all rows, which come as one array for each column; `unnest` makes rows of
 them. Its text does not depend on the number of rows, so PostgreSQL plans it once, and it takes one round trip. Plain: a
@@ -29,8 +29,8 @@ from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import visitors
 
-from worker.core.database.fast import twins
-from worker.core.database.fast.twins import Twin
+from worker.core.database import fast
+from worker.core.database.fast import Twin
 from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.tables import Base
 from worker.core.database.tables.types import UtcDateTime
@@ -259,7 +259,7 @@ _SENT_AS_THEY_ARE = frozenset({str, type(None)})
 
 def takes_arrays(connection: sa.Connection) -> bool:
     """Whether this connection's statements take arrays."""
-    return connection.dialect.name == "postgresql" and Twin.ARRAYS not in twins.plain
+    return connection.dialect.name == "postgresql" and Twin.ARRAYS not in fast.plain
 
 
 def given(types: Types) -> sa.TableValuedAlias:
@@ -315,7 +315,7 @@ def _run_each(
 
     The statement has no `in_` with values, whose text would depend on them; `fixed` words are none.
     """
-    if connection.dialect.name != "sqlite" or Twin.EACH_ROW in twins.plain:
+    if connection.dialect.name != "sqlite" or Twin.EACH_ROW in fast.plain:
         connection.execute(statement, [{**row, **shared} for row in rows])
         return
     text, parameters, constants = _compiled(statement)

@@ -1,6 +1,6 @@
 """Transactions on the database, and the connections to SQLite. Those to PostgreSQL are in `postgresql_engine`.
 
-On an event loop they run by `StoreCalls`. A twin (`fast.twins`): where blocking code waits for PostgreSQL, the loop
+On an event loop they run by `StoreCalls`. A twin (`fast`): where blocking code waits for PostgreSQL, the loop
 goes on with other work.
 
     await on_loop(function, *arguments)     runs the function in a greenlet, by SQLAlchemy's bridge for asyncio drivers
@@ -32,10 +32,10 @@ from sqlalchemy import event
 from sqlalchemy.util import await_, greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
+from worker.core.database import fast
 from worker.core.database.audit_entries import ACT, Act
 from worker.core.database.bulk import fetched
-from worker.core.database.fast import tally, twins
-from worker.core.database.fast.twins import Twin
+from worker.core.database.fast import Twin, tally
 from worker.core.database.fast.unanswered import ALONE
 from worker.core.database.journal import JOURNAL, Journal
 from worker.core.database.outages import naming_outages, outlive_deadlocks
@@ -338,7 +338,7 @@ class StoreCalls:
     def __init__(self, budgets: Iterable[str], *, threads: int, on_the_loop: int) -> None:
         """`on_the_loop`: how many transactions may run on the loop at once; 0: they run in threads."""
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="database")
-        self._on_the_loop = asyncio.Semaphore(on_the_loop) if on_the_loop and Twin.ON_LOOP not in twins.plain else None
+        self._on_the_loop = asyncio.Semaphore(on_the_loop) if on_the_loop and Twin.ON_LOOP not in fast.plain else None
         self._turns = {name: asyncio.Semaphore(CALLS_OF_A_BUDGET) for name in budgets}
 
     async def in_turn(self, budget: str, function: Callable[..., Any], *arguments: Any) -> Any:

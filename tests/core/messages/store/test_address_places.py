@@ -15,7 +15,7 @@ from tests.stored.steps import JobSteps
 from tests.suite.twins import only_fast
 from worker.core.customers.customers import Channel, Person
 from worker.core.database.encrypted_values import ADDRESS
-from worker.core.database.fast.twins import Twin
+from worker.core.database.fast import Twin
 from worker.core.database.tables import AddressPlace, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.limits.budgets import BudgetRule

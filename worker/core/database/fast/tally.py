@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.database import bulk
+from worker.core.database import bulk, fast
 from worker.core.database.bulk import Columns
-from worker.core.database.fast import twins
-from worker.core.database.fast.twins import Twin
+from worker.core.database.fast import Twin
 from worker.core.database.tables import BatchCountChange
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
@@ -122,7 +121,7 @@ def write(connection: sa.Connection) -> None:
 
 def counts_in_bulk(rows: int) -> int:
     """By how much a statement over so many rows raises their `counted`: 1 if it is to count them itself."""
-    return int(rows >= MANY and Twin.TALLY not in twins.plain)
+    return int(rows >= MANY and Twin.TALLY not in fast.plain)
 
 
 def count_new_jobs(connection: sa.Connection, jobs: Columns) -> None:

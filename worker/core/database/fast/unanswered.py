@@ -18,8 +18,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from worker.core.database.fast import twins
-from worker.core.database.fast.twins import Twin
+from worker.core.database import fast
+from worker.core.database.fast import Twin
 
 _OPTION = "onboarding_unanswered"
 UNANSWERED = {_OPTION: True}
@@ -32,7 +32,7 @@ def let_go_on(engine: sa.Engine) -> None:
     event.listen(engine, "connect", _begin_by_statements)
     event.listen(engine, "checkin", _begin_by_statements)  # psycopg has begun a transaction with a level of its own
     event.listen(engine, "begin", _begin)
-    if Twin.UNANSWERED not in twins.plain:
+    if Twin.UNANSWERED not in fast.plain:
         event.listen(engine, "do_execute", _execute)
         # So that an error is raised here.
         event.listen(engine, "do_executemany", lambda cursor, *_: cursor.connection.catch_up())
