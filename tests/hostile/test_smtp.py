@@ -7,7 +7,7 @@ import pytest
 
 from tests.senders.conftest import REPLIES, email, message, relay
 from worker.core.model.endings import Kind
-from worker.senders.smtp_connection import Client, Connection
+from worker.senders.email import Client, Connection
 
 __all__ = ["email", "message", "relay"]
 SECRETS = ("hunter2", "t0k3n", "maria.lopez", "López")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.lists.kinds import ACCEPTED, DUPLICATE, REJECTED, kind_of
 from worker.lists import objects
-from worker.lists.formats.json_array import LONGEST_LINE, json_lines
+from worker.lists.formats.json_list import LONGEST_LINE, json_lines
 from worker.lists.lines import AcceptedLine, ListRefused, RefusedLine
 from worker.lists.listing import open_list
 from worker.lists.objects import MOST_KEYS

@@ -14,12 +14,11 @@ from tests.lists.conftest import TODAY
 from tests.lists.formats.files import workbook
 from tests.suite.of_features import needs
 from worker.lists.accept import accept, customer_id
-from worker.lists.cells import whole
 from worker.lists.lines import AcceptedLine, RefusedLine
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.lists.phone_numbers import phone, phone_of_any_country, readings
-from worker.lists.rules import RULES
+from worker.lists.rules import RULES, whole
 from worker.providers.refusals import Refusal
 
 REGIONS = "AT AU BE BR CH CN CZ DE DK ES FI FR GB ID IE IN IT JP KR LT LU NL NO PL PT RU SE TR UA US ZA"

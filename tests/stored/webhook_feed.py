@@ -3,7 +3,7 @@
 from hashlib import sha256
 
 from worker.core.model.states import Result, SessionState
-from worker.providers.webhooks.session_updates import Key, SessionUpdate
+from worker.providers.webhooks.contract import Key, SessionUpdate
 from worker.web.webhooks.session_chain import Again
 from worker.web.webhooks.store.provider_updates import ProviderUpdates
 from worker.web.webhooks.store.results import ACCOUNT

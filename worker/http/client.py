@@ -139,7 +139,7 @@ class Http:
     """Makes calls through a session of `open_http_session`. With another session, more failures count as sent."""
 
     def __init__(self, session: aiohttp.ClientSession, trust: Trust = NO_TRUST, faster: Faster | None = None) -> None:
-        through_session = _ThroughSession(session, trust)
+        through_session = _through(session, trust)
         self._exchange: Exchange = faster(session, trust, through_session) if faster else through_session
 
     # The deadline is an argument because the outcome depends on it: how far the call had come at the deadline.
@@ -167,24 +167,21 @@ class Http:
             return Broken(sent=sent, detail=("" if sent else _place(request.url)) + _name(error, phase))
 
 
-class _ThroughSession:
+def _through(session: aiohttp.ClientSession, trust: Trust) -> Exchange:
     """The exchange of ClientSession."""
 
-    def __init__(self, session: aiohttp.ClientSession, trust: Trust) -> None:
-        self._session, self._trust = session, trust
-
-    async def __call__(
-        self, request: HttpRequest, phase: Phase, seconds: float, /, *, reads_body: bool
+    async def exchange(
+        request: HttpRequest, phase: Phase, seconds: float, /, *, reads_body: bool
     ) -> HttpAnswer | Broken:
         of_this_call = phase_of_call.set(phase)
         try:
             url = URL(request.url, encoded=True)  # sent exactly as the adapter built it
             async with (
                 asyncio.timeout(seconds),
-                self._session.request(
+                session.request(
                     request.method,
                     url,
-                    ssl=self._trust.get(server(url), True) if self._trust else True,
+                    ssl=trust.get(server(url), True) if trust else True,
                     headers=request.headers,
                     data=request.body or None,
                     allow_redirects=False,  # never send the credential to another place
@@ -200,6 +197,8 @@ class _ThroughSession:
                 return HttpAnswer(response.status, headers, body)
         finally:
             phase_of_call.reset(of_this_call)
+
+    return exchange
 
 
 async def _bounded(content: aiohttp.StreamReader) -> bytes | None:

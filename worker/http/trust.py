@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from worker.http.client import Faster
-    from worker.senders.smtp_connection import Transact
+    from worker.senders.email import Transact
 
 # By host and port. Other servers are verified too, against the system's authorities.
 Trust = Mapping[tuple[str | None, int | None], ssl.SSLContext]

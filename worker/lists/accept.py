@@ -3,7 +3,7 @@ it must not be personal data. Pure."""
 
 import hashlib
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -12,12 +12,13 @@ import phonenumbers
 from worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, Person, invitation_channels
 from worker.core.model.channels import CHANNELS
 from worker.lists import own_columns, phone_numbers, rules
-from worker.lists.cells import as_text, unless_lost_in_sheet
 from worker.lists.columns import shown
 from worker.lists.dates import date_of_birth
 from worker.lists.lines import AcceptedLine, RefusedLine
 from worker.lists.options import SESSION, ListOptions
+from worker.lists.rules import as_text, unless_lost_in_sheet
 from worker.providers.refusals import Refusal, characters, unless_rewritten
+from worker.providers.strict_json import has_unstorable_text
 from worker.templates.names import NAMES, is_no_value, real_name, real_names
 
 LONGEST_ID = 100
@@ -85,32 +86,6 @@ def _hashed(text: str) -> str | Refusal:
     # Email addresses are equal in upper and lower case; other ids may differ by case.
     stable = text.lower() if "@" in text else text
     return "h-" + hashlib.sha256(stable.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def put(parameters: MutableMapping[str, Any], name: str, value: Any) -> None:
-    """Set the parameter of this dotted name: `a.b` is `b` inside `a`. The header's check excludes clashes."""
-    *outer, last = name.split(".")
-    for part in outer:
-        parameters = parameters.setdefault(part, {})
-    parameters[last] = value
-
-
-def storable(value: Any) -> bool:
-    """True if every text in the value can be stored and sent.
-
-    No database stores a NUL in a text, and JSON's \\ud800 is half of a surrogate pair, which no encoding has.
-    """
-    left = [value]
-    while left:
-        one = left.pop()
-        if isinstance(one, str):
-            if not one.isprintable() and ("\x00" in one or any("\ud800" <= sign <= "\udfff" for sign in one)):
-                return False
-        elif isinstance(one, dict):
-            left += (*one.keys(), *one.values())
-        elif isinstance(one, list | tuple):
-            left += one
-    return True
 
 
 def accept(
@@ -246,14 +221,18 @@ def _read_parameter(
         cell = unless_lost_in_sheet(cell) or cell
     if isinstance(cell, Refusal):
         return cell.at(column)
-    if not storable(cell):
+    if has_unstorable_text(cell):
         return _NOT_STORABLE.at(column)
     value, problem = options.check_parameter(provider, name, cell)
     if problem:
         return FieldProblem(column, problem, hint)
-    if not storable(value):  # JSON in a cell
+    if has_unstorable_text(value):  # JSON in a cell
         return _NOT_STORABLE.at(column)
-    put(parameters.setdefault(provider, {}), name, value)
+    *outer, last = name.split(".")  # `a.b` is `b` inside `a`; the header's check excludes clashes
+    holder = parameters.setdefault(provider, {})
+    for part in outer:
+        holder = holder.setdefault(part, {})
+    holder[last] = value
     return None
 
 

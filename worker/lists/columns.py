@@ -100,10 +100,10 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
     if sum(map(len, titles)) > LONGEST_HEADER:
         raise ListRefused([too_long_header()])
     if options.vocabulary is not None:
-        found = options.vocabulary.header(titles)
-        if not set(options.vocabulary.needed) & set(found):
+        read = options.vocabulary.header(titles)
+        if not set(options.vocabulary.needed) & set(read):
             raise ListRefused([options.vocabulary.advice])
-        return Header(found, (), tuple(title.strip() for title in titles))
+        return Header(read, (), tuple(title.strip() for title in titles))
     names: list[str] = []
     nameless: list[int] = []
     reasons: list[str] = []
@@ -114,37 +114,40 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
             nameless.append(place)
             names.append(_NOTHING)
             continue
-        name = None if own is None else own_name(own, normal(title))
-        if name is None:
-            name = our_name(title, options)
-        if name is None:
+        found = None if own is None else own_name(own, normal(title))
+        if found is None:
+            found = our_name(title, options)
+        if found is None:
             unknown.append((place, title.strip()))
-        names.append(name or _NOTHING)
+        names.append(found or _NOTHING)
     suggested = _suggested([title for _, title in unknown], names)
     # One name that is like ours may be chance, in a list without a header.
     if not any(names) and len(suggested["renames"]) < 2:
         raise ListRefused([_no_header_reason(len(titles))])
-    reasons += (_unknown_reason(place, title) for place, title in unknown)
+    for place, title in unknown:
+        column = f'column {place + 1} ("{title}")' if shown(title) == title else f"column {place + 1}"
+        problem, known, way_out = _unknown(title)
+        reasons.append(f"{column} {problem}; {known}{way_out}")
     reasons += _clashes(names)
     if "customer_id" not in names:
         reasons.append(
             "the column customer_id is missing: map the column with your own ids with --map THEIRS=customer_id"
         )
-    reasons += _parameter_reasons(names, options)
+    for name in dict.fromkeys(names):
+        provider, dot, parameter = name.partition(".")
+        if dot and not is_own(name) and (wrong := options.known_parameter(provider, parameter)):
+            reasons.append(f"column {name}: {wrong}")
     if sum(map(is_own, names)) > MOST_OWN:
         reasons.append(f"more than {MOST_OWN} columns for messages: leave out those that no template has")
     if reasons:
-        raise ListRefused(_first(reasons), **suggested)
+        more = len(reasons) - MOST_REASONS
+        reasons[MOST_REASONS:] = [f"and {more:,} more columns like these"] if more > 0 else []
+        raise ListRefused(reasons, **suggested)
     return Header(tuple(names), tuple(nameless), tuple(title.strip() for title in titles))
 
 
 def too_long_header() -> str:
     return f"the header has more than {LONGEST_HEADER:,} characters: is the file a list?"
-
-
-def _first(reasons: list[str]) -> list[str]:
-    more = len(reasons) - MOST_REASONS
-    return reasons if more <= 0 else [*reasons[:MOST_REASONS], f"and {more:,} more columns like these"]
 
 
 def _suggested(unknown: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
@@ -164,12 +167,6 @@ def _no_header_reason(width: int) -> str:
         f"the first row is not a known header: {columns} known. The list needs a header row with at least "
         "customer_id and email or phone; rename columns with --map THEIRS=OURS, set the delimiter with --delimiter"
     )
-
-
-def _unknown_reason(place: int, title: str) -> str:
-    column = f'column {place + 1} ("{title}")' if shown(title) == title else f"column {place + 1}"
-    problem, known, way_out = _unknown(title)
-    return f"{column} {problem}; {known}{way_out}"
 
 
 def unknown_key(title: str, *, near: bool) -> FieldProblem:
@@ -228,13 +225,3 @@ def whole_and_in_parts(names: Iterable[str]) -> list[str]:
     parameters = [name for name in names if "." in name]
     wholes = {name[: dot.start()] for name in parameters for dot in re.finditer(r"\.", name)}
     return [name for name in parameters if name in wholes]
-
-
-def _parameter_reasons(names: Sequence[str], options: ListOptions) -> list[str]:
-    reasons = []
-    for name in dict.fromkeys(names):
-        provider, dot, parameter = name.partition(".")
-        problem = options.known_parameter(provider, parameter) if dot and not is_own(name) else None
-        if problem:
-            reasons.append(f"column {name}: {problem}")
-    return reasons

@@ -11,7 +11,6 @@ from typing import Any
 
 from worker.core.customers.customers import OWN_PREFIX, FieldProblem
 from worker.lists.accept import accept
-from worker.lists.cells import as_text
 from worker.lists.columns import normal
 from worker.lists.dates import DatesSeen
 from worker.lists.formats import Form
@@ -27,12 +26,12 @@ from worker.lists.formats.kind import (
     refuse_binary,
     refuse_foreign,
 )
-from worker.lists.formats.opening import Content, ListBytes
+from worker.lists.formats.opening import GZIP, ZIP, Content, ListBytes, Parts, gunzipped, unzipped
 from worker.lists.formats.source import Source, source_of_feature
-from worker.lists.formats.zip_parts import GZIP, ZIP, Parts, gunzipped, unzipped
 from worker.lists.lines import AcceptedLine, Line, ListRefused, RawLine, RefusedLine, Returned
 from worker.lists.options import ListOptions
 from worker.lists.own_files import STATE, OwnFile, as_written, own_file
+from worker.lists.rules import as_text
 from worker.lists.same_person import Earlier, Match, Seen, SeenPeople, marks
 
 OWN_ID = "give each person an id of its own"

@@ -6,15 +6,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 from worker.lists.dates import DateForm
 from worker.lists.formats import Form
 
 Values = Mapping[str, Mapping[str, str]]
-CheckParameter = Callable[[str, str, Any], tuple[Any, str | None]]
-
-
 SESSION = "session"  # the place of a row's session among its parameters
 # The columns of the sessions that another tool opened, and our names for them.
 ADOPTED = {f"session_{name}": f"{SESSION}.{name}" for name in ("token", "reference", "expires_at")}
@@ -66,18 +63,6 @@ class Vocabulary:
         return f"none of its columns is one of {', '.join(self.needed)}: name one with --map THEIRS=OURS"
 
 
-class KnownParameter(Protocol):
-    def __call__(self, provider: str, name: str, /, *, near: bool = True) -> str | None: ...
-
-
-def _as_it_is(_provider: str, _name: str, value: Any) -> tuple[Any, str | None]:
-    return value, None
-
-
-def _any_name(_provider: str, _name: str, *, near: bool = True) -> str | None:
-    return None
-
-
 @dataclass(frozen=True, kw_only=True)
 class ListOptions:
     """`today` is the latest date of birth that is accepted.
@@ -108,8 +93,8 @@ class ListOptions:
     sheet: str | None = None
     encoding: str | None = None
     delimiter: str | None = None
-    check_parameter: CheckParameter = _as_it_is
-    known_parameter: KnownParameter = _any_name
+    check_parameter: Callable[[str, str, Any], tuple[Any, str | None]] = lambda _provider, _name, value: (value, None)
+    known_parameter: Callable[..., str | None] = lambda _provider, _name, near=True: None
     defaults: Mapping[str, str] = field(default_factory=dict)
     values: Values = field(default_factory=dict)
     adopts: bool = False

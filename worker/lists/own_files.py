@@ -40,7 +40,7 @@ _ENOUGH = 2
 
 def own_file(titles: Collection[str]) -> OwnFile | None:
     """Which of our files has these titles, as `columns.normal` returns them; None: it is a list of somewhere else."""
-    given = {_without_unit(title) for title in titles}
+    given = {title.removesuffix(_UTC) for title in titles}
     for own, (needed, some) in _NEEDED.items():
         if needed <= given and len(some & given) >= min(_ENOUGH, len(some)):
             return own
@@ -49,7 +49,7 @@ def own_file(titles: Collection[str]) -> OwnFile | None:
 
 def own_name(own: OwnFile, title: str) -> str | None:
     """The name of a column that is the file's own, "" if it is not read; None: it is a column of the list."""
-    title = _without_unit(title)
+    title = title.removesuffix(_UTC)
     if own is OwnFile.REPORT:
         return None if title not in REPORT_COLUMNS else STATE if title == "state" else ""
     return "" if title in ERRORS_COLUMNS else None
@@ -61,7 +61,3 @@ def as_written(raw: RawLine) -> RawLine:
         return raw
     cells = {name: unguarded(cell) if isinstance(cell, str) else cell for name, cell in raw.cells.items()}
     return replace(raw, cells=cells)
-
-
-def _without_unit(title: str) -> str:
-    return title.removesuffix(_UTC)

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from worker.core.customers.customers import CustomerKind, Person
 from worker.core.model.channels import ADDRESSES, Address, folded_email
+from worker.templates.names import NAMES
 
 # Letters that Unicode does not take apart into a plain one and its accent.
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
@@ -64,7 +65,7 @@ def compare(stored: Person, new: Person, kind: CustomerKind = CustomerKind.INDIV
     if ours.name and theirs.name and ours.name != theirs.name:
         if _names_agree(stored, new, kind):
             return Match.SAME
-        if not _same_parts(stored, new):
+        if not any(getattr(stored, part) and getattr(new, part) for part in NAMES):
             ours, theirs = ours._replace(name=""), theirs._replace(name="")
     return compare_marks(ours, theirs)
 
@@ -101,11 +102,6 @@ def _names_agree(stored: Person, new: Person, kind: CustomerKind) -> bool:
             fewer, more = sorted((set(ours), set(theirs)), key=len)
             return fewer <= more or "".join(ours) == "".join(theirs)  # "Anne-Marie", "Annemarie"
     return False
-
-
-def _same_parts(stored: Person, new: Person) -> bool:
-    """Whether both have one part of a name."""
-    return any(getattr(stored, part) and getattr(new, part) for part in ("first_name", "last_name", "company_name"))
 
 
 def _own_name(person: Person) -> list[str]:

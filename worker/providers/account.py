@@ -7,11 +7,11 @@ the answer with the link is authenticated.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, Protocol
+from datetime import timedelta
+from typing import Any, Literal, Protocol
 from urllib.parse import quote, urlsplit
 
 from worker.core.foundation.tls import is_loopback
-from worker.providers.facts import AsksForLifetime
 
 Prefill = Literal["none", "name", "all"]
 
@@ -25,7 +25,7 @@ class Secret(Protocol):
         """Read the secret from its file again. True if its value has changed; False if it does not come from a file."""
 
 
-class AccountSettings(AsksForLifetime, Protocol):
+class AccountSettings(Protocol):
     """One `[accounts.NAME]` of the configuration, already checked (docs/reference/configuration.md).
 
     `lifetime` is the session lifetime that the request asks for; None if the provider takes no lifetime. `link` is
@@ -34,6 +34,16 @@ class AccountSettings(AsksForLifetime, Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def dialect(self) -> str: ...
+    @property
+    def lifetime(self) -> timedelta | None: ...
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+    @property
+    def unchecked(self) -> Mapping[str, Any]: ...
     @property
     def base_url(self) -> str: ...
     @property

@@ -59,8 +59,11 @@ class Catalogue:
 
     def clashes(self) -> list[str]:
         """Why names cannot be used, a line each. Which of two adapters gets the calls must not be chance."""
+        by_name: dict[str, list[str]] = {}
+        for one in self.foreign:
+            by_name.setdefault(one.name, []).append(one.package)
         lines = []
-        for name, packages in self._packages().items():
+        for name, packages in by_name.items():
             shown = name if NAME.fullmatch(name) else ascii(name[:64])
             if shown != name:
                 lines.append(f"{packages[0]}: its adapter has the name {shown}: expected small letters, digits and -")
@@ -71,12 +74,6 @@ class Catalogue:
             elif len(packages) > 1:
                 lines.append(f"{' and '.join(packages)}: both have an adapter {name}: uninstall one")
         return lines
-
-    def _packages(self) -> dict[str, list[str]]:
-        packages: dict[str, list[str]] = {}
-        for one in self.foreign:
-            packages.setdefault(one.name, []).append(one.package)
-        return packages
 
     def load(self, name: str) -> Any:
         """The adapter; None if there is none of this name. Raises AdapterBroken."""

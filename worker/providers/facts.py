@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
+from worker.providers.account import AccountSettings
 from worker.providers.entry_points import Catalogue
 
 # The keys of an account that only some providers use.
@@ -89,33 +90,18 @@ def facts_of(provider: str) -> ProviderFacts | None:
 NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 
 
-class AsksForLifetime(Protocol):
-    """What an account says about the lifetime of its links."""
-
-    @property
-    def provider(self) -> str: ...
-    @property
-    def dialect(self) -> str: ...
-    @property
-    def lifetime(self) -> timedelta | None: ...
-    @property
-    def parameters(self) -> Mapping[str, Any]: ...
-    @property
-    def unchecked(self) -> Mapping[str, Any]: ...
-
-
-def _asks(account: AsksForLifetime) -> LifetimeAsked | None:
+def _asks(account: AccountSettings) -> LifetimeAsked | None:
     facts = facts_of(account.provider)
     return facts.asks(account.dialect) if facts else None
 
 
-def lifetime_parameter(account: AsksForLifetime) -> str:
+def lifetime_parameter(account: AccountSettings) -> str:
     """The parameter that asks for a lifetime; "" where the provider takes none."""
     asks = _asks(account)
     return asks.parameter if asks else ""
 
 
-def asked_lifetime(account: AsksForLifetime, row: Mapping[str, Any] = NO_PARAMETERS) -> timedelta | None:
+def asked_lifetime(account: AccountSettings, row: Mapping[str, Any] = NO_PARAMETERS) -> timedelta | None:
     """The lifetime that a request names. `row`: the row's parameters for the provider. None: it names none."""
     asks = _asks(account)
     if asks is None:
@@ -130,7 +116,7 @@ def asked_lifetime(account: AsksForLifetime, row: Mapping[str, Any] = NO_PARAMET
     return account.lifetime
 
 
-def lifetime_of(account: AsksForLifetime, row: Mapping[str, Any] = NO_PARAMETERS) -> timedelta | None:
+def lifetime_of(account: AccountSettings, row: Mapping[str, Any] = NO_PARAMETERS) -> timedelta | None:
     """How long a link lives that is opened with these parameters; None where the vendor decides."""
     asks = _asks(account)
     if asks is None:

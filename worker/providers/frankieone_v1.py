@@ -16,7 +16,7 @@ from worker.providers.bodies import BadAnswer, json_body, merged, optional_text
 from worker.providers.contract import Endpoint, HttpRequest, Table
 from worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of
 from worker.providers.parameters import by_name
-from worker.providers.parameters.frankieone_v1 import PARAMETERS
+from worker.providers.parameters.frankieone import V1
 from worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
 PROVIDER = "frankieone-v1"
@@ -99,6 +99,6 @@ ENDPOINT = Endpoint(
     # The call creates the entity that is verified: without the person's data there would be nothing to verify.
     facts=replace(FACTS, prefill="all", needs_name=True, opens_early=True),
     adapter=FrankieOneV1,
-    parameters=(Table(by_name(*PARAMETERS)),),
+    parameters=(Table(by_name(*V1)),),
     webhooks=FrankieOneWebhooks,
 )

@@ -17,7 +17,7 @@ from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Endpoint, HttpRequest, Table
 from worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of
 from worker.providers.parameters import by_name
-from worker.providers.parameters.frankieone import PARAMETERS
+from worker.providers.parameters.frankieone import V2
 from worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
 PROVIDER = "frankieone-v2"
@@ -68,6 +68,6 @@ class FrankieOneV2(FrankieEndpoint):
 ENDPOINT = Endpoint(
     facts=FACTS,
     adapter=FrankieOneV2,
-    parameters=(Table(by_name(*PARAMETERS)),),
+    parameters=(Table(by_name(*V2)),),
     webhooks=FrankieOneWebhooks,
 )

@@ -1,10 +1,11 @@
-"""iDenfy KYB: POST /kyb/tokens/, the form in which a company enters its data.
+"""iDenfy KYB: POST /kyb/tokens/, the form in which a company enters its data. Its parameters are those of the page
+"Generate KYB form token".
 
 Facts: docs/providers/idenfy-kyb.md. Each call creates another token, and iDenfy has no list in which a lost token could
 be found. So a call that may have been carried out and gave no session is UNKNOWN.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,7 +25,7 @@ from worker.providers.contract import (
 )
 from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, IdenfyEndpoint, InvalidSession, language_of
 from worker.providers.parameters import by_name, check_parameters, documented_parameters
-from worker.providers.parameters.idenfy_kyb import LOCALES, MOST_LIFETIME, PARAMETERS, warnings
+from worker.providers.parameters.spec import Parameter, Type
 from worker.providers.webhooks.idenfy import IdenfyKybWebhooks
 
 PROVIDER = "idenfy-kyb"
@@ -35,6 +36,58 @@ TOKEN_TYPE = "FORM"  # noqa: S105  # the only kind whose body is documented
 DEFAULT_LIFETIME = 7 * 24 * 60 * 60
 LONGEST_REFERENCE = 40  # of externalRef
 DAY = timedelta(days=1)
+
+MOST_LIFETIME = 30 * 24 * 60 * 60
+MOST_TAGS = 5
+UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+LOCALES = ("en", "es", "fr", "ru", "de", "it", "pl", "lt", "lv", "et", "cs", "ro", "hu", "ja", "bg", "nl", "pt")
+EXTERNAL_REF = "column external_ref, else the job's id; with -2 for the second session, and so on"
+WITHOUT_COMMA = r"[^,]+"
+WITHOUT_COMMA_SHAPE = "without a comma"
+
+
+def _uuid(name: str) -> Parameter:
+    return Parameter(name, Type.TEXT, pattern=UUID, shape="a uuid", nullable=True)
+
+
+def _list(name: str, most: int, **more: Any) -> Parameter:
+    return Parameter(name, Type.LIST, 1, most, pattern=WITHOUT_COMMA, shape=WITHOUT_COMMA_SHAPE, **more)
+
+
+PARAMETERS = (
+    Parameter(
+        "tokenType",
+        Type.CHOICE,
+        choices=("FORM", "GOV1", "GOV2"),
+        default="required",
+        # The page documents no body for the other two.
+        instead="it is always FORM, the only kind that leads to a page for the customer",
+    ),
+    Parameter("clientId", Type.TEXT, 1, 100, instead="it is filled from the column customer_id"),
+    Parameter(
+        "lifetime", Type.INTEGER, 0, MOST_LIFETIME, warn_below=60, default="3600", filled="the account's lifetime"
+    ),
+    Parameter("externalRef", Type.TEXT, None, 40, nullable=True, filled=EXTERNAL_REF),
+    Parameter(
+        "locale",
+        Type.CHOICE,
+        choices=LOCALES,
+        default="by the client's IP address",
+        filled="the language of locale, if it is one of these",
+    ),
+    _uuid("flow"),
+    _uuid("theme"),
+    Parameter("questionnaire", Type.TEXT, 1, nullable=True, default="the KYB settings' questionnaire"),
+    Parameter("questionnaireRequired", Type.BOOLEAN, default="true"),
+    _list("tags", 32, items=MOST_TAGS, default="none", filled="column tags, added to the given tags"),
+    _list("scanRefs", 40, nullable=True),
+)
+
+
+def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Parameter and warning for each value that iDenfy ignores, according to the page."""
+    if values.get("questionnaire") is not None and values.get("flow") is not None:
+        yield "questionnaire", "is ignored with flow, which has a questionnaire of its own"
 
 
 class IdenfyKyb(NoLookUp, IdenfyEndpoint):

@@ -45,7 +45,6 @@ from worker.providers.parameters import (
     check_parameters,
     documented_parameters,
     idenfy_kyc,
-    idenfy_kyc_openapi,
     unknown_parameter,
 )
 from worker.providers.parameters.idenfy_kyc import DEFAULT_LIFETIME, LOCALES, MOST_LIFETIME
@@ -71,7 +70,9 @@ PERSONAL = {
     "nationality": "nationality",
     "address": "address",
 }
-RENAMED: Mapping[str, Mapping[str, str]] = {"narrative": {}, "openapi": idenfy_kyc_openapi.RENAMED}
+HINT = "correct it, or leave it out"
+NAME_HINT = 'correct the name, or leave it out: with prefill = "none" no name is sent'
+RENAMED: Mapping[str, Mapping[str, str]] = {"narrative": {}, "openapi": idenfy_kyc.RENAMED}
 
 
 class IdenfyKyc(IdenfyEndpoint):
@@ -100,7 +101,7 @@ class IdenfyKyc(IdenfyEndpoint):
         if prefilled := self._prefill(customer.person):
             checks += [(self._filled[name], name, value) for name, value in prefilled.items() if not holds(given, name)]
         problems = [
-            FieldProblem(column, f"{problem} (iDenfy's {name})", self._hint(name))
+            FieldProblem(column, f"{problem} (iDenfy's {name})", NAME_HINT if name in self._names_filled else HINT)
             for column, name, value in checks
             if (problem := self._parameters[name].problem(value))
         ]
@@ -231,11 +232,6 @@ class IdenfyKyc(IdenfyEndpoint):
         asked = _seconds(self.lifetime_with(request.parameters)) or DEFAULT_LIFETIME
         return issued_at + timedelta(seconds=asked), ExpirySource.FALLBACK
 
-    def _hint(self, name: str) -> str:
-        if name in self._names_filled:
-            return 'correct the name, or leave it out: with prefill = "none" no name is sent'
-        return "correct it, or leave it out"
-
 
 def _seconds(asked: timedelta | None) -> int | None:
     """None leaves the lifetime to the provider's default."""
@@ -293,13 +289,13 @@ ENDPOINT = Endpoint(
             idenfy_kyc.contradictions,
             idenfy_kyc.warnings,
             dialect="narrative",
-            renamed={theirs: ours for ours, theirs in idenfy_kyc_openapi.RENAMED.items()},
+            renamed={theirs: ours for ours, theirs in idenfy_kyc.RENAMED.items()},
         ),
         Table(
-            by_name(*idenfy_kyc_openapi.PARAMETERS),
-            idenfy_kyc_openapi.contradictions,
+            by_name(*idenfy_kyc.OPENAPI),
+            idenfy_kyc.openapi_contradictions,
             dialect="openapi",
-            renamed=idenfy_kyc_openapi.RENAMED,
+            renamed=idenfy_kyc.RENAMED,
         ),
     ),
     webhooks=IdenfyKycWebhooks,

@@ -88,10 +88,10 @@ def _read(raw: bytes, kind: type[T]) -> T | NoObject:
     return value
 
 
-def has_unstorable_text(value: dict[str, Any]) -> bool:
+def has_unstorable_text(value: Any) -> bool:
     """Whether a key or a text contains a NUL or half of a surrogate pair. JSON allows both, no database stores them.
 
-    For objects from `read_object`, so not nested too deep."""
+    For what `read_object` reads, so not nested too deep."""
     return any(_UNSTORABLE.search(text) for text in _texts(value))
 
 
@@ -103,7 +103,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from value
             for inner in value.values():
                 yield from _texts(inner)
-        case list():
+        case list() | tuple():
             for inner in value:
                 yield from _texts(inner)
 

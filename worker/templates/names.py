@@ -126,7 +126,8 @@ def person_names(first: str, last: str) -> tuple[str, str]:
     words = together.split()
     if len(words) > MOST_WORDS or _digits(together) > MOST_DIGITS:
         return "", ""
-    if len(words) >= SENTENCE_WORDS and any(map(_is_small, words)):
+    small = (word for word in words if len(word) > SHORT_WORD and word.islower())
+    if len(words) >= SENTENCE_WORDS and not all(map(PARTICLES.fullmatch, small)):
         return "", ""
     return real_names(first, last)
 
@@ -148,7 +149,3 @@ def _width(text: str) -> int:
 
 def _digits(text: str) -> int:
     return sum(map(str.isdigit, text))
-
-
-def _is_small(word: str) -> bool:
-    return len(word) > SHORT_WORD and word.islower() and not PARTICLES.fullmatch(word)

@@ -58,50 +58,34 @@ class Pages:
         token: str = "",
         ready_by: datetime | None = None,
     ) -> str:
-        """The page, whole. For the values see `values`. Raises TemplateProblem, without a value in it."""
+        """The page, whole. `address` is the link's own path; `looks_again`: where a page that waits looks again, if
+        that is another. `again`: see PAGE_VARIABLES; so of the screen AGAIN. Raises TemplateProblem, without a value
+        in it."""
         name = template or self._template
         texts = self.library.find(name, locale, PAGE, default=self._locale)
         if texts is None:
             raise TemplateProblem(f"{name}: no page in the customer's or the default language")
-        values = self.values(
-            screen,
-            texts.locale,
-            again=again,
-            customer_kind=customer_kind,
-            address=address,
-            looks_again=looks_again,
-            token=token,
-            ready_by=ready_by,
-        )
-        return rendered(self.library.template(texts.parts["page.html"]), values)
-
-    def values(
-        self,
-        screen: Screen,
-        language: str,
-        *,
-        again: bool = False,
-        customer_kind: str,
-        address: str = "",
-        looks_again: str = "",
-        token: str = "",
-        ready_by: datetime | None = None,
-    ) -> dict[str, object]:
-        """The variables of the page: exactly the keys of PAGE_VARIABLES. `address` is the link's own path;
-        `looks_again`: where a page that waits looks again, if that is another. `again`: see PAGE_VARIABLES; so of the
-        screen AGAIN."""
+        values = self.values(screen, texts.locale, customer_kind=customer_kind)
         not_me = f"{address}/not-me" if address else ""
-        ready = in_words(ready_by, language=language, timezone=self._timezone)[0] if ready_by else ""
-        return {
-            "screen": screen.value,
+        values |= {
             "again": again or screen is Screen.AGAIN,
-            "customer_kind": customer_kind,
-            "sender_name": plain(self._sender_name, most=LENGTH),
             "action": not_me if screen is Screen.NOT_ME else address,
             "token": token,
             "address": looks_again or address,
             "not_me": not_me,
-            "ready_by": ready,
+        }
+        if ready_by:
+            values["ready_by"] = in_words(ready_by, language=texts.locale, timezone=self._timezone)[0]
+        return rendered(self.library.template(texts.parts["page.html"]), values)
+
+    def values(self, screen: Screen, language: str, *, customer_kind: str) -> dict[str, object]:
+        """The variables of the page: exactly the keys of PAGE_VARIABLES. What is of one visit is empty."""
+        return {
+            "screen": screen.value,
+            "again": screen is Screen.AGAIN,
+            "customer_kind": customer_kind,
+            "sender_name": plain(self._sender_name, most=LENGTH),
+            **dict.fromkeys(("action", "token", "address", "not_me", "ready_by"), ""),
             "style": Markup(self.style),  # noqa: S704 -- made here: our own rules, and colours that were checked
             **self._look,
             "language": language,

@@ -37,7 +37,10 @@ def segments(text: str) -> Segments:
     """How the text is sent, unchanged: nothing is replaced or left out to make it shorter."""
     plain = all(letter in GSM_7 or letter in GSM_7_EXTENSION for letter in text)
     encoding = Encoding.GSM_7 if plain else Encoding.UCS_2
-    costs = [_cost(letter, encoding) for letter in text]
+    if plain:
+        costs = [2 if letter in GSM_7_EXTENSION else 1 for letter in text]
+    else:  # two 16-bit units stay in one segment too
+        costs = [2 if ord(letter) > 0xFFFF else 1 for letter in text]
     single, part = ROOM[encoding]
     if sum(costs) <= single:
         return Segments(encoding, 1 if text else 0)
@@ -47,9 +50,3 @@ def segments(text: str) -> Segments:
             count, used = count + 1, 0
         used += cost
     return Segments(encoding, count)
-
-
-def _cost(letter: str, encoding: Encoding) -> int:
-    if encoding is Encoding.GSM_7:
-        return 2 if letter in GSM_7_EXTENSION else 1
-    return 2 if ord(letter) > 0xFFFF else 1  # two 16-bit units, which stay in one segment too

@@ -250,7 +250,7 @@ class Runner:
         """
         while self._dispatchers and not await self.is_ending_within(LOOK_FOR_STOP_SECONDS):
             try:
-                stopped = await self.in_thread(self._parts.emergency_stops.is_there)
+                stopped = await self.in_thread(self._parts.budgets.everything_is_stopped)
             except sa.exc.OperationalError:
                 continue  # the dispatchers meet the same outage, and begin no call in it
             for dispatcher in tuple(self._dispatchers.values()) if stopped else ():

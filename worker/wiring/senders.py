@@ -10,8 +10,7 @@ from worker.core.model.channels import channels_of
 from worker.http.client import OwnHttp
 from worker.http.trust import faster, trust_of, way_of
 from worker.senders.contract import Caller, Returning, Sender, TextTools, text_service
-from worker.senders.email import EmailSender
-from worker.senders.smtp_connection import one_by_one
+from worker.senders.email import EmailSender, one_by_one
 from worker.settings.model import Settings
 
 

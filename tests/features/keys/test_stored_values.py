@@ -39,7 +39,7 @@ from worker.core.model.incoming import EventKind, Outcome
 from worker.core.model.reasons import Reason
 from worker.events.store.refused_events import RefusedEvents, RefusedMessage
 from worker.features.keys.store.key_rotation import KeyRotation, KeyUse
-from worker.providers.webhooks.session_updates import Key
+from worker.providers.webhooks.contract import Key
 from worker.reporting.operation import Running
 from worker.reporting.store.processes import Processes
 from worker.wiring.store.encrypted_columns import ENCRYPTED

@@ -128,7 +128,7 @@ def test_a_running_process_finds_a_copy_that_took_the_place_of_its_database(here
     here.mark()
     here.restore()
     here.mark()
-    assert EmergencyStops(here.database).is_there()
+    assert EmergencyStops(here.database).find() is not None
 
 
 def test_a_mark_is_made_each_minute(here, clock):
@@ -215,7 +215,7 @@ def test_a_look_at_a_database_that_was_copied_away_stops_nothing_in_the_one_that
     here.clock.advance(minutes=1)
     started = here.start(old)
     started.mark(now=here.clock(), at_once=True)
-    assert EmergencyStops(old).is_there()
+    assert EmergencyStops(old).find() is not None
     old.close()
 
     assert not here.is_stopped()

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.customers.customers import FieldProblem
-from worker.lists.formats import json_array
-from worker.lists.formats.json_array import LONGEST_LINE
+from worker.lists.formats import json_list
+from worker.lists.formats.json_list import LONGEST_LINE
 from worker.lists.lines import AcceptedLine, RefusedLine
 
 ANN = '{"customer_id": "A1", "email": "ann@example.com", "tags": ["a", "b"]}'
@@ -103,8 +103,8 @@ def test_an_array_is_what_was_written_however_its_bytes_come(objects, chunk, asc
         def read(self, size=-1):
             return super().read(min(size, chunk))
 
-    assert list(json_array.json_array(Slow(raw))) == list(enumerate(objects, start=1))
-    shorter = list(json_array.json_array(Slow(raw[: len(raw) - 1 - cut % len(raw)])))
+    assert list(json_list.json_array(Slow(raw))) == list(enumerate(objects, start=1))
+    shorter = list(json_list.json_array(Slow(raw[: len(raw) - 1 - cut % len(raw)])))
     found = [one for _, one in shorter]
     assert found[: len(objects)][: len(found) - 2] == objects[: max(0, len(found) - 2)]
     assert raw[: len(raw) - 1 - cut % len(raw)] == b"" or isinstance(found[-1], FieldProblem)
@@ -123,10 +123,10 @@ def test_escapes_are_passed_over_together(monkeypatch, chunk):
             return self._of.match(*arguments)
 
     for name in ("_TO_SIGN", "_TO_SIGN_INSIDE", "_TO_SIGN_IN_TEXT"):
-        monkeypatch.setattr(json_array, name, Pattern(getattr(json_array, name)))
-    monkeypatch.setattr(json_array, "_CHUNK", chunk)
+        monkeypatch.setattr(json_list, name, Pattern(getattr(json_list, name)))
+    monkeypatch.setattr(json_list, "_CHUNK", chunk)
     objects = [{"note": '\\"é' * 2000}] * 2
     raw = json.dumps(objects).encode()
 
-    assert [one for _, one in json_array.json_array(io.BytesIO(raw))] == objects
+    assert [one for _, one in json_list.json_array(io.BytesIO(raw))] == objects
     assert len(searched) < 20 + 4 * len(raw) / chunk

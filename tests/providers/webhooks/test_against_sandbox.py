@@ -15,8 +15,7 @@ from tests.suite.rsa_keys import OURS as PRIVATE
 from tests.suite.waiting import ENDS_WITHIN
 from tests.web.webhooks.test_session_updates import known_after_all
 from worker.core.model.states import Result, SessionState
-from worker.providers.webhooks.contract import Delivery
-from worker.providers.webhooks.session_updates import Key
+from worker.providers.webhooks.contract import Delivery, Key
 from worker.web.webhooks.session_chain import KnownSession
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -25,8 +25,7 @@ from tests.providers.webhooks.accounts import (
 from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
 from worker.providers.registry import build_webhook_reader
-from worker.providers.webhooks.contract import LARGEST, Delivery, Unreadable
-from worker.providers.webhooks.session_updates import Key, SessionUpdate
+from worker.providers.webhooks.contract import LARGEST, Delivery, Key, SessionUpdate, Unreadable
 
 KYC, KYB = idenfy("idenfy-kyc"), idenfy("idenfy-kyb")
 COMPLETED, FAILED = SessionState.COMPLETED, SessionState.FAILED

@@ -18,7 +18,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import Result
 from worker.events.ordering import EarlierEvents
 from worker.events.store.customer_erasure import erase_customer
-from worker.providers.webhooks.session_updates import Key
+from worker.providers.webhooks.contract import Key
 from worker.reporting.period import numbers_of, report_of
 from worker.reporting.prices import Prices, costs
 from worker.reporting.store.spending import Figures, figures_of, spending_of

@@ -20,7 +20,7 @@ from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from worker.core.model.states import InvitationState, JobState, LineState
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.lines import RefusedLine
-from worker.providers.webhooks.session_updates import Key
+from worker.providers.webhooks.contract import Key
 from worker.reporting.store.counts import AccountFacts
 from worker.reporting.store.outlook import Outlook
 from worker.reporting.store.report_rows import CHUNK

@@ -11,7 +11,7 @@ from tests.stored.shelf import customer
 from tests.stored.webhook_feed import APPROVED, COMPLETED
 from worker.core.database.tables import SessionRow, Webhook
 from worker.core.model.states import SessionState
-from worker.providers.webhooks.session_updates import Key
+from worker.providers.webhooks.contract import Key
 
 
 def another_session(shelf, **changes):

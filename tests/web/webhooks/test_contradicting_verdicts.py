@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tests.stored.webhook_feed import APPROVED, DENIED, FAILED
 from worker.core.database.tables import Audit, SessionRow, Webhook
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
-from worker.providers.webhooks.session_updates import Key
+from worker.providers.webhooks.contract import Key
 from worker.reporting.store.waiting import webhooks_to_check
 from worker.web.webhooks.session_chain import DIGESTS_KEPT
 from worker.web.webhooks.store.webhook_list import WebhookList

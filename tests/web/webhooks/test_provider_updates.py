@@ -29,7 +29,7 @@ from worker.core.messages.store.message_rows import set_job_states
 from worker.core.model.endings import Kind, Reconcile, Retry
 from worker.core.model.states import InvitationState, JobState, Result, SessionState
 from worker.core.unknown.store.expired_leases import EndedLeases
-from worker.providers.webhooks.session_updates import Key
+from worker.providers.webhooks.contract import Key
 
 ENDS = {
     "Approved": (APPROVED, COMPLETED, JobState.COMPLETED, "approved"),

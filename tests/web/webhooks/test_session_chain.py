@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, Result, SessionState
-from worker.providers.webhooks.session_updates import Rank, SessionUpdate
+from worker.providers.webhooks.contract import Rank, SessionUpdate
 from worker.web.webhooks.session_chain import FOR_THE_END, Again, Chain, JobNow, KnownSession, Link
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

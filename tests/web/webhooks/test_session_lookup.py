@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tests.stored.webhook_feed import APPROVED, COMPLETED, EXPIRED, OVER, STARTED, update
 from worker.core.database.tables import SessionRow, Webhook
 from worker.core.model.states import JobState, Result, SessionState
-from worker.providers.webhooks.session_updates import Key
+from worker.providers.webhooks.contract import Key
 from worker.web.webhooks.store.session_lookup import Lookup, find
 
 MATCHES = [

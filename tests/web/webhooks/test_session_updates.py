@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from worker.core.model.states import Result, SessionState
-from worker.providers.webhooks.session_updates import LISTED, Rank, SessionUpdate
+from worker.providers.webhooks.contract import LISTED, Rank, SessionUpdate
 from worker.web.webhooks.session_chain import (
     DIGESTS_KEPT,
     REPLACED,

@@ -9,7 +9,7 @@ from tests.stored.shelf import customer
 from tests.stored.webhook_feed import APPROVED, REVIEW, STARTED, update
 from worker.core.database.tables import SessionRow, Webhook
 from worker.core.model.states import Result, WebhookState
-from worker.providers.webhooks.session_updates import Key
+from worker.providers.webhooks.contract import Key
 from worker.web.webhooks.store.results import UNMATCHED_BACKOFF
 from worker.web.webhooks.store.webhook_list import WebhookList
 from worker.web.webhooks.store.webhooks import Arrived, Webhooks

@@ -28,8 +28,7 @@ from worker.lists.decisions.row_addresses import RowRanges, read_rows
 from worker.lists.decisions.store.decisions import Decisions, RepeatCost, Verdict
 from worker.lists.decisions.store.emergency_stop import Stopped
 from worker.lists.decisions.store.settlement import Which
-from worker.lists.store.batches import STDIN, BatchFacts
-from worker.lists.store.daily_batch import DAILY
+from worker.lists.store.batches import DAILY, STDIN, BatchFacts
 from worker.plans.store.plans import Plan, PlanRefused, bring_forward, set_most_credits
 from worker.reporting.batch_report import rows_left, what_ends, worst_cost
 from worker.settings.needs import STORED, WAKING

@@ -196,7 +196,7 @@ def work_batch(
             patience=patience,
             alone=alone,
             take_leads=lambda: parts.decisions.take_leads(batch.id, stopped_only=not alone, now=parts.clock()),
-            halted=parts.emergency_stops.is_there,
+            halted=parts.budgets.everything_is_stopped,
             verdict_by=lambda: parts.pilots.verdict_by(batch.id, now=parts.clock()),
             show=progress.show,
         )

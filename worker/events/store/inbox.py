@@ -31,7 +31,7 @@ from worker.events.store.customer_erasure import erase_customer
 from worker.events.store.event_customers import hold, keep_details, learn, refuse_another, remove_empty
 from worker.events.store.incoming_events import Arrival, Key, NewEvent, of_kind
 from worker.lists.store.admission import following
-from worker.lists.store.daily_batch import next_rows
+from worker.lists.store.batches import next_rows
 from worker.lists.store.leadership import take_all
 from worker.lists.store.new_rows import job_values, new_jobs
 from worker.lists.store.tombstones import BY_EVENT, Erasure, bring_back, erased_among

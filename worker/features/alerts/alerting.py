@@ -24,7 +24,7 @@ from worker.features.alerts.store import alerts
 from worker.http import event_loop
 from worker.http.client import Http, open_http_session
 from worker.reporting.waits import Wait
-from worker.senders.smtp_connection import Client
+from worker.senders.email import Client
 from worker.settings.model import Settings
 from worker.settings.sending import Email
 from worker.wiring.background import Ticks

@@ -17,7 +17,7 @@ from worker.wiring.container import Parts
 
 if TYPE_CHECKING:
     from worker.http.client import Faster
-    from worker.senders.smtp_connection import Transact
+    from worker.senders.email import Transact
 
 RELEASE = "3.14."  # of aiohttp. Before this is raised: read what changed in client_proto.py and connector.py
 # What is used of aiohttp besides its documented interface: modules, names, and the parameters that are given.

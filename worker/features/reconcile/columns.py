@@ -12,7 +12,7 @@ from typing import Any
 from worker.core.customers.customers import Channel
 from worker.core.model.channels import CHANNELS, folded_email
 from worker.lists import phone_numbers, rules
-from worker.lists.cells import unless_lost_in_sheet
+from worker.lists.rules import unless_lost_in_sheet
 from worker.senders.delivery_reports import MESSAGE_ID
 
 # By our name, the titles of iDenfy, FrankieOne, and of tables that people make of their bills.

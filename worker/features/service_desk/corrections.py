@@ -12,11 +12,10 @@ from typing import Any
 from worker.core.customers.customers import PERSONAL, UPDATABLE, Details, FieldProblem, Person, with_own
 from worker.core.model.channels import ADDRESSES, channels_of
 from worker.lists import own_columns, phone_numbers, rules
-from worker.lists.cells import as_text
 from worker.lists.dates import DateForm, date_of_birth, readings
+from worker.lists.rules import as_text
 from worker.lists.same_person import Match, compare
-from worker.providers.masked import masked_email, masked_phone
-from worker.providers.refusals import Refusal
+from worker.providers.refusals import Refusal, masked_email, masked_phone
 from worker.templates.names import NAMES, real_name, real_names
 
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time

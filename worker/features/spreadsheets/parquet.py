@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 import pyarrow.parquet
 
 from worker.features.spreadsheets import sheet_values
-from worker.lists.cells import EXACT, whole
 from worker.lists.formats.source import Cell, Row, Table, is_filled
 from worker.lists.lines import ListRefused
+from worker.lists.rules import EXACT, whole
 from worker.providers.refusals import Refusal
 
 WHAT = "the Parquet file"

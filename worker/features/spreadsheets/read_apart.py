@@ -20,9 +20,8 @@ from typing import BinaryIO, Never
 import orjson
 
 from worker.core.customers.customers import FieldProblem
-from worker.lists.formats.opening import ListBytes, OwnPlace
+from worker.lists.formats.opening import ListBytes, OwnPlace, bound, too_much
 from worker.lists.formats.source import Row, Table
-from worker.lists.formats.zip_parts import bound, too_much
 from worker.lists.lines import ListRefused
 from worker.providers.refusals import Refusal
 

@@ -10,11 +10,11 @@ import openpyxl
 
 from worker.core.customers.customers import FieldProblem
 from worker.features.spreadsheets import sheet_values
-from worker.lists.cells import sheet_error
 from worker.lists.columns import MOST_COLUMNS
+from worker.lists.formats.opening import CHUNK, Parts, bound, too_much
 from worker.lists.formats.source import Cell, Row, Table, is_filled
-from worker.lists.formats.zip_parts import CHUNK, Parts, bound, too_much
 from worker.lists.lines import ListRefused
+from worker.lists.rules import sheet_error
 
 _MOST_NAMED = 20
 _LONGEST_NAME = 40  # characters; a spreadsheet allows 31

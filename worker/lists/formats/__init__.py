@@ -1,8 +1,8 @@
 """From a list's bytes to raw lines, in every format. Knows no rule about what a column may hold.
 
-opening → zip_parts → kind ┬ csv_list:   encoding → csv_records ┬ header, columns ┐
-                           ├ source:     formats of features    ┘                 ├ raw lines
-                           └ json_list:  json_array → objects                     ┘
+opening → kind ┬ csv_list ┬ source: header, columns ┐
+               ├ formats of features ┘               ├ raw lines
+               └ json_list: objects                  ┘
 """
 
 from typing import Literal, get_args

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from worker.core.customers.customers import FieldProblem
 from worker.lists.columns import LONGEST_HEADER, nearest, our_name, read_header, too_long_header
-from worker.lists.formats.encoding import find_encoding
+from worker.lists.formats.kind import find_encoding
 from worker.lists.formats.opening import ListBytes
 from worker.lists.formats.source import raw_lines
 from worker.lists.lines import ListRefused, OpenQuote, RawLine

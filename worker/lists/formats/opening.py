@@ -1,17 +1,25 @@
 """A list's bytes, which are read more than once: from a file or a seekable stream; and the digest that knows a list
-again."""
+again.
 
+Compressed lists: the files inside a ZIP file, as streams whose size and compression are bounded; and a whole list,
+decompressed once into a temporary file without a name.
+"""
+
+import gzip
 import hashlib
 import io
 import os
 import shutil
 import stat
+import struct
 import weakref
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from tempfile import TemporaryFile
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from worker.lists.lines import ListRefused
 
@@ -124,3 +132,153 @@ def content_digest(content: Content) -> str:
         digest.update(chunk)
     content.seek(before)
     return digest.hexdigest()
+
+
+CHUNK = 1 << 16
+LARGEST = 4 << 30  # bytes, decompressed: a list of ten million customers is smaller
+# Lists and workbooks are compressed 5 to 50 times; only repetition made on purpose reaches 200 over many megabytes.
+MOST_TIMES = 200
+SMALL = 64 << 20  # bytes, decompressed, that may be compressed as much as they like
+LARGEST_DIRECTORY = 4 << 20  # bytes: zipfile keeps the list of files in memory
+_END = b"PK\x05\x06"
+_LONGEST_END = 22 + 0xFFFF
+_END_64 = b"PK\x06\x06"
+_READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+_DAMAGED = "it is damaged or cut off: get it again, or save it again"
+
+GZIP = b"\x1f\x8b"
+ZIP = b"PK\x03\x04"
+# What systems add to a ZIP file by themselves.
+_NOT_MEANT = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
+MOST_NAMED = 5
+
+
+class Parts:
+    """An open ZIP file. `what`: how messages name it, such as "the workbook"."""
+
+    def __init__(self, raw: BinaryIO, what: str) -> None:
+        """Raises ListRefused for a file that cannot be read."""
+        self.what = what
+        _refuse_huge_directory(raw, what)
+        try:
+            self._zip = zipfile.ZipFile(raw)
+        except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError, struct.error):
+            raise ListRefused([f"{what} cannot be opened: {_DAMAGED}"]) from None
+        self.names = frozenset(self._zip.namelist())
+
+    def files(self) -> list[zipfile.ZipInfo]:
+        return [info for info in self._zip.infolist() if not info.filename.endswith("/")]
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator["Part"]:
+        """One file inside. Raises ListRefused if there is none, or if it cannot be decompressed."""
+        try:
+            info = self._zip.getinfo(name)
+        except KeyError:
+            raise ListRefused([f"{self.what} is incomplete: {_DAMAGED}"]) from None
+        if info.flag_bits & 0x1:
+            raise ListRefused([f"{self.what} is protected by a password: save it without one"])
+        if info.compress_type not in _READABLE:
+            raise ListRefused([f"{self.what} is compressed in an unusual way: make it with ordinary compression"])
+        with refusing_damage(self.what):
+            file = self._zip.open(info)
+        with file:
+            yield Part(file, info.compress_size, self.what)
+
+
+class Part:
+    """The bytes of one file. Raises ListRefused where they are damaged, or more than a list can have."""
+
+    def __init__(self, file: IO[bytes], packed: int, what: str) -> None:
+        self._file, self._what = file, what
+        self._bound = bound(packed)
+        self._read = 0
+
+    def read(self, size: int) -> bytes:
+        with refusing_damage(self._what):
+            chunk = self._file.read(size)
+        self._read += len(chunk)
+        if self._read > self._bound:
+            raise ListRefused([too_much(self._what)])
+        return chunk
+
+
+def bound(packed: int) -> int:
+    """The most bytes that so many compressed ones may become."""
+    return min(LARGEST, max(SMALL, MOST_TIMES * packed))
+
+
+def too_much(what: str) -> str:
+    return f"{what} is refused: decompressed it is more than {MOST_TIMES} times as large, or more than 4 GB"
+
+
+@contextmanager
+def refusing_damage(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, struct.error):
+        raise ListRefused([f"{what} cannot be read: {_DAMAGED}"]) from None
+
+
+def _refuse_huge_directory(raw: BinaryIO, what: str) -> None:
+    """Refuse before zipfile reads the whole list of files into memory."""
+    size = raw.seek(0, 2)
+    raw.seek(max(0, size - _LONGEST_END - 76))
+    tail = raw.read()
+    raw.seek(0)
+    end = tail.rfind(_END)
+    if end < 0 or len(tail) < end + 22:
+        raise ListRefused([f"{what} cannot be opened: {_DAMAGED}"])
+    directory = struct.unpack_from("<I", tail, end + 12)[0]
+    if end >= 76 and tail[end - 76 : end - 72] == _END_64:  # where zipfile looks for it
+        directory = max(struct.unpack_from("<Q", tail, end - 76 + 40)[0], 0 if directory == 0xFFFFFFFF else directory)
+    if directory > LARGEST_DIRECTORY:
+        raise ListRefused([f"{what} is refused: it holds too many files"])
+
+
+def gunzipped(raw: BinaryIO) -> BinaryIO:
+    """The content of a gzip file. Raises ListRefused for a damaged one, and for one that becomes far larger."""
+    what = "the gzip file"
+    packed = raw.seek(0, 2)
+    raw.seek(0)
+    with gzip.GzipFile(fileobj=raw, mode="rb") as file:
+        return _kept(file.read, bound(packed), what)
+
+
+def unzipped(raw: BinaryIO) -> BinaryIO:
+    """The only file in a ZIP file. Raises ListRefused for none, for several, and as `gunzipped` does."""
+    what = "the ZIP file"
+    parts = Parts(raw, what)
+    files = [info for info in parts.files() if not any(part in info.filename for part in _NOT_MEANT)]
+    if len(files) != 1:
+        named = ", ".join(_shown(info) for info in files[:MOST_NAMED])
+        more = f" and {len(files) - MOST_NAMED:,} more" if len(files) > MOST_NAMED else ""
+        found = f"{len(files):,} files ({named}{more})" if files else "no file"
+        raise ListRefused([f"{what} has {found}: a list is one file; make a ZIP file of the list alone"])
+    with parts.opened(files[0].filename) as part:
+        return _kept(part.read, bound(files[0].compress_size), what)
+
+
+def _kept(read: Callable[[int], bytes], most: int, what: str) -> BinaryIO:
+    kept = TemporaryFile("w+b")  # noqa: SIM115 -- closed by its owner
+    try:
+        size = 0
+        while chunk := read(CHUNK):
+            size += len(chunk)
+            if size > most:
+                raise ListRefused([too_much(what)])
+            kept.write(chunk)
+        kept.seek(0)
+    except (gzip.BadGzipFile, zlib.error, EOFError):
+        kept.close()
+        raise ListRefused([f"{what} is damaged or cut off: get it again"]) from None
+    except BaseException:
+        kept.close()
+        raise
+    return kept
+
+
+def _shown(info: zipfile.ZipInfo) -> str:
+    name = "".join(sign if sign.isprintable() else "?" for sign in info.filename[:60])
+    return f'"{name}"'

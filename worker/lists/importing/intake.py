@@ -305,13 +305,10 @@ class Intake:
         if column in LEFT_OUT or is_own(column):
             return False
         if column in NAMES:
-            return column != "company_name" and any(map(self._needs_name, accounts))
+            settings = [self.accounts[account] for account in accounts if account in self.accounts]
+            facts = [facts_of(one.provider) for one in settings if one.prefill != "none"]
+            return column != "company_name" and any(one is not None and one.needs_name for one in facts)
         return any(column in route.when for route in self.routes) or not set(self.prefilled).isdisjoint(accounts)
-
-    def _needs_name(self, account: str) -> bool:
-        settings = self.accounts.get(account)
-        facts = facts_of(settings.provider) if settings is not None and settings.prefill != "none" else None
-        return facts is not None and facts.needs_name
 
     def without_texts_to_landlines(self, customer: Customer) -> tuple[Customer, tuple[FieldProblem, ...]]:
         """The customer as it is written to, and a warning of a landline. Where the text would be the only message, the

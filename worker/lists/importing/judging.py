@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -37,7 +37,7 @@ from worker.lists.lines import (
 from worker.lists.listing import CustomerList
 from worker.lists.options import ListOptions
 from worker.lists.store.batches import Batches
-from worker.lists.store.new_rows import SealedLines
+from worker.lists.store.new_rows import SealedLines, seal
 from worker.lists.store.refreshed import still_lacking
 from worker.lists.warned import Warned
 from worker.plans.deadlines import RowTimes, group_of
@@ -128,7 +128,9 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     quiet_until = None
     if intake.hours.quiet and intake.hours.concern(channels := invitation_channels(customer.channel)):
         floor = floor_of(chosen.freshness, lifetime=lifetime)
-        quiet_until = _quiet_until(intake, customer, channels, max_age_of(lifetime, floor=floor))
+        zones, now = intake.hours.zones(customer, channels), intake.clock()
+        at = issue_at(channels, zones, intake.hours.quiet, max_age=max_age_of(lifetime, floor=floor), now=now)
+        quiet_until = at if at > now else None  # before then its message could not leave
     return line_of(customer, chosen, lifetime, row=line.row, quiet_until=quiet_until, warnings=warnings, lacks=lacks)
 
 
@@ -215,13 +217,6 @@ def _by_use(
     return used, unused
 
 
-def _quiet_until(intake: Intake, customer: Customer, channels: Sequence[str], max_age: timedelta) -> datetime | None:
-    """Until when no session is opened, since its message could not leave before; None: a session may be opened now."""
-    zones, now = intake.hours.zones(customer, channels), intake.clock()
-    at = issue_at(channels, zones, intake.hours.quiet, max_age=max_age, now=now)
-    return at if at > now else None
-
-
 def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None = None) -> None:
     """Count a line. With `hours`, for a forecast, count also the time zones whose quiet hours delay its messages."""
     judged.total += 1
@@ -277,15 +272,13 @@ class Chunk:
     refused: list[RefusedLine] = field(default_factory=list)
     hint: FieldProblem | None = None
     warned: Warned = field(default_factory=Warned)
-    late: list[RefusedLine] = field(default_factory=list)  # refused when they were stored
-    changed: int = 0  # lines that changed the address of a customer with a live link
 
 
 def chunks(
     judged: Callable[[Sequence[Line]], list[AcceptedLine | RefusedLine]],
     reading: CustomerList,
     hours: Hours,
-    seal: Callable[[Sequence[AcceptedLine]], SealedLines],
+    sealed: Callable[[Sequence[AcceptedLine]], SealedLines],
     after: int,
     *,
     size: int,
@@ -306,9 +299,9 @@ def chunks(
         for line in found:
             for warning in line.warnings:
                 warned.add(line.row, warning)
-        yield Chunk(seal(accepted), done, last, refused, reading.hint, warned)
+        yield Chunk(sealed(accepted), done, last, refused, reading.hint, warned)
     if not done:
-        yield Chunk(seal([]))
+        yield Chunk(sealed([]))
 
 
 def _planned(
@@ -335,8 +328,8 @@ def judging_child(
 
     def made(batch_id: int, after: int) -> Iterator[Chunk]:
         judged = partial(judge_chunk, intake, returns=None)
-        seal, size = batches.sealer(batch_id), batches.lines_at_once
-        yield from chunks(judged, reading, intake.hours, seal, after, size=size)
+        sealed = partial(seal, batches.keyring, batch_id)
+        yield from chunks(judged, reading, intake.hours, sealed, after, size=batches.lines_at_once)
 
     with forked(made) as child:
         yield child

@@ -39,7 +39,9 @@ from worker.lists.lines import AcceptedLine, Line, ListRefused, RefusedLine, Ref
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
+from worker.lists.store.added_lines import AddedLines
 from worker.lists.store.batches import Batches, BatchFacts
+from worker.lists.store.new_rows import seal
 from worker.lists.traces import Span, Traces
 from worker.lists.warned import Refusals, Warned
 from worker.plans.deadlines import RowTimes, group_of, planned
@@ -127,13 +129,18 @@ def import_list(
     """
     if reading is None:
         reading = open_list(content, options)  # before anything is written: an unreadable list makes no batch
-    if reading.own is OwnFile.REPORT and returns is None:
+    is_report = reading.own is OwnFile.REPORT
+    if is_report and returns is None:
         raise ListRefused([f"the file is {A_REPORT.problem.removeprefix('a row of ')}: {A_REPORT.hint}"])
-    if reading.own is OwnFile.REPORT and isinstance(returns, Refusing):
+    if is_report and isinstance(returns, Refusing):
         returns.settle(())  # it raises, before a batch is opened
     digest = content_digest(content)
     if choices.strict:
-        _nothing_refused(intake, reading, batches, choices, returns)
+        all_judged = Judged()
+        for line in judge_all(intake, batches, reading, choices, returns=returns):
+            count(all_judged, line)
+        if refused := all_judged.rejected:
+            raise TooManyRefused(f"{refused} of {all_judged.total} rows are refused; `onboard check` names them")
     before = batches.of_content(digest) if choices.again else None
     # A command with --again that was killed is given again as it was: the half batch must not stay behind.
     again = choices.again and (before is None or before.imported_at is not None or before.cancelled_at is not None)
@@ -142,15 +149,14 @@ def import_list(
     )
     opened(batch)
     if batch.imported_at is not None or batch.cancelled_at is not None:
-        return Imported(batch, new, reading.warnings, is_report=reading.own is OwnFile.REPORT)
-    is_report = reading.own is OwnFile.REPORT
+        return Imported(batch, new, reading.warnings, is_report=is_report)
     steps = _Steps(intake, batches, batch.id, choices, returns if is_report else None, adopts, pause)
     plan = batches.plan(batch)
     times = _times(intake, reading, plan.plan, plan.plan.deadline) if plan is not None and plan.plan.deadline else None
     if times is not None or is_report or adopts is not None:
         child = None
-    after, seal = 0 if new else batches.last_row(batch.id), batches.sealer(batch.id)
-    here = partial(chunks, steps.judge, reading, intake.hours, seal, size=batches.lines_at_once, times=times)
+    after, sealed = 0 if new else batches.last_row(batch.id), partial(seal, batches.keyring, batch.id)
+    here = partial(chunks, steps.judge, reading, intake.hours, sealed, size=batches.lines_at_once, times=times)
     judged = of_child_or_here(child, here, batch.id, after)
     # In a thread, if the database does its work in a process of its own. SQLite does it in this process, and gives the
     # interpreter back for each row: a second thread would only slow it.
@@ -219,8 +225,10 @@ class _Steps:
         clock, traces = self.intake.clock, self.intake.traces()
         spans = _spans(traces, chunk, self.batch_id, clock()) if traces.on else {}
         traced = {row: span.traceparent for row, span in spans.items()}
+        added = AddedLines([], [])
 
         def add() -> None:
+            nonlocal added
             added = self.batches.add(
                 self.batch_id,
                 chunk.accepted,
@@ -231,11 +239,10 @@ class _Steps:
                 traced=traced,
                 added=self.adopts.store if self.adopts is not None else None,
             )
-            chunk.late, chunk.changed = added.refused, sum(bool(one.links) for one in added.changed)
 
         self.patiently(add)
-        self.changed += chunk.changed
-        for line in chunk.late:
+        self.changed += sum(bool(one.links) for one in added.changed)
+        for line in added.refused:
             self.refusals.add(line.problems)
             if (span := spans.pop(line.row, None)) is not None:
                 span.end(clock(), Outcome.REFUSED.value, failed=True)
@@ -291,16 +298,6 @@ def _times(intake: Intake, reading: CustomerList, plan: Plan, deadline: datetime
     begins = max(plan.start_at or now, now)
     found = planned(rows, intake.hours, paces, deadline=deadline, now=begins)
     return RowTimes(found, paces, deadline=deadline)
-
-
-def _nothing_refused(
-    intake: Intake, reading: CustomerList, batches: Batches, choices: ImportChoices, returns: Settles | None
-) -> None:
-    judged = Judged()
-    for line in judge_all(intake, batches, reading, choices, returns=returns):
-        count(judged, line)
-    if judged.rejected:
-        raise TooManyRefused(f"{judged.rejected} of {judged.total} rows are refused; `onboard check` names them")
 
 
 def list_age(batch: BatchFacts, *, now: datetime) -> str:

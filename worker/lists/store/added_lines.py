@@ -91,8 +91,10 @@ def add_lines(
         lines = lines.without(imported)
         refused = [line for line in refused if line.row not in imported]
     adding = _Adding(connection, keyring, batch_id, choices, wide, now, lines, [*refused])
-    adding.refuse(adding.erased())
-    adding.refuse(adding.lacking())
+    if erased := erased_among(connection, keyring, set(lines.jobs["customer_id"])):
+        adding.refuse_erased(erased)
+    if adding.lines.lacks:
+        adding.refuse_lacking()
     changed: list[KnownLine] = []
     if adding.lines:
         if plan is not None and plan.holds_back:
@@ -119,13 +121,9 @@ def add_lines(
             added = set(lines.customers["customer_id"]) - known
             keep(connection, lines.jobs["id"], lines.customers, waiting=waiting, new=added, due_at=due_at, now=now)
         changed = [one for one in found if one.changed]
+        quiet_until, planned_at = lines.quiet_until, lines.planned_at
         jobs = new_jobs(
-            lines.jobs,
-            followed,
-            priority=priority,
-            now=now,
-            quiet_until=lines.quiet_until,
-            planned_at=lines.planned_at,
+            lines.jobs, followed, priority=priority, now=now, quiet_until=quiet_until, planned_at=planned_at
         )
         if plan is not None:
             plans.spread(plan, jobs, now=now)
@@ -155,28 +153,25 @@ class _Adding:
     refused: list[RefusedLine]
     late: list[RefusedLine] = field(default_factory=list)
 
-    def refuse(self, found: Sequence[RefusedLine]) -> None:
+    def _refuse(self, found: Sequence[RefusedLine]) -> None:
         if found:
             self.lines = self.lines.without({line.row for line in found})
             self.refused += found
             self.late += found
 
-    def erased(self) -> list[RefusedLine]:
-        """The lines of customers who were erased on request, unless these are brought back."""
-        erased = erased_among(self.connection, self.keyring, set(self.lines.jobs["customer_id"]))
-        if erased and self.choices.allow_erased:
+    def refuse_erased(self, erased: Collection[str]) -> None:
+        """Refuse the lines of customers who were erased on request, unless these are brought back."""
+        if self.choices.allow_erased:
             bring_back(self.connection, self.keyring, erased)
             self._note_each(erased, "brought back after an erasure")
-            return []
+            return
         each = zip(self.lines.jobs["row"], self.lines.jobs["customer_id"], strict=True)
-        return [RefusedLine(row, one, (WAS_ERASED,)) for row, one in each if one in erased] if erased else []
+        self._refuse([RefusedLine(row, one, (WAS_ERASED,)) for row, one in each if one in erased])
 
-    def lacking(self) -> list[RefusedLine]:
-        """The lines without a column for messages that they need, unless their customers have it stored. No lock: a
-        stored value is replaced, and is gone only with the customer."""
+    def refuse_lacking(self) -> None:
+        """Refuse the lines without a column for messages that they need, unless their customers have it stored. No
+        lock: a stored value is replaced, and is gone only with the customer."""
         lines, lacks = self.lines, self.lines.lacks
-        if not lacks:
-            return []
         places = [place for place, row in enumerate(lines.jobs["row"]) if row in lacks]
         each = zip(
             (lines.jobs["row"][place] for place in places), rows_of(picked(lines.customers, places)), strict=True
@@ -184,7 +179,7 @@ class _Adding:
         mine = [(row, opened(self.keyring, values)) for row, values in each]
         known = {one.row: one for one in beside(self.connection, self.keyring, mine, now=self.now)}
         found = ((row, customer, still_lacking(lacks[row], known.get(row), self.wide)) for row, customer in mine)
-        return [RefusedLine(row, customer.customer_id, still) for row, customer, still in found if still]
+        self._refuse([RefusedLine(row, customer.customer_id, still) for row, customer, still in found if still])
 
     def of_known_customers(
         self, known: Collection[str], *, gone: bool, released: bool
@@ -208,7 +203,7 @@ class _Adding:
             for one in found
             if one.row not in rows and (one.is_another or (not released and one.is_another_of_two_unreleased))
         ]
-        self.refuse(another := [*owned, *self._of_another(others, gone=gone)])
+        self._refuse(another := [*owned, *self._of_another(others, gone=gone)])
         rows = {line.row for line in another}
         found = [one for one in found if one.row not in rows]
         # They lead, whatever became of the rows of the person who had the id.
@@ -217,20 +212,20 @@ class _Adding:
         followed = following(connection, keys, now=self.now, rule=rule) if keys else {}
         out = left_out(connection, keys - followed.keys(), rule=rule)
         if out:
-            self._leave_out(out)
+            each = list(zip(self.lines.jobs["row"], self.lines.keys, strict=True))
+            self.refused += [RefusedLine(row, key[0], known=out[key]) for row, key in each if key in out]
+            self.lines = self.lines.at([place for place, (_, key) in enumerate(each) if key not in out])
         if rule is KnownRule.SKIP:  # the details stay, if there are any, unless the customer is invited after all
             leading = new | {customer_id for customer_id, _ in keys - followed.keys() - out.keys()}
             found = [one for one in found if one.given.customer_id in leading or one.unreleased]
         # A person has said whose the customers are who are taken over, and who has an id: that does not wait.
         at_once = {*owners, *(() if gone else new)}
-        self._refresh([one for one in found if one.given.customer_id in at_once])
+        now_given = [one for one in found if one.given.customer_id in at_once]
+        refresh(connection, self.keyring, now_given, batch_id=self.batch_id, now=self.now)
         found = [] if gone else [one for one in found if one.given.customer_id not in at_once]
         if released:
-            self._refresh(found)
+            refresh(connection, self.keyring, found, batch_id=self.batch_id, now=self.now)
         return found, followed
-
-    def _refresh(self, found: Sequence[KnownLine]) -> None:
-        refresh(self.connection, self.keyring, found, batch_id=self.batch_id, now=self.now)
 
     def _of_another(self, another: Sequence[KnownLine], *, gone: bool) -> list[RefusedLine]:
         """These lines of another person than the one who has the id, unless they take it over."""
@@ -246,12 +241,6 @@ class _Adding:
     def _note_each(self, customer_ids: Collection[str], reason: str) -> None:
         for customer_id in sorted(customer_ids):
             note(self.connection, f"customer {customer_id}", now=self.now, reason=reason)
-
-    def _leave_out(self, left: Mapping[Key, str]) -> None:
-        keys, rows = self.lines.keys, self.lines.jobs["row"]
-        each = zip(rows, keys, strict=True)
-        self.refused += [RefusedLine(row, key[0], known=left[key]) for row, key in each if key in left]
-        self.lines = self.lines.at([place for place, key in enumerate(keys) if key not in left])
 
 
 def _add_jobs(connection: sa.Connection, batch_id: int, jobs: Columns, *, paused: bool, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Batches: one for each list. The list's lines become jobs and skipped lines.
+"""Batches: one for each list, and one for each day's events (UTC). The list's lines become jobs and skipped lines.
 
 What adds lines is loaded where they are added: most commands only read batches.
 """
@@ -6,13 +6,14 @@ What adds lines is loaded where they are added: most commands only read batches.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from worker.core.database.audit_entries import note
+from worker.core.database.bulk import insert
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.outages import outlive_deadlocks
@@ -20,7 +21,6 @@ from worker.core.database.tables import Batch, Job, SkippedLine
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.states import PauseCause
 from worker.lists.known_customers import AS_USUAL, KnownChoices, KnownRule
-from worker.lists.store.daily_batch import DAILY
 from worker.plans.store import plans
 from worker.plans.store.plans import Plan, Planned
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # Other imports of the same customers may be first in the unique index a few times, but not for ever.
 TRIES = 5
+DAILY_TRIES = 10
+DAILY = "events-"  # how the names of daily batches begin
 # Of one transaction. It has some 15 statements, however many lines it adds. On SQLite all other writers wait for it.
 LINES_AT_ONCE, LINES_ALONE = 3000, 1000
 # A resume or a cancel that is not through after this time was cut off. It may change a million rows.
@@ -76,7 +78,7 @@ class Batches:
     def __init__(self, database: Database, keyring: Keyring, *, wide: Collection[str]) -> None:
         """`wide`: the senders of events that reach every customer: see `rights.refuses_lists`."""
         self._database = database
-        self._keyring = keyring
+        self.keyring = keyring
         self.wide = frozenset(wide)
         self.are_elsewhere = not database.is_sqlite  # another process does the database's work
         # How many lines of a list one transaction adds. After a kill, at most these are added again.
@@ -94,22 +96,20 @@ class Batches:
             if not which.isdecimal() or len(which) > 18:
                 return None
             query = query.where(Batch.id == int(which))
-        with self._database.read() as connection:
-            row = connection.execute(query).first()
-        return BatchFacts(**row._asdict()) if row else None
+        return next(iter(self._found(query)), None)
 
     def of_content(self, digest: str) -> BatchFacts | None:
         """The newest batch of the list with this digest, if it has one."""
         query = sa.select(*BATCH_FACTS).where(Batch.digest == digest).order_by(Batch.generation.desc()).limit(1)
-        with self._database.read() as connection:
-            row = connection.execute(query).first()
-        return BatchFacts(**row._asdict()) if row else None
+        return next(iter(self._found(query)), None)
 
     def all(self) -> list[BatchFacts]:
         """All batches, the newest first."""
+        return self._found(sa.select(*BATCH_FACTS).order_by(Batch.id.desc()))
+
+    def _found(self, query: sa.Select[*tuple[Any, ...]]) -> list[BatchFacts]:
         with self._database.read() as connection:
-            rows = fetch(connection, sa.select(*BATCH_FACTS).order_by(Batch.id.desc()))
-        return [BatchFacts(**row._asdict()) for row in rows]
+            return [BatchFacts(**row._asdict()) for row in fetch(connection, query)]
 
     def open(
         self, *, name: str, digest: str, again: bool, now: datetime, plan: Plan | None = None, hold: str = ""
@@ -150,11 +150,10 @@ class Batches:
             if hold:
                 values |= {"pause_cause": PauseCause.PERSON.value, "pause_reason": hold[:400], "paused_at": now}
             made = connection.execute(_NEW_BATCH, values).one()
-            batch_id = made.id
             if plan is not None:
-                plans.add(connection, batch_id, plan)
+                plans.add(connection, made.id, plan)
             reason = "its import began" if plan is None else f"its import began: {plan.in_words}"
-            note(connection, f"batch {batch_id}", now=now, reason=reason)
+            note(connection, f"batch {made.id}", now=now, reason=reason)
         return BatchFacts(**made._asdict()), True
 
     def plan(self, batch: BatchFacts) -> Planned | None:
@@ -169,7 +168,7 @@ class Batches:
         from worker.lists.store.tombstones import erased_among
 
         with self._database.read() as connection:
-            return set(erased_among(connection, self._keyring, set(customer_ids)))
+            return set(erased_among(connection, self.keyring, set(customer_ids)))
 
     def known(self, lines: "Sequence[AcceptedLine]", *, rule: KnownRule, now: datetime) -> "list[KnownLine]":
         """Those of these lines whose customers are known, beside what is stored. Locks nothing."""
@@ -177,7 +176,7 @@ class Batches:
         from worker.lists.store.refreshed import beside
 
         with self._database.read() as connection:
-            found = beside(connection, self._keyring, [(line.row, line.customer) for line in lines], now=now)
+            found = beside(connection, self.keyring, [(line.row, line.customer) for line in lines], now=now)
             if rule is not KnownRule.SKIP or not any(one.links for one in found):
                 return found
             # Of those who are skipped, the addresses stay.
@@ -205,12 +204,6 @@ class Batches:
             count = connection.execute(rows).scalar_one()
             note(connection, f"batch {batch_id}", now=now, count=count, reason="imported")
 
-    def sealer(self, batch_id: int) -> "Callable[[Sequence[AcceptedLine]], SealedLines]":
-        """What seals lines of this batch before they are added. It uses no connection: a child process may call it."""
-        from worker.lists.store.new_rows import seal
-
-        return partial(seal, self._keyring, batch_id)
-
     def add(
         self,
         batch_id: int,
@@ -223,8 +216,8 @@ class Batches:
         traced: Mapping[int, str] | None = None,
         added: Callable[[sa.Connection, Sequence[int]], None] | None = None,
     ) -> "AddedLines":
-        """Add the next lines of a list, all or none. Lines that are imported already are skipped; those that `sealer`
-        has not sealed are sealed here.
+        """Add the next lines of a list, all or none. Lines that are imported already are skipped; those that are not
+        sealed are sealed here.
 
         By the default rule of `choices`, if a customer has an open job of another list, the new job joins that job: it
         has no call and no message of its own. If that list was stopped with Ctrl-C, the new job leads instead. If the
@@ -239,13 +232,13 @@ class Batches:
         from worker.lists.store.added_lines import ErasedMeanwhile, add_lines
         from worker.lists.store.new_rows import SealedLines, seal
 
-        lines = accepted if isinstance(accepted, SealedLines) else seal(self._keyring, batch_id, accepted)
+        lines = accepted if isinstance(accepted, SealedLines) else seal(self.keyring, batch_id, accepted)
 
         def add() -> "AddedLines":
             with self._database.write() as connection:
                 result = add_lines(
                     connection,
-                    self._keyring,
+                    self.keyring,
                     batch_id,
                     lines,
                     refused,
@@ -279,3 +272,51 @@ _SAME_LIST = (
     .limit(1)
 )
 _NEW_BATCH = sa.insert(Batch).returning(*BATCH_FACTS)
+
+
+class DailyRows(NamedTuple):
+    """Reserved row numbers of a batch, beginning with `first`."""
+
+    batch_id: int
+    first: int
+    paused: bool
+
+
+_NUMBER = (
+    sa.update(Batch)
+    .where(Batch.digest == sa.bindparam("of_day"), Batch.cancelled_at.is_(None), Batch.purged_at.is_(None))
+    .values(last_row=sa.func.coalesce(Batch.last_row, 0) + sa.bindparam("count_", type_=sa.Integer()))
+    .returning(Batch.id, Batch.last_row, Batch.pause_cause)
+)
+
+
+def next_rows(connection: sa.Connection, count: int, *, now: datetime, named: str = DAILY) -> DailyRows:
+    """Reserve `count` row numbers of today's batch. The first call of a day creates the batch. `named`: how its name
+    begins.
+
+    A batch that was cancelled or is being purged gets no more rows, because neither was meant for later customers: the
+    rows go into the batch's next generation. The batch stays locked until the transaction ends, so call this late.
+    """
+    # Cannot equal the digest of a list, which has 64 digits.
+    digest = f"{named}{now.astimezone(UTC):%Y-%m-%d}"
+    for _ in range(DAILY_TRIES):
+        row = connection.execute(_NUMBER, {"of_day": digest, "count_": count}).first()
+        if row is not None and row.last_row is not None:
+            return DailyRows(row.id, row.last_row - count + 1, row.pause_cause != "")
+        _make(connection, digest, now=now)
+    raise RuntimeError("the daily batch could not be created: each new batch was cancelled at once")
+
+
+def _make(connection: sa.Connection, digest: str, *, now: datetime) -> None:
+    newest = sa.select(sa.func.max(Batch.generation)).where(Batch.digest == digest)
+    generation = (connection.execute(newest).scalar() or 0) + 1
+    values = {
+        "name": digest if generation == 1 else f"{digest}-{generation}",
+        "digest": digest,
+        "generation": generation,
+        "created_at": now,
+        "imported_at": now,  # no import was cut off; the batch can be over although more rows may come
+        "last_row": 0,
+    }
+    # Another transaction may create the same batch at this moment: its batch is used then.
+    connection.execute(insert(Batch, connection.dialect.name).values(values).on_conflict_do_nothing())

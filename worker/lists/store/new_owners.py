@@ -23,7 +23,7 @@ from worker.core.lifecycle.given_links import GIVEN_AWAY
 from worker.core.lifecycle.store import own_links
 from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
 from worker.core.unknown.store.calls_in_doubt import in_doubt
-from worker.lists.store.daily_batch import DAILY
+from worker.lists.store.batches import DAILY
 
 
 def take(connection: sa.Connection, customers: Mapping[str, tuple[str, int]], *, batch_id: int, now: datetime) -> None:

@@ -1,7 +1,8 @@
 """The providers' documented request parameters and their bounds.
 
 They are given in `[accounts.NAME.parameters]` and in `PROVIDER.PARAMETER` columns of a list. An endpoint's
-table is a module of this package, named in its adapter's `ENDPOINT`. The tables generate docs/providers/parameters.md.
+table is in a module of this package or in its adapter, whose `ENDPOINT` names it. The tables generate
+docs/providers/parameters.md.
 
 Only iDenfy KYC has two tables: its two documented forms have different names for the same values. A list's columns do
 not name the account's form, so without a form it is enough that one of the two has the name.

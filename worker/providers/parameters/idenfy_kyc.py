@@ -1,4 +1,5 @@
-"""iDenfy KYC, flat form: the 58 parameters of the token page (docs/providers/idenfy-kyc.md).
+"""iDenfy KYC, in its two documented forms (docs/providers/idenfy-kyc.md). Flat: the 58 parameters of the token page.
+Nested: the request of the OpenAPI document with `tokenString`, whose names are joined by dots: `client.name`.
 
 We fill only a few of them; all can be given in `[accounts.NAME.parameters]` and as a list's columns.
 """
@@ -21,8 +22,7 @@ ACCOUNTS = "the iDenfy account's setting"
 COUNTRY = r"[A-Za-z]{2}|ALL"
 COUNTRY_SHAPE = "two letters (ISO 3166-1 alpha-2), or ALL"
 
-
-# Texts for the reference about the values that we fill; the second form of the call uses them too.
+# Texts for the reference about the values that we fill.
 NAMED = "{} (`prefill` name or all)"
 PERSONAL = "{} (`prefill` all)"
 EXTERNAL_REF = "column external_ref, else the job's id"
@@ -113,6 +113,101 @@ PARAMETERS = (
     Parameter("riskAssessmentProfile", Type.INTEGER, also=Type.TEXT),
 )
 
+UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+
+# The narrative form's name and this form's name, for parameters that have another.
+_OF_CLIENT = "dateOfBirth sex nationality documentNumber personalNumber dateOfExpiry dateOfIssue"
+_SETTINGS = (
+    "showInstructions verifyEmail verifyPhone verifyBank verifyBankAccounts verifyBankBalances verifyBankTransactions"
+)
+RENAMED = {
+    "firstName": "client.name",
+    "lastName": "client.surname",
+    **{name: f"client.{name}" for name in _OF_CLIENT.split()},
+    "country": "allowedCountries",
+    "documents": "allowedDocuments",
+    "expiryTime": "lifetime",
+    "successUrl": "urls.successUrl",
+    "errorUrl": "urls.failUrl",
+    "unverifiedUrl": "urls.unverifiedUrl",
+    "callbackUrl": "urls.webhookUrl",
+    **{name: f"settings.{name}" for name in _SETTINGS.split()},
+    "reviewFailed": "settings.reviewFailedVerifications",
+    "reviewSuccessful": "settings.reviewSuccessfulVerifications",
+    "verifyAddress": "settings.verifyPoaAddress",
+}
+
+
+def _nullable(name: str, most: int | None = None, **more: Any) -> Parameter:
+    return Parameter(name, Type.TEXT, None, most, nullable=True, **more)
+
+
+def _uri(name: str) -> Parameter:
+    # Any scheme: the document asks for a URI; the narrative page asks for https.
+    return Parameter(name, Type.URI, nullable=True, default=ACCOUNTS)
+
+
+OPENAPI = (
+    Parameter("clientId", Type.TEXT, None, 100, instead="it is filled from the column customer_id"),
+    Parameter(
+        "tokenType",
+        Type.CHOICE,
+        choices=("IDENTIFICATION", "DOCUMENT"),
+        default="required by the document",
+        filled="IDENTIFICATION",
+    ),
+    _nullable("externalRef", 40, filled=EXTERNAL_REF),
+    *switches("generateDigitString", default="false"),
+    Parameter("lifetime", Type.INTEGER, 0, MOST_LIFETIME, warn_below=60, filled=LIFETIME),
+    _nullable("locale", 7, filled=LOCALE),
+    Parameter("sessionLength", Type.INTEGER, 60, 3600),
+    Parameter(
+        "allowedCountries",
+        Type.LIST,
+        pattern=r"[A-Za-z]{2}",
+        shape="two letters (ISO 3166-1 alpha-2)",
+        nullable=True,
+        default="all",
+    ),
+    Parameter("allowedDocuments", Type.LIST, nullable=True, usual=DOCUMENTS, default=ACCOUNTS),
+    Parameter(
+        "client",
+        Type.OBJECT,
+        nullable=True,
+        fields=(
+            _nullable("name", 100, filled=NAMED.format("first_name")),
+            _nullable("surname", 100, filled=NAMED.format("last_name")),
+            Parameter("dateOfBirth", Type.DATE, nullable=True, filled=PERSONAL.format("date_of_birth")),
+            _nullable("nationality", filled=PERSONAL.format("nationality")),
+            _nullable("documentNumber", 50),
+            _nullable("personalNumber", 50),
+            Parameter("sex", Type.CHOICE, choices=("M", "F"), nullable=True, filled=PERSONAL.format("sex")),
+            Parameter("dateOfExpiry", Type.DATE, nullable=True),
+            _nullable("dateOfIssue"),  # the document gives no format for it
+        ),
+    ),
+    Parameter(
+        "urls",
+        Type.OBJECT,
+        nullable=True,
+        fields=(_uri("successUrl"), _uri("failUrl"), _uri("unverifiedUrl"), _uri("webhookUrl")),
+    ),
+    Parameter(
+        "settings",
+        Type.OBJECT,
+        nullable=True,
+        fields=(
+            *switches("verifyEmail verifyPhone"),
+            *switches("verifyBank verifyBankAccounts verifyBankBalances verifyBankTransactions"),
+            *switches("verifyPoaAddress showInstructions reviewFailedVerifications reviewSuccessfulVerifications"),
+        ),
+    ),
+    _nullable("questionnaire", default=ACCOUNTS),
+    *switches("questionnaireRequired", default="true"),
+    _nullable("riskAssessmentProfile", pattern=UUID, shape="a uuid"),
+    _nullable("address", filled=PERSONAL.format("address")),
+)
+
 BANK_STEPS = ("verifyBankAccounts", "verifyBankBalances", "verifyBankTransactions")
 # autoFaceMatching = false switches these off too.
 FACE_CHECKS = (
@@ -134,12 +229,26 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, "is switched off by autoFaceMatching, which is false"
     if values.get("nfcRequired") is True and values.get("nfcOptional") is True:
         yield "nfcOptional", "contradicts nfcRequired, which is true"
-    lifetime = values.get("expiryTime")
-    if values.get("generateDigitString") is True and isinstance(lifetime, int) and lifetime > DEFAULT_LIFETIME:
-        yield "expiryTime", f"must be at most {DEFAULT_LIFETIME} with generateDigitString"
+    yield from _too_long(values, "expiryTime")
     youngest, oldest = values.get("ageLimit"), values.get("ageMax")
     if isinstance(youngest, int) and isinstance(oldest, int) and oldest < youngest:
         yield "ageMax", "must not be below ageLimit"
+
+
+def openapi_contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The same of the nested form. The document names none: these are the page's rules for the same call."""
+    settings = values.get("settings")
+    if isinstance(settings, Mapping):
+        for name in BANK_STEPS:
+            if settings.get(name) is True and settings.get("verifyBank") is False:
+                yield f"settings.{name}", "needs settings.verifyBank, which is false"
+    yield from _too_long(values, "lifetime")
+
+
+def _too_long(values: Mapping[str, Any], name: str) -> Iterator[tuple[str, str]]:
+    lifetime = values.get(name)
+    if values.get("generateDigitString") is True and isinstance(lifetime, int) and lifetime > DEFAULT_LIFETIME:
+        yield name, f"must be at most {DEFAULT_LIFETIME} with generateDigitString"
 
 
 def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,8 @@ from worker.providers.webhooks import jwt
 from worker.providers.webhooks.contract import (
     LARGEST,
     Delivery,
+    Key,
+    SessionUpdate,
     Unreadable,
     WebhookSettings,
     json_content,
@@ -25,7 +27,6 @@ from worker.providers.webhooks.contract import (
     same,
     upper_text,
 )
-from worker.providers.webhooks.session_updates import Key, SessionUpdate
 
 SUCCESSES = ("SUCCESS", "COMPLETED")
 LONGEST_LIFE = timedelta(days=1)  # how far ahead a token's `exp` may be

@@ -22,6 +22,9 @@ from worker.providers.webhooks.contract import (
     LARGEST,
     LONGEST_REFERENCE,
     Delivery,
+    Key,
+    Rank,
+    SessionUpdate,
     Unreadable,
     WebhookSettings,
     iso_time,
@@ -32,7 +35,6 @@ from worker.providers.webhooks.contract import (
     unix_time,
     upper_text,
 )
-from worker.providers.webhooks.session_updates import Key, Rank, SessionUpdate
 
 SIGNATURE = "idenfy-signature"
 EVENT_TYPE = "idenfy-event-type"

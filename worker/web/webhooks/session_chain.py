@@ -17,7 +17,7 @@ from worker.core.lifecycle.reissue import REVIEW_ASKED, SETTLES, replace_at
 from worker.core.model.reasons import ABOUT_ANOTHER, Reason
 from worker.core.model.refusals import asks_again
 from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, Result, SessionState
-from worker.providers.webhooks.session_updates import LISTED, Rank, SessionUpdate
+from worker.providers.webhooks.contract import LISTED, Rank, SessionUpdate
 
 # For this long a copy of a webhook is recognised by the digest of its bytes (`retention`). For older copies see
 # `may_be_replay`.

@@ -16,7 +16,7 @@ from worker.core.messages.contact import Caps
 from worker.core.model.states import JobState
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Which
-from worker.providers.webhooks.session_updates import Key
+from worker.providers.webhooks.contract import Key
 
 
 def put_in_review(shelf):

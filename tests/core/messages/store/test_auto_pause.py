@@ -130,7 +130,7 @@ def test_a_pause_that_was_cut_off_is_finished_by_the_next_sweep(shelf, decide, c
     move = priority_moves._move_chunk
 
     def cut_off(database, what, *how):
-        if what.table is Job and not next(bulk):
+        if what is Job and not next(bulk):
             raise KeyboardInterrupt
         return move(database, what, *how)
 
@@ -151,7 +151,7 @@ def test_one_that_a_person_resumes_while_it_is_paused_goes_on(shelf, decide, cou
     move, bulk = priority_moves._move_chunk, iter([False, True])
 
     def resumed_meanwhile(database, what, *how):
-        if what.table is Job and next(bulk, False):
+        if what is Job and next(bulk, False):
             decide.resume(batch, now=shelf.clock())
         return move(database, what, *how)
 

@@ -18,7 +18,7 @@ from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.messages.store.message_rows import set_job_states
 from worker.core.model.states import BatchState, InvitationState, JobState, WebhookState
-from worker.providers.webhooks.session_updates import Key
+from worker.providers.webhooks.contract import Key
 from worker.reporting.batch_report import state_of
 from worker.reporting.report_lines import Columns, line_values
 from worker.reporting.store.counts import totals_of

@@ -300,7 +300,7 @@ def test_the_key_of_a_tombstone_is_needed_and_an_older_one_still_recognises(acti
     erase(SubjectRequests(acting.database, Keyring([old])), acting)
     with acting.database.read() as connection:
         assert uses_of_digest_keys(connection)[Keyring([old]).digest_ids[0]] == {"erased customers": 1}
-    acting.batches._keyring = Keyring([new, old])
+    acting.batches.keyring = Keyring([new, old])
     (refused,) = acting.batches.add(acting.batch(), [line(2, ONA)], [], priority=10, now=acting.clock()).refused
     assert refused.problems == (WAS_ERASED,)
 

@@ -60,6 +60,7 @@ _IN_ORDER = attrgetter(*_OWN, *(f"{part}.{name}" for part, (_, _, names) in _PAR
 _COLUMNS = [Budget.__table__.c[name] for name in _NAMES]
 
 EVERYTHING_IS_STOPPED = THERE_IS.where(EmergencyStop.id == 1)  # a person has stopped everything
+_STOPPED = sa.select(EVERYTHING_IS_STOPPED)
 # Built once: many transactions read a budget, and building a statement costs more than running it.
 _READ = sa.select(*_COLUMNS).where(Budget.name == sa.bindparam("budget"))
 _READ_LOCKED = _READ.with_for_update()
@@ -322,6 +323,11 @@ class Budgets:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def everything_is_stopped(self) -> bool:
+        """Whether a person has stopped everything."""
+        with self._database.read() as connection:
+            return bool(connection.execute(_STOPPED).scalar())
 
     def ensure(self, names: Iterable[str]) -> None:
         """Insert the missing rows."""

@@ -33,7 +33,7 @@ from worker.lists.importing.intake import Chosen, choose_account
 from worker.lists.importing.judging import line_of
 from worker.lists.lines import AcceptedLine
 from worker.lists.store.admission import lock_customers
-from worker.lists.store.daily_batch import next_rows
+from worker.lists.store.batches import next_rows
 from worker.lists.store.new_rows import job_values, new_jobs
 from worker.lists.store.tombstones import erased_among
 from worker.wiring.container import Parts

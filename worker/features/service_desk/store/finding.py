@@ -25,8 +25,8 @@ from worker.features.service_desk.case import Place, Wanted, place_in_words
 from worker.features.service_desk.timeline import ActFact, CallFact, History, LinkFact, MessageFact, NewsFact, RowFact
 from worker.lists.decisions.row_addresses import is_among
 from worker.lists.store.admission import finished_in_purged
-from worker.lists.store.daily_batch import DAILY
-from worker.providers.masked import masked_email, masked_phone
+from worker.lists.store.batches import DAILY
+from worker.providers.refusals import masked_email, masked_phone
 from worker.reporting.store.ledger import sessions_of
 from worker.web.webhooks.store.results import ACCOUNT
 

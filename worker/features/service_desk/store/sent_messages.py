@@ -20,7 +20,7 @@ from worker.core.messages.contact import FIRST, Wording, is_resend
 from worker.core.messages.store.message_context import CUSTOMER, REFUSED_FOR, customer_of
 from worker.core.model.refusals import advice_of, of_stored
 from worker.core.model.sessions import Opening
-from worker.providers.masked import masked_opening
+from worker.providers.refusals import masked_opening
 
 MOST = 10
 

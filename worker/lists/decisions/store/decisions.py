@@ -222,25 +222,17 @@ class Decisions:
         A job joins if another job serves its customer, and is completed if its customer has finished elsewhere. A job
         that had joined a failed job is served on its own.
         """
-
-        def decide(connection: sa.Connection, ids: list[int]) -> Decided:
-            return _noted(connection, which, retry(connection, ids, now=now), "", now)
-
-        return self._each_chunk(which, JobState.FAILED, decide)
+        return self._each_chunk(which, JobState.FAILED, retry, "", now=now)
 
     def resolve(self, which: Which, verdict: Verdict, *, now: datetime) -> Decided:
         """Settle held jobs: repeat their calls, or give the jobs up."""
         settle = abandon if verdict is Verdict.ABANDON else repeat
-
-        def decide(connection: sa.Connection, ids: list[int]) -> Decided:
-            return _noted(connection, which, settle(connection, ids, now=now), verdict.value, now)
-
-        return self._each_chunk(which, JobState.HELD, decide)
+        return self._each_chunk(which, JobState.HELD, settle, verdict.value, now=now)
 
     def _each_chunk(
-        self, which: Which, state: JobState, decide: Callable[[sa.Connection, list[int]], Decided]
+        self, which: Which, state: JobState, settle: Callable[..., Decided], reason: str, *, now: datetime
     ) -> Decided:
-        """Decide about the rows, chunk by chunk. An import may create a customer's leading job at the same moment as a
+        """Settle the rows, chunk by chunk. An import may create a customer's leading job at the same moment as a
         retry: then the retry looks again and joins."""
         changed, decided, after = self._adding(), Decided(0), 0
 
@@ -248,7 +240,11 @@ class Decisions:
             query = rows_in(which, state).where(Job.id > job_id(which.batch_id, after)).order_by(Job.id).limit(CHUNK)
             with self._database.write() as connection:
                 rows = fetch(connection, query)
-                return (rows[-1].row, decide(connection, [row.id for row in rows])) if rows else None
+                if not rows:
+                    return None
+                settled: Decided = settle(connection, [row.id for row in rows], now=now)
+                _note(connection, which, settled.rows, reason, now)
+                return rows[-1].row, settled
 
         while found := tried_again(chunk, sa.exc.IntegrityError):
             after = found[0]
@@ -266,9 +262,11 @@ class Decisions:
         why: str = "",
         now: datetime,
     ) -> Decided:
-        values = {"pause_cause": cause.value, "pause_reason": paused_by(cause, by, now, why)[:400]}
-        done = "stopped with Ctrl-C" if cause is PauseCause.INTERRUPT else f"paused; {why}".removesuffix("; ")
+        did = "stopped with Ctrl-C" if cause is PauseCause.INTERRUPT else "paused"
+        reason = f"{did} by {by}, {written(now)}{f': {why}' if why else ''}"  # for people
+        done = did if cause is PauseCause.INTERRUPT else f"{did}; {why}".removesuffix("; ")
         marks = sa.and_(Batch.cancelled_at.is_(None), condition)
+        values = {"pause_cause": cause.value, "pause_reason": reason[:400]}
         if self._mark(batch_id, marks, noted=(now, done), **values) is None:
             return Decided(0)
         return Decided(self._finish_pause(batch_id, now=now))
@@ -348,21 +346,15 @@ class Decisions:
         return accounts, channels
 
 
-def _noted(connection: sa.Connection, which: Which, decided: Decided, reason: str, now: datetime) -> Decided:
-    """The decision about a chunk, with its entry in the audit log."""
+def _note(connection: sa.Connection, which: Which, count: int, reason: str, now: datetime) -> None:
+    """The entry in the audit log of a decision about so many rows."""
+    if not count:
+        return
     account = f" of {which.account}" if which.account is not None else ""
     rows = ""
     if which.rows is not None:
         # The reason has the list of several rows: `finding` looks the subject up as it is.
         rows = " rows" if which.rows.single is None else f" {which.rows.name}"
         reason = reason if which.rows.single is not None else f"{which.rows.short(most=ROWS_IN_REASON)}; {reason}"
-    if decided.rows:
-        subject = f"batch {which.batch_id}{rows}{account}"
-        note(connection, subject, now=now, count=decided.rows, reason=reason.removesuffix("; "))
-    return decided
-
-
-def paused_by(cause: PauseCause, who: str, at: datetime, why: str = "") -> str:
-    """Why a person's batch is paused: who did it, when, and the reason that was given, for people."""
-    did = "stopped with Ctrl-C" if cause is PauseCause.INTERRUPT else "paused"
-    return f"{did} by {who}, {written(at)}{f': {why}' if why else ''}"
+    subject = f"batch {which.batch_id}{rows}{account}"
+    note(connection, subject, now=now, count=count, reason=reason.removesuffix("; "))

@@ -15,13 +15,11 @@ from worker.core.database.audit_entries import ACTOR, REASON, note
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Attempt, EmergencyStop, InvitationRow, Job, Timer
 from worker.core.foundation.notation import printable, written
-from worker.core.limits.store.budgets import EVERYTHING_IS_STOPPED
 from worker.core.model.states import InvitationState, JobState
 
 EVERYTHING = "everything"  # the subject of its audit entries
 JOURNAL = "the journal"  # it stops an older copy of the database, see `reporting.store.restored`
 ACCEPTED = "accepted"  # the timer of a person's word that such a copy goes on
-_IS_THERE = sa.select(EVERYTHING_IS_STOPPED)
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,6 @@ class EmergencyStops:
         """Who stopped everything, when and why; None: nothing is stopped."""
         with self._database.read() as connection:
             return stop_there(connection)
-
-    def is_there(self) -> bool:
-        """Whether a person has stopped everything."""
-        with self._database.read() as connection:
-            return bool(connection.execute(_IS_THERE).scalar())
 
     def stop(self, *, by: str, reason: str, now: datetime, anew: bool = False) -> Stopped:
         """Stop everything. If it is stopped already, the first stop stays, with its reason. Returns the one that holds.

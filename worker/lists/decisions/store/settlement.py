@@ -185,8 +185,10 @@ def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Deci
     not_theirs = with_wrong_address(connection, [row.id for row in rows])
     given_up = {"state": InvitationState.FAILED, "due_at": None, "reason": Reason.ABANDONED, "detail": ""}
     _change_invitations(connection, messages_held, given_up)
-    # A job whose other message is out is invited.
-    invited = _invited(connection, messages)
+    # A job is invited whose other message is out, with its present link.
+    out = InvitationRow.state.in_((InvitationState.SENT, InvitationState.DELIVERED))
+    query = sa.select(InvitationRow.job_id).join(Job, OF_ITS_SESSION).where(InvitationRow.job_id.in_(messages), out)
+    invited = set(connection.execute(query).scalars())
     ended = [row.id for row in rows if row.id not in invited]
     end = {"state": JobState.CANCELLED, "due_at": None, "reason": Reason.ABANDONED, "changed_at": now}
     change_jobs(connection, ended, end)
@@ -195,14 +197,6 @@ def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Deci
     schedule_checks(connection, invited, now=now)
     promote(connection, ended, unknown_calls, not_theirs, now=now)
     return Decided(len(rows))
-
-
-def _invited(connection: sa.Connection, job_ids: list[int]) -> set[int]:
-    """The given jobs that have sent a message with their present link."""
-    out = (InvitationState.SENT, InvitationState.DELIVERED)
-    query = sa.select(InvitationRow.job_id).join(Job, OF_ITS_SESSION)
-    query = query.where(InvitationRow.job_id.in_(job_ids), InvitationRow.state.in_(out))
-    return set(connection.execute(query).scalars())
 
 
 def _change_invitations(connection: sa.Connection, messages_held: list[sa.Row[Any]], values: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ from worker.core.model.refusals import of_stored, stored
 from worker.core.model.states import InvitationState, JobState, Result, SessionState, WebhookState
 from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.store import unknown_outcomes
-from worker.providers.webhooks.session_updates import Rank, SessionUpdate
+from worker.providers.webhooks.contract import Rank, SessionUpdate
 from worker.web.webhooks.session_chain import Again, Chain, JobNow, KnownSession, Link, may_be_replay
 from worker.web.webhooks.store.results import ACCOUNT, UNMATCHED, WebhookResult
 from worker.web.webhooks.store.session_lookup import Lookup, find

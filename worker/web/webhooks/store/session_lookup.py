@@ -15,7 +15,7 @@ from worker.core.database.encrypted_values import TOKEN
 from worker.core.database.tables import SessionRow
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.states import LIVE_SESSIONS, SessionState
-from worker.providers.webhooks.session_updates import Key, Rank, SessionUpdate
+from worker.providers.webhooks.contract import Key, Rank, SessionUpdate
 
 Accounts = frozenset[str]
 Found = Mapping[str, Sequence[sa.Row[Any]]]  # sessions, of whatever account, by an id

@@ -15,7 +15,7 @@ from worker.core.database.tables import SessionRow, Webhook
 from worker.core.database.tables.types import word_of
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
-from worker.providers.webhooks.session_updates import Key
+from worker.providers.webhooks.contract import Key
 from worker.reporting.store.waiting import IS_LISTED
 from worker.web.webhooks.store.results import ACCOUNT, UNMATCHED
 from worker.web.webhooks.store.webhooks import session_update

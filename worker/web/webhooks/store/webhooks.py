@@ -25,7 +25,7 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.model.states import Result, SessionState, WebhookState
 from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.reconciliation import Listed
-from worker.providers.webhooks.session_updates import Key, SessionUpdate, update_of_listed
+from worker.providers.webhooks.contract import Key, SessionUpdate, update_of_listed
 from worker.web.webhooks.store.results import (
     ACCOUNT,
     SENDER,
