@@ -41,8 +41,8 @@ def invitations():
 
 def rendering_each(templates: Templates) -> Templates:
     """The same templates, which render each message from the start."""
-    about = templates._about
-    templates._about = lambda sources, brand: about(sources, brand)._replace(only_show=False)
+    about = templates._files
+    templates._files = lambda brand, sources: about(brand, sources)._replace(only_show=False)
     return templates
 
 

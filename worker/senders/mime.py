@@ -90,9 +90,12 @@ def compose(message: Message, *, sender: From, to: Mailbox, more: Sequence[str] 
     """
     if not KEY.fullmatch(message.key):
         raise ValueError("a message's key may have only letters, digits, dots, dashes and underscores")
+    subject = plain(message.subject, most=sys.maxsize)  # with hidden characters it could read differently
+    if not subject.isascii() or len(subject) > 66 or "=?" in subject:  # in encoded words (RFC 2047), folded
+        subject = "\r\n ".join(f"=?utf-8?b?{b64encode(piece).decode()}?=" for piece in _pieces(subject))
     lines = [
         f"To: {to.address}",
-        f"Subject: {_header_text(message.subject)}",
+        f"Subject: {subject}",
         f"Message-ID: <{message.key}@{sender.domain}>",
         f"Date: {_date(message.at.replace(microsecond=0))}",
         "MIME-Version: 1.0",
@@ -143,15 +146,6 @@ def _quoted(line: str) -> bytes:
             _kept.clear()
         _kept[line] = quoted
     return quoted
-
-
-def _header_text(text: str) -> str:
-    """Text as a header's value: unchanged if it is short ASCII, else in encoded words (RFC 2047), folded. Hidden
-    characters are left out: with them a subject could read differently."""
-    line = plain(text, most=sys.maxsize)
-    if line.isascii() and len(line) <= 66 and "=?" not in line:
-        return line
-    return "\r\n ".join(f"=?utf-8?b?{b64encode(piece).decode()}?=" for piece in _pieces(line))
 
 
 def _pieces(line: str) -> Iterator[bytes]:

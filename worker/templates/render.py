@@ -84,7 +84,7 @@ class Templates:
         self._looks = {name: one.values for name, one in self.brands.items()}
         self._find = lru_cache(maxsize=1024)(self.library.find)
         self._needs = lru_cache(maxsize=1024)(self._find_needs)
-        self._of_files: dict[tuple[str, ...], _Files] = {}  # by brand and files
+        self._files = lru_cache(maxsize=1024)(self._look_at)
         self._prepared: dict[Hashable, dict[str, list[str]]] = {}
 
     def render(self, invitation: Invitation, *, channel: str, now: datetime) -> Message:
@@ -110,7 +110,7 @@ class Templates:
         texts = self._find(brand.template or DEFAULT, self.locale, channel, default=self.locale)
         if texts is not None:
             with suppress(TemplateProblem):  # each message says it
-                self._files("", texts)
+                self._files("", tuple(texts.parts.values()))
 
     def lacks(self, channel: str) -> bool:
         """True if nobody can be written to on this channel in the default language, and no template is built in."""
@@ -124,7 +124,7 @@ class Templates:
 
     def fill_in(self, texts: Texts, invitation: Invitation, channel: str, now: datetime) -> Message:
         """The message with these texts, whatever its link is. Raises TemplateProblem."""
-        files = self._files(invitation.customer.brand, texts)
+        files = self._files(invitation.customer.brand, tuple(texts.parts.values()))
         values = self.values(texts, invitation, now)
         for column, file in files.needs.items():
             if column not in values[MESSAGE]:
@@ -172,22 +172,14 @@ class Templates:
     def _find_needs(self, name: str, locale: str, channel: str) -> Mapping[str, str]:
         texts = self._find(name, locale, channel, default=self.locale)
         with suppress(TemplateProblem):  # `checks.problems` has it
-            return self._about(tuple(texts.parts.values()), self.brands[""]).needs if texts is not None else {}
+            return self._files("", tuple(texts.parts.values())).needs if texts is not None else {}
         return {}
 
-    def _files(self, brand: str, texts: Texts) -> "_Files":
-        """What is to know of these files: they are looked at once."""
-        sources = tuple(texts.parts.values())
-        made_by = (brand, *sources)
-        if made_by not in self._of_files:
-            self._of_files[made_by] = self._about(sources, self.brands[brand])
-        return self._of_files[made_by]
-
-    def _about(self, sources: tuple[str, ...], brand: Brand) -> "_Files":
+    def _look_at(self, brand: str, sources: tuple[str, ...]) -> "_Files":
         for source in sources:
             self.library.template(source)  # raises the problem of a file that cannot be used
         files = dict.fromkeys(file for source in sources for file in self.library.chain(source))
-        made_from = [self.greeting, brand, *((file, self.library.sources[file]) for file in files)]
+        made_from = [self.greeting, self.brands[brand], *((file, self.library.sources[file]) for file in files)]
         digest = sha256(repr(made_from).encode()).hexdigest()[:DIGEST_LENGTH]
         needs = {
             column: file

@@ -105,9 +105,7 @@ class Adopting:
                     wrong[one.row] = found
         for account in sorted({one.line.account for one in asked}):
             wrong |= self._ask(account, [one for one in asked if one.line.account == account])
-        self._found |= {
-            one.line.row: Adopted(one.line.customer, one.session) for one in asked if one.line.row not in wrong
-        }
+        self._found |= {one.line.row: (one.line.customer, one.session) for one in asked if one.line.row not in wrong}
         return [
             line.refused(*wrong[line.row]) if isinstance(line, AcceptedLine) and line.row in wrong else line
             for line in judged

@@ -156,14 +156,8 @@ class Inboxes:
         numbered = enumerate(asked, numbers.first)
         lines = [replace(one.line, row=number) for number, one in numbered if one.line is not None]  # each has one
         values = job_values(self._keyring, numbers.batch_id, lines)
-        jobs = new_jobs(
-            values,
-            followed,
-            priority=priority,
-            now=now,
-            quiet_until=[line.quiet_until for line in lines],
-            invite_at=[one.occurred_at + one.invite_after if one.invite_after is not None else None for one in asked],
-        )
+        invite_at = [one.occurred_at + one.invite_after if one.invite_after is not None else None for one in asked]
+        jobs = new_jobs(values, followed, priority=priority, now=now, invite_at=invite_at)
         rows = rows_of(jobs)
         for job in rows:
             waits = job["state"] is JobState.WAITING and job["leader_id"] is None and not numbers.paused

@@ -31,9 +31,8 @@ from worker.lists.known_customers import (
     refuses_lists,
 )
 from worker.lists.lines import RefusedLine
-from worker.lists.store.admission import following, left_out, lock_customers
+from worker.lists.store.admission import admit, being_called, following, left_out, lock_customers, take
 from worker.lists.store.leadership import take_all
-from worker.lists.store.new_owners import admit, being_called, take
 from worker.lists.store.new_rows import CANCELLED, SealedLines, customer_values, new_jobs, refusal_row
 from worker.lists.store.refreshed import KnownLine, beside, filled, known_lines, opened, refresh, still_lacking
 from worker.lists.store.tombstones import bring_back, erased_among
@@ -121,10 +120,7 @@ def add_lines(
             added = set(lines.customers["customer_id"]) - known
             keep(connection, lines.jobs["id"], lines.customers, waiting=waiting, new=added, due_at=due_at, now=now)
         changed = [one for one in found if one.changed]
-        quiet_until, planned_at = lines.quiet_until, lines.planned_at
-        jobs = new_jobs(
-            lines.jobs, followed, priority=priority, now=now, quiet_until=quiet_until, planned_at=planned_at
-        )
+        jobs = new_jobs(lines.jobs, followed, priority=priority, now=now)
         if plan is not None:
             plans.spread(plan, jobs, now=now)
         if gone:

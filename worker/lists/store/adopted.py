@@ -1,7 +1,7 @@
 """The statements of sessions that another tool opened: slots for look-ups, who is served already, and their rows."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -51,15 +51,8 @@ _ADDED = (
     .order_by(Job.id)
     .with_for_update()
 )
+Adopted = tuple[Customer, Session]  # a session that another tool opened, and its customer
 _MOVE = bulk.Change(Job.id, bulk.new("state", "session_id", "reason", "detail", "due_at"), by="job_id")
-
-
-@dataclass(frozen=True, repr=False)
-class Adopted:
-    """A session that another tool opened, and its customer."""
-
-    customer: Customer
-    session: Session
 
 
 class AdoptedSessions:
@@ -106,14 +99,14 @@ def store(
     jobs = fetch(connection, _ADDED, {"ids": bulk.keys(adopted)}) if adopted else []
     new = []
     for job, id_ in zip(jobs, new_ids(now, len(jobs)), strict=True):
-        session = replace(adopted[job.id].session, expiry_source=ExpirySource.FALLBACK)
+        session = replace(adopted[job.id][1], expiry_source=ExpirySource.FALLBACK)
         digest = keyring.digests(TOKEN, session.token)[0]
         new.append((id_, CallResult(job, now, Done(), session=session, token_digest=digest), job))
-    customers = {job.id: adopted[job.id].customer for job in jobs}
+    customers = {job.id: adopted[job.id][0] for job in jobs}
     added = sessions.add(Flush(connection, keyring, None, now), new, customers, contact.hours, sent=not invites)
     _MOVE.run(connection, [_move(job.id, added) for job in jobs])
     left = [
-        reminders.Sent(added.sessions[job.id], job.id, channel, customers[job.id], adopted[job.id].session.expires_at)
+        reminders.Sent(added.sessions[job.id], job.id, channel, customers[job.id], adopted[job.id][1].expires_at)
         for job in jobs
         if job.id in added.invited
         for channel in invitation_channels(job.channel)

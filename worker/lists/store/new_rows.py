@@ -61,13 +61,13 @@ def customer_values(keyring: Keyring, customers: Sequence[Customer]) -> Columns:
 
 
 def job_values(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -> Columns:
-    """What the lines say of their jobs."""
+    """What the lines say of their jobs, for `new_jobs`."""
     customers = [line.customer for line in lines]
     return {
         "id": [job_id(batch_id, line.row) for line in lines],
         "batch_id": [batch_id] * len(lines),
         **_columns(customers, "customer_id", "purpose", "channel", "template", "brand", "entity_id", "consent"),
-        **_columns(lines, "row", "account", "floor_seconds", "freshness_seconds"),
+        **_columns(lines, "row", "account", "floor_seconds", "freshness_seconds", "quiet_until", "planned_at"),
         "encrypted": [encrypt_line(keyring, batch_id, line.row, line.customer) for line in lines],
         "route": [line.route[:200] for line in lines],
         "fallback_accounts": [
@@ -92,26 +92,24 @@ def new_jobs(
     *,
     priority: int,
     now: datetime,
-    quiet_until: Sequence[datetime | None],
-    planned_at: Sequence[datetime | None] | None = None,
     invite_at: Sequence[datetime | None] | None = None,
 ) -> Columns:
     """New jobs with these `job_values`. `followed` has what a job gets if its customer is served already,
     see `admission.following`."""
+    jobs = {**values}
+    quiet_until, planned_at = jobs.pop("quiet_until"), jobs.pop("planned_at")
     count = len(quiet_until)
-    none: list[Any] = [None] * count
+    invite_at = invite_at or [None] * count
     due_at: list[Any] = [now] * count
     reason: list[Any] = [""] * count
-    times = zip(quiet_until, planned_at or none, invite_at or none, strict=True)
-    for place, (quiet, planned, invite) in enumerate(times):
+    for place, (quiet, planned, invite) in enumerate(zip(quiet_until, planned_at, invite_at, strict=True)):
         # A customer in the app gets the link there at any hour.
         if quiet is not None and quiet > now and (invite is None or invite <= now):
             due_at[place], reason[place] = quiet, Reason.QUIET_HOURS
         if planned is not None and planned > due_at[place]:
             due_at[place], reason[place] = planned, Reason.PLANNED
-    jobs: Columns = {
-        **values,
-        "invite_at": [*(invite_at or none)],
+    jobs |= {
+        "invite_at": [*invite_at],
         "state": [JobState.WAITING] * count,
         "due_at": due_at,
         "priority": [priority] * count,
@@ -157,12 +155,10 @@ class SealedLines:
 
     customers: Columns
     jobs: Columns
-    quiet_until: list[datetime | None]
-    planned_at: list[datetime | None]
     lacks: dict[int, tuple[FieldProblem, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.quiet_until)
+        return len(self.jobs["row"])
 
     @property
     def keys(self) -> list[Key]:
@@ -170,11 +166,7 @@ class SealedLines:
 
     def at(self, places: Sequence[int]) -> "SealedLines":
         """The lines at these places, in their order."""
-        quiet_until, planned_at = (
-            [values[place] for place in places] for values in (self.quiet_until, self.planned_at)
-        )
-        rows = picked(self.customers, places), picked(self.jobs, places)
-        return SealedLines(*rows, quiet_until, planned_at, self.lacks)
+        return SealedLines(picked(self.customers, places), picked(self.jobs, places), self.lacks)
 
     def without(self, rows: Collection[int]) -> "SealedLines":
         return self.at([place for place, row in enumerate(self.jobs["row"]) if row not in rows])
@@ -185,7 +177,5 @@ def seal(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -> Seal
     return SealedLines(
         customer_values(keyring, [line.customer for line in lines]),
         job_values(keyring, batch_id, lines),
-        [line.quiet_until for line in lines],
-        [line.planned_at for line in lines],
         {line.row: line.lacks for line in lines if line.lacks},
     )

@@ -28,7 +28,7 @@ from worker.lists.decisions.row_addresses import read_rows
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.lines import RefusedLine
-from worker.lists.store.new_owners import admit
+from worker.lists.store.admission import admit
 
 OF_A_BATCH = (Job, Attempt, SessionRow, InvitationRow, SkippedLine)
 

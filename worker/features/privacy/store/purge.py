@@ -35,7 +35,7 @@ from worker.core.model.endings import Kind
 from worker.core.model.states import LATE, LIVE_SESSIONS, InvitationState, JobState
 from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
 from worker.features.privacy.store.erasure import over
-from worker.lists.store.new_owners import OF_PRESENT_PERSON
+from worker.lists.store.admission import OF_PRESENT_PERSON
 from worker.reporting.store.counts import BatchCounts, totals_of
 
 CHUNK = 500

@@ -98,7 +98,7 @@ class Renewing:
         lines = [replace(line, row=row) for row, line in enumerate(lines, numbers.first)]
         values = job_values(self._parts.keyring, numbers.batch_id, lines)
         priority = BATCH + PAUSED if numbers.paused else BATCH
-        new = new_jobs(values, {}, priority=priority, now=now, quiet_until=[None] * len(lines))
+        new = new_jobs(values, {}, priority=priority, now=now)
         bulk.add(connection, Job, rows_of(new))
         keys = {(line.customer.customer_id, line.customer.purpose): line.row for line in lines}
         of_keys = sa.tuple_(SessionRow.customer_id, SessionRow.purpose).in_(sorted(keys))

@@ -43,7 +43,7 @@ from worker.features.service_desk.store.cases import FoundCustomer, case_of, cus
 from worker.lists.known_customers import ANOTHER_PERSON, IS_CALLED
 from worker.lists.same_person import changed_addresses
 from worker.lists.store import corrected_addresses
-from worker.lists.store.new_owners import admit, being_called
+from worker.lists.store.admission import admit, being_called
 from worker.providers.refusals import masked
 
 T = TypeVar("T")

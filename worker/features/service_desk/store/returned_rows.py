@@ -13,7 +13,7 @@ from worker.core.database.tables import Finished, Job
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.states import JobState
 from worker.lists.known_customers import Standing, standing_of
-from worker.lists.store.new_owners import OF_PRESENT_PERSON
+from worker.lists.store.admission import OF_PRESENT_PERSON
 from worker.reporting.store.report_rows import Stored, details_of_customers
 
 
