@@ -34,17 +34,17 @@ import signal
 import sys
 import time
 from worker.cli import main
-from worker.lists.store import added_lines
+from worker.lists.store.added_lines import Adding
 
-add_lines, rests = added_lines.add_lines, iter([0, 150])
+add, rests = Adding.add, iter([0, 150])
 
 def slowly(*arguments, **named):
-    refused = add_lines(*arguments, **named)
+    refused = add(*arguments, **named)
     print("waits", file=sys.stderr, flush=True)
     time.sleep(next(rests))
     return refused
 
-added_lines.add_lines = slowly
+Adding.add = slowly
 signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where it is ignored, as behind nohup
 main()
 """

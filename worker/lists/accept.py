@@ -178,7 +178,10 @@ def _left_out(
 ) -> tuple[FieldProblem, ...]:
     """Take the problems out that refuse no line; their cells count as empty."""
     found = tuple(
-        problem for problem in problems if problem.column in rules.LEFT_OUT or own_columns.is_left_out(problem)
+        problem
+        for problem in problems
+        if problem.column in rules.LEFT_OUT
+        or (own_columns.is_own(problem.column) and problem.problem == own_columns.NO_VALUE.problem)
     )
     for problem in found:
         problems.remove(problem)

@@ -123,7 +123,14 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
     suggested = _suggested([title for _, title in unknown], names)
     # One name that is like ours may be chance, in a list without a header.
     if not any(names) and len(suggested["renames"]) < 2:
-        raise ListRefused([_no_header_reason(len(titles))])
+        columns = "its only column is not" if len(titles) == 1 else f"none of its {len(titles)} columns is"
+        raise ListRefused(
+            [
+                f"the first row is not a known header: {columns} known. The list needs a header row with at least "
+                "customer_id and email or phone; rename columns with --map THEIRS=OURS, set the delimiter with "
+                "--delimiter"
+            ]
+        )
     for place, title in unknown:
         column = f'column {place + 1} ("{title}")' if shown(title) == title else f"column {place + 1}"
         problem, known, way_out = _unknown(title)
@@ -159,14 +166,6 @@ def _suggested(unknown: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
         if ours and ours not in names and ours not in renames.values():
             renames[title] = ours
     return {"renames": renames, "unknown": [title for title in plain if title not in renames]}
-
-
-def _no_header_reason(width: int) -> str:
-    columns = "its only column is not" if width == 1 else f"none of its {width} columns is"
-    return (
-        f"the first row is not a known header: {columns} known. The list needs a header row with at least "
-        "customer_id and email or phone; rename columns with --map THEIRS=OURS, set the delimiter with --delimiter"
-    )
 
 
 def unknown_key(title: str, *, near: bool) -> FieldProblem:

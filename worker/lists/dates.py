@@ -73,13 +73,12 @@ class DatesSeen:
     def add(self, value: object) -> None:
         if not isinstance(value, str):
             return
-        fitting = [form.text for form in _KNOWN if self._is_birth(form.read(value.strip()))]
+        first = self._today.year - LONGEST_LIFE
+        days = ((form.text, form.read(value.strip())) for form in _KNOWN)
+        fitting = [form for form, day in days if day is not None and first <= day.year and day <= self._today]
         if fitting:
             self._dates += 1
             self._fitting.update(fitting)
-
-    def _is_birth(self, day: date | None) -> bool:
-        return day is not None and self._today.year - LONGEST_LIFE <= day.year and day <= self._today
 
     def hint(self) -> tuple[str, str] | None:
         """What the dates look like, and what to do; None if no refused value is a date in another form."""

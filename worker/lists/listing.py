@@ -19,8 +19,8 @@ from worker.lists.formats.json_list import JsonList
 from worker.lists.formats.kind import (
     HEAD,
     NAMES,
+    PARQUET,
     name_warning,
-    of_binary,
     of_text,
     of_zip,
     refuse_binary,
@@ -175,7 +175,7 @@ def _found(read: ListBytes, options: ListOptions, name: str) -> tuple[ListBytes,
             read = ListBytes.kept(unzipped(raw))
     with read.opened() as raw:
         head = raw.read(HEAD)
-        form = of_binary(head)
+        form: Form | None = "parquet" if head.startswith(PARQUET) else None
         if head.startswith(ZIP):
             form = of_zip(Parts(raw, "the ZIP file").names)
             if form is None:

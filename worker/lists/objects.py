@@ -8,7 +8,7 @@ from typing import Any
 from worker.core.customers.customers import FieldProblem
 from worker.lists.columns import MOST_REASONS, holds_columns, normal, our_name, shown, unknown_key, whole_and_in_parts
 from worker.lists.lines import RawLine
-from worker.lists.options import ListOptions, Vocabulary
+from worker.lists.options import ListOptions
 from worker.lists.own_columns import is_own
 from worker.lists.own_files import OwnFile, own_name
 
@@ -34,7 +34,9 @@ class Objects:
     def cells(self, row: int, found: Mapping[str, Any]) -> RawLine:
         """The object as cells by our column names."""
         if self._options.vocabulary is not None:
-            return RawLine(row, _by_vocabulary(self._options.vocabulary, found))
+            flat = dict(islice(_flat(found, "", 0), MOST_KEYS))
+            named = zip(flat.values(), self._options.vocabulary.header(list(flat)), strict=True)
+            return RawLine(row, {name: value for value, name in named if name})
         keys = list(self._by_dots(found))
         if len(keys) > MOST_KEYS:
             return RawLine(row, _TOO_MANY)
@@ -92,14 +94,8 @@ class Objects:
         return FieldProblem(shown(name), problem, f"see the parameters of {provider}") if problem else None
 
 
-def _by_vocabulary(vocabulary: Vocabulary, found: Mapping[str, Any]) -> dict[str, Any]:
-    """The cells of an object of another system. Objects in it are read by keys with dots, `mail.messageId`."""
-    flat = dict(islice(_flat(found, "", 0), MOST_KEYS))
-    titles = list(flat)
-    return {name: flat[title] for title, name in zip(titles, vocabulary.header(titles), strict=True) if name}
-
-
 def _flat(found: Mapping[str, Any], before: str, depth: int) -> Iterator[tuple[str, Any]]:
+    """The cells of an object of another system. Objects in it are read by keys with dots, `mail.messageId`."""
     for key, value in found.items():
         if isinstance(value, dict) and depth < 3:
             yield from _flat(value, f"{before}{key}.", depth + 1)

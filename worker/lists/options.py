@@ -68,19 +68,17 @@ class ListOptions:
     """`today` is the latest date of birth that is accepted.
 
     `dates` is the form of the list's dates; YYYY-MM-DD is always read. `mapping` gives our names for the list's names;
-    `ignore` names columns to leave out. `form`, `encoding` and
-    `delimiter` are detected where they are None. `sheet` names the sheet of a
-    workbook; None: it has one only. `check_parameter(provider, name, cell)` returns the value to send
-    and None, or any value and the cell's problem, in a text that does not repeat the cell; `name` has dots where it
-    is nested. `known_parameter(provider, name)` returns the problem of a column's name at the header, or None; with
+    `ignore` names columns to leave out. `form`, `encoding` and `delimiter` are detected where they are None. `sheet`
+    names the sheet of a workbook; None: it has one only. `check_parameter(provider, name, cell)` returns the value to
+    send and None, or any value and the cell's problem, in a text that does not repeat the cell; `name` has dots where
+    it is nested. `known_parameter(provider, name)` returns the problem of a column's name at the header, or None; with
     `near` also the name that is meant. The providers know which values a parameter may have, so the caller passes both
     functions. `if_used` are the columns whose problems refuse a line only where the column is used; the caller decides
-    that (`AcceptedLine.if_used`).
-    `values`: by our column, our word for the list's, which is in small letters (`casefold`).
-    `adopts`: the list names a session in each row (`adopted`), in the columns of `ADOPTED`.
-    `defaults` are the cells, by our names, of rows that have none in that column. `vocabulary`: the table is no list of
-    customers, and has these columns. `most`: no further rows are read.
-    `mail_domains`: those of our own addresses, which columns for messages may have.
+    that (`AcceptedLine.if_used`). `values`: by our column, our word for the list's, which is in small letters
+    (`casefold`). `adopts`: the list names a session in each row (`adopted`), in the columns of `ADOPTED`. `defaults`
+    are the cells, by our names, of rows that have none in that column. `vocabulary`: the table is no list of customers,
+    and has these columns. `most`: no further rows are read. `mail_domains`: those of our own addresses, which columns
+    for messages may have.
     """
 
     today: date

@@ -17,7 +17,7 @@ PREFIX = OWN_PREFIX
 NAMES = "a name of at most 32 letters, digits and _, that begins with a letter"
 # Who reads `{{ message.link }}` must not take it for `{{ link }}`.
 RESERVED = frozenset({*COLUMNS, *VARIABLES})
-NO_VALUE = Refusal(
+NO_VALUE = Refusal(  # it refuses no row: its cell counts as empty
     "a word, a sign or a template's variable in place of a value, or spoiled letters",
     "give the value, or leave it empty",
 )
@@ -91,8 +91,3 @@ def value_of(found: str, mail_domains: Collection[str]) -> str | Refusal:
     if ADDRESS_IN_VALUE.search(folded(value)) and not is_own_mailbox(value, mail_domains):
         return _ADDRESS
     return value
-
-
-def is_left_out(problem: FieldProblem) -> bool:
-    """Whether the problem refuses no row: its cell counts as empty."""
-    return problem.problem == NO_VALUE.problem and is_own(problem.column)

@@ -30,7 +30,7 @@ NAMES: dict[Form, str] = {
     "xlsx": "an XLSX workbook",
     "parquet": "Parquet",
 }
-_PARQUET = b"PAR1"
+PARQUET = b"PAR1"
 _FOREIGN = (
     (b"\xd0\xcf\x11\xe0", "an old workbook (XLS), or a workbook with a password: save it as XLSX without a password"),
     (b"%PDF", "a PDF: save the list as XLSX or CSV"),
@@ -42,7 +42,7 @@ _FOREIGN = (
     (opening.GZIP, "compressed twice: decompress it first"),
     (b"SQLite format 3", "a database: export the list as CSV"),
     (b"Obj\x01", "an Avro file: save it as Parquet or CSV"),
-    (_PARQUET, "a Parquet file: leave --format out"),
+    (PARQUET, "a Parquet file: leave --format out"),
     (b"PARE", "an encrypted Parquet file: write it without encryption"),
     (opening.ZIP, "a workbook or another ZIP file: leave --format out"),
     (b"PK\x05\x06", "an empty ZIP file"),
@@ -112,10 +112,6 @@ def of_text(head: bytes, name: str) -> Form:
     # Other content is wrong JSON, and its reader says where.
     expected = _OF_ENDINGS.get(_ending(name))
     return expected if expected in ("json", "jsonl") else "csv"
-
-
-def of_binary(head: bytes) -> Form | None:
-    return "parquet" if head.startswith(_PARQUET) else None
 
 
 def name_warning(name: str, form: Form) -> list[str]:

@@ -129,20 +129,6 @@ def choose_account(
     return (FieldProblem("account", "no route fits the customer", hint),)
 
 
-def further_problems(
-    customer: Customer, rules: Sequence[Rule], *, able: Able, known: Collection[str], wrong: Collection[str]
-) -> tuple[FieldProblem, ...]:
-    """What no account accepts of a refused line, besides its `wrong` columns, which the customer has no value for.
-
-    Where a wrong column may decide the route, only the account that the line names is asked.
-    """
-    if "account" in wrong or (not customer.account and any(not rule.when.keys().isdisjoint(wrong) for rule in rules)):
-        return ()
-    chosen = choose_account(customer, rules, able=able, known=known)
-    problems = () if isinstance(chosen, Chosen) else chosen
-    return tuple(problem for problem in problems if problem.column not in wrong)
-
-
 def _forced(
     customer: Customer, rules: Sequence[Rule], able: Able, known: Collection[str]
 ) -> Chosen | tuple[FieldProblem, ...]:

@@ -23,7 +23,7 @@ from worker.core.model.channels import CHANNELS, address_of
 from worker.core.model.sessions import floor_of, max_age_of
 from worker.lists.formats.opening import Content
 from worker.lists.importing.forked import ChildEnded, Forked, forked
-from worker.lists.importing.intake import Chosen, Intake, brand_for, choose_account, further_problems
+from worker.lists.importing.intake import Chosen, Intake, brand_for, choose_account
 from worker.lists.known_customers import ANOTHER_PERSON, AS_USUAL, WAS_ERASED, KnownChoices, owned_by, refuses_lists
 from worker.lists.lines import (
     AcceptedLine,
@@ -198,9 +198,13 @@ def _further(intake: Intake, line: RefusedLine, problems: Sequence[FieldProblem]
     if not line.rest.person.phone:
         wrong.add("phone")
     rest, _ = intake.without_texts_to_landlines(line.rest)
-    yield from further_problems(rest, intake.routes, able=intake.able, known=intake.providers.keys(), wrong=wrong)
-    yield from (problem for problem in intake.unsendable(rest) if problem.column not in wrong)
-    yield from (problem for problem in intake.lacking(rest) if problem.column not in wrong)
+    found = [*intake.unsendable(rest), *intake.lacking(rest)]
+    # Where a wrong column may decide the route, only the account that the line names is asked.
+    is_routed = rest.account or all(rule.when.keys().isdisjoint(wrong) for rule in intake.routes)
+    if is_routed and "account" not in wrong:
+        chosen = choose_account(rest, intake.routes, able=intake.able, known=intake.providers.keys())
+        found[:0] = () if isinstance(chosen, Chosen) else chosen
+    yield from (problem for problem in found if problem.column not in wrong)
 
 
 def _by_use(
@@ -292,7 +296,12 @@ def chunks(
         if times is None:
             found = judged([line for line in some if line.row > after])
         else:  # of imported rows too: each takes its place in the plan
-            found = [line for line in _planned(judged(some), times, hours) if line.row > after]
+            found = judged(some)
+            for place, line in enumerate(found):
+                if isinstance(line, AcceptedLine):
+                    at, _ = times.next(group_of(line.account, line.customer, hours))
+                    found[place] = replace(line, planned_at=at)
+            found = [line for line in found if line.row > after]
         accepted = [line for line in found if isinstance(line, AcceptedLine)]
         refused = [line for line in found if isinstance(line, RefusedLine)]
         warned = Warned()
@@ -302,17 +311,6 @@ def chunks(
         yield Chunk(sealed(accepted), done, last, refused, reading.hint, warned)
     if not done:
         yield Chunk(sealed([]))
-
-
-def _planned(
-    found: Sequence[AcceptedLine | RefusedLine], times: RowTimes, hours: Hours
-) -> Iterator[AcceptedLine | RefusedLine]:
-    """The lines with the times at which they go."""
-    for line in found:
-        if isinstance(line, AcceptedLine):
-            at, _ = times.next(group_of(line.account, line.customer, hours))
-            line = replace(line, planned_at=at)
-        yield line
 
 
 @contextmanager
@@ -327,7 +325,9 @@ def judging_child(
         return
 
     def made(batch_id: int, after: int) -> Iterator[Chunk]:
-        judged = partial(judge_chunk, intake, returns=None)
+        def judged(lines: Sequence[Line]) -> list[AcceptedLine | RefusedLine]:
+            return [judge(intake, line) for line in lines]
+
         sealed = partial(seal, batches.keyring, batch_id)
         yield from chunks(judged, reading, intake.hours, sealed, after, size=batches.lines_at_once)
 

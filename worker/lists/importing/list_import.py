@@ -117,11 +117,10 @@ def import_list(
 ) -> Imported:
     """Import the list as `name`. An import that was cut off goes on where it stopped, with `again` too.
 
-    `returns`: what becomes of the rows of a report that comes back; None: reports are refused.
-    `adopts`: what becomes of rows that name a session; None: the list names none.
-    `reading`: the content, if it was opened with these options.
-    `child`: of `judging_child` for this list; it judges where judging needs no database.
-    A batch that is complete, or was cancelled, stays as it is. `opened` gets the batch before its first row is written.
+    `returns`: what becomes of the rows of a report that comes back; None: reports are refused. `adopts`: what becomes
+    of rows that name a session; None: the list names none. `reading`: the content, if it was opened with these options.
+    `child`: of `judging_child` for this list; it judges where judging needs no database. A batch that is complete, or
+    was cancelled, stays as it is. `opened` gets the batch before its first row is written.
 
     Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written; ListChanged at the end, if
     the bytes are not those that it began with. When the database cannot be used in the middle, the import waits,
@@ -210,7 +209,7 @@ class _Steps:
         if self.adopts is not None:
             return self.adopts.judge(lines, self.intake)
         if self.returns is None:
-            return judge_chunk(self.intake, lines, None)
+            return [judge(self.intake, line) for line in lines]
         judged: list[AcceptedLine | RefusedLine] = []
 
         def settle() -> None:

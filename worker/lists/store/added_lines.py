@@ -34,7 +34,7 @@ from worker.lists.lines import RefusedLine
 from worker.lists.store.admission import admit, being_called, following, left_out, lock_customers, take
 from worker.lists.store.leadership import take_all
 from worker.lists.store.new_rows import CANCELLED, SealedLines, customer_values, new_jobs, refusal_row
-from worker.lists.store.refreshed import KnownLine, beside, filled, known_lines, opened, refresh, still_lacking
+from worker.lists.store.refreshed import KnownLine, beside, filled, opened, opened_at, refresh, still_lacking
 from worker.lists.store.tombstones import bring_back, erased_among
 from worker.plans.store import plans
 
@@ -64,90 +64,76 @@ class AddedLines(NamedTuple):
     changed: list[KnownLine]
 
 
-def add_lines(
-    connection: sa.Connection,
-    keyring: Keyring,
-    batch_id: int,
-    lines: SealedLines,
-    refused: Sequence[RefusedLine],
-    *,
-    priority: int,
-    now: datetime,
-    choices: KnownChoices,
-    wide: Collection[str],
-    traced: Mapping[int, str],
-) -> AddedLines:
-    """Add these lines as `Batches.add` says.
-
-    Raises ErasedMeanwhile, and IntegrityError if another transaction has added a job of a customer meanwhile.
-    """
-    # The lock blocks `pause` and `cancel`: they change all rows that they see, and this import must see their change of
-    # the batch. It also blocks another import of the same list, which may have been faster.
-    paused, cancelled_at, planned = connection.execute(_LOCK_BATCH, {"batch": batch_id}).one()
-    gone = cancelled_at is not None
-    plan = plans.find(connection, batch_id) if planned else None
-    if imported := _imported_rows(connection, batch_id, [*lines.jobs["row"], *(line.row for line in refused)]):
-        lines = lines.without(imported)
-        refused = [line for line in refused if line.row not in imported]
-    adding = _Adding(connection, keyring, batch_id, choices, wide, now, lines, [*refused])
-    if erased := erased_among(connection, keyring, set(lines.jobs["customer_id"])):
-        adding.refuse_erased(erased)
-    if adding.lines.lacks:
-        adding.refuse_lacking()
-    changed: list[KnownLine] = []
-    if adding.lines:
-        if plan is not None and plan.holds_back:
-            priority += HELD_BACK
-        elif paused:
-            priority += PAUSED
-        new = _new_customers(keyring, adding.lines.customers, gone=gone, now=now)
-        known = bulk.add_missing(connection, CustomerRow, new, key="customer_id")
-        if known:
-            lock_customers(connection, known)
-        # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
-        if erased_among(connection, keyring, set(adding.lines.jobs["customer_id"])):
-            raise ErasedMeanwhile
-        starts_at = plan.plan.start_at if plan is not None else None
-        released = priority < PAUSED and (starts_at is None or starts_at <= now)
-        found: list[KnownLine] = []
-        followed: Mapping[Key, Mapping[str, Any]] = {}
-        if known:  # a customer who was added just now has nothing stored, and cannot have been served
-            found, followed = adding.of_known_customers(known, gone=gone, released=released)
-        lines = adding.lines
-        if not released and not gone:
-            due_at = starts_at if priority < PAUSED else None
-            waiting = {one.given.customer_id for one in found}
-            added = set(lines.customers["customer_id"]) - known
-            keep(connection, lines.jobs["id"], lines.customers, waiting=waiting, new=added, due_at=due_at, now=now)
-        changed = [one for one in found if one.changed]
-        jobs = new_jobs(lines.jobs, followed, priority=priority, now=now)
-        if plan is not None:
-            plans.spread(plan, jobs, now=now)
-        if gone:
-            jobs |= {name: [value] * len(lines) for name, value in CANCELLED.items()}
-            rows_ = zip(jobs["customer_id"], jobs["encrypted"], strict=True)
-            jobs["encrypted"] = [line if line is None or one in known else ERASED for one, line in rows_]
-        if traced:
-            jobs["traceparent"] = [traced.get(row) for row in jobs["row"]]
-        _add_jobs(connection, batch_id, jobs, paused=paused, now=now)
-    if adding.refused:
-        bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in adding.refused])
-    return AddedLines(adding.late, changed)
-
-
 @dataclass
-class _Adding:
-    """The lines that are left to become rows, and all that are `refused`: those that were found here are `late`."""
+class Adding:
+    """Lines of a list that are added in one transaction: those that are left to become rows, and all that are
+    `refused`; those that are found here are `late`. For the rest see `Batches.add`."""
 
     connection: sa.Connection
     keyring: Keyring
     batch_id: int
+    lines: SealedLines
+    refused: list[RefusedLine]
     choices: KnownChoices
     wide: Collection[str]
     now: datetime
-    lines: SealedLines
-    refused: list[RefusedLine]
     late: list[RefusedLine] = field(default_factory=list)
+
+    def add(self, *, priority: int, traced: Mapping[int, str]) -> AddedLines:
+        """Raises ErasedMeanwhile, and IntegrityError if another transaction has added a job of a customer meanwhile."""
+        connection, keyring, batch_id, now = self.connection, self.keyring, self.batch_id, self.now
+        # The lock blocks `pause` and `cancel`: they change all rows that they see, and this import must see their
+        # change of the batch. It also blocks another import of the same list, which may have been faster.
+        paused, cancelled_at, planned = connection.execute(_LOCK_BATCH, {"batch": batch_id}).one()
+        gone = cancelled_at is not None
+        plan = plans.find(connection, batch_id) if planned else None
+        rows = [*self.lines.jobs["row"], *(line.row for line in self.refused)]
+        if imported := _imported_rows(connection, batch_id, rows):
+            self.lines = self.lines.without(imported)
+            self.refused = [line for line in self.refused if line.row not in imported]
+        if erased := erased_among(connection, keyring, set(self.lines.jobs["customer_id"])):
+            self._refuse_erased(erased)
+        if self.lines.lacks:
+            self._refuse_lacking()
+        changed: list[KnownLine] = []
+        if self.lines:
+            if plan is not None and plan.holds_back:
+                priority += HELD_BACK
+            elif paused:
+                priority += PAUSED
+            new = _new_customers(keyring, self.lines.customers, gone=gone, now=now)
+            known = bulk.add_missing(connection, CustomerRow, new, key="customer_id")
+            if known:
+                lock_customers(connection, known)
+            # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
+            if erased_among(connection, keyring, set(self.lines.jobs["customer_id"])):
+                raise ErasedMeanwhile
+            starts_at = plan.plan.start_at if plan is not None else None
+            released = priority < PAUSED and (starts_at is None or starts_at <= now)
+            found: list[KnownLine] = []
+            followed: Mapping[Key, Mapping[str, Any]] = {}
+            if known:  # a customer who was added just now has nothing stored, and cannot have been served
+                found, followed = self._of_known_customers(known, gone=gone, released=released)
+            lines = self.lines
+            if not released and not gone:
+                due_at = starts_at if priority < PAUSED else None
+                waiting = {one.given.customer_id for one in found}
+                added = set(lines.customers["customer_id"]) - known
+                keep(connection, lines.jobs["id"], lines.customers, waiting=waiting, new=added, due_at=due_at, now=now)
+            changed = [one for one in found if one.changed]
+            jobs = new_jobs(lines.jobs, followed, priority=priority, now=now)
+            if plan is not None:
+                plans.spread(plan, jobs, now=now)
+            if gone:
+                jobs |= {name: [value] * len(lines) for name, value in CANCELLED.items()}
+                rows_ = zip(jobs["customer_id"], jobs["encrypted"], strict=True)
+                jobs["encrypted"] = [line if line is None or one in known else ERASED for one, line in rows_]
+            if traced:
+                jobs["traceparent"] = [traced.get(row) for row in jobs["row"]]
+            _add_jobs(connection, batch_id, jobs, paused=paused, now=now)
+        if self.refused:
+            bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in self.refused])
+        return AddedLines(self.late, changed)
 
     def _refuse(self, found: Sequence[RefusedLine]) -> None:
         if found:
@@ -155,7 +141,7 @@ class _Adding:
             self.refused += found
             self.late += found
 
-    def refuse_erased(self, erased: Collection[str]) -> None:
+    def _refuse_erased(self, erased: Collection[str]) -> None:
         """Refuse the lines of customers who were erased on request, unless these are brought back."""
         if self.choices.allow_erased:
             bring_back(self.connection, self.keyring, erased)
@@ -164,27 +150,26 @@ class _Adding:
         each = zip(self.lines.jobs["row"], self.lines.jobs["customer_id"], strict=True)
         self._refuse([RefusedLine(row, one, (WAS_ERASED,)) for row, one in each if one in erased])
 
-    def refuse_lacking(self) -> None:
+    def _refuse_lacking(self) -> None:
         """Refuse the lines without a column for messages that they need, unless their customers have it stored. No
         lock: a stored value is replaced, and is gone only with the customer."""
         lines, lacks = self.lines, self.lines.lacks
-        places = [place for place, row in enumerate(lines.jobs["row"]) if row in lacks]
-        each = zip(
-            (lines.jobs["row"][place] for place in places), rows_of(picked(lines.customers, places)), strict=True
-        )
-        mine = [(row, opened(self.keyring, values)) for row, values in each]
+        mine = opened_at(self.keyring, lines, [place for place, row in enumerate(lines.jobs["row"]) if row in lacks])
         known = {one.row: one for one in beside(self.connection, self.keyring, mine, now=self.now)}
         found = ((row, customer, still_lacking(lacks[row], known.get(row), self.wide)) for row, customer in mine)
         self._refuse([RefusedLine(row, customer.customer_id, still) for row, customer, still in found if still])
 
-    def of_known_customers(
+    def _of_known_customers(
         self, known: Collection[str], *, gone: bool, released: bool
     ) -> tuple[list[KnownLine], Mapping[Key, Mapping[str, Any]]]:
         """Decide about the lines of customers who are known, and give these their details. Returns the lines whose
         details count, and what a row gets that follows another one. `gone`: the batch was cancelled. `released`: its
         rows go out now."""
         connection, rule = self.connection, self.choices.rule
-        found = known_lines(connection, self.keyring, self.lines, known, now=self.now)
+        places = [place for place, one in enumerate(self.lines.jobs["customer_id"]) if one in known]
+        mine = opened_at(self.keyring, self.lines, places)
+        # They are locked: another import may bring them too.
+        found = beside(connection, self.keyring, mine, now=self.now)
         theirs = [one for one in found if refuses_lists(one.owner, self.wide)]
         taken = theirs if self.choices.take_over and not gone else []
         owners = {one.given.customer_id: (one.owner, one.row) for one in taken}
@@ -197,7 +182,8 @@ class _Adding:
         others = [
             one
             for one in found
-            if one.row not in rows and (one.is_another or (not released and one.is_another_of_two_unreleased))
+            # Which of two unreleased rows of an id is right is not known yet.
+            if one.row not in rows and (one.is_another or (not released and one.is_another_than(one.unreleased)))
         ]
         self._refuse(another := [*owned, *self._of_another(others, gone=gone)])
         rows = {line.row for line in another}

@@ -219,35 +219,20 @@ class Batches:
         """Add the next lines of a list, all or none. Lines that are imported already are skipped; those that are not
         sealed are sealed here.
 
-        By the default rule of `choices`, if a customer has an open job of another list, the new job joins that job: it
-        has no call and no message of its own. If that list was stopped with Ctrl-C, the new job leads instead. If the
-        customer has finished for this purpose, the job is completed at once. If a call for the customer has an unknown
-        outcome, the job is held.
-
-        `traced`: the `traceparent` of the lines that are traced, by row.
-
-        `added` is called with the ids of the lines' jobs, in the transaction that has added them.
+        `choices` say what becomes of known customers (`lists.store.admission`). If an open job is of a list that was
+        stopped with Ctrl-C, the new job leads in its place. `traced`: the `traceparent` of the lines that are traced,
+        by row. `added` is called with the ids of the lines' jobs, in the transaction that has added them.
         """
 
-        from worker.lists.store.added_lines import ErasedMeanwhile, add_lines
+        from worker.lists.store.added_lines import Adding, ErasedMeanwhile
         from worker.lists.store.new_rows import SealedLines, seal
 
         lines = accepted if isinstance(accepted, SealedLines) else seal(self.keyring, batch_id, accepted)
 
         def add() -> "AddedLines":
             with self._database.write() as connection:
-                result = add_lines(
-                    connection,
-                    self.keyring,
-                    batch_id,
-                    lines,
-                    refused,
-                    priority=priority,
-                    now=now,
-                    choices=choices,
-                    wide=self.wide,
-                    traced=traced or {},
-                )
+                adding = Adding(connection, self.keyring, batch_id, lines, [*refused], choices, self.wide, now)
+                result = adding.add(priority=priority, traced=traced or {})
                 if added is not None:
                     added(connection, lines.jobs.get("id", []))
                 return result

@@ -3,8 +3,7 @@
 Whatever corrects an address calls `give_away` in its transaction, under the customer's lock: a list, an event, a report
 that comes back, the desk. It marks the sessions whose links have gone to the old address, or may have: from then on no
 message carries them to another (`lifecycle.store.stale_links`), and no row reuses them. The next check of sessions
-decides what follows (`lifecycle.reissue`). Our own link gets a new secret at once, so the old one opens
-nothing.
+decides what follows (`lifecycle.reissue`). Our own link gets a new secret at once, so the old one opens nothing.
 """
 
 import uuid

@@ -78,14 +78,9 @@ class KnownLine:
     @property
     def is_another(self) -> bool:
         """Whether the line is of another person, as far as both say anything."""
-        return self._is_another_than(self.person)
+        return self.is_another_than(self.person)
 
-    @property
-    def is_another_of_two_unreleased(self) -> bool:
-        """The same, beside what only another row says that is not released: which of them is right is not known yet."""
-        return self._is_another_than(self.unreleased)
-
-    def _is_another_than(self, person: Person | None) -> bool:
+    def is_another_than(self, person: Person | None) -> bool:
         return person is not None and match_of(person, self.stored.kind, self.given) is Match.ANOTHER
 
     @property
@@ -97,11 +92,6 @@ class KnownLine:
     def merged(self) -> Customer:
         """The line's customer, with what is stored where the line says nothing."""
         return self.given if self.person is None else filled(self.given, self.person, self.stored)
-
-    @property
-    def becomes(self) -> Customer:
-        """What is stored once the line is let in: another person gets nothing of the one who had the id."""
-        return self.given if self.is_another else self.merged
 
 
 def filled(given: Customer, person: Person, before: Any) -> Customer:
@@ -126,17 +116,6 @@ def still_lacking(
 def match_of(person: Person, kind: CustomerKind, given: Customer) -> Match:
     """Whether what is given is of this person, who is stored as of this kind."""
     return compare(person, given.person, CustomerKind.COMPANY if kind is CustomerKind.COMPANY else given.kind)
-
-
-def known_lines(
-    connection: sa.Connection, keyring: Keyring, lines: SealedLines, known: Collection[str], *, now: datetime
-) -> list[KnownLine]:
-    """The lines of those customers who are `known`, in their order. The customers must be locked: another import may
-    bring them too."""
-    places = [place for place, one in enumerate(lines.jobs["customer_id"]) if one in known]
-    given = rows_of(picked(lines.customers, places))
-    mine = [(lines.jobs["row"][place], opened(keyring, row)) for place, row in zip(places, given, strict=True)]
-    return beside(connection, keyring, mine, now=now)
 
 
 def beside(
@@ -189,7 +168,10 @@ def refresh(
     corrected: dict[str, set[Address]] = {one: set() for one in sorted(last)}
     for one in lines:
         before = becomes.get(one.given.customer_id)
-        becomes[one.given.customer_id] = one.becomes if before is None else filled(one.given, before.person, before)
+        if before is not None:
+            becomes[one.given.customer_id] = filled(one.given, before.person, before)
+        else:  # another person gets nothing of the one who had the id
+            becomes[one.given.customer_id] = one.given if one.is_another else one.merged
         corrected[one.given.customer_id].update(_kinds(one))
     rows = [customer_row(keyring, becomes[one], details_at=last[one].given_at or now, now=now) for one in sorted(last)]
     change_details(connection, rows)
@@ -210,6 +192,12 @@ def opened(keyring: Keyring, row: Mapping[str, Any]) -> Customer:
     named = {name: row[name] for name in ("kind", "country", "locale", "timezone")}
     person = read_person(keyring, row["customer_id"], row["encrypted"])
     return Customer(row["customer_id"], person=person, **named)
+
+
+def opened_at(keyring: Keyring, lines: SealedLines, places: Sequence[int]) -> list[tuple[int, Customer]]:
+    """The lines at these places, each with its row."""
+    customers = rows_of(picked(lines.customers, places))
+    return [(lines.jobs["row"][place], opened(keyring, row)) for place, row in zip(places, customers, strict=True)]
 
 
 def _person(keyring: Keyring, row: Any) -> Person | None:

@@ -91,7 +91,11 @@ class Decisions:
         Rows of other batches with the same customers lead from now on.
         """
         decided = self._pause(batch_id, PauseCause.INTERRUPT, Batch.pause_cause == "", by=by, now=now)
-        for other in self._followers(batch_id):
+        joined = sa.select(Job.batch_id).join(LEAD, LEAD.id == Job.leader_id).join(Batch, Batch.id == Job.batch_id)
+        joined = joined.where(LEAD.batch_id == batch_id, LEAD.state.in_(FREE), Batch.pause_cause == "")
+        with self._database.read() as connection:
+            others = list(connection.execute(joined.distinct().order_by(Job.batch_id)).scalars())
+        for other in others:
             self.take_leads(other, stopped_only=True, now=now)
         return decided
 
@@ -222,15 +226,21 @@ class Decisions:
         A job joins if another job serves its customer, and is completed if its customer has finished elsewhere. A job
         that had joined a failed job is served on its own.
         """
-        return self._each_chunk(which, JobState.FAILED, retry, "", now=now)
+        return self._each_chunk(which, JobState.FAILED, partial(retry, now=now), "", now=now)
 
     def resolve(self, which: Which, verdict: Verdict, *, now: datetime) -> Decided:
         """Settle held jobs: repeat their calls, or give the jobs up."""
-        settle = abandon if verdict is Verdict.ABANDON else repeat
+        settle = partial(abandon if verdict is Verdict.ABANDON else repeat, now=now)
         return self._each_chunk(which, JobState.HELD, settle, verdict.value, now=now)
 
     def _each_chunk(
-        self, which: Which, state: JobState, settle: Callable[..., Decided], reason: str, *, now: datetime
+        self,
+        which: Which,
+        state: JobState,
+        settle: Callable[[sa.Connection, list[int]], Decided],
+        reason: str,
+        *,
+        now: datetime,
     ) -> Decided:
         """Settle the rows, chunk by chunk. An import may create a customer's leading job at the same moment as a
         retry: then the retry looks again and joins."""
@@ -242,7 +252,7 @@ class Decisions:
                 rows = fetch(connection, query)
                 if not rows:
                     return None
-                settled: Decided = settle(connection, [row.id for row in rows], now=now)
+                settled = settle(connection, [row.id for row in rows])
                 _note(connection, which, settled.rows, reason, now)
                 return rows[-1].row, settled
 
@@ -286,13 +296,6 @@ class Decisions:
     def _mark_through(self, batch_id: int, began: datetime) -> None:
         """The resume or cancel that began then is through; one that began since keeps its mark, for the sweep."""
         self._mark(batch_id, Batch.changing_since == began, changing_since=None)
-
-    def _followers(self, batch_id: int) -> list[int]:
-        """The batches that are not paused and have rows that joined rows of this batch."""
-        query = sa.select(Job.batch_id).join(LEAD, LEAD.id == Job.leader_id).join(Batch, Batch.id == Job.batch_id)
-        query = query.where(LEAD.batch_id == batch_id, LEAD.state.in_(FREE), Batch.pause_cause == "")
-        with self._database.read() as connection:
-            return list(connection.execute(query.distinct().order_by(Job.batch_id)).scalars())
 
     def _mark(
         self,

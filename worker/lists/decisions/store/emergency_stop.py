@@ -86,36 +86,29 @@ class EmergencyStops:
 
     def in_flight(self, *, now: datetime) -> Mapping[str, int]:
         """How many calls may be in flight now, by account and channel: they end, and their results are written."""
-        calls = (
-            sa.select(Job.account.label("name"), sa.func.count().label("calls"))
-            .join(Attempt, sa.and_(Attempt.job_id == Job.id, Attempt.fence == Job.fence))
-            .where(
-                Job.state == bulk.fixed(JobState.WORKING),
-                Job.lease_until > now,
-                Attempt.invitation_id.is_(None),
-                Attempt.closed_at.is_(None),
-            )
-            .group_by(Job.account)
-        )
-        messages = (
-            sa.select(InvitationRow.channel.label("name"), sa.func.count().label("calls"))
-            .join(
-                Attempt,
-                sa.and_(
-                    Attempt.job_id == InvitationRow.job_id,
-                    Attempt.invitation_id == InvitationRow.id,
-                    Attempt.fence == InvitationRow.fence,
-                ),
-            )
-            .where(
-                InvitationRow.state == bulk.fixed(InvitationState.WORKING),
-                InvitationRow.lease_until > now,
-                Attempt.closed_at.is_(None),
-            )
-            .group_by(InvitationRow.channel)
+        of_job = sa.and_(Attempt.job_id == Job.id, Attempt.invitation_id.is_(None))
+        of_message = sa.and_(Attempt.job_id == InvitationRow.job_id, Attempt.invitation_id == InvitationRow.id)
+        queries = (
+            _in_flight(Job, Job.account, of_job, JobState.WORKING, now),
+            _in_flight(InvitationRow, InvitationRow.channel, of_message, InvitationState.WORKING, now),
         )
         with self._database.read() as connection:
-            return {row.name: row.calls for query in (calls, messages) for row in fetch(connection, query)}
+            return {row.name: row.calls for query in queries for row in fetch(connection, query)}
+
+
+def _in_flight(
+    row: type[Job] | type[InvitationRow],
+    name: sa.ColumnElement[str],
+    its_attempt: sa.ColumnElement[bool],
+    working: JobState | InvitationState,
+    now: datetime,
+) -> sa.Select[str, int]:
+    return (
+        sa.select(name.label("name"), sa.func.count().label("calls"))
+        .join(Attempt, sa.and_(its_attempt, Attempt.fence == row.fence))
+        .where(row.state == bulk.fixed(working), row.lease_until > now, Attempt.closed_at.is_(None))
+        .group_by(name)
+    )
 
 
 def stop_there(connection: sa.Connection, *, lock: bool = False) -> Stopped | None:

@@ -72,15 +72,12 @@ def chosen(which: Which, query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple
     query = query.where(of_batch(which.batch_id))
     if which.account is not None:
         query = query.where(Job.account == which.account)
-    return query if which.rows is None else query.where(_in_rows(which.batch_id, which.rows))
-
-
-def _in_rows(batch_id: int, rows: RowRanges) -> sa.ColumnElement[bool]:
-    single = [job_id(batch_id, first) for first, last in rows.ranges if first == last]
-    ranges = [
-        Job.id.between(job_id(batch_id, first), job_id(batch_id, last)) for first, last in rows.ranges if first != last
-    ]
-    return sa.or_(Job.id.in_(single), *ranges) if single else sa.or_(*ranges)
+    if which.rows is None:
+        return query
+    ids = [(job_id(which.batch_id, first), job_id(which.batch_id, last)) for first, last in which.rows.ranges]
+    single = [first for first, last in ids if first == last]
+    ranges = [Job.id.between(first, last) for first, last in ids if first != last]
+    return query.where(sa.or_(Job.id.in_(single), *ranges) if single else sa.or_(*ranges))
 
 
 def _locked(connection: sa.Connection, ids: list[int], state: JobState) -> list[sa.Row[Any]]:
@@ -130,23 +127,22 @@ _ALONE: dict[str, Any] = {
 }
 
 
-def _held(connection: sa.Connection, ids: list[int]) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]]]:
-    """The given jobs that are held, and the messages that they are held for; locked."""
+def _held(connection: sa.Connection, ids: list[int]) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]], list[sa.Row[Any]]]:
+    """The given jobs that are held for a call, those for messages, and these messages; locked."""
     # Messages are locked before their jobs, as in sending. With another order, two transactions could block each other.
     held = (InvitationRow.state == InvitationState.HELD, InvitationRow.kind == FIRST)
     messages = sa.select(InvitationRow.id).where(InvitationRow.job_id.in_(ids), *held)
     fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
     rows = _locked(connection, ids, JobState.HELD)
     query = sa.select(InvitationRow.id, InvitationRow.job_id, InvitationRow.channel).join(Job, HELD_FIRST)
-    return rows, fetch(connection, query.where(InvitationRow.job_id.in_([row.id for row in rows])))
+    found = fetch(connection, query.where(InvitationRow.job_id.in_([row.id for row in rows])))
+    unknown = {message.job_id for message in found}
+    return [row for row in rows if row.id not in unknown], [row for row in rows if row.id in unknown], found
 
 
 def repeat(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
     """Make the calls, or send the messages, of these held jobs again."""
-    rows, messages_held = _held(connection, ids)
-    unknown = {message.job_id for message in messages_held}
-    messages = [row.id for row in rows if row.id in unknown]
-    calls = [row for row in rows if row.id not in unknown]
+    calls, rows, messages_held = _held(connection, ids)
     again: dict[str, Any] = {"state": InvitationState.WAITING, "due_at": now, "attempts": 0}
     settled = {
         "unknown_attempt": _still_unknown(InvitationRow),
@@ -156,10 +152,11 @@ def repeat(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decid
         "detail": "",
     }
     _change_invitations(connection, messages_held, again | settled)
-    change_jobs(connection, messages, {"state": JobState.ISSUED, "reason": "", "detail": "", "changed_at": now})
+    issued = {"state": JobState.ISSUED, "reason": "", "detail": "", "changed_at": now}
+    change_jobs(connection, [row.id for row in rows], issued)
     change_jobs(connection, [row.id for row in calls], waiting_again(now) | {"unknown_attempt": _still_unknown(Job)})
     channels = frozenset(message.channel for message in messages_held)
-    return Decided(len(rows), frozenset(row.account for row in calls), channels)
+    return Decided(len(calls) + len(rows), frozenset(row.account for row in calls), channels)
 
 
 def _still_unknown(row: type[Job] | type[InvitationRow]) -> sa.ColumnElement[Any]:
@@ -178,25 +175,24 @@ def _forgotten(row: type[InvitationRow]) -> sa.ColumnElement[int]:
 
 def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
     """Give these held jobs up: they are cancelled, and their held messages have failed."""
-    rows, messages_held = _held(connection, ids)
-    unknown = {message.job_id for message in messages_held}
-    messages = [row.id for row in rows if row.id in unknown]
-    unknown_calls = with_unknown_calls(connection, [row.id for row in rows if row.id not in unknown])
-    not_theirs = with_wrong_address(connection, [row.id for row in rows])
+    calls, rows, messages_held = _held(connection, ids)
+    messages, every = [row.id for row in rows], [row.id for row in (*calls, *rows)]
+    unknown_calls = with_unknown_calls(connection, [row.id for row in calls])
+    not_theirs = with_wrong_address(connection, every)
     given_up = {"state": InvitationState.FAILED, "due_at": None, "reason": Reason.ABANDONED, "detail": ""}
     _change_invitations(connection, messages_held, given_up)
     # A job is invited whose other message is out, with its present link.
     out = InvitationRow.state.in_((InvitationState.SENT, InvitationState.DELIVERED))
     query = sa.select(InvitationRow.job_id).join(Job, OF_ITS_SESSION).where(InvitationRow.job_id.in_(messages), out)
     invited = set(connection.execute(query).scalars())
-    ended = [row.id for row in rows if row.id not in invited]
+    ended = [id_ for id_ in every if id_ not in invited]
     end = {"state": JobState.CANCELLED, "due_at": None, "reason": Reason.ABANDONED, "changed_at": now}
     change_jobs(connection, ended, end)
     done = {"state": JobState.INVITED, "reason": "", "detail": "", "changed_at": now}
     change_jobs(connection, list(invited), done)
     schedule_checks(connection, invited, now=now)
     promote(connection, ended, unknown_calls, not_theirs, now=now)
-    return Decided(len(rows))
+    return Decided(len(every))
 
 
 def _change_invitations(connection: sa.Connection, messages_held: list[sa.Row[Any]], values: dict[str, Any]) -> None:
