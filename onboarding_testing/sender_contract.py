@@ -24,7 +24,7 @@ from onboarding_testing.accounts import PlainSecret
 from onboarding_testing.fakes import Recorder
 from worker.core.model.channels import channels_of
 from worker.core.model.endings import Kind, Problem
-from worker.providers.entry_points import text_facts_of
+from worker.providers.facts import text_facts_of
 from worker.senders.contract import HttpAnswer, Message, Receipt, Sender, TextTools, text_service
 from worker.senders.delivery_reports import DeliveryUpdate, NotUnderstood
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.providers.installed import install
-from worker.providers.entry_points import AdapterBroken, Catalogue
+from worker.providers.facts import AdapterBroken, Catalogue
 
 GROUP = "onboarding_worker.test_adapters"
 OURS = {"json-reader": "json:loads"}

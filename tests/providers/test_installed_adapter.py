@@ -14,8 +14,7 @@ from tests.providers.installed import install
 from tests.settings.samples import loaded, problems, tree
 from worker.cli.registry import main_group
 from worker.lists.columns import known_name
-from worker.providers.entry_points import TEXT_SERVICES
-from worker.providers.facts import PROVIDERS
+from worker.providers.facts import PROVIDERS, TEXT_SERVICES
 from worker.providers.parameters import parse_cell
 from worker.wiring.adapters import build_providers
 from worker.wiring.senders import build_senders

@@ -11,7 +11,7 @@ from tests.providers.installed import install
 from tests.settings.samples import loaded, problems, tree
 from tests.suite.of_features import needs
 from worker.core.foundation.keyring import Keyring, new_key
-from worker.providers.entry_points import TEXT_SERVICES
+from worker.providers.facts import TEXT_SERVICES
 from worker.providers.webhooks.contract import Delivery
 from worker.web.webhooks.sources import sender_sources
 from worker.wiring.senders import build_senders

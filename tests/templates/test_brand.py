@@ -19,9 +19,9 @@ COLOURS = st.integers(0, 0xFFFFFF).map("#{:06x}".format)
 def test_everything_in_the_brands_colour_can_be_read(colour):
     brand = Brand(colour=colour)
     assert contrast(brand.ink, brand.colour) >= LEAST_CONTRAST
-    assert contrast(brand.ink, brand.hover) >= LEAST_CONTRAST
-    assert contrast(brand.link, PAPER) >= LEAST_CONTRAST
-    assert contrast(brand.link_in_the_dark, DARK_PAPER) >= LEAST_CONTRAST
+    assert contrast(brand.ink, brand.values["hover_colour"]) >= LEAST_CONTRAST
+    assert contrast(brand.values["link_colour"], PAPER) >= LEAST_CONTRAST
+    assert contrast(brand.values["link_colour_dark"], DARK_PAPER) >= LEAST_CONTRAST
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_contrast_is_the_one_of_wcag(one, other, ratio):
 
 
 def test_a_colour_that_can_be_read_stays_as_it_is():
-    assert Brand(colour="#0b5d3b").link == "#0b5d3b"
+    assert Brand(colour="#0b5d3b").values["link_colour"] == "#0b5d3b"
     assert Brand(colour="#ffd400").ink == "#1a2230"
 
 

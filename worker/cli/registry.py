@@ -169,8 +169,7 @@ def _show_version(context: click.Context, parameter: click.Parameter, wanted: bo
     if not wanted or context.resilient_parsing:
         return
     # Imported here: no other command line needs them.
-    from worker.providers.entry_points import TEXT_SERVICES
-    from worker.providers.facts import PROVIDERS
+    from worker.providers.facts import PROVIDERS, TEXT_SERVICES
 
     click.echo(f"onboard, version {__version__}")
     for adapter in PROVIDERS.foreign:

@@ -288,16 +288,11 @@ def masked(message: object, request: SessionRequest, *, secrets: Iterable[str] =
     if len(message) > LONGEST_MASKED:
         line = line.rpartition(" ")[0]  # the cut may have left half of a value, which would no longer match
     for value in sorted(_values(request, secrets), key=len, reverse=True):
-        line = _without(line, value)
+        whole = re.escape(value) if len(value) >= SHORTEST_ANYWHERE else rf"(?<!\w){re.escape(value)}(?!\w)"
+        line = re.sub(whole, MASK, line, flags=re.IGNORECASE)
     for pattern, replacement in PATTERNS:
         line = pattern.sub(replacement, line)
     return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"
-
-
-def _without(line: str, value: str) -> str:
-    if len(value) >= SHORTEST_ANYWHERE:
-        return re.sub(re.escape(value), MASK, line, flags=re.IGNORECASE)
-    return re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", MASK, line, flags=re.IGNORECASE)
 
 
 def _one_line(text: str) -> str:

@@ -6,8 +6,7 @@ from typing import Protocol
 
 from worker.providers.account import AccountSettings, AccountUnusable, Secret
 from worker.providers.contract import Endpoint, Provider
-from worker.providers.entry_points import AdapterBroken
-from worker.providers.facts import PROVIDERS
+from worker.providers.facts import PROVIDERS, AdapterBroken
 from worker.providers.parameters import parameter_warnings
 from worker.providers.webhooks.contract import WebhookReader, WebhookSettings
 

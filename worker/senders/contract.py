@@ -13,7 +13,7 @@ from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.core.unknown.reconciliation import Nothing, Unmatched
 from worker.providers.account import Secret as Token
-from worker.providers.entry_points import TEXT_SERVICES, TextFacts
+from worker.providers.facts import TEXT_SERVICES, TextFacts
 from worker.senders.delivery_reports import DeliveryUpdate, NotUnderstood
 
 __all__ = [

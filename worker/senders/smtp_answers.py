@@ -120,7 +120,10 @@ def refused(phase: Phase, status: int, text: str, *, personal: tuple[str, ...] =
     detail = f"SMTP {numbers} at {phase.value}" + (f": {shown}" if shown else "")
     if not 400 <= status <= 599:  # not SMTP, or the reply to another command
         return broken(phase, f"unexpected reply {status}" if 100 <= status <= 999 else "malformed reply")
-    meaning = _meaning(phase, status, code or "", text, utf8=utf8)
+    if utf8 and phase not in BEFORE_MESSAGE and (status == 555 or code == "5.6.7"):
+        meaning = UTF8_REFUSED
+    else:
+        meaning = next(one for one in MEANINGS if one.holds(phase, status, code or "", text))
     return Problem(
         meaning.kind,
         detail,
@@ -132,12 +135,6 @@ def refused(phase: Phase, status: int, text: str, *, personal: tuple[str, ...] =
         unclear=meaning.unclear,
         words="" if shown else masked,
     )
-
-
-def _meaning(phase: Phase, status: int, code: str, text: str, *, utf8: bool) -> Meaning:
-    if utf8 and phase not in BEFORE_MESSAGE and (status == 555 or code == "5.6.7"):
-        return UTF8_REFUSED
-    return next(one for one in MEANINGS if one.holds(phase, status, code, text))
 
 
 def broken(phase: Phase, failure: str) -> Problem:

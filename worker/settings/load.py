@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from worker.core.model.channels import channels_of
-from worker.providers.entry_points import TEXT_SERVICES, AdapterBroken
-from worker.providers.facts import PROVIDERS
+from worker.providers.facts import PROVIDERS, TEXT_SERVICES, AdapterBroken
 from worker.settings import rules
 from worker.settings.accounts import Account
 from worker.settings.brand import BrandSection, NamedBrand, check_brands

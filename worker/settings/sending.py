@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from worker.core.customers.customers import Channel
 from worker.core.limits.rate_limits import Limit
-from worker.providers.entry_points import TEXT_SERVICES, AdapterBroken, text_facts_of
+from worker.providers.facts import TEXT_SERVICES, AdapterBroken, text_facts_of
 from worker.settings.addresses import MailServer
 from worker.settings.problems import Findings
 from worker.settings.tls import Client, OwnServer

@@ -41,9 +41,11 @@ class Brand:
             "logo": self.logo,
             "colour": self.colour,
             "ink": self.ink,
-            "hover_colour": self.hover,
-            "link_colour": self.link,
-            "link_colour_dark": self.link_in_the_dark,
+            # The button under the pointer: further away from its text's colour, so never harder to read.
+            "hover_colour": _mixed(self.colour, BLACK if self.ink == WHITE else WHITE, 0.2),
+            # Of a link on the card of a light mail program, and of a dark one.
+            "link_colour": _readable(self.colour, PAPER, BLACK),
+            "link_colour_dark": _readable(self.colour, DARK_PAPER, WHITE),
             "footer": "\n".join(plain(line, most=LINE_LENGTH) for line in self.footer.splitlines()),
             "support": plain(self.support, most=LINE_LENGTH),
             "support_link": self.support_link,
@@ -55,21 +57,6 @@ class Brand:
         if contrast(WHITE, self.colour) >= LEAST_CONTRAST:
             return WHITE
         return DARK_INK if contrast(DARK_INK, self.colour) >= LEAST_CONTRAST else BLACK
-
-    @property
-    def hover(self) -> str:
-        """The button under the pointer: further away from its text's colour, so never harder to read."""
-        return _mixed(self.colour, BLACK if self.ink == WHITE else WHITE, 0.2)
-
-    @property
-    def link(self) -> str:
-        """The colour of a link on the card of a light mail program."""
-        return _readable(self.colour, PAPER, BLACK)
-
-    @property
-    def link_in_the_dark(self) -> str:
-        """The colour of a link on the card of a dark mail program."""
-        return _readable(self.colour, DARK_PAPER, WHITE)
 
     @property
     def support_link(self) -> str:

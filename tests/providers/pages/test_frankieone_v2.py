@@ -14,13 +14,13 @@ from onboarding_sandbox.faults import Fault
 from tests.providers.accounts import ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret, frankie_account, request
 from tests.providers.endpoints import answer
 from tests.providers.pages.pages import needs_pages, openapi
+from tests.providers.parameters.reference import parameters_of
 from tests.providers.recording import MUCH
 from worker.core.foundation.notation import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.http.client import Http, open_http_session
 from worker.providers.contract import HttpAnswer, HttpRequest
 from worker.providers.frankieone_v2 import FrankieOneV2
-from worker.providers.parameters import parameters_of
 
 pytestmark = needs_pages
 LONG = timedelta(seconds=10)

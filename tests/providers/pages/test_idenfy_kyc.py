@@ -10,10 +10,12 @@ from onboarding_sandbox import Sandbox, SandboxOptions
 from tests.providers.accounts import NOW, PlainSecret, idenfy_account, request
 from tests.providers.endpoints import answer
 from tests.providers.pages.pages import Printed, needs_pages, page, printed_json, printed_parameters
+from tests.providers.parameters.reference import parameters_of
 from worker.core.model.sessions import ExpirySource, Session
 from worker.http.client import Http, open_http_session
 from worker.providers.idenfy_kyc import IdenfyKyc
-from worker.providers.parameters import Parameter, check_parameters, parameters_of
+from worker.providers.parameters import check_parameters
+from worker.providers.parameters.spec import Parameter
 
 pytestmark = needs_pages
 OURS = parameters_of("idenfy-kyc")

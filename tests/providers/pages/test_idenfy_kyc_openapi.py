@@ -12,12 +12,14 @@ from onboarding_sandbox.endpoints import idenfy_openapi
 from tests.providers.accounts import NOW, PlainSecret, openapi_account, request
 from tests.providers.endpoints import answer
 from tests.providers.pages.pages import needs_pages, openapi
+from tests.providers.parameters.reference import parameters_of
 from tests.providers.recording import NESTED
 from worker.core.model.sessions import Session
 from worker.http.client import Http, open_http_session
 from worker.providers.contract import HttpAnswer
 from worker.providers.idenfy_kyc import IdenfyKyc
-from worker.providers.parameters import Parameter, Type, names_of, parameters_of
+from worker.providers.parameters import names_of
+from worker.providers.parameters.spec import Parameter, Type
 
 pytestmark = needs_pages
 LONG = timedelta(seconds=10)

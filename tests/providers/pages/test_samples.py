@@ -21,6 +21,7 @@ from tests.providers.accounts import (
 )
 from tests.providers.endpoints import answer
 from tests.providers.pages.pages import needs_pages, page
+from tests.providers.parameters.reference import parameters_of
 from tests.providers.recording import NEW, TAGGED
 from worker.core.model.sessions import Session
 from worker.http.client import Http, open_http_session
@@ -28,7 +29,8 @@ from worker.providers.account import https_link
 from worker.providers.contract import HttpAnswer
 from worker.providers.frankieone_v1 import FrankieOneV1
 from worker.providers.idenfy_kyb import IdenfyKyb
-from worker.providers.parameters import Parameter, Type, names_of, parameters_of
+from worker.providers.parameters import names_of
+from worker.providers.parameters.spec import Parameter, Type
 
 pytestmark = needs_pages
 LONG = timedelta(seconds=10)

@@ -1,6 +1,6 @@
 """Generates docs/providers/parameters.md from the tables: `python -m tests.providers.parameters.reference`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from worker.providers.facts import PROVIDERS
@@ -26,6 +26,12 @@ SHORT = {"the iDenfy account's setting": "Setting", "required": "required", "req
 # FrankieOne v1 serves persons alone: the fields of a company are checked if they are given, but no list needs them.
 LEFT_OUT = "entity.organisationData."
 TITLES = {"narrative": ", narrative form (the default)", "openapi": ', openapi form (`dialect = "openapi"`)'}
+
+
+def parameters_of(provider: str, dialect: str = "") -> Mapping[str, Parameter]:
+    """The parameters by name, of the given form or of the provider's default form; empty for an unknown provider."""
+    tables = tables_of(provider, dialect)
+    return tables[0].parameters if tables else {}
 
 
 def page() -> str:

@@ -2,13 +2,8 @@
 
 import pytest
 
-from worker.providers.parameters import (
-    check_parameters,
-    parameter_warnings,
-    parameters_of,
-    parse_cell,
-    unknown_parameter,
-)
+from tests.providers.parameters.reference import parameters_of
+from worker.providers.parameters import check_parameters, parameter_warnings, parse_cell, unknown_parameter
 
 UUID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 CELLS = [

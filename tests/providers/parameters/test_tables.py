@@ -1,11 +1,11 @@
 import pytest
 
+from tests.providers.parameters.reference import parameters_of
 from worker.providers import parameters
 from worker.providers.parameters import (
     MOST_NEAREST,
     check_parameters,
     parameter_warnings,
-    parameters_of,
     parse_cell,
     unknown_parameter,
 )

@@ -30,8 +30,7 @@ from worker.features.doctor import doctor_brokers
 from worker.features.doctor.destinations import Destination, destinations
 from worker.features.doctor.store.languages_in_use import InUse, languages_in_use
 from worker.http import event_loop
-from worker.providers.entry_points import TEXT_SERVICES, AdapterBroken, text_facts_of
-from worker.providers.facts import PROVIDERS, facts_of
+from worker.providers.facts import PROVIDERS, TEXT_SERVICES, AdapterBroken, facts_of, text_facts_of
 from worker.reporting.operation import WORK
 from worker.reporting.store.restored import why_lost
 from worker.settings.problems import SettingsError

@@ -1,8 +1,7 @@
 """The providers' documented request parameters and their bounds.
 
-They are given in `[accounts.NAME.parameters]` and in `PROVIDER.PARAMETER` columns of a list. An endpoint's
-table is in a module of this package or in its adapter, whose `ENDPOINT` names it. The tables generate
-docs/providers/parameters.md.
+They are given in `[accounts.NAME.parameters]` and in `PROVIDER.PARAMETER` columns of a list. An endpoint's table is in
+a module of this package or in its adapter, whose `ENDPOINT` names it. The tables generate docs/providers/parameters.md.
 
 Only iDenfy KYC has two tables: its two documented forms have different names for the same values. A list's columns do
 not name the account's form, so without a form it is enough that one of the two has the name.
@@ -16,22 +15,9 @@ from typing import Any
 
 from worker.core.customers.customers import FieldProblem
 from worker.providers.bodies import nested
-from worker.providers.entry_points import AdapterBroken
-from worker.providers.facts import PROVIDERS
+from worker.providers.facts import PROVIDERS, AdapterBroken
 from worker.providers.parameters.spec import Parameter, Type
 
-__all__ = [
-    "Parameter",
-    "Table",
-    "Type",
-    "by_name",
-    "check_parameters",
-    "documented_parameters",
-    "parameter_warnings",
-    "parameters_of",
-    "parse_cell",
-    "unknown_parameter",
-]
 # For so many names the nearest known one is looked for, which takes milliseconds each: a cell may have thousands.
 MOST_NEAREST = 20
 Findings = Callable[[Mapping[str, Any]], Iterator[tuple[str, str]]]
@@ -79,12 +65,6 @@ def documented(provider: str) -> frozenset[str]:
     """The names of the provider's parameters and of their members, each without what it is a member of."""
     found = (name for table in tables_of(provider) for name, _ in names_of(table.parameters))
     return frozenset(name.rpartition(".")[2] for name in found)
-
-
-def parameters_of(provider: str, dialect: str = "") -> Mapping[str, Parameter]:
-    """The parameters by name, of the given form or of the provider's default form; empty for an unknown provider."""
-    tables = tables_of(provider, dialect)
-    return tables[0].parameters if tables else {}
 
 
 def unknown_parameter(provider: str, name: str, dialect: str = "", *, near: bool = True) -> str | None:

@@ -168,7 +168,8 @@ class Parameter:
                 return f"must have no fields but {', '.join(known)}"
             if known and (problem := known[name].problem(inner)):
                 return f"{name} {problem}"
-            if self.texts_only and not _is_texts(inner):
+            is_texts = isinstance(inner, Mapping) and all(isinstance(one, str) for one in inner.values())
+            if self.texts_only and not is_texts:
                 return "must be an object of objects of texts: {step: {field: value}}"
         return None
 
@@ -249,7 +250,3 @@ def _is_address(value: str, scheme: str = "") -> bool:
         return fits and bool(parts.hostname) and " " not in value and (parts.port or 1) > 0
     except ValueError:
         return False
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(inner, str) for inner in value.values())

@@ -197,12 +197,6 @@ def matches(content: Mapping[str, Any], *fields: tuple[str, Key]) -> tuple[tuple
     return tuple((key, value) for key, value in found if value)
 
 
-def object_in(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The object in the field; an empty object for anything else."""
-    value = content.get(name)
-    return value if isinstance(value, Mapping) else {}
-
-
 def upper_text(content: Mapping[str, Any], name: str) -> str:
     """The field's text in upper case; "" if it is not a short text."""
     return optional_text(content, name, most=64).strip().upper()

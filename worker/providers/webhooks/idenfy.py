@@ -30,7 +30,6 @@ from worker.providers.webhooks.contract import (
     iso_time,
     json_content,
     matches,
-    object_in,
     same,
     unix_time,
     upper_text,
@@ -151,7 +150,8 @@ class IdenfyKycWebhooks(SignedByIdenfy):
             happened_at=unix_time(content.get("finishTime")) or unix_time(content.get("startTime")),
             weight=WEIGHTS[event],
         )
-        status = object_in(content, "status")
+        given = content.get("status")
+        status: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
         update = _effect(update, upper_text(status, "overall"))
         if update.rank is Rank.FINAL:
             update = replace(update, reasons=_reasons(status))
