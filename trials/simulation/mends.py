@@ -100,6 +100,10 @@ def _granted(
     return asks(replace(state, **nothing), rule, **how)
 
 
+def _only(rows: Callable[[int], Any], condition: Any, batch_id: int) -> Any:
+    return rows(batch_id).where(condition)
+
+
 def _not_paid_back(*given: Any) -> Burst | None:
     burst = burst_of(*given)
     return burst and replace(burst, slow=burst.even)
@@ -185,8 +189,8 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     "messages-per-customer": (_without(Invitations, "spent"),),
     # Of several lists: a resume moves back all that a pause has moved, whatever became of it since.
     "resume": (
-        (priority_moves, "_PAUSED_JOBS", priority_moves._JOBS),
-        (priority_moves, "_PAUSED_MESSAGES", priority_moves._MESSAGES),
+        (priority_moves, "_of_jobs", partial(_only, priority_moves._of_jobs, priority_moves._OPEN_OR_FAILED)),
+        (priority_moves, "_of_messages", partial(_only, priority_moves._of_messages, priority_moves._UNSENT)),
     ),
     # … and a link that an address has goes to no other one that a list or the desk has given since.
     "given-away": ((claim_invitations, "is_kept_back", lambda *_given, **_how: False),),

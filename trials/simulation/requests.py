@@ -10,7 +10,7 @@ from trials.simulation.setting import customer_of, row_of
 from worker.core.database.job_ids import row_of as row_number
 from worker.core.model.incoming import OPERATOR, Event, EventKind, Outcome
 from worker.core.model.sessions import Session, SessionRequest
-from worker.lists.store.adopted import Adopted, store
+from worker.lists.store.adopted import store
 from worker.plans.store.plans import Plan
 from worker.wiring.container import Parts
 
@@ -98,7 +98,7 @@ class Requests:
             )
             if not isinstance(found, Session):
                 raise TypeError(found)
-            adopted[person.number + 2] = Adopted(customer_of(person), found)
+            adopted[person.number + 2] = (customer_of(person), found)
 
         def added(connection: Any, ids: Sequence[int]) -> None:
             by_job = {id_: adopted[row_number(id_)] for id_ in ids}

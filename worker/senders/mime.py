@@ -16,7 +16,7 @@ from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from functools import lru_cache
 
-from worker.core.foundation.harmless_text import plain
+from worker.core.foundation.notation import plain
 from worker.senders.contract import Message
 
 # Quoted-printable writes every "=" as "=3D", so no line of a part can look like the boundary.
