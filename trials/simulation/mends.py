@@ -151,7 +151,7 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     "pilot": ((added_lines, "HELD_BACK", 0),),
     # A stop of everything keeps sweeps from waking, and no dispatcher that runs from going on.
     "emergency-stop": (
-        (emergency_stop.EmergencyStops, "is_there", lambda _stops: False),
+        (emergency_stop.EmergencyStops, "find", lambda _stops: None),
         (budgets, "ask_first", _never_stopped),
     ),
     # The last checks of a call: of its slot and the distance from the call before it, of a halt, of its lease.
