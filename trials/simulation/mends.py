@@ -207,7 +207,7 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "leases-by-database-time": (200,),
     "pilot": (301,),
     "emergency-stop": (23,),
-    "slot": (10275, 10288),
+    "slot": (10203,),
     "halt": (66,),
     "lease": (7051,),
     "paid-back": (713,),

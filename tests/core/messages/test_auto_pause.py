@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.messages.contact import PauseRule
-from worker.core.messages.store.unreached import BounceCounts, pause_reason
+from worker.core.messages.store.message_rows import BounceCounts, pause_reason
 
 RULE = PauseRule(percent=10, least=50)
 

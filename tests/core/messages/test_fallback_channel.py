@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.customers.customers import Channel, invitation_channels
-from worker.core.messages.store.unreached import following, writable
+from worker.core.messages.contact import following, writable
 from worker.core.model.channels import CHANNELS, ChannelName, SuppressionReason
 from worker.settings.policies import fallbacks
 

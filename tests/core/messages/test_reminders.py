@@ -6,8 +6,9 @@ from datetime import UTC, datetime, time, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from worker.core.customers.customers import Customer, Person
 from worker.core.lifecycle.store.reminders import Invited, Reminder, next_reminder
-from worker.core.messages.contact import Ladder, Rung, kind_of
+from worker.core.messages.contact import Caps, ContactPolicy, Ladder, Rung, kind_of
 from worker.core.messages.quiet_hours import QuietHours, allowed_at
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
@@ -122,7 +123,8 @@ def test_a_ladder_says_how_each_reminder_differs_from_the_first_message():
         Rung("", "last"),
     ]
     assert ladder.channels == {"sms"}
-    assert ladder.impossible(["email"]) == {5 * DAY}
+    by_email = Customer("C-1", person=Person(email="ona@example.com"))
+    assert ContactPolicy(Caps(1, 1), ladder=ladder).impossible(by_email) == {5 * DAY}
 
 
 clocks = st.builds(time, st.integers(0, 23), st.sampled_from([0, 30]))

@@ -12,9 +12,8 @@ from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.foundation.notation import counted, written_if_any
 from worker.core.lifecycle.given_links import AnotherSession, GivenLink, SameLink, after_corrected_address
 from worker.core.limits.budgets import under_cap
-from worker.core.messages.contact import CorrectedRule
+from worker.core.messages.contact import CorrectedRule, following
 from worker.core.messages.quiet_hours import allowed_at
-from worker.core.messages.store.unreached import following
 from worker.lists.importing.judging import Judged
 from worker.plans.store.plans import Planned
 from worker.reporting.batch_forecast import loads_of

@@ -6,7 +6,7 @@ import click
 
 from worker.core.foundation.notation import are, counted, listed_in_words
 from worker.core.limits.budgets import BudgetState
-from worker.core.messages.store.unreached import following
+from worker.core.messages.contact import following
 from worker.core.model.stops import is_at_cap, tries_again_by_itself
 from worker.lists.lines import Change
 from worker.lists.store.batches import BatchFacts

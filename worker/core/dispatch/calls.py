@@ -3,10 +3,10 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Generic
 
+from worker.core.dispatch.prefetch import AHEAD_MOST, EVENTS_AHEAD
 from worker.core.dispatch.state import State
 from worker.core.foundation.clock import monotonic
 from worker.core.limits.rate_limits import LAPSE
@@ -19,6 +19,7 @@ LOOK_EVERY = 50
 # How much lateness may be made up for. A timer wakes a few milliseconds late, more on a busy machine: without this the
 # calls would be slower than the limit for good. With more, a standstill would be followed by calls above the limit.
 CATCH_UP = timedelta(milliseconds=50)
+CLOCK_SET_MEANWHILE = timedelta(seconds=1)
 
 
 class Calls(Generic[RowT]):
@@ -48,7 +49,7 @@ class Calls(Generic[RowT]):
         while len(rows) > state.waiting and len(state.tasks) <= prefetch.permits:
             in_time = True
             if rows.next_slot() is not None:
-                in_time = await gate.wait(rows.next_slot)
+                in_time = await gate.wait()
                 if not rows or len(state.tasks) > prefetch.permits:
                     return
             opened, is_event, slot, halts = rows.take(last=not in_time)
@@ -137,7 +138,7 @@ class SlotGate:
         self._least_at = self._next_at  # how far back lateness was made up for when a call was last let through
         self._untrue: datetime | None = None  # a slot that a wrong clock reserved
 
-    async def wait(self, next_slot: Callable[[], datetime | None]) -> bool:
+    async def wait(self) -> bool:
         """Wait for the next slot, where there is one: a call without a slot does not wait here.
 
         Returns whether a call may be made in the slot that is the next one then: the caller picks the row, and an event
@@ -154,7 +155,7 @@ class SlotGate:
                 await turn
             self._is_first = True
             try:
-                return await self._for_next(next_slot)
+                return await self._for_next()
             finally:
                 self._is_first = False
         finally:
@@ -162,13 +163,16 @@ class SlotGate:
             if not self._is_first:
                 self._let_on()
 
-    async def _for_next(self, next_slot: Callable[[], datetime | None]) -> bool:
-        slot = next_slot()
+    async def _for_next(self) -> bool:
+        slot = self._state.rows.next_slot()
         if slot is not None:
             # A late call delays the calls behind it: many late slots are not used at once.
             least, slot_at = self._time() - CATCH_UP, self._time.of(slot)
-            furthest = self._time() + self._state.prefetch.furthest_slot
-            if slot_at > furthest:  # not true: it is waited for once, though earlier slots may come meanwhile
+            lead = self._state.prefetch.flush_times.lead
+            furthest = self._time() + AHEAD_MOST + EVENTS_AHEAD + 3 * lead + CLOCK_SET_MEANWHILE
+            # No slot is further ahead when it is claimed: a wrong clock reserved it. It is waited for once, though
+            # earlier slots may come meanwhile.
+            if slot_at > furthest:
                 slot_at = least if slot == self._untrue else furthest
                 self._untrue = slot
             begins_at = max(slot_at, self._next_at, least)
@@ -178,7 +182,7 @@ class SlotGate:
             # A call that had waited for its connection may have been written meanwhile.
             while self._next_at > self._time() and not self._state.unwritten_halt.is_set():
                 await self._until(self._next_at)
-            slot = next_slot()
+            slot = self._state.rows.next_slot()
         now = self._time()
         self._least_at = now - CATCH_UP
         return slot is None or now <= self._time.of(slot) + LAPSE

@@ -175,12 +175,6 @@ class Prefetch:
             horizon=horizon,
         )
 
-    @property
-    def furthest_slot(self) -> timedelta:
-        """How far ahead a reserved slot may be; a longer wait would come from a wrong clock."""
-        clock_set_meanwhile = timedelta(seconds=1)
-        return AHEAD_MOST + EVENTS_AHEAD + 3 * self.flush_times.lead + clock_set_meanwhile
-
 
 class ClaimPlan:
     """When a dispatcher claims next: what it knows to be due, and which wake-ups it has not followed yet.

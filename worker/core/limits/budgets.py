@@ -176,7 +176,8 @@ def grant(
     else:
         slots = offer(
             rule.limits,
-            next_at=_next_at(state, rule),
+            # What went ahead before `burst` was taken out is paid back first.
+            next_at=state.next_at and max(state.next_at, _even_at(state, rule) or state.next_at),
             left_at=state.left_at,
             most=most,
             now=begins_at,
@@ -204,11 +205,6 @@ def next_slot(state: BudgetState, rule: BudgetRule, *, now: datetime) -> NextSlo
         return NextSlot(burst, even_at, max(ahead_at, even_at))
     latest = max(last, state.blocked_until or last) + burst.slow
     return NextSlot(burst, even_at, min(ahead_at, latest))
-
-
-def _next_at(state: BudgetState, rule: BudgetRule) -> datetime | None:
-    """The next slot where no call may go ahead. What went ahead before `burst` was taken out is paid back first."""
-    return state.next_at and max(state.next_at, _even_at(state, rule) or state.next_at)
 
 
 def _even_at(state: BudgetState, rule: BudgetRule) -> datetime | None:
@@ -305,7 +301,14 @@ def after_claim(
     pace, ramp_from = state.pace, now if rule.ramp is not None and state.ramp_from is None else state.ramp_from
     rule = rule.at(ramp_from, now)
     if granted.slots.interval:
-        state = _reserved(state, rule, granted.slots, claimed, now=now)
+        next_at, left_at = granted.slots.reserved(claimed)
+        if (slot := next_slot(state, rule, now=now)) is None:
+            state = replace(state, next_at=next_at, left_at=left_at, even_at=None, ahead_at=None, last_at=None)
+        else:
+            times = [granted.slots.at(index) for index in range(claimed)]
+            slot = slot.after(times)
+            state = replace(state, even_at=slot.even_at, ahead_at=slot.ahead_at, last_at=times[-1])
+            state = replace(state, next_at=max(next_at, slot.at), left_at=None)
         pace = counted(pace, rule.rate, granted=claimed, now=now)
     if granted.slots.interval or granted.probe:
         pace = adapted(pace, rule.rate, now=now)
@@ -313,16 +316,6 @@ def after_claim(
     # Moved on at once: whatever becomes of this probe, there is one at a time, and the next one comes later.
     asks_again_at = now + ASK_AGAIN_AFTER if state.asks_again_at is not None else None
     return replace(state, pace=pace, probe_until=probe_until, ramp_from=ramp_from, asks_again_at=asks_again_at)
-
-
-def _reserved(state: BudgetState, rule: BudgetRule, slots: Slots, number: int, *, now: datetime) -> BudgetState:
-    next_at, left_at = slots.reserved(number)
-    if (slot := next_slot(state, rule, now=now)) is None:
-        return replace(state, next_at=next_at, left_at=left_at, even_at=None, ahead_at=None, last_at=None)
-    times = [slots.at(index) for index in range(number)]
-    slot = slot.after(times)
-    state = replace(state, even_at=slot.even_at, ahead_at=slot.ahead_at, last_at=times[-1])
-    return replace(state, next_at=max(next_at, slot.at), left_at=None)
 
 
 def after_release(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime]) -> BudgetState:

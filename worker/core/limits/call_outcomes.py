@@ -83,8 +83,10 @@ def _after(
 ) -> BudgetState:
     """The state after this call. `stopped_at`: since when the account was stopped, before all of these calls."""
     failed = outcome.unreachable or outcome.kind in FAILURES
-    if fresh:
-        state = _with_failures_counted(state, failed)
+    if fresh and failed:
+        state = replace(state, failures=state.failures + 1)
+    elif fresh and (state.failures or state.opened_at):  # any answer shows that the account answers, even a 429
+        state = replace(state, failures=0, opened_at=None)
     if fresh or outcome.kind in STOPS:
         state = replace(state, unproven=outcome.unreachable or (outcome.kind in STOPS and not outcome.unclear))
     opens = failed and fresh and rule.opens_after is not None and state.failures >= rule.opens_after
@@ -99,22 +101,12 @@ def _after(
     elif fresh:
         state = replace(state, probe_until=None)
     if opens:
-        return replace(state, opened_at=state.opened_at or now, pause_reason=_in_a_row(state, outcome))
+        why = f"{state.failures} calls in a row failed, the last with {outcome.detail}"[:400]
+        return replace(state, opened_at=state.opened_at or now, pause_reason=why)
     if fresh and rule.opens_after is None:
         # Of a sender only this is its own failure; any answer ends it.
         return replace(state, opened_at=(state.opened_at or now) if outcome.unreachable else None)
     return state
-
-
-def _with_failures_counted(state: BudgetState, failed: bool) -> BudgetState:
-    if failed:
-        return replace(state, failures=state.failures + 1)
-    # Any answer shows that the account answers, even a 429.
-    return replace(state, failures=0, opened_at=None) if state.failures or state.opened_at else state
-
-
-def _in_a_row(state: BudgetState, outcome: CallOutcome) -> str:
-    return f"{state.failures} calls in a row failed, the last with {outcome.detail}"[:400]
 
 
 def _counted(state: BudgetState, rule: BudgetRule, call_outcomes: list[CallOutcome], *, now: datetime) -> Pace:

@@ -115,7 +115,8 @@ def adapted(pace: Pace, configured: float | None, *, now: datetime) -> Pace:
         return _lowered(pace, configured, now=now)
     if pace.rate is None:
         return pace
-    if pace.trial_rate is None and not pace.habit and _has_a_few_more_refusals(pace):
+    a_few_more = pace.refused >= SMALL_STEP_REFUSALS and pace.share >= SMALL_STEP_SHARE
+    if pace.trial_rate is None and not pace.habit and a_few_more:
         lower = max(pace.rate * SMALL_STEP_RATE_FACTOR, pace.good or 0.0, _floor(configured))
         if lower < pace.rate:
             return replace(
@@ -199,10 +200,6 @@ def _measured(pace: Pace, *, now: datetime) -> Pace:
     counts_for = FADING_TIME.total_seconds() * (1 - math.exp(-(elapsed / FADING_TIME)))
     rate = max(accepted / counts_for, LOWEST_RATE_IF_UNCONFIGURED)
     return replace(pace, rate=rate, refused_from=2 * rate, granted=0.0, refused=0.0, lowered_at=now, raised_at=now)
-
-
-def _has_a_few_more_refusals(pace: Pace) -> bool:
-    return pace.refused >= SMALL_STEP_REFUSALS and pace.share >= SMALL_STEP_SHARE
 
 
 def _raised(pace: Pace, configured: float | None, *, now: datetime) -> Pace:

@@ -19,7 +19,7 @@ from worker.core.adapters import Message
 from worker.core.customers.customers import Channel, Customer
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.text_numbers import why_not_texted
-from worker.core.model.channels import CHANNELS, address_of, is_mail, text_of
+from worker.core.model.channels import CHANNELS, SuppressionReason, address_of, is_mail, text_of
 from worker.core.model.reasons import Reason
 from worker.core.model.refusals import Advice
 from worker.core.model.sessions import Opening
@@ -241,6 +241,42 @@ def give_places(
     return given
 
 
+# Only reasons that show that the address does not work. A customer who asked for no messages, or complained, gets none
+# on another channel either; nor does a customer whom an operator suppressed.
+UNREACHED = frozenset({SuppressionReason.BOUNCE})
+
+
+def following(channel: str, fallbacks: Mapping[str, str]) -> tuple[str, ...]:
+    """The channels that are tried after this one, each after the one before it."""
+    found: dict[str, None] = {}
+    other = fallbacks.get(channel)
+    while other is not None and other != channel and other not in found:
+        found[other] = None
+        other = fallbacks.get(other)
+    return tuple(found)
+
+
+def writable(
+    channels: Sequence[str], fallbacks: Mapping[str, str], suppressed: Mapping[str, SuppressionReason | None]
+) -> tuple[str, ...]:
+    """The channels on which the customer may get messages, with the fallback in place of an unreachable one.
+
+    `channels` are the channels that the row asks for. `suppressed` holds every channel for which the customer has an
+    address, with the reason of its suppression; None: the address may be used.
+    """
+    found: dict[str, None] = {}
+    for channel in channels:
+        reason = suppressed.get(channel)
+        if channel in suppressed and reason is None:
+            found[channel] = None
+        elif channel in suppressed and reason in UNREACHED:
+            others = following(channel, fallbacks)
+            other = next((one for one in others if one in suppressed and suppressed[one] is None), None)
+            if other is not None:
+                found[other] = None
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class PauseRule:
     """Pause above `percent` of the `tried` messages, if at least `least` were tried: a few messages prove little."""
@@ -272,10 +308,6 @@ class Ladder:
         """The step of a reminder of this kind. `after`: the times of all reminders."""
         span = next((span for index, span in enumerate(sorted(set(after))) if kind_of(index) == kind), None)
         return self.steps.get(span, Rung()) if span is not None else Rung()
-
-    def impossible(self, reachable: Collection[str]) -> frozenset[timedelta]:
-        """The times of steps by a channel on which the customer cannot be reached."""
-        return frozenset(span for span, step in self.steps.items() if step.channel and step.channel not in reachable)
 
     @property
     def channels(self) -> frozenset[str]:
@@ -317,7 +349,7 @@ class ContactPolicy:
     ladder: Ladder = field(default_factory=Ladder)
 
     def impossible(self, customer: Customer) -> frozenset[timedelta]:
-        """The times of reminders that this customer cannot get."""
+        """The times of reminders by a channel on which this customer cannot be reached."""
         if not self.ladder.channels:
             return frozenset()
         person = customer.person
@@ -327,7 +359,8 @@ class ContactPolicy:
             if (address := address_of(person, name))
             and not (name == Channel.SMS and why_not_texted(address, self.countries))
         ]
-        return self.ladder.impossible(reachable)
+        steps = self.ladder.steps.items()
+        return frozenset(span for span, step in steps if step.channel and step.channel not in reachable)
 
     def lacks_brand(self, customer: Customer) -> bool:
         """Whether nothing can be written to the customer: its brand was taken out of the configuration."""

@@ -200,17 +200,14 @@ def leaves_by(
     That is when the quiet hours begin in which `end` lies, or `end`. Where zones are so far apart that no hour suits
     all of them, it is `end` too.
     """
-    return min((_leaves_by(zones, quiet.get(channel), end) for channel in channels), default=end)
-
-
-def _leaves_by(zones: tuple[str, ...], quiet: QuietHours | None, end: datetime) -> datetime:
-    if quiet is None or not zones:
-        return end
-    at = end.timestamp()
-    moments, counts = _ahead(zones, quiet, int(at // _DAY) - _SEARCH // _DAY)
-    present = bisect_right(moments, at) - 1
-    free = next((index for index in range(present, -1, -1) if not counts[index]), present)
-    return end if free == present else datetime.fromtimestamp(moments[free + 1], UTC)
+    last, at = end, end.timestamp()
+    for hours in [quiet[channel] for channel in channels if channel in quiet] if zones else ():
+        moments, counts = _ahead(zones, hours, int(at // _DAY) - _SEARCH // _DAY)
+        present = bisect_right(moments, at) - 1
+        free = next((index for index in range(present, -1, -1) if not counts[index]), present)
+        if free != present:
+            last = min(last, datetime.fromtimestamp(moments[free + 1], UTC))
+    return last
 
 
 @lru_cache(maxsize=4096)

@@ -117,8 +117,3 @@ def sharing(phone: str) -> tuple[str, ...]:
 def hour_of(at: datetime) -> datetime:
     """The beginning of the hour, UTC."""
     return at.replace(minute=0, second=0, microsecond=0)
-
-
-def may_go(cap: int, sent: int, wanted: int) -> int:
-    """How many of the `wanted` texts may go now, after `sent` in this hour."""
-    return max(0, min(wanted, cap - sent))

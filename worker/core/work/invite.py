@@ -4,7 +4,7 @@ A kind of work for a dispatcher, as `issue` is.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from worker.core.adapters import Receipt, Sender
@@ -12,20 +12,14 @@ from worker.core.dispatch.state import Work
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import CallResult, Flushed
 from worker.core.limits.throughput import Stretch
-from worker.core.messages.contact import FIRST, CannotWrite, Writer
-from worker.core.messages.store.message_context import (
-    ClaimedInvitation,
-    InvitationPolicy,
-    InviteResult,
-    has_stale_link,
-    leaves_at,
-)
+from worker.core.messages.contact import CannotWrite, Writer
+from worker.core.messages.store.claim_invitations import has_stale_link, leaves_at
+from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, InviteResult
 from worker.core.model.channels import address_of
 from worker.core.model.endings import Done, Ending, Hold, Kind, Problem
 from worker.core.model.http_messages import MayWrite
 from worker.core.model.metrics import FRESHNESS, MESSAGES
 from worker.core.model.reasons import Reason
-from worker.core.model.refusals import advice_of, of_stored
 from worker.core.unknown.reconciliation import UnknownCall, ending_of_reconciliation
 from worker.core.unknown.repeats import not_before_its_wait
 
@@ -62,7 +56,9 @@ class InviteWork(Work[ClaimedInvitation, InvitationPolicy]):
             return await self._reconcile(item, item.unknown_call)
         if not self._may_leave(item, now):  # checked again: it has waited for its slot or for a permit
             return self.skipped(item)
-        self._complete(item)
+        customer, hours = item.customer, self.policy.contact.hours
+        item.sender_name = self.sender_names.get(customer.brand, "")  # the templates refuse a brand that is no more
+        item.clock = hours.clock_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
         try:
             message = self.templates.render(item, channel=self.policy.channel, now=now)
         except CannotWrite as error:
@@ -104,17 +100,6 @@ class InviteWork(Work[ClaimedInvitation, InvitationPolicy]):
         if isinstance(found, Problem):
             return CallResult(item, began_at, ending, problem=found)
         return CallResult(item, began_at, ending, found=found)
-
-    def _complete(self, item: ClaimedInvitation) -> None:
-        """What its words need besides the session and the customer."""
-        customer, contact = item.customer, self.policy.contact
-        if item.kind != FIRST and (template := contact.ladder.step_of(item.kind, contact.reminders).template):
-            item.customer = replace(customer, template=template)
-        item.clock = contact.hours.clock_of(
-            timezone=customer.timezone, phone=customer.person.phone, country=customer.country
-        )
-        item.sender_name = self.sender_names.get(customer.brand, "")  # the templates refuse a brand that is no more
-        item.advice = advice_of(of_stored(item.leased.refused_for)) if item.leased.refused_for else ""
 
     def ending(self, item: ClaimedInvitation, problem: Problem, now: datetime) -> Ending:
         ending = super().ending(item, problem, now)

@@ -1,14 +1,16 @@
 """An account's permits: never more than its concurrency, shared fairly by the dispatchers, and all used."""
 
+from collections import namedtuple
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.limits.store.concurrency import BEGINS_WITH, TURN, Held, Share, share
+from worker.core.limits.store.concurrency import BEGINS_WITH, TURN, Share, share
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=60)
+Held = namedtuple("Held", "owner permits until")
 
 
 def held(**permits):

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.limits.store.claims import BATCH_SHARE, for_batches, share_out
+from worker.core.limits.store.claims import BATCH_SHARE, share_out
 
 counts = st.integers(0, 300)
 jitters = st.floats(0, 1, exclude_max=True)
@@ -39,7 +39,7 @@ def test_no_slot_is_left_while_a_row_waits_and_none_is_given_twice(slots, jitter
 @given(st.integers(1, 300), jitters, counts, counts)
 def test_batches_have_their_share_and_events_all_else(slots, jitter, events, batches):
     rows, _ = shared(slots, jitter, events, batches)
-    kept = for_batches(slots, jitter)
+    kept = min(int(slots * BATCH_SHARE + jitter), slots)
     assert rows.count("batch") >= min(kept, batches)
     assert rows.count("event") >= min(slots - kept, events)
 
@@ -65,7 +65,7 @@ def test_later_slots_go_to_batches_only_by_their_share_and_only_when_events_wait
         return some
 
     shared = share_out(slots, jitter, soon=soon, events=queue("event"), batches=queue("batch"))
-    kept = for_batches(slots, jitter)
+    kept = min(int(slots * BATCH_SHARE + jitter), slots)
     crowded = events >= slots - kept
     assert shared.rows.count("batch") <= (max(kept, soon) if crowded else max(soon - events, 0))
     assert shared.rows.count("event") >= min(slots - max(kept, soon), events)

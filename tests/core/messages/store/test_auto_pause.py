@@ -9,8 +9,8 @@ from tests.stored.shelf import customer
 from worker.core.database.tables import Audit, Batch, BounceCount, InvitationRow, Job
 from worker.core.limits.budgets import BudgetRule
 from worker.core.messages.contact import PauseRule
-from worker.core.messages.store import unreached as tallies
-from worker.core.messages.store.unreached import BounceCounts as Counted
+from worker.core.messages.store import message_rows as tallies
+from worker.core.messages.store.message_rows import BounceCounts as Counted
 from worker.core.model.states import BATCH, EVENT, PAUSED, InvitationState
 from worker.lists.decisions.store import priority_moves
 
@@ -21,7 +21,7 @@ RULE = PauseRule(percent=10, least=50)
 def count(shelf):
     def add(batch, tried=0, refused=0, bounced=0, rule=RULE):
         with shelf.database.write() as connection:
-            tallies.count(connection, {batch: Counted(tried, refused, bounced)}, rule, now=shelf.clock())
+            tallies.count_bounces(connection, {batch: Counted(tried, refused, bounced)}, rule, now=shelf.clock())
 
     return add
 
@@ -43,7 +43,7 @@ def test_no_transaction_waits_for_a_count_before_the_other_one_ends(shelf, count
     batch = shelf.batch()
 
     with shelf.database.write() as connection:
-        tallies.count(connection, {batch: Counted(10, 1, 0)}, RULE, now=shelf.clock())
+        tallies.count_bounces(connection, {batch: Counted(10, 1, 0)}, RULE, now=shelf.clock())
         count(batch, tried=5)
 
     assert [(row.tried, row.refused) for row in shelf.rows(BounceCount)] == [(15, 1)]

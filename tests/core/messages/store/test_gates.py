@@ -26,7 +26,7 @@ def answer(monkeypatch):
             seen.append([one.customer.customer_id for one in candidates])
             return {}
 
-        monkeypatch.setattr(Invitations, "gates", staticmethod(lambda _claim, _messages: (first, second)))
+        monkeypatch.setattr(Invitations, "gates", ((first, None), (second, None)))
         return seen
 
     return put

@@ -10,17 +10,20 @@ Rows that were put off because of their account or sender are due again once tha
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel, invitation_channels
+from worker.core.customers.customers import invitation_channels
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.limits.budgets import BudgetRule, BudgetState, interval
 from worker.core.model.reasons import Reason
 from worker.core.model.states import BATCH, EVENT, PRIORITIES, InvitationState, JobState
+
+if TYPE_CHECKING:
+    from worker.core.work.store.job_context import ClaimedJob
 
 # The queue may use this share of a link's usable time. The rest is for delays that the queue's length does not show:
 # events that go first, retries, a limit that turns out lower, a short pause.
@@ -101,15 +104,6 @@ class Queue:
         return sum(number for kind, number in self.waiting.items() if kind <= priority)
 
 
-class Wants(Protocol):
-    """A claimed job that needs room for its message."""
-
-    @property
-    def channel(self) -> Channel: ...
-    @property
-    def priority(self) -> int: ...
-
-
 @dataclass
 class Rooms:
     """The room for more messages on each channel, during one claim of one account's jobs.
@@ -124,7 +118,7 @@ class Rooms:
     max_age: timedelta
     _now: datetime
 
-    def delay(self, job: Wants) -> timedelta:
+    def delay(self, job: "ClaimedJob") -> timedelta:
         """How long the job's message will wait in its channel's queue. With several channels: the longest wait."""
         waits = timedelta(0)
         for channel in self._slow(job):
@@ -133,7 +127,7 @@ class Rooms:
             waits = max(waits, ahead * sender.interval + sender.pause(self._now))
         return waits
 
-    def full_sender(self, job: Wants) -> SenderState | None:
+    def full_sender(self, job: "ClaimedJob") -> SenderState | None:
         """A sender without room for the job's message. None: there is room, and the job now occupies it."""
         for channel in invitation_channels(job.channel) if self._senders else ():
             if channel not in self._senders:  # the configuration has it no more
@@ -145,7 +139,7 @@ class Rooms:
             waiting[job.priority] = waiting.get(job.priority, 0) + 1
         return None
 
-    def _slow(self, job: Wants) -> list[str]:
+    def _slow(self, job: "ClaimedJob") -> list[str]:
         return [one for one in invitation_channels(job.channel) if one in self._senders and self._senders[one].interval]
 
     def _room(self, channel: str, priority: int) -> int | None:

@@ -96,10 +96,6 @@ def _state(values: Iterable[Any]) -> BudgetState:
     return BudgetState(**own, **parts)
 
 
-def _values(state: BudgetState) -> dict[str, Any]:
-    return dict(zip(_NAMES, _IN_ORDER(state), strict=True))
-
-
 def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetState:
     """The budget's state. With `lock`, the row is locked until the transaction ends. Raises LookupError."""
     row = connection.execute(_READ_LOCKED if lock else _READ, {"budget": name}).first()
@@ -115,7 +111,7 @@ def lock(connection: sa.Connection, rule: BudgetRule) -> None:
 
 
 def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
-    values = {f"new_{column}": value for column, value in _values(state).items()}
+    values = {f"new_{name}": value for name, value in zip(_NAMES, _IN_ORDER(state), strict=True)}
     connection.execute(_SAVE, {"budget": name, **values}, execution_options=UNANSWERED)
 
 
@@ -165,10 +161,7 @@ def to_claim(
     that goes first; when no credit is left for now; or to remove times that cannot be true, which is logged. The times
     of an account without limits are not used.
     """
-
-    def true(state: BudgetState) -> BudgetState:
-        return clamp_future_times(state, rule, now=now, reach=reach, probe_for=lease)
-
+    true = partial(clamp_future_times, rule=rule, now=now, reach=reach, probe_for=lease)
     if not is_locked:
         recovers = state.pauses > 0 or state.stopped_at is not None or state.pace.rate is not None
         doubtful = rule.paces and true(state) != state
@@ -228,8 +221,13 @@ def apply_outcomes(
     `refund` False: the calls took no credit, so none is refunded. `stretch`: the calls of a busy stretch that ended
     now, for the measured pace.
     """
-    if stretch is not None:
-        tally.of(connection).last.append(partial(_measure, rule=rule, stretch=stretch, now=now))
+    if stretch is not None:  # at the end of the transaction, since claims wait for the row
+
+        def measure(connection: sa.Connection) -> None:
+            state = read(connection, rule.name, lock=True)
+            save(connection, rule.name, replace(state, measured=with_stretch(state.measured, stretch, now=now)))
+
+        tally.of(connection).last.append(measure)
     call_outcomes = list(call_outcomes)
     if not call_outcomes:
         return
@@ -257,12 +255,6 @@ def save_turn(connection: sa.Connection, rule: BudgetRule, before: BudgetState, 
         turn = "answers again" if before.opened_at is not None or before.stopped_at is not None else ""
     if turn:
         log.warning("%s: %s", rule.name, turn)
-
-
-def _measure(connection: sa.Connection, *, rule: BudgetRule, stretch: Stretch, now: datetime) -> None:
-    """Add a busy stretch to the measured pace: at the end of the transaction, since claims wait for the row."""
-    state = read(connection, rule.name, lock=True)
-    save(connection, rule.name, replace(state, measured=with_stretch(state.measured, stretch, now=now)))
 
 
 def end_probe(connection: sa.Connection, rule: BudgetRule) -> None:
@@ -333,7 +325,8 @@ class Budgets:
         """Insert the missing rows."""
         with self._database.read() as connection:
             known = set(connection.execute(sa.select(Budget.name)).scalars())
-        missing = [{"name": name, **_values(BudgetState())} for name in sorted(set(names) - known)]
+        new = dict(zip(_NAMES, _IN_ORDER(BudgetState()), strict=True))
+        missing = [{"name": name, **new} for name in sorted(set(names) - known)]
         if missing:
             with self._database.write() as connection:
                 # Two workers may start at the same moment: the second worker keeps the first worker's row.

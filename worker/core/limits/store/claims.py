@@ -13,7 +13,6 @@ share. Without the share, a stream of sign-ups would delay a list for ever. With
 call in at most one slot of five. The slots that one side does not use go to the other.
 """
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -153,102 +152,103 @@ class Leased:
         return Reserved(count, again_at, times, slots.interval)
 
 
-class Claims:
-    """The claims of one kind of row, by one process."""
+def lease(
+    connection: sa.Connection,
+    leases: Leases[Any],
+    permits: Permits,
+    policy: ClaimPolicy,
+    asked: Room,
+    *,
+    jitter: float,
+    now: datetime,
+) -> Leased:
+    """Lease as many due rows as are asked for and whose calls fit into the horizon.
 
-    def __init__(self, leases: Leases[Any], *, jitter: Callable[[], float] = random.random) -> None:
-        self._leases = leases
-        self._jitter = jitter
-        self.permits = Permits()
+    Without a free permit or slot no row is leased. The horizon begins `asked.lead` from now, and is at least three
+    times as long: the next claim may take as long, and begins when a third of the horizon is left. `jitter`: see
+    `share_out`.
+    """
+    rule, busy, lead = policy.rule, asked.busy, asked.lead
+    horizon = max(asked.horizon, 3 * lead)
+    # New permits are written under the lock.
+    lock = permits.is_new(rule, policy.permit_owner) or (rule.paces and asked.for_event)
+    if lock:
+        budgets.lock(connection, rule)
+    given, beside = {"of_": policy.claims_for, "now": now}, {sender.name for sender in policy.senders.values()}
+    first = budgets.ask_first(connection, rule.name, leases.event_is_due, given, beside=beside)
+    nothing = Grant(Slots(now, timedelta(0), 0))
+    leased = Leased(policy, first.state, lock, nothing, grant, lead, horizon, beside=first.beside)
+    if first.stopped:
+        return leased
+    share, locked = permits.hold(
+        connection, rule, policy.permit_owner, lease=policy.lease, busy=busy, is_locked=lock, now=now
+    )
+    room = max(asked.rows, asked.events)
+    if share is not None:
+        leased = replace(leased, permits=share.use)
+        if share.use < max(busy, 1):
+            return replace(leased, granted=replace(nothing, again_at=now + ASK_AGAIN))
+        room = MOST_PER_PERMIT * share.use
+    most, events = min(asked.rows, room), min(asked.events, room)
+    shared = share is not None and not share.alone
+    grants = partial(grant, horizon=horizon + policy.ahead, lead=lead, shared=shared, now=now)
+    furthest, is_locked = lead + horizon + policy.ahead, lock or locked is not None
+    state, is_locked = budgets.to_claim(
+        connection, rule, locked or first.state, is_locked=is_locked, now=now, reach=furthest, lease=policy.lease
+    )
+    granted, free_only = grants(state, rule, most=max(most, events)), False
+    if not granted.slots.count and calls_left(state, rule, now=now) == 0:
+        granted, free_only = _at_cap(connection, leases, policy, grants, state, max(most, events), now=now), True
+    leased = replace(leased, state=state, is_locked=is_locked, granted=granted, grants=grants)
+    if not granted.slots.count:
+        return leased
 
-    def lease(self, connection: sa.Connection, policy: ClaimPolicy, asked: Room, *, now: datetime) -> Leased:
-        """Lease as many due rows as are asked for and whose calls fit into the horizon.
-
-        Without a free permit or slot no row is leased. The horizon begins `asked.lead` from now, and is at least
-        three times as long: the next claim may take as long, and begins when a third of the horizon is left.
-        """
-        rule, busy, lead = policy.rule, asked.busy, asked.lead
-        horizon = max(asked.horizon, 3 * lead)
-        # New permits are written under the lock.
-        lock = self.permits.is_new(rule, policy.permit_owner) or (rule.paces and asked.for_event)
-        if lock:
-            budgets.lock(connection, rule)
-        given, beside = {"of_": policy.claims_for, "now": now}, {sender.name for sender in policy.senders.values()}
-        first = budgets.ask_first(connection, rule.name, self._leases.event_is_due, given, beside=beside)
-        nothing = Grant(Slots(now, timedelta(0), 0))
-        leased = Leased(policy, first.state, lock, nothing, grant, lead, horizon, beside=first.beside)
-        if first.stopped:
-            return leased
-        share, locked = self.permits.hold(
-            connection, rule, policy.permit_owner, lease=policy.lease, busy=busy, is_locked=lock, now=now
+    def due(priority: int, most: int) -> Sequence[sa.Row[Any]]:
+        """At most so many rows, under a lease."""
+        if priority == EVENT and not first.event_is_due:
+            return ()
+        return leases.claim(
+            connection,
+            policy.claims_for,
+            priority,
+            most,
+            lease=policy.lease,
+            owner=policy.owner,
+            now=now,
+            only_batch=policy.only_batch,
+            unknown_only=free_only,
         )
-        room = max(asked.rows, asked.events)
-        if share is not None:
-            leased = replace(leased, permits=share.use)
-            if share.use < max(busy, 1):
-                return replace(leased, granted=replace(nothing, again_at=now + ASK_AGAIN))
-            room = MOST_PER_PERMIT * share.use
-        most, events = min(asked.rows, room), min(asked.events, room)
-        shared = share is not None and not share.alone
-        grants = partial(grant, horizon=horizon + policy.ahead, lead=lead, shared=shared, now=now)
-        furthest, is_locked = lead + horizon + policy.ahead, lock or locked is not None
-        state, is_locked = budgets.to_claim(
-            connection, rule, locked or first.state, is_locked=is_locked, now=now, reach=furthest, lease=policy.lease
-        )
-        granted, free_only = grants(state, rule, most=max(most, events)), False
-        if not granted.slots.count and calls_left(state, rule, now=now) == 0:
-            granted, free_only = self._at_cap(connection, policy, grants, state, max(most, events), now=now), True
-        leased = replace(leased, state=state, is_locked=is_locked, granted=granted, grants=grants)
-        if not granted.slots.count:
-            return leased
 
-        def due(priority: int, most: int) -> Sequence[sa.Row[Any]]:
-            """At most so many rows, under a lease."""
-            if priority == EVENT and not first.event_is_due:
-                return ()
-            return self._leases.claim(
-                connection,
-                policy.claims_for,
-                priority,
-                most,
-                lease=policy.lease,
-                owner=policy.owner,
-                now=now,
-                only_batch=policy.only_batch,
-                unknown_only=free_only,
-            )
+    soon = min(granted.slots.until(now + lead + horizon), most)
+    found = share_out(granted.slots.count, jitter, soon=soon, events=partial(due, EVENT), batches=partial(due, BATCH))
+    return replace(leased, rows=found.rows, more=found.more, share=found.share)
 
-        soon = min(granted.slots.until(now + lead + horizon), most)
-        found = share_out(
-            granted.slots.count, self._jitter(), soon=soon, events=partial(due, EVENT), batches=partial(due, BATCH)
-        )
-        return replace(leased, rows=found.rows, more=found.more, share=found.share)
 
-    def _at_cap(
-        self,
-        connection: sa.Connection,
-        policy: ClaimPolicy,
-        grants: Callable[..., Grant],
-        state: BudgetState,
-        most: int,
-        *,
-        now: datetime,
-    ) -> Grant:
-        """The calls that an account may make at a cap on its credits: those that cost no credit.
+def _at_cap(
+    connection: sa.Connection,
+    leases: Leases[Any],
+    policy: ClaimPolicy,
+    grants: Callable[..., Grant],
+    state: BudgetState,
+    most: int,
+    *,
+    now: datetime,
+) -> Grant:
+    """The calls that an account may make at a cap on its credits: those that cost no credit.
 
-        It still looks up calls with an unknown outcome: that may find that a credit was not spent. At the cap on all
-        credits it stops when a row is due that costs one; at that of a period it waits for the period's end.
-        """
-        of, batch = policy.claims_for, policy.only_batch
-        at_the_end = credits_left(state, policy.rule) == 0
-        again_at = None if at_the_end else credits_again_at(state, policy.rule, now=now)
-        found = Grant(Slots(now, timedelta(0), 0), again_at=again_at)
-        if self._leases.is_due(connection, of, unknown=True, only_batch=batch, now=now):
-            found = grants(state, replace(policy.rule, credits=None, credits_by=()), most=most)
-        stops = at_the_end and not found.slots.count
-        if stops and self._leases.is_due(connection, of, unknown=False, only_batch=batch, now=now):
-            budgets.stop_at_cap(connection, policy.rule, now=now)
-        return found
+    It still looks up calls with an unknown outcome: that may find that a credit was not spent. At the cap on all
+    credits it stops when a row is due that costs one; at that of a period it waits for the period's end.
+    """
+    of, batch = policy.claims_for, policy.only_batch
+    at_the_end = credits_left(state, policy.rule) == 0
+    again_at = None if at_the_end else credits_again_at(state, policy.rule, now=now)
+    found = Grant(Slots(now, timedelta(0), 0), again_at=again_at)
+    if leases.is_due(connection, of, unknown=True, only_batch=batch, now=now):
+        found = grants(state, replace(policy.rule, credits=None, credits_by=()), most=most)
+    stops = at_the_end and not found.slots.count
+    if stops and leases.is_due(connection, of, unknown=False, only_batch=batch, now=now):
+        budgets.stop_at_cap(connection, policy.rule, now=now)
+    return found
 
 
 T = TypeVar("T")
@@ -266,11 +266,6 @@ class Shared(Generic[T]):
     share: int = 0
 
 
-def for_batches(slots: int, jitter: float) -> int:
-    """How many of these slots go to batches before events. `jitter` in [0, 1) rounds, so that few slots add up too."""
-    return min(int(slots * BATCH_SHARE + jitter), slots)
-
-
 def share_out(
     slots: int,
     jitter: float,
@@ -282,9 +277,10 @@ def share_out(
     """The rows that get the slots. `events` and `batches` return at most the given number of rows of their kind.
 
     Batches get the slots among the first `soon` that events do not use. Later slots go to events, except the share.
+    `jitter` in [0, 1) rounds the batches' part, so that few slots add up too.
     If only batches wait, or events use no more than their part, each function is called once.
     """
-    kept = for_batches(slots, jitter)
+    kept = min(int(slots * BATCH_SHARE + jitter), slots)  # for batches before events
     first = list(events(slots - kept)) if kept < slots else []
     crowded = len(first) == slots - kept
     share = kept if crowded else 0

@@ -11,7 +11,7 @@ worker are free once their time has run out.
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -35,14 +35,6 @@ TURN = timedelta(seconds=5)
 _DAY_ONE = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-class Held(NamedTuple):
-    """The permits of one dispatcher; they end at `until` unless it renews them."""
-
-    owner: str
-    permits: int
-    until: datetime
-
-
 class Share(NamedTuple):
     """`use` bounds the calls in flight before another call is opened; `keep` permits count as the owner's.
 
@@ -54,8 +46,11 @@ class Share(NamedTuple):
     alone: bool = False
 
 
-def share(cap: int, held: Iterable[Held], owner: str, *, busy: int, now: datetime) -> Share:
-    """The share of `cap` permits for `owner`, which has `busy` calls in flight, given the permits that all hold."""
+def share(cap: int, held: Iterable[Any], owner: str, *, busy: int, now: datetime) -> Share:
+    """The share of `cap` permits for `owner`, which has `busy` calls in flight.
+
+    `held`: the permits of each dispatcher, with its `owner`; they end at `until` unless it renews them.
+    """
     live = {item.owner: item.permits for item in held if item.until > now}
     mine = live.pop(owner, 0)
     free = cap - sum(live.values())
@@ -156,7 +151,7 @@ def _share(
     connection: sa.Connection, rule: BudgetRule, owner: str, *, lease: timedelta, busy: int, now: datetime
 ) -> tuple[Share, bool]:
     """The owner's share, and whether the owner's row already has this share and stays valid for a while."""
-    held = [Held(row.owner, row.permits, row.until) for row in fetch(connection, _HELD, {"budget_": rule.name})]
+    held = fetch(connection, _HELD, {"budget_": rule.name})
     granted = share(rule.concurrency, held, owner, busy=busy, now=now)
     mine = next((item for item in held if item.owner == owner), None)
     return granted, mine is not None and mine.permits == granted.keep and mine.until - now > lease - RENEW_AFTER

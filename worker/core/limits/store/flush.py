@@ -25,7 +25,8 @@ from worker.core.database.outages import SACRIFICED
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.limits.store import batch_pace, budgets
-from worker.core.limits.store.claims import ClaimPolicy, Claims, Leased, Reserved, Room
+from worker.core.limits.store.claims import ClaimPolicy, Leased, Reserved, Room, lease
+from worker.core.limits.store.concurrency import Permits
 from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Done, Ending, Kind, Never, NotNow, Problem
 from worker.core.model.reasons import Reason
@@ -55,6 +56,7 @@ class Claimed:
     session_id: uuid.UUID | None
     unknown_call: UnknownCall | None  # look up this call; make no new one
     _: KW_ONLY
+    asks_about: str | None = None  # the reference of the session to look up; make no new call
     attempt_id: uuid.UUID = NOT_OPENED  # until it is opened
     repeatable: bool = False  # if the call's outcome is unknown
     reconcile_at: datetime | None = None  # see the attempt's column
@@ -66,13 +68,13 @@ class Claimed:
 
     @property
     def looks_up(self) -> bool:
-        """True if its call makes nothing at the other side."""
-        return self.unknown_call is not None
+        """True if its call makes nothing at the other side: no session is asked for, and no credit is spent."""
+        return self.unknown_call is not None or self.asks_about is not None
 
     @property
-    def reconciles(self) -> uuid.UUID | None:
-        """The attempt that it looks up."""
-        return None if self.unknown_call is None else self.unknown_call.attempt_id
+    def reconciles(self) -> uuid.UUID:
+        """The attempt that it looks up; its own id: it looks up a session."""
+        return self.attempt_id if self.unknown_call is None else self.unknown_call.attempt_id
 
 
 RowT = TypeVar("RowT", bound=Claimed)
@@ -203,7 +205,7 @@ class Rows(ABC, Generic[PolicyT, RowT]):
 
     def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
         self._database, self._keyring = database, keyring
-        self._claims = Claims(self.leases, jitter=jitter)
+        self._jitter, self._permits = jitter, Permits()
 
     @abstractmethod
     def record(self, flush: Flush[PolicyT], results: Sequence[CallResult[RowT]], stretch: Stretch | None) -> set[str]:
@@ -334,11 +336,13 @@ class Rows(ABC, Generic[PolicyT, RowT]):
                 reserved.spacing,
             )
 
-        def set_aside(connection: sa.Connection, kinds: Mapping[Any, str]) -> None:
-            self.set_aside(connection, kinds, now=clock())
-
         try:
-            return row_by_row(self._database, f"claim for {policy.claims_for}", work, set_aside)
+            return row_by_row(
+                self._database,
+                f"claim for {policy.claims_for}",
+                work,
+                lambda connection, kinds: self.set_aside(connection, kinds, now=clock()),
+            )
         except sa.exc.OperationalError as error:
             # If PostgreSQL ended the transaction to resolve a deadlock, the rows are not ours.
             if opened and getattr(error.orig, "sqlstate", None) not in SACRIFICED:
@@ -350,7 +354,7 @@ class Rows(ABC, Generic[PolicyT, RowT]):
     ) -> tuple[Leased, Reserved, list[RowT], frozenset[str]]:
         """The claim, its slots, the rows that have one, and the channels on which messages became due."""
         connection, policy, now = flush.connection, flush.policy, flush.now
-        leased = self._claims.lease(connection, policy, room, now=now)
+        leased = lease(connection, self.leases, self._permits, policy, room, jitter=self._jitter(), now=now)
         # Where a gate locks a row that all workers share, the budget's row is locked before it, as in a claim that has
         # locked it already: else two workers could wait for each other.
         shares = bool(leased.rows) and (self.locks_counts(policy) or any(row.planned for row in leased.rows))
@@ -368,4 +372,4 @@ class Rows(ABC, Generic[PolicyT, RowT]):
     def release_permits(self, policy: PolicyT) -> None:
         """Release the permits of this account or sender: no further call is made."""
         with self._database.write() as connection:
-            self._claims.permits.release(connection, policy.rule, policy.permit_owner)
+            self._permits.release(connection, policy.rule, policy.permit_owner)

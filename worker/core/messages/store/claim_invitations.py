@@ -9,6 +9,7 @@ only gives them what they need.
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,26 +27,25 @@ from worker.core.lifecycle.store.own_links import OwnLink
 from worker.core.lifecycle.store.stale_links import replace_sessions
 from worker.core.limits.store import batch_pace
 from worker.core.limits.store.flush import Kept, Rows
-from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, is_resend, wording_of
+from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, UNREACHED, is_resend, wording_of
+from worker.core.messages.quiet_hours import message_at
 from worker.core.messages.store import how_many
 from worker.core.messages.store.message_context import (
     LEASES,
     ClaimedInvitation,
     InvitationPolicy,
     MessageClaim,
-    customer_of,
     first_handovers,
-    has_stale_link,
-    leaves_at,
 )
-from worker.core.messages.store.message_rows import set_job_states
+from worker.core.messages.store.message_rows import customer_of, set_job_states
 from worker.core.messages.store.record_results import record_results
-from worker.core.messages.store.unreached import UNREACHED, fall_back
+from worker.core.messages.store.unreached import fall_back
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.model.channels import address_of, detail_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
-from worker.core.model.sessions import Opening
+from worker.core.model.refusals import advice_of, of_stored
+from worker.core.model.sessions import Opening, is_stale
 from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, Result, SessionState
 from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.unknown.store.held_rows import hold_messages
@@ -56,6 +56,24 @@ log = logging.getLogger(__name__)
 
 # A verdict wakes the messages that wait for it; this delay is for a review that ends without a verdict.
 ASK_AGAIN = timedelta(hours=1)
+
+
+def has_stale_link(item: ClaimedInvitation, now: datetime) -> bool:
+    """Whether the message's link is too old to be sent, or its session is over: our own link never is. Or
+    an address that was corrected has the link of its session."""
+    if item.given_away:
+        return True
+    if item.own_link is not None:
+        return False
+    return item.ended or is_stale(item.expires_at, floor=item.floor, now=now)
+
+
+def leaves_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:
+    """When it is not quiet where the message goes: `now` or later."""
+    hours, channel = policy.contact.hours, policy.channel
+    if channel not in hours.quiet:
+        return now
+    return message_at(channel, hours.zones(item.customer, (channel,)), hours.quiet, invite_at=None, now=now)
 
 
 def of_missing_brands(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kept:
@@ -75,7 +93,7 @@ def in_review(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kep
     following = [
         one for one in firsts if one.leased.reached_before or (one.leased.reissues and one.leased.replaces is not None)
     ]
-    reviewed = others_in_review(claim.connection, {one.leased.session_id for one in following})
+    reviewed = others_in_review(claim.connection, {one.leased.session_id for one in following}) if following else ()
     return {
         one.id: Later(claim.now + ASK_AGAIN, Reason.IN_REVIEW)
         for one in firsts
@@ -173,18 +191,21 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
     leases = LEASES
     row_gates = ((of_no_use, None),)
     gates = (
-        (of_missing_brands, None),
+        (of_missing_brands, lambda _claim, messages: any(one.customer.brand for one in messages)),
         (in_review, None),
         (to_suppressed_addresses, lambda _claim, messages: any(one.leased.any_suppressed for one in messages)),
         (to_refused_numbers, lambda claim, _messages: claim.policy.channel == Channel.SMS),
         (how_many.spent, None),
-        (reminders.not_now, None),
+        (reminders.not_now, lambda _claim, messages: any(one.kind != FIRST for one in messages)),
         (quiet, lambda claim, _messages: bool(claim.policy.contact.hours.quiet)),
         (planned_later, lambda _claim, messages: any(one.leased.planned for one in messages)),
     )
     # Only a message that may leave takes a place of its address, and keeps it. The country is last: it counts what
     # leaves.
-    gates_after_the_pace = ((how_many.without_place, None), (how_many.countries_spent, None))
+    gates_after_the_pace = (
+        (how_many.without_place, None),
+        (how_many.countries_spent, lambda claim, _messages: how_many.is_capped(claim.policy)),
+    )
     # One with an unknown outcome is reconciled, not sent.
     is_asked_about = staticmethod(lambda _claim, item: item.unknown_call is None)
     pace, places_of = batch_pace.MESSAGES, staticmethod(places_of)
@@ -192,8 +213,10 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
     locks_counts = staticmethod(how_many.is_capped)
 
     def decrypted(self, claim: MessageClaim, row: sa.Row[Any], unknown_call: UnknownCall | None) -> ClaimedInvitation:
-        keyring = claim.keyring
+        keyring, contact, is_first = claim.keyring, claim.policy.contact, row.kind == FIRST
         customer = customer_of(keyring, row)
+        if not is_first and (template := contact.ladder.step_of(row.kind, contact.reminders).template):
+            customer = replace(customer, template=template)
         opening = Opening("")
         if row.session_state is not SessionState.UNBOUGHT:
             opening = decrypt_opening(keyring, row.session_id, row.session, vendor=row.vendor)
@@ -216,9 +239,10 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
             floor=timedelta(seconds=row.floor_seconds),
             unknown_call=unknown_call,
             priority=row.priority,
+            advice=advice_of(of_stored(row.refused_for)) if row.refused_for else "",
             key=row.id.hex,
             wording=wording_of(
-                first=row.kind == FIRST or is_resend(row.kind),
+                first=is_first or is_resend(row.kind),
                 reached_before=row.reached_before,
                 refused=row.refused_for is not None,
             ),

@@ -32,7 +32,7 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.limits.store import budgets
 from worker.core.messages.contact import FIRST, AddressCap, Place, Wish, give_places, may_send, text_of_mailbox
 from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, MessageClaim
-from worker.core.messages.text_numbers import HOUR, KEPT, country_of, hour_of, may_go
+from worker.core.messages.text_numbers import HOUR, KEPT, country_of, hour_of
 from worker.core.model.channels import CHANNELS, address_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
@@ -153,7 +153,7 @@ def is_capped(policy: InvitationPolicy) -> bool:
 def countries_spent(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Mapping[uuid.UUID, NotNow]:
     """The texts that wait for the next hour, because their country has had its texts of this one."""
     cap, connection = claim.policy.contact.texts_per_country, claim.connection
-    if cap is None or not is_capped(claim.policy):
+    if cap is None:
         return {}
     hour = hour_of(claim.now)
     by_country: dict[str, list[uuid.UUID]] = {}
@@ -169,7 +169,7 @@ def countries_spent(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) 
     found: dict[uuid.UUID, NotNow] = {}
     counts = []
     for country, ids in sorted(by_country.items()):
-        going = may_go(cap, had[country], len(ids))
+        going = max(0, min(len(ids), cap - had[country]))
         found |= {id_: Later(hour + HOUR, Reason.COUNTRY_SPENT) for id_ in ids[going:]}
         counts.append(
             {"of_country": country, "of_hour": hour, "more": going, "more_refused": len(ids) - going},

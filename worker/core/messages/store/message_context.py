@@ -8,21 +8,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Customer
 from worker.core.customers.store.suppressions import ANY_SUPPRESSED
 from worker.core.database import bulk
-from worker.core.database.encrypted_values import decrypt_person
 from worker.core.database.leases import Leases
 from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.database.tables.columns import aliased
-from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.limits.store.flush import CallResult, Claimed, Flush
 from worker.core.messages.contact import REACHED, Invitation, Wording
-from worker.core.messages.quiet_hours import message_at
+from worker.core.messages.store.message_rows import CUSTOMER
 from worker.core.model.endings import Kind
-from worker.core.model.sessions import is_stale
 from worker.core.model.states import LATE, InvitationState
 
 
@@ -69,24 +65,6 @@ InviteResult = CallResult[ClaimedInvitation]
 MessageClaim = Flush[InvitationPolicy]
 
 
-def has_stale_link(item: ClaimedInvitation, now: datetime) -> bool:
-    """Whether the message's link is too old to be sent, or its session is over: our own link never is. Or
-    an address that was corrected has the link of its session."""
-    if item.given_away:
-        return True
-    if item.own_link is not None:
-        return False
-    return item.ended or is_stale(item.expires_at, floor=item.floor, now=now)
-
-
-def leaves_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:
-    """When it is not quiet where the message goes: `now` or later."""
-    hours, channel = policy.contact.hours, policy.channel
-    if channel not in hours.quiet:
-        return now
-    return message_at(channel, hours.zones(item.customer, (channel,)), hours.quiet, invite_at=None, now=now)
-
-
 _EARLIER = aliased(SessionRow)
 _REACHED_BEFORE = sa.exists().where(
     _EARLIER.customer_id == SessionRow.customer_id,
@@ -111,19 +89,6 @@ _ALONE = ~sa.exists().where(
     _OTHER_SESSION.customer_id == SessionRow.customer_id,
     _OTHER.session_id == _OTHER_SESSION.id,
     _OTHER.id != InvitationRow.id,
-)
-# What `customer_of` reads.
-CUSTOMER = (
-    CustomerRow.customer_id,
-    CustomerRow.kind.label("customer_kind"),
-    CustomerRow.encrypted.label("person"),
-    CustomerRow.country,
-    CustomerRow.locale,
-    CustomerRow.timezone,
-    Job.purpose,
-    Job.channel.label("job_channel"),
-    Job.template,
-    Job.brand,
 )
 # What a claim returns.
 WORKED_FROM = (
@@ -170,22 +135,6 @@ JOINED = (
     CustomerRow.customer_id == SessionRow.customer_id,
     Job.id == InvitationRow.job_id,
 )
-
-
-def customer_of(keyring: Keyring, row: Any) -> Customer:
-    """The customer of a message's row. Raises keyring.CannotDecrypt, encrypted_values.Erased."""
-    return Customer(
-        customer_id=row.customer_id,
-        kind=row.customer_kind,
-        purpose=row.purpose,
-        person=decrypt_person(keyring, row.customer_id, row.person),
-        country=row.country,
-        locale=row.locale,
-        timezone=row.timezone,
-        channel=row.job_channel,
-        template=row.template,
-        brand=row.brand,
-    )
 
 
 def first_handovers(connection: sa.Connection, items: Sequence[ClaimedInvitation]) -> dict[uuid.UUID, datetime]:

@@ -1,27 +1,39 @@
-"""The rows of messages, and the state of a job as it follows from its messages.
+"""The rows of messages, and what follows from their states: the state of a job, and when a batch pauses itself.
 
 A new message waits, without a lease; one that another job gets takes its attempts along.
+
+A list of wrong addresses, sent to its end, ruins the sender's reputation with every mail provider: the next list does
+not arrive either. So the results of its messages are counted, in their transaction. It only marks the batch; the timer
+pauses the batch's rows afterwards (`Decisions.finish_pauses`), because a batch may have a million rows. An operator who
+resumes it begins the counts again.
 """
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from functools import cache, partial
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
 
+from worker.core.customers.customers import Customer
 from worker.core.database import bulk
+from worker.core.database.audit_entries import Act, note
 from worker.core.database.database import fetch
+from worker.core.database.encrypted_values import decrypt_person
 from worker.core.database.fast import tally
-from worker.core.database.tables import Attempt, InvitationRow, Job
+from worker.core.database.fast.unanswered import UNANSWERED
+from worker.core.database.tables import Attempt, Batch, BounceCount, CustomerRow, InvitationRow, Job
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.ids import new_id
-from worker.core.messages.contact import FIRST
+from worker.core.foundation.keyring import Keyring
+from worker.core.messages.contact import FIRST, PauseRule
 from worker.core.model.reasons import ABOUT_ANOTHER, Reason
-from worker.core.model.states import InvitationState, JobState, job_state_from_invitations
+from worker.core.model.states import InvitationState, JobState, PauseCause, job_state_from_invitations
 
 # A job's state follows the first messages of its current session. Reminders and superseded links do not count.
 OF_ITS_SESSION = sa.and_(
@@ -59,6 +71,37 @@ _MOVE = bulk.Change(
     MOVED,
     by="job_id",
 )
+
+
+# What `customer_of` reads.
+CUSTOMER = (
+    CustomerRow.customer_id,
+    CustomerRow.kind.label("customer_kind"),
+    CustomerRow.encrypted.label("person"),
+    CustomerRow.country,
+    CustomerRow.locale,
+    CustomerRow.timezone,
+    Job.purpose,
+    Job.channel.label("job_channel"),
+    Job.template,
+    Job.brand,
+)
+
+
+def customer_of(keyring: Keyring, row: Any) -> Customer:
+    """The customer of a message's row. Raises keyring.CannotDecrypt, encrypted_values.Erased."""
+    return Customer(
+        customer_id=row.customer_id,
+        kind=row.customer_kind,
+        purpose=row.purpose,
+        person=decrypt_person(keyring, row.customer_id, row.person),
+        country=row.country,
+        locale=row.locale,
+        timezone=row.timezone,
+        channel=row.job_channel,
+        template=row.template,
+        brand=row.brand,
+    )
 
 
 def waiting_message(
@@ -184,3 +227,101 @@ def _count(connection: sa.Connection, before: Mapping[int, Any], moves: Iterable
 
 
 _COUNTED = attrgetter("state", "batch_id", "account", "channel", "result")
+
+
+@dataclass(frozen=True)
+class BounceCounts:
+    """A batch's messages in a span of time, such as the last hour or since the batch was resumed.
+
+    `tried` counts messages that were handed over, or refused for good because of their address; it includes `refused`
+    and `bounced`. Messages that wait, failed because of the sender, or have an unknown outcome are not counted.
+    """
+
+    tried: int
+    refused: int
+    bounced: int
+
+
+def pause_reason(spans: Iterable[BounceCounts], rule: PauseRule, *, batch_id: int) -> str | None:
+    """Why the batch must pause, as a text for the operator; None: it continues.
+
+    One span above the limit is enough. The last hour shows a new problem behind many delivered messages; the whole
+    time shows a problem of a batch that is too slow for the last hour.
+    """
+    for counts in spans:
+        failed = counts.refused + counts.bounced
+        if counts.tried >= rule.least and failed * 100 > counts.tried * rule.percent:
+            return (
+                f"{failed} of {counts.tried} messages were refused ({counts.refused}) or bounced ({counts.bounced}),"
+                f" more than {rule.percent} %: check the addresses, then run `onboard resume {batch_id}`"
+            )
+    return None
+
+
+HOUR = timedelta(hours=1)
+NOTHING = BounceCounts(0, 0, 0)
+ACT = Act("schedule", "batch.paused")
+
+
+def count_bounces(
+    connection: sa.Connection, counted: Mapping[int, BounceCounts], rule: PauseRule | None, *, now: datetime
+) -> None:
+    """Add to the batches' counts of this minute, and pause the batches with too many bounced messages.
+
+    That is written at the end of the transaction: all transactions with results of a batch write the same row. `rule`
+    None: batches are never paused automatically, and nothing is counted.
+    """
+    some = {batch_id: one for batch_id, one in counted.items() if one != NOTHING}
+    if some and rule is not None:
+        tally.of(connection).last.append(partial(_write, counted=some, rule=rule, now=now))
+
+
+def _write(connection: sa.Connection, *, counted: Mapping[int, BounceCounts], rule: PauseRule, now: datetime) -> None:
+    minute = now.replace(second=0, microsecond=0)
+    for batch_id, one in sorted(counted.items()):  # always in the same order: two transactions must not deadlock
+        row = {"batch_id": batch_id, "minute": minute, **asdict(one)}
+        connection.execute(_add_counts(connection.dialect.name), row, execution_options=UNANSWERED)
+    if failing := [batch_id for batch_id, one in counted.items() if one.refused or one.bounced]:
+        _pause(connection, failing, rule, now=now)
+
+
+@cache
+def _add_counts(dialect: str) -> sa.Insert:
+    statement = bulk.insert(BounceCount, dialect)
+    more = {name: BounceCount.__table__.c[name] + statement.excluded[name] for name in _COUNTS}
+    return statement.on_conflict_do_update(index_elements=["batch_id", "minute"], set_=more)
+
+
+def _pause(connection: sa.Connection, batch_ids: Collection[int], rule: PauseRule, *, now: datetime) -> None:
+    for batch_id in sorted(batch_ids):
+        batch = connection.execute(_GOING, {"batch_id": batch_id}).one_or_none()
+        if batch is None:
+            continue
+        # The whole minute of the resume counts as before it: the operator has seen what was counted in that minute.
+        since = [BounceCount.minute > batch.resumed_at] if batch.resumed_at else []
+        spans = ([*since, BounceCount.minute > now - HOUR], since)
+        reason = pause_reason((_sum(connection, batch_id, span) for span in spans), rule, batch_id=batch_id)
+        if reason is not None:
+            marked = connection.execute(_MARK, {"batch_id": batch_id, "reason": reason[:400]})
+            if marked.rowcount:  # a resume clears the reason from the batch: the entry keeps it
+                note(connection, f"batch {batch_id}", now=now, reason=reason, act=ACT)
+
+
+def _sum(connection: sa.Connection, batch_id: int, span: Iterable[sa.ColumnElement[bool]]) -> BounceCounts:
+    sums = (sa.func.coalesce(sa.func.sum(BounceCount.__table__.c[name]), 0) for name in _COUNTS)
+    row = connection.execute(sa.select(*sums).where(BounceCount.batch_id == batch_id, *span)).one()
+    return BounceCounts(*map(int, row))
+
+
+_COUNTS = ("tried", "refused", "bounced")
+# A daily batch (`last_row` is set) never pauses: a few wrong addresses must not stop every other customer of the day.
+_MAY_PAUSE = (Batch.cancelled_at.is_(None), Batch.last_row.is_(None), Batch.pause_cause == "")
+_GOING = sa.select(Batch.resumed_at).where(Batch.id == sa.bindparam("batch_id"), *_MAY_PAUSE)
+# An import, or an operator's pause, may hold the batch's lock and wait for rows that this transaction holds. So this
+# transaction skips a locked batch: the next counted result marks the batch.
+_FREE = sa.select(Batch.id).where(Batch.id == sa.bindparam("batch_id"), *_MAY_PAUSE)
+_MARK = (
+    sa.update(Batch)
+    .where(Batch.id.in_(_FREE.with_for_update(skip_locked=True, key_share=True)))
+    .values(pause_cause=PauseCause.ITSELF.value, pause_reason=sa.bindparam("reason"))
+)

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,11 +23,11 @@ from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.store import budgets
 from worker.core.limits.throughput import Stretch
 from worker.core.messages.contact import FIRST, NEW_LINKS
-from worker.core.messages.store import how_many, unreached
-from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, InviteResult, MessageClaim
-from worker.core.messages.store.message_rows import HELD_FIRST, set_job_states
-from worker.core.messages.store.unreached import BounceCounts, fall_back, reason_to_suppress, state_refused
-from worker.core.model.channels import address_of
+from worker.core.messages.store import how_many, message_rows
+from worker.core.messages.store.message_context import ClaimedInvitation, InviteResult, MessageClaim
+from worker.core.messages.store.message_rows import HELD_FIRST, BounceCounts, set_job_states
+from worker.core.messages.store.unreached import fall_back
+from worker.core.model.channels import SuppressionReason, address_of
 from worker.core.model.endings import AddressIs, Cancel, Done, invitation_state_after
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LATE, InvitationState, JobState
@@ -71,17 +71,27 @@ def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch
         firsts = (item.row for item in written if item.row.kind == FIRST)
         set_job_states(connection, ours.values(), sent={ours[item.id]: item.session_id for item in firsts}, now=now)
         if policy.contact.reminders:
-            reminders.add(connection, policy.contact, _first_messages(kept, ours, policy), now=now)
+            left = [item.row for item in kept if isinstance(item.ending, Done) and item.row.kind == FIRST]
+            reminders.add(
+                connection,
+                policy.contact,
+                [
+                    reminders.Sent(one.session_id, ours[one.id], policy.channel, one.customer, one.expires_at)
+                    for one in left
+                ],
+                now=now,
+            )
         if settled:
             schedule_checks(connection, {ours[item.row.id] for item in settled}, now=now)
-    call_outcomes = [CallOutcome.of(item.began_at, item.problem) for item in results if item.ending]
+    call_outcomes = [CallOutcome(item.began_at) for item in written]
+    call_outcomes += [CallOutcome.of(item.began_at, item.problem) for item in special if item.ending]
     # Messages are not counted as credits.
     budgets.apply_outcomes(connection, policy.rule, call_outcomes, now=now, refund=False, stretch=stretch)
     if not_made := [item.row for item in results if item.ending is None]:
         if any(item.probe for item in not_made):
             budgets.end_probe(connection, policy.rule)
         how_many.take_back(connection, policy, not_made)
-    unreached.count(connection, _bounce_counts_of(kept, ours), policy.contact.pause, now=now)
+    message_rows.count_bounces(connection, _bounce_counts_of(kept, ours), policy.contact.pause, now=now)
     return set()
 
 
@@ -89,8 +99,10 @@ def _write_special(flush: MessageClaim, found: SortedOut[ClaimedInvitation]) -> 
     """Write results that are not plain. Returns those that settled an unknown outcome: it was reconciled, or answered
     late."""
     connection, keyring, now = flush.connection, flush.keyring, flush.now
-    if found.answered:
-        _open_again(connection, found.answered)
+    if found.answered:  # the jobs that are held for these messages are issued again: the messages decide their state
+        held = sa.select(InvitationRow.job_id).join(Job, HELD_FIRST).where(InvitationRow.id.in_(found.answered))
+        again = sa.update(Job).where(Job.id.in_(held), Job.state == JobState.HELD)
+        connection.execute(again.values(state=JobState.ISSUED, reason="", detail=""))
     kept = [item for item in found.results if item.row.id in found.ours]
     moves = [_move(item, counted=found.counted(item), now=now) for item in kept]
     _MOVE.run(connection, moves)
@@ -101,24 +113,6 @@ def _write_special(flush: MessageClaim, found: SortedOut[ClaimedInvitation]) -> 
     CLOSE.run(connection, closings + [_closing(keyring, item, late=True) for item in found.late], at=now)
     erase_again(connection, {found.rows[item.row.id].job_id for item in (*found.results, *found.late)})
     return [item for item in kept if item.row.unknown_call is not None or found.counted(item)]
-
-
-def _first_messages(
-    results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int], policy: InvitationPolicy
-) -> list[reminders.Sent]:
-    items = [result.row for result in results if isinstance(result.ending, Done)]
-    return [
-        reminders.Sent(item.session_id, jobs[item.id], policy.channel, item.customer, item.expires_at)
-        for item in items
-        if item.kind == FIRST
-    ]
-
-
-def _open_again(connection: sa.Connection, answered: Collection[uuid.UUID]) -> None:
-    """Move jobs that are held for these messages back to issued, so that the messages decide their state."""
-    held = sa.select(InvitationRow.job_id).join(Job, HELD_FIRST).where(InvitationRow.id.in_(answered))
-    again = sa.update(Job).where(Job.id.in_(held), Job.state == JobState.HELD)
-    connection.execute(again.values(state=JobState.ISSUED, reason="", detail=""))
 
 
 def _closing(keyring: Keyring, result: InviteResult, *, late: bool) -> dict[str, Any]:
@@ -225,7 +219,8 @@ def _address_refused(result: InviteResult) -> dict[str, Any]:
     address = result.problem.address if result.problem is not None else None
     if address is None or not isinstance(result.ending, Cancel):
         return {}
-    state = state_refused(address)
+    # Like a bounce, but at once.
+    state = InvitationState.SUPPRESSED if address is AddressIs.OPTED_OUT else InvitationState.BOUNCED
     return {"new_state": state, "new_reason": Reason(state)}
 
 
@@ -235,6 +230,13 @@ def _refused(result: InviteResult) -> dict[str, Any]:
         # Of a message it says nothing about the customer's data: a retry sends the same link.
         return {"new_reason": Reason.MESSAGE_REFUSED} | _address_refused(result)
     return _address_refused(result)
+
+
+# Why an address is suppressed after a sender's refusal; others stay usable.
+_TO_SUPPRESS: Mapping[AddressIs | None, SuppressionReason] = {
+    AddressIs.GONE: SuppressionReason.BOUNCE,
+    AddressIs.OPTED_OUT: SuppressionReason.STOP,
+}
 
 
 def _follow_up(flush: MessageClaim, results: Sequence[InviteResult]) -> None:
@@ -247,8 +249,7 @@ def _follow_up(flush: MessageClaim, results: Sequence[InviteResult]) -> None:
     refused = [(address_of(result.row.customer.person, policy.channel), result) for result in results]
     # Always in the same order, so that two transactions with the same addresses cannot deadlock.
     for address, result in sorted(refused, key=lambda pair: pair[0]):
-        reason = reason_to_suppress(result.problem.address if result.problem else None)
-        if reason is not None:
+        if result.problem is not None and (reason := _TO_SUPPRESS.get(result.problem.address)) is not None:
             try:
                 suppress(connection, keyring, policy.channel, address, reason, f"sender/{policy.channel}", now=now)
             except ValueError:

@@ -15,7 +15,7 @@ answered (its worker died, the account was paused) is marked again when that lea
 
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,15 +45,12 @@ def calls_to_reconcile(
     connection: sa.Connection, jobs: Sequence[sa.Row[Any]], *, now: datetime
 ) -> dict[int, UnknownCall]:
     """The calls to look up, by job, for these jobs, each of which has an unknown outcome."""
-    customers = {job.customer_id for job in jobs}
     sessions = (
         sa.select(Job.customer_id, SessionRow.reference)
         .join(SessionRow, SessionRow.job_id == Job.id)
-        .where(Job.customer_id.in_(customers))
+        .where(Job.customer_id.in_({job.customer_id for job in jobs}))
     )
-    owners = {job.unknown_attempt: job.customer_id for job in jobs}
-    unknown_calls = _unknown_calls(connection, owners, sessions, Attempt.invitation_id.is_(None), now=now)
-    return {job.id: unknown_calls[job.unknown_attempt] for job in jobs}
+    return _unknown_calls(connection, jobs, sessions, Attempt.invitation_id.is_(None), now=now)
 
 
 def messages_to_reconcile(
@@ -65,9 +62,7 @@ def messages_to_reconcile(
         .join(InvitationRow, InvitationRow.job_id == Job.id)
         .where(Job.customer_id.in_({row.customer_id for row in invitations}), InvitationRow.reference != "")
     )
-    owners = {row.unknown_attempt: row.customer_id for row in invitations}
-    unknown_calls = _unknown_calls(connection, owners, sent, Attempt.invitation_id.is_not(None), now=now)
-    return {row.id: unknown_calls[row.unknown_attempt] for row in invitations}
+    return _unknown_calls(connection, invitations, sent, Attempt.invitation_id.is_not(None), now=now)
 
 
 def _explained(
@@ -106,16 +101,17 @@ def _explained(
 
 def _unknown_calls(
     connection: sa.Connection,
-    owners: Mapping[uuid.UUID, str],
+    rows: Sequence[sa.Row[Any]],
     known_references: sa.Select[str, str],
     step: sa.ColumnElement[bool],
     *,
     now: datetime,
-) -> dict[uuid.UUID, UnknownCall]:
-    """The calls to look up, by attempt. `owners`: the attempts' customers. `known_references`: of each customer.
+) -> dict[Any, UnknownCall]:
+    """The calls to look up, by row. `known_references`: of each customer.
 
     A call whose attempt row is gone is looked up as well: it must not be repeated without a look-up.
     """
+    owners = {row.unknown_attempt: row.customer_id for row in rows}
     held: dict[str, set[str]] = {}
     for row in fetch(connection, known_references):
         held.setdefault(row.customer_id, set()).add(row.reference)
@@ -140,7 +136,7 @@ def _unknown_calls(
             pages[row.reconciles] = row.times
         elif row.outcome not in UNCOUNTED:
             failures[row.reconciles] = failures.get(row.reconciles, 0) + row.times
-    return {
+    calls = {
         attempt_id: UnknownCall(
             attempt_id,
             opened[attempt_id].opened_at if attempt_id in opened else now,
@@ -152,6 +148,7 @@ def _unknown_calls(
         )
         for attempt_id, references in known.items()
     }
+    return {row.id: calls[row.unknown_attempt] for row in rows}
 
 
 def found_by(attempt: sa.Row[Any]) -> list[str]:
@@ -163,7 +160,7 @@ NO_OWNER = ""
 THE_SWEEP = "sweep"  # the owner of a lease that `hand_over` writes
 _ENDED = Job.state.in_(sorted(ENDED_JOBS))
 UNSETTLED = (_ENDED, Job.leader_id.is_(None), Job.lease_until.is_not(None), Job.unknown_attempt.is_not(None))
-_MARKED = (*UNSETTLED, Job.lease_owner == NO_OWNER)
+MARKED = (*UNSETTLED, Job.lease_owner == NO_OWNER)
 _LookUp = aliased(Attempt)
 # A look-up that was answered, or failed for a reason of its own. Another would say the same.
 _LOOKED_UP = sa.exists().where(
@@ -221,36 +218,7 @@ def due(
 ) -> sa.Exists:
     """True if a marked job of the account may be looked up now. As a part of another query."""
     of_batch = () if only_batch is None else (Job.batch_id == only_batch,)
-    return THERE_IS.where(*_MARKED, Job.account == account, Job.lease_until <= now, *of_batch)
-
-
-def claim(
-    connection: sa.Connection,
-    account: str,
-    most: int,
-    *,
-    lease: timedelta,
-    owner: str,
-    now: datetime,
-    only_batch: int | None = None,
-) -> list[int]:
-    """Lease up to `most` marked jobs whose calls may be looked up now. Returns their ids."""
-    given: dict[str, Any] = {"account_": account, "most": most, "owner": owner, "now": now, "until": now + lease}
-    if only_batch is not None:
-        given["batch"] = only_batch
-    return list(connection.execute(_CLAIMS[only_batch is not None], given).scalars())
-
-
-def _claim(*, one_batch: bool) -> sa.UpdateBase:
-    of_batch = (Job.batch_id == sa.bindparam("batch"),) if one_batch else ()
-    due = (Job.account == sa.bindparam("account_"), Job.lease_until <= sa.bindparam("now"))
-    first = sa.select(Job.id).where(*_MARKED, *due, *of_batch).order_by(Job.lease_until, Job.id)
-    first = first.limit(sa.bindparam("most", type_=sa.Integer())).with_for_update(skip_locked=True)
-    leased = {"lease_until": sa.bindparam("until"), "lease_owner": sa.bindparam("owner"), "fence": Job.fence + 1}
-    return sa.update(Job).where(Job.id.in_(first.scalar_subquery())).values(leased).returning(Job.id)
-
-
-_CLAIMS = {one_batch: _claim(one_batch=one_batch) for one_batch in (False, True)}
+    return THERE_IS.where(*MARKED, Job.account == account, Job.lease_until <= now, *of_batch)
 
 
 def release(connection: sa.Connection, leases: Iterable[tuple[int, int]], *, now: datetime) -> None:

@@ -25,7 +25,6 @@ from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.credits import COST_NOTHING, day_of
 from worker.core.limits.store import budgets
-from worker.core.limits.throughput import Stretch
 from worker.core.model.endings import Kind, Later, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.states import DONE
@@ -90,28 +89,25 @@ def beyond(connection: sa.Connection, jobs: "Sequence[ClaimedJob]", *, now: date
     return found
 
 
-def apply_results(
+def outcomes_of(results: "Sequence[IssueResult]", *, look_ups: bool) -> list[CallOutcome]:
+    """What these special results show of the account: those of look-ups, or those of calls."""
+    made = [item for item in results if item.called and not _shows_nothing(item)]
+    return [CallOutcome.of(item.began_at, item.problem) for item in made if item.row.looks_up is look_ups]
+
+
+def apply_special(
     connection: sa.Connection,
     rule: BudgetRule,
-    plain: "Sequence[IssueResult]",
     special: "Sequence[IssueResult]",
     overtaken: Collection[uuid.UUID],
     *,
     now: datetime,
-    stretch: Stretch | None,
 ) -> None:
-    """Apply what the results show to the account's budget.
+    """Apply to the account's budget what special results show besides the outcomes of their calls.
 
     `overtaken`: look-ups that the calls' own answers overtook.
     """
-    made = [item for item in special if item.called and not _shows_nothing(item)]
-    call_outcomes = [CallOutcome(item.began_at) for item in plain]
-    call_outcomes += [CallOutcome.of(item.began_at, item.problem) for item in made if not item.row.looks_up]
-    budgets.apply_outcomes(connection, rule, call_outcomes, now=now, stretch=stretch)
-    if not special:
-        return
-    reconciled = [CallOutcome.of(item.began_at, item.problem) for item in made if item.row.looks_up]
-    if reconciled:
+    if reconciled := outcomes_of(special, look_ups=True):
         # Look-ups cost no credit, so no answer of theirs refunds one.
         budgets.apply_outcomes(connection, rule, reconciled, now=now, refund=False)
     not_made = [item for item in special if not item.called]

@@ -10,9 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Customer
+from worker.core.customers.store import pending_details as pending
+from worker.core.customers.store.suppressions import ANY_SUPPRESSED
+from worker.core.database import bulk
 from worker.core.database.database import Database
 from worker.core.database.encrypted_values import decrypt_line, decrypt_person
 from worker.core.database.fast import tally
+from worker.core.database.leases import Leases
+from worker.core.database.tables import Attempt, Batch, CustomerRow, Job, SessionRow
 from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
 from worker.core.limits.credits import day_of, end_of
@@ -21,8 +26,8 @@ from worker.core.limits.store.backpressure import Queue
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Flush, Rows
 from worker.core.model.endings import Never, NotNow
-from worker.core.model.sessions import SessionRequest
-from worker.core.model.states import JobState
+from worker.core.model.sessions import APPLICANT_ID, SessionRequest
+from worker.core.model.states import BATCH, JobState
 from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.held_rows import hold_jobs
@@ -30,9 +35,134 @@ from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
 from worker.core.work.store import call_costs
 from worker.core.work.store.attempt_log import open_rows
 from worker.core.work.store.gates import AFTER_THE_PACE, GATES, ROW_GATES, JobClaim, is_for_a_message, places_of
-from worker.core.work.store.job_context import LEASES, ClaimedJob, JobPolicy
+from worker.core.work.store.job_context import ClaimedJob, JobPolicy
 from worker.core.work.store.record_results import record_results
 from worker.core.work.store.session_reuse import invite_unbought
+
+# Whether its customer has, or had, any session: of a list of new customers none has one, and nothing more is asked.
+_HAD_SESSION = (
+    sa.select(sa.literal_column("1"))
+    .select_from(SessionRow)
+    .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose)
+    .limit(1)
+    .correlate(Job)
+    .scalar_subquery()
+)
+# The provider's reference of the session that the job asks about.
+_ASKS_ABOUT = (
+    sa.select(SessionRow.reference)
+    .where(SessionRow.id == Job.session_id, Job.needs_status_check)
+    .correlate(Job)
+    .scalar_subquery()
+)
+# The vendor's id of the customer in the session that is replaced, at the same account. The account is no condition:
+# PostgreSQL, while it takes the table for small, would read all sessions of an account by its index, for each row.
+_APPLICANT = (
+    sa.select(sa.case((SessionRow.account == Job.account, SessionRow.references[APPLICANT_ID].as_string())))
+    .where(SessionRow.id == Job.session_id)
+    .correlate(Job)
+    .scalar_subquery()
+)
+# What a claim returns. Not all columns: converting unused columns cost more than the query.
+_WORKED_FROM = (
+    Job.id,
+    Job.batch_id,
+    Job.row,
+    Job.customer_id,
+    Job.purpose,
+    Job.channel,
+    Job.template,
+    Job.brand,
+    Job.entity_id,
+    Job.consent,
+    Job.encrypted.label("line"),
+    Job.floor_seconds,
+    Job.due_at,
+    Job.priority,
+    Job.lease_until,
+    Job.fence,
+    Job.attempts,
+    Job.reissues,
+    Job.session_id,
+    Job.unknown_attempt,
+    Job.needs_status_check,
+    Job.reason,
+    Job.invite_at,
+    Job.link_requested_at,
+    Job.traceparent,
+    CustomerRow.kind,
+    CustomerRow.country,
+    CustomerRow.locale,
+    CustomerRow.timezone,
+    CustomerRow.encrypted.label("person"),
+    sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
+    Batch.planned,
+    _HAD_SESSION.label("had_session"),
+    ANY_SUPPRESSED.label("any_suppressed"),
+    pending.ANY.label("any_pending"),
+    _ASKS_ABOUT.label("asks_about"),
+    _APPLICANT.label("applicant_id"),
+)
+
+
+# Up to `most` of the marked jobs whose calls may be looked up now.
+def _claim_of_ended(*, one_batch: bool) -> sa.UpdateBase:
+    of_batch = (Job.batch_id == sa.bindparam("batch"),) if one_batch else ()
+    due = (Job.account == sa.bindparam("account_"), Job.lease_until <= sa.bindparam("now"))
+    first = sa.select(Job.id).where(*unknown_outcomes.MARKED, *due, *of_batch).order_by(Job.lease_until, Job.id)
+    first = first.limit(sa.bindparam("most", type_=sa.Integer())).with_for_update(skip_locked=True)
+    leased = {"lease_until": sa.bindparam("until"), "lease_owner": sa.bindparam("owner"), "fence": Job.fence + 1}
+    return sa.update(Job).where(Job.id.in_(first.scalar_subquery())).values(leased).returning(Job.id)
+
+
+_CLAIMS_OF_ENDED = {one_batch: _claim_of_ended(one_batch=one_batch) for one_batch in (False, True)}
+
+
+class _JobLeases(Leases[int]):
+    """Claims ended jobs too, whose calls are to be looked up: they share the account's permits and budget."""
+
+    def claim(
+        self,
+        connection: sa.Connection,
+        of: str,
+        priority: int,
+        most: int,
+        *,
+        lease: timedelta,
+        owner: str,
+        now: datetime,
+        only_batch: int | None = None,
+        unknown_only: bool = False,
+    ) -> list[Any]:
+        how: dict[str, Any] = {"lease": lease, "owner": owner, "now": now, "only_batch": only_batch}
+        rows = super().claim(connection, of, priority, most, unknown_only=unknown_only, **how)
+        if priority == BATCH and len(rows) < most:
+            given = {"account_": of, "most": most - len(rows), "owner": owner, "now": now, "until": now + lease}
+            given |= {"batch": only_batch} if only_batch is not None else {}
+            ended = connection.execute(_CLAIMS_OF_ENDED[only_batch is not None], given).scalars()
+            rows += self.read(connection, list(ended))
+        return rows
+
+    def is_due(self, connection: sa.Connection, of: str, *, unknown: bool, **how: Any) -> bool:
+        if super().is_due(connection, of, unknown=unknown, **how):
+            return True
+        return unknown and bool(connection.execute(sa.select(unknown_outcomes.due(of, **how))).scalar())
+
+
+LEASES: Leases[int] = _JobLeases(
+    Job,
+    JobState,
+    of=Job.account,
+    conditions=(Job.leader_id.is_(None),),
+    worked_from=_WORKED_FROM,
+    joined=(CustomerRow.customer_id == Job.customer_id,),
+    changes=("changed_at",),
+    attempts=(
+        bulk.among(Attempt.job_id, "ids"),
+        Attempt.invitation_id.is_(None),
+        Attempt.fence == sa.select(Job.fence).where(Job.id == Attempt.job_id).scalar_subquery(),
+    ),
+)
 
 
 class Jobs(Rows[JobPolicy, ClaimedJob]):
@@ -117,10 +247,10 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
             row.channel,
             timedelta(seconds=row.floor_seconds),
             request,
-            (row.asks_about or "") if row.needs_status_check and unknown_call is None else None,
             row.link_requested_at,
             row.invite_at,
             row.traceparent,
+            asks_about=(row.asks_about or "") if row.needs_status_check and unknown_call is None else None,
         )
 
     def keep_back(self, claim: JobClaim, _rows: Sequence[sa.Row[Any]], stay: Mapping[int, NotNow]) -> None:

@@ -8,7 +8,7 @@ message that a session is for.
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -28,16 +28,15 @@ from worker.core.limits.store import batch_pace
 from worker.core.limits.store.backpressure import Queue, Rooms, ask_again_at, sender_state
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Flush, Gates, Kept
-from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, Wish
+from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, Wish, following, writable
 from worker.core.messages.quiet_hours import issue_at
 from worker.core.messages.store.how_many import take
-from worker.core.messages.store.unreached import following, writable
 from worker.core.model.channels import address_of, detail_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import max_age_of
 from worker.core.model.states import BATCH, InvitationState, JobState, SessionState
-from worker.core.work.store import session_reuse
+from worker.core.work.store import session_reuse, sessions
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy
 
 A_MOMENT = timedelta(seconds=1)  # between two looks of the sweep
@@ -83,7 +82,7 @@ def with_live_session(claim: JobClaim, rows: Sequence[Any]) -> Kept:
     """Let the jobs of customers who have a live session reuse it."""
     # A job that only asks about its session reuses none.
     having = [row for row in rows if row.had_session and not row.needs_status_check]
-    found = session_reuse.live(claim.connection, [(row.customer_id, row.purpose) for row in having], now=claim.now)
+    found = sessions.live(claim.connection, [(row.customer_id, row.purpose) for row in having], now=claim.now)
     kept: dict[int, None] = {}
     for row in having:
         session = found.get((row.customer_id, row.purpose))
@@ -230,8 +229,10 @@ def full_senders(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:
             found[job.id] = later = Later(at, Reason.WAITS_FOR_SENDER)
             if job.priority == BATCH:
                 full[job.channel] = later
-    if claim.leased.more and full:
-        _defer_unclaimed(claim, full)
+    # A chunk of due jobs is deferred without claiming them.
+    for channel, why in full.items() if claim.leased.more else ():
+        given = {"account_": claim.policy.account, "channel_": channel, "now": claim.now, "most": CHUNK}
+        claim.connection.execute(_DEFER_UNCLAIMED, given | {"new_due_at": why.due_at, "new_reason": why.reason})
     return found
 
 
@@ -261,13 +262,6 @@ _DEFER_UNCLAIMED = (
         due_at=sa.bindparam("new_due_at"), reason=sa.bindparam("new_reason"), detail="", changed_at=sa.bindparam("now")
     )
 )
-
-
-def _defer_unclaimed(claim: JobClaim, like: Mapping[Channel, Later]) -> None:
-    """Defer a chunk of due jobs without claiming them. The senders of these channels have no room for any message."""
-    for channel, why in like.items():
-        given = {"account_": claim.policy.account, "channel_": channel, "now": claim.now, "most": CHUNK}
-        claim.connection.execute(_DEFER_UNCLAIMED, given | {"new_due_at": why.due_at, "new_reason": why.reason})
 
 
 def paced_batches(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:
@@ -319,18 +313,18 @@ def _sender_may_wait_for(job: ClaimedJob) -> bool:
 ROW_GATES: Gates = (
     (cancelled, lambda _claim, rows: any(row.cancelled_at is not None for row in rows)),
     (with_details_that_wait, lambda _claim, rows: any(row.any_pending for row in rows)),
-    (with_live_session, None),
+    (with_live_session, lambda _claim, rows: any(row.had_session for row in rows)),
     (with_own_link, lambda claim, _rows: claim.policy.on_click is not None),
-    (reviewed, None),
+    (reviewed, lambda _claim, rows: any(row.had_session for row in rows)),
     (before_the_start, lambda claim, _rows: bool(claim.planned)),
 )
 # The gates about messages. Last the places, of batches and addresses: only a job whose call is made takes one.
 GATES: Gates = (
-    (of_missing_brands, None),
+    (of_missing_brands, lambda _claim, jobs: any(job.request.customer.brand for job in jobs)),
     (unreachable_customers, lambda claim, _jobs: claim.any_suppressed),
     (quiet_hours, lambda claim, _jobs: bool(claim.policy.contact.hours.quiet)),
     (full_senders, None),
-    (paced_batches, None),
+    (paced_batches, lambda claim, _jobs: bool(claim.planned)),
 )
 AFTER_THE_PACE: Gates = ((spent_addresses, None),)
 

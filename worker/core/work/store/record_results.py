@@ -21,6 +21,8 @@ from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import reminders
+from worker.core.limits.call_outcomes import CallOutcome
+from worker.core.limits.store import budgets
 from worker.core.limits.store.flush import Flush
 from worker.core.limits.throughput import Stretch
 from worker.core.model.channels import is_mail
@@ -30,7 +32,7 @@ from worker.core.model.states import DONE, LATE, JobState
 from worker.core.unknown.reconciliation import Nothing
 from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.calls_in_doubt import release_cleared
-from worker.core.work.store import repeated_answers, sessions
+from worker.core.work.store import call_costs, repeated_answers, sessions
 from worker.core.work.store.attempt_log import (
     CLOSE,
     CLOSE_DONE,
@@ -41,7 +43,6 @@ from worker.core.work.store.attempt_log import (
     plain,
     sort_out,
 )
-from worker.core.work.store.call_costs import apply_results, count_again
 from worker.core.work.store.job_context import ClaimedJob, IssueResult, JobPolicy
 
 _STANDING = Standing(
@@ -86,9 +87,13 @@ def record_results(flush: Flush[JobPolicy], results: Sequence[IssueResult], stre
         channels |= _write_special(flush, found)
         special = found.results
         overtaken = _settle(connection, special, now=now)
-        count_again(connection, policy.rule, others, found.outcomes, now=now)
+        call_costs.count_again(connection, policy.rule, others, found.outcomes, now=now)
     repeats = bool(special) and repeated_answers.hold_firsts(flush, special)
-    apply_results(connection, policy.rule, written, special, overtaken, now=now, stretch=stretch)
+    outcomes = [CallOutcome(item.began_at) for item in written]
+    outcomes += call_costs.outcomes_of(special, look_ups=False) if special else []
+    budgets.apply_outcomes(connection, policy.rule, outcomes, now=now, stretch=stretch)
+    if special:
+        call_costs.apply_special(connection, policy.rule, special, overtaken, now=now)
     if repeats:
         repeated_answers.stop_if_many(flush)
     return channels

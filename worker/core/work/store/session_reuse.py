@@ -32,25 +32,16 @@ from worker.core.model.states import (
     UNDELIVERED_INVITATIONS,
     InvitationState,
     JobState,
-    Result,
     SessionState,
     job_state_from_invitations,
     of_reminders,
 )
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy
-from worker.core.work.store.sessions import add, check_at, not_ended
+from worker.core.work.store.sessions import add, check_at, in_review
 
 FOLLOWS = "the customer is in review; no new session was opened"
 JOINED = "the customer had a live session; no new session was opened"
 JOINED_UNBOUGHT = "the customer's link of an earlier row leads on; no second one was sent"
-
-
-def live(connection: sa.Connection, keys: Sequence[Key], *, now: datetime) -> dict[Key, sa.Row[Any]]:
-    """The live sessions of these keys: their links have not expired, or they are in review. The rows are locked."""
-    # The expiry is compared here, not in the query: with statistics from before a list, PostgreSQL expects few sessions
-    # that have not expired, and reads all sessions that the list has opened by now.
-    found = not_ended(connection, keys)
-    return {key: row for key, row in found.items() if row.expires_at > now or _in_review(row)}
 
 
 def unbought(connection: sa.Connection, keys: Collection[Key], *, now: datetime) -> dict[Key, sa.Row[Any]]:
@@ -93,7 +84,7 @@ def reuse(flush: Flush[JobPolicy], job: sa.Row[Any], session: sa.Row[Any], *, an
     too_old = not any_age and is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now)
     given_away = bool(session.given_away) and not session.same_link
     # An unknown outcome is reconciled first.
-    if _in_review(session) and job.unknown_attempt is None and (erased or too_old or session.expires_at <= now):
+    if in_review(session) and job.unknown_attempt is None and (erased or too_old or session.expires_at <= now):
         own = job.session_id == session.id
         reason, detail = ("", "") if own else (Reason.JOINED_SESSION, FOLLOWS)
         follow_reviews(connection, [(job, session.id)], reason=reason, detail=detail, now=now)
@@ -137,10 +128,6 @@ def go_on(flush: Flush[JobPolicy], job: sa.Row[Any]) -> None:
     invited = {"state": JobState.INVITED, "due_at": None, "lease_until": None, "reason": "", "changed_at": flush.now}
     flush.connection.execute(sa.update(Job).where(Job.id == job.id).values(invited))
     happened(flush.connection, JobsStopped([job.id]), now=flush.now)
-
-
-def _in_review(session: sa.Row[Any]) -> bool:
-    return bool(session.result == Result.REVIEW) and not session.past
 
 
 def _take_over(

@@ -27,7 +27,7 @@ from worker.core.model.channels import is_mail
 from worker.core.model.endings import Done
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import ExpirySource
-from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, Result, SessionState
 from worker.core.unknown.reconciliation import LATEST_LOOK, LONGEST_LIFE
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def add(
         early = None
         # It is looked at first before its end, if it may be replaced then. Another tool opened it (no policy) at a
         # provider that opens no second one before the end.
-        if bought and flush.policy is not None:
+        if bought and flush.policy is not None and flush.policy.contact.ahead:
             early = flush.policy.early_at(item.began_at, session.expires_at)
         # The result of a call must not restore the personal data of a customer who was erased meanwhile.
         empty = not bought or customer.customer_id in erased
@@ -171,19 +171,23 @@ def add(
     columns = dict(zip(_STORED, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
     if rows:
         bulk.add_columns(connection, SessionRow, columns)
-    counts = tally.counts_in_bulk(len(invitations))
-    for one in invitations:
-        one["counted"] = counts
-    if counts:
-        alike = Counter((one["batch_id"], one["state"], one["channel"], one["reason"]) for one in invitations)
-        for (batch_id, state, channel, reason), number in alike.items():
-            tally.of(connection).add(tally.message(batch_id, state, channel, reason), number)
-    bulk.add(connection, InvitationRow, invitations)
+    _add_messages(connection, invitations)
     if rows and bought:
         happened(connection, SessionsIssued(columns), now=now)
     if texted:
         happened(connection, MessagesSent(texted), now=now)
     return added
+
+
+def _add_messages(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
+    counts = tally.counts_in_bulk(len(rows))
+    for row in rows:
+        row["counted"] = counts
+    if counts:
+        alike = Counter((row["batch_id"], row["state"], row["channel"], row["reason"]) for row in rows)
+        for (batch_id, state, channel, reason), number in alike.items():
+            tally.of(connection).add(tally.message(batch_id, state, channel, reason), number)
+    bulk.add(connection, InvitationRow, rows)
 
 
 # There is nearly always no live session, and this must be cheap to find out: through the unique index, row by row.
@@ -206,6 +210,18 @@ _NOT_ENDED = (
 def not_ended(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, sa.Row[Any]]:
     """The live sessions of these keys, with expired links too. The rows are locked. No key: no query."""
     return {(row.customer_id, row.purpose): row for row in rows_of(connection, _NOT_ENDED, set(keys))}
+
+
+def live(connection: sa.Connection, keys: Sequence[Key], *, now: datetime) -> dict[Key, sa.Row[Any]]:
+    """The live sessions of these keys: their links have not expired, or they are in review. The rows are locked."""
+    # The expiry is compared here, not in the query: with statistics from before a list, PostgreSQL expects few sessions
+    # that have not expired, and reads all sessions that the list has opened by now.
+    found = not_ended(connection, keys)
+    return {key: row for key, row in found.items() if row.expires_at > now or in_review(row)}
+
+
+def in_review(session: sa.Row[Any]) -> bool:
+    return bool(session.result == Result.REVIEW) and not session.past
 
 
 def _erased(connection: sa.Connection, customer_ids: Sequence[str]) -> set[str]:

@@ -16,7 +16,7 @@ from worker.core.database.job_ids import job_id, of_batch
 from worker.core.database.tables import CustomerRow, Job, SkippedLine
 from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.core.foundation.keyring import Keyring
-from worker.core.messages.store.message_context import CUSTOMER, customer_of
+from worker.core.messages.store.message_rows import CUSTOMER, customer_of
 from worker.core.model.states import JobState, LineState, state_of_line
 from worker.reporting.store.report_rows import LineFacts, refused_lines
 from worker.reporting.store.spending import WORK, Points, points_of

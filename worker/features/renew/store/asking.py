@@ -23,7 +23,7 @@ from worker.core.database.job_ids import AS_THEY_CAME, Key, job_id
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
 from worker.core.foundation.keyring import CannotDecrypt
-from worker.core.messages.store.unreached import writable
+from worker.core.messages.contact import writable
 from worker.core.model.incoming import EventKind
 from worker.core.model.states import BATCH, OPEN_JOBS, PAUSED, JobState
 from worker.features.renew.section import Renew

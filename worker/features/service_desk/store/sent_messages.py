@@ -17,7 +17,8 @@ from worker.core.database.encrypted_values import Erased, context_of_person, dec
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import Keyring
 from worker.core.messages.contact import FIRST, Wording, is_resend
-from worker.core.messages.store.message_context import CUSTOMER, REFUSED_FOR, customer_of
+from worker.core.messages.store.message_context import REFUSED_FOR
+from worker.core.messages.store.message_rows import CUSTOMER, customer_of
 from worker.core.model.refusals import advice_of, of_stored
 from worker.core.model.sessions import Opening
 from worker.providers.refusals import masked_opening

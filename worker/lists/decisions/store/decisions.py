@@ -123,7 +123,7 @@ class Decisions:
     def finish_pauses(self, *, now: datetime) -> dict[int, str]:
         """Pause the rows of batches that are marked as paused; returns why, by batch.
 
-        A batch marks itself (`messages.store.unreached`), and a command may be killed between the mark and the last
+        A batch marks itself (`messages.store.message_rows`), and a command may be killed between the mark and the last
         row. If this is interrupted, the next call finishes it. A batch that is resumed in the meantime continues.
         """
         marked = sa.select(Batch.id, Batch.pause_reason).where(IS_MARKED, Batch.cancelled_at.is_(None))

@@ -26,9 +26,9 @@ from worker.core.database.tables.types import REFERENCE_LENGTH
 from worker.core.facts import MessagesSent, happened
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.messages.contact import FIRST, ContactPolicy
-from worker.core.messages.store import unreached
-from worker.core.messages.store.message_rows import ABOUT_A_MESSAGE, set_job_states
-from worker.core.messages.store.unreached import BounceCounts, fall_back
+from worker.core.messages.store import message_rows
+from worker.core.messages.store.message_rows import ABOUT_A_MESSAGE, BounceCounts, set_job_states
+from worker.core.messages.store.unreached import fall_back
 from worker.core.model.channels import SuppressionReason, address_of, is_mail
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
@@ -138,7 +138,7 @@ def deliver_all(
     ]
     bounced = Counter(one.bounced for one in delivered if one.bounced is not None)
     if bounced:
-        unreached.count(
+        message_rows.count_bounces(
             connection, {batch: BounceCounts(0, 0, many) for batch, many in bounced.items()}, policy.pause, now=now
         )
     return delivered
