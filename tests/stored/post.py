@@ -6,12 +6,15 @@ from tests.stored.shelf import CONTACT, Shelf, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppressed
 from worker.core.database.tables import InvitationRow
+from worker.core.foundation.ids import new_id
 from worker.core.limits.store.flush import CallResult
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Done
 from worker.senders.delivery_reports import DeliveryUpdate
 from worker.settings.policies import fallbacks
-from worker.web.webhooks.store.delivery_reports import Reported, deliver_all
+from worker.web.webhooks.store.delivery_reports import apply_delivery_updates
+from worker.web.webhooks.store.results import given_of
+from worker.web.webhooks.store.webhooks import KeptWebhook
 
 BOTH_WAYS = replace(CONTACT, fallbacks=fallbacks("sms", CHANNELS))
 EMAIL = "ona@example.org"
@@ -23,6 +26,7 @@ class Post:
 
     def __init__(self, shelf: Shelf, keyring) -> None:
         self.shelf, self.keyring, self.policy = shelf, keyring, CONTACT
+        self.due = set()
 
     def send(self, *who, channel="email", sid="SM"):
         self.shelf.add(*who or [customer("Ona", channel=Channel(channel))])
@@ -37,10 +41,19 @@ class Post:
 
     def report(self, reference, status=None, *, channel="email", **values):
         update = DeliveryUpdate("reported", reference, status=status, **values)
-        now = self.shelf.clock()
         with self.shelf.database.write() as connection:
-            reported = [Reported(f"sender/{channel}", update, now)]
-            return deliver_all(connection, self.keyring, self.policy, reported, now=now)[0]
+            (result,) = self.deliver(connection, [update], channel=channel)
+        return result
+
+    def deliver(self, connection, updates, *, channel="email"):
+        """What becomes of these updates, in their order; `due` has what they make due."""
+        now = self.shelf.clock()
+        ids = sorted(new_id(now) for _ in updates)
+        webhooks = [
+            KeptWebhook(id_, f"sender/{channel}", now, 0, given_of(one)) for id_, one in zip(ids, updates, strict=True)
+        ]
+        results = apply_delivery_updates(self.keyring, lambda: self.policy, connection, webhooks, self.due, now)
+        return [results[one.id] for one in webhooks]
 
     def suppressed(self, *addresses):
         with self.shelf.database.write() as connection:

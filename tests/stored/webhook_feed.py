@@ -1,11 +1,12 @@
 """Providers' updates of sessions, and the webhooks that bring them."""
 
+from functools import partial
 from hashlib import sha256
 
 from worker.core.model.states import Result, SessionState
 from worker.providers.webhooks.contract import Key, SessionUpdate
 from worker.web.webhooks.session_chain import Again
-from worker.web.webhooks.store.provider_updates import ProviderUpdates
+from worker.web.webhooks.store.provider_updates import apply_provider_updates
 from worker.web.webhooks.store.results import ACCOUNT
 from worker.web.webhooks.store.webhooks import Arrived, Webhooks, update_as_json
 
@@ -18,8 +19,11 @@ class WebhookFeed:
 
     def __init__(self, shelf):
         self.shelf = shelf
-        provider_updates = ProviderUpdates(
-            shelf.keyring, {"kyc": frozenset({"kyc", "kyc-narrow"}), "au": frozenset({"au"})}, again=Again(3)
+        provider_updates = partial(
+            apply_provider_updates,
+            shelf.keyring,
+            {"kyc": frozenset({"kyc", "kyc-narrow"}), "au": frozenset({"au"})},
+            Again(3),
         )
         self.webhooks = Webhooks(shelf.database, shelf.keyring, {ACCOUNT: provider_updates})
         self.number = 0

@@ -32,9 +32,8 @@ from worker.web.peers import TRUSTED, Proxies
 from worker.web.problems import problem
 from worker.web.readiness import Readiness
 from worker.web.server import name_server
-from worker.web.webhooks.contract import Get
 from worker.web.webhooks.routes import Processing, WebhookRoutes
-from worker.web.webhooks.sources import SENDER_SOURCES, account_sources, sender_sources
+from worker.web.webhooks.sources import SENDER_SOURCES, Get, account_sources, sender_sources
 from worker.web.webhooks.store.webhooks import Arrived, Kept
 from worker.wiring.container import Parts
 from worker.wiring.opening import check_keys

@@ -23,12 +23,6 @@ IPV6_PREFIX = 64
 _WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d{1,5})?|([\d.]+):\d{1,5}", re.ASCII)
 
 
-def is_proxy(remote: str | None, trusted: Sequence[Network]) -> bool:
-    """Whether the connection's other end is a proxy whose word counts."""
-    peer = _address(remote or "")
-    return peer is not None and any(peer in network for network in trusted)
-
-
 def peer_of(remote: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
     """The address of the machine that asked, or its IPv6 network. It is never text of the request.
 
@@ -73,7 +67,9 @@ def came_by_tls(request: web.Request) -> bool:
 
 
 def _is_of_proxy(request: web.Request) -> bool:
-    return is_proxy(request.remote, request.config_dict[TRUSTED])
+    """Whether the connection's other end is a proxy whose word counts."""
+    peer = _address(request.remote or "")
+    return peer is not None and any(peer in network for network in request.config_dict[TRUSTED])
 
 
 class Proxies:
@@ -86,15 +82,13 @@ class Proxies:
         """For `Application.on_response_prepare`: tell the browser, and the operator."""
         if came_by_tls(request):
             response.headers["Strict-Transport-Security"] = BY_TLS_ONLY
-        if "X-Forwarded-For" in request.headers and not _is_of_proxy(request):
-            self._warn(peer_of(request.remote, (), ()))
-
-    def _warn(self, peer: str) -> None:
+        if "X-Forwarded-For" not in request.headers or _is_of_proxy(request):
+            return
         now = monotonic()
         if self._warned_at is None or now - self._warned_at >= WARNED_AGAIN_SECONDS:
             self._warned_at = now
             log.warning(
                 "%s speaks for others (X-Forwarded-For), and [web] trusted_proxies does not name it: if it is your"
                 " proxy, all whom it speaks for count as one machine, and are slowed as one",
-                peer,
+                peer_of(request.remote, (), ()),
             )

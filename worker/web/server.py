@@ -48,11 +48,6 @@ class AccessLog(AbstractAccessLogger):
         self.answered.add([what], monotonic())
 
 
-def _counting() -> type[AccessLog]:
-    """An access log class with its own count: aiohttp makes an object of the class for each connection."""
-    return type("AccessLog", (AccessLog,), {"answered": CountLog[str](log, _in_words)})
-
-
 class _NoStrangers(logging.Filter):
     """Drops aiohttp's errors about bytes that are no HTTP, and about senders that hang up while the rest of a refused
     body is read. They hold the sender's address, anybody can cause them, and the access log has a line for each."""
@@ -85,12 +80,18 @@ async def serve(application: web.Application, *, host: str, port: int, started: 
 @asynccontextmanager
 async def listening(application: web.Application, *, host: str, port: int) -> AsyncIterator[int]:
     """Listen on the yielded port until the block ends; then answer the requests in flight. Raises OSError."""
-    _raise_file_limit()
-    access_log = _counting()
+    # A connection costs a file, so this process may open as many as the system lets it.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    class Counting(AccessLog):  # its own count: aiohttp makes an object of the class for each connection
+        answered = CountLog[str](log, _in_words)
+
     runner = web.AppRunner(
         application,
         shutdown_timeout=SHUTDOWN_SECONDS,
-        access_log_class=access_log,
+        access_log_class=Counting,
         access_log=log,
         logger=_connections,
         keepalive_timeout=IDLE_SECONDS,
@@ -98,20 +99,13 @@ async def listening(application: web.Application, *, host: str, port: int) -> As
         # A refused body is read for a while too, and a megabyte may decompress to a gigabyte, on the loop.
         auto_decompress=False,
     )
-    async with logged(access_log.answered):
+    async with logged(Counting.answered):
         try:
             await runner.setup()
             await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
             yield runner.addresses[0][1]
         finally:
             await runner.cleanup()
-
-
-def _raise_file_limit() -> None:
-    """A connection costs a file, so this process may open as many as the system lets it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def name_server(_request: web.Request, response: web.StreamResponse) -> None:

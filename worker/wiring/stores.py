@@ -4,7 +4,7 @@ What work, webhooks and events need is loaded when it is first asked for: most c
 """
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker.core.database.database import Database
@@ -123,15 +123,15 @@ class Stores:
         """Built when first used: which accounts are one at the provider is known by their credentials."""
         from worker.providers.registry import webhook_peers
         from worker.web.webhooks.session_chain import Again
-        from worker.web.webhooks.store.delivery_updates import DeliveryUpdates
-        from worker.web.webhooks.store.provider_updates import ProviderUpdates
+        from worker.web.webhooks.store.delivery_reports import apply_delivery_updates
+        from worker.web.webhooks.store.provider_updates import apply_provider_updates
         from worker.web.webhooks.store.results import ACCOUNT, SENDER
         from worker.web.webhooks.store.webhooks import Apply, Webhooks
 
         peers = webhook_peers(self._accounts)  # for each account, all whose webhooks come to its address
         again = Again(self._follow_up.most, self._follow_up.spacing, self._refused_for)
         apply: dict[str, Apply] = {  # by the prefix of the sources
-            ACCOUNT: ProviderUpdates(self.keyring, peers, again=again),
-            SENDER: DeliveryUpdates(self.keyring, self._delivery),
+            ACCOUNT: partial(apply_provider_updates, self.keyring, peers, again),
+            SENDER: partial(apply_delivery_updates, self.keyring, self._delivery),
         }
         return Webhooks(self.database, self.keyring, apply)

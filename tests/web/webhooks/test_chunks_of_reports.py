@@ -19,8 +19,7 @@ from worker.core.model.channels import CHANNELS
 from worker.core.model.states import InvitationState, JobState, WebhookState
 from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.settings.policies import fallbacks
-from worker.web.webhooks.store.delivery_reports import Applied, Reported, deliver_all
-from worker.web.webhooks.store.delivery_updates import DeliveryUpdates
+from worker.web.webhooks.store.delivery_reports import apply_delivery_updates
 from worker.web.webhooks.store.results import given_of
 from worker.web.webhooks.store.webhooks import KeptWebhook as Kept
 
@@ -45,7 +44,7 @@ def test_an_update_that_several_processes_apply_at_once_counts_once(shelf, keyri
             result = outlive_deadlocks(
                 lambda reference=reference: post.report(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED)
             )
-            applied += result.applied is Applied.APPLIED
+            applied += result.state is WebhookState.APPLIED
             if sends:
                 shelf.send(channel="sms")
         return applied
@@ -73,7 +72,7 @@ def test_a_chunk_locks_its_messages_and_then_its_jobs_and_counts_the_bounces_las
     now = shelf.clock()
     webhooks = [Kept(new_id(now), "sender/email", now, 0, given_of(one)) for one in reversed(updates)]
     with statements(shelf.database) as made, shelf.database.write() as connection:
-        results = DeliveryUpdates(keyring, lambda: policy)(connection, webhooks, set(), now)
+        results = apply_delivery_updates(keyring, lambda: policy, connection, webhooks, set(), now)
     assert {one.state for one in results.values()} == {WebhookState.APPLIED}
     # Otherwise two chunks, or a chunk and a dispatcher that records results, could deadlock.
     locks = [one for one in made if "ORDER BY invitation.id" in one or "ORDER BY job.id" in one]
@@ -89,13 +88,10 @@ def test_deliveries_of_a_chunk_are_written_by_one_statement_and_touch_no_job(pos
     post.send(*(customer(f"C{number}") for number in range(12)))
     before, mails = post.shelf.rows(Job), post.shelf.rows(InvitationRow)
     now = post.shelf.clock.advance(minutes=1)
-    reported = [
-        Reported("sender/email", DeliveryUpdate("delivered", row.id.hex, status=DeliveryStatus.DELIVERED), now)
-        for row in mails
-    ]
+    updates = [DeliveryUpdate("delivered", row.id.hex, status=DeliveryStatus.DELIVERED) for row in mails]
     with statements(post.shelf.database) as made, post.shelf.database.write() as connection:
-        delivered = deliver_all(connection, post.keyring, post.policy, reported, now=now)
-    assert [(one.applied, one.invitation_id) for one in delivered] == [(Applied.APPLIED, row.id) for row in mails]
+        results = post.deliver(connection, updates)
+    assert [(one.state, one.invitation_id) for one in results] == [(WebhookState.APPLIED, row.id) for row in mails]
     assert len([one for one in made if one.startswith("UPDATE invitation")]) == 1
     assert {(row.state, row.delivery_at) for row in post.shelf.rows(InvitationRow)} == {("delivered", now)}
     assert post.shelf.rows(Job) == before
@@ -147,22 +143,19 @@ def test_a_chunk_of_updates_has_the_same_results_as_one_update_at_a_time(post, g
         ids = [post.shelf.row(InvitationRow, job_id=post.shelf.job(name).id, channel="email").id for name in names]
         for id_, state in zip(ids, states, strict=True):
             put(post.shelf, id_, state)
-        reported = [
-            Reported(
-                "sender/email",
-                DeliveryUpdate("reported", ids[whose].hex, status=status, stop=stop, resume=resume and stop is None),
-                post.shelf.clock(),
-            )
+        updates = [
+            DeliveryUpdate("reported", ids[whose].hex, status=status, stop=stop, resume=resume and stop is None)
             for whose, status, stop, resume in given_updates
         ]
-        delivered = []
-        for chunk in [reported] if together else [[one] for one in reported]:
+        results, post.due = [], set()
+        for chunk in [updates] if together else [[one] for one in updates]:
             with post.shelf.database.write() as connection:
-                delivered += deliver_all(connection, post.keyring, post.policy, chunk, now=post.shelf.clock())
+                results += post.deliver(connection, chunk)
         messages = [post.shelf.rows(InvitationRow, job_id=post.shelf.job(name).id) for name in names]
         found.append(
             (
-                [(one.applied, one.channel, one.bounced is not None) for one in delivered],
+                [(one.state, one.detail, one.changed) for one in results],
+                post.due,
                 [{row.channel: (row.state, row.reason, row.delivery_at) for row in rows} for rows in messages],
                 [(row.state, row.reason) for row in (post.shelf.job(name) for name in names)],
                 sorted(reason for _, reason in post.suppressed(*(("email", one.email) for one in people)).items()),

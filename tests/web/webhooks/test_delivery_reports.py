@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
+from sqlalchemy.dialects import postgresql
 
 from tests.stored.post import BOTH_WAYS, EMAIL, TEXT
 from tests.stored.shelf import CONTACT, customer
@@ -27,11 +29,11 @@ from worker.core.messages.contact import PauseRule
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.model.channels import CHANNELS, SuppressionReason
 from worker.core.model.endings import Hold
-from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.model.states import InvitationState, JobState, SessionState, WebhookState
+from worker.core.model.wakeups import WakeUp
 from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.settings.policies import fallbacks
-from worker.web.webhooks.store.delivery_reports import _BY_REFERENCE, Applied, Reported, deliver_all
-from worker.web.webhooks.store.delivery_updates import DeliveryUpdates
+from worker.web.webhooks.store.delivery_reports import _TEXTS, apply_delivery_updates
 from worker.web.webhooks.store.results import SENDER, given_of
 from worker.web.webhooks.store.webhooks import Arrived, Webhooks
 
@@ -41,18 +43,19 @@ def test_a_message_is_marked_as_delivered_once(post, channel):
     reference = post.send(channel=channel)
     at = post.shelf.clock()
     post.shelf.clock.advance(minutes=5)
-    assert post.report(reference, DeliveryStatus.DELIVERED, channel=channel, happened_at=at).applied is Applied.APPLIED
+    result = post.report(reference, DeliveryStatus.DELIVERED, channel=channel, happened_at=at)
+    assert result.state is WebhookState.APPLIED
     row = post.message(channel)
     assert (row.state, row.delivery_at, row.reason) == (InvitationState.DELIVERED, at, "")
     assert post.shelf.job("Ona").state is JobState.INVITED
-    assert post.report(reference, DeliveryStatus.DELIVERED, channel=channel).applied is Applied.NOTHING_NEW
+    assert post.report(reference, DeliveryStatus.DELIVERED, channel=channel).state is WebhookState.IGNORED
 
 
 @pytest.mark.both_databases
 def test_a_text_is_found_by_an_id_that_is_longer_than_what_is_stored_of_it(post):
     """A service of another package may have such ids."""
     reference = post.send(channel="sms", sid="a" * 150)
-    assert post.report(reference, DeliveryStatus.DELIVERED, channel="sms").applied is Applied.APPLIED
+    assert post.report(reference, DeliveryStatus.DELIVERED, channel="sms").state is WebhookState.APPLIED
     assert post.message("sms").state is InvitationState.DELIVERED
 
 
@@ -89,9 +92,9 @@ def test_a_customer_whose_address_was_corrected_since_is_not_suppressed_for_the_
 
 def test_a_customer_who_answers_stop_gets_no_text_until_they_answer_start(post):
     post.send(channel="sms")
-    assert post.report("", channel="sms", address=TEXT, stop=Stop.STOPPED).applied is Applied.APPLIED
+    assert post.report("", channel="sms", address=TEXT, stop=Stop.STOPPED).state is WebhookState.APPLIED
     assert post.suppressed(("sms", TEXT), ("email", EMAIL)) == {("sms", TEXT): SuppressionReason.STOP}
-    assert post.report("", channel="sms", address=TEXT, resume=True).applied is Applied.APPLIED
+    assert post.report("", channel="sms", address=TEXT, resume=True).state is WebhookState.APPLIED
     assert post.suppressed(("sms", TEXT)) == {}
     assert post.message("sms").state is InvitationState.SENT
 
@@ -99,7 +102,7 @@ def test_a_customer_who_answers_stop_gets_no_text_until_they_answer_start(post):
 def test_an_answer_of_start_undoes_nothing_but_a_stop(post):
     with post.shelf.database.write() as connection:
         suppress(connection, post.keyring, "sms", TEXT, SuppressionReason.COMPLAINT, "vita", now=post.shelf.clock())
-    assert post.report("", channel="sms", address=TEXT, resume=True).applied is Applied.NOTHING_NEW
+    assert post.report("", channel="sms", address=TEXT, resume=True).state is WebhookState.IGNORED
     assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): SuppressionReason.COMPLAINT}
 
 
@@ -108,17 +111,19 @@ def test_a_manual_entry_stays_after_an_answer_of_stop_and_of_start(post):
         suppress(connection, post.keyring, "sms", TEXT, SuppressionReason.MANUAL, "vita", now=post.shelf.clock())
     post.report("", channel="sms", address=TEXT, stop=Stop.STOPPED)
     assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): SuppressionReason.STOP}
-    assert post.report("", channel="sms", address=TEXT, resume=True).applied is Applied.APPLIED
+    assert post.report("", channel="sms", address=TEXT, resume=True).state is WebhookState.APPLIED
     assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): SuppressionReason.MANUAL}
-    assert post.report("", channel="sms", address=TEXT, resume=True).applied is Applied.NOTHING_NEW
+    assert post.report("", channel="sms", address=TEXT, resume=True).state is WebhookState.IGNORED
 
 
 @pytest.mark.parametrize("reference", ["SM404", "4f0e9a55", "f" * 32, ""])
 @pytest.mark.parametrize("channel", ["email", "sms"])
 def test_an_update_without_a_matching_message_is_unknown_and_changes_nothing(post, reference, channel):
     post.send(channel=channel)
-    result = post.report(reference, DeliveryStatus.BOUNCED, channel=channel).applied
-    assert result is (Applied.UNKNOWN if reference else Applied.NOTHING_NEW)
+    result = post.report(reference, DeliveryStatus.BOUNCED, channel=channel)
+    waits = reference and channel == "sms"  # its reference may be known in a moment
+    assert result.state is (WebhookState.WAITING if waits else WebhookState.IGNORED)
+    assert result.detail == ("no message here matches it" if reference else "")
     assert post.shelf.job("Ona").state is JobState.INVITED
 
 
@@ -126,10 +131,10 @@ def test_an_update_that_comes_before_the_hand_over_is_stored_is_tried_again(post
     post.shelf.add(customer("Ona"))
     post.shelf.issue()
     messages = post.shelf.claim_messages()
-    assert post.report(messages[0].id.hex, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED).applied is Applied.LATER
+    assert post.report(messages[0].id.hex, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED).again_after
     assert post.shelf.rows(Suppression) == []
     post.shelf.hand_over(messages)
-    assert post.report(messages[0].id.hex, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED).applied is Applied.APPLIED
+    assert post.report(messages[0].id.hex, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED).state is WebhookState.APPLIED
 
 
 def test_a_delivered_message_with_an_unknown_outcome_was_sent_and_its_job_is_no_longer_held(post):
@@ -184,7 +189,8 @@ def test_after_a_bounce_a_text_goes_out_for_the_same_session_once_the_night_is_o
 
 def test_a_message_that_is_due_at_once_on_the_other_channel_needs_a_wake_up(post):
     post.policy = BOTH_WAYS
-    assert post.report(post.send(), DeliveryStatus.BOUNCED).channel == "sms"
+    post.report(post.send(), DeliveryStatus.BOUNCED)
+    assert post.due == {WakeUp.invite("sms")}
 
 
 NOWHERE_ELSE = {
@@ -210,7 +216,8 @@ def _after(post, model, **values):
 def test_there_is_no_other_channel_where(post, why):
     post.policy = BOTH_WAYS
     reference = NOWHERE_ELSE[why](post)
-    assert post.report(reference, DeliveryStatus.BOUNCED).channel is None
+    post.report(reference, DeliveryStatus.BOUNCED)
+    assert post.due == set()
     assert [row.channel for row in post.shelf.rows(InvitationRow)] == ["email"]
     assert post.shelf.job("Ona").state is JobState.FAILED
 
@@ -236,7 +243,7 @@ def test_a_text_that_comes_back_is_not_sent_again_by_text(post):
 def test_the_query_for_a_text_is_spelled_as_its_partial_index():
     index = next(one for one in InvitationRow.__table__.indexes if one.name == "ix_invitation_reference")
     for words in some(str(index.info[OPTIONS]["postgresql_where"]).split(" AND ")):
-        assert f"invitation.{words}".replace("<>", "!=") in str(_BY_REFERENCE)
+        assert f"invitation.{words}".replace("<>", "!=") in str(_TEXTS.compile(dialect=postgresql.dialect()))
 
 
 def test_a_newer_list_sends_a_bounced_message_again_without_its_old_update(post):
@@ -265,9 +272,10 @@ WHATSAPP = replace(CONTACT, fallbacks=fallbacks(None, CHANNELS), pause=PauseRule
 def test_a_number_that_is_not_on_whatsapp_gets_one_text_whatever_is_reported_how_often(post):
     post.policy = WHATSAPP
     reference = post.send(channel="whatsapp")
-    assert post.report(reference, DeliveryStatus.ELSEWHERE, channel="whatsapp").channel == "sms"
+    post.report(reference, DeliveryStatus.ELSEWHERE, channel="whatsapp")
+    assert post.due == {WakeUp.invite("sms")}
     for status in (DeliveryStatus.ELSEWHERE, DeliveryStatus.BLOCKED, DeliveryStatus.DELIVERED):
-        assert post.report(reference, status, channel="whatsapp").applied is Applied.NOTHING_NEW
+        assert post.report(reference, status, channel="whatsapp").state is WebhookState.IGNORED
     assert sorted((row.channel, row.state) for row in post.shelf.rows(InvitationRow)) == [
         ("sms", InvitationState.WAITING),
         ("whatsapp", InvitationState.BOUNCED),
@@ -281,11 +289,10 @@ def test_a_process_that_dies_before_its_commit_leaves_one_text_after_the_report_
     post.policy = WHATSAPP
     reference = post.send(channel="whatsapp")
     update = DeliveryUpdate("failed", reference, status=DeliveryStatus.ELSEWHERE)
-    now = post.shelf.clock()
 
     def dies():
         with post.shelf.database.write() as connection:
-            deliver_all(connection, post.keyring, post.policy, [Reported("sender/whatsapp", update, now)], now=now)
+            post.deliver(connection, [update], channel="whatsapp")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -313,7 +320,8 @@ def test_who_blocked_us_on_whatsapp_gets_no_text_either(post):
 def test_a_text_waits_for_the_quiet_hours_of_texts(post):
     post.policy = replace(WHATSAPP, hours=Hours({"sms": QuietHours.parse("12:00-16:00")}))
     reference = post.send(channel="whatsapp")
-    assert post.report(reference, DeliveryStatus.ELSEWHERE, channel="whatsapp").channel is None
+    post.report(reference, DeliveryStatus.ELSEWHERE, channel="whatsapp")
+    assert post.due == set()
     assert post.message("sms").due_at > post.shelf.clock()
 
 
@@ -338,7 +346,9 @@ def test_a_text_for_a_customer_in_the_app_waits_for_no_quiet_hours(post):
 
 
 def test_a_start_is_not_undone_when_an_older_report_of_an_unknown_text_is_tried_again(post):
-    hooks = Webhooks(post.shelf.database, post.keyring, {SENDER: DeliveryUpdates(post.keyring, lambda: CONTACT)})
+    hooks = Webhooks(
+        post.shelf.database, post.keyring, {SENDER: partial(apply_delivery_updates, post.keyring, lambda: CONTACT)}
+    )
 
     def arrives(number, update):
         digests = post.keyring.digests("webhook", str(number))

@@ -23,8 +23,7 @@ from worker.settings.needs import SERVING
 from worker.settings.problems import SettingsError
 from worker.settings.rules import has_credentials, no_credentials
 from worker.web.server import serve
-from worker.web.webhooks.contract import Closed
-from worker.web.webhooks.sources import account_sources
+from worker.web.webhooks.sources import Closed, account_sources
 from worker.wiring.container import Parts
 from worker.wiring.store import migrating
 

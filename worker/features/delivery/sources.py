@@ -16,8 +16,7 @@ from worker.features.delivery.texts import text_sources
 from worker.providers.webhooks.contract import Delivery, Unreadable
 from worker.senders.delivery_reports import NotUnderstood
 from worker.settings.model import Settings
-from worker.web.webhooks.contract import Closed, Get, Source, digests_of, of_sender
-from worker.web.webhooks.sources import SenderSources
+from worker.web.webhooks.sources import Closed, Get, SenderSources, Source, digests_of, of_sender
 from worker.web.webhooks.standard_webhooks import ID
 from worker.web.webhooks.store.results import EMAIL
 from worker.web.webhooks.store.webhooks import Arrived

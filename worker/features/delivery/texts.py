@@ -11,7 +11,7 @@ from worker.features.delivery.twilio import callbacks as twilio
 from worker.providers.webhooks.contract import Delivery, Unreadable
 from worker.senders.contract import Returning, TextCallbacks, text_service
 from worker.settings.model import Settings
-from worker.web.webhooks.contract import Closed, Source, digests_of, of_sender
+from worker.web.webhooks.sources import Closed, Source, digests_of, of_sender
 from worker.web.webhooks.store.results import SENDER
 from worker.web.webhooks.store.webhooks import Arrived
 from worker.wiring.senders import WayBack

@@ -16,7 +16,7 @@ from worker.features.rehearsal.stand_ins import TEXT_HOST, WEBHOOK_SECRET, Page,
 from worker.providers.webhooks.contract import Delivery, Unreadable
 from worker.senders.contract import Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
-from worker.web.webhooks.contract import Source
+from worker.web.webhooks.sources import Source
 from worker.web.webhooks.store.webhooks import Arrived
 
 EMAIL = Channel.EMAIL.value

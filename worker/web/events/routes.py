@@ -3,7 +3,7 @@
 import logging
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -45,30 +45,26 @@ log = logging.getLogger(__name__)
 HINT = "docs/reference/http.md shows how an event is posted"
 
 
+@dataclass(eq=False)
 class Events:
-    def __init__(
-        self,
-        settings: Web,
-        clock: Clock,
-        chunks: Batcher[Event, EventReceipt],
-        waiting: Waiting,
-        statuses: EventStatuses,
-        readiness: Readiness,
-        in_thread: InThread,
-        count: Callable[[Outcome], None],
-        *,
-        body_seconds: float,
-        room: int,
-    ) -> None:
-        """`room`: how many bytes of large bodies are held at a time, of lists and of senders without a key."""
-        self._keys = credentials.keys_of(settings.senders)
-        self._allowance = Allowance(settings.event_limit)
-        self._clock = clock
-        self._chunks, self._waiting, self._statuses = chunks, waiting, statuses
-        self._readiness = readiness
-        self._in_thread, self._count = in_thread, count
-        self._body_seconds = body_seconds
-        self._room = Room(room)
+    """`room`: how many bytes of large bodies are held at a time, of lists and of senders without a key."""
+
+    settings: Web
+    clock: Clock
+    chunks: Batcher[Event, EventReceipt]
+    waiting: Waiting
+    statuses: EventStatuses
+    readiness: Readiness
+    in_thread: InThread
+    count: Callable[[Outcome], None]
+    _: KW_ONLY
+    body_seconds: float
+    room: int
+
+    def __post_init__(self) -> None:
+        self._keys = credentials.keys_of(self.settings.senders)
+        self._allowance = Allowance(self.settings.event_limit)
+        self._room = Room(self.room)
         self._many = ManyEvents(self._take_in)
         self._outage = Outage(log)
 
@@ -83,8 +79,8 @@ class Events:
         sender = self._recognised(request)
         if isinstance(sender, web.Response):
             return sender
-        if self._readiness.why_not is not None:
-            return problem(503, self._readiness.why_not, retry_after=RETRY_SECONDS)
+        if self.readiness.why_not is not None:
+            return problem(503, self.readiness.why_not, retry_after=RETRY_SECONDS)
         if sender is not None and (refused := self._too_often(sender)):
             return refused
         check_before_the_body(request)
@@ -95,9 +91,9 @@ class Events:
             # The same data can cancel a customer and erase one: the owner of a copy must not choose.
             raise Unacceptable(400, "a signed event is all in its body, without ce- headers, which are not signed")
         room = OF_ONE if sender is not None and largest == LARGEST else self._room
-        content = await bounded_body(request, room, largest=largest, seconds=self._body_seconds)
+        content = await bounded_body(request, room, largest=largest, seconds=self.body_seconds)
         if sender is None:
-            signer = credentials.signature(request.headers, content, self._keys, self._clock())
+            signer = credentials.signature(request.headers, content, self._keys, self.clock())
             if isinstance(signer, str):
                 return _stranger(request, signer)
             if refused := self._too_often(signer):
@@ -129,20 +125,20 @@ class Events:
     async def _take_in(self, event: Event) -> EventReceipt:
         """The event's receipt. Raises what the chunks raise."""
         try:
-            receipt = await self._chunks.take_in(event, event.sender.name)
+            receipt = await self.chunks.take_in(event, event.sender.name)
         except sa.exc.OperationalError as error:
             what = "the database cannot be used, events are refused"
             self._outage.lasts(what, monotonic(), why=reason(error))
             raise
         self._outage.over("the database is back: taking events")
-        self._count(receipt.outcome)
+        self.count(receipt.outcome)
         return receipt
 
     async def _post_many(
         self, request: web.Request, content: bytes, sender: EventSender, as_sent: Callable[[Event], Event]
     ) -> web.Response:
         with self._many.one_of(sender.name):
-            events = await self._in_thread(read_list, content)
+            events = await self.in_thread(read_list, content)
             if isinstance(events, Unreadable):
                 return problem(400, events.reason, hint=HINT)
             self._allowance.spend(sender.name, max(0, len(events) - 1), monotonic())
@@ -157,7 +153,7 @@ class Events:
         if sender is None:
             # Signed in place of a body: else a copy of the headers would read the status of each event of this sender.
             content = named.encode("utf-8", "surrogatepass")
-            signer = credentials.signature(request.headers, content, self._keys, self._clock())
+            signer = credentials.signature(request.headers, content, self._keys, self.clock())
             if isinstance(signer, str):
                 return _stranger(request, signer)
             sender = signer
@@ -167,7 +163,7 @@ class Events:
             return problem(404, "there is no such event")
         try:
             async with answered_within(ANSWER_SECONDS):
-                status = await self._in_thread(self._statuses.of, event_id, sender.name)
+                status = await self.in_thread(self.statuses.of, event_id, sender.name)
         except sa.exc.OperationalError:
             return problem(503, "the database cannot be used", retry_after=RETRY_SECONDS)
         if status is None:
@@ -181,7 +177,7 @@ class Events:
         if has_credentials_twice(request):
             return problem(400, TWICE)
         if "Authorization" not in request.headers and SIGNATURE in request.headers:
-            why = refused_unread(request.headers, now=self._clock())
+            why = refused_unread(request.headers, now=self.clock())
             return _stranger(request, why) if why else None
         if "Authorization" not in request.headers:
             return _stranger(request, "neither an Authorization header nor a signature")
@@ -197,13 +193,13 @@ class Events:
         answer = accepted(request, receipt)
         headers = {"Location": answer["href"], "Cache-Control": "no-store"}
         repeated = receipt.outcome is Outcome.DUPLICATE and event.signed_at is not None
-        if repeated and not await self._in_thread(self._statuses.is_newest, receipt.id, event.signed_at):
+        if repeated and not await self.in_thread(self.statuses.is_newest, receipt.id, event.signed_at):
             # The same message, or a copy. The wish to wait is not signed, and the owner of a copy must not get the
             # link.
             wait = 0
         link_status: LinkStatus | None = None
         if wait and receipt.job_id is not None:
-            link_status = await self._waiting.wait(receipt.job_id, wait, caller=event.sender.name)
+            link_status = await self.waiting.wait(receipt.job_id, wait, caller=event.sender.name)
             headers["Preference-Applied"] = f"wait={wait}"
         if link_status is not None:
             answer["job"] = {"id": receipt.job_id, "state": link_status.state.value, "reason": link_status.reason}

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,7 +30,7 @@ from worker.web.events.request_body import (
 )
 from worker.web.problems import REFUSED, problem
 from worker.web.readiness import Readiness
-from worker.web.webhooks.contract import Asking, Source
+from worker.web.webhooks.sources import Asking, Source
 from worker.web.webhooks.store.webhooks import Arrived
 
 log = logging.getLogger(__name__)
@@ -39,44 +40,42 @@ AT_ONCE = 64 * 1024  # bytes that are checked and read on the loop; more would d
 LOOK_SECONDS = 5.0  # how often due webhooks are looked for while no new one arrives
 
 
+@dataclass(eq=False)
 class WebhookRoutes:
-    """Takes webhooks in. Belongs to one loop."""
+    """Takes webhooks in. Belongs to one loop.
 
-    def __init__(
-        self,
-        accounts: Mapping[str, Source],
-        senders: Mapping[str, Source],
-        chunks: Batcher[Arrived, bool],
-        readiness: Readiness,
-        in_thread: InThread,
-        processed: "Processing",
-        count: Callable[[str, str], None],
-        peer: Callable[[web.Request], str],
-        *,
-        body_seconds: float,
-        room: int,
-    ) -> None:
-        """`accounts` by name and `senders` by channel; `room`: how many bytes of large bodies are held at a time.
-        `count(source, outcome)` counts a webhook of a configured source. `peer`: the machine that sent a request."""
-        self._accounts, self._senders = accounts, senders
-        self._chunks, self._readiness, self._in_thread = chunks, readiness, in_thread
-        self._processed, self._count, self._peer = processed, count, peer
-        self._body_seconds = body_seconds
-        self._room = Room(room)
+    `accounts` by name and `senders` by channel; `room`: how many bytes of large bodies are held at a time.
+    `count(source, outcome)` counts a webhook of a configured source. `peer`: the machine that sent a request.
+    """
+
+    accounts: Mapping[str, Source]
+    senders: Mapping[str, Source]
+    chunks: Batcher[Arrived, bool]
+    readiness: Readiness
+    in_thread: InThread
+    processed: "Processing"
+    count: Callable[[str, str], None]
+    peer: Callable[[web.Request], str]
+    _: KW_ONLY
+    body_seconds: float
+    room: int
+
+    def __post_init__(self) -> None:
+        self._room = Room(self.room)
         # Large ones are checked and read one after another: all threads at it would leave none to events.
         self._one_large = asyncio.Lock()
         self._outage = Outage(log)
 
     async def provider(self, request: web.Request) -> web.Response:
         """Take in a provider's webhook about a session."""
-        source = self._accounts.get(request.match_info["account"])
+        source = self.accounts.get(request.match_info["account"])
         path = tuple(request.match_info.get("rest", "").split("/"))
         return await self._take(request, source, path)
 
     async def sender(self, request: web.Request) -> web.Response:
         """Take in a sender's callback about a message."""
         channel = request.match_info["sender"]
-        answer = await self._take(request, self._senders.get(channel), ())
+        answer = await self._take(request, self.senders.get(channel), ())
         if answer.status == 200 and channel in channels_of("phone"):
             # Twilio would send a body as an answer to the customer.
             return web.Response(status=204, headers={"Cache-Control": "no-store"})
@@ -100,34 +99,34 @@ class WebhookRoutes:
         check_not_compressed(request)
         if request.content_length is not None and request.content_length > source.largest:
             raise Unacceptable(413, f"it has more than {source.largest:,} bytes")
-        if self._readiness.why_not is not None:
-            raise Unacceptable(503, self._readiness.why_not)
-        body = await bounded_body(request, self._room, largest=source.largest, seconds=self._body_seconds)
+        if self.readiness.why_not is not None:
+            raise Unacceptable(503, self.readiness.why_not)
+        body = await bounded_body(request, self._room, largest=source.largest, seconds=self.body_seconds)
         delivery = Delivery(body, headers, path)
-        if isinstance(source, Asking) and (why := await source.ask(delivery, self._peer(request))):
+        if isinstance(source, Asking) and (why := await source.ask(delivery, self.peer(request))):
             raise Unacceptable(503, why)
         query = request.raw_path.partition("?")[2]  # as it was sent: it is signed
         if len(body) <= AT_ONCE:
             read = _read(source, delivery, query)
         else:
             async with self._one_large:
-                read = await self._in_thread(_read, source, delivery, query)
+                read = await self.in_thread(_read, source, delivery, query)
         if isinstance(read, str):
             raise self._refused(request, source, read)
         if isinstance(read, Unreadable):
-            self._count(source.name, "unreadable")
+            self.count(source.name, "unreadable")
             return problem(read.status, read.reason)
         return await self._kept([read] if isinstance(read, Arrived) else read)
 
     def _refused(self, request: web.Request, source: Source, why: str) -> Unacceptable:
         request[REFUSED] = f"{source.name}: {why}"
-        self._count(source.name, "refused")
+        self.count(source.name, "refused")
         return Unacceptable(401, "its signature is missing or wrong")
 
     async def _kept(self, arrived: Sequence[Arrived]) -> web.Response:
         try:
-            new = [await self._chunks.take_in(one, one.source) for one in arrived[:1]]
-            new += await asyncio.gather(*[self._chunks.take_in(one, one.source) for one in arrived[1:]])
+            new = [await self.chunks.take_in(one, one.source) for one in arrived[:1]]
+            new += await asyncio.gather(*[self.chunks.take_in(one, one.source) for one in arrived[1:]])
         except TooMany:
             raise Unacceptable(503, "too many webhooks at the same time") from None
         except sa.exc.OperationalError as error:
@@ -137,9 +136,9 @@ class WebhookRoutes:
             raise Unacceptable(503, "the database cannot be used; send the same webhook again") from None
         self._outage.over("the database is back: taking webhooks")
         for one, is_new in zip(arrived, new, strict=True):
-            self._count(one.source, "taken" if is_new else "duplicate")
+            self.count(one.source, "taken" if is_new else "duplicate")
         if any(is_new and one.update is not None for is_new, one in zip(new, arrived, strict=True)):
-            self._processed.wake()
+            self.processed.wake()
         state = "taken" if any(new) or not new else "duplicate"
         return web.json_response({"state": state}, headers={"Cache-Control": "no-store"})
 

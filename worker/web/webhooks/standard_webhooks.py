@@ -40,20 +40,16 @@ def signing_key(headers: Mapping[str, str], body: bytes, keys: Iterable[str], *,
     if reason := refused_unread(headers, now=now):
         return reason
     signed = b"%s.%s.%s" % (_octets(headers[ID]), headers[TIMESTAMP].encode("ascii"), body)
-    offered = [_octets(one) for one in headers[SIGNATURE].split()[:MOST_SIGNATURES]]
-    ours = [_signature(key, signed) for key in keys]
+    # Hashes have the same length whatever was sent.
+    offered = [hashlib.sha256(_octets(one)).digest() for one in headers[SIGNATURE].split()[:MOST_SIGNATURES]]
+    ours = [hashlib.sha256(_signature(key, signed)).digest() for key in keys]
     # Each key with each signature, also after a match: so the time taken does not show which one matches.
-    matches = [any([_same(one, other) for other in offered]) for one in ours]
+    matches = [any([hmac.compare_digest(one, other) for other in offered]) for one in ours]
     return next((index for index, one in enumerate(matches) if one), "none of our keys made its signature")
 
 
 def _signature(key: str, signed: bytes) -> bytes:
     return b"v1," + base64.b64encode(hmac.digest(secret(key), signed, hashlib.sha256))
-
-
-def _same(ours: bytes, theirs: bytes) -> bool:
-    # Compares hashes, which have the same length whatever was sent.
-    return hmac.compare_digest(hashlib.sha256(ours).digest(), hashlib.sha256(theirs).digest())
 
 
 def _octets(header: str) -> bytes:

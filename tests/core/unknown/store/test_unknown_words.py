@@ -7,7 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.core.unknown.store.test_poison_rows import EXPIRY, NAMES, held
-from tests.stored.shelf import CONTACT, WEEK, customer
+from tests.stored.post import Post
+from tests.stored.shelf import WEEK, customer
 from tests.stored.takeovers import add, stop, takeover
 from tests.stored.webhook_feed import APPROVED, update
 from worker.core.customers.customers import Channel, CustomerKind
@@ -23,7 +24,6 @@ from worker.reporting.batch_report import state_of
 from worker.reporting.report_lines import Columns, line_values
 from worker.reporting.store.counts import totals_of
 from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate
-from worker.web.webhooks.store.delivery_reports import Reported, deliver_all
 
 WORD = "queued"
 
@@ -133,9 +133,8 @@ def test_a_delivery_report_for_an_unknown_state_raises_for_itself(shelf, served,
     row = shelf.row(InvitationRow, job_id=shelf.job("Rasa").id)
     write(shelf, "invitation", "state", f"job_id = {row.job_id}")
     report = DeliveryUpdate("delivered", row.id.hex, status=DeliveryStatus.DELIVERED)
-    reported = [Reported("sender/email", report, shelf.clock())]
     with pytest.raises(NotKnown), shelf.database.write() as connection:
-        deliver_all(connection, keyring, CONTACT, reported, now=shelf.clock())
+        Post(shelf, keyring).deliver(connection, [report])
 
 
 def test_a_job_stays_undecided_while_a_message_has_an_unknown_state(shelf):

@@ -17,7 +17,7 @@ from worker.core.model.http_messages import HttpAnswer, HttpRequest
 from worker.features.delivery.ses.sns_messages import SnsMessage, read_certificate
 from worker.http.client import Http, open_http_session
 from worker.web.turns import Allowance
-from worker.web.webhooks.contract import Get
+from worker.web.webhooks.sources import Get
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from worker.features.delivery.ses import callbacks, sns_messages
 from worker.features.delivery.ses.sns_confirmation import Sns
 from worker.providers.webhooks.contract import Delivery
 from worker.senders.delivery_reports import NotUnderstood
-from worker.web.webhooks.contract import digests_of, of_sender
+from worker.web.webhooks.sources import digests_of, of_sender
 from worker.web.webhooks.store.results import EMAIL
 from worker.web.webhooks.store.webhooks import Arrived
 

@@ -1,18 +1,16 @@
-"""Apply delivery updates: what senders report about messages after the hand-over.
+"""Applies the stored webhooks of senders: what they report about messages after the hand-over.
 
-Reported  --deliver_all-->  the messages and their jobs locked, in the order in which a dispatcher locks them; plain
-                            deliveries written together, all other updates one by one; bounces counted
-Reported  --deliver-->      the message delivered or bounced; its address suppressed or released; another channel
+The messages and their jobs are locked, in the order in which a dispatcher locks them. Plain deliveries are written
+together. All other updates are applied one by one: the message delivered or bounced; its address suppressed or
+released; another channel. Bounces are counted last.
 """
 
 import re
 import uuid
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
-from typing import Any
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -30,56 +28,38 @@ from worker.core.messages.store import message_rows
 from worker.core.messages.store.message_rows import ABOUT_A_MESSAGE, BounceCounts, set_job_states
 from worker.core.messages.store.unreached import fall_back
 from worker.core.model.channels import SuppressionReason, address_of, is_mail
+from worker.core.model.endings import Backoff
 from worker.core.model.reasons import Reason
-from worker.core.model.states import InvitationState, JobState
+from worker.core.model.states import InvitationState, JobState, WebhookState
+from worker.core.model.wakeups import WakeUp
 from worker.core.work.store.sessions import schedule_checks
 from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
-from worker.web.webhooks.store.results import SENDER
+from worker.web.webhooks.store.results import SENDER, WebhookResult, read_given
+from worker.web.webhooks.store.webhooks import KeptWebhook
 
 _KEY = re.compile(r"[0-9a-f]{32}")
+# The reference of a text message is known moments after the hand-over, or minutes after it where the answer was lost
+# and reconciled. A mail has an id of ours before it leaves: an update with an unknown id is not about our mail.
+UNMATCHED_BACKOFF = Backoff.steps(3, 15, 60, 5 * 60, 20 * 60)
+# While the message is being handed over: the result of the hand-over is written first.
+HAND_OVER_BACKOFF = Backoff(first=timedelta(seconds=3), most=timedelta(seconds=3 * 2**6))
 MOST_NAMED = 50  # customers: an address may be shared by many
 
 
-class Applied(StrEnum):
-    """What became of a delivery update."""
+class Reported(NamedTuple):
+    """A stored webhook, whose `source` is `sender/` and the channel, with the update in it."""
 
-    APPLIED = "applied"
-    NOTHING_NEW = "nothing_new"
-    UNKNOWN = "unknown"  # the update names a message that is not ours, or a message whose receipt is not stored yet
-    LATER = "later"  # the message is being handed over: the result of the hand-over must be stored first
-
-
-@dataclass(frozen=True)
-class Delivered:
-    """`invitation_id`: the message, where the update names one of ours. `channel`: a channel on which a message is due
-    now. `bounced`: the batch whose message bounced. `address`: whether an address was suppressed or released.
-    `customers`: whose address that is, where the update names no message of ours; at most MOST_NAMED."""
-
-    applied: Applied
-    invitation_id: uuid.UUID | None = None
-    channel: str | None = None
-    bounced: int | None = None
-    address: bool = False
-    customers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, repr=False)
-class Reported:
-    """An update that a sender has sent us. `source` is `sender/` and the channel. `again`: it was applied before, and
-    named no message of ours then."""
-
-    source: str
+    webhook: KeptWebhook
     update: DeliveryUpdate
-    received_at: datetime
-    again: bool = False
 
     @property
     def channel(self) -> str:
-        return self.source.removeprefix(SENDER)
+        return self.webhook.source.removeprefix(SENDER)
 
     @property
     def happened_at(self) -> datetime:
-        return min(self.update.happened_at or self.received_at, self.received_at)
+        received_at = self.webhook.received_at
+        return min(self.update.happened_at or received_at, received_at)
 
 
 # The states of messages that have left, or may have: a sender may report on these messages.
@@ -103,53 +83,50 @@ def invitation_state_by_report(present: InvitationState, update: DeliveryUpdate)
             return None
 
 
-def deliver_all(
-    connection: sa.Connection,
+def apply_delivery_updates(
     keyring: Keyring,
-    policy: ContactPolicy,
-    reported: Sequence[Reported],
-    *,
+    policy_of: Callable[[], ContactPolicy],
+    connection: sa.Connection,
+    webhooks: Sequence[KeptWebhook],
+    due: set[WakeUp],
     now: datetime,
-) -> list[Delivered]:
-    """Apply updates in this order; the same update again changes nothing. Returns what became of each.
-
-    A message to a phone is found by the sender's reference, stored a moment after the hand-over or, where the receipt
-    was lost, after reconciliation. So the caller tries an UNKNOWN update again for some minutes, and a LATER one after
-    some seconds. The caller repeats a transaction that deadlocks (`outlive_deadlocks`).
-    """
+) -> dict[uuid.UUID, WebhookResult]:
+    """Apply senders' delivery updates in the order in which they came; the same update again changes nothing."""
+    policy, results, bounced = policy_of(), {}, Counter[int]()
+    reported = [
+        Reported(one, DeliveryUpdate(**read_given(one.update, status=DeliveryStatus, stop=Stop)))
+        for one in sorted(webhooks, key=lambda one: (one.received_at, one.id))
+    ]
     messages = _lock_messages(connection, reported)
     named = Counter(map(_named, reported))
-    plain = {
-        place: message
-        for place, one in enumerate(reported)
-        if named[_named(one)] == 1
-        and (message := messages.get(_named(one))) is not None
-        and _is_plain(message, one.update)
-    }
-    alone = {message.id for message in plain.values()}
-    if jobs := {message.job_id for message in messages.values() if message.id not in alone}:
+    plain = []
+    others = []
+    for one in reported:
+        message = messages.get(_named(one))
+        if message is not None and named[_named(one)] == 1 and _is_plain(message, one.update):
+            plain.append((message, one.happened_at))
+            said = DeliveryStatus.DELIVERED.value
+            results[one.webhook.id] = WebhookResult(WebhookState.APPLIED, invitation_id=message.id, changed=said)
+        else:
+            others.append((one, message))
+    if jobs := {message.job_id for _, message in others if message is not None}:
         fetch(connection, _LOCK_JOBS, {"ids": bulk.keys(jobs)})
-    _write_plain(connection, [(message, reported[place].happened_at) for place, message in plain.items()])
-    delivered = [
-        Delivered(Applied.APPLIED, plain[place].id)
-        if place in plain
-        else deliver(connection, keyring, policy, one, now=now)
-        for place, one in enumerate(reported)
-    ]
-    bounced = Counter(one.bounced for one in delivered if one.bounced is not None)
+    _write_plain(connection, plain)
+    for one, message in others:
+        results[one.webhook.id] = deliver(connection, keyring, policy, one, message, due, bounced, now=now)
     if bounced:
-        message_rows.count_bounces(
-            connection, {batch: BounceCounts(0, 0, many) for batch, many in bounced.items()}, policy.pause, now=now
-        )
-    return delivered
+        counts = {batch: BounceCounts(0, 0, many) for batch, many in bounced.items()}
+        message_rows.count_bounces(connection, counts, policy.pause, now=now)
+    return results
 
 
 def _named(one: Reported) -> tuple[bool, str]:
-    """What an update names its message by: its id, of a mail; else the sender's reference."""
+    """What an update names its message by: its id, of a mail, from the left part of its Message-ID; else the sender's
+    reference as its invitation has it: services of other packages may have longer ones. "" where it is not ours."""
     if not is_mail(one.channel):
-        return False, _as_stored(one.update.reference)
-    key = _key(one.update.reference)
-    return True, key.hex if key is not None else ""
+        return False, one.update.reference[:REFERENCE_LENGTH]
+    key = one.update.reference.lower()
+    return True, key if _KEY.fullmatch(key) else ""
 
 
 def _lock_messages(connection: sa.Connection, reported: Sequence[Reported]) -> dict[tuple[bool, str], sa.Row[Any]]:
@@ -169,65 +146,78 @@ def _lock_messages(connection: sa.Connection, reported: Sequence[Reported]) -> d
 
 
 def deliver(
-    connection: sa.Connection, keyring: Keyring, policy: ContactPolicy, one: Reported, *, now: datetime
-) -> Delivered:
-    """Apply an update, alone. Its bounce is not counted."""
-    update = one.update
-    row = _message(connection, one.channel, update.reference)
+    connection: sa.Connection,
+    keyring: Keyring,
+    policy: ContactPolicy,
+    one: Reported,
+    locked: sa.Row[Any] | None,
+    due: set[WakeUp],
+    bounced: Counter[int],
+    *,
+    now: datetime,
+) -> WebhookResult:
+    """Apply an update about this locked message, alone. Adds what is due now, and the batch of a bounce, which is not
+    counted here. Raises NotKnown."""
+    update, tries = one.update, one.webhook.attempts + 1
+    # Another update of the same lot may have changed the message.
+    rows = fetch(connection, _MESSAGE, {"id": locked.id}) if locked is not None else []
+    row = known(rows[0]) if rows else None
     if row is not None and row.state is InvitationState.WORKING:
-        return Delivered(Applied.LATER, row.id)
+        wait = HAND_OVER_BACKOFF.after(tries)
+        return WebhookResult(WebhookState.WAITING, "the message is being sent", again_after=wait)
     state = invitation_state_by_report(row.state, update) if row is not None else None
-    falls_to: set[str] = set()
     if row is not None and state is not None:
         _write_state(connection, row, state, update, at=one.happened_at, now=now)
     # Once: meanwhile the customer may have asked for messages again.
-    again = one.again and bool(update.address)
+    again = tries > 1 and bool(update.address)
     changed = not again and _address(connection, keyring, one, row, now=now)
     if row is not None and state is not None:
         if state is InvitationState.BOUNCED:
-            falls_to = fall_back(connection, keyring, policy, [row.id], now=now)
+            due.update(map(WakeUp.invite, fall_back(connection, keyring, policy, [row.id], now=now)))
+            if update.status is not DeliveryStatus.ELSEWHERE:
+                bounced[row.batch_id] += 1
         set_job_states(connection, [row.job_id], now=now)
         if row.state in (InvitationState.HELD, InvitationState.WAITING):
             schedule_checks(connection, [row.job_id], now=now)  # the message's outcome was unknown until now
     customers = _owners(connection, keyring, one) if row is None and changed else ()
+    said = ""
+    if changed:
+        said = update.stop.value if update.stop is not None else "may get messages again"
     if row is None and update.reference:
-        return Delivered(Applied.UNKNOWN, address=changed, customers=customers)
-    applied = Applied.APPLIED if changed or state is not None else Applied.NOTHING_NEW
-    is_bounce = state is InvitationState.BOUNCED and update.status is not DeliveryStatus.ELSEWHERE
-    bounced = row.batch_id if row is not None and is_bounce else None
+        wait = UNMATCHED_BACKOFF.after(tries) if not is_mail(one.channel) else None
+        after = WebhookState.IGNORED if wait is None else WebhookState.WAITING
+        no_message = "no message here matches it"
+        return WebhookResult(after, no_message, again_after=wait, changed=said, customers=customers)
     found = row.id if row is not None else None
-    return Delivered(applied, found, next(iter(falls_to), None), bounced, changed, customers)
+    if not changed and state is None:
+        return WebhookResult(WebhookState.IGNORED, invitation_id=found)
+    words = ", ".join(filter(None, [update.status and update.status.value, said]))
+    return WebhookResult(WebhookState.APPLIED, invitation_id=found, changed=words, customers=customers)
 
 
-_COLUMNS = (
-    InvitationRow.id,
-    InvitationRow.job_id,
-    InvitationRow.session_id,
-    InvitationRow.batch_id,
-    InvitationRow.kind,
-    InvitationRow.state,
-    InvitationRow.sent_at,
-    CustomerRow.customer_id,
-    CustomerRow.encrypted.label("person"),
-    CustomerRow.changed_at.label("person_changed_at"),
-)
-_ANY = (
-    sa.select(*_COLUMNS)
+_MESSAGE = (
+    sa.select(
+        InvitationRow.id,
+        InvitationRow.job_id,
+        InvitationRow.session_id,
+        InvitationRow.batch_id,
+        InvitationRow.kind,
+        InvitationRow.state,
+        InvitationRow.sent_at,
+        CustomerRow.customer_id,
+        CustomerRow.encrypted.label("person"),
+        CustomerRow.changed_at.label("person_changed_at"),
+    )
     .join(SessionRow, SessionRow.id == InvitationRow.session_id)
     .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
-    # The message is locked before its job, as a dispatcher locks them.
+    .where(InvitationRow.id == sa.bindparam("id"))
     .with_for_update(of=InvitationRow, key_share=True)
 )
-# Spelled exactly as in the partial index.
-_TO_A_PHONE = InvitationRow.channel != sa.literal_column("'email'")
-_BY_REFERENCE = _ANY.where(
-    _TO_A_PHONE,
-    InvitationRow.reference != sa.literal_column("''"),
-    InvitationRow.reference == sa.bindparam("reference"),
-)
-_BY_KEY = _ANY.where(InvitationRow.id == sa.bindparam("key"), InvitationRow.channel == "email")
 _TEXTS = sa.select(InvitationRow.id).where(
-    _TO_A_PHONE, InvitationRow.reference != sa.literal_column("''"), bulk.among(InvitationRow.reference, "references")
+    # Spelled exactly as in the partial index.
+    InvitationRow.channel != sa.literal_column("'email'"),
+    InvitationRow.reference != sa.literal_column("''"),
+    bulk.among(InvitationRow.reference, "references"),
 )
 _LOCK_MESSAGES = (
     sa.select(
@@ -239,26 +229,6 @@ _LOCK_MESSAGES = (
     .with_for_update(key_share=True)
 )
 _LOCK_JOBS = sa.select(Job.id).where(bulk.among(Job.id, "ids")).order_by(Job.id).with_for_update(key_share=True)
-
-
-def _message(connection: sa.Connection, channel: str, reference: str) -> sa.Row[Any] | None:
-    """The message that the update is about, locked. Raises NotKnown."""
-    if not is_mail(channel):
-        rows = fetch(connection, _BY_REFERENCE, {"reference": _as_stored(reference)}) if reference else []
-    else:
-        key = _key(reference)
-        rows = fetch(connection, _BY_KEY, {"key": key}) if key is not None else []
-    return known(rows[0]) if rows else None
-
-
-def _as_stored(reference: str) -> str:
-    """A service's id of a message as its invitation has it: services of other packages may have longer ones."""
-    return reference[:REFERENCE_LENGTH]
-
-
-def _key(reference: str) -> uuid.UUID | None:
-    """The message's id, from the left part of a Message-ID; None where the Message-ID is not ours."""
-    return uuid.UUID(reference.lower()) if _KEY.fullmatch(reference.lower()) else None
 
 
 def _write_state(
@@ -304,7 +274,7 @@ def _address(
     address = _address_meant(keyring, channel, row, update)
     try:
         if reason is not None:
-            suppress(connection, keyring, channel, address, reason, one.source, now=now)
+            suppress(connection, keyring, channel, address, reason, one.webhook.source, now=now)
             return True
         return release(connection, keyring, channel, address, only={SuppressionReason.STOP}) is not None
     except ValueError:

@@ -38,45 +38,43 @@ CONTRADICTED = (
 OUT = (InvitationState.SENT, InvitationState.DELIVERED)
 
 
-class ProviderUpdates:
-    """Applies providers' session updates."""
-
-    def __init__(self, keyring: Keyring, peers: Mapping[str, frozenset[str]], *, again: Again) -> None:
-        """`peers`: for each account, all accounts whose webhooks come to the same address, itself included."""
-        self._keyring = keyring
-        self._peers = peers
-        self._again = again
-
-    def __call__(
-        self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], _due: set[WakeUp], now: datetime
-    ) -> dict[uuid.UUID, WebhookResult]:
-        # In the order of arrival, which decides where rank, time and weight are equal.
-        webhooks = sorted(webhooks, key=lambda one: (one.received_at, one.id))
-        updates = {one.id: session_update(one.update) for one in webhooks}
-        lookups = [Lookup(one.id, updates[one.id], self._accounts(one.source)) for one in webhooks]
-        found = find(connection, self._keyring, lookups, all_accounts=frozenset(self._peers))
-        chains = _chains(connection, {(row.customer_id, row.purpose) for row in found.values()})
-        before = {key: chain.copy() for key, chain in chains.items()}
-        results = {}
-        for one in webhooks:
-            update = updates[one.id]
-            row = found.get(one.id)
-            chain = chains.get((row.customer_id, row.purpose)) if row is not None else None
-            if row is None or chain is None or row.id not in chain.links:
-                results[one.id] = _unknown(update)
-                continue
-            link = chain.links[row.id]
-            if may_be_replay(link.known, update, opened_at=link.issued_at, received_at=one.received_at):
-                results[one.id] = _contradicted(update, link.known, row.id)
-                continue
-            changed = chain.apply(row.id, update, again=self._again, received_at=one.received_at, now=now)
-            results[one.id] = _result(update, row.id, changed=changed)
-        _write(connection, [(before[key], chain) for key, chain in chains.items()], now=now)
-        return results
-
-    def _accounts(self, source: str) -> frozenset[str]:
-        name = source.removeprefix(ACCOUNT)
-        return self._peers.get(name, frozenset({name}))
+def apply_provider_updates(
+    keyring: Keyring,
+    peers: Mapping[str, frozenset[str]],
+    again: Again,
+    connection: sa.Connection,
+    webhooks: Sequence[KeptWebhook],
+    _due: set[WakeUp],
+    now: datetime,
+) -> dict[uuid.UUID, WebhookResult]:
+    """Apply providers' session updates. `peers`: for each account, all whose webhooks come to the same address, itself
+    included."""
+    # In the order of arrival, which decides where rank, time and weight are equal.
+    webhooks = sorted(webhooks, key=lambda one: (one.received_at, one.id))
+    updates = {one.id: session_update(one.update) for one in webhooks}
+    lookups = []
+    for one in webhooks:
+        name = one.source.removeprefix(ACCOUNT)
+        lookups.append(Lookup(one.id, updates[one.id], peers.get(name, frozenset({name}))))
+    found = find(connection, keyring, lookups, all_accounts=frozenset(peers))
+    chains = _chains(connection, {(row.customer_id, row.purpose) for row in found.values()})
+    before = {key: chain.copy() for key, chain in chains.items()}
+    results = {}
+    for one in webhooks:
+        update = updates[one.id]
+        row = found.get(one.id)
+        chain = chains.get((row.customer_id, row.purpose)) if row is not None else None
+        if row is None or chain is None or row.id not in chain.links:
+            results[one.id] = _unknown(update)
+            continue
+        link = chain.links[row.id]
+        if may_be_replay(link.known, update, opened_at=link.issued_at, received_at=one.received_at):
+            results[one.id] = _contradicted(update, link.known, row.id)
+            continue
+        changed = chain.apply(row.id, update, again=again, received_at=one.received_at, now=now)
+        results[one.id] = _result(update, row.id, changed=changed)
+    _write(connection, [(before[key], chain) for key, chain in chains.items()], now=now)
+    return results
 
 
 def _unknown(update: SessionUpdate) -> WebhookResult:
@@ -260,16 +258,10 @@ def _known(link: Link) -> dict[str, Any]:
 def _move(job: JobNow, *, now: datetime) -> dict[str, Any]:
     return {
         "id_": job.id,
-        "new_state": job.state,
-        "new_session_id": job.session_id,
-        "new_result": job.result,
-        "new_reason": job.reason,
+        **{f"new_{name}": getattr(job, name) for name in _MOVED},
         "new_detail": job.detail[:DETAIL_LENGTH],
-        "new_due_at": job.due_at,
-        "new_refused_session": job.refused_session,
         # A new session starts with no attempt used.
         "kept_attempts": 0 if job.state is JobState.WAITING else 1,
-        "new_unknown_attempt": job.unknown_attempt,
         "at": now,
     }
 
@@ -281,9 +273,10 @@ _UPDATE_SESSIONS = bulk.Change(
     ),
     by="id_",
 )
+_MOVED = ("state", "session_id", "result", "reason", "due_at", "refused_session", "unknown_attempt")
 _MOVE_JOBS = bulk.Change(
     Job.id,
-    bulk.new("state", "session_id", "result", "reason", "detail", "due_at", "refused_session", "unknown_attempt")
+    bulk.new("detail", *_MOVED)
     | {
         # The lease stays: a call may be in flight, also of a job that has ended. If its worker dies, the sweep finds
         # its attempt by the lease.

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database, fetch, made_of
 from worker.core.database.encrypted_values import context_of_webhook
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
@@ -188,34 +188,33 @@ class Webhooks:
                 raise
             except Exception as error:
                 log.exception("processing a webhook failed because of a bug; the webhook is tried again later")
-                one = outlive_deadlocks(partial(self._broke, kind, id_, type(error).__name__, now=now))
+                one = outlive_deadlocks(partial(self._chunk, kind, id_, now=now, broke_with=type(error).__name__))
             processed.add(one)
         return processed
 
-    def _chunk(self, kind: str, id_: uuid.UUID | None, *, now: datetime) -> Processed:
+    def _chunk(self, kind: str, id_: uuid.UUID | None, *, now: datetime, broke_with: str = "") -> Processed:
+        """The next of this kind, or one. `broke_with`: processing it has raised such an exception."""
         processed = Processed()
         with self._database.write() as connection:
             query = _DUE if id_ is None else _DUE.where(Webhook.id == id_)
             given = {"now": now, "most": CHUNK, "kind": kind}
             rows = fetch(connection, query.with_for_update(skip_locked=True), given)
+            if broke_with:
+                for row in rows:
+                    note_broken(connection, row, broke_with, processed, now=now)
+                return processed
             webhooks = [
-                KeptWebhook(row.id, row.source, row.received_at, row.attempts, self._decrypt(row)) for row in rows
+                made_of(
+                    KeptWebhook,
+                    row,
+                    update=self._keyring.decrypt(row.encrypted, context=context_of_webhook(row.id)),
+                )
+                for row in rows
             ]
             apply = self._apply.get(kind)
             results = apply(connection, webhooks, processed.due, now) if webhooks and apply else {}
             note_results(connection, rows, results, processed, now=now)
         return processed
-
-    def _broke(self, kind: str, id_: uuid.UUID, error: str, *, now: datetime) -> Processed:
-        processed = Processed()
-        with self._database.write() as connection:
-            query = _DUE.where(Webhook.id == id_).with_for_update(skip_locked=True)
-            for row in fetch(connection, query, {"now": now, "most": 1, "kind": kind}):
-                note_broken(connection, row, error, processed, now=now)
-        return processed
-
-    def _decrypt(self, row: sa.Row[Any]) -> dict[str, Any]:
-        return self._keyring.decrypt(row.encrypted, context=context_of_webhook(row.id))
 
     def traced(self, done: Sequence[tuple[str, WebhookResult]]) -> list[tuple[str, WebhookResult, str]]:
         """Those about a job that is traced, with the `traceparent` of the span that took it in."""
