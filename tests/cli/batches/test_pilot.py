@@ -48,6 +48,20 @@ def test_a_pilot_without_a_row_that_waits_says_so(desk: Desk, played: Played):
     assert "no row waits for a session, so nothing is held back; passed" in ended.out
 
 
+def test_a_pilot_of_customers_of_a_list_that_nobody_works_leaves_before_the_rest(desk: Desk, played: Played):
+    desk.onboard("import", desk.list_of(customers(8), "other.csv"))
+    name = desk.list_of(list(reversed(customers(8))))
+    ended = desk.onboard(
+        "run", name, "--yes", "--first", "2", "--go-on-if", "delivered >= 90% within 4 hours", "--json"
+    )
+    assert (ended.code, len(played.sandbox.mailbox), len(played.calls())) == (3, 2, 2)
+    assert ended.facts["plan"]["verdict"] == ""
+    desk.sql(FINISHED)
+    desk.sql(FOUR_HOURS_LATER)
+    assert desk.onboard("run", name).code == 1
+    assert len(played.sandbox.mailbox) == 2
+
+
 def test_an_impatient_run_does_not_end_before_it_has_looked_at_the_pilot(desk: Desk, pilots_looked_at_every):
     pilots_looked_at_every(1.0)  # its messages have left before
     condition = ("--go-on-if", "finished >= 50% within 4 hours")

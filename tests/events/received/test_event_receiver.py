@@ -15,7 +15,7 @@ from worker.core.database.encrypted_values import decrypt_person
 from worker.core.database.tables import Batch, CustomerRow, Inbox, Job
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.incoming import EventKind, Outcome
-from worker.core.model.states import EVENT, PAUSED, JobState
+from worker.core.model.states import BATCH, EVENT, HELD_BACK, PAUSED, JobState
 from worker.core.model.wakeups import WakeUp
 from worker.events.event_receiver import Receiver
 
@@ -217,6 +217,18 @@ async def test_a_request_for_a_customer_of_a_stopped_list_is_served(inlet):
     receiver.receive([requested("C-1")])
     listed, own = world.rows(Job)
     assert (own.leader_id, listed.leader_id) == (None, own.id)
+    await world.work()
+    assert len(world.senders["email"].messages) == 1
+
+
+@pytest.mark.parametrize(
+    "waits", [{"reason": "planned"}, {"reason": "credits_spent"}, {"priority": BATCH + HELD_BACK}], ids=str
+)
+async def test_a_request_goes_before_a_list_whose_plan_lets_its_customer_wait(inlet, waits):
+    world, receiver = inlet()
+    world.add(customer("C-1"))
+    world.set(Job, due_at=world.clock() + timedelta(days=7), **waits)
+    receiver.receive([requested("C-1")])
     await world.work()
     assert len(world.senders["email"].messages) == 1
 

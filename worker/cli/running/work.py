@@ -5,6 +5,7 @@ import signal
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import click
@@ -21,6 +22,7 @@ from worker.cli.running.ends import exit_code, notes_of, stopped_at, stopped_by_
 from worker.cli.running.summary import channels_of, stopped_in_words
 from worker.cli.shared_options import print_json
 from worker.core.database import schema
+from worker.core.database.outages import outlive_deadlocks
 from worker.core.foundation.logs import about
 from worker.core.foundation.notation import written_if_any
 from worker.core.model.states import BatchState
@@ -206,5 +208,7 @@ def work_batch(
             stand = Stand.TERMINATED
         return stand, one.left
 
+    if alone:
+        outlive_deadlocks(partial(parts.pilots.choose, batch.id, alone=True, now=parts.clock()))
     with open_progress(on_click=buys_on_click(parts.settings)) as progress:
         return event_loop.run(until_done(progress))

@@ -32,11 +32,11 @@ from worker.lists.known_customers import (
 )
 from worker.lists.lines import RefusedLine
 from worker.lists.store.admission import admit, being_called, following, left_out, lock_customers, take
-from worker.lists.store.leadership import take_all
 from worker.lists.store.new_rows import CANCELLED, SealedLines, customer_values, new_jobs, refusal_row
 from worker.lists.store.refreshed import KnownLine, beside, filled, opened, opened_at, refresh, still_lacking
 from worker.lists.store.tombstones import bring_back, erased_among
 from worker.plans.store import plans
+from worker.plans.store.leadership import take_all
 
 _LOCK_BATCH = (
     sa.select(Batch.pause_cause != "", Batch.cancelled_at, Batch.planned)
@@ -123,7 +123,7 @@ class Adding:
             changed = [one for one in found if one.changed]
             jobs = new_jobs(lines.jobs, followed, priority=priority, now=now)
             if plan is not None:
-                plans.spread(plan, jobs, now=now)
+                plans.spread(plan.plan, jobs, now=now)
             if gone:
                 jobs |= {name: [value] * len(lines) for name, value in CANCELLED.items()}
                 rows_ = zip(jobs["customer_id"], jobs["encrypted"], strict=True)

@@ -22,6 +22,7 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.outages import is_outage, outlive_deadlocks
 from worker.core.database.tables import Batch, BatchPlan, InvitationRow, Job
+from worker.core.database.tables.work import LEAD, STATE
 from worker.core.messages.contact import FIRST
 from worker.core.model.reasons import Reason
 from worker.core.model.states import (
@@ -37,6 +38,7 @@ from worker.core.model.states import (
 )
 from worker.plans.pilot import PilotNumbers, Verdict, in_words, judge, parse_condition, pilot_size
 from worker.plans.store import plans
+from worker.plans.store.leadership import take_all
 from worker.plans.store.plans import Planned
 
 log = logging.getLogger(__name__)
@@ -86,7 +88,11 @@ class Pilots:
         with self._database.read() as connection:
             planned = plans.find(connection, batch_id)
             paused = connection.execute(sa.select(Batch.pause_cause).where(Batch.id == batch_id)).scalar()
-        return None if planned is None or paused else latest_verdict(planned, now=now)
+            due = sa.select(BatchPlan.check_at).where(BatchPlan.batch_id == batch_id, BatchPlan.last_row.is_(None))
+            looks_at = connection.execute(due).scalar()
+        if planned is None or paused or (looks_at is not None and looks_at > now + LOOK_EVERY):
+            return None
+        return latest_verdict(planned, now=now)
 
     def _alone(self, batch_id: int, *, now: datetime) -> Verdict | None:
         try:
@@ -122,7 +128,7 @@ class Pilots:
             self._release_rest(batch_id)
             return None
         if planned.last_row is None:
-            planned = self._choose(batch_id, now=now)
+            planned = self.choose(batch_id, now=now)
             if planned is None or planned.last_row is None:
                 return None
         if planned.released_at is None:
@@ -133,23 +139,37 @@ class Pilots:
             self._release_rest(batch_id)
         return verdict
 
-    def _choose(self, batch_id: int, *, now: datetime) -> Planned | None:
-        """Choose the pilot: the first rows that wait for a session."""
+    def choose(self, batch_id: int, *, alone: bool = False, now: datetime) -> Planned | None:
+        """Choose the pilot: the first rows that wait for a session. `alone`: also those that wait for rows of other
+        lists, which no worker works: they lead from now on.
+
+        While none of the pilot leads, and rows wait for another list, nothing is chosen: they may lead later.
+        """
         with self._database.write() as connection:
             planned = plans.find(connection, batch_id, lock=True)
-            if planned is None or planned.last_row is not None:
+            if planned is None or not planned.plan.first or planned.last_row is not None:
                 return planned
             waiting = (
                 of_batch(batch_id),
-                Job.leader_id.is_(None),
                 Job.state == JobState.WAITING,
                 Job.priority.in_(_HELD_BACK),
+                STATE.in_(UNISSUED_JOBS),
             )
-            rows = connection.execute(sa.select(sa.func.count()).select_from(Job).where(*waiting)).scalar_one()
+            leads = Job.leader_id.is_(None)
+            which = sa.true() if alone and not _locked(connection, batch_id)[0] else leads
+            jobs = sa.join(Job, LEAD, LEAD.id == Job.leader_id, isouter=True)
+            count = sa.select(sa.func.count()).select_from(jobs).where(*waiting)
+            rows = connection.execute(count.where(which)).scalar_one()
             size = pilot_size(planned.plan.first, rows) if rows else 0
-            nth = sa.select(Job.row).where(*waiting).order_by(Job.id).offset(max(size - 1, 0)).limit(1)
-            last_row = connection.execute(nth).scalar() or 0
-            connection.execute(_of(batch_id).values(last_row=last_row))
+            nth = sa.select(Job.row).select_from(jobs).where(*waiting, which).order_by(Job.id).offset(max(size - 1, 0))
+            last_row = connection.execute(nth.limit(1)).scalar() or 0
+            if which is not leads:
+                take_all(connection, batch_id, pilot=last_row, stopped_only=False, now=now)
+            pilot_leads = connection.execute(count.where(leads, Job.row <= last_row)).scalar_one()
+            if not pilot_leads and connection.execute(count).scalar_one():
+                connection.execute(_of(batch_id).values(check_at=now + RETRY_AFTER))
+                return None
+            connection.execute(_of(batch_id).values(last_row=last_row, check_at=now))
             reason = f"the pilot has {size:,} of {rows:,} rows, up to row {last_row}"
             note(connection, f"batch {batch_id}", now=now, count=size, reason=reason, act=ACT)
             return plans.find(connection, batch_id)
@@ -165,6 +185,9 @@ class Pilots:
                 connection.execute(_of(batch_id).values(check_at=None))
                 return None
             pilot = _numbers(connection, planned)
+            if planned.last_row and not pilot.size:  # its customers are served for other lists by now: choose others
+                connection.execute(_of(batch_id).values(last_row=None, released_at=None, check_at=now))
+                return None
             sent_at = planned.sent_at or (None if pilot.unsent else now)
             changed: dict[str, Any] = {"sent_at": sent_at, "check_at": now + LOOK_EVERY}
             # A batch that a person paused gets its verdict when it goes on: its customers could not finish meanwhile.

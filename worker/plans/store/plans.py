@@ -182,15 +182,19 @@ def begin(connection: sa.Connection, batch_id: int, *, now: datetime) -> None:
     connection.execute(pilot.where(BatchPlan.verdict == "").values(check_at=now))
 
 
-def spread(plan: Planned, jobs: bulk.Columns, *, now: datetime) -> None:
-    """Set the times of new rows as planned: not before the start, and as far apart as the pace."""
-    start_at, per_hour = plan.plan.start_at, plan.plan.per_hour
-    if plan.plan.deadline is not None:
-        per_hour = None  # the plan for the deadline has counted with it
-    begins_at = max(start_at, now) if start_at is not None else now
+def goes_at(plan: Plan, row: int, *, since: datetime) -> datetime:
+    """When a row that was imported then goes by the plan: not before the start, and as far apart as the pace."""
+    begins_at = max(plan.start_at or since, since)
+    if plan.per_hour is None or plan.deadline is not None:  # the plan for the deadline has counted with the pace
+        return begins_at
+    return planned_at(plan.per_hour, begins_at, row - FIRST_ROW)
+
+
+def spread(plan: Plan, jobs: bulk.Columns, *, now: datetime) -> None:
+    """Set the times of new rows as planned."""
     for place, row in enumerate(jobs["row"]):
         if jobs["state"][place] is not JobState.WAITING or jobs["leader_id"][place] is not None:
             continue
-        at = planned_at(per_hour, begins_at, row - FIRST_ROW) if per_hour is not None else begins_at
+        at = goes_at(plan, row, since=now)
         if at > jobs["due_at"][place]:
             jobs["due_at"][place], jobs["reason"][place] = at, Reason.PLANNED

@@ -20,7 +20,7 @@ from worker.features.stable_links.store.landings import Landings
 from worker.features.stable_links.store.not_me import Outcome
 from worker.features.stable_links.store.not_me import stop as not_me
 from worker.lists.store.admission import lock_customers
-from worker.lists.store.leadership import take_leads
+from worker.plans.store.leadership import take_leads
 
 pytestmark = pytest.mark.postgresql_alone
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

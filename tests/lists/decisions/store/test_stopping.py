@@ -15,7 +15,7 @@ from worker.core.model.endings import Kind, Reconcile, Retry
 from worker.core.model.states import BATCH, PAUSED, JobState
 from worker.lists.decisions.store import priority_moves
 from worker.lists.decisions.store.settlement import Decided
-from worker.lists.store import leadership
+from worker.plans.store import leadership
 from worker.reporting.store.waiting import unsent
 
 

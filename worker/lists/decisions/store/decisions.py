@@ -29,7 +29,7 @@ from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, Pause
 from worker.lists.decisions.store.priority_moves import Changed, pause_rows, resume_rows
 from worker.lists.decisions.store.settlement import Decided, Which, abandon, chosen, repeat, retry, rows_in
 from worker.lists.store.batches import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED, tried_again
-from worker.lists.store.leadership import take_leads
+from worker.plans.store.leadership import take_leads
 from worker.plans.store.pilots import Pilots
 
 CHUNK = 2000

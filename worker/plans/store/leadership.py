@@ -1,9 +1,9 @@
 """Lets a batch serve its own customers where another batch's row leads and no worker will work that row.
 
-A row of a batch joins the leading row of another batch with the same customer. If that other batch was stopped, or
-`run` works its own batch alone, no worker works the leading row. Then the joined row leads: the former leading row
-joins it. Nothing is opened or sent twice: a customer's live session, with its messages, is reused when the new leading
-row is claimed.
+A row of a batch joins the leading row of another batch with the same customer. If that other batch was stopped, or its
+plan lets the leading row wait, or `run` works its own batch alone, no worker works the leading row now. Then the joined
+row leads, unless by its own plan it goes later: the former leading row joins it. Nothing is opened or sent twice: a
+customer's live session, with its messages, is reused when the new leading row is claimed.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,9 @@ from worker.core.database.tables.columns import aliased
 from worker.core.database.tables.work import served_by
 from worker.core.messages.contact import FIRST
 from worker.core.model.reasons import Reason
-from worker.core.model.states import HELD_BACK, InvitationState, JobState, PauseCause
+from worker.core.model.states import EVENT, HELD_BACK, PAUSED, InvitationState, JobState, PauseCause
+from worker.core.work.store import call_costs
+from worker.plans.store import plans
 
 CHUNK = 500
 _Leader = aliased(Job)
@@ -47,25 +49,38 @@ _KEPT = (
     *("session_id", "needs_status_check", "reissues", "link_requested_at", "refused_session", "result"),
 )
 _PLACE = tuple(getattr(Job, name) for name in _KEPT)
+# Why a row waits by its own list's plan, or for a message on its own channels: another row is asked anew.
+_OWN_WAITS = (
+    *("", Reason.PLANNED, Reason.CREDITS_SPENT, Reason.QUIET_HOURS),
+    *(Reason.WAITS_FOR_SENDER, Reason.ADDRESS_SPENT, Reason.BRAND_MISSING),
+)
 
 
 def take_leads(
-    connection: sa.Connection, batch_id: int, *, after: int = 0, stopped_only: bool, now: datetime
+    connection: sa.Connection, batch_id: int, *, after: int = 0, pilot: int = 0, stopped_only: bool, now: datetime
 ) -> tuple[int, int] | None:
     """Let the next joined rows of this batch, behind the row `after`, lead in place of rows of other batches.
 
-    `stopped_only`: only in place of rows of batches that a person stopped with Ctrl-C, and of rows that wait for the
-    verdict on their list's pilot; otherwise of every batch that is not paused. Returns the last row number and how many
-    rows lead now; None: there are no more such rows.
+    `stopped_only`: only in place of rows of batches that a person stopped with Ctrl-C, and of rows that wait by their
+    list's plan; otherwise of every batch that is not paused. Rows that are paused or held back themselves lead only in
+    place of stopped ones, or up to the row `pilot`. Returns the last row number and how many rows lead now; None: there
+    are no more such rows.
     """
-    causes = [PauseCause.INTERRUPT.value] if stopped_only else [PauseCause.INTERRUPT.value, ""]
-    waits_for_verdict = sa.and_(_Leader.priority >= HELD_BACK, Job.priority < HELD_BACK)
+    stopped = Batch.pause_cause == PauseCause.INTERRUPT.value
+    waits_by_plan = sa.or_(
+        _Leader.priority >= HELD_BACK,
+        _Leader.reason == Reason.CREDITS_SPENT,
+        sa.and_(_Leader.reason == Reason.PLANNED, _Leader.due_at > now),
+    )
     query = (
         sa.select(
             Job.id,
             Job.row,
             Job.batch_id,
+            Job.created_at,
             _Leader.id.label("leader"),
+            _Leader.due_at,
+            stopped.label("stopped"),
         )
         .join(_Leader, _Leader.id == Job.leader_id)
         .join(Batch, Batch.id == _Leader.batch_id)
@@ -75,17 +90,31 @@ def take_leads(
             _Leader.batch_id != batch_id,
             _Leader.state.in_(_FREE),
             _Leader.unknown_attempt.is_(None),
-            sa.or_(Batch.pause_cause.in_(causes), sa.and_(waits_for_verdict, Batch.pause_cause == "")),
+            sa.or_(
+                stopped,
+                sa.and_(
+                    Batch.pause_cause == "",
+                    sa.or_(Job.priority < PAUSED, Job.row <= pilot),
+                    waits_by_plan if stopped_only else sa.true(),
+                ),
+            ),
             ~_is_busy(_Leader),
+            # What was to be sent is sent; the customer of an event without a message has the link in the app.
+            sa.or_(Job.channel != Channel.NONE, _Leader.channel == Channel.NONE, Job.priority == EVENT),
             # Who was refused is not asked once more for a row that sends nothing.
             sa.or_(_Leader.refused_session.is_(None), Job.channel != Channel.NONE),
         )
         .order_by(Job.id)
         .limit(CHUNK)
     )
-    rows = fetch(connection, query)
-    if not rows:
+    found = fetch(connection, query)
+    if not found:
         return None
+    planned = plans.find(connection, batch_id)
+    plan = planned.plan if planned is not None else plans.Plan()
+    goes_at = {row.id: max(plans.goes_at(plan, row.row, since=row.created_at), now) for row in found}
+    # No customer waits for longer than before.
+    rows = [row for row in found if row.stopped or goes_at[row.id] <= max(row.due_at or now, now)]
     lock_unsent(connection, [row.leader for row in rows])
     # Locked in the order of ids, as everywhere. Read under the lock: a worker may have claimed a leader by then, or its
     # message.
@@ -110,20 +139,42 @@ def take_leads(
         and row.leader not in unknown
     ]
     # A day's events may have several rows of a customer: the first one leads, and the others join it.
-    taken = list({row.leader: row for row in reversed(taken)}.values())
+    taken = list({row.leader: row for row in reversed(taken)}.values())[::-1]
+    if plan.most_credits is not None:
+        taken = taken[: _may_pay_for(connection, batch_id, plan.most_credits, len(taken))]
     if taken:
-        _change(connection, taken, now_are, now=now)
-    return rows[-1].row, len(taken)
+        _change(connection, taken, now_are, goes_at, now=now)
+    return found[-1].row, len(taken)
 
 
-def take_all(connection: sa.Connection, batch_id: int, *, after: int, now: datetime) -> None:
-    """Let the joined rows of this batch behind the row `after` lead in place of rows of stopped batches."""
-    while found := take_leads(connection, batch_id, after=after, stopped_only=True, now=now):
+def take_all(
+    connection: sa.Connection,
+    batch_id: int,
+    *,
+    after: int = 0,
+    pilot: int = 0,
+    stopped_only: bool = True,
+    now: datetime,
+) -> None:
+    """Let all joined rows of this batch lead that may, see `take_leads`."""
+    while found := take_leads(connection, batch_id, after=after, pilot=pilot, stopped_only=stopped_only, now=now):
         after = found[0]
 
 
+def _may_pay_for(connection: sa.Connection, batch_id: int, most: int, rows: int) -> int:
+    """For how many of so many more rows the batch may still pay, besides its own that wait."""
+    own = sa.select(sa.func.count()).where(of_batch(batch_id), Job.leader_id.is_(None), Job.state == JobState.WAITING)
+    waiting = connection.execute(own).scalar_one()
+    return max(call_costs.left(connection, batch_id, most, waiting + rows) - waiting, 0)
+
+
 def _change(
-    connection: sa.Connection, taken: list[sa.Row[Any]], now_are: Mapping[int, sa.Row[Any]], *, now: datetime
+    connection: sa.Connection,
+    taken: list[sa.Row[Any]],
+    now_are: Mapping[int, sa.Row[Any]],
+    goes_at: Mapping[int, datetime],
+    *,
+    now: datetime,
 ) -> None:
     followers = [
         {
@@ -156,18 +207,23 @@ def _change(
     )
     away = {"state": InvitationState.SUPERSEDED, "due_at": None, "reason": Reason.JOINED_JOB, "detail": ""}
     connection.execute(first.values(away))
-    # The row goes on where the former leader was: a failed call stays counted, nothing happens earlier, and the session
-    # that it waits for or asks about stays the one that decides. Of an issued leader the live session is reused.
+    # The row goes on where the former leader was: a failed call stays counted, its wait lasts, and the session that it
+    # waits for or asks about stays the one that decides. Of an issued leader the live session is reused.
     leads = bulk.new(*_KEPT) | {"leader_id": None, "changed_at": now}
-    successors = [{"job_id": row.id} | _place(now_are[row.leader], now_are[row.id], now=now) for row in taken]
+    successors = [
+        {"job_id": row.id} | _place(now_are[row.leader], now_are[row.id], goes_at[row.id], now=now) for row in taken
+    ]
     connection.execute(follows.values(leads), successors)
 
 
-def _place(leader: sa.Row[Any], successor: sa.Row[Any], *, now: datetime) -> dict[str, Any]:
-    values = {name: getattr(leader if leader.state is JobState.WAITING else successor, name) for name in _KEPT}
-    values |= {"state": JobState.WAITING, "due_at": max(leader.due_at or now, now)}
-    if leader.state is not JobState.WAITING:
-        values |= {"attempts": 0, "reason": "", "detail": ""}
+def _place(leader: sa.Row[Any], successor: sa.Row[Any], goes_at: datetime, *, now: datetime) -> dict[str, Any]:
+    waits = leader.state is JobState.WAITING
+    values = {name: getattr(leader if waits else successor, name) for name in _KEPT}
+    values |= {"state": JobState.WAITING, "due_at": max(leader.due_at or now, goes_at)}
+    if not waits:
+        values["attempts"] = 0
+    if not waits or leader.reason in _OWN_WAITS:
+        values |= {"due_at": goes_at, "reason": Reason.PLANNED if goes_at > now else "", "detail": ""}
     # Only the account that opened a session can be asked about it.
     values["account"] = leader.account if values["needs_status_check"] else successor.account
     return {f"new_{name}": value for name, value in values.items()}
