@@ -9,9 +9,8 @@ from tests.deploy.compose_file import ROOT
 from tests.deploy.test_pages import of_no_feature
 from worker.core.database.schema import all_tables
 from worker.runtime.celery_settings import QUEUES
-from worker.settings.event_senders import REQUESTS
 from worker.settings.model import Retention
-from worker.settings.outside import Bus
+from worker.settings.outside import REQUESTS, Bus
 from worker.wiring.store.encrypted_columns import DIGESTS, ENCRYPTED
 
 SEALED = [*(column.value for column in ENCRYPTED), *(column.digest for column in DIGESTS)]

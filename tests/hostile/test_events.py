@@ -7,7 +7,7 @@ from tests.hostile.requests import GOOD, data, event, raw, status_of
 from tests.hostile.served import say
 from tests.web.site import EVENT, FIRST
 from worker.events.cloudevents import LARGEST_LIST
-from worker.settings.event_senders import hash_of
+from worker.settings.outside import hash_of
 
 LIST = "application/cloudevents-batch+json"
 

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.settings.samples import loaded, problems, tree
-from worker.settings.brand import NamedBrand
-from worker.settings.sending import Email
+from worker.settings.sending import Email, NamedBrand
 
 NOVA = {"name": "Nova", "from": "Nova <hello@nova.example>", "reply_to": "help@nova.example"}
 BANK, HELP, OWN = "Bank <bank@example.com>", "help@example.com", "nova@nova.example"

@@ -25,8 +25,8 @@ from worker.core.foundation.keyring import new_key
 from worker.core.model.incoming import Event, EventReceipt, Outcome, Received
 from worker.core.model.wakeups import WakeUp
 from worker.runtime.web_application import CHUNKS, READINESS, app
-from worker.settings.event_senders import hash_of
 from worker.settings.load import load
+from worker.settings.outside import hash_of
 from worker.web.server import AccessLog
 from worker.wiring.container import Parts
 

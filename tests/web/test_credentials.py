@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.web.site import BILLING, DATA, EVENT, FIRST, KEYS, SECOND, SIGNING, THIRD, bytes_of
 from worker.core.model.incoming import EventSender
-from worker.settings.event_senders import hash_of
+from worker.settings.outside import hash_of
 from worker.web.events.credentials import Key, bearer, signature
 
 BODY = bytes_of(EVENT)

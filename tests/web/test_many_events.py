@@ -13,7 +13,7 @@ from tests.web.site import CLOUD, DATA, EVENT, FIRST, KEYS, THIRD, bytes_of, unt
 from worker.core.database.tables import Inbox, Job
 from worker.core.model.incoming import EventReceipt, Outcome
 from worker.events.cloudevents import LARGEST, MOST_EVENTS
-from worker.settings.event_senders import hash_of
+from worker.settings.outside import hash_of
 from worker.web.events.answers import MOST_LISTS
 from worker.web.events.request_body import FREE
 

@@ -11,22 +11,20 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from worker.core.foundation.tls import is_loopback
 from worker.core.model.channels import channels_of
 from worker.providers.facts import PROVIDERS, TEXT_SERVICES, AdapterBroken
 from worker.settings import rules
 from worker.settings.accounts import Account
-from worker.settings.brand import BrandSection, NamedBrand, check_brands
-from worker.settings.budgets import share_budgets
-from worker.settings.event_senders import SenderOfEvents, check_senders
-from worker.settings.model import Invitations, LadderStep, Settings, whole_model
+from worker.settings.model import LadderStep, Settings, whole_model
 from worker.settings.needs import EVERYTHING, Needs
-from worker.settings.overrides import apply_overrides
+from worker.settings.outside import SenderOfEvents, check_senders
 from worker.settings.problems import Findings, SettingsError, explain
 from worker.settings.problems import Path as KeyPath
-from worker.settings.reading import Reader, read_table
+from worker.settings.reading import Reader, apply_overrides
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW, Secret, directory_doubt, is_of_another_user, is_writable_by_others
-from worker.settings.sending import check_whatsapp
+from worker.settings.sending import BrandSection, NamedBrand, check_brands, check_whatsapp
 from worker.settings.shape import SECTIONS, is_too_deep, keys_of, tables_of
 from worker.settings.tls import Client, check_one_host, check_tls
 from worker.settings.values import Section, Shown
@@ -36,10 +34,7 @@ VARIABLE = "ONBOARDING_CONFIG"
 DEFAULT_KEY = {"env": "ONBOARDING_KEY"}
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 MOST_NAME = 63
-# Values for missing keys, so that the rest of the table is still checked.
-STAND_INS: dict[tuple[type[Section], str], Any] = {
-    (Account, "api_key"): Secret("stand-in"),
-}
+OF_BRAND = keys_of(BrandSection)  # the other keys of [brand] are tables with names of one's own
 Model = TypeVar("Model", bound=Section)
 
 
@@ -56,22 +51,21 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
     tree, owner = _parse(file, is_named=bool(named))
     if is_too_deep(tree):
         raise SettingsError([f"{file}: is nested too deeply"])
-    findings = Findings(apply_overrides(tree, whole_model(), environ))
+    findings = Findings(file.parent, apply_overrides(tree, whole_model(), environ))
     with suppress(OSError):  # it was read: only its directory may not be
         if doubt := directory_doubt(file):
             findings.warnings.append(f"{file}: {doubt}")
     encryption = tree.setdefault("encryption", {})
     if isinstance(encryption, dict):
         encryption.setdefault("keys", [DEFAULT_KEY])
-    own_keys = {name for name in channels_of("phone") if _has_own_key(tree.get(name))}
-    reader = Reader(environ, file.parent, owner, findings, needs, own_keys=own_keys, root=whole_model())
-    tree = read_table(tree, whole_model(), (), reader=reader)
-    return _check(tree, file, findings)
-
-
-def _has_own_key(texting: Any) -> bool:
-    """True if callbacks of this table are not verified by its token."""
-    return isinstance(texting, dict) and bool(texting.get("callback_key") or texting.get("key"))
+    # Callbacks of these tables are not verified by their token.
+    own_keys = {
+        name
+        for name in channels_of("phone")
+        if isinstance(texting := tree.get(name), dict) and (texting.get("callback_key") or texting.get("key"))
+    }
+    reader = Reader(environ, owner, findings, needs, own_keys=own_keys, root=whole_model())
+    return _check(reader.table(tree, whole_model()), file, findings)
 
 
 def _parse(file: Path, *, is_named: bool) -> tuple[dict[str, Any], int]:
@@ -109,26 +103,36 @@ def _parse(file: Path, *, is_named: bool) -> tuple[dict[str, Any], int]:
 
 
 def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
-    context = {"directory": file.parent}
     parts: dict[str, Any] = {}
-    senders = _named(SenderOfEvents, ("web", "senders"), _taken(tree, "web", "senders", {}), context, findings)
-    steps = {"ladder": _taken(tree, "follow_up", "ladder", [])}
-    brands = _named(NamedBrand, ("brand",), _named_inside(tree.get("brand"), BrandSection), context, findings)
-    ladder = _listed(LadderStep, ("follow_up", "ladder"), steps, context, findings)
+    senders = _several(SenderOfEvents, ("web", "senders"), _taken(tree, "web", "senders", {}), findings)
+    ladder = _several(LadderStep, ("follow_up", "ladder"), _taken(tree, "follow_up", "ladder", []), findings, list)
+    look = tree.get("brand")
+    named_brands = {key: one for key, one in look.items() if key not in OF_BRAND} if isinstance(look, dict) else {}
+    brands = _several(NamedBrand, ("brand",), named_brands, findings)
     for name, field in keys_of(whole_model()).items():
         tables = tables_of(field.annotation)
         if tables is not None and tables.kind == "one" and (name in tree or field.is_required()):
             table = tree.get(name, {})
-            if tables.model.named_inside is not None and isinstance(table, dict):
-                table = {key: value for key, value in table.items() if key in keys_of(tables.model)}
-            parts[name] = _section(tables.model, table, (name,), context, findings)
+            if name == "brand" and isinstance(table, dict):
+                table = {key: value for key, value in table.items() if key in OF_BRAND}
+            parts[name] = _section(tables.model, table, (name,), findings)
     given = _accounts_given(tree, findings)
-    accounts = _accounts(given, context, findings)
-    routes = _routes(tree, list(given), context, findings)
+    accounts = {name: found for name, table in given.items() if (found := _account(name, table, findings))}
+    if not tree.get("routes", []):
+        example = next(iter(given), "NAME")
+        findings.consequence(
+            ("routes",),
+            f'at least one route is needed; to send every row to `{example}`: [[routes]] accounts = ["{example}"]',
+        )
+    routes = _several(Route, ("routes",), tree.get("routes", []), findings, list)
     offered = SECTIONS.offered()
-    listed = {one.name: _listed(one.model, (one.name,), tree, context, findings) for one in offered if one.listed}
+    listed = {
+        one.name: _several(one.model, (one.name,), tree.get(one.name, []), findings, list)
+        for one in offered
+        if one.listed
+    }
     named = {
-        one.name: _named(one.model, (one.name,), tree.get(one.name, {}), context, findings, longest=one.named)
+        one.name: _several(one.model, (one.name,), tree.get(one.name, {}), findings, longest=one.named)
         for one in offered
         if one.named
     }
@@ -137,9 +141,12 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         rules.check_account(account, findings)
     rules.check_routes(routes, accounts, list(given), brands, findings)
     check_brands(brands, tree, findings)
-    if parts["web"]:
-        parts["web"] = parts["web"].model_copy(update={"senders": senders})
-        _check_web(parts, tree, accounts, findings)
+    if web := parts["web"]:
+        web = parts["web"] = web.model_copy(update={"senders": senders})
+        if "bus" not in tree or parts["bus"]:
+            check_senders(web.senders, parts.get("bus"), parts["broker"], findings)
+        if not is_loopback(web.host) and not rules.has_credentials(parts, accounts.values()):
+            findings.consequence(("web", "bind"), rules.no_credentials())
     clients: dict[KeyPath, Client] = {(name,): part for name, part in parts.items() if isinstance(part, Client)}
     several: dict[str, Mapping[Any, Section]] = {"accounts": accounts, **listed, **named}
     clients |= {
@@ -149,25 +156,30 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     check_one_host(accounts, findings)
     if parts["database"] and not parts["database"].lacks("url"):
         rules.check_database(parts["database"], findings)
-    if parts["encryption"]:
-        rules.check_encryption(parts["encryption"], findings)
-    if parts["retry"]:
-        rules.check_retry(parts["retry"], findings)
-    if parts["invitations"]:
-        _check_invitations(parts["invitations"], accounts, tree, findings)
-    if parts["follow_up"]:
-        rules.check_ladder(ladder, parts["follow_up"].reminders, accounts, tree, findings)
-        rules.check_ahead(parts["follow_up"], accounts, findings)
-        parts["follow_up"] = parts["follow_up"].model_copy(update={"ladder": tuple(ladder.values())})
-        rules.check_denial_reasons(parts["retry_after_denial"], parts["follow_up"].most, findings)
-    accounts = share_budgets(accounts, given, findings)
+    if encryption := parts["encryption"]:
+        for index, key in enumerate(encryption.digest_key):
+            if key in encryption.keys:
+                findings.problem(("encryption", "digest_key", index), "one of `keys`: digests have a key of their own")
+    if parts["retry"] and parts["retry"].first > parts["retry"].most:
+        findings.consequence(("retry", "first"), "expected no more than retry.most")
+    if invitations := parts["invitations"]:
+        rules.check_quiet_hours(invitations, accounts, findings)
+        rules.check_templates(invitations, findings)
+        if invitations.fallback and invitations.fallback not in tree:
+            findings.consequence(("invitations", "fallback"), f"needs the section [{invitations.fallback}]")
+    if follow_up := parts["follow_up"]:
+        rules.check_ladder(ladder, follow_up.reminders, accounts, tree, findings)
+        rules.check_ahead(follow_up, accounts, findings)
+        parts["follow_up"] = follow_up.model_copy(update={"ladder": tuple(ladder.values())})
+        rules.check_denial_reasons(parts["retry_after_denial"], follow_up.most, findings)
+    accounts = rules.share_budgets(accounts, given, findings)
     if parts.get("whatsapp") and "sms" not in tree:
         findings.consequence(("sms",), "missing, and needed for [whatsapp]: its account sends them")
     elif parts.get("whatsapp") and parts.get("sms"):
         check_whatsapp(parts["whatsapp"], parts["sms"], findings)
     for one in offered:
-        if found := several[one.name] if one.name in several else parts.get(one.name):
-            one.check(found, tree, findings)
+        if section := several[one.name] if one.name in several else parts.get(one.name):
+            one.check(section, tree, findings)
     if findings.problems:
         raise SettingsError(findings.lines)
     parts |= {
@@ -184,32 +196,6 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     return whole_model().model_construct(**parts)
 
 
-def _check_web(
-    parts: Mapping[str, Any], tree: Mapping[str, Any], accounts: Mapping[str, Account], findings: Findings
-) -> None:
-    web, bus = parts["web"], parts.get("bus")
-    if "bus" not in tree or bus:
-        check_senders(
-            web.senders,
-            bus.queue if bus else None,
-            on_amqp=any(one.lacks("url") or one.url.startswith("amqp") for one in (bus, parts["broker"]) if one),
-            findings=findings,
-        )
-    rules.check_web(parts, accounts.values(), findings)
-
-
-def _check_invitations(
-    invitations: Invitations,
-    accounts: Mapping[str, Account],
-    tree: Mapping[str, Any],
-    findings: Findings,
-) -> None:
-    rules.check_quiet_hours(invitations, accounts, findings)
-    rules.check_templates(invitations, findings)
-    if invitations.fallback and invitations.fallback not in tree:
-        findings.consequence(("invitations", "fallback"), f"needs the section [{invitations.fallback}]")
-
-
 def _accounts_given(tree: Mapping[str, Any], findings: Findings) -> dict[str, dict[str, Any]]:
     """The accounts' tables as they were given; a value that is not a table is reported and left out."""
     tables = tree.get("accounts", {})
@@ -224,61 +210,50 @@ def _accounts_given(tree: Mapping[str, Any], findings: Findings) -> dict[str, di
     for name, table in tables.items():
         if not isinstance(table, dict):
             findings.problem(("accounts", name), "expected a table")
-        elif not re.fullmatch(NAME, name) or len(name) > MOST_NAME:
-            findings.problem(("accounts", name), "expected a name of at most 63 letters, digits, - and _")
+        else:
+            _check_name(("accounts", name), MOST_NAME, findings)
     return {name: table for name, table in tables.items() if isinstance(table, dict)}
 
 
-def _accounts(given: Mapping[str, dict[str, Any]], context: Any, findings: Findings) -> dict[str, Account]:
-    accounts = {}
-    for name, table in given.items():
-        try:
-            rules.check_provider_keys(name, table, findings)
-        except AdapterBroken as error:
-            findings.problem(("accounts", name, "provider"), str(error))
-            continue
-        account = _section(Account, {**table, "name": name}, ("accounts", name), context, findings)
-        if account:
-            accounts[name] = account
-    return accounts
+def _account(name: str, table: dict[str, Any], findings: Findings) -> Account | None:
+    try:
+        rules.check_provider_keys(name, table, findings)
+    except AdapterBroken as error:
+        findings.problem(("accounts", name, "provider"), str(error))
+        return None
+    return _section(Account, {**table, "name": name}, ("accounts", name), findings)
 
 
-def _listed(
-    model: type[Model], path: KeyPath, tree: Mapping[str, Any], context: Any, findings: Findings
-) -> dict[int, Model]:
-    """The tables [[path]], by their position in the file."""
-    tables = tree.get(str(path[-1]), [])
-    if not isinstance(tables, list):
-        findings.problem(path, f"expected a list of tables: [[{'.'.join(map(str, path))}]]")
-        return {}
-    found = {index: _section(model, table, (*path, index), context, findings) for index, table in enumerate(tables)}
-    return {index: one for index, one in found.items() if one}
-
-
-def _routes(tree: Mapping[str, Any], accounts: list[str], context: Any, findings: Findings) -> dict[int, Route]:
-    if not tree.get("routes", []):
-        example = accounts[0] if accounts else "NAME"
-        findings.consequence(
-            ("routes",),
-            f'at least one route is needed; to send every row to `{example}`: [[routes]] accounts = ["{example}"]',
+def _several(
+    model: type[Model],
+    path: KeyPath,
+    tables: Any,
+    findings: Findings,
+    form: type[dict[Any, Any] | list[Any]] = dict,
+    longest: int = MOST_NAME,
+) -> dict[Any, Model]:
+    """The good ones of the tables [path.NAME], by their names of at most so many characters; of a list, the tables
+    [[path]], by their position in the file."""
+    if not isinstance(tables, form):
+        section = ".".join(map(str, path))
+        findings.problem(
+            path,
+            f"expected a list of tables: [[{section}]]" if form is list else f"expected tables: [{section}.NAME]",
         )
-    return _listed(Route, ("routes",), tree, context, findings)
-
-
-def _named(
-    model: type[Model], path: KeyPath, tables: Any, context: Any, findings: Findings, *, longest: int = MOST_NAME
-) -> dict[str, Model]:
-    """The tables [path.NAME], by their names."""
-    if not isinstance(tables, dict):
-        findings.problem(path, f"expected tables: [{'.'.join(map(str, path))}.NAME]")
         return {}
     found = {}
-    for name, table in tables.items():
-        if not re.fullmatch(NAME, name) or len(name) > longest:
-            findings.problem((*path, name), f"expected a name of at most {longest} letters, digits, - and _")
-        if one := _section(model, table, (*path, name), context, findings):
+    for name, table in tables.items() if isinstance(tables, dict) else enumerate(tables):
+        if isinstance(name, str):
+            _check_name((*path, name), longest, findings)
+        if one := _section(model, table, (*path, name), findings):
             found[name] = one
     return found
+
+
+def _check_name(path: KeyPath, longest: int, findings: Findings) -> None:
+    name = str(path[-1])
+    if not re.fullmatch(NAME, name) or len(name) > longest:
+        findings.problem(path, f"expected a name of at most {longest} letters, digits, - and _")
 
 
 def _taken(tree: dict[str, Any], section: str, name: str, none: Any) -> Any:
@@ -290,39 +265,37 @@ def _taken(tree: dict[str, Any], section: str, name: str, none: Any) -> Any:
     return given[name]
 
 
-def _named_inside(given: Any, model: type[Section]) -> dict[str, Any]:
-    """The tables of a section that have names of one's own."""
-    own = keys_of(model)
-    return {name: value for name, value in given.items() if name not in own} if isinstance(given, dict) else {}
-
-
-def _section(model: type[Model], given: Any, path: KeyPath, context: Any, findings: Findings) -> Model | None:
+def _section(model: type[Model], given: Any, path: KeyPath, findings: Findings) -> Model | None:
     """The checked table. Bad keys are reported, and the rest is checked without them."""
     if not isinstance(given, dict):
         findings.consequence(path, "expected a table")
         return None
-    for attempt in ("whole", "without bad keys"):
-        try:
-            return model.model_validate(given, context=context)
-        except ValidationError as error:
-            bad = error.errors(include_url=False)
-        if attempt == "whole":
-            for item in bad:
-                # pydantic adds "[key]" if a table's key itself is bad; the path names that key already.
-                loc = tuple(part for part in item["loc"] if part != "[key]")
-                findings.consequence((*path, *loc), explain(item, _type_of(model, loc)))
-            names = {item["loc"][0] for item in bad if item["loc"]}
-            given = {key: value for key, value in given.items() if key not in names}
-            given |= {key: value for (kind, key), value in STAND_INS.items() if kind is model and key in names}
-    return None
+    context = {"directory": findings.directory}
+    try:
+        return model.model_validate(given, context=context)
+    except ValidationError as error:
+        bad = error.errors(include_url=False)
+    for item in bad:
+        # pydantic adds "[key]" if a table's key itself is bad; the path names that key already.
+        loc = tuple(part for part in item["loc"] if part != "[key]")
+        findings.consequence((*path, *loc), explain(item, _type_of(model, loc)))
+    names = {item["loc"][0] for item in bad if item["loc"]}
+    given = {key: value for key, value in given.items() if key not in names}
+    if model is Account and "api_key" in names:
+        given["api_key"] = Secret("stand-in")  # needed: so that the rest of the table is still checked
+    try:
+        return model.model_validate(given, context=context)
+    except ValidationError:
+        return None
 
 
 def _type_of(model: type[Section], path: KeyPath) -> str:
-    """The type that a missing key expects, as text."""
+    """What a missing key is, as text."""
     field = keys_of(model).get(str(path[0])) if path else None
-    tables = tables_of(field.annotation) if field else None
+    if field is None:
+        return ""
+    tables = tables_of(field.annotation)
     if tables is not None and tables.kind == "one" and len(path) > 1:
         return _type_of(tables.model, path[1:])
-    shown = next((mark.text for mark in field.metadata if isinstance(mark, Shown)), "") if field else ""
-    hint = f": {HOW}" if shown == "secret" else ""
-    return f"{field.description}{hint}" if field else shown
+    is_secret = any(isinstance(mark, Shown) and mark.text == "secret" for mark in field.metadata)
+    return f"{field.description}: {HOW}" if is_secret else str(field.description)

@@ -16,10 +16,9 @@ from worker.core.model.channels import CHANNELS, ChannelName
 from worker.core.model.endings import RetryPolicy
 from worker.lists.own_columns import PREFIX, is_own
 from worker.settings.accounts import Account
-from worker.settings.brand import BrandSection, NamedBrand
 from worker.settings.outside import Bus, Web
 from worker.settings.routes import Route, ours_by_theirs, own_columns, words_by_column
-from worker.settings.sending import Email, Sms, WhatsApp
+from worker.settings.sending import BrandSection, Email, NamedBrand, Sms, WhatsApp
 from worker.settings.shape import SECTIONS
 from worker.settings.tls import PresentsCertificate
 from worker.settings.values import (

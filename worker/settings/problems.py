@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic_core import ErrorDetails
@@ -27,9 +28,8 @@ class SettingsError(Exception):
 class Findings:
     """Collects problems and warnings, so that a person sees all of them at once."""
 
-    origins: Mapping[Path, str] = field(
-        default_factory=dict
-    )  # the keys that the environment has set, each with its variable
+    directory: FilePath  # the configuration's: relative paths start from it
+    origins: Mapping[Path, str]  # the keys that the environment has set, each with its variable
     references: dict[Path, str] = field(default_factory=dict)  # the keys that were resolved, each with where from
     problems: list[tuple[Path, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

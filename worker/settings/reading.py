@@ -1,74 +1,137 @@
-"""First pass over the parsed file: unknown keys, and references to the environment and to files."""
+"""First pass over the parsed file: what the environment sets, unknown keys, and references to the environment and to
+files.
 
+ONBOARDING__SECTION__KEY in the environment overrides the file: ONBOARDING__ACCOUNTS__KYC-EU__CONCURRENCY=20. Names
+match in any case, and `_` also matches `-`, which a shell does not allow in names. A key that holds text uses the value
+unchanged; other keys read it as TOML or JSON: 20, true, ["20/second"]. A key that accepts one secret or several accepts
+both: the value unchanged, or a list.
+"""
+
+import json
+import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, get_origin
 
 from worker.core import shipped
 from worker.core.features import NOT_INSTALLED, hint
 from worker.settings.needs import Needs, is_needed
 from worker.settings.problems import Findings, Path, nearest
 from worker.settings.secrets import Missing, Referenced
-from worker.settings.shape import Tables, homes_of, is_lazy, is_mapping, keys_of, tables_of
+from worker.settings.shape import Tables, bare, homes_of, is_lazy, is_too_deep, keys_of, tables_of
 from worker.settings.values import Section
 
+PREFIX = "ONBOARDING__"
 MOST_HOMES = 3  # of an unknown key's name; a name that more tables have says little
-
 SOURCES = frozenset({"command", "vault"})  # of keys that are wrapped: `key_sources`
+
+
+def apply_overrides(tree: dict[str, Any], model: type[Section], environ: Mapping[str, str]) -> dict[Path, str]:
+    """Put the environment's values into the tree. Returns the variable of each key that was set."""
+    origins: dict[Path, str] = {}
+    for variable in sorted(environ):
+        if not variable.upper().startswith(PREFIX):
+            continue
+        path, annotation = _find(variable[len(PREFIX) :].split("__"), tree, model)
+        at = tree
+        for name in path[:-1]:
+            if not isinstance(at.get(name), dict):
+                at[name] = {}
+            at = at[name]
+        at[path[-1]] = _interpret(environ[variable], annotation)
+        origins[path] = variable
+    return origins
+
+
+def _find(parts: list[str], tree: Any, annotation: Any) -> tuple[tuple[str, ...], Any]:
+    """The key that a variable's parts name, and its type. A part that matches no key stays unchanged."""
+    path: list[str] = []
+    tables: Tables | None = Tables("one", annotation)
+    for part in parts:
+        table = tree if isinstance(tree, dict) else {}
+        if tables is not None and tables.kind == "one":
+            keys = keys_of(tables.model)
+            name = _match(part, keys) or part.lower()
+            inside = tables.model.named_inside
+            if name not in keys and inside is not None:
+                name = _match(part, table) or name
+                tables, annotation = Tables("one", inside), inside
+            else:
+                annotation = keys[name].annotation if name in keys else Any
+                tables = tables_of(annotation)
+        elif tables is not None and tables.kind == "named":
+            name = _match(part, table) or part.lower()
+            tables, annotation = Tables("one", tables.model), tables.model
+        else:  # a plain table, whose keys (parameters) keep their case
+            name = _match(part, table) or part
+            tables, annotation = None, Any
+        path.append(name)
+        tree = table.get(name)
+    return tuple(path), annotation
+
+
+def _match(part: str, names: Iterable[str]) -> str | None:
+    known = {name.lower(): name for name in names}
+    spelled = {name.replace("-", "_"): original for name, original in known.items()}
+    return known.get(part.lower()) or spelled.get(part.lower().replace("-", "_"))
+
+
+def _interpret(text: str, annotation: Any) -> Any:
+    kind = bare(annotation)
+    holds = get_origin(kind)
+    is_text = kind not in (bool, int, Any) and holds not in (dict, tuple, Mapping)
+    if is_text and tables_of(annotation) is None:
+        return Referenced(text)
+    literal = _literal(text)
+    if holds in (dict, Mapping) and not isinstance(literal, dict):
+        literal = text
+    if holds is tuple and not isinstance(literal, list):
+        literal = text  # one secret without a list: a secret of digits must not be read as a number
+    return _from_environment(literal)
+
+
+def _literal(text: str) -> Any:
+    for read in (_toml, json.loads):
+        try:
+            found = read(text)
+        except (ValueError, RecursionError):
+            continue
+        if not is_too_deep(found):
+            return found
+    return text
+
+
+def _toml(text: str) -> Any:
+    parsed = tomllib.loads(f"value = {text}")
+    if parsed.keys() != {"value"}:  # a line break in the text could have added keys
+        raise ValueError
+    return parsed["value"]
+
+
+def _from_environment(value: Any) -> Any:
+    """The value with its strings marked as Referenced: they were not written in the configuration itself."""
+    match value:
+        case str():
+            return Referenced(value)
+        case list():
+            return [_from_environment(item) for item in value]
+        case {"env": str()} | {"file": str()} | {"vault": dict()} if len(value) == 1:
+            return value
+        case dict():
+            return {name: _from_environment(item) for name, item in value.items()}
+    return value
 
 
 class Unresolved:
     """Replaces a reference that could not be resolved and was reported. No type accepts this value."""
 
 
-def read_table(given: Any, model: type[Section], path: Path, *, reader: "Reader") -> Any:
-    """The table with its references resolved. Unknown keys are reported and left out."""
-    if not isinstance(given, dict):
-        return given
-    keys = keys_of(model)
-    table: dict[str, Any] = {}
-    for name, value in given.items():
-        here = (*path, name)
-        if name not in keys and model.named_inside is not None and _is_table(value):
-            table[name] = read_table(value, model.named_inside, here, reader=reader)
-            continue
-        if name not in keys:
-            reader.unknown(name, keys, given, path)
-            continue
-        tables = tables_of(keys[name].annotation)
-        if tables:
-            table[name] = _read_tables(value, tables, here, reader)
-        elif is_mapping(keys[name].annotation) and isinstance(value, dict):
-            # A parameter may have the name `file`: only its values are references, not the table itself.
-            table[name] = {key: reader.read(item, (*here, key)) for key, item in value.items()}
-        else:
-            table[name] = reader.read(value, here, may_be_missing=is_lazy(keys[name]))
-    return table
-
-
-def _is_table(value: Any) -> bool:
-    """Whether it is a table, and no reference: that is the value of a misspelt key."""
-    return isinstance(value, dict) and not (len(value) == 1 and value.keys() <= {"env", "file"})
-
-
-def _read_tables(value: Any, tables: Tables, path: Path, reader: "Reader") -> Any:
-    if tables.kind == "one":
-        return read_table(value, tables.model, path, reader=reader)
-    if tables.kind == "named" and isinstance(value, dict):
-        return {name: read_table(item, tables.model, (*path, name), reader=reader) for name, item in value.items()}
-    if tables.kind == "listed" and isinstance(value, list):
-        return [read_table(item, tables.model, (*path, index), reader=reader) for index, item in enumerate(value)]
-    return value
-
-
 @dataclass(eq=False)
 class Reader:
-    """Resolves references. Relative file paths start from `directory`; `owner`: the configuration's. `needs`,
-    `own_keys`: what must have a value, as `is_needed` says. `root`: the model of the whole configuration."""
+    """Resolves references. `owner`: the configuration's. `needs`, `own_keys`: what must have a value, as `is_needed`
+    says. `root`: the model of the whole configuration."""
 
     environ: Mapping[str, str]
-    directory: FilePath
     owner: int
     findings: Findings
     needs: Needs
@@ -76,38 +139,74 @@ class Reader:
     own_keys: Collection[str]
     root: type[Section]
 
-    def unknown(self, name: str, keys: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
+    def table(self, given: Any, model: type[Section], path: Path = ()) -> Any:
+        """The table with its references resolved. Unknown keys are reported and left out."""
+        if not isinstance(given, dict):
+            return given
+        keys = keys_of(model)
+        table: dict[str, Any] = {}
+        for name, value in given.items():
+            here = (*path, name)
+            if name not in keys:
+                is_reference = isinstance(value, dict) and len(value) == 1 and value.keys() <= {"env", "file"}
+                if model.named_inside is not None and isinstance(value, dict) and not is_reference:
+                    table[name] = self.table(value, model.named_inside, here)
+                else:  # a reference is the value of a misspelt key
+                    self._unknown(name, keys, given, path)
+            elif tables := tables_of(keys[name].annotation):
+                table[name] = self._tables(value, tables, here)
+            elif get_origin(bare(keys[name].annotation)) in (dict, Mapping) and isinstance(value, dict):
+                # A parameter may have the name `file`: only its values are references, not the table itself.
+                table[name] = {key: self._read(item, (*here, key)) for key, item in value.items()}
+            else:
+                table[name] = self._read(value, here, may_be_missing=is_lazy(keys[name]))
+        return table
+
+    def _tables(self, value: Any, tables: Tables, path: Path) -> Any:
+        match tables.kind, value:
+            case "one", _:
+                return self.table(value, tables.model, path)
+            case "named", dict():
+                return {name: self.table(item, tables.model, (*path, name)) for name, item in value.items()}
+            case "listed", list():
+                return [self.table(item, tables.model, (*path, index)) for index, item in enumerate(value)]
+        return value
+
+    def _unknown(self, name: str, keys: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
         if not path and name in shipped.SECTIONS:
             self.findings.problem((name,), NOT_INSTALLED)
             return
         meant = nearest(name, keys)
         if meant is None:
             homes = homes_of(name, self.root)
-            elsewhere = f"it is a key of {', '.join(homes)}" if 0 < len(homes) <= MOST_HOMES else _expected(keys)
+            expected = f"expected one of {', '.join(keys)}" if keys else "the table has no keys"
+            elsewhere = f"it is a key of {', '.join(homes)}" if 0 < len(homes) <= MOST_HOMES else expected
             self.findings.problem((*path, name), f"unknown key; {elsewhere}")
             return
         self.findings.problem((*path, name), f"unknown key; did you mean `{meant}`?")
         if meant not in given:  # the missing key and the unknown key are one mistake
             self.findings.explained.add((*path, meant))
 
-    def read(self, value: Any, path: Path, *, may_be_missing: bool = False, private: bool = False) -> Any:
+    def _read(self, value: Any, path: Path, *, may_be_missing: bool = False, private: bool = False) -> Any:
         """The value with every reference in it resolved. `may_be_missing`: its type takes `Missing`, because it is a
         secret or may hold one. `private`: it is one."""
         match value:
             case {"env": str(name)} if len(value) == 1:
-                return self._resolved(self._from_environment(name, path), value, path, may_be_missing)
+                source, found = f"the environment variable {_name(name)}", self._from_variable(name, path)
+                return self._resolved(found, source, value, path, may_be_missing)
             case {"file": str(name)} if len(value) == 1:
-                return self._resolved(self._from_file(name, private or may_be_missing), value, path, may_be_missing)
+                source, found = f"the file {_name(name)}", self._from_file(name, private or may_be_missing)
+                return self._resolved(found, source, value, path, may_be_missing)
             case dict() if len(value) == 1 and path[0] == "encryption" and not value.keys().isdisjoint(SOURCES):
                 return self._wrapped(value, path)
             case dict():
                 return {
-                    key: self.read(item, (*path, key), may_be_missing=may_be_missing, private=private)
+                    key: self._read(item, (*path, key), may_be_missing=may_be_missing, private=private)
                     for key, item in value.items()
                 }
             case list():
                 return [
-                    self.read(item, (*path, index), may_be_missing=may_be_missing, private=private)
+                    self._read(item, (*path, index), may_be_missing=may_be_missing, private=private)
                     for index, item in enumerate(value)
                 ]
         return value
@@ -118,7 +217,7 @@ class Reader:
         self.findings.references[path] = f"the {kind} of its reference"
         if not is_needed(path, self.needs, self.own_keys):
             return Missing(repr(value), self.findings.line_of(path, f"this command asks no {kind} for the key"))
-        given = self.read(given, (*path, kind), private=True)
+        given = self._read(given, (*path, kind), private=True)
         if isinstance(given, dict) and any(isinstance(item, Unresolved) for item in given.values()):
             return Unresolved()
         from worker.settings.key_sources import from_command, from_vault  # imported here: HTTP, which few need
@@ -126,17 +225,16 @@ class Reader:
         try:
             if kind == "vault":
                 return Referenced(from_vault(given))
-            return Referenced(from_command(given, self.directory, self.owner, self.environ))
+            return Referenced(from_command(given, self.findings.directory, self.owner, self.environ))
         except ValueError as error:
             self.findings.problem(path, str(error))
             return Unresolved()
 
     def _resolved(
-        self, found: Referenced | str, value: dict[str, str], path: Path, may_be_missing: bool
+        self, found: Referenced | str, source: str, value: dict[str, str], path: Path, may_be_missing: bool
     ) -> Referenced | Missing | Unresolved:
         """The value, or what replaces it. `found`: the value, or the problem as a plain text."""
-        for kind, name in value.items():
-            self.findings.references[path] = f"the {'environment variable' if kind == 'env' else kind} {_name(name)}"
+        self.findings.references[path] = source
         if isinstance(found, Referenced):
             return found
         if may_be_missing and not is_needed(path, self.needs, self.own_keys):
@@ -144,7 +242,7 @@ class Reader:
         self.findings.problem(path, found)
         return Unresolved()
 
-    def _from_environment(self, name: str, path: Path) -> Referenced | str:
+    def _from_variable(self, name: str, path: Path) -> Referenced | str:
         text = self.environ.get(name)
         if text:
             return Referenced(text)
@@ -155,7 +253,7 @@ class Reader:
     def _from_file(self, name: str, private: bool) -> Referenced | str:
         shown = _name(name)
         try:
-            value = Referenced.from_file(self.directory / name, owner=self.owner)
+            value = Referenced.from_file(self.findings.directory / name, owner=self.owner)
         except FileNotFoundError:
             return f"no file {shown} (a relative path starts from the configuration's directory)"
         except OSError as error:
@@ -165,11 +263,6 @@ class Reader:
         if why := value.exposed if private else value.changed:
             return f"the file {shown} {why}"
         return value or f"the file {shown} is empty"
-
-
-def _expected(keys: Iterable[str]) -> str:
-    listed = ", ".join(keys)
-    return f"expected one of {listed}" if listed else "the table has no keys"
 
 
 def _name(text: str) -> str:

@@ -11,13 +11,12 @@ from urllib.parse import urlsplit
 
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.foundation.notation import show_duration
-from worker.core.foundation.tls import is_loopback
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.refusals import FRAUD, KNOWN, plain
 from worker.core.model.sessions import default_floor, never_fresh
 from worker.providers.facts import PROVIDERS, SPECIAL_KEYS, ProviderFacts, facts_of, lifetime_of
 from worker.settings.accounts import OWN, PLACEHOLDER, Account
-from worker.settings.model import Database, Encryption, FollowUp, Invitations, LadderStep, Retry, RetryAfterDenial
+from worker.settings.model import Database, FollowUp, Invitations, LadderStep, RetryAfterDenial
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW, directory_doubt, is_of_another_user, is_writable_by_others
@@ -27,6 +26,8 @@ SECRET_KEYS = ("api_secret", "customer_id")
 SHORT = timedelta(seconds=60)
 SHORT_KEY = 16
 A_DAY, LONGEST_QUIET = timedelta(days=1), timedelta(hours=20)
+# What all accounts of one budget have.
+SHARED = ("limits", "burst", "concurrency", "credits")
 BOTH = invitation_channels(Channel.BOTH)
 SQLITE_FILES = ("", "-wal", "-shm", "-journal")  # SQLite reads changes from each of these
 MOST_TEXTS = 1000  # files of templates; more than are read
@@ -184,11 +185,6 @@ def check_routes(
             catch_all = index
 
 
-def check_web(parts: Mapping[str, Any], accounts: Iterable[Account], findings: Findings) -> None:
-    if not is_loopback(parts["web"].host) and not has_credentials(parts, accounts):
-        findings.consequence(("web", "bind"), no_credentials())
-
-
 def has_credentials(parts: Mapping[str, Any], accounts: Iterable[Account]) -> bool:
     """True if any credentials are configured. Every path of the web server checks credentials, so a server without
     credentials refuses every request, and was configured by mistake. `parts`: the sections by their names."""
@@ -278,12 +274,66 @@ def check_templates(invitations: Invitations, findings: Findings) -> None:
         findings.warn(("invitations", "templates"), doubt)
 
 
-def check_encryption(encryption: Encryption, findings: Findings) -> None:
-    for index, key in enumerate(encryption.digest_key):
-        if key in encryption.keys:
-            findings.problem(("encryption", "digest_key", index), "one of `keys`: digests have a key of their own")
+def share_budgets(
+    accounts: Mapping[str, Account], given: Mapping[str, Mapping[str, Any]], findings: Findings
+) -> dict[str, Account]:
+    """The accounts, each with its budget's name and the values that all accounts of the budget share: the provider
+    counts those with the same host and credential together.
+
+    `given` has the values that the file itself sets for each account. A value from the file wins over a default; two
+    different values from the file are a problem.
+    """
+    budgets = _budget_names(accounts, given)
+    shared: dict[str, dict[str, Any]] = {}
+    for budget in dict.fromkeys(budgets.values()):
+        members = sorted((name for name in accounts if budgets[name] == budget), key=lambda one: (one != budget, one))
+        values = {key: _shared_value(key, members, accounts, given, budget, findings) for key in SHARED}
+        shared[budget] = values
+    return {
+        name: account.model_copy(update={"budget": budgets[name], **shared[budgets[name]]})
+        for name, account in accounts.items()
+    }
 
 
-def check_retry(retry: Retry, findings: Findings) -> None:
-    if retry.first > retry.most:
-        findings.consequence(("retry", "first"), "expected no more than retry.most")
+def _budget_names(accounts: Mapping[str, Account], given: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    seen: list[tuple[tuple[Any, ...], str]] = []  # a secret has no hash, so no dict
+    for name, account in sorted(accounts.items()):  # their order in the file may change
+        if "budget" in given[name]:
+            continue
+        identity = _counted_as(account)
+        first = next((known for counted_as, known in seen if counted_as == identity), None)
+        names[name] = first or name
+        if first is None:
+            seen.append((identity, name))
+    # `budget = "NAME"` with an account's name means that account's budget, even if the budget has another name.
+    explicit = {name: account.budget for name, account in accounts.items() if name not in names}
+    return {name: names[name] if name in names else names.get(explicit[name], explicit[name]) for name in accounts}
+
+
+def _counted_as(account: Account) -> tuple[Any, ...]:
+    """The host and credential by which the provider counts the account's calls."""
+    family = account.provider.partition("-")[0]
+    credential = (account.api_key, account.api_secret, account.customer_id, account.customer_child_id)
+    return (family, urlsplit(account.base_url).netloc.lower(), *credential)
+
+
+def _shared_value(
+    key: str,
+    members: list[str],
+    accounts: Mapping[str, Account],
+    given: Mapping[str, Mapping[str, Any]],
+    budget: str,
+    findings: Findings,
+) -> Any:
+    with_key = [name for name in members if key in given[name]]
+    first, *rest = with_key or members[:1]
+    value = getattr(accounts[first], key)
+    for name in rest:
+        if getattr(accounts[name], key) != value:
+            findings.consequence(
+                ("accounts", name, key),
+                f"differs from accounts.{first}.{key}, but both share the budget `{budget}`: set it once,"
+                ' or separate the accounts with budget = "NAME"',
+            )
+    return value

@@ -108,23 +108,9 @@ def tables_of(annotation: Any) -> Tables | None:
     return None
 
 
-def is_mapping(annotation: Any) -> bool:
-    return get_origin(bare(annotation)) in (dict, Mapping)
-
-
-def is_list(annotation: Any) -> bool:
-    return get_origin(bare(annotation)) is tuple
-
-
 def is_lazy(key: FieldInfo) -> bool:
     """True if the key's value may be missing until it is used: a secret, or a URL that may hold one."""
     return any(isinstance(mark, Lazy) for mark in key.metadata) or holds_secrets(key.annotation)
-
-
-def is_text(annotation: Any) -> bool:
-    """True if the key's value is written as a string (or a reference to one)."""
-    kind = bare(annotation)
-    return kind is not bool and kind is not int and kind is not Any and get_origin(kind) not in (dict, tuple, Mapping)
 
 
 def is_too_deep(value: Any) -> bool:

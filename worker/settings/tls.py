@@ -150,7 +150,7 @@ def check_tls(clients: Mapping[KeyPath, Client], findings: Findings) -> None:
 
 def _check_url(path: KeyPath, client: Client, findings: Findings) -> None:
     nodes = _nodes(client.address)
-    choice = f'; or write tls = "off" in {_section(path)}' if isinstance(client, OwnServer) else ""
+    choice = f'; or write tls = "off" in [{show_path(path)}]' if isinstance(client, OwnServer) else ""
     plain = [node for node in nodes if node.scheme in WITH_TLS]
     bare = [node for node in plain if client.wants_tls == "verify" or _is_far(node.geturl())]
     if client.wants_tls == OFF:
@@ -174,7 +174,7 @@ def _check_postgresql(path: KeyPath, client: Client, findings: Findings) -> None
         findings.problem(
             key,
             f"this sslmode does not check the server's certificate and host name: leave it out, or write sslmode="
-            f'{VERIFIED}; or write tls = "off" in {_section(path)}',
+            f'{VERIFIED}; or write tls = "off" in [{show_path(path)}]',
         )
     if client.authority is not None and "sslrootcert=" in urlsplit(client.address).query:
         findings.problem((*path, "ca"), "the URL names another file (sslrootcert): leave one of them out")
@@ -187,17 +187,17 @@ def _check_files(path: KeyPath, client: Client, findings: Findings) -> None:
     if given and (client.wants_tls == OFF or not _is_verified(client)):
         findings.consequence((*path, given[0]), "used with TLS only, and this connection has none")
         return
-    try:
-        if client.authority is not None:
-            Tls(client.authority).context()
-    except (OSError, ssl.SSLError):
-        findings.consequence((*path, "ca"), "expected a file with certificates in PEM")
-    try:
-        if client.certificate is not None:
-            Tls(None, client.certificate).context()
-    except (OSError, ssl.SSLError):
-        expected = "expected a certificate in PEM, with its private key (without a password)"
-        findings.consequence((*path, "client_certificate"), expected)
+    signed_by, presented = Tls(client.authority), Tls(None, client.certificate)
+    key_too = "expected a certificate in PEM, with its private key (without a password)"
+    for name, tls, expected in (
+        ("ca", signed_by, "expected a file with certificates in PEM"),
+        ("client_certificate", presented, key_too),
+    ):
+        try:
+            if name in given:
+                tls.context()
+        except (OSError, ssl.SSLError):
+            findings.consequence((*path, name), expected)
 
 
 def check_one_host(accounts: Mapping[str, Client], findings: Findings) -> None:
@@ -212,7 +212,3 @@ def check_one_host(accounts: Mapping[str, Client], findings: Findings) -> None:
                 ("accounts", name, "ca"),
                 f"accounts.{other} has the same host: `ca` must be the same",
             )
-
-
-def _section(path: KeyPath) -> str:
-    return f"[{show_path(path)}]"

@@ -30,8 +30,8 @@ from worker.reporting.standings import source_reports, standings
 from worker.reporting.store.processes import Heartbeat
 from worker.reporting.store.restored import Restored
 from worker.reporting.store.waiting import texts_by_country
-from worker.settings.event_senders import REQUESTS, queues_published_to
 from worker.settings.model import Settings
+from worker.settings.outside import REQUESTS, queues_published_to
 from worker.settings.policies import (
     buys_on_click,
     check_leases,

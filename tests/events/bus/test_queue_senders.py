@@ -30,9 +30,8 @@ from worker.events.bus.sources import (
 )
 from worker.events.cloudevents import Unreadable
 from worker.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
-from worker.settings.event_senders import SenderOfEvents
 from worker.settings.load import load
-from worker.settings.outside import Bus
+from worker.settings.outside import Bus, SenderOfEvents
 
 TABLE = {
     "signup": SenderOfEvents(users=("app", "app-2"), queues=("requests",)),

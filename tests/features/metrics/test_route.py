@@ -8,7 +8,7 @@ from tests.web.site import FIRST, THIRD, Site, renamed
 from worker.core.model import metrics
 from worker.features.metrics import route
 from worker.features.metrics.metrics_page import PREFIX
-from worker.settings.event_senders import hash_of
+from worker.settings.outside import hash_of
 
 SCRAPED = f"""
 [metrics]

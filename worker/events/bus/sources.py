@@ -22,9 +22,8 @@ from worker.events.bus.entries import Entry
 from worker.events.bus.messages import event_in, event_in_task, traceparent_of
 from worker.events.bus.topology import Topology, topology_of
 from worker.events.cloudevents import Unreadable
-from worker.settings.event_senders import REQUESTS, SenderOfEvents
 from worker.settings.model import Settings
-from worker.settings.outside import Bus
+from worker.settings.outside import REQUESTS, Bus, SenderOfEvents
 
 UNKNOWN_USER = "its user_id is of no sender in [web.senders]"
 NO_USER = "it has no user_id, and no sender in [web.senders] has this queue"

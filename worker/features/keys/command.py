@@ -21,8 +21,8 @@ from worker.core.foundation.notation import counted
 from worker.core.foundation.private_files import new_file
 from worker.features.keys.store.key_rotation import KeyRotation, KeyUse, Needs
 from worker.reporting.store.processes import GONE_AFTER
-from worker.settings.event_senders import hash_of
 from worker.settings.needs import STORED
+from worker.settings.outside import hash_of
 from worker.wiring.opening import check_first_keys
 from worker.wiring.store.encrypted_columns import DIGESTS, EncryptedColumn, Uses, retired_keys
 

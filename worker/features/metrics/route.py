@@ -15,7 +15,7 @@ from worker.features.metrics.metrics_page import UNREACHABLE, Page, page_of
 from worker.features.metrics.section import Metrics
 from worker.features.metrics.store import gauges
 from worker.runtime.web_application import FeatureRoutes, Shared
-from worker.settings.event_senders import hash_of, is_hash
+from worker.settings.outside import hash_of, is_hash
 from worker.settings.secrets import Secret
 from worker.web.events.batching import ANSWER_SECONDS, InThread, answered_within
 from worker.web.events.request_body import TWICE, has_credentials_twice

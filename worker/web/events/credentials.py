@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from worker.core.model.incoming import EventSender
-from worker.settings.event_senders import SenderOfEvents, hash_of, is_hash
+from worker.settings.outside import SenderOfEvents, hash_of, is_hash
 from worker.web.webhooks.standard_webhooks import TIMESTAMP, signing_key
 
 
