@@ -7,7 +7,7 @@ While the database cannot be used, the consumer holds its messages, and keeps th
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Protocol
@@ -147,14 +147,10 @@ class BusConsumer:
     idle: float = IDLE_SECONDS
 
     def __post_init__(self) -> None:
-        source = self.source
         self._ended = threading.Event()
         self._broker, self._warned = Outage(log), Outage(log, logging.WARNING)
         self._database = self.database or Outage(log)
-        self._outcomes: CountLog[Outcome] = CountLog(
-            log,
-            lambda new: f"{source.consumed}: {', '.join(f'{new.get(one, 0):,} {name}' for one, name in NAMES.items())}",
-        )
+        self._outcomes: CountLog[Outcome] = CountLog(log, self._in_words)
         self._lost = ""
         self._has_begun = False
         self._careful = 0  # messages still to be taken one at a time
@@ -165,6 +161,10 @@ class BusConsumer:
     def stop(self) -> None:
         """Finish the current chunk, and end. A signal handler may call this."""
         self._ended.set()
+
+    def _in_words(self, new: Mapping[Outcome, int]) -> str:
+        each = (f"{new.get(one, 0):,} {name}" for one, name in NAMES.items())
+        return f"{self.source.consumed}: {', '.join(each)}"
 
     @property
     def _goes_on(self) -> bool:

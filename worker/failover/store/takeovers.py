@@ -102,18 +102,11 @@ class Failover:
 
     def first_due(self, what: Takeover, batch_id: int, *, now: datetime) -> datetime | None:
         """When the first of the rows that `count` counts is due; None: there is none."""
+        first = sa.select(Job.due_at).where(*self._of_batch(what, batch_id)).order_by(Job.due_at).limit(1)
+        given = {**what.values, "now": now}
         with self._database.read() as connection:
-            dues = [
-                connection.execute(
-                    sa.select(Job.due_at)
-                    .where(*self._of_batch(what, batch_id), Job.priority == priority)
-                    .order_by(Job.due_at)
-                    .limit(1),
-                    {**what.values, "now": now},
-                ).scalar()
-                for priority in PRIORITIES
-            ]
-        return min((due_at for due_at in dues if due_at is not None), default=None)
+            each = [connection.execute(first.where(Job.priority == one), given).scalar() for one in PRIORITIES]
+        return min(filter(None, each), default=None)
 
     def _of_batch(self, what: Takeover, batch_id: int) -> list[sa.ColumnElement[bool] | sa.TextClause]:
         follows = sa.exists().where(_Follower.leader_id == Job.id, _Follower.batch_id == batch_id)

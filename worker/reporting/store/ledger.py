@@ -28,6 +28,7 @@ from worker.core.model.states import DONE, InvitationState, JobState, Result, Se
 from worker.core.work.store.call_costs import not_carried_out
 from worker.lists.store.admission import finished_in_purged
 from worker.reporting.store.counting import of_job
+from worker.reporting.store.spending import CALL
 
 
 class MessageFacts(NamedTuple):
@@ -224,9 +225,7 @@ def _lost_calls(connection: sa.Connection, customer_id: str) -> dict[str, int]:
         .join(Job, Job.id == Attempt.job_id)
         .where(
             Job.customer_id == customer_id,
-            Attempt.invitation_id.is_(None),
-            Attempt.reconciles.is_(None),
-            Attempt.closed_at.is_not(None),
+            CALL,
             Attempt.outcome.not_in([*COST_NOTHING, DONE, Kind.SHORT_LIVED.value]),
             ~not_carried_out(),
         )

@@ -54,7 +54,8 @@ def waiting(database: Database, shut: Collection[str]) -> tuple[set[str], set[st
         elif row.reason == Reason.WAITS_FOR_SENDER:
             channels = {str(channel) for channel in invitation_channels(word_of(Channel, row.channel))}
             names |= {row.account, *channels}
-            (for_senders if channels.intersection(shut) else others).add(row.account)
+            theirs = for_senders if channels.intersection(shut) else others
+            theirs.add(row.account)
         else:
             names.add(row.account)
             others.add(row.account)

@@ -28,7 +28,7 @@ from worker.core.unknown.store import unknown_outcomes
 from worker.providers.webhooks.contract import Rank, SessionUpdate
 from worker.web.webhooks.session_chain import Again, Chain, JobNow, KnownSession, Link, may_be_replay
 from worker.web.webhooks.store.results import ACCOUNT, UNMATCHED, WebhookResult
-from worker.web.webhooks.store.session_lookup import Lookup, find
+from worker.web.webhooks.store.session_lookup import find
 from worker.web.webhooks.store.webhooks import KeptWebhook, session_update
 
 CONTRADICTED = (
@@ -51,17 +51,16 @@ def apply_provider_updates(
     included."""
     # In the order of arrival, which decides where rank, time and weight are equal.
     webhooks = sorted(webhooks, key=lambda one: (one.received_at, one.id))
-    updates = {one.id: session_update(one.update) for one in webhooks}
-    lookups = []
+    updates = {}
     for one in webhooks:
         name = one.source.removeprefix(ACCOUNT)
-        lookups.append(Lookup(one.id, updates[one.id], peers.get(name, frozenset({name}))))
-    found = find(connection, keyring, lookups, all_accounts=frozenset(peers))
+        updates[one.id] = session_update(one.update), peers.get(name, frozenset({name}))
+    found = find(connection, keyring, updates, all_accounts=frozenset(peers))
     chains = _chains(connection, {(row.customer_id, row.purpose) for row in found.values()})
     before = {key: chain.copy() for key, chain in chains.items()}
     results = {}
     for one in webhooks:
-        update = updates[one.id]
+        update, _ = updates[one.id]
         row = found.get(one.id)
         chain = chains.get((row.customer_id, row.purpose)) if row is not None else None
         if row is None or chain is None or row.id not in chain.links:

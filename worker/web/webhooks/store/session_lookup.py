@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -30,19 +29,15 @@ _THEIRS = (Key.SCAN_REF, Key.TOKEN, Key.COMPANY_ID, Key.ENTITY_ID)
 BEFORE = timedelta(days=1)
 
 
-@dataclass(frozen=True, repr=False)
-class Lookup:
-    """An update, and the accounts whose session it may be about: those that share the webhook's address."""
-
-    id: uuid.UUID
-    update: SessionUpdate
-    accounts: frozenset[str]
-
-
 def find(
-    connection: sa.Connection, keyring: Keyring, lookups: Sequence[Lookup], *, all_accounts: Accounts = frozenset()
+    connection: sa.Connection,
+    keyring: Keyring,
+    updates: Mapping[uuid.UUID, tuple[SessionUpdate, Accounts]],
+    *,
+    all_accounts: Accounts = frozenset(),
 ) -> dict[uuid.UUID, sa.Row[Any]]:
-    """The session of each update, by the first of its ids that matches; an update without a match is left out.
+    """The session of each update, by the first of its ids that matches; an update without a match is left out. Each has
+    the accounts whose session it may be about: those that share the webhook's address.
 
     `all_accounts`: an update that names a session of an account outside its own accounts matches no other session
     either. The rows are not locked: all columns but id, customer and purpose may have changed since.
@@ -50,38 +45,38 @@ def find(
 
     @cache  # each kind of id is read once, when it is first asked for: most updates name their session by the first
     def named(key: Key) -> Found:
-        given = [(one, value) for one in lookups for of, value in one.update.match if of is key]
-        accounts = all_accounts.union(*(one.accounts for one, _ in given))
+        given = [(theirs, value) for update, theirs in updates.values() for of, value in update.match if of is key]
+        accounts = all_accounts.union(*(theirs for theirs, _ in given))
         return _named_by(connection, keyring, key, accounts, [value for _, value in given])
 
-    found = {one.id: _session_of(one, named) for one in lookups}
+    found = {id_: _session_of(update, accounts, named) for id_, (update, accounts) in updates.items()}
     return {id_: session for id_, session in found.items() if session is not None}
 
 
-def _session_of(one: Lookup, named: Callable[[Key], Found]) -> sa.Row[Any] | None:
-    is_ours = _is_ours(one, named)
+def _session_of(update: SessionUpdate, accounts: Accounts, named: Callable[[Key], Found]) -> sa.Row[Any] | None:
+    is_ours = _is_ours(update, accounts, named)
     if is_ours is False:
         return None
-    for key, value in one.update.match:
+    for key, value in update.match:
         rows = named(key).get(value, ())
-        ours = [row for row in rows if row.account in one.accounts]
-        session = _chosen(key, one.update, ours)
+        ours = [row for row in rows if row.account in accounts]
+        session = _chosen(key, update, ours)
         if session is not None:
             return session
-        if key is Key.EXTERNAL_REF and is_ours is None and not ours and _of_its_customer(one.update, rows):
+        if key is Key.EXTERNAL_REF and is_ours is None and not ours and _of_its_customer(update, rows):
             return None  # it is about another account's session of this customer
     return None
 
 
-def _is_ours(one: Lookup, named: Callable[[Key], Found]) -> bool | None:
+def _is_ours(update: SessionUpdate, accounts: Accounts, named: Callable[[Key], Found]) -> bool | None:
     """True if the provider's ids name a session of the update's accounts; None: they name no session.
 
     False is a copy of another account's webhook, whose key may be the same. Its customer may have a session here too.
     """
-    ids = dict(one.update.match)
+    ids = dict(update.match)
     for key in _THEIRS:
         if key in ids and (rows := named(key).get(ids[key], ())):
-            return any(row.account in one.accounts for row in rows)
+            return any(row.account in accounts for row in rows)
     return None
 
 
