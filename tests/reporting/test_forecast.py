@@ -165,3 +165,11 @@ def test_a_forecast_by_caps_says_the_day_of_the_last_call():
     caps = (CreditCap(2, "day"), CreditCap(3, "week"))
     assert last_day(caps, UsedCredits(), 6, now=SATURDAY) == (date(2026, 12, 1), 1)
     assert last_day((CreditCap(1, "month"),), UsedCredits(), 1000, now=SATURDAY) is None
+
+
+def test_a_load_that_takes_more_than_ten_years_outranks_every_other_end():
+    capped = load(left=1000, limit=1)
+    capped = capped._replace(rule=replace(capped.rule, credits_by=(CreditCap(1, "month"),)))
+    for loads in ([capped, load("email", limit=1)], [load("email", limit=1), capped]):
+        assert forecast(loads, now=NOW).finishes_at is None
+        assert "1 credit a month" in forecast(loads, now=NOW).limited_by

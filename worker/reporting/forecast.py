@@ -90,11 +90,8 @@ def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
         for end, load in zip(ends, loads, strict=True)
         if not end.assumed or load.left > known or load.state.paused_until(now)
     ]
-    latest = Forecast(None, None)
-    for end in counted:
-        if latest.finishes_at is None or (end.finishes_at is not None and end.finishes_at > latest.finishes_at):
-            latest = end
-    return latest
+    # An end that cannot be said is later than any.
+    return max(counted, key=lambda end: (end.finishes_at is None, end.finishes_at or now), default=Forecast(None, None))
 
 
 def pace_of(load: Load, *, now: datetime) -> float | None:
