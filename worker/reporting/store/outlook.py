@@ -15,16 +15,18 @@ from worker.core.customers.customers import Channel
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.fast import tally
-from worker.core.database.job_ids import IS_LIVE, Key, among_keys, of_batch, rows_of
+from worker.core.database.job_ids import IS_LIVE, Key, among_keys, batch_of, of_batch, rows_of
 from worker.core.database.tables import Attempt, Batch, InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
 from worker.core.messages.contact import FIRST
 from worker.core.model.reasons import Reason
-from worker.core.model.states import PRIORITIES, UNISSUED_JOBS, InvitationState, JobState
+from worker.core.model.states import PRIORITIES, UNISSUED_JOBS, InvitationState, JobState, PauseCause
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.core.unknown.store.unknown_outcomes import UNSETTLED
 from worker.lists.known_customers import KnownRule
+from worker.reporting.operation import is_worked
 from worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END, due_of, joined
+from worker.reporting.store.processes import Processes
 from worker.reporting.waits import Wait
 
 
@@ -315,8 +317,8 @@ class CallsNow:
     def of(self, keys: Collection[Key], *, now: datetime) -> set[Key]:
         """The customers, with their purposes, that a session is asked for.
 
-        Not for customers who have finished, who have a live session, who are another batch's, or whose row in this
-        list's own batch has had its call.
+        Not for customers who have finished, who have a live session, or whose row in this list's own batch has had its
+        call; nor for those of another batch, unless they wait there and no process works it: a `run` of this list asks.
         """
         with self._database.read() as connection:
             own = {}
@@ -328,9 +330,20 @@ class CallsNow:
             from worker.lists.store.admission import following, left_out  # imported here: only `check` foresees a list
 
             others = set(keys) - own.keys()
-            followers = set(following(connection, others, now=now, lock=False, rule=self._rule)) if others else set()
-            followers |= set(left_out(connection, others - followers, rule=self._rule))
+            followed = following(connection, others, now=now, lock=False, rule=self._rule) if others else {}
+            leaders = {values["leader_id"]: key for key, values in followed.items() if "leader_id" in values}
+            followers = followed.keys() - {leaders[id_] for id_ in self._unworked(connection, leaders, now=now)}
+            followers |= set(left_out(connection, others - followed.keys(), rule=self._rule))
             waiting = {key for key, state in own.items() if state in UNISSUED_JOBS}
             asked = waiting | (others - followers)
             linked = {(row.customer_id, row.purpose) for row in rows_of(connection, _WITH_LINK, asked, now=now)}
         return asked - linked
+
+    def _unworked(self, connection: sa.Connection, leaders: Collection[int], *, now: datetime) -> list[int]:
+        """Those of these rows that wait for their call in a list that no process works, and that no person paused."""
+        waiting = sa.select(Job.id).join(Batch, Batch.id == Job.batch_id)
+        waiting = waiting.where(bulk.among(Job.id, "ids"), Job.state == JobState.WAITING)
+        waiting = waiting.where(Batch.pause_cause.in_(["", PauseCause.INTERRUPT.value]), Job.unknown_attempt.is_(None))
+        found = list(connection.execute(waiting, {"ids": bulk.keys(leaders)}).scalars()) if leaders else []
+        running = Processes(self._database).running(now=now) if found else []
+        return [id_ for id_ in found if not is_worked(running, batch_of(id_))]
