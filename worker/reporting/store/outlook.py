@@ -24,7 +24,7 @@ from worker.core.model.states import PRIORITIES, UNISSUED_JOBS, InvitationState,
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.core.unknown.store.unknown_outcomes import UNSETTLED
 from worker.lists.known_customers import KnownRule
-from worker.reporting.operation import is_worked
+from worker.reporting.operation import kinds_at_work
 from worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_END, due_of, joined
 from worker.reporting.store.processes import Processes
 from worker.reporting.waits import Wait
@@ -346,4 +346,4 @@ class CallsNow:
         waiting = waiting.where(Batch.pause_cause.in_(["", PauseCause.INTERRUPT.value]), Job.unknown_attempt.is_(None))
         found = list(connection.execute(waiting, {"ids": bulk.keys(leaders)}).scalars()) if leaders else []
         running = Processes(self._database).running(now=now) if found else []
-        return [id_ for id_ in found if not is_worked(running, batch_of(id_))]
+        return [id_ for id_ in found if not kinds_at_work(running, batch_of(id_))]
