@@ -7,7 +7,7 @@ import pytest
 from celery.concurrency.prefork import TaskPool as Prefork
 from celery.concurrency.thread import TaskPool as Threads
 
-from worker.runtime import celery_signals, process
+from worker.runtime import celery_tasks, process
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def handled():
 
 @pytest.mark.parametrize("sent", [signal.SIGQUIT, signal.SIGINT])
 def test_each_signal_is_sigterm_with_threads_whose_pool_may_be_handed_a_message_just_then(handled, sent):
-    celery_signals.end_dispatchers_before_force(SimpleNamespace(pool=Threads(1)))
+    celery_tasks.end_dispatchers_before_force(SimpleNamespace(pool=Threads(1)))
 
     signal.raise_signal(sent)
     signal.raise_signal(sent)
@@ -33,7 +33,7 @@ def test_each_signal_is_sigterm_with_threads_whose_pool_may_be_handed_a_message_
 
 def test_sigquit_ends_the_dispatchers_before_celery_waits_for_the_processes(handled, monkeypatch):
     monkeypatch.setattr(process, "end_dispatchers", lambda: handled.append("dispatchers end"))
-    celery_signals.end_dispatchers_before_force(SimpleNamespace(pool=Prefork(1)))
+    celery_tasks.end_dispatchers_before_force(SimpleNamespace(pool=Prefork(1)))
 
     signal.raise_signal(signal.SIGQUIT)
 

@@ -2,8 +2,7 @@
 
 import click
 
-from worker.cli.lists.cost import Costs, ListCost, costs_in_words
-from worker.cli.lists.foreseen import costs_of, foreseen
+from worker.cli.lists.foreseen import Costs, ListCost, costs_in_words, costs_of, foreseen
 from worker.cli.lists.listed import Listed, returns_of
 from worker.cli.running.summary import changed_in_words, show_changes, show_warned
 from worker.cli.sample_message import rendered
@@ -57,7 +56,8 @@ def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportC
     show_warned(warned, listed.name)
     if reading.own is OwnFile.REPORT:
         show_changes(returns.changes, judged.known - returns.corrected, err=True)
-    plan = choices.plan or _plan_of(parts, known)
+    planned = parts.batches.plan(known) if known is not None else None
+    plan = choices.plan or (planned.plan if planned is not None else None)
     pilot = None
     if plan is not None and plan.first and cost.due.accepted:
         first = ListCost(parts, calls, most=pilot_size(plan.first, cost.due.accepted))
@@ -69,11 +69,6 @@ def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportC
             click.echo(text, err=True)
     confirm("send?")
     return True
-
-
-def _plan_of(parts: Parts, known: BatchFacts | None) -> Plan | None:
-    planned = parts.batches.plan(known) if known is not None else None
-    return planned.plan if planned is not None else None
 
 
 def _summary(

@@ -116,16 +116,6 @@ def why_not_ready(database: Database) -> str:
     return ""
 
 
-def lacks_keys(settings: Settings) -> bool:
-    """Whether an encryption key is missing, which the command does not need: else the settings had not been read."""
-    return any(key.is_missing for key in (*settings.encryption.keys, *settings.encryption.digest_key))
-
-
-def with_other_keys(settings: Settings) -> Settings:
-    """The settings with a new key, which decrypts nothing that is stored."""
-    return settings.model_copy(update={"encryption": Encryption(keys=(Secret(new_key()),))})
-
-
 @contextmanager
 def with_what_is_there(settings: Settings) -> Iterator[Settings]:
     """The settings for a command that reads what is stored, and does as well without it.
@@ -150,9 +140,12 @@ def with_what_is_there(settings: Settings) -> Iterator[Settings]:
 @contextmanager
 def parts_of(settings: Settings, act: Act, needs: Needs, *, migrate: bool) -> Iterator[Parts]:
     """As `Invocation.parts` says. `act`: what the audit log says of the command."""
-    knows_keys = not lacks_keys(settings)
+    # One that the command needs is not missing: else the settings had not been read.
+    knows_keys = not any(key.is_missing for key in (*settings.encryption.keys, *settings.encryption.digest_key))
+    if not knows_keys:  # a new key decrypts nothing that is stored
+        settings = settings.model_copy(update={"encryption": Encryption(keys=(Secret(new_key()),))})
     try:
-        parts = Parts(settings if knows_keys else with_other_keys(settings), act=act)
+        parts = Parts(settings, act=act)
         parts.knows_keys = knows_keys
     except (SettingsError, ValueError) as error:
         raise CannotStart(str(error)) from None

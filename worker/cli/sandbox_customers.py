@@ -2,7 +2,6 @@
 
 import functools
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from onboarding_sandbox.behaviour import CUSTOMERS, MAILS, TEXTS, TroubleShare, shares, span, span_or_range
 from onboarding_sandbox.endpoints.opened import SESSIONS
-from worker.cli.shared_options import Read
+from worker.cli.shared_options import Read, together
 from worker.settings.starter import sandbox_webhooks
 
 # The help text stays short: docs/reference/sandbox.md explains each behaviour.
@@ -53,7 +52,7 @@ def _codes(text: str) -> tuple[str, ...]:
 
 
 # The names are the fields of SandboxOptions that the options set; None leaves the default.
-OPTIONS = (
+customer_options = together(
     click.option(
         "--customers",
         type=_shares(CUSTOMERS),
@@ -107,7 +106,7 @@ OPTIONS = (
         "--webhooks",
         multiple=True,
         callback=_as_dict,
-        type=Read("address", address, secret=True),
+        type=Read("address", address, shows=False),
         metavar="[ENDPOINT=]URL",
         help="The address for webhooks: the account's, for FrankieOne with its secret. Without an endpoint, "
         "the endpoint's name is appended. Repeatable.  [default: those of `onboard init --sandbox`, at "
@@ -145,7 +144,7 @@ OPTIONS = (
     ),
     click.option(
         "--mail-webhook",
-        type=Read("address", plain_address, secret=True),
+        type=Read("address", plain_address, shows=False),
         metavar="URL",
         help="The address for webhooks about emails.",
     ),
@@ -155,10 +154,3 @@ OPTIONS = (
         help="The key that signs webhooks about emails.  [default: sandbox-mail-key]",
     ),
 )
-
-
-def customer_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add all options to the command, in their order."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command

@@ -60,6 +60,17 @@ def print_json_or(facts: Mapping[str, Any], *lines: str, as_json: bool, out: Tex
         click.echo(line, file=out)
 
 
+def together(*options: Callable[..., Any]) -> Callable[..., Any]:
+    """One decorator for several options, in their order."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 class NotConfirmed(Ended):
     """The operator answered no."""
 
@@ -80,12 +91,11 @@ def confirm(question: str) -> None:
 
 
 class Read(click.ParamType[Any]):
-    """An option's type, read by a function; the text of its ValueError says what is expected."""
+    """An option's type, read by a function; the text of its ValueError says what is expected. `shows`: the value stands
+    before it; not one that is secret."""
 
-    def __init__(self, name: str, parse: Callable[[str], Any], *, secret: bool = False) -> None:
-        self.name = name
-        self._parse = parse
-        self._secret = secret
+    def __init__(self, name: str, parse: Callable[[str], Any], *, shows: bool = True) -> None:
+        self.name, self._parse, self._shows = name, parse, shows
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
@@ -94,7 +104,7 @@ class Read(click.ParamType[Any]):
             return self._parse(value)
         except ValueError as error:
             shown = repr(value) if len(value) <= SHOWN else f"{value[:SHOWN]!r}…"
-            self.fail(str(error) if self._secret else f"{shown}: {error}", param, ctx)
+            self.fail(f"{shown}: {error}" if self._shows else str(error), param, ctx)
 
 
 class Named(click.Path):

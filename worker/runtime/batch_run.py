@@ -11,7 +11,6 @@ from math import inf
 import sqlalchemy as sa
 
 from worker.core.customers.customers import invitation_channels
-from worker.core.foundation.clock import Clock
 from worker.core.foundation.notation import written
 from worker.core.limits.budgets import BudgetRule, BudgetState, credits_again_at
 from worker.failover.store.takeovers import Takeovers
@@ -19,7 +18,6 @@ from worker.plans.store.pilots import LOOK_EVERY
 from worker.reporting.forecast import due_then, lost_answers, of_rest
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.outlook import Outlook
-from worker.reporting.store.report_rows import Facts
 from worker.runtime.embedded import Embedded, Outdated
 from worker.settings.policies import BudgetRules
 
@@ -53,33 +51,24 @@ class Unusable(Exception):
 class OneBatch:
     """Works what is due until one batch is done.
 
-    `show` gets the counts, and what the batch waits for.
-
-    `alone`: `embedded` works this batch only. `take_leads` lets rows of the batch lead that would wait for rows of
-    other batches; it returns how many. `halted`: whether a person has stopped everything.
-    `verdict_by`: when the verdict on the batch's pilot is taken, if rows wait for it.
+    `show` gets the counts, and what the batch waits for. `alone`: `embedded` works this batch only.
     """
 
     embedded: Embedded
     batch_id: int
     _: KW_ONLY
-    facts: Facts
-    rules: BudgetRules
-    takeovers: Takeovers
-    clock: Clock
     is_done: Callable[[BatchCounts], bool]
     patience: timedelta
     alone: bool
-    take_leads: Callable[[], int]
-    halted: Callable[[], bool]
-    verdict_by: Callable[[], datetime | None]
     show: Callable[[BatchCounts, str], None]
 
     def __post_init__(self) -> None:
+        self._parts = self.embedded.parts
         # In the loop's seconds, which no clock changes.
         self._counted_at = -inf
         self._counts: BatchCounts | None = None  # as they were counted last
-        self._progress = _Progress()
+        self._progress_at = 0.0  # when the batch last made progress
+        self._seen: object = None  # the batch as it was then
         self._failed_before = -inf  # when the database had last failed before the last progress, in monotonic seconds
         self.left: list[str] = []  # what features had left when the work ended, in words
 
@@ -134,8 +123,8 @@ class OneBatch:
         # With no dispatcher running, the batch is counted at once, to end at once.
         if runner.busy and began - self._counted_at < COUNT_SECONDS:
             return None
-        counts = await runner.in_thread(self.facts.counts, batch_id)
-        if self._progress.see(counts, began):
+        counts = await runner.in_thread(self._parts.facts.counts, batch_id)
+        if self._is_progress(counts, began):
             self._failed_before = failed_at
         stand: Stand | None = Stand.DONE if await runner.in_thread(self.is_done, counts) else None
         waits_for = ""
@@ -144,7 +133,7 @@ class OneBatch:
         elif not runner.busy or self._resting(began):  # due rows that wait for a limit keep it busy too
             stand, waits_for = await runner.in_thread(self._stand, began)
             if stand is not None:  # another worker may have done the rest since it was counted
-                counts = await runner.in_thread(self.facts.counts, batch_id)
+                counts = await runner.in_thread(self._parts.facts.counts, batch_id)
                 stand = Stand.DONE if await runner.in_thread(self.is_done, counts) else stand
         self._counted_at = began
         self._counts = counts
@@ -156,46 +145,58 @@ class OneBatch:
 
     def _looked_up(self, seconds: float, busy: bool) -> tuple[Stand | None, str]:
         """DONE, or None while calls of jobs that have ended can be looked up soon; and what the batch waits for."""
-        left = self.facts.ended_calls(self.batch_id)
+        parts = self._parts
+        left = parts.facts.ended_calls(self.batch_id)
         if left and busy and not self._resting(seconds):
             return None, ""  # a dispatcher may be asking about them
         outlook = Outlook({account: first for account, (_, first) in left.items()}, {}, under_way=False)
-        found = next_move(self.rules, self.takeovers, outlook, self.batch_id, now=self.clock()) if left else None
-        if found is None or self._resting(seconds) or found[0] > self.clock() + self.patience:
+        now = parts.clock()
+        found = next_move(parts.budget_rules, parts.takeovers, outlook, self.batch_id, now=now) if left else None
+        if found is None or self._resting(seconds) or found[0] > now + self.patience:
             return Stand.DONE, ""
         calls = sum(calls for calls, _ in left.values())
         return None, f"waits until {written(found[0])}: {lost_answers(calls, 0)}, {due_then(calls, 'reconciled')}"
 
+    def _is_progress(self, counts: BatchCounts, now: float) -> bool:
+        """Whether rows were done or sessions opened since the last call; refused calls are none. `now`: as above."""
+        issued = sum(facts.issued for facts in counts.accounts.values())
+        seen = (dict(counts.jobs), dict(counts.invitations), issued)
+        if seen == self._seen:
+            return False
+        self._seen, self._progress_at = seen, now
+        return True
+
     def _resting(self, seconds: float) -> bool:
         """Whether the batch has made no progress for the patience. In an outage one pause follows another."""
-        return seconds - self._progress.at > self.patience.total_seconds()
+        return seconds - self._progress_at > self.patience.total_seconds()
 
     def _stand(self, seconds: float) -> tuple[Stand | None, str]:
         """Why nothing more will happen soon, None if something will; and what the batch waits for, for people.
 
         `seconds` is the loop's time.
         """
-        now = self.clock()
-        if self.halted():
+        parts, now = self._parts, self._parts.clock()
+        if parts.budgets.everything_is_stopped():
             return Stand.HALTED, ""
-        if self.take_leads():
+        # Rows of the batch lead that would wait for rows of other batches.
+        if parts.decisions.take_leads(self.batch_id, stopped_only=not self.alone, now=now):
             return None, ""
-        outlook = self.facts.outlook(self.batch_id, alone=self.alone)
+        outlook = parts.facts.outlook(self.batch_id, alone=self.alone)
         if outlook.under_way:
             return None, ""
-        found = next_move(self.rules, self.takeovers, outlook, self.batch_id, now=now)
+        found = next_move(parts.budget_rules, parts.takeovers, outlook, self.batch_id, now=now)
         if found is None:
             # The rest belongs to accounts that are stopped or gone; or the batch is paused, or customers must act.
             left = outlook.accounts or outlook.channels or outlook.for_senders
-            verdict_by = None if left else self.verdict_by()
+            verdict_by = None if left else parts.pilots.verdict_by(self.batch_id, now=parts.clock())
             # The next look at the pilot is work of this process: a run does not end before it, however impatient.
-            if verdict_by is not None and verdict_by <= self.clock() + max(self.patience, LOOK_EVERY):
+            if verdict_by is not None and verdict_by <= parts.clock() + max(self.patience, LOOK_EVERY):
                 return None, f"waits for the verdict on the pilot, by {written(verdict_by)}"
             return (Stand.STOPPED if left else Stand.LATER), ""
         soonest, state = found
         if outlook.quiet_until is not None and now < soonest == outlook.quiet_until:
             return Stand.LATER, ""  # a run does not wait for the end of quiet hours
-        rest = of_rest(soonest, state, lambda: self.facts.unknown_outcomes(self.batch_id))
+        rest = of_rest(soonest, state, lambda: parts.facts.unknown_outcomes(self.batch_id))
         why = rest.detail or "the rest is not due before then"
         waits_for = f"waits until {written(soonest)}: {why}" if soonest > now else ""
         too_long = soonest > now + self.patience or (soonest > now and self._resting(seconds))
@@ -235,20 +236,3 @@ def _at_cap(state: BudgetState, rule: BudgetRule, now: datetime) -> BudgetState:
     """The state with its next call in the next period, where the credits of this one are used up."""
     at = credits_again_at(state, rule, now=now)
     return state if at is None else replace(state, next_at=max(state.next_at or at, at))
-
-
-class _Progress:
-    """When the batch last made progress: rows done or sessions opened, not refused calls."""
-
-    def __init__(self) -> None:
-        self.at = 0.0
-        self._seen: object = None
-
-    def see(self, counts: BatchCounts, now: float) -> bool:
-        """Whether there is progress since the last call. `now` in the loop's seconds."""
-        issued = sum(facts.issued for facts in counts.accounts.values())
-        seen = (dict(counts.jobs), dict(counts.invitations), issued)
-        if seen == self._seen:
-            return False
-        self._seen, self.at = seen, now
-        return True

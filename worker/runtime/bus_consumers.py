@@ -6,16 +6,13 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from functools import partial
 
 from worker.core.database import schema
-from worker.core.database.database import Database
-from worker.core.foundation.clock import Clock, ProcessClock
-from worker.core.foundation.keyring import Keyring
+from worker.core.foundation.clock import ProcessClock
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Event, Outcome, Received
-from worker.core.model.metrics import EVENTS, Meters
+from worker.core.model.metrics import EVENTS
 from worker.core.model.wakeups import Wake
 from worker.events.bus.consumer import BusConsumer
 from worker.events.bus.entries import Link
@@ -23,8 +20,9 @@ from worker.events.bus.rabbitmq import amqp_link
 from worker.events.bus.sources import Source
 from worker.events.bus.streams import stream_link
 from worker.events.event_receiver import Receiver
-from worker.events.store.refused_events import RefusedEvents, RefusedMessage
+from worker.events.store.refused_events import RefusedMessage
 from worker.settings.model import Settings
+from worker.wiring.container import Parts
 from worker.wiring.opening import check_ready, opened
 
 log = logging.getLogger(__name__)
@@ -37,67 +35,50 @@ class DatabaseInbox:
         self._settings = settings
         self._exits = ExitStack()
         self._opening = threading.Lock()
-        self._opened: _Opened | None = None
+        self._parts: Parts | None = None
 
     def check_ready(self) -> None:
         """Raises NotReady; SettingsError where the configured keys do not decrypt what the database holds."""
         with self._opening:
-            if self._opened is None:
-                self._opened = self._open()
+            if self._parts is None:
+                parts = self._exits.enter_context(opened(self._settings))
+                self._exits.enter_context(parts.heartbeat("bus"))
+                self._receiver = Receiver(parts.intake, parts.inboxes, parts.keyring)
+                self._parts = parts
                 return
-        check_ready(self._opened.database)
-
-    def _open(self) -> "_Opened":
-        parts = self._exits.enter_context(opened(self._settings))
-        self._exits.enter_context(parts.heartbeat("bus"))
-        receiver = Receiver(parts.intake, parts.inboxes, parts.keyring)
-        return _Opened(
-            parts.database, parts.keyring, receiver, parts.refused_events, parts.database_clock, parts.meters
-        )
+        check_ready(self._parts.database)
 
     def receive(self, events: Sequence[Event]) -> Received:
-        ready = self._ready()
-        received = ready.receiver.receive(events)
+        meters = self._ready().meters
+        received = self._receiver.receive(events)
         for receipt in received.receipts:
             if receipt.outcome is not Outcome.REFUSED:  # these are kept next
-                ready.meters.add(EVENTS, "bus", receipt.outcome.value)
+                meters.add(EVENTS, "bus", receipt.outcome.value)
         return received
 
     def keep(self, refused: Sequence[RefusedMessage]) -> list[uuid.UUID]:
-        ready = self._ready()
-        kept = ready.refused_events.keep(refused, now=ready.clock())
+        parts = self._ready()
+        kept = parts.refused_events.keep(refused, now=parts.database_clock())
         if refused:
-            ready.meters.add(EVENTS, "bus", Outcome.REFUSED.value, amount=len(refused))
+            parts.meters.add(EVENTS, "bus", Outcome.REFUSED.value, amount=len(refused))
         return kept
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:
         return self._ready().keyring.digests(purpose, text)
 
     def outdated(self) -> str | None:
-        return None if self._opened is None else schema.outdated(self._opened.database)
+        return None if self._parts is None else schema.outdated(self._parts.database)
 
     def unwritable(self) -> str:
-        return "" if self._opened is None else self._opened.database.why_nothing_is_written()
+        return "" if self._parts is None else self._parts.database.why_nothing_is_written()
 
     def close(self) -> None:
         self._exits.close()
 
-    def _ready(self) -> "_Opened":
-        if self._opened is None:
+    def _ready(self) -> Parts:
+        if self._parts is None:
             raise RuntimeError("call check_ready first")
-        return self._opened
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """What is used of the parts on an open database."""
-
-    database: Database
-    keyring: Keyring
-    receiver: Receiver
-    refused_events: RefusedEvents
-    clock: Clock
-    meters: Meters
+        return self._parts
 
 
 def link_to(source: Source, most: int, warn: Callable[[str], None]) -> AbstractContextManager[Link]:

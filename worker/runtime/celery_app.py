@@ -60,7 +60,7 @@ never_unpack()
 app = Celery(
     "onboarding",
     # Beat too loads all of them, before it hears signals: one that came into a half-loaded module would be a traceback.
-    include=["worker.runtime.celery_tasks", "worker.runtime.celery_signals", "worker.runtime.celery_beat"],
+    include=["worker.runtime.celery_tasks", "worker.runtime.celery_beat"],
     set_as_current=False,
 )
 try:

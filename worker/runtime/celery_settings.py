@@ -22,7 +22,7 @@ from worker.core.model.wakeups import WorkStep
 from worker.events.brokers.connection import tls_options, transport_options
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
-from worker.wiring.watching import targets_of
+from worker.wiring.background import targets_of
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -1,17 +1,38 @@
-"""Celery's tasks. Each is a wake-up: something is due, and the database has the rows.
+"""Celery's tasks, and what a worker does at its signals, when it starts and ends. Each task is a wake-up: something is
+due, and the database has the rows.
 
 A lost, repeated or reordered wake-up changes when work is done, never what: the sweep sends another. A task names an
 account, a channel or a target, and nothing else. What happens with the rows is in the engine, the same for these tasks
-and for `onboard run` (docs/inside/architecture.md); signals are in `celery_signals`, outages in `worker_process`.
+and for `onboard run` (docs/inside/architecture.md); outages are in `worker_process`.
 """
+
+import logging
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from celery.concurrency.thread import TaskPool as Threads
+from celery.signals import (
+    celeryd_after_setup,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
 from worker.core.foundation.clock import monotonic
 from worker.core.model.wakeups import WakeUp
+from worker.runtime import process, worker_process
 from worker.runtime.celery_app import app
-from worker.runtime.celery_settings import SWEEP_SECONDS
+from worker.runtime.celery_settings import INVITE, SWEEP_SECONDS, left_to_others
 from worker.runtime.worker_process import note_wake_up, ready_process, serve, sweep_once, wake_ups
 from worker.wiring.background import Ticks
 
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 1.0
 # Sweeps pile up in the broker while no worker runs: at most one in half a tick.
 _ticks = Ticks(SWEEP_SECONDS / 2)
 # What is noted is when the last one came, to some seconds: `sweeping.SWEEP_IS_LATE`, `operation.BEAT_IS_MISSING_AFTER`.
@@ -56,3 +77,79 @@ def sweep() -> None:
         if _notes.begin(monotonic()):
             here.parts.processes.note_wake_up(now=here.parts.clock())
         sweep_once(here, send=wake_ups.send)
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def _in_a_child(**_signal: Any) -> None:
+    # Runs in the children of the prefork pool only, and must return at once.
+    worker_process.remember_child()
+    worker_process.begin()
+
+
+@celeryd_after_setup.connect  # type: ignore[untyped-decorator]
+def _begin_here(instance: Any, **_signal: Any) -> None:
+    # Before the broker is reached: it may be away, and what is due is worked without it.
+    if instance.pool_cls.__module__ != "celery.concurrency.prefork":  # its children begin by themselves
+        worker_process.begin()
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _try_stopped_accounts_again(sender: Any, **_signal: Any) -> None:
+    worker_process.resume_stopped_accounts(sender.timer, sends=INVITE in app.amqp.queues.consume_from)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _look_each_second(sender: Any, **_signal: Any) -> None:
+    alive = os.environ.get("ONBOARDING_ALIVE_FILE")
+
+    def look() -> None:
+        worker_process.leave_queues_once_outdated(sender)
+        if alive:
+            Path(alive).touch()
+
+    look()
+    sender.timer.call_repeatedly(LOOK_SECONDS, look)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _log_queues_left_to_others(**_signal: Any) -> None:
+    consumed = list(app.amqp.queues.consume_from)
+    if left := left_to_others(consumed):
+        log.info("this worker consumes only %s: other workers must consume %s", ", ".join(consumed), left)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def end_dispatchers_before_force(sender: Any, **_signal: Any) -> None:
+    """Let SIGQUIT end the dispatchers first. With threads, SIGQUIT and each Ctrl-C do the same as SIGTERM.
+
+    On SIGQUIT and at the second Ctrl-C, Celery ends the tasks by force, and stops its pool at once, in the handler. It
+    cannot end threads: the worker would die of NotImplementedError with calls in flight and leases not released. And if
+    a message is on its way to the threads then, the pool refuses it, and the worker ends as after a failure.
+    """
+    if isinstance(sender.pool, Threads):
+        for number in (signal.SIGQUIT, signal.SIGINT):
+            signal.signal(number, signal.getsignal(signal.SIGTERM))
+        return
+    # Celery waits for `worker_soft_shutdown_timeout` before it sends `worker_shutting_down`.
+    celerys_handler = signal.getsignal(signal.SIGQUIT)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        process.end_dispatchers()
+        if callable(celerys_handler):
+            celerys_handler(number, frame)
+
+    signal.signal(signal.SIGQUIT, end)
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _stop(**_signal: Any) -> None:
+    # Dispatchers end now, so that a warm shutdown is quick.
+    process.end_dispatchers()
+
+
+@worker_shutdown.connect  # type: ignore[untyped-decorator]
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _close(**_signal: Any) -> None:
+    here = process.forget()
+    if here is not None:
+        here.close()

@@ -85,18 +85,14 @@ class Embedded:
         *,
         work: Sequence[Working] = (),
         only_batch: int | None = None,
-        stay: timedelta | None = None,
-        open_runner: Callable[..., Awaitable[Runner]] = Runner.open,
+        stay: timedelta = timedelta(0),
+        open_runner: Callable[..., Awaitable[Runner]] | None = None,
     ) -> None:
-        """`work` of features is done besides, and ends with this.
-        `only_batch`: rows of other batches are not worked. `stay`: as for a dispatcher.
-
-        `open_runner` replaces `Runner.open`, for calls that are not made over HTTP.
-        """
-        self._parts = parts
+        """`work` of features is done besides, and ends with this. `only_batch`: rows of other batches are not worked.
+        `stay`: as for a dispatcher. `open_runner` makes another runner, for calls that are not made over HTTP."""
+        self.parts = parts
         self._only_batch = only_batch
-        given = {"only_batch": only_batch, "stay": stay}
-        self._open_runner = partial(open_runner, **{name: value for name, value in given.items() if value is not None})
+        self._open_runner = open_runner or partial(Runner.open, only_batch=only_batch, stay=stay)
         self._work = work
         self._tasks: dict[WakeUp, asyncio.Task[bool]] = {}
         self._looks_again: dict[WakeUp, asyncio.Task[bool]] = {}
@@ -126,7 +122,7 @@ class Embedded:
             loop.call_soon_threadsafe(self.wake, WakeUp.invite(channel), for_events)
 
         self._exits.push_async_callback(self._gather)
-        self.runner = await self._open_runner(self._parts, wake_invite=wake_invite)
+        self.runner = await self._open_runner(self.parts, wake_invite=wake_invite)
         self._claim_no_more = self.runner.stop
         self._exits.push_async_callback(self.runner.close)
         for one in self._work:
@@ -150,7 +146,7 @@ class Embedded:
                 self._check_at = now + CHECK_SECONDS
             elif now >= self._check_at:
                 self._check_at = now + CHECK_SECONDS
-                if outdated := await self.runner.in_thread(schema.outdated, self._parts.database):
+                if outdated := await self.runner.in_thread(schema.outdated, self.parts.database):
                     raise Outdated(outdated)
         except sa.exc.OperationalError as error:
             self.log_unreachable(error)
@@ -183,7 +179,7 @@ class Embedded:
             pass
 
     async def _tick(self) -> None:
-        in_thread, sweep = self.runner.in_thread, self._parts.sweep
+        in_thread, sweep = self.runner.in_thread, self.parts.sweep
         if not self._asked:
             await self.runner.prove_senders()
             self._asked = True

@@ -1,21 +1,26 @@
-"""What features do beside the rows, in the processes that work: `run`, `up` and the workers, and in each sweep; and who
-acts on a report that comes back."""
+"""What features do beside the rows: in the processes that work (`run`, `up`, the workers) and in each sweep, to watch
+what a process does, and on a report that comes back."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from worker.core.database.database import Database
+from worker.core.facts import Observe
 from worker.core.features import Hook
-from worker.core.foundation.clock import monotonic
+from worker.core.foundation.clock import Clock, monotonic
+from worker.core.model.metrics import Series
+from worker.lists.traces import NO_TRACES, Traces
 from worker.reporting.store.look import Looked
-from worker.wiring.container import Parts
+from worker.reporting.waits import Wait
+from worker.settings.model import Settings
 
 if TYPE_CHECKING:
     from worker.lists.lines import Settles
     from worker.lists.options import ListOptions
+    from worker.wiring.container import Parts
 
 
 class Working(Protocol):
@@ -48,9 +53,9 @@ class Work(NamedTuple):
     """`open`: None where the configuration has nothing for it. `in_run`: also in `onboard run`, which works for one
     list and ends. `woken`: what workers have in its place; its second argument says whether the process ends."""
 
-    open: Callable[[Parts], Working | None]
+    open: "Callable[[Parts], Working | None]"
     in_run: bool
-    woken: Callable[[Parts, Callable[[], bool]], Woken] | None = None
+    woken: "Callable[[Parts, Callable[[], bool]], Woken] | None" = None
 
 
 # The feature `bounces` reads its mailbox so, `list_sources` looks into folders, and `outbox` publishes events.
@@ -60,21 +65,21 @@ WORK = Hook("WORK", Work)
 class SweepStep(NamedTuple):
     """`open` is called once for each process. What it returns makes the step, in each sweep: it gets what is due."""
 
-    open: Callable[[Parts], Callable[[Looked], object]]
+    open: "Callable[[Parts], Callable[[Looked], object]]"
 
 
 # The feature `audit` seals what was added to the log.
 SWEEP_STEPS = Hook("SWEEP_STEPS", SweepStep)
 
 
-def opened_work(parts: Parts, *, in_run: bool = False, in_worker: bool = False) -> list[Working]:
+def opened_work(parts: "Parts", *, in_run: bool = False, in_worker: bool = False) -> list[Working]:
     """The work of all features that have any here. `in_worker`: without that which wake-ups bring."""
     offered = [one for one in WORK.offered() if one.in_run or not in_run]
     here = [one for one in offered if one.woken is None or not in_worker]
     return [working for one in here if (working := one.open(parts)) is not None]
 
 
-def opened_woken(parts: Parts, stopping: Callable[[], bool]) -> list[Woken]:
+def opened_woken(parts: "Parts", stopping: Callable[[], bool]) -> list[Woken]:
     """What wake-ups bring to a worker."""
     return [one.woken(parts, stopping) for one in WORK.offered() if one.woken is not None]
 
@@ -98,7 +103,7 @@ class ReturnedReports(NamedTuple):
 RETURNED_REPORTS = Hook("RETURNED_REPORTS", ReturnedReports)
 
 
-def settles(parts: Parts, report: Report) -> "Settles":
+def settles(parts: "Parts", report: Report) -> "Settles":
     """What says what the rows of this report become. Loaded for reports alone: few lists are."""
     from worker.lists.lines import Refusing
 
@@ -150,3 +155,70 @@ class Looks(Working):
     def join(self, seconds: float) -> None:
         if self._thread.is_alive():
             self._thread.join(seconds)
+
+
+NeedsAPerson = Callable[[], Iterable[Wait]]  # what needs a person now
+
+
+class Counts(NamedTuple):
+    """`add` adds what one process has counted since the last time to what is there. It blocks."""
+
+    add: Callable[[Database, Mapping[Series, float]], None]
+
+
+class Tracer(NamedTuple):
+    """`open` makes what records this process's spans; it may have a thread. `collector`: the address that they go to;
+    None: they go nowhere."""
+
+    open: Callable[[], Traces]
+    collector: Callable[[], str | None]
+
+
+class Teller(NamedTuple):
+    """`look_of` makes what looks whether there is something to tell, and tells it. Each sweep calls it, and `web` every
+    ten seconds."""
+
+    look_of: Callable[[Settings, Database, NeedsAPerson, Clock], Callable[[], object]]
+
+
+class Observing(Protocol):
+    """`targets`: where it hands on what happens, by name. Each has a budget's row, and a connection of the process
+    while it is given something."""
+
+    @property
+    def targets(self) -> Collection[str]: ...
+
+    @property
+    def observe(self) -> Observe:
+        """What hears of it, in its transaction."""
+
+
+class Observer(NamedTuple):
+    """`of`: None where these settings have nothing for it."""
+
+    of: Callable[[Settings], Observing | None]
+
+
+# Where counts are kept. The feature `metrics` keeps them in the database.
+COUNTS = Hook("COUNTS", Counts)
+# Who records spans. The feature `traces` sends them to a collector.
+TRACES = Hook("TRACES", Tracer)
+# Who learns what happens to rows. The feature `outbox` writes outgoing events.
+OBSERVERS = Hook("OBSERVERS", Observer)
+# Who learns what begins, and what ends, to need a person. The feature `alerts` sends it to people.
+TELLERS = Hook("TELLERS", Teller)
+
+
+def observing_of(settings: Settings) -> list[Observing]:
+    """Those of all features that have any with these settings."""
+    return [observing for one in OBSERVERS.offered() if (observing := one.of(settings)) is not None]
+
+
+def targets_of(settings: Settings) -> list[str]:
+    """To whom features hand on what happens."""
+    return [target for one in observing_of(settings) for target in one.targets]
+
+
+def opened_traces() -> Traces:
+    """What records this process's spans. Make it after a fork."""
+    return next((tracer.open() for tracer in TRACES.offered()), NO_TRACES)

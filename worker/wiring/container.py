@@ -44,9 +44,9 @@ from worker.wiring.adapters import (
     build_providers,
     sender_name,
 )
+from worker.wiring.background import COUNTS, TELLERS, observing_of, opened_traces
 from worker.wiring.configured import Configured
 from worker.wiring.os_user import os_user
-from worker.wiring.watching import COUNTS, TELLERS, observing_of, opened_traces
 
 if TYPE_CHECKING:
     from worker.core.work.invite import InviteWork

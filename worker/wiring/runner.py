@@ -103,7 +103,6 @@ class Runner:
         parts: Parts,
         http: Http,
         exits: AsyncExitStack,
-        *,
         wake_invite: Callable[[str, bool], None],
         longest: timedelta,
         stay: timedelta = timedelta(0),
@@ -171,16 +170,7 @@ class Runner:
         way = way_of(parts.settings)
         log.info("calls are made by %s", way.name if way else "ClientSession")
         try:
-            return cls(
-                parts,
-                http,
-                exits,
-                wake_invite=wake_invite,
-                longest=longest,
-                stay=stay,
-                only_batch=only_batch,
-                wake_others=wake_others,
-            )
+            return cls(parts, http, exits, wake_invite, longest, stay, only_batch, wake_others)
         except BaseException:
             await exits.aclose()
             raise

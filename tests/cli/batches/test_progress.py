@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from worker.cli.commands.up import since_the_invitation
-from worker.cli.progress import Pace, _Display, line_of
+from worker.cli.running.work import Pace, _Display, line_of
 from worker.core.model.states import JobState
 from worker.reporting.store.counts import AccountFacts, BatchCounts
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.stored.shelf import customer, line
 from tests.stored.statements import statements
 from tests.stored.webhook_feed import APPROVED, DENIED, REVIEW, WebhookFeed
-from worker.cli.progress import line_of
+from worker.cli.running.work import line_of
 from worker.core.customers.customers import Channel, FieldProblem
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.limits.store.flush import CallResult

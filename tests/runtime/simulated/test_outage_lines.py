@@ -25,23 +25,10 @@ def embedded_in(world):
 def run_of(world, embedded, batch, **how):
     """A `run` of the batch, which is done when its three rows are out."""
     usual = {
-        "facts": world.parts.facts,
         "is_done": lambda counts: counts.out == 3,
         "show": lambda _counts, _waits_for: None,
     }
-    return OneBatch(
-        embedded,
-        batch,
-        rules=world.parts.budget_rules,
-        takeovers=world.parts.takeovers,
-        clock=world.clock,
-        patience=timedelta(minutes=10),
-        alone=True,
-        take_leads=lambda: 0,
-        halted=lambda: False,
-        verdict_by=lambda: None,
-        **usual | how,
-    )
+    return OneBatch(embedded, batch, patience=timedelta(minutes=10), alone=True, **usual | how)
 
 
 async def test_while_rows_can_be_found_and_not_claimed_it_says_so_once(make, caplog):
@@ -95,17 +82,18 @@ async def test_a_run_whose_rows_go_on_says_no_more_that_the_database_cannot_be_u
     assert UNUSABLE not in shown
 
 
-async def test_a_run_that_ends_with_the_first_look_after_an_outage_says_that_it_is_over(make, caplog):
+async def test_a_run_that_ends_with_the_first_look_after_an_outage_says_that_it_is_over(make, caplog, monkeypatch):
     world = make()
     batch = world.add(customer("Ona"))
-    answers = iter([READ_ONLY])
+    answers, stored = iter([READ_ONLY]), world.parts.facts
 
     def counts(batch_id):
         for error in answers:
             raise error
-        return world.parts.facts.counts(batch_id)
+        return stored.counts(batch_id)
 
     facts = SimpleNamespace(counts=counts, ended_calls=lambda _batch: {})
-    run = run_of(world, embedded_in(world), batch, facts=facts, is_done=lambda _counts: True)
+    monkeypatch.setattr(world.parts, "facts", facts)
+    run = run_of(world, embedded_in(world), batch, is_done=lambda _counts: True)
     assert await run.work() is Stand.DONE
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]

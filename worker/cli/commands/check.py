@@ -1,24 +1,32 @@
-"""`onboard check`: checks a list, and forecasts its cost and time."""
+"""`onboard check`: checks a list, and forecasts its cost and time; and what a person is shown of it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
 
 from worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.lists.check_shown import show_needs, show_problems, show_warnings
-from worker.cli.lists.foreseen import channels_of, foreseen, messages_in_all, reached_on
-from worker.cli.lists.found_rows import ListFound, Streamed
-from worker.cli.lists.importing import refused_by_run
-from worker.cli.lists.listed import Choose, Listed, block_for, named_reasons, refusing_lists, returns_of
+from worker.cli.lists.foreseen import (
+    channels_of,
+    corrected_in_words,
+    costs_in_words,
+    foreseen,
+    messages_in_all,
+    reached_on,
+)
+from worker.cli.lists.found_rows import SHOWN, FoundRows, ListFound, Streamed
+from worker.cli.lists.listed import Choose, Listed, block_for, named_reasons, refused_by_run, refusing_lists, returns_of
 from worker.cli.lists.options import LIST_HELP, known_options, list_options
 from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
 from worker.cli.plan_options import deadline_option
-from worker.cli.running.summary import next_step, show_changes
+from worker.cli.running.summary import changed_in_words, next_step, show_changes
 from worker.cli.shared_options import JSON, Named, print_json, whole_file
 from worker.core.customers.customers import FieldProblem
 from worker.core.features import hint
@@ -34,7 +42,7 @@ from worker.lists.lines import ListRefused, Settles
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
-from worker.lists.warned import Originals, problems_csv
+from worker.lists.warned import Originals, Refusals, problems_csv, warned_of
 from worker.plans.store.plans import Plan, refuse_over
 from worker.reporting import standings
 from worker.reporting.batch_forecast import AWAITS_VERDICT
@@ -45,6 +53,8 @@ from worker.settings.policies import texted_countries
 from worker.templates.checks import problems as problems_of_templates
 from worker.wiring.container import Parts
 from worker.wiring.templates import doubtful_templates
+
+SHOWN_KINDS = 10
 
 
 @click.command(
@@ -94,7 +104,8 @@ def check(
     if errors:
         _write_errors(errors, checked.found, checked.reading.originals(), excel=excel)
     if as_json:
-        _print_json(checked)
+        found = {"problems": Streamed(checked.found.problems), "warnings": Streamed(*checked.found.warnings)}
+        print_json({"rows": checked.facts["rows"], **found, **checked.facts}, in_parts=True)
     else:
         _show(checked, errors)
     if checked.refused:
@@ -199,12 +210,6 @@ def _checked(
     )
 
 
-def _print_json(checked: _Checked) -> None:
-    found = {"problems": Streamed(checked.found.problems), "warnings": Streamed(*checked.found.warnings)}
-    facts = {"rows": checked.facts["rows"], **found, **checked.facts}
-    print_json(facts, in_parts=True)
-
-
 def _show(checked: _Checked, errors: Path | None) -> None:
     found, facts = checked.found, checked.facts
     without_end = "no end yet" if checked.judges_itself else "cannot finish"
@@ -252,3 +257,100 @@ def _write_errors(path: Path, found: ListFound, originals: Originals, *, excel: 
     with whole_file(path, option="--errors") as out:
         out.write(BYTE_ORDER_MARK if excel else "")
         problems_csv(out, found.in_order(), originals=originals, delimiter=";" if excel else ",")
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
+def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, without_end: str) -> None:
+    """`in_all`: the most messages, all channels together. `step`: what a person does about what is stopped.
+    `without_end`: what is said before the reason for which no end is known."""
+    console = _console()
+    rows = facts["rows"]
+    console.print(
+        f"[bold]{counted(rows['total'], 'row')}[/]: {rows['accepted']:,} accepted, {rows['rejected']:,} rejected,"
+        f" {rows['duplicate']:,} duplicate{', ' + format(rows['known'], ',') + ' known' if 'known' in rows else ''}"
+    )
+    if facts["changed_addresses"]:
+        click.echo(changed_in_words(facts["changed_addresses"]))
+        for line in corrected_in_words(facts["corrected"]):
+            click.echo(line)
+    if facts["routes"]:
+        table = Table("account", "rows", "calls now", "at most", box=None, pad_edge=False, padding=(0, 2))
+        for account, count_ in facts["routes"].items():
+            calls = facts["now"].get(account, 0), facts["credits"].get(account, 0)
+            table.add_row(account, f"{count_:,}", *(f"{number:,}" for number in calls))
+        console.print(table)
+        console.print(_calls_in_words(facts, reissues))
+    if brands := facts.get("brands"):
+        numbers = (f"{name or 'the default one'} {rows:,}" for name, rows in brands.items())
+        console.print(f"rows by brand: {', '.join(numbers)}", markup=False)
+    for line in costs_in_words(facts):
+        console.print(line)
+    messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items() if number)
+    # Each channel's own worst case; their sum is more than the cap allows.
+    capped = (
+        f", but {in_all:,} in total: messages_per_customer counts both"
+        if in_all < sum(facts["messages"].values())
+        else ""
+    )
+    console.print(f"messages at worst: {messages or 'none'}{capped}")
+    if "plan" in facts:
+        console.print(f"plan: {facts['plan']}", markup=False)
+    ends = facts["forecast"]
+    if ends["finishes_at"]:
+        roughly = "roughly " if ends["assumed"] else ""
+        console.print(f"would be sent by {roughly}{ends['finishes_at']} ({ends['limited_by']})", markup=False)
+    elif ends["limited_by"]:
+        console.print(f"{without_end}: {ends['limited_by']}{step}", markup=False)
+    for words in ends.get("apart", ()):
+        console.print(f"apart from that: {words}", markup=False)
+
+
+def _calls_in_words(facts: dict[str, Any], reissues: int) -> str:
+    calls, rows = sum(facts["now"].values()), facts["rows"]["accepted"]
+    none = f"{facts['served']:,} of {counted(rows, 'row')} need none: served, finished or held"
+    served = f" ({none})" if facts["served"] else ""
+    if not calls:
+        return f"now: no calls{served}"
+    again = f", with {counted(reissues, 'reissue')} each" if reissues else ""
+    return f"now: {counted(calls, 'call')}{served}; at most{again}: {sum(facts['credits'].values()):,}"
+
+
+def show_problems(problems: FoundRows, refusals: Refusals, errors: Path | None) -> None:
+    """The kinds of problems with how many rows have each, then the first problems, as two tables."""
+    if not problems:
+        return
+    kinds = refusals.top(SHOWN_KINDS + 1)
+    shown = [[f"{rows:,}", one.column or "the row", one.problem, one.hint] for rows, one in kinds[:SHOWN_KINDS]]
+    if shown:
+        click.echo("problems by kind:")
+        _as_table(["rows", "column", "such as", "what to do"], shown)
+    if len(kinds) > SHOWN_KINDS:
+        click.echo("  … and more kinds")
+    click.echo(f"the first {SHOWN}:" if len(problems) > SHOWN else "problems:")
+    first = [[f"{row:,}" if row else "", one.column or "the row", one.problem] for row, one in islice(problems, SHOWN)]
+    _as_table(["row", "column", "problem"], first)
+    if len(problems) > SHOWN:
+        where = f"see {errors}" if errors else "--errors FILE writes them all, with their rows"
+        click.echo(f"… and {len(problems) - SHOWN:,} more problems; {where}")
+
+
+def _as_table(titles: list[str], rows: list[list[str]]) -> None:
+    """Lines that are never cut or folded: programs and people search them. The first column is a number."""
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    for row in (titles, *rows):
+        cells = [row[0].rjust(widths[0]), *(cell.ljust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        click.echo(f"  {'  '.join(cells)}".rstrip())
+
+
+def show_warnings(warnings: Collection[FoundRows], errors: Path | None) -> None:
+    console = _console()
+    kinds = warned_of(chain.from_iterable(warnings)).kinds
+    for kind in kinds[:SHOWN]:
+        console.print(f"warning: {kind.in_words}", markup=False)
+    if len(kinds) > SHOWN:
+        click.echo("… and more kinds of warnings")
+    if len(kinds) > SHOWN or any(kind.count > len(kind.rows) > 0 for kind in kinds):
+        click.echo(f"each warning with its row: {f'see {errors}' if errors else '--errors FILE writes them all'}")

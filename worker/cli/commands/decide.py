@@ -1,5 +1,6 @@
-"""Decisions of an operator about a batch: `retry`, `resolve`, `pause`, `resume`, `cancel`."""
+"""Decisions of an operator about a batch: `retry`, `resolve`, `pause`, `resume`, `cancel`; and `stop`: of all."""
 
+import time
 from datetime import datetime
 from typing import Any
 
@@ -9,8 +10,8 @@ from worker.cli.completions import AccountName, Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.opening import wake_ups_of
-from worker.cli.other_batches import run_list
 from worker.cli.plan_options import in_both_zones, read_start
+from worker.cli.running.summary import run_list
 from worker.cli.shared_options import (
     DRY_RUN,
     JSON,
@@ -21,6 +22,7 @@ from worker.cli.shared_options import (
     counting_rows,
     print_json,
     print_json_or,
+    without_address,
 )
 from worker.core.foundation.notation import are, counted
 from worker.core.model.states import JobState
@@ -39,7 +41,6 @@ SETTLED = "They have been settled meanwhile"
 GOES_ON = ("retry", "repeat")  # decisions after which there is work to do
 # The state of the rows that a decision is about.
 _OF_STATE = {"retry": JobState.FAILED, Verdict.REPEAT: JobState.HELD, Verdict.ABANDON: JobState.HELD}
-
 
 ROWS = click.option(
     "--row",
@@ -73,14 +74,8 @@ def retry(
         found = _find_going(parts, batch)
         which = Which(found.id, _known(parts, found, account), rows)
         if dry_run:
-            _print(
-                found,
-                "retry",
-                parts.decisions.count(which, JobState.FAILED),
-                "would go back to waiting",
-                as_json,
-                dry_run=True,
-            )
+            failed = parts.decisions.count(which, JobState.FAILED)
+            _print(found, "retry", failed, "would go back to waiting", as_json, dry_run=True)
             return
         decided = _with_progress(parts, "retrying", found, of="rows").retry(which, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
@@ -136,21 +131,19 @@ def resolve(
             _print(found, verdict, held, would, as_json, elsewhere, dry_run=True, cost=cost)
             return
         if held and not yes:
-            costs = {
-                Verdict.REPEAT.value: f"make the calls of {counted(held, 'held row')} again?"
-                f" {worst_cost(parts.decisions.repeat_cost(which)) or SETTLED}",
-                Verdict.ABANDON.value: f"give up {counted(held, 'held row')}? This cancels them; what the provider may"
-                " have opened for them stays open until it expires",
-            }
-            confirm(costs[verdict])
-        decided = _with_progress(parts, "resolving", found, of="rows").resolve(
-            which, Verdict(verdict), now=parts.clock()
-        )
+            rows_held = counted(held, "held row")
+            if verdict is Verdict.REPEAT:
+                cost_now = worst_cost(parts.decisions.repeat_cost(which)) or SETTLED
+                confirm(f"make the calls of {rows_held} again? {cost_now}")
+            else:
+                opened = "what the provider may have opened for them stays open until it expires"
+                confirm(f"give up {rows_held}? This cancels them; {opened}")
+        decided = _with_progress(parts, "resolving", found, of="rows").resolve(which, verdict, now=parts.clock())
         elsewhere = parts.decisions.held_elsewhere(which)
         wake_ups_of(parts.settings).send(decided.due)
         stopped = parts.emergency_stops.find()
-    words = {Verdict.REPEAT.value: "went back to be called again", Verdict.ABANDON.value: "given up"}
-    _print(found, verdict, decided.rows, words[verdict], as_json, elsewhere, stopped=stopped)
+    words = "went back to be called again" if verdict is Verdict.REPEAT else "given up"
+    _print(found, verdict, decided.rows, words, as_json, elsewhere, stopped=stopped)
 
 
 @click.command()
@@ -362,3 +355,45 @@ def _print_way_on(batch: BatchFacts, rows: int, stopped: Stopped | None) -> None
 
 def _facts(batch: BatchFacts, action: str, rows: int, *, already: bool = False) -> dict[str, Any]:
     return {"batch": batch.id, "action": action, "rows": rows} | ({"already": True} if already else {})
+
+
+@click.command()
+@click.option(
+    "--reason",
+    default="",
+    metavar="TEXT",
+    callback=without_address,
+    help="Why, for the audit log and for everyone who sees the stop: no name and no address.",
+)
+@JSON
+@click.pass_obj
+def stop(invocation: Invocation, reason: str, as_json: bool) -> None:
+    """Stop everything at once: until `onboard resume --all` no process begins a call or sends a customer a message.
+
+    Calls in flight are finished, and their results are written; the command says how many they are. Events and webhooks
+    are still received, stored and applied; what they make due waits. Workers keep running. `onboard run` ends.
+    `onboard pause BATCH` stops one batch alone.
+
+    \b
+    onboard stop --reason "the wrong template"
+    onboard resume --all
+    """
+    from worker.wiring.runner import STOP_HOLDS_AFTER  # imported here: aiohttp, which no other decision needs
+
+    with invocation.parts(STORED) as parts:
+        now = parts.clock()
+        before = parts.emergency_stops.find()
+        stopped = parts.emergency_stops.stop(by=os_user().name, reason=reason, now=now)
+        if before is None:
+            time.sleep(STOP_HOLDS_AFTER.total_seconds())  # then no process begins a call any more
+        in_flight = parts.emergency_stops.in_flight(now=parts.clock())
+    calls = ", ".join(f"{name} {number:,}" for name, number in sorted(in_flight.items()))
+    total = counted(sum(in_flight.values()), "call")
+    print_json_or(
+        {"action": "stop", "stopped": stopped.as_facts(), "in_flight": in_flight},
+        stopped.in_words if before is None else f"stopped already: {stopped.in_words}",
+        *(["its reason stays as it was"] if before is not None and reason else []),
+        f"in flight: {f'{total} ({calls}), which end by themselves' if in_flight else 'nothing'}",
+        "`onboard resume --all` goes on; batches that were paused before stay paused",
+        as_json=as_json,
+    )

@@ -18,7 +18,7 @@ from worker.cli.plan_options import YEARS, read_time
 from worker.cli.shared_options import JSON, OUT, Read, print_json_or, whole_file
 from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.notation import counted, spreadsheet_safe, written, written_if_any
-from worker.reporting.report_lines import Columns, write_csv, write_jsonl
+from worker.reporting.report_lines import write_csv, write_jsonl
 from worker.reporting.store.ledger import Nonresponder, nonresponders
 from worker.reporting.store.report_rows import LineFacts
 from worker.settings.needs import COUNTED, STORED
@@ -237,7 +237,10 @@ def report(
                 spending, prices = spending_of(parts.database, found.id), Prices.of(parts.settings)
                 count = write_html(stream, parts.reporting.status(found), lines, columns, spending, prices)
             elif form == "xlsx":
-                count = _workbook(stream, parts.reporting.status(found), lines, columns)
+                from worker.reporting.xlsx_report import write_xlsx
+
+                facts = parts.reporting.status(found)
+                count = _in_place(stream, lambda made: write_xlsx(made, facts, lines, columns))
             elif form == "jsonl":
                 count = write_jsonl(stream, lines, columns)
             else:
@@ -309,12 +312,6 @@ def _write_period(
 
 def _midnight(day: date) -> datetime:
     return datetime.combine(day, time.min, UTC)
-
-
-def _workbook(stream: TextIO, facts: dict[str, Any], lines: Iterable[LineFacts], columns: Columns) -> int:
-    from worker.reporting.xlsx_report import write_xlsx
-
-    return _in_place(stream, lambda made: write_xlsx(made, facts, lines, columns))
 
 
 def _in_place(stream: TextIO, write: Callable[[BinaryIO], Made]) -> Made:

@@ -1,15 +1,14 @@
 """`onboard run` and `onboard import`: their options. What they do is loaded when they run, and not for --help."""
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from worker.cli.invocation import Invocation
 from worker.cli.lists.options import LIST_HELP, known_options, list_options
-from worker.cli.loading import loading
 from worker.cli.plan_options import plan_options
-from worker.cli.shared_options import JSON
+from worker.cli.registry import loading
+from worker.cli.shared_options import JSON, Read
 from worker.core.foundation.notation import parse_duration
 
 if TYPE_CHECKING:
@@ -25,18 +24,6 @@ AGAIN = click.option(
 def _check_instead(_context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
     if asked:
         raise click.UsageError("`onboard check LIST` is the dry run: it sends nothing and imports nothing")
-
-
-class Duration(click.ParamType[timedelta]):
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        try:
-            return parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 @click.command(
@@ -61,7 +48,7 @@ class Duration(click.ParamType[timedelta]):
 )
 @click.option(
     "--patience",
-    type=Duration(),
+    type=Read("duration", parse_duration, shows=False),
     default="10 minutes",
     show_default=True,
     help="How long to wait for rows that cannot go on now, before ending with code 3: 90s, 10 minutes, 2h. After"

@@ -85,7 +85,7 @@ def _as_span(_context: click.Context, _option: click.Parameter, seconds: int) ->
     return timedelta(seconds=seconds)
 
 
-PAIR = Read("pair", pair, secret=True)
+PAIR = Read("pair", pair, shows=False)
 PORT = click.IntRange(0, 65_535)
 
 

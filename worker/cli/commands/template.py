@@ -5,7 +5,6 @@ import os
 import re
 import tempfile
 import webbrowser
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.lists.listed import refusing_lists
 from worker.cli.sample_message import example, page_of, rendered
-from worker.cli.shared_options import JSON, OUT, print_json_or, whole_file
+from worker.cli.shared_options import JSON, OUT, print_json_or, together, whole_file
 from worker.core.adapters import Message
 from worker.core.customers.customers import Customer, invitation_channels
 from worker.core.foundation.private_files import PRIVATE, READABLE
@@ -37,7 +36,8 @@ FOLDER = "templates"
 SENDING = ENCRYPTING | {Need.SENDING}
 
 
-_WORDS = (
+# Which message.
+_words = together(
     click.argument("name", required=False),
     click.option("--locale", help="The customer's language: de, pt-BR.  [default: the row's, else en]"),
     click.option("--brand", help="Whose message: a NAME of [brand.NAME].  [default: the row's, else that of [brand]]"),
@@ -56,13 +56,6 @@ _WORDS = (
         help="For the customer in row N of LIST, as in a spreadsheet: the header is row 1.",
     ),
 )
-
-
-def _words(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say which message: NAME, --locale, --brand, --kind, --row."""
-    for option in reversed(_WORDS):
-        command = option(command)
-    return command
 
 
 @click.group()

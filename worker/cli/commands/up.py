@@ -1,7 +1,5 @@
 """`onboard up`: everything in one process."""
 
-import asyncio
-import signal
 from collections.abc import Callable
 from functools import partial
 
@@ -10,9 +8,9 @@ import click
 from worker.cli.commands.web import address, key_to_look, putting_back, show_address
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.lists.importing import refuse_what_cannot_work
-from worker.cli.other_batches import lift_stopped
-from worker.cli.progress import line_of
+from worker.cli.lists.listed import refuse_what_cannot_work
+from worker.cli.running.summary import lift_stopped
+from worker.cli.running.work import line_of
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.notation import counted
 from worker.core.model.states import BatchState
@@ -21,7 +19,7 @@ from worker.http import event_loop
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.batch_report import state_of
 from worker.reporting.store.counts import BatchCounts
-from worker.runtime.all_in_one import AllInOne, Intake
+from worker.runtime.all_in_one import Intake, work_everything
 from worker.runtime.embedded import AlreadyWorking, Outdated, sole_worker
 from worker.settings.model import Settings
 from worker.settings.policies import buys_on_click
@@ -54,22 +52,31 @@ def up(invocation: Invocation, bind: str | None, yes: bool) -> None:
         host, port = address(settings, bind)
         refuse_what_cannot_work(parts)
         web_parts, key = Parts(settings, meters=parts.meters), key_to_look(host)
+
+        def started(listens_on: int) -> None:
+            show_address(settings, host, listens_on, key)
+            click.echo("working; add a list with `onboard import LIST`, end with Ctrl-C", err=True)
+
         try:
             with sole_worker(parts, "up"):
                 _lift_stopped(parts, yes=yes)
                 parts.resume()
-                everything = AllInOne(
-                    parts,
-                    web_parts,
-                    intake=_intake(settings),
-                    look=_Watch(parts).look,
-                    key=key,
-                    put_back=putting_back(settings),
-                )
                 if stopped := parts.emergency_stops.find():
                     click.echo(f"{stopped.in_words}; nothing is sent until `onboard resume --all`", err=True)
                 with parts.heartbeat("up"):
-                    event_loop.run(_work(everything, settings, host, port, key))
+                    work = work_everything(
+                        parts,
+                        web_parts,
+                        host=host,
+                        port=port,
+                        intake=_intake(settings),
+                        look=_Watch(parts).look,
+                        started=started,
+                        say=lambda line: click.echo(line, err=True),
+                        key=key,
+                        put_back=putting_back(settings),
+                    )
+                    event_loop.run(work)
         except AlreadyWorking as error:
             raise CannotStart(str(error)) from None
         except OSError as error:
@@ -91,24 +98,12 @@ def _lift_stopped(parts: Parts, *, yes: bool) -> None:
         click.echo("left alone, as a person stopped them; --yes sends them too", err=True)
 
 
-async def _work(everything: AllInOne, settings: Settings, host: str, port: int, key: str) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, everything.interrupt)
-
-    def started(listens_on: int) -> None:
-        show_address(settings, host, listens_on, key)
-        click.echo("working; add a list with `onboard import LIST`, end with Ctrl-C", err=True)
-
-    await everything.work(host=host, port=port, started=started, say=lambda line: click.echo(line, err=True))
-
-
 def _intake(settings: Settings) -> Callable[[Wake], Intake] | None:
     """What receives events from queues, if there are any."""
     if settings.bus is None and settings.broker.url.startswith("memory"):
         return None
     # Imported here: kombu takes half a second, which a process without a queue does not need.
-    from worker.cli.commands.bus import Receiving
+    from worker.cli.commands.workers import Receiving
     from worker.events.bus.sources import sources_with_senders
 
     sources = sources_with_senders(settings)

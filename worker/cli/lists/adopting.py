@@ -22,7 +22,7 @@ from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken
 from worker.core.model.sessions import Session, SessionRequest
-from worker.core.unknown.reconciliation import MOST_PAGES, Listed
+from worker.core.unknown.reconciliation import MOST_PAGES
 from worker.http import event_loop
 from worker.lists.importing.adopting import Told, ended, parted
 from worker.lists.importing.intake import Intake
@@ -192,7 +192,8 @@ class Adopting:
             return found
         listed = next((entry for entry in found.entries if entry.reference == one.session.reference), None)
         if listed is not None:
-            return _why_over(listed)
+            is_over = bool(listed.result or listed.is_over)
+            return (ended(f"the provider says {listed.status}"),) if is_over else ()
         return MORE if found.more and one.page < MOST_PAGES else (UNKNOWN,)
 
     def store(self, connection: sa.Connection, job_ids: Sequence[int]) -> None:
@@ -205,7 +206,3 @@ class Adopting:
             invites=self._invites,
             now=self._parts.clock(),
         )
-
-
-def _why_over(listed: Listed) -> tuple[FieldProblem, ...]:
-    return (ended(f"the provider says {listed.status}"),) if listed.result or listed.is_over else ()

@@ -11,7 +11,7 @@ from tempfile import TemporaryFile
 from typing import Any, TextIO
 
 from worker.cli.exits import CannotStart
-from worker.cli.lists.cost import ListCost
+from worker.cli.lists.foreseen import ListCost
 from worker.core.customers.customers import FieldProblem
 from worker.core.foundation.notation import counted, written
 from worker.lists.importing.intake import Intake

@@ -11,8 +11,7 @@ import sqlalchemy as sa
 from worker.cli.commands.status import paused_in_words, waiting_in_words
 from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON
 from worker.cli.opening import why_unusable
-from worker.cli.other_batches import how_to_go_on, how_to_import_the_rest
-from worker.cli.running.summary import paused_senders
+from worker.cli.running.summary import how_to_go_on, how_to_import_the_rest, paused_senders
 from worker.cli.shared_options import counting_rows
 from worker.core.features import hint
 from worker.core.foundation.notation import counted, written

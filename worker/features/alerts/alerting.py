@@ -27,8 +27,7 @@ from worker.reporting.waits import Wait
 from worker.senders.email import Client
 from worker.settings.model import Settings
 from worker.settings.sending import Email
-from worker.wiring.background import Ticks
-from worker.wiring.watching import NeedsAPerson, Teller
+from worker.wiring.background import NeedsAPerson, Teller, Ticks
 
 TIMEOUT, SECONDS = timedelta(seconds=5), 5.0  # a sweep waits for it
 Send = Callable[[Sequence[str]], Coroutine[None, None, str]]

@@ -8,7 +8,7 @@ from worker.core.foundation.tls import is_loopback
 from worker.core.model.channels import channels_of
 from worker.settings.model import Settings
 from worker.settings.shape import SECTIONS
-from worker.wiring.watching import TRACES
+from worker.wiring.background import TRACES
 
 PORTS = {
     "amqp": 5672,

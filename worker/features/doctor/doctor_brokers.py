@@ -9,7 +9,7 @@ from worker.core.foundation.connection_failures import certificate_help, in_word
 from worker.core.foundation.notation import counted
 from worker.core.foundation.tls import Tls
 from worker.settings.model import Settings
-from worker.wiring.watching import targets_of
+from worker.wiring.background import targets_of
 
 if TYPE_CHECKING:
     from worker.events.brokers.connection import QueueState

@@ -12,7 +12,7 @@ from worker.events.published_events import BUS, SUBSCRIBER, Happened
 from worker.features.outbox.section import Subscriber
 from worker.features.outbox.store import relay
 from worker.settings.model import Settings
-from worker.wiring.watching import Observer
+from worker.wiring.background import Observer
 
 if TYPE_CHECKING:
     from worker.features.outbox.store.outbox import Subscriptions

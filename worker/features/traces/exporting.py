@@ -25,7 +25,7 @@ from worker.core.limits.throughput import Stretch
 from worker.core.model.http_messages import MayWrite
 from worker.core.model.wakeups import WakeUp, WorkStep
 from worker.lists.traces import NO_TRACES, Context, Facts, Span, Traces, context_of
-from worker.wiring.watching import Tracer
+from worker.wiring.background import Tracer
 
 NAMES = {WorkStep.ISSUE: ("claim job", "call provider"), WorkStep.INVITE: ("claim message", "hand over message")}
 

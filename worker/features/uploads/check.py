@@ -11,8 +11,7 @@ from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 from worker.cli.exits import CannotStart
-from worker.cli.lists.cost import costs_in_words
-from worker.cli.lists.foreseen import foreseen
+from worker.cli.lists.foreseen import costs_in_words, foreseen
 from worker.cli.lists.found_rows import FoundRows, ListFound
 from worker.cli.sample_message import rendered
 from worker.core.customers.customers import FieldProblem, invitation_channels

@@ -10,45 +10,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from worker.core.database import encrypted_values as values
+from worker.core.database import tables
 from worker.core.database.database import Database
-from worker.core.database.encrypted_values import (
-    ADDRESS,
-    CUSTOMER,
-    EMAIL,
-    PHONE,
-    STABLE,
-    TOKEN,
-    context_of_address,
-    context_of_attempt,
-    context_of_line,
-    context_of_person,
-    context_of_refused,
-    context_of_session,
-    context_of_stable_link,
-    context_of_update,
-    context_of_uploaded_list,
-    context_of_uploaded_part,
-    context_of_webhook,
-    email_text,
-)
-from worker.core.database.tables import (
-    AddressPlace,
-    Attempt,
-    AuditHead,
-    CustomerRow,
-    Inbox,
-    Job,
-    PendingDetails,
-    RefusedEvent,
-    RetiredKey,
-    SessionRow,
-    StableLink,
-    Suppression,
-    Tombstone,
-    UploadedList,
-    UploadedPart,
-    Webhook,
-)
 from worker.core.foundation.keyring import KEY_ID_BYTES, KEY_ID_DIGITS, key_id_of_value
 
 Column = sa.Column[Any]
@@ -93,62 +57,72 @@ class EncryptedColumn(NamedTuple):
 # Its digest is its key, so that it changes in another way than the others.
 ADDRESSES = EncryptedColumn(
     "suppressed addresses",
-    Suppression.digest,
-    Suppression.encrypted,
-    context_of_address,
-    hashed=(Hashed(Suppression.digest, ADDRESS, itemgetter("text")),),
+    tables.Suppression.digest,
+    tables.Suppression.encrypted,
+    values.context_of_address,
+    hashed=(Hashed(tables.Suppression.digest, values.ADDRESS, itemgetter("text")),),
 )
 ENCRYPTED = (
     ADDRESSES,
     EncryptedColumn(
         "customers",
-        CustomerRow.customer_id,
-        CustomerRow.encrypted,
-        context_of_person,
+        tables.CustomerRow.customer_id,
+        tables.CustomerRow.encrypted,
+        values.context_of_person,
         hashed=(
-            Hashed(CustomerRow.email_digest, EMAIL, email_text),
-            Hashed(CustomerRow.phone_digest, PHONE, itemgetter("phone")),
+            Hashed(tables.CustomerRow.email_digest, values.EMAIL, values.email_text),
+            Hashed(tables.CustomerRow.phone_digest, values.PHONE, itemgetter("phone")),
         ),
     ),
     EncryptedColumn(
         "details that wait",
-        PendingDetails.job_id,
-        PendingDetails.encrypted,
-        context_of_person,
-        by=(PendingDetails.customer_id,),
+        tables.PendingDetails.job_id,
+        tables.PendingDetails.encrypted,
+        values.context_of_person,
+        by=(tables.PendingDetails.customer_id,),
     ),
-    EncryptedColumn("lines of lists", Job.id, Job.encrypted, context_of_line, by=(Job.batch_id, Job.row)),
+    EncryptedColumn(
+        "lines of lists",
+        tables.Job.id,
+        tables.Job.encrypted,
+        values.context_of_line,
+        by=(tables.Job.batch_id, tables.Job.row),
+    ),
     EncryptedColumn(
         "sessions",
-        SessionRow.id,
-        SessionRow.encrypted,
-        context_of_session,
-        hashed=(Hashed(SessionRow.token_digest, TOKEN, itemgetter("token"), once=True),),
+        tables.SessionRow.id,
+        tables.SessionRow.encrypted,
+        values.context_of_session,
+        hashed=(Hashed(tables.SessionRow.token_digest, values.TOKEN, itemgetter("token"), once=True),),
     ),
     EncryptedColumn(
         "stable links",
-        StableLink.id,
-        StableLink.encrypted,
-        context_of_stable_link,
-        hashed=(Hashed(StableLink.digest, STABLE, itemgetter("secret")),),
+        tables.StableLink.id,
+        tables.StableLink.encrypted,
+        values.context_of_stable_link,
+        hashed=(Hashed(tables.StableLink.digest, values.STABLE, itemgetter("secret")),),
     ),
-    EncryptedColumn("words of providers and senders", Attempt.id, Attempt.encrypted, context_of_attempt),
-    EncryptedColumn("events", Inbox.id, Inbox.encrypted, context_of_update),
+    EncryptedColumn(
+        "words of providers and senders", tables.Attempt.id, tables.Attempt.encrypted, values.context_of_attempt
+    ),
+    EncryptedColumn("events", tables.Inbox.id, tables.Inbox.encrypted, values.context_of_update),
     EncryptedColumn(
         "refused events",
-        RefusedEvent.id,
-        RefusedEvent.encrypted,
-        context_of_refused,
-        hashed=(Hashed(RefusedEvent.customer_digest, CUSTOMER, itemgetter("customer_id")),),
+        tables.RefusedEvent.id,
+        tables.RefusedEvent.encrypted,
+        values.context_of_refused,
+        hashed=(Hashed(tables.RefusedEvent.customer_digest, values.CUSTOMER, itemgetter("customer_id")),),
     ),
-    EncryptedColumn("webhooks", Webhook.id, Webhook.encrypted, context_of_webhook),
-    EncryptedColumn("uploaded lists", UploadedList.id, UploadedList.encrypted, context_of_uploaded_list),
+    EncryptedColumn("webhooks", tables.Webhook.id, tables.Webhook.encrypted, values.context_of_webhook),
+    EncryptedColumn(
+        "uploaded lists", tables.UploadedList.id, tables.UploadedList.encrypted, values.context_of_uploaded_list
+    ),
     EncryptedColumn(
         "parts of uploaded lists",
-        UploadedPart.id,
-        UploadedPart.encrypted,
-        context_of_uploaded_part,
-        by=(UploadedPart.list_id, UploadedPart.what, UploadedPart.number),
+        tables.UploadedPart.id,
+        tables.UploadedPart.encrypted,
+        values.context_of_uploaded_part,
+        by=(tables.UploadedPart.list_id, tables.UploadedPart.what, tables.UploadedPart.number),
     ),
 )
 
@@ -166,20 +140,20 @@ class DigestColumn(NamedTuple):
 
 
 DIGESTS = (
-    DigestColumn("suppressed addresses", Suppression.digest, lasts=True),
-    DigestColumn("emails of customers", CustomerRow.email_digest, lasts=True),
-    DigestColumn("phones of customers", CustomerRow.phone_digest, lasts=True),
-    DigestColumn("tokens of sessions", SessionRow.token_digest, lasts=True),
-    DigestColumn("stable links", StableLink.digest, lasts=True),
+    DigestColumn("suppressed addresses", tables.Suppression.digest, lasts=True),
+    DigestColumn("emails of customers", tables.CustomerRow.email_digest, lasts=True),
+    DigestColumn("phones of customers", tables.CustomerRow.phone_digest, lasts=True),
+    DigestColumn("tokens of sessions", tables.SessionRow.token_digest, lasts=True),
+    DigestColumn("stable links", tables.StableLink.digest, lasts=True),
     # The feature `audit` signs it again when it seals an entry, at the end of the next command at the latest.
-    DigestColumn("the audit log's head", AuditHead.digest, lasts=True),
-    DigestColumn("events", Inbox.digest, lasts=False),
+    DigestColumn("the audit log's head", tables.AuditHead.digest, lasts=True),
+    DigestColumn("events", tables.Inbox.digest, lasts=False),
     # Only the digest of an erased customer's id is kept, so it cannot be hashed anew: its key stays.
-    DigestColumn("erased customers", Tombstone.digest, lasts=True),
+    DigestColumn("erased customers", tables.Tombstone.digest, lasts=True),
     # The digest of an event whose message is not kept cannot be made again.
-    DigestColumn("refused events", RefusedEvent.customer_digest, lasts=False),
-    DigestColumn("webhooks", Webhook.digest, lasts=False),
-    DigestColumn("places of addresses", AddressPlace.digest, lasts=False),
+    DigestColumn("refused events", tables.RefusedEvent.customer_digest, lasts=False),
+    DigestColumn("webhooks", tables.Webhook.digest, lasts=False),
+    DigestColumn("places of addresses", tables.AddressPlace.digest, lasts=False),
 )
 
 Uses = Mapping[str, Mapping[str, int]]  # by key id: how many values of each column need the key
@@ -208,7 +182,9 @@ def uses_of_digest_keys(connection: sa.Connection) -> Uses:
 def retired_keys(database: Database) -> dict[str, datetime]:
     """When each was retired: no process that encrypts or hashes with one of them starts."""
     with database.read() as connection:
-        return {row.key_id: row.at for row in connection.execute(sa.select(RetiredKey.key_id, RetiredKey.at))}
+        return {
+            row.key_id: row.at for row in connection.execute(sa.select(tables.RetiredKey.key_id, tables.RetiredKey.at))
+        }
 
 
 def _by_start(connection: sa.Connection, start: Any, where: sa.ColumnElement[bool]) -> Sequence[Any]:
@@ -226,7 +202,8 @@ def _by_key(counted: Any) -> Uses:
 
 def newest_person(database: Database) -> tuple[str, bytes] | None:
     """The id and the encrypted person of the newest customer, to test the keys; None: there is none."""
-    query = sa.select(CustomerRow.customer_id, CustomerRow.encrypted).where(CustomerRow.encrypted.is_not(None))
+    of = tables.CustomerRow
+    query = sa.select(of.customer_id, of.encrypted).where(of.encrypted.is_not(None))
     with database.read() as connection:
-        row = connection.execute(query.order_by(CustomerRow.changed_at.desc()).limit(1)).first()
+        row = connection.execute(query.order_by(of.changed_at.desc()).limit(1)).first()
     return (row.customer_id, row.encrypted) if row is not None and row.encrypted is not None else None

@@ -10,7 +10,7 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.tables.columns import ColumnOf, column
 from worker.core.database.tables.types import NAMING, Base
 from worker.core.model.metrics import Series
-from worker.wiring.watching import Counts
+from worker.wiring.background import Counts
 
 TABLES = sa.MetaData(naming_convention=NAMING)
 

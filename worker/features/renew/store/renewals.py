@@ -17,7 +17,7 @@ from worker.core.database.tables.columns import ColumnOf, column
 from worker.core.database.tables.types import NAMING, Base, partial
 from worker.core.facts import Fact, SessionsCompleted
 from worker.features.renew.calendar import Rules, approved_until
-from worker.wiring.watching import Observer
+from worker.wiring.background import Observer
 
 TABLES = sa.MetaData(naming_convention=NAMING)
 
