@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 from worker.core.foundation.tls import is_loopback
 from worker.settings import addresses
 from worker.settings.problems import Findings
 from worker.settings.secrets import HOW, Referenced
 from worker.settings.shape import FeatureSection
-from worker.settings.values import Lazy, Mailbox, Section, Shown
+from worker.settings.values import Lazy, Mailbox, Section, Shown, setting
 
 
 def _chat_url(given: Any) -> str:
@@ -27,11 +27,11 @@ ChatUrl = Annotated[str | None, BeforeValidator(_chat_url), Shown("URL"), Lazy()
 class Alerts(Section):
     """Who gets a message when something begins or ends to need a person."""
 
-    email: tuple[Mailbox, ...] = Field((), description="Mailboxes: a mail over the server of [email].")
-    webhook: ChatUrl = Field(
+    email: tuple[Mailbox, ...] = setting((), "Mailboxes: a mail over the server of [email].")
+    webhook: ChatUrl = setting(
         None,
+        'A chat\'s address: a POST of `{"text": "…"}`. It is a secret: from the environment or a file.',
         repr=False,
-        description='A chat\'s address: a POST of `{"text": "…"}`. It is a secret: from the environment or a file.',
     )
 
 

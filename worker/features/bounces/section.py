@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 
 from worker.settings.addresses import MailServer, is_host, without_plain_password
 from worker.settings.problems import Findings
 from worker.settings.shape import FeatureSection
 from worker.settings.tls import Client
-from worker.settings.values import Flag, Lazy, Shown
+from worker.settings.values import Flag, Lazy, Shown, setting
 
 
 def _mailbox(given: Any) -> str:
@@ -45,23 +45,23 @@ MailboxUrl = Annotated[str | None, BeforeValidator(_mailbox), Shown("URL"), Lazy
 class Bounces(Client):
     """The address that mails come back to, and the mailbox that they come to."""
 
-    return_path: ReturnAddress | None = Field(
+    return_path: ReturnAddress | None = setting(
         None,
-        description="The address that mails come back to, with {token} where each mail has a token of its own:"
+        "The address that mails come back to, with {token} where each mail has a token of its own:"
         ' "bounces+{token}@bounce.example.com".',
-        json_schema_extra={"default": "the address in `from` of [email]"},
+        "the address in `from` of [email]",
     )
-    url: MailboxUrl = Field(
+    url: MailboxUrl = setting(
         None,
+        "imaps://USER:PASSWORD@HOST/INBOX (port 993), imap+starttls://… (143), or maildir:///DIRECTORY on this"
+        " machine. With a password: from the environment or a file. Reports are removed from it.",
+        "nothing is read",
         repr=False,
-        description="imaps://USER:PASSWORD@HOST/INBOX (port 993), imap+starttls://… (143), or maildir:///DIRECTORY on"
-        " this machine. With a password: from the environment or a file. Reports are removed from it.",
-        json_schema_extra={"default": "nothing is read"},
     )
-    unsubscribe: Flag = Field(
+    unsubscribe: Flag = setting(
         False,
-        description="Mails have a `List-Unsubscribe` header with their return path: mail programs then offer to ask for"
-        " no more mails. Needs `return_path` and `url`.",
+        "Mails have a `List-Unsubscribe` header with their return path: mail programs then offer to ask for no more"
+        " mails. Needs `return_path` and `url`.",
     )
 
     @property

@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 from worker.settings.problems import Findings
 from worker.settings.shape import Credentials, FeatureSection
-from worker.settings.values import Section, SenderKey, Shown
+from worker.settings.values import Section, SenderKey, Shown, setting
 
 TOPIC = re.compile(
     r"arn:(aws|aws-cn|aws-us-gov|aws-eusc):sns:([a-z]{2,5}(?:-[a-z]{2,12}){1,3}-\d):\d{12}:[\w-]{1,256}", re.ASCII
@@ -40,38 +40,38 @@ Topic = Annotated[str, AfterValidator(_topic), Shown("ARN")]
 class Standard(Section):
     """Callbacks of a mail system of your own, in our form, signed as Standard Webhooks specifies."""
 
-    keys: tuple[SenderKey, ...] = Field(
-        min_length=1, description="The keys that sign the callbacks. At least 32 characters."
+    keys: tuple[SenderKey, ...] = setting(
+        ..., "The keys that sign the callbacks. At least 32 characters.", min_length=1
     )
 
 
 class Mailgun(Section):
     """Mailgun's webhooks as they are."""
 
-    keys: tuple[SenderKey, ...] = Field(min_length=1, description="Mailgun's webhook signing keys.")
+    keys: tuple[SenderKey, ...] = setting(..., "Mailgun's webhook signing keys.", min_length=1)
 
 
 class Sendgrid(Section):
     """SendGrid's event webhook as it is."""
 
-    keys: tuple[SenderKey, ...] = Field(min_length=1, description="SendGrid's public verification keys.")
+    keys: tuple[SenderKey, ...] = setting(..., "SendGrid's public verification keys.", min_length=1)
 
 
 class Postmark(Section):
     """Postmark's webhooks as they are."""
 
-    keys: tuple[SenderKey, ...] = Field(
+    keys: tuple[SenderKey, ...] = setting(
+        ...,
+        "Keys of your own: the password in the address that Postmark posts to. At least 32 characters.",
         min_length=1,
-        description="Keys of your own: the password in the address that Postmark posts to. At least 32 characters.",
     )
 
 
 class Ses(Section):
     """What Amazon SES publishes to topics of SNS."""
 
-    topics: tuple[Topic, ...] = Field(
-        min_length=1,
-        description="The topics, by ARN. `onboard web` confirms subscriptions of these by itself, and no other.",
+    topics: tuple[Topic, ...] = setting(
+        ..., "The topics, by ARN. `onboard web` confirms subscriptions of these by itself, and no other.", min_length=1
     )
 
 

@@ -18,7 +18,19 @@ from worker.settings.problems import Findings
 from worker.settings.secrets import Secret
 from worker.settings.shape import FeatureSection
 from worker.settings.tls import Client
-from worker.settings.values import Country, Credential, Flag, Lazy, Locale, ServerUrl, Shown, Text, Whole, directory_of
+from worker.settings.values import (
+    Country,
+    Credential,
+    Flag,
+    Lazy,
+    Locale,
+    ServerUrl,
+    Shown,
+    Text,
+    Whole,
+    directory_of,
+    setting,
+)
 
 _EXPECTED = 'expected the path of a directory, "sftp://USER@HOST/DIRECTORY" or "s3://BUCKET/PREFIX"'
 AWS = "https://s3.amazonaws.com"  # where the bucket's region is elsewhere, it says so
@@ -100,73 +112,53 @@ def _private_key(secret: Secret) -> Secret:
 class Intake(Client):
     """A folder that lists are taken from, by `onboard up` and by workers."""
 
-    folder: Annotated[Path | Remote, BeforeValidator(_folder), Shown("directory or address")] = Field(
-        description="The directory, relative to this configuration; or `sftp://USER@HOST/DIRECTORY`, or"
-        " `s3://BUCKET/PREFIX`, each with its extra."
+    folder: Annotated[Path | Remote, BeforeValidator(_folder), Shown("directory or address")] = setting(
+        ...,
+        "The directory, relative to this configuration; or `sftp://USER@HOST/DIRECTORY`, or `s3://BUCKET/PREFIX`, each"
+        " with its extra.",
     )
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")] | None = Field(
-        None,
-        description="Its name in `status` and the audit log.",
-        json_schema_extra={"default": "the directory's last name"},
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")] | None = setting(
+        None, "Its name in `status` and the audit log.", "the directory's last name"
     )
-    approve: Flag = Field(
+    approve: Flag = setting(
         False,
-        description="true: nothing of a list is sent, and no known customer's details change, before a person agrees"
-        " with `onboard resume`.",
+        "true: nothing of a list is sent, and no known customer's details change, before a person agrees with `onboard"
+        " resume`.",
     )
-    readable_by: Literal["owner", "group"] | None = Field(
+    readable_by: Literal["owner", "group"] | None = setting(
         None,
-        description='Who can read the errors and reports: "owner", the user who writes them (mode 0600), or also its'
-        ' "group" (mode 0640).',
-        json_schema_extra={"default": '`"owner"`; S3 has no modes'},
+        'Who can read the errors and reports: "owner", the user who writes them (mode 0600), or also its "group" (mode'
+        " 0640).",
+        '`"owner"`; S3 has no modes',
     )
-    strict: Flag = Field(False, description="true: a list with one rejected row is refused as a whole.")
-    account: Text | None = Field(
-        None, description="The account of rows that name none.", json_schema_extra={"default": "by the routes"}
+    strict: Flag = setting(False, "true: a list with one rejected row is refused as a whole.")
+    account: Text | None = setting(None, "The account of rows that name none.", "by the routes")
+    template: Text | None = setting(None, "The template of rows that name none.", "the default one")
+    brand: Text | None = setting(None, "The brand of rows that name none.", "by the routes")
+    locale: Locale | None = setting(None, "The language of rows that name none.", "invitations.locale")
+    purpose: Text | None = setting(None, "The purpose of rows that name none.", "onboarding")
+    country: Country | None = setting(None, "The country of rows that name none.")
+    channel: Literal[ChannelName, "both", "none"] | None = setting(
+        None, "The channel of rows that name none.", "what the row has"
     )
-    template: Text | None = Field(
-        None, description="The template of rows that name none.", json_schema_extra={"default": "the default one"}
-    )
-    brand: Text | None = Field(
-        None, description="The brand of rows that name none.", json_schema_extra={"default": "by the routes"}
-    )
-    locale: Locale | None = Field(
-        None, description="The language of rows that name none.", json_schema_extra={"default": "invitations.locale"}
-    )
-    purpose: Text | None = Field(
-        None, description="The purpose of rows that name none.", json_schema_extra={"default": "onboarding"}
-    )
-    country: Country | None = Field(None, description="The country of rows that name none.")
-    channel: Literal[ChannelName, "both", "none"] | None = Field(
-        None, description="The channel of rows that name none.", json_schema_extra={"default": "what the row has"}
-    )
-    per_hour: Whole | None = Field(
+    per_hour: Whole | None = setting(
         None,
+        "The most first invitations of one list in an hour, as `run --per-hour`.",
+        "as fast as the limits allow",
         ge=1,
         le=10_000_000,
-        description="The most first invitations of one list in an hour, as `run --per-hour`.",
-        json_schema_extra={"default": "as fast as the limits allow"},
     )
 
-    key: Annotated[Secret, AfterValidator(_private_key), Shown("secret")] | None = Field(
-        None,
-        description="sftp: the private key to log in with, without a passphrase.",
+    key: Annotated[Secret, AfterValidator(_private_key), Shown("secret")] | None = setting(
+        None, "sftp: the private key to log in with, without a passphrase."
     )
-    password: Secret | None = Field(None, description="sftp: the password to log in with.")
-    known_hosts: Annotated[str, BeforeValidator(_known_hosts), Shown("lines"), Lazy()] | None = Field(
-        None,
-        description="sftp: the server's key, as a line of the file known_hosts. It is always checked.",
-        json_schema_extra={"default": "`~/.ssh/known_hosts`"},
+    password: Secret | None = setting(None, "sftp: the password to log in with.")
+    known_hosts: Annotated[str, BeforeValidator(_known_hosts), Shown("lines"), Lazy()] | None = setting(
+        None, "sftp: the server's key, as a line of the file known_hosts. It is always checked.", "`~/.ssh/known_hosts`"
     )
-    endpoint: Annotated[ServerUrl, Lazy()] | None = Field(
-        None, description="s3: the server, if it is not AWS.", json_schema_extra={"default": "AWS"}
-    )
-    access_key: Credential | None = Field(
-        None, description="s3: the id of the access key.", json_schema_extra={"default": "AWS's own configuration"}
-    )
-    secret_key: Credential | None = Field(
-        None, description="s3: the secret of `access_key`.", json_schema_extra={"default": "AWS's own configuration"}
-    )
+    endpoint: Annotated[ServerUrl, Lazy()] | None = setting(None, "s3: the server, if it is not AWS.", "AWS")
+    access_key: Credential | None = setting(None, "s3: the id of the access key.", "AWS's own configuration")
+    secret_key: Credential | None = setting(None, "s3: the secret of `access_key`.", "AWS's own configuration")
 
     @classmethod
     def address_key(cls) -> str:

@@ -4,13 +4,13 @@ import json
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 
 from worker.features.dashboard.users import Role
 from worker.settings import addresses
 from worker.settings.shape import Credentials, FeatureSection
 from worker.settings.tls import Client
-from worker.settings.values import Credential, ServerUrl, Shown, Text
+from worker.settings.values import Credential, ServerUrl, Shown, Text, setting
 
 
 def _issuer(given: Any) -> str:
@@ -36,28 +36,27 @@ RoleValues = Annotated[
 class Oidc(Client):
     """Log-in to the dashboard at an identity provider (OpenID Connect): docs/features/oidc.md."""
 
-    issuer: IssuerUrl = Field(
-        description="The issuer, letter by letter as it names itself in its `/.well-known/openid-configuration`."
+    issuer: IssuerUrl = setting(
+        ..., "The issuer, letter by letter as it names itself in its `/.well-known/openid-configuration`."
     )
-    client_id: Text = Field(max_length=200, description="The name of the dashboard at the issuer.")
-    client_secret: Credential | None = Field(
-        None, description="Its secret there.", json_schema_extra={"default": "none: a public client, with PKCE alone"}
+    client_id: Text = setting(..., "The name of the dashboard at the issuer.", max_length=200)
+    client_secret: Credential | None = setting(None, "Its secret there.", "none: a public client, with PKCE alone")
+    base_url: ServerUrl = setting(
+        ...,
+        "The dashboard's address as browsers see it. Register it with `/dashboard/oidc` at its end as the redirect"
+        " URI.",
     )
-    base_url: ServerUrl = Field(
-        description="The dashboard's address as browsers see it. Register it with `/dashboard/oidc` at its end as the"
-        " redirect URI."
-    )
-    name_claim: Text = Field(
+    name_claim: Text = setting(
         "preferred_username",
-        description="The claim that names the person in the audit log. People must not be able to change their own.",
+        "The claim that names the person in the audit log. People must not be able to change their own.",
     )
-    role_claim: Text = Field(
-        "groups",
-        description="The claim with a person's groups or roles; `realm_access.roles` looks inside an object.",
+    role_claim: Text = setting(
+        "groups", "The claim with a person's groups or roles; `realm_access.roles` looks inside an object."
     )
-    roles: RoleValues = Field(
-        description='The values of `role_claim` that give a role: { operator = ["kyc-operators"] }. The highest counts;'
-        " without any the person is not let in."
+    roles: RoleValues = setting(
+        ...,
+        'The values of `role_claim` that give a role: { operator = ["kyc-operators"] }. The highest counts; without'
+        " any the person is not let in.",
     )
 
     @classmethod

@@ -2,11 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field
-
 from worker.settings.shape import FeatureSection
 from worker.settings.tls import OwnServer
-from worker.settings.values import Credential, ServerUrl
+from worker.settings.values import Credential, ServerUrl, setting
 
 LONGEST_NAME = 50  # it must fit into a column with its prefix
 # The types of the CloudEvents that are published.
@@ -18,14 +16,11 @@ Published = Literal[
 class Subscriber(OwnServer):
     """Your HTTP endpoint that receives our events, as signed POST requests."""
 
-    url: ServerUrl = Field(description="The endpoint's address; https, or http on loopback.")
-    keys: tuple[Credential, ...] = Field(
-        min_length=1,
-        description="Keys that sign the requests; with several, each key signs, so that keys can be rotated.",
+    url: ServerUrl = setting(..., "The endpoint's address; https, or http on loopback.")
+    keys: tuple[Credential, ...] = setting(
+        ..., "Keys that sign the requests; with several, each key signs, so that keys can be rotated.", min_length=1
     )
-    types: tuple[Published, ...] = Field(
-        (), description="Which events to send.", json_schema_extra={"default": "all events"}
-    )
+    types: tuple[Published, ...] = setting((), "Which events to send.", "all events")
 
 
 SECTION = FeatureSection(

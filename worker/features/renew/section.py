@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 from worker.core.foundation.notation import parse_duration, show_duration
 from worker.features.renew.calendar import Rules, parse_months
 from worker.settings.problems import Findings
 from worker.settings.shape import FeatureSection
-from worker.settings.values import Duration, Section, Shown, Whole
+from worker.settings.values import Duration, Section, Shown, Whole, setting
 
 KEPT = timedelta(days=90)  # the default of [retention] personal
 A_MONTH = timedelta(days=31)
@@ -26,20 +26,15 @@ def _purposes(given: Any) -> dict[str, int]:
 class Renew(Section):
     """When customers whom a provider has approved are asked again."""
 
-    every: Annotated[int | None, BeforeValidator(parse_months), Shown("months")] = Field(
-        None,
-        description='How long an approval holds, such as "24 months" or "2 years", by the calendar.',
-        json_schema_extra={"default": "for ever"},
+    every: Annotated[int | None, BeforeValidator(parse_months), Shown("months")] = setting(
+        None, 'How long an approval holds, such as "24 months" or "2 years", by the calendar.', "for ever"
     )
-    before: Duration = Field(
-        timedelta(days=30), ge=timedelta(0), description="How long before its end the customer is asked again."
+    before: Duration = setting(
+        timedelta(days=30), "How long before its end the customer is asked again.", ge=timedelta(0)
     )
-    per_day: Whole = Field(
-        1000, ge=1, le=10_000_000, description="The most customers who are asked again in a day (UTC)."
-    )
-    purposes: Annotated[dict[str, int], BeforeValidator(_purposes), Shown("table")] = Field(
-        default_factory=dict,
-        description='Purposes for which another time holds: PURPOSE = "12 months", or "never".',
+    per_day: Whole = setting(1000, "The most customers who are asked again in a day (UTC).", ge=1, le=10_000_000)
+    purposes: Annotated[dict[str, int], BeforeValidator(_purposes), Shown("table")] = setting(
+        {}, 'Purposes for which another time holds: PURPOSE = "12 months", or "never".'
     )
 
     @property

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
-
 from worker.settings.problems import Findings
 from worker.settings.shape import Credentials, FeatureSection
-from worker.settings.values import Flag, Section
+from worker.settings.values import Flag, Section, setting
 
 NO_ADDRESS = 'missing, and needed for mode = "stable" of [links]: the public address of `onboard web`'
 ONLY_STABLE = 'needs mode = "stable": only our own link can buy a session when it is opened'
@@ -17,21 +15,21 @@ ONLY_OURS = 'needs mode = "stable": the provider\'s link leads to no page of our
 class Links(Section):
     """The link that a message carries."""
 
-    mode: Literal["provider", "stable"] = Field(
+    mode: Literal["provider", "stable"] = setting(
         "provider",
-        description="The provider's link, or our own (`stable`), which leads to the session that lives and survives"
-        " reissues. Needs `base_url` of [web].",
+        "The provider's link, or our own (`stable`), which leads to the session that lives and survives reissues."
+        " Needs `base_url` of [web].",
     )
-    issue: Literal["ahead", "on-click"] = Field(
+    issue: Literal["ahead", "on-click"] = setting(
         "ahead",
-        description="When a session is bought: before its message leaves, or when the customer presses the button of"
-        ' the link\'s page (`on-click`, with `mode = "stable"`).',
+        "When a session is bought: before its message leaves, or when the customer presses the button of the link's"
+        ' page (`on-click`, with `mode = "stable"`).',
     )
-    page: Flag = Field(
+    page: Flag = setting(
         False,
-        description="Whether each visitor sees the link's page first, with who asks, the code, and the way to say that"
-        " the message was for another person, and is led to the session by its button; else a visitor of a live session"
-        " is led there at once.",
+        "Whether each visitor sees the link's page first, with who asks, the code, and the way to say that the message"
+        " was for another person, and is led to the session by its button; else a visitor of a live session is led"
+        " there at once.",
     )
 
     @property

@@ -2,18 +2,15 @@
 
 from typing import Literal
 
-from pydantic import Field
-
 from worker.settings.shape import FeatureSection
-from worker.settings.values import Section
+from worker.settings.values import Section, setting
 
 
 class Uploads(Section):
     """Lists that are given in the browser."""
 
-    approvals: Literal[1, 2] = Field(
-        default=1,
-        description="How many persons must agree before a list of the browser is sent. 2: two different ones.",
+    approvals: Literal[1, 2] = setting(
+        1, "How many persons must agree before a list of the browser is sent. 2: two different ones."
     )
 
 
