@@ -75,7 +75,7 @@ def test_entries_are_sealed_in_the_order_of_their_commits(add, seals, log):
     assert found.end == end
     assert found.end.number == 2
     assert (found.entries, found.unsealed, found.problems) == (2, 0, [])
-    assert [stored.entry.subject for stored in log.in_order(Wanted(), to=99)] == ["batch 1", "batch 2"]
+    assert [stored.subject for stored in log.in_order(Wanted(), to=99)] == ["batch 1", "batch 2"]
 
 
 def test_more_entries_continue_the_chain(add, seals, log, five):
@@ -120,7 +120,7 @@ def test_an_entry_whose_transaction_ends_late_is_sealed_late_and_not_lost(databa
         seals.seal()
     seals.seal()
 
-    assert [stored.entry.subject for stored in log.in_order(Wanted(), to=99)] == ["batch 2", "batch 1"]
+    assert [stored.subject for stored in log.in_order(Wanted(), to=99)] == ["batch 2", "batch 1"]
     assert problems(log) == []
 
 
@@ -170,7 +170,7 @@ def test_a_tail_that_was_cut_off_is_found(tamper, log, five):
 
 
 def test_a_tail_that_was_cut_off_with_a_new_head_is_found_by_the_signature(tamper, log, five):
-    (fourth,) = [stored.point for stored in log.in_order(Wanted(after=3), to=99) if stored.point.number == 4]
+    (fourth,) = [Point(one.number, one.hash) for one in log.in_order(Wanted(after=3), to=99) if one.number == 4]
 
     tamper(sa.delete(Audit).where(Audit.number == 5))
     tamper(sa.update(AuditHead).values(number=fourth.number, hash=fourth.hash))
@@ -269,7 +269,7 @@ def test_old_entries_can_be_removed_and_the_rest_stays_verifiable(clock, add, se
 
     found = log.verify(five)
     assert (removed, found.removed, found.entries, found.problems) == (5, 5, 2, [])
-    assert [stored.entry.action for stored in log.in_order(Wanted(), to=99)] == ["cancel", "audit.removed"]
+    assert [stored.action for stored in log.in_order(Wanted(), to=99)] == ["cancel", "audit.removed"]
 
 
 def old(clock, number):
@@ -300,7 +300,7 @@ def test_a_chain_that_was_made_anew_up_to_an_entry_is_still_found_after_retentio
     tamper(old(clock, 2))
     at = Point()
     for stored in list(log.in_order(Wanted(), to=2)):
-        at = next_point(at, stored.entry)
+        at = next_point(at, stored)
         tamper(sa.update(Audit).where(Audit.number == at.number).values(hash=at.hash))
 
     assert seals.remove(until=clock() - timedelta(days=365), now=clock()) == 1
@@ -335,7 +335,7 @@ def test_what_cannot_be_shown_is_in_no_entry(database, clock, log):
         note(connection, "a\nb\x1b[2J", now=clock(), act=Act("x" * 300, "y"))
 
     (only,) = log.newest(Wanted(), most=10)
-    assert (only.entry.subject, len(only.entry.actor)) == ("a?b?[2J", 200)
+    assert (only.subject, len(only.actor)) == ("a?b?[2J", 200)
 
 
 def test_the_end_alone_is_checked_from_the_entry_before_it(log, five, tamper):

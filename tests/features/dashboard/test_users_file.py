@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.settings.samples import loaded, problems, tree
-from worker.features.dashboard.section import Dashboard
-from worker.features.dashboard.users import Role, User, UserList
+from worker.features.dashboard.users import Dashboard, Role, User, UserList
 from worker.settings.secrets import Secret
 
 HASHED = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$dGhpcyBpcyBub3QgYSByZWFsIGhhc2g"

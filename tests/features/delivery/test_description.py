@@ -4,7 +4,7 @@ import pytest
 from jsonschema import ValidationError
 
 from tests.web.described import check, document
-from worker.features.delivery.sendgrid import callbacks as sendgrid_callbacks
+from worker.features.delivery import sendgrid as sendgrid_callbacks
 from worker.features.delivery.sources import WITH_KEYS
 from worker.web.webhooks.standard_webhooks import HEADERS
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.features.delivery.standard import callbacks as email_callbacks
+from worker.features.delivery import standard as email_callbacks
 from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.web.webhooks import standard_webhooks
 

@@ -19,9 +19,8 @@ from tests.features.delivery.sns import (
 )
 from tests.suite.rsa_keys import ANOTHER, SHORT
 from worker.core.foundation.keyring import Keyring, new_key
-from worker.features.delivery.ses.sns_confirmation import FOR_ALL, FOR_EACH_MACHINE, Sns
-from worker.features.delivery.ses.sns_messages import TOPIC_HEADER
-from worker.features.delivery.ses.source import SesSource
+from worker.features.delivery.sns import FOR_ALL, FOR_EACH_MACHINE, SesSource, Sns
+from worker.features.delivery.sns_messages import TOPIC_HEADER
 from worker.features.delivery.sources import PostmarkSource
 from worker.providers.webhooks.contract import Delivery
 

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.features.delivery.mailgun import callbacks as mailgun_callbacks
-from worker.features.delivery.sendgrid import callbacks as sendgrid_callbacks
+from worker.features.delivery import mailgun as mailgun_callbacks
+from worker.features.delivery import sendgrid as sendgrid_callbacks
 from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.features.delivery.sns import NOON, ses
-from worker.features.delivery.postmark import callbacks as postmark_callbacks
-from worker.features.delivery.ses import callbacks as ses_callbacks
-from worker.features.delivery.ses import sns_messages
+from worker.features.delivery import postmark as postmark_callbacks
+from worker.features.delivery import ses as ses_callbacks
+from worker.features.delivery import sns_messages
 from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 
 KEY = uuid.UUID(int=7).hex

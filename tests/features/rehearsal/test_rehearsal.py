@@ -19,9 +19,8 @@ from tests.suite.of_features import needs
 from worker.core.foundation.ids import guessable_ids
 from worker.core.foundation.keyring import new_key
 from worker.features.rehearsal import play, stand_ins
-from worker.features.rehearsal.calendar import Event, events_of
 from worker.features.rehearsal.play import Asked, Rehearsed, add_page, rehearse
-from worker.features.rehearsal.shown import Shares
+from worker.features.rehearsal.shown import Event, Shares, events_of
 from worker.features.rehearsal.steps import STEP, SteppedLoop, Steps
 from worker.features.rehearsal.store.happenings import happenings
 from worker.http import event_loop

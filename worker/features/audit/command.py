@@ -1,7 +1,7 @@
 """`onboard audit`: who did what; whether the log was changed; and the log as a file for other systems."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,9 +12,8 @@ import click
 from worker.cli.exits import NEEDS_A_PERSON, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, OUT, YES, Read, confirm, counting, print_json, whole_file
-from worker.core.database.audit_entries import Entry
 from worker.core.foundation.notation import counted, parse_duration
-from worker.features.audit.store.reading import AuditLog, Stored, Verified, Wanted
+from worker.features.audit.store.reading import AuditLog, Wanted
 from worker.features.audit.store.sealing import NotSigned, Point, precisely, read_point, seals_of
 from worker.settings.needs import STORED
 from worker.wiring.container import Parts
@@ -86,7 +85,7 @@ def audit(context: click.Context, /, limit: int, as_json: bool, **filters: Any) 
         print_json({"entries": [_facts(one) for one in found]})
         return
     for one in found:
-        click.echo(_line(one.entry))
+        click.echo(_line(one))
     if not found:
         click.echo("the audit log has no such entry")
     elif len(found) == limit:
@@ -132,8 +131,13 @@ def verify(invocation: Invocation, head: Point | None, as_json: bool) -> None:
             }
         )
     else:
-        for line in _in_words(found):
-            click.echo(line)
+        entries = counted(found.entries, "entry", "entries")
+        click.echo(f"{entries} checked: the log {'is whole' if found.is_whole else 'was changed'}")
+        if found.removed:
+            click.echo(f"entries to {found.removed} were removed by [retention]")
+        if found.unsealed:
+            click.echo(f"{counted(found.unsealed, 'entry', 'entries')} not sealed yet, and not checked")
+        click.echo(f"head {found.end}")
         for problem in found.problems:
             click.echo(problem, err=True)
         if found.more:
@@ -164,8 +168,6 @@ def export(invocation: Invocation, /, after: int, form: str, out: Path | None, *
     onboard audit export --out audit.jsonl
     onboard audit export --after 1204 --format syslog | openssl s_client -quiet -connect siem.example.com:6514
     """
-    # Of RFC 5424. The host is left out: the actor names it.
-    begins = "<{}>1 {} - onboarding-worker - audit - \ufeff" if form == "syslog" else ""
     progress = _progress("written")
     with invocation.parts(STORED, migrate=True) as parts:
         try:
@@ -183,7 +185,10 @@ def export(invocation: Invocation, /, after: int, form: str, out: Path | None, *
         with whole_file(out) as stream:
             for one in AuditLog(parts.database, parts.keyring).in_order(wanted, to=end.number):
                 facts = _facts(one)
-                stream.write(f"{begins.format(SYSLOG_PRIORITY, facts['at'])}{json.dumps(facts, ensure_ascii=False)}\n")
+                line = json.dumps(facts, ensure_ascii=False)
+                if form == "syslog":  # of RFC 5424. The host is left out: the actor names it
+                    line = f"<{SYSLOG_PRIORITY}>1 {facts['at']} - onboarding-worker - audit - \ufeff{line}"
+                stream.write(f"{line}\n")
                 written += 1
                 progress(written)
     click.echo(f"{counted(written, 'entry', 'entries')} written; go on with --after {end.number}", err=True)
@@ -218,35 +223,24 @@ def _wanted(parts: Parts, *, after: int = 0, **filters: Any) -> Wanted:
     return Wanted(after=after, **filters)
 
 
-def _facts(stored: Stored) -> dict[str, Any]:
-    entry, point = stored.entry, stored.point
+def _facts(row: Any) -> dict[str, Any]:
     return {
-        "number": point.number if point else None,
-        "at": precisely(entry.at),
-        "actor": entry.actor,
-        "action": entry.action,
-        "subject": entry.subject,
-        "count": entry.count,
-        "reason": entry.reason,
-        "hash": point.hash if point else None,
+        "number": row.number,
+        "at": precisely(row.at),
+        "actor": row.actor,
+        "action": row.action,
+        "subject": row.subject,
+        "count": row.count,
+        "reason": row.reason,
+        "hash": row.hash,
     }
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: Any) -> str:
     unit = " rows" if entry.subject.startswith("batch ") else ""
     count = f", {entry.count:,}{unit}" if entry.count != 1 else ""
     why = f" ({entry.reason})" if entry.reason else ""
     return f"{precisely(entry.at)}  {entry.actor}  {entry.action}: {entry.subject}{count}{why}"
-
-
-def _in_words(found: Verified) -> Iterator[str]:
-    entries = counted(found.entries, "entry", "entries")
-    yield f"{entries} checked: " + ("the log is whole" if found.is_whole else "the log was changed")
-    if found.removed:
-        yield f"entries to {found.removed} were removed by [retention]"
-    if found.unsealed:
-        yield f"{counted(found.unsealed, 'entry', 'entries')} not sealed yet, and not checked"
-    yield f"head {found.end}"
 
 
 def _progress(done: str) -> Callable[[int], None]:

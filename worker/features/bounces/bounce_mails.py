@@ -58,7 +58,8 @@ KeyIn = Callable[[str], str | None]
 
 def read_text(mail: Message, key: str) -> DeliveryUpdate | NotUnderstood:
     """The update in a mail that is no report. `key`: of the mail that it is about."""
-    if not _is_of_a_system(mail):
+    sender = parseaddr(str(mail.get("From", ""))[:MOST_WORDS])[1].partition("@")[0].lower()
+    if not mail.get("X-Failed-Recipients") and sender not in SYSTEMS:  # the header is Exim's
         return NotUnderstood("it has no report of a delivery")
     text = _text(mail)
     found = _CODE.search(text)
@@ -71,13 +72,6 @@ def read_text(mail: Message, key: str) -> DeliveryUpdate | NotUnderstood:
     if code in GONE or (unknown and (not code or code.endswith(".0.0"))):
         return DeliveryUpdate("bounced", key, status=DeliveryStatus.BOUNCED, stop=Stop.BOUNCED, code=code)
     return DeliveryUpdate("bounced", key, status=DeliveryStatus.BLOCKED, code=code)
-
-
-def _is_of_a_system(mail: Message) -> bool:
-    if mail.get("X-Failed-Recipients"):  # Exim's
-        return True
-    _, address = parseaddr(str(mail.get("From", ""))[:MOST_WORDS])
-    return address.partition("@")[0].lower() in SYSTEMS
 
 
 def _text(mail: Message) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.connection_failures import tls_failure
@@ -51,20 +51,6 @@ class Mail:
     unreadable: str = ""
 
 
-class Mailbox(Protocol):
-    """An open mailbox. All raise CannotRead."""
-
-    def unread(self, *, most: int) -> Iterator[Mail]:
-        """At most `most` mails that can be read, and those between them that cannot: these hide no mail behind them.
-        Fewer where the server is slow: the next look reads the others."""
-
-    def remove(self, ids: Iterable[str]) -> None: ...
-    def keep(self, ids: Iterable[str]) -> None:
-        """Mark these mails as read: a person may want to see them."""
-
-    def close(self) -> None: ...
-
-
 class Maildir:
     """A folder with `new` and `cur`. A mail system puts mails into `new`; those in `cur` were read."""
 
@@ -74,6 +60,7 @@ class Maildir:
             raise CannotRead("the folder has no `new`: it is no Maildir, or this user cannot read it")
 
     def unread(self, *, most: int) -> Iterator[Mail]:
+        """At most `most` mails that can be read, and those between them that cannot: these hide no mail behind them."""
         try:
             with os.scandir(self._new) as entries:
                 names = sorted(entry.name for entry in entries)
@@ -100,6 +87,7 @@ class Maildir:
         self._change((self._new / name).unlink for name in ids)
 
     def keep(self, ids: Iterable[str]) -> None:
+        """Mark these mails as read: a person may want to see them."""
         read = ((self._new / name, self._cur / f"{name.partition(':')[0]}:2,S") for name in ids)
         self._change(partial(new.rename, cur) for new, cur in read)
 
@@ -182,7 +170,12 @@ class Imap:
             self._connection = _Connection(server, deadline, context if server.tls == "tls" else None)
             if server.tls == "starttls":
                 self._connection.starttls(context)
-            self._log_in(server)
+            password = server.password.reveal() if server.password else ""
+            if "AUTH=PLAIN" in self._connection.capabilities:  # takes any characters
+                words = f"\0{server.username}\0{password}".encode()
+                self._connection.authenticate("PLAIN", lambda _: words)
+            elif server.username:
+                self._connection.login(server.username, password)
             self._ask("select", '"' + re.sub(r'(["\\])', r"\\\1", server.mailbox) + '"')
         except CannotRead:
             self.close()
@@ -191,16 +184,8 @@ class Imap:
             self.close()
             raise CannotRead(_failure(error, f"{server.host}:{server.port}")) from None
 
-    def _log_in(self, server: MailServer) -> None:
-        assert self._connection is not None  # noqa: S101 -- for the type checker
-        password = server.password.reveal() if server.password else ""
-        if "AUTH=PLAIN" in self._connection.capabilities:  # takes any characters
-            words = f"\0{server.username}\0{password}".encode()
-            self._connection.authenticate("PLAIN", lambda _: words)
-        elif server.username:
-            self._connection.login(server.username, password)
-
     def unread(self, *, most: int) -> Iterator[Mail]:
+        """As of a Maildir. Fewer where the server is slow: the next look reads the others."""
         found = self._ask("uid", "SEARCH", "UNSEEN", "UNDELETED")
         numbers = (found[0] or b"").split() if found else []
         in_time = takewhile(lambda _: monotonic() < self._reads_until, numbers)
@@ -245,6 +230,9 @@ class Imap:
                 self._connection.logout()
             with suppress(OSError):
                 self._connection.shutdown()
+
+
+Mailbox = Maildir | Imap  # an open one, whose methods all raise CannotRead
 
 
 def _most(mails: Iterable[Mail], most: int) -> Iterator[Mail]:

@@ -48,20 +48,16 @@ class BouncesRead:
     left: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass
 class BounceReader:
     """Reads one mailbox. Blocking."""
 
-    def __init__(
-        self,
-        open_mailbox: Callable[[], Mailbox],
-        return_path: ReturnPath,
-        webhooks: Webhooks,
-        keyring: Keyring,
-        clock: Clock,
-    ) -> None:
-        self._open, self._return_path = open_mailbox, return_path
-        self._webhooks, self._keyring, self._clock = webhooks, keyring, clock
-        self._unreadable: set[str] = set()  # the ids that were logged
+    open_mailbox: Callable[[], Mailbox]
+    return_path: ReturnPath
+    webhooks: Webhooks
+    keyring: Keyring
+    clock: Clock
+    _unreadable: set[str] = field(default_factory=set)  # the ids that were logged
 
     @classmethod
     def of(cls, settings: Settings, webhooks: Webhooks, keyring: Keyring, clock: Clock) -> "BounceReader | None":
@@ -80,7 +76,7 @@ class BounceReader:
     def read(self, *, stopping: Callable[[], bool] = lambda: False) -> BouncesRead:
         """Take in what is there. Raises CannotRead: what was read before is stored."""
         result = BouncesRead()
-        mailbox = self._open()
+        mailbox = self.open_mailbox()
         chunk: list[Mail] = []
         unreadable: list[Mail] = []
         take_at = monotonic() + CHUNK_SECONDS
@@ -114,11 +110,11 @@ class BounceReader:
     def _take(self, mailbox: Mailbox, mails: list[Mail], result: BouncesRead) -> None:
         if not mails:
             return
-        updates = [(mail, bounce_mails.read(mail.content, self._return_path.key_in)) for mail in mails]
+        updates = [(mail, bounce_mails.read(mail.content, self.return_path.key_in)) for mail in mails]
         reports = [(mail, update) for mail, update in updates if isinstance(update, DeliveryUpdate)]
         if reports:
             arrived = [self._arrived(mail, update) for mail, update in reports]
-            receipts = self._webhooks.keep(arrived, now=self._clock()).receipts
+            receipts = self.webhooks.keep(arrived, now=self.clock()).receipts
             new = [update.event for (_, update), is_new in zip(reports, receipts, strict=True) if is_new]
             result.reports.update(new)
             result.again += len(reports) - len(new)
@@ -129,7 +125,7 @@ class BounceReader:
         result.left.update(why.reason for _, why in others)
 
     def _arrived(self, mail: Mail, update: DeliveryUpdate) -> Arrived:
-        digests = self._keyring.digests("bounce", sha256(mail.content).hexdigest())
+        digests = self.keyring.digests("bounce", sha256(mail.content).hexdigest())
         changes = update.status is not None or update.stop is not None
         return Arrived(EMAIL, digests, update.event, given_of(update) if changes else None)
 

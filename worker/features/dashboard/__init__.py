@@ -36,7 +36,7 @@ FEATURE = Feature(
     ),
     offers={
         "ROUTES": ("worker.features.dashboard.route:ROUTES",),
-        "SECTIONS": ("worker.features.dashboard.section:SECTION",),
+        "SECTIONS": ("worker.features.dashboard.users:SECTION",),
     },
     commands={
         "users": Command("worker.features.dashboard.command:users", "Set-up", "Add users of the dashboard."),

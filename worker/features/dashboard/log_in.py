@@ -69,17 +69,14 @@ class LogInPage:
             request[REFUSED] = "dashboard: too many log-ins at once"
             return self.form(request, to=to, said=BUSY, status=429)
         log.info("%s logged in to the dashboard", name)
-        return await self._entered(request, await self._visits.begin(name), to)
+        return await self.entered(request, name, to)
 
     async def look(self, request: web.Request) -> web.StreamResponse:
         """With the key in the address; on to an address without it."""
         if not self._visits.is_key(request.match_info["key"]):
             request[REFUSED] = "dashboard: key"
             return self.form(request, to="/", said="The key is not the one of this process.", status=403)
-        return await self._entered(request, await self._visits.begin(""), "/")
-
-    async def enter_as(self, request: web.Request, name: str, role: str, to: str) -> web.StreamResponse:
-        return await self._entered(request, await self._visits.begin(name, self._visits.entry(role)), to)
+        return await self.entered(request, "", "/")
 
     async def leave(self, request: web.Request) -> web.StreamResponse:
         visit = await self._visits.of(request, by_itself=False)
@@ -93,7 +90,9 @@ class LogInPage:
         answer.headers["Clear-Site-Data"] = '"cache"'
         return answer
 
-    async def _entered(self, request: web.Request, secret: str, to: str) -> web.StreamResponse:
+    async def entered(self, request: web.Request, name: str, to: str, *, role: str | None = None) -> web.StreamResponse:
+        """Begin the visit, and end the one before. `role`: of a person whom another way names."""
+        secret = await self._visits.begin(name, None if role is None else self._visits.entry(role))
         before = await self._visits.of(request, by_itself=True)
         if before is not None:
             await self._visits.end(before)

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from worker.core.features import Hook
 from worker.core.foundation.clock import Clock
-from worker.features.dashboard.section import Dashboard
+from worker.features.dashboard.users import Dashboard
 from worker.runtime.web_application import FeatureRoutes, Shared
 from worker.settings.model import Settings
 

@@ -6,6 +6,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -34,9 +35,8 @@ from worker.features.dashboard.log_in import PATH as LOG_IN
 from worker.features.dashboard.passwords import PasswordChecks
 from worker.features.dashboard.rendering import ASSETS, asset, page, see
 from worker.features.dashboard.route import LOG_IN_WAYS
-from worker.features.dashboard.section import Dashboard
 from worker.features.dashboard.store.log_ins import LogIns
-from worker.features.dashboard.users import Role
+from worker.features.dashboard.users import Dashboard, Role
 from worker.features.dashboard.visits import (
     Visit,
     Visits,
@@ -124,6 +124,8 @@ class Site:
         self._actions = {action.name: action for part in parts for action in part.actions}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dashboard")
         self._file_threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="dashboard-files")
+        self._in_thread = partial(_in_thread_of, self._threads)
+        self._in_file_thread = partial(_in_thread_of, self._file_threads)
         self._reads, settings = SharedReads(), shared.parts.settings
         log_ins, users = LogIns(shared.parts.database), settings.section(Dashboard).users
         self._visits = Visits(log_ins, users, key, self._clock, self._in_thread)
@@ -159,12 +161,6 @@ class Site:
         router.add_get("/dashboard/{rest:.*}", self._guarded(Role.VIEWER, self._nothing))
         application.middlewares.append(_pages_for_browsers)
         application.on_cleanup.append(self._close)
-
-    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
-
-    async def _in_file_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._file_threads, function, *arguments)
 
     async def _close(self, _application: web.Application) -> None:
         if self._log_in_routes is not None:
@@ -368,6 +364,10 @@ class Site:
         if said:
             drop_cookie(answer, request, said_cookie(request))
         return answer
+
+
+async def _in_thread_of(threads: ThreadPoolExecutor, function: Callable[..., Any], *arguments: Any) -> Any:
+    return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
 
 
 def _failed(status: int, title: str, text: str) -> web.Response:

@@ -1,5 +1,5 @@
 """People who use the dashboard, what their roles let them do, and the file of them: TOML with a table for each, its
-role and the hash of its password."""
+role and the hash of its password; and the section `[dashboard]`, which names the file."""
 
 import logging
 import os
@@ -11,10 +11,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import PlainSerializer, PlainValidator
+from pydantic import Field, PlainSerializer, PlainValidator
 
 from worker.settings.secrets import Missing, Referenced, Secret
-from worker.settings.values import Lazy, Shown
+from worker.settings.shape import Credentials, FeatureSection
+from worker.settings.values import Lazy, Section, Shown
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,6 @@ class Role(StrEnum):
     VIEWER = "viewer"  # sees how the work stands; contact details are masked
     SERVICE_DESK = "service desk"  # finds customers, sees their contact details, sends to them again
     OPERATOR = "operator"  # decides about batches, accounts and events
-
-    def includes(self, other: "Role") -> bool:
-        return _ORDER.index(self) >= _ORDER.index(other)
 
 
 _ORDER = list(Role)
@@ -51,7 +49,7 @@ class Person:
     def may(self, least: Role) -> bool:
         """Whether the person may do what needs this role. What changes something needs a name too, for the audit log:
         see `may_change`."""
-        return self.role.includes(least)
+        return _ORDER.index(self.role) >= _ORDER.index(least)
 
     def may_change(self, least: Role) -> bool:
         return bool(self.name) and self.may(least)
@@ -67,12 +65,9 @@ def is_one_person(actor: str, other: str) -> bool:
 
     Nor does an address: an identity provider may name by it whom the file of users names by what is before its @.
     """
-    short, long = sorted((_bare(actor), _bare(other)), key=len)
+    names = (one.removeprefix(OIDC).partition(" ")[0].casefold() for one in (actor, other))
+    short, long = sorted(names, key=len)
     return long == short or long.startswith(f"{short}@")
-
-
-def _bare(actor: str) -> str:
-    return actor.removeprefix(OIDC).partition(" ")[0].casefold()
 
 
 @dataclass(frozen=True)
@@ -171,3 +166,22 @@ Users = Annotated[
     Lazy(),
     Shown("file of users"),
 ]
+
+
+class Dashboard(Section):
+    """Pages for the people who run the work."""
+
+    users: Users = Field(
+        default_factory=UserList,
+        description='Who may log in: { file = "users.toml" }, which `onboard users add NAME` writes. Read again when it'
+        " changes. Without it the pages are only for looking, on loopback alone.",
+    )
+
+
+SECTION = FeatureSection(
+    "dashboard",
+    Dashboard,
+    credentials=Credentials(
+        "`users` in [dashboard]", lambda dashboard, _parts: bool(dashboard and dashboard.users.is_given)
+    ),
+)

@@ -5,13 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
-from worker.features.delivery.mailgun import callbacks as mailgun
-from worker.features.delivery.postmark import callbacks as postmark
+from worker.features.delivery import mailgun, postmark, sendgrid, standard
 from worker.features.delivery.section import Delivery as DeliverySection
-from worker.features.delivery.sendgrid import callbacks as sendgrid
-from worker.features.delivery.ses.sns_confirmation import Sns, get
-from worker.features.delivery.ses.source import SesSource
-from worker.features.delivery.standard import callbacks as standard
+from worker.features.delivery.sns import SesSource, Sns, get
 from worker.features.delivery.texts import text_sources
 from worker.providers.webhooks.contract import Delivery, Unreadable
 from worker.senders.delivery_reports import NotUnderstood
@@ -106,7 +102,7 @@ class PostmarkSource(_Keyed):
         return of_sender(self.name, digests, postmark.read(delivery.body))
 
 
-# By the service's table. A new service is a folder, a table in `section.py`, and a class and a line here.
+# By the service's table. A new service is a module, a table in `section.py`, and a class and a line here.
 WITH_KEYS: Mapping[str, Callable[[Sequence[str], Keyring, Clock], Source]] = {
     "standard": MailSource,
     "mailgun": MailgunSource,
@@ -116,18 +112,17 @@ WITH_KEYS: Mapping[str, Callable[[Sequence[str], Keyring, Clock], Source]] = {
 
 
 def _sources(settings: Settings, keyring: Keyring, clock: Clock, fetch: Get | None) -> Mapping[str, Source]:
-    sources = dict(text_sources(settings, keyring))
+    sources, delivery = dict(text_sources(settings, keyring)), settings.section(DeliverySection)
     if settings.email is not None:
-        sources["email"] = _mail_source(settings.section(DeliverySection), keyring, clock, fetch or get)
+        why = "a table such as [delivery.standard] is needed to accept callbacks about mails"
+        sources["email"] = Closed(EMAIL, why)
+        for name in delivery.services:
+            if delivery.ses is not None:
+                sources["email"] = SesSource(delivery.ses.topics, keyring, clock, Sns(fetch or get))
+            else:
+                keys = [key.reveal() for key in getattr(delivery, name).keys]
+                sources["email"] = WITH_KEYS[name](keys, keyring, clock)
     return sources
-
-
-def _mail_source(delivery: DeliverySection, keyring: Keyring, clock: Clock, fetch: Get) -> Source:
-    if delivery.ses is not None:
-        return SesSource(delivery.ses.topics, keyring, clock, Sns(fetch))
-    for name in delivery.services:
-        return WITH_KEYS[name]([key.reveal() for key in getattr(delivery, name).keys], keyring, clock)
-    return Closed(EMAIL, "a table such as [delivery.standard] is needed to accept callbacks about mails")
 
 
 SENDER_SOURCES = SenderSources(_sources)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.channels import channels_of
-from worker.features.delivery.postmark.callbacks import headers_of
+from worker.features.delivery import twilio
+from worker.features.delivery.postmark import headers_of
 from worker.features.delivery.section import Delivery as Section
-from worker.features.delivery.twilio import callbacks as twilio
 from worker.providers.webhooks.contract import Delivery, Unreadable
 from worker.senders.contract import Returning, TextCallbacks, text_service
 from worker.settings.model import Settings

@@ -59,13 +59,23 @@ def doctor(
     if ((server is not None or selector is not None) and not mail) or (egress and mail):
         raise click.UsageError("--dkim and --dns belong to --mail, and --egress and --mail are two commands")
     if egress:
-        _show_destinations(invocation, as_json=as_json)
+        from worker.features.doctor.destinations import destinations
+        from worker.settings.needs import NOTHING
+
+        machines = destinations(invocation.settings(NOTHING))
+        lines = [
+            f"{one.host}:{one.port}  {one.scheme}  [{one.section}]{'  (this machine)' if one.is_here else ''}"
+            for one in machines
+        ] or ["the configuration connects to no other program"]
+        print_json_or({"destinations": [asdict(one) for one in machines]}, *lines, as_json=as_json)
         return
     findings: list[Finding] = []
     for one in _mail_findings(invocation, selector, server) if mail else _findings(invocation):
         findings.append(one)
         if not as_json:
-            _show(one)
+            grade = click.style(f"{one.grade.value:<8}", fg=COLOURS[one.grade])
+            action = f"\n         {one.action}" if one.action else ""
+            click.echo(f"{grade} {one.what}: {one.found}{action}")
     if as_json:
         print_json({"findings": [asdict(one) for one in findings]})
     else:
@@ -145,21 +155,3 @@ def _findings(invocation: Invocation) -> Iterator[Finding]:
 
 def _refused(problems: str) -> Iterator[Finding]:
     return (failure("configuration", line, "docs/reference/configuration.md") for line in problems.splitlines())
-
-
-def _show(one: Finding) -> None:
-    grade = click.style(f"{one.grade.value:<8}", fg=COLOURS[one.grade])
-    action = f"\n         {one.action}" if one.action else ""
-    click.echo(f"{grade} {one.what}: {one.found}{action}")
-
-
-def _show_destinations(invocation: Invocation, *, as_json: bool) -> None:
-    from worker.features.doctor.destinations import destinations
-    from worker.settings.needs import NOTHING
-
-    found = destinations(invocation.settings(NOTHING))
-    lines = [
-        f"{one.host}:{one.port}  {one.scheme}  [{one.section}]{'  (this machine)' if one.is_here else ''}"
-        for one in found
-    ] or ["the configuration connects to no other program"]
-    print_json_or({"destinations": [asdict(one) for one in found]}, *lines, as_json=as_json)

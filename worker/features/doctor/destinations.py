@@ -68,3 +68,8 @@ def _of(section: str, addresses: str) -> Iterator[Destination]:
         parts = urlsplit(address)
         if parts.scheme in PORTS and parts.hostname:
             yield Destination(section, parts.hostname, parts.port or PORTS[parts.scheme], parts.scheme)
+
+
+def where_is(settings: Settings, section: str) -> str:
+    """HOST:PORT of a section; "" if it is on no network."""
+    return ", ".join(f"{one.host}:{one.port}" for one in destinations(settings) if one.section == section)

@@ -1,6 +1,6 @@
 """What `onboard doctor` says of the brokers and their queues."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,8 +8,10 @@ from worker.cli.feature_checks import Finding, failure, ok, warning
 from worker.core.foundation.connection_failures import certificate_help, in_words, refusal
 from worker.core.foundation.notation import counted
 from worker.core.foundation.tls import Tls
+from worker.features.doctor.destinations import where_is
 from worker.settings.model import Settings
 from worker.wiring.background import targets_of
+from worker.wiring.container import Parts
 
 if TYPE_CHECKING:
     from worker.events.brokers.connection import QueueState
@@ -18,7 +20,6 @@ CONNECT_SECONDS = 5
 FULL = "look at its memory and disk, and whether this user may write (`rabbitmq-diagnostics alarms`, `redis-cli info`)"
 # The notice of an event that was dropped, erased or removed after its time stays: the database has no broker at hand.
 NOTICES = "`onboard events dead list` shows the kept events; docs/reference/bus.md says how to remove the notices"
-Where = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,14 @@ class Needed:
     optional: bool = False
 
 
-def check_brokers(settings: Settings, where_is: Where) -> Iterator[Finding]:
-    """A line for each broker, and below it one for each queue. `where_is` gives HOST:PORT of a section."""
+def check_brokers(parts: Parts) -> Iterator[Finding]:
+    """A line for each broker, and below it one for each queue."""
+    settings = parts.settings
     asked: list[tuple[str, str, Tls | None]] = [("broker", settings.broker.url, settings.broker.protection)]
     if settings.bus is not None:
         asked.append(("bus", settings.bus.url, settings.bus.protection))
     for name, url, tls in asked:
-        where = where_is(name)
+        where = where_is(settings, name)
         if not where:
             yield ok(name, "none: one process does all work (`onboard run` or `onboard up`)")
         else:

@@ -26,8 +26,8 @@ from worker.core.messages.contact import Wording
 from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.core.model.channels import channels_of
 from worker.core.model.endings import Kind, Problem
-from worker.features.doctor import doctor_brokers
-from worker.features.doctor.destinations import Destination, destinations
+from worker.features.doctor.destinations import where_is
+from worker.features.doctor.doctor_brokers import check_brokers
 from worker.features.doctor.store.languages_in_use import InUse, languages_in_use
 from worker.http import event_loop
 from worker.providers.facts import PROVIDERS, TEXT_SERVICES, AdapterBroken, facts_of, text_facts_of
@@ -52,7 +52,7 @@ SHOWS = "`onboard template preview` shows the messages"
 
 
 def check_database(parts: Parts, *, is_there: bool) -> Iterator[Finding]:
-    where = _where(parts, "database") or "SQLite"
+    where = where_is(parts.settings, "database") or "SQLite"
     if not is_there:
         yield warning("database", f"{where}: there is none yet", "the first command that needs it makes it")
         return
@@ -150,17 +150,13 @@ def check_disk(parts: Parts) -> Iterator[Finding]:
         yield ok("disk", words)
 
 
-def check_brokers(parts: Parts) -> Iterator[Finding]:
-    return doctor_brokers.check_brokers(parts.settings, lambda section: _where(parts, section))
-
-
 def check_accounts_and_senders(parts: Parts) -> Iterator[Finding]:
     """Logs in to each, with calls that send nothing and cost nothing."""
     answers = event_loop.run(answers_of(parts, parts.accounts, parts.channels))
     refused = [name for name in parts.accounts if _is_refused(answers[name])]
     for name, answer in answers.items():
         section = name if name in parts.channels else f"accounts.{name}"
-        where, said = _where(parts, section), in_words(answer)
+        where, said = where_is(parts.settings, section), in_words(answer)
         words = said if where in said else f"{where}: {said}"
         alike = [one for one in refused if name in parts.accounts and _log_in_alike(parts, one, name)]
         asked = name if name in alike else next(iter(alike), None)
@@ -281,7 +277,7 @@ def check_writes(parts: Parts) -> Iterator[Finding]:
     """Whether the database server takes writes. SQLite's disk has a check of its own."""
     if not parts.database.is_sqlite and (why := parts.database.why_nothing_is_written()):
         action = "let it take writes, or name the server that takes them in [database] url"
-        yield failure("database", f"{_where(parts, 'database')}: {why}", action)
+        yield failure("database", f"{where_is(parts.settings, 'database')}: {why}", action)
 
 
 def check_processes(parts: Parts) -> Iterator[Finding]:
@@ -327,9 +323,3 @@ def all_checks(*, of_database: bool) -> tuple[Check, ...]:
     """The checks to make, with those of features last. `of_database`: also those that need one."""
     offered = (one.run for one in DOCTOR_CHECKS.offered() if of_database or not one.of_database)
     return (*(WITH_DATABASE if of_database else ()), *WITHOUT_DATABASE, *offered)
-
-
-def _where(parts: Parts, section: str) -> str:
-    """HOST:PORT of a section; "" if it is on no network."""
-    found: list[Destination] = [one for one in destinations(parts.settings) if one.section == section]
-    return ", ".join(f"{one.host}:{one.port}" for one in found)

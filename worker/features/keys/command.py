@@ -168,7 +168,8 @@ def keys_status(invocation: Invocation, as_json: bool) -> None:
         print_json({"keys": facts})
     else:
         for one in facts:
-            click.echo(f"{one['id'] or '(no id)'}  {one['use']}, {one['state']}: {_words(one['needed_by'])}")
+            needed = ", ".join(_number_of(number, name) for name, number in one["needed_by"].items())
+            click.echo(f"{one['id'] or '(no id)'}  {one['use']}, {one['state']}: {needed or 'nothing needs it'}")
     if any(one["state"] == "missing" for one in facts):
         raise SystemExit(NEEDS_A_PERSON)
 
@@ -182,10 +183,6 @@ def _states(use: str, ring: tuple[str, ...], uses: Uses, retired: Mapping[str, A
         if key_id in retired:
             state = "retired"
         yield {"id": key_id, "use": use, "state": state, "needed_by": needed_by}
-
-
-def _words(uses: Mapping[str, int]) -> str:
-    return ", ".join(_number_of(number, name) for name, number in uses.items()) or "nothing needs it"
 
 
 def _number_of(number: int, name: str) -> str:

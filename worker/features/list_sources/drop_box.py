@@ -212,7 +212,9 @@ class DropBox:
                 self._write(file, REPORT, lambda out: write_csv(out, lines, columns))
         except NotTaken as error:
             return self._put_off(file, str(error))
-        self._files.done(file, owner=self.owner, state=FileState.IMPORTED, reported=due, **_forgotten(file))
+        # Once a report that was put off is written, why it was put off is past.
+        past = {} if file.until is None else {"reason": ""}
+        self._files.done(file, owner=self.owner, state=FileState.IMPORTED, reported=due, **past)
 
     def _refuse(self, file: DroppedFile, why: str, write: Write | None = None) -> None:
         reason = " ".join(why.split())[:400]
@@ -262,11 +264,6 @@ def _originals(reading: CustomerList) -> Iterator[Originals]:
     finally:
         if isinstance(rows, Generator):
             rows.close()
-
-
-def _forgotten(file: DroppedFile) -> dict[str, str]:
-    """A report that was put off is written: why it was put off is past."""
-    return {} if file.until is None else {"reason": ""}
 
 
 def _write_problems(out: TextIO, problems: list[FieldProblem]) -> None:

@@ -1,4 +1,5 @@
-"""The page of `GET /metrics`, from what the database says. prometheus-client writes it.
+"""Every metric of `GET /metrics`: those that are counted (`core.model.metrics`), and those that a scrape reads; and the
+page, from what the database says. A label's values are of the configuration, or of a fixed list of words.
 
 prometheus-client is loaded when the first page is made: other commands need not wait for it.
 """
@@ -6,13 +7,13 @@ prometheus-client is loaded when the first page is made: other commands need not
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from worker.core.limits.budgets import BudgetRule, BudgetState
+from worker.core.limits.budgets import BudgetState
 from worker.core.model.metrics import (
     ANSWER_SECONDS,
     ANSWERS,
@@ -145,7 +146,10 @@ def page_of(gauges: Gauges, budgets: Mapping[str, BudgetState], configured: Conf
 
     rules = configured.rules
     states = {name: budgets.get(rule.name, BudgetState()) for name, rule in rules.items()}
-    rates = {name: rate for name, rule in rules.items() if (rate := _rate(rule, states[name])) is not None}
+    known = {name: (rule.rate, states[name].pace.rate) for name, rule in rules.items()}
+    rates = {
+        name: min(rate for rate in both if rate is not None) for name, both in known.items() if both != (None, None)
+    }
     timers = {name: age(at) for name, at in gauges.timers.items()}
     caps = {name: rule.credits for name, rule in configured.accounts.items() if rule.credits is not None}
     values: dict[Metric, Values] = {
@@ -154,7 +158,11 @@ def page_of(gauges: Gauges, budgets: Mapping[str, BudgetState], configured: Conf
         JOBS_WAITING: _one((name, gauges.waiting.get(name, 0)) for name in configured.accounts),
         NOT_CONFIGURED: {(): float(_not_configured(gauges, configured))},
         FIRST_MESSAGES: {(*pair,): float(number) for pair, number in gauges.messages.items()},
-        OLDEST_DUE: _labelled("issue", gauges.due_jobs, age) | _labelled("invite", gauges.due_messages, age),
+        OLDEST_DUE: {
+            (work, name): age(at)
+            for work, due in (("issue", gauges.due_jobs), ("invite", gauges.due_messages))
+            for name, at in due.items()
+        },
         CREDITS: _one((name, states[name].credits_used) for name in configured.accounts),
         CREDITS_CAP: _one(caps.items()),
         STOPPED: _one((name, state.stopped_at is not None) for name, state in states.items()),
@@ -174,12 +182,6 @@ def page_of(gauges: Gauges, budgets: Mapping[str, BudgetState], configured: Conf
     return Page(values, {series: value for series, value in gauges.counts.items() if _is_shown(series, configured)})
 
 
-def _labelled(
-    work: str, due: Mapping[str, datetime | None], age: Callable[[datetime | None], float]
-) -> dict[tuple[str, ...], float]:
-    return {(work, name): age(at) for name, at in due.items()}
-
-
 def _one(values: Iterable[tuple[str, float]]) -> dict[tuple[str, ...], float]:
     return {(name,): float(value) for name, value in values}
 
@@ -196,11 +198,6 @@ def _not_configured(gauges: Gauges, configured: Configured) -> int:
 
 def _left(until: datetime | None, now: datetime) -> float:
     return max((until - now).total_seconds(), 0.0) if until is not None else 0.0
-
-
-def _rate(rule: BudgetRule, state: BudgetState) -> float | None:
-    found = [rate for rate in (rule.rate, state.pace.rate) if rate is not None]
-    return min(found, default=None)
 
 
 def _is_shown(series: Series, configured: Configured) -> bool:

@@ -5,7 +5,7 @@ import binascii
 import secrets
 from dataclasses import dataclass
 from hashlib import sha256
-from hmac import compare_digest, digest
+from hmac import digest
 from urllib.parse import urlencode
 
 LONGEST_PATH = 1000
@@ -36,18 +36,12 @@ class Flow:
         return self._derived("verifier")
 
     @property
-    def challenge(self) -> str:
-        return base64.urlsafe_b64encode(sha256(self.verifier.encode()).digest()).decode().rstrip("=")
-
-    @property
     def cookie(self) -> str:
         return f"{self.secret}.{base64.urlsafe_b64encode(self.to.encode()).decode()}"
 
-    def is_state(self, given: str) -> bool:
-        return compare_digest(given.encode("utf-8", "surrogateescape"), self.state.encode())
-
     def address(self, endpoint: str, *, client_id: str, redirect_uri: str) -> str:
         """Where the browser goes."""
+        challenge = base64.urlsafe_b64encode(sha256(self.verifier.encode()).digest()).decode().rstrip("=")
         asked = {
             "response_type": "code",
             "client_id": client_id,
@@ -55,7 +49,7 @@ class Flow:
             "scope": SCOPE,
             "state": self.state,
             "nonce": self.nonce,
-            "code_challenge": self.challenge,
+            "code_challenge": challenge,
             "code_challenge_method": "S256",
         }
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(asked)}"

@@ -41,7 +41,11 @@ class UnknownKey(NotProven):
 
 def proven(token: str, keys: Sequence[Mapping[str, Any]], oidc: Oidc, *, nonce: str, now: datetime) -> Person:
     """The person whom the token names. `keys` are the issuer's, as JSON Web Keys. Raises NotProven."""
-    claims = _claims(_payload(token, keys))
+    payload = _payload(token, keys)
+    try:
+        claims = json_object(payload)
+    except BadAnswer:
+        raise NotProven("its claims are not a JSON object") from None
     if claims.get("iss") != oidc.issuer:
         raise NotProven("its issuer is another one")
     _check_audience(claims, oidc.client_id)
@@ -53,10 +57,11 @@ def proven(token: str, keys: Sequence[Mapping[str, Any]], oidc: Oidc, *, nonce: 
         raise NotProven("its name_claim is missing, or is not up to 64 letters (a to z), digits and . _ @ + -")
     if oidc.name_claim == "email" and claims.get("email_verified", True) not in VERIFIED:
         raise NotProven("its email is not verified")
-    role = _role(_values(claims, oidc.role_claim), oidc.roles)
-    if role is None:
+    values = _values(claims, oidc.role_claim)
+    given = [role for role in Role if not values.isdisjoint(oidc.roles.get(role, ()))]
+    if not given:
         raise NotProven("its role_claim gives no role")
-    return Person(name, role)
+    return Person(name, given[-1])  # the highest
 
 
 def _payload(token: str, keys: Sequence[Mapping[str, Any]]) -> bytes:
@@ -87,13 +92,6 @@ def _payload(token: str, keys: Sequence[Mapping[str, Any]]) -> bytes:
         except (PyJWTError, ValueError, TypeError):  # an odd key, or another one
             continue
     raise UnknownKey("no key of the issuer verifies its signature")
-
-
-def _claims(payload: bytes) -> Mapping[str, Any]:
-    try:
-        return json_object(payload)
-    except BadAnswer:
-        raise NotProven("its claims are not a JSON object") from None
 
 
 def _check_audience(claims: Mapping[str, Any], client_id: str) -> None:
@@ -133,9 +131,3 @@ def _values(claims: Mapping[str, Any], path: str) -> set[str]:
             found = found.get(part) if isinstance(found, dict) else None
     listed = found if isinstance(found, list) else [found]
     return {one for one in listed if isinstance(one, str)}
-
-
-def _role(values: set[str], roles: Mapping[Role, Sequence[str]]) -> Role | None:
-    """The highest role that one of these values gives."""
-    given = [role for role in Role if not values.isdisjoint(roles.get(role, ()))]
-    return given[-1] if given else None

@@ -2,6 +2,7 @@
 
 import logging
 from collections import OrderedDict
+from hmac import compare_digest
 
 from aiohttp import web
 
@@ -60,7 +61,8 @@ class OidcRoutes:
         return answer
 
     async def _came_back(self, request: web.Request, flow: Flow | None) -> web.StreamResponse:
-        if flow is None or not flow.is_state(request.query.get("state", "")) or not self._is_first(flow):
+        given = request.query.get("state", "").encode("utf-8", "surrogateescape")
+        if flow is None or not compare_digest(given, flow.state.encode()) or not self._is_first(flow):
             request[REFUSED] = "dashboard: oidc: its state is not of this browser"
             return self._log_in.form(request, to="/", said=TOO_OLD, status=403)
         to = local_path(flow.to)
@@ -74,25 +76,20 @@ class OidcRoutes:
             await self._delay(request, f"dashboard: oidc: {error}")
             return self._log_in.form(request, to=to, said=NOT_PROVEN, status=403)
         log.info("%s logged in to the dashboard", OIDC + person.name)
-        return await self._log_in.enter_as(request, OIDC + person.name, person.role, to)
+        return await self._log_in.entered(request, OIDC + person.name, to, role=person.role)
 
     async def _person(self, request: web.Request, flow: Flow) -> Person:
         self._at_once += 1
         try:
-            await self._check_issuer(request)
+            named, given = (await self._issuer.endpoints()).names_itself, request.query.getall("iss", [])
+            if (named or given) and given != [self._issuer.oidc.issuer]:  # RFC 9207
+                raise NotProven("the answer is of another issuer")
             code = request.query.get("code", "")
             if "error" in request.query or not code or len(code) > LONGEST_CODE:
                 raise NotProven("the issuer did not let the person in")
             return await self._issuer.person(flow, code)
         finally:  # before a delay: those who are refused keep no other person out
             self._at_once -= 1
-
-    async def _check_issuer(self, request: web.Request) -> None:
-        """The answer names its issuer, if the issuer does so (RFC 9207)."""
-        named = (await self._issuer.endpoints()).names_itself
-        given = request.query.getall("iss", [])
-        if (named or given) and given != [self._issuer.oidc.issuer]:
-            raise NotProven("the answer is of another issuer")
 
     def _is_first(self, flow: Flow) -> bool:
         """Whether this log-in comes back for the first time, in this process. The issuer redeems each code once too."""

@@ -18,7 +18,7 @@ from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.features.outbox.outbox_targets import OutboxTargets, unpublished_in_words
 from worker.features.outbox.publishers.contract import Target
 from worker.features.outbox.section import Subscriber
-from worker.features.outbox.store.relay import waiting
+from worker.features.outbox.store.relay import remove_old, waiting
 from worker.reporting.store.look import Looked
 from worker.settings.model import Settings
 from worker.wiring.background import SweepStep, Ticks, Work, Working
@@ -174,7 +174,7 @@ def old_events(outbox: OutboxTargets, database_clock: Clock) -> Callable[[], Non
         if not more and not ticks.begin(monotonic()):
             return
         try:
-            gone = outbox.forget_unpublished(before=database_clock() - KEPT_FOR)
+            gone = remove_old(outbox.database, targets=outbox.rules, before=database_clock() - KEPT_FOR)
         except sa.exc.DBAPIError as error:  # nothing was changed, and nothing waits for it
             log.warning("old events: %s; trying again later", type(error.orig).__name__)
             gone = 0

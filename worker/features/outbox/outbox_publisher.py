@@ -43,7 +43,7 @@ class OutboxPublisher:
         """`stopping` returns True when the process is to end: no more is published then, and calls that hang are
         dropped."""
         self._database, self._clock = outbox.database, outbox.clock
-        self._targets = targets
+        self._targets, self.names = targets, list(targets)
         self._stopping = stopping
         self._jitter = jitter
         self._meters = meters or Meters()
@@ -54,10 +54,6 @@ class OutboxPublisher:
         self._checking = threading.Lock()
         self._keeps_its_session = False
         self._outages = {name: Outage(log, logging.WARNING) for name in targets}
-
-    @property
-    def names(self) -> list[str]:
-        return list(self._targets)
 
     def publish(self, name: str, *, longest: timedelta) -> bool:
         """Publish to this target what is due by now. Returns whether more was due when the time was up.
@@ -71,7 +67,10 @@ class OutboxPublisher:
         if not self._publishing[name].acquire(blocking=False):
             return False
         try:
-            self._check_sessions()
+            with self._checking:  # once, before the first event is published
+                self._keeps_its_session = self._keeps_its_session or keeps_its_session(self._database)
+            if not self._keeps_its_session:
+                raise SessionNotKept
             target = self._targets[name]
             with about(target=name), publishing_lock(self._database, name, silence=target.longest) as publishing:
                 return publishing is not None and self._publish(name, target, publishing, longest)
@@ -80,13 +79,6 @@ class OutboxPublisher:
             return False
         finally:
             self._publishing[name].release()
-
-    def _check_sessions(self) -> None:
-        """Check once, before the first event is published. Raises SessionNotKept."""
-        with self._checking:
-            self._keeps_its_session = self._keeps_its_session or keeps_its_session(self._database)
-        if not self._keeps_its_session:
-            raise SessionNotKept
 
     def _publish(self, name: str, target: Target, publishing: Publishing, longest: timedelta) -> bool:
         # Events that happen meanwhile wait for the next wake-up: otherwise there were chunks of a few rows, and a

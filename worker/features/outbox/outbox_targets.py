@@ -1,7 +1,7 @@
 """The configured targets of the outbox: which events each is sent, which targets have events due."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from worker.core.database.database import Database
@@ -46,10 +46,6 @@ class OutboxTargets:
     def unpublished(self) -> list[str]:
         """The targets that could have been published to for minutes, and that no process publishes to."""
         return relay.unpublished(self.database, self.due(), before=self.clock() - UNPUBLISHED_AFTER)
-
-    def forget_unpublished(self, *, before: datetime) -> int:
-        """Remove older events that were given up, or are for targets that are not configured. Returns how many."""
-        return relay.remove_old(self.database, targets=self.rules, before=before)
 
 
 def unpublished_in_words(targets: list[str]) -> str:

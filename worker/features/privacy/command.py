@@ -52,7 +52,14 @@ def archive(invocation: Invocation, batch: str, out: Path, purge: bool, yes: boo
         with suppress(OSError):  # and so must the file's name; some network shares refuse it
             to_disk(out.parent)
         click.echo(f"{counted(rows, 'row')} written to {out}", err=True)
-        removed = _purge(parts, purging, found, yes=yes) if purge else 0
+        removed = 0
+        if purge:
+            if not yes:
+                confirm(f"remove all rows of batch {found.id} ({found.name})?")
+            _refuse_what_is_not_over(parts, purging, found)  # a row may have been put back meanwhile
+            purging.begin(found.id, parts.facts.counts(found.id), now=parts.clock())
+            while chunk := purging.chunk(found.id, now=parts.clock()):  # if it is cut off, any worker continues it
+                removed += chunk
     if as_json:
         print_json({"batch": found.id, "rows": rows, "purged": purge, "removed": removed})
     elif purge:
@@ -65,14 +72,3 @@ def _refuse_what_is_not_over(parts: Parts, purging: Purging, batch: BatchFacts) 
     if why is not None:
         rows = f"; `onboard report {batch.id}` says how each row stands" if why.startswith("row ") else ""
         raise CannotStart(f"batch {batch.id} cannot be purged: {why}{rows}")
-
-
-def _purge(parts: Parts, purging: Purging, batch: BatchFacts, *, yes: bool) -> int:
-    if not yes:
-        confirm(f"remove all rows of batch {batch.id} ({batch.name})?")
-    _refuse_what_is_not_over(parts, purging, batch)  # a row may have been put back meanwhile
-    purging.begin(batch.id, parts.facts.counts(batch.id), now=parts.clock())
-    removed = 0
-    while chunk := purging.chunk(batch.id, now=parts.clock()):  # if this is cut off, any worker continues the purge
-        removed += chunk
-    return removed

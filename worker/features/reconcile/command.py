@@ -144,7 +144,15 @@ def reconcile(
                     else:
                         stream.write(json.dumps(one) + "\n")
         if as_json:
-            print_json(_facts(found.id, books, scratch))
+            facts = {
+                "batch": found.id,
+                "differences": scratch.counts.total(),
+                "kinds": {str(kind): scratch.counts[kind] for kind in Difference if scratch.counts[kind]},
+                "compared": dict(books.counts),
+                "not_compared": books.uncompared,
+                "rows": [_row(one) for one in islice(_all(scratch, IN_JSON), IN_JSON)],
+            }
+            print_json(facts)
         else:
             _show(found.id, books, scratch, out)
         number = scratch.counts.total()
@@ -212,17 +220,6 @@ def _all(scratch: Scratch, most: int = -1) -> Iterator[Found]:
 
 def _row(found: Found) -> dict[str, Any]:
     return {**found._asdict(), "meaning": found.kind.meaning, "what_to_do": found.kind.what_to_do}
-
-
-def _facts(batch_id: int, books: Reconciliation, scratch: Scratch) -> dict[str, Any]:
-    return {
-        "batch": batch_id,
-        "differences": scratch.counts.total(),
-        "kinds": {str(kind): scratch.counts[kind] for kind in Difference if scratch.counts[kind]},
-        "compared": dict(books.counts),
-        "not_compared": books.uncompared,
-        "rows": [_row(found) for found in islice(_all(scratch, IN_JSON), IN_JSON)],
-    }
 
 
 # What was counted and is no difference, in words.

@@ -35,7 +35,6 @@ from worker.lists.options import ListOptions
 from worker.lists.traces import NO_TRACES
 from worker.runtime.embedded import Embedded
 from worker.runtime.web_application import ROUTES, Shared
-from worker.senders.contract import Sender
 from worker.settings.model import Settings
 from worker.settings.policies import ladder_of, reminders_of
 from worker.web.readiness import Readiness
@@ -112,9 +111,10 @@ class _Rehearsal:
     async def play(self) -> Rehearsed:
         jitter = random.Random(f"{self._asked.seed}/jitter").random
         async with AsyncExitStack() as exits:
-            parts = Parts(
-                self._settings, clock=self._loop.now, jitter=jitter, senders=self._senders(), traces=NO_TRACES
-            )
+            senders = build_senders(self._settings, self._loop.now, texting=self._wire)
+            if self._settings.email is not None:
+                senders[EMAIL] = MailWire(self._wire, self._settings.email.from_, self._loop.now)
+            parts = Parts(self._settings, clock=self._loop.now, jitter=jitter, senders=senders, traces=NO_TRACES)
             exits.callback(parts.close)
             parts.database.need_not_last()
             migrating.upgrade(parts.database)
@@ -122,8 +122,8 @@ class _Rehearsal:
             imported, is_cut = self._import(parts)
             sources = account_sources(parts.accounts, parts.keyring, self._loop.now)
             texting = self._settings.model_copy(update={"email": None})  # no report of a mail is played
-            senders = sender_sources(texting, parts.keyring, self._loop.now)
-            self._wire.deliver_to(sources, senders, lambda arrived: parts.webhooks.keep(arrived, now=self._loop.now()))
+            texts = sender_sources(texting, parts.keyring, self._loop.now)
+            self._wire.deliver_to(sources, texts, lambda arrived: parts.webhooks.keep(arrived, now=self._loop.now()))
             exits.push_async_callback(self._wire.sandbox.stop)
             embedded = await exits.enter_async_context(Embedded(parts, open_runner=self._runner))
             arrived = asyncio.Event()
@@ -136,12 +136,6 @@ class _Rehearsal:
             start = self._asked.start
             await steps.until(self._until, show=lambda now: self._show((now - start) / timedelta(days=1)))
             return self._rehearsed(parts, imported, is_cut)
-
-    def _senders(self) -> Mapping[str, Sender]:
-        senders = build_senders(self._settings, self._loop.now, texting=self._wire)
-        if self._settings.email is not None:
-            senders[EMAIL] = MailWire(self._wire, self._settings.email.from_, self._loop.now)
-        return senders
 
     def _import(self, parts: Parts) -> tuple[Imported, bool]:
         """The batch, and whether the list goes on after its last row."""

@@ -1,11 +1,12 @@
-"""What the customers of a rehearsal are assumed to do, and how it is shown: as facts, as a table for people, and as a
-line for each customer and event."""
+"""What the customers of a rehearsal are assumed to do; each event with its cost, the days, and the highest rates; and
+how that is shown: as facts, as a table for people, and as a line for each customer and event."""
 
 import csv
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,107 @@ import click
 from onboarding_sandbox.behaviour import Share
 from worker.cli.shared_options import whole_file
 from worker.core.foundation.notation import counted, show_duration, spreadsheet_safe, written
-from worker.features.rehearsal.calendar import WHAT, Event, days_of, events_of, peaks_of
+from worker.core.limits.budgets import BudgetRule
+from worker.core.model.states import JobState
 from worker.features.rehearsal.play import Asked, Rehearsed
 from worker.features.rehearsal.stand_ins import hears_results
 from worker.features.rehearsal.steps import STEP
 from worker.reporting.prices import Prices, in_words
 from worker.settings.model import Settings
 from worker.settings.money import in_json
+
+DEFAULT = "default"
+INVITATION = "invitation"
+FINISHED = "finished"
+# What happens to customers, in the order of a day's columns.
+WHAT = ("session", "new session", "invitation", "new link", "reminder", FINISHED, "lapsed", "held", "failed")
+SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class Event:
+    """`cost` is in words; "": it costs nothing, or has no price."""
+
+    at: datetime
+    customer_id: str
+    what: str
+    channel: str = ""
+    template: str = ""
+    account: str = ""
+    cost: str = ""
+    detail: str = ""
+
+
+def events_of(rehearsed: Rehearsed, prices: Prices) -> list[Event]:
+    """All events, in order."""
+    events = []
+    for one in rehearsed.happenings.opened:
+        cost = str(prices.accounts.get(one.account) or "")
+        what = "new session" if one.is_new else "session"
+        events.append(Event(one.at, one.customer_id, what, account=one.account, cost=cost))
+    for one in rehearsed.happenings.left:
+        first = "new link" if one.new_link else INVITATION
+        what = first if one.kind == INVITATION else "reminder"
+        template = rehearsed.templates.get(one.kind) or one.template or rehearsed.of_brands.get(one.brand, DEFAULT)
+        cost = str(prices.channels.get(one.channel) or "")
+        events.append(Event(one.at, one.customer_id, what, one.channel, template, one.account, cost))
+    for one in rehearsed.happenings.ended:
+        state = FINISHED if one.state is JobState.COMPLETED else one.state.value
+        what = state if state in WHAT else "failed"
+        events.append(Event(one.at, one.customer_id, what, account=one.account, detail=one.result or one.reason))
+    return sorted(events, key=lambda event: (event.at, event.customer_id, WHAT.index(event.what)))
+
+
+def days_of(events: Iterable[Event], prices: Prices, *, start: datetime, zone: tzinfo) -> list[dict[str, Any]]:
+    """The days on which something happens, by the calendar of this zone, as `--json` has them."""
+    first = start.astimezone(zone).date()
+    by_day: dict[int, list[Event]] = {}
+    for event in events:
+        by_day.setdefault((event.at.astimezone(zone).date() - first).days + 1, []).append(event)
+    return [
+        _day(number, first.fromordinal(first.toordinal() + number - 1).isoformat(), found, prices)
+        for number, found in sorted(by_day.items())
+    ]
+
+
+def _day(number: int, date: str, events: Sequence[Event], prices: Prices) -> dict[str, Any]:
+    count = Counter(event.what for event in events)
+    calls = Counter(event.account for event in events if event.what in WHAT[:2])
+    messages = Counter(event.channel for event in events if event.channel)
+    return {
+        "day": number,
+        "date": date,
+        "events": {what: count[what] for what in WHAT if count[what]},
+        "credits": dict(calls),
+        "messages": dict(messages),
+        "cost": in_json(prices.total(calls, messages)),
+    }
+
+
+def peaks_of(made: Mapping[str, Sequence[datetime]], rules: Mapping[str, BudgetRule]) -> list[dict[str, Any]]:
+    """The most calls or messages in one second, and in the period of each limit, of each account and sender that was
+    used. Accounts with one budget count together."""
+    sharing: dict[str, list[str]] = {}
+    for name, rule in rules.items():
+        if made.get(name):
+            sharing.setdefault(rule.name, []).append(name)
+    peaks = []
+    for names in sharing.values():
+        times = sorted(at for name in names for at in made[name])
+        limits = rules[names[0]].limits
+        within = [{"limit": str(limit), "most": most_within(times, limit.period)} for limit in limits]
+        peaks.append({"names": names, "per_second": most_within(times, SECOND), "limits": within})
+    return peaks
+
+
+def most_within(times: Sequence[datetime], period: timedelta) -> int:
+    """The most of these times, which are in order, within any such period."""
+    # A time that is a whole period later belongs to the next one.
+    return max(
+        (index + 1 - bisect_left(times, at - period + timedelta.resolution) for index, at in enumerate(times)),
+        default=0,
+    )
+
 
 BEGIN = timedelta(hours=1)  # no customer acts sooner after a message
 FINISH = 0.6
@@ -70,8 +165,8 @@ def facts_of(settings: Settings, asked: Asked, rehearsed: Rehearsed, shares: Sha
     days = days_of(events, prices, start=asked.start, zone=zone)
     numbers = {day["date"]: day["day"] for day in days}
     by_day = [(numbers[event.at.astimezone(zone).date().isoformat()], event) for event in events]
-    calls = _sum(day["credits"] for day in days)
-    messages = _sum(day["messages"] for day in days)
+    calls = sum((Counter(day["credits"]) for day in days), Counter[str]())
+    messages = sum((Counter(day["messages"]) for day in days), Counter[str]())
     return {
         "list": asked.name,
         "rows": rehearsed.status["rows"],
@@ -87,7 +182,7 @@ def facts_of(settings: Settings, asked: Asked, rehearsed: Rehearsed, shares: Sha
             "comes_after_seconds": [int(span.total_seconds()) for span in asked.acts],
         },
         "days": days,
-        "events": dict(_sum(day["events"] for day in days)),
+        "events": dict(sum((Counter(day["events"]) for day in days), Counter[str]())),
         "results": rehearsed.status["results"],
         "credits": dict(calls),
         "messages": dict(messages),
@@ -98,13 +193,6 @@ def facts_of(settings: Settings, asked: Asked, rehearsed: Rehearsed, shares: Sha
         "not_heard": sorted(name for name in calls if not hears_results(settings.accounts[name])),
         "unsent": rehearsed.happenings.unsent,
     }, by_day
-
-
-def _sum(counts: Any) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for one in counts:
-        total.update(one)
-    return total
 
 
 def _needs(status: Mapping[str, Any]) -> list[dict[str, str]]:

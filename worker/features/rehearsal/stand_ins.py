@@ -5,9 +5,10 @@ What stays is what a rehearsal is about: routes, limits, caps, hours, reminders,
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from http.client import HTTPResponse
 from http.cookies import SimpleCookie
 from io import BytesIO
@@ -38,6 +39,7 @@ WEBHOOK_SECRET = "sandbox-webhook-secret"  # noqa: S105 -- invented, as the sand
 PLAYED = SandboxOptions()
 KEPT = timedelta(days=36500)
 TEXT_HOST = f"texts.{NOWHERE}"  # stands for the service of texts and WhatsApp
+Browse = Callable[[Visit], Awaitable[Visited]]
 
 
 def page_of(settings: Settings) -> str | None:
@@ -46,36 +48,28 @@ def page_of(settings: Settings) -> str | None:
     return links.base if links is not None else None
 
 
-class Page:
-    """What `opened_page` gives."""
-
-    def __init__(self, server: web.Server) -> None:
-        self._server = server
-
-    async def browse(self, visit: Visit) -> Visited:
-        """The page's answer, as its server sends it."""
-        protocol: asyncio.Protocol = self._server()
-        wire = _Wire(protocol, peer=visit.headers["X-Forwarded-For"])
-        protocol.connection_made(wire)
-        protocol.data_received(_request(visit))
-        await wire.closed
-        answer = HTTPResponse(cast(socket, wire))  # which is asked for `makefile` alone
-        answer.begin()
-        cookies = SimpleCookie(answer.headers.get("Set-Cookie", ""))
-        named = {name.lower(): value for name, value in answer.headers.items()}
-        return Visited(
-            answer.status, named, answer.read().decode(), cookies["visit"].value if "visit" in cookies else ""
-        )
+async def _browse(server: web.Server, visit: Visit) -> Visited:
+    """The page's answer, as its server sends it."""
+    protocol: asyncio.Protocol = server()
+    wire = _Wire(protocol, peer=visit.headers["X-Forwarded-For"])
+    protocol.connection_made(wire)
+    protocol.data_received(_request(visit))
+    await wire.closed
+    answer = HTTPResponse(cast(socket, wire))  # which is asked for `makefile` alone
+    answer.begin()
+    cookies = SimpleCookie(answer.headers.get("Set-Cookie", ""))
+    named = {name.lower(): value for name, value in answer.headers.items()}
+    return Visited(answer.status, named, answer.read().decode(), cookies["visit"].value if "visit" in cookies else "")
 
 
 @asynccontextmanager
-async def opened_page(application: web.Application) -> AsyncIterator[Page]:
+async def opened_page(application: web.Application) -> AsyncIterator[Browse]:
     """`application` has the page's routes, and no timers, which would tick through the days."""
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:
         assert runner.server is not None  # noqa: S101 -- for mypy: it is set up
-        yield Page(runner.server)
+        yield partial(_browse, runner.server)
     finally:
         await runner.cleanup()
 

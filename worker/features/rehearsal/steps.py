@@ -6,6 +6,7 @@ Time stands still while work is done, and passes where a call waits for its slot
 import asyncio
 import selectors
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -64,43 +65,38 @@ class SteppedLoop(asyncio.SelectorEventLoop):
         return done
 
 
+@dataclass
 class Steps:
     """`arrived` is set when something comes from outside. `done`: a value that changes with each call and message."""
 
-    def __init__(
-        self,
-        embedded: Embedded,
-        database: Database,
-        loop: SteppedLoop,
-        *,
-        arrived: asyncio.Event,
-        done: Callable[[], object],
-    ) -> None:
-        self._embedded, self._database, self._loop = embedded, database, loop
-        self._arrived, self._done = arrived, done
-        self._wait = STEP
-        self._before: object = None
+    embedded: Embedded
+    database: Database
+    loop: SteppedLoop
+    arrived: asyncio.Event
+    done: Callable[[], object]
+    _wait: timedelta = STEP
+    _before: object = None
 
     async def until(self, end: datetime, *, show: Callable[[datetime], None]) -> None:
         """`show` is called with the time after each step."""
-        while self._loop.now() < end:
-            self._arrived.clear()
+        while self.loop.now() < end:
+            self.arrived.clear()
             await self._work()
             await self._rest(min(self._next(), end))
-            show(self._loop.now())
+            show(self.loop.now())
 
     async def _work(self) -> None:
-        await self._embedded.tick()
+        await self.embedded.tick()
         await asyncio.sleep(UNTIL_ALL_WAIT)
-        await self._embedded.runner.wait_until_idle()
+        await self.embedded.runner.wait_until_idle()
 
     def _next(self) -> datetime:
         """When there is work again: at once while work gets done, and more and more rarely while none does."""
-        now = self._loop.now()
-        overdue, next_at = next_due(self._database, now=now)
+        now = self.loop.now()
+        overdue, next_at = next_due(self.database, now=now)
         if overdue is None:
             return next_at or now + FAR
-        done = (overdue, self._done())
+        done = (overdue, self.done())
         self._wait = STEP if done != self._before else min(self._wait * 2, LONGEST_WAIT)
         self._before = done
         return min(next_at or now + FAR, now + self._wait)
@@ -108,8 +104,8 @@ class Steps:
     async def _rest(self, until: datetime) -> None:
         """Let time pass until then, or until something arrives; then to the end of the step that has begun."""
         try:
-            async with asyncio.timeout(max((until - self._loop.now()).total_seconds(), 0.0)):
-                await self._arrived.wait()
+            async with asyncio.timeout(max((until - self.loop.now()).total_seconds(), 0.0)):
+                await self.arrived.wait()
         except TimeoutError:
             pass
-        await asyncio.sleep(-self._loop.elapsed % STEP.total_seconds())
+        await asyncio.sleep(-self.loop.elapsed % STEP.total_seconds())

@@ -12,7 +12,7 @@ from onboarding_sandbox.wire import TWILIO, WHATSAPP
 from worker.core.customers.customers import Channel
 from worker.core.model.endings import AddressIs, Kind, Problem
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
-from worker.features.rehearsal.stand_ins import TEXT_HOST, WEBHOOK_SECRET, Page, host_of
+from worker.features.rehearsal.stand_ins import TEXT_HOST, WEBHOOK_SECRET, Browse, host_of
 from worker.providers.webhooks.contract import Delivery, Unreadable
 from worker.senders.contract import Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
@@ -26,8 +26,8 @@ class Wire:
     """Takes the place of `Http`. `made`: when calls and messages left, by account and channel."""
 
     def __init__(self, options: SandboxOptions, accounts: Mapping[str, object]) -> None:
-        self.sandbox = Sandbox(options, taker=self._take, browse=lambda visit: self.page.browse(visit))
-        self.page: Page  # where customers come by our own links; set before any message leaves
+        self.sandbox = Sandbox(options, taker=self._take, browse=lambda visit: self.page(visit))
+        self.page: Browse  # where customers come by our own links; set before any message leaves
         self.made: dict[str, list[datetime]] = defaultdict(list)
         self.told: Callable[[], None] = lambda: None  # called after a webhook was kept
         self._clock = options.clock

@@ -6,9 +6,7 @@ moment, and the database finds them by an index, whatever `every` is now.
 
 import calendar
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 LONGEST = 100 * 12
@@ -37,22 +35,3 @@ def approved_until(by: datetime, months: int) -> datetime:
     last_day = by.day == calendar.monthrange(by.year, by.month)[1]
     last = calendar.monthrange(found.year, found.month)[1]
     return found.replace(day=last) if last_day and last > found.day else found
-
-
-@dataclass(frozen=True)
-class Rules:
-    """`every`: the months of purposes that `purposes` does not name; None: these are not renewed. 0 months: never."""
-
-    every: int | None = None
-    before: timedelta = timedelta(0)
-    purposes: Mapping[str, int] = field(default_factory=dict)
-    per_day: int = 0
-
-    @property
-    def on(self) -> bool:
-        return self.every is not None or any(self.purposes.values())
-
-    def due_at(self, purpose: str, approved_at: datetime) -> datetime | None:
-        """When the customer is asked again; None: never."""
-        months = self.purposes.get(purpose, self.every)
-        return after(approved_at, months) - self.before if months else None

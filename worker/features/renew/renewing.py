@@ -12,7 +12,7 @@ LOOK_EVERY = 60.0  # seconds, in each process
 
 
 def _swept(parts: Parts) -> Callable[[Looked], None]:
-    if not parts.settings.section(Renew).rules.on:
+    if not parts.settings.section(Renew).on:
         return lambda _looked: None
     renewing, ticks = Renewing(parts), Ticks(LOOK_EVERY)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from worker.core.foundation.notation import parse_duration, show_duration
-from worker.features.renew.calendar import Rules, parse_months
+from worker.features.renew.calendar import parse_months
 from worker.settings.problems import Findings
 from worker.settings.shape import FeatureSection
 from worker.settings.values import Duration, Section, Shown, Whole, setting
@@ -26,6 +26,7 @@ def _purposes(given: Any) -> dict[str, int]:
 class Renew(Section):
     """When customers whom a provider has approved are asked again."""
 
+    # In months. Of `purposes`: 0 is never; other purposes have `every`.
     every: Annotated[int | None, BeforeValidator(parse_months), Shown("months")] = setting(
         None, 'How long an approval holds, such as "24 months" or "2 years", by the calendar.', "for ever"
     )
@@ -38,8 +39,9 @@ class Renew(Section):
     )
 
     @property
-    def rules(self) -> Rules:
-        return Rules(self.every, self.before, self.purposes, self.per_day)
+    def on(self) -> bool:
+        """Whether anything is renewed."""
+        return self.every is not None or any(self.purposes.values())
 
 
 def check(renew: Renew, given: Mapping[str, Any], findings: Findings) -> None:

@@ -28,7 +28,7 @@ MOST_SHOWN = 1000
 
 
 def _standing(settings: Settings, database: Database, _states: Mapping[str, BudgetState], now: datetime) -> Standing:
-    rules = settings.section(Renew).rules
+    rules = settings.section(Renew)
     if not rules.on:
         return NOTHING_TO_SAY
     times = [now, *(now + timedelta(weeks=week) for week in range(1, WEEKS + 1))]
@@ -46,7 +46,7 @@ def _standing(settings: Settings, database: Database, _states: Mapping[str, Budg
 
 
 def _foreseen(settings: Settings, database: Database, now: datetime) -> Standing:
-    rules = settings.section(Renew).rules
+    rules = settings.section(Renew)
     if not rules.on:
         return NOTHING_TO_SAY
     from worker.reporting.prices import Prices

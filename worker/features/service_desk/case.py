@@ -11,7 +11,7 @@ from worker.core.customers.customers import Channel
 from worker.core.messages.contact import FIRST, ContactPolicy
 from worker.core.model.channels import folded_email
 from worker.core.model.reasons import Reason, meaning_of
-from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, InvitationState, JobState, SessionState
+from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.lists import rules
 from worker.providers.refusals import Refusal
@@ -210,16 +210,6 @@ def under_way(case: Case, channels: Collection[str]) -> Refused | None:
                 f"it is not known whether a message by {message.channel} was sent",
                 f"decide it first: {_decide(case.row)} --repeat or --abandon",
             )
-    return None
-
-
-def no_link(row: Row) -> Refused | None:
-    """Why the row has no link now that could be sent; None: it has one, or ended without one."""
-    if row.state in UNISSUED_JOBS:
-        when = f" (due {in_utc(row.due_at)})" if row.due_at is not None else ""
-        # The words of `what_follows` say more than this reason.
-        why = f": {meaning_of(row.reason)}" if row.reason and row.reason != Reason.PRESSED else ""
-        return Refused(f"the customer's session is not open yet{when}{why}", row.what_follows)
     return None
 
 

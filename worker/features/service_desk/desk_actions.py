@@ -1,6 +1,7 @@
 """What the service desk does for a customer: `onboard customer resend`, `new-link`, `address`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -12,7 +13,7 @@ from worker.cli.shared_options import JSON, REASON, YES, confirm, print_json
 from worker.core.foundation.notation import written
 from worker.core.model.channels import ADDRESSES, CALLED, CHANNELS
 from worker.features.service_desk.case import Refused, in_utc
-from worker.features.service_desk.new_link import NewLink
+from worker.features.service_desk.links import NewLink
 from worker.features.service_desk.opened import desk_of, finder_of
 from worker.features.service_desk.store.cases import SeveralPurposes
 from worker.features.service_desk.store.desk import Asked, Foreseen, Sent
@@ -62,12 +63,14 @@ def resend(
     onboard customer resend C-1001 --channel sms --reason "call 4711"
     """
     with invocation.parts(ENCRYPTING | WAKING) as parts:
-        answer = _asking(
-            lambda: desk_of(parts).resend(
+        desk = desk_of(parts)
+        sent = _done(
+            customer_id,
+            lambda: desk.resend(
                 customer_id, channel=channel, purpose=purpose, same_link=same_link, reason=reason, now=parts.clock()
-            )
+            ),
+            as_json,
         )
-        sent = _done(customer_id, answer, as_json)
         wake_ups_of(parts.settings).send(list(sent.due))
         when = "now" if sent.due_at <= parts.clock() else f"at {in_utc(sent.due_at)}, after the quiet hours"
     if as_json:
@@ -99,11 +102,11 @@ def new_link(
     """
     with invocation.parts(ENCRYPTING | WAKING) as parts:
         desk = desk_of(parts)
-        may = _asking(lambda: desk.may_renew(customer_id, purpose=purpose, now=parts.clock()))
+        may = partial(desk.may_renew, customer_id, purpose=purpose, now=parts.clock())
         planned = _done(customer_id, may, as_json)
         if not yes:
             confirm(f"{cost_in_words(parts, planned)} Open it?")
-        asked = _asking(lambda: desk.new_link(customer_id, purpose=purpose, reason=reason, now=parts.clock()))
+        asked = partial(desk.new_link, customer_id, purpose=purpose, reason=reason, now=parts.clock())
         wake_ups_of(parts.settings).send(list(_done(customer_id, asked, as_json).due))
     if as_json:
         facts = {"account": planned.account, "session": planned.number, "most": planned.most}
@@ -156,10 +159,11 @@ def address(
         foreseen = _asking(lambda: desk.may_correct(customer_id, kinds, purpose=purpose, now=parts.clock()))
         if isinstance(foreseen, Foreseen) and isinstance(foreseen.follows, NewLink) and not yes:
             confirm(f"the old address has a link that opens: {cost_in_words(parts, foreseen.follows)} Go on?")
-        answer = _asking(
-            lambda: desk.correct_address(customer_id, **new, purpose=purpose, reason=reason, now=parts.clock())
+        changed = _done(
+            customer_id,
+            lambda: desk.correct_address(customer_id, **new, purpose=purpose, reason=reason, now=parts.clock()),
+            as_json,
         )
-        changed = _done(customer_id, answer, as_json)
         wake_ups_of(parts.settings).send(list(changed.due))
     what, sent = " and ".join(changed.columns), changed.sent
     if changed.warning:
@@ -206,8 +210,9 @@ def _asking(call: Callable[[], T]) -> T:
         ) from None
 
 
-def _done(customer_id: str, answer: T | Refused, as_json: bool) -> T:
+def _done(customer_id: str, call: Callable[[], T | Refused], as_json: bool) -> T:
     """What was done, or may be. Ends the command where the desk has refused it."""
+    answer = _asking(call)
     if not isinstance(answer, Refused):
         return answer
     if as_json:

@@ -1,14 +1,12 @@
 """`onboard customer find`: the customers with an id, an email address or a phone number."""
 
-from typing import Any
-
 import click
 
 from worker.cli.exits import NEEDS_A_PERSON
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, print_json
 from worker.features.service_desk.case import wanted
-from worker.features.service_desk.store.finding import MOST, Finder, Found
+from worker.features.service_desk.store.finding import MOST, Finder
 from worker.settings.needs import STORED
 
 
@@ -30,7 +28,17 @@ def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None
     with invocation.parts(STORED, migrate=True) as parts:
         found = Finder(parts.database, parts.keyring).find(wanted(text, country.upper()))
     if as_json:
-        print_json({"customers": [_found(one) for one in found]})
+        facts = [
+            {
+                "customer": one.customer_id,
+                "email": one.email,
+                "phone": one.phone,
+                "erased": one.erased,
+                "rows": [row._asdict() for row in one.rows],
+            }
+            for one in found
+        ]
+        print_json({"customers": facts})
     for one in () if as_json else found:
         without = "erased" if one.erased else "cannot be read" if one.unreadable else "no address"
         contact = ", ".join(filter(None, (one.email, one.phone))) or without
@@ -43,8 +51,3 @@ def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None
     if not found:
         click.echo("no customer has this id, email address or phone number", err=True)
         raise SystemExit(NEEDS_A_PERSON)
-
-
-def _found(one: Found) -> dict[str, Any]:
-    rows = [row._asdict() for row in one.rows]
-    return {"customer": one.customer_id, "email": one.email, "phone": one.phone, "erased": one.erased, "rows": rows}

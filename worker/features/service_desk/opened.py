@@ -1,15 +1,13 @@
 """Builds the desk over a process's parts, and makes the words of messages that have left again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.core.adapters import Message
 from worker.core.database.database import Database
 from worker.core.messages.contact import Invitation
-from worker.core.messages.quiet_hours import Hours
 from worker.core.model.channels import address_of
 from worker.core.model.sessions import Opening
 from worker.features.service_desk.case import DeskRules
@@ -45,17 +43,15 @@ class MessageText:
     problem: str = ""
 
 
-def message_text(
-    templates: "Templates", hours: Hours, sender_name: Callable[[str, str], str], sent: SentMessage
-) -> MessageText:
+def _message_text(parts: Parts, templates: "Templates", sent: SentMessage) -> MessageText:
     """The words as they were when the message left, if neither the template nor the customer's details have changed."""
     from worker.templates.language import TemplateProblem  # imported here: Jinja, for words alone
 
     customer, person = sent.customer, sent.customer.person
     to = address_of(person, sent.channel)
     opening = sent.opening or masked_opening(Opening(""))
-    clock = hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
-    name = sender_name(sent.channel, customer.brand)
+    clock = parts.hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
+    name = sender_name(parts.settings, sent.channel, customer.brand)
     invitation = Invitation(
         customer, opening, sent.expires_at, sender_name=name, wording=sent.wording, clock=clock, advice=sent.advice
     )
@@ -90,4 +86,4 @@ def message_texts(parts: Parts, sent: Sequence[SentMessage]) -> list[MessageText
     from worker.wiring.templates import templates_of
 
     templates = templates_of(parts.settings)
-    return [message_text(templates, parts.hours, partial(sender_name, parts.settings), one) for one in sent]
+    return [_message_text(parts, templates, one) for one in sent]

@@ -16,7 +16,7 @@ from worker.core.model.channels import ADDRESSES, CALLED
 from worker.core.model.states import LineState
 from worker.features.service_desk.case import Refused, place_in_words
 from worker.features.service_desk.corrections import Correction, correction_of, guessed_letters
-from worker.features.service_desk.new_link import NewLink
+from worker.features.service_desk.links import NewLink
 from worker.features.service_desk.opened import desk_of
 from worker.features.service_desk.store.desk import Asked, Sent, ServiceDesk
 from worker.features.service_desk.store.returned_rows import Place, StoredCustomer, stored_customers

@@ -30,17 +30,6 @@ class WorkbookList:
                 raise ListRefused([f"{option}: the list is {NAMES[form]}, which has none; leave the option out"])
         self._rows = read_apart(content, form, options.sheet)
         self.warnings = self._rows.warnings
-        self._header_row, titles = self._first_row()
-        self._header = read_header(titles, options)
-        self.columns, self.titles = self._header.columns, self._header.titles
-        if next(iter(self), None) is None:
-            raise ListRefused(["the list has a header, but no row below it"])
-
-    def __iter__(self) -> Iterator[RawLine]:
-        return raw_lines(iter(self._rows), self._header, below=self._header_row, hint=_HINT)
-
-    def _first_row(self) -> tuple[int, list[str]]:
-        """The header and its row number."""
         row, found = next(iter(self._rows), (0, None))
         if found is None:
             raise ListRefused(["the sheet is empty"])
@@ -53,7 +42,13 @@ class WorkbookList:
             titles.append(title)
         while titles and not is_filled(titles[-1]):
             titles.pop()
-        return row, titles
+        self._header_row, self._header = row, read_header(titles, options)
+        self.columns, self.titles = self._header.columns, self._header.titles
+        if next(iter(self), None) is None:
+            raise ListRefused(["the list has a header, but no row below it"])
+
+    def __iter__(self) -> Iterator[RawLine]:
+        return raw_lines(iter(self._rows), self._header, below=self._header_row, hint=_HINT)
 
 
 def template(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:

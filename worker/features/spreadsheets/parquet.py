@@ -65,18 +65,13 @@ def _texts(column: Any) -> list[Cell]:
         return [_moment(value) for value in column.cast("timestamp[us]", safe=False).to_pylist()]
     if name in _EXACT:
         return [_float(value, _EXACT[name]) for value in column.to_pylist()]
-    return [_text(value) for value in column.to_pylist()]
+    return [_READERS.get(type(value), lambda _value: _OTHER)(value) for value in column.to_pylist()]
 
 
 def _moment(value: datetime.datetime | None) -> Cell:
     if value is None:
         return ""
     return value.date().isoformat() if value.time() == datetime.time() else sheet_values.TIME
-
-
-def _text(value: Any) -> Cell:
-    read = _READERS.get(type(value))
-    return read(value) if read else _OTHER
 
 
 def _string(value: str) -> Cell:
@@ -87,10 +82,6 @@ def _float(value: float | None, exact: int = EXACT) -> Cell:
     if value is None or math.isnan(value):  # how pandas writes an empty cell of a column of numbers
         return ""
     return whole(value, exact=exact)
-
-
-def _decimal(value: decimal.Decimal) -> Cell:
-    return str(int(value)) if value == value.to_integral_value() else _FRACTION
 
 
 def _list(value: list[Any]) -> Cell:
@@ -105,7 +96,7 @@ _READERS: dict[type, Callable[[Any], Cell]] = {
     int: str,
     bool: lambda value: "true" if value else "false",
     float: _float,
-    decimal.Decimal: _decimal,
+    decimal.Decimal: lambda value: str(int(value)) if value == value.to_integral_value() else _FRACTION,
     datetime.date: datetime.date.isoformat,
     list: _list,
     bytes: lambda _bytes: _BYTES,

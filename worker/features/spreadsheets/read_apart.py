@@ -21,7 +21,7 @@ import orjson
 
 from worker.core.customers.customers import FieldProblem
 from worker.lists.formats.opening import ListBytes, OwnPlace, bound, too_much
-from worker.lists.formats.source import Row, Table
+from worker.lists.formats.source import Row
 from worker.lists.lines import ListRefused
 from worker.providers.refusals import Refusal
 
@@ -112,7 +112,14 @@ def main() -> Never:
     what = NAMES[form]
     try:
         with open(0, "rb", closefd=False) as raw, open(1, "wb", closefd=False) as out:
-            table = _table(raw, form, sheet)
+            if form == "parquet":
+                from worker.features.spreadsheets.parquet import read_parquet
+
+                table = read_parquet(raw)
+            else:
+                from worker.features.spreadsheets.xlsx import read_workbook
+
+                table = read_workbook(raw, sheet)
             out.write(orjson.dumps(table.warnings) + b"\n")
             for row in table.rows:
                 out.write(orjson.dumps(row, default=_plain) + b"\n")
@@ -140,16 +147,6 @@ def _be_bounded(memory: int, seconds: int, written: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (written, written))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold what customers are called
-
-
-def _table(raw: BinaryIO, form: str, sheet: str | None) -> Table:
-    if form == "parquet":
-        from worker.features.spreadsheets.parquet import read_parquet
-
-        return read_parquet(raw)
-    from worker.features.spreadsheets.xlsx import read_workbook
-
-    return read_workbook(raw, sheet)
 
 
 def _plain(value: object) -> object:

@@ -50,23 +50,6 @@ LONGEST_AGENT = 1000
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class StableRules:
-    """`hosts`: where each account's links may lead. `on_click`: a session is bought by a press alone. `page_first`: a
-    press alone leads to the session, too. `trusted`: the proxies whose word counts about who asks. `form_seconds`: how
-    long the body of a press may take."""
-
-    hosts: Mapping[str, Sequence[str]]
-    on_click: bool
-    page_first: bool
-    trusted: Sequence[Network] = ()
-    form_seconds: float
-
-    @property
-    def buys_by_press(self) -> bool:
-        return self.on_click or self.page_first
-
-
 class _TooOften(Exception):
     """Of this machine or link there were too many requests. `seconds`: until the next one is answered."""
 
@@ -80,32 +63,33 @@ def seconds() -> float:
     return asyncio.get_running_loop().time()
 
 
+@dataclass(kw_only=True)
 class StableRoutes:
     """Belongs to one loop.
 
-    `database_clock` is a blocking call. A form is shown and pressed by its time: the process that shows it may have
-    stood still, and a press would seem old to another process.
+    `hosts`: where each account's links may lead. `on_click`: a session is bought by a press alone. `page_first`: a
+    press alone leads to the session, too. `trusted`: the proxies whose word counts about who asks. `form_seconds`: how
+    long the body of a press may take. `database_clock` is a blocking call. A form is shown and pressed by its time: the
+    process that shows it may have stood still, and a press would seem old to another process.
     """
 
-    def __init__(
-        self,
-        rules: StableRules,
-        landings: Landings,
-        not_me: Callable[..., Outcome],
-        visitors: Visitors,
-        pages: StablePages,
-        waiting: Waiting,
-        readiness: Readiness,
-        in_thread: InThread,
-        wake: Wake,
-        *,
-        clock: Clock,
-        database_clock: Clock,
-    ) -> None:
-        self._rules = rules
-        self._landings, self._not_me, self._visitors, self._pages = landings, not_me, visitors, pages
-        self._waiting, self._readiness, self._in_thread, self._wake = waiting, readiness, in_thread, wake
-        self._clock, self._database_clock = clock, database_clock
+    hosts: Mapping[str, Sequence[str]]
+    on_click: bool
+    page_first: bool
+    trusted: Sequence[Network] = ()
+    form_seconds: float
+    landings: Landings
+    not_me: Callable[..., Outcome]
+    visitors: Visitors
+    pages: StablePages
+    waiting: Waiting
+    readiness: Readiness
+    in_thread: InThread
+    wake: Wake
+    clock: Clock
+    database_clock: Clock
+
+    def __post_init__(self) -> None:
         self.not_counted: CountLog[Why] = CountLog(
             log,
             lambda new: (
@@ -124,7 +108,7 @@ class StableRoutes:
         """The handler, with the answers that come in its place."""
 
         async def handle(request: web.Request) -> web.Response:
-            if self._readiness.why_not is not None:
+            if self.readiness.why_not is not None:
                 return self._answer(request, Shown(Screen.TROUBLE), status=503, headers=LATER)
             try:
                 return await handler(request)
@@ -142,19 +126,21 @@ class StableRoutes:
 
     async def _get(self, request: web.Request) -> web.Response:
         """Lead to the live session, or show a page. A HEAD changes nothing."""
-        now, secret, visitor = self._clock(), request.match_info["secret"], self._visitor(request)
+        now, secret, visitor = self.clock(), request.match_info["secret"], self._visitor(request)
         visit = _visit(request, visitor)
         asks = why_not_asked(visit)
         seen = await self._see(request)
         # A session that has ended is replaced by a press alone.
-        buys = isinstance(seen.decision, Press) and not seen.decision.replaces and not self._rules.buys_by_press
+        buys = (
+            isinstance(seen.decision, Press) and not seen.decision.replaces and not (self.on_click or self.page_first)
+        )
         if asks is None and buys:
             seen = await self._asked(secret, Asks.VISIT)
-        if isinstance(seen.decision, Lead) and self._rules.page_first and PRESSED not in request.query:
+        if isinstance(seen.decision, Lead) and self.page_first and PRESSED not in request.query:
             seen = replace(seen, decision=Press(), link="")  # only a press leads on
         opened = counts_as_opened(visit, now=now)
         if request.method != "HEAD" and asks is None:
-            await self._in_thread(partial(self._landings.visited, seen, opened=opened, now=now))
+            await self.in_thread(partial(self.landings.visited, seen, opened=opened, now=now))
         if isinstance(seen.decision, Lead) and asks in (None, Why.NOT_GET):
             return self._led(request, seen, visitor)
         return await self._page(request, seen, visitor)
@@ -163,11 +149,11 @@ class StableRoutes:
         """A press: it counts, or the page is shown again."""
         secret = request.match_info["secret"]
         visitor, why_not = await self._pressed(request, secret)
-        now, seen = self._clock(), await self._see(request)
+        now, seen = self.clock(), await self._see(request)
         if why_not is not None:
             return await self._page(request, seen, visitor, again=True)
         seen = await self._asked(secret, Asks.PRESS)
-        await self._in_thread(partial(self._landings.visited, seen, opened=True, now=now))
+        await self.in_thread(partial(self.landings.visited, seen, opened=True, now=now))
         if isinstance(seen.decision, Lead):
             return self._led(request, seen, visitor)
         return await self._page(request, seen, visitor)
@@ -183,20 +169,20 @@ class StableRoutes:
         seen = await self._see(request)
         if why_not is not None:
             return await self._ask_not_me(request, seen, visitor, again=True)
-        outcome = await self._in_thread(partial(self._not_me, secret, now=self._clock()))
+        outcome = await self.in_thread(partial(self.not_me, secret, now=self.clock()))
         # The form shows that there was such a link: the second of two presses finds none, and reads the same.
         screen = Screen.LONG if outcome is Outcome.MOMENT else Screen.STOPPED
         return self._answer(request, Shown(screen, seen, address=_address(request)))
 
     def _visitor(self, request: web.Request) -> Visitor:
-        return self._visitors.of(request.cookies.get(COOKIE, ""), now=self._clock())
+        return self.visitors.of(request.cookies.get(COOKIE, ""), now=self.clock())
 
     async def _pressed(self, request: web.Request, of: str) -> tuple[Visitor, Why | None]:
         """Who posts the form of a page, and why it does not count. Raises Unacceptable."""
         visitor = self._visitor(request)
-        form = await form_of(request, seconds=self._rules.form_seconds)
-        shown_at = self._visitors.shown_at(form.get("form", ""), visitor, of)
-        now = await self._in_thread(self._database_clock)
+        form = await form_of(request, seconds=self.form_seconds)
+        shown_at = self.visitors.shown_at(form.get("form", ""), visitor, of)
+        now = await self.in_thread(self.database_clock)
         why_not = why_not_pressed(_visit(request, visitor, shown_at=shown_at), now=now)
         if why_not is not None:
             # Counts: a machine that posts such forms must not fill the log.
@@ -206,8 +192,8 @@ class StableRoutes:
     async def _see(self, request: web.Request) -> Seen:
         """What the visitor finds. Counts it; raises _TooOften. Links that are none use nothing of true ones."""
         secret = request.match_info["secret"]
-        seen: Seen = await self._in_thread(partial(self._landings.see, secret, now=self._clock()))
-        peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._rules.trusted)
+        seen: Seen = await self.in_thread(partial(self.landings.see, secret, now=self.clock()))
+        peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self.trusted)
         now = seconds()
         if isinstance(seen.decision, Gone):
             wait = self._misses.take(peer, now)
@@ -219,57 +205,53 @@ class StableRoutes:
 
     async def _asked(self, secret: str, by: Asks) -> Seen:
         """What the visitor gets who may buy a session; once it is there, if that is soon."""
-        seen: Seen = await self._in_thread(partial(self._landings.ask, secret, by=by, now=self._clock()))
+        seen: Seen = await self.in_thread(partial(self.landings.ask, secret, by=by, now=self.clock()))
         for wake_up in seen.due:
-            self._wake(wake_up)
+            self.wake(wake_up)
         if isinstance(seen.decision, Wait) and seen.decision.until is None and seen.job_id is not None:
-            await self._waiting.wait(seen.job_id, PATIENCE, caller="")
-            seen = await self._in_thread(partial(self._landings.see, secret, now=self._clock()))
+            await self.waiting.wait(seen.job_id, PATIENCE, caller="")
+            seen = await self.in_thread(partial(self.landings.see, secret, now=self.clock()))
         return seen
 
     def _led(self, request: web.Request, seen: Seen, visitor: Visitor) -> web.Response:
         """To the session's link: nowhere else, and only to a host that its account may link to."""
-        link = https_link(seen.link, self._rules.hosts.get(seen.account, ()))
+        link = https_link(seen.link, self.hosts.get(seen.account, ()))
         if link is None:
             log.error("the account %s may not link to the host of a session's link", seen.account)
-            return self._visitors.known(self._answer(request, Shown(Screen.LATER, seen)), visitor)
-        return self._visitors.known(web.Response(status=303, headers=HEADERS | {"Location": link}), visitor)
+            return self.visitors.known(self._answer(request, Shown(Screen.LATER, seen)), visitor)
+        return self.visitors.known(web.Response(status=303, headers=HEADERS | {"Location": link}), visitor)
 
     async def _page(self, request: web.Request, seen: Seen, visitor: Visitor, *, again: bool = False) -> web.Response:
-        now, secret = self._clock(), request.match_info["secret"]
+        now, secret = self.clock(), request.match_info["secret"]
         screen = screen_of(seen.decision, again=again, now=now)
         if isinstance(seen.decision, Gone):
             return self._answer(request, Shown(screen), status=404)
         form = ""
         if screen in FORMS:
-            form = self._visitors.form(visitor, secret, now=await self._in_thread(self._database_clock))
-        looks_again = self._looks_again(request, seen)
+            form = self.visitors.form(visitor, secret, now=await self.in_thread(self.database_clock))
+        # A page that waits looks again by itself and by its link: after a press where it leads on. It buys nothing.
+        pressed = self.page_first and (request.method == "POST" or PRESSED in request.query)
+        looks_again = f"{_address(request)}?{PRESSED}" if pressed and isinstance(seen.decision, Wait | Buy) else ""
         shown = Shown(screen, seen, form, _address(request), looks_again, ready_by(seen.decision, now=now))
         headers = refresh_of(seen.decision, screen, address=looks_again)
-        return self._visitors.known(self._answer(request, shown, headers=headers), visitor)
-
-    def _looks_again(self, request: web.Request, seen: Seen) -> str:
-        """Where a page that waits looks again, by itself and by its link: after a press it leads on. It buys nothing.
-        "": at its own address."""
-        pressed = self._rules.page_first and (request.method == "POST" or PRESSED in request.query)
-        return f"{_address(request)}?{PRESSED}" if pressed and isinstance(seen.decision, Wait | Buy) else ""
+        return self.visitors.known(self._answer(request, shown, headers=headers), visitor)
 
     async def _ask_not_me(
         self, request: web.Request, seen: Seen, visitor: Visitor, *, again: bool = False
     ) -> web.Response:
         if isinstance(seen.decision, Gone):
             return self._answer(request, Shown(Screen.GONE), status=404)
-        now = await self._in_thread(self._database_clock)
-        form = self._visitors.form(visitor, _for_not_me(request.match_info["secret"]), now=now)
+        now = await self.in_thread(self.database_clock)
+        form = self.visitors.form(visitor, _for_not_me(request.match_info["secret"]), now=now)
         shown = Shown(Screen.NOT_ME, seen, again=again, form=form, address=_address(request))
-        return self._visitors.known(self._answer(request, shown), visitor)
+        return self.visitors.known(self._answer(request, shown), visitor)
 
     def _answer(
         self, request: web.Request, shown: Shown, *, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> web.Response:
         accepts = request.headers.get("Accept-Language", "")
         try:
-            return self._pages.answer(shown, status=status, accepts=accepts, headers=headers or {})
+            return self.pages.answer(shown, status=status, accepts=accepts, headers=headers or {})
         except TemplateProblem as error:
             log.error("the page of a stable link cannot be made: %s", error)
             return web.Response(status=503, text="Please try again later.", headers=HEADERS)

@@ -9,7 +9,7 @@ from worker.core.foundation.logs import logged
 from worker.features.stable_links.landing import LandingRules
 from worker.features.stable_links.page_answers import StablePages
 from worker.features.stable_links.policy import made
-from worker.features.stable_links.routes import StableRoutes, StableRules
+from worker.features.stable_links.routes import StableRoutes
 from worker.features.stable_links.section import Links
 from worker.features.stable_links.store.landings import Landings
 from worker.features.stable_links.store.not_me import stop
@@ -36,23 +36,20 @@ def add(application: web.Application, shared: Shared) -> None:
     links, own, landings = settings.section(Links), made(settings), landings_of(parts)
     is_secure = settings.web.base_url.startswith("https:")
     waiting = Waiting(landings.ready, shared.in_thread)
-    rules = StableRules(
+    routes = StableRoutes(
         hosts={name: account.link_hosts for name, account in settings.accounts.items()},
         on_click=own is not None and own.on_click,
         page_first=links.page,
         trusted=settings.web.trusted_proxies,
         form_seconds=shared.body_seconds,
-    )
-    routes = StableRoutes(
-        rules,
-        landings,
-        partial(stop, parts.database, parts.keyring),
-        Visitors(parts.keyring, is_secure=is_secure),
-        StablePages(parts.link_pages, is_secure=is_secure),
-        waiting,
-        shared.readiness,
-        shared.in_thread,
-        shared.wake,
+        landings=landings,
+        not_me=partial(stop, parts.database, parts.keyring),
+        visitors=Visitors(parts.keyring, is_secure=is_secure),
+        pages=StablePages(parts.link_pages, is_secure=is_secure),
+        waiting=waiting,
+        readiness=shared.readiness,
+        in_thread=shared.in_thread,
+        wake=shared.wake,
         clock=parts.clock,
         database_clock=parts.database_clock,
     )

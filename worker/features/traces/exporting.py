@@ -89,7 +89,8 @@ class TracedWork:
                 outcome, failed = NOT_MADE, False
             return result
         finally:
-            facts = self._of(item) | ({"look_up": "yes"} if _looks_up(item) else {})
+            looks_up = item.unknown_call is not None or getattr(item, "asks_about", None) is not None
+            facts = self._of(item) | ({"look_up": "yes"} if looks_up else {})
             self._traces.step(
                 item.traceparent, self._call, now, self._clock(), outcome, facts, failed=failed, leaves=True
             )
@@ -97,10 +98,6 @@ class TracedWork:
     def _of(self, item: Any) -> dict[str, str | int]:
         job = getattr(item, "job_id", None) or item.id  # of a message, its job's
         return {**self._facts, "batch": item.batch_id, "job": job}
-
-
-def _looks_up(item: Any) -> bool:
-    return item.unknown_call is not None or getattr(item, "asks_about", None) is not None
 
 
 def collector() -> str | None:
@@ -189,16 +186,12 @@ class OtelTraces(Traces):
         self._row_share, self._draw = row_share, draw
 
     def of_event(self, given: Any, at: datetime, facts: Facts) -> Span | None:
-        from opentelemetry.trace import SpanKind
-
-        return _recording(self._begun(context_of(given), "take in event", at, facts, SpanKind.CONSUMER))
+        return _recording(self._begun(context_of(given), "take in event", at, facts, "CONSUMER"))
 
     def of_row(self, at: datetime, facts: Facts) -> Span | None:
-        from opentelemetry.trace import SpanKind
-
         if self._draw() >= self._row_share:
             return None
-        return _recording(self._begun(None, "take in row", at, facts, SpanKind.INTERNAL))
+        return _recording(self._begun(None, "take in row", at, facts, "INTERNAL"))
 
     def of_work(self, work: Any, wake_up: WakeUp, clock: Clock) -> TracedWork:
         return TracedWork(work, wake_up, self, clock)
@@ -215,16 +208,14 @@ class OtelTraces(Traces):
         failed: bool = False,
         leaves: bool = False,
     ) -> None:
-        from opentelemetry.trace import SpanKind
-
-        parent = context_of(traceparent)
+        parent, kind = context_of(traceparent), "CLIENT" if leaves else "INTERNAL"
         if parent is not None:
-            kind = SpanKind.CLIENT if leaves else SpanKind.INTERNAL
             self._begun(parent, name, began_at, facts, kind).end(ended_at, outcome, failed=failed)
 
-    def _begun(self, parent: Context | None, name: str, at: datetime, facts: Facts, kind: "trace.SpanKind") -> _Span:
+    def _begun(self, parent: Context | None, name: str, at: datetime, facts: Facts, kind: str) -> _Span:
+        """`kind`: a name of SpanKind."""
         from opentelemetry.context import Context as Nothing
-        from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+        from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, set_span_in_context
 
         # An own context: what the process that embeds us traces by itself is not the parent.
         within = Nothing()
@@ -233,7 +224,8 @@ class OtelTraces(Traces):
                 parent.trace_id, parent.span_id, is_remote=True, trace_flags=TraceFlags(parent.sampled)
             )
             within = set_span_in_context(NonRecordingSpan(remote), within)
-        return _Span(self._tracer.start_span(name, within, kind, attributes=_named(facts), start_time=_nanoseconds(at)))
+        start, named = _nanoseconds(at), _named(facts)
+        return _Span(self._tracer.start_span(name, within, SpanKind[kind], attributes=named, start_time=start))
 
     def close(self) -> None:
         closing = Thread(target=self._provider.shutdown, name="traces", daemon=True)

@@ -8,7 +8,7 @@ FEATURE = Feature(
     needs=("dashboard",),
     offers={
         "DASHBOARD_PARTS": ("worker.features.uploads.pages:PART",),
-        "SECTIONS": ("worker.features.uploads.section:SECTION",),
+        "SECTIONS": ("worker.features.uploads.uploaded:SECTION",),
         "WORK": ("worker.features.uploads.schedule:WORK",),
     },
 )

@@ -70,7 +70,13 @@ class Looking:
             return uploads.refuse(one, owner=self.owner, why=NEVER_AGAIN)
         try:
             with TemporaryFile("w+b") as file:
-                self._fill(uploads, one, file)
+                digest = hashlib.sha256()
+                for content in uploads.content(one.id):
+                    file.write(content)
+                    digest.update(content)
+                if digest.hexdigest() != one.digest:
+                    raise ListRefused(["its bytes are not those that came: upload it again"])
+                file.seek(0)
                 if one.state is UploadState.ARRIVED:
                     self._check(uploads, one, file)
                 else:
@@ -84,15 +90,6 @@ class Looking:
         except Exception as error:
             # Its lease ends, and it is tried again; one that ends every process is refused after some tries.
             log.error("uploaded list %d: its work ended with %s", one.id, type(error).__name__)
-
-    def _fill(self, uploads: Uploads, one: Upload, file: BinaryIO) -> None:
-        digest = hashlib.sha256()
-        for content in uploads.content(one.id):
-            file.write(content)
-            digest.update(content)
-        if digest.hexdigest() != one.digest:
-            raise ListRefused(["its bytes are not those that came: upload it again"])
-        file.seek(0)
 
     def _kept(self, uploads: Uploads, one: Upload) -> Callable[[], None]:
         clock = self.parts.database_clock

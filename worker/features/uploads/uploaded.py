@@ -1,12 +1,14 @@
-"""An uploaded list: its states, and how it is read. Pure."""
+"""An uploaded list: its states, and how it is read; and the section `[uploads]`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from worker.features.dashboard.users import is_one_person
+from worker.settings.shape import FeatureSection
+from worker.settings.values import Section, setting
 
 MOST_BYTES = 128 << 20
 MOST_ROWS = 2_000_000  # a compressed file could have a thousand times as many
@@ -78,3 +80,14 @@ class How:
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> "How":
         return cls(**{name: value for name, value in given.items() if name in cls.__dataclass_fields__})
+
+
+class Uploads(Section):
+    """Lists that are given in the browser."""
+
+    approvals: Literal[1, 2] = setting(
+        1, "How many persons must agree before a list of the browser is sent. 2: two different ones."
+    )
+
+
+SECTION = FeatureSection("uploads", Uploads)

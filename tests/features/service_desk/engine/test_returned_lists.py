@@ -18,7 +18,6 @@ from worker.core.foundation.notation import spreadsheet_safe
 from worker.core.model.channels import Address
 from worker.features.service_desk.case import Refused
 from worker.features.service_desk.corrections import Correction
-from worker.features.service_desk.new_link import PresentLink
 from worker.features.service_desk.returned_lists import AS_STORED, Returns
 from worker.features.service_desk.store.desk import Corrected, Foreseen, Sent
 from worker.features.service_desk.store.returned_rows import Place, StoredCustomer
@@ -68,7 +67,7 @@ class FakeDesk:
     def may_correct(
         self, customer_id: str, kinds: Collection[Address], *, purpose: str | None, now: datetime
     ) -> Foreseen | Refused:
-        return Foreseen(PresentLink())
+        return Foreseen(None)
 
     def returns(self, *, act: bool = True) -> Returns:
         intake: Any = SimpleNamespace()  # no row of these reports is a new one

@@ -8,7 +8,7 @@ from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.messages.contact import Caps
 from worker.core.model.states import JobState, SessionState
 from worker.features.service_desk.case import Refused
-from worker.features.service_desk.new_link import Before, NewLink
+from worker.features.service_desk.links import Before, NewLink
 from worker.features.service_desk.store.desk import Asked
 
 

@@ -13,7 +13,7 @@ from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.wakeups import WakeUp
 from worker.features.stable_links.landing import Asks, Decision, Lead, Press
 from worker.features.stable_links.page_answers import StablePages
-from worker.features.stable_links.routes import StableRoutes, StableRules
+from worker.features.stable_links.routes import StableRoutes
 from worker.features.stable_links.store.landings import GONE, Seen
 from worker.features.stable_links.store.not_me import Outcome
 from worker.features.stable_links.visitors import Visitors
@@ -90,15 +90,18 @@ class LandingSite:
         parts: Any = self  # the parts that are scripted here
         hosts = {"kyc": ["ivs.idenfy.com", "localhost"]}
         routes = StableRoutes(
-            StableRules(hosts=hosts, on_click=on_click, page_first=page_first, form_seconds=5),
-            parts.landings,
-            parts.landings.stop,
-            Visitors(self.keyring, is_secure=False),  # cookies come back over the test's http
-            StablePages(pages, is_secure=is_secure),
-            SimpleNamespace(),  # type: ignore[arg-type] -- no answer waits here
-            parts.readiness,
-            _at_once,
-            self.woken.append,
+            hosts=hosts,
+            on_click=on_click,
+            page_first=page_first,
+            form_seconds=5,
+            landings=parts.landings,
+            not_me=parts.landings.stop,
+            visitors=Visitors(self.keyring, is_secure=False),  # cookies come back over the test's http
+            pages=StablePages(pages, is_secure=is_secure),
+            waiting=SimpleNamespace(),  # type: ignore[arg-type] -- no answer waits here
+            readiness=parts.readiness,
+            in_thread=_at_once,
+            wake=self.woken.append,
             clock=lambda: self.now - self.behind,
             database_clock=lambda: self.now,
         )

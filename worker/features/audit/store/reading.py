@@ -1,4 +1,5 @@
-"""Reads the audit log: lists entries, and verifies their chain."""
+"""Reads the audit log: lists entries, as their rows, and verifies their chain. An entry without a number is not sealed
+yet."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +9,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.audit_entries import Entry
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Audit
 from worker.core.foundation.keyring import Keyring
@@ -26,15 +26,6 @@ from worker.features.audit.store.sealing import (
 
 PAGE = 5000
 MOST_SHOWN = 20  # problems of the log, in words; the others are counted
-
-
-@dataclass(frozen=True)
-class Stored:
-    """An entry with its place in the chain; None: it is not sealed yet. `id`: of its row, which grows with time."""
-
-    entry: Entry
-    point: Point | None
-    id: int
 
 
 @dataclass(frozen=True)
@@ -94,14 +85,14 @@ class AuditLog:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database, self._keyring = database, keyring
 
-    def newest(self, wanted: Wanted, *, most: int) -> list[Stored]:
+    def newest(self, wanted: Wanted, *, most: int) -> list[Any]:
         """The newest of these entries, the oldest of them first."""
         query = sa.select(Audit.__table__).where(*wanted.conditions).order_by(Audit.id.desc()).limit(most)
         with self._database.read() as connection:
             rows = fetch(connection, query)
-        return [_stored(row) for row in reversed(rows)]
+        return rows[::-1]
 
-    def in_order(self, wanted: Wanted, *, to: int) -> Iterator[Stored]:
+    def in_order(self, wanted: Wanted, *, to: int) -> Iterator[Any]:
         """The sealed ones of these entries, in the order of the chain, with numbers up to `to`."""
         after = wanted.after
         query = sa.select(Audit.__table__).where(*wanted.conditions, Audit.number <= to)
@@ -109,7 +100,7 @@ class AuditLog:
         while True:
             with self._database.read() as connection:
                 rows = fetch(connection, query.where(Audit.number > after))
-            yield from map(_stored, rows)
+            yield from rows
             if len(rows) < PAGE:
                 return
             after = rows[-1].number
@@ -240,7 +231,3 @@ class _Chain:
 
 def _range(first: int, last: int) -> str:
     return f"entry {first}" if first == last else f"entries {first} to {last}"
-
-
-def _stored(row: Any) -> Stored:
-    return Stored(entry_of(row), None if row.number is None else Point(row.number, row.hash), row.id)

@@ -6,9 +6,7 @@ from worker.features.dashboard.pages import (
     audit,
     batch,
     batch_actions,
-    batches,
     customer,
-    customer_actions,
     message_tests,
     now,
     on_call,
@@ -20,7 +18,7 @@ PART = Part(
     pages=(  # in the order of the navigation
         now.PAGE,
         on_call.PAGE,
-        batches.PAGE,
+        batch.ALL,
         batch.PAGE,
         customer.FIND,
         customer.PAGE,
@@ -34,7 +32,7 @@ PART = Part(
     actions=(
         *batch_actions.ACTIONS,
         *message_tests.ACTIONS,
-        *customer_actions.ACTIONS,
+        *customer.ACTIONS,
         *now.ACTIONS,
         *accounts.ACTIONS,
         *outgoing.ACTIONS,

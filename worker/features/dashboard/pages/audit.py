@@ -40,7 +40,7 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         "read_at": asked.now,
         "given": given,
         "searched": bool(filled),
-        "entries": [(one.entry, one.point) for one in shown],
+        "entries": shown,
         "newest": f"{PATH}?{urlencode(filled)}" if before is not None else "",
         "older": f"{PATH}?{urlencode(filled | {'before': shown[-1].id})}" if len(found) > SHOWN else "",
         "head": head,

@@ -1,5 +1,5 @@
-"""One batch: its states, what happened in each hour, what needs a person and why, and its rows; and its report as a
-file, CSV or XLSX, as `onboard report` writes it without links and details."""
+"""All batches; and one: its states, what happened in each hour, what needs a person and why, and its rows; and its
+report as a file, CSV or XLSX, as `onboard report` writes it without links and details."""
 
 import io
 import threading
@@ -32,8 +32,8 @@ MOST = 48
 STEPS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 12, 24, 72, 168, 720))
 FILLS = {"issued": "issued", "invited": "invited", "refused": "failed", "finished": "completed"}
 
-PATH = "/dashboard/batches/{batch}"
-SHOWN = 50
+ALL_PATH, ALL_SHOWN = "/dashboard/batches", 30
+PATH, SHOWN = f"{ALL_PATH}/{{batch}}", 50
 MOST_CHOSEN = 1000  # characters of row numbers in the address of an action
 KEPT_SECONDS = 15.0  # sums over all rows are read again after that
 KEPT = 20  # batches
@@ -224,4 +224,38 @@ DOWNLOADS = tuple(
         read=partial(_report, ending=ending),
     )
     for ending in KINDS
+)
+
+
+def read_all(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    """All batches, the newest first."""
+    text = asked.text("q")
+    every = [
+        one
+        for one in sources.parts.batches.all()
+        if not text or text == str(one.id) or text.casefold() in one.name.casefold()
+    ]
+    first = min(asked.number("from") or 0, len(every))
+    whole = sources.parts.operation.report()
+
+    def there(start: int) -> str:
+        return f"{ALL_PATH}?{urlencode(({'q': text} if text else {}) | {'from': str(start)})}"
+
+    return {
+        "read_at": asked.now,
+        "total": len(every),
+        "batches": [batch_facts(sources, whole, one) for one in every[first : first + ALL_SHOWN]],
+        "text": text,
+        "newer": there(max(first - ALL_SHOWN, 0)) if first else "",
+        "older": there(first + ALL_SHOWN) if len(every) > first + ALL_SHOWN else "",
+    }
+
+
+ALL = Page(
+    path=ALL_PATH,
+    template="batches.html",
+    live="batches_live.html",
+    read=read_all,
+    title="Batches",
+    navigation="Batches",
 )

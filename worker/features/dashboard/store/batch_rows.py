@@ -59,25 +59,23 @@ class BatchRows:
             return points_of(connection, WORK, batch_id, unit="hour")
 
 
-def _select() -> sa.Select[*tuple[Any, ...]]:
-    columns = (
-        Job.row,
-        Job.customer_id,
-        STATE.label("state"),
-        RESULT.label("result"),
-        ACCOUNT.label("account"),
-        REASON.label("reason"),
-        DETAIL.label("detail"),
-        DUE_AT.label("due_at"),
-        Job.leader_id,
-        sa.func.coalesce(LEAD.brand, Job.brand).label("brand"),
-    )
-    return sa.select(*columns).join(LEAD, LEAD.id == Job.leader_id, isouter=True)
+_ROWS = sa.select(
+    Job.row,
+    Job.customer_id,
+    STATE.label("state"),
+    RESULT.label("result"),
+    ACCOUNT.label("account"),
+    REASON.label("reason"),
+    DETAIL.label("detail"),
+    DUE_AT.label("due_at"),
+    Job.leader_id,
+    sa.func.coalesce(LEAD.brand, Job.brand).label("brand"),
+).join(LEAD, LEAD.id == Job.leader_id, isouter=True)
 
 
 def _jobs(batch_id: int, after: int, most: int, state: str) -> list[sa.Select[*tuple[Any, ...]]]:
     """Of a rare state, two queries: rows of their own, by the index, and rows that joined another list's."""
-    query = _select().where(of_batch(batch_id, after=after)).order_by(Job.id).limit(most)
+    query = _ROWS.where(of_batch(batch_id, after=after)).order_by(Job.id).limit(most)
     if state in (LineState.JOINED, JobState.INVITED):
         joined = Job.leader_id.is_not(None) if state == LineState.JOINED else Job.leader_id.is_(None)
         return [query.where(joined, sa.cast(STATE, sa.String) == JobState.INVITED.value)]

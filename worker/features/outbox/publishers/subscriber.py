@@ -1,9 +1,9 @@
 """Publishes events by HTTP: a signed POST for each event, to one URL. Only the status of the answer is read."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.tls import Tls
@@ -83,8 +83,14 @@ class HttpSubscriber:
     async def _post_all(self, chunk: "_Chunk", http: Http, clock: Clock) -> None:
         for event in chunk.events:  # shared by all tasks that post: each takes the next event
             began_at, body = clock(), cloud_event(event)
-            keys = [key.reveal() for key in self._keys]
-            request = HttpRequest("POST", self._url, _signed(event, body, keys, now=began_at), body)
+            sent, stamp = str(event.event_id), int(began_at.timestamp())
+            headers = {
+                "content-type": CONTENT_TYPE,
+                ID: sent,
+                TIMESTAMP: str(stamp),
+                SIGNATURE: " ".join(signature(key.reveal(), sent, stamp, body) for key in self._keys),
+            }
+            request = HttpRequest("POST", self._url, headers, body)
             problem = read(await http.call(request, timeout=self._timeout, reads_body=False), clock=clock)
             if problem is not None and problem.status in (401, 403):
                 for key in self._keys:  # the key may have been rotated; the next try signs with the present key
@@ -95,17 +101,6 @@ class HttpSubscriber:
 
     def close(self) -> None:
         """Do nothing: no connection is kept between chunks."""
-
-
-def _signed(event: OutgoingEvent, body: bytes, keys: Iterable[str], *, now: datetime) -> dict[str, str]:
-    """The headers that show the receiver the origin of the event, with a signature by each key."""
-    sent, stamp = str(event.event_id), int(now.timestamp())
-    return {
-        "content-type": CONTENT_TYPE,
-        ID: sent,
-        TIMESTAMP: str(stamp),
-        SIGNATURE: " ".join(signature(key, sent, stamp, body) for key in keys),
-    }
 
 
 @dataclass

@@ -43,15 +43,15 @@ class Subscriptions:
     def observe(self, connection: sa.Connection, fact: Fact, now: datetime) -> None:
         """Write the events of what has just happened."""
         match fact:
-            case SessionsIssued(issued):
+            case SessionsIssued(issued) if issued and self.wants(Happened.SESSION_ISSUED):
                 _write_issued(self, connection, issued, now)
-            case MessagesSent(ids):
+            case MessagesSent(ids) if ids and self.wants(Happened.INVITATION_SENT):
                 _write_sent(self, connection, ids, now)
-            case JobsStopped(ids):
+            case JobsStopped(ids) if ids and self.wants(*_OF_JOBS.values()):
                 _write_jobs(self, connection, ids, now)
-            case SessionsExpired(ids):
+            case SessionsExpired(ids) if ids and self.wants(Happened.SESSION_EXPIRED):
                 _write_sessions(self, connection, ids, Happened.SESSION_EXPIRED, {"state": "expired"}, now)
-            case SessionsCompleted(ids, result):
+            case SessionsCompleted(ids, result) if ids and self.wants(Happened.SESSION_COMPLETED):
                 more = {"state": "completed", "result": result}
                 _write_sessions(self, connection, ids, Happened.SESSION_COMPLETED, more, now)
 
@@ -80,8 +80,6 @@ class Subscriptions:
 
 
 def _write_jobs(targets: Subscriptions, connection: sa.Connection, ids: Collection[int], now: datetime) -> None:
-    if not ids or not targets.wants(*_OF_JOBS.values()):
-        return
     rows = fetch(connection, _JOBS, {"ids": bulk.keys(ids)})
     for state, happened in _OF_JOBS.items():
         found = [_job(row, row.id) | _step(row) for row in rows if row.state is state]
@@ -90,8 +88,6 @@ def _write_jobs(targets: Subscriptions, connection: sa.Connection, ids: Collecti
 
 def _write_issued(targets: Subscriptions, connection: sa.Connection, issued: Columns, now: datetime) -> None:
     """As `_write_sessions`, but without a query."""
-    if not targets.wants(Happened.SESSION_ISSUED):
-        return
     found = [
         {
             "job_id": one["job_id"],
@@ -111,8 +107,6 @@ def _write_issued(targets: Subscriptions, connection: sa.Connection, issued: Col
 def _write_sessions(
     targets: Subscriptions, connection: sa.Connection, ids: Collection[UUID], kind: Happened, more: Given, now: datetime
 ) -> None:
-    if not ids or not targets.wants(kind):
-        return
     rows = fetch(connection, _SESSIONS, {"ids": bulk.keys(ids)})
     found = [_job(row, row.job_id) | _session(row.reference, row.issued_at, row.expires_at) for row in rows]
     if kind is Happened.SESSION_COMPLETED:
@@ -121,8 +115,6 @@ def _write_sessions(
 
 
 def _write_sent(targets: Subscriptions, connection: sa.Connection, ids: Collection[UUID], now: datetime) -> None:
-    if not ids or not targets.wants(Happened.INVITATION_SENT):
-        return
     found = [
         _job(row, row.job_id)
         | {"session": row.reference, "channel": row.channel, "kind": "new_link" if row.new_link else row.kind}

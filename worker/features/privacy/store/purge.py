@@ -130,16 +130,13 @@ def _next_to_go(connection: sa.Connection, batch_id: int, *, now: datetime) -> l
         rows = fetch(connection, jobs.limit(CHUNK).with_for_update(skip_locked=True))
         if not rows:
             return []
-        ids = list(connection.execute(_may_go(now).where(Job.id.in_([row.id for row in rows]))).scalars())
+        these = sa.select(Job.id).join(LEAD, LEAD.id == Job.leader_id, isouter=True)
+        these = these.where(Job.id.in_([row.id for row in rows]))
+        may_go = these.where(_is_over(now), ~_opens(now), ~_unknown_outcomes(now), ~_being_sent())
+        ids = list(connection.execute(may_go).scalars())
         if ids:
             return ids
         after = rows[-1].row
-
-
-def _may_go(now: datetime) -> sa.Select[int]:
-    """The jobs whose rows are no longer needed."""
-    query = sa.select(Job.id).join(LEAD, LEAD.id == Job.leader_id, isouter=True)
-    return query.where(_is_over(now), ~_opens(now), ~_unknown_outcomes(now), ~_being_sent())
 
 
 def _is_over(since: datetime) -> sa.ColumnElement[bool]:

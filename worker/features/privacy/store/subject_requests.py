@@ -159,6 +159,7 @@ class SubjectRequests:
                     "details_from": written_if_any(customer.details_at),
                 }
                 person |= _details(self._keyring, customer)
+            kept = suppressed(connection, self._keyring, _addresses(self._keyring, customer_id, encrypted))
             shown = {name: _shown(connection, query) for name, query in _queries(customer_id, job_ids).items()}
             facts = {
                 "customer": customer_id,
@@ -181,7 +182,10 @@ class SubjectRequests:
                 "refused_events": self._refused(connection, customer_id),
                 "webhooks": shown["webhooks"],
                 "outgoing_events": shown["outgoing_events"],
-                "suppressed": self._suppressed(connection, _addresses(self._keyring, customer_id, encrypted)),
+                "suppressed": [
+                    {"channel": channel, "address": address, "why": detail_of(reason)}
+                    for (channel, address), reason in kept.items()
+                ],
                 "audit_log": shown["audit_log"],
             }
             note(connection, f"customer {customer_id}", now=now, reason="all that is stored was shown")
@@ -227,13 +231,6 @@ class SubjectRequests:
                 facts["message"] = _read(self._keyring.decrypt, row.encrypted, context=context_of_refused(row.id))
             found.append(facts)
         return found
-
-    def _suppressed(self, connection: sa.Connection, addresses: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
-        found = suppressed(connection, self._keyring, addresses)
-        return [
-            {"channel": channel, "address": address, "why": detail_of(reason)}
-            for (channel, address), reason in found.items()
-        ]
 
 
 def _addresses(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> list[tuple[str, str]]:

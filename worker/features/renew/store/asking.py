@@ -52,8 +52,7 @@ AGAIN = {
 class Renewing:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._rules = parts.settings.section(Renew).rules
-        self._contact = parts.contact
+        self._rules = parts.settings.section(Renew)
 
     def ask(self, *, now: datetime) -> int:
         """Ask a chunk of those who are due; returns how many were looked at."""
@@ -151,21 +150,24 @@ class _Known:
         channels, ways = invitation_channels(channel), self._ways.get(row.customer_id, {})
         if channels and not writable(channels, self._parts.contact.fallbacks, ways):
             return "suppressed" if ways else "details_gone"
-        return self._line(
-            Customer(
-                customer_id=row.customer_id,
-                kind=customer.kind,
-                purpose=row.purpose,
-                person=person,
-                country=customer.country,
-                locale=customer.locale,
-                timezone=customer.timezone,
-                channel=channel,
-                entity_id=last.entity_id if last is not None else "",
-                template=last.template if last is not None else "",
-                consent=last.consent if last is not None else None,
-            )
+        renewed = Customer(
+            customer_id=row.customer_id,
+            kind=customer.kind,
+            purpose=row.purpose,
+            person=person,
+            country=customer.country,
+            locale=customer.locale,
+            timezone=customer.timezone,
+            channel=channel,
+            entity_id=last.entity_id if last is not None else "",
+            template=last.template if last is not None else "",
+            consent=last.consent if last is not None else None,
         )
+        intake = self._parts.intake
+        chosen = choose_account(renewed, intake.routes, able=intake.able, known=intake.providers.keys())
+        if not isinstance(chosen, Chosen):
+            return "no_route"
+        return line_of(renewed, chosen, intake.lifetime(chosen.account, renewed), row=0)
 
     def _was_cancelled(self, row: Any, jobs: Sequence[Any]) -> bool:
         """By an event since the last request, or with its row; the customer may have finished after that."""
@@ -173,10 +175,3 @@ class _Known:
         since = min([row.approved_at, *(job.created_at for job in jobs[-1:])])
         cancelled = [job for job in jobs if job.state is JobState.CANCELLED and job.created_at >= since]
         return bool(cancelled) or (ended is not None and ended >= since)
-
-    def _line(self, customer: Customer) -> AcceptedLine | str:
-        intake = self._parts.intake
-        chosen = choose_account(customer, intake.routes, able=intake.able, known=intake.providers.keys())
-        if not isinstance(chosen, Chosen):
-            return "no_route"
-        return line_of(customer, chosen, intake.lifetime(chosen.account, customer), row=0)

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -16,8 +16,11 @@ from worker.core.database.tables import Job, SessionRow
 from worker.core.database.tables.columns import ColumnOf, column
 from worker.core.database.tables.types import NAMING, Base, partial
 from worker.core.facts import Fact, SessionsCompleted
-from worker.features.renew.calendar import Rules, approved_until
+from worker.features.renew.calendar import approved_until
 from worker.wiring.background import Observer
+
+if TYPE_CHECKING:
+    from worker.features.renew.section import Renew
 
 TABLES = sa.MetaData(naming_convention=NAMING)
 
@@ -89,7 +92,7 @@ def decided(connection: sa.Connection, ids: Collection[UUID], result: str, *, no
         connection.execute(statement, newest[key] | kept)
 
 
-def due_by(rules: Rules, by: datetime) -> sa.ColumnElement[bool]:
+def due_by(rules: "Renew", by: datetime) -> sa.ColumnElement[bool]:
     """Whether the customer of an approval is to be asked again by this time."""
     ends = by + rules.before
     of_purposes = [
@@ -103,7 +106,7 @@ def due_by(rules: Rules, by: datetime) -> sa.ColumnElement[bool]:
     return sa.or_(sa.false(), *of_purposes)
 
 
-def due(connection: sa.Connection, rules: Rules, *, most: int, now: datetime) -> list[Key]:
+def due(connection: sa.Connection, rules: "Renew", *, most: int, now: datetime) -> list[Key]:
     """Whose renewals are due, those of the oldest approvals first."""
     query = (
         sa.select(RenewalRow.customer_id, RenewalRow.purpose)
@@ -114,7 +117,7 @@ def due(connection: sa.Connection, rules: Rules, *, most: int, now: datetime) ->
     return [(row.customer_id, row.purpose) for row in fetch(connection, query)]
 
 
-def still_due(connection: sa.Connection, rules: Rules, keys: Collection[Key], *, now: datetime) -> list[Any]:
+def still_due(connection: sa.Connection, rules: "Renew", keys: Collection[Key], *, now: datetime) -> list[Any]:
     """Those of these that are due, locked, the oldest first."""
     query = (
         sa.select(RenewalRow.__table__)
@@ -149,7 +152,7 @@ class Way(NamedTuple):
     channel: Channel
 
 
-def number_due_by_way(database: Database, rules: Rules, times: Sequence[datetime]) -> dict[Way, list[int]]:
+def number_due_by_way(database: Database, rules: "Renew", times: Sequence[datetime]) -> dict[Way, list[int]]:
     """How many are to be asked by each of these times, in ascending order, by account and channel, which are
     those of the approved session."""
     sums = (sa.func.sum(sa.case((due_by(rules, at), 1), else_=0)).label(f"by_{n}") for n, at in enumerate(times))
@@ -166,7 +169,7 @@ def number_due_by_way(database: Database, rules: Rules, times: Sequence[datetime
     return {Way(row[0] or "", row[1] or Channel.NONE): [int(number) for number in row[2:]] for row in found}
 
 
-def outlook(database: Database, rules: Rules, times: Sequence[datetime], *, most: int) -> tuple[list[int], list[Any]]:
+def outlook(database: Database, rules: "Renew", times: Sequence[datetime], *, most: int) -> tuple[list[int], list[Any]]:
     """How many are to be asked by each of these times; and customers who were not asked, or are put off, and why."""
     numbers = sa.select(*(sa.func.sum(sa.case((due_by(rules, at), 1), else_=0)) for at in times))
     left = sa.select(RenewalRow.__table__).where(RenewalRow.why != "", RenewalRow.job_id.is_(None))

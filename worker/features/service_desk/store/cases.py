@@ -104,8 +104,28 @@ def case_of(
         erased=customer.person is None,
         stopped=stopped.in_words if stopped is not None else "",
         finished=finished,
-        row=_row(serving, settled_by(connection, serving, rules.orphans.get(serving.account, OrphanRule()), now=now)),
-        link=_link(link) if link is not None else None,
+        row=made_of(
+            Row,
+            serving,
+            number=serving.row,
+            floor=timedelta(seconds=serving.floor_seconds),
+            cancelled=serving.over_at is not None,
+            paused=bool(serving.pause_cause) or serving.priority not in PRIORITIES,
+            pausing=bool(serving.pause_cause) and serving.paused_at is None,
+            outcome_unknown=serving.unknown_attempt is not None,
+            settled_by=settled_by(connection, serving, rules.orphans.get(serving.account, OrphanRule()), now=now),
+            pressed=serving.link_requested_at is not None,
+        ),
+        link=made_of(
+            Link,
+            link,
+            asked=asked_since_end(link.asked_at, link.expires_at),
+            in_review=link.result == Result.REVIEW or link.in_review_before,
+            readable=link.state is SessionState.UNBOUGHT or bytes(link.encrypted) != ERASED,
+            given_away=bool(link.given_away) and not link.same_link,
+        )
+        if link is not None
+        else None,
         sessions=usage.sessions_of(connection, [customer_id])[customer_id, serving.purpose],
         messages=usage.messages_of(connection, [customer_id])[customer_id].all,
         reissued_today=usage.reissues_today(connection, serving.account, lock=lock, now=now),
@@ -189,29 +209,3 @@ def _ways(
     if ways.get("sms") == "":
         ways["sms"] = why_not_texted(person.phone, rules.contact.countries)
     return ways
-
-
-def _row(row: Any, settled: datetime | None) -> Row:
-    return made_of(
-        Row,
-        row,
-        number=row.row,
-        floor=timedelta(seconds=row.floor_seconds),
-        cancelled=row.over_at is not None,
-        paused=bool(row.pause_cause) or row.priority not in PRIORITIES,
-        pausing=bool(row.pause_cause) and row.paused_at is None,
-        outcome_unknown=row.unknown_attempt is not None,
-        settled_by=settled,
-        pressed=row.link_requested_at is not None,
-    )
-
-
-def _link(row: Any) -> Link:
-    return made_of(
-        Link,
-        row,
-        asked=asked_since_end(row.asked_at, row.expires_at),
-        in_review=row.result == Result.REVIEW or row.in_review_before,
-        readable=row.state is SessionState.UNBOUGHT or bytes(row.encrypted) != ERASED,
-        given_away=bool(row.given_away) and not row.same_link,
-    )

@@ -30,15 +30,15 @@ from worker.core.model.wakeups import WakeUp
 from worker.core.work.store.sessions import check_at
 from worker.features.service_desk.case import Case, DeskRules, Refused
 from worker.features.service_desk.corrections import Correction
-from worker.features.service_desk.new_link import (
+from worker.features.service_desk.links import (
     Before,
     NewLink,
-    PresentLink,
+    Resend,
     decide_new_address,
     decide_new_link,
+    decide_resend,
     opens_until,
 )
-from worker.features.service_desk.resend import Resend, decide_resend
 from worker.features.service_desk.store.cases import FoundCustomer, case_of, customer_of, details_of
 from worker.lists.known_customers import ANOTHER_PERSON, IS_CALLED
 from worker.lists.same_person import changed_addresses
@@ -89,9 +89,10 @@ class Corrected:
 
 @dataclass(frozen=True)
 class Foreseen:
-    """What a correction would do. `opens_until`: as in `Corrected`."""
+    """What a correction would do. `follows` None: the present link goes to the new address. `opens_until`: as in
+    `Corrected`."""
 
-    follows: PresentLink | NewLink | Refused
+    follows: NewLink | Refused | None
     opens_until: datetime | None = None
 
 
@@ -225,7 +226,10 @@ class ServiceDesk:
                 corrected_addresses.mark(connection, self._keyring, given, now=now)
             case = case_of(connection, self._keyring, self._rules, known, purpose, lock=True, now=now)
             sent = self._follow(connection, known, case, channels, now=now)
-            return Corrected(change.columns, sent, opens_until(case, now), self._warning(change))
+            phone, warning = change.addresses.get("sms"), ""
+            if phone is not None and "sms" in self._rules.channels and is_landline(phone):
+                warning = f"the phone number is {why_not_texted(phone, None)}"
+            return Corrected(change.columns, sent, opens_until(case, now), warning)
 
         return self._locked(customer_id, work)
 
@@ -252,19 +256,13 @@ class ServiceDesk:
         why = why_not_texted(phone, self._rules.contact.countries)
         return Refused(f"the new number gets no texts, and the list asks for nothing else: {why}") if why else None
 
-    def _warning(self, change: Correction) -> str:
-        phone = change.addresses.get("sms")
-        if phone is None or "sms" not in self._rules.channels or not is_landline(phone):
-            return ""
-        return f"the phone number is {why_not_texted(phone, None)}"
-
     def _follow(
         self, connection: sa.Connection, customer: FoundCustomer, case: Case, channels: list[str], *, now: datetime
     ) -> Sent | Asked | Refused:
         decided = decide_new_address(self._rules, case, now=now)
         if isinstance(decided, Refused):
             return decided
-        if isinstance(decided, PresentLink):
+        if decided is None:
             return self._to_new(connection, customer, case, channels, now=now)
         self._renew(connection, case, decided, now=now)
         return Asked(decided, (WakeUp.issue(decided.account),))

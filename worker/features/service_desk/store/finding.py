@@ -121,7 +121,20 @@ class Finder:
             job_ids = [row.id for row in rows]
             sessions = sessions_of(connection, customer_id)
             return History(
-                rows=[_row(row) for row in rows],
+                rows=[
+                    made_of(
+                        RowFact,
+                        row,
+                        channel=str(row.channel),
+                        state=str(row.state),
+                        joined=place_in_words(row.lead_row, row.lead_batch) if row.lead_batch is not None else "",
+                        is_event=row.batch.startswith(DAILY),
+                        waits_in=_place(row, others=bool(row.fallback_accounts) and row.unknown_attempt is None),
+                        senders=invitation_channels(row.channel) if row.reason == Reason.WAITS_FOR_SENDER else (),
+                        in_doubt=row.unknown_attempt is not None,
+                    )
+                    for row in rows
+                ],
                 calls=_calls(connection, job_ids),
                 links=_links(connection, sessions[-MOST_FACTS:]),
                 messages=_messages(connection, customer_id),
@@ -182,20 +195,6 @@ def _history_rows(connection: sa.Connection, customer_id: str) -> list[Any]:
         .limit(MOST_FACTS)
     )
     return fetch(connection, query)
-
-
-def _row(row: Any) -> RowFact:
-    return made_of(
-        RowFact,
-        row,
-        channel=str(row.channel),
-        state=str(row.state),
-        joined=place_in_words(row.lead_row, row.lead_batch) if row.lead_batch is not None else "",
-        is_event=row.batch.startswith(DAILY),
-        waits_in=_place(row, others=bool(row.fallback_accounts) and row.unknown_attempt is None),
-        senders=invitation_channels(row.channel) if row.reason == Reason.WAITS_FOR_SENDER else (),
-        in_doubt=row.unknown_attempt is not None,
-    )
 
 
 def _place(row: Any, *, others: bool = False) -> Place:

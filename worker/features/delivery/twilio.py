@@ -91,37 +91,25 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
     if status in LOST:
         code = fields.get("ErrorCode", "")
         code = code if code.isascii() and code.isdigit() and len(code) <= 6 else ""
-        result = _status_on_whatsapp(code) if by_whatsapp else _status(code)
-        stop = _stop_on_whatsapp(code) if by_whatsapp else _stop(code)
+        result, stop = _lost(code, by_whatsapp=by_whatsapp)
         return DeliveryUpdate(status, sid, _number(fields, "To"), status=result, stop=stop, code=code)
     return DeliveryUpdate(status if status in UNDECIDED else "unknown", sid)
 
 
-def _status(code: str) -> DeliveryStatus:
-    """The status for Twilio's code of a text that did not arrive. An unknown code means no retry."""
-    kind = KINDS.get(int(code)) if code else None
-    if kind in (Kind.TRANSIENT, Kind.RATE_LIMITED):
-        return DeliveryStatus.LATER
-    return DeliveryStatus.BOUNCED if code in GONE or code == str(OPTED_OUT) else DeliveryStatus.BLOCKED
+def _lost(code: str, *, by_whatsapp: bool) -> tuple[DeliveryStatus, Stop | None]:
+    """What became of a message that did not arrive, and of its number, by Twilio's code. An unknown code: no retry.
 
-
-def _status_on_whatsapp(code: str) -> DeliveryStatus:
-    """As `_status`. What Twilio reports of a WhatsApp message that did not arrive is final, whatever the code: Twilio
-    does not try it again, and a text may reach the number."""
+    What Twilio reports of a WhatsApp message is final, whatever the code: Twilio does not try it again, and a text may
+    reach the number.
+    """
     number = int(code) if code else 0
-    if number in NOT_ON_WHATSAPP:
-        return DeliveryStatus.ELSEWHERE
-    return DeliveryStatus.BOUNCED if number in (BLOCKED, OPTED_OUT) else DeliveryStatus.BLOCKED
-
-
-def _stop_on_whatsapp(code: str) -> Stop | None:
-    return Stop.STOPPED if code in (str(BLOCKED), str(OPTED_OUT)) else None
-
-
-def _stop(code: str) -> Stop | None:
-    if code == str(OPTED_OUT):
-        return Stop.STOPPED
-    return Stop.BOUNCED if code in GONE else None
+    if number == OPTED_OUT or (by_whatsapp and number == BLOCKED):
+        return DeliveryStatus.BOUNCED, Stop.STOPPED
+    if by_whatsapp:
+        return DeliveryStatus.ELSEWHERE if number in NOT_ON_WHATSAPP else DeliveryStatus.BLOCKED, None
+    if KINDS.get(number) in (Kind.TRANSIENT, Kind.RATE_LIMITED):
+        return DeliveryStatus.LATER, None
+    return (DeliveryStatus.BOUNCED, Stop.BOUNCED) if code in GONE else (DeliveryStatus.BLOCKED, None)
 
 
 def _answer(fields: Mapping[str, str]) -> DeliveryUpdate:

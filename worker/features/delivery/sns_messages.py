@@ -10,7 +10,6 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from urllib.parse import urlencode
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -81,10 +80,12 @@ def read_message(body: bytes, *, topics: Collection[str]) -> SnsMessage | str:
     if not is_whole or not all(isinstance(value, str) for value in values.values()):
         return "a field is missing, or is not a text"
     hashed = HASHES.get(str(fields.get("SignatureVersion")))
-    certificate, signature = _certificate(fields, topic), _bytes(fields.get("Signature"))
+    signature, given = _bytes(fields.get("Signature")), fields.get("SigningCertURL")
     if hashed is None or signature is None:
         return "it is not signed"
-    if certificate is None:
+    place = f"https://{host_of(topic)}/"
+    certificate = given.removeprefix(place) if isinstance(given, str) and given.startswith(place) else ""
+    if not CERTIFICATE.fullmatch(certificate):
         return "its certificate is not at the host of the topic's region"
     token = str(values.get("Token", ""))
     if kind == CONFIRMATION and not TOKEN.fullmatch(token):
@@ -101,14 +102,6 @@ def read_message(body: bytes, *, topics: Collection[str]) -> SnsMessage | str:
         content=content.encode("utf-8", "surrogatepass"),
         sent_at=utc_time(values.get("Timestamp")),
     )
-
-
-def _certificate(fields: Mapping[str, Any], topic: str) -> str | None:
-    given = fields.get("SigningCertURL")
-    if not isinstance(given, str):
-        return None
-    name = given.removeprefix(f"https://{host_of(topic)}/")
-    return name if name != given and CERTIFICATE.fullmatch(name) else None
 
 
 def _bytes(value: object) -> bytes | None:

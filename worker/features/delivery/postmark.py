@@ -8,7 +8,6 @@ import base64
 import binascii
 import hmac
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 from worker.core.foundation.notation import utc_time
@@ -65,15 +64,18 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
     if not reference and not address:
         return NotUnderstood("it names no message")
     status, stop, code = _meaning(kind, fields)
+    released = kind == "SubscriptionChange" and fields.get("SuppressSending") is False
+    times = (utc_time(fields.get(name)) for name in ("DeliveredAt", "BouncedAt", "ChangedAt"))
     return DeliveryUpdate(
         event_name(kind),
         reference,
         address,
         status,
         stop,
-        resume=_is_wanted_again(kind, fields),
+        # Only by the person's own wish. An operator uses `onboard suppress --remove`, which leaves a name on it.
+        resume=released and fields.get("Origin") == "Recipient",
         code=code,
-        happened_at=_time(fields),
+        happened_at=next(filter(None, times), None),
     )
 
 
@@ -116,14 +118,3 @@ def _bounce(fields: Mapping[str, Any]) -> Meaning:
     if kind == "HardBounce":
         return of_permanent_failure(code, words)
     return DeliveryStatus.BLOCKED, None, code
-
-
-def _is_wanted_again(kind: str, fields: Mapping[str, Any]) -> bool:
-    """Only by the person's own wish. An operator uses `onboard suppress --remove`, which leaves a name on it."""
-    released = kind == "SubscriptionChange" and fields.get("SuppressSending") is False
-    return released and fields.get("Origin") == "Recipient"
-
-
-def _time(fields: Mapping[str, Any]) -> datetime | None:
-    names = ("DeliveredAt", "BouncedAt", "ChangedAt")
-    return next((found for name in names if (found := utc_time(fields.get(name))) is not None), None)

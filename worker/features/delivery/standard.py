@@ -7,7 +7,6 @@ Standard Webhooks specifies.
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
 
 from worker.core.foundation.notation import utc_time
 from worker.features.delivery.mail_meaning import usable_address
@@ -48,7 +47,9 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
     for name in ("message_id", "email"):
         if not isinstance(fields.get(name), str | None):
             return NotUnderstood(f"{name} is not a text", malformed=True)
-    reference, address = _reference(fields), usable_address(fields.get("email"))
+    given, address = str(fields.get("message_id") or ""), usable_address(fields.get("email"))
+    match = MESSAGE_ID.fullmatch(given.strip()) if len(given) <= 500 else None
+    reference = match[1] if match else ""
     if not reference and not address:
         # It may be about a mail of another program: the mail system must not repeat it for ever.
         return NotUnderstood("neither its message_id nor its email can be one of ours")
@@ -62,9 +63,3 @@ def _meaning(kind: str, permanent: bool) -> tuple[DeliveryStatus | None, Stop | 
     if kind == "complained":
         return None, Stop.COMPLAINED  # the message did arrive
     return (DeliveryStatus.BOUNCED, Stop.BOUNCED) if permanent else (DeliveryStatus.LATER, None)
-
-
-def _reference(fields: Mapping[str, Any]) -> str:
-    given = fields.get("message_id")
-    found = MESSAGE_ID.fullmatch(given.strip()) if isinstance(given, str) and len(given) <= 500 else None
-    return found[1] if found else ""

@@ -74,8 +74,10 @@ def _meaning(kind: str, facts: Mapping[str, Any]) -> tuple[DeliveryStatus | None
             return DeliveryStatus.LATER, None, ""
         case "Reject":  # SES found a virus
             return DeliveryStatus.BLOCKED, None, ""
-        case "Subscription" if _has_unsubscribed(facts):
-            return None, Stop.STOPPED, ""
+        case "Subscription":
+            wanted = facts.get("newTopicPreferences")
+            leaves = isinstance(wanted, dict) and wanted.get("unsubscribeAll") is True
+            return None, Stop.STOPPED if leaves else None, ""
         case _:
             return None, None, ""  # send, open, click
 
@@ -91,8 +93,3 @@ def _bounce(facts: Mapping[str, Any]) -> tuple[DeliveryStatus, Stop | None, str]
     if facts.get("bounceType") == "Permanent" and part not in NOT_TRIED:
         return of_permanent_failure(code, words)
     return DeliveryStatus.BLOCKED, None, code
-
-
-def _has_unsubscribed(facts: Mapping[str, Any]) -> bool:
-    wanted = facts.get("newTopicPreferences")
-    return isinstance(wanted, dict) and wanted.get("unsubscribeAll") is True

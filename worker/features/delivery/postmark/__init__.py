@@ -1,1 +1,0 @@
-"""Postmark: `[delivery.postmark]`."""

@@ -1,1 +1,0 @@
-"""SendGrid: `[delivery.sendgrid]`."""

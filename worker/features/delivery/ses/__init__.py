@@ -1,1 +1,0 @@
-"""Amazon SES, which reports through SNS: `[delivery.ses]`."""

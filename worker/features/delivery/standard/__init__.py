@@ -1,1 +1,0 @@
-"""A mail system of your own, or a program that translates: `[delivery.standard]`."""

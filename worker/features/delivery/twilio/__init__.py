@@ -1,1 +1,0 @@
-"""Twilio: its key is in `[sms]`, with the account."""
