@@ -111,9 +111,11 @@ def test_what_is_refused_is_kept_as_it_came_and_the_dead_queue_has_its_reason(br
 
     broker.publish(requested("C-9"), headers={"trace": "t-1"})
     inbox = Refusing()
-    with consuming(broker.bus, inbox):
+    columns = {"customer_id": "external_ref", "country": "customer_id"}
+    with consuming(replace(events_of(broker.bus), columns=columns), inbox):
         wait_until(lambda: len(broker.dead()) == 1, "it is refused")
     ((id_, kept),) = inbox.refused.items()
+    assert kept.customer_id == "DE"
     message = inbox.message(id_)
     assert message.body == requested("C-9")
     assert message.content_type == "application/cloudevents+json"

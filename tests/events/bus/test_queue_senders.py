@@ -212,8 +212,9 @@ def test_a_queue_that_no_sender_has_is_not_consumed_and_the_start_warns(tmp_path
 
 
 def test_queues_are_open_as_long_as_there_is_no_sender_and_each_start_warns(tmp_path: Any, caplog: Any):
-    found = sources_with_senders(settings(tmp_path, ""))
+    found = sources_with_senders(settings(tmp_path, '[import.columns]\n"Kunde" = "customer_id"\n'))
     assert [source.senders.is_open for source in found] == [True, True]
+    assert [source.columns for source in found] == [{"Kunde": "customer_id"}] * 2
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
 
 

@@ -107,6 +107,11 @@ NAMED = {
     "plain data": ('{"customer_id": " C-1 "}', "C-1"),
     "a number": ('{"customer_id": 17}', "17"),
     "base64": (json.dumps({"data_base64": b64encode(b'{"customer_id": "C-1"}').decode()}), "C-1"),
+    "marks before it": ('\ufeff{"customer_id": "C-1"}', "C-1"),
+    "another form of the name": ('{"Customer ID": "C-1"}', "C-1"),
+    "the list's name": ('{"Kundennummer": "C-1", "customer_id": ""}', "C-1"),
+    "a float": ('{"customer_id": 17.0}', "17"),
+    "an attribute next to its data": ('{"CUSTOMER_ID": "C-1", "data": {"email": "x"}}', "C-1"),
     "no base64": ('{"data_base64": "\\u00e9"}', ""),
     "an object": ('{"customer_id": {"a": 1}}', ""),
     "half a surrogate pair": ('{"customer_id": "\\ud800"}', ""),
@@ -137,7 +142,9 @@ def test_the_customer_of_a_refused_message_is_known_for_erasure(subtests: pytest
     for what in NAMED:
         with subtests.test(what=what):
             body, customer_id = NAMED[what]
-            assert refused_message(replace(MESSAGE, body=body.encode()), WHY, "q").customer_id == customer_id
+            message = replace(MESSAGE, body=body.encode())
+            found = refused_message(message, WHY, "q", columns={"Kundennummer": "customer_id"})
+            assert found.customer_id == customer_id
 
 
 def test_the_customer_of_a_refused_task_is_known_too():

@@ -263,9 +263,11 @@ class BusConsumer:
         self._outcomes.add([receipt.outcome for receipt in taken.receipts], monotonic())
 
     def _refused(self, message: Entry, why: EventReceipt) -> RefusedMessage:
-        vouched = self.source.senders.vouch(message, self.inbox.digests)
-        queue = self.source.topology.queue
-        return refused_message(message, why.reason, queue, problems=why.problems, vouched=vouched)
+        source = self.source
+        vouched = source.senders.vouch(message, self.inbox.digests)
+        return refused_message(
+            message, why.reason, source.topology.queue, problems=why.problems, vouched=vouched, columns=source.columns
+        )
 
     def _database_is_ready(self) -> bool:
         try:

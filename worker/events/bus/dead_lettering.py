@@ -12,8 +12,10 @@ import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import date, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from worker.core.customers.customers import FieldProblem
@@ -23,7 +25,11 @@ from worker.events.bus.entries import Entry
 from worker.events.bus.messages import argument_in, attributes_of
 from worker.events.cloudevents import LARGEST
 from worker.events.store.refused_events import RefusedMessage
-from worker.providers.strict_json import read_object
+from worker.lists.columns import our_name
+from worker.lists.formats.kind import without_marks
+from worker.lists.options import ListOptions
+from worker.lists.rules import as_text
+from worker.providers.strict_json import has_unstorable_text, read_object
 
 MOST_LEVELS = 32  # of lists and objects inside each other
 
@@ -98,8 +104,10 @@ def refused_message(
     *,
     problems: Sequence[FieldProblem] = (),
     vouched: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] = MappingProxyType({}),
 ) -> RefusedMessage:
-    """The message as it is stored. Pure. `reason` and `problems` name no value. `vouched`: see `QueueSenders.vouch`."""
+    """The message as it is stored. Pure. `reason` and `problems` name no value. `vouched`: see `QueueSenders.vouch`.
+    `columns`: our names by the list's own."""
     event = event_object(message) or {}
     attributes, twice = attributes_of(message)
     # Of two ids neither is the event's.
@@ -113,7 +121,7 @@ def refused_message(
         kind=kind if kind in _KINDS else "",
         event=name if isinstance(name, str) and _PLAIN_ID.fullmatch(name) else "",
         size=len(message.body),
-        customer_id=_customer_in(event),
+        customer_id=_customer_in(event, ListOptions(today=date.max, mapping=columns)),
         content=_content_of(message, problems, vouched or {}),
     )
 
@@ -153,7 +161,7 @@ def event_object(message: Entry) -> dict[str, Any] | None:
     """The event as an object, unchecked: the body, or the argument of a task. None where there is none."""
     if len(message.body) > LARGEST:
         return None
-    found = argument_in(message.body) if "task" in message.headers else read_object(message.body)
+    found = argument_in(message.body) if "task" in message.headers else read_object(without_marks(message.body))
     return found if isinstance(found, dict) else None
 
 
@@ -172,21 +180,19 @@ def publish(channel: Any, message: Entry, *, exchange: str, key: str) -> None:
     channel.basic_publish(again, exchange=exchange, routing_key=key, mandatory=True, confirm_timeout=CONFIRM_SECONDS)
 
 
-def _customer_in(event: Mapping[str, Any]) -> str:
+def _customer_in(event: Mapping[str, Any], options: ListOptions) -> str:
     """The customer_id that an event names, as a list's row would have it; "" where it names none."""
-    data = event.get("data", event)
+    data = event.get("data")
     if isinstance(encoded := event.get("data_base64"), str):
-        try:
-            data = read_object(b64decode(encoded.encode("ascii")))
-        except ValueError:
-            data = None
-    named = data.get("customer_id") if isinstance(data, dict) else None
-    text = str(named).strip() if isinstance(named, str | int) and not isinstance(named, bool) else ""
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair: no customer has such an id
-        return ""
-    return text if len(text) <= LONGEST_ID else ""
+        with suppress(ValueError):
+            data = read_object(without_marks(b64decode(encoded.encode("ascii"))))
+    for found in (data, event):
+        for key, value in found.items() if isinstance(found, dict) else ():
+            text = as_text(value, "customer_id") if our_name(key, options) == "customer_id" else ""
+            # No customer has an id with half of a surrogate pair.
+            if isinstance(text, str) and text and len(text) <= LONGEST_ID and not has_unstorable_text(text):
+                return text
+    return ""
 
 
 def _content_of(message: Entry, problems: Sequence[FieldProblem], vouched: Mapping[str, str]) -> dict[str, Any] | None:

@@ -105,7 +105,8 @@ def senders_of_queue(senders: Mapping[str, SenderOfEvents], queue: str, *, on_am
 class Source:
     """A queue of events, its broker, and how its messages are read. The URL may hold a password, so no repr.
 
-    `undelivered`: this is the queue next to it, of messages that RabbitMQ gave up delivering.
+    `undelivered`: this is the queue next to it, of messages that RabbitMQ gave up delivering. `columns`: our names by
+    the list's own.
     """
 
     topology: Topology
@@ -117,6 +118,7 @@ class Source:
     tls: Tls | None = None
     senders: QueueSenders = field(default_factory=QueueSenders)
     undelivered: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def consumed(self) -> str:
@@ -160,7 +162,11 @@ def sources_of(settings: Settings) -> list[Source]:
         found.append(requests_at(settings.broker.url, settings.broker.protection, declare=declare))
     senders = settings.web.senders
     return [
-        replace(one, senders=senders_of_queue(senders, one.topology.queue, on_amqp=one.topology.on_amqp))
+        replace(
+            one,
+            senders=senders_of_queue(senders, one.topology.queue, on_amqp=one.topology.on_amqp),
+            columns=settings.import_.mapping,
+        )
         for one in found
     ]
 

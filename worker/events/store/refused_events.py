@@ -92,7 +92,8 @@ class RefusedEvents:
         identities = (f"{one.queue}\0{one.identity}" for one in messages)
         ids = [uuid.UUID(hex=self._keyring.digests(_IDENTITY, one)[0][-32:]) for one in identities]
         new = insert(RefusedEvent, self._database.engine.dialect.name)
-        anew = {name: new.excluded[name] for name in ("reason", "refused_at", "due_at", "encrypted")}
+        renewed = ("reason", "customer_digest", "refused_at", "due_at", "encrypted")
+        anew = {name: new.excluded[name] for name in renewed}
         # Always in the same order, so that two consumers of the same messages cannot deadlock.
         with self._database.write() as connection:
             named = {message.customer_id for message in messages if message.customer_id}
