@@ -86,6 +86,8 @@ class Judging:
             problem = _wrong_word(word)
             if problem:
                 return _refused(f"its {name} {problem}")
+        if not isinstance(event.occurred_at, datetime | None):
+            return _refused("its time is not a datetime")
         if event.occurred_at is not None and event.occurred_at.tzinfo is None:
             return _refused("its time has no time zone")
         try:
@@ -199,7 +201,9 @@ def _refused(reason: str, *problems: FieldProblem) -> EventReceipt:
 
 
 def _wrong_word(word: str) -> str:
-    if not isinstance(word, str) or not word:
+    if not isinstance(word, str | None):
+        return "is not a text"
+    if not word:
         return "is missing"
     if len(word) > LONGEST:
         return f"has {len(word):,} characters, more than {LONGEST}"

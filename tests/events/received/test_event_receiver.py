@@ -163,6 +163,19 @@ async def test_what_no_column_or_json_holds_is_refused_with_words(inlet, bad):
     assert [row.customer_id for row in world.rows(Job)] == ["C-2"]
 
 
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"id": 6}, "its id is not a text"),
+        ({"source": None}, "its source is missing"),
+        ({"occurred_at": "2026-11-20T08:00:00Z"}, "its time is not a datetime"),
+    ],
+)
+async def test_what_python_gives_in_another_type_is_refused_with_its_name(inlet, bad, said):
+    _, receiver = inlet()
+    assert [one.reason for one in receiver.receive([replace(requested("C-1"), **bad)]).receipts] == [said]
+
+
 async def test_an_event_that_the_database_refuses_is_refused_alone(inlet, caplog):
     world, receiver = inlet()
     receiver.receive([requested("C-1", 0)])
