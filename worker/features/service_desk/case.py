@@ -149,12 +149,17 @@ def in_utc(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
+ERASED = Refused(
+    "the customer was erased, and nothing is stored to write to",
+    "a new list brings the customer back (`onboard import --allow-erased`)",
+)
+
+
 def not_serviceable(case: Case) -> Refused | None:
     """Why nothing can be done for the customer, whatever is asked for; None: something may be."""
     row = case.row
     if case.erased:
-        then = "a new list brings the customer back (`onboard import --allow-erased`)"
-        return Refused("the customer was erased, and nothing is stored to write to", then)
+        return ERASED
     if case.finished is not None:
         how = f" ({case.finished})" if case.finished else ""
         return Refused(f"the customer has finished{how}", "nothing is left to send")

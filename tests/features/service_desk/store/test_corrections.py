@@ -12,6 +12,7 @@ from worker.core.model.channels import SuppressionReason
 from worker.core.model.endings import Done
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.case import Refused, wanted
 from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.store.desk import Asked, Corrected, Sent
@@ -118,6 +119,14 @@ def test_an_address_does_not_change_while_a_message_leaves_for_the_old_one(shelf
     assert "being sent at this moment" in refused.why
     shelf.hand_over([message], Done())
     assert isinstance(desk_of(shelf).correct_address("Ona", email="new@example.org", now=shelf.clock()), Corrected)
+
+
+def test_an_erased_customer_is_brought_back_by_the_same_words_whatever_is_asked_for(ona, desk):
+    SubjectRequests(ona.database, ona.keyring).erase("Ona", reason="", forget_suppressed=False, now=ona.clock())
+    refused = desk.correct_address("Ona", email="new@example.org", now=ona.clock())
+    assert isinstance(refused, Refused)
+    assert "--allow-erased" in refused.then
+    assert refused == desk.new_link("Ona", now=ona.clock())
 
 
 def test_a_suppressed_address_is_no_correction(ona, desk):

@@ -28,7 +28,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, SessionState, of_a_person
 from worker.core.model.wakeups import WakeUp
 from worker.core.work.store.sessions import check_at
-from worker.features.service_desk.case import Case, DeskRules, Refused
+from worker.features.service_desk.case import ERASED, Case, DeskRules, Refused
 from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.links import (
     Before,
@@ -49,7 +49,6 @@ from worker.providers.refusals import masked
 T = TypeVar("T")
 MOMENT = timedelta(seconds=2)  # longer than a claim takes
 UNKNOWN = Refused("there is no customer with that id", "`onboard customer find` looks for an email or a phone number")
-ERASED = Refused("the customer was erased, and nothing is stored to write to", "import the customer in a new list")
 
 
 @dataclass(frozen=True)
