@@ -30,6 +30,8 @@ from worker.core.database.tables import (
     StableLink,
     Suppression,
     Tombstone,
+    UploadedList,
+    UploadedPart,
     Webhook,
 )
 from worker.core.foundation.ids import new_id
@@ -183,12 +185,42 @@ def test_the_proof_says_what_was_erased_and_the_audit_log_has_its_hash(ona, requ
         "values of lists": 1,
         "words of providers and senders": 1,
     }
-    assert proof.facts["kept"]["suppressed addresses"] == 1
+    assert proof.facts["kept"]["suppressed addresses found"] == 1
     assert json.loads(proof.text) == proof.facts
     assert proof.sha256 == sha256(f"{proof.text}\n".encode()).hexdigest()
     (entry,) = [row for row in ona.rows(Audit) if "proof" in row.reason]
     assert (entry.actor, entry.subject, entry.count) == ("ops", "customer Ona", 8)
     assert entry.reason == f"proof sha256 {proof.sha256}; request 17"
+
+
+@pytest.mark.both_databases
+def test_what_another_customer_asked_for_by_the_same_address_stays(ona, requests):
+    """Jonas has Ona's number."""
+    with ona.database.write() as connection:
+        complaint = SuppressionReason.COMPLAINT
+        suppress(connection, ona.keyring, "sms", "+37060000001", complaint, source="x", now=ona.clock())
+    facts = erase(requests, ona, forget_suppressed=True).facts
+    assert (facts["erased"]["suppressed addresses"], facts["kept"]["suppressed addresses found"]) == (1, 1)
+    assert [row.channel for row in ona.rows(Suppression)] == ["sms"]
+
+
+@pytest.mark.both_databases
+def test_the_proof_and_an_export_name_the_uploaded_lists_that_may_have_the_customer(ona, requests):
+    list_id = uploaded(ona)
+    kept = "uploaded lists, until they are imported or discarded, 7 days at most"
+    assert requests.export("Ona", now=ona.clock())["uploaded_lists_not_searched"] == [list_id]
+    assert erase(requests, ona).facts["kept"][kept] == [list_id]
+
+
+def uploaded(shelf) -> int:
+    free = {"version": 1, "agreed": [], "tries": 0, "owner": "", "reason": "", "digest": "", "size": 9}
+    values = free | {"name": "list.csv", "state": "arrived", "uploaded_by": "ann", "encrypted": b""}
+    with shelf.database.write() as connection:
+        made = sa.insert(UploadedList).values(values | {"uploaded_at": shelf.clock()}).returning(UploadedList.id)
+        list_id = connection.execute(made).scalar_one()
+        parts = [{"list_id": list_id, "what": "list", "number": number, "encrypted": b"x"} for number in (0, 1)]
+        connection.execute(sa.insert(UploadedPart), parts)
+    return list_id
 
 
 def test_of_another_customer_nothing_is_lost(ona, requests):
@@ -309,7 +341,7 @@ def test_an_erasure_without_the_key_of_the_person_still_erases(ona):
     requests = SubjectRequests(ona.database, Keyring([new_key(), *[]]))
     proof = erase(requests, ona)
     assert proof.facts["erased"]["persons"] == 1
-    assert proof.facts["kept"]["suppressed addresses"] == 0  # not found: the address cannot be read
+    assert proof.facts["kept"]["suppressed addresses found"] == 0  # the address cannot be read
     assert len(ona.rows(Suppression)) == 1
 
 

@@ -15,11 +15,11 @@ import sqlalchemy as sa
 from worker.core.customers.customers import Channel, Person
 from worker.core.database import bulk
 from worker.core.database.database import fetch
-from worker.core.database.encrypted_values import ADDRESS, ERASED, context_of_address
+from worker.core.database.encrypted_values import ADDRESS, EMAIL, ERASED, PHONE, context_of_address, email_text
 from worker.core.database.journal import Happened, Note, note
-from worker.core.database.tables import Suppression
+from worker.core.database.tables import CustomerRow, Suppression
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.model.channels import CHANNELS, SuppressionReason, address_of, listed_as, stronger, text_of
+from worker.core.model.channels import CHANNELS, SuppressionReason, address_of, is_mail, listed_as, stronger, text_of
 
 Address = tuple[str, str]  # channel and address, as intake gives it: personal
 
@@ -107,12 +107,12 @@ def release(
 
 
 def suppressed(
-    connection: sa.Connection, keyring: Keyring, addresses: Iterable[Address]
+    connection: sa.Connection, keyring: Keyring, addresses: Iterable[Address], *, renew: bool = True
 ) -> dict[Address, SuppressionReason]:
     """The suppressed ones of these addresses, with the reason; one statement for all addresses.
 
     Text that is not an address is never suppressed: its sender refuses it. What an older key of the ring finds is
-    stored under the newest key, and what came without its text from a journal gets it; this writes.
+    stored under the newest key, and what came without its text from a journal gets it; this writes, if `renew`.
     """
     by_digest: dict[str, list[Address]] = {}  # one number may be asked about on two channels
     texts: dict[Address, str] = {}
@@ -135,7 +135,7 @@ def suppressed(
             found[address] = stronger(found.get(address, row.reason), row.reason)
             if row.digest != newest[address] or row.bare:
                 old[row.digest] = texts[address]
-    if old:
+    if old and renew:
         _renew(connection, keyring, old)
     return found
 
@@ -210,6 +210,13 @@ def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> SuppressionReaso
 def _rank(reason: Any) -> sa.ColumnElement[int]:
     known = {each.value: rank for rank, each in enumerate(SuppressionReason)}
     return sa.case(known, value=reason, else_=len(known))  # as `stronger`
+
+
+def has_address(keyring: Keyring, channel: str, address: str) -> sa.ColumnElement[bool]:
+    """Whether a customer has this address."""
+    if is_mail(channel):
+        return CustomerRow.email_digest.in_(keyring.digests(EMAIL, email_text({"email": address})))
+    return CustomerRow.phone_digest.in_(keyring.digests(PHONE, address))
 
 
 def reachable(

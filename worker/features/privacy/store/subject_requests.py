@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.suppressions import release, suppressed
+from worker.core.customers.store.suppressions import Address, has_address, release, suppressed
 from worker.core.database.audit_entries import ACT, note
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import (
@@ -45,6 +45,7 @@ from worker.core.database.tables import (
     SkippedLine,
     StableLink,
     Tombstone,
+    UploadedPart,
     Webhook,
 )
 from worker.core.foundation.ids import new_id
@@ -112,11 +113,13 @@ class SubjectRequests:
             encrypted = customers[customer_id].encrypted
             addresses = _addresses(self._keyring, customer_id, encrypted)
             counts = erase_customer(connection, self._keyring, customer_id, now, EarlierEvents(), final=True, now=now)
-            kept = suppressed(connection, self._keyring, addresses)
+            kept = set(suppressed(connection, self._keyring, addresses))
             if forget_suppressed:
-                for address in kept:
+                forgotten = {one for one in kept if not self._has_another(connection, customer_id, one)}
+                for address in sorted(forgotten):
                     release(connection, self._keyring, *address)
-                counts["suppressed addresses"] = len(kept)
+                counts["suppressed addresses"] = len(forgotten)
+                kept -= forgotten
             remove_empty(connection, [event], customers)
             facts = {
                 "document": "erasure of a customer",
@@ -126,7 +129,9 @@ class SubjectRequests:
                 "reason": reason,
                 "erased": {name: counts[name] for name in sorted(counts)},
                 "kept": {
-                    "suppressed addresses": 0 if forget_suppressed else len(kept),
+                    "suppressed addresses found": len(kept),
+                    "suppressed addresses of earlier or unreadable details": "until they are lifted",
+                    "uploaded lists, until they are imported or discarded, 7 days at most": _uploaded(connection),
                     "your own id, consent, states, times and the providers' references": "in the rows of lists",
                     "hashes of addresses that had messages": "for the time in messages_per_address",
                     "a keyed hash of your own id": "so that no list and no event brings the customer back",
@@ -140,6 +145,12 @@ class SubjectRequests:
             told = f"proof sha256 {proof.sha256}" + (f"; {reason}" if reason else "")
             note(connection, f"customer {customer_id}", now=now, count=sum(counts.values()), reason=told)
         return proof
+
+    def _has_another(self, connection: sa.Connection, customer_id: str, address: Address) -> bool:
+        theirs = has_address(self._keyring, *address)
+        return connection.execute(
+            sa.select(sa.exists().where(CustomerRow.customer_id != customer_id, theirs))
+        ).scalar_one()
 
     def export(self, customer_id: str, *, now: datetime) -> dict[str, Any]:
         """All that is stored about a customer, as JSON values, without tokens and links. Goes into the audit log."""
@@ -182,6 +193,7 @@ class SubjectRequests:
                 "refused_events": self._refused(connection, customer_id),
                 "webhooks": shown["webhooks"],
                 "outgoing_events": shown["outgoing_events"],
+                "uploaded_lists_not_searched": _uploaded(connection),
                 "suppressed": [
                     {"channel": channel, "address": address, "why": detail_of(reason)}
                     for (channel, address), reason in kept.items()
@@ -271,6 +283,11 @@ def _job(keyring: Keyring, job: Any) -> dict[str, Any]:
         return facts | {"erased": True}
     except CannotDecrypt:
         return facts | {"unreadable": UNREADABLE}
+
+
+def _uploaded(connection: sa.Connection) -> list[int]:
+    """The uploaded lists that are not imported yet: any of them may name the customer."""
+    return list(connection.execute(sa.select(UploadedPart.list_id).distinct().order_by(UploadedPart.list_id)).scalars())
 
 
 def _queries(customer_id: str, job_ids: Sequence[int]) -> dict[str, sa.Select[Any]]:

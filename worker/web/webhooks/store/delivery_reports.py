@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.suppressions import release, suppress
+from worker.core.customers.store.suppressions import has_address, release, suppress
 from worker.core.database import bulk
 from worker.core.database.database import fetch, known
-from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, email_text, read_person
+from worker.core.database.encrypted_values import Erased, read_person
 from worker.core.database.fast import tally
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.database.tables.types import REFERENCE_LENGTH
@@ -290,12 +290,7 @@ _TO_SUPPRESS = {
 
 def _owners(connection: sa.Connection, keyring: Keyring, one: Reported) -> tuple[str, ...]:
     """The customers who have the address that the update is about."""
-    address = one.update.address
-    if is_mail(one.channel):
-        theirs = CustomerRow.email_digest.in_(keyring.digests(EMAIL, email_text({"email": address})))
-    else:
-        theirs = CustomerRow.phone_digest.in_(keyring.digests(PHONE, address))
-    owners = sa.select(CustomerRow.customer_id).where(theirs)
+    owners = sa.select(CustomerRow.customer_id).where(has_address(keyring, one.channel, one.update.address))
     return tuple(connection.execute(owners.order_by(CustomerRow.customer_id).limit(MOST_NAMED)).scalars())
 
 
