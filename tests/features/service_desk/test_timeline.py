@@ -45,6 +45,10 @@ def test_each_fate_of_a_message_is_a_sentence():
         (MessageFact("email", "resend-1", "bounced", "", NOON, sent_at=NOON), "The link again, by email, came back."),
         (MessageFact("email", "new_link", "suppressed", "", NOON), "The email with the new link was not sent."),
         (MessageFact("email", "invitation", "waiting", "", NOON, due_at=SOON), "Next: the email with the link leaves."),
+        (
+            MessageFact("email", "invitation", "waiting", "", NOON, due_at=SOON, stopped="an operator put it there"),
+            "Next: the email with the link is dropped: an operator put it there.",
+        ),
         (MessageFact("email", "invitation", "working", "", NOON), "The email with the link is being sent"),
         (MessageFact("email", "invitation", "failed", "erased", NOON), "The email with the link could not be sent: "),
         *(

@@ -164,7 +164,7 @@ class Leases(Generic[Id]):
             if isinstance(why, Later):
                 move |= {"new_state": self.states.WAITING, "new_due_at": why.due_at, "new_detail": ""}
             else:
-                move |= {"new_state": why.state, "new_due_at": None, "new_detail": why.detail[:DETAIL_LENGTH]}
+                move |= {"new_state": why.state, "new_due_at": why.at, "new_detail": why.detail[:DETAIL_LENGTH]}
             moves.append(move)
         self._keep_back.run(connection, moves)
 

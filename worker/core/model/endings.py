@@ -281,13 +281,15 @@ class Later:
 class Never:
     """There is no call or hand-over, or not before a person decides. `state` is the row's state from now on.
 
-    `unreached`: this channel does not reach the customer, and another channel may.
+    `unreached`: this channel does not reach the customer, and another channel may. `at`: when a message's end was
+    decided.
     """
 
     state: InvitationState | JobState
     reason: Reason
     detail: str = ""
     unreached: bool = False
+    at: datetime | None = None
 
 
 NotNow = Later | Never

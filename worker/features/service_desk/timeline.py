@@ -113,7 +113,7 @@ class LinkFact(NamedTuple):
 
 class MessageFact(NamedTuple):
     """A message. `over_at`: when the row that has its session ended; None: it has not, or has another session now.
-    `in_doubt`: it may have left; nobody knows."""
+    `in_doubt`: it may have left; nobody knows. `stopped`: why its address gets no messages now."""
 
     channel: str
     kind: str
@@ -128,6 +128,8 @@ class MessageFact(NamedTuple):
     over_at: datetime | None = None
     in_doubt: bool = False
     kept_back: bool = False  # its link went to an address that was corrected since
+    detail: str = ""
+    stopped: str = ""
 
 
 class NewsFact(NamedTuple):
@@ -189,7 +191,7 @@ def _beyond_the_cap(history: History, around: Circumstances, now: datetime) -> s
     waits = [
         (message.due_at or now, index)
         for index, message in enumerate(history.messages)
-        if message.state == "waiting" and not message.in_doubt
+        if message.state == "waiting" and not message.in_doubt and not message.stopped
     ]
     return {index for _, index in sorted(waits)[max(around.most_messages - history.had, 0) :]}
 
@@ -334,17 +336,18 @@ def _message(
         case "held" | "failed" | "suppressed" as state:
             fate = {"held": MAY_HAVE_LEFT, "failed": "could not be sent", "suppressed": "was not sent"}[state]
             fate = MAY_HAVE_LEFT if message.in_doubt else fate
-            yield Moment(message.created_at, About.TROUBLE, f"{what} {fate}{f': {why}' if why else ''}.")
+            # Another address of the customer may be written to.
+            why = message.detail or why if state == "suppressed" else why
+            at = message.due_at or message.created_at
+            yield Moment(at, About.TROUBLE, f"{what} {fate}{f': {why}' if why else ''}.")
         case "superseded":
             ended = message.over_at if message.reason in _DROPPED_AT_THE_END else None
             moment = ended or min(message.due_at or message.created_at, now)
             fate = MAY_HAVE_LEFT if message.in_doubt else "was dropped"
             yield Moment(moment, About.MESSAGE, f"{what} {fate}{f': {why}' if why else ''}.")
-        case "waiting" if message.kept_back:
-            text = f"Next: {_lower(what)} is dropped: {Reason.ADDRESS_CORRECTED.meaning}."
-            yield Moment(max(message.due_at or now, now), About.NEXT, text)
-        case "waiting" if is_beyond:
-            text = f"Next: {_lower(what)} is dropped: {Reason.MESSAGES_SPENT.meaning}."
+        case "waiting" if message.stopped or message.kept_back or is_beyond:
+            cause = Reason.ADDRESS_CORRECTED if message.kept_back else Reason.MESSAGES_SPENT
+            text = f"Next: {_lower(what)} is dropped: {message.stopped or cause.meaning}."
             yield Moment(max(message.due_at or now, now), About.NEXT, text)
         case "waiting":
             because = f" ({why})" if why and message.reason != Reason.REMINDER else ""

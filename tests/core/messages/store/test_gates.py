@@ -60,7 +60,7 @@ def test_a_message_that_never_leaves_ends_its_job_with_the_reason(shelf, answer)
     answer(Ona=Never(InvitationState.SUPPRESSED, "suppressed", "do not write to this address"))
     assert shelf.claim_messages() == []
     row, job = shelf.row(InvitationRow), shelf.job("Ona")
-    assert (row.state, row.due_at, row.lease_until) == (InvitationState.SUPPRESSED, None, None)
+    assert (row.state, row.due_at, row.lease_until) == (InvitationState.SUPPRESSED, shelf.clock(), None)
     assert (job.state, job.reason, job.detail) == (JobState.FAILED, "suppressed", "do not write to this address")
     assert shelf.rows(Attempt, invitation_id=row.id) == []
 

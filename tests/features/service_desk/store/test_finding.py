@@ -5,13 +5,15 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.features.service_desk.store.desks import AT_ONCE, desk_of, sentences, told
+from tests.features.service_desk.store.desks import AT_ONCE, desk_of, moments, sentences, told
 from tests.stored.shelf import WEEK, Shelf, customer
 from tests.stored.webhook_feed import APPROVED, WebhookFeed
+from worker.core.customers.store.suppressions import suppress
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.limits.store.flush import CallResult
+from worker.core.model.channels import SuppressionReason
 from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.case import wanted
 from worker.features.service_desk.store.finding import Finder
@@ -142,6 +144,24 @@ def test_a_history_says_when_an_unsent_message_was_dropped_and_not_when_it_was_m
     later = shelf.clock.advance(hours=5)
     moments = timeline(Finder(shelf.database, shelf.keyring).history("Ona"), Circumstances(), now=later)
     assert [one.at for one in moments if "was dropped" in one.text] == [cancelled_at]
+
+
+@pytest.mark.both_databases
+def test_a_reminder_to_a_suppressed_address_is_not_said_to_leave_and_stands_where_that_was_decided(ona):
+    due_at = ona.clock() + timedelta(days=1)
+    (first,) = ona.rows(InvitationRow)
+    with ona.database.write() as connection:
+        values = dict(first._mapping) | {"id": new_id(due_at), "kind": "reminder-1", "state": "waiting"}
+        connection.execute(sa.insert(InvitationRow).values(values | {"due_at": due_at, "sent_at": None}))
+        complaint = SuppressionReason.COMPLAINT
+        suppress(connection, ona.keyring, "email", "ona@example.org", complaint, "x", now=ona.clock())
+    why = "the customer complained about a message"
+    assert f"Next: a reminder by email is dropped: {why}." in sentences(ona)
+    decided_at = ona.clock.advance(days=1)
+    assert ona.claim_messages() == []
+    ona.clock.advance(hours=1)
+    (told_of_it,) = (one for one in moments(ona) if "reminder" in one.text)
+    assert (told_of_it.at, told_of_it.text) == (decided_at, f"A reminder by email was not sent: {why}.")
 
 
 def test_of_reminders_that_wait_only_as_many_are_to_come_as_the_cap_leaves(ona):

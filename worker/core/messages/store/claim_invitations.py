@@ -280,7 +280,9 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
         never = {id_: why for id_, why in stay.items() if isinstance(why, Never)}
         unreached = [id_ for id_, why in never.items() if why.unreached]
         fall_back(connection, claim.keyring, claim.policy.contact, unreached, now=now)
-        self.leases.keep_back(connection, stay, now=now)
+        # A cancelled list's reminder without a time was over before (`session_reuse`).
+        timed = {id_: replace(why, at=now) for id_, why in never.items() if why.reason is not Reason.CANCELLED}
+        self.leases.keep_back(connection, {**stay, **timed}, now=now)
         ended = {id_ for id_, why in never.items() if why.state is not InvitationState.SUPERSEDED}
         if ended:
             set_job_states(connection, [row.job_id for row in rows if row.id in ended], now=now)

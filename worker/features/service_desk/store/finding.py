@@ -1,6 +1,6 @@
 """Finds customers by id, email address or phone number, and reads a customer's history."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from worker.core.customers.customers import invitation_channels
+from worker.core.customers.store.suppressions import suppressed
 from worker.core.customers.store.usage import messages_of
 from worker.core.database.audit_entries import note, note_alone
 from worker.core.database.database import Database, fetch, made_of
@@ -18,6 +19,7 @@ from worker.core.database.tables.columns import aliased
 from worker.core.database.tables.work import LEAD, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.given_links import is_kept_back
+from worker.core.model.channels import CHANNELS, address_of, detail_of
 from worker.core.model.reasons import Reason
 from worker.core.model.states import DONE, ENDED_JOBS, HELD_BACK, NOT_SENT, OPEN_JOBS, PRIORITIES, JobState
 from worker.core.work.store.call_costs import not_carried_out
@@ -137,7 +139,7 @@ class Finder:
                 ],
                 calls=_calls(connection, job_ids),
                 links=_links(connection, sessions[-MOST_FACTS:]),
-                messages=_messages(connection, customer_id),
+                messages=_messages(connection, customer_id, _stopped(connection, self._keyring, customer_id)),
                 news=_news(connection, customer_id),
                 acts=_acts(connection, customer_id, rows),
                 had=messages_of(connection, [customer_id])[customer_id].all,
@@ -261,7 +263,19 @@ def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]
     ]
 
 
-def _messages(connection: sa.Connection, customer_id: str) -> list[MessageFact]:
+def _stopped(connection: sa.Connection, keyring: Keyring, customer_id: str) -> dict[str, str]:
+    """By channel, why the customer's address gets no messages."""
+    encrypted = sa.select(CustomerRow.encrypted).where(CustomerRow.customer_id == customer_id)
+    try:
+        person = read_person(keyring, customer_id, connection.execute(encrypted).scalar())
+    except (CannotDecrypt, Erased):
+        return {}
+    addresses = [(channel, address_of(person, channel)) for channel in CHANNELS]
+    found = suppressed(connection, keyring, addresses, renew=False)
+    return {channel: detail_of(reason) for (channel, _), reason in found.items()}
+
+
+def _messages(connection: sa.Connection, customer_id: str, stopped: Mapping[str, str]) -> list[MessageFact]:
     sessions = sa.select(SessionRow.id).where(SessionRow.customer_id == customer_id)
     its_row = sa.and_(Job.id == InvitationRow.job_id, Job.session_id == InvitationRow.session_id)
     query = (
@@ -286,6 +300,7 @@ def _messages(connection: sa.Connection, customer_id: str) -> list[MessageFact]:
             state=str(row.state),
             waits_in=_place(row),
             in_doubt=row.unknown_attempt is not None,
+            stopped=stopped.get(row.channel, ""),
             kept_back=is_kept_back(row.given_away, same_link=row.same_link, channel=row.channel),
         )
         for row in rows
