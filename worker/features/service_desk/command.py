@@ -79,8 +79,8 @@ NOTHING = "nothing is stored under that id; give the customer_id of the list"
 @click.option(
     "--forget-suppressed",
     is_flag=True,
-    help="Also forget that the customer's addresses asked for no messages, or returned them. A later list with one of"
-    " them writes to it again.",
+    help="Also forget that the customer's addresses, if no other customer has them, asked for no messages, or returned"
+    " them. A later list with one of them writes to it again.",
 )
 @click.option("--unknown", is_flag=True, help="Also if nothing is stored under the id: so that no list brings it in.")
 @OUT
