@@ -12,7 +12,7 @@ from celery.worker.consumer import consumer as celerys
 from kombu.transport.virtual.base import W_NO_CONSUMERS
 
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.database.database import StoreCalls
+from worker.core.database.fast.on_loop import StoreCalls
 from worker.core.foundation.logs import about
 from worker.runtime import logs
 from worker.runtime.log_format import LogLine

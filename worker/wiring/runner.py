@@ -17,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.database import StoreCalls
+from worker.core.database.fast.on_loop import StoreCalls
 from worker.core.dispatch.dispatcher import Dispatcher
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.logs import about

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from tests.simulated.hanging import HangingServer, hanging
 from tests.suite.waiting import wait_until
-from worker.core.database.database import Database, on_loop
+from worker.core.database.database import Database
+from worker.core.database.fast.on_loop import on_loop
 from worker.core.database.outages import reason
 
 SHORT = timedelta(milliseconds=300)

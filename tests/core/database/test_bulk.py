@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from worker.core.database import bulk, fast
 from worker.core.database.bulk import columns_of
 from worker.core.database.database import fetch
+from worker.core.database.fast import many_rows
 from worker.core.database.tables import Batch, SessionRow
 from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import SessionState
@@ -66,7 +67,7 @@ def test_bytes_ids_objects_and_absent_values_come_out_as_they_went_in(database):
     ]
     kinds = {name: SessionRow.__table__.c[name].type for name in sessions[0]}
     with database.read() as connection:
-        read = fetch(connection, sa.select(bulk.given(kinds)), bulk.sent(kinds, columns_of(sessions)))
+        read = fetch(connection, sa.select(many_rows.given(kinds)), many_rows.sent(kinds, columns_of(sessions)))
     assert [row._asdict() for row in read] == sessions
 
 

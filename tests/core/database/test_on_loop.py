@@ -9,8 +9,9 @@ from psycopg.pq import PipelineStatus
 
 from tests.suite.twins import only_fast
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.database.database import Database, is_on_loop, on_loop, pause
+from worker.core.database.database import Database
 from worker.core.database.fast import Twin
+from worker.core.database.fast.on_loop import is_on_loop, on_loop, pause
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.postgresql_engine import BoundedConnection
 from worker.core.database.tables import Budget

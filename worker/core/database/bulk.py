@@ -1,39 +1,24 @@
 """Statements over a chunk of rows: written for one row, with a bound parameter for each value, and run with a list of
-rows, or with rows as columns. Two twins (`fast`) run them in each database's quickest form.
-
-`arrays`, on PostgreSQL: one statement over all rows, which come as one array for each column; `unnest` makes rows of
-them. Its text does not depend on the number of rows, so PostgreSQL plans it once, and it takes one round trip. Plain: a
-statement with its parameters for each row, as SQLAlchemy and psycopg run it. Gain: 500 microseconds of a worker for a
-customer, and 500 of PostgreSQL: more than half of all. Leans on table-valued functions and traversal of SQLAlchemy, and
-on psycopg's lists as arrays.
-
-`each_row`, on SQLite: a statement for each row, compiled and converted once for all of them, column by column. Plain:
-SQLAlchemy's own execution with a list of rows, on both databases, which looks up and converts the values of each row
-one by one. Gain: 170 of 1,200 microseconds for a customer on SQLite, 14 %. Leans on `statement.compile`,
-`Compiled.positiontup`, `binds` and `params`, the bind processors of types, and `Connection.exec_driver_sql`.
+rows, or with rows as columns. `fast.many_rows` runs them in each database's quickest form.
 """
 
 import uuid
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from functools import cache, lru_cache
-from itertools import repeat
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import visitors
 
-from worker.core.database import fast
-from worker.core.database.fast import Twin
+from worker.core.database.fast import many_rows
+from worker.core.database.fast.many_rows import Types
 from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.tables import Base
-from worker.core.database.tables.types import UtcDateTime
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -41,7 +26,6 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 # Many rows as columns: one list for each name, all of one length. PostgreSQL takes them so, and they pickle well.
 Columns = dict[str, list[Any]]
-Types = Mapping[str, sa.types.TypeEngine[Any]]
 
 
 def columns_of(rows: Sequence[Row]) -> Columns:
@@ -92,29 +76,29 @@ class Change:
 
     def run(self, connection: sa.Connection, rows: Sequence[Row], **shared: Any) -> None:
         """`shared` are the parameters that are the same for all rows: these do not hold them."""
-        if rows and takes_arrays(connection):
+        if rows and many_rows.takes_arrays(connection):
             self._run_arrays(connection, columns_of(rows), shared, **UNANSWERED)
         elif rows:
-            _run_each(connection, self._one, rows, **shared)
+            many_rows.run_each(connection, self._one, rows, **shared)
 
     def run_columns(self, connection: sa.Connection, columns: Columns, **shared: Any) -> None:
         """Change rows that are columns, one or more, as `run` does."""
-        if takes_arrays(connection):
+        if many_rows.takes_arrays(connection):
             self._run_arrays(connection, columns, shared, **UNANSWERED)
         else:
-            _run_each(connection, self._one, rows_of(columns), **shared)
+            many_rows.run_each(connection, self._one, rows_of(columns), **shared)
 
     def changed(self, connection: sa.Connection, columns: Columns, **shared: Any) -> list[Any]:
         """Change rows, one or more, that are columns. Returns those that met the conditions, and so were changed: the
         id, the columns of `equal`, and those of `returning`."""
-        if takes_arrays(connection):
+        if many_rows.takes_arrays(connection):
             return fetched(self._run_arrays(connection, columns, shared))
         # No other transaction changes them in between: they are locked here.
         found = fetched(connection.execute(self._met, {"ids": keys(columns[self._by])}))
         asked = {tuple(given[name] for name in self._key): given for given in rows_of(columns)}
         met = [row for row in found if row[: len(self._key)] in asked]
         if met:
-            _run_each(connection, self._one, [asked[row[: len(self._key)]] for row in met], **shared)
+            many_rows.run_each(connection, self._one, [asked[row[: len(self._key)]] for row in met], **shared)
         return met
 
     def _run_arrays(
@@ -126,10 +110,10 @@ class Change:
             types: Types = {name: type_ for name, type_ in self._types.items() if name not in names}
             self._over_arrays[names] = self._update(types, names), types
         statement, types = self._over_arrays[names]
-        return connection.execute(statement, sent(types, columns) | dict(shared), execution_options=how)
+        return connection.execute(statement, many_rows.sent(types, columns) | dict(shared), execution_options=how)
 
     def _update(self, types: Types, shared: Iterable[str]) -> sa.UpdateBase:
-        rows = given(types)
+        rows = many_rows.given(types)
         read: dict[str, sa.ColumnElement[Any]] = {name: rows.c[name] for name in types}
         read |= {name: sa.bindparam(name, type_=self._types[name]) for name in shared}
         values = {column: _read_from(read, value) for column, value in self._values.items()}
@@ -204,15 +188,15 @@ def put(
 def _insert(connection: sa.Connection, model: type[Base], columns: Columns, how: _Conflict) -> list[tuple[Any, ...]]:
     if not next(iter(columns.values()), ()):
         return []
-    by_arrays = takes_arrays(connection)
+    by_arrays = many_rows.takes_arrays(connection)
     statement, types = _inserted(model.__table__, tuple(columns), how, connection.dialect.name, by_arrays)
     if by_arrays:
         told = {} if how.told else UNANSWERED
-        result = connection.execute(statement, sent(types, columns), execution_options=told)
+        result = connection.execute(statement, many_rows.sent(types, columns), execution_options=told)
     elif how.told:
         result = connection.execute(statement, rows_of(columns))
     else:
-        _run_each(connection, statement, rows_of(columns))
+        many_rows.run_each(connection, statement, rows_of(columns))
         return []
     return [tuple(row) for row in result] if how.told else []
 
@@ -237,7 +221,7 @@ def _inserted(
     types: Types = {name: table.c[name].type for name in columns} if by_arrays else {}
     statement = insert(table, dialect)
     if by_arrays:
-        statement = statement.from_select(list(columns), sa.select(given(types)), include_defaults=False)
+        statement = statement.from_select(list(columns), sa.select(many_rows.given(types)), include_defaults=False)
     else:
         statement = statement.values({name: sa.bindparam(name) for name in columns})
     key = [table.c[name] for name in how.key]
@@ -251,99 +235,6 @@ def _inserted(
     elif how.skips:
         statement = statement.on_conflict_do_nothing(index_elements=key or None)
     return (statement.returning(*(table.c[name] for name in how.told)) if how.told else statement.inline()), types
-
-
-# psycopg would write the name of an enumeration's member.
-_SENT_AS_THEY_ARE = frozenset({str, type(None)})
-
-
-def takes_arrays(connection: sa.Connection) -> bool:
-    """Whether this connection's statements take arrays."""
-    return connection.dialect.name == "postgresql" and Twin.ARRAYS not in fast.plain
-
-
-def given(types: Types) -> sa.TableValuedAlias:
-    """The rows of `sent` as a table with these columns. They come in the order of the arrays."""
-    # A cast to a length would cut a longer text off; the column refuses it.
-    each = {name: sa.String() if isinstance(type_, sa.String) else type_ for name, type_ in types.items()}
-    arrays = (
-        sa.cast(sa.bindparam(f"given_{name}", type_=sa.types.NullType()), sa.ARRAY(type_))
-        for name, type_ in each.items()
-    )
-    columns = (sa.column(name, type_) for name, type_ in types.items())
-    return sa.func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
-
-
-def sent(types: Types, columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
-    """The columns as psycopg sends them rightly: the parameters of `given`."""
-    forms = {name: _form(type_) for name, type_ in types.items()}
-    return {f"given_{name}": form(columns[name]) if form else columns[name] for name, form in forms.items()}
-
-
-@cache
-def _form(type_: sa.types.TypeEngine[Any]) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
-    if isinstance(type_, UtcDateTime):
-        return _aware
-    if isinstance(type_, sa.JSON):
-        return _json
-    return _texts if isinstance(type_, sa.String) else None
-
-
-def _aware(values: Sequence[Any]) -> Sequence[Any]:
-    if [value for value in values if type(value) is datetime and value.tzinfo is None]:
-        raise ValueError("a naive datetime cannot be stored: times are aware UTC")
-    return values
-
-
-def _texts(values: Sequence[Any]) -> Sequence[Any]:
-    if _SENT_AS_THEY_ARE.issuperset(map(type, values)):
-        return values
-    return [None if value is None else str(value) for value in values]
-
-
-def _json(values: Sequence[Any]) -> Sequence[Any]:
-    return [None if value is None else orjson.dumps(value).decode() for value in values]
-
-
-_SQLITE = pysqlite.dialect()
-
-
-def _run_each(
-    connection: sa.Connection, statement: sa.UpdateBase, rows: Sequence[Mapping[str, Any]], **shared: Any
-) -> None:
-    """Run an INSERT or UPDATE for each row. `shared`: parameters that are the same for all rows.
-
-    The statement has no `in_` with values, whose text would depend on them; `fixed` words are none.
-    """
-    if connection.dialect.name != "sqlite" or Twin.EACH_ROW in fast.plain:
-        connection.execute(statement, [{**row, **shared} for row in rows])
-        return
-    text, parameters, constants = _compiled(statement)
-    same = constants | shared
-    columns: list[Any] = []
-    for name, convert in parameters:
-        if name in same:
-            columns.append(repeat(convert(same[name]) if convert else same[name], len(rows)))
-        elif convert:
-            columns.append([convert(row[name]) for row in rows])
-        else:
-            columns.append([row[name] for row in rows])
-    connection.exec_driver_sql(text, list(zip(*columns, strict=True)))
-
-
-@lru_cache(maxsize=512)
-def _compiled(statement: sa.UpdateBase) -> tuple[str, list[tuple[str, Any]], dict[str, Any]]:
-    """The text, its parameters in their order, and the values of those that are the statement's own. Each parameter
-    comes with what makes SQLite's value of its value; None: it is the same."""
-    compiled = statement.compile(dialect=_SQLITE)
-    parameters: list[tuple[str, Any]] = []
-    constants = {}
-    for name in compiled.positiontup or ():
-        bound = compiled.binds[name]
-        parameters.append((name, bound.type.dialect_impl(_SQLITE).bind_processor(_SQLITE)))
-        if not bound.required:
-            constants[name] = compiled.params[name]
-    return str(compiled), parameters, constants
 
 
 @cache

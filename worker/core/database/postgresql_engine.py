@@ -16,7 +16,7 @@ from psycopg.waiting import wait_async
 from sqlalchemy import event
 from sqlalchemy.util import await_
 
-from worker.core.database.database import elsewhere, is_on_loop
+from worker.core.database.fast.on_loop import elsewhere, is_on_loop
 from worker.core.database.fast.unanswered import let_go_on
 from worker.core.database.outages import leave_lost_servers
 from worker.core.foundation.clock import monotonic

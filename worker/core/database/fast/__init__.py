@@ -1,5 +1,5 @@
-"""Faster ways to do what a library does too: each, as in `bulk` and `database`, with a plain form, its twin. Here it is
-decided which run: the fast ones, but for those that the environment of a process names in ONBOARDING_PLAIN.
+"""Faster ways to do what a library does too: each with a plain form, its twin. Here it is decided which run: the fast
+ones, but for those that the environment of a process names in ONBOARDING_PLAIN.
 
 For tests and measurements, and for finding an error: `ONBOARDING_PLAIN=all`, or names separated by commas. Both forms
 write and read the same, so processes of both may share a database. There is no key of the configuration: no one needs

@@ -26,6 +26,7 @@ from worker.core.customers.store.usage import messages_of
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ADDRESS
+from worker.core.database.fast import many_rows
 from worker.core.database.tables import AddressPlace, CustomerRow, InvitationRow, Job, TextCount
 from worker.core.database.tables.columns import aliased
 from worker.core.foundation.keyring import Keyring
@@ -231,7 +232,7 @@ _GIVEN = {name: AddressPlace.__table__.c[name].type for name in ("digest", "job_
 @cache
 def _take_only() -> sa.Insert:
     """The statement of `_only_places`, over all rows."""
-    new, other = bulk.given(_GIVEN), aliased(AddressPlace)
+    new, other = many_rows.given(_GIVEN), aliased(AddressPlace)
     rows = sa.select(new, sa.literal_column("0"), sa.literal_column("1")).where(
         ~sa.exists().where(other.digest == new.c.digest, other.number != sa.literal_column("0"))
     )
@@ -264,7 +265,7 @@ def take(
     asked: dict[tuple[str, ...], list[int]] = {}  # the positions in `wanted`, by the address's digests
     for index, one in enumerate(wanted):
         asked.setdefault(digests[one.channel, one.address], []).append(index)
-    if bulk.takes_arrays(connection):
+    if many_rows.takes_arrays(connection):
         for digest in _only_places(connection, wanted, asked, now=now):
             del asked[(digest,)]
     found: list[datetime | None] = [None] * len(wanted)
@@ -340,7 +341,7 @@ def _only_places(
         for (digest,), (index,) in sorted(asked.items())
         for wish in [wanted[index]]
     ]
-    return list(connection.execute(_take_only(), bulk.sent(_GIVEN, bulk.columns_of(rows))).scalars())
+    return list(connection.execute(_take_only(), many_rows.sent(_GIVEN, bulk.columns_of(rows))).scalars())
 
 
 def without_place(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Mapping[uuid.UUID, NotNow]:
