@@ -280,8 +280,9 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):
         never = {id_: why for id_, why in stay.items() if isinstance(why, Never)}
         unreached = [id_ for id_, why in never.items() if why.unreached]
         fall_back(connection, claim.keyring, claim.policy.contact, unreached, now=now)
-        # A cancelled list's reminder without a time was over before (`session_reuse`).
-        timed = {id_: replace(why, at=now) for id_, why in never.items() if why.reason is not Reason.CANCELLED}
+        # What is held has no time, and a cancelled list's reminder without one was over before (`session_reuse`).
+        over = {id_: why for id_, why in never.items() if why.state is not InvitationState.HELD}
+        timed = {id_: replace(why, at=now) for id_, why in over.items() if why.reason is not Reason.CANCELLED}
         self.leases.keep_back(connection, {**stay, **timed}, now=now)
         ended = {id_ for id_, why in never.items() if why.state is not InvitationState.SUPERSEDED}
         if ended:
