@@ -124,7 +124,7 @@ def texts(node: ast.AST) -> Iterator[str]:
     match node:
         case ast.Constant(str(text)):
             yield text
-        case ast.Expr(ast.Constant()) | ast.Call(ast.Name("hint")) | ast.keyword("description"):
+        case ast.Expr(ast.Constant()) | ast.Call(ast.Name("hint" | "setting")) | ast.keyword("description"):
             pass
         case _:
             for child in ast.iter_child_nodes(node):

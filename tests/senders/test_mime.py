@@ -8,8 +8,8 @@ from email.policy import default
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from worker.core.foundation.harmless_text import plain
 
+from worker.core.foundation.notation import plain
 from worker.senders import mime
 from worker.senders.contract import Message
 from worker.senders.mime import From, Mailbox, compose

@@ -39,7 +39,6 @@ from worker.lists.lines import AcceptedLine, Line, ListRefused, RefusedLine, Ref
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
-from worker.lists.store.added_lines import AddedLines
 from worker.lists.store.batches import Batches, BatchFacts
 from worker.lists.store.new_rows import seal
 from worker.lists.traces import Span, Traces
@@ -221,6 +220,8 @@ class _Steps:
     def write(self, chunk: Chunk) -> None:
         """Store a chunk. Lines that are stored already are skipped: it may be added again, if its commit was not
         confirmed."""
+        from worker.lists.store.added_lines import AddedLines  # imported here: `check` adds no line
+
         clock, traces = self.intake.clock, self.intake.traces()
         spans = _spans(traces, chunk, self.batch_id, clock()) if traces.on else {}
         traced = {row: span.traceparent for row, span in spans.items()}

@@ -115,6 +115,8 @@ def take_leads(
     goes_at = {row.id: max(plans.goes_at(plan, row.row, since=row.created_at), now) for row in found}
     # No customer waits for longer than before.
     rows = [row for row in found if row.stopped or goes_at[row.id] <= max(row.due_at or now, now)]
+    if not rows:
+        return found[-1].row, 0
     lock_unsent(connection, [row.leader for row in rows])
     # Locked in the order of ids, as everywhere. Read under the lock: a worker may have claimed a leader by then, or its
     # message.

@@ -1,7 +1,5 @@
 """What is said of targets that accept nothing, or that no process publishes to."""
 
-from datetime import timedelta
-
 import pytest
 
 from tests.features.outbox.publishing.targets import (
@@ -21,6 +19,7 @@ from worker.core.database.tables import Outbox
 from worker.core.foundation.notation import written
 from worker.events.published_events import Happened
 from worker.features.outbox import outbox_report
+from worker.features.outbox.background import old_events
 
 
 @pytest.fixture
@@ -91,7 +90,7 @@ async def test_of_a_target_without_an_event_that_waits_or_was_given_up_nothing_i
     assert given_up(world) == {"given_up": {CRM: 3}}
     assert needs(world)[0][1].endswith("events that wait: 0; given up: 3")
     clock.advance(days=31)
-    targets_of(world).forget_unpublished(before=clock() - timedelta(days=30))
+    old_events(targets_of(world), clock)()
     assert given_up(world) == {}
     assert needs(world) == []
 
