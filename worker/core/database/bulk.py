@@ -263,10 +263,12 @@ def _elements_of_postgresql(element: _Elements, compiler: Any, **how: Any) -> st
     return f"json_array_elements_text(CAST({compiler.process(element.clauses, **how)} AS json))"
 
 
-class _Within(sa.sql.expression.FunctionElement[bool]):
-    """A column, and a sub-select: whether its values have the column's."""
+class _Within(sa.sql.expression.FunctionElement[Any]):
+    """A column, and a sub-select: whether its values have the column's.
 
-    type = sa.Boolean()
+    It has no type: with that of a truth, SQLite gets `… IN (…) = 1`, which reads the whole table.
+    """
+
     inherit_cache = True
 
 
