@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 import sqlalchemy as sa
 
+from tests.stored.plans import plans_of
 from worker.core.database import bulk, fast
 from worker.core.database.bulk import columns_of
 from worker.core.database.database import fetch
@@ -51,22 +52,13 @@ def test_texts_and_times_come_out_as_they_went_in(database):
 
 
 def test_rows_that_are_asked_for_by_their_ids_are_found_without_reading_the_others(database):
-    plans: list[str] = []
-
-    def explain(_connection, cursor, text, parameters, *_):
-        cursor.execute(("EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ") + text, parameters)
-        plans.extend(str(row[-1]) for row in cursor.fetchall())
-
     asked = {"ids": bulk.keys([3, 5])}
     among, others = bulk.among(Batch.id, "ids"), ~bulk.among(Batch.id, "ids")
     with database.write() as connection:
         bulk.add(connection, Batch, [row_of(number, "x") for number in range(1, 6)])
-        if not database.is_sqlite:
-            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # the table is small
-        sa.event.listen(connection, "before_cursor_execute", explain)
-        ids = connection.scalars(sa.select(Batch.id).where(among, Batch.name == "x").order_by(Batch.id), asked).all()
-        sa.event.remove(connection, "before_cursor_execute", explain)
-        assert ids == [3, 5]
+        with plans_of(database, "SELECT batch.id", is_small=True) as plans:
+            query = sa.select(Batch.id).where(among, Batch.name == "x").order_by(Batch.id)
+            assert connection.scalars(query, asked).all() == [3, 5]
         assert connection.scalars(sa.select(Batch.id).where(others).order_by(Batch.id), asked).all() == [1, 2, 4]
     assert plans
     assert not any("SCAN batch" in plan or "Seq Scan on batch" in plan for plan in plans), plans

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from tests.stored.plans import plans_of
 from tests.stored.recount import forget_calls
 from tests.stored.shelf import POLICY, customer
 from tests.stored.steps import InvitationSteps, JobSteps
@@ -401,16 +402,9 @@ def test_a_claim_on_a_small_database_finds_its_rows_by_their_ids(shelf, database
     shelf.add(*(customer(f"Ona{number}") for number in range(3)))
     if what == "invitation":
         shelf.issue()
-    plans: list[str] = []
-
-    @sa.event.listens_for(database.engine, "before_cursor_execute")
-    def keep(_connection, cursor, text, parameters, *_):
-        if text.split(" SET state")[0] == f"UPDATE {what}":
-            assert f"batch.id = {what}.batch_id + " in text  # so no index leads from a batch to its rows
-            cursor.execute("EXPLAIN " + text, parameters)
-            plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
-
-    shelf.claim(3) if what == "job" else shelf.claim_messages()
+    # By this text no index leads from a batch to its rows.
+    with plans_of(database, f"{what} SET state", f"batch.id = {what}.batch_id + ") as plans:
+        shelf.claim(3) if what == "job" else shelf.claim_messages()
     assert plans
     for plan in plans:
         assert not re.search(r"Seq Scan on (job|invitation|session|customer|batch)", plan), plan

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from tests.stored.plans import plans_of, tidy
 from tests.stored.shelf import customer
 from tests.stored.takeovers import accounts_of, add, add_many, move, open_breaker, remaining, stop, takeover
 from worker.core.customers.customers import Channel
@@ -155,19 +156,9 @@ def test_the_search_reads_indexes_and_no_whole_table(shelf, failover, database):
     shelf.finish(*(shelf.got(opened) for opened in shelf.open(shelf.claim(500))))
     add_many(shelf, 300)
     stop(shelf)
-    if not database.is_sqlite:
-        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            # The rows that earlier tests deleted still count as pages until they are vacuumed, and change the plan.
-            connection.exec_driver_sql("VACUUM ANALYZE job, attempt, session")
-    plans: list[str] = []
-
-    @sa.event.listens_for(database.engine, "before_cursor_execute")
-    def keep(_connection, cursor, text, parameters, *_):
-        if text.startswith("SELECT job.id, job.fallback_accounts"):
-            cursor.execute(("EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ") + text, parameters)
-            plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
-
-    assert move(shelf, failover) == 300
+    tidy(database, "job", "attempt", "session")
+    with plans_of(database, "SELECT job.id, job.fallback_accounts") as plans:
+        assert move(shelf, failover) == 300
     for plan in plans:
         for index in ("ix_job_backed", "ix_attempt_job_id", "uq_session_live"):
             assert re.search(index, plan), plan

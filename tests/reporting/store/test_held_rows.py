@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import pytest
-import sqlalchemy as sa
 
+from tests.stored.plans import plans_of, tidy
 from tests.stored.shelf import customer
 from worker.core.database.tables import Job
 from worker.core.foundation.keyring import NEEDS_THE_KEY
@@ -43,18 +43,9 @@ def test_a_key_that_held_rows_need_is_counted_with_the_first_of_them(shelf, cloc
 
 
 def test_one_look_at_an_index_finds_each(shelf, database, batches):
-    if not database.is_sqlite:
-        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("VACUUM ANALYZE job")
-    plans: list[str] = []
-
-    @sa.event.listens_for(database.engine, "before_cursor_execute")
-    def keep(_connection, cursor, text, parameters, *_):
-        if "FROM" in text and "job" in text:
-            cursor.execute(("EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ") + text, parameters)
-            plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
-
-    held(database)
-    missing_keys(database, [])
+    tidy(database, "job")
+    with plans_of(database, "FROM", "job") as plans:
+        held(database)
+        missing_keys(database, [])
 
     assert ["ix_job_held" in plans[0], "ix_job_undecrypted" in plans[1]] == [True, True], plans

@@ -6,6 +6,7 @@ from itertools import combinations
 import pytest
 import sqlalchemy as sa
 
+from tests.stored.plans import plans_of
 from worker.core.customers.store.suppressions import release, suppress, suppressed
 from worker.core.database.encrypted_values import context_of_address
 from worker.core.database.tables import Suppression
@@ -139,19 +140,9 @@ def test_who_is_known_by_keys_that_are_gone_is_counted_by_an_index(connection, d
     for key in keys:
         suppress(connection, Keyring([key]), *ONA, SuppressionReason.STOP, "vita", now=clock())
         bury(connection, Keyring([key]), "C-1", clock(), final=True)
-    plans: list[str] = []
-
-    @sa.event.listens_for(database.engine, "before_cursor_execute")
-    def keep(_connection, cursor, text, parameters, *_):
-        if not text.startswith("SELECT count(*)"):
-            return
-        if not database.is_sqlite:
-            cursor.execute("SET LOCAL enable_seqscan = off")  # the table is small
-        cursor.execute(("EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ") + text, parameters)
-        plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
-
-    assert {keys_gone(connection, Keyring(some)) for some in combinations(keys, 3)} == {(2, 2)}
-    assert keys_gone(connection, Keyring(keys)) == (0, 0)
+    with plans_of(database, "SELECT count(*)", is_small=True) as plans:
+        assert {keys_gone(connection, Keyring(some)) for some in combinations(keys, 3)} == {(2, 2)}
+        assert keys_gone(connection, Keyring(keys)) == (0, 0)
     assert plans
     assert not any("SCAN" in plan or "Seq Scan" in plan for plan in plans), plans
 

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import pytest
-import sqlalchemy as sa
 
+from tests.stored.plans import plans_of
 from tests.stored.shelf import customer
 from worker.core.database.tables import SessionRow
 from worker.features.dashboard.store.kept_back import kept_back
@@ -19,17 +19,8 @@ def test_open_sessions_are_told_from_calls_to_come_and_those_that_end_in_the_hou
     shelf.issue()
     shelf.add(customer("Later"), batch=batch, first_row=5)
     shelf.set(SessionRow, SessionRow.customer_id == "C-0", expires_at=clock() + timedelta(minutes=30))
-    plans: list[str] = []
-
-    @sa.event.listens_for(database.engine, "before_cursor_execute")
-    def keep(_connection, cursor, text, parameters, *_):
-        if "FROM job JOIN session" in " ".join(text.split()):
-            if not database.is_sqlite:
-                cursor.execute("SET LOCAL enable_seqscan = off")  # of so few rows it would read all
-            cursor.execute(("EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ") + text, parameters)
-            plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
-
-    found = kept_back(database, now=clock())
+    with plans_of(database, "FROM job JOIN session", is_small=True) as plans:
+        found = kept_back(database, now=clock())
 
     assert {(one.is_open, one.rows, one.ending) for one in found} == {(True, 3, 1), (False, 1, 0)}
     assert {(one.account, one.channels, one.is_paused) for one in found} == {("kyc", ("email",), False)}

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.stored.decisions import OUTCOME_UNKNOWN, adds_up, fail, names, pause, resolve, retry
+from tests.stored.plans import plans_of
 from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import customer
 from worker.core.database.tables import Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow
@@ -59,17 +60,8 @@ def test_the_rows_that_a_decision_concerns_are_counted_by_an_index(shelf, decide
     """However many rows other batches have."""
     shelf.add(*(customer(f"C-{number:03}") for number in range(300)))
     batch = shelf.add(customer("Ona"))
-    plans: list[str] = []
-
-    @sa.event.listens_for(database.engine, "before_cursor_execute")
-    def keep(_connection, cursor, text, parameters, *_):
-        if text.startswith("SELECT count(*)"):
-            if not database.is_sqlite:
-                cursor.execute("SET LOCAL enable_seqscan = off")  # the table is small
-            cursor.execute(("EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ") + text, parameters)
-            plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
-
-    assert pause(shelf, decide, batch) == Decided(1)
+    with plans_of(database, "SELECT count(*)", is_small=True) as plans:
+        assert pause(shelf, decide, batch) == Decided(1)
     assert plans
     assert not any("SCAN job" in plan or "Seq Scan" in plan for plan in plans), plans
 
