@@ -17,7 +17,7 @@ from worker.core.database.fast.unanswered import UNANSWERED
 from worker.core.database.tables import Attempt, Batch, InvitationRow, Job
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.model.endings import Later, NotNow
-from worker.core.model.states import EVENT, NOT_SENT, PRIORITIES, InvitationState, JobState
+from worker.core.model.states import BATCH, EVENT, NOT_SENT, PRIORITIES, InvitationState, JobState
 
 Id = TypeVar("Id")
 _IN_ORDER = attrgetter("due_at", "id")
@@ -35,13 +35,15 @@ class Leases(Generic[Id]):
         conditions: Sequence[sa.ColumnElement[bool]] = (),
         changes: Sequence[str] = (),
         attempts: Sequence[sa.ColumnElement[bool]],
+        ended: Sequence[sa.ColumnElement[bool]] = (),
     ) -> None:
         """`of` is the column that claims select rows by: the account or the channel. `conditions` hold for all claims.
 
         `worked_from` are the columns that a claim returns, of the row, of its batch and of the rows that `joined` joins
         to it: all that its work needs, so that each is read once. `changes` are the columns with the time of the last
         change.
-        `attempts` are the conditions that find the attempts of the rows whose ids are given.
+        `attempts` are the conditions that find the attempts of the rows whose ids are given. `ended` are those of rows
+        that have ended, and whose calls are to be looked up from the end of their lease on: they keep their state.
         """
         of_batch = model.batch_id == sa.bindparam("batch")
         due = (
@@ -61,8 +63,7 @@ class Leases(Generic[Id]):
         # The sum keeps PostgreSQL from finding the rows by their batch. It plans so for a small table, and keeps the
         # plan until the next ANALYZE: each claim read all messages of the batch.
         joined = (*joined, Batch.id == model.batch_id + 0)
-        claimed: dict[str, Any] = {
-            "state": states.WORKING,
+        leased: dict[str, Any] = {
             "lease_until": sa.bindparam("until"),
             "lease_owner": sa.bindparam("owner"),
             "fence": model.fence + 1,
@@ -75,7 +76,9 @@ class Leases(Generic[Id]):
             for one_batch in (False, True)
         }
         leases = {
-            key: sa.update(model).where(bulk.within(model.id, oldest.where(*those))).values(claimed | changed)
+            key: sa.update(model)
+            .where(bulk.within(model.id, oldest.where(*those)))
+            .values({"state": states.WORKING} | leased | changed)
             for key, those in which.items()
         }
         self._claims = {key: lease.where(*joined).returning(*worked_from) for key, lease in leases.items()}
@@ -89,9 +92,19 @@ class Leases(Generic[Id]):
             key: sa.select(sa.exists().where(*batch_due, *those, *([] if key[0] else [~unknown])))
             for key, those in which.items()
         }
+        self._claims_of_ended: dict[bool, sa.UpdateBase] = {}
+        self._ended_is_due: dict[bool, sa.Select[Any]] = {}
+        for one_batch in (False, True) if ended else ():
+            over = (*ended, of == sa.bindparam("of_"), model.lease_until <= sa.bindparam("now"))
+            over = (*over, of_batch) if one_batch else over
+            first = sa.select(model.id).where(*over).order_by(model.lease_until, model.id)
+            first = first.limit(sa.bindparam("most", type_=sa.Integer())).with_for_update(skip_locked=True)
+            those_first = sa.update(model).where(model.id.in_(first.scalar_subquery()))
+            self._claims_of_ended[one_batch] = those_first.values(leased).returning(model.id)
+            self._ended_is_due[one_batch] = sa.select(sa.exists().where(*over))
         chosen = bulk.among(model.id, "ids")
-        leased = sa.select(model.id, model.fence, model.lease_until).where(chosen, model.state == states.WORKING)
-        self._leased = leased.order_by(model.id).with_for_update(key_share=True)
+        worked = sa.select(model.id, model.fence, model.lease_until).where(chosen, model.state == states.WORKING)
+        self._worked = worked.order_by(model.id).with_for_update(key_share=True)
         released: dict[str, Any] = {"state": states.WAITING, "lease_until": None}
         self._keep_back = bulk.Change(
             model.id,
@@ -117,7 +130,11 @@ class Leases(Generic[Id]):
         given: dict[str, Any] = {"of_": of, "now": now}
         if only_batch is not None:
             given["batch"] = only_batch
-        return bool(connection.execute(self._is_due[unknown, only_batch is not None], given).scalar())
+        one_batch = only_batch is not None
+        asked = [self._is_due[unknown, one_batch]]
+        if unknown and self._ended_is_due:
+            asked.append(self._ended_is_due[one_batch])
+        return any(connection.execute(question, given).scalar() for question in asked)
 
     def claim(
         self,
@@ -134,17 +151,23 @@ class Leases(Generic[Id]):
     ) -> list[Any]:
         """Lease up to `most` due rows, the oldest first. Rows that another transaction has locked are skipped.
 
-        `only_batch`: only rows of this batch; None: of all batches.
+        `only_batch`: only rows of this batch; None: of all batches. Behind the rows of batches come those that have
+        ended: they share the account's permits and budget.
         """
-        given = {"of_": of, "priority_": priority, "most": most, "owner": owner, "now": now, "until": now + lease}
+        given: dict[str, Any] = {"of_": of, "most": most, "owner": owner, "now": now, "until": now + lease}
         if only_batch is not None:
             given["batch"] = only_batch
-        which = unknown_only, only_batch is not None
+        which, due = (unknown_only, only_batch is not None), given | {"priority_": priority}
         if connection.dialect.name == "sqlite":
-            rows = self.read(connection, [row.id for row in fetch(connection, self._leases[which], given)])
+            rows = self.read(connection, [row.id for row in fetch(connection, self._leases[which], due)])
         else:
-            rows = fetch(connection, self._claims[which], given)
-        return sorted(rows, key=_IN_ORDER)
+            rows = fetch(connection, self._claims[which], due)
+        rows.sort(key=_IN_ORDER)
+        if self._claims_of_ended and priority == BATCH and len(rows) < most:
+            left = given | {"most": most - len(rows)}
+            ended = connection.execute(self._claims_of_ended[only_batch is not None], left).scalars()
+            rows += self.read(connection, list(ended))
+        return rows
 
     def read(self, connection: sa.Connection, ids: Sequence[Id]) -> list[Any]:
         """The claimed rows with these ids, as `claim` returns them, in any order."""
@@ -177,7 +200,7 @@ class Leases(Generic[Id]):
         The end of the lease is compared as well as the fence. If the commit of a claim was not acknowledged, the claim
         may be lost: another dispatcher may then have claimed the row with the same fence, and may be calling now.
         """
-        rows = fetch(connection, self._leased, {"ids": bulk.keys([each[0] for each in leases])})
+        rows = fetch(connection, self._worked, {"ids": bulk.keys([each[0] for each in leases])})
         held = {(row.id, row.fence, row.lease_until) for row in rows}
         ours = {lease[0] for lease in leases if lease in held}
         if not ours:

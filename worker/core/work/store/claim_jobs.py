@@ -27,7 +27,7 @@ from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Flush, Rows
 from worker.core.model.endings import Never, NotNow
 from worker.core.model.sessions import APPLICANT_ID, SessionRequest
-from worker.core.model.states import BATCH, JobState
+from worker.core.model.states import JobState
 from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.held_rows import hold_jobs
@@ -105,51 +105,7 @@ _WORKED_FROM = (
 )
 
 
-# Up to `most` of the marked jobs whose calls may be looked up now.
-def _claim_of_ended(*, one_batch: bool) -> sa.UpdateBase:
-    of_batch = (Job.batch_id == sa.bindparam("batch"),) if one_batch else ()
-    due = (Job.account == sa.bindparam("account_"), Job.lease_until <= sa.bindparam("now"))
-    first = sa.select(Job.id).where(*unknown_outcomes.MARKED, *due, *of_batch).order_by(Job.lease_until, Job.id)
-    first = first.limit(sa.bindparam("most", type_=sa.Integer())).with_for_update(skip_locked=True)
-    leased = {"lease_until": sa.bindparam("until"), "lease_owner": sa.bindparam("owner"), "fence": Job.fence + 1}
-    return sa.update(Job).where(Job.id.in_(first.scalar_subquery())).values(leased).returning(Job.id)
-
-
-_CLAIMS_OF_ENDED = {one_batch: _claim_of_ended(one_batch=one_batch) for one_batch in (False, True)}
-
-
-class _JobLeases(Leases[int]):
-    """Claims ended jobs too, whose calls are to be looked up: they share the account's permits and budget."""
-
-    def claim(
-        self,
-        connection: sa.Connection,
-        of: str,
-        priority: int,
-        most: int,
-        *,
-        lease: timedelta,
-        owner: str,
-        now: datetime,
-        only_batch: int | None = None,
-        unknown_only: bool = False,
-    ) -> list[Any]:
-        how: dict[str, Any] = {"lease": lease, "owner": owner, "now": now, "only_batch": only_batch}
-        rows = super().claim(connection, of, priority, most, unknown_only=unknown_only, **how)
-        if priority == BATCH and len(rows) < most:
-            given = {"account_": of, "most": most - len(rows), "owner": owner, "now": now, "until": now + lease}
-            given |= {"batch": only_batch} if only_batch is not None else {}
-            ended = connection.execute(_CLAIMS_OF_ENDED[only_batch is not None], given).scalars()
-            rows += self.read(connection, list(ended))
-        return rows
-
-    def is_due(self, connection: sa.Connection, of: str, *, unknown: bool, **how: Any) -> bool:
-        if super().is_due(connection, of, unknown=unknown, **how):
-            return True
-        return unknown and bool(connection.execute(sa.select(unknown_outcomes.due(of, **how))).scalar())
-
-
-LEASES: Leases[int] = _JobLeases(
+LEASES: Leases[int] = Leases(
     Job,
     JobState,
     of=Job.account,
@@ -162,6 +118,7 @@ LEASES: Leases[int] = _JobLeases(
         Attempt.invitation_id.is_(None),
         Attempt.fence == sa.select(Job.fence).where(Job.id == Attempt.job_id).scalar_subquery(),
     ),
+    ended=unknown_outcomes.MARKED,
 )
 
 
