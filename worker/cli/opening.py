@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 import sqlalchemy as sa
@@ -51,14 +51,9 @@ def _listed(places: list[str]) -> str:
     return f"{', '.join(places[:NAMED])}{more}"
 
 
-class AfterCommand(NamedTuple):
-    """`run` is called at the end of each command that had the parts and their keys. It raises nothing."""
-
-    run: Callable[[Parts], None]
-
-
-# The feature `audit` seals what the command has added to the log.
-AFTER_COMMANDS = Hook("AFTER_COMMANDS", AfterCommand)
+# Called at the end of each command that had the parts and their keys; raises nothing. The feature `audit` seals what
+# the command has added to the log.
+AFTER_COMMANDS: Hook[Callable[[Parts], None]] = Hook("AFTER_COMMANDS")
 
 
 def settings_of(config: Path | None, needs: Needs, *, logs_warnings: bool) -> Settings:
@@ -166,7 +161,7 @@ def parts_of(settings: Settings, act: Act, needs: Needs, *, migrate: bool) -> It
         finally:
             if knows_keys:
                 for one in AFTER_COMMANDS.offered():
-                    one.run(parts)
+                    one(parts)
     except SettingsError as error:  # a value that the command did not declare as needed
         raise CannotStart(str(error)) from None
     except CannotDecrypt as error:  # its text names a row and a key's id

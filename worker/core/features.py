@@ -111,7 +111,8 @@ def hint(command: str, words: str) -> str:
 class Hook(Generic[Piece]):
     """Where features add pieces of one type. Who asks for them owns it."""
 
-    def __init__(self, name: str, kind: type[Piece]) -> None:
+    def __init__(self, name: str, kind: type[Piece] | None = None) -> None:
+        """`kind` None: each piece is a function."""
         if name not in HOOKS:
             raise ValueError(f"{name}: not one of HOOKS")
         self.name, self._kind = name, kind
@@ -121,8 +122,8 @@ class Hook(Generic[Piece]):
         pieces = []
         for place in [place for one in features.here.values() for place in one.offers.get(self.name, ())]:
             found = loaded(place)
-            if not isinstance(found, self._kind):
-                raise TypeError(f"{place}: {self.name} takes a {self._kind.__name__}")
+            if not (callable(found) if self._kind is None else isinstance(found, self._kind)):
+                raise TypeError(f"{place}: {self.name} takes a {self._kind.__name__ if self._kind else 'function'}")
             pieces.append(found)
         return tuple(pieces)
 

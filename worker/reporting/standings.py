@@ -62,13 +62,9 @@ class SourceReport(NamedTuple):
     attention: Sequence[Wait]
 
 
-class SourceReports(NamedTuple):
-    read: Callable[[Settings, Database], Sequence[SourceReport]]
-
-
 # The feature `list_sources` has one for each folder of the configuration.
-SOURCE_REPORTS = Hook("SOURCE_REPORTS", SourceReports)
+SOURCE_REPORTS: Hook[Callable[[Settings, Database], Sequence[SourceReport]]] = Hook("SOURCE_REPORTS")
 
 
 def source_reports(settings: Settings, database: Database) -> list[SourceReport]:
-    return [report for one in SOURCE_REPORTS.offered() for report in one.read(settings, database)]
+    return [report for one in SOURCE_REPORTS.offered() for report in one(settings, database)]

@@ -28,15 +28,8 @@ LEASE_ROOM = timedelta(seconds=5)
 TEXT_PERMITS = 10  # calls in flight to the service of a channel
 
 
-@dataclass(frozen=True)
-class OwnLinks:
-    """`of(settings)`: how our own links are made; None: they are not."""
-
-    of: "Callable[[Settings], StableLinks | None]"
-
-
-# The feature `stable_links` makes them, and answers who opens one.
-OWN_LINKS = Hook("OWN_LINKS", OwnLinks)
+# How our own links are made; None: they are not. The feature `stable_links` makes them, and answers who opens one.
+OWN_LINKS: Hook["Callable[[Settings], StableLinks | None]"] = Hook("OWN_LINKS")
 
 
 def account_rule(settings: Settings, account: str) -> BudgetRule:
@@ -176,7 +169,7 @@ def texted_countries(settings: Settings) -> frozenset[str] | None:
 
 def stable_links(settings: Settings) -> "StableLinks | None":
     """How our own links are made; None: the provider's links are sent."""
-    made = (one.of(settings) for one in OWN_LINKS.offered())
+    made = (one(settings) for one in OWN_LINKS.offered())
     return next((links for links in made if links is not None), None)
 
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from worker.core.database.database import Database
 from worker.core.facts import Observe
@@ -62,14 +62,10 @@ class Work(NamedTuple):
 WORK = Hook("WORK", Work)
 
 
-class SweepStep(NamedTuple):
-    """`open` is called once for each process. What it returns makes the step, in each sweep: it gets what is due."""
-
-    open: "Callable[[Parts], Callable[[Looked], object]]"
-
-
+# Called once for each process. What it returns makes the step, in each sweep: it gets what is due.
+SweepStep: TypeAlias = "Callable[[Parts], Callable[[Looked], object]]"
 # The feature `audit` seals what was added to the log.
-SWEEP_STEPS = Hook("SWEEP_STEPS", SweepStep)
+SWEEP_STEPS: Hook[SweepStep] = Hook("SWEEP_STEPS")
 
 
 def opened_work(parts: "Parts", *, in_run: bool = False, in_worker: bool = False) -> list[Working]:
@@ -95,19 +91,15 @@ class Report:
     another_person: bool = False
 
 
-class ReturnedReports(NamedTuple):
-    settles: "Callable[[Parts, Report], Settles]"
-
-
 # The feature `service_desk` corrects what a person has changed, as it does for one customer.
-RETURNED_REPORTS = Hook("RETURNED_REPORTS", ReturnedReports)
+RETURNED_REPORTS: Hook["Callable[[Parts, Report], Settles]"] = Hook("RETURNED_REPORTS")
 
 
 def settles(parts: "Parts", report: Report) -> "Settles":
     """What says what the rows of this report become. Loaded for reports alone: few lists are."""
     from worker.lists.lines import Refusing
 
-    return next((one.settles(parts, report) for one in RETURNED_REPORTS.offered()), Refusing())
+    return next((one(parts, report) for one in RETURNED_REPORTS.offered()), Refusing())
 
 
 class Ticks:
@@ -160,25 +152,12 @@ class Looks(Working):
 NeedsAPerson = Callable[[], Iterable[Wait]]  # what needs a person now
 
 
-class Counts(NamedTuple):
-    """`add` adds what one process has counted since the last time to what is there. It blocks."""
-
-    add: Callable[[Database, Mapping[Series, float]], None]
-
-
 class Tracer(NamedTuple):
     """`open` makes what records this process's spans; it may have a thread. `collector`: the address that they go to;
     None: they go nowhere."""
 
     open: Callable[[], Traces]
     collector: Callable[[], str | None]
-
-
-class Teller(NamedTuple):
-    """`look_of` makes what looks whether there is something to tell, and tells it. Each sweep calls it, and `web` every
-    ten seconds."""
-
-    look_of: Callable[[Settings, Database, NeedsAPerson, Clock], Callable[[], object]]
 
 
 class Observing(Protocol):
@@ -193,25 +172,22 @@ class Observing(Protocol):
         """What hears of it, in its transaction."""
 
 
-class Observer(NamedTuple):
-    """`of`: None where these settings have nothing for it."""
-
-    of: Callable[[Settings], Observing | None]
-
-
-# Where counts are kept. The feature `metrics` keeps them in the database.
-COUNTS = Hook("COUNTS", Counts)
+# Adds what one process has counted since the last time to what is there; blocks. The feature `metrics` keeps counts in
+# the database.
+COUNTS: Hook[Callable[[Database, Mapping[Series, float]], None]] = Hook("COUNTS")
 # Who records spans. The feature `traces` sends them to a collector.
 TRACES = Hook("TRACES", Tracer)
-# Who learns what happens to rows. The feature `outbox` writes outgoing events.
-OBSERVERS = Hook("OBSERVERS", Observer)
-# Who learns what begins, and what ends, to need a person. The feature `alerts` sends it to people.
-TELLERS = Hook("TELLERS", Teller)
+# Who learns what happens to rows; None where these settings have nothing for it. The feature `outbox` writes outgoing
+# events.
+OBSERVERS: Hook[Callable[[Settings], Observing | None]] = Hook("OBSERVERS")
+# Makes what looks whether something begins, or ends, to need a person, and tells it: each sweep calls that, and `web`
+# every ten seconds. The feature `alerts` sends it to people.
+TELLERS: Hook[Callable[[Settings, Database, NeedsAPerson, Clock], Callable[[], object]]] = Hook("TELLERS")
 
 
 def observing_of(settings: Settings) -> list[Observing]:
     """Those of all features that have any with these settings."""
-    return [observing for one in OBSERVERS.offered() if (observing := one.of(settings)) is not None]
+    return [observing for one in OBSERVERS.offered() if (observing := one(settings)) is not None]
 
 
 def targets_of(settings: Settings) -> list[str]:

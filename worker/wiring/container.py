@@ -222,13 +222,13 @@ class Parts(Configured):
     def tellers(self) -> Sequence[Callable[[], object]]:
         """What tells people what needs a person."""
         needs = lambda: self.operation.report().attention  # noqa: E731
-        return [one.look_of(self.settings, self.database, needs, self.database_clock) for one in TELLERS.offered()]
+        return [one(self.settings, self.database, needs, self.database_clock) for one in TELLERS.offered()]
 
     @cached_property
     def sweep_steps(self) -> "Sequence[Callable[[Looked], object]]":
         from worker.wiring.background import SWEEP_STEPS
 
-        return [one.open(self) for one in SWEEP_STEPS.offered()]
+        return [one(self) for one in SWEEP_STEPS.offered()]
 
     # Reports
 
@@ -323,7 +323,7 @@ class Parts(Configured):
         """Add what this process has counted to the counts that are kept, if any are."""
         if (kept := COUNTS.offered()) and (news := self.meters.news()):
             for counts in kept:
-                counts.add(self.database, news)
+                counts(self.database, news)
             self.meters.stored(news)
 
     def ready(self) -> None:

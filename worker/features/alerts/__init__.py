@@ -8,6 +8,6 @@ FEATURE = Feature(
     offers={
         "SECTIONS": ("worker.features.alerts.section:SECTION",),
         "TABLES": ("worker.features.alerts.store.alerts:TABLES",),
-        "TELLERS": ("worker.features.alerts.alerting:TELLER",),
+        "TELLERS": ("worker.features.alerts.alerting:telling",),
     },
 )

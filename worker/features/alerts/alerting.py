@@ -27,7 +27,7 @@ from worker.reporting.waits import Wait
 from worker.senders.email import Client
 from worker.settings.model import Settings
 from worker.settings.sending import Email
-from worker.wiring.background import NeedsAPerson, Teller, Ticks
+from worker.wiring.background import NeedsAPerson, Ticks
 
 TIMEOUT, SECONDS = timedelta(seconds=5), 5.0  # a sweep waits for it
 Send = Callable[[Sequence[str]], Coroutine[None, None, str]]
@@ -113,5 +113,5 @@ def _called(one: Wait) -> str:
     return f"{one.what} {name}".strip()
 
 
-# `more`: the database, what needs a person, and the clock.
-TELLER = Teller(lambda settings, *more: Alerting(alert_targets(settings), *more).look)
+def telling(settings: Settings, database: Database, needs: NeedsAPerson, clock: Clock) -> Callable[[], object]:
+    return Alerting(alert_targets(settings), database, needs, clock).look

@@ -13,7 +13,6 @@ import click
 import sqlalchemy as sa
 
 from worker.cli.feature_checks import FeatureCheck, Finding, failure, ok
-from worker.cli.opening import AfterCommand
 from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
@@ -23,7 +22,7 @@ from worker.reporting.standings import Standing, Standings
 from worker.reporting.store.look import Looked, Step
 from worker.reporting.waits import Wait
 from worker.settings.model import Settings
-from worker.wiring.background import SweepStep, Ticks
+from worker.wiring.background import Ticks
 from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
@@ -60,12 +59,12 @@ class Sealing:
             log.info("audit log: its head is %s", end)
 
 
-def _swept(parts: Parts) -> Callable[[Looked], None]:
+def swept(parts: Parts) -> Callable[[Looked], None]:
     sealing = Sealing(parts.once(seals_of), parts.clock)
     return lambda looked: sealing.step(unsealed=Step.AUDIT in looked.steps)
 
 
-def _seal(parts: Parts) -> None:
+def seal_after_command(parts: Parts) -> None:
     """Seal what the command has added. If that fails now, the next command or sweep does it."""
     try:
         if parts.once(seals_of).seal() is not None and parts.restored is not None:
@@ -74,10 +73,6 @@ def _seal(parts: Parts) -> None:
         click.echo(f"warning: {error}: `onboard audit verify` says what is wrong", err=True)
     except sa.exc.SQLAlchemyError:
         log.debug("the audit log was not sealed at the command's end")
-
-
-SWEEP_STEP = SweepStep(_swept)
-AFTER_COMMAND = AfterCommand(_seal)
 
 
 def check(parts: Parts) -> Iterator[Finding]:

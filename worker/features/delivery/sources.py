@@ -12,7 +12,7 @@ from worker.features.delivery.texts import text_sources
 from worker.providers.webhooks.contract import Delivery, Unreadable
 from worker.senders.delivery_reports import NotUnderstood
 from worker.settings.model import Settings
-from worker.web.webhooks.sources import Closed, Get, SenderSources, Source, digests_of, of_sender
+from worker.web.webhooks.sources import Closed, Get, Source, digests_of, of_sender
 from worker.web.webhooks.standard_webhooks import ID
 from worker.web.webhooks.store.results import EMAIL
 from worker.web.webhooks.store.webhooks import Arrived
@@ -111,7 +111,7 @@ WITH_KEYS: Mapping[str, Callable[[Sequence[str], Keyring, Clock], Source]] = {
 }
 
 
-def _sources(settings: Settings, keyring: Keyring, clock: Clock, fetch: Get | None) -> Mapping[str, Source]:
+def sender_sources(settings: Settings, keyring: Keyring, clock: Clock, fetch: Get | None) -> Mapping[str, Source]:
     sources, delivery = dict(text_sources(settings, keyring)), settings.section(DeliverySection)
     if settings.email is not None:
         why = "a table such as [delivery.standard] is needed to accept callbacks about mails"
@@ -123,6 +123,3 @@ def _sources(settings: Settings, keyring: Keyring, clock: Clock, fetch: Get | No
                 keys = [key.reveal() for key in getattr(delivery, name).keys]
                 sources["email"] = WITH_KEYS[name](keys, keyring, clock)
     return sources
-
-
-SENDER_SOURCES = SenderSources(_sources)

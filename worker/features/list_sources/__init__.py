@@ -9,7 +9,7 @@ FEATURE = Feature(
         "DOCTOR_CHECKS": ("worker.features.list_sources.folder_schedule:CHECK",),
         "LIST_SOURCES": ("worker.features.list_sources.remote_lists:SOURCE",),
         "SECTIONS": ("worker.features.list_sources.settings:SECTION",),
-        "SOURCE_REPORTS": ("worker.features.list_sources.folder_report:REPORTS",),
+        "SOURCE_REPORTS": ("worker.features.list_sources.folder_report:reports",),
         "WORK": ("worker.features.list_sources.folder_schedule:WORK",),
     },
 )

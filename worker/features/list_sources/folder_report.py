@@ -10,10 +10,15 @@ from worker.core.foundation.notation import counted
 from worker.features.list_sources.dropped_files import DroppedFile, FileState, waits_for
 from worker.features.list_sources.settings import Intake
 from worker.features.list_sources.store.dropped_files import DroppedFiles
-from worker.reporting.standings import SourceReport, SourceReports
+from worker.reporting.standings import SourceReport
 from worker.reporting.waits import Wait
+from worker.settings.model import Settings
 
 SHOWN = 20  # files of a folder: those that need a person first
+
+
+def reports(settings: Settings, database: Database) -> list[SourceReport]:
+    return folder_reports(settings.tables(Intake), database)
 
 
 def folder_reports(folders: Sequence[Intake], database: Database) -> list[SourceReport]:
@@ -72,6 +77,3 @@ def _attention(name: str, path: str, files: Sequence[DroppedFile], away: str) ->
         Wait("list", f"{name}/{one.name}", f"refused: {one.reason}", f"onboard check {shlex.quote(command)}")
         for one, command in zip(refused, commands, strict=True)
     ]
-
-
-REPORTS = SourceReports(lambda settings, database: folder_reports(settings.tables(Intake), database))

@@ -6,7 +6,7 @@ FEATURE = Feature(
     name="metrics",
     about="Metrics for Prometheus. Without it `status` has the numbers of now.",
     offers={
-        "COUNTS": ("worker.features.metrics.store.metric_counts:COUNTS",),
+        "COUNTS": ("worker.features.metrics.store.metric_counts:add",),
         "ROUTES": ("worker.features.metrics.route:ROUTES",),
         "SECTIONS": ("worker.features.metrics.section:SECTION",),
         "TABLES": ("worker.features.metrics.store.metric_counts:TABLES",),

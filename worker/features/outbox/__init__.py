@@ -6,10 +6,10 @@ FEATURE = Feature(
     name="outbox",
     about="Publishes what happened, as events of ours. Without it other systems have to ask.",
     offers={
-        "OBSERVERS": ("worker.features.outbox.outbox_targets:OBSERVER",),
+        "OBSERVERS": ("worker.features.outbox.outbox_targets:observing",),
         "SECTIONS": ("worker.features.outbox.section:SECTION",),
         "STANDINGS": ("worker.features.outbox.outbox_report:STANDINGS",),
-        "SWEEP_STEPS": ("worker.features.outbox.background:SWEEP_STEP",),
+        "SWEEP_STEPS": ("worker.features.outbox.background:swept",),
         "WORK": ("worker.features.outbox.background:WORK",),
     },
     commands={

@@ -21,7 +21,7 @@ from worker.features.outbox.section import Subscriber
 from worker.features.outbox.store.relay import remove_old, waiting
 from worker.reporting.store.look import Looked
 from worker.settings.model import Settings
-from worker.wiring.background import SweepStep, Ticks, Work, Working
+from worker.wiring.background import Ticks, Work, Working
 from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
@@ -185,9 +185,6 @@ def old_events(outbox: OutboxTargets, database_clock: Clock) -> Callable[[], Non
     return step
 
 
-def _swept(parts: Parts) -> Callable[[Looked], None]:
+def swept(parts: Parts) -> Callable[[Looked], None]:
     step = old_events(OutboxTargets(parts.settings, parts.database, parts.clock), parts.database_clock)
     return lambda _looked: step()
-
-
-SWEEP_STEP = SweepStep(_swept)

@@ -12,7 +12,6 @@ from worker.events.published_events import BUS, SUBSCRIBER, Happened
 from worker.features.outbox.section import Subscriber
 from worker.features.outbox.store import relay
 from worker.settings.model import Settings
-from worker.wiring.background import Observer
 
 if TYPE_CHECKING:
     from worker.features.outbox.store.outbox import Subscriptions
@@ -81,4 +80,5 @@ def _rule_of(settings: Settings, target: str) -> BudgetRule:
     return BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER)
 
 
-OBSERVER = Observer(lambda settings: subscriptions_of(settings) if _targets(settings) else None)
+def observing(settings: Settings) -> Subscriptions | None:
+    return subscriptions_of(settings) if _targets(settings) else None

@@ -6,7 +6,7 @@ FEATURE = Feature(
     name="privacy",
     about="Erases, retains, and gives out what is stored of a customer. Without it that is work by hand.",
     needs=("audit",),
-    offers={"SWEEP_STEPS": ("worker.features.privacy.retention:SWEEP_STEP",)},
+    offers={"SWEEP_STEPS": ("worker.features.privacy.retention:swept",)},
     commands={
         "archive": Command(
             "worker.features.privacy.command:archive", "Month end", "Save a batch as a file, and remove it if you wish."

@@ -24,7 +24,6 @@ from worker.features.privacy.store.erasure import (
 from worker.features.privacy.store.purge import Purging
 from worker.reporting.store.look import Looked
 from worker.web.webhooks.session_chain import DIGESTS_KEPT
-from worker.wiring.background import SweepStep
 from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
@@ -149,9 +148,6 @@ class Retention:
         return True
 
 
-def _swept(parts: Parts) -> Callable[[Looked], None]:
+def swept(parts: Parts) -> Callable[[Looked], None]:
     retention = Retention(parts)
     return lambda _looked: retention.step()
-
-
-SWEEP_STEP = SweepStep(_swept)

@@ -8,8 +8,8 @@ FEATURE = Feature(
     offers={
         "SECTIONS": ("worker.features.renew.section:SECTION",),
         "TABLES": ("worker.features.renew.store.renewals:TABLES",),
-        "OBSERVERS": ("worker.features.renew.store.renewals:OBSERVER",),
-        "SWEEP_STEPS": ("worker.features.renew.renewing:SWEEP_STEP",),
+        "OBSERVERS": ("worker.features.renew.store.renewals:observing",),
+        "SWEEP_STEPS": ("worker.features.renew.renewing:swept",),
         "STANDINGS": ("worker.features.renew.standing:STANDINGS",),
     },
 )

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from worker.features.renew.section import Renew
 from worker.features.renew.store.asking import Renewing
 from worker.reporting.store.look import Looked
-from worker.wiring.background import SweepStep, Ticks
+from worker.wiring.background import Ticks
 from worker.wiring.container import Parts
 
 LOOK_EVERY = 60.0  # seconds, in each process
 
 
-def _swept(parts: Parts) -> Callable[[Looked], None]:
+def swept(parts: Parts) -> Callable[[Looked], None]:
     if not parts.settings.section(Renew).on:
         return lambda _looked: None
     renewing, ticks = Renewing(parts), Ticks(LOOK_EVERY)
@@ -21,6 +21,3 @@ def _swept(parts: Parts) -> Callable[[Looked], None]:
             renewing.ask(now=parts.database_clock())
 
     return renew
-
-
-SWEEP_STEP = SweepStep(_swept)

@@ -11,7 +11,7 @@ FEATURE = Feature(
     name="service_desk",
     about="Finds a customer and helps: resend, new link, address. Without it a list has to do that.",
     needs=("privacy",),
-    offers={"RETURNED_REPORTS": ("worker.features.service_desk.returned_lists:RETURNED_REPORTS",)},
+    offers={"RETURNED_REPORTS": ("worker.features.service_desk.returned_lists:settles",)},
     commands={
         "customer": Command(
             "worker.features.service_desk.group:customer",

@@ -29,7 +29,7 @@ from worker.lists.importing.judging import judge
 from worker.lists.known_customers import ANOTHER_PERSON, KnownRule, Standing, decide
 from worker.lists.lines import AcceptedLine, Change, RefusedLine, Returned
 from worker.lists.options import ListOptions
-from worker.wiring.background import Report, ReturnedReports
+from worker.wiring.background import Report
 from worker.wiring.container import Parts
 
 AS_STORED = "nothing was changed"
@@ -189,7 +189,7 @@ def _refused(line: Returned, *problems: FieldProblem) -> RefusedLine:
     return RefusedLine(line.row, line.customer_id, problems)
 
 
-def _settles(parts: Parts, report: Report) -> Returns:
+def settles(parts: Parts, report: Report) -> Returns:
     decisions = Decisions(report.database)
     return Returns(
         intake=parts.intake,
@@ -201,6 +201,3 @@ def _settles(parts: Parts, report: Report) -> Returns:
         name=report.name,
         another_person=report.another_person,
     )
-
-
-RETURNED_REPORTS = ReturnedReports(_settles)

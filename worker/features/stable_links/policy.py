@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from worker.features.stable_links.section import Links
 from worker.settings.model import Settings
-from worker.settings.policies import OwnLinks
 
 if TYPE_CHECKING:
     from worker.core.lifecycle.store.own_links import StableLinks
@@ -22,6 +21,3 @@ def made(settings: Settings) -> "StableLinks | None":
     from worker.core.lifecycle.store.own_links import StableLinks
 
     return StableLinks(base, min(VALID, settings.retention.personal), on_click=links.issue == "on-click")
-
-
-OWN_LINKS = OwnLinks(made)

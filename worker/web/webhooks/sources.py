@@ -4,7 +4,6 @@ Each decision needs only the bytes, the headers and the configuration; this modu
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol, runtime_checkable
 
@@ -82,16 +81,9 @@ def digests_of(keyring: Keyring, content: bytes) -> tuple[str, ...]:
     return keyring.digests("webhook", sha256(content).hexdigest())
 
 
-@dataclass(frozen=True)
-class SenderSources:
-    """Who may post to /callbacks/CHANNEL. `of`: the sources by channel, for the channels that are configured. Its last
-    argument fetches what they ask of their services; None: over the network."""
-
-    of: Callable[[Settings, Keyring, Clock, Get | None], Mapping[str, Source]]
-
-
-# The feature `delivery` has the services for mails and texts.
-SENDER_SOURCES = Hook("SENDER_SOURCES", SenderSources)
+# Who may post to /callbacks/CHANNEL: the sources by channel, for the channels that are configured. The last argument
+# fetches what they ask of their services; None: over the network. The feature `delivery` has those for mails and texts.
+SENDER_SOURCES: Hook[Callable[[Settings, Keyring, Clock, Get | None], Mapping[str, Source]]] = Hook("SENDER_SOURCES")
 
 
 class AccountSource:
@@ -147,5 +139,5 @@ def sender_sources(
     return {
         channel: source
         for one in SENDER_SOURCES.offered()
-        for channel, source in one.of(settings, keyring, clock, fetch).items()
+        for channel, source in one(settings, keyring, clock, fetch).items()
     }

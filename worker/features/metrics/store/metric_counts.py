@@ -10,7 +10,6 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.tables.columns import ColumnOf, column
 from worker.core.database.tables.types import NAMING, Base
 from worker.core.model.metrics import Series
-from worker.wiring.background import Counts
 
 TABLES = sa.MetaData(naming_convention=NAMING)
 
@@ -55,5 +54,4 @@ def all_counts(connection: sa.Connection) -> dict[Series, float]:
     return {Series(row.metric, tuple(row.labels.split(BETWEEN)), row.bucket): row.value for row in rows}
 
 
-COUNTS = Counts(add)
 _ALL = sa.select(MetricCount.metric, MetricCount.labels, MetricCount.bucket, MetricCount.value)

@@ -17,10 +17,10 @@ from worker.core.database.tables.columns import ColumnOf, column
 from worker.core.database.tables.types import NAMING, Base, partial
 from worker.core.facts import Fact, SessionsCompleted
 from worker.features.renew.calendar import approved_until
-from worker.wiring.background import Observer
 
 if TYPE_CHECKING:
     from worker.features.renew.section import Renew
+    from worker.settings.model import Settings
 
 TABLES = sa.MetaData(naming_convention=NAMING)
 
@@ -63,7 +63,8 @@ class Approvals:
                 decided(connection, ids, result, now=now)
 
 
-OBSERVER = Observer(lambda _settings: Approvals())
+def observing(_settings: "Settings") -> Approvals:
+    return Approvals()
 
 
 def decided(connection: sa.Connection, ids: Collection[UUID], result: str, *, now: datetime) -> None:
