@@ -1,7 +1,7 @@
 """The worker inside a command: the same dispatchers over the same rows, woken in the process, without a broker.
 
 For a list on a laptop, or next to other workers. A wake-up is a call to the same runner that Celery's tasks use. When
-the command ends is decided by `batch_run` and `all_in_one`.
+the command ends is decided by `batch_run` and `onboard up`.
 """
 
 import asyncio

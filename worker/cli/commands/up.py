@@ -1,9 +1,18 @@
-"""`onboard up`: everything in one process."""
+"""`onboard up`: worker, timer, web application and bus in one process, for as long as it runs.
 
-from collections.abc import Callable
-from functools import partial
+They share one loop, and a wake-up is a call. The bus has a thread, because its library blocks. They end in the order in
+which work comes in: first the bus and HTTP accept nothing more, then the calls in flight are finished and written.
+"""
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import click
+import sqlalchemy as sa
 
 from worker.cli.commands.web import address, key_to_look, putting_back, show_address
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
@@ -14,16 +23,22 @@ from worker.cli.running.work import line_of
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.notation import counted
 from worker.core.model.states import BatchState
-from worker.core.model.wakeups import Wake
+from worker.core.model.wakeups import WakeUp
 from worker.http import event_loop
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.batch_report import state_of
 from worker.reporting.store.counts import BatchCounts
-from worker.runtime.all_in_one import Intake, work_everything
-from worker.runtime.embedded import AlreadyWorking, Outdated, sole_worker
+from worker.runtime.embedded import AlreadyWorking, Embedded, Outdated, sole_worker
+from worker.runtime.web_application import app
 from worker.settings.model import Settings
 from worker.settings.policies import buys_on_click
+from worker.web.server import listening
+from worker.wiring.background import opened_work
 from worker.wiring.container import Parts
+from worker.wiring.runner import STAY
+
+if TYPE_CHECKING:  # imported where they are used: kombu takes half a second, which a process without a queue saves
+    from worker.events.bus.sources import Source
 
 LOOK_SECONDS = 10.0  # between two looks at the batches' progress
 LOOK_SHARE = 0.1  # the looks take at most this share of the time
@@ -48,15 +63,10 @@ def up(invocation: Invocation, bind: str | None, yes: bool) -> None:
     1 the database was upgraded to a newer release, 2 could not start.
     """
     with invocation.parts(migrate=True) as parts:
-        settings = parts.settings
-        host, port = address(settings, bind)
+        host, port = address(parts.settings, bind)
         refuse_what_cannot_work(parts)
-        web_parts, key = Parts(settings, meters=parts.meters), key_to_look(host)
-
-        def started(listens_on: int) -> None:
-            show_address(settings, host, listens_on, key)
-            click.echo("working; add a list with `onboard import LIST`, end with Ctrl-C", err=True)
-
+        # The web application has connections of its own: neither waits for the other's.
+        web_parts = Parts(parts.settings, meters=parts.meters)
         try:
             with sole_worker(parts, "up"):
                 _lift_stopped(parts, yes=yes)
@@ -64,19 +74,7 @@ def up(invocation: Invocation, bind: str | None, yes: bool) -> None:
                 if stopped := parts.emergency_stops.find():
                     click.echo(f"{stopped.in_words}; nothing is sent until `onboard resume --all`", err=True)
                 with parts.heartbeat("up"):
-                    work = work_everything(
-                        parts,
-                        web_parts,
-                        host=host,
-                        port=port,
-                        intake=_intake(settings),
-                        look=_Watch(parts).look,
-                        started=started,
-                        say=lambda line: click.echo(line, err=True),
-                        key=key,
-                        put_back=putting_back(settings),
-                    )
-                    event_loop.run(work)
+                    event_loop.run(_work_everything(parts, web_parts, host, port))
         except AlreadyWorking as error:
             raise CannotStart(str(error)) from None
         except OSError as error:
@@ -88,6 +86,90 @@ def up(invocation: Invocation, bind: str | None, yes: bool) -> None:
             web_parts.close()
 
 
+async def _work_everything(parts: Parts, web_parts: Parts, host: str, port: int) -> None:
+    """Work until SIGINT or SIGTERM: then nothing more is accepted, and what is under way is done.
+
+    Raises OSError if it cannot listen, what the bus raises, and Outdated.
+    """
+    settings, key, watch = parts.settings, key_to_look(host), _Watch(parts)
+    embedded = Embedded(parts, work=opened_work(parts), stay=STAY)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, embedded.interrupt)
+    async with AsyncExitStack() as exits:
+        await exits.enter_async_context(embedded)
+        web = app(web_parts, wake=embedded.wake, key_to_look=key, put_back=putting_back(settings))
+        listens_on = await exits.enter_async_context(listening(web, host=host, port=port))
+        if sources := _sources(settings):
+            await exits.enter_async_context(_receiving(settings, sources, embedded))
+        show_address(settings, host, listens_on, key)
+        click.echo("working; add a list with `onboard import LIST`, end with Ctrl-C", err=True)
+        looking: asyncio.Future[str] | None = None
+        while not embedded.interrupted:
+            if await embedded.tick():
+                embedded.log_back()
+            if looking is None:
+                looking = asyncio.ensure_future(embedded.runner.in_thread(watch.look))
+            elif looking.done():
+                _say(looking)
+                looking = None
+            await embedded.rest()
+        click.echo("ending: finishing what is under way", err=True)
+        if looking is not None:
+            await asyncio.wait([looking])
+            _say(looking)
+
+
+def _sources(settings: Settings) -> "Sequence[Source]":
+    """The queues that events are received from."""
+    if settings.bus is None and settings.broker.url.startswith("memory"):
+        return ()
+    from worker.events.bus.sources import sources_with_senders
+
+    return sources_with_senders(settings)
+
+
+@asynccontextmanager
+async def _receiving(settings: Settings, sources: "Sequence[Source]", embedded: Embedded) -> AsyncIterator[None]:
+    """Receive events from the bus, in a thread, inside the block."""
+    from worker.cli.commands.workers import receive
+    from worker.runtime.bus_consumers import Consumers
+
+    loop = asyncio.get_running_loop()
+    failed: list[Exception] = []
+
+    def wake(wake_up: WakeUp) -> None:  # from any thread
+        loop.call_soon_threadsafe(embedded.wake, wake_up)
+
+    consumers = Consumers(settings, sources, wake)
+
+    def received() -> None:
+        try:
+            receive(consumers)
+        except Exception as error:
+            failed.append(error)
+            loop.call_soon_threadsafe(embedded.interrupt)
+
+    thread = threading.Thread(target=received, name="bus")
+    thread.start()
+    try:
+        yield
+    finally:
+        consumers.stop()
+        await loop.run_in_executor(None, thread.join)
+    if failed:
+        raise failed[0]
+
+
+def _say(looked: "asyncio.Future[str]") -> None:
+    """Say what was found. The worker logs that the database cannot be used."""
+    error = looked.exception()
+    if error is None:
+        if said := looked.result():
+            click.echo(said, err=True)
+    elif not isinstance(error, sa.exc.OperationalError):
+        raise error
+
+
 def _lift_stopped(parts: Parts, *, yes: bool) -> None:
     """Go on with batches that were stopped with Ctrl-C if a person agrees. Without a terminal they stay stopped."""
     try:
@@ -96,18 +178,6 @@ def _lift_stopped(parts: Parts, *, yes: bool) -> None:
         agreed = False
     if not agreed:
         click.echo("left alone, as a person stopped them; --yes sends them too", err=True)
-
-
-def _intake(settings: Settings) -> Callable[[Wake], Intake] | None:
-    """What receives events from queues, if there are any."""
-    if settings.bus is None and settings.broker.url.startswith("memory"):
-        return None
-    # Imported here: kombu takes half a second, which a process without a queue does not need.
-    from worker.cli.commands.workers import Receiving
-    from worker.events.bus.sources import sources_with_senders
-
-    sources = sources_with_senders(settings)
-    return partial(Receiving, settings, sources) if sources else None
 
 
 def since_the_invitation(counts: BatchCounts) -> str:

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +13,13 @@ import click
 
 from worker.cli.exits import DONE, CannotStart, Stopped
 from worker.cli.invocation import Invocation, log_info
-from worker.core.model.wakeups import Wake
 from worker.runtime.celery_settings import QUEUES, why_not_with_workers
 from worker.settings.model import Settings
 from worker.settings.needs import BEATING, EVERYTHING, WAKING, Need, Needs
 from worker.settings.problems import SettingsError
 
 if TYPE_CHECKING:  # imported where it is used: half a second that no other command needs
-    from worker.events.bus.sources import Source
+    from worker.runtime.bus_consumers import Consumers
 
 log = logging.getLogger(__name__)
 # By default Celery gives all workers of a machine one name, and then its events tell none from the others.
@@ -137,8 +135,6 @@ def bus(invocation: Invocation) -> None:
     """
     log_info(invocation)
     settings = invocation.settings(WAKING | {Need.BUS})
-    if settings.bus is not None and settings.bus.url.startswith("memory"):
-        raise CannotStart("bus.url: no other process can reach memory://; write amqp://… or redis://…")
     if settings.database.url.startswith("sqlite"):
         raise CannotStart(
             "database.url: the bus needs postgresql+psycopg://…; SQLite is for one process, `onboard run` or `up`"
@@ -147,52 +143,36 @@ def bus(invocation: Invocation) -> None:
         raise CannotStart(reason)
     from worker.cli.opening import wake_ups_of
     from worker.events.bus.sources import sources_with_senders
+    from worker.runtime.bus_consumers import Consumers
 
     sources = sources_with_senders(settings)
     if not sources:
         raise CannotStart("there is no queue to consume: give a sender in [web.senders] `queues` or `users`")
-    receiving = Receiving(settings, sources, wake_ups_of(settings).send_soon)
+    consumers = Consumers(settings, sources, wake_ups_of(settings).send_soon)
     ended = threading.Event()
 
     def end(*_signal: object) -> None:
         ended.set()
-        receiving.stop()
+        consumers.stop()
 
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, end)
-    receiving.run()
-    if receiving.outdated and not ended.is_set():
+    receive(consumers)
+    if consumers.outdated and not ended.is_set():
         # If the process ended, it would be started again and again.
-        log.error("idle: processes of the newer release receive the events: %s", receiving.outdated)
+        log.error("idle: processes of the newer release receive the events: %s", consumers.outdated)
         ended.wait()
 
 
-class Receiving:
-    """Receives events from queues. `wake` is called after a commit, and must not wait."""
+def receive(consumers: "Consumers") -> None:
+    """Receive events until `stop`, or until outdated. Raises CannotStart if a queue or the keys do not fit, and Stopped
+    where a broker refuses the log-in."""
+    from worker.events.bus.consumer import LogInRefused
+    from worker.events.bus.topology import Unfit
 
-    def __init__(self, settings: Settings, sources: "Sequence[Source]", wake: Wake) -> None:
-        from worker.runtime.bus_consumers import Consumers
-
-        self._consumers = Consumers(settings, sources, wake)
-
-    @property
-    def outdated(self) -> str:
-        """Why this release may not continue; "" while it may."""
-        return self._consumers.outdated
-
-    def run(self) -> None:
-        """Receive events until `stop`, or until outdated. Raises CannotStart if a queue or the keys do not fit, and
-        Stopped where a broker refuses the log-in."""
-        from worker.events.bus.consumer import LogInRefused
-        from worker.events.bus.topology import Unfit
-
-        try:
-            self._consumers.run()
-        except LogInRefused as error:  # not a wrong configuration: a password may be mended at the broker
-            raise Stopped(str(error)) from None
-        except (Unfit, SettingsError) as error:
-            raise CannotStart(str(error)) from None
-
-    def stop(self) -> None:
-        """Finish the current chunks, and end. Safe from any thread and in a signal handler."""
-        self._consumers.stop()
+    try:
+        consumers.run()
+    except LogInRefused as error:  # not a wrong configuration: a password may be mended at the broker
+        raise Stopped(str(error)) from None
+    except (Unfit, SettingsError) as error:
+        raise CannotStart(str(error)) from None
