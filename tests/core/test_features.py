@@ -69,6 +69,8 @@ def test_a_slip_in_a_manifest_is_no_silence(place, error, tmp_path, monkeypatch)
 
     with pytest.raises(error):
         Hook("CALLS", Piece).offered(found)
+    with pytest.raises(error):
+        Hook("CALLS").offered(found)  # of functions
 
 
 def test_a_hook_that_there_is_not_is_refused():

@@ -29,7 +29,7 @@ def hooks() -> dict[str, Hook]:
     """Each hook, from the module that owns it."""
     places = {}
     for path in (ROOT / "worker").rglob("*.py"):
-        for name in re.findall(r'^([A-Z_]+) = Hook\("\1", ', path.read_text(encoding="utf-8"), re.MULTILINE):
+        for name in re.findall(r'^([A-Z_]+)(?:: .+)? = Hook\("\1"[,)]', path.read_text(encoding="utf-8"), re.MULTILINE):
             assert name not in places
             places[name] = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     return {name: loaded(f"{module}:{name}") for name, module in places.items()}

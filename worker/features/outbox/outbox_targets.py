@@ -80,5 +80,5 @@ def _rule_of(settings: Settings, target: str) -> BudgetRule:
     return BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER)
 
 
-def observing(settings: Settings) -> Subscriptions | None:
+def observing(settings: Settings) -> "Subscriptions | None":
     return subscriptions_of(settings) if _targets(settings) else None
