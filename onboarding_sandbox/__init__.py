@@ -5,8 +5,7 @@ the worker is checked against its own misreading.
 """
 
 from onboarding_sandbox.endpoints.twilio import Text
-from onboarding_sandbox.faults import Fault, SmtpFault
-from onboarding_sandbox.limits import Latency, RateLimit
+from onboarding_sandbox.faults import Fault, Latency, RateLimit, SmtpFault
 from onboarding_sandbox.log import Entry
 from onboarding_sandbox.mailbox import Mail, Mailbox
 from onboarding_sandbox.options import SandboxOptions

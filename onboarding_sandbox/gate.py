@@ -6,8 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from onboarding_sandbox.faults import SPOILT, STATUSES, TOO_MANY_AS_400, Draw, Fault
-from onboarding_sandbox.limits import Limits, retry_after, wait_of
+from onboarding_sandbox.faults import SPOILT, STATUSES, TOO_MANY_AS_400, Draw, Fault, Limits, retry_after, wait_of
 from onboarding_sandbox.log import Entry, Log
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.wire import HTTP_ENDPOINTS, Answer, Call, Endpoint

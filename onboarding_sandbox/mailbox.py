@@ -13,8 +13,7 @@ from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from onboarding_sandbox.faults import Draw, SmtpFault
-from onboarding_sandbox.limits import wait_of
+from onboarding_sandbox.faults import Draw, SmtpFault, wait_of
 from onboarding_sandbox.log import Log
 from onboarding_sandbox.options import SandboxOptions
 

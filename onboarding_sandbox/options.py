@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from onboarding_sandbox.behaviour import Share, TroubleShare
-from onboarding_sandbox.faults import Fault, SmtpFault
-from onboarding_sandbox.limits import RETRY_AFTER, Latency, RateLimit
+from onboarding_sandbox.faults import RETRY_AFTER, Fault, Latency, RateLimit, SmtpFault
 
 Clock = Callable[[], datetime]
 

@@ -9,8 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from aiohttp import web
 from multidict import CIMultiDict
 
-from onboarding_sandbox.endpoints.frankieone import IndividualToken
-from onboarding_sandbox.endpoints.frankieone_hosted import HostedUrl
+from onboarding_sandbox.endpoints.frankieone import HostedUrl, IndividualToken
 from onboarding_sandbox.endpoints.frankieone_v1 import IdvalidateToken
 from onboarding_sandbox.endpoints.idenfy import KycListing, KycToken, Partner
 from onboarding_sandbox.endpoints.idenfy_kyb import KybToken
@@ -20,13 +19,11 @@ from onboarding_sandbox.log import Entry, Log
 from onboarding_sandbox.mailbox import Mailbox
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.pages import Pages
-from onboarding_sandbox.people.customer_pages import CustomerPages
+from onboarding_sandbox.people.customer_pages import CustomerPages, PlayedPage
 from onboarding_sandbox.people.customers import Customers
-from onboarding_sandbox.people.delayed_tasks import DelayedTasks
-from onboarding_sandbox.people.played_page import PlayedPage
 from onboarding_sandbox.people.recipients import Recipients
 from onboarding_sandbox.people.visitors import Browse, Visitors
-from onboarding_sandbox.people.webhook_sender import Taker, WebhookSender
+from onboarding_sandbox.people.webhook_sender import DelayedTasks, Taker, WebhookSender
 from onboarding_sandbox.wire import TWILIO, Answer, Call, Endpoint
 
 # When the sandbox stops, calls that are not answered yet (delayed or hanging) are cut off after this many seconds.

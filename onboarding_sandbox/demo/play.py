@@ -1,18 +1,231 @@
-"""Plays the demo: an invented list on this machine, with the sandbox in place of the providers and a mail server."""
+"""Plays the demo: an invented list on this machine, with the sandbox in place of the providers and a mail server.
 
+It plays in a folder with a configuration and a list, by commands as a user types them. Through Celery it has a database
+of its own on PostgreSQL, two workers and `beat`.
+"""
+
+import asyncio
+import json
+import os
 import select
+import shutil
 import subprocess
 import sys
+import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from secrets import token_hex
+from typing import Any
 
+import psycopg
+from kombu.connection import Connection
+from kombu.exceptions import OperationalError
+from psycopg import sql
 from rich.console import Console
 from rich.panel import Panel
 
-from onboarding_sandbox import Sandbox
-from onboarding_sandbox.demo.stage import LIST, Stage, sandbox_in_background
-from onboarding_sandbox.demo.workers import database, send, status, unused
+from onboarding_sandbox import Sandbox, SandboxOptions
+
+LIST = Path(__file__).parent / "customers.csv"
+SQLITE = 'url = "sqlite:///onboarding.db"'
+# Addresses of servers may have passwords, which stand in no file.
+DATABASE, BROKER = "ONBOARDING_DEMO_DATABASE", "ONBOARDING_DEMO_BROKER"
+_MAIN = "from worker.cli import main; main()"
+
+
+class CannotPlay(Exception):
+    """The demo cannot start. The text says why, and what to do."""
+
+
+@contextmanager
+def sandbox_in_background() -> Iterator[Sandbox]:
+    """Runs the sandbox on a loop of its own."""
+    sandbox, loop = Sandbox(SandboxOptions(port=0, smtp_port=0)), asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(sandbox.start(), loop).result()
+        try:
+            yield sandbox
+        finally:
+            asyncio.run_coroutine_threadsafe(sandbox.stop(), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+class Stage:
+    """The folder of the demo. What is in it from an earlier demo is removed. Raises CannotPlay."""
+
+    def __init__(self, folder: Path) -> None:
+        if folder.exists() and any(folder.iterdir()) and not (folder / LIST.name).is_file():
+            raise CannotPlay(f"{folder} has other files, and the demo would remove them: choose another --folder")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        shutil.copy(LIST, folder / LIST.name)
+        self.folder = folder
+        self._environment = dict(os.environ)
+        self._environment.pop("ONBOARDING_CONFIG", None)
+
+    def configure(self, sandbox: Sandbox, *, database: str = "", broker: str = "") -> None:
+        """Write onboarding.toml. `database`, `broker`: the addresses of servers; "" for SQLite, and for no broker.
+
+        Raises CannotPlay.
+        """
+        ports = ["--port", str(sandbox.port), "--smtp-port", str(sandbox.smtp_port)]
+        written = self.onboard("init", "--sandbox", *ports, capture=True)
+        if written.returncode:
+            raise CannotPlay(f"`onboard init --sandbox` ended with {written.returncode}")
+        if database:
+            file = self.folder / "onboarding.toml"
+            text = file.read_text(encoding="utf-8")
+            url = f'url = {{ env = "{DATABASE}" }}'
+            file.write_text(text.replace(SQLITE, url) + f'\n[broker]\nurl = {{ env = "{BROKER}" }}\n', encoding="utf-8")
+            self._environment |= {DATABASE: database, BROKER: broker}
+
+    def onboard(self, *arguments: str, capture: bool = False) -> subprocess.CompletedProcess[str]:
+        """Run a command in the folder until it ends. `capture`: its output is returned and not shown."""
+        return subprocess.run(  # noqa: S603 -- our own interpreter and arguments
+            [sys.executable, "-c", _MAIN, *arguments],
+            cwd=self.folder,
+            env=self._environment,
+            text=True,
+            check=False,
+            stdout=subprocess.PIPE if capture else None,
+        )
+
+    @contextmanager
+    def started(self, *arguments: str, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+        """A command that goes on in the background until the block ends. What it writes goes to `log`."""
+        with log.open("wb") as stream:
+            process = subprocess.Popen(  # noqa: S603 -- our own interpreter and arguments
+                [sys.executable, "-c", _MAIN, *arguments],
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+BROKERS = {"amqp": "amqp://guest:guest@127.0.0.1:5672//", "redis": "redis://127.0.0.1:6379/9"}
+SERVER = "postgresql://postgres@127.0.0.1:5432/postgres"
+PATIENCE = 300.0  # seconds for the whole list
+# What workers declare: their queues, and Celery's for tasks that are due later.
+QUEUES = ("sweep", "issue", "invite", "tell", *(f"celery_delayed_{level}" for level in range(28)))
+EXCHANGES = ("celery_delayed_delivery", *(f"celery_delayed_{level}" for level in range(28)))
+
+
+@contextmanager
+def database(server: str) -> Iterator[str]:
+    """The address of a new, empty database on the server, which is removed in the end. Raises CannotPlay."""
+    name = f"onboarding_demo_{token_hex(4)}"
+    server = server.replace("postgresql+psycopg://", "postgresql://", 1)
+    try:
+        with psycopg.connect(server, autocommit=True, connect_timeout=5) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            place = connection.info
+            user = f"{place.user}:{place.password}" if place.password else place.user
+            address = f"postgresql+psycopg://{user}@{place.host}:{place.port}/{name}"
+    except (psycopg.Error, ValueError):
+        hint = "start one, or name yours: --database postgresql://user:password@host/postgres"
+        raise CannotPlay(f"no PostgreSQL in which a database can be made: {hint}") from None
+    try:
+        yield address
+    finally:
+        with psycopg.connect(server, autocommit=True, connect_timeout=5) as connection:
+            drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+            connection.execute(drop.format(sql.Identifier(name)))
+
+
+@contextmanager
+def unused(broker: str) -> Iterator[None]:
+    """Nothing of other workers is on the broker, and in the end nothing of the demo's. Raises CannotPlay."""
+    with Connection(broker, connect_timeout=5) as connection:
+        try:
+            connection.ensure_connection(max_retries=1)
+            is_used = _redis(connection).dbsize() if broker.startswith("redis") else _has_queues(connection)
+        except (OperationalError, *connection.connection_errors, *connection.channel_errors):
+            raise CannotPlay("the broker cannot be reached: start it, or name yours with --broker") from None
+    if is_used:
+        raise CannotPlay("other workers use this broker: name another virtual host or database with --broker")
+    try:
+        yield
+    finally:
+        with Connection(broker, connect_timeout=5) as connection:
+            if broker.startswith("redis"):
+                _redis(connection).flushdb()  # it was empty before
+            else:
+                _remove_queues(connection)
+
+
+def _redis(connection: Connection) -> Any:
+    return connection.default_channel.client  # type: ignore[attr-defined]  # that of Redis has it
+
+
+def _has_queues(connection: Connection) -> bool:
+    try:
+        connection.channel().queue_declare("sweep", passive=True)
+    except connection.channel_errors:  # there is none
+        return False
+    return True
+
+
+def _remove_queues(connection: Connection) -> None:
+    channel = connection.channel()
+    for queue in QUEUES:
+        channel.queue_delete(queue)
+    for exchange in EXCHANGES:
+        channel.exchange_delete(exchange)
+
+
+def send(stage: Stage, console: Console) -> int:
+    """Import the list, and let two workers and `beat` send it. Returns the exit code of the import."""
+    if stage.onboard("db", "upgrade").returncode:
+        raise CannotPlay("`onboard db upgrade` did not succeed")
+    with ExitStack() as processes:
+        for name, command in (("worker-1", "worker"), ("worker-2", "worker"), ("beat", "beat")):
+            processes.enter_context(stage.started(command, log=stage.folder / f"{name}.log"))
+        console.print(f"[bold]onboard import {LIST.name}[/]   (two `onboard worker` and one `onboard beat` send it)")
+        imported = stage.onboard("import", LIST.name).returncode
+        _wait(stage, console)
+    return imported
+
+
+def _wait(stage: Stage, console: Console) -> None:
+    """Until the batch is sent. Raises CannotPlay."""
+    ends = time.monotonic() + PATIENCE
+    while True:
+        facts = status(stage)
+        rows = facts["rows"]
+        console.print(f"  {rows['invited']:,} of {rows['total']:,} rows are invited, {rows['waiting']:,} wait")
+        if facts["state"] in ("sent", "finished"):
+            return
+        if time.monotonic() > ends:
+            raise CannotPlay(f"the list was not sent within {PATIENCE:.0f} s: see {stage.folder}/*.log")
+        time.sleep(0.5)
+
+
+def status(stage: Stage) -> Any:
+    """What `onboard status latest --json` prints. Raises CannotPlay."""
+    asked = stage.onboard("status", "latest", "--json", capture=True)
+    try:
+        return json.loads(asked.stdout)
+    except ValueError:
+        raise CannotPlay(f"`onboard status` ended with {asked.returncode}") from None
+
 
 ON_PURPOSE = 4  # rows of the list that are not sent: three that are invalid, and a duplicate
 OPEN = "dashboard, to look at: "

@@ -14,8 +14,17 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
-from onboarding_sandbox.endpoints import idenfy_openapi
-from onboarding_sandbox.endpoints.idenfy_rules import DEFAULT_EXPIRY, DEFAULT_SESSION_LENGTH, RULES, check, envelope
+from onboarding_sandbox.endpoints.idenfy_rules import (
+    DEFAULT_EXPIRY,
+    DEFAULT_SESSION_LENGTH,
+    OPENAPI_RULES,
+    RULES,
+    check,
+    check_openapi,
+    envelope,
+    is_openapi,
+    openapi_answer,
+)
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.wire import (
     IDENFY_KYC,
@@ -182,13 +191,13 @@ class KycToken(IdenfyEndpoint):
         if "personScanRef" in body:
             legacy = body.pop("personScanRef")
             body.setdefault("clientId", legacy)
-        nested = idenfy_openapi.speaks(body)
-        mixed = [name for name in body if name in RULES and name not in idenfy_openapi.RULES] if nested else []
+        nested = is_openapi(body)
+        mixed = [name for name in body if name in RULES and name not in OPENAPI_RULES] if nested else []
         if mixed:
             message = f"Parameter '{mixed[0]}' belongs to the other form of this call."
             wrong: Answer | None = envelope(400, "VALIDATION_ERROR", message)
         else:
-            wrong = idenfy_openapi.check(body) if nested else check(body)
+            wrong = check_openapi(body) if nested else check(body)
         if wrong is not None:
             wrong.client = self.client(call)
             return wrong
@@ -203,11 +212,11 @@ class KycToken(IdenfyEndpoint):
         return None
 
     def _open(self, body: dict[str, Any], now: datetime) -> Answer:
-        token, scan_ref, nested = secrets.token_hex(20), str(uuid4()), idenfy_openapi.speaks(body)
+        token, scan_ref, nested = secrets.token_hex(20), str(uuid4()), is_openapi(body)
         expires_at = now + timedelta(seconds=body.get("lifetime" if nested else "expiryTime", DEFAULT_EXPIRY))
         digits = f"{secrets.randbelow(10**8):08d}" if body.get("generateDigitString") else None
         if nested:
-            printed = idenfy_openapi.answer(
+            printed = openapi_answer(
                 body, token=token, scan_ref=scan_ref, expires_at=expires_at, digits=digits, url=REDIRECT + token
             )
         else:

@@ -1,7 +1,10 @@
-"""The 58 parameters of iDenfy's KYC token call in its narrative form, and what each may be; and how rules are written.
+"""The parameters of iDenfy's KYC token call in both its forms, and what each may be; how rules are written; and the
+answer of the nested form.
 
-Source: the provider's page "Generate token" (narrative form). The document type names, the parameters in
-DOCUMENTED_SINCE and the angle brackets that names may not hold are from the provider's other pages.
+Sources: of the narrative form, with its 58 parameters, the provider's page "Generate token"; its document type names,
+the parameters in DOCUMENTED_SINCE and the angle brackets that names may not hold are from the provider's other pages.
+Of the nested form the OpenAPI document on the page "Generate KYC token", which marks values that may be null as
+nullable.
 """
 
 import re
@@ -13,8 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from onboarding_sandbox.endpoints.opened import ALPHA_2
-from onboarding_sandbox.wire import Answer
+from onboarding_sandbox.wire import ALPHA_2, Answer
 
 DEFAULT_EXPIRY = 86_400  # seconds: the environment's default, which also bounds sessions with a digit string
 DEFAULT_SESSION_LENGTH = 1_800  # seconds
@@ -232,3 +234,101 @@ def check(body: Mapping[str, Any]) -> Answer | None:
 
 def iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+# Parameters that only this form has: a call with one of them is of this form.
+MARKS = ("client", "urls", "settings", "lifetime", "allowedCountries", "allowedDocuments")
+
+
+def _bounded(most: int | None = None) -> Rule:
+    return Rule("a string" if most is None else f"a string of at most {most} characters", is_text(0, most))
+
+
+def _or_null(rule: Rule) -> Rule:
+    return Rule(f"{rule.text}, or null", or_null(rule.allows))
+
+
+def _parsed(words: str, parse: Callable[[str], Any]) -> Rule:
+    return Rule(words, lambda value: is_parsed(value, parse))
+
+
+def _a_uri(value: str) -> object:
+    parts = urlsplit(value)
+    return parts.scheme and parts.netloc and not re.search(r"[\s\x00-\x1f\x7f]", value)
+
+
+_NULLABLE = _or_null(_bounded())
+_DATE = _or_null(DATE)
+_URI = _or_null(_parsed("a URI", _a_uri))
+
+CLIENT: Mapping[str, Rule] = {
+    "name": _or_null(_bounded(100)),
+    "surname": _or_null(_bounded(100)),
+    "dateOfBirth": _DATE,
+    "nationality": _NULLABLE,
+    "documentNumber": _or_null(_bounded(50)),
+    "personalNumber": _or_null(_bounded(50)),
+    "sex": _or_null(Rule("one of M, F", lambda value: value in ("M", "F"))),
+    "dateOfExpiry": _DATE,
+    "dateOfIssue": _NULLABLE,
+}
+URLS: Mapping[str, Rule] = dict.fromkeys(("successUrl", "failUrl", "unverifiedUrl", "webhookUrl"), _URI)
+SETTINGS: Mapping[str, Rule] = {
+    **dict.fromkeys(("verifyEmail", "verifyPhone", "verifyBank", "verifyBankAccounts", "verifyBankBalances"), FLAG),
+    **dict.fromkeys(("verifyBankTransactions", "verifyPoaAddress", "showInstructions"), FLAG),
+    **dict.fromkeys(("reviewFailedVerifications", "reviewSuccessfulVerifications"), FLAG),
+}
+_OBJECT = _or_null(Rule("an object", lambda value: isinstance(value, dict)))
+OPENAPI_RULES: Mapping[str, Rule] = {
+    "clientId": _bounded(100),
+    "tokenType": Rule("one of IDENTIFICATION, DOCUMENT", lambda value: value in ("IDENTIFICATION", "DOCUMENT")),
+    "externalRef": _or_null(_bounded(40)),
+    "generateDigitString": FLAG,
+    "lifetime": whole(0, 2_592_000),
+    "locale": _or_null(_bounded(7)),
+    "sessionLength": whole(60, 3_600),
+    "allowedCountries": _or_null(strings("a list of ISO 3166-1 alpha-2 codes", lambda one: one.upper() in ALPHA_2)),
+    "allowedDocuments": _or_null(strings("a list of document types", bool)),
+    "client": _OBJECT,
+    "urls": _OBJECT,
+    "settings": _OBJECT,
+    "questionnaire": _NULLABLE,
+    "questionnaireRequired": FLAG,
+    "riskAssessmentProfile": _or_null(_parsed("a UUID", UUID)),
+    "address": _NULLABLE,
+}
+INSIDE: Mapping[str, Mapping[str, Rule]] = {"client": CLIENT, "urls": URLS, "settings": SETTINGS}
+
+
+def is_openapi(body: Mapping[str, Any]) -> bool:
+    """Whether a call is of this form. A call with shared parameters only is of the narrative form."""
+    return any(name in body for name in MARKS)
+
+
+def check_openapi(body: Mapping[str, Any]) -> Answer | None:
+    """The refusal of the first thing that is wrong with the parameters, or None."""
+    given = {name: body.get(name) or {} for name in INSIDE}
+    inside = [(f"{name}.", INSIDE[name], values) for name, values in given.items() if isinstance(values, dict)]
+    return first_wrong(
+        body, ("", OPENAPI_RULES, body), *inside, required=("clientId", "tokenType"), lifetime="lifetime"
+    )
+
+
+def openapi_answer(
+    body: Mapping[str, Any], *, token: str, scan_ref: str, expires_at: datetime, digits: str | None, url: str
+) -> dict[str, Any]:
+    """The answer's fields, as the document lists them."""
+    return {
+        "tokenString": token,
+        "scanRef": scan_ref,
+        "clientId": body["clientId"],
+        "digitString": digits,
+        "expiration": iso(expires_at),
+        "isValid": True,
+        "isActive": True,
+        "tokenType": body["tokenType"],
+        "externalRef": body.get("externalRef"),
+        "locale": body.get("locale") or "en",
+        "sessionLength": body.get("sessionLength", DEFAULT_SESSION_LENGTH),
+        "sessionUrl": url,
+    }

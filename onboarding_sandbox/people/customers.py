@@ -12,13 +12,10 @@ from urllib.parse import unquote
 
 from onboarding_sandbox.behaviour import NEVER, NO_TROUBLE, STAY_AWAY, Chance, Trouble
 from onboarding_sandbox.endpoints.idenfy import Partner
-from onboarding_sandbox.endpoints.opened import Opened, opened_by
 from onboarding_sandbox.options import SandboxOptions
-from onboarding_sandbox.people import webhooks_frankieone, webhooks_idenfy
-from onboarding_sandbox.people.delayed_tasks import DelayedTasks
-from onboarding_sandbox.people.plans import IDLE, Step, steps
-from onboarding_sandbox.people.webhook_sender import Webhook, WebhookSender
-from onboarding_sandbox.wire import IDENFY_KYC, Answer, Call
+from onboarding_sandbox.people.plans import IDLE, Step, encoded, frankieone_token, idenfy_headers, private_key, steps
+from onboarding_sandbox.people.webhook_sender import DelayedTasks, Webhook, WebhookSender
+from onboarding_sandbox.wire import IDENFY_KYC, Answer, Call, Opened, opened_by
 
 WRONG_KEY = "not the key"
 DEFAULT_EDITION = "current"
@@ -55,7 +52,7 @@ class Customers:
         self.sessions: list[Opened] = []
         # A customer who decides once has a seed to decide by, though the options may have none.
         self._own_seed = secrets.randbits(32) if options.seed is None else options.seed
-        self._jwt_key = webhooks_frankieone.private_key(options.webhook_jwt_key) if options.webhook_jwt_key else None
+        self._jwt_key = private_key(options.webhook_jwt_key) if options.webhook_jwt_key else None
 
     def reset(self) -> None:
         self._nth.clear()
@@ -156,7 +153,7 @@ class Customers:
         url = instruction.url or self.address(opened.endpoint)
         if url is None:
             return None
-        body = webhooks_idenfy.encoded(fields)
+        body = encoded(fields)
         if opened.endpoint.startswith("idenfy"):
             key = self._options.webhook_key if instruction.key is None else instruction.key
             return Webhook(
@@ -164,10 +161,10 @@ class Customers:
                 event,
                 url,
                 body,
-                lambda: webhooks_idenfy.headers(event, body, key),
+                lambda: idenfy_headers(event, body, key),
                 opened.client,
                 opened.reference,
-                forged_headers=webhooks_idenfy.headers(event, body, WRONG_KEY),
+                forged_headers=idenfy_headers(event, body, WRONG_KEY),
             )
         request_id = fields["requestId"]
         return Webhook(
@@ -185,6 +182,6 @@ class Customers:
     def _frankie_headers(self, request_id: str) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
         if self._jwt_key is not None:
-            token = webhooks_frankieone.token(self._jwt_key, request_id, at=self._options.clock())
+            token = frankieone_token(self._jwt_key, request_id, at=self._options.clock())
             headers["Authorization"] = f"Bearer {token}"
         return headers

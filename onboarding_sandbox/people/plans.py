@@ -1,14 +1,29 @@
-"""The events that a provider sends about a customer, for each behaviour. Pure."""
+"""The events that a provider sends about a customer, for each behaviour, and its webhooks of them. Pure. All people in
+them are invented.
 
+Sources: iDenfy's OpenAPI document of its webhooks, each with the fields that it calls required, and its page on signing
+them; FrankieOne's pages on notifications, of both API families and in the three editions of their names. FrankieOne
+does not sign bodies: the address contains a secret, or a header contains a token. The name of the header is not
+documented, so it is `Authorization` here.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
 from onboarding_sandbox.behaviour import NEVER
-from onboarding_sandbox.endpoints.opened import Opened
-from onboarding_sandbox.people import webhooks_frankieone, webhooks_idenfy
-from onboarding_sandbox.wire import IDENFY_KYB, IDENFY_KYC
+from onboarding_sandbox.endpoints.frankieone import ulid
+from onboarding_sandbox.endpoints.idenfy_rules import iso
+from onboarding_sandbox.wire import FRANKIEONE_V1, IDENFY_KYB, IDENFY_KYC, Opened
 
 AT_ONCE = timedelta(0)
 # Customers who cause no event before the end of the session.
@@ -58,17 +73,17 @@ def _verification(does: str, review: timedelta) -> tuple[Step, ...]:
 
 
 def _identified(event: str, overall: str, *, final: bool = True, after: timedelta = AT_ONCE) -> Step:
-    def body(opened: Opened, acted_at: datetime, now: datetime) -> Mapping[str, Any]:
-        return webhooks_idenfy.identification(opened, overall, final=final, finished_at=acted_at)
-
-    return Step(f"IDENTIFICATION_{event}", body, after, overall)
+    return Step(
+        f"IDENTIFICATION_{event}",
+        lambda opened, acted_at, now: identification(opened, overall, final=final, finished_at=acted_at),
+        after,
+        overall,
+    )
 
 
 def _form(does: str, review: timedelta) -> tuple[Step, ...]:
     """A form has neither suspicion nor cancelling: `suspect` stays under review, `fail` is denied."""
-    submitted = Step(
-        "COMPANY_SUBMIT", lambda opened, acted_at, now: webhooks_idenfy.company_submitted(opened, at=acted_at)
-    )
+    submitted = Step("COMPANY_SUBMIT", lambda opened, acted_at, now: company_submitted(opened, at=acted_at))
     match does:
         case "finish":
             return submitted, _reviewed("APPROVED", review)
@@ -86,21 +101,224 @@ def _form(does: str, review: timedelta) -> tuple[Step, ...]:
 
 
 def _reviewed(approval: str | None, after: timedelta) -> Step:
-    return Step(
-        "COMPANY_REVIEW", lambda opened, acted_at, now: webhooks_idenfy.company_reviewed(opened, approval), after
-    )
+    return Step("COMPANY_REVIEW", lambda opened, acted_at, now: company_reviewed(opened, approval), after)
 
 
 def _asked(status: str, after: timedelta) -> Step:
     return Step(
         "COMPANY_INFO_REQUEST",
-        lambda opened, acted_at, now: webhooks_idenfy.info_requested(opened, status, at=now),
+        lambda opened, acted_at, now: info_requested(opened, status, at=now),
         after,
     )
 
 
 def _noted(meaning: str, edition: str, *, good: bool, after: timedelta = AT_ONCE) -> Step:
-    def body(opened: Opened, acted_at: datetime, now: datetime) -> Mapping[str, Any]:
-        return webhooks_frankieone.notification(opened, meaning, good=good, edition=edition, at=now)
+    return Step(
+        EDITIONS[edition][meaning][0 if good else 1],
+        lambda opened, acted_at, now: notification(opened, meaning, good=good, edition=edition, at=now),
+        after,
+    )
 
-    return Step(webhooks_frankieone.EDITIONS[edition][meaning][0 if good else 1], body, after)
+
+PEOPLE = (
+    ("VITA", "SAMPLE", "FEMALE", "1990-02-03"),
+    ("JONAS", "EXAMPLE", "MALE", "1984-11-30"),
+    ("MARIA", "INVENTED", "FEMALE", "2001-07-14"),
+    ("OSKAR", "NOBODY", "MALE", "1969-05-09"),
+)
+SESSION = timedelta(minutes=4)  # from opening the link to the end
+
+
+def idenfy_headers(event: str, body: bytes, key: str) -> dict[str, str]:
+    digest = hmac.new(key.encode(), body, hashlib.sha256).hexdigest()
+    return {"Content-Type": "application/json", "Idenfy-Event-Type": event, "Idenfy-Signature": digest}
+
+
+def encoded(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps(fields, ensure_ascii=False).encode()
+
+
+def identification(opened: Opened, overall: str, *, final: bool, finished_at: datetime) -> dict[str, Any]:
+    """A verification. The manual event has the times of the automatic event: those of the customer's session."""
+    deny_reason = opened.deny_reason
+    seen = overall in ("APPROVED", "DENIED", "SUSPECTED", "REVIEWING")
+    good = overall in ("APPROVED", "SUSPECTED")
+    of_face, of_document = "FACE" in deny_reason.split("_"), deny_reason.startswith(("DOC", "MRZ", "BARCODE"))
+    face = "FACE_MATCH" if good else deny_reason if of_face and not of_document else "FACE_NOT_ANALYSED"
+    document = "DOC_VALIDATED" if good or not of_document else deny_reason
+    denied = [deny_reason] if overall == "DENIED" else []
+    return {
+        "final": final,
+        "platform": "MOBILE",
+        "status": {
+            "overall": overall,
+            "fraudTags": ["DUPLICATE_FACE"] if overall == "SUSPECTED" else [],
+            "mismatchTags": [] if of_face or of_document else denied,
+            "suspicionReasons": ["DUPLICATE_FACE"] if overall == "SUSPECTED" else [],
+            "denyReasons": denied,
+            "autoFace": face if seen else None,
+            "manualFace": face if final and seen else None,
+            "autoDocument": document if seen else None,
+            "manualDocument": document if final and seen else None,
+            "additionalSteps": None,
+        },
+        "data": _data(opened) if seen else dict.fromkeys(_data(opened)),
+        "fileUrls": {"FRONT": _file(opened, "FRONT"), "FACE": _file(opened, "FACE")} if seen else {},
+        "additionalStepPdfUrls": {},
+        "AML": [],
+        "LID": [],
+        "scanRef": opened.reference,
+        "externalRef": opened.external_ref,
+        "clientId": opened.client,
+        "companyId": "",
+        "beneficiaryId": "",
+        "startTime": int((finished_at - SESSION).timestamp()),
+        "finishTime": int(finished_at.timestamp()),
+        "clientIp": "192.0.2.7" if seen else None,
+        "clientIpCountry": "LT" if seen else None,
+        "clientLocation": "Kaunas, Lithuania" if seen else None,
+        "manualAddress": None,
+        "manualAddressMatch": False,
+        "registryCenterCheck": None,
+        "questionnaireAnswers": None,
+    }
+
+
+def _file(opened: Opened, side: str) -> str:
+    return f"https://files.sandbox.example/{opened.reference}/{side}.png?Signature=invented"
+
+
+def _data(opened: Opened) -> dict[str, Any]:
+    first, last, sex, born = PEOPLE[sum(opened.client.encode()) % len(PEOPLE)]
+    empty = (
+        "docPersonalCode birthPlace authority address docTemporaryAddress mothersMaidenName docBirthName "
+        "driverLicenseCategory orgNationality orgBirthPlace orgAuthority orgAddress orgTemporaryAddress "
+        "orgMothersMaidenName orgPatronymic orgBirthName duplicateFaces duplicateDocFaces additionalData"
+    )
+    return {
+        **dict.fromkeys(empty.split()),
+        "docFirstName": first,
+        "docLastName": last,
+        "docNumber": "X0000000",
+        "docExpiry": "2034-01-31",
+        "docDob": born,
+        "docDateOfIssue": "2024-01-31",
+        "docType": "ID_CARD",
+        "docSex": sex,
+        "docNationality": "LT",
+        "docIssuingCountry": "LT",
+        "manuallyDataChanged": False,
+        "fullName": f"{first} {last}",
+        "selectedCountry": "LT",
+        "orgFirstName": first,
+        "orgLastName": last,
+        "ageEstimate": "OVER_25",
+        "clientIpProxyRiskLevel": "LOW",
+    }
+
+
+def company_submitted(opened: Opened, *, at: datetime) -> dict[str, Any]:
+    return {
+        "id": _company(opened),
+        "submissionTime": iso(at),
+        "soleProprietor": False,
+        "clientId": opened.client,
+        "externalRef": opened.external_ref,
+    }
+
+
+def company_reviewed(opened: Opened, approval: str | None) -> dict[str, Any]:
+    """The event of a review. Its fields contain no time."""
+    return {
+        "id": _company(opened),
+        "companyName": "Paper Harbour UAB",
+        "registrationNumber": "300000001",
+        "approvalStatus": approval,
+        "denyReason": "Documents are missing" if approval == "DENIED" else None,
+        "statusChangedBy": None,
+        "soleProprietor": False,
+        "sanctionsStatusSetBy": None,
+        "newsStatusSetBy": None,
+        "amlCheck": {"overallStatus": "NO_FLAGS", "statusSetAt": None, "adverseMedia": [], "amlCheck": []},
+        "companyCheck": None,
+        "beneficiaries": [],
+        "shareholderCheck": [],
+        "negativeNewsCheck": [],
+        "clientId": opened.client,
+        "externalRef": opened.external_ref,
+        "relatedClientScanRefs": [],
+    }
+
+
+def info_requested(opened: Opened, status: str, *, at: datetime) -> dict[str, Any]:
+    """The event contains neither the client nor the caller's reference."""
+    return {
+        "companyId": _company(opened),
+        "token": opened.token,
+        "date": iso(at),
+        "email": "vita.sample@example.com",
+        "manager": None,
+        "status": status,
+    }
+
+
+def _company(opened: Opened) -> str:
+    if not opened.company_id:
+        opened.company_id = secrets.token_hex(12)
+    return opened.company_id
+
+
+# By meaning, in each edition: the name of a success, and of an error.
+EDITIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "current": {"ocr": ("OCR_PROCESSED", "OCR_PROCESSED"), "results": ("RESULTS_RETRIEVED", "RESULTS_RETRIEVED")},
+    "idv": {
+        "ocr": ("IDVOCRProcessing", "IDVOCRProcessing"),
+        "results": ("IDVResultsRetrieved", "IDVResultsRetrieved"),
+    },
+    "v2.0.0": {"ocr": ("OCR_PROCESSED", "OCR_ERROR"), "results": ("RESULTS_RETRIEVED", "RESULTS_ERROR")},
+}
+VALID = timedelta(minutes=5)
+
+
+def notification(opened: Opened, meaning: str, *, good: bool, edition: str, at: datetime) -> dict[str, Any]:
+    """The body of a webhook. The two families have the same fields, and spell success differently."""
+    first = opened.endpoint == FRANKIEONE_V1
+    function = EDITIONS[edition][meaning][0 if good else 1]
+    body: dict[str, Any] = {
+        "entityId": opened.reference,
+        "function": function,
+        "functionResult": ("COMPLETED" if first else "SUCCESS") if good else "FAILED",
+        "notificationType": "EVENT",
+        "message": f"{function} for the entity",
+        "requestId": ulid(at),
+    }
+    if first:
+        return {**body, "version": "1.0.0", "entityCustomerReference": opened.client, "username": "sandbox"}
+    return {**body, "version": "2.0.0", "entityType": "INDIVIDUAL"}
+
+
+def private_key(pem: str) -> rsa.RSAPrivateKey:
+    """Read a key. Raises ValueError for anything but an RSA private key in PEM."""
+    try:
+        key = serialization.load_pem_private_key(pem.encode(), password=None)
+    except (TypeError, ValueError):
+        raise ValueError("expected an RSA private key in PEM form, without a password") from None
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise ValueError("expected an RSA private key")
+    return key
+
+
+def frankieone_token(key: rsa.RSAPrivateKey, request_id: str, *, at: datetime) -> str:
+    """A JSON Web Token, RS256."""
+    claims = {
+        "iss": "sandbox",
+        "requestId": request_id,
+        "iat": int(at.timestamp()),
+        "exp": int((at + VALID).timestamp()),
+    }
+    signed = ".".join(_base64(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT"}, claims))
+    return f"{signed}.{_base64(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+def _base64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")

@@ -1,9 +1,19 @@
-"""Simulates the recipients of texts and mails: whether a message arrives, complaints, and the answer STOP."""
+"""Simulates the recipients of texts and mails: whether a message arrives, complaints, and the answer STOP; and the
+webhooks about it: Twilio's status callbacks and answers, and bounces of mail.
 
+Sources: Twilio's pages on the outbound message status, on incoming messages and on signing; for mail the generic
+webhook that docs/reference/webhooks.md describes, signed as the Standard Webhooks specification says.
+"""
+
+import base64
 import functools
+import hashlib
+import hmac
+import json
+import secrets
 from collections import Counter
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from urllib.parse import urlencode, urlsplit
 
@@ -11,9 +21,7 @@ from onboarding_sandbox.behaviour import NO_TROUBLE, TEXTS, Chance, Trouble
 from onboarding_sandbox.endpoints.twilio import FOUND_LATER, Text
 from onboarding_sandbox.mailbox import Mail
 from onboarding_sandbox.options import SandboxOptions
-from onboarding_sandbox.people import webhooks_messages
-from onboarding_sandbox.people.delayed_tasks import DelayedTasks
-from onboarding_sandbox.people.webhook_sender import Webhook, WebhookSender
+from onboarding_sandbox.people.webhook_sender import DelayedTasks, Webhook, WebhookSender
 
 WRONG_KEY = "not the key"
 ARRIVE = ("delivered", "stop")  # texts
@@ -102,11 +110,11 @@ class Recipients:
     def _text_webhook(self, text: Text, status: str, error: str) -> Webhook:
         account, url = self._options.twilio_account, text.callback or ""
         if status == "STOP":
-            fields = webhooks_messages.answered(text, account, "STOP")
+            fields = answered(text, account, "STOP")
         else:
             code = error if status == "undelivered" else ""
-            fields = webhooks_messages.text_status(text, account, status, code, at=self._options.clock())
-        sign = functools.partial(webhooks_messages.text_headers, url, fields)
+            fields = text_status(text, account, status, code, at=self._options.clock())
+        sign = functools.partial(text_headers, url, fields)
         return Webhook(
             "twilio",
             status,
@@ -120,17 +128,17 @@ class Recipients:
 
     async def _report(self, mail: Mail, does: str, trouble: Trouble) -> None:
         now = self._options.clock()
-        body = webhooks_messages.mail_event(mail, does, at=now)
+        body = mail_event(mail, does, at=now)
         key = self._options.mail_webhook_key
         webhook = Webhook(
             "mail",
             does,
             self._options.mail_webhook or "",
             body,
-            lambda: webhooks_messages.mail_headers(body, key, at=self._options.clock()),
+            lambda: mail_headers(body, key, at=self._options.clock()),
             ", ".join(mail.recipients),
             mail.message_id,
-            forged_headers=webhooks_messages.mail_headers(body, WRONG_KEY, at=now),
+            forged_headers=mail_headers(body, WRONG_KEY, at=now),
         )
         await self._webhook_sender.send(webhook, trouble)
 
@@ -144,3 +152,72 @@ def _host(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def text_status(text: Text, account: str, status: str, code: str, *, at: datetime) -> dict[str, str]:
+    fields = {
+        "AccountSid": account,
+        "ApiVersion": "2010-04-01",
+        "From": text.sender,
+        "To": text.to,
+        "MessageSid": text.sid,
+        "MessageStatus": status,
+        "SmsSid": text.sid,
+        "SmsStatus": status,
+    }
+    if code:
+        fields["ErrorCode"] = code
+    if status in ("delivered", "undelivered"):
+        fields["RawDlrDoneDate"] = f"{at:%y%m%d%H%M}"
+    return fields
+
+
+def answered(text: Text, account: str, words: str) -> dict[str, str]:
+    """The event of a recipient's answer to the text."""
+    sid = f"SM{secrets.token_hex(16)}"
+    return {
+        "AccountSid": account,
+        "ApiVersion": "2010-04-01",
+        "Body": words,
+        "From": text.to,
+        "To": text.sender,
+        "MessageSid": sid,
+        "NumMedia": "0",
+        "NumSegments": "1",
+        "SmsMessageSid": sid,
+        "SmsSid": sid,
+        "SmsStatus": "received",
+    }
+
+
+def text_headers(url: str, fields: Mapping[str, str], token: str) -> dict[str, str]:
+    signed = url + "".join(name + fields[name] for name in sorted(fields))
+    digest = hmac.new(token.encode(), signed.encode(), hashlib.sha1).digest()
+    return {"Content-Type": FORM, "X-Twilio-Signature": base64.b64encode(digest).decode("ascii")}
+
+
+def mail_event(mail: Mail, does: str, *, at: datetime) -> bytes:
+    body = {
+        "type": "bounced" if does == "deferred" else does,
+        "message_id": mail.message_id,
+        "email": mail.recipients[0] if mail.recipients else None,
+        "at": at.astimezone(UTC).isoformat(),
+    }
+    how = {"permanent": does == "bounced"} if body["type"] == "bounced" else {}
+    return json.dumps(body | how).encode()
+
+
+def mail_headers(body: bytes, key: str, *, at: datetime) -> dict[str, str]:
+    """`key` is a text, or base64 after `whsec_`. Raises ValueError for invalid base64."""
+    raw = base64.b64decode(key.removeprefix("whsec_"), validate=True) if key.startswith("whsec_") else key.encode()
+    message_id, sent = f"msg_{secrets.token_hex(12)}", str(int(at.timestamp()))
+    digest = hmac.new(raw, f"{message_id}.{sent}.".encode() + body, hashlib.sha256).digest()
+    return {
+        "Content-Type": "application/json",
+        "webhook-id": message_id,
+        "webhook-timestamp": sent,
+        "webhook-signature": "v1," + base64.b64encode(digest).decode("ascii"),
+    }

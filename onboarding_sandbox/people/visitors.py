@@ -22,7 +22,7 @@ from onboarding_sandbox.behaviour import NEVER, STAY_AWAY, Chance
 from onboarding_sandbox.log import Log
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.people.customers import Customers, Instruction
-from onboarding_sandbox.people.delayed_tasks import DelayedTasks
+from onboarding_sandbox.people.webhook_sender import DelayedTasks
 from onboarding_sandbox.wire import PAGE, WHATSAPP
 
 LINK = re.compile(r"/s/([A-Za-z0-9_-]{24})(?![A-Za-z0-9_-])")

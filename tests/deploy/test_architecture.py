@@ -132,7 +132,7 @@ MAY_HOLD_ONE = {
     "worker/core/facts.py": "a fact is reported in the transaction of what has happened",
     "worker/runtime/python_api.py": "the transaction is the caller's: the event is to be committed with it",
     "worker/events/event_receiver.py": "passes the transaction of a caller of the Python API to the store",
-    "onboarding_sandbox/demo/workers.py": "makes the demo's database on a server, and removes it; no rows",
+    "onboarding_sandbox/demo/play.py": "makes the demo's database on a server, and removes it; no rows",
     "worker/cli/lists/adopting.py": "passes the transaction that adds a row to the store, which adds its session too",
     "worker/lists/importing/adopting.py": "says so in the contract of what looks sessions up",
     "worker/cli/completions.py": "answers a shell while somebody types: importing the store takes too long",

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from onboarding_sandbox.limits import Latency
+from onboarding_sandbox.faults import Latency
 from tests.desk.desk import CELERY, Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
 from tests.desk.sooner import sooner

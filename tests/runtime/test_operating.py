@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from onboarding_sandbox.limits import Latency
+from onboarding_sandbox.faults import Latency
 from tests.desk.desk import Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
 from tests.desk.sooner import sooner

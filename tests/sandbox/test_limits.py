@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from onboarding_sandbox import Latency, RateLimit, SandboxOptions
-from onboarding_sandbox.limits import wait_of
+from onboarding_sandbox.faults import wait_of
 
 BASIC = {"Authorization": "Basic " + base64.b64encode(b"sandbox-key:sandbox-secret").decode()}
 TENTH = aiohttp.ClientTimeout(total=0.1)

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from onboarding_sandbox.people import plans, webhooks_idenfy
+from onboarding_sandbox.people import plans
+from onboarding_sandbox.people.plans import encoded, idenfy_headers
 from trials.simulation.plan import DAWDLES, Person
 from trials.simulation.records import Call, Kind
 from trials.simulation.setting import WEBHOOK_KEY
@@ -97,10 +98,8 @@ class People:
             self._simulation.wire.partners[session.account].decide(opened.client, opened.reference, step.status)
         if person.hears == "lost":
             return
-        body = webhooks_idenfy.encoded(step.body(opened, acted_at, self._world.clock()))
-        headers = {
-            name.lower(): value for name, value in webhooks_idenfy.headers(step.event, body, WEBHOOK_KEY).items()
-        }
+        body = encoded(step.body(opened, acted_at, self._world.clock()))
+        headers = {name.lower(): value for name, value in idenfy_headers(step.event, body, WEBHOOK_KEY).items()}
         known = partial(self._known, person, session, says)
         send = partial(self._send, session.account, Delivery(body, headers, ()), known, TRIES)
         self.later(delay, send)

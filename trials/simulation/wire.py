@@ -17,10 +17,18 @@ from uuid import UUID
 from onboarding_sandbox.endpoints.frankieone import IndividualToken
 from onboarding_sandbox.endpoints.idenfy import KycListing, KycSession, KycToken, Partner
 from onboarding_sandbox.endpoints.idenfy_kyb import KybToken
-from onboarding_sandbox.endpoints.opened import Opened, opened_by
 from onboarding_sandbox.endpoints.twilio import FetchAccount, ListTexts, SendText, Text
 from onboarding_sandbox.options import SandboxOptions
-from onboarding_sandbox.wire import IDENFY_KYC, IDENFY_KYC_LIST, TWILIO, TWILIO_LIST, Answer, Endpoint
+from onboarding_sandbox.wire import (
+    IDENFY_KYC,
+    IDENFY_KYC_LIST,
+    TWILIO,
+    TWILIO_LIST,
+    Answer,
+    Endpoint,
+    Opened,
+    opened_by,
+)
 from trials.endpoints import addressed, as_http
 from trials.simulation.plan import LIFETIME, Person
 from trials.simulation.records import Call, Kind

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from onboarding_sandbox.behaviour import CUSTOMERS, MAILS, TEXTS, TroubleShare, shares, span, span_or_range
-from onboarding_sandbox.endpoints.opened import SESSIONS
+from onboarding_sandbox.wire import SESSIONS
 from worker.cli.shared_options import Read, together
 from worker.settings.starter import sandbox_webhooks
 

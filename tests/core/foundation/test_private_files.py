@@ -128,7 +128,7 @@ BY_ITSELF = {
     "worker/cli/shared_options.py": "a pipe or a device, which is written to as it is",
     "worker/features/__main__.py": "a module of this repository",
     "onboarding_sandbox/log.py": "the sandbox imports nothing of the worker, and its customers are invented",
-    "onboarding_sandbox/demo/stage.py": "the configuration and the logs of the demo, whose customers are invented",
+    "onboarding_sandbox/demo/play.py": "the configuration and the logs of the demo, whose customers are invented",
 }
 
 
@@ -140,5 +140,5 @@ def test_no_other_module_makes_files_by_itself():
     # plays a provider's file, and a provider adds none.
     assert {name for name in tables - BY_ITSELF.keys() if "spreadsheet_safe" not in sources[name]} == {
         "worker/cli/commands/init.py",
-        "onboarding_sandbox/exports.py",
+        "onboarding_sandbox/pages.py",
     }

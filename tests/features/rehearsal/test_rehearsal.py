@@ -14,7 +14,7 @@ from aiohttp import web
 
 from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.behaviour import Share
-from onboarding_sandbox.endpoints.opened import SESSIONS
+from onboarding_sandbox.wire import SESSIONS
 from tests.suite.of_features import needs
 from worker.core.foundation.ids import guessable_ids
 from worker.core.foundation.keyring import new_key

@@ -8,7 +8,7 @@ import pytest
 from openapi_schema_validator import OAS30Validator
 
 from onboarding_sandbox import Sandbox, SandboxOptions
-from onboarding_sandbox.endpoints import idenfy_openapi
+from onboarding_sandbox.endpoints import idenfy_rules
 from tests.providers.accounts import NOW, PlainSecret, openapi_account, request
 from tests.providers.endpoints import answer
 from tests.providers.pages.pages import needs_pages, openapi
@@ -53,7 +53,7 @@ EVERYTHING = {
         "dateOfIssue": "2021-05-30",
     },
     "urls": {name: "https://shop.test/x" for name in ("successUrl", "failUrl", "unverifiedUrl", "webhookUrl")},
-    "settings": {name: True for name in idenfy_openapi.SETTINGS},
+    "settings": {name: True for name in idenfy_rules.SETTINGS},
     "questionnaire": "key",
     "questionnaireRequired": True,
     "riskAssessmentProfile": "3c90c3cc-0d44-4b50-8888-8dd25736052a",
@@ -125,8 +125,8 @@ def differing(given: dict[str, Any], ours: Parameter) -> list[str]:
 
 
 def test_the_sandboxs_rules_have_the_documents_names(asks):
-    assert set(idenfy_openapi.RULES) == set(asks["properties"])
-    for name, rules in idenfy_openapi.INSIDE.items():
+    assert set(idenfy_rules.OPENAPI_RULES) == set(asks["properties"])
+    for name, rules in idenfy_rules.INSIDE.items():
         assert set(rules) == set(asks["properties"][name]["properties"])
 
 
@@ -181,7 +181,7 @@ def test_the_sandbox_accepts_and_refuses_the_same_values_as_the_documents_schema
         for value in PROBES:
             body = {**least, **({outer: {inner: value}} if outer else {inner: value})}
             allowed = OAS30Validator(asks).is_valid(body)
-            taken = idenfy_openapi.check(body) is None
+            taken = idenfy_rules.check_openapi(body) is None
             # A format is no part of the schema's own checks, and a country's code has none: there we may be stricter.
             stricter = "format" in given or path == "allowedCountries"
             # In OpenAPI 3.0 an enum with null would have to list it, which the document forgets.

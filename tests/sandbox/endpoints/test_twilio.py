@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from onboarding_sandbox import Fault, Latency, RateLimit
-from onboarding_sandbox.limits import wait_of
+from onboarding_sandbox.faults import wait_of
 
 ACCOUNT = "AC00000000000000000000000000000001"
 SERVICE = "MG00000000000000000000000000000001"

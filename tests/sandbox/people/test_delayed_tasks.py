@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from onboarding_sandbox.people.delayed_tasks import DelayedTasks
+from onboarding_sandbox.people.webhook_sender import DelayedTasks
 from tests.suite.waiting import ENDS_WITHIN
 
 HOUR = timedelta(hours=1)

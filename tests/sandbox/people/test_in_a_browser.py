@@ -10,7 +10,7 @@ from pathlib import Path
 import aiosmtplib
 import pytest
 
-from onboarding_sandbox.people.played_page import DONE
+from onboarding_sandbox.people.customer_pages import DONE
 from tests.desk.axe import findings
 from tests.desk.chromium import NO_BROWSER, Tab, browser
 from tests.sandbox.conftest import Caller

@@ -277,7 +277,7 @@ def demo(folder: Path, broker: str | None, database: str | None, stay: float | N
     The providers and a mailbox are simulated on free ports, and nothing leaves this machine. In the end the mailbox
     and the dashboard stay open for a minute, on a terminal; then nothing is left running. All files are in --folder.
     """
-    from onboarding_sandbox.demo import BROKERS, SERVER, CannotPlay, play
+    from onboarding_sandbox.demo.play import BROKERS, SERVER, CannotPlay, play
 
     if database and not broker:
         raise click.UsageError("--database is for --broker; without a broker the demo uses SQLite")

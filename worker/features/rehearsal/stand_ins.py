@@ -18,10 +18,9 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from onboarding_sandbox.endpoints.opened import SESSIONS
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.people.visitors import Visit, Visited
-from onboarding_sandbox.wire import TWILIO
+from onboarding_sandbox.wire import SESSIONS, TWILIO
 from worker.core.foundation.keyring import new_key
 from worker.core.model.channels import channels_of
 from worker.providers.facts import facts_of
