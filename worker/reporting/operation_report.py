@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from worker.core.database.database import Database
@@ -86,6 +87,7 @@ class OperationReport(NamedTuple):
     left_alone: str = ""  # the same, of a batch that no process works
     unwritable: str = ""  # why nothing can be written, whichever process works
     standings: Sequence[Standing] = ()
+    missing: Mapping[int, Sequence[Wait]] = MappingProxyType({})  # what the configuration does not have, by batch
     blocked: Sequence[Wait] = ()  # accounts and senders that rows wait for: stopped, paused or at their limit
     unheard: str = ""  # that no worker looks for due work; empty: they do, as far as the database knows
     # Beat reaches no database: that it runs is known by its wake-ups. None: none has come for a while.
@@ -128,11 +130,14 @@ class OperationReport(NamedTuple):
         }
 
     def with_what_is_worked(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """A batch's facts without a forecast if no process works the batch, or no worker hears of it."""
+        """A batch's facts without a forecast if the configuration does not have what its rows need, if no process works
+        the batch, or if no worker hears of it."""
         kinds = kinds_at_work(self.running, facts["batch"])
         why = self.unheard if kinds == {"worker"} else ""
         if self.unwritable or not kinds:
             why = self.left_alone
+        if missing := self.missing.get(facts["batch"]):
+            why = "; ".join(f"{one.name}: {one.detail}" for one in missing)
         if facts["forecast"]["finishes_at"] is None or not why:
             return facts
         return facts | {"forecast": {"finishes_at": None, "limited_by": why, "assumed": False}}
@@ -185,12 +190,14 @@ class Operation:
         wakening = Wakening(timers.get(BEAT), timers.get(WAKE), timers.get(SWEEP))
         unheard = f"{no_wake_up(wakening)}{hint('doctor', ': `onboard doctor`')}" if wakening.none_look(now) else ""
         stop = [] if stopped is None else [Wait("stop", "", stopped.in_words, "onboard resume --all", since=stopped.at)]
+        missing = self._missing()
         needs = [
             *stop,
             *waits.of_work(running, due, unwritable=unwritable, starts=starts, since=wakening.swept_at),
             *waits.of_scheduler(running, wakening, now=now),
             *waits.of_bus(running, self.event_queues, unwritable=unwritable),
-            *self._of_what_is_missing(),
+            *self._of_missing_keys(),
+            *(waits.of_missing(what, name, rows) for (what, name), rows in missing.items()),
             *self._of_budgets(states, due=asked, now=now),
             *(waits.of_country(country, *texts) for country, texts in at_their_cap(self.database, now=now).items()),
             *(need for one in stands for need in one.attention),
@@ -214,6 +221,7 @@ class Operation:
             left_alone,
             unwritable,
             stands,
+            _by_batch(missing),
             blocked=[shut[name] for name in sorted((asked | waited_for) & shut.keys())],
             unheard=unheard,
             beat_at=None if wakening.beat_is_missing(now) else wakening.beat_at,
@@ -246,18 +254,20 @@ class Operation:
             for name, rule, state in every
         ]
 
-    def _of_what_is_missing(self) -> list[Wait]:
-        """The keys, accounts, brands and channels that rows need and the configuration does not have."""
+    def _of_missing_keys(self) -> list[Wait]:
+        """The keys that held rows need and the configuration does not have."""
         keys = missing_keys(self.database, self.key_ids) if self.key_ids is not None else {}
-        accounts = of_other_accounts(self.database, self.rules.accounts)
-        channels = of_other_channels(self.database, self.rules.channels)
-        brands = of_other_brands(self.database, self.brands)
-        return [
-            *(waits.of_missing_key(key_id, *held_rows) for key_id, held_rows in keys.items()),
-            *(waits.of_missing("account", name, *rows) for name, rows in sorted(accounts.items())),
-            *(waits.of_missing("brand", name, *rows) for name, rows in sorted(brands.items())),
-            *(waits.of_missing("sender", name, *rows) for name, rows in sorted(channels.items())),
-        ]
+        return [waits.of_missing_key(key_id, *held_rows) for key_id, held_rows in keys.items()]
+
+    def _missing(self) -> dict[tuple[str, str], Mapping[int, int]]:
+        """The accounts, brands and channels that rows need and the configuration does not have: how many rows of each
+        batch."""
+        every = {
+            "account": of_other_accounts(self.database, self.rules.accounts),
+            "brand": of_other_brands(self.database, self.brands),
+            "sender": of_other_channels(self.database, self.rules.channels),
+        }
+        return {(what, name): rows for what, found in every.items() for name, rows in sorted(found.items())}
 
     def _of_budgets(self, states: Mapping[str, BudgetState], *, due: Collection[str], now: datetime) -> list[Wait]:
         """The stopped accounts and senders, and those whose calls have failed for minutes. Accounts that share a budget
@@ -306,6 +316,14 @@ class Operation:
             why = waits.rows_in_words(0, held=rows)
             found.append(_of_batch(batch, why, f"onboard report {batch.id}", since=since))
         return found
+
+
+def _by_batch(missing: Mapping[tuple[str, str], Mapping[int, int]]) -> dict[int, list[Wait]]:
+    found: dict[int, list[Wait]] = {}
+    for (what, name), by_batch in missing.items():
+        for batch_id, rows in by_batch.items():
+            found.setdefault(batch_id, []).append(waits.of_missing(what, name, {batch_id: rows}))
+    return found
 
 
 def _of_batch(batch: BatchFacts, why: str, command: str, *, since: datetime | None = None) -> Wait:

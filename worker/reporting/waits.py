@@ -349,13 +349,14 @@ def of_missing_key(key_id: str, held: int, since: datetime) -> Wait:
     return Wait("key", key_id, why, hint("keys", "onboard keys status") or _STATUS, since=since)
 
 
-def of_missing(what: str, name: str, rows: int, batch_id: int) -> Wait:
-    """An account, brand or sender that the configuration does not have. `rows`: how many rows or messages wait for it,
-    the first of them in this batch."""
+def of_missing(what: str, name: str, by_batch: Mapping[int, int]) -> Wait:
+    """An account, brand or sender that the configuration does not have. `by_batch`: how many rows or messages wait for
+    it."""
+    rows = sum(by_batch.values())
     named = {"account": f"the account {name}", "brand": f"[brand.{name}]", "sender": "this channel"}[what]
     waiting = counted(rows, "message waits", "messages wait") if what == "sender" else rows_wait(rows)
     why = f"{waiting} for {named}, which this configuration does not have: put it back"
-    return Wait(what, name, why, f"onboard report {batch_id}")
+    return Wait(what, name, why, f"onboard report {min(by_batch)}", rows=rows)
 
 
 def of_stop(what: str, names: str, reason: str, since: datetime | None = None, *, credentials: str = "") -> Wait:

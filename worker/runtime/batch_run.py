@@ -209,18 +209,20 @@ def next_move(
     """When the first remaining row may be worked (its own time, the end of its account's or sender's pause, or the next
     call that the limit allows), and the state of that account or sender.
 
-    A row that another account may take over counts for that account too. None if all rows belong to accounts that are
-    stopped or no longer configured, or no row is left.
+    A row that another account may take over counts for that account too. None if all rows belong to accounts or senders
+    that are stopped or no longer configured, or no row is left.
     """
     states = takeovers.budgets.all()
     due = [(at, rules.accounts[name]) for name, at in outlook.accounts.items() if name in rules.accounts]
     due += [(at, rules.channels[name]) for name, at in outlook.channels.items() if name in rules.channels]
     going = [(at, _at_cap(states[rule.name], rule, now)) for at, rule in due if states[rule.name].stopped_at is None]
     for (name, channel), at in outlook.for_senders.items():
-        wanted = [rules.channels[one] for one in invitation_channels(channel) if one in rules.channels]
-        senders = [states[rule.name] for rule in wanted]
-        account = states[rules.accounts[name].name] if name in rules.accounts else None
-        if account is not None and all(state.stopped_at is None for state in [account, *senders]):
+        wanted = invitation_channels(channel)
+        if name not in rules.accounts or not rules.channels.keys() >= set(wanted):
+            continue
+        senders = [states[rules.channels[one].name] for one in wanted]
+        account = states[rules.accounts[name].name]
+        if all(state.stopped_at is None for state in [account, *senders]):
             # A failed log-in prolongs the pause of a sender that does not answer: its rows do not go before its end.
             shut = [state for state in senders if state.unproven or state.blocked_until == at]
             going.append((at, max(shut, key=lambda state: state.blocked_until or at, default=account)))

@@ -411,3 +411,17 @@ def test_the_first_warnings_of_rows_are_told_after_the_import_and_how_to_see_all
     first = next(number for number, line in enumerate(told) if line.startswith("warning: 5 rows (2, 3, 4, …), date_of"))
     assert told[first + 1].startswith("warning: row 6, nationality: ")
     assert told[first + 2].startswith("odd.csv: 6 warnings about rows; `onboard check LIST --errors FILE` writes all")
+
+
+def test_a_run_names_the_sender_that_was_taken_out_and_waits_for_none(desk: Desk, played: Played):
+    rows = desk.write("list.csv", "customer_id,email,phone,channel\nc-1,one@example.com,,\nc-2,,+37060012345,sms\n")
+    assert desk.onboard("import", rows).code == 0
+    before, _, after = desk.config.read_text("utf-8").partition("[sms]")
+    desk.config.write_text(before + after[after.index("# [invitations]") :], "utf-8")
+
+    ran = desk.onboard("run", rows)
+
+    gone = "sms: 1 message waits for this channel, which this configuration does not have: put it back"
+    assert (ran.code, ran.err.splitlines()[-1]) == (1, f"{gone}, and run again")
+    assert f"no end yet   {gone}\n" in ran.out
+    assert len(played.calls()) == 1

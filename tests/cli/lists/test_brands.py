@@ -72,10 +72,14 @@ def test_rows_of_a_brand_that_was_taken_out_wait_and_go_on_in_its_words_when_it_
     assert desk.onboard("import", rows).code == 0
     desk.config.write_text(plain, "utf-8")
 
-    desk.onboard("run", rows)
+    ran = desk.onboard("run", rows)
     status = desk.onboard("status", "--json").facts
     (_, line) = desk.onboard("report", "1").table
 
+    gone = "nova: 1 row waits for [brand.nova], which this configuration does not have: put it back"
+    assert (ran.code, ran.err.splitlines()[-1]) == (1, f"{gone}, and run again")
+    assert f"no end yet   {gone}\n" in ran.out
+    assert f"no end yet   {gone}\n" in desk.onboard("status", "1").out
     assert [mail.recipients[0] for mail in played.sandbox.mailbox] == ["one@example.com"]
     assert len(played.calls()) == 1  # no session is bought for what cannot be sent
     (need,) = [one for one in status["needs_a_person"] if one["what"] == "brand"]

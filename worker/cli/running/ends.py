@@ -145,11 +145,13 @@ def exit_code(
     left: int,
     later: Wait | None,
     stopped: dict[str, str],
+    missing: Sequence[Wait],
     outdated: str | None,
 ) -> int:
     """Say why the command ends, and return its exit code.
 
-    `left`: the rows that wait for their session or for their first message. `later`: from `until_when`.
+    `left`: the rows that wait for their session or for their first message. `later`: from `until_when`. `missing`: what
+    they need and the configuration does not have.
     """
     if stand in (Stand.INTERRUPTED, Stand.TERMINATED):
         return INTERRUPTED
@@ -161,9 +163,12 @@ def exit_code(
     if stand is Stand.STOPPED or any(account["stopped"] for account in facts["accounts"].values()):
         for names, reason in sorted(stopped.items()):
             click.echo(f"{names} stopped: {reason}", err=True)
-    if stand is Stand.LATER:
+    if stand in (Stand.LATER, Stand.STOPPED):
+        for one in missing:
+            click.echo(f"{one.name}: {one.detail}, and run again", err=True)
+    if stand is Stand.LATER and not 0 < left <= sum(one.rows for one in missing):
         for line in _why_later(facts, left, later):
             click.echo(line, err=True)
-    if needs_a_person(facts):
+    if needs_a_person(facts) or (missing and stand is Stand.LATER):
         return NEEDS_A_PERSON
     return LATER if stand is Stand.LATER else NEEDS_A_PERSON if stand is Stand.STOPPED else 0

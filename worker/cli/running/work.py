@@ -7,7 +7,7 @@ import asyncio
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -46,6 +46,7 @@ from worker.lists.store.batches import BatchFacts
 from worker.plans.store.plans import Plan
 from worker.reporting.batch_report import state_of
 from worker.reporting.store.counts import BatchCounts
+from worker.reporting.waits import Wait
 from worker.runtime.batch_run import OneBatch, Stand, Unusable
 from worker.runtime.embedded import AlreadyWorking, Embedded, sole_worker
 from worker.settings.needs import ENCRYPTING, Need
@@ -109,7 +110,7 @@ def run_list(
                 "what is written stays; the same command goes on, and finds out about calls whose results are lost"
             ) from None
         # This process ends: what is left has an end only where another one works it.
-        batch, facts = _stored(parts, imported)
+        batch, facts, missing = _stored(parts, imported)
         waits = stand is Stand.LATER and not batch.is_paused
         later = until_when(parts, batch, alone=not every) if waits else None
         if as_json:
@@ -124,7 +125,7 @@ def run_list(
         outdated = schema.outdated(parts.database) if stand is Stand.OUTDATED else None
     for note in notes:
         click.echo(note, err=True)
-    return exit_code(stand, facts, left, later, stopped, outdated)
+    return exit_code(stand, facts, left, later, stopped, missing, outdated)
 
 
 def import_list(
@@ -154,7 +155,7 @@ def adopt_list(invocation: Invocation, listed: Listed, choose: Choose, again: bo
 
 def _show_imported(parts: Parts, imported: Imported, changes: dict[str, Any], *, as_json: bool) -> int:
     """Show the batch that a list became; returns the exit code."""
-    batch, facts = _stored(parts, imported)
+    batch, facts, _ = _stored(parts, imported)
     if as_json:
         print_json(facts | changes)
     else:
@@ -162,10 +163,12 @@ def _show_imported(parts: Parts, imported: Imported, changes: dict[str, Any], *,
     return NEEDS_A_PERSON if facts["rows"]["rejected"] or batch.is_paused else DONE
 
 
-def _stored(parts: Parts, imported: Imported) -> tuple[BatchFacts, dict[str, Any]]:
-    """The batch of a list as it stands now, and what is reported of it."""
+def _stored(parts: Parts, imported: Imported) -> tuple[BatchFacts, dict[str, Any], Sequence[Wait]]:
+    """The batch of a list as it stands now, what is reported of it, and what its rows need that the configuration does
+    not have."""
     batch = parts.batches.find(str(imported.batch.id)) or imported.batch
-    return batch, parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
+    whole = parts.operation.report()
+    return batch, whole.with_what_is_worked(parts.reporting.status(batch)), whole.missing.get(batch.id, ())
 
 
 def send_corrected(parts: Parts, batches: Collection[int], *, until: str, patience: timedelta) -> Stand | None:

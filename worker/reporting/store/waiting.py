@@ -209,7 +209,7 @@ def _batches(database: Database, *conditions: sa.ColumnElement[bool]) -> list[Ba
         return [made_of(BatchFacts, row) for row in fetch(connection, query.order_by(Batch.id))]
 
 
-Missing = Mapping[str, tuple[int, int]]  # by name: how many rows wait for it, and the first of their batches
+Missing = Mapping[str, Mapping[int, int]]  # by name: how many rows wait for it, by batch
 
 
 def of_other_accounts(database: Database, accounts: Collection[str]) -> Missing:
@@ -248,11 +248,10 @@ def of_other_brands(database: Database, brands: Collection[str]) -> Missing:
     return {name: rows for name, rows in _summed(chain(*found)).items() if name not in brands}
 
 
-def _summed(found: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int]]:
-    sums: dict[str, tuple[int, int]] = {}
+def _summed(found: Iterable[tuple[str, int, int]]) -> Missing:
+    sums: dict[str, Counter[int]] = {}
     for name, batch_id, number in found:
-        rows, first = sums.get(name, (0, batch_id))
-        sums[name] = (rows + number, min(first, batch_id))
+        sums.setdefault(name, Counter())[batch_id] += number
     return sums
 
 

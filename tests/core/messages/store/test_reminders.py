@@ -211,7 +211,7 @@ def test_a_paused_batch_sends_no_reminder_and_an_events_reminder_does_not_overta
 def test_a_reminder_whose_channel_was_taken_out_is_named_as_waiting(shelf, reminding):
     reminding()
     batch = invited(shelf)
-    assert of_other_channels(shelf.database, ["sms"]) == {"email": (2, batch)}
+    assert of_other_channels(shelf.database, ["sms"]) == {"email": {batch: 2}}
     assert of_other_channels(shelf.database, ["email"]) == {}
 
 
