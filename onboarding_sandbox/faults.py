@@ -1,6 +1,6 @@
 """Faults on demand: what goes wrong, how often, and a draw that a seed makes repeatable; how long the sandbox waits
-before it answers; and rate limits as a provider enforces them. Each credential has a token bucket that holds one second's
-rate; of an hourly or daily limit, the calls in any hour or day are counted.
+before it answers; and rate limits as a provider enforces them. Each credential has a token bucket that holds one
+second's rate; of an hourly or daily limit, the calls in any hour or day are counted.
 """
 
 import math
