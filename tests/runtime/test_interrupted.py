@@ -271,7 +271,7 @@ def test_ctrl_c_during_the_import_of_run_stops_what_is_imported_until_the_same_l
 ):
     listed = desk.list_of(customers(5))
     with monkeypatch.context() as interrupting:
-        interrupting.setattr("worker.lists.store.batches.Batches.imported", interrupted)
+        interrupting.setattr("worker.lists.store.added_lines.all_added", interrupted)
         ended = desk.onboard("run", listed)
     assert ended.code == 130
     assert "stopped in the middle of the import, 5 rows in and 0 out; no more are sent until `onboard run" in ended.err

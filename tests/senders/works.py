@@ -11,6 +11,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from onboarding_testing.fakes import FakeHttp, FakeProvider
+from tests.stored.shelf import add_lines
 from tests.suite.databases import not_synced
 from worker.core.customers.customers import Channel, Customer, Person
 from worker.core.database.tables import Attempt, InvitationRow, Job
@@ -77,7 +78,7 @@ class Works:
         now = self.clock()
         batch, _ = self.parts.batches.open(name="list.csv", digest=uuid4().hex, again=False, now=now)
         lines = [AcceptedLine(row, who, "kyc", "", 12 * 3600) for row, who in enumerate(customers, 2)]
-        self.parts.batches.add(batch.id, lines, [], priority=BATCH, now=now)
+        add_lines(self.parts.batches, batch.id, lines, priority=BATCH, now=now)
 
     def runner(self) -> Runner:
         """The runner of the running event loop."""

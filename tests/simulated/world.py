@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from onboarding_testing.fakes import FakeHttp, FakeProvider, FakeSender
 from tests.simulated.virtual_time import VirtualClock
+from tests.stored.shelf import add_lines
 from tests.suite.databases import not_synced
 from worker.core.customers.customers import Channel, Customer, Person
 from worker.core.database.tables import Attempt, Base, InvitationRow, Job
@@ -163,8 +164,13 @@ class World:
             AcceptedLine(row, person, account, "", int(floor.total_seconds()), others)
             for row, person in enumerate(customers, 2)
         ]
-        self.parts.batches.add(
-            batch.id, lines, [], priority=BATCH, choices=KnownChoices(allow_erased=allow_erased), now=now
+        add_lines(
+            self.parts.batches,
+            batch.id,
+            lines,
+            priority=BATCH,
+            choices=KnownChoices(allow_erased=allow_erased),
+            now=now,
         )
         return batch.id
 

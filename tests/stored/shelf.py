@@ -1,5 +1,6 @@
 """The shelf: the whole store over one database, and the single steps of a dispatcher."""
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
@@ -21,8 +22,11 @@ from worker.core.model.sessions import ExpirySource, Session
 from worker.core.model.states import BATCH
 from worker.core.unknown.store.expired_leases import ExpiredLeases
 from worker.core.work.store.job_context import JobPolicy
-from worker.lists.lines import AcceptedLine
+from worker.lists.lines import AcceptedLine, RefusedLine
+from worker.lists.store import added_lines
+from worker.lists.store.added_lines import Adding
 from worker.lists.store.batches import Batches
+from worker.lists.store.new_rows import Chunk
 from worker.reporting.store.look import Looks
 from worker.reporting.store.report_rows import Facts
 
@@ -46,6 +50,11 @@ def customer(name: str, **changes: Any) -> Customer:
 
 def line(row: int, accepted: Customer, *, account: str = "kyc", floor: timedelta = timedelta(hours=12)) -> AcceptedLine:
     return AcceptedLine(row, accepted, account, "the first route", int(floor.total_seconds()))
+
+
+def add_lines(batches: Batches, batch: int, lines: Sequence[AcceptedLine | RefusedLine], **how: Any) -> Adding:
+    """Add judged lines of a list to its batch."""
+    return added_lines.add_lines(batches, batch, Chunk.of(batches.keyring, batch, lines), **how)
 
 
 class Shelf:
@@ -89,7 +98,7 @@ class Shelf:
         """Add the customers as lines of one batch. Returns the batch."""
         batch = batch or self.batch()
         lines = [line(first_row + index, accepted, **how) for index, accepted in enumerate(customers)]
-        self.batches.add(batch, lines, list(refused), priority=priority, now=self.clock())
+        add_lines(self.batches, batch, [*lines, *refused], priority=priority, now=self.clock())
         return batch
 
     # Sessions are opened for its customers.

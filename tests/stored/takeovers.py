@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from tests.stored.shelf import customer
+from tests.stored.shelf import add_lines, customer
 from worker.core.database.tables import Budget, Job
 from worker.core.limits.budgets import BudgetRule
 from worker.core.model.states import BATCH
@@ -30,7 +30,7 @@ def add(shelf, *customers, fallback_accounts=("au",), freshness=None, account="k
         AcceptedLine(row, accepted, account, "route 1: every customer", 12 * 3600, fallback_accounts, freshness)
         for row, accepted in enumerate(customers, 2)
     ]
-    shelf.batches.add(batch, lines, [], priority=priority, now=shelf.clock())
+    add_lines(shelf.batches, batch, lines, priority=priority, now=shelf.clock())
     return batch
 
 

@@ -5,7 +5,7 @@ import uuid
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.shelf import Shelf, customer, line
+from tests.stored.shelf import Shelf, add_lines, customer, line
 from tests.web.site import BILLING, DATA, EVENT, FIRST, KEYS, SECOND, THIRD, Site, bytes_of
 from worker.core.database.tables import CustomerRow, Inbox, InvitationRow, Job, SessionRow
 from worker.core.model.incoming import EventKind
@@ -78,9 +78,9 @@ async def test_who_claims_an_id_first_gets_no_link_of_the_customer_whom_a_list_b
     assert (await site.post(claim, Prefer="wait=1")).body["link"]
     batches = site.parts.batches
     lines = [line(2, customer("CLAIM-3"))]
-    assert len(batches.add(shelf.batch(), lines, [], priority=BATCH, now=site.clock()).refused) == 1
+    assert len(add_lines(batches, shelf.batch(), lines, priority=BATCH, now=site.clock()).refused) == 1
 
-    batches.add(shelf.batch(), lines, [], priority=BATCH, now=site.clock(), choices=KnownChoices(take_over=True))
+    add_lines(batches, shelf.batch(), lines, priority=BATCH, now=site.clock(), choices=KnownChoices(take_over=True))
     for asked in (claim, claim | {"id": "another"}):
         refused = await site.post(asked, Prefer="wait=1")
         assert refused.problem(403) == "this sender may not request this customer"

@@ -18,6 +18,8 @@ from worker.core.model.states import BATCH
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.lines import AcceptedLine
+from worker.lists.store.added_lines import add_lines, all_added
+from worker.lists.store.new_rows import Chunk
 from worker.plans.store.plans import Plan
 from worker.wiring.container import Parts
 
@@ -50,8 +52,10 @@ def import_list(
         )
         for person in people
     ]
-    parts.batches.add(batch.id, lines, [], priority=BATCH, now=now, added=added)
-    parts.batches.imported(batch.id, now=now)
+    add_lines(
+        parts.batches, batch.id, Chunk.of(parts.batches.keyring, batch.id, lines), priority=BATCH, now=now, added=added
+    )
+    all_added(parts.batches, batch.id, now=now)
     return batch.id
 
 

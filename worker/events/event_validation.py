@@ -16,8 +16,8 @@ from worker.events.ordering import Columns, columns_of
 from worker.events.rights import NOT_ITS_ID, NOT_ITS_TYPE, may_name
 from worker.events.store.incoming_events import Arrival
 from worker.lists.accept import accept
-from worker.lists.importing.intake import Intake
-from worker.lists.importing.judging import PREFILLED, judge, options_of
+from worker.lists.importing.intake import PREFILLED, Intake, judge
+from worker.lists.importing.judging import options_of
 from worker.lists.lines import AcceptedLine, RefusedLine
 from worker.lists.objects import Objects
 from worker.lists.options import ListOptions

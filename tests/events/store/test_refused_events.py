@@ -8,7 +8,7 @@ from worker.core.database.tables import RefusedEvent
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.events.store import refused_events
 from worker.events.store.refused_events import RefusedEvents, RefusedMessage, erase_refused
-from worker.lists.store.tombstones import bury
+from worker.lists.store.new_rows import bury
 
 FORTNIGHT = timedelta(days=14)
 

@@ -11,6 +11,7 @@ from tests.web import site as site_module
 from worker.core.database.tables import Batch, Budget, RefusedEvent, SessionRow, Webhook
 from worker.core.model.endings import Hold, Kind
 from worker.core.model.states import PauseCause
+from worker.lists.store.added_lines import all_added
 
 PAGE = "/dashboard/on-call"
 PACE_OF_ONE_AN_HOUR = {"measured_calls": 10.0, "measured_seconds": 36_000.0}
@@ -27,7 +28,7 @@ def shelf(site, clock) -> Shelf:
     """Three customers wait, and no process works."""
     shelf = Shelf(site.parts.database, site.parts.keyring, clock)
     number = shelf.add(*(customer(f"C-{number}") for number in range(3)))
-    shelf.batches.imported(number, now=clock())
+    all_added(shelf.batches, number, now=clock())
     return shelf
 
 

@@ -13,6 +13,7 @@ from worker.features.dashboard.pages.accounts import Pace
 from worker.features.dashboard.pages.now import need_of
 from worker.features.dashboard.rendering import ago, in_words, marked, segments
 from worker.lists.decisions.store.decisions import Decisions
+from worker.lists.store.added_lines import all_added
 from worker.reporting.operation import Running
 from worker.reporting.waits import Wait, of_bus, of_country, of_webhooks
 
@@ -44,7 +45,7 @@ async def test_the_first_page_answers_whether_a_person_must_act(site, ona, shelf
     assert (await ona.get("/")).title == "Nothing is due, and no process is working."
 
     number = shelf.add(customer("C-1"), customer("C-2"))
-    shelf.batches.imported(number, now=clock())
+    all_added(shelf.batches, number, now=clock())
     first = await ona.get("/")
 
     assert first.title == "One thing needs you."
@@ -55,14 +56,14 @@ async def test_the_first_page_answers_whether_a_person_must_act(site, ona, shelf
 
 
 async def test_without_a_process_it_names_the_paused_account_that_rows_wait_for(site, ona, shelf, clock):
-    shelf.batches.imported(shelf.add(customer("C-1")), now=clock())
+    all_added(shelf.batches, shelf.add(customer("C-1")), now=clock())
     shelf.set(Budget, Budget.name == "kyc", blocked_until=clock() + timedelta(hours=1))
 
     assert (await ona.get("/")).title == "Rows wait for kyc, and no process is working."
 
 
 async def test_it_shows_who_works_and_by_when_it_is_done(site, ona, shelf, clock):
-    shelf.batches.imported(shelf.add(customer("C-1")), now=clock())
+    all_added(shelf.batches, shelf.add(customer("C-1")), now=clock())
     site.parts.processes.started("p", Running("up", "desk", 77, "0.1.0", None, clock(), clock()))
 
     first = await ona.get("/")
@@ -88,7 +89,7 @@ async def test_the_scheduler_is_among_the_processes_while_its_wake_ups_come(site
 
 async def test_all_pages_have_one_word_for_rows_that_wait_for_a_correction(site, ona, shelf, clock):
     number = shelf.add(customer("C-1"), customer("C-2"))
-    shelf.batches.imported(number, now=clock())
+    all_added(shelf.batches, number, now=clock())
     site.parts.processes.started("p", Running("up", "desk", 77, "0.1.0", None, clock(), clock()))
     shelf.set(Job, Job.row == 2, state="failed", reason="bad_input", due_at=None)
 

@@ -18,9 +18,8 @@ from tests.simulated.world import KEY, World
 from worker.core.database.encrypted_values import decrypt_line, decrypt_person
 from worker.core.database.tables import CustomerRow, Job, SkippedLine
 from worker.core.foundation.keyring import Keyring
-from worker.lists.importing import forked, judging
-from worker.lists.importing.judging import judging_child
-from worker.lists.importing.list_import import ImportChoices, import_list
+from worker.lists.importing import forked, list_import
+from worker.lists.importing.list_import import ImportChoices, import_list, judging_child
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.lists.store import batches
@@ -38,7 +37,7 @@ def small(monkeypatch, tmp_path_factory):
     threads = tmp_path_factory.mktemp("threads")
     (threads / "1").touch()
     monkeypatch.setattr(forked, "_THREADS", threads)
-    monkeypatch.setattr(judging, "LARGE", 1)
+    monkeypatch.setattr(list_import, "LARGE", 1)
     monkeypatch.setattr(batches, "LINES_ALONE", 7)
     monkeypatch.setattr(batches, "LINES_AT_ONCE", 7)
 
@@ -121,20 +120,21 @@ async def test_the_same_is_stored_with_a_child_and_without(two, tmp_path):
     assert len(ends[0][0]) > 100
 
 
-async def test_a_child_that_is_killed_leaves_its_rows_to_its_parent(two, tmp_path, monkeypatch):
-    here, judged = os.getpid(), judging.judge_chunk
+async def test_a_child_that_is_killed_leaves_its_rows_to_its_parent(two, tmp_path, monkeypatch, caplog):
+    here, judge = os.getpid(), list_import.judge
 
-    def dies(intake, lines, returns):
-        if os.getpid() != here and any(line.row > 30 for line in lines):
+    def dies(intake, line):
+        if os.getpid() != here and line.row > 30:
             os.kill(os.getpid(), signal.SIGKILL)
-        return judged(intake, lines, returns)
+        return judge(intake, line)
 
     file = tmp_path / "list.csv"
     file.write_text(a_list(seed=7))
     alone, killed = two
     first = bring_in(alone, file, with_child=False)
-    monkeypatch.setattr(judging, "judge_chunk", dies)
+    monkeypatch.setattr(list_import, "judge", dies)
     end = bring_in(killed, file, with_child=True)
+    assert "the import goes on in one process" in caplog.text
     assert killed.parts.batches.find(str(end.batch.id)).imported_at is not None
     assert (stored(killed), end.refusals.rows) == (stored(alone), first.refusals.rows)
 
@@ -176,7 +176,7 @@ async def test_a_compressed_list_is_read_by_both_at_a_place_of_its_own(two, tmp_
 async def test_a_small_list_has_no_child(make, tmp_path, monkeypatch):
     file = tmp_path / "list.csv"
     file.write_text(a_list(seed=9))
-    monkeypatch.setattr(judging, "LARGE", file.stat().st_size + 1)
+    monkeypatch.setattr(list_import, "LARGE", file.stat().st_size + 1)
     world = make()
     with judging_child(world.parts.intake, world.parts.batches, file, open_list(file, OPTIONS)) as child:
         assert child is None

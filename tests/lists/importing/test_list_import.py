@@ -1,6 +1,7 @@
 """A list comes in: each line becomes a job or a refusal, once, however often the import was cut off."""
 
 from datetime import date
+from itertools import count
 
 import pytest
 import sqlalchemy as sa
@@ -11,8 +12,7 @@ from worker.lists.importing.judging import options_of
 from worker.lists.importing.list_import import USUAL, CutOff, ImportChoices, TooManyRefused, import_list, list_age
 from worker.lists.lines import ListRefused
 from worker.lists.options import ListOptions
-from worker.lists.store import batches
-from worker.lists.store.batches import Batches
+from worker.lists.store import added_lines, batches
 
 OPTIONS = ListOptions(today=date(2026, 11, 20))
 HEADER = "customer_id,email,country\n"
@@ -98,15 +98,13 @@ def at_once(monkeypatch):
     return 50
 
 
-async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written, at_once):
-    class Interrupted(Batches):
-        chunks = 0
+async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written, at_once, monkeypatch):
+    chunks, add = count(1), added_lines.add_lines
 
-        def add(self, *arguments, **how):
-            self.chunks += 1
-            if self.chunks == 2:
-                raise KeyboardInterrupt
-            return super().add(*arguments, **how)
+    def interrupted(*arguments, **how):
+        if next(chunks) == 2:
+            raise KeyboardInterrupt
+        return add(*arguments, **how)
 
     world = make()
     lines = [f"C-{number},c{number}@example.org,LT\n" for number in range(at_once + 20)]
@@ -114,13 +112,12 @@ async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written
     lines[at_once - 1] = "C-0,c0@example.org,LT\n"  # a duplicate at the seam
     file = written(HEADER + "".join(lines))
     whole = world.parts.batches
-    world.parts.batches = Interrupted(world.parts.database, world.parts.keyring, wide=())
+    monkeypatch.setattr(added_lines, "add_lines", interrupted)
     with pytest.raises(KeyboardInterrupt):
         bring_in(world, file)
     cut = whole.find("latest")
     assert (cut.imported_at, whole.last_row(cut.id)) == (None, at_once + 1)
 
-    world.parts.batches = whole
     imported = bring_in(world, file)
     assert (imported.new, imported.batch.id) == (False, cut.id)
     assert [line.row for line in world.parts.facts.lines(cut.id)] == list(range(2, at_once + 22))
@@ -128,73 +125,70 @@ async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written
     assert whole.find("latest").imported_at == world.clock()
 
 
-def shaky(world, *, commits, fails):
-    """Batches whose database goes away as lines are added: before the commit is made, or before it is confirmed."""
+@pytest.fixture
+def shaky(monkeypatch):
+    """Lets the database go away as lines are added: before the commit is made, or before it is confirmed. Then it is
+    there again."""
+    add = added_lines.add_lines
 
-    class Shaky(Batches):
-        failures = 0
+    def fails(times, *, commits=False, before=lambda: None):
+        left = [None] * times
 
-        def add(self, *arguments, **how):
-            if self.failures < fails:
-                self.failures += 1
+        def add_lines(*arguments, **how):
+            before()
+            if left:
+                left.pop()
                 if commits:
-                    super().add(*arguments, **how)
+                    add(*arguments, **how)
                 raise sa.exc.OperationalError(None, None, ConnectionError("server closed the connection"))
-            return super().add(*arguments, **how)
+            return add(*arguments, **how)
 
-    return Shaky(world.parts.database, world.parts.keyring, wide=())
+        monkeypatch.setattr(added_lines, "add_lines", add_lines)
+
+    return fails
 
 
 @pytest.mark.parametrize("commits", [False, True])
-async def test_an_import_outlasts_a_database_that_restarts(make, written, commits):
+async def test_an_import_outlasts_a_database_that_restarts(make, written, commits, shaky):
     world = make()
-    world.parts.batches = shaky(world, commits=commits, fails=3)
+    shaky(3, commits=commits)
     paused = []
     imported = bring_in(world, written(HEADER + GOOD + "C-3,not an address,LT\n"), pause=paused.append)
     assert (len(world.rows(Job)), len(world.rows(SkippedLine)), len(paused)) == (2, 1, 3)
     assert world.parts.batches.find(str(imported.batch.id)).imported_at is not None
 
 
-async def test_an_import_is_cut_off_by_a_database_that_stays_away_and_goes_on_later(make, written):
+async def test_an_import_is_cut_off_by_a_database_that_stays_away_and_goes_on_later(make, written, shaky):
     world = make()
-    whole = world.parts.batches
-    world.parts.batches = shaky(world, commits=False, fails=1000)
+    shaky(1000)
     with pytest.raises(CutOff, match="server closed"):
         bring_in(world, written(HEADER + GOOD), pause=lambda seconds: world.clock.advance(seconds=seconds))
     assert world.rows(Job) == []
-    world.parts.batches = whole
+    shaky(0)
     assert not bring_in(world, written(HEADER + GOOD)).new
     assert len(world.rows(Job)) == 2
 
 
-async def test_an_import_goes_on_after_a_machine_that_slept_in_the_middle_of_a_step(make, written):
+async def test_an_import_goes_on_after_a_machine_that_slept_in_the_middle_of_a_step(make, written, shaky):
     world = make()
-    shaken = shaky(world, commits=False, fails=1)
-    add = shaken.add
-
-    def slept(*arguments, **how):
-        world.clock.advance(hours=8)
-        return add(*arguments, **how)
-
-    shaken.add = slept
-    world.parts.batches = shaken
+    shaky(1, before=lambda: world.clock.advance(hours=8))
     bring_in(world, written(HEADER + GOOD), pause=lambda _: None)
     assert len(world.rows(Job)) == 2
 
 
-async def test_two_imports_of_one_list_at_once_both_end_with_each_row_once(make, written):
-    class Beaten(Batches):
-        """Another import of the list is through before this one's first lot."""
+async def test_two_imports_of_one_list_at_once_both_end_with_each_row_once(make, written, monkeypatch):
+    add = added_lines.add_lines
 
-        def add(self, *arguments, **how):
-            world.parts.batches = whole
-            bring_in(world, file)
-            return super().add(*arguments, **how)
+    def beaten(*arguments, **how):
+        """Another import of the list is through before this one's first lot."""
+        monkeypatch.setattr(added_lines, "add_lines", add)
+        bring_in(world, file)
+        return add(*arguments, **how)
 
     world = make()
     file = written(HEADER + GOOD + "C-3,not an address,LT\n")
     whole = world.parts.batches
-    world.parts.batches = Beaten(world.parts.database, world.parts.keyring, wide=())
+    monkeypatch.setattr(added_lines, "add_lines", beaten)
     imported = bring_in(world, file)
     assert (len(world.rows(Job)), len(world.rows(SkippedLine))) == (2, 1)
     assert whole.find(str(imported.batch.id)).imported_at == world.clock()

@@ -7,13 +7,14 @@ from datetime import date, timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.shelf import customer, line
+from tests.stored.shelf import add_lines, customer, line
 from worker.core.customers.customers import FieldProblem, Person
 from worker.core.database.encrypted_values import contact_digests, decrypt_person
 from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
 from worker.core.model.states import ENDED_JOBS, JobState, LineState, state_of_line
 from worker.lists.known_customers import KnownChoices, KnownRule
 from worker.lists.lines import RefusedLine
+from worker.lists.store.added_lines import all_added
 
 
 def states(shelf, batch):
@@ -141,10 +142,10 @@ def test_an_empty_cell_of_a_newer_list_keeps_what_is_stored(shelf, rule):
     given = Person(email="new@example.org", last_name="Petraitė", message={"branch": "Kaunas"})
     newer = customer("Ona", person=given, locale="en", country="")
     batch = shelf.batch("newer.csv")
-    shelf.batches.add(
+    add_lines(
+        shelf.batches,
         batch,
         [line(2, newer), line(3, customer("Jonas"))],
-        [],
         priority=0,
         now=shelf.clock(),
         choices=KnownChoices(rule=rule),
@@ -213,7 +214,7 @@ def test_an_import_that_was_cut_off_goes_on_after_its_last_line(shelf):
     shelf.add(batch=batch, refused=[refused])
     assert shelf.batches.last_row(batch) == 7
     assert shelf.batches.find(str(batch)).imported_at is None
-    shelf.batches.imported(batch, now=shelf.clock())
+    all_added(shelf.batches, batch, now=shelf.clock())
     assert shelf.batches.find(str(batch)).imported_at == shelf.clock()
 
 
@@ -221,7 +222,7 @@ def test_lines_are_imported_together_or_not_at_all(shelf):
     batch = shelf.batch()
     same_row_twice = [line(2, customer("Ona")), line(2, customer("Jonas"))]
     with pytest.raises(sa.exc.IntegrityError):
-        shelf.batches.add(batch, same_row_twice, [RefusedLine(3, "x")], priority=10, now=shelf.clock())
+        add_lines(shelf.batches, batch, [*same_row_twice, RefusedLine(3, "x")], priority=10, now=shelf.clock())
     assert (shelf.rows(Job), shelf.rows(SkippedLine), shelf.rows(CustomerRow)) == ([], [], [])
 
 
@@ -239,7 +240,7 @@ def add_again(shelf, rule: KnownRule) -> int:
     """Ona in another list, with another address."""
     batch = shelf.batch(f"{rule}.csv")
     accepted = line(2, customer("Ona", person=NEW_ADDRESS))
-    shelf.batches.add(batch, [accepted], [], priority=0, now=shelf.clock(), choices=KnownChoices(rule=rule))
+    add_lines(shelf.batches, batch, [accepted], priority=0, now=shelf.clock(), choices=KnownChoices(rule=rule))
     return batch
 
 
@@ -283,7 +284,12 @@ def test_what_becomes_of_a_known_customers_row_by_each_rule(shelf, state, rule, 
 def test_a_new_customer_is_invited_by_every_rule(shelf):
     for rule in (KnownRule.SKIP, KnownRule.REFRESH, KnownRule.INVITE):
         batch = shelf.batch(f"{rule}.csv")
-        shelf.batches.add(
-            batch, [line(2, customer(f"New{rule}"))], [], priority=0, now=shelf.clock(), choices=KnownChoices(rule=rule)
+        add_lines(
+            shelf.batches,
+            batch,
+            [line(2, customer(f"New{rule}"))],
+            priority=0,
+            now=shelf.clock(),
+            choices=KnownChoices(rule=rule),
         )
         assert [one.state for one in shelf.facts.lines(batch)] == [JobState.WAITING]

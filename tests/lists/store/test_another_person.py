@@ -8,7 +8,7 @@ from threading import Barrier
 import pytest
 
 from tests.stored.row_locks import waiting
-from tests.stored.shelf import customer, line
+from tests.stored.shelf import add_lines, customer, line
 from worker.core.customers.customers import FieldProblem, Person
 from worker.core.database import bulk
 from worker.core.database.encrypted_values import decrypt_person
@@ -40,7 +40,7 @@ def add(shelf, *customers, rule=KnownRule.REFRESH, another_person=False):
     batch = shelf.batch()
     lines = [line(row, one) for row, one in enumerate(customers, 2)]
     choices = KnownChoices(rule=rule, another_person=another_person)
-    return batch, shelf.batches.add(batch, lines, [], priority=0, now=shelf.clock(), choices=choices)
+    return batch, add_lines(shelf.batches, batch, lines, priority=0, now=shelf.clock(), choices=choices)
 
 
 def stored(shelf) -> Person:
@@ -159,7 +159,7 @@ def test_a_list_that_waits_gives_the_id_at_once_and_its_second_row_is_of_the_sam
     choices = KnownChoices(rule=rule, another_person=True)
     for row, purpose in ((2, "onboarding"), (3, "renewal")):
         lines = [line(row, a1(JONAS, purpose=purpose))]
-        shelf.batches.add(batch, lines, [], priority=0, now=shelf.clock(), choices=choices)
+        add_lines(shelf.batches, batch, lines, priority=0, now=shelf.clock(), choices=choices)
     assert stored(shelf) == JONAS
     assert [row.state for row in shelf.rows(Job, batch_id=batch)] == [JobState.WAITING] * 2
 
@@ -185,7 +185,7 @@ def test_a_row_takes_a_value_for_messages_that_its_customer_has_stored(shelf, ru
     batch = shelf.batch()
     lines = [without_a_branch(2, a1(ONA))]
     assert (
-        shelf.batches.add(batch, lines, [], priority=0, now=shelf.clock(), choices=KnownChoices(rule=rule)).refused
+        add_lines(shelf.batches, batch, lines, priority=0, now=shelf.clock(), choices=KnownChoices(rule=rule)).refused
         == []
     )
     assert [row.row for row in shelf.rows(Job, batch_id=batch)] == [2]
@@ -198,8 +198,8 @@ def test_a_row_without_a_value_for_messages_is_refused_where_none_of_its_custome
         add(shelf, a1(replace(ONA, message={"branch": "Vilnius"} if who == "another person" else {"floor": "3"})))
     batch = shelf.batch()
     lines = [without_a_branch(2, a1(JONAS if who == "another person" else ONA)), line(3, customer("A2"))]
-    added = shelf.batches.add(
-        batch, lines, [], priority=0, now=shelf.clock(), choices=KnownChoices(another_person=True)
+    added = add_lines(
+        shelf.batches, batch, lines, priority=0, now=shelf.clock(), choices=KnownChoices(another_person=True)
     )
     assert [(one.row, one.problems[0].column) for one in added.refused] == [(2, "message.branch")]
     assert [row.row for row in shelf.rows(Job, batch_id=batch)] == [3]
@@ -211,7 +211,7 @@ def test_who_has_nothing_stored_is_compared_with_nobody(shelf):
     add(shelf, a1(ONA))
     shelf.set(CustomerRow, encrypted=None)
     _, added = add(shelf, a1(JONAS))
-    assert added == ([], [])
+    assert (added.refused, added.changed) == ([], [])
     assert stored(shelf) == JONAS
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.stored.shelf import WEEK, customer, line
+from tests.stored.shelf import WEEK, add_lines, customer, line
 from worker.core.customers.customers import Channel, Person
 from worker.core.database.encrypted_values import decrypt_person
 from worker.core.database.tables import Audit, CustomerRow, Job, SkippedLine, StableLink
@@ -44,7 +44,9 @@ def listed(shelf, *, wide=(), **how):
     batch = shelf.batch()
     lines = [line(2, customer("Ona", person=TRUE))]
     batches = Batches(shelf.database, shelf.keyring, wide=wide)
-    return batch, batches.add(batch, lines, [], priority=BATCH, now=shelf.clock(), choices=KnownChoices(**how)).refused
+    return batch, add_lines(
+        batches, batch, lines, priority=BATCH, now=shelf.clock(), choices=KnownChoices(**how)
+    ).refused
 
 
 def link(shelf, receipt) -> str:

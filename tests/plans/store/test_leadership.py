@@ -5,11 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from tests.stored.shelf import customer, line
+from tests.stored.shelf import add_lines, customer, line
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import BatchPlan, Job
 from worker.core.model.states import BATCH, EVENT
 from worker.lists.store import refreshed
+from worker.lists.store.added_lines import all_added
 from worker.plans.store.pilots import Pilots
 from worker.plans.store.plans import Plan
 
@@ -27,8 +28,8 @@ def planned(shelf):
         name = f"list{len(shelf.rows(Job))}.csv"
         batch, _ = shelf.batches.open(name=name, digest=name, again=False, now=shelf.clock(), plan=Plan(**plan))
         lines = [line(row, customer(name, channel=channel)) for row, name in enumerate(names, 2)]
-        shelf.batches.add(batch.id, lines, [], priority=priority, now=shelf.clock())
-        shelf.batches.imported(batch.id, now=shelf.clock())
+        add_lines(shelf.batches, batch.id, lines, priority=priority, now=shelf.clock())
+        all_added(shelf.batches, batch.id, now=shelf.clock())
         return batch.id
 
     return make

@@ -6,11 +6,12 @@ from functools import partial
 
 import pytest
 
-from tests.stored.shelf import customer, line
+from tests.stored.shelf import add_lines, customer, line
 from tests.stored.statements import statements
 from worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, Job
 from worker.core.model.states import BATCH, JobState
 from worker.lists.decisions.store.decisions import Decisions
+from worker.lists.store.added_lines import all_added
 from worker.plans.store.pilots import Pilots
 from worker.plans.store.plans import Plan, PlanRefused, bring_forward
 
@@ -30,8 +31,8 @@ def listed(shelf):
         wanted = Plan(first=first, condition=condition, **plan)
         batch, _ = shelf.batches.open(name=name, digest=name, again=False, now=shelf.clock(), plan=wanted)
         lines = [line(row, customer(f"{prefix}{row:02}")) for row in range(2, count + 2)]
-        shelf.batches.add(batch.id, lines, [], priority=BATCH, now=shelf.clock())
-        shelf.batches.imported(batch.id, now=shelf.clock())
+        add_lines(shelf.batches, batch.id, lines, priority=BATCH, now=shelf.clock())
+        all_added(shelf.batches, batch.id, now=shelf.clock())
         return batch.id
 
     return make
@@ -232,7 +233,7 @@ def test_a_list_keeps_the_plan_that_it_was_imported_with(shelf, listed, clock):
 
 def test_an_import_that_was_cut_off_calls_for_nobody(shelf, pilots, clock):
     batch, _ = shelf.batches.open(name="x", digest="x", again=False, now=clock(), plan=Plan("2"))
-    shelf.batches.add(batch.id, [line(2, customer("C02"))], [], priority=BATCH, now=clock())
+    add_lines(shelf.batches, batch.id, [line(2, customer("C02"))], priority=BATCH, now=clock())
     pilots.step(now=clock())
     assert called(shelf) == []
 
@@ -385,7 +386,7 @@ def test_the_plan_is_locked_before_the_batch_so_that_import_and_verdict_do_not_w
 ):
     batch = listed(4)
     pilots.step(now=clock())
-    for step in (pilots.step, partial(shelf.batches.imported, batch)):
+    for step in (pilots.step, partial(all_added, shelf.batches, batch)):
         clock.advance(minutes=1)
         with statements(shelf.database) as made:
             step(now=clock())

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.stored.shelf import customer, line
+from tests.stored.shelf import add_lines, customer, line
 from tests.stored.statements import statements
 from tests.stored.webhook_feed import APPROVED, DENIED, REVIEW, WebhookFeed
 from worker.cli.running.work import line_of
@@ -43,14 +43,14 @@ def filled(shelf, given_lines):
     for row, what in enumerate(given_lines, start=2):
         if isinstance(what, str):
             duplicate = RefusedLine(row, "x", duplicate_of=2 if what == "duplicate" else None)
-            shelf.batches.add(batch, [], [duplicate], priority=10, now=shelf.clock())
+            add_lines(shelf.batches, batch, [duplicate], priority=10, now=shelf.clock())
             continue
         state, channel, account, result, joins = what
         name = next(names)
         if joins:
             shelf.add(customer(name), batch=elsewhere, first_row=row, account="au")
         accepted = line(row, customer(name, channel=channel), account=account)
-        shelf.batches.add(batch, [accepted], [], priority=10, now=shelf.clock())
+        add_lines(shelf.batches, batch, [accepted], priority=10, now=shelf.clock())
         leads = (Job.customer_id == name, Job.leader_id.is_(None))
         leased = {"lease_until": shelf.clock()} if state is JobState.WORKING else {}
         shelf.set(Job, *leads, state=state, result=result, **leased)
@@ -274,7 +274,7 @@ def test_a_list_longer_than_a_chunk_is_shown_whole_and_in_order(shelf):
     batch = shelf.batch()
     odd = [line(row, customer(f"C{row}")) for row in range(3, CHUNK + 300, 2)]
     even = [RefusedLine(row, f"C{row}") for row in range(2, CHUNK + 300, 2)]
-    shelf.batches.add(batch, odd, [*even, RefusedLine(5 * CHUNK, "last")], priority=10, now=shelf.clock())
+    add_lines(shelf.batches, batch, [*odd, *even, RefusedLine(5 * CHUNK, "last")], priority=10, now=shelf.clock())
     rows = [line.row for line in shelf.facts.lines(batch)]
     assert rows == [*range(2, CHUNK + 300), 5 * CHUNK]
 

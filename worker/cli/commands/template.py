@@ -20,7 +20,8 @@ from worker.core.customers.customers import Customer, invitation_channels
 from worker.core.foundation.private_files import PRIVATE, READABLE
 from worker.core.messages.contact import Wording
 from worker.core.model.channels import CHANNELS
-from worker.lists.importing.judging import PREFILLED, judge, options_of, problems_of
+from worker.lists.importing.intake import PREFILLED, judge
+from worker.lists.importing.judging import options_of, problems_of
 from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list
 from worker.settings.needs import ENCRYPTING, NOTHING, Need

@@ -25,8 +25,7 @@ from worker.core.model.sessions import Session, SessionRequest
 from worker.core.unknown.reconciliation import MOST_PAGES
 from worker.http import event_loop
 from worker.lists.importing.adopting import Told, ended, parted
-from worker.lists.importing.intake import Intake
-from worker.lists.importing.judging import judge
+from worker.lists.importing.intake import Intake, judge
 from worker.lists.lines import AcceptedLine, Line, RefusedLine
 from worker.lists.store.adopted import Adopted, AdoptedSessions, store
 from worker.providers.contract import Adopts

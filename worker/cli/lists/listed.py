@@ -25,8 +25,15 @@ from worker.cli.running.summary import changed_in_words, show_changes, show_refu
 from worker.cli.shared_options import counting, counting_rows
 from worker.core.foundation.notation import counted
 from worker.lists.importing.adopting import Adopts
-from worker.lists.importing.judging import judging_child
-from worker.lists.importing.list_import import CutOff, ImportChoices, Imported, TooManyRefused, import_list, list_age
+from worker.lists.importing.list_import import (
+    CutOff,
+    ImportChoices,
+    Imported,
+    TooManyRefused,
+    import_list,
+    judging_child,
+    list_age,
+)
 from worker.lists.lines import ListRefused, Refusing, Settles
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions

@@ -79,7 +79,8 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
         **more: Any,
     ) -> Any:
         from worker.cli.lists.listed import Listed
-        from worker.lists.importing.judging import PREFILLED, options_of
+        from worker.lists.importing.intake import PREFILLED
+        from worker.lists.importing.judging import options_of
 
         def options(parts: "Parts") -> "ListOptions":
             return options_of(

@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 # PostgreSQL rolled back one of several transactions so that the other transactions could go on.
 SACRIFICED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+TRIES = 5  # others may be first a few times, but not for ever
 DEADLOCK_BACKOFF = Backoff(first=timedelta(seconds=0.1), most=timedelta(seconds=1), attempts=5)
 # The server takes no writes, or ends: after a failover another one does the work. Its connections may stay open and
 # read-only for ever. No transaction of ours is meant to be read-only and writes.
@@ -28,7 +29,7 @@ BY_A_PERSON = "user request"  # pg_cancel_backend has the SQLSTATE of statement_
 
 def outlive_deadlocks(
     transaction: Callable[[], T],
-    *,
+    *conflicts: type[Exception],
     backoff: Backoff = DEADLOCK_BACKOFF,
     jitter: Callable[[], float] = random.random,
     pause: Callable[[float], None] = time.sleep,
@@ -36,12 +37,19 @@ def outlive_deadlocks(
     """Run one transaction, and repeat it if PostgreSQL rolled it back because of a deadlock.
 
     All effects of the function must be in this one transaction, and all its decisions must use what it reads there.
-    Raises the last failure once `backoff` has no attempt left. `pause` gets seconds.
+    Raises the last failure once `backoff` has no attempt left. `pause` gets seconds. It is repeated at once, a few
+    times, if another transaction was first, which `conflicts` say.
     """
     failures = 0
+    again = TRIES
     while True:
         try:
             return transaction()
+        except conflicts:
+            again -= 1
+            if not again:
+                raise
+            continue
         except sa.exc.DBAPIError as error:
             failures += 1
             # Each transaction waits for a different time. Otherwise the same two transactions would deadlock again.

@@ -21,7 +21,7 @@ from worker.core.model.incoming import EventKind
 from worker.core.model.states import OPEN_JOBS
 from worker.events.ordering import EarlierEvents, spares_newer
 from worker.events.store.refused_events import erase_refused
-from worker.lists.store.tombstones import bury
+from worker.lists.store.new_rows import bury
 
 
 def erase_customer(

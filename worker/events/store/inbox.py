@@ -32,8 +32,7 @@ from worker.events.store.event_customers import hold, keep_details, learn, refus
 from worker.events.store.incoming_events import Arrival, Key, NewEvent, of_kind
 from worker.lists.store.admission import following
 from worker.lists.store.batches import next_rows
-from worker.lists.store.new_rows import job_values, new_jobs
-from worker.lists.store.tombstones import BY_EVENT, Erasure, bring_back, erased_among
+from worker.lists.store.new_rows import BY_EVENT, Erasure, bring_back, erased_among, job_values, new_jobs
 from worker.plans.store.leadership import take_all
 
 CONFLICT = "an event with this source and id was taken already, with different content"

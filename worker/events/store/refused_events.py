@@ -16,7 +16,7 @@ from worker.core.database.database import Database, fetch, made_of
 from worker.core.database.encrypted_values import CUSTOMER, context_of_refused
 from worker.core.database.tables import RefusedEvent
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.lists.store.tombstones import erased_among
+from worker.lists.store.new_rows import erased_among
 from worker.reporting.store.waiting import refused_events
 
 

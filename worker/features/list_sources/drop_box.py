@@ -22,8 +22,8 @@ from worker.features.list_sources.dropped_files import ERRORS, REPORT, DroppedFi
 from worker.features.list_sources.place import MOST_FILES, Away, Copy, Found, NotTaken, Place, Write
 from worker.features.list_sources.settings import Intake as FolderSettings
 from worker.features.list_sources.store.dropped_files import DroppedFiles, problems_of_batch
-from worker.lists.importing.intake import Intake
-from worker.lists.importing.judging import PREFILLED, judge_all, options_of, problems_of
+from worker.lists.importing.intake import PREFILLED, Intake
+from worker.lists.importing.judging import judge_all, options_of, problems_of
 from worker.lists.importing.list_import import CutOff, ImportChoices, TooManyRefused, import_list
 from worker.lists.known_customers import KnownRule
 from worker.lists.lines import ListRefused, RefusedLine, Settles

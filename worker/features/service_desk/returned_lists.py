@@ -24,8 +24,7 @@ from worker.lists.accept import accept
 from worker.lists.decisions.row_addresses import RowRanges
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which
-from worker.lists.importing.intake import Intake
-from worker.lists.importing.judging import judge
+from worker.lists.importing.intake import Intake, judge
 from worker.lists.known_customers import ANOTHER_PERSON, KnownRule, Standing, decide
 from worker.lists.lines import AcceptedLine, Change, RefusedLine, Returned
 from worker.lists.options import ListOptions

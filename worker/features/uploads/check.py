@@ -21,7 +21,8 @@ from worker.features.uploads.uploaded import MOST_ROWS, PART_BYTES, How
 from worker.lists.columns import our_name
 from worker.lists.dates import DateForm
 from worker.lists.formats.opening import content_digest
-from worker.lists.importing.judging import PREFILLED, judge_all, options_of
+from worker.lists.importing.intake import PREFILLED
+from worker.lists.importing.judging import judge_all, options_of
 from worker.lists.known_customers import KnownChoices, KnownRule
 from worker.lists.lines import AcceptedLine, ListRefused
 from worker.lists.listing import CustomerList, open_list, open_table

@@ -4,18 +4,19 @@ A customer goes to the first able account of the first route whose `when` fits. 
 no sender can write to.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, invitation_channels
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.notation import show_duration
-from worker.core.messages.quiet_hours import Hours
+from worker.core.messages.quiet_hours import Hours, issue_at
 from worker.core.messages.text_numbers import is_landline, why_not_texted
-from worker.core.model.sessions import floor_of, never_fresh
+from worker.core.model.sessions import floor_of, max_age_of, never_fresh
+from worker.lists.lines import AcceptedLine, Line, RefusedLine, Returned
 from worker.lists.options import Values
 from worker.lists.own_columns import is_own
 from worker.lists.rules import LEFT_OUT
@@ -330,3 +331,100 @@ class Intake:
             hint = f"{known}add [brand.NAME] to the configuration"
             problems.append(FieldProblem("brand", "there is no brand of that name", hint, unread=True))
         return problems
+
+
+A_REPORT = FieldProblem("", "a row of a report", "give the report to `onboard run` or `onboard import`")
+# No message contains these columns: only providers receive them, and only from accounts with `prefill = "all"`.
+PREFILLED = frozenset({"date_of_birth", "sex", "nationality", "address"})
+_NOT_USED = ": nothing here uses this column"
+
+
+def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
+    """Route an accepted line; refuse a line that no account or sender of this configuration can serve."""
+    problems: tuple[FieldProblem, ...] = ()
+    match line:
+        case RefusedLine(duplicate_of=None):
+            problems, warnings = _by_use(intake, line, intake.providers.keys())
+            problems = (*line.problems, *problems)
+            return RefusedLine(
+                line.row, line.customer_id, (*problems, *_further(intake, line, problems)), warnings=warnings
+            )
+        case RefusedLine():
+            return line
+        case Returned():
+            return RefusedLine(line.row, "", (A_REPORT,))
+    customer = line.customer
+    if intake.routes_have_brands and (brand := brand_for(customer, intake.routes)):  # the one that writes to it
+        customer = replace(customer, brand=brand)
+    customer, landline = intake.without_texts_to_landlines(customer)
+    chosen = choose_account(customer, intake.routes, able=intake.able, known=intake.providers.keys())
+    warnings = landline
+    if line.if_used:
+        accounts: Collection[str] = intake.providers.keys()
+        if isinstance(chosen, Chosen):
+            accounts = (chosen.account, *chosen.fallback_accounts)
+        problems, unused = _by_use(intake, line, accounts)
+        warnings += unused
+    if not isinstance(chosen, Chosen):
+        problems += chosen
+    problems += tuple(intake.unsendable(customer))
+    lacks = tuple(intake.lacking(customer))
+    # Whether a row above is stored by now depends on the chunk, and on its release: so its value does not count here.
+    problems += tuple(one for one in lacks if one.column in line.above)
+    if problems or not isinstance(chosen, Chosen):
+        return RefusedLine(line.row, customer.customer_id, problems, warnings=warnings)
+    if customer.parameters:
+        warnings += tuple(intake.doubtful(chosen.account, customer))
+    lifetime = intake.lifetime(chosen.account, customer)
+    quiet_until = None
+    if intake.hours.quiet and intake.hours.concern(channels := invitation_channels(customer.channel)):
+        floor = floor_of(chosen.freshness, lifetime=lifetime)
+        zones, now = intake.hours.zones(customer, channels), intake.clock()
+        at = issue_at(channels, zones, intake.hours.quiet, max_age=max_age_of(lifetime, floor=floor), now=now)
+        quiet_until = at if at > now else None  # before then its message could not leave
+    return line_of(customer, chosen, lifetime, row=line.row, quiet_until=quiet_until, warnings=warnings, lacks=lacks)
+
+
+def line_of(customer: Customer, chosen: Chosen, lifetime: timedelta | None, *, row: int, **more: Any) -> AcceptedLine:
+    """The line of a customer for whom this account was chosen. `lifetime`: of its links. `more`: see `AcceptedLine`."""
+    return AcceptedLine(
+        row=row,
+        customer=customer,
+        account=chosen.account,
+        route=chosen.reason,
+        floor_seconds=int(floor_of(chosen.freshness, lifetime=lifetime).total_seconds()),
+        fallback_accounts=chosen.fallback_accounts,
+        freshness_seconds=None if chosen.freshness is None else int(chosen.freshness.total_seconds()),
+        **more,
+    )
+
+
+def _further(intake: Intake, line: RefusedLine, problems: Sequence[FieldProblem]) -> Iterator[FieldProblem]:
+    """What this configuration refuses in the good cells of a refused line: one look at a row shows all of it."""
+    if line.rest is None:
+        return
+    wrong = {problem.column for problem in problems}
+    if not line.rest.person.phone:
+        wrong.add("phone")
+    rest, _ = intake.without_texts_to_landlines(line.rest)
+    found = [*intake.unsendable(rest), *intake.lacking(rest)]
+    # Where a wrong column may decide the route, only the account that the line names is asked.
+    is_routed = rest.account or all(rule.when.keys().isdisjoint(wrong) for rule in intake.routes)
+    if is_routed and "account" not in wrong:
+        chosen = choose_account(rest, intake.routes, able=intake.able, known=intake.providers.keys())
+        found[:0] = () if isinstance(chosen, Chosen) else chosen
+    yield from (problem for problem in found if problem.column not in wrong)
+
+
+def _by_use(
+    intake: Intake, line: AcceptedLine | RefusedLine, accounts: Collection[str]
+) -> tuple[tuple[FieldProblem, ...], tuple[FieldProblem, ...]]:
+    """The problems of columns that one of these accounts uses, and warnings for those that none of them uses, or that
+    are no names."""
+    used = tuple(problem for problem in line.if_used if intake.uses(problem.column, accounts))
+    unused = tuple(
+        replace(problem, problem=f"{problem.problem}; left out{_NOT_USED if problem.column in PREFILLED else ''}")
+        for problem in line.if_used
+        if problem not in used
+    )
+    return used, unused

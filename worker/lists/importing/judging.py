@@ -1,29 +1,16 @@
-"""Judges lines: each is routed, or refused because no account or sender of this configuration can serve it.
+"""What an import would make of a list's rows, counted: for `check`, for the person who approves, and for --strict."""
 
-A list is judged in chunks: made in this process, or in a child of it while this process stores them. The child reads,
-judges and seals a large list on a core of its own (decision 91). Both make their chunks by `chunks`: a list becomes the
-same rows wherever it is judged.
-"""
-
-import logging
-import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from functools import partial
 from itertools import islice
 from typing import Any
 
-from worker.core.customers.customers import Channel, Customer, FieldProblem, invitation_channels
-from worker.core.messages.quiet_hours import Hours, issue_at
+from worker.core.customers.customers import Channel, FieldProblem, invitation_channels
+from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.text_numbers import country_of
 from worker.core.model.channels import CHANNELS, address_of
-from worker.core.model.sessions import floor_of, max_age_of
-from worker.lists.formats.opening import Content
-from worker.lists.importing.forked import ChildEnded, Forked, forked
-from worker.lists.importing.intake import Chosen, Intake, brand_for, choose_account
+from worker.lists.importing.intake import Intake, judge
 from worker.lists.known_customers import ANOTHER_PERSON, AS_USUAL, WAS_ERASED, KnownChoices, owned_by, refuses_lists
 from worker.lists.lines import (
     AcceptedLine,
@@ -34,20 +21,12 @@ from worker.lists.lines import (
     Settles,
     same_customer,
 )
-from worker.lists.listing import CustomerList
 from worker.lists.options import ListOptions
 from worker.lists.store.batches import Batches
-from worker.lists.store.new_rows import SealedLines, seal
 from worker.lists.store.refreshed import still_lacking
-from worker.lists.warned import Warned
-from worker.plans.deadlines import RowTimes, group_of
 from worker.providers.parameters import parse_cell, unknown_parameter
 
 _AT_ONCE = 1000  # lines in one question to the database
-A_REPORT = FieldProblem("", "a row of a report", "give the report to `onboard run` or `onboard import`")
-# No message contains these columns: only providers receive them, and only from accounts with `prefill = "all"`.
-PREFILLED = frozenset({"date_of_birth", "sex", "nationality", "address"})
-_NOT_USED = ": nothing here uses this column"
 
 
 @dataclass
@@ -85,66 +64,6 @@ def options_of(intake: Intake, *, mapping: Mapping[str, str] | None = None, **ho
         known_parameter=unknown_parameter,
         mail_domains=intake.mail_domains,
         **how,
-    )
-
-
-def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
-    """Route an accepted line; refuse a line that no account or sender of this configuration can serve."""
-    problems: tuple[FieldProblem, ...] = ()
-    match line:
-        case RefusedLine(duplicate_of=None):
-            problems, warnings = _by_use(intake, line, intake.providers.keys())
-            problems = (*line.problems, *problems)
-            return RefusedLine(
-                line.row, line.customer_id, (*problems, *_further(intake, line, problems)), warnings=warnings
-            )
-        case RefusedLine():
-            return line
-        case Returned():
-            return RefusedLine(line.row, "", (A_REPORT,))
-    customer = line.customer
-    if intake.routes_have_brands and (brand := brand_for(customer, intake.routes)):  # the one that writes to it
-        customer = replace(customer, brand=brand)
-    customer, landline = intake.without_texts_to_landlines(customer)
-    chosen = choose_account(customer, intake.routes, able=intake.able, known=intake.providers.keys())
-    warnings = landline
-    if line.if_used:
-        accounts: Collection[str] = intake.providers.keys()
-        if isinstance(chosen, Chosen):
-            accounts = (chosen.account, *chosen.fallback_accounts)
-        problems, unused = _by_use(intake, line, accounts)
-        warnings += unused
-    if not isinstance(chosen, Chosen):
-        problems += chosen
-    problems += tuple(intake.unsendable(customer))
-    lacks = tuple(intake.lacking(customer))
-    # Whether a row above is stored by now depends on the chunk, and on its release: so its value does not count here.
-    problems += tuple(one for one in lacks if one.column in line.above)
-    if problems or not isinstance(chosen, Chosen):
-        return RefusedLine(line.row, customer.customer_id, problems, warnings=warnings)
-    if customer.parameters:
-        warnings += tuple(intake.doubtful(chosen.account, customer))
-    lifetime = intake.lifetime(chosen.account, customer)
-    quiet_until = None
-    if intake.hours.quiet and intake.hours.concern(channels := invitation_channels(customer.channel)):
-        floor = floor_of(chosen.freshness, lifetime=lifetime)
-        zones, now = intake.hours.zones(customer, channels), intake.clock()
-        at = issue_at(channels, zones, intake.hours.quiet, max_age=max_age_of(lifetime, floor=floor), now=now)
-        quiet_until = at if at > now else None  # before then its message could not leave
-    return line_of(customer, chosen, lifetime, row=line.row, quiet_until=quiet_until, warnings=warnings, lacks=lacks)
-
-
-def line_of(customer: Customer, chosen: Chosen, lifetime: timedelta | None, *, row: int, **more: Any) -> AcceptedLine:
-    """The line of a customer for whom this account was chosen. `lifetime`: of its links. `more`: see `AcceptedLine`."""
-    return AcceptedLine(
-        row=row,
-        customer=customer,
-        account=chosen.account,
-        route=chosen.reason,
-        floor_seconds=int(floor_of(chosen.freshness, lifetime=lifetime).total_seconds()),
-        fallback_accounts=chosen.fallback_accounts,
-        freshness_seconds=None if chosen.freshness is None else int(chosen.freshness.total_seconds()),
-        **more,
     )
 
 
@@ -190,37 +109,6 @@ def judge_all(
                 yield replace(line, old_links=found.links)
 
 
-def _further(intake: Intake, line: RefusedLine, problems: Sequence[FieldProblem]) -> Iterator[FieldProblem]:
-    """What this configuration refuses in the good cells of a refused line: one look at a row shows all of it."""
-    if line.rest is None:
-        return
-    wrong = {problem.column for problem in problems}
-    if not line.rest.person.phone:
-        wrong.add("phone")
-    rest, _ = intake.without_texts_to_landlines(line.rest)
-    found = [*intake.unsendable(rest), *intake.lacking(rest)]
-    # Where a wrong column may decide the route, only the account that the line names is asked.
-    is_routed = rest.account or all(rule.when.keys().isdisjoint(wrong) for rule in intake.routes)
-    if is_routed and "account" not in wrong:
-        chosen = choose_account(rest, intake.routes, able=intake.able, known=intake.providers.keys())
-        found[:0] = () if isinstance(chosen, Chosen) else chosen
-    yield from (problem for problem in found if problem.column not in wrong)
-
-
-def _by_use(
-    intake: Intake, line: AcceptedLine | RefusedLine, accounts: Collection[str]
-) -> tuple[tuple[FieldProblem, ...], tuple[FieldProblem, ...]]:
-    """The problems of columns that one of these accounts uses, and warnings for those that none of them uses, or that
-    are no names."""
-    used = tuple(problem for problem in line.if_used if intake.uses(problem.column, accounts))
-    unused = tuple(
-        replace(problem, problem=f"{problem.problem}; left out{_NOT_USED if problem.column in PREFILLED else ''}")
-        for problem in line.if_used
-        if problem not in used
-    )
-    return used, unused
-
-
 def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None = None) -> None:
     """Count a line. With `hours`, for a forecast, count also the time zones whose quiet hours delay its messages."""
     judged.total += 1
@@ -259,92 +147,3 @@ def problems_of(line: RefusedLine) -> list[FieldProblem]:
     if line.duplicate_of is not None:
         return [same_customer(line.duplicate_of)]
     return list(line.problems)
-
-
-log = logging.getLogger(__name__)
-LARGE = 500_000  # bytes of a list, some 5,000 rows: a smaller one is stored in one or two transactions
-
-
-@dataclass
-class Chunk:
-    """Lines that are stored together. `done`: the lines of the list up to here. `last`: the row of the last of them.
-    `hint`: `CustomerList.hint` up to here. `warned`: the warnings of its lines."""
-
-    accepted: SealedLines
-    done: int = 0
-    last: int = 0
-    refused: list[RefusedLine] = field(default_factory=list)
-    hint: FieldProblem | None = None
-    warned: Warned = field(default_factory=Warned)
-
-
-def chunks(
-    judged: Callable[[Sequence[Line]], list[AcceptedLine | RefusedLine]],
-    reading: CustomerList,
-    hours: Hours,
-    sealed: Callable[[Sequence[AcceptedLine]], SealedLines],
-    after: int,
-    *,
-    size: int,
-    times: RowTimes | None = None,
-) -> Iterator[Chunk]:
-    """The list's lines behind the row `after`, judged, so many together; the last chunk may be empty."""
-    lines = iter(reading)
-    done = 0
-    while some := list(islice(lines, size)):
-        done, last = done + len(some), some[-1].row
-        if times is None:
-            found = judged([line for line in some if line.row > after])
-        else:  # of imported rows too: each takes its place in the plan
-            found = judged(some)
-            for place, line in enumerate(found):
-                if isinstance(line, AcceptedLine):
-                    at, _ = times.next(group_of(line.account, line.customer, hours))
-                    found[place] = replace(line, planned_at=at)
-            found = [line for line in found if line.row > after]
-        accepted = [line for line in found if isinstance(line, AcceptedLine)]
-        refused = [line for line in found if isinstance(line, RefusedLine)]
-        warned = Warned()
-        for line in found:
-            for warning in line.warnings:
-                warned.add(line.row, warning)
-        yield Chunk(sealed(accepted), done, last, refused, reading.hint, warned)
-    if not done:
-        yield Chunk(sealed([]))
-
-
-@contextmanager
-def judging_child(
-    intake: Intake, batches: Batches, content: Content, reading: CustomerList
-) -> Iterator[Forked[Chunk] | None]:
-    """A process that makes the chunks of the list `reading`, while this one stores them; None where it does not pay or
-    cannot be made. Begin it before any thread. `content` is what was opened."""
-    size = os.path.getsize(content) if isinstance(content, str | os.PathLike) and os.path.exists(content) else 0
-    if size < LARGE:
-        yield None
-        return
-
-    def made(batch_id: int, after: int) -> Iterator[Chunk]:
-        def judged(lines: Sequence[Line]) -> list[AcceptedLine | RefusedLine]:
-            return [judge(intake, line) for line in lines]
-
-        sealed = partial(seal, batches.keyring, batch_id)
-        yield from chunks(judged, reading, intake.hours, sealed, after, size=batches.lines_at_once)
-
-    with forked(made) as child:
-        yield child
-
-
-def of_child_or_here(
-    child: Forked[Chunk] | None, here: Callable[[int], Iterator[Chunk]], batch_id: int, after: int
-) -> Iterator[Chunk]:
-    """The chunks behind the row `after`: the child's; and from `here` what it does not come to, or all without one."""
-    if child is not None:
-        try:
-            for chunk in child.items(batch_id, after):
-                after = max(after, chunk.last)
-                yield chunk
-            return
-        except ChildEnded as error:
-            log.warning("the import goes on in one process: %s", error)
-    yield from here(after)

@@ -1,15 +1,23 @@
-"""Imports a list into the database: each line becomes a job or a skipped line."""
+"""Imports a list into the database: each line becomes a job or a skipped line.
+
+The lines are judged in chunks: made in this process, or in a child of it while this process stores them. The child
+reads, judges and encrypts a large list on a core of its own (decision 91). Both make their chunks by `chunks`: a list
+becomes the same rows wherever it is judged.
+"""
 
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from threading import Event
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -21,26 +29,16 @@ from worker.core.model.incoming import Outcome
 from worker.core.model.states import BATCH
 from worker.lists.formats.opening import Content, content_digest
 from worker.lists.importing.adopting import Adopts
-from worker.lists.importing.forked import Forked
-from worker.lists.importing.intake import Intake
-from worker.lists.importing.judging import (
-    A_REPORT,
-    Chunk,
-    Judged,
-    chunks,
-    count,
-    judge,
-    judge_all,
-    judge_chunk,
-    of_child_or_here,
-)
+from worker.lists.importing.forked import ChildEnded, Forked, forked
+from worker.lists.importing.intake import A_REPORT, Intake, judge
+from worker.lists.importing.judging import Judged, count, judge_all, judge_chunk
 from worker.lists.known_customers import KnownChoices
 from worker.lists.lines import AcceptedLine, Line, ListRefused, RefusedLine, Refusing, Settles
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
 from worker.lists.store.batches import Batches, BatchFacts
-from worker.lists.store.new_rows import seal
+from worker.lists.store.new_rows import Chunk
 from worker.lists.traces import Span, Traces
 from worker.lists.warned import Refusals, Warned
 from worker.plans.deadlines import RowTimes, group_of, planned
@@ -50,7 +48,10 @@ log = logging.getLogger(__name__)
 # How long an import that has begun waits for a database that restarts, and how often it tries.
 DATABASE_PATIENCE = timedelta(seconds=60)
 DATABASE_RETRY = timedelta(seconds=1)
+LARGE = 500_000  # bytes of a list, some 5,000 rows: a smaller one is stored in one or two transactions
 Progress = Callable[[int], None]
+Judges = Callable[[Sequence[Line]], list[AcceptedLine | RefusedLine]]
+T = TypeVar("T")
 
 
 class TooManyRefused(Exception):
@@ -148,22 +149,28 @@ def import_list(
     opened(batch)
     if batch.imported_at is not None or batch.cancelled_at is not None:
         return Imported(batch, new, reading.warnings, is_report=is_report)
-    steps = _Steps(intake, batches, batch.id, choices, returns if is_report else None, adopts, pause)
+    from worker.lists.store.added_lines import all_added  # imported here: `check` adds no line
+
+    steps = _Steps(intake, batches, batch.id, choices, adopts, pause)
+    judged: Judges | None = None  # None: the configuration says all
+    if adopts is not None:
+        judged = partial(adopts.judge, intake=intake)
+    elif is_report and returns is not None:
+        judged = partial(steps.settle, returns)
     plan = batches.plan(batch)
     times = _times(intake, reading, plan.plan, plan.plan.deadline) if plan is not None and plan.plan.deadline else None
-    if times is not None or is_report or adopts is not None:
+    if judged is not None or times is not None:
         child = None
-    after, sealed = 0 if new else batches.last_row(batch.id), partial(seal, batches.keyring, batch.id)
-    here = partial(chunks, steps.judge, reading, intake.hours, sealed, size=batches.lines_at_once, times=times)
-    judged = of_child_or_here(child, here, batch.id, after)
+    here = partial(chunks, intake, batches, reading, batch.id, judged=judged, times=times)
+    found = _of_child_or_here(child, here, batch.id, 0 if new else batches.last_row(batch.id))
     # In a thread, if the database does its work in a process of its own. SQLite does it in this process, and gives the
     # interpreter back for each row: a second thread would only slow it.
     with ThreadPoolExecutor(1, "import") if batches.are_elsewhere else nullcontext() as writer:
         try:
-            hint = _store(steps, judged, writer, progress)
+            hint = _store(steps, found, writer, progress)
             if content_digest(content) != digest:
                 raise ListChanged([f"{name} was changed while it was read: import it again once it is complete"])
-            steps.patiently(lambda: batches.imported(batch.id, planned=batch.planned, now=intake.clock()))
+            steps.patiently(lambda: all_added(batches, batch.id, planned=batch.planned, now=intake.clock()))
         finally:
             steps.ended.set()  # after Ctrl-C nothing waits for a database that is away
     hints = () if hint is None else (f"{hint.column}: {hint.problem} ({hint.hint})",)
@@ -179,7 +186,6 @@ class _Steps:
     batches: Batches
     batch_id: int
     choices: ImportChoices
-    returns: Settles | None
     adopts: Adopts | None
     pause: Callable[[float], None]
     refusals: Refusals = field(default_factory=Refusals)
@@ -187,13 +193,13 @@ class _Steps:
     changed: int = 0
     ended: Event = field(default_factory=Event)
 
-    def patiently(self, step: Callable[[], None]) -> None:
+    def patiently(self, step: Callable[[], T]) -> T:
         """Make a step that may be made twice; wait while the database cannot be used, until `ended`. Raises CutOff."""
         clock, outage = self.intake.clock, Outage(log, logging.WARNING)
         since: datetime | None = None  # the first failure: a machine that slept in the middle of a step tries it again
         while True:
             try:
-                step()
+                found = step()
             except sa.exc.OperationalError as error:
                 since = since or clock()
                 if clock() - since > DATABASE_PATIENCE or self.ended.is_set():
@@ -201,46 +207,32 @@ class _Steps:
                 outage.lasts("the import waits: the database cannot be used", monotonic(), why=reason(error))
                 self.pause(DATABASE_RETRY.total_seconds())
             else:
-                return outage.over("the database is back: the import goes on")
+                outage.over("the database is back: the import goes on")
+                return found
 
-    def judge(self, lines: Sequence[Line]) -> list[AcceptedLine | RefusedLine]:
-        """Judge lines. Of a report, what is done before an outage is done, and is not done again."""
-        if self.adopts is not None:
-            return self.adopts.judge(lines, self.intake)
-        if self.returns is None:
-            return [judge(self.intake, line) for line in lines]
-        judged: list[AcceptedLine | RefusedLine] = []
-
-        def settle() -> None:
-            judged[:] = judge_chunk(self.intake, lines, self.returns)
-
-        self.patiently(settle)
-        return judged
+    def settle(self, returns: Settles, lines: Sequence[Line]) -> list[AcceptedLine | RefusedLine]:
+        """Judge lines of a report. What is done before an outage is done, and is not done again."""
+        return self.patiently(lambda: judge_chunk(self.intake, lines, returns))
 
     def write(self, chunk: Chunk) -> None:
         """Store a chunk. Lines that are stored already are skipped: it may be added again, if its commit was not
         confirmed."""
-        from worker.lists.store.added_lines import AddedLines  # imported here: `check` adds no line
+        from worker.lists.store.added_lines import add_lines  # imported here: see above
 
         clock, traces = self.intake.clock, self.intake.traces()
         spans = _spans(traces, chunk, self.batch_id, clock()) if traces.on else {}
-        traced = {row: span.traceparent for row, span in spans.items()}
-        added = AddedLines([], [])
-
-        def add() -> None:
-            nonlocal added
-            added = self.batches.add(
+        added = self.patiently(
+            lambda: add_lines(
+                self.batches,
                 self.batch_id,
-                chunk.accepted,
-                chunk.refused,
+                chunk,
                 priority=BATCH,
                 now=clock(),
                 choices=self.choices,
-                traced=traced,
+                traced={row: span.traceparent for row, span in spans.items()},
                 added=self.adopts.store if self.adopts is not None else None,
             )
-
-        self.patiently(add)
+        )
         self.changed += sum(bool(one.links) for one in added.changed)
         for line in added.refused:
             self.refusals.add(line.problems)
@@ -250,7 +242,7 @@ class _Steps:
             span.end(clock(), Outcome.TAKEN.value)
 
 
-def _store(steps: _Steps, judged: Iterator[Chunk], writer: Executor | None, progress: Progress) -> FieldProblem | None:
+def _store(steps: _Steps, found: Iterator[Chunk], writer: Executor | None, progress: Progress) -> FieldProblem | None:
     """Store the chunks. With a `writer`, the next one is judged while the database stores this one: at most two are in
     memory.
 
@@ -258,7 +250,7 @@ def _store(steps: _Steps, judged: Iterator[Chunk], writer: Executor | None, prog
     """
     done, hint = 0, None
     stored: Future[None] | None = None
-    for chunk in judged:
+    for chunk in found:
         if stored is not None:
             stored.result()
         if done:
@@ -266,8 +258,8 @@ def _store(steps: _Steps, judged: Iterator[Chunk], writer: Executor | None, prog
         for line in chunk.refused:
             if line.problems:
                 steps.refusals.add(line.problems)
-        if chunk.warned.count:
-            steps.warned.merge(chunk.warned)
+        for row, warning in chunk.warnings:
+            steps.warned.add(row, warning)
         done, hint = chunk.done, chunk.hint
         if writer is not None:
             stored = writer.submit(steps.write, chunk)
@@ -279,9 +271,64 @@ def _store(steps: _Steps, judged: Iterator[Chunk], writer: Executor | None, prog
     return hint
 
 
+def chunks(
+    intake: Intake,
+    batches: Batches,
+    reading: CustomerList,
+    batch_id: int,
+    after: int,
+    *,
+    judged: Judges | None = None,
+    times: RowTimes | None = None,
+) -> Iterator[Chunk]:
+    """The list's lines behind the row `after`, judged, so many together. `judged`: by more than the configuration."""
+    lines, done = iter(reading), 0
+    while some := list(islice(lines, batches.lines_at_once)):
+        done += len(some)
+        # Of imported rows too, if they have times: each takes its place in the plan.
+        new = some if times is not None else [line for line in some if line.row > after]
+        found = judged(new) if judged is not None else [judge(intake, line) for line in new]
+        if times is not None:
+            for place, line in enumerate(found):
+                if isinstance(line, AcceptedLine):
+                    at, _ = times.next(group_of(line.account, line.customer, intake.hours))
+                    found[place] = replace(line, planned_at=at)
+            found = [line for line in found if line.row > after]
+        yield Chunk.of(batches.keyring, batch_id, found, done=done, last=some[-1].row, hint=reading.hint)
+
+
+@contextmanager
+def judging_child(
+    intake: Intake, batches: Batches, content: Content, reading: CustomerList
+) -> Iterator[Forked[Chunk] | None]:
+    """A process that makes the chunks of the list `reading`, while this one stores them; None where it does not pay or
+    cannot be made. Begin it before any thread. `content` is what was opened."""
+    size = os.path.getsize(content) if isinstance(content, str | os.PathLike) and os.path.exists(content) else 0
+    if size < LARGE:
+        yield None
+        return
+    with forked(partial(chunks, intake, batches, reading)) as child:
+        yield child
+
+
+def _of_child_or_here(
+    child: Forked[Chunk] | None, here: Callable[[int], Iterator[Chunk]], batch_id: int, after: int
+) -> Iterator[Chunk]:
+    """The chunks behind the row `after`: the child's; and from `here` what it does not come to, or all without one."""
+    if child is not None:
+        try:
+            for chunk in child.items(batch_id, after):
+                after = max(after, chunk.last)
+                yield chunk
+            return
+        except ChildEnded as error:
+            log.warning("the import goes on in one process: %s", error)
+    yield from here(after)
+
+
 def _spans(traces: Traces, chunk: Chunk, batch_id: int, now: datetime) -> dict[int, Span]:
     """The spans of the chunk's lines that are traced, by row."""
-    begun = {row: traces.of_row(now, {"batch": batch_id, "row": row}) for row in chunk.accepted.jobs["row"]}
+    begun = {row: traces.of_row(now, {"batch": batch_id, "row": row}) for row in chunk.jobs["row"]}
     return {row: span for row, span in begun.items() if span is not None}
 
 

@@ -1,10 +1,10 @@
 """Adds lines of a list to its batch, in one transaction: their customers, their jobs, and the refused lines."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,13 +16,15 @@ from worker.core.database.audit_entries import note
 from worker.core.database.bulk import Columns, picked, rows_of
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.fast import tally
-from worker.core.database.job_ids import Key, job_id
+from worker.core.database.job_ids import Key, job_id, of_batch
+from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, CustomerRow, Job, SkippedLine
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.states import HELD_BACK, PAUSED
 from worker.lists.known_customers import (
     ANOTHER_PERSON,
+    AS_USUAL,
     IS_CALLED,
     WAS_ERASED,
     KnownChoices,
@@ -32,9 +34,18 @@ from worker.lists.known_customers import (
 )
 from worker.lists.lines import RefusedLine
 from worker.lists.store.admission import admit, being_called, following, left_out, lock_customers, take
-from worker.lists.store.new_rows import CANCELLED, SealedLines, customer_values, new_jobs, refusal_row
-from worker.lists.store.refreshed import KnownLine, beside, filled, opened, opened_at, refresh, still_lacking
-from worker.lists.store.tombstones import bring_back, erased_among
+from worker.lists.store.batches import Batches
+from worker.lists.store.new_rows import (
+    CANCELLED,
+    Chunk,
+    bring_back,
+    customer_values,
+    erased_among,
+    new_jobs,
+    opened,
+    refusal_row,
+)
+from worker.lists.store.refreshed import KnownLine, beside, filled, refresh, still_lacking
 from worker.plans.store import plans
 from worker.plans.store.leadership import take_all
 
@@ -55,31 +66,66 @@ class ErasedMeanwhile(Exception):
     """A customer was erased while a line of this customer was being added. The next try refuses the line."""
 
 
-class AddedLines(NamedTuple):
-    """What is found when lines are added: those that are `refused` then, of customers who were erased on request, of
-    another person than the one who has the id, or without a value that their messages need; and those that were
-    `changed`, because their customers' addresses were."""
+def add_lines(
+    batches: Batches,
+    batch_id: int,
+    chunk: Chunk,
+    *,
+    priority: int,
+    now: datetime,
+    choices: KnownChoices = AS_USUAL,
+    traced: Mapping[int, str] | None = None,
+    added: Callable[[sa.Connection, Sequence[int]], None] | None = None,
+) -> "Adding":
+    """Add the next lines of a list, all or none. Lines that are imported already are skipped.
 
-    refused: list[RefusedLine]
-    changed: list[KnownLine]
+    `choices` say what becomes of known customers (`lists.store.admission`). If an open job is of a list that was
+    stopped with Ctrl-C, the new job leads in its place. `traced`: the `traceparent` of the lines that are traced, by
+    row. `added` is called with the ids of the lines' jobs, in the transaction that has added them.
+    """
+
+    def add() -> Adding:
+        with batches.database.write() as connection:
+            adding = Adding(connection, batches.keyring, batch_id, chunk, [*chunk.refused], choices, batches.wide, now)
+            adding.add(priority=priority, traced=traced or {})
+            if added is not None:
+                added(connection, chunk.jobs["id"])
+            return adding
+
+    # Another transaction has added a job of the same customer meanwhile: the next try joins that job.
+    return outlive_deadlocks(add, sa.exc.IntegrityError, ErasedMeanwhile)
+
+
+def all_added(batches: Batches, batch_id: int, *, planned: bool = True, now: datetime) -> None:
+    """Record that the last line of the list is imported. `planned` False: the batch has no plan."""
+    with batches.database.write() as connection:
+        if planned:
+            plans.begin(connection, batch_id, now=now)  # before the batch: a verdict on its pilot locks them so too
+        connection.execute(sa.update(Batch).where(Batch.id == batch_id).values(imported_at=now))
+        rows = sa.select(sa.func.count()).select_from(Job).where(of_batch(batch_id))
+        count = connection.execute(rows).scalar_one()
+        note(connection, f"batch {batch_id}", now=now, count=count, reason="imported")
 
 
 @dataclass
 class Adding:
-    """Lines of a list that are added in one transaction: those that are left to become rows, and all that are
-    `refused`; those that are found here are `late`. For the rest see `Batches.add`."""
+    """Lines of a list that are added in one transaction: those that are left to become rows, and all that become
+    `skipped` lines. What is found here: those that are `refused` now, of customers who were erased on request, of
+    another person than the one who has the id, or without a value that their messages need; and those that were
+    `changed`, because their customers' addresses were. For the rest see `add_lines`."""
 
     connection: sa.Connection
     keyring: Keyring
     batch_id: int
-    lines: SealedLines
-    refused: list[RefusedLine]
+    lines: Chunk
+    skipped: list[RefusedLine]
     choices: KnownChoices
     wide: Collection[str]
     now: datetime
-    late: list[RefusedLine] = field(default_factory=list)
+    refused: list[RefusedLine] = field(default_factory=list)
+    changed: list[KnownLine] = field(default_factory=list)
 
-    def add(self, *, priority: int, traced: Mapping[int, str]) -> AddedLines:
+    def add(self, *, priority: int, traced: Mapping[int, str]) -> None:
         """Raises ErasedMeanwhile, and IntegrityError if another transaction has added a job of a customer meanwhile."""
         connection, keyring, batch_id, now = self.connection, self.keyring, self.batch_id, self.now
         # The lock blocks `pause` and `cancel`: they change all rows that they see, and this import must see their
@@ -87,15 +133,14 @@ class Adding:
         paused, cancelled_at, planned = connection.execute(_LOCK_BATCH, {"batch": batch_id}).one()
         gone = cancelled_at is not None
         plan = plans.find(connection, batch_id) if planned else None
-        rows = [*self.lines.jobs["row"], *(line.row for line in self.refused)]
+        rows = [*self.lines.jobs["row"], *(line.row for line in self.skipped)]
         if imported := _imported_rows(connection, batch_id, rows):
             self.lines = self.lines.without(imported)
-            self.refused = [line for line in self.refused if line.row not in imported]
+            self.skipped = [line for line in self.skipped if line.row not in imported]
         if erased := erased_among(connection, keyring, set(self.lines.jobs["customer_id"])):
             self._refuse_erased(erased)
         if self.lines.lacks:
             self._refuse_lacking()
-        changed: list[KnownLine] = []
         if self.lines:
             if plan is not None and plan.holds_back:
                 priority += HELD_BACK
@@ -120,7 +165,7 @@ class Adding:
                 waiting = {one.given.customer_id for one in found}
                 added = set(lines.customers["customer_id"]) - known
                 keep(connection, lines.jobs["id"], lines.customers, waiting=waiting, new=added, due_at=due_at, now=now)
-            changed = [one for one in found if one.changed]
+            self.changed = [one for one in found if one.changed]
             jobs = new_jobs(lines.jobs, followed, priority=priority, now=now)
             if plan is not None:
                 plans.spread(plan.plan, jobs, now=now)
@@ -131,15 +176,14 @@ class Adding:
             if traced:
                 jobs["traceparent"] = [traced.get(row) for row in jobs["row"]]
             _add_jobs(connection, batch_id, jobs, paused=paused, now=now)
-        if self.refused:
-            bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in self.refused])
-        return AddedLines(self.late, changed)
+        if self.skipped:
+            bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in self.skipped])
 
     def _refuse(self, found: Sequence[RefusedLine]) -> None:
         if found:
             self.lines = self.lines.without({line.row for line in found})
+            self.skipped += found
             self.refused += found
-            self.late += found
 
     def _refuse_erased(self, erased: Collection[str]) -> None:
         """Refuse the lines of customers who were erased on request, unless these are brought back."""
@@ -154,7 +198,7 @@ class Adding:
         """Refuse the lines without a column for messages that they need, unless their customers have it stored. No
         lock: a stored value is replaced, and is gone only with the customer."""
         lines, lacks = self.lines, self.lines.lacks
-        mine = opened_at(self.keyring, lines, [place for place, row in enumerate(lines.jobs["row"]) if row in lacks])
+        mine = lines.opened_at(self.keyring, [place for place, row in enumerate(lines.jobs["row"]) if row in lacks])
         known = {one.row: one for one in beside(self.connection, self.keyring, mine, now=self.now)}
         found = ((row, customer, still_lacking(lacks[row], known.get(row), self.wide)) for row, customer in mine)
         self._refuse([RefusedLine(row, customer.customer_id, still) for row, customer, still in found if still])
@@ -167,7 +211,7 @@ class Adding:
         rows go out now."""
         connection, rule = self.connection, self.choices.rule
         places = [place for place, one in enumerate(self.lines.jobs["customer_id"]) if one in known]
-        mine = opened_at(self.keyring, self.lines, places)
+        mine = self.lines.opened_at(self.keyring, places)
         # They are locked: another import may bring them too.
         found = beside(connection, self.keyring, mine, now=self.now)
         theirs = [one for one in found if refuses_lists(one.owner, self.wide)]
@@ -195,7 +239,7 @@ class Adding:
         out = left_out(connection, keys - followed.keys(), rule=rule)
         if out:
             each = list(zip(self.lines.jobs["row"], self.lines.keys, strict=True))
-            self.refused += [RefusedLine(row, key[0], known=out[key]) for row, key in each if key in out]
+            self.skipped += [RefusedLine(row, key[0], known=out[key]) for row, key in each if key in out]
             self.lines = self.lines.at([place for place, (_, key) in enumerate(each) if key not in out])
         if rule is KnownRule.SKIP:  # the details stay, if there are any, unless the customer is invited after all
             leading = new | {customer_id for customer_id, _ in keys - followed.keys() - out.keys()}

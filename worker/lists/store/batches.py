@@ -1,14 +1,10 @@
-"""Batches: one for each list, and one for each day's events (UTC). The list's lines become jobs and skipped lines.
+"""Batches: one for each list, and one for each day's events (UTC). `added_lines` adds the lines of a list."""
 
-What adds lines is loaded where they are added: most commands only read batches.
-"""
-
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -20,17 +16,14 @@ from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, Job, SkippedLine
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.states import PauseCause
-from worker.lists.known_customers import AS_USUAL, KnownChoices, KnownRule
+from worker.lists.known_customers import KnownRule
 from worker.plans.store import plans
 from worker.plans.store.plans import Plan, Planned
 
 if TYPE_CHECKING:
-    from worker.lists.lines import AcceptedLine, RefusedLine
-    from worker.lists.store.added_lines import AddedLines
-    from worker.lists.store.new_rows import SealedLines
+    from worker.lists.lines import AcceptedLine
     from worker.lists.store.refreshed import KnownLine
 
-T = TypeVar("T")
 # Other imports of the same customers may be first in the unique index a few times, but not for ever.
 TRIES = 5
 DAILY_TRIES = 10
@@ -77,7 +70,7 @@ class BatchFacts(NamedTuple):
 class Batches:
     def __init__(self, database: Database, keyring: Keyring, *, wide: Collection[str]) -> None:
         """`wide`: the senders of events that reach every customer: see `rights.refuses_lists`."""
-        self._database = database
+        self.database = database
         self.keyring = keyring
         self.wide = frozenset(wide)
         self.are_elsewhere = not database.is_sqlite  # another process does the database's work
@@ -108,7 +101,7 @@ class Batches:
         return self._found(sa.select(*BATCH_FACTS).order_by(Batch.id.desc()))
 
     def _found(self, query: sa.Select[*tuple[Any, ...]]) -> list[BatchFacts]:
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return [BatchFacts(**row._asdict()) for row in fetch(connection, query)]
 
     def open(
@@ -131,7 +124,7 @@ class Batches:
     def _open(
         self, *, name: str, digest: str, again: bool, now: datetime, plan: Plan | None, hold: str
     ) -> tuple[BatchFacts, bool]:
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             rows = fetch(connection, _SAME_LIST, {"digest_": digest})
             if rows and not again:
                 if plan is not None:
@@ -160,14 +153,14 @@ class Batches:
         """How the batch goes out; None: at once, all of it."""
         if not batch.planned:
             return None
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return plans.find(connection, batch.id)
 
     def erased(self, customer_ids: Sequence[str]) -> set[str]:
         """Those of these customers who were erased on request."""
-        from worker.lists.store.tombstones import erased_among
+        from worker.lists.store.new_rows import erased_among
 
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return set(erased_among(connection, self.keyring, set(customer_ids)))
 
     def known(self, lines: "Sequence[AcceptedLine]", *, rule: KnownRule, now: datetime) -> "list[KnownLine]":
@@ -175,7 +168,7 @@ class Batches:
         from worker.lists.store.admission import following, left_out
         from worker.lists.store.refreshed import beside
 
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             found = beside(connection, self.keyring, [(line.row, line.customer) for line in lines], now=now)
             if rule is not KnownRule.SKIP or not any(one.links for one in found):
                 return found
@@ -188,65 +181,11 @@ class Batches:
 
     def last_row(self, batch_id: int) -> int:
         """The last imported row. Lines are imported in order, so an interrupted import continues after this row."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             added = sa.select(Job.row).where(of_batch(batch_id)).order_by(Job.id.desc()).limit(1)
             skipped = sa.select(sa.func.max(SkippedLine.row)).where(SkippedLine.batch_id == batch_id)
             last = [connection.execute(query).scalar() for query in (added, skipped)]
         return max(last[0] or 0, last[1] or 0)
-
-    def imported(self, batch_id: int, *, planned: bool = True, now: datetime) -> None:
-        """Record that the last line is imported. `planned` False: the batch has no plan."""
-        with self._database.write() as connection:
-            if planned:
-                plans.begin(connection, batch_id, now=now)  # before the batch: a verdict on its pilot locks them so too
-            connection.execute(sa.update(Batch).where(Batch.id == batch_id).values(imported_at=now))
-            rows = sa.select(sa.func.count()).select_from(Job).where(of_batch(batch_id))
-            count = connection.execute(rows).scalar_one()
-            note(connection, f"batch {batch_id}", now=now, count=count, reason="imported")
-
-    def add(
-        self,
-        batch_id: int,
-        accepted: "Sequence[AcceptedLine] | SealedLines",
-        refused: "Sequence[RefusedLine]",
-        *,
-        priority: int,
-        now: datetime,
-        choices: KnownChoices = AS_USUAL,
-        traced: Mapping[int, str] | None = None,
-        added: Callable[[sa.Connection, Sequence[int]], None] | None = None,
-    ) -> "AddedLines":
-        """Add the next lines of a list, all or none. Lines that are imported already are skipped; those that are not
-        sealed are sealed here.
-
-        `choices` say what becomes of known customers (`lists.store.admission`). If an open job is of a list that was
-        stopped with Ctrl-C, the new job leads in its place. `traced`: the `traceparent` of the lines that are traced,
-        by row. `added` is called with the ids of the lines' jobs, in the transaction that has added them.
-        """
-
-        from worker.lists.store.added_lines import Adding, ErasedMeanwhile
-        from worker.lists.store.new_rows import SealedLines, seal
-
-        lines = accepted if isinstance(accepted, SealedLines) else seal(self.keyring, batch_id, accepted)
-
-        def add() -> "AddedLines":
-            with self._database.write() as connection:
-                adding = Adding(connection, self.keyring, batch_id, lines, [*refused], choices, self.wide, now)
-                result = adding.add(priority=priority, traced=traced or {})
-                if added is not None:
-                    added(connection, lines.jobs.get("id", []))
-                return result
-
-        # Another transaction has added a job of the same customer meanwhile: the next try joins that job.
-        return tried_again(add, sa.exc.IntegrityError, ErasedMeanwhile)
-
-
-def tried_again(transaction: Callable[[], T], *conflicts: type[Exception]) -> T:
-    """What a transaction returns. It is made again, a few times, if another one was first, which `conflicts` say."""
-    for _ in range(TRIES - 1):
-        with suppress(*conflicts):
-            return outlive_deadlocks(transaction)
-    return outlive_deadlocks(transaction)
 
 
 BATCH_FACTS = tuple(getattr(Batch, name) for name in BatchFacts._fields)

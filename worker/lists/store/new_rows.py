@@ -1,23 +1,25 @@
-"""The rows that an accepted or refused line becomes: customer, job, skipped line.
+"""The rows that lists and events write: of customers, also of those who were erased on request; of jobs; and of refused
+lines.
 
 Those values that no transaction decides, encrypted and of plain types, are made before it, in another process too
-(`seal`). They are columns: a dictionary for each row cost more to make and to pickle than the rest of the row.
+(`Chunk`). They are columns: a dictionary for each row cost more to make and to pickle than the rest of the row.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Customer, FieldProblem
 from worker.core.database import bulk
 from worker.core.database.bulk import Columns, picked, rows_of
-from worker.core.database.encrypted_values import contact_digests, encrypt_line, encrypt_person
+from worker.core.database.database import fetch
+from worker.core.database.encrypted_values import CUSTOMER, contact_digests, encrypt_line, encrypt_person, read_person
 from worker.core.database.job_ids import Key, job_id
-from worker.core.database.tables import CustomerRow
+from worker.core.database.journal import Happened, Note, note
+from worker.core.database.tables import CustomerRow, Tombstone
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
@@ -25,11 +27,24 @@ from worker.lists.lines import AcceptedLine, RefusedLine
 
 LONGEST_KNOWN = 200
 FALLBACK_ACCOUNTS_LENGTH = 400  # the column's
+_OF_CUSTOMER = ("customer_id", "purpose", "channel", "template", "brand", "entity_id", "consent")
+_OF_LINE = ("row", "account", "floor_seconds", "freshness_seconds", "quiet_until", "planned_at")
 # What newer details of a known customer replace, whether a list or an event brings them.
 DETAILS = (
     *("kind", "country", "locale", "timezone"),
     *("encrypted", "email_digest", "phone_digest", "details_at", "changed_at"),
 )
+
+
+def customer_values(keyring: Keyring, customers: Sequence[Customer]) -> Columns:
+    """What lines or an event say of their customers."""
+    digests = [contact_digests(keyring, customer.person) for customer in customers]
+    names = ("customer_id", "kind", "country", "locale", "timezone")
+    return {name: [getattr(customer, name) for customer in customers] for name in names} | {
+        "encrypted": [encrypt_person(keyring, customer.customer_id, customer.person) for customer in customers],
+        "email_digest": [found["email_digest"] for found in digests],
+        "phone_digest": [found["phone_digest"] for found in digests],
+    }
 
 
 def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime, now: datetime) -> dict[str, Any]:
@@ -46,18 +61,11 @@ def change_details(connection: sa.Connection, customers: Sequence[Mapping[str, A
 _CHANGE = bulk.Change(CustomerRow.customer_id, bulk.new(*DETAILS), by="new_customer_id")
 
 
-def _columns(of: Sequence[Any], *names: str) -> Columns:
-    return {name: list(map(attrgetter(name), of)) for name in names}
-
-
-def customer_values(keyring: Keyring, customers: Sequence[Customer]) -> Columns:
-    """What lines or an event say of their customers."""
-    digests = [contact_digests(keyring, customer.person) for customer in customers]
-    return _columns(customers, "customer_id", "kind", "country", "locale", "timezone") | {
-        "encrypted": [encrypt_person(keyring, customer.customer_id, customer.person) for customer in customers],
-        "email_digest": [found["email_digest"] for found in digests],
-        "phone_digest": [found["phone_digest"] for found in digests],
-    }
+def opened(keyring: Keyring, row: Mapping[str, Any]) -> Customer:
+    """The customer of one of `Chunk.customers`."""
+    named = {name: row[name] for name in ("kind", "country", "locale", "timezone")}
+    person = read_person(keyring, row["customer_id"], row["encrypted"])
+    return Customer(row["customer_id"], person=person, **named)
 
 
 def job_values(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -> Columns:
@@ -66,8 +74,8 @@ def job_values(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -
     return {
         "id": [job_id(batch_id, line.row) for line in lines],
         "batch_id": [batch_id] * len(lines),
-        **_columns(customers, "customer_id", "purpose", "channel", "template", "brand", "entity_id", "consent"),
-        **_columns(lines, "row", "account", "floor_seconds", "freshness_seconds", "quiet_until", "planned_at"),
+        **{name: [getattr(customer, name) for customer in customers] for name in _OF_CUSTOMER},
+        **{name: [getattr(line, name) for line in lines] for name in _OF_LINE},
         "encrypted": [encrypt_line(keyring, batch_id, line.row, line.customer) for line in lines],
         "route": [line.route[:200] for line in lines],
         "fallback_accounts": [
@@ -149,13 +157,35 @@ def refusal_row(batch_id: int, line: RefusedLine) -> dict[str, Any]:
 
 
 @dataclass
-class SealedLines:
-    """`customers` and `jobs`: what the lines say of their customers' rows, and of their jobs'. `lacks`: as
-    `AcceptedLine` has it, by row."""
+class Chunk:
+    """Lines that are stored together. `customers` and `jobs`: what the accepted ones say of their customers' rows, and
+    of their jobs'. `lacks`: as `AcceptedLine` has it, by row. `warnings` are of all lines, each with its row.
+
+    `done`: the lines of the list up to here. `last`: the row of the last of them. `hint`: `CustomerList.hint` up to
+    here.
+    """
 
     customers: Columns
     jobs: Columns
-    lacks: dict[int, tuple[FieldProblem, ...]] = field(default_factory=dict)
+    lacks: dict[int, tuple[FieldProblem, ...]]
+    refused: list[RefusedLine]
+    warnings: list[tuple[int, FieldProblem]]
+    done: int = 0
+    last: int = 0
+    hint: FieldProblem | None = None
+
+    @classmethod
+    def of(cls, keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine | RefusedLine], **more: Any) -> "Chunk":
+        """Encrypt what is the customers' of the judged lines. `more`: where they are in their list."""
+        accepted = [line for line in lines if isinstance(line, AcceptedLine)]
+        return cls(
+            customer_values(keyring, [line.customer for line in accepted]),
+            job_values(keyring, batch_id, accepted),
+            {line.row: line.lacks for line in accepted if line.lacks},
+            [line for line in lines if isinstance(line, RefusedLine)],
+            [(line.row, warning) for line in lines for warning in line.warnings],
+            **more,
+        )
 
     def __len__(self) -> int:
         return len(self.jobs["row"])
@@ -164,18 +194,78 @@ class SealedLines:
     def keys(self) -> list[Key]:
         return list(zip(self.jobs["customer_id"], self.jobs["purpose"], strict=True))
 
-    def at(self, places: Sequence[int]) -> "SealedLines":
-        """The lines at these places, in their order."""
-        return SealedLines(picked(self.customers, places), picked(self.jobs, places), self.lacks)
+    def at(self, places: Sequence[int]) -> "Chunk":
+        """Of the accepted lines those at these places, in their order."""
+        return replace(self, customers=picked(self.customers, places), jobs=picked(self.jobs, places))
 
-    def without(self, rows: Collection[int]) -> "SealedLines":
+    def without(self, rows: Collection[int]) -> "Chunk":
         return self.at([place for place, row in enumerate(self.jobs["row"]) if row not in rows])
 
+    def opened_at(self, keyring: Keyring, places: Sequence[int]) -> list[tuple[int, Customer]]:
+        """The accepted lines at these places, each with its row."""
+        customers = rows_of(picked(self.customers, places))
+        return [(self.jobs["row"][place], opened(keyring, row)) for place, row in zip(places, customers, strict=True)]
 
-def seal(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -> SealedLines:
-    """Encrypt what is the customers'."""
-    return SealedLines(
-        customer_values(keyring, [line.customer for line in lines]),
-        job_values(keyring, batch_id, lines),
-        {line.row: line.lacks for line in lines if line.lacks},
-    )
+
+# Who was erased on request is remembered by keyed hashes of the ids: no list and no event brings them back unasked.
+BY_EVENT = "the customer was erased on request: only `onboard import --allow-erased` brings the customer back"
+
+
+class Erasure(NamedTuple):
+    """When a customer was erased, and whether events cannot undo that."""
+
+    at: datetime
+    final: bool
+
+
+def bury(connection: sa.Connection, keyring: Keyring, customer_id: str, at: datetime, *, final: bool) -> None:
+    """Remember that this customer was erased. What is final stays final, and keeps the time of the first erasure.
+
+    Of two erasures by events the later one counts: an event from between them must not bring the customer back.
+    """
+    digest = keyring.digests(CUSTOMER, customer_id)[0]
+    note(connection, Happened.ERASED, [digest], as_of=at, final=final)
+    _bury(connection, [{"digest": digest, "erased_at": at, "final": final}])
+
+
+def bury_again(connection: sa.Connection, noted: Sequence[Note]) -> list[str]:
+    """Remember who was erased as a journal has noted; returns the digests of those who were not known as erased."""
+    if not noted:
+        return []
+    digests = [one.digest for one in noted]
+    known = {row.digest for row in fetch(connection, _FOUND, {"digests": bulk.keys(digests)})}
+    _bury(connection, [{"digest": one.digest, "erased_at": one.as_of, "final": one.final} for one in noted])
+    return [digest for digest in digests if digest not in known]
+
+
+def _bury(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    new = bulk.insert(Tombstone, connection.dialect.name)
+    is_final = sa.or_(Tombstone.final, new.excluded.final)
+    kept = {
+        "erased_at": sa.case((is_final, Tombstone.erased_at), else_=new.excluded.erased_at),
+        "final": is_final,
+    }
+    statement = new.on_conflict_do_update(index_elements=["digest"], set_=kept)
+    connection.execute(statement, rows)
+
+
+_FOUND = sa.select(Tombstone.digest, Tombstone.erased_at, Tombstone.final).where(
+    bulk.among(Tombstone.digest, "digests")
+)
+_ANY = sa.select(sa.exists(sa.select(Tombstone.digest)))
+
+
+def erased_among(connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]) -> Mapping[str, Erasure]:
+    # Most databases have none: then nothing is hashed.
+    if not customer_ids or not connection.execute(_ANY).scalar_one():
+        return {}
+    by_digest = {digest: one for one in customer_ids for digest in keyring.digests(CUSTOMER, one)}
+    rows = fetch(connection, _FOUND, {"digests": bulk.keys(by_digest)})
+    return {by_digest[row.digest]: Erasure(row.erased_at, row.final) for row in rows}
+
+
+def bring_back(connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]) -> None:
+    digests = [digest for one in customer_ids for digest in keyring.digests(CUSTOMER, one)]
+    gone = sa.delete(Tombstone).where(bulk.among(Tombstone.digest, "digests"))
+    connection.execute(gone, {"digests": bulk.keys(digests)})
+    note(connection, Happened.BROUGHT_BACK, digests)

@@ -6,7 +6,7 @@ then no call is made for such a row (`work.store.gates`), so it does not matter 
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,7 +27,6 @@ from worker.core.customers.customers import (
 from worker.core.customers.store.pending_details import IS_UNRELEASED, settled
 from worker.core.database import bulk
 from worker.core.database.audit_entries import Act, note
-from worker.core.database.bulk import picked, rows_of
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import Erased, read_person
 from worker.core.database.job_ids import batch_of, row_of
@@ -39,7 +38,7 @@ from worker.lists.known_customers import refuses_lists
 from worker.lists.lines import OldLink, RefusedLine
 from worker.lists.same_person import Match, changed_addresses, compare, in_words
 from worker.lists.store.corrected_addresses import find, give_away
-from worker.lists.store.new_rows import SealedLines, change_details, customer_row
+from worker.lists.store.new_rows import change_details, customer_row, opened
 
 _STORED = sa.select(
     CustomerRow.customer_id,
@@ -185,19 +184,6 @@ def refresh(
 def _kinds(line: KnownLine) -> Collection[Address]:
     """The kinds of addresses that are corrected. Another person is written to nowhere with a link of the first."""
     return ADDRESSES if line.is_another else line.changed
-
-
-def opened(keyring: Keyring, row: Mapping[str, Any]) -> Customer:
-    """The customer of one of `SealedLines.customers`."""
-    named = {name: row[name] for name in ("kind", "country", "locale", "timezone")}
-    person = read_person(keyring, row["customer_id"], row["encrypted"])
-    return Customer(row["customer_id"], person=person, **named)
-
-
-def opened_at(keyring: Keyring, lines: SealedLines, places: Sequence[int]) -> list[tuple[int, Customer]]:
-    """The lines at these places, each with its row."""
-    customers = rows_of(picked(lines.customers, places))
-    return [(lines.jobs["row"][place], opened(keyring, row)) for place, row in zip(places, customers, strict=True)]
 
 
 def _person(keyring: Keyring, row: Any) -> Person | None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.stored.erased import erased
-from tests.stored.shelf import customer, line
+from tests.stored.shelf import add_lines, customer, line
 from tests.suite.some import some
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.cancellation import cancel_customers
@@ -20,6 +20,7 @@ from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival
 from worker.lists.known_customers import KnownChoices, KnownRule
 from worker.lists.store import refreshed
+from worker.lists.store.added_lines import all_added
 from worker.plans.store.pilots import Pilots
 from worker.plans.store.plans import Plan, bring_forward
 
@@ -41,7 +42,7 @@ def given(shelf):
         name = f"{email} {len(shelf.rows(Job))}"
         batch, _ = shelf.batches.open(name=name, digest=name, again=False, now=shelf.clock(), **how)
         add(shelf, batch.id, email, phone=phone, rule=rule, purpose=purpose)
-        shelf.batches.imported(batch.id, now=shelf.clock())
+        all_added(shelf.batches, batch.id, now=shelf.clock())
         shelf.clock.advance(seconds=1)
         return batch.id
 
@@ -50,8 +51,8 @@ def given(shelf):
 
 def add(shelf, batch, email, *, phone="", rule=KnownRule.REFRESH, row=2, name="Ona", **how):
     accepted = customer(name, person=Person(email=email, phone=phone, first_name="Ona"), **how)
-    shelf.batches.add(
-        batch, [line(row, accepted)], [], priority=BATCH, now=shelf.clock(), choices=KnownChoices(rule=rule)
+    add_lines(
+        shelf.batches, batch, [line(row, accepted)], priority=BATCH, now=shelf.clock(), choices=KnownChoices(rule=rule)
     )
 
 
@@ -218,10 +219,10 @@ def test_of_two_unreleased_lists_that_give_one_id_to_two_people_the_second_is_re
     another = customer("Ona", person=Person(email=OTHER, first_name="Mallory", last_name="Doe"))
     for allowed, added in [(False, 0), (True, 1)]:
         batch, _ = shelf.batches.open(name=f"{allowed}", digest=f"{allowed}", again=False, now=shelf.clock(), **how)
-        shelf.batches.add(
+        add_lines(
+            shelf.batches,
             batch.id,
             [line(2, another)],
-            [],
             priority=BATCH,
             now=shelf.clock(),
             choices=KnownChoices(another_person=allowed),
@@ -233,7 +234,7 @@ def test_of_two_unreleased_lists_that_give_one_id_to_two_people_the_second_is_re
 def test_a_cancelled_row_leaves_the_details_to_the_customers_other_row_of_its_list(shelf, given, decide):
     batch, _ = shelf.batches.open(name="both", digest="both", again=False, now=shelf.clock(), **PAUSED)
     rows = [line(2, customer("Ona")), line(3, customer("Ona", purpose="renewal"))]
-    shelf.batches.add(batch.id, rows, [], priority=BATCH, now=shelf.clock())
+    add_lines(shelf.batches, batch.id, rows, priority=BATCH, now=shelf.clock())
     with shelf.database.write() as connection:
         cancel_customers(connection, [("Ona", "onboarding")], now=shelf.clock())
     assert email(shelf) == TRUE

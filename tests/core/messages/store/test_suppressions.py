@@ -13,7 +13,7 @@ from worker.core.database.tables import Suppression
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.channels import SuppressionReason, detail_of, text_of
 from worker.lists.decisions.store.do_not_contact import counts, kept_of, keys_gone
-from worker.lists.store.tombstones import bury
+from worker.lists.store.new_rows import bury
 
 ONA, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
 OLD, NEW = new_key(), new_key()

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.shelf import customer, line
+from tests.stored.shelf import add_lines, customer, line
 from tests.stored.statements import statements
 from tests.stored.steps import JobSteps
 from tests.suite.some import some
@@ -275,8 +275,12 @@ def all_claims(jobs: JobSteps, policy, most, now):
 
 
 def test_workers_that_claim_at_once_never_lease_the_same_job(shelf):
-    shelf.batches.add(
-        shelf.batch(), [line(row, customer(f"C{row}")) for row in range(2, 122)], [], priority=BATCH, now=shelf.clock()
+    add_lines(
+        shelf.batches,
+        shelf.batch(),
+        [line(row, customer(f"C{row}")) for row in range(2, 122)],
+        priority=BATCH,
+        now=shelf.clock(),
     )
     workers = [JobSteps(shelf.database, shelf.keyring) for _ in range(4)]
     found = together(*(lambda jobs=jobs: all_claims(jobs, shelf.policy, 7, shelf.clock()) for jobs in workers))

@@ -7,7 +7,7 @@ import pytest
 
 from tests.stored.erased import erased
 from tests.stored.own_link import say_not_me
-from tests.stored.shelf import WEEK, customer, line
+from tests.stored.shelf import WEEK, add_lines, customer, line
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import release, suppress
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
@@ -316,10 +316,10 @@ def test_who_needs_the_session_at_once_gets_one(on_click, channel):
 def test_a_customer_who_is_back_after_an_erasure_is_invited_again(on_click, keyring):
     batch = in_list(on_click)
     erased(on_click.database, keyring, "Ona", now=on_click.clock())
-    on_click.batches.add(
+    add_lines(
+        on_click.batches,
         on_click.batch(),
         [line(2, customer("Ona"))],
-        [],
         priority=BATCH,
         now=on_click.clock(),
         choices=KnownChoices(allow_erased=True),

@@ -13,6 +13,7 @@ from worker.core.model.states import JobState
 from worker.features.privacy import retention as retention_module
 from worker.features.privacy.retention import LOOK_EVERY, Retention
 from worker.features.privacy.store.purge import CHUNK, Purging
+from worker.lists.store.added_lines import all_added
 from worker.runtime.batch_run import OneBatch
 from worker.runtime.embedded import Embedded
 
@@ -24,7 +25,7 @@ def ended(make, clock):
     def prepare(count=3, more="", name="C"):
         world = make(more=more)
         batch = world.add_many(count, name)
-        world.parts.batches.imported(batch, now=clock())
+        all_added(world.parts.batches, batch, now=clock())
         world.set(Job, state=JobState.COMPLETED, due_at=None)
         return world, batch
 
@@ -86,7 +87,7 @@ async def test_a_batch_that_is_not_over_does_not_delay_the_next_one(ended, clock
     world, first = ended(more=BATCHES)
     world.set(Job, state=JobState.HELD)
     second = world.add_many(2, "D")
-    world.parts.batches.imported(second, now=clock())
+    all_added(world.parts.batches, second, now=clock())
     world.set(Job, Job.batch_id == second, state=JobState.COMPLETED)
     clock.advance(days=121)
     retention = Retention(world.parts)

@@ -28,6 +28,7 @@ from worker.lists.decisions.row_addresses import read_rows
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.lines import RefusedLine
+from worker.lists.store.added_lines import all_added
 from worker.lists.store.admission import admit
 
 OF_A_BATCH = (Job, Attempt, SessionRow, InvitationRow, SkippedLine)
@@ -60,7 +61,7 @@ def why_not(shelf, batch, kept_for=timedelta()):
 def listed(shelf, *customers, refused=()):
     """A batch, its import complete."""
     batch = shelf.add(*customers, refused=refused)
-    shelf.batches.imported(batch, now=shelf.clock())
+    all_added(shelf.batches, batch, now=shelf.clock())
     return batch
 
 
@@ -288,7 +289,7 @@ def test_the_answer_to_a_message_of_a_purged_row_takes_no_other_answer_with_it(s
 def test_the_answer_to_a_look_up_of_a_purged_row_takes_no_other_answer_with_it(shelf, purge):
     policy = reconcilable(shelf.policy)
     batch = drop(shelf, policy)
-    shelf.batches.imported(batch, now=shelf.clock())
+    all_added(shelf.batches, batch, now=shelf.clock())
     shelf.clock.advance(seconds=76)
     late = look_up(shelf, policy)
     shelf.clock.advance(days=31)

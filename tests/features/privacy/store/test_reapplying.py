@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.stored.shelf import Shelf, customer, line
+from tests.stored.shelf import Shelf, add_lines, customer, line
 from worker.core.customers.store.suppressions import release, suppress, suppressed
 from worker.core.database.database import Database
 from worker.core.database.journal import Journal, read
@@ -134,8 +134,13 @@ def test_a_customer_who_was_brought_back_stays(copy, living, path):
     erase(living)
     living.clock.advance(minutes=1)
     batch = living.batch()
-    living.batches.add(
-        batch, [line(2, customer("Ona"))], [], priority=0, now=living.clock(), choices=KnownChoices(allow_erased=True)
+    add_lines(
+        living.batches,
+        batch,
+        [line(2, customer("Ona"))],
+        priority=0,
+        now=living.clock(),
+        choices=KnownChoices(allow_erased=True),
     )
     assert again(copy, path).erased == 0
     assert names(copy) == {"Ona", "Jonas"}

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.core.customers.store.test_pending_details import OTHER, PAUSED, TRUE
-from tests.stored.shelf import customer, line
+from tests.stored.shelf import add_lines, customer, line
 from tests.suite.of_features import needs
 from worker.core.customers.store.suppressions import suppress
 from worker.core.database.audit_entries import ACT, Act
@@ -49,7 +49,7 @@ from worker.events.store.refused_events import RefusedEvents, RefusedMessage
 from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.lists.known_customers import WAS_ERASED, KnownChoices
 from worker.lists.lines import RefusedLine
-from worker.lists.store.tombstones import BY_EVENT
+from worker.lists.store.new_rows import BY_EVENT
 from worker.wiring.store.encrypted_columns import ENCRYPTED, uses_of_digest_keys
 
 ONA = customer("Ona", external_ref="ref-vilnius-7", tags=("marked-vip",))
@@ -260,8 +260,8 @@ def test_what_a_call_brings_that_was_on_its_way_is_erased_too(acting, requests):
 def test_a_list_does_not_bring_an_erased_customer_back(ona, requests):
     erase(requests, ona)
     batch = ona.batch("new.csv")
-    refused = ona.batches.add(
-        batch, [line(2, ONA), line(3, customer("Rasa"))], [], priority=10, now=ona.clock()
+    refused = add_lines(
+        ona.batches, batch, [line(2, ONA), line(3, customer("Rasa"))], priority=10, now=ona.clock()
     ).refused
     assert [(one.row, one.problems) for one in refused] == [(2, (WAS_ERASED,))]
     assert [row.customer_id for row in ona.rows(Job, batch_id=batch)] == ["Rasa"]
@@ -274,11 +274,11 @@ def test_a_list_brings_an_erased_customer_back_if_it_is_allowed_and_the_audit_lo
     erase(requests, ona)
     batch = ona.batch("new.csv")
     add = {"priority": 10, "now": ona.clock()}
-    assert ona.batches.add(batch, [line(2, ONA)], [], **add, choices=KnownChoices(allow_erased=True)).refused == []
+    assert add_lines(ona.batches, batch, [line(2, ONA)], **add, choices=KnownChoices(allow_erased=True)).refused == []
     assert ona.row(CustomerRow, customer_id="Ona").encrypted is not None
     assert ona.rows(Tombstone) == []
     assert [row.subject for row in ona.rows(Audit) if "brought back" in row.reason] == ["customer Ona"]
-    assert ona.batches.add(batch, [line(3, replace(ONA, purpose="third"))], [], **add).refused == []
+    assert add_lines(ona.batches, batch, [line(3, replace(ONA, purpose="third"))], **add).refused == []
 
 
 @pytest.mark.both_databases
@@ -286,7 +286,7 @@ def test_who_was_never_known_can_be_kept_out(acting, requests):
     assert not requests.is_known("Ona")
     erase(requests, acting)
     assert acting.rows(CustomerRow) == []
-    (refused,) = acting.batches.add(acting.batch(), [line(2, ONA)], [], priority=10, now=acting.clock()).refused
+    (refused,) = add_lines(acting.batches, acting.batch(), [line(2, ONA)], priority=10, now=acting.clock()).refused
     assert refused.problems == (WAS_ERASED,)
     (receipt,) = take(acting, arrival(acting, EventKind.REQUESTED))
     assert (receipt.outcome, receipt.reason) == (Outcome.REFUSED, BY_EVENT)
@@ -309,13 +309,13 @@ def test_after_an_erasure_by_an_event_a_list_is_refused_and_a_later_request_coun
     take(ona, arrival(ona, EventKind.ERASED))
     assert ona.rows(RefusedEvent) == []
     assert "token-0001" not in readable(ona)
-    (refused,) = ona.batches.add(ona.batch("a"), [line(2, ONA)], [], priority=10, now=ona.clock()).refused
+    (refused,) = add_lines(ona.batches, ona.batch("a"), [line(2, ONA)], priority=10, now=ona.clock()).refused
     assert refused.problems == (WAS_ERASED,)
     ona.clock.advance(minutes=1)
     (receipt,) = take(ona, arrival(ona, EventKind.REQUESTED))
     assert receipt.outcome is Outcome.TAKEN
     assert ona.rows(Tombstone) == []
-    assert ona.batches.add(ona.batch("b"), [line(2, ONA)], [], priority=10, now=ona.clock()).refused == []
+    assert add_lines(ona.batches, ona.batch("b"), [line(2, ONA)], priority=10, now=ona.clock()).refused == []
 
 
 def test_an_older_request_is_ignored_even_when_the_event_of_the_erasure_is_gone(ona):
@@ -333,7 +333,7 @@ def test_the_key_of_a_tombstone_is_needed_and_an_older_one_still_recognises(acti
     with acting.database.read() as connection:
         assert uses_of_digest_keys(connection)[Keyring([old]).digest_ids[0]] == {"erased customers": 1}
     acting.batches.keyring = Keyring([new, old])
-    (refused,) = acting.batches.add(acting.batch(), [line(2, ONA)], [], priority=10, now=acting.clock()).refused
+    (refused,) = add_lines(acting.batches, acting.batch(), [line(2, ONA)], priority=10, now=acting.clock()).refused
     assert refused.problems == (WAS_ERASED,)
 
 

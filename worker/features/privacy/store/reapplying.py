@@ -20,7 +20,7 @@ from worker.events.store.customer_erasure import erase_customer
 from worker.events.store.refused_events import remove_about
 from worker.lists.decisions.store.do_not_contact import LIST
 from worker.lists.store.admission import lock_customers
-from worker.lists.store.tombstones import bury_again
+from worker.lists.store.new_rows import bury_again
 
 CHUNK = 500
 WHY = "from the journal"

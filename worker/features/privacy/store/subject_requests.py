@@ -58,7 +58,7 @@ from worker.events.store.customer_erasure import erase_customer
 from worker.events.store.event_customers import hold, remove_empty
 from worker.events.store.incoming_events import Arrival, NewEvent
 from worker.lists.store.admission import finished_in_purged
-from worker.lists.store.tombstones import erased_among
+from worker.lists.store.new_rows import erased_among
 
 OUTSIDE = "backups, logs of the database, reports and lists outside of the database"
 # The columns of a row that are shown as they are.

@@ -28,7 +28,7 @@ from worker.core.messages.store.message_rows import HELD_FIRST
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, PauseCause
 from worker.lists.decisions.store.priority_moves import Changed, pause_rows, resume_rows
 from worker.lists.decisions.store.settlement import Decided, Which, abandon, chosen, repeat, retry, rows_in
-from worker.lists.store.batches import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED, tried_again
+from worker.lists.store.batches import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
 from worker.plans.store.leadership import take_leads
 from worker.plans.store.pilots import Pilots
 
@@ -256,7 +256,7 @@ class Decisions:
                 _note(connection, which, settled.rows, reason, now)
                 return rows[-1].row, settled
 
-        while found := tried_again(chunk, sa.exc.IntegrityError):
+        while found := outlive_deadlocks(chunk, sa.exc.IntegrityError):
             after = found[0]
             decided += found[1]
             changed(found[1].rows)
