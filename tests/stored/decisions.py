@@ -21,7 +21,7 @@ def resolve(shelf: Shelf, decide: Decisions, batch: int, verdict: Verdict, **whi
 
 
 def names(jobs) -> list[str]:
-    return sorted(job.request.customer.customer_id for job in jobs)
+    return sorted(job.customer.customer_id for job in jobs)
 
 
 def fail(shelf: Shelf, *, ending=None, **how) -> None:

@@ -40,7 +40,7 @@ def job_policy(parts: "Parts", account: str, *, only_batch: int | None) -> JobPo
         max_age=_least_max_age(settings, account, provider),
         reminds=bool(set(channels_of("phone")) & rules.channels.keys()),
         reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
-        row_is_repeatable=lambda job: of.on_unknown == "repeat" or provider.repeatable(job.request),
+        row_is_repeatable=lambda job: of.on_unknown == "repeat" or provider.repeatable(job),
         orphan_life=_orphan_life(of, provider),
         on_click=own if own is not None and own.on_click else None,
         any_age=own is not None,
@@ -99,7 +99,7 @@ def _orphan_life(account: Account, provider: Provider) -> Callable[[ClaimedJob],
     margin = account.timeout + MARGIN
 
     def life(job: ClaimedJob) -> timedelta | None:
-        lifetime = provider.lifetime_with(job.request.parameters)
+        lifetime = provider.lifetime_with(job.parameters)
         return None if lifetime is None else lifetime + margin
 
     return life

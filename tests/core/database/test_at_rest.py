@@ -137,7 +137,7 @@ def test_a_customers_fields_copied_to_another_customer_do_not_decrypt_and_block_
         ).scalar_one()
     full.add(customer("C-5"), customer("C-6"))
     full.set(CustomerRow, CustomerRow.customer_id == "C-5", encrypted=stolen)
-    assert [job.request.customer.customer_id for job in full.claim()] == ["C-6"]
+    assert [job.customer.customer_id for job in full.claim()] == ["C-6"]
     assert "C-5 was changed or belongs to another row" in full.job("C-5").detail
 
 

@@ -70,7 +70,7 @@ def test_a_row_stays_for_the_call_that_asks_a_refused_account_again(shelf, failo
     assert move(shelf, failover) == 0
     shelf.clock.now += SOON
     (asked,) = shelf.claim()
-    assert (asked.request.customer.customer_id, asked.probe) == ("C0002", True)
+    assert (asked.customer.customer_id, asked.probe) == ("C0002", True)
 
 
 def test_no_row_stays_at_a_refused_account_that_is_asked_again_much_later(shelf, failover):

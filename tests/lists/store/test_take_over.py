@@ -108,7 +108,7 @@ def test_the_lists_row_gets_a_session_of_its_own_after_the_end_of_the_one_that_t
     assert shelf.issue() == []
     shelf.clock.advance(days=7, seconds=1)
     (job,) = shelf.issue()
-    assert (job.batch_id, job.request.customer.person.email) == (batch, TRUE.email)
+    assert (job.batch_id, job.customer.person.email) == (batch, TRUE.email)
 
 
 def test_the_lists_row_gets_a_session_of_its_own_at_once_where_the_provider_opens_one_early(shelf, post):

@@ -63,7 +63,7 @@ def test_a_pilot_of_customers_who_wait_for_a_list_that_nobody_works_has_its_firs
     assert leading(shelf, other) == NAMES[2:]
     refreshed.apply(shelf.database, shelf.keyring, now=clock())
     of_batch = replace(shelf.policy, only_batch=batch)
-    assert [job.request.customer.customer_id for job in shelf.issue(policy=of_batch)] == NAMES[:2]
+    assert [job.customer.customer_id for job in shelf.issue(policy=of_batch)] == NAMES[:2]
 
     shelf.send()
     clock.advance(minutes=5)

@@ -40,7 +40,7 @@ def listed(shelf):
 
 def called(shelf) -> list[str]:
     """The customers for whom sessions are asked for now; each gets one."""
-    return [job.request.customer.customer_id for job in shelf.issue()]
+    return [job.customer.customer_id for job in shelf.issue()]
 
 
 def end(shelf, *customers, state=JobState.COMPLETED) -> None:

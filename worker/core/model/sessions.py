@@ -1,7 +1,7 @@
 """A verification session as all of the worker uses it, and when its link is too old to send."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -19,9 +19,9 @@ class ExpirySource(StrEnum):
     FALLBACK = "fallback"
 
 
-@dataclass  # not frozen: see `customers`
+@dataclass(repr=False)  # not frozen: see `customers`
 class SessionRequest:
-    """What an adapter needs to ask for one customer's session.
+    """What an adapter needs to ask for one customer's session: a claimed job (`job_context.ClaimedJob`) is one.
 
     `parameters` are the line's cells for this adapter's provider. `external_ref` is the line's, or the job's id.
     `serial` tells the customer's calls apart, where an answer has no id of its own: "" for the first call, "-2" for the
@@ -31,9 +31,10 @@ class SessionRequest:
 
     customer: Customer
     external_ref: str
+    _: KW_ONLY
     entity_id: str = ""
     serial: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     applicant_id: str = ""
 
 

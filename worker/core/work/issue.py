@@ -135,26 +135,25 @@ class IssueWork(Work[ClaimedJob, JobPolicy]):
             return await self._reconcile(job, job.unknown_call, may_write)
         if job.asks_about is not None:
             return await self._ask_about(job, job.asks_about, may_write)
-        request, began_at = job.request, now
-        built = self.provider.build(request)
+        built, began_at = self.provider.build(job), now
         answer = await self.http.call(built, timeout=self.timeout, may_write=may_write)
         found: Session | Problem
         if isinstance(answer, HttpAnswer):
-            found = self.provider.read(answer, request, issued_at=began_at, now=self.clock())
+            found = self.provider.read(answer, job, issued_at=began_at, now=self.clock())
         else:
-            found = replace(self.provider.broken(answer, request), unreachable=not answer.sent)
+            found = replace(self.provider.broken(answer, job), unreachable=not answer.sent)
         if isinstance(found, Session):
             self.second_look.succeeded(job.id, began_at)
             return self._opened(job, began_at, found)
         if found.kind is Kind.AUTH:
-            found = self._unless_replaced(found, built, lambda: self.provider.build(request))
+            found = self._unless_replaced(found, built, lambda: self.provider.build(job))
         found = self.second_look.judged(job.id, began_at, found, now=self.clock())
         return CallResult(job, began_at, self.ending(job, found, self.clock()), problem=found)
 
     def _opened(self, job: ClaimedJob, began_at: datetime, session: Session) -> IssueResult:
         """The result of an answer with a session. A link that was born too old to be sent is not bought again, since
         it did not age and the next would be no better: the account stops, and the row waits for a person."""
-        floor = self.floor(job.request)
+        floor = self.floor(job)
         if not is_stale(session.expires_at, floor=floor, now=began_at):
             self.first_links.seen = True
             return CallResult(job, began_at, Done(), session=session, floor=floor)
@@ -173,16 +172,15 @@ class IssueWork(Work[ClaimedJob, JobPolicy]):
 
     async def _reconcile(self, job: ClaimedJob, unknown_call: UnknownCall, may_write: MayWrite) -> IssueResult:
         """Reconcile the call with an unknown outcome, instead of repeating it."""
-        request = job.request
         began_at = self.clock()
         orphans = None
         if self.wait_for_orphans and not job.ended:
-            orphans = OrphanRule(self.provider.lifetime_with(request.parameters))
-        listed = self.provider.look_up(request, page=unknown_call.page) is not None
+            orphans = OrphanRule(self.provider.lifetime_with(job.parameters))
+        listed = self.provider.look_up(job, page=unknown_call.page) is not None
         if not listed and orphans is not None and orphans.is_over(unknown_call, began_at):
             ending = asked_anew(job.attempts, self.policy.rule.retry, began_at)
             return CallResult(job, began_at, ending, found=Unmatched((), ""), needed_no_request=True)
-        listing = await self._listing(request, unknown_call.page, may_write)
+        listing = await self._listing(job, unknown_call.page, may_write)
         found = listing if isinstance(listing, Problem) else compare(listing, unknown_call)
         ending = ending_of_reconciliation(
             found, unknown_call, job.attempts, self.policy.rule.retry, self.clock(), self.jitter(), orphans
@@ -195,7 +193,7 @@ class IssueWork(Work[ClaimedJob, JobPolicy]):
     async def _ask_about(self, job: ClaimedJob, reference: str, may_write: MayWrite) -> IssueResult:
         """Ask what became of a session that is over by our clock, before it is replaced or its job lapses."""
         began_at, retry = self.clock(), self.policy.rule.retry
-        listing = await self._listing(job.request, 1, may_write)
+        listing = await self._listing(job, 1, may_write)
         if isinstance(listing, Listing):
             news = next((entry for entry in listing.entries if entry.reference == reference), None)
             return CallResult(job, began_at, Asked(), news=news)

@@ -203,7 +203,7 @@ def test_lines_that_are_imported_into_a_cancelled_batch_are_cancelled_and_no_row
     shelf.add(customer("Jonas"), customer("Rasa"), batch=batch, first_row=3)
     assert states(shelf, batch) == {"cancelled": 3}
     later = shelf.add(customer("Jonas"))
-    assert sorted(job.request.customer.customer_id for job in shelf.issue()) == ["Jonas", "Rasa"]
+    assert sorted(job.customer.customer_id for job in shelf.issue()) == ["Jonas", "Rasa"]
     assert states(shelf, later) == {"issued": 1}
 
 

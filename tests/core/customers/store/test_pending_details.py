@@ -75,7 +75,7 @@ def sweep(shelf):
 
 def called(shelf) -> list[str]:
     """To which addresses the sessions that are opened now are to be sent."""
-    return [job.request.customer.person.email for job in shelf.issue()]
+    return [job.customer.person.email for job in shelf.issue()]
 
 
 @pytest.mark.parametrize("rule", [KnownRule.REFRESH, KnownRule.INVITE])

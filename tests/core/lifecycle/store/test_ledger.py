@@ -31,7 +31,7 @@ def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
     shelf.send()
     shelf.clock.now += WEEK + SETTLES
     check(shelf.database, shelf.keyring, ExpiryPolicy(ContactPolicy(Caps(3, 6), timedelta(0), None)), now=shelf.clock())
-    opened = {item.request.customer.customer_id: item for item in shelf.open(shelf.claim())}
+    opened = {item.customer.customer_id: item for item in shelf.open(shelf.claim())}
     no_answer = Hold("unknown", "no answer")
     shelf.finish(shelf.failed(opened["Ona"], Kind.UNKNOWN, no_answer), shelf.got(opened["Rasa"]))
 

@@ -28,24 +28,24 @@ def count(names):
 
 def test_while_events_wait_a_share_of_the_slots_stays_for_batches(shelf):
     crowd(shelf)
-    claimed = [job.request.customer.customer_id for job in shelf.claim(most=10)]
+    claimed = [job.customer.customer_id for job in shelf.claim(most=10)]
     assert count(claimed) == {"E": 8, "B": 2}
     assert claimed[:8] == [f"E{number}" for number in range(8)]
 
 
 def test_slots_that_events_do_not_need_go_to_batches_and_the_other_way_round(shelf):
     crowd(shelf, events=3, batches=9)
-    assert count(job.request.customer.customer_id for job in shelf.claim(most=10)) == {"E": 3, "B": 7}
+    assert count(job.customer.customer_id for job in shelf.claim(most=10)) == {"E": 3, "B": 7}
     shelf.add(*(customer(f"E{number}") for number in range(100, 120)), priority=EVENT)
-    assert count(job.request.customer.customer_id for job in shelf.claim(most=10)) == {"E": 8, "B": 2}
-    assert count(job.request.customer.customer_id for job in shelf.claim(most=10)) == {"E": 10, "B": 0}
+    assert count(job.customer.customer_id for job in shelf.claim(most=10)) == {"E": 8, "B": 2}
+    assert count(job.customer.customer_id for job in shelf.claim(most=10)) == {"E": 10, "B": 0}
 
 
 def test_single_slots_go_to_batches_according_to_their_share(shelf):
     jobs = JobSteps(shelf.database, shelf.keyring, jitter=iter([0.0, 0.3, 0.6, 0.85, 0.5]).__next__)
     crowd(shelf)
     claimed = [jobs.claim(shelf.policy, most=1, now=shelf.clock()).jobs[0] for _ in range(5)]
-    assert count(job.request.customer.customer_id for job in claimed) == {"E": 4, "B": 1}
+    assert count(job.customer.customer_id for job in claimed) == {"E": 4, "B": 1}
 
 
 def test_invitations_share_as_jobs_do(shelf):

@@ -89,7 +89,7 @@ def test_events_get_later_slots_where_batch_rows_get_none_beyond_the_horizon(she
     overtaken(others_claim)
     mine = shelf.jobs.claim(replace(policy, ahead=SECOND), most=9, now=shelf.clock())
 
-    names = [job.request.customer.customer_id for job in mine.jobs]
+    names = [job.customer.customer_id for job in mine.jobs]
     assert [name[0] for name in names] == ["F", "F", "F", "F"]
     assert [(slot - shelf.clock()) / SECOND for slot in mine.slots] == [pytest.approx(0.8 + n / 10) for n in range(4)]
 

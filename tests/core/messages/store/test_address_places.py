@@ -59,7 +59,7 @@ def test_a_row_that_waits_for_its_address_leaves_its_place_in_the_pace_to_the_ne
     assert work(shelf) == 0
     shelf.add(customer("D-1"), batch=batch.id, first_row=3)
     shelf.set(Job, Job.customer_id == "D-1", due_at=shelf.clock())
-    assert [job.request.customer.customer_id for job in shelf.issue()] == ["D-1"]
+    assert [job.customer.customer_id for job in shelf.issue()] == ["D-1"]
 
 
 def test_sixty_tags_of_one_mailbox_get_three_messages(shelf):
@@ -149,7 +149,7 @@ def test_a_job_that_fails_gives_its_place_to_the_next_one(shelf):
     shelf.finish(*(shelf.got(item) for item in others))
     shelf.clock.now += WEEK  # the customer who waits asks again then; the places count by their messages
     shelf.set(AddressPlace, taken_at=shelf.clock())
-    assert [job.request.customer.customer_id for job in shelf.claim()] == ["C-4"]
+    assert [job.customer.customer_id for job in shelf.claim()] == ["C-4"]
 
 
 def test_a_job_that_is_claimed_again_needs_no_second_place(shelf):

@@ -63,7 +63,7 @@ def test_jobs_of_customers_that_cannot_be_read_are_held_and_all_others_are_claim
 
     claimed = shelf.claim()
 
-    assert {job.request.customer.customer_id for job in claimed} == set(NAMES) - bad
+    assert {job.customer.customer_id for job in claimed} == set(NAMES) - bad
     for name in bad:
         held(shelf, name, kind)
     assert shelf.facts.counts(batch).jobs.get(JobState.HELD) == len(bad)
@@ -138,7 +138,7 @@ def test_a_lease_that_cannot_be_ended_is_held_with_its_call_and_all_others_are_e
 
     assert ended.repeated == len(NAMES) - 1
     held(shelf, "Rasa", "ZeroDivisionError")
-    (call,) = [item for item in opened if item.request.customer.customer_id == "Rasa"]
+    (call,) = [item for item in opened if item.customer.customer_id == "Rasa"]
     assert shelf.job("Rasa").unknown_attempt == call.attempt_id
     decide.resolve(Which(batch), Verdict.REPEAT, now=shelf.clock())
     assert shelf.job("Rasa").unknown_attempt == call.attempt_id  # it is looked up, not made again

@@ -65,7 +65,7 @@ def test_a_customer_whose_call_has_an_unknown_outcome_is_held_when_imported_agai
     assert (row.state, row.reason, row.due_at, row.leader_id) == (JobState.HELD, "unknown", None, None)
     assert row.detail.startswith(f"a call for batch {batch}, row 7 may have opened a session")
     assert "resolve --repeat" in row.detail
-    assert [job.request.customer.customer_id for job in shelf.claim()] == ["Jonas"]
+    assert [job.customer.customer_id for job in shelf.claim()] == ["Jonas"]
 
 
 def test_an_operator_may_repeat_the_call_all_the_same(shelf, decide, give_up):

@@ -73,7 +73,7 @@ def test_the_fault_names_no_value(shelf):
 def test_a_job_is_held_alone_when_it_is_claimed(shelf, table, column):
     batch = shelf.add(*map(customer, NAMES))
     write(shelf, table, column, "customer_id = 'Rasa'", "pigeon")
-    assert {job.request.customer.customer_id for job in shelf.claim()} == others()
+    assert {job.customer.customer_id for job in shelf.claim()} == others()
     held(shelf, "Rasa", "NotKnown")
     assert shelf.rows(Attempt) == []
     assert shelf.facts.counts(batch).jobs[JobState.HELD] == 1
@@ -107,7 +107,7 @@ def test_a_row_in_an_unknown_state_is_never_claimed_nor_ended_nor_moved(shelf, f
     write(shelf, "job", "state", "customer_id = 'Rasa'")
     stop(shelf)
     assert failover.move(takeover(), now=shelf.clock()) == len(others())
-    assert {job.request.customer.customer_id for job in shelf.claim(policy=shelf.ruled())} == set()
+    assert {job.customer.customer_id for job in shelf.claim(policy=shelf.ruled())} == set()
     shelf.expired_leases.end(shelf.policy.rule.retry, now=shelf.clock(), all_of_them=True)
     row = shelf.job("Rasa")
     assert (row.state, row.account, row.reason) == (WORD, "kyc", "")

@@ -92,7 +92,7 @@ async def test_a_process_that_is_ahead_ends_no_lease_and_no_session_of_the_other
     await world.work()
     world.add(customer("Rasa"))
     slow = world.parts.jobs.flush(world_policy(world), [], Room(1, 0), clock=clock)
-    assert [one.request.customer.customer_id for one in slow.opened] == ["Rasa"]
+    assert [one.customer.customer_id for one in slow.opened] == ["Rasa"]
     before = world.rows(Job), world.rows(SessionRow), world.rows(InvitationRow)
     wrong.parts.clock.step = by
 

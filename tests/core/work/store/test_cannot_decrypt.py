@@ -26,7 +26,7 @@ def unreadable(shelf):
 
 def test_a_job_whose_customer_cannot_be_decrypted_is_held_and_other_jobs_go_on(shelf, unreadable):
     (job,) = shelf.claim()
-    assert job.request.customer.customer_id == "Jonas"
+    assert job.customer.customer_id == "Jonas"
     row = shelf.job("Ona")
     assert (row.state, row.reason, row.due_at, row.lease_until) == (JobState.HELD, "cannot_open", None, None)
     assert "customer Ona" in row.detail
@@ -38,7 +38,7 @@ def test_a_job_whose_customer_cannot_be_decrypted_is_held_and_other_jobs_go_on(s
 def test_a_job_whose_line_cannot_be_decrypted_is_held_too(shelf):
     shelf.add(customer("Ona", tags=("vip",)), customer("Jonas", tags=("vip",)))
     shelf.set(Job, Job.customer_id == "Ona", encrypted=UNREADABLE)
-    assert [job.request.customer.customer_id for job in shelf.claim()] == ["Jonas"]
+    assert [job.customer.customer_id for job in shelf.claim()] == ["Jonas"]
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.HELD, "cannot_open")
 
 
@@ -55,7 +55,7 @@ def test_a_single_due_job_that_cannot_be_decrypted_does_not_stop_the_probe_of_it
     with shelf.database.write() as connection:
         connection.execute(sa.text("UPDATE budget SET pauses = 1 WHERE name = 'kyc'"))
     assert shelf.claim() == []  # Ona's job is the probe, and is held
-    assert [job.request.customer.customer_id for job in shelf.claim()] == ["Jonas"]
+    assert [job.customer.customer_id for job in shelf.claim()] == ["Jonas"]
 
 
 @pytest.mark.parametrize("encrypted", ["customer", "session"])

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.both_databases
 
 
 def ids(jobs):
-    return [job.request.customer.customer_id for job in jobs]
+    return [job.customer.customer_id for job in jobs]
 
 
 def test_a_claimed_job_is_leased_for_the_length_of_a_lease(shelf):
@@ -51,12 +51,12 @@ def test_a_claimed_job_holds_all_values_for_its_call(shelf):
     batch = shelf.add(known, replace(customer("Jonas"), entity_id="e-1"))
     first, second = shelf.claim()
     assert (first.batch_id, first.purpose, first.channel, shelf.slots) == (batch, "onboarding", "email", [])
-    assert first.request.external_ref == "crm-7"
-    assert first.request.parameters == {"documents": ["PASSPORT"]}
-    assert replace(first.request.customer, parameters=parameters) == known
+    assert first.external_ref == "crm-7"
+    assert first.parameters == {"documents": ["PASSPORT"]}
+    assert replace(first.customer, parameters=parameters) == known
     # without an external_ref the provider gets the job's id
-    assert (second.request.external_ref, second.request.parameters) == (str(second.id), {})
-    assert second.request.entity_id == "e-1"
+    assert (second.external_ref, second.parameters) == (str(second.id), {})
+    assert second.entity_id == "e-1"
     assert "Ona" not in repr(first)
 
 
@@ -78,7 +78,7 @@ def test_a_claimed_job_has_the_values_of_its_row(shelf):
     with shelf.database.write() as connection:
         connection.execute(sa.update(Job).values(values))
     (job,) = shelf.claim()
-    row, known = shelf.job("Ona"), job.request.customer
+    row, known = shelf.job("Ona"), job.customer
     same = ("id", "batch_id", "fence", "attempts", "priority", "purpose", "channel", "due_at", "lease_until")
     for name in (*same, "link_requested_at", "invite_at", "traceparent", "session_id"):
         assert getattr(job, name) == getattr(row, name), name
@@ -86,7 +86,7 @@ def test_a_claimed_job_has_the_values_of_its_row(shelf):
         assert getattr(known, name) == getattr(row, name), name
     assert (known.kind, known.country, known.locale) == (CustomerKind.COMPANY, "LT", "lt")
     assert (known.timezone, known.person.first_name, known.account) == ("Europe/Vilnius", "Ona", "")
-    assert (job.floor, job.request.serial, job.request.entity_id) == (timedelta(seconds=5), "-5.4", "e-6")
+    assert (job.floor, job.serial, job.entity_id) == (timedelta(seconds=5), "-5.4", "e-6")
     assert (job.probe, job.ended, job.asks_about, job.unknown_call) == (False, False, None, None)
 
 
@@ -94,15 +94,15 @@ def test_a_claimed_job_has_the_values_of_its_row(shelf):
 def test_a_reissue_knows_the_applicant_of_the_session_that_it_replaces_at_the_same_account(shelf, account, applicant):
     shelf.add(customer("Ona"), customer("Jonas"))
     first, second = shelf.open(shelf.claim())
-    assert first.request.applicant_id == ""
+    assert first.applicant_id == ""
     soon = timedelta(minutes=1)
     vendors = shelf.session(lifetime=soon, references={"applicantId": "ap_71f0"})
     shelf.finish(shelf.got(first, vendors), shelf.got(second, shelf.session(lifetime=soon)))
     shelf.set(SessionRow, account=account)
     shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock())
     shelf.clock.advance(minutes=2)
-    found = {job.request.customer.customer_id: job.request.applicant_id for job in shelf.claim()}
-    assert found == {first.request.customer.customer_id: applicant, second.request.customer.customer_id: ""}
+    found = {job.customer.customer_id: job.applicant_id for job in shelf.claim()}
+    assert found == {first.customer.customer_id: applicant, second.customer.customer_id: ""}
 
 
 def test_a_claimed_row_is_read_once(shelf, database):

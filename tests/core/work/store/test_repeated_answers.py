@@ -29,7 +29,7 @@ def opened(shelf):
 
     def of(*names, **changes):
         shelf.add(*(customer(name, **changes) for name in names))
-        found = {item.request.customer.customer_id: item for item in shelf.open(shelf.claim())}
+        found = {item.customer.customer_id: item for item in shelf.open(shelf.claim())}
         return [found[name] for name in names]
 
     return of

@@ -70,7 +70,7 @@ def test_a_queue_is_counted_once_for_many_claims_and_again_when_there_seems_to_b
     assert (none, counts(made)) == ([], 0)  # the four jobs were claimed a moment ago and have no message yet
     four_rows.clock.advance(minutes=8)
     late, made = claimed(four_rows, four)
-    assert [job.request.customer.customer_id for job in late] == ["Late"]
+    assert [job.customer.customer_id for job in late] == ["Late"]
     assert counts(made) == 1
 
 
@@ -78,7 +78,7 @@ def test_a_row_with_both_channels_waits_for_both_senders(shelf):
     shelf.add(customer("Both", channel="both"), customer("Mail"))
     shelf.set(Budget, Budget.name == "sender/sms", blocked_until=shelf.clock() + 2 * HOUR)
     jobs = shelf.claim(policy=policy(shelf))
-    assert [job.request.customer.customer_id for job in jobs] == ["Mail"]
+    assert [job.customer.customer_id for job in jobs] == ["Mail"]
     row = shelf.row(Job, customer_id="Both")
     assert (row.reason, row.due_at) == ("waits_for_sender", shelf.clock() + 2 * HOUR)
 

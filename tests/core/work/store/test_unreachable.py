@@ -47,7 +47,7 @@ def unsuppress(shelf, *addresses):
 
 
 def ids(jobs):
-    return [job.request.customer.customer_id for job in jobs]
+    return [job.customer.customer_id for job in jobs]
 
 
 def end(shelf, name="Ona"):

@@ -233,7 +233,7 @@ def test_a_row_of_an_erased_customer_that_is_retried_fails_and_no_call_is_made(s
     shelf.clock.advance(days=91)
     assert erase() == 1
     Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
-    assert [job.request.customer.customer_id for job in shelf.claim()] == ["Jonas"]
+    assert [job.customer.customer_id for job in shelf.claim()] == ["Jonas"]
     row = shelf.job("Ona")
     assert (row.state, row.reason, row.due_at, row.lease_until) == (JobState.FAILED, "erased", None, None)
     assert shelf.rows(Attempt) == []
@@ -283,7 +283,7 @@ def test_an_erased_customer_of_a_new_list_is_served_with_what_it_says(shelf, era
     erase()
     shelf.add(customer("Ona"))
     (job,) = shelf.claim()
-    assert job.request.customer.person.first_name == "Ona"
+    assert job.customer.person.first_name == "Ona"
 
 
 def test_erased_values_are_nowhere_in_the_tables(shelf, erase):

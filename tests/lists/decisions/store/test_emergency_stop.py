@@ -62,4 +62,4 @@ def test_results_of_calls_that_were_in_flight_are_written_while_everything_is_st
     assert emergency_stops.in_flight(now=clock()) == {"kyc": 1}
     assert shelf.flush(*(shelf.got(item) for item in opened)).opened == []
     assert emergency_stops.in_flight(now=clock()) == {}
-    assert shelf.job(opened[0].request.customer.customer_id).state == "issued"
+    assert shelf.job(opened[0].customer.customer_id).state == "issued"

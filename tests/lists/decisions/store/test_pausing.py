@@ -108,7 +108,7 @@ def test_what_is_released_or_lost_after_the_pause_is_not_claimed(shelf, decide):
     shelf.jobs.release(shelf.policy, [released], now=shelf.clock())
     shelf.clock.advance(minutes=5)
     assert shelf.expired_leases.end(shelf.policy.rule.retry, now=shelf.clock()).released == 1
-    assert shelf.job(lost.request.customer.customer_id).state is JobState.WAITING
+    assert shelf.job(lost.customer.customer_id).state is JobState.WAITING
     assert shelf.claim() == []
 
 

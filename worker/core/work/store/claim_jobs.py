@@ -26,7 +26,7 @@ from worker.core.limits.store.backpressure import Queue
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Flush, Rows
 from worker.core.model.endings import Never, NotNow
-from worker.core.model.sessions import APPLICANT_ID, SessionRequest
+from worker.core.model.sessions import APPLICANT_ID
 from worker.core.model.states import JobState
 from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.unknown.store import unknown_outcomes
@@ -160,7 +160,7 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
         keyring, session_id = claim.keyring, claim.live_sessions.get(row.id, row.session_id)
         line = decrypt_line(keyring, row.batch_id, row.row, row.line)
         number = row.reissues + 1 + (row.session_id is not None)  # a reissue is counted once it is there
-        # By position, in the order of their fields: by name the three objects cost twice as much.
+        # By position, in the order of their fields: by name the objects cost twice as much.
         customer = Customer(
             row.customer_id,
             row.kind,
@@ -179,16 +179,9 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
             line.parameters,
             row.brand,
         )
-        request = SessionRequest(
+        return ClaimedJob(
             customer,
             line.external_ref or str(row.id),
-            row.entity_id,
-            # Which of the customer's sessions is asked for, and with which call: "" for the first call for the first.
-            (f"-{number}" if number > 1 else "") + (f".{row.attempts + 1}" if row.attempts else ""),
-            line.parameters.get(claim.policy.provider, {}),
-            row.applicant_id or "",
-        )
-        return ClaimedJob(
             row.id,
             row.id,
             row.batch_id,
@@ -203,11 +196,15 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
             row.purpose,
             row.channel,
             timedelta(seconds=row.floor_seconds),
-            request,
             row.link_requested_at,
             row.invite_at,
             row.traceparent,
             asks_about=(row.asks_about or "") if row.needs_status_check and unknown_call is None else None,
+            entity_id=row.entity_id,
+            # Which of the customer's sessions is asked for, and with which call: "" for the first call for the first.
+            serial=(f"-{number}" if number > 1 else "") + (f".{row.attempts + 1}" if row.attempts else ""),
+            parameters=line.parameters.get(claim.policy.provider, {}),
+            applicant_id=row.applicant_id or "",
         )
 
     def keep_back(self, claim: JobClaim, _rows: Sequence[sa.Row[Any]], stay: Mapping[int, NotNow]) -> None:

@@ -153,7 +153,7 @@ def of_missing_brands(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:
     """Keep the jobs of a brand that the configuration does not have: a session would be paid for, and no message could
     carry its link."""
     contact, again = claim.policy.contact, Later(claim.now + BRAND_LOOKED_AT_AGAIN, Reason.BRAND_MISSING)
-    lacking = [job for job in jobs if contact.lacks_brand(job.request.customer)]
+    lacking = [job for job in jobs if contact.lacks_brand(job.customer)]
     return {job.id: again for job in lacking if not _sender_may_wait_for(job)}
 
 
@@ -169,13 +169,13 @@ def unreachable_customers(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:
     if not jobs:
         return {}
     fallbacks = claim.policy.contact.fallbacks
-    people = {job.request.customer.customer_id: job.request.customer.person for job in jobs}
+    people = {job.customer.customer_id: job.customer.person for job in jobs}
     asked = {channel for job in jobs for channel in invitation_channels(job.channel)}
     tried = asked.union(*(following(channel, fallbacks) for channel in asked))
     ways = reachable(claim.connection, claim.keyring, people, tried)
     found: dict[int, NotNow] = {}
     for job in jobs:
-        channels, suppressed = invitation_channels(job.channel), ways.get(job.request.customer.customer_id, {})
+        channels, suppressed = invitation_channels(job.channel), ways.get(job.customer.customer_id, {})
         reasons = [reason for channel in channels if (reason := suppressed.get(channel)) is not None]
         if reasons and not writable(channels, fallbacks, suppressed):
             detail = "; ".join(dict.fromkeys(detail_of(reason) for reason in reasons))
@@ -207,7 +207,7 @@ def quiet_hours(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:
     found: dict[int, NotNow] = {}
     for job in jobs:
         channels = invitation_channels(job.channel)
-        zones = hours.zones(job.request.customer, channels)
+        zones = hours.zones(job.customer, channels)
         if not zones:
             continue
         sent_at = claim.now + claim.rooms.delay(job)
@@ -291,7 +291,7 @@ def spent_addresses(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Kept:
         (job.id, Wish(job.id, channel=channel, address=address))
         for job in jobs
         for channel in invitation_channels(job.channel)
-        if (address := address_of(job.request.customer.person, channel))
+        if (address := address_of(job.customer.person, channel))
     ]
     places = take(claim.connection, claim.keyring, cap, [one for _, one in wanted], now=claim.now)
     answers: dict[int, list[datetime | None]] = {}
@@ -320,7 +320,7 @@ ROW_GATES: Gates = (
 )
 # The gates about messages. Last the places, of batches and addresses: only a job whose call is made takes one.
 GATES: Gates = (
-    (of_missing_brands, lambda _claim, jobs: any(job.request.customer.brand for job in jobs)),
+    (of_missing_brands, lambda _claim, jobs: any(job.customer.brand for job in jobs)),
     (unreachable_customers, lambda claim, _jobs: claim.any_suppressed),
     (quiet_hours, lambda claim, _jobs: bool(claim.policy.contact.hours.quiet)),
     (full_senders, None),

@@ -36,14 +36,14 @@ class JobPolicy(ClaimPolicy):
 
 
 @dataclass(repr=False)
-class ClaimedJob(Claimed):
-    """A job under our lease. `session_id`: of the session that a new one replaces."""
+class ClaimedJob(Claimed, SessionRequest):
+    """A job under our lease, and what its session is asked for with. `session_id`: of the session that a new one
+    replaces."""
 
     id: int
     purpose: str
     channel: Channel
     floor: timedelta  # the freshness floor so far; a new session gets the floor of the routes as they are then
-    request: SessionRequest
     link_requested_at: datetime | None = None  # the customer stands at the stable link, and waits for the session
     invite_at: datetime | None = None  # until then the customer is in the app, and needs the link there
     traceparent: str | None = None  # of the span that took the job in

@@ -145,7 +145,7 @@ def write_plain(flush: Flush[JobPolicy], results: Sequence[IssueResult]) -> tupl
     if not found:
         return [], set()
     by_job = dict(zip((item.row.id for item in items), ids, strict=True))
-    customers = {item.row.id: item.row.request.customer for item in items}
+    customers = {item.row.id: item.row.customer for item in items}
     new = [(by_job[row.id], item, row) for item, row in found]
     added = sessions.add(flush, new, customers, flush.policy.contact.hours, plain=True)
     if counts:
@@ -197,7 +197,7 @@ def _write_special(flush: Flush[JobPolicy], found: SortedOut[ClaimedJob]) -> set
     opened = [item for item in kept if item.session is not None and not item.repeats]
     ids = new_ids(now, len(opened))
     new = [(session_id, item, found.rows[item.row.id]) for session_id, item in zip(ids, opened, strict=True)]
-    customers = {item.row.id: item.row.request.customer for item in opened}
+    customers = {item.row.id: item.row.customer for item in opened}
     added = sessions.add(flush, new, customers, policy.contact.hours)
     if policy.reminds:
         reminders.add(connection, policy.contact, _texted(kept, added), now=now)
@@ -237,7 +237,7 @@ def _texted(results: Sequence[IssueResult], added: sessions.Stored) -> list[remi
             added.sessions[item.row.id],
             item.row.id,
             to_phone,
-            item.row.request.customer,
+            item.row.customer,
             item.session.expires_at,
         )
         for item in results
@@ -288,7 +288,7 @@ def _floor_seconds(result: IssueResult) -> int:
 def _entity_id(result: IssueResult) -> str:
     """The provider's entity of the customer. It is sent from now on: otherwise the provider makes another entity."""
     new = result.session.references.get("entityId") if result.session and not result.repeats else None
-    return new or result.row.request.entity_id
+    return new or result.row.entity_id
 
 
 def _settle(connection: sa.Connection, results: Sequence[IssueResult], *, now: datetime) -> set[uuid.UUID]:

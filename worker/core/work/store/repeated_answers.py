@@ -107,7 +107,7 @@ class _Known:
 
     def others(self, item: IssueResult) -> list[_Holder]:
         """The other customers who have what is in this result."""
-        named, customer_id = _entity_named(item).casefold(), item.row.request.customer.customer_id
+        named, customer_id = _entity_named(item).casefold(), item.row.customer.customer_id
         of_token = [one for one in self._of_token(item) if not named or one.entity_id.casefold() != named]
         references = self._references[item.row.attempt_id]
         of_reference = [one for reference in references for one in self._by_reference.get(reference, ())]
@@ -123,7 +123,7 @@ class _Known:
         if item.session is None:
             return
         job = item.row
-        holder = _Holder(job.request.customer.customer_id, job.id, item.session.references.get(_ENTITY, ""))
+        holder = _Holder(job.customer.customer_id, job.id, item.session.references.get(_ENTITY, ""))
         for digest in self.digests.get(item.row.attempt_id, ())[:1]:
             self._by_token.setdefault(digest, []).append(holder)
         for reference in self._references[item.row.attempt_id]:
@@ -174,13 +174,13 @@ def _references(item: IssueResult) -> Sequence[str]:
         return item.found.references if isinstance(item.found, Unmatched) and not job.ended else ()
     # What was sent may be another customer's too: a line's entity_id; its external_ref, which iDenfy KYB returns.
     reference, named = session.reference, _entity_named(item)
-    if reference in (job.request.customer.customer_id, session.references.get(EXTERNAL_REF)):
+    if reference in (job.customer.customer_id, session.references.get(EXTERNAL_REF)):
         return ()
     return () if named and reference.casefold() == named.casefold() else (reference[:100],)
 
 
 def _entity_named(item: IssueResult) -> str:
-    request = item.row.request
+    request = item.row
     return request.entity_id or request.customer.entity_id
 
 

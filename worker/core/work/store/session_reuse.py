@@ -230,7 +230,7 @@ def invite_unbought(flush: Flush[JobPolicy], links: StableLinks, jobs: Sequence[
     nothing = Session("", "", "", now + links.valid, ExpirySource.FALLBACK)
     ids = new_ids(now, len(jobs))
     new = [(id_, CallResult(job, now, Done(), session=nothing), job) for id_, job in zip(ids, jobs, strict=True)]
-    customers = {job.id: job.request.customer for job in jobs}
+    customers = {job.id: job.customer for job in jobs}
     added = add(
         flush, new, customers, Hours(), plain=True, bought=False
     )  # the messages know of quiet hours as they leave
