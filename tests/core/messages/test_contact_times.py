@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.messages.quiet_hours import Hours, QuietHours, allowed_at, issue_at, message_at
+from worker.core.messages.quiet_hours import Hours, QuietHours, allowed_at, issue_at, wanted_at
 
 NOW = datetime(2026, 11, 20, 22, 0, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -31,10 +31,10 @@ def test_a_link_that_is_only_fetched_is_requested_at_once():
 
 def test_a_customer_in_the_app_gets_the_message_later():
     soon = NOW + 30 * MINUTE
-    assert message_at("sms", RIGA, {"sms": NIGHT}, invite_at=soon, now=NOW) == MORNING
-    assert message_at("email", RIGA, {"sms": NIGHT}, invite_at=soon, now=NOW) == soon
-    assert message_at("email", RIGA, {}, invite_at=None, now=NOW) == NOW
-    assert message_at("email", RIGA, {}, invite_at=NOW - HOUR, now=NOW) == NOW
+    assert allowed_at(RIGA, NIGHT, wanted_at(soon, NOW)) == MORNING
+    assert wanted_at(soon, NOW) == soon
+    assert wanted_at(None, NOW) == NOW
+    assert wanted_at(NOW - HOUR, NOW) == NOW
 
 
 def test_with_both_channels_the_first_message_leaves_at_once_if_the_link_keeps_until_the_second():
@@ -90,7 +90,7 @@ def test_it_is_the_first_time_at_which_one_may_send_and_the_other_soon_enough(em
 def test_on_one_channel_the_message_may_leave_the_moment_that_the_session_is_there(channel):
     quiet = {"email": NIGHT, "sms": QuietHours.parse("12:00-14:00")}
     at = ask(channel, quiet=quiet, max_age=timedelta(0))
-    assert message_at(channel, RIGA, quiet, invite_at=None, now=at) == at
+    assert allowed_at(RIGA, quiet[channel], at) == at
 
 
 def test_times_are_written_in_the_customers_own_zone_where_its_country_has_one_clock():

@@ -277,13 +277,6 @@ def issue_at(
     return earliest
 
 
-def message_at(
-    channel: str,
-    zones: tuple[str, ...],
-    quiet: Mapping[str, QuietHours],
-    *,
-    invite_at: datetime | None,
-    now: datetime,
-) -> datetime:
-    """When a message may leave on a channel; aware, not before `now`. Until `invite_at` the customer is in the app."""
-    return allowed_at(zones, quiet.get(channel), now if invite_at is None else max(invite_at, now))
+def wanted_at(invite_at: datetime | None, now: datetime) -> datetime:
+    """When a first message is wanted: not before `invite_at`, until which the customer has the link in the app."""
+    return now if invite_at is None else max(invite_at, now)

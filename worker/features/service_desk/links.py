@@ -18,7 +18,7 @@ from worker.core.customers.customers import invitation_channels
 from worker.core.lifecycle.given_links import AnotherSession, GivenLink, Spent, WaitForEnd, after_corrected_address
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.messages.contact import FIRST, may_send, next_kind, spent
-from worker.core.messages.quiet_hours import message_at
+from worker.core.messages.quiet_hours import allowed_at
 from worker.core.model.channels import CALLED, CHANNELS
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.sessions import is_stale
@@ -96,7 +96,7 @@ def decide_resend(
         return chosen
     if (refused := under_way(case, (*invitation_channels(row.channel), chosen))) is not None:
         return refused
-    due_at = message_at(chosen, case.zones, rules.contact.hours.quiet, invite_at=None, now=now)
+    due_at = allowed_at(case.zones, rules.contact.hours.quiet.get(chosen), now)
     until = link.expires_at if rules.link_valid is None else due_at + rules.link_valid
     if is_stale(until, floor=row.floor, now=due_at):
         lives = f"the link works only until {in_utc(link.expires_at)}, too short a time for a message that leaves now"

@@ -28,7 +28,7 @@ from worker.core.lifecycle.store.stale_links import replace_sessions
 from worker.core.limits.store import batch_pace
 from worker.core.limits.store.flush import Kept, Rows
 from worker.core.messages.contact import BRAND_LOOKED_AT_AGAIN, FIRST, UNREACHED, is_resend, wording_of
-from worker.core.messages.quiet_hours import message_at
+from worker.core.messages.quiet_hours import allowed_at
 from worker.core.messages.store import how_many
 from worker.core.messages.store.message_context import (
     LEASES,
@@ -71,9 +71,8 @@ def has_stale_link(item: ClaimedInvitation, now: datetime) -> bool:
 def leaves_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:
     """When it is not quiet where the message goes: `now` or later."""
     hours, channel = policy.contact.hours, policy.channel
-    if channel not in hours.quiet:
-        return now
-    return message_at(channel, hours.zones(item.customer, (channel,)), hours.quiet, invite_at=None, now=now)
+    quiet = hours.quiet.get(channel)
+    return now if quiet is None else allowed_at(hours.zones(item.customer, (channel,)), quiet, now)
 
 
 def of_missing_brands(claim: MessageClaim, messages: Sequence[ClaimedInvitation]) -> Kept:

@@ -113,10 +113,14 @@ def waiting_message(
     channel: str,
     kind: str,
     due_at: datetime,
+    wanted: datetime | None = None,
     priority: int,
     now: datetime,
 ) -> dict[str, Any]:
-    """The values of a new invitation, due at `due_at` (aware UTC). The id is always the left part of its Message-ID."""
+    """The values of a new invitation, due at `due_at` (aware UTC). The id is always the left part of its Message-ID.
+
+    `wanted`: when it should leave. Only quiet hours put it off; None: they are asked for as it leaves.
+    """
     return {
         "id": id_ or new_id(now),
         "session_id": session_id,
@@ -133,17 +137,12 @@ def waiting_message(
         "attempts": 0,
         "waits": 0,
         "unknown_handovers": 0,
-        "reason": "",
+        "reason": Reason.QUIET_HOURS if wanted is not None and due_at > wanted else "",
         "detail": "",
         "reference": "",
         "created_at": now,
         "sent_at": None,
     }
-
-
-def why_later(due_at: datetime, *, wanted_at: datetime) -> str:
-    """The reason of a new message that is due later than it is wanted: only quiet hours put one off."""
-    return Reason.QUIET_HOURS if due_at > wanted_at else ""
 
 
 def move_messages(

@@ -16,8 +16,8 @@ from worker.core.database.job_ids import IS_LIVE
 from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.messages.contact import FIRST, ContactPolicy
-from worker.core.messages.quiet_hours import message_at
-from worker.core.messages.store.message_rows import waiting_message, why_later
+from worker.core.messages.quiet_hours import allowed_at, wanted_at
+from worker.core.messages.store.message_rows import waiting_message
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.model.channels import address_of
 from worker.core.model.states import JobState, SessionState
@@ -95,15 +95,15 @@ _UNREACHED = (
 
 def _message(row: sa.Row[Any], channel: str, person: Person, policy: ContactPolicy, *, now: datetime) -> dict[str, Any]:
     zones = policy.hours.zones_of(timezone=row.timezone, phone=person.phone, country=row.country)
-    due_at = message_at(channel, zones, policy.hours.quiet, invite_at=row.invite_at, now=now)
-    values = waiting_message(
+    wanted = wanted_at(row.invite_at, now)
+    return waiting_message(
         session_id=row.session_id,
         job_id=row.job_id,
         batch_id=row.batch_id,
         channel=channel,
         kind=FIRST,
-        due_at=due_at,
+        due_at=allowed_at(zones, policy.hours.quiet.get(channel), wanted),
+        wanted=wanted,
         priority=row.priority,
         now=now,
     )
-    return values | {"reason": why_later(due_at, wanted_at=max(row.invite_at or now, now))}

@@ -23,7 +23,7 @@ from worker.core.foundation.ids import new_ids
 from worker.core.lifecycle.store.own_links import StableLinks, ends_of
 from worker.core.limits.store.flush import CallResult, Flush
 from worker.core.messages.contact import FIRST, PREFIX
-from worker.core.messages.quiet_hours import Hours
+from worker.core.messages.quiet_hours import Hours, wanted_at
 from worker.core.messages.store.message_rows import move_messages, set_job_states, waiting_message
 from worker.core.model.endings import Done
 from worker.core.model.reasons import Reason
@@ -138,7 +138,7 @@ def _take_over(
     # Locked: the result of an invitation that is being sent is either seen here, or is written for this job later.
     locked = sa.select(InvitationRow.__table__).where(*firsts).order_by(InvitationRow.id).with_for_update()
     existing = {row.channel: row for row in connection.execute(locked)}
-    states = []
+    states, wanted = [], wanted_at(job.invite_at, now)
     for channel in invitation_channels(job.channel):
         row = existing.get(channel)
         if row is None:
@@ -150,7 +150,7 @@ def _take_over(
                     batch_id=job.batch_id,
                     channel=channel,
                     kind=FIRST,
-                    due_at=max(job.invite_at or now, now),
+                    due_at=wanted,
                     priority=job.priority,
                     now=now,
                 ),
@@ -171,7 +171,7 @@ def _take_over(
             _pass_on(connection, row.id, job, state=InvitationState.HELD, reason=why)
             states.append(InvitationState.HELD)
         elif row.state in UNDELIVERED_INVITATIONS or row.state is InvitationState.WAITING:
-            again = {"state": InvitationState.WAITING, "due_at": max(job.invite_at or now, now), "attempts": 0}
+            again = {"state": InvitationState.WAITING, "due_at": wanted, "attempts": 0}
             _pass_on(connection, row.id, job, **again)
             states.append(InvitationState.WAITING)
         else:

@@ -21,7 +21,7 @@ from worker.core.facts import Fact, MessagesSent, SessionsExpired, happened
 from worker.core.foundation.ids import new_ids
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.messages.contact import FIRST
-from worker.core.messages.quiet_hours import Hours, message_at
+from worker.core.messages.quiet_hours import Hours, allowed_at, wanted_at
 from worker.core.messages.store.message_rows import waiting_message
 from worker.core.model.channels import is_mail
 from worker.core.model.endings import Done
@@ -136,6 +136,7 @@ def add(
             channels = ()  # the customer stands at the stable link: no message follows
             added.invited.add(job.id)
         zones = hours.zones(customer, channels) if hours.quiet else ()
+        wanted = wanted_at(row.invite_at, now)
         for channel in channels:
             invitation = waiting_message(
                 id_=next(message_ids),
@@ -144,14 +145,11 @@ def add(
                 batch_id=job.batch_id,
                 channel=channel,
                 kind=FIRST,
-                due_at=max(row.invite_at or now, now),  # until `invite_at` the customer has the link in the app
+                due_at=allowed_at(zones, hours.quiet.get(channel), wanted) if zones else wanted,
+                wanted=wanted,
                 priority=row.priority,
                 now=now,
             )
-            if zones:
-                due_at = message_at(channel, zones, hours.quiet, invite_at=row.invite_at, now=now)
-                if due_at > invitation["due_at"]:
-                    invitation |= {"due_at": due_at, "reason": Reason.QUIET_HOURS}
             if sent or (session.sms_sent and not is_mail(channel)):
                 # The provider has texted the link itself, or another tool has sent it: a second one would be too many.
                 invitation |= {"state": InvitationState.SENT, "reason": Reason.SENT_BY_PROVIDER, "sent_at": now}

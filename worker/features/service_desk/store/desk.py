@@ -21,7 +21,7 @@ from worker.core.database.encrypted_values import contact_digests, encrypt_perso
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
 from worker.core.foundation.keyring import Keyring
-from worker.core.messages.store.message_rows import waiting_message, why_later
+from worker.core.messages.store.message_rows import waiting_message
 from worker.core.messages.text_numbers import is_landline, why_not_texted
 from worker.core.model.channels import Address, address_of, channels_of, is_mail
 from worker.core.model.reasons import Reason
@@ -302,11 +302,11 @@ class ServiceDesk:
         row, link, person = case.row, case.link, customer.person
         assert row is not None and link is not None and person is not None  # noqa: S101, PT018 -- for mypy
         again = next((one for one in case.of_link if (one.channel, one.kind) == (decided.channel, decided.kind)), None)
-        reason = why_later(decided.due_at, wanted_at=now)
         if again is not None:
             # It reached nobody: never handed over, or returned.
             anew = {"state": InvitationState.WAITING, "due_at": decided.due_at, "attempts": 0}
-            anew |= {"reason": reason, "detail": "", "delivery_at": None, "priority": of_a_person(row.priority)}
+            why = Reason.QUIET_HOURS if decided.due_at > now else ""
+            anew |= {"reason": why, "detail": "", "delivery_at": None, "priority": of_a_person(row.priority)}
             connection.execute(sa.update(InvitationRow).where(InvitationRow.id == again.id).values(anew))
         else:
             values = waiting_message(
@@ -316,10 +316,11 @@ class ServiceDesk:
                 channel=decided.channel,
                 kind=decided.kind,
                 due_at=decided.due_at,
+                wanted=now,
                 priority=of_a_person(row.priority),
                 now=now,
             )
-            connection.execute(sa.insert(InvitationRow), [values | {"reason": reason}])
+            connection.execute(sa.insert(InvitationRow), [values])
         if decided.reopens:
             open_again = {"state": JobState.ISSUED, "due_at": None, "reason": "", "detail": "", "changed_at": now}
             change_jobs(connection, [row.id], open_again)
