@@ -148,16 +148,20 @@ _MOVE = bulk.Change(
 
 def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, Any]:
     """The invitation's new values. `counted`: the attempt was counted already, when its outcome became unknown."""
-    ending = result.ending
-    move = after_call(ending, result.row, counted=counted) | {
-        "invitation_id": result.row.id,
+    ending, item, call = result.ending, result.row, result.row.unknown_call
+    unknown_call = call.attempt_id if call is not None else None
+    after = after_call(
+        ending, due_at=item.due_at, attempt_id=item.attempt_id, unknown_call=unknown_call, counted=counted
+    )
+    move = after | {
+        "invitation_id": item.id,
         "new_state": InvitationState.WAITING if ending is None else invitation_state_after(ending),
         "new_reference": result.reference[:REFERENCE_LENGTH],
         "new_sent_at": now if isinstance(ending, Done) else None,
-        "has_new_link": result.row.wording in NEW_LINKS,
+        "has_new_link": item.wording in NEW_LINKS,
         "new_template": result.template,
         "new_segments": result.segments if result.template else None,
-        "more_unknown": int(stays_unknown(ending, result.problem) and result.row.unknown_call is None),
+        "more_unknown": int(stays_unknown(ending, result.problem) and call is None),
     }
     return move | _refused(result)
 

@@ -15,18 +15,16 @@ from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Attempt, InvitationRow, Job
-from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.messages.store.message_rows import set_job_states
 from worker.core.model.endings import (
-    Cancel,
     Ending,
-    Hold,
     Kind,
     Problem,
     Reconcile,
     Retry,
     RetryPolicy,
+    Snooze,
     ending_for,
     invitation_state_after,
     job_state_after,
@@ -37,7 +35,7 @@ from worker.core.unknown.repeats import not_before_its_wait, stays_unknown
 from worker.core.unknown.store import unknown_outcomes
 from worker.core.unknown.store.held_rows import hold_jobs, hold_messages
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
-from worker.core.work.store.attempt_log import unknown_attempt_after
+from worker.core.work.store.attempt_log import after_call
 
 UNKNOWN = Problem(Kind.UNKNOWN, "the worker stopped during the call; the call may have been carried out")
 RECONCILIATION_LOST = "the worker stopped while it reconciled the call; the call is reconciled again"
@@ -198,23 +196,13 @@ class ExpiredLeases:
     ) -> tuple[list[dict[str, Any]], EndedLeases]:
         moves, counted = [], EndedLeases()
         for row in rows:
-            attempt = open_attempts.get((row.id, row.fence))
-            move: dict[str, Any] = {
-                "row_id": row.id,
-                "new_state": waiting,
-                "new_due_at": row.due_at,  # a row without a call keeps its place in the queue
-                "more_attempts": 0,
-                "more_unknown": 0,
-                "new_reason": "",
-                "new_detail": "",
-                "new_unknown_attempt": row.unknown_attempt,
-            }
+            attempt, unknown_call = open_attempts.get((row.id, row.fence)), row.unknown_attempt
+            ending: Ending | None = None  # a row without a call keeps its place in the queue
             if attempt is None:
                 counted += EndedLeases(released=1)
             elif attempt.reconciles is not None:
                 # The attempt was a reconciliation: the row stays as it was, and is reconciled again.
-                wait = policy.first * self._jitter()
-                move |= {"new_due_at": now + wait, "new_reason": Reason.UNKNOWN, "new_detail": RECONCILIATION_LOST}
+                ending = Snooze(now + policy.first * self._jitter(), Reason.UNKNOWN, RECONCILIATION_LOST)
                 counted += EndedLeases(unknown=1)
             else:
                 ending = ending_for(
@@ -227,15 +215,18 @@ class ExpiredLeases:
                     jitter=self._jitter(),
                     reconcile_at=attempt.reconcile_at,
                 )
-                ending = paced(row, ending, now)
-                more_unknown = int(stays_unknown(ending, UNKNOWN))
-                move |= {"new_state": state_after(ending), "more_attempts": 1, "more_unknown": more_unknown}
-                if isinstance(ending, Retry | Reconcile | Hold | Cancel):
-                    move |= {"new_reason": ending.reason, "new_detail": ending.detail[:DETAIL_LENGTH]}
-                move["new_due_at"] = ending.at if isinstance(ending, Retry | Reconcile) else None
-                move["new_unknown_attempt"] = unknown_attempt_after(ending, attempt_id=attempt.id, unknown_call=None)
+                ending, unknown_call = paced(row, ending, now), None
                 counted += _counted(ending)
-            moves.append(move)
+            attempt_id = attempt.id if attempt is not None else None
+            move = after_call(ending, due_at=row.due_at, attempt_id=attempt_id, unknown_call=unknown_call)
+            moves.append(
+                move
+                | {
+                    "row_id": row.id,
+                    "new_state": waiting if ending is None else state_after(ending),
+                    "more_unknown": int(stays_unknown(ending, UNKNOWN)),
+                }
+            )
         return moves, counted
 
 

@@ -103,28 +103,20 @@ def closing(keyring: Keyring, result: CallResult[Any]) -> dict[str, Any]:
     }
 
 
-def unknown_attempt_after(
-    ending: Ending | None, *, attempt_id: uuid.UUID, unknown_call: uuid.UUID | None
-) -> uuid.UUID | None:
-    """The row's attempt with the unknown outcome after this ending. `unknown_call`: the attempt that was looked up."""
-    match ending:
-        case Reconcile():
-            return unknown_call or attempt_id
-        case Hold() if ending.reason in (Reason.UNKNOWN, Reason.CANNOT_KEEP):
-            return unknown_call or attempt_id
-        case None | Snooze():
-            return unknown_call
-        case _:
-            return None
+def after_call(
+    ending: Ending | None,
+    *,
+    due_at: datetime | None,
+    attempt_id: uuid.UUID | None,
+    unknown_call: uuid.UUID | None,
+    counted: bool = False,
+) -> dict[str, Any]:
+    """A row's new values after a call: when it is due, what is counted, the reason, and the unknown attempt.
 
-
-def after_call(ending: Ending | None, row: Claimed, *, counted: bool) -> dict[str, Any]:
-    """The row's new values after a call: when it is due, what is counted, the reason, and the unknown attempt.
-
-    `ending` None: the call was not made, and the row is due as before. `counted`: the attempt was counted already when
-    its outcome became unknown. A look-up is never counted as an attempt.
+    `ending` None: the call was not made, and the row is due as before, at `due_at`. `attempt_id`: the call's.
+    `unknown_call`: the attempt that it looked up. `counted`: the attempt was counted already when its outcome became
+    unknown. A look-up is never counted as an attempt.
     """
-    unknown_call = row.unknown_call.attempt_id if row.unknown_call else None
     one = 0 if counted or unknown_call else 1
     move: dict[str, Any] = {
         "new_due_at": None,
@@ -132,19 +124,23 @@ def after_call(ending: Ending | None, row: Claimed, *, counted: bool) -> dict[st
         "more_waits": 0,
         "new_reason": "",
         "new_detail": "",
-        "new_unknown_attempt": unknown_attempt_after(ending, attempt_id=row.attempt_id, unknown_call=unknown_call),
+        "new_unknown_attempt": None,
     }
     match ending:
         case None:
-            return move | {"new_due_at": row.due_at}
+            return move | {"new_due_at": due_at, "new_unknown_attempt": unknown_call}
         case Done() | Finish() | Asked():
             return move | {"more_attempts": one}
         case Snooze():
-            move |= {"new_due_at": ending.until, "more_waits": 1}
-        case Retry() | Reconcile():
+            move |= {"new_due_at": ending.until, "more_waits": 1, "new_unknown_attempt": unknown_call}
+        case Retry():
             move |= {"new_due_at": ending.at, "more_attempts": one}
+        case Reconcile():
+            move |= {"new_due_at": ending.at, "more_attempts": one, "new_unknown_attempt": unknown_call or attempt_id}
         case _:
             move["more_attempts"] = one
+            if isinstance(ending, Hold) and ending.reason in (Reason.UNKNOWN, Reason.CANNOT_KEEP):
+                move["new_unknown_attempt"] = unknown_call or attempt_id
     return move | {"new_reason": ending.reason, "new_detail": ending.detail[:DETAIL_LENGTH]}
 
 

@@ -249,8 +249,10 @@ def _texted(results: Sequence[IssueResult], added: sessions.Stored) -> list[remi
 
 def _move(result: IssueResult, ending: Ending | None, added: sessions.Stored, *, counted: bool) -> dict[str, Any]:
     """The job's new values. `counted`: the attempt was counted already when its outcome became unknown."""
-    job = result.row
-    move = after_call(ending, job, counted=counted) | {
+    job, call = result.row, result.row.unknown_call
+    unknown_call = call.attempt_id if call is not None else None
+    after = after_call(ending, due_at=job.due_at, attempt_id=job.attempt_id, unknown_call=unknown_call, counted=counted)
+    move = after | {
         "job_id": job.id,
         "new_state": JobState.WAITING if ending is None else job_state_after(ending),
         "more_reissues": 0,
