@@ -5,8 +5,8 @@ from dataclasses import replace
 from tests.stored.shelf import CONTACT, Shelf, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppressed
+from worker.core.database.job_ids import new_id
 from worker.core.database.tables import InvitationRow
-from worker.core.foundation.ids import new_id
 from worker.core.limits.store.flush import CallResult
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Done

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
-from worker.core.foundation.ids import EPOCH
+from worker.core.foundation.clock import EPOCH
 from worker.core.foundation.notation import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import APPLICANT_ID, ExpirySource, Session, SessionRequest

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
-from worker.core.foundation.ids import EPOCH
+from worker.core.foundation.clock import EPOCH
 from worker.core.foundation.notation import utc_time
 from worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings

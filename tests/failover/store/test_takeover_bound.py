@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from tests.stored.shelf import customer
 from tests.stored.takeovers import accounts_of, add, count_at, move, remaining, stop, takeover
+from worker.core.database.job_ids import new_id
 from worker.core.database.tables import Attempt, Job, SessionRow
-from worker.core.foundation.ids import new_id
 from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from worker.core.model.states import PRIORITIES, JobState, SessionState
 from worker.failover.takeover import SOON

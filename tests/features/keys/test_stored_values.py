@@ -19,6 +19,7 @@ from worker.core.database.encrypted_values import (
     decrypt_person,
     encrypt_update,
 )
+from worker.core.database.job_ids import new_id
 from worker.core.database.tables import (
     CustomerRow,
     Inbox,
@@ -30,7 +31,6 @@ from worker.core.database.tables import (
     UploadedList,
     UploadedPart,
 )
-from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.lifecycle.store.own_links import StableLinks, digests_of
 from worker.core.model.channels import SuppressionReason

@@ -16,7 +16,7 @@ from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.behaviour import Share
 from onboarding_sandbox.wire import SESSIONS
 from tests.suite.of_features import needs
-from worker.core.foundation.ids import guessable_ids
+from worker.core.database.job_ids import guessable_ids
 from worker.core.foundation.keyring import new_key
 from worker.features.rehearsal import play, stand_ins
 from worker.features.rehearsal.play import Asked, Rehearsed, add_page, rehearse

@@ -11,9 +11,9 @@ from tests.stored.post import BOTH_WAYS, EMAIL, TEXT, Post
 from tests.stored.shelf import CONTACT, customer
 from tests.stored.statements import statements
 from worker.core.customers.customers import Person
+from worker.core.database.job_ids import new_id
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, BounceCount, InvitationRow, Job, Suppression
-from worker.core.foundation.ids import new_id
 from worker.core.messages.contact import PauseRule
 from worker.core.model.channels import CHANNELS
 from worker.core.model.states import InvitationState, JobState, WebhookState

@@ -22,8 +22,8 @@ from tests.stored.webhook_feed import (
     update,
 )
 from worker.core.customers.customers import Channel
+from worker.core.database.job_ids import new_id
 from worker.core.database.tables import Attempt, Audit, InvitationRow, Job, SessionRow, Webhook
-from worker.core.foundation.ids import new_id
 from worker.core.lifecycle.reissue import REVIEW_ASKED
 from worker.core.messages.store.message_rows import set_job_states
 from worker.core.model.endings import Kind, Reconcile, Retry

@@ -1,7 +1,10 @@
-"""A job's id says its batch and its row: 7000000042 is row 42 of batch 7.
+"""The ids of rows. A job's id says its batch and its row: 7000000042 is row 42 of batch 7.
 
 So the primary key also keeps a row from being added twice, and finds the rows of a batch in their order. A second index
 for that would be written by each claim and each result again (docs/decisions/0008-the-customers-own-id-is-the-key.md).
+
+Other rows that are many have ids that are made before the row is written (`new_ids`), so that related rows are written
+in one transaction.
 
 Queries for a chunk of keys. A key is a customer and a purpose.
 
@@ -9,7 +12,12 @@ A statement gets all customers as one parameter and all purposes as another para
 therefore also finds a customer with a purpose of another key: `rows_of` drops these rows.
 """
 
-from collections.abc import Collection, Iterable
+import os
+import struct
+import uuid
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
@@ -18,6 +26,7 @@ import sqlalchemy as sa
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.tables import Job, SessionRow, StableLink
+from worker.core.foundation.clock import EPOCH, MILLISECOND
 from worker.core.model.states import SessionState
 
 LARGEST = 999_999_999  # a batch has no row beyond
@@ -58,6 +67,42 @@ def of_batch(
     """True for the jobs of a batch, behind the row `after`. Order them by `Job.id`. `id_`: the column with the job."""
     first: Any = batch * ROWS
     return sa.and_(id_ > first + after, id_ < first + ROWS)
+
+
+_RANDOM = struct.Struct(">HQ")  # of one id: 16 bits, of which 12 are used, and 64, of which 62 are
+_guessable: Callable[[int], bytes] | None = None
+
+
+@contextmanager
+def guessable_ids(random_bytes: Callable[[int], bytes]) -> Iterator[None]:
+    """Within this, the random bits of ids come from here: rows of one moment have the same order in each rehearsal.
+
+    For a database that is thrown away: who knows the seed knows the ids.
+    """
+    global _guessable
+    _guessable = random_bytes
+    try:
+        yield
+    finally:
+        _guessable = None
+
+
+def new_id(now: datetime) -> uuid.UUID:
+    """A version 7 UUID (RFC 9562): 48 bits of milliseconds, then 74 random bits.
+
+    Ordered by time, so that a growing index is written at its end; unguessable, so that a link may contain it.
+    """
+    return new_ids(now, 1)[0]
+
+
+def new_ids(now: datetime, count: int) -> list[uuid.UUID]:
+    """As many different ids of one moment, as `new_id` makes them."""
+    fixed = ((now - EPOCH) // MILLISECOND & (2**48 - 1)) << 80 | 0x7 << 76 | 0b10 << 62
+    source = (_guessable or os.urandom)(_RANDOM.size * count)  # one call for all: it is half the cost of an id
+    return [
+        uuid.UUID(int=fixed | (high & 0xFFF) << 64 | low & 0x3FFF_FFFF_FFFF_FFFF)
+        for high, low in _RANDOM.iter_unpack(source)
+    ]
 
 
 Key = tuple[str, str]  # customer and purpose

@@ -10,6 +10,9 @@ Clock = Callable[[], datetime]
 
 log = logging.getLogger(__name__)
 
+# For whole numbers of milliseconds: a float of seconds is sometimes wrong by one.
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 # A sample that took this many times as long as the best sample is ignored.
 SLOW = 3
 SLACK = timedelta(milliseconds=1)

@@ -17,10 +17,10 @@ from worker.core.database import bulk
 from worker.core.database.audit_entries import Entry, note_all
 from worker.core.database.bulk import rows_of
 from worker.core.database.database import Database, fetch
+from worker.core.database.job_ids import new_id
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import CustomerRow, Inbox, Job
 from worker.core.facts import STOPPED, JobsStopped, happened
-from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, key_id_of
 from worker.core.model.incoming import EventKind, EventReceipt, Outcome, Received
 from worker.core.model.states import EVENT, PAUSED, JobState

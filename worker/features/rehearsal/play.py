@@ -19,7 +19,7 @@ from aiohttp import web
 
 from onboarding_sandbox.behaviour import Share
 from onboarding_sandbox.options import SandboxOptions
-from worker.core.foundation.ids import guessable_ids
+from worker.core.database.job_ids import guessable_ids
 from worker.core.limits.budgets import BudgetRule
 from worker.core.model.wakeups import WakeUp
 from worker.features.rehearsal.stand_ins import opened_page, page_of, sandbox_options, stood_in

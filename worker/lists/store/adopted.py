@@ -11,9 +11,8 @@ from worker.core.customers.customers import Customer, invitation_channels
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import TOKEN
-from worker.core.database.job_ids import IS_LIVE, Key, among_keys, rows_of
+from worker.core.database.job_ids import IS_LIVE, Key, among_keys, new_ids, rows_of
 from worker.core.database.tables import Job, SessionRow
-from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import reminders
 from worker.core.limits.budgets import BudgetRule, Grant, grant

@@ -18,7 +18,7 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.tables import Attempt, Batch, InvitationRow, Job, SessionRow
 from worker.core.database.tables.columns import aliased
-from worker.core.foundation.ids import EPOCH, MILLISECOND
+from worker.core.foundation.clock import EPOCH, MILLISECOND
 from worker.core.limits.credits import COST_NOTHING
 from worker.core.messages.contact import FIRST
 from worker.core.model.reasons import Reason
@@ -280,5 +280,5 @@ def _sum(condition: sa.ColumnElement[bool], what: object = 1) -> sa.ColumnElemen
 
 
 def _first_id(at: datetime) -> UUID:
-    """No id of this time or later is smaller, and each of an earlier time is (`core.foundation.ids`)."""
+    """No id of this time or later is smaller, and each of an earlier time is (`core.database.job_ids`)."""
     return UUID(int=(at - EPOCH) // MILLISECOND << 80)

@@ -7,9 +7,9 @@ import pytest
 from tests.stored.shelf import Shelf, add_lines, customer, line
 from worker.core.customers.store.suppressions import release, suppress, suppressed
 from worker.core.database.database import Database
+from worker.core.database.job_ids import new_id
 from worker.core.database.journal import Journal, read
 from worker.core.database.tables import Audit, CustomerRow, Inbox, Suppression
-from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.channels import SuppressionReason
 from worker.core.model.incoming import OPERATOR, EventKind

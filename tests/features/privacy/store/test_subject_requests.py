@@ -15,6 +15,7 @@ from tests.stored.shelf import add_lines, customer, line
 from tests.suite.of_features import needs
 from worker.core.customers.store.suppressions import suppress
 from worker.core.database.audit_entries import ACT, Act
+from worker.core.database.job_ids import new_id
 from worker.core.database.schema import all_tables
 from worker.core.database.tables import (
     Attempt,
@@ -34,7 +35,6 @@ from worker.core.database.tables import (
     UploadedPart,
     Webhook,
 )
-from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.foundation.notation import written
 from worker.core.limits.store.flush import CallResult

@@ -9,8 +9,8 @@ from tests.features.service_desk.store.desks import AT_ONCE, desk_of, moments, s
 from tests.stored.shelf import WEEK, Shelf, customer
 from tests.stored.webhook_feed import APPROVED, WebhookFeed
 from worker.core.customers.store.suppressions import suppress
+from worker.core.database.job_ids import new_id
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow, Webhook
-from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.limits.store.flush import CallResult
 from worker.core.model.channels import SuppressionReason

@@ -16,9 +16,8 @@ import sqlalchemy as sa
 
 from worker.core.database import bulk
 from worker.core.database.encrypted_values import STABLE, context_of_stable_link
-from worker.core.database.job_ids import Key, among_keys, rows_of
+from worker.core.database.job_ids import Key, among_keys, new_ids, rows_of
 from worker.core.database.tables import StableLink
-from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 
 SECRET_BYTES = 18  # 144 bits, without padding in base64

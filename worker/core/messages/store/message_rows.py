@@ -27,9 +27,9 @@ from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import decrypt_person
 from worker.core.database.fast import tally
 from worker.core.database.fast.unanswered import UNANSWERED
+from worker.core.database.job_ids import new_id
 from worker.core.database.tables import Attempt, Batch, BounceCount, CustomerRow, InvitationRow, Job
 from worker.core.facts import STOPPED, JobsStopped, happened
-from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring
 from worker.core.messages.contact import FIRST, PauseRule
 from worker.core.model.reasons import ABOUT_ANOTHER, Reason

@@ -20,9 +20,9 @@ from worker.core.database import bulk
 from worker.core.database.bulk import Columns
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import encrypt_words
+from worker.core.database.job_ids import new_ids
 from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.database.tables.types import DETAIL_LENGTH
-from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
 from worker.core.limits.store.flush import CallResult, Claimed, Flush, RowT
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Reconcile, Retry, Snooze

@@ -15,10 +15,10 @@ from worker.core.customers.store.erased_jobs import erase_again
 from worker.core.database import bulk
 from worker.core.database.bulk import Columns
 from worker.core.database.fast import tally
+from worker.core.database.job_ids import new_ids
 from worker.core.database.tables import Job, SessionRow
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.facts import STOPPED, JobsStopped, happened
-from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import reminders
 from worker.core.limits.call_outcomes import CallOutcome

@@ -15,11 +15,10 @@ from worker.core.customers.customers import invitation_channels
 from worker.core.customers.store.in_review import follow_reviews
 from worker.core.database import bulk
 from worker.core.database.encrypted_values import ERASED
-from worker.core.database.job_ids import Key, among_keys, rows_of
+from worker.core.database.job_ids import Key, among_keys, new_ids, rows_of
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import LEAD
 from worker.core.facts import JobsStopped, happened
-from worker.core.foundation.ids import new_ids
 from worker.core.lifecycle.store.own_links import StableLinks, ends_of
 from worker.core.limits.store.flush import CallResult, Flush
 from worker.core.messages.contact import FIRST, PREFIX

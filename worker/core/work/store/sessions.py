@@ -15,10 +15,9 @@ from worker.core.database.bulk import Columns
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED, encrypt_session
 from worker.core.database.fast import tally
-from worker.core.database.job_ids import IS_LIVE, Key, among_keys, rows_of
+from worker.core.database.job_ids import IS_LIVE, Key, among_keys, new_ids, rows_of
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.facts import Fact, MessagesSent, SessionsExpired, happened
-from worker.core.foundation.ids import new_ids
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.messages.contact import FIRST
 from worker.core.messages.quiet_hours import Hours, allowed_at, wanted_at

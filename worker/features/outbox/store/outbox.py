@@ -16,11 +16,10 @@ import sqlalchemy as sa
 from worker.core.database import bulk
 from worker.core.database.bulk import Columns
 from worker.core.database.database import fetch
-from worker.core.database.job_ids import batch_of, row_of
+from worker.core.database.job_ids import batch_of, new_id, row_of
 from worker.core.database.tables import InvitationRow, Job, Outbox, SessionRow
 from worker.core.database.tables.columns import aliased
 from worker.core.facts import Fact, JobsStopped, MessagesSent, SessionsCompleted, SessionsExpired
-from worker.core.foundation.ids import new_id
 from worker.core.model.refusals import of_stored
 from worker.core.model.states import JobState
 from worker.core.work.store.sessions import SessionsIssued

@@ -29,7 +29,7 @@ from worker.core.database.encrypted_values import (
     person_as_json,
     read_person,
 )
-from worker.core.database.job_ids import AS_THEY_CAME, batch_of, row_of
+from worker.core.database.job_ids import AS_THEY_CAME, batch_of, new_id, row_of
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import (
     Attempt,
@@ -48,7 +48,6 @@ from worker.core.database.tables import (
     UploadedPart,
     Webhook,
 )
-from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.foundation.notation import written, written_if_any
 from worker.core.model.channels import CHANNELS, address_of, detail_of

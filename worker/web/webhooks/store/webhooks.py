@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch, made_of
 from worker.core.database.encrypted_values import context_of_webhook
+from worker.core.database.job_ids import new_id
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
 from worker.core.database.tables.types import DETAIL_LENGTH
-from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.states import Result, SessionState, WebhookState
 from worker.core.model.wakeups import WakeUp
