@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from tests.core.limits.call_outcomes import call_outcome
 from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
 from worker.core.limits.rate_limits import Limit, Ramp
@@ -60,7 +61,7 @@ def test_a_stop_with_a_probe_says_when_a_worker_asks_again():
 def test_a_pause_that_lasts_after_a_call_of_another_worker_succeeded_still_says_why():
     at = NOW + timedelta(seconds=1)
     paused = after_outcomes(
-        BudgetState(), RULE, [CallOutcome(NOW, Kind.RATE_LIMITED, "HTTP 429", LATER - NOW)], now=NOW
+        BudgetState(), RULE, [call_outcome(NOW, Kind.RATE_LIMITED, "HTTP 429", LATER - NOW)], now=NOW
     )
     (found,) = of_account("kyc", RULE, after_outcomes(paused, RULE, [CallOutcome(at)], now=at), now=at)
     assert found.in_words == "kyc is paused until 2026-11-21T12:20:00Z: the wait that was asked for is not over"

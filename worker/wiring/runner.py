@@ -76,12 +76,12 @@ class Preflight:
             outage.lasts(f"{channel} does not work", monotonic(), why=problem.detail)
         else:
             self._outages.pop(channel, None)  # the budget's line says that it answers again
-        await self._in_thread(self._tried, rule, CallOutcome.of(began_at, problem))
+        await self._in_thread(self._tried, rule, CallOutcome(began_at, problem))
 
     def _tried(self, rule: BudgetRule, outcome: CallOutcome) -> None:
         now = self._parts.clock()
         self._parts.budgets.record_log_in(rule, outcome, now=now)
-        if outcome.kind is None:
+        if outcome.problem is None:
             make_waiting_jobs_due(self._parts.database, now=now)
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, grant
 from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
 from worker.core.limits.rate_limits import Limit
-from worker.core.model.endings import Kind, RetryPolicy
+from worker.core.model.endings import Kind, Problem, RetryPolicy
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HORIZON = timedelta(milliseconds=100)
@@ -124,7 +124,9 @@ class World:
 
     def _arrive(self, worker: Worker, outcome: CallOutcome, back: timedelta) -> None:
         if not self.server.call(self.now, self.random.random()):
-            outcome = outcome._replace(kind=Kind.RATE_LIMITED, detail="HTTP 429", retry_after=self.server.retry_after)
+            outcome = outcome._replace(
+                problem=Problem(Kind.RATE_LIMITED, "HTTP 429", retry_after=self.server.retry_after)
+            )
         self._at(self.now + back, self._answer, worker, outcome)
 
     def _answer(self, worker: Worker, outcome: CallOutcome) -> None:

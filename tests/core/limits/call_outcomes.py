@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from worker.core.limits.budgets import BudgetRule, BudgetState, grant
 from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
 from worker.core.limits.rate_limits import Limit
-from worker.core.model.endings import Kind, RetryPolicy
+from worker.core.model.endings import Kind, Problem, RetryPolicy
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -14,11 +14,18 @@ MINUTE = timedelta(minutes=1)
 RULE = BudgetRule("kyc", retry=RetryPolicy(first=SECOND, most=timedelta(seconds=10)))
 WELL = BudgetState()
 LIMITED = replace(RULE, limits=(Limit(20, SECOND),))
-UNREACHABLE = CallOutcome(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
+
+
+def call_outcome(began_at, kind=None, detail="", retry_after=None, **more):
+    problem = Problem(kind, detail, retry_after=retry_after, **more) if kind is not None else None
+    return CallOutcome(began_at, problem)
+
+
+UNREACHABLE = call_outcome(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
 
 
 def rate_limited(after=None, *, began_at=NOW):
-    return CallOutcome(began_at, Kind.RATE_LIMITED, "HTTP 429", after)
+    return call_outcome(began_at, Kind.RATE_LIMITED, "HTTP 429", after)
 
 
 def with_outcomes(state, *call_outcomes, now=NOW):
@@ -30,4 +37,4 @@ def granted(state, *, most=10, now=NOW, rule=RULE):
 
 
 def failing(*kinds, began_at=NOW):
-    return [CallOutcome(began_at + SECOND * index / 1000, kind, "HTTP 500") for index, kind in enumerate(kinds)]
+    return [call_outcome(began_at + SECOND * index / 1000, kind, "HTTP 500") for index, kind in enumerate(kinds)]

@@ -4,7 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from tests.core.limits.call_outcomes import NOW, RULE, SECOND, UNREACHABLE, WELL, failing, granted, with_outcomes
+from tests.core.limits.call_outcomes import (
+    NOW,
+    RULE,
+    SECOND,
+    UNREACHABLE,
+    WELL,
+    call_outcome,
+    failing,
+    granted,
+    with_outcomes,
+)
 from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
 from worker.core.model.endings import Kind
 from worker.reporting.waits import outage_of
@@ -51,7 +61,7 @@ def test_behind_an_open_breaker_one_call_goes_first_and_each_that_fails_doubles_
 def test_an_answer_closes_the_breaker(kind):
     state = with_outcomes(WELL, *failing(*[Kind.TRANSIENT] * 5), now=NOW + SECOND)
     later = state.blocked_until
-    state = with_outcomes(state, CallOutcome(later, kind), now=later)
+    state = with_outcomes(state, call_outcome(later, kind), now=later)
     assert (state.failures, state.opened_at, state.pauses, state.pause_reason) == (0, None, 0, "")
     assert granted(state, now=later).slots.count == 10
 
@@ -62,7 +72,7 @@ def test_calls_in_flight_when_the_breaker_opened_neither_close_nor_extend_it():
 
 
 def test_an_unreachable_account_is_paused_at_once_and_its_breaker_opens_after_five():
-    unreachable = CallOutcome(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
+    unreachable = call_outcome(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
     state, now = with_outcomes(WELL, unreachable), NOW
     assert (state.failures, state.opened_at) == (1, None)
     for _ in range(4):
@@ -88,5 +98,5 @@ def test_the_breaker_of_a_sender_is_open_from_its_first_silence_to_its_next_answ
         assert outage_of(state, now=state.blocked_until) == ""
         now = state.blocked_until
     assert state.opened_at == NOW
-    answered = after_outcomes(state, rule, [CallOutcome(now, kind, "an answer")], now=now)
+    answered = after_outcomes(state, rule, [call_outcome(now, kind, "an answer")], now=now)
     assert (answered.opened_at, outage_of(answered, now=now, due=True)) == (None, "")

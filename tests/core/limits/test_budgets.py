@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.core.limits.call_outcomes import LIMITED, MINUTE, NOW, RULE, SECOND, WELL, granted
+from tests.core.limits.call_outcomes import LIMITED, MINUTE, NOW, RULE, SECOND, WELL, call_outcome, granted
 from worker.core.limits.budgets import (
     BudgetRule,
     BudgetState,
@@ -20,7 +20,7 @@ from worker.core.limits.budgets import (
     is_stopped,
     resumed,
 )
-from worker.core.limits.call_outcomes import STOPS, CallOutcome, after_outcomes
+from worker.core.limits.call_outcomes import STOPS, after_outcomes
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.endings import Kind, RetryPolicy
 
@@ -124,7 +124,7 @@ class Account(RuleBasedStateMachine):
     def come_back(self, data, kind, after):
         began = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
         before = self.state
-        self.state = after_outcomes(before, self.rule, [CallOutcome(began, kind, "detail", after)], now=self.now)
+        self.state = after_outcomes(before, self.rule, [call_outcome(began, kind, "detail", after)], now=self.now)
         if before.blocked_until is not None:
             assert self.state.blocked_until >= before.blocked_until
         assert self.state.pauses <= before.pauses + 1

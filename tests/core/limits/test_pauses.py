@@ -12,6 +12,7 @@ from tests.core.limits.call_outcomes import (
     SECOND,
     UNREACHABLE,
     WELL,
+    call_outcome,
     granted,
     rate_limited,
     with_outcomes,
@@ -116,24 +117,24 @@ def test_a_first_call_that_never_comes_back_is_waited_for_no_longer_than_a_lease
 @pytest.mark.parametrize("kind", [Kind.BAD_INPUT, Kind.CONFLICT])
 def test_an_account_that_refuses_a_row_answers_so_its_pause_is_over(kind):
     state = replace(WELL, pauses=2, probe_until=NOW + MINUTE, paused_at=NOW - MINUTE)
-    after = with_outcomes(state, CallOutcome(NOW, kind, "HTTP 400"))
+    after = with_outcomes(state, call_outcome(NOW, kind, "HTTP 400"))
     assert (after.pauses, after.probe_until) == (0, None)
 
 
 @pytest.mark.parametrize("kind", [Kind.TRANSIENT, Kind.UNKNOWN])
 def test_a_first_call_that_fails_otherwise_lets_the_next_one_try(kind):
     state = replace(WELL, pauses=2, probe_until=NOW + MINUTE, paused_at=NOW - MINUTE)
-    after = with_outcomes(state, CallOutcome(NOW, kind, "HTTP 500"))
+    after = with_outcomes(state, call_outcome(NOW, kind, "HTTP 500"))
     assert (after.pauses, after.probe_until) == (2, None)
 
 
 def test_an_account_that_cannot_be_reached_is_paused_like_a_rate_limited_one():
-    unreachable = CallOutcome(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
+    unreachable = call_outcome(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
     state = with_outcomes(WELL, unreachable)
     assert (state.blocked_until, state.pauses, state.pause_reason) == (NOW + SECOND, 1, "connection refused")
 
 
-LESSONS = [CallOutcome(NOW, kind, "") for kind in Kind] + [CallOutcome(NOW), UNREACHABLE]
+LESSONS = [call_outcome(NOW, kind, "") for kind in Kind] + [CallOutcome(NOW), UNREACHABLE]
 
 
 def test_a_sender_is_proven_by_any_answer_but_a_refusal_of_us(subtests):
@@ -150,7 +151,7 @@ def test_an_answer_from_before_the_pause_proves_nothing():
 
 def test_a_log_in_ends_the_pause_and_the_stop_of_a_sender_that_refused_one():
     assert mark_verified(with_outcomes(WELL, UNREACHABLE)) == replace(WELL, paused_at=NOW)
-    assert mark_verified(with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, "SMTP 535"))) == WELL
-    assert mark_verified(with_outcomes(WELL, CallOutcome(NOW, Kind.OUT_OF_CREDIT, "HTTP 402"))).stopped_at == NOW
-    limited = with_outcomes(WELL, CallOutcome(NOW, Kind.RATE_LIMITED, "HTTP 429"))
+    assert mark_verified(with_outcomes(WELL, call_outcome(NOW, Kind.AUTH, "SMTP 535"))) == WELL
+    assert mark_verified(with_outcomes(WELL, call_outcome(NOW, Kind.OUT_OF_CREDIT, "HTTP 402"))).stopped_at == NOW
+    limited = with_outcomes(WELL, call_outcome(NOW, Kind.RATE_LIMITED, "HTTP 429"))
     assert mark_verified(limited) == limited  # a log-in says nothing of the rate

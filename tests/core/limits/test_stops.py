@@ -12,6 +12,7 @@ from tests.core.limits.call_outcomes import (
     RULE,
     SECOND,
     WELL,
+    call_outcome,
     granted,
     rate_limited,
     with_outcomes,
@@ -56,7 +57,7 @@ def test_a_refund_ends_the_stop_that_the_lack_of_credits_made_and_no_other():
 def test_bad_credentials_and_no_credit_stop_the_account_with_the_reason(subtests):
     for kind in sorted(STOPS):
         with subtests.test(kind=kind):
-            state = with_outcomes(WELL, CallOutcome(NOW, kind, "HTTP 401: key revoked"))
+            state = with_outcomes(WELL, call_outcome(NOW, kind, "HTTP 401: key revoked"))
             assert (state.stopped_at, state.stop_reason) == (NOW, "HTTP 401: key revoked (the credentials are refused)")
             stopped = granted(state, now=NOW + ASK_AGAIN_AFTER - SECOND)
             assert (stopped.slots.count, stopped.again_at) == (0, None)
@@ -64,24 +65,24 @@ def test_bad_credentials_and_no_credit_stop_the_account_with_the_reason(subtests
 
 def test_where_the_adapter_says_what_its_code_means_the_status_says_no_more():
     detail = "HTTP 403 PERMISSIONS_ERROR: no credit left, or no right to this call"
-    assert with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, detail)).stop_reason == detail
+    assert with_outcomes(WELL, call_outcome(NOW, Kind.AUTH, detail)).stop_reason == detail
 
 
 def test_without_credit_a_person_must_act():
-    state = with_outcomes(WELL, CallOutcome(NOW, Kind.OUT_OF_CREDIT, "HTTP 402"))
+    state = with_outcomes(WELL, call_outcome(NOW, Kind.OUT_OF_CREDIT, "HTTP 402"))
     assert granted(state, now=NOW + timedelta(days=30)).slots.count == 0
     assert stop_in_words(state) == "HTTP 402 (no credit is left)"
 
 
 def asked_again(kind):
     """A stop for refused credentials, and what its one call after a while was answered with, a second later."""
-    stopped = with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, "HTTP 401"))
+    stopped = with_outcomes(WELL, call_outcome(NOW, Kind.AUTH, "HTTP 401"))
     later = NOW + ASK_AGAIN_AFTER
     given = granted(stopped, now=later)
     assert (given.slots.count, given.probe) == (1, True)
     probing = after_claim(stopped, RULE, given, 1, now=later, probe_for=MINUTE)
     assert granted(probing, now=later).slots.count == 0  # one call, however many workers ask
-    return with_outcomes(probing, CallOutcome(later, kind, "the answer"), now=later + SECOND), later + SECOND
+    return with_outcomes(probing, call_outcome(later, kind, "the answer"), now=later + SECOND), later + SECOND
 
 
 @pytest.mark.parametrize("kind", [None, Kind.BAD_INPUT, Kind.CONFLICT])
@@ -102,21 +103,21 @@ def test_without_an_answer_the_stop_stays_and_the_next_call_is_again_minutes_lat
 
 
 def test_another_refusal_read_by_a_process_whose_clock_is_slow_makes_a_stop_no_shorter():
-    stopped = with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, "HTTP 401"), now=NOW)
+    stopped = with_outcomes(WELL, call_outcome(NOW, Kind.AUTH, "HTTP 401"), now=NOW)
     slow = NOW - MINUTE
     assert (
-        with_outcomes(stopped, CallOutcome(slow, Kind.AUTH, "HTTP 401"), now=slow).asks_again_at
+        with_outcomes(stopped, call_outcome(slow, Kind.AUTH, "HTTP 401"), now=slow).asks_again_at
         == NOW + ASK_AGAIN_AFTER
     )
 
 
 def test_a_success_of_a_call_that_was_in_flight_does_not_undo_a_stop():
-    state = with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, "HTTP 401"), CallOutcome(NOW + SECOND))
+    state = with_outcomes(WELL, call_outcome(NOW, Kind.AUTH, "HTTP 401"), CallOutcome(NOW + SECOND))
     assert state.stopped_at == NOW
 
 
 def test_a_resumed_account_tries_with_one_call():
-    state = resumed(with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, "HTTP 401")))
+    state = resumed(with_outcomes(WELL, call_outcome(NOW, Kind.AUTH, "HTTP 401")))
     assert (state.stopped_at, state.stop_reason) == (None, "")
     assert granted(state).slots.count == 1
     assert granted(with_outcomes(state, CallOutcome(NOW))).slots.count == 10
@@ -138,7 +139,7 @@ def test_no_resumption_brings_a_call_nearer_to_the_last_one_than_the_limit_allow
     state = after_claim(WELL, slow, granted(WELL, rule=slow, most=1), 1, now=NOW, probe_for=MINUTE)
     for paused in (
         with_outcomes(state, rate_limited(MINUTE)),
-        with_outcomes(state, CallOutcome(NOW, Kind.AUTH, "HTTP 401")),
+        with_outcomes(state, call_outcome(NOW, Kind.AUTH, "HTTP 401")),
     ):
         assert resumed(paused, pauses_too=True).next_at == NOW + timedelta(minutes=10)
 
@@ -156,13 +157,13 @@ def test_the_kinds_that_cost_nothing_are_those_that_open_nothing():
 
 
 def test_an_answer_that_may_be_about_one_row_neither_makes_nor_ends_a_stop():
-    unclear = CallOutcome(NOW + ASK_AGAIN_AFTER, Kind.UNCLEAR, "SMTP 554", SECOND, unclear=True)
+    unclear = call_outcome(NOW + ASK_AGAIN_AFTER, Kind.UNCLEAR, "SMTP 554", SECOND, unclear=True)
     assert with_outcomes(WELL, unclear) == WELL
-    stopped = with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, "SMTP 554", unclear=True))
+    stopped = with_outcomes(WELL, call_outcome(NOW, Kind.AUTH, "SMTP 554", unclear=True))
     assert with_outcomes(stopped, unclear, now=NOW + ASK_AGAIN_AFTER).stopped_at == NOW
 
 
 def test_a_stop_because_of_refused_messages_is_not_ended_by_a_log_in():
-    refused = with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, "SMTP 554", unclear=True))
+    refused = with_outcomes(WELL, call_outcome(NOW, Kind.AUTH, "SMTP 554", unclear=True))
     assert mark_verified(refused) == refused
-    assert mark_verified(with_outcomes(WELL, CallOutcome(NOW, Kind.AUTH, "SMTP 535"))).stopped_at is None
+    assert mark_verified(with_outcomes(WELL, call_outcome(NOW, Kind.AUTH, "SMTP 535"))).stopped_at is None

@@ -159,7 +159,7 @@ class Adopting:
                     left.append(one)
                 elif answer:
                     wrong[one.line.row] = answer
-                outcomes.append(CallOutcome.of(at, problem))
+                outcomes.append(CallOutcome(at, problem))
             self._sessions.apply(rule, outcomes, now=clock())
         return wrong
 

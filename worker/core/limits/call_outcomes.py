@@ -16,7 +16,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from worker.core.limits.budgets import ASK_AGAIN_AFTER, BudgetRule, BudgetState, next_slot
 from worker.core.limits.rate_adaptation import Pace, counted
@@ -30,25 +30,19 @@ FAILURES = frozenset({Kind.TRANSIENT, Kind.UNKNOWN})  # the account gave no answ
 
 
 class CallOutcome(NamedTuple):
-    """What one call showed: its kind of problem, or None for a success. `began_at` is when the call was made.
+    """What one call showed: the problem that it ended with, or None for a success. `began_at` is when it was made.
 
     An account that cannot be reached is paused like a rate-limited one: one call finds out whether it is back, and not
-    a call for each row.
+    a call for each row. Of an unclear problem what was refused is the message itself: a log-in does not show that it is
+    accepted again.
     """
 
     began_at: datetime
-    kind: Kind | None = None
-    detail: str = ""
-    retry_after: timedelta | None = None
-    unreachable: bool = False
-    unclear: bool = False  # what was refused is the message itself: a log-in does not show that it is accepted again
+    problem: Problem | None = None
 
-    @classmethod
-    def of(cls, began_at: datetime, problem: Problem | None) -> Self:
-        """What a call showed that ended with this problem; None: it succeeded."""
-        if problem is None:
-            return cls(began_at)
-        return cls(began_at, problem.kind, problem.detail, problem.retry_after, problem.unreachable, problem.unclear)
+    @property
+    def kind(self) -> Kind | None:
+        return self.problem.kind if self.problem is not None else None
 
 
 def after_outcomes(
@@ -64,7 +58,7 @@ def after_outcomes(
         # pace is too fast.
         state = replace(state, pace=replace(state.pace, lowered_at=now))
     for outcome in call_outcomes:
-        if outcome.kind is None and not outcome.unreachable and state.is_well:
+        if outcome.problem is None and state.is_well:
             continue  # nearly every call: a success shows nothing new
         # A call from before the pause says nothing about the time since.
         fresh = state.paused_at is None or outcome.began_at >= state.paused_at
@@ -82,30 +76,33 @@ def _after(
     now: datetime,
 ) -> BudgetState:
     """The state after this call. `stopped_at`: since when the account was stopped, before all of these calls."""
-    failed = outcome.unreachable or outcome.kind in FAILURES
+    problem, kind = outcome.problem, outcome.kind
+    unreachable = problem is not None and problem.unreachable
+    failed = unreachable or kind in FAILURES
     if fresh and failed:
         state = replace(state, failures=state.failures + 1)
     elif fresh and (state.failures or state.opened_at):  # any answer shows that the account answers, even a 429
         state = replace(state, failures=0, opened_at=None)
-    if fresh or outcome.kind in STOPS:
-        state = replace(state, unproven=outcome.unreachable or (outcome.kind in STOPS and not outcome.unclear))
+    if fresh or kind in STOPS:
+        refused = problem is not None and kind in STOPS and not problem.unclear
+        state = replace(state, unproven=unreachable or refused)
     opens = failed and fresh and rule.opens_after is not None and state.failures >= rule.opens_after
-    if outcome.kind is Kind.RATE_LIMITED or outcome.unreachable:
-        state = _paused(state, rule, outcome, fresh=fresh, now=now)
-    elif outcome.kind in STOPS:
-        state = _stopped(state, outcome, now=now)
-    elif outcome.kind in ANSWERS and fresh:
-        state = _answered(state, outcome, stopped_at)
-    elif opens:
-        state = _paused(state, rule, outcome._replace(retry_after=None), fresh=True, now=now)
+    if problem is not None and (unreachable or kind is Kind.RATE_LIMITED):
+        state = _paused(state, rule, problem, fresh=fresh, now=now)
+    elif problem is not None and kind in STOPS:
+        state = _stopped(state, problem, now=now)
+    elif kind in ANSWERS and fresh:
+        state = _answered(state, outcome.began_at, stopped_at)
+    elif problem is not None and opens:
+        state = _paused(state, rule, replace(problem, retry_after=None), fresh=True, now=now)
     elif fresh:
         state = replace(state, probe_until=None)
-    if opens:
-        why = f"{state.failures} calls in a row failed, the last with {outcome.detail}"[:400]
+    if problem is not None and opens:
+        why = f"{state.failures} calls in a row failed, the last with {problem.detail}"[:400]
         return replace(state, opened_at=state.opened_at or now, pause_reason=why)
     if fresh and rule.opens_after is None:
         # Of a sender only this is its own failure; any answer ends it.
-        return replace(state, opened_at=(state.opened_at or now) if outcome.unreachable else None)
+        return replace(state, opened_at=(state.opened_at or now) if unreachable else None)
     return state
 
 
@@ -121,11 +118,11 @@ def _counted(state: BudgetState, rule: BudgetRule, call_outcomes: list[CallOutco
     return counted(pace, rule.rate, granted=len(current) if unlimited else 0, refused=refused, now=now)
 
 
-def _paused(state: BudgetState, rule: BudgetRule, outcome: CallOutcome, *, fresh: bool, now: datetime) -> BudgetState:
-    if not fresh and outcome.retry_after is None:
+def _paused(state: BudgetState, rule: BudgetRule, problem: Problem, *, fresh: bool, now: datetime) -> BudgetState:
+    if not fresh and problem.retry_after is None:
         return state
     pauses = state.pauses + 1 if fresh else state.pauses
-    until = now + (outcome.retry_after if outcome.retry_after is not None else rule.retry.ceiling(pauses))
+    until = now + (problem.retry_after if problem.retry_after is not None else rule.retry.ceiling(pauses))
     until = max(until, state.blocked_until or until)
     return replace(
         state,
@@ -134,20 +131,20 @@ def _paused(state: BudgetState, rule: BudgetRule, outcome: CallOutcome, *, fresh
         ahead_at=max(until, state.ahead_at or state.next_at or until) if rule.burst is not None else None,
         pauses=pauses,
         paused_at=now if fresh else state.paused_at,
-        pause_reason=outcome.detail,
+        pause_reason=problem.detail,
         probe_until=None,
     )
 
 
-def _stopped(state: BudgetState, outcome: CallOutcome, *, now: datetime) -> BudgetState:
+def _stopped(state: BudgetState, problem: Problem, *, now: datetime) -> BudgetState:
     again_at = now + ASK_AGAIN_AFTER
     return replace(
         state,
         stopped_at=state.stopped_at or now,
-        stop_reason=reason_of_stop(outcome.detail),
+        stop_reason=reason_of_stop(problem.detail),
         probe_until=None,
         # As for a pause: a process whose clock is slow makes it no shorter.
-        asks_again_at=max(again_at, state.asks_again_at or again_at) if outcome.kind is Kind.AUTH else None,
+        asks_again_at=max(again_at, state.asks_again_at or again_at) if problem.kind is Kind.AUTH else None,
     )
 
 
@@ -163,10 +160,10 @@ def repeating(state: BudgetState, count: int, *, now: datetime) -> BudgetState:
     return replace(state, stopped_at=stopped_at, stop_reason=reason, asks_again_at=None, probe_until=None)
 
 
-def _answered(state: BudgetState, outcome: CallOutcome, stopped_at: datetime | None) -> BudgetState:
+def _answered(state: BudgetState, began_at: datetime, stopped_at: datetime | None) -> BudgetState:
     state = replace(state, pauses=0, probe_until=None, pause_reason="")
     # Not a call that was in flight when the account was stopped.
-    if state.asks_again_at is not None and stopped_at is not None and outcome.began_at > stopped_at:
+    if state.asks_again_at is not None and stopped_at is not None and began_at > stopped_at:
         return replace(state, stopped_at=None, stop_reason="", asks_again_at=None)
     return state
 

@@ -147,7 +147,7 @@ class OutboxPublisher:
         later = [
             self._later(rule, by_number[reply.number], reply, now) for reply in replies if reply.problem is not None
         ]
-        call_outcomes = map(_outcome, replies)
+        call_outcomes = [CallOutcome(reply.began_at, reply.problem) for reply in replies]
         chunk = publishing.settle(
             rule, accepted=accepted, later=later, call_outcomes=call_outcomes, most=CHUNK, due_at=due_at, now=now
         )
@@ -186,10 +186,3 @@ class OutboxPublisher:
     def close(self) -> None:
         for target in self._targets.values():
             target.close()
-
-
-def _outcome(reply: Reply) -> CallOutcome:
-    problem = reply.problem
-    if problem is None:
-        return CallOutcome(reply.began_at)
-    return CallOutcome(reply.began_at, problem.kind, problem.detail, problem.retry_after, problem.unreachable)

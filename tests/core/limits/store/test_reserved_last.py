@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from tests.core.limits.call_outcomes import call_outcome
 from tests.stored.shelf import customer
 from tests.stored.statements import statements
 from worker.core.database.tables import Attempt, Budget, Job
-from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.store import budgets
 from worker.core.limits.store.claims import Room
@@ -96,7 +96,7 @@ def test_events_get_later_slots_where_batch_rows_get_none_beyond_the_horizon(she
 
 def test_an_account_that_was_paused_meanwhile_gets_no_call(shelf, policy, overtaken):
     shelf.add(customer("Ona"), customer("Jonas"))
-    refused = CallOutcome(shelf.clock(), Kind.RATE_LIMITED, retry_after=timedelta(minutes=1))
+    refused = call_outcome(shelf.clock(), Kind.RATE_LIMITED, retry_after=timedelta(minutes=1))
 
     def pause() -> None:
         with shelf.database.write() as connection:

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 import sqlalchemy as sa
 
+from tests.core.limits.call_outcomes import call_outcome
 from tests.stored.shelf import add_lines, customer, line
 from tests.stored.statements import statements
 from tests.stored.steps import JobSteps
@@ -16,7 +17,6 @@ from tests.suite.some import some
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.customers.customers import CustomerKind
 from worker.core.database.tables import Attempt, Budget, CustomerRow, Job, SessionRow
-from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.store import budgets
 from worker.core.model.channels import CHANNELS
@@ -315,7 +315,7 @@ def test_workers_that_apply_lessons_at_once_lose_none(shelf):
 
     def learn():
         with shelf.database.write() as connection:
-            call_outcomes = [CallOutcome(shelf.clock(), Kind.BAD_INPUT)] * 5
+            call_outcomes = [call_outcome(shelf.clock(), Kind.BAD_INPUT)] * 5
             budgets.apply_outcomes(connection, rule, call_outcomes, now=shelf.clock())
 
     together(*[learn] * 4)

@@ -232,11 +232,11 @@ def apply_outcomes(
     if not call_outcomes:
         return
     before = read(connection, rule.name)
-    succeeded = all(outcome.kind is None and not outcome.unreachable for outcome in call_outcomes)
+    succeeded = all(outcome.problem is None for outcome in call_outcomes)
     if succeeded and before.is_well and not before.counts_successes(rule):
         return  # nearly every flush: a success shows nothing new
-    free = (outcome for outcome in call_outcomes if outcome.kind in FREE or outcome.unreachable)
-    refunds = Counter(day_of(outcome.began_at) for outcome in free) if refund else Counter[date]()
+    free = (at for at, one in call_outcomes if one is not None and (one.unreachable or one.kind in FREE))
+    refunds = Counter(map(day_of, free)) if refund else Counter[date]()
     if not refunds and after_outcomes(before, rule, call_outcomes, now=now) == before:
         return  # nothing new: the row is neither locked nor written
     before = read(connection, rule.name, lock=True)
@@ -359,7 +359,7 @@ class Budgets:
     def record_log_in(self, rule: BudgetRule, outcome: CallOutcome, *, now: datetime) -> None:
         """Store what a log-in without a message has shown."""
         with self._database.write() as connection:
-            if outcome.kind is not None:
+            if outcome.problem is not None:
                 apply_outcomes(connection, rule, [outcome], now=now, refund=False)
             else:
                 before = read(connection, rule.name, lock=True)

@@ -84,7 +84,7 @@ def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch
         if settled:
             schedule_checks(connection, {ours[item.row.id] for item in settled}, now=now)
     call_outcomes = [CallOutcome(item.began_at) for item in written]
-    call_outcomes += [CallOutcome.of(item.began_at, item.problem) for item in special if item.ending]
+    call_outcomes += [CallOutcome(item.began_at, item.problem) for item in special if item.ending]
     # Messages are not counted as credits.
     budgets.apply_outcomes(connection, policy.rule, call_outcomes, now=now, refund=False, stretch=stretch)
     if not_made := [item.row for item in results if item.ending is None]:

@@ -92,7 +92,7 @@ def beyond(connection: sa.Connection, jobs: "Sequence[ClaimedJob]", *, now: date
 def outcomes_of(results: "Sequence[IssueResult]", *, look_ups: bool) -> list[CallOutcome]:
     """What these special results show of the account: those of look-ups, or those of calls."""
     made = [item for item in results if item.called and not _shows_nothing(item)]
-    return [CallOutcome.of(item.began_at, item.problem) for item in made if item.row.looks_up is look_ups]
+    return [CallOutcome(item.began_at, item.problem) for item in made if item.row.looks_up is look_ups]
 
 
 def apply_special(
