@@ -1,6 +1,8 @@
 """The exit codes, which scripts read: 0 done, 1 something needs a person, 2 could not start, 3 rows wait. And
 whether the sandbox is there: an installation for production leaves it and its mail server out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 import click
@@ -35,6 +37,15 @@ class Stopped(CannotStart):
     """The command began and cannot finish now."""
 
     exit_code = NEEDS_A_PERSON
+
+
+@contextmanager
+def refusing(*kinds: type[Exception]) -> Iterator[None]:
+    """What one of these says ends the command: raises CannotStart with its text."""
+    try:
+        yield
+    except kinds as error:
+        raise CannotStart(str(error)) from None
 
 
 def check_sandbox_is_installed() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import sqlalchemy as sa
 
-from worker.cli.exits import CannotStart
+from worker.cli.exits import CannotStart, refusing
 from worker.core.database import schema
 from worker.core.database.audit_entries import Act, note_alone
 from worker.core.database.database import Database, is_there
@@ -61,10 +61,8 @@ def settings_of(config: Path | None, needs: Needs, *, logs_warnings: bool) -> Se
 
     `logs_warnings`: as `Invocation.settings` says.
     """
-    try:
+    with refusing(SettingsError):
         settings = load(config, needs=needs)
-    except SettingsError as error:
-        raise CannotStart(str(error)) from None
     odd = [*(() if logs_warnings else settings.warnings), *doubtful_parameters(settings.accounts)]
     credentials = [secret for one in settings.accounts.values() for secret in (one.api_key, one.customer_id) if secret]
     if not any(secret.is_missing for secret in credentials):  # else accounts of one customer would seem to be of two
@@ -90,6 +88,23 @@ HINTS = {
     "disk I/O error": "its disk is full, or fails",
     "file is not a database": "it names a file that is not a SQLite database, or a damaged one",
 }
+
+
+@contextmanager
+def refusing_what_fails() -> Iterator[None]:
+    """Raises CannotStart where the database cannot be used, or what it holds cannot be decrypted; and for a value that
+    the command did not declare as needed."""
+    try:
+        yield
+    except SettingsError as error:
+        raise CannotStart(str(error)) from None
+    except CannotDecrypt as error:  # its text names a row and a key's id
+        raise CannotStart(f"encryption.keys: {error}") from None
+    except sa.exc.DatabaseError as error:
+        # SQLite raises a plain DatabaseError for a file that is not a database; the other kinds are bugs.
+        if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):
+            raise
+        raise CannotStart(why_unusable(error)) from None
 
 
 def why_unusable(error: sa.exc.DatabaseError) -> str:
@@ -139,12 +154,10 @@ def parts_of(settings: Settings, act: Act, needs: Needs, *, migrate: bool) -> It
     knows_keys = not any(key.is_missing for key in (*settings.encryption.keys, *settings.encryption.digest_key))
     if not knows_keys:  # a new key decrypts nothing that is stored
         settings = settings.model_copy(update={"encryption": Encryption(keys=(Secret(new_key()),))})
-    try:
+    with refusing(SettingsError, ValueError):
         parts = Parts(settings, act=act)
-        parts.knows_keys = knows_keys
-    except (SettingsError, ValueError) as error:
-        raise CannotStart(str(error)) from None
-    try:
+    parts.knows_keys = knows_keys
+    with closing(parts), refusing_what_fails():
         not_ready = why_not_ready(parts.database)
         if not_ready and parts.database.is_sqlite and migrate:
             with suppress(migrating.NotMigrated):  # a revision that this release does not know: reported below
@@ -160,16 +173,5 @@ def parts_of(settings: Settings, act: Act, needs: Needs, *, migrate: bool) -> It
             yield parts
         finally:
             if knows_keys:
-                for one in AFTER_COMMANDS.offered():
-                    one(parts)
-    except SettingsError as error:  # a value that the command did not declare as needed
-        raise CannotStart(str(error)) from None
-    except CannotDecrypt as error:  # its text names a row and a key's id
-        raise CannotStart(f"encryption.keys: {error}") from None
-    except sa.exc.DatabaseError as error:
-        # SQLite raises a plain DatabaseError for a file that is not a database; the other kinds are bugs.
-        if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):
-            raise
-        raise CannotStart(why_unusable(error)) from None
-    finally:
-        parts.close()
+                for end in AFTER_COMMANDS.offered():
+                    end(parts)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from worker.cli.exits import CannotStart
+from worker.cli.exits import refusing
 from worker.core.adapters import Message
 from worker.core.customers.customers import Customer, Person
 from worker.core.foundation.clock import ProcessClock
@@ -27,15 +27,13 @@ def rendered(
     settings: Settings, templates: Templates, customer: Customer, channel: str, kind: str, *, link: str = LINK
 ) -> Message:
     """The message of this kind. Raises CannotStart where its template cannot be rendered."""
-    try:
+    with refusing(TemplateProblem):
         return sample(settings, templates, customer, channel, kind, link=link, now=ProcessClock()())
-    except TemplateProblem as error:
-        raise CannotStart(str(error)) from None
 
 
 def page_of(settings: Settings, customer: Customer, screen: Screen) -> str:
     """The page behind a stable link. Raises CannotStart where it cannot be rendered."""
-    try:
+    with refusing(TemplateProblem):
         return pages_of(settings)[customer.brand].render(
             screen,
             locale=customer.locale,
@@ -43,5 +41,3 @@ def page_of(settings: Settings, customer: Customer, screen: Screen) -> str:
             customer_kind=customer.kind.value,
             address="/s/sample",
         )
-    except TemplateProblem as error:
-        raise CannotStart(str(error)) from None

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from worker.cli.completions import AccountName
-from worker.cli.exits import CannotStart
+from worker.cli.exits import refusing
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, print_json, print_json_or
 from worker.core.foundation.notation import listed_in_words
@@ -67,10 +67,8 @@ def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
     that share its key share its stop and its pause: they go on as well.
     """
     with invocation.parts(WAKING) as parts:
-        try:
+        with refusing(NotTried):
             resumed = try_again(name, parts.budget_rules, parts.channels, parts, now=parts.clock())
-        except NotTried as error:
-            raise CannotStart(str(error)) from None
         stopped = parts.emergency_stops.find()
         kept = _from_variables(parts.settings.sources, name)
     ended, shared = resumed.ended, resumed.shared

@@ -2,15 +2,15 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 
 import click
 import sqlalchemy as sa
 
-from worker.cli.exits import CannotStart
+from worker.cli.exits import CannotStart, refusing
 from worker.cli.invocation import Invocation, act_of_command
-from worker.cli.opening import why_not_ready, why_unusable
+from worker.cli.opening import refusing_what_fails, why_not_ready
 from worker.cli.shared_options import counting
 from worker.core.database import schema
 from worker.core.database.audit_entries import note_alone
@@ -44,7 +44,7 @@ def upgrade(invocation: Invocation) -> None:
     Workers of an earlier release write the results of their calls in flight, claim no more rows, and wait to be
     replaced.
     """
-    with _database(invocation) as database:
+    with _database(invocation) as database, refusing(migrating.TableInUse):
         try:
             before = schema.current(database)
             migrating.upgrade(database)
@@ -52,8 +52,6 @@ def upgrade(invocation: Invocation) -> None:
                 note_alone(database, f"schema {schema.newest()}", now=ProcessClock()(), reason="upgraded")
         except migrating.NotMigrated:
             raise CannotStart(why_not_ready(database) or "the database cannot be upgraded") from None
-        except migrating.TableInUse as error:
-            raise CannotStart(str(error)) from None
     after = schema.newest()
     click.echo(f"the database is at revision {after}" + ("" if before == after else f" (was {before or 'empty'})"))
 
@@ -81,8 +79,7 @@ def grant(invocation: Invocation, run: str | None, report: str | None, remove_au
     with _database(invocation) as database:
         if database.is_sqlite:
             raise CannotStart("SQLite has no roles: who may read its file may read everything")
-        not_ready = why_not_ready(database)
-        if not_ready:
+        if not_ready := why_not_ready(database):
             raise CannotStart(not_ready)
         try:
             roles.grant(database, run=run, report=report, removes_audit=remove_audit)
@@ -127,17 +124,9 @@ def copy(invocation: Invocation, to: str, afresh: bool) -> None:
         raise CannotStart(f"{settings.database.sqlite_file}: no such file; without it there is nothing to copy")
     source = Database(settings.database.url, act=act_of_command())
     target = Database(new.url, tls=new.protection, act=act_of_command())
-    try:
+    refused = refusing(database_copy.CannotCopy, migrating.NotMigrated, migrating.TableInUse)
+    with closing(source), closing(target), refusing_what_fails(), refused:
         _copy(source, target, settings.encryption.keyring(), afresh=afresh)
-    except (database_copy.CannotCopy, SettingsError, migrating.NotMigrated, migrating.TableInUse) as error:
-        raise CannotStart(str(error)) from None
-    except sa.exc.DatabaseError as error:
-        if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):
-            raise
-        raise CannotStart(why_unusable(error)) from None
-    finally:
-        target.close()
-        source.close()
 
 
 def _copy(source: Database, target: Database, keyring: Keyring, *, afresh: bool) -> None:
@@ -205,9 +194,5 @@ def _database(invocation: Invocation) -> Iterator[Database]:
     """The configuration's database, whatever its schema. Raises CannotStart where it cannot be used."""
     section = invocation.settings(frozenset({Need.DATABASE})).database
     database = Database(section.url, tls=section.protection, act=act_of_command())
-    try:
+    with closing(database), refusing_what_fails():
         yield database
-    except sa.exc.OperationalError as error:
-        raise CannotStart(why_unusable(error)) from None
-    finally:
-        database.close()

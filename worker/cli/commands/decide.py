@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from worker.cli.completions import AccountName, Batch
-from worker.cli.exits import CannotStart
+from worker.cli.exits import CannotStart, refusing
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.opening import wake_ups_of
 from worker.cli.plan_options import in_both_zones, read_start
@@ -211,7 +211,9 @@ def resume(
         found = _find_going(parts, batch)
         already = not found.is_paused and found.changing_since is None
         if start_at is not None:
-            _bring_forward(parts, found, start_at)
+            with refusing(PlanRefused):
+                begins_at = bring_forward(parts.database, found.id, max(start_at, parts.clock()), now=parts.clock())
+            click.echo(f"starts at {in_both_zones(begins_at)}", err=True)
         if most_credits is not None:
             set_most_credits(parts.database, found.id, most_credits, now=parts.clock())
             click.echo(f"batch {found.id} may cost {counted(most_credits, 'credit')} in all", err=True)
@@ -224,25 +226,15 @@ def resume(
         return
     click.echo(f"batch {found.id} {'was not paused' if already else 'goes on'}: {rows_left(left)}")
     plan = planned.plan if planned is not None else Plan()
-    begins_at = plan.start_at
-    if stopped is None and left > behind and begins_at is not None and begins_at > now:
+    if stopped is None and left > behind and plan.start_at is not None and plan.start_at > now:
         # With a deadline each row has a time of its own, and none is brought forward.
         sooner = "" if plan.deadline else f"; `onboard resume {found.id} --start-at now` starts it"
-        click.echo(f"its start is {in_both_zones(begins_at)}{sooner}")
+        click.echo(f"its start is {in_both_zones(plan.start_at)}{sooner}")
     else:
         _print_way_on(found, left - behind, stopped)
     if behind:
         rows = counted(behind, "row waits", "rows wait")
         click.echo(f"{rows} for the verdict on the pilot, which a resume does not take: `onboard status {found.id}`")
-
-
-def _bring_forward(parts: Parts, found: BatchFacts, start_at: datetime) -> None:
-    now = parts.clock()
-    try:
-        begins_at = bring_forward(parts.database, found.id, max(start_at, now), now=now)
-    except PlanRefused as error:
-        raise CannotStart(str(error)) from None
-    click.echo(f"starts at {in_both_zones(begins_at)}", err=True)
 
 
 def _go_on(parts: Parts, *, as_json: bool) -> None:

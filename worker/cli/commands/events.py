@@ -8,7 +8,7 @@ from uuid import UUID
 
 import click
 
-from worker.cli.exits import CannotStart, Stopped
+from worker.cli.exits import CannotStart, Stopped, refusing
 from worker.cli.invocation import Invocation, act_of_command
 from worker.cli.opening import parts_of
 from worker.cli.registry import Commands
@@ -120,10 +120,8 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
         one = _chosen(refused, id_, everything=everything, ask="" if id_ or yes else "put {} back?")
         if one is not None and one.content is None:
             raise CannotStart(f"the event {id_} cannot be put back: {one.why_not}")
-        try:
+        with refusing(NotPutBack):
             done = put_back(settings, parts.database, refused, one, now=parts.database_clock())
-        except NotPutBack as error:
-            raise CannotStart(str(error)) from None
     number = sum(done.went.values())
     if as_json:
         facts = {"requeued": number, "queues": done.went, "not_kept": done.not_kept, "unreachable": [*done.missed]}

@@ -8,14 +8,14 @@ import asyncio
 import signal
 import threading
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
 import click
 import sqlalchemy as sa
 
-from worker.cli.commands.web import address, key_to_look, putting_back, show_address
-from worker.cli.exits import NEEDS_A_PERSON, CannotStart
+from worker.cli.commands.web import address, key_to_look, listening_at, putting_back, show_address
+from worker.cli.exits import NEEDS_A_PERSON, CannotStart, refusing
 from worker.cli.invocation import Invocation
 from worker.cli.lists.listed import refuse_what_cannot_work
 from worker.cli.running.summary import lift_stopped
@@ -67,23 +67,17 @@ def up(invocation: Invocation, bind: str | None, yes: bool) -> None:
         refuse_what_cannot_work(parts)
         # The web application has connections of its own: neither waits for the other's.
         web_parts = Parts(parts.settings, meters=parts.meters)
-        try:
-            with sole_worker(parts, "up"):
-                _lift_stopped(parts, yes=yes)
-                parts.resume()
-                if stopped := parts.emergency_stops.find():
-                    click.echo(f"{stopped.in_words}; nothing is sent until `onboard resume --all`", err=True)
-                with parts.heartbeat("up"):
+        with closing(web_parts), listening_at(host, port), refusing(AlreadyWorking), sole_worker(parts, "up"):
+            _lift_stopped(parts, yes=yes)
+            parts.resume()
+            if stopped := parts.emergency_stops.find():
+                click.echo(f"{stopped.in_words}; nothing is sent until `onboard resume --all`", err=True)
+            with parts.heartbeat("up"):
+                try:
                     event_loop.run(_work_everything(parts, web_parts, host, port))
-        except AlreadyWorking as error:
-            raise CannotStart(str(error)) from None
-        except OSError as error:
-            raise CannotStart(f"{host}:{port} cannot be listened on: {error.strerror or error}") from None
-        except Outdated as error:
-            click.echo(f"{error}; what was under way is written", err=True)
-            raise SystemExit(NEEDS_A_PERSON) from None
-        finally:
-            web_parts.close()
+                except Outdated as error:
+                    click.echo(f"{error}; what was under way is written", err=True)
+                    raise SystemExit(NEEDS_A_PERSON) from None
 
 
 async def _work_everything(parts: Parts, web_parts: Parts, host: str, port: int) -> None:

@@ -1,15 +1,15 @@
 """`onboard web`: webhooks and events over HTTP."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from secrets import token_urlsafe
 
 import click
-import sqlalchemy as sa
 
-from worker.cli.exits import CannotStart
+from worker.cli.exits import CannotStart, refusing
 from worker.cli.invocation import Invocation, log_info
-from worker.cli.opening import wake_ups_of, why_unusable
+from worker.cli.opening import refusing_what_fails, wake_ups_of
 from worker.core.database.database import Database
 from worker.core.foundation.tls import is_loopback
 from worker.core.model.wakeups import Wake
@@ -57,11 +57,10 @@ def web(invocation: Invocation, bind: str | None) -> None:
         show_address(settings, host, port, key)
 
     log_info(invocation)
-    try:
+    with refusing(SettingsError, ValueError):
         parts = Parts(settings)
-    except (SettingsError, ValueError) as error:
-        raise CannotStart(str(error)) from None
-    try:
+    # SQLite alone fails: its file is upgraded before the process listens. The process waits for other databases.
+    with closing(parts), refusing_what_fails(), listening_at(host, port):
         if parts.database.is_sqlite:
             with suppress(migrating.NotMigrated):  # a revision that this release does not know: /readyz reports it
                 migrating.upgrade(parts.database)
@@ -73,13 +72,15 @@ def web(invocation: Invocation, bind: str | None) -> None:
         with parts.heartbeat("web"):
             application = app(parts, wake=_wake(settings), key_to_look=key, put_back=putting_back(settings))
             event_loop.run(serve(application, host=host, port=port, started=started))
-    except sa.exc.DatabaseError as error:
-        # SQLite alone: its file is upgraded before the process listens. The process waits for other databases.
-        raise CannotStart(why_unusable(error)) from None
+
+
+@contextmanager
+def listening_at(host: str, port: int) -> Iterator[None]:
+    """Raises CannotStart where the block cannot listen."""
+    try:
+        yield
     except OSError as error:
         raise CannotStart(f"{host}:{port} cannot be listened on: {error.strerror or error}") from None
-    finally:
-        parts.close()
 
 
 def address(settings: Settings, bind: str | None) -> tuple[str, int]:

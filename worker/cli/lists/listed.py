@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Protocol
 import click
 import sqlalchemy as sa
 
-from worker.cli.exits import INTERRUPTED, CannotStart, Ended, Stopped
+from worker.cli.exits import INTERRUPTED, CannotStart, Ended, Stopped, refusing
 from worker.cli.opening import with_hint
 from worker.cli.running.summary import changed_in_words, show_changes, show_refusals, show_warned
 from worker.cli.shared_options import counting, counting_rows
@@ -93,12 +93,11 @@ class Choose(Protocol):
 def refusing_lists(name: str = "") -> Iterator[None]:
     """Turns a list that cannot be read, is refused under --strict or has no usable plan into clear lines and exit code
     2. `name`: the list's, for what says only "the file"."""
-    try:
-        yield
-    except ListRefused as error:
-        raise CannotStart("\n".join(named_reasons(error, name))) from None
-    except (TooManyRefused, PlanRefused) as error:
-        raise CannotStart(str(error)) from None
+    with refusing(TooManyRefused, PlanRefused):
+        try:
+            yield
+        except ListRefused as error:
+            raise CannotStart("\n".join(named_reasons(error, name))) from None
 
 
 def named_reasons(error: ListRefused, name: str) -> list[str]:

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, CannotStart
+from worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, refusing
 from worker.cli.invocation import Invocation
 from worker.cli.lists.listed import Listed, refusing_lists
 from worker.cli.lists.options import LIST_HELP, list_options
@@ -107,23 +107,20 @@ def rehearse(
         raise click.UsageError(str(error)) from None
     settings = invocation.settings(NOTHING)
     start = (start_at or ProcessClock()()).replace(microsecond=0)
-    try:
-        with refusing_lists(listed.name), _progress(days) as progress:
-            asked = Asked(
-                content=listed.content,
-                name=listed.name,
-                options=listed.options,
-                start=start,
-                days=days,
-                seed=seed,
-                customers=shares.played,
-                acts=(BEGIN, within),
-                most=most,
-                strict=listed.strict,
-            )
-            rehearsed = play(settings, asked, show=progress)
-    except SettingsError as error:
-        raise CannotStart(str(error)) from None
+    with refusing(SettingsError), refusing_lists(listed.name), _progress(days) as progress:
+        asked = Asked(
+            content=listed.content,
+            name=listed.name,
+            options=listed.options,
+            start=start,
+            days=days,
+            seed=seed,
+            customers=shares.played,
+            acts=(BEGIN, within),
+            most=most,
+            strict=listed.strict,
+        )
+        rehearsed = play(settings, asked, show=progress)
     facts, events = facts_of(settings, asked, rehearsed, shares)
     if out is not None:
         write_events(out, events)
