@@ -3,6 +3,7 @@
 import click
 
 from worker.cli.lists.foreseen import Costs, ListCost, costs_in_words, costs_of, foreseen
+from worker.cli.lists.found_rows import ListFound
 from worker.cli.lists.listed import Listed, returns_of
 from worker.cli.running.summary import changed_in_words, show_changes, show_warned
 from worker.cli.sample_message import rendered
@@ -12,14 +13,13 @@ from worker.core.foundation.notation import counted
 from worker.core.messages.contact import Wording
 from worker.core.model.channels import CHANNELS
 from worker.lists.formats.opening import content_digest
-from worker.lists.importing.judging import Judged, count, judge_all
+from worker.lists.importing.judging import Judged, judge_all
 from worker.lists.importing.list_import import ImportChoices
 from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
-from worker.lists.store.batches import BatchFacts
-from worker.lists.warned import Warned
+from worker.lists.warned import warned_of
 from worker.plans.pilot import pilot_size
 from worker.plans.store.plans import Plan
 from worker.reporting.store.outlook import CallsNow
@@ -28,32 +28,24 @@ from worker.wiring.container import Parts
 SHOWN_LINES = 12  # of the first message
 
 
-def is_new(parts: Parts, known: BatchFacts | None) -> bool:
-    """Whether something of the list would leave for the first time: it has no batch, or nothing of its batch left."""
-    return known is None or not parts.facts.counts(known.id).sessions
-
-
 def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportChoices) -> bool:
     """Show what would leave, and ask. Raises NotConfirmed if the answer is no; nothing was changed then.
 
     A list that has begun to leave goes on without a question: it was approved. False: this one did.
     """
     known = None if choices.again else parts.batches.of_content(content_digest(listed.content))
-    if not is_new(parts, known):
+    if known is not None and parts.facts.counts(known.id).sessions:
         return False
-    judged, warned = Judged(), Warned()
     calls = CallsNow(parts.database, digest=content_digest(listed.content), rule=choices.rule)
-    cost = ListCost(parts, calls, shared=warned.add)
+    found = ListFound(parts, calls)
     reading = open_list(listed.content, options)
     returns = returns_of(parts, options, listed.name, choices, reading).foreseeing()
     for line in judge_all(parts.intake, parts.batches, reading, choices, returns=returns):
-        count(judged, line, parts.hours)
-        for warning in line.warnings:
-            warned.add(line.row, warning)
-        if isinstance(line, AcceptedLine):
-            cost.add(line)
-    cost.finish()
-    show_warned(warned, listed.name)
+        found.add(line)
+    found.finish(reading)
+    judged, cost = found.judged, found.cost
+    of_rows = ((row, one) for row, one, severity in found.in_order() if severity == "warning" and row is not None)
+    show_warned(warned_of(of_rows), listed.name)
     if reading.own is OwnFile.REPORT:
         show_changes(returns.changes, judged.known - returns.corrected, err=True)
     planned = parts.batches.plan(known) if known is not None else None

@@ -23,11 +23,6 @@ NOT_ASKED = "can be reached; not asked more: its provider has no call that opens
 NOBODY = SessionRequest(Customer("onboard-check-online"), "")
 
 
-async def ask(parts: Parts, accounts: Collection[str], channels: Collection[str]) -> dict[str, str]:
-    """By sender and account: WORKS, USED_UP, NOT_ASKED, or the problem in words."""
-    return {name: in_words(answer) for name, answer in (await answers_of(parts, accounts, channels)).items()}
-
-
 async def answers_of(
     parts: Parts, accounts: Collection[str], channels: Collection[str]
 ) -> dict[str, Problem | str | None]:
@@ -79,6 +74,7 @@ async def _reach(parts: Parts, account: str, http: "Http") -> Problem | str:
 
 
 def in_words(answer: Problem | str | None) -> str:
+    """WORKS, USED_UP, NOT_ASKED, or the problem."""
     if isinstance(answer, Problem):
         return USED_UP if answer.kind is Kind.RATE_LIMITED else answer.detail
     return WORKS if answer is None else answer

@@ -22,9 +22,17 @@ from worker.cli.lists.foreseen import (
     reached_on,
 )
 from worker.cli.lists.found_rows import SHOWN, FoundRows, ListFound, Streamed
-from worker.cli.lists.listed import Choose, Listed, block_for, named_reasons, refused_by_run, refusing_lists, returns_of
+from worker.cli.lists.listed import (
+    Listed,
+    as_facts,
+    block_for,
+    named_reasons,
+    refused_by_run,
+    refusing_lists,
+    returns_of,
+)
 from worker.cli.lists.options import LIST_HELP, known_options, list_options
-from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
+from worker.cli.online import NOT_ASKED, USED_UP, WORKS, answers_of, in_words
 from worker.cli.plan_options import deadline_option
 from worker.cli.running.summary import changed_in_words, next_step, show_changes
 from worker.cli.shared_options import JSON, Named, print_json, whole_file
@@ -37,7 +45,6 @@ from worker.core.model.channels import CHANNELS
 from worker.http import event_loop
 from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import judge_all
-from worker.lists.importing.list_import import ImportChoices
 from worker.lists.lines import ListRefused, Settles
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
@@ -88,7 +95,6 @@ SHOWN_KINDS = 10
 def check(
     invocation: Invocation,
     listed: Listed,
-    choose: Choose,
     errors: Path | None,
     excel: bool,
     online: bool,
@@ -100,7 +106,7 @@ def check(
     needs = frozenset({Need.CALLS, Need.SENDING}) if online else NOTHING
     with invocation.parts_to_read(needs) as parts, refusing_lists(listed.name):
         refuse_over(Plan(deadline=deadline), now=parts.clock())
-        checked = _checked(parts, listed, listed.options(parts), choose(parts), deadline=deadline, online=online)
+        checked = _checked(parts, listed, deadline=deadline, online=online)
     if errors:
         _write_errors(errors, checked.found, checked.reading.originals(), excel=excel)
     if as_json:
@@ -108,8 +114,8 @@ def check(
         print_json({"rows": checked.facts["rows"], **found, **checked.facts}, in_parts=True)
     else:
         _show(checked, errors)
-    if checked.refused:
-        click.echo(f"`onboard run` refuses this list now: {checked.refused}", err=True)
+    if refused := checked.facts["refused"]:
+        click.echo(f"`onboard run` refuses this list now: {refused}", err=True)
     for problem in checked.template_problems:
         click.echo(f"template: {problem}", err=True)
     for doubt in checked.template_doubts:
@@ -130,7 +136,6 @@ class _Checked:
     returns: Settles
     facts: dict[str, Any]  # as --json prints them, but for problems and warnings
     answers: Mapping[str, str]  # of senders and accounts, with --online
-    refused: str  # why `run` refuses the list
     template_problems: Sequence[str]
     template_doubts: Sequence[str]
     in_all: int  # messages, with those of all reissues
@@ -148,16 +153,9 @@ class _Checked:
         return bool(self.found.judged.rejected or self.template_problems or silent or stuck or self.found.late)
 
 
-def _checked(
-    parts: Parts,
-    listed: Listed,
-    asked: ListOptions,
-    choices: ImportChoices,
-    *,
-    deadline: datetime | None,
-    online: bool,
-) -> _Checked:
+def _checked(parts: Parts, listed: Listed, *, deadline: datetime | None, online: bool) -> _Checked:
     """Read and judge the list, and find out what it would cost and take."""
+    asked, choices = listed.options(parts), listed.choices(parts)
     template_problems = problems_of_templates(parts.templates)
     reading = _opened(parts, listed, asked)
     digest = content_digest(listed.content)
@@ -170,33 +168,31 @@ def _checked(
     judged, due = found.judged, found.cost.due
     if texted_countries(parts.settings) is None and reached_on("sms", parts, due):
         found.of_list.add(None, FieldProblem("", EVERYWHERE, NAME_COUNTRIES))
-    answers = event_loop.run(ask(parts, judged.routes, channels_of(parts, judged))) if online else {}
+    asked_now = event_loop.run(answers_of(parts, judged.routes, channels_of(parts, judged))) if online else {}
+    answers = {name: in_words(answer) for name, answer in asked_now.items()}
     answering = [name for name, answer in answers.items() if answer in (WORKS, USED_UP)]
     batch = parts.batches.of_content(digest)
     planned = parts.batches.plan(batch) if batch is not None and batch.id == calls.batch else None
     apart = found.cost.beyond_cap()
     facts = foreseen(parts, judged, due, answering, apart=apart, batch=calls.batch, planned=planned, alone=False)
-    refused = refused_by_run(batch)
     beside = standings.foreseen(parts.settings, parts.database, parts.clock())
     facts |= {
         "batch": batch.id if batch is not None else None,
         "unsent": sum(parts.facts.counts(batch.id).unsent.values()) if batch is not None else 0,
-        "refused": refused or None,
+        "refused": refused_by_run(batch) or None,
         **found.in_time.facts(),
         **{name: one for standing in beside for name, one in standing.facts.items()},
     }
     if online:
         facts["online"] = answers
     if reading.own is OwnFile.REPORT:
-        changes = returns.changes
-        facts["changes"] = [{"row": one.row, "customer_id": one.customer_id, "what": one.what} for one in changes]
+        facts["changes"] = as_facts(returns.changes)
     return _Checked(
         found=found,
         reading=reading,
         returns=returns,
         facts=facts,
         answers=answers,
-        refused=refused,
         template_problems=template_problems,
         template_doubts=doubtful_templates(parts.settings, parts.templates, reading.columns),
         in_all=messages_in_all(parts, due),

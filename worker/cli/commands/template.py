@@ -110,13 +110,7 @@ def preview(
     customer = _chosen(templates, customer, name, locale, brand)
     if screen is not None:
         page = page_of(settings, customer, Screen(screen))
-        if in_browser:
-            _open(page, out)
-        elif out is None:
-            click.echo(page)
-        else:
-            _write(out, page)
-            click.echo(f"written to {out}", err=True)
+        _give(page, page if in_browser else None, out)
         return
     channel = channel or next(iter(invitation_channels(customer.channel)), "email")
     words = rendered(settings, templates, customer, channel, kind)
@@ -125,13 +119,7 @@ def preview(
     text = words.html if as_html else words.text
     if channel == "email" and not as_html:
         text = f"Subject: {words.subject}\n\n{text}"
-    if in_browser:
-        _open(_page(words), out)
-    elif out is None:
-        click.echo(text)
-    else:
-        _write(out, text)
-        click.echo(f"written to {out} ({words.language})", err=True)
+    _give(text, _page(words) if in_browser else None, out, f" ({words.language})")
 
 
 @template.command()
@@ -284,15 +272,22 @@ def _page(words: Message) -> str:
     )
 
 
-def _open(page: str, out: Path | None) -> None:
+def _give(text: str, page: str | None, out: Path | None, note: str = "") -> None:
+    """Print the text, or write it to `out`; or open this page."""
+    if page is None and out is None:
+        click.echo(text)
+        return
     if out is None:
         # Only its owner may read it: it may hold a customer's name.
         handle, file = tempfile.mkstemp(prefix="onboard-preview-", suffix=".html")
         os.close(handle)
         out = Path(file)
-    _write(out, page)
-    opened = webbrowser.open(out.absolute().as_uri())
-    click.echo(f"{'opened' if opened else 'no browser was found; open'} {out}", err=True)
+    _write(out, text if page is None else page)
+    if page is None:
+        click.echo(f"written to {out}{note}", err=True)
+    else:
+        opened = webbrowser.open(out.absolute().as_uri())
+        click.echo(f"{'opened' if opened else 'no browser was found; open'} {out}", err=True)
 
 
 def _write(path: Path, text: str, *, option: str = "--out", mode: int = PRIVATE) -> None:

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import click
 import sqlalchemy as sa
@@ -34,7 +34,8 @@ from worker.lists.importing.list_import import (
     judging_child,
     list_age,
 )
-from worker.lists.lines import ListRefused, Refusing, Settles
+from worker.lists.known_customers import KnownRule
+from worker.lists.lines import Change, ListRefused, Refusing, Settles
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
@@ -59,7 +60,14 @@ class Listed:
         self._path = path
         self._until_the_end = until_the_end
         self.options, self.strict = options, strict
+        self.known: str | None = None  # what becomes of known customers; None: as the configuration says
+        self.allowed: Mapping[str, Any] = {}  # by the names of `ImportChoices`
         self.name = STDIN if path == "-" else name_of(path) if is_address(path) else shown_name(Path(path).name)
+
+    def choices(self, parts: Parts, *, again: bool = False, plan: Plan | None = None) -> ImportChoices:
+        """How it is to be imported."""
+        rule = KnownRule(self.known or parts.settings.import_.known)
+        return ImportChoices(again=again, strict=self.strict, rule=rule, plan=plan, **self.allowed)
 
     @cached_property
     def content(self) -> Path | BinaryIO:
@@ -83,10 +91,6 @@ class Listed:
         except OSError as error:
             raise CannotStart(f"{what} cannot be kept for reading: {error.strerror}") from None
         return kept
-
-
-class Choose(Protocol):
-    def __call__(self, parts: Parts, *, again: bool = False, plan: Plan | None = None) -> ImportChoices: ...
 
 
 @contextmanager
@@ -167,12 +171,11 @@ class _Sigterm(KeyboardInterrupt):
 
 
 @contextmanager
-def ended_by_sigterm(parts: Parts, *, again: bool) -> Iterator[Callable[[BatchFacts], None]]:
-    """Raises Terminated where SIGTERM comes. Yields a function to call with the batch when that is open.
+def ended_by_sigterm(parts: Parts, opened: list[BatchFacts], *, again: bool) -> Iterator[None]:
+    """Raises Terminated where SIGTERM comes. `opened` has the batch once that is open.
 
     The batch is not stopped, as it is by Ctrl-C: a service manager sends SIGTERM, and starts the command again.
     """
-    opened: list[BatchFacts] = []
 
     def end(number: int, _frame: Any) -> None:
         signal.signal(number, before)  # a second one ends the process at once
@@ -181,7 +184,7 @@ def ended_by_sigterm(parts: Parts, *, again: bool) -> Iterator[Callable[[BatchFa
     before = signal.getsignal(signal.SIGTERM)  # read first: the signal may come at once
     signal.signal(signal.SIGTERM, end)
     try:
-        yield opened.append
+        yield
     except _Sigterm:
         raise Terminated(_what_is_kept(parts, opened, again=again)) from None
     finally:
@@ -218,24 +221,22 @@ def import_listed(
     choices: ImportChoices,
     *,
     lift: bool = False,
-    opened: Callable[[BatchFacts], None] = lambda _batch: None,
+    opened: list[BatchFacts] | None = None,
     was_shown: bool = False,
     adopts: Adopts | None = None,
 ) -> tuple[Imported, Settles]:
     """Import the list. Returns what it became, and what became of the rows of a report.
 
     `lift`: its rows are to be sent now. A batch that a person stopped with Ctrl-C goes on, and a paused one is refused.
-    `was_shown`: a person has seen the warnings. `adopts`: see `import_list`. Raises Terminated where SIGTERM comes.
+
+    `opened` gets the batch once that is open. `was_shown`: a person has seen the warnings. `adopts`: see `import_list`.
+    Raises Terminated where SIGTERM comes.
     """
     began = time.monotonic()
+    opened = [] if opened is None else opened
     try:
         with ExitStack() as exits:
-            note_batch = exits.enter_context(ended_by_sigterm(parts, again=choices.again))
-
-            def open_(batch: BatchFacts) -> None:
-                note_batch(batch)
-                opened(batch)
-
+            exits.enter_context(ended_by_sigterm(parts, opened, again=choices.again))
             reading = open_list(listed.content, options)
             returns = returns_of(parts, options, listed.name, choices, reading)
             child = None
@@ -254,7 +255,7 @@ def import_listed(
                 adopts=adopts,
                 reading=reading,
                 child=child,
-                opened=open_,
+                opened=opened.append,
                 progress=counting(lambda rows: f"importing: {counted(rows, 'row')}"),
             )
     except CutOff as error:
@@ -339,5 +340,9 @@ def refused_by_run(batch: BatchFacts | None) -> str:
 
 def changes_of(imported: Imported, returns: Settles) -> dict[str, Any]:
     """What a list or a report has changed of customers who were known, for `--json`."""
-    changed = [{"row": one.row, "customer_id": one.customer_id, "what": one.what} for one in returns.changes]
-    return {"changed_addresses": imported.changed, **({"changes": changed} if imported.is_report else {})}
+    changed = {"changes": as_facts(returns.changes)} if imported.is_report else {}
+    return {"changed_addresses": imported.changed, **changed}
+
+
+def as_facts(changes: Iterable[Change]) -> list[dict[str, Any]]:
+    return [{"row": one.row, "customer_id": one.customer_id, "what": one.what} for one in changes]

@@ -16,9 +16,7 @@ from worker.lists.sources import LIST_SOURCES, schemes_of
 if TYPE_CHECKING:
     from worker.cli.lists.listed import Listed
     from worker.lists.dates import DateForm
-    from worker.lists.importing.list_import import ImportChoices
     from worker.lists.options import ListOptions
-    from worker.plans.store.plans import Plan
     from worker.wiring.container import Parts
 
 FETCHED = f"; {listed_in_words(schemes_of(sources))} are fetched" if (sources := LIST_SOURCES.offered()) else ""
@@ -104,7 +102,7 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def known_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options for customers who are there already; the command gets `choose`. Below `list_options`."""
+    """Adds the options for customers who are there already, which `Listed.choices` follows. Below `list_options`."""
 
     @click.option(
         "--known",
@@ -133,21 +131,9 @@ def known_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(
         listed: "Listed", known: str | None, allow_erased: bool, another_person: bool, take_over: bool, **more: Any
     ) -> Any:
-        def choose(parts: "Parts", *, again: bool = False, plan: "Plan | None" = None) -> "ImportChoices":
-            from worker.lists.importing.list_import import ImportChoices
-
-            rule = KnownRule(known or parts.settings.import_.known)
-            return ImportChoices(
-                again=again,
-                strict=listed.strict,
-                allow_erased=allow_erased,
-                another_person=another_person,
-                take_over=take_over,
-                rule=rule,
-                plan=plan,
-            )
-
-        return command(listed=listed, choose=choose, **more)
+        listed.known = known
+        listed.allowed = {"allow_erased": allow_erased, "another_person": another_person, "take_over": take_over}
+        return command(listed=listed, **more)
 
     return wrapped
 

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from worker.cli.commands.status import show_status
 from worker.cli.exits import DONE, NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation
-from worker.cli.lists.listed import Choose, Listed, changes_of, import_listed, refuse_what_cannot_work, refusing_lists
+from worker.cli.lists.listed import Listed, changes_of, import_listed, refuse_what_cannot_work, refusing_lists
 from worker.cli.opening import with_hint
 from worker.cli.running.ends import exit_code, notes_of, stopped_at, stopped_by_ctrl_c, until_when
 from worker.cli.running.summary import (
@@ -61,7 +61,6 @@ PACE_OF = 30.0  # the pace is that of the last seconds: it changes with pauses a
 def run_list(
     invocation: Invocation,
     listed: Listed,
-    choose: Choose,
     until: str,
     patience: timedelta,
     again: bool,
@@ -75,7 +74,7 @@ def run_list(
         if stopped_by := parts.emergency_stops.find():
             raise CannotStart(f"{stopped_by.in_words}; `onboard resume --all` goes on")
         asked = listed.options(parts)
-        choices = choose(parts, again=again, plan=plan)
+        choices = listed.choices(parts, again=again, plan=plan)
         approved = False
         if not yes and can_ask():
             from worker.cli.approval import approve  # imported here: only a terminal needs it
@@ -87,7 +86,7 @@ def run_list(
                 if every:
                     lift_stopped(parts, yes=yes)
                 imported, returns = import_listed(
-                    parts, listed, asked, choices, lift=True, opened=opened.append, was_shown=approved
+                    parts, listed, asked, choices, lift=True, opened=opened, was_shown=approved
                 )
                 others = [] if every else left_alone(parts, imported.batch.id, worked=returns.batches)
                 for one in others:
@@ -128,23 +127,21 @@ def run_list(
     return exit_code(stand, facts, left, later, stopped, missing, outdated)
 
 
-def import_list(
-    invocation: Invocation, listed: Listed, choose: Choose, again: bool, plan: Plan | None, as_json: bool
-) -> int:
+def import_list(invocation: Invocation, listed: Listed, again: bool, plan: Plan | None, as_json: bool) -> int:
     with invocation.parts(ENCRYPTING | {Need.BUS}, migrate=True) as parts, refusing_lists(listed.name):
         refuse_what_cannot_work(parts)
-        choices = choose(parts, again=again, plan=plan)
+        choices = listed.choices(parts, again=again, plan=plan)
         imported, returns = import_listed(parts, listed, listed.options(parts), choices)
         return _show_imported(parts, imported, changes_of(imported, returns), as_json=as_json)
 
 
-def adopt_list(invocation: Invocation, listed: Listed, choose: Choose, again: bool, invite: bool, as_json: bool) -> int:
+def adopt_list(invocation: Invocation, listed: Listed, again: bool, invite: bool, as_json: bool) -> int:
     """As `import_list`, of sessions that another tool opened. `invite`: their first messages are sent."""
     from worker.cli.lists.adopting import Adopting
 
     with invocation.parts(ENCRYPTING | {Need.CALLS}, migrate=True) as parts, refusing_lists(listed.name):
         refuse_what_cannot_work(parts)
-        choices = choose(parts, again=again, plan=None)
+        choices = listed.choices(parts, again=again)
         options = replace(
             listed.options(parts), adopts=True, check_parameter=parse_cell, known_parameter=unknown_parameter
         )

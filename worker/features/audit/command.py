@@ -5,13 +5,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from worker.cli.exits import NEEDS_A_PERSON, Stopped
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, OUT, YES, Read, confirm, counting, print_json, whole_file
+from worker.cli.shared_options import JSON, OUT, YES, Read, confirm, counting, print_json, together, whole_file
 from worker.core.foundation.notation import counted, parse_duration
 from worker.features.audit.store.reading import AuditLog, Wanted
 from worker.features.audit.store.sealing import NotSigned, Point, precisely, read_point, seals_of
@@ -19,7 +19,6 @@ from worker.settings.needs import STORED
 from worker.wiring.container import Parts
 from worker.wiring.opening import check_first_keys
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 # RFC 5424: the facility "log audit" (13) and the severity "notice" (5).
 SYSLOG_PRIORITY = 13 * 8 + 5
 
@@ -43,19 +42,13 @@ def _read_time(text: str) -> datetime | timedelta:
 
 
 TIME = Read("time", _read_time)
-FILTERS = (
+_filters = together(
     click.option("--since", type=TIME, help="From this time on (UTC), or the last 7 days, 12 hours, ..."),
     click.option("--until", type=TIME, help="Before this time."),
     click.option("--actor", help="Only what this actor did, as the log has it."),
     click.option("--action", help="Only this command or event: cancel, customer.erased, ..."),
     click.option("--subject", help="Only what was done to this: 'batch 7', 'customer C-1', ..."),
 )
-
-
-def _filters(command: Command) -> Command:
-    for option in reversed(FILTERS):
-        command = option(command)
-    return command
 
 
 @click.group(invoke_without_command=True)
