@@ -87,26 +87,18 @@ class BackgroundSender:
 
     def __init__(self, send: Callable[[WakeUp], object]) -> None:
         self._send = send
-        self._line = _Line(send)
+        self._begin()
 
-    def send(self, wake_up: WakeUp) -> None:
-        """Returns at once. The sweep makes up for what is not sent when the process ends."""
-        if self._line.pid != os.getpid():  # a thread does not survive a fork, and another may have held the lock
-            self._line = _Line(self._send)
-        self._line.add(wake_up)
-
-
-class _Line:
-    """The wake-ups that wait in one process, and the thread that sends them."""
-
-    def __init__(self, send: Callable[[WakeUp], object]) -> None:
-        self.pid = os.getpid()
-        self._send = send
+    def _begin(self) -> None:
+        self._pid = os.getpid()
         self._waiting: dict[WakeUp, None] = {}
         self._added = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def add(self, wake_up: WakeUp) -> None:
+    def send(self, wake_up: WakeUp) -> None:
+        """Returns at once. The sweep makes up for what is not sent when the process ends."""
+        if self._pid != os.getpid():  # a thread does not survive a fork, and another may have held the lock
+            self._begin()
         with self._added:
             self._waiting[wake_up] = None
             if self._thread is None:

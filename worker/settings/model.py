@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import unquote
 
-from pydantic import AfterValidator, BeforeValidator, Field, create_model
+from pydantic import BeforeValidator, Field, create_model
 
 from worker.core.foundation.keyring import Keyring
 from worker.core.messages.contact import AddressCap
@@ -40,6 +40,7 @@ from worker.settings.values import (
     Text,
     Whole,
     ZoneName,
+    only,
     setting,
 )
 
@@ -107,11 +108,8 @@ class Worker(Section):
     )
 
 
-def _a_minute(span: timedelta) -> timedelta:
-    # Our own message: pydantic does not report the limit of a list's item (`problems.explain`).
-    if span < timedelta(minutes=1):
-        raise ValueError('expected at least "1 minute"')
-    return span
+# Our own message: pydantic does not report the limit of a list's item (`problems.explain`).
+_A_MINUTE = only(lambda span: span >= timedelta(minutes=1), 'at least "1 minute"')
 
 
 class Invitations(Section):
@@ -176,7 +174,7 @@ class LadderStep(Section):
 class FollowUp(Section):
     """What follows an invitation: reminders, and new links for customers whose link expired unused."""
 
-    reminders: tuple[Annotated[Duration, AfterValidator(_a_minute)], ...] = setting(
+    reminders: tuple[Annotated[Duration, _A_MINUTE], ...] = setting(
         (), "When customers who have not finished are reminded, counted from the invitation."
     )
     most: Whole = setting(3, "The most new sessions for one customer and purpose.", ge=0, le=100)

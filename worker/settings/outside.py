@@ -26,6 +26,7 @@ from worker.settings.values import (
     Section,
     Shown,
     Text,
+    only,
     sender_key,
     setting,
 )
@@ -110,18 +111,16 @@ class SenderOfEvents(Section):
         return EventSender(name, kinds, links=self.links, every_customer=self.customers == "all", ids=self.ids)
 
 
-def _of_several_processes(given: str) -> str:
-    if given.startswith("memory"):
-        raise ValueError("expected amqp(s)://… or redis(s)://…: no other process can reach memory://")
-    return given
+_OF_SEVERAL_PROCESSES = only(
+    lambda url: not url.startswith("memory"),
+    "amqp(s)://… or redis(s)://…: no other process can reach memory://",
+)
 
 
 class Bus(PresentsCertificate):
     """Where sign-up events come from, and where our events are published."""
 
-    url: Annotated[BrokerUrl, AfterValidator(_of_several_processes)] = setting(
-        ..., "amqp(s)://… or redis(s)://….", repr=False
-    )
+    url: Annotated[BrokerUrl, _OF_SEVERAL_PROCESSES] = setting(..., "amqp(s)://… or redis(s)://….", repr=False)
     queue: Text = setting(
         "onboarding.requests",
         "The queue of sign-up events, and on RabbitMQ the exchange before it. Notices of refused events go to this"

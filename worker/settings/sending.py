@@ -2,7 +2,6 @@
 of several brands also the addresses."""
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -33,6 +32,8 @@ from worker.settings.values import (
     SmtpUrl,
     Text,
     Whole,
+    has_controls,
+    only,
     setting,
 )
 from worker.templates.brand import COLOUR, Brand
@@ -175,12 +176,6 @@ def check_whatsapp(whatsapp: WhatsApp, sms: Sms, findings: Findings) -> None:
         findings.problem(("whatsapp", "from"), expected)
 
 
-def _colour(value: str) -> str:
-    if not COLOUR.fullmatch(value):
-        raise ValueError('expected a colour such as "#1a5fc8"')
-    return value.lower()
-
-
 def _logo(value: str) -> str:
     expected = 'expected an https address without a password, such as "https://www.example.com/logo.png"'
     if not re.fullmatch(r"https://[A-Za-z0-9.:-]+/[!#-&(-;=?-\[\]_a-z~]*", value, re.ASCII) or len(value) > 500:
@@ -198,9 +193,12 @@ def _lines(value: str) -> str:
     lines = value.strip().splitlines()
     if not lines or len(lines) > MOST_FOOTER_LINES:
         raise ValueError(f"expected 1 to {MOST_FOOTER_LINES} lines of text")
-    if any(unicodedata.category(character) in ("Cc", "Cf") for line in lines for character in line):
+    if any(map(has_controls, lines)):
         raise ValueError("expected text without control characters")
     return "\n".join(line.strip() for line in lines)
+
+
+_COLOUR = only(COLOUR.fullmatch, 'a colour such as "#1a5fc8"')
 
 
 class Look(Section):
@@ -212,7 +210,7 @@ class Look(Section):
     logo: Annotated[str, AfterValidator(_logo), Shown("https address")] | None = setting(
         None, "A picture for the top of the emails, shown 40 pixels high. Mail programs load it from there.", "the name"
     )
-    colour: Annotated[str, AfterValidator(_colour), Shown("colour")] = setting(
+    colour: Annotated[str, _COLOUR, AfterValidator(str.lower), Shown("colour")] = setting(
         Brand.colour, "The colour of the button and of links."
     )
     footer: Annotated[str, AfterValidator(_lines), Shown("string")] | None = setting(

@@ -117,10 +117,20 @@ def directory_of(info: ValidationInfo) -> Path | None:
     return info.context["directory"] if info.context else None
 
 
-def _text(value: str) -> str:
-    if not value or any(unicodedata.category(character) in ("Cc", "Cf") for character in value):
-        raise ValueError("expected text, not empty and without line breaks or control characters")
-    return value
+def only(holds: Callable[[Any], object], expected: str) -> AfterValidator:
+    """Refuse a value for which this does not hold."""
+
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(f"expected {expected}")
+        return value
+
+    return AfterValidator(check)
+
+
+def has_controls(text: str) -> bool:
+    """Whether it has line breaks or control characters."""
+    return any(unicodedata.category(character) in ("Cc", "Cf") for character in text)
 
 
 def _parsed(form: type[Any]) -> BeforeValidator:
@@ -178,31 +188,13 @@ def _one_or_more(check: Callable[[Secret], Secret] = lambda secret: secret) -> B
 
 def _mailbox(value: str) -> str:
     expected = 'expected one address, such as "Example Bank <verify@example.com>"'
-    if any(unicodedata.category(character) in ("Cc", "Cf") for character in value):
+    if has_controls(value):
         raise ValueError(f"{expected}, without line breaks or control characters")
     # Only one address, and no text that a mail server could read as a second one: stricter than RFC 5322 on purpose.
     found = re.fullmatch(r'(?:(?:"[^"<>\\]+"|[^"<>@,;:()\[\]\\]+?) *<([^<>\s]+)>|([^<>\s]+))', value.strip())
     local, at, host = ((found[1] or found[2]) if found else "").rpartition("@")
     if not at or not addresses.is_host(host) or not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}", local):
         raise ValueError(expected)
-    return value
-
-
-def _host(value: str) -> str:
-    if not addresses.is_host(value):
-        raise ValueError('expected only a host name, such as "verify.example.com"')
-    return value.lower()
-
-
-def _locale(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*", value):
-        raise ValueError('expected a language such as "en" or "pt-BR"')
-    return value
-
-
-def _zone(value: str) -> str:
-    if value not in zone_names():
-        raise ValueError('expected a time zone such as "Europe/Vilnius" or "UTC"')
     return value
 
 
@@ -322,13 +314,20 @@ def _bind(given: Any) -> str:
 
 Flag = Annotated[bool, Strict(), Shown("true or false")]
 Whole = Annotated[int, Strict(), Shown("whole number")]
-Text = Annotated[str, AfterValidator(_text), Shown("string")]
+Text = Annotated[
+    str,
+    only(lambda text: text and not has_controls(text), "text, not empty and without line breaks or control characters"),
+    Shown("string"),
+]
 PerCountry = Annotated[int | None, BeforeValidator(_per_country), Shown("texts an hour")]
 PerAddress = Annotated[AddressCap | None, BeforeValidator(_per_address), Shown("messages and a time")]
 Country = Annotated[str, AfterValidator(_country), Shown("ISO 3166 code")]
-Locale = Annotated[str, AfterValidator(_locale), Shown("language")]
-ZoneName = Annotated[str, AfterValidator(_zone), Shown("time zone")]
-Host = Annotated[str, AfterValidator(_host), Shown("host")]
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
+Locale = Annotated[str, only(_LANGUAGE.fullmatch, 'a language such as "en" or "pt-BR"'), Shown("language")]
+_IN_WORDS = 'a time zone such as "Europe/Vilnius" or "UTC"'
+ZoneName = Annotated[str, only(lambda name: name in zone_names(), _IN_WORDS), Shown("time zone")]
+_HOST = only(addresses.is_host, 'only a host name, such as "verify.example.com"')
+Host = Annotated[str, _HOST, AfterValidator(str.lower), Shown("host")]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), Shown("duration")]
 Cost = Annotated[Price, _parsed(Price), Shown("amount and currency")]
 Rate = Annotated[Limit, _parsed(Limit), Shown("limit")]

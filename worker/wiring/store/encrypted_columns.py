@@ -3,7 +3,7 @@
 A test compares the list with the tables: a column that is missing here would keep a retired key alive unseen.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -161,22 +161,13 @@ Uses = Mapping[str, Mapping[str, int]]  # by key id: how many values of each col
 
 def uses_of_keys(connection: sa.Connection) -> Uses:
     """How many encrypted values need each key. Reads every row. An empty id: values with no key's id."""
-    counted = (
-        (column.name, key_id_of_value(bytes(start)), number)
-        for column in ENCRYPTED
-        for start, number in _by_start(connection, column.start, sa.func.length(column.value) > 0)
-    )
-    return _by_key(counted)
+    columns = ((one.name, one.start, sa.func.length(one.value) > 0) for one in ENCRYPTED)
+    return _uses(connection, columns, lambda start: key_id_of_value(bytes(start)))
 
 
 def uses_of_digest_keys(connection: sa.Connection) -> Uses:
     """How many digests need each key. Reads every row."""
-    counted = (
-        (column.name, start, number)
-        for column in DIGESTS
-        for start, number in _by_start(connection, column.start, column.digest.is_not(None))
-    )
-    return _by_key(counted)
+    return _uses(connection, ((one.name, one.start, one.digest.is_not(None)) for one in DIGESTS), str)
 
 
 def retired_keys(database: Database) -> dict[str, datetime]:
@@ -187,16 +178,15 @@ def retired_keys(database: Database) -> dict[str, datetime]:
         }
 
 
-def _by_start(connection: sa.Connection, start: Any, where: sa.ColumnElement[bool]) -> Sequence[Any]:
-    labelled = start.label("start")
-    return connection.execute(sa.select(labelled, sa.func.count()).where(where).group_by(labelled)).all()
-
-
-def _by_key(counted: Any) -> Uses:
+def _uses(connection: sa.Connection, columns: Iterable[tuple[str, Any, Any]], key_of: Callable[[Any], str]) -> Uses:
+    """`columns`: names, the starts of values, and which rows have one. `key_of`: the key's id in such a start."""
     found: dict[str, dict[str, int]] = {}
-    for name, key_id, number in counted:
-        uses = found.setdefault(key_id, {})
-        uses[name] = uses.get(name, 0) + number
+    for name, start, is_there in columns:
+        labelled = start.label("start")
+        query = sa.select(labelled, sa.func.count()).where(is_there).group_by(labelled)
+        for its_start, number in connection.execute(query):
+            uses = found.setdefault(key_of(its_start), {})
+            uses[name] = uses.get(name, 0) + number
     return found
 
 

@@ -266,22 +266,21 @@ def _read(decrypt: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
 
 def _details(keyring: Keyring, row: Any) -> dict[str, Any]:
     facts = {"kind": row.kind.value, "country": row.country, "locale": row.locale, "timezone": row.timezone}
-    try:
-        return facts | person_as_json(read_person(keyring, row.customer_id, row.encrypted))
-    except Erased:
-        return facts | {"erased": True}
-    except CannotDecrypt:
-        return facts | {"unreadable": UNREADABLE}
+    return facts | _decrypted(lambda: person_as_json(read_person(keyring, row.customer_id, row.encrypted)))
 
 
 def _job(keyring: Keyring, job: Any) -> dict[str, Any]:
     facts = {"batch": job.batch_id} | {name: _value(getattr(job, name)) for name in _OF_JOB}
+    return facts | _decrypted(lambda: vars(decrypt_line(keyring, job.batch_id, job.row, job.encrypted)))
+
+
+def _decrypted(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
-        return facts | vars(decrypt_line(keyring, job.batch_id, job.row, job.encrypted))
+        return read()
     except Erased:
-        return facts | {"erased": True}
+        return {"erased": True}
     except CannotDecrypt:
-        return facts | {"unreadable": UNREADABLE}
+        return {"unreadable": UNREADABLE}
 
 
 def _uploaded(connection: sa.Connection) -> list[int]:
