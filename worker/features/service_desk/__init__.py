@@ -13,11 +13,7 @@ FEATURE = Feature(
     needs=("privacy",),
     offers={"RETURNED_REPORTS": ("worker.features.service_desk.returned_lists:settles",)},
     commands={
-        "customer": Command(
-            "worker.features.service_desk.group:customer",
-            "Customers",
-            "Find a customer, and help: resend, new link, address.",
-        ),
+        "customer": _command("group:customer", "Find a customer, and help: resend, new link, address."),
         "customer find": _command("find:find", "Find customers by email address, phone number or id."),
         "customer show": _command("command:show", "Show what has happened to one customer, and what comes next."),
         "customer resend": _command("desk_actions:resend", "Send the customer's present link once more."),

@@ -9,6 +9,8 @@ from worker.features.service_desk.case import wanted
 from worker.features.service_desk.store.finding import MOST, Finder
 from worker.settings.needs import STORED
 
+ROW = ("batch", "row", "purpose", "state", "result", "brand")
+
 
 @click.command()
 @click.argument("text", metavar="EMAIL|PHONE|ID")
@@ -34,7 +36,7 @@ def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None
                 "email": one.email,
                 "phone": one.phone,
                 "erased": one.erased,
-                "rows": [row._asdict() for row in one.rows],
+                "rows": [{name: getattr(row, name) for name in ROW} for row in one.rows],
             }
             for one in found
         ]

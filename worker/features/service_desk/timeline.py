@@ -7,8 +7,9 @@ of it, each webhook, each decision of a person. No sentence has an address, a na
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from worker.core.database.audit_entries import Entry
 from worker.core.messages.contact import is_resend
 from worker.core.model.channels import CALLED
 from worker.core.model.reasons import Reason, meaning_of
@@ -132,34 +133,17 @@ class MessageFact(NamedTuple):
     stopped: str = ""
 
 
-class NewsFact(NamedTuple):
-    """A webhook about one of the account's sessions."""
-
-    at: datetime
-    account: str
-    event: str
-    state: str
-
-
-class ActFact(NamedTuple):
-    """An entry of the audit log, about the customer or about a batch of the customer's rows."""
-
-    at: datetime
-    actor: str
-    action: str
-    subject: str
-    reason: str
-
-
 class History(NamedTuple):
-    """`had`: how many messages count against the customer's cap, with those that are being sent or looked up."""
+    """`news`: webhooks about the sessions, as stored, with their accounts. `acts`: about the customer, or about a batch
+    of the customer's rows. `had`: how many messages count against the customer's cap, with those that are being sent or
+    looked up."""
 
     rows: Sequence[RowFact] = ()
     calls: Sequence[CallFact] = ()
     links: Sequence[LinkFact] = ()
     messages: Sequence[MessageFact] = ()
-    news: Sequence[NewsFact] = ()
-    acts: Sequence[ActFact] = ()
+    news: Sequence[Any] = ()
+    acts: Sequence[Entry] = ()
     had: int = 0
 
 
@@ -358,14 +342,14 @@ def _message(
             yield Moment(now, About.MESSAGE, f"{what} is being sent at this moment.")
 
 
-def _news(news: NewsFact) -> Moment:
+def _news(news: Any) -> Moment:
     state = {"applied": "", "waiting": " It waits to be read.", "ignored": " It said nothing new."}.get(
         news.state, f" {news.state.capitalize()}: a person should look (`onboard events webhooks list`)."
     )
     return Moment(news.at, About.CALL, f"A webhook of {news.account} came: {news.event}.{state}")
 
 
-def _act(act: ActFact) -> Moment:
+def _act(act: Entry) -> Moment:
     on = f" on {act.subject}" if act.subject.startswith("batch ") else ""
     why = f": {act.reason}" if act.reason else ""
     about = About.BATCH if on and " row" not in act.subject else About.PERSON

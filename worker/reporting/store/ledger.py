@@ -3,7 +3,7 @@ and the cost; and all who were invited by a time and have not finished, with eac
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from worker.core.customers.store.usage import messages_of
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch, made_of
 from worker.core.database.encrypted_values import decrypt_words
-from worker.core.database.job_ids import of_batch
+from worker.core.database.job_ids import AS_THEY_CAME, of_batch
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
@@ -135,11 +135,15 @@ class Ledger:
             return CustomerFacts(
                 customer_id=customer_id,
                 erased=customer.erased,
-                jobs=_jobs(connection, customer_id),
+                jobs=sorted(jobs_of(connection, [customer_id]).get(customer_id, ()), key=_place),
                 sessions=sessions_of(connection, customer_id),
                 lost_calls=_lost_calls(connection, customer_id),
                 messages=messages_of(connection, [customer_id])[customer_id].all,
             )
+
+
+def _place(job: JobFacts) -> tuple[int, int]:
+    return (0, 0) if job.purged else (job.batch, job.row)
 
 
 def _words(keyring: Keyring, row: Any) -> str | None:
@@ -149,9 +153,11 @@ def _words(keyring: Keyring, row: Any) -> str | None:
         return None
 
 
-def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
+def jobs_of(connection: sa.Connection, customer_ids: Collection[str]) -> dict[str, list[JobFacts]]:
+    """The jobs of these customers by their ids, as they came; first those that went with their batches."""
     query = (
         sa.select(
+            Job.customer_id,
             Job.batch_id.label("batch"),
             Job.row,
             Job.purpose,
@@ -165,15 +171,19 @@ def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
             sa.func.coalesce(LEAD.brand, Job.brand).label("brand"),
         )
         .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
-        .where(Job.customer_id == customer_id)
-        .order_by(Job.id)
+        .where(Job.customer_id.in_(customer_ids))
+        .order_by(*AS_THEY_CAME)
     )
+    found: dict[str, list[JobFacts]] = {}
     done = JobState.COMPLETED.value
-    purged = [
-        JobFacts(row.batch_id, row.row, row.purpose, done, row.result, "", "", "", None, joined=False, purged=True)
-        for row in finished_in_purged(connection, [customer_id])
-    ]
-    return [*purged, *(made_of(JobFacts, row, state=row.state.value) for row in fetch(connection, query))]
+    for row in finished_in_purged(connection, customer_ids):
+        one = JobFacts(
+            row.batch_id, row.row, row.purpose, done, row.result, "", "", "", None, joined=False, purged=True
+        )
+        found.setdefault(row.customer_id, []).append(one)
+    for row in fetch(connection, query):
+        found.setdefault(row.customer_id, []).append(made_of(JobFacts, row, state=str(row.state)))
+    return found
 
 
 def sessions_of(connection: sa.Connection, customer_id: str) -> list[SessionFacts]:

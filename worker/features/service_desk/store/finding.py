@@ -3,20 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
 from worker.core.customers.customers import invitation_channels
 from worker.core.customers.store.suppressions import suppressed
 from worker.core.customers.store.usage import messages_of
-from worker.core.database.audit_entries import note, note_alone
+from worker.core.database.audit_entries import Entry, note, note_alone
 from worker.core.database.database import Database, fetch, made_of
 from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, read_person
-from worker.core.database.job_ids import AS_THEY_CAME, NEWEST_FIRST
+from worker.core.database.job_ids import NEWEST_FIRST
 from worker.core.database.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 from worker.core.database.tables.columns import aliased
-from worker.core.database.tables.work import LEAD, RESULT, STATE
+from worker.core.database.tables.work import LEAD
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.given_links import is_kept_back
 from worker.core.model.channels import CHANNELS, address_of, detail_of
@@ -24,26 +24,16 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import DONE, ENDED_JOBS, HELD_BACK, NOT_SENT, OPEN_JOBS, PRIORITIES, JobState
 from worker.core.work.store.call_costs import not_carried_out
 from worker.features.service_desk.case import Place, Wanted, place_in_words
-from worker.features.service_desk.timeline import ActFact, CallFact, History, LinkFact, MessageFact, NewsFact, RowFact
+from worker.features.service_desk.timeline import CallFact, History, LinkFact, MessageFact, RowFact
 from worker.lists.decisions.row_addresses import is_among
-from worker.lists.store.admission import finished_in_purged
 from worker.lists.store.batches import DAILY
 from worker.providers.refusals import masked_email, masked_phone
-from worker.reporting.store.ledger import sessions_of
+from worker.reporting.store.ledger import JobFacts, jobs_of, sessions_of
 from worker.web.webhooks.store.results import ACCOUNT
 
 SEARCH = "text of a search"
 MOST = 50  # customers of one search: an address may be shared by many
 MOST_FACTS = 200  # of each kind in a history, the newest
-
-
-class FoundRow(NamedTuple):
-    batch: int
-    row: int
-    purpose: str
-    state: str
-    result: str
-    brand: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +45,7 @@ class Found:
     email: str
     phone: str
     erased: bool
-    rows: Sequence[FoundRow]
+    rows: Sequence[JobFacts]
     unreadable: bool = False
 
 
@@ -88,7 +78,7 @@ class Finder:
             people = fetch(
                 connection, query.where(CustomerRow.customer_id.in_(chosen)).order_by(CustomerRow.customer_id)
             )
-            rows = _rows(connection, chosen)
+            rows = jobs_of(connection, chosen)
         return [_found(self._keyring, row, rows.get(row.customer_id, [])) for row in people]
 
     def country_of(self, customer_id: str) -> str:
@@ -146,37 +136,12 @@ class Finder:
             )
 
 
-def _found(keyring: Keyring, row: Any, rows: list[FoundRow]) -> Found:
+def _found(keyring: Keyring, row: Any, rows: Sequence[JobFacts]) -> Found:
     try:
         person = read_person(keyring, row.customer_id, row.encrypted)
     except (CannotDecrypt, Erased) as error:
         return Found(row.customer_id, "", "", row.encrypted is None, rows, isinstance(error, CannotDecrypt))
     return Found(row.customer_id, masked_email(person.email), masked_phone(person.phone), False, rows)
-
-
-def _rows(connection: sa.Connection, customer_ids: Sequence[str]) -> dict[str, list[FoundRow]]:
-    query = (
-        sa.select(
-            Job.customer_id,
-            Job.batch_id,
-            Job.row,
-            Job.purpose,
-            STATE.label("state"),
-            RESULT.label("result"),
-            sa.func.coalesce(LEAD.brand, Job.brand).label("brand"),
-        )
-        .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
-        .where(Job.customer_id.in_(customer_ids))
-        .order_by(*AS_THEY_CAME)
-    )
-    found: dict[str, list[FoundRow]] = {}
-    for row in finished_in_purged(connection, customer_ids):  # all that is left of these rows
-        one = FoundRow(row.batch_id, row.row, row.purpose, JobState.COMPLETED.value, row.result)
-        found.setdefault(row.customer_id, []).append(one)
-    for row in fetch(connection, query):
-        one = FoundRow(row.batch_id, row.row, row.purpose, str(row.state), row.result, row.brand)
-        found.setdefault(row.customer_id, []).append(one)
-    return found
 
 
 def _history_rows(connection: sa.Connection, customer_id: str) -> list[Any]:
@@ -307,19 +272,19 @@ def _messages(connection: sa.Connection, customer_id: str, stopped: Mapping[str,
     ]
 
 
-def _news(connection: sa.Connection, customer_id: str) -> list[NewsFact]:
+def _news(connection: sa.Connection, customer_id: str) -> Sequence[Any]:
     # The session's account: accounts that share a key for webhooks are stored under one name.
     query = (
-        sa.select(Webhook.received_at, SessionRow.account, Webhook.event, Webhook.state)
+        sa.select(Webhook.received_at.label("at"), SessionRow.account, Webhook.event, Webhook.state)
         .join(SessionRow, SessionRow.id == Webhook.session_id)
         .where(SessionRow.customer_id == customer_id)
         .order_by(Webhook.received_at.desc())
         .limit(MOST_FACTS)
     )
-    return [NewsFact(*row) for row in connection.execute(query)]
+    return fetch(connection, query)
 
 
-def _acts(connection: sa.Connection, customer_id: str, rows: Sequence[Any]) -> list[ActFact]:
+def _acts(connection: sa.Connection, customer_id: str, rows: Sequence[Any]) -> list[Entry]:
     """What people did for the customer, and to the batches of its rows or to these rows."""
     subjects = {f"customer {customer_id}"}
     several: dict[str, int] = {}  # the row by the subject of a decision about some rows, which its reason names
@@ -333,7 +298,7 @@ def _acts(connection: sa.Connection, customer_id: str, rows: Sequence[Any]) -> l
     query = query.where(Audit.subject.in_(sorted(subjects | several.keys())), Audit.actor.not_like(f"{ACCOUNT}%"))
     query = query.order_by(Audit.id.desc())
     return [
-        ActFact(*row)
+        made_of(Entry, row)
         for row in fetch(connection, query.limit(MOST_FACTS))
         if row.subject not in several or is_among(several[row.subject], row.reason.partition(";")[0])
     ]
