@@ -35,7 +35,7 @@ class WebhookFeed:
 
     def keep(self, *updates, **how):
         arrived = [self.arrived(update, **how) for update in updates]
-        return self.webhooks.keep(arrived, now=self.shelf.clock()).receipts
+        return self.webhooks.keep(arrived, now=self.shelf.clock())
 
     def work(self):
         return self.webhooks.process(now=self.shelf.clock())

@@ -5,7 +5,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.web.site import until
-from worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome, Received
+from worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome
 from worker.web.events.batching import MOST, MOST_WAITING, Batcher, TooMany
 
 
@@ -25,7 +25,7 @@ class Slow:
         return function(events)
 
     def receive(self, events):
-        return Received([EventReceipt(Outcome.TAKEN, uuid.UUID(int=int(one.id))) for one in events], frozenset())
+        return [EventReceipt(Outcome.TAKEN, uuid.UUID(int=int(one.id))) for one in events], ()
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
 """What was done in a period, as `report --from` prints it: in all, by account, by route and by week. Pure."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any, TextIO
+from typing import Any
 
 from worker.core.foundation.notation import counted
 from worker.reporting.prices import NO_ROUTE, SHOWN_ROUTES, Line, Prices
-from worker.reporting.report_lines import write_table
 from worker.reporting.store.spending import Figures, Place, sum_of
 from worker.settings.money import in_json
 
@@ -139,14 +137,7 @@ def rows_of(report: PeriodReport) -> Iterator[list[str | int | Decimal]]:
         yield [place.day.isoformat(), place.account, place.route, *numbers_of(line), *costs]
 
 
-def write_csv(out: TextIO, report: PeriodReport, *, excel: bool = False) -> int:
-    """Write its rows as CSV; returns how many. `excel`: see `report_lines.write_table`."""
-    return write_table(out, names_of(report), rows_of(report), excel=excel)
-
-
-def write_jsonl(out: TextIO, report: PeriodReport) -> int:
-    """Write one JSON object for each of its rows; returns how many."""
+def row_facts(report: PeriodReport) -> Iterator[dict[str, Any]]:
+    """Its rows as JSON objects."""
     for place, line in report.rows:
-        row = {"week": place.day.isoformat(), "account": place.account, "route": place.route, **_facts(line)}
-        out.write(json.dumps(row, ensure_ascii=False) + "\n")
-    return len(report.rows)
+        yield {"week": place.day.isoformat(), "account": place.account, "route": place.route, **_facts(line)}

@@ -180,11 +180,11 @@ def write_table(out: TextIO, names: Sequence[str], rows: Iterable[Sequence[Any]]
     return count
 
 
-def write_jsonl(out: TextIO, lines: Iterable[LineFacts], columns: Columns) -> int:
-    """Write one JSON object per line of the report; returns how many."""
+def write_jsonl(out: TextIO, objects: Iterable[Mapping[str, Any]]) -> int:
+    """Write JSON objects, a line each; returns how many."""
     count = 0
-    for line in lines:
-        out.write(json.dumps(line_values(line, columns), ensure_ascii=False) + "\n")
+    for one in objects:
+        out.write(json.dumps(one, ensure_ascii=False) + "\n")
         count += 1
     return count
 

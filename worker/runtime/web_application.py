@@ -15,7 +15,7 @@ from aiohttp import web
 
 from worker.core.features import FEATURES, Hook
 from worker.core.foundation.clock import monotonic
-from worker.core.model.incoming import Event, EventReceipt
+from worker.core.model.incoming import Event, EventReceipt, Received
 from worker.core.model.metrics import EVENTS, WEBHOOKS
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.events.event_receiver import Receiver
@@ -23,7 +23,7 @@ from worker.events.store.event_status import EventStatuses
 from worker.events.store.refused_events import PutRefusedBack
 from worker.settings.model import Settings
 from worker.web.events.answers import ADDRESS
-from worker.web.events.batching import Batcher, InThread, Receive
+from worker.web.events.batching import Batcher, InThread
 from worker.web.events.link_waiters import Waiting
 from worker.web.events.request_body import BODY_SECONDS, ROOM
 from worker.web.events.routes import Events
@@ -34,7 +34,7 @@ from worker.web.readiness import Readiness
 from worker.web.server import name_server
 from worker.web.webhooks.routes import Processing, WebhookRoutes
 from worker.web.webhooks.sources import SENDER_SOURCES, Get, account_sources, sender_sources
-from worker.web.webhooks.store.webhooks import Arrived, Kept
+from worker.web.webhooks.store.webhooks import Arrived
 from worker.wiring.container import Parts
 from worker.wiring.opening import check_keys
 from worker.wiring.sweep import each_alone, process_webhooks
@@ -53,6 +53,7 @@ CHUNKS, READINESS, WAITING = (
     web.AppKey("ready", Readiness),
     web.AppKey("waiting", Waiting),
 )
+Receive = Callable[[Sequence[Event]], Received]
 CleanupContext = Callable[[web.Application], AsyncIterator[None]]
 
 
@@ -115,7 +116,7 @@ def app(
     parts: Parts,
     *,
     wake: Wake = no_wake_up,
-    receive: Receive[Event, EventReceipt] | None = None,
+    receive: Receive | None = None,
     body_seconds: float = BODY_SECONDS,
     room: int = ROOM,
     key_to_look: str = "",
@@ -176,12 +177,17 @@ def _meanwhile(work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) 
     return running
 
 
-def _add_events(made: web.Application, shared: Shared, receive: Receive[Event, EventReceipt]) -> None:
+def _add_events(made: web.Application, shared: Shared, receive: Receive) -> None:
     """Add the routes for events."""
     parts = shared.parts
     statuses = EventStatuses(parts.database, parts.keyring)
     waiting = Waiting(lambda wanted: statuses.hand_out(wanted, now=parts.clock()), shared.in_thread)
-    chunks = Batcher(receive, shared.wake, shared.in_thread)
+
+    def take(chunk: Sequence[Event]) -> tuple[Sequence[EventReceipt], frozenset[WakeUp]]:
+        received = receive(chunk)
+        return received.receipts, received.due
+
+    chunks = Batcher(take, shared.wake, shared.in_thread)
     events = Events(
         parts.settings.web,
         parts.clock,
@@ -209,9 +215,9 @@ def _add_webhooks(made: web.Application, shared: Shared, fetch: Get | None) -> N
     parts = shared.parts
     process_kept = partial(process_webhooks, parts.webhooks, parts.clock, parts.meters, parts.traces)
 
-    def keep(chunk: Sequence[Arrived]) -> Kept:
+    def keep(chunk: Sequence[Arrived]) -> tuple[list[bool], Sequence[WakeUp]]:
         # Of two verdicts without a time of their own, the one that came later counts: over all web processes.
-        return parts.webhooks.keep(chunk, now=parts.database_clock())
+        return parts.webhooks.keep(chunk, now=parts.database_clock()), ()
 
     processed = Processing(process_kept, shared.wake, shared.in_thread, lambda: shared.readiness.why_not is None)
     webhooks = WebhookRoutes(

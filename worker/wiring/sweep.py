@@ -239,15 +239,15 @@ def process_webhooks(webhooks: Webhooks, clock: Clock, meters: Meters, traces: T
         due |= processed.due
         if traces.on:
             _trace(traces, webhooks, processed, now, clock())
-        for (source, state), number in processed.states.items():
-            meters.add(PROCESSED, source, state, amount=number)
-        for source, event, state, detail in processed.listed[:LOGGED_AT_ONCE]:
+        for source, _, one in processed.done:
+            meters.add(PROCESSED, source, one.state.value)
+        listed = processed.listed
+        for source, event, state, detail in listed[:LOGGED_AT_ONCE]:
             level = logging.ERROR if state is WebhookState.BROKEN else logging.WARNING
             named = {"account" if source.startswith(ACCOUNT) else "channel": source.partition("/")[2]}
             words = (event, source, state.value, detail)
             log.log(level, "%s of %s is %s: %s; see `onboard events webhooks list`", *words, extra=named)
-        if len(processed.listed) > LOGGED_AT_ONCE:
-            more = len(processed.listed) - LOGGED_AT_ONCE
+        if (more := len(listed) - LOGGED_AT_ONCE) > 0:
             log.warning("%d more webhooks need a look; see `onboard events webhooks list`", more)
         if processed.count < CHUNK:
             break

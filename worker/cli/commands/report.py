@@ -1,7 +1,5 @@
 """`onboard report`: the result of each row, or who was invited and has not finished."""
 
-import csv
-import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -17,8 +15,8 @@ from worker.cli.invocation import Invocation, find_kept
 from worker.cli.plan_options import YEARS, read_time
 from worker.cli.shared_options import JSON, OUT, Read, print_json_or, whole_file
 from worker.core.database.audit_entries import note_alone
-from worker.core.foundation.notation import counted, spreadsheet_safe, written, written_if_any
-from worker.reporting.report_lines import write_csv, write_jsonl
+from worker.core.foundation.notation import counted, written, written_if_any
+from worker.reporting.report_lines import line_values, write_csv, write_jsonl, write_table
 from worker.reporting.store.ledger import Nonresponder, nonresponders
 from worker.reporting.store.report_rows import LineFacts
 from worker.settings.needs import COUNTED, STORED
@@ -59,27 +57,12 @@ def read_day(text: str) -> date:
     return day
 
 
-def nonresponders_as_jsonl(out: TextIO, found: Iterable[Nonresponder]) -> int:
-    count = 0
-    for one in found:
-        count += 1
-        out.write(json.dumps(_as_facts(one), ensure_ascii=False) + "\n")
-    return count
-
-
-def nonresponders_as_csv(out: TextIO, found: Iterable[Nonresponder]) -> int:
-    writer = csv.writer(out)
-    writer.writerow(NONRESPONDER_COLUMNS)
-    count = 0
-    for one in found:
-        count += 1
-        facts = _as_facts(one)
-        messages = facts.pop("messages")
-        last = messages[-1]
-        history = "; ".join(_in_words(message) for message in messages)
-        ends = (len(messages), last["at"], last["channel"], last["state"], history)
-        writer.writerow([spreadsheet_safe(str(value)) for value in (*facts.values(), *ends)])
-    return count
+def _as_cells(one: Nonresponder) -> list[Any]:
+    """By the columns of `NONRESPONDER_COLUMNS`."""
+    facts = _as_facts(one)
+    messages = facts.pop("messages")
+    last, history = messages[-1], "; ".join(_in_words(message) for message in messages)
+    return [*facts.values(), len(messages), last["at"], last["channel"], last["state"], history]
 
 
 def _as_facts(one: Nonresponder) -> dict[str, Any]:
@@ -242,7 +225,7 @@ def report(
                 facts = parts.reporting.status(found)
                 count = _in_place(stream, lambda made: write_xlsx(made, facts, lines, columns))
             elif form == "jsonl":
-                count = write_jsonl(stream, lines, columns)
+                count = write_jsonl(stream, (line_values(line, columns) for line in lines))
             else:
                 count = write_csv(stream, lines, columns, excel=excel)
     if out:
@@ -258,8 +241,11 @@ def _write_nonresponders(invocation: Invocation, batch: str | None, by: datetime
     with invocation.parts(COUNTED, migrate=True) as parts:
         batch_id = None if batch is None else find_kept(parts, batch).id
         with whole_file(out) as stream:
-            write = nonresponders_as_jsonl if form == "jsonl" else nonresponders_as_csv
-            count = write(stream, nonresponders(parts.database, by=by, batch_id=batch_id))
+            found = nonresponders(parts.database, by=by, batch_id=batch_id)
+            if form == "jsonl":
+                count = write_jsonl(stream, map(_as_facts, found))
+            else:
+                count = write_table(stream, NONRESPONDER_COLUMNS, map(_as_cells, found))
     if out:
         click.echo(f"{counted(count, 'customer')} written to {out}", err=True)
 
@@ -274,10 +260,10 @@ def _write_period(
     as_json: bool,
     excel: bool,
 ) -> None:
-    from worker.reporting.period import as_facts, in_words, names_of, report_of, rows_of, write_csv, write_jsonl
+    from worker.reporting import xlsx_report
+    from worker.reporting.period import as_facts, in_words, names_of, report_of, row_facts, rows_of
     from worker.reporting.prices import Prices
     from worker.reporting.store.spending import figures_of
-    from worker.reporting.xlsx_report import write_table
 
     if first is None:
         raise click.UsageError("give --from too: the first day of the period")
@@ -295,15 +281,17 @@ def _write_period(
         report = report_of(*found, Prices.of(parts.settings), first=first, last=last)
         with whole_file(out) as stream:
             if form == "xlsx":
-                _in_place(stream, lambda made: write_table(made, "Period", names_of(report), rows_of(report)))
+                _in_place(
+                    stream, lambda made: xlsx_report.write_table(made, "Period", names_of(report), rows_of(report))
+                )
             elif form == "html":
                 from worker.reporting.html_report import write_period  # imported here: Jinja
 
                 write_period(stream, report, now=parts.clock())
             elif form == "csv":
-                write_csv(stream, report, excel=excel)
+                write_table(stream, names_of(report), rows_of(report), excel=excel)
             elif form == "jsonl":
-                write_jsonl(stream, report)
+                write_jsonl(stream, row_facts(report))
             else:
                 print_json_or(as_facts(report), in_words(report), as_json=as_json, out=stream)
     if out:

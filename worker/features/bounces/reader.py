@@ -114,7 +114,7 @@ class BounceReader:
         reports = [(mail, update) for mail, update in updates if isinstance(update, DeliveryUpdate)]
         if reports:
             arrived = [self._arrived(mail, update) for mail, update in reports]
-            receipts = self.webhooks.keep(arrived, now=self.clock()).receipts
+            receipts = self.webhooks.keep(arrived, now=self.clock())
             new = [update.event for (_, update), is_new in zip(reports, receipts, strict=True) if is_new]
             result.reports.update(new)
             result.again += len(reports) - len(new)

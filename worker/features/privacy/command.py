@@ -14,7 +14,7 @@ from worker.core.foundation.notation import counted
 from worker.core.foundation.private_files import to_disk
 from worker.features.privacy.store.purge import Purging
 from worker.lists.store.batches import BatchFacts
-from worker.reporting.report_lines import write_jsonl
+from worker.reporting.report_lines import line_values, write_jsonl
 from worker.settings.needs import STORED
 from worker.wiring.container import Parts
 
@@ -45,8 +45,9 @@ def archive(invocation: Invocation, batch: str, out: Path, purge: bool, yes: boo
             _refuse_what_is_not_over(parts, purging, found)
         if out.exists():
             raise CannotStart(f"--out: {out.name} exists; name another file")
+        columns = parts.reporting.columns(found, routes=True)
         with whole_file(out) as stream:
-            rows = write_jsonl(stream, parts.facts.lines(found.id), parts.reporting.columns(found, routes=True))
+            rows = write_jsonl(stream, (line_values(line, columns) for line in parts.facts.lines(found.id)))
             stream.flush()
             os.fsync(stream.fileno())  # the rows must be on the disk before they leave the database
         with suppress(OSError):  # and so must the file's name; some network shares refuse it

@@ -8,9 +8,9 @@ line of its own, and a chunk takes from each in turn: who sends much makes only 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 
 MOST = 100  # items in one transaction
 MOST_WAITING = 2000  # of one line; beyond that the database does not keep up, and its sender should try again later
-
-Became = TypeVar("Became", covariant=True)
 
 
 @asynccontextmanager
@@ -40,19 +38,11 @@ async def answered_within(seconds: float) -> AsyncIterator[None]:
         raise sa.exc.OperationalError(None, None, late, hide_parameters=True) from None
 
 
-class Taken(Protocol[Became]):
-    """The result of a chunk: a receipt for each item, in their order, and the wake-ups for what became due."""
-
-    @property
-    def receipts(self) -> Sequence[Became]: ...
-    @property
-    def due(self) -> frozenset[WakeUp]: ...
-
-
 One = TypeVar("One")
 Receipt = TypeVar("Receipt")
-# Blocking; raises sqlalchemy's OperationalError while the database cannot be used.
-Receive = Callable[[Sequence[One]], Taken[Receipt]]
+# Returns a receipt for each item, in their order, and the wake-ups for what became due. Blocking; raises sqlalchemy's
+# OperationalError while the database cannot be used.
+Receive = Callable[[Sequence[One]], tuple[Sequence[Receipt], Iterable[WakeUp]]]
 InThread = Callable[..., Awaitable[Any]]  # (function, *arguments)
 
 
@@ -109,7 +99,7 @@ class Batcher(Generic[One, Receipt]):
 
     async def _settle(self, chunk: list[tuple[One, "asyncio.Future[Receipt]"]]) -> None:
         try:
-            received = await self._in_thread(self._receive, [one for one, _ in chunk])
+            receipts, due = await self._in_thread(self._receive, [one for one, _ in chunk])
         except Exception as error:
             if len(chunk) > 1 and not isinstance(error, sa.exc.OperationalError):
                 # A bug that one item triggers must not refuse the rest of the chunk.
@@ -121,8 +111,8 @@ class Batcher(Generic[One, Receipt]):
                 if not receipt.done():
                     receipt.set_exception(error)
             return
-        for wake_up in received.due:
+        for wake_up in due:
             self._wake(wake_up)
-        for (_, receipt), became in zip(chunk, received.receipts, strict=True):
+        for (_, receipt), became in zip(chunk, receipts, strict=True):
             if not receipt.done():
                 receipt.set_result(became)

@@ -93,9 +93,9 @@ class Events:
         room = OF_ONE if sender is not None and largest == LARGEST else self._room
         content = await bounded_body(request, room, largest=largest, seconds=self.body_seconds)
         if sender is None:
-            signer = credentials.signature(request.headers, content, self._keys, self.clock())
-            if isinstance(signer, str):
-                return _stranger(request, signer)
+            signer = self._signer(request, content)
+            if isinstance(signer, web.Response):
+                return signer
             if refused := self._too_often(signer):
                 return refused
             sender, signed_at = signer, credentials.signed_at(request.headers)
@@ -152,11 +152,9 @@ class Events:
         named = request.match_info["id"]
         if sender is None:
             # Signed in place of a body: else a copy of the headers would read the status of each event of this sender.
-            content = named.encode("utf-8", "surrogatepass")
-            signer = credentials.signature(request.headers, content, self._keys, self.clock())
-            if isinstance(signer, str):
-                return _stranger(request, signer)
-            sender = signer
+            sender = self._signer(request, named.encode("utf-8", "surrogatepass"))
+            if isinstance(sender, web.Response):
+                return sender
         try:
             event_id = uuid.UUID(named)
         except ValueError:
@@ -182,6 +180,11 @@ class Events:
         if "Authorization" not in request.headers:
             return _stranger(request, "neither an Authorization header nor a signature")
         found = credentials.bearer(request.headers["Authorization"], self._keys)
+        return _stranger(request, found) if isinstance(found, str) else found
+
+    def _signer(self, request: web.Request, content: bytes) -> EventSender | web.Response:
+        """Who has signed the request with this content; or the refusal."""
+        found = credentials.signature(request.headers, content, self._keys, self.clock())
         return _stranger(request, found) if isinstance(found, str) else found
 
     def _too_often(self, sender: EventSender) -> web.Response | None:

@@ -1,7 +1,6 @@
 """What became of a webhook when it was processed, and how that is written."""
 
 import uuid
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -46,18 +45,21 @@ class WebhookResult:
 
 @dataclass
 class Processed:
-    """The result of one run: how many webhooks were processed, those that an operator should see, and what is due."""
+    """The result of one run: how many webhooks were processed, what is due, and what became of those that are not tried
+    again, each by its source and event."""
 
     count: int = 0
-    listed: list[tuple[str, str, WebhookState, str]] = field(default_factory=list)  # source, event, state, detail
-    states: Counter[tuple[str, str]] = field(default_factory=Counter)  # by source and state
     due: set[WakeUp] = field(default_factory=set)
-    done: list[tuple[str, WebhookResult]] = field(default_factory=list)  # by source
+    done: list[tuple[str, str, WebhookResult]] = field(default_factory=list)
+
+    @property
+    def listed(self) -> list[tuple[str, str, WebhookState, str]]:
+        """Those that an operator should see: source, event, state, detail."""
+        listed = (each for each in self.done if each[2].state in LISTED_WEBHOOKS)
+        return [(source, event, one.state, one.detail) for source, event, one in listed]
 
     def add(self, more: "Processed") -> None:
         self.count += more.count
-        self.listed += more.listed
-        self.states += more.states
         self.due |= more.due
         self.done += more.done
 
@@ -98,10 +100,7 @@ def note_results(
             # An operator may retry an unmatched webhook of a provider; a sender's update may hold an address.
             keeps = one.keeps or (one.state is WebhookState.UNKNOWN and row.source.startswith(ACCOUNT))
             done.append(values | {"new_state": one.state.value, "new_encrypted": row.encrypted if keeps else None})
-            processed.states[row.source, one.state.value] += 1
-            processed.done.append((row.source, one))
-            if one.state in LISTED_WEBHOOKS:
-                processed.listed.append((row.source, row.event, one.state, one.detail))
+            processed.done.append((row.source, row.event, one))
     _DONE.run(connection, done)
     _LATER.run(connection, later)
     _audit(connection, [(row.source, results[row.id]) for row in rows if row.id in results], now=now)
@@ -122,8 +121,7 @@ def note_broken(
     if not row.source.startswith(ACCOUNT):
         over["encrypted"] = None
     connection.execute(sa.update(Webhook).where(Webhook.id == row.id).values(over))
-    processed.states[row.source, WebhookState.BROKEN.value] += 1
-    processed.listed.append((row.source, row.event, WebhookState.BROKEN, detail))
+    processed.done.append((row.source, row.event, WebhookResult(WebhookState.BROKEN, detail)))
 
 
 def _audit(connection: sa.Connection, results: Sequence[tuple[str, WebhookResult]], *, now: datetime) -> None:

@@ -66,14 +66,6 @@ class Arrived:
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Whether each was new, in their order; and the wake-ups for what is due."""
-
-    receipts: list[bool]
-    due: frozenset[WakeUp] = frozenset()
-
-
 @dataclass(frozen=True, repr=False)
 class KeptWebhook:
     """A stored webhook to process."""
@@ -96,8 +88,8 @@ class Webhooks:
         self._keyring = keyring
         self._apply = apply
 
-    def keep(self, arrived: Sequence[Arrived], *, now: datetime) -> Kept:
-        """Store the webhooks that are new, in one transaction."""
+    def keep(self, arrived: Sequence[Arrived], *, now: datetime) -> list[bool]:
+        """Store the webhooks that are new, in one transaction. Returns whether each was."""
         rows = [self._row(one, now=now) for one in arrived]
         with self._database.write() as connection:
             known = self._known(connection, arrived)
@@ -108,7 +100,7 @@ class Webhooks:
                 # Always in the same order, so that two transactions with the same webhooks cannot deadlock.
                 ordered = sorted(fresh, key=lambda row: (row["source"], row["digest"]))
                 kept = set(connection.execute(statement, ordered).scalars())
-        return Kept([row["id"] in kept for row in rows])
+        return [row["id"] in kept for row in rows]
 
     def keep_news(self, account: str, news: Sequence[Listed], now: datetime) -> None:
         """Store what a provider's list says about sessions. It is applied as webhooks are, the same news once."""
@@ -216,14 +208,14 @@ class Webhooks:
             note_results(connection, rows, results, processed, now=now)
         return processed
 
-    def traced(self, done: Sequence[tuple[str, WebhookResult]]) -> list[tuple[str, WebhookResult, str]]:
-        """Those about a job that is traced, with the `traceparent` of the span that took it in."""
-        sessions = {"ids": bulk.keys({one.session_id for _, one in done if one.session_id})}
-        messages = {"ids": bulk.keys({one.invitation_id for _, one in done if one.invitation_id})}
+    def traced(self, done: Sequence[tuple[str, str, WebhookResult]]) -> list[tuple[str, WebhookResult, str]]:
+        """Those about a job that is traced, by their sources, with the `traceparent` of the span that took it in."""
+        sessions = {"ids": bulk.keys({one.session_id for *_, one in done if one.session_id})}
+        messages = {"ids": bulk.keys({one.invitation_id for *_, one in done if one.invitation_id})}
         with self._database.read() as connection:
             found = {row.id: row.traceparent for row in fetch(connection, _SESSION_TRACES, sessions)}
             found |= {row.id: row.traceparent for row in fetch(connection, _MESSAGE_TRACES, messages)}
-        ids = [(source, one, one.session_id or one.invitation_id) for source, one in done]
+        ids = [(source, one, one.session_id or one.invitation_id) for source, _, one in done]
         return [(source, one, found[id_]) for source, one, id_ in ids if id_ is not None and id_ in found]
 
 
