@@ -40,9 +40,10 @@ from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.outlook import Orphans, UnknownOutcomes, due_after, last_planned
 from worker.reporting.store.processes import Processes
 from worker.reporting.store.report_rows import Facts
-from worker.reporting.store.waiting import Queue, queue
+from worker.reporting.store.waiting import Queue, queue, texts_by_country
 from worker.reporting.waits import Wait
-from worker.settings.policies import BudgetRules
+from worker.settings.model import Settings
+from worker.settings.policies import BudgetRules, buys_on_click
 
 # Why rows wait until a time, in the words of a forecast.
 _UNTIL_A_TIME = {Reason.QUIET_HOURS: "quiet hours"}
@@ -71,9 +72,8 @@ class Forecasts:
     takeovers: Takeovers
     emergency_stops: EmergencyStops
     orphans: Mapping[str, OrphanRule]  # by account
-    on_click: bool  # a session is bought when its customer comes
+    settings: Settings
     texts_per_country: int | None
-    texts: Callable[[datetime], tuple[dict[str, int], dict[str, int]]]  # `texts_by_country`
     shared: Shared = field(default_factory=Shared)
 
     def of(
@@ -149,7 +149,7 @@ class Forecasts:
         if (texts := messages[Channel.SMS]) and self.texts_per_country is not None:
             # Where the texts that are left go is not stored in clear, so they are counted as those of the last days.
             now = self.clock()
-            lately, this_hour = self.texts(now)
+            lately, this_hour = texts_by_country(self.database, now=now)
             left = by_country(texts, lately)
             ends = with_country_cap(ends, self.texts_per_country, left, sent=this_hour, now=now)
         if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
@@ -194,7 +194,7 @@ class Forecasts:
     def _calls_left(self, batch: BatchFacts, counts: BatchCounts) -> Mapping[str, int]:
         """The calls that are left, by the account that will make them with the present takeovers. Bought on click, a
         row with a message waits for no call."""
-        calls = dict(counts.silent if self.on_click else counts.waiting)
+        calls = dict(counts.silent if buys_on_click(self.settings) else counts.waiting)
         for kept in counts.kept.values():
             calls = {name: max(left - kept.calls.get(name, 0), 0) for name, left in calls.items()}
         for what in self.takeovers.possible():
@@ -223,7 +223,7 @@ class Forecasts:
         of_batch = {one.batch_id for one in working}
         if None not in of_batch or (batch_id is not None and batch_id in of_batch):
             return {}
-        return lists.ahead_of(batch_id, calls, began_at=began_at, on_click=self.on_click)
+        return lists.ahead_of(batch_id, calls, began_at=began_at, on_click=buys_on_click(self.settings))
 
     def _loads(
         self, calls: Mapping[str, int], messages: Mapping[str, int], ahead: Mapping[str, int] | None = None

@@ -3,7 +3,7 @@ words.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,6 @@ class Reporting(Forecasts):
 
     plan: Callable[[BatchFacts], Planned | None]
     pilots: Pilots
-    most_messages: int  # to each customer
 
     def columns(
         self, batch: BatchFacts, *, links: bool = False, routes: bool = False, details: Collection[str] | None = None
@@ -85,7 +84,8 @@ class Reporting(Forecasts):
         """What keeps rows and messages waiting now, for the history of a customer."""
         stopped = self.emergency_stops.find()
         why = stopped.in_words if stopped is not None else ""
-        return Circumstances(why, self.blocked(now=self.clock()), self.orphans, self.most_messages)
+        most = self.settings.invitations.messages_per_customer
+        return Circumstances(why, self.blocked(now=self.clock()), self.orphans, most)
 
     def status(self, batch: BatchFacts, counts: BatchCounts | None = None) -> dict[str, Any]:
         """The facts of one batch, as `status --json` prints them (docs/reference/json.md). `counts`: if counted."""
@@ -107,11 +107,7 @@ class Reporting(Forecasts):
             # An account that is no longer configured still has its calls.
             state = budgets.get(self.rules.accounts[name].name) if name in self.rules.accounts else None
             accounts[name] = {
-                "requests": facts.requests,
-                "issued": facts.issued,
-                "rate_limited": facts.rate_limited,
-                "errors": facts.errors,
-                "late": facts.late,
+                **asdict(facts),
                 "in_doubt": outcomes.calls.get(name, 0),
                 **({"orphans": self._orphans(name, orphans)} if (orphans := outcomes.orphans.get(name)) else {}),
                 "stopped": stop_in_words(state) if state is not None and state.stopped_at else None,

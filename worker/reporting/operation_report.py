@@ -3,7 +3,7 @@ person), and those of accounts and senders, as `onboard account list` prints the
 """
 
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -38,7 +38,7 @@ from worker.reporting.operation import (
     rows_wait,
     starts_work,
 )
-from worker.reporting.standings import SourceReport, Standing
+from worker.reporting.standings import STANDINGS, SourceReport, Standing, source_reports
 from worker.reporting.store.look import Looks
 from worker.reporting.store.processes import BEAT, SWEEP, WAKE, Processes
 from worker.reporting.store.waiting import (
@@ -66,7 +66,8 @@ from worker.reporting.waits import (
     outage_of,
     silence_of,
 )
-from worker.settings.accounts import Account
+from worker.settings.model import Settings
+from worker.settings.outside import REQUESTS, queues_published_to
 from worker.settings.policies import BudgetRules
 
 WORKING = "working"
@@ -157,13 +158,7 @@ class Operation:
     emergency_stops: EmergencyStops
     takeovers: Takeovers
     key_ids: Collection[str] | None  # of the configuration; None: they are not known here
-    sources: Callable[[], Sequence[SourceReport]]
-    standings: Callable[[Mapping[str, BudgetState], datetime], Sequence[Standing]]
-    by_workers: bool  # a broker is configured
-    brands: Collection[str]  # the names of those in the configuration
-    accounts: Mapping[str, Account]
-    value_sources: Mapping[str, str]  # where the values of keys of the configuration come from
-    event_queues: Collection[str]  # those that senders of the configuration publish events to
+    settings: Settings
 
     def report(self) -> OperationReport:
         now = self.clock()
@@ -173,8 +168,9 @@ class Operation:
         shut, asked = self._shut(states, now), found.accounts | found.channels
         waited_for, kept_by_senders = waiting(self.database, shut)
         due = asked - shut.keys() - kept_by_senders
-        folders = self.sources()
-        starts, stands = starts_work(by_workers=self.by_workers), self.standings(states, now)
+        folders = source_reports(self.settings, self.database)
+        starts = starts_work(by_workers=self.settings.broker.wakes_workers)
+        stands = [one.read(self.settings, self.database, states, now) for one in STANDINGS.offered()]
         working = any(one.kind in WORK for one in running)
         # While a process says on a server that it runs, the server takes writes: this may be asked of a standby.
         unwritable = self.database.why_nothing_is_written() if self.database.is_sqlite or not working else ""
@@ -195,7 +191,7 @@ class Operation:
             *stop,
             *waits.of_work(running, due, unwritable=unwritable, starts=starts, since=wakening.swept_at),
             *waits.of_scheduler(running, wakening, now=now),
-            *waits.of_bus(running, self.event_queues, unwritable=unwritable),
+            *waits.of_bus(running, self._event_queues(), unwritable=unwritable),
             *self._of_missing_keys(),
             *(waits.of_missing(what, name, rows) for (what, name), rows in missing.items()),
             *self._of_budgets(states, due=asked, now=now),
@@ -229,7 +225,7 @@ class Operation:
 
     def of_accounts(self, *, now: datetime) -> list[dict[str, Any]]:
         """What is reported of each account, then of each sender."""
-        states = self.budgets.all()
+        states, accounts = self.budgets.all(), self.settings.accounts
         takers: dict[str, list[str]] = {}
         for what in self.takeovers.possible(states):
             takers.setdefault(what.source, []).append(what.target)
@@ -238,7 +234,7 @@ class Operation:
         return [
             {
                 "account": name,
-                "provider": self.accounts[name].provider if name in self.accounts else SENDER,
+                "provider": accounts[name].provider if name in accounts else SENDER,
                 "budget": rule.name,
                 "limits": [str(limit) for limit in rule.at(state.ramp_from, now).limits],
                 **({"ramp": str(rule.ramp)} if rule.ramp is not None else {}),
@@ -248,11 +244,17 @@ class Operation:
                 "places_in_use": None if rule.each_process else in_use.get(rule.name, 0),
                 **_state(state, rule, now=now),
                 **_used_up(name, rule, state, now=now),
-                **({} if name in self.accounts else {"credits_used": None}),  # a sender's messages are not counted
+                **({} if name in accounts else {"credits_used": None}),  # a sender's messages are not counted
                 "taken_over_by": takers.get(name, []),
             }
             for name, rule, state in every
         ]
+
+    def _event_queues(self) -> frozenset[str]:
+        """The queues that senders publish events to. Only a sender shows it: [bus] may be there to publish alone."""
+        bus, by_workers = self.settings.bus, self.settings.broker.wakes_workers
+        there = [*([bus.queue] if bus is not None else []), *([REQUESTS] if by_workers else [])]
+        return queues_published_to(self.settings.web.senders, there)
 
     def _of_missing_keys(self) -> list[Wait]:
         """The keys that held rows need and the configuration does not have."""
@@ -264,7 +266,7 @@ class Operation:
         batch."""
         every = {
             "account": of_other_accounts(self.database, self.rules.accounts),
-            "brand": of_other_brands(self.database, self.brands),
+            "brand": of_other_brands(self.database, self.settings.brands),
             "sender": of_other_channels(self.database, self.rules.channels),
         }
         return {(what, name): rows for what, found in every.items() for name, rows in sorted(found.items())}
@@ -281,8 +283,8 @@ class Operation:
             state = states.get(budget, BudgetState())
             if state.stopped_at is not None:
                 # One call asks again: the credentials are refused, or the set-up.
-                known = self.accounts.get(names[0]) if state.asks_again_at is not None else None
-                keys = known.credentials_in_words(self.value_sources) if known is not None else ""
+                known = self.settings.accounts.get(names[0]) if state.asks_again_at is not None else None
+                keys = known.credentials_in_words(self.settings.sources) if known is not None else ""
                 stops.append(waits.of_stop(what, called, state.stop_reason, state.stopped_at, credentials=keys))
             elif state.opened_at is None or now - state.opened_at < FAILING_AFTER:
                 continue

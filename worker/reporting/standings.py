@@ -37,12 +37,6 @@ class Standings(NamedTuple):
 STANDINGS = Hook("STANDINGS", Standings)
 
 
-def standings(
-    settings: Settings, database: Database, states: Mapping[str, BudgetState], now: datetime
-) -> list[Standing]:
-    return [one.read(settings, database, states, now) for one in STANDINGS.offered()]
-
-
 def warnings(settings: Settings, database: Database, now: datetime) -> list[str]:
     return [said for one in STANDINGS.offered() if (said := one.warning(settings, database, now))]
 

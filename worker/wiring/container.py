@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from worker.core.database.audit_entries import Act
@@ -23,17 +23,12 @@ from worker.core.model.metrics import Meters
 from worker.core.model.sessions import SessionRequest, floor_of
 from worker.http.trust import faster
 from worker.lists.traces import Traces
-from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.batch_report import Reporting
 from worker.reporting.operation_report import Operation
-from worker.reporting.standings import source_reports, standings
 from worker.reporting.store.processes import Heartbeat
 from worker.reporting.store.restored import Restored
-from worker.reporting.store.waiting import texts_by_country
 from worker.settings.model import Settings
-from worker.settings.outside import REQUESTS, queues_published_to
 from worker.settings.policies import (
-    buys_on_click,
     check_leases,
     mail_domains,
     orphan_rules,
@@ -245,18 +240,11 @@ class Parts(Configured):
             takeovers=self.takeovers,
             emergency_stops=self.emergency_stops,
             orphans=orphan_rules(self.providers),
-            on_click=buys_on_click(self.settings),
+            settings=self.settings,
             texts_per_country=self.contact.texts_per_country,
-            texts=lambda now: texts_by_country(self.database, now=now),
             plan=self.batches.plan,
             pilots=self.pilots,
-            most_messages=self.settings.invitations.messages_per_customer,
         )
-
-    @property
-    def forecasts(self) -> Forecasts:
-        """When batches end."""
-        return self.reporting
 
     @property
     def operation(self) -> Operation:
@@ -271,21 +259,8 @@ class Parts(Configured):
             emergency_stops=self.emergency_stops,
             takeovers=self.takeovers,
             key_ids=self.keyring.ids if self.knows_keys else None,
-            sources=partial(source_reports, self.settings, self.database),
-            standings=partial(standings, self.settings, self.database),
-            by_workers=self.settings.broker.wakes_workers,
-            brands=self.settings.brands,
-            accounts=self.accounts,
-            value_sources=self.settings.sources,
-            event_queues=self._event_queues,
+            settings=self.settings,
         )
-
-    @property
-    def _event_queues(self) -> frozenset[str]:
-        """The queues that senders publish events to. Only a sender shows it: [bus] may be there to publish alone."""
-        bus, by_workers = self.settings.bus, self.settings.broker.wakes_workers
-        there = [*([bus.queue] if bus is not None else []), *([REQUESTS] if by_workers else [])]
-        return queues_published_to(self.settings.web.senders, there)
 
     # One customer
 

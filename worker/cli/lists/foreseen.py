@@ -111,7 +111,7 @@ def foreseen(
     now, at_most = _calls(parts, due)
     ahead = {} if alone else _ahead(parts, now, batch, planned)
     ends = _forecast(parts, due, now, answering, planned, ahead)
-    ends = parts.forecasts.with_rows_apart(batch, ends) if batch is not None else ends
+    ends = parts.reporting.with_rows_apart(batch, ends) if batch is not None else ends
     apart = [*ends.apart, *apart]
     # A reader of the document finds email and sms always, and another channel where it has a sender.
     shown = dict.fromkeys([*invitation_channels(Channel.BOTH), *settings.sending])
@@ -172,8 +172,8 @@ def _ahead(parts: Parts, calls: Mapping[str, int], batch: int | None, planned: P
     """The calls and messages of other lists that go first at running workers."""
     known = parts.batches.find(str(batch)) if batch is not None else None
     if known is not None:
-        return parts.forecasts.ahead_of(known, planned, calls)
-    return parts.forecasts.ahead(None, calls, began_at=parts.clock())
+        return parts.reporting.ahead_of(known, planned, calls)
+    return parts.reporting.ahead(None, calls, began_at=parts.clock())
 
 
 def _forecast(
@@ -192,7 +192,7 @@ def _forecast(
     ends = with_country_cap(ends, parts.contact.texts_per_country, due.texts, sent={}, now=parts.clock())
     by_day = partial(_by_day, parts, due)
     if planned is not None:
-        return parts.forecasts.by_plan(planned, parts.facts.counts(planned.batch_id), ends, by_day=by_day)
+        return parts.reporting.by_plan(planned, parts.facts.counts(planned.batch_id), ends, by_day=by_day)
     return by_day(ends, parts.clock())
 
 
