@@ -5,7 +5,6 @@ Facts: docs/providers/frankieone-v2.md and frankieone-v1.md.
 
 import json
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,14 +15,7 @@ from worker.core.foundation.clock import EPOCH
 from worker.core.foundation.notation import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import APPLICANT_ID, ExpirySource, Session, SessionRequest
-from worker.providers.account import (
-    AccountSettings,
-    AccountUnusable,
-    Credentials,
-    Links,
-    required_secret,
-    template_problem,
-)
+from worker.providers.account import AccountSettings, AccountUnusable, required_secret
 from worker.providers.bodies import (
     LONGEST_TOKEN,
     BadAnswer,
@@ -32,13 +24,12 @@ from worker.providers.bodies import (
     masked,
     merged,
     optional_text,
-    read_from,
     refusal,
     text,
 )
-from worker.providers.contract import Broken, HttpAnswer, NoLookUp
+from worker.providers.contract import NO_COMPANIES, AccountAdapter, HttpAnswer
 from worker.providers.facts import ProviderFacts
-from worker.providers.parameters import check_parameters, documented
+from worker.providers.parameters import check_parameters
 
 # The samples have a stray comma ("API-0400,") and three digits ("SYS-500"): the rest of the text is ignored.
 ERROR_CODE = re.compile(r"([A-Z]{2,16})-(\d{3,4})")
@@ -70,24 +61,16 @@ FACTS = ProviderFacts(
 )
 
 
-class FrankieEndpoint(NoLookUp, ABC):
+class FrankieEndpoint(AccountAdapter):
     """What the three endpoints have in common, for one account. Raises AccountUnusable if its settings make every
     session unusable."""
 
-    may_return_earlier = False
-    lifetime: timedelta | None = None
-
     def __init__(self, account: AccountSettings, *, links_are_given: bool = False) -> None:
         """`links_are_given`: the answers have a link, so that the account needs none."""
-        self._account = account
-        self._names = documented(account.provider)
         key, customer_id = required_secret(account, "api_key"), required_secret(account, "customer_id")
-        self._credentials = Credentials(self._headers, key, customer_id, account.customer_child_id)
         if account.link is None and not links_are_given:
             raise AccountUnusable(account.name, "link", f"{NO_LINK}, or set the page that starts the vendor's SDK")
-        if account.link and (problem := template_problem(account.link, account.link_hosts)):
-            raise AccountUnusable(account.name, "link", f"{account.link} {problem}")
-        self._links = Links(account.link or "", account.link_hosts)
+        super().__init__(account, self._headers, key, customer_id, account.customer_child_id)
         page = urlsplit(account.link or "")
         # A link leads to a web page: its SDK's token is valid for this domain alone.
         self._referrer = f"{page.scheme}://{page.netloc}" if page.netloc else ""
@@ -105,26 +88,8 @@ class FrankieEndpoint(NoLookUp, ABC):
             headers["X-Frankie-Channel"] = self._account.channel
         return headers
 
-    @abstractmethod
-    def session_in(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
-        """The session in the answer's JSON. Raises BadAnswer, whose text names the field and never its value."""
-
-    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
-        return None
-
     def repeatable(self, request: SessionRequest) -> bool:
         return True
-
-    def broken(self, failure: Broken, request: SessionRequest) -> Problem:
-        unknown = failure.sent and not self.repeatable(request)
-        return Problem(Kind.UNKNOWN if unknown else Kind.TRANSIENT, failure.detail)
-
-    def reissue_at(self, expires_at: datetime) -> datetime:
-        # At any time: each call makes its own session.
-        return EPOCH
-
-    def reload_credentials(self) -> bool:
-        return self._credentials.reload()
 
     def _filled(self, request: SessionRequest) -> dict[str, Any]:
         """What we fill in the body for a vendor's SDK; the account's and the row's parameters win."""
@@ -134,51 +99,41 @@ class FrankieEndpoint(NoLookUp, ABC):
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         """What is wrong with the customer for any of the endpoints: a company, or a parameter of the row."""
         if customer.kind is CustomerKind.COMPANY:
-            return [FieldProblem("kind", "this account verifies people, not companies", "route companies elsewhere")]
+            return [NO_COMPANIES]
         provider = self._account.provider
         given = customer.parameters.get(provider, {})
         return check_parameters(provider, merged(self._account.parameters, given)) if given else []
 
-    def _made(
+    def _of_token(
         self,
         found: Mapping[str, Any],
         request: SessionRequest,
+        issued_at: datetime,
         *,
         reference: str,
-        references: Mapping[str, str],
-        issued_at: datetime,
+        entity_id: str,
     ) -> Session:
-        """The session in an answer. Raises BadAnswer, whose text names the field and never its value."""
+        """The session in an answer with a vendor's token. Raises BadAnswer, whose text names the field and never its
+        value."""
         token = text(found, "token", most=LONGEST_TOKEN)
-        expires_at, source = expiry(found.get("tokenExpiry"), issued_at)
         vendor = optional_text(found, "provider")
         vendor_parameters = _vendor_parameters(found.get("vendorParameters"))
-        values = {"token": token, "customer_id": request.customer.customer_id, "reference": reference}
-        values |= {"provider": vendor, **{f"vendor.{name}": value for name, value in vendor_parameters.items()}}
-        link = self._links.made(values)
-        if link is None:  # the token is too long for a link
-            raise BadAnswer("the token in the answer does not fit into a link")
         ids = {name: optional_text(found, name) for name in (APPLICANT_ID, "requestId")}
-        return Session(
-            token=token,
-            link=link,
+        return self.made(
+            request,
+            "token",
+            token,
             reference=reference,
-            expires_at=expires_at,
-            expiry_source=source,
-            references={**references, **{name: value for name, value in ids.items() if value}},
+            ends=expiry(found.get("tokenExpiry"), issued_at),
+            references={"entityId": entity_id, **ids},
+            placeholders={"provider": vendor, **{f"vendor.{name}": text for name, text in vendor_parameters.items()}},
             vendor=vendor,
             vendor_parameters=vendor_parameters,
             # The two API families spell the name differently.
             sms_sent=found.get("smsSent") is True or found.get("sms_sent") is True,
         )
 
-    def read(
-        self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
-    ) -> Session | Problem:
-        read = read_from(answer, lambda found: self.session_in(found, request, issued_at))
-        return self._problem(answer, read, request, now) if isinstance(read, Unread) else read
-
-    def _problem(self, answer: HttpAnswer, unread: Unread, request: SessionRequest, now: datetime) -> Problem:
+    def problem(self, answer: HttpAnswer, unread: Unread, request: SessionRequest, now: datetime) -> Problem:
         """The Problem for an answer without a usable session."""
         found, reason = unread.found, unread.reason
         given = found.get("errorCode")

@@ -54,7 +54,7 @@ class FrankieOneHosted(FrankieEndpoint):
         if not account.link_hosts:
             raise AccountUnusable(account.name, "link_hosts", "name the host of the addresses that FrankieOne gives")
         super().__init__(account, links_are_given=True)
-        self._url = account.base_url.rstrip("/") + BEFORE + account.dialect
+        self._url = self._base_url + BEFORE + account.dialect
 
     def build(self, request: SessionRequest) -> HttpRequest:
         customer, entity_id = request.customer, entity_id_of(request)
@@ -76,25 +76,20 @@ class FrankieOneHosted(FrankieEndpoint):
         reference = entity_id or optional_text(found, "requestId")
         if not reference:
             raise BadAnswer("the answer has no entityId")
-        values = {"token": url, "customer_id": request.customer.customer_id, "reference": reference}
-        link = self._links.made(values) if self._account.link else url
-        if link is None:
-            raise BadAnswer("the url in the answer does not fit into a link")
-        expires_at, source = expiry(found.get("urlExpiry"), issued_at)
-        ids = {"entityId": entity_id, "requestId": optional_text(found, "requestId")}
-        return Session(
-            token=url,
-            link=link,
+        return self.made(
+            request,
+            "url",
+            url,
             reference=reference,
-            expires_at=expires_at,
-            expiry_source=source,
-            references={name: value for name, value in ids.items() if value},
+            ends=expiry(found.get("urlExpiry"), issued_at),
+            references={"entityId": entity_id, "requestId": optional_text(found, "requestId")},
+            link=None if self._account.link else url,
         )
 
 
 ENDPOINT = Endpoint(
     facts=ProviderFacts(
-        opens_early=True,
+        opens_early=True,  # each call makes its own session
         host=FACTS.host,
         limit=FACTS.limit,
         paths=FACTS.paths,

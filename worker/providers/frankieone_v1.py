@@ -35,7 +35,7 @@ class FrankieOneV1(FrankieEndpoint):
 
     def __init__(self, account: AccountSettings) -> None:
         super().__init__(account)
-        self._url = account.base_url.rstrip("/") + PATH
+        self._url = self._base_url + PATH
 
     def build(self, request: SessionRequest) -> HttpRequest:
         customer = request.customer
@@ -65,8 +65,7 @@ class FrankieOneV1(FrankieEndpoint):
         reference = entity_id or optional_text(found, "applicantId")
         if not reference:
             raise BadAnswer("the answer has no entity.entityId")
-        references = {"entityId": entity_id} if entity_id else {}
-        return self._made(found, request, reference=reference, references=references, issued_at=issued_at)
+        return self._of_token(found, request, issued_at, reference=reference, entity_id=entity_id)
 
     def _prefill(self, person: Person) -> dict[str, Any]:
         """The person's known fields that the configuration allows us to send. The model has no email or phone."""
@@ -96,7 +95,8 @@ def _pairs(given: object) -> list[Any]:
 
 
 ENDPOINT = Endpoint(
-    # The call creates the entity that is verified: without the person's data there would be nothing to verify.
+    # The call creates the entity that is verified: without the person's data there would be nothing to verify. And each
+    # call makes its own session.
     facts=replace(FACTS, prefill="all", needs_name=True, opens_early=True),
     adapter=FrankieOneV1,
     parameters=(Table(by_name(*V1)),),

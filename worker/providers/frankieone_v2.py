@@ -33,7 +33,7 @@ class FrankieOneV2(FrankieEndpoint):
 
     def __init__(self, account: AccountSettings) -> None:
         super().__init__(account)
-        self._before, self._after = (account.base_url.rstrip("/") + PATH).rsplit("{entity_id}", 1)
+        self._before, self._after = (self._base_url + PATH).rsplit("{entity_id}", 1)
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         refused = super().refuses(customer)
@@ -57,16 +57,11 @@ class FrankieOneV2(FrankieEndpoint):
         entity_id = entity_id_of(request)
         if found.get("entityId") is not None:  # no page documents it
             check_entity(found["entityId"], entity_id)
-        references = {"entityId": entity_id}
-        return self._made(found, request, reference=entity_id, references=references, issued_at=issued_at)
-
-    def reissue_at(self, expires_at: datetime) -> datetime:
-        # Before the expiry, a call returns the same token.
-        return expires_at
+        return self._of_token(found, request, issued_at, reference=entity_id, entity_id=entity_id)
 
 
 ENDPOINT = Endpoint(
-    facts=FACTS,
+    facts=FACTS,  # not `opens_early`: before the expiry, a call returns the same token
     adapter=FrankieOneV2,
     parameters=(Table(by_name(*V2)),),
     webhooks=FrankieOneWebhooks,

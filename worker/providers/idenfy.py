@@ -5,26 +5,19 @@ again. So a call that may have been carried out and gave no session is UNKNOWN.
 """
 
 import base64
-from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
+from worker.core.customers.customers import FieldProblem
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import Session, SessionRequest
-from worker.providers.account import (
-    AccountSettings,
-    AccountUnusable,
-    Credentials,
-    Links,
-    required_secret,
-    template_problem,
-)
-from worker.providers.bodies import Unread, fields_in, masked, read_from, refusal
-from worker.providers.contract import Broken, HttpAnswer
-from worker.providers.facts import lifetime_of
-from worker.providers.parameters import documented
+from worker.providers.account import AccountSettings, required_secret
+from worker.providers.bodies import Unread, fields_in, masked, refusal
+from worker.providers.contract import AccountAdapter, HttpAnswer
+from worker.providers.parameters.spec import Parameter
 
 HOST = "https://ivs.idenfy.com"
 LIMIT = "10000/hour"
@@ -77,47 +70,30 @@ NO_CREDIT = "Partner reached token limit"
 OPENED = ("identifier", "authToken", "tokenString")
 # A session that its own answer marks as invalid: the call is made once more, then the row is refused.
 INVALID_TRIES = 2
+HINT = "correct it, or leave it out"
+NO_HINTS: Mapping[str, str] = MappingProxyType({})
 
 
 class InvalidSession(Exception):
     """The answer opened a session and marks it as not valid."""
 
 
-class IdenfyEndpoint(ABC):
+class IdenfyEndpoint(AccountAdapter):
     """What both endpoints have in common, for one account. Raises AccountUnusable if its settings make every session
-    unusable: a secret is missing, or links made from the account's own template, else from the documented one, could
-    not be sent."""
+    unusable: a secret is missing, or no link of it could be sent."""
 
-    may_return_earlier = False
+    _parameters: Mapping[str, Parameter]  # those that we fill
 
     def __init__(self, account: AccountSettings, path: str, documented_link: str) -> None:
-        self._account = account
         key, secret = required_secret(account, "api_key"), required_secret(account, "api_secret")
-        self._credentials = Credentials(_headers, key, secret)
-        self._names = documented(account.provider)
-        self._url = account.base_url.rstrip("/") + path
-        link = account.link or documented_link
-        if problem := template_problem(link, account.link_hosts):
-            raise AccountUnusable(account.name, "link" if account.link else "link_hosts", f"{link} {problem}")
-        self._links = Links(link, account.link_hosts)
-        self._lives = lifetime_of(account)
-
-    @abstractmethod
-    def session_in(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
-        """The session in the answer's JSON. Raises InvalidSession and BadAnswer."""
-
-    @property
-    def lifetime(self) -> timedelta | None:
-        return self._lives
-
-    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
-        return lifetime_of(self._account, parameters) if parameters else self._lives
+        super().__init__(account, _headers, key, secret, documented_link=documented_link)
+        self._url = self._base_url + path
 
     def read(
         self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
     ) -> Session | Problem:
         try:
-            read = read_from(answer, lambda found: self.session_in(found, request, issued_at))
+            return super().read(answer, request, issued_at=issued_at, now=now)
         except InvalidSession:
             return Problem(
                 Kind.TRANSIENT,
@@ -125,16 +101,17 @@ class IdenfyEndpoint(ABC):
                 status=answer.status,
                 most_attempts=INVALID_TRIES,
             )
-        return self.problem(answer, read, request, now) if isinstance(read, Unread) else read
-
-    def broken(self, failure: Broken, request: SessionRequest) -> Problem:
-        return Problem(Kind.UNKNOWN if failure.sent else Kind.TRANSIENT, failure.detail)
 
     def repeatable(self, request: SessionRequest) -> bool:
         return False
 
-    def reload_credentials(self) -> bool:
-        return self._credentials.reload()
+    def wrong(self, ours: Iterable[tuple[str, str, Any]], hints: Mapping[str, str] = NO_HINTS) -> list[FieldProblem]:
+        """What iDenfy would refuse of our values, each given as its column, its parameter and itself."""
+        return [
+            FieldProblem(column, f"{problem} (iDenfy's {name})", hints.get(name, HINT))
+            for column, name, value in ours
+            if (problem := self._parameters[name].problem(value))
+        ]
 
     def problem(self, answer: HttpAnswer, unread: Unread, request: SessionRequest, now: datetime) -> Problem:
         """The Problem for an answer without what was asked for."""

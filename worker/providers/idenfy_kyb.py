@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
-from worker.core.foundation.clock import EPOCH
 from worker.core.foundation.notation import utc_time
 from worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings
@@ -19,7 +18,6 @@ from worker.providers.contract import (
     Endpoint,
     HttpRequest,
     LifetimeAsked,
-    NoLookUp,
     ProviderFacts,
     Table,
 )
@@ -90,7 +88,7 @@ def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "questionnaire", "is ignored with flow, which has a questionnaire of its own"
 
 
-class IdenfyKyb(NoLookUp, IdenfyEndpoint):
+class IdenfyKyb(IdenfyEndpoint):
     """One account's KYB forms. Raises AccountUnusable if its settings make every session unusable."""
 
     no_look_up = "iDenfy lists no form tokens"
@@ -103,17 +101,12 @@ class IdenfyKyb(NoLookUp, IdenfyEndpoint):
         if customer.kind is not CustomerKind.COMPANY:
             return [FieldProblem("kind", "this account verifies companies, not people", "route people elsewhere")]
         given = merged(self._account.parameters, customer.parameters.get(PROVIDER, {}))
-        checks: list[tuple[str, str, Any]] = [("customer_id", "clientId", customer.customer_id)]
+        ours: list[tuple[str, str, Any]] = [("customer_id", "clientId", customer.customer_id)]
         if customer.external_ref:
-            checks.append(("external_ref", "externalRef", customer.external_ref))
+            ours.append(("external_ref", "externalRef", customer.external_ref))
         if customer.tags:
-            checks.append(("tags", "tags", self._tags(given, customer)))
-        problems = [
-            FieldProblem(column, f"{problem} (iDenfy's {name})", "correct it, or leave it out")
-            for column, name, value in checks
-            if (problem := self._parameters[name].problem(value))
-        ]
-        return problems + (check_parameters(PROVIDER, given) if PROVIDER in customer.parameters else [])
+            ours.append(("tags", "tags", self._tags(given, customer)))
+        return self.wrong(ours) + (check_parameters(PROVIDER, given) if PROVIDER in customer.parameters else [])
 
     def build(self, request: SessionRequest) -> HttpRequest:
         given = merged(self._account.parameters, request.parameters)
@@ -129,10 +122,6 @@ class IdenfyKyb(NoLookUp, IdenfyEndpoint):
         # Not overridable: the kind of form, and the customer that it belongs to.
         fields |= {"tokenType": TOKEN_TYPE, "clientId": request.customer.customer_id}
         return HttpRequest("POST", self._url, self._credentials.headers(), json_body(fields))
-
-    def reissue_at(self, expires_at: datetime) -> datetime:
-        # At any time: a form's token cannot be extended, and iDenfy always gives another one.
-        return EPOCH
 
     def _tags(self, given: Mapping[str, Any], customer: Customer) -> list[str]:
         """The tags of the parameter and of the line, without duplicates."""
@@ -159,22 +148,11 @@ class IdenfyKyb(NoLookUp, IdenfyEndpoint):
         if expires_at <= issued_at:
             raise BadAnswer("the session in the answer has already expired")
         references = {name: optional_text(found, name) for name in ("externalRef", "companyId", "clientId")}
-        customer_id = request.customer.customer_id
         # The answer has no id of the form. Webhooks return our own reference. An erasure finds it by its name.
         references["externalRef"] = references["externalRef"] or _own_reference(request)
-        reference = references["externalRef"] or references["companyId"] or customer_id
-        values = {"token": token, "customer_id": customer_id, "reference": reference}
-        link = self._links.made(values)
-        if link is None:  # the token is too long for a link
-            raise BadAnswer("the tokenString in the answer does not fit into a link")
-        return Session(
-            token=token,
-            link=link,
-            reference=reference,
-            expires_at=expires_at,
-            expiry_source=source,
-            references={name: value for name, value in references.items() if value},
-        )
+        reference = references["externalRef"] or references["companyId"] or request.customer.customer_id
+        ends = (expires_at, source)
+        return self.made(request, "tokenString", token, reference=reference, ends=ends, references=references)
 
 
 def _own_reference(request: SessionRequest) -> str:
@@ -185,7 +163,7 @@ def _own_reference(request: SessionRequest) -> str:
 
 ENDPOINT = Endpoint(
     facts=ProviderFacts(
-        opens_early=True,
+        opens_early=True,  # a form's token cannot be extended, and iDenfy always gives another one
         host=HOST,
         limit=LIMIT,
         paths=PATHS,

@@ -29,6 +29,7 @@ from worker.providers.bodies import (
     text,
 )
 from worker.providers.contract import (
+    NO_COMPANIES,
     Endpoint,
     HttpAnswer,
     HttpRequest,
@@ -70,7 +71,6 @@ PERSONAL = {
     "nationality": "nationality",
     "address": "address",
 }
-HINT = "correct it, or leave it out"
 NAME_HINT = 'correct the name, or leave it out: with prefill = "none" no name is sent'
 RENAMED: Mapping[str, Mapping[str, str]] = {"narrative": {}, "openapi": idenfy_kyc.RENAMED}
 
@@ -85,7 +85,7 @@ class IdenfyKyc(IdenfyEndpoint):
         renamed = RENAMED[account.dialect]
         self._names_filled = {renamed.get(name, name): column for name, column in NAMES.items()}
         self._filled = {renamed.get(name, name): column for name, column in PERSONAL.items()}
-        self._listing = account.base_url.rstrip("/") + LISTING
+        self._listing = self._base_url + LISTING
         self._asked = self._asked_with({})
         self._refuse_the_other_form()
         ours = ("clientId", "externalRef", *self._filled)
@@ -93,28 +93,20 @@ class IdenfyKyc(IdenfyEndpoint):
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         if customer.kind is CustomerKind.COMPANY:
-            return [FieldProblem("kind", "this account verifies people, not companies", "route companies elsewhere")]
+            return [NO_COMPANIES]
         given = customer.parameters.get(PROVIDER, {})
         checks = [("customer_id", "clientId", customer.customer_id)]
         if customer.external_ref:
             checks.append(("external_ref", "externalRef", customer.external_ref))
         if prefilled := self._prefill(customer.person):
             checks += [(self._filled[name], name, value) for name, value in prefilled.items() if not holds(given, name)]
-        problems = [
-            FieldProblem(column, f"{problem} (iDenfy's {name})", NAME_HINT if name in self._names_filled else HINT)
-            for column, name, value in checks
-            if (problem := self._parameters[name].problem(value))
-        ]
+        problems = self.wrong(checks, dict.fromkeys(self._names_filled, NAME_HINT))
         if given:
             problems += check_parameters(PROVIDER, merged(self._account.parameters, given), self._account.dialect)
         return problems
 
     def build(self, request: SessionRequest) -> HttpRequest:
         return HttpRequest("POST", self._url, self._credentials.headers(), json_body(self._fields(request)))
-
-    def reissue_at(self, expires_at: datetime) -> datetime:
-        # Wait for the old session's end: an earlier call costs a credit or is a conflict.
-        return expires_at
 
     def look_up(self, request: SessionRequest, *, page: int) -> HttpRequest | None:
         query = urlencode({"clientId": request.customer.customer_id, "page": page, "perPage": PAGE_SIZE})
@@ -199,20 +191,18 @@ class IdenfyKyc(IdenfyEndpoint):
         if expires_at <= issued_at:
             raise BadAnswer("the session in the answer has already expired")
         digits = optional_text(found, "digitString", most=16)
-        values = {"token": token, "customer_id": request.customer.customer_id, "reference": reference, "digits": digits}
         link = None
         if not self._account.link:
             link = self._links.given(found.get("sessionUrl")) or self._links.given(found.get("redirectUrl"))
-        link = link or self._links.made(values)
-        if link is None:  # the token is too long for a link
-            raise BadAnswer(f"the {field} in the answer does not fit into a link")
-        return Session(
-            token=token,
-            link=link,
+        return self.made(
+            request,
+            field,
+            token,
             reference=reference,
-            expires_at=expires_at,
-            expiry_source=source,
+            ends=(expires_at, source),
             references={"scanRef": reference},
+            link=link,
+            placeholders={"digits": digits},
             digit_string=digits,
         )
 
@@ -267,6 +257,7 @@ def _look_up_problem(problem: Problem) -> Problem:
 _DAY = timedelta(days=1)
 _DIGITS = "generateDigitString"
 ENDPOINT = Endpoint(
+    # Not `opens_early`: a call before the old session's end costs a credit or is a conflict.
     facts=ProviderFacts(
         host=HOST,
         limit=LIMIT,
