@@ -25,10 +25,9 @@ from onboarding_testing.provider_case import Bad, ProviderCase, answer, opened, 
 from worker.core.foundation.clock import EPOCH
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import ExpirySource, Session
-from worker.providers.contract import Broken, HttpAnswer
+from worker.providers.contract import Broken, HttpAnswer, endpoint_of
 from worker.providers.facts import ProviderFacts, facts_of
 from worker.providers.parameters import check_parameters
-from worker.providers.registry import endpoint_of
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

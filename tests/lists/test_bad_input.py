@@ -24,7 +24,7 @@ from worker.lists.options import ListOptions
 from worker.lists.phone_numbers import phone
 from worker.lists.rules import COLUMNS, email
 from worker.lists.warned import problems_csv
-from worker.providers.refusals import Refusal
+from worker.providers.values import Refusal
 
 BAD_INPUT = os.environ.get("BAD_INPUT", "")
 pytestmark = pytest.mark.skipif(not BAD_INPUT, reason="BAD_INPUT names no folder with collections of bad input")

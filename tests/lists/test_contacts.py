@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from worker.lists.phone_numbers import phone, plain_phone
 from worker.lists.rules import email, is_plain_email
-from worker.providers.refusals import Refusal
+from worker.providers.values import Refusal
 
 LABELS = st.text(string.ascii_letters + string.digits + "-._+", max_size=70)
 

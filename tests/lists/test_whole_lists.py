@@ -19,7 +19,7 @@ from worker.lists.lines import AcceptedLine, RefusedLine
 from worker.lists.rules import RULES
 from worker.lists.same_person import Seen
 from worker.lists.warned import problems_csv
-from worker.providers.refusals import Refusal
+from worker.providers.values import Refusal
 
 
 def test_a_customer_of_the_same_purpose_who_comes_again_is_a_duplicate(read):

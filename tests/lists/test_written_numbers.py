@@ -19,7 +19,7 @@ from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.lists.phone_numbers import phone, phone_of_any_country, readings
 from worker.lists.rules import RULES, whole
-from worker.providers.refusals import Refusal
+from worker.providers.values import Refusal
 
 REGIONS = "AT AU BE BR CH CN CZ DE DK ES FI FR GB ID IE IN IT JP KR LT LU NL NO PL PT RU SE TR UA US ZA"
 OF_MOBILES = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)

@@ -30,8 +30,7 @@ from tests.providers.accounts import (
 )
 from worker.core.model.endings import Kind
 from worker.core.model.sessions import SessionRequest
-from worker.providers.contract import Provider
-from worker.providers.registry import build_provider
+from worker.providers.contract import Provider, build_provider
 
 CASSETTES = Path(__file__).parent / "cassettes"
 SCRUBBED = "SCRUBBED"

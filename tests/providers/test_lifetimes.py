@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from tests.providers.accounts import frankie_account, idenfy_account, kyb_account, openapi_account
+from worker.providers.contract import build_provider
 from worker.providers.facts import asked_lifetime, lifetime_of
-from worker.providers.registry import build_provider
 
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 ACCOUNTS = {"kyc": idenfy_account, "openapi": openapi_account, "kyb": kyb_account, "au": frankie_account}

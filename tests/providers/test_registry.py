@@ -9,11 +9,11 @@ from tests.providers.accounts import (
     openapi_account,
 )
 from worker.providers.account import AccountUnusable
+from worker.providers.contract import build_provider, shared_webhook_keys
 from worker.providers.frankieone_v1 import FrankieOneV1
 from worker.providers.frankieone_v2 import FrankieOneV2
 from worker.providers.idenfy_kyb import IdenfyKyb
 from worker.providers.idenfy_kyc import IdenfyKyc
-from worker.providers.registry import build_provider, shared_webhook_keys
 
 FRANKIE = "frankieone-v2"
 

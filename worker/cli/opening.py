@@ -18,7 +18,7 @@ from worker.core.database.outages import reason
 from worker.core.database.schema import NotReady
 from worker.core.features import Hook
 from worker.core.foundation.keyring import CannotDecrypt, new_key
-from worker.providers.registry import doubtful_parameters, shared_webhook_keys
+from worker.providers.contract import doubtful_parameters, shared_webhook_keys
 from worker.settings.load import load
 from worker.settings.model import Database as SettingsDatabase
 from worker.settings.model import Encryption, Settings

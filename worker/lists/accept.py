@@ -17,8 +17,8 @@ from worker.lists.dates import date_of_birth
 from worker.lists.lines import AcceptedLine, RefusedLine
 from worker.lists.options import SESSION, ListOptions
 from worker.lists.rules import as_text, unless_lost_in_sheet
-from worker.providers.refusals import Refusal, characters, unless_rewritten
 from worker.providers.strict_json import has_unstorable_text
+from worker.providers.values import Refusal, characters, unless_rewritten
 from worker.templates.names import NAMES, is_no_value, real_name, real_names
 
 LONGEST_ID = 100

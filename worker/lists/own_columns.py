@@ -9,7 +9,7 @@ from typing import Any
 
 from worker.core.customers.customers import MESSAGE, MOST_OWN, OWN_PREFIX, FieldProblem
 from worker.lists.rules import COLUMNS, as_text, text
-from worker.providers.refusals import Refusal
+from worker.providers.values import Refusal
 from worker.templates.names import folded, real_name
 from worker.templates.values import ADDRESS_IN_VALUE, OWN_NAME, VALUE_LENGTH, VARIABLES, is_own_mailbox
 

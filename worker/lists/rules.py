@@ -14,7 +14,7 @@ from typing import Any
 from worker.core.customers.customers import Channel, CustomerKind
 from worker.lists.other_names import country_of
 from worker.providers import countries
-from worker.providers.refusals import AS_TEXT, Refusal, characters, unless_rewritten
+from worker.providers.values import AS_TEXT, Refusal, characters, unless_rewritten
 from worker.templates.names import SHEET_ERRORS, is_spoiled
 
 EXACT = 1 << 53  # beyond it, a float has no digits for ones

@@ -15,9 +15,10 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import PurePath
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from worker.providers.account import AccountSettings
+if TYPE_CHECKING:
+    from worker.providers.account import AccountSettings
 
 # The name is part of columns (`NAME.PARAMETER`), and stands in tables and messages.
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -221,18 +222,18 @@ def facts_of(provider: str) -> ProviderFacts | None:
 NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 
 
-def _asks(account: AccountSettings) -> LifetimeAsked | None:
+def _asks(account: "AccountSettings") -> LifetimeAsked | None:
     facts = facts_of(account.provider)
     return facts.asks(account.dialect) if facts else None
 
 
-def lifetime_parameter(account: AccountSettings) -> str:
+def lifetime_parameter(account: "AccountSettings") -> str:
     """The parameter that asks for a lifetime; "" where the provider takes none."""
     asks = _asks(account)
     return asks.parameter if asks else ""
 
 
-def asked_lifetime(account: AccountSettings, row: Mapping[str, Any] = NO_PARAMETERS) -> timedelta | None:
+def asked_lifetime(account: "AccountSettings", row: Mapping[str, Any] = NO_PARAMETERS) -> timedelta | None:
     """The lifetime that a request names. `row`: the row's parameters for the provider. None: it names none."""
     asks = _asks(account)
     if asks is None:
@@ -247,7 +248,7 @@ def asked_lifetime(account: AccountSettings, row: Mapping[str, Any] = NO_PARAMET
     return account.lifetime
 
 
-def lifetime_of(account: AccountSettings, row: Mapping[str, Any] = NO_PARAMETERS) -> timedelta | None:
+def lifetime_of(account: "AccountSettings", row: Mapping[str, Any] = NO_PARAMETERS) -> timedelta | None:
     """How long a link lives that is opened with these parameters; None where the vendor decides."""
     asks = _asks(account)
     if asks is None:

@@ -14,8 +14,15 @@ from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
 from worker.core.foundation.clock import EPOCH
 from worker.core.foundation.notation import utc_time
 from worker.core.model.endings import Kind, Problem
+from worker.core.model.http_messages import HttpAnswer
 from worker.core.model.sessions import APPLICANT_ID, ExpirySource, Session, SessionRequest
-from worker.providers.account import AccountSettings, AccountUnusable, required_secret
+from worker.providers.account import (
+    NO_COMPANIES,
+    AccountAdapter,
+    AccountSettings,
+    AccountUnusable,
+    required_secret,
+)
 from worker.providers.bodies import (
     LONGEST_TOKEN,
     BadAnswer,
@@ -27,7 +34,6 @@ from worker.providers.bodies import (
     refusal,
     text,
 )
-from worker.providers.contract import NO_COMPANIES, AccountAdapter, HttpAnswer
 from worker.providers.facts import ProviderFacts
 from worker.providers.parameters import check_parameters
 
@@ -140,7 +146,7 @@ class FrankieEndpoint(AccountAdapter):
         parsed = ERROR_CODE.match(given) if isinstance(given, str) else None
         prefix, number = (parsed[1], int(parsed[2])) if parsed else ("", None)
         kind = _kind(answer.status, prefix, number, repeatable=self.repeatable(request))
-        secrets = self._credentials.values
+        secrets = self.secrets
         code = parsed[0] if parsed and masked(parsed[0], request, secrets=secrets) == parsed[0] else None
         if kind is Kind.BAD_INPUT and (answer.status == 404 or (prefix, number) == ("VAL", 404)):
             reason = "entity not found"

@@ -16,7 +16,7 @@ from worker.providers.contract import Endpoint, HttpRequest, Table
 from worker.providers.facts import ProviderFacts
 from worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of, expiry
 from worker.providers.parameters import by_name
-from worker.providers.parameters.spec import Parameter, Type
+from worker.providers.values import Parameter, Type
 from worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
 PROVIDER = "frankieone-hosted"
@@ -64,7 +64,7 @@ class FrankieOneHosted(FrankieEndpoint):
         fields["sendSMS"] = False
         if customer.consent is True:  # sent only if the customer's own line has it
             fields["consent"] = True
-        return HttpRequest("POST", self._url, self._credentials.headers(), json_body(fields))
+        return HttpRequest("POST", self._url, self.headers(), json_body(fields))
 
     def session_in(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         url = text(found, "url", most=LONGEST_TOKEN)

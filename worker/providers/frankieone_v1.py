@@ -49,7 +49,7 @@ class FrankieOneV1(FrankieEndpoint):
             entity["extraData"] = [*_known_about(customer), *_pairs(entity.get("extraData"))]
         if customer.consent is True:  # sent only if the customer's own line has it
             fields["consent"] = True
-        return HttpRequest("POST", self._url, self._credentials.headers(), json_body(fields))
+        return HttpRequest("POST", self._url, self.headers(), json_body(fields))
 
     def repeatable(self, request: SessionRequest) -> bool:
         # With an entityId the worst case is one more token; without it, a second entity of the same person.

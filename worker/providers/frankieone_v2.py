@@ -51,7 +51,7 @@ class FrankieOneV2(FrankieEndpoint):
         ours = self._filled(request)
         fields = merged(ours, self._account.parameters, request.parameters, self._account.unchecked)
         url = f"{self._before}{quote(entity_id, safe='')}{self._after}"
-        return HttpRequest("POST", url, self._credentials.headers(), json_body(fields))
+        return HttpRequest("POST", url, self.headers(), json_body(fields))
 
     def session_in(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         entity_id = entity_id_of(request)

@@ -4,20 +4,18 @@ Every call may open one more session, and cost one more credit. The token of a l
 again. So a call that may have been carried out and gave no session is UNKNOWN.
 """
 
-import base64
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 from worker.core.customers.customers import FieldProblem
 from worker.core.model.endings import Kind, Problem
-from worker.core.model.sessions import Session, SessionRequest
-from worker.providers.account import AccountSettings, required_secret
+from worker.core.model.http_messages import HttpAnswer
+from worker.core.model.sessions import SessionRequest
+from worker.providers.account import AccountAdapter, AccountSettings, basic, required_secret
 from worker.providers.bodies import Unread, fields_in, masked, refusal
-from worker.providers.contract import AccountAdapter, HttpAnswer
-from worker.providers.parameters.spec import Parameter
+from worker.providers.values import Parameter
 
 HOST = "https://ivs.idenfy.com"
 LIMIT = "10000/hour"
@@ -69,13 +67,9 @@ NO_CREDIT = "Partner reached token limit"
 # An answer with any of these fields is not an error, even if other fields are missing.
 OPENED = ("identifier", "authToken", "tokenString")
 # A session that its own answer marks as invalid: the call is made once more, then the row is refused.
-INVALID_TRIES = 2
+INVALID, INVALID_TRIES = "the session in the answer is marked as not valid", 2
 HINT = "correct it, or leave it out"
 NO_HINTS: Mapping[str, str] = MappingProxyType({})
-
-
-class InvalidSession(Exception):
-    """The answer opened a session and marks it as not valid."""
 
 
 class IdenfyEndpoint(AccountAdapter):
@@ -86,24 +80,8 @@ class IdenfyEndpoint(AccountAdapter):
 
     def __init__(self, account: AccountSettings, path: str, documented_link: str) -> None:
         key, secret = required_secret(account, "api_key"), required_secret(account, "api_secret")
-        super().__init__(account, _headers, key, secret, documented_link=documented_link)
+        super().__init__(account, basic, key, secret, documented_link=documented_link)
         self._url = self._base_url + path
-
-    def read(
-        self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
-    ) -> Session | Problem:
-        try:
-            return super().read(answer, request, issued_at=issued_at, now=now)
-        except InvalidSession:
-            return Problem(
-                Kind.TRANSIENT,
-                f"HTTP {answer.status}: the session in the answer is marked as not valid",
-                status=answer.status,
-                most_attempts=INVALID_TRIES,
-            )
-
-    def repeatable(self, request: SessionRequest) -> bool:
-        return False
 
     def wrong(self, ours: Iterable[tuple[str, str, Any]], hints: Mapping[str, str] = NO_HINTS) -> list[FieldProblem]:
         """What iDenfy would refuse of our values, each given as its column, its parameter and itself."""
@@ -114,13 +92,15 @@ class IdenfyEndpoint(AccountAdapter):
         ]
 
     def problem(self, answer: HttpAnswer, unread: Unread, request: SessionRequest, now: datetime) -> Problem:
-        """The Problem for an answer without what was asked for."""
+        if unread.reason == INVALID:
+            detail = f"HTTP {answer.status}: {INVALID}"
+            return Problem(Kind.TRANSIENT, detail, status=answer.status, most_attempts=INVALID_TRIES)
         found = unread.found
         given = found.get("identifier")
         identifier = given if isinstance(given, str) else ""
         message = _message(found)
         kind = _kind(answer.status, identifier, message)
-        secrets = self._credentials.values
+        secrets = self.secrets
         known = identifier if identifier in IDENTIFIERS else None
         said = message if known or not identifier else f"{identifier}: {message}"
         return refusal(
@@ -132,14 +112,6 @@ class IdenfyEndpoint(AccountAdapter):
             longest_wait=LONGEST_WAIT,
             now=now,
         )
-
-
-def _headers(key: str, secret: str) -> Mapping[str, str]:
-    return {
-        "Authorization": "Basic " + base64.b64encode(f"{key}:{secret}".encode()).decode("ascii"),
-        "Content-Type": "application/json",
-        "Accept": "application/json",
-    }
 
 
 def _kind(status: int, identifier: str, message: str) -> Kind:
@@ -176,13 +148,3 @@ def _message(found: Mapping[str, Any]) -> str:
         return ""
     texts = ((field, value[0] if isinstance(value, list) and value else value) for field, value in found.items())
     return "; ".join(f"{field}: {value}" for field, value in texts if isinstance(value, str))
-
-
-@lru_cache(maxsize=1024)
-def language_of(locale: str, known: Collection[str]) -> str:
-    """The provider's code of the locale's language, if it is one of `known`; else ""."""
-    language, *rest = locale.lower().replace("_", "-").split("-")
-    if language == "zh" and {"tw", "hant", "hk"} & set(rest) and "zh_tw" in known:
-        return "zh_tw"
-    language = "no" if language in ("nb", "nn") else language
-    return language if language in known else ""

@@ -21,9 +21,9 @@ from worker.providers.contract import (
     ProviderFacts,
     Table,
 )
-from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, IdenfyEndpoint, InvalidSession, language_of
+from worker.providers.idenfy import HOST, INVALID, KEYS, LIMIT, PATHS, IdenfyEndpoint
 from worker.providers.parameters import by_name, check_parameters, documented_parameters
-from worker.providers.parameters.spec import Parameter, Type
+from worker.providers.values import Parameter, Type, language_of
 from worker.providers.webhooks.idenfy import IdenfyKybWebhooks
 
 PROVIDER = "idenfy-kyb"
@@ -121,7 +121,7 @@ class IdenfyKyb(IdenfyEndpoint):
         fields = merged(fields, self._account.unchecked)
         # Not overridable: the kind of form, and the customer that it belongs to.
         fields |= {"tokenType": TOKEN_TYPE, "clientId": request.customer.customer_id}
-        return HttpRequest("POST", self._url, self._credentials.headers(), json_body(fields))
+        return HttpRequest("POST", self._url, self.headers(), json_body(fields))
 
     def _tags(self, given: Mapping[str, Any], customer: Customer) -> list[str]:
         """The tags of the parameter and of the line, without duplicates."""
@@ -137,7 +137,7 @@ class IdenfyKyb(IdenfyEndpoint):
         token = text(found, "tokenString", most=LONGEST_TOKEN)
         check_echo(found, "clientId", request.customer.customer_id)
         if found.get("isValid") is False:
-            raise InvalidSession
+            raise BadAnswer(INVALID)
         if isinstance(found.get("tokenType"), str) and found["tokenType"] != TOKEN_TYPE:
             raise BadAnswer("tokenType in the answer is not the one asked for")
         expires_at, source = utc_time(found.get("expiration")), ExpirySource.ANSWER

@@ -15,7 +15,7 @@ from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
 from worker.core.foundation.notation import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import ExpirySource, Session, SessionRequest
-from worker.providers.account import AccountSettings, AccountUnusable
+from worker.providers.account import NO_COMPANIES, AccountSettings, AccountUnusable
 from worker.providers.bodies import (
     LONGEST_TOKEN,
     BadAnswer,
@@ -29,7 +29,6 @@ from worker.providers.bodies import (
     text,
 )
 from worker.providers.contract import (
-    NO_COMPANIES,
     Endpoint,
     HttpAnswer,
     HttpRequest,
@@ -40,7 +39,7 @@ from worker.providers.contract import (
     Table,
 )
 from worker.providers.facts import asked_lifetime, lifetime_parameter
-from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, IdenfyEndpoint, InvalidSession, language_of
+from worker.providers.idenfy import HOST, INVALID, KEYS, LIMIT, PATHS, IdenfyEndpoint
 from worker.providers.parameters import (
     by_name,
     check_parameters,
@@ -49,6 +48,7 @@ from worker.providers.parameters import (
     unknown_parameter,
 )
 from worker.providers.parameters.idenfy_kyc import DEFAULT_LIFETIME, LOCALES, MOST_LIFETIME
+from worker.providers.values import language_of
 from worker.providers.webhooks.idenfy import IdenfyKycWebhooks, meaning
 
 PROVIDER = "idenfy-kyc"
@@ -106,11 +106,11 @@ class IdenfyKyc(IdenfyEndpoint):
         return problems
 
     def build(self, request: SessionRequest) -> HttpRequest:
-        return HttpRequest("POST", self._url, self._credentials.headers(), json_body(self._fields(request)))
+        return HttpRequest("POST", self._url, self.headers(), json_body(self._fields(request)))
 
     def look_up(self, request: SessionRequest, *, page: int) -> HttpRequest | None:
         query = urlencode({"clientId": request.customer.customer_id, "page": page, "perPage": PAGE_SIZE})
-        headers = {name: value for name, value in self._credentials.headers().items() if name != "Content-Type"}
+        headers = {name: value for name, value in self.headers().items() if name != "Content-Type"}
         return HttpRequest("GET", f"{self._listing}?{query}", headers)
 
     def read_look_up(self, answer: HttpAnswer, request: SessionRequest, *, now: datetime) -> Listing | Problem:
@@ -179,7 +179,7 @@ class IdenfyKyc(IdenfyEndpoint):
         reference = text(found, "scanRef")
         check_echo(found, "clientId", request.customer.customer_id)
         if found.get("isValid") is False:
-            raise InvalidSession
+            raise BadAnswer(INVALID)
         given_type = found.get("tokenType")
         if (
             isinstance(given_type, str)

@@ -11,7 +11,7 @@ from worker.core.customers.customers import MOST_OWN
 from worker.lists.own_columns import PREFIX, is_own, own_name
 from worker.lists.rules import RULES, WORDED
 from worker.providers.facts import PROVIDERS
-from worker.providers.refusals import Refusal
+from worker.providers.values import Refusal
 from worker.settings.problems import suggestion
 from worker.settings.values import Duration, Section, Shown, Text, setting
 

@@ -4,9 +4,8 @@ from email.utils import parseaddr
 
 from worker.core.model.channels import is_mail
 from worker.providers.account import AccountUnusable
-from worker.providers.contract import Provider
+from worker.providers.contract import Provider, build_provider
 from worker.providers.parameters import check_parameters
-from worker.providers.registry import build_provider
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 from worker.templates.brand import Brand

@@ -121,7 +121,7 @@ class Stores:
     @cached_property
     def webhooks(self) -> "Webhooks":
         """Built when first used: which accounts are one at the provider is known by their credentials."""
-        from worker.providers.registry import webhook_peers
+        from worker.providers.contract import webhook_peers
         from worker.web.webhooks.session_chain import Again
         from worker.web.webhooks.store.delivery_reports import apply_delivery_updates
         from worker.web.webhooks.store.provider_updates import apply_provider_updates

@@ -12,20 +12,12 @@ from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
 from worker.core.foundation.notation import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import ExpirySource, Session, SessionRequest
-from worker.providers.account import (
-    AccountSettings,
-    AccountUnusable,
-    Credentials,
-    Links,
-    https_link,
-    required_secret,
-    template_problem,
-)
+from worker.providers.account import NO_COMPANIES, AccountSettings, https_link, required_secret
 from worker.providers.bodies import (
     LONGEST_TOKEN,
     BadAnswer,
+    Unread,
     json_body,
-    json_object,
     masked,
     merged,
     optional_text,
@@ -33,18 +25,16 @@ from worker.providers.bodies import (
     text,
 )
 from worker.providers.contract import (
-    Broken,
+    AccountAdapter,
     Endpoint,
     HttpAnswer,
     HttpRequest,
     LifetimeAsked,
-    NoLookUp,
     ProviderFacts,
     Table,
 )
-from worker.providers.facts import lifetime_of
 from worker.providers.parameters import by_name, check_parameters
-from worker.providers.parameters.spec import Parameter, Type
+from worker.providers.values import Parameter, Type
 
 PROVIDER = "acme-idv"
 PATH = "/v1/sessions"
@@ -66,33 +56,17 @@ PARAMETERS = (
 )
 
 
-class AcmeIdv(NoLookUp):
+class AcmeIdv(AccountAdapter):
     """One account's sessions. Raises AccountUnusable if a secret is missing, or no link can be made from `link`."""
 
     no_look_up = "Acme documents no list of its sessions"
 
     def __init__(self, account: AccountSettings) -> None:
-        self._account = account
-        self._credentials = Credentials(_headers, required_secret(account, "api_key"))
-        self._url = account.base_url.rstrip("/") + PATH
-        if account.link and (problem := template_problem(account.link, account.link_hosts)):
-            raise AccountUnusable(account.name, "link", f"{account.link} {problem}")
-        self._own_links = Links(account.link, account.link_hosts) if account.link else None
-
-    @property
-    def lifetime(self) -> timedelta | None:
-        return lifetime_of(self._account)
-
-    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
-        return lifetime_of(self._account, parameters)
-
-    @property
-    def may_return_earlier(self) -> bool:
-        return False
+        super().__init__(account, _headers, required_secret(account, "api_key"))
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         if customer.kind is CustomerKind.COMPANY:
-            return [FieldProblem("kind", "this account verifies people, not companies", "route companies elsewhere")]
+            return [NO_COMPANIES]
         given = customer.parameters.get(PROVIDER, {})
         return check_parameters(PROVIDER, merged(self._account.parameters, given)) if given else []
 
@@ -101,68 +75,39 @@ class AcmeIdv(NoLookUp):
         if self._account.lifetime is not None:
             ours["ttl"] = int(self._account.lifetime.total_seconds())
         fields = merged(ours, self._account.parameters, request.parameters, self._account.unchecked)
-        return HttpRequest("POST", self._url, self._credentials.headers(), json_body(fields))
+        return HttpRequest("POST", self._base_url + PATH, self.headers(), json_body(fields))
 
-    def read(
-        self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
-    ) -> Session | Problem:
-        try:
-            found = json_object(answer.body)
-        except BadAnswer as error:
-            return self._problem(answer, {}, request, now, str(error))
-        if not 200 <= answer.status < 300:
-            return self._problem(answer, found, request, now)
-        try:
-            return self._session(found, request)
-        except BadAnswer as error:  # its text names the field, never its value
-            return self._problem(answer, found, request, now, str(error))
-
-    def _session(self, found: Mapping[str, Any], request: SessionRequest) -> Session:
+    def session_in(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         token = text(found, "session", most=LONGEST_TOKEN)
         link, expires_at = https_link(found.get("link"), self._account.link_hosts), utc_time(found.get("expires_at"))
         if link is None or token not in link:
             raise BadAnswer("link in the answer may not be sent")
         if expires_at is None:
             raise BadAnswer("expires_at in the answer is not a time")
-        reference = text(found, "id", most=100)
-        if self._own_links is not None:  # a page of the company's own: it wins over Acme's
-            values = {"token": token, "customer_id": request.customer.customer_id, "reference": reference}
-            link = self._own_links.made(values)
-            if link is None:
-                raise BadAnswer("the token in the answer does not fit into a link")
-        return Session(
-            token=token, link=link, reference=reference, expires_at=expires_at, expiry_source=ExpirySource.ANSWER
+        return self.made(
+            request,
+            "session",
+            token,
+            reference=text(found, "id", most=100),
+            ends=(expires_at, ExpirySource.ANSWER),
+            references={},
+            link=None if self._account.link else link,  # a page of the company's own wins over Acme's
         )
 
-    def _problem(
-        self, answer: HttpAnswer, found: Mapping[str, Any], request: SessionRequest, now: datetime, reason: str = ""
-    ) -> Problem:
-        """`reason` is our own text, and names no value. The provider's words are kept apart, masked."""
-        code = optional_text(found, "code", most=64)
+    def problem(self, answer: HttpAnswer, unread: Unread, request: SessionRequest, now: datetime) -> Problem:
+        code = optional_text(unread.found, "code", most=64)
         known = code in CODES
-        kind = CODES[code] if known else _kind(answer.status)
-        words = masked(optional_text(found, "title"), request, secrets=self._credentials.values)
+        # The provider's words are kept apart, masked. The reason is our own text, and names no value.
+        words = masked(optional_text(unread.found, "title"), request, secrets=self.secrets)
         return refusal(
             answer,
-            kind,
+            CODES[code] if known else _kind(answer.status),
             code=code if known else None,
-            details=(reason,),
+            details=(unread.reason,),
             words=words,
             longest_wait=LONGEST_WAIT,
             now=now,
         )
-
-    def broken(self, failure: Broken, request: SessionRequest) -> Problem:
-        return Problem(Kind.UNKNOWN if failure.sent else Kind.TRANSIENT, failure.detail)
-
-    def repeatable(self, request: SessionRequest) -> bool:
-        return False  # each call opens, and charges, another session
-
-    def reissue_at(self, expires_at: datetime) -> datetime:
-        return expires_at  # before it, Acme answers 409
-
-    def reload_credentials(self) -> bool:
-        return self._credentials.reload()
 
 
 def _headers(key: str) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import NOON
 from worker.features.service_desk.case import wanted
 from worker.features.service_desk.timeline import About, CallFact, History, LinkFact, MessageFact, RowFact, timeline
-from worker.providers.refusals import masked_email, masked_phone
+from worker.providers.values import masked_email, masked_phone
 from worker.reporting.waits import Circumstances
 
 ROW = RowFact(1, "list.csv", 2, "onboarding", "email", "kyc", "invited", "", "", "", NOON, NOON)

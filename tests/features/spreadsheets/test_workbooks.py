@@ -12,7 +12,7 @@ from worker.features.spreadsheets import sheet_values
 from worker.lists.lines import AcceptedLine, RefusedLine
 from worker.lists.listing import open_list, open_table
 from worker.lists.options import ListOptions
-from worker.providers.refusals import Refusal
+from worker.providers.values import Refusal
 
 pytestmark = pytest.mark.usefixtures("forked")
 WIDE = (*HEADER, "phone", "date_of_birth", "consent", "country")

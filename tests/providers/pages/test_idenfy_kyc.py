@@ -15,7 +15,7 @@ from worker.core.model.sessions import ExpirySource, Session
 from worker.http.client import Http, open_http_session
 from worker.providers.idenfy_kyc import IdenfyKyc
 from worker.providers.parameters import check_parameters
-from worker.providers.parameters.spec import Parameter
+from worker.providers.values import Parameter
 
 pytestmark = needs_pages
 OURS = parameters_of("idenfy-kyc")

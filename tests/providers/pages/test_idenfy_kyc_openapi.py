@@ -19,7 +19,7 @@ from worker.http.client import Http, open_http_session
 from worker.providers.contract import HttpAnswer
 from worker.providers.idenfy_kyc import IdenfyKyc
 from worker.providers.parameters import names_of
-from worker.providers.parameters.spec import Parameter, Type
+from worker.providers.values import Parameter, Type
 
 pytestmark = needs_pages
 LONG = timedelta(seconds=10)

@@ -30,7 +30,7 @@ from worker.providers.contract import HttpAnswer
 from worker.providers.frankieone_v1 import FrankieOneV1
 from worker.providers.idenfy_kyb import IdenfyKyb
 from worker.providers.parameters import names_of
-from worker.providers.parameters.spec import Parameter, Type
+from worker.providers.values import Parameter, Type
 
 pytestmark = needs_pages
 LONG = timedelta(seconds=10)

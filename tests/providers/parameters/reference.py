@@ -5,7 +5,7 @@ from pathlib import Path
 
 from worker.providers.facts import PROVIDERS
 from worker.providers.parameters import names_of, tables_of
-from worker.providers.parameters.spec import Parameter, Type
+from worker.providers.values import Parameter, Type
 
 PAGE = Path("docs/providers/parameters.md")
 HEAD = """# Parameters, endpoint by endpoint

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.providers.accounts import PlainSecret
-from worker.providers.registry import build_webhook_reader
+from worker.providers.contract import build_webhook_reader
 from worker.providers.webhooks.contract import Delivery
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)

@@ -19,7 +19,7 @@ from tests.suite.rsa_keys import OURS as PRIVATE
 from tests.suite.rsa_keys import SHORT
 from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
-from worker.providers.registry import build_webhook_reader
+from worker.providers.contract import build_webhook_reader
 from worker.providers.webhooks.contract import LARGEST, Delivery, Key, SessionUpdate, Unreadable
 
 ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"

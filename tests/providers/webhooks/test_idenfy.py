@@ -24,7 +24,7 @@ from tests.providers.webhooks.accounts import (
 )
 from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
-from worker.providers.registry import build_webhook_reader
+from worker.providers.contract import build_webhook_reader
 from worker.providers.webhooks.contract import LARGEST, Delivery, Key, SessionUpdate, Unreadable
 
 KYC, KYB = idenfy("idenfy-kyc"), idenfy("idenfy-kyb")

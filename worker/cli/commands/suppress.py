@@ -15,7 +15,7 @@ from worker.core.model.channels import SuppressionReason
 from worker.lists import phone_numbers, rules
 from worker.lists.decisions.store.do_not_contact import LIST, Gone
 from worker.providers.countries import alpha2
-from worker.providers.refusals import Refusal
+from worker.providers.values import Refusal
 from worker.settings.needs import ENCRYPTING, STORED
 from worker.wiring.container import Parts
 from worker.wiring.os_user import os_user

@@ -14,7 +14,7 @@ from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.lists import rules
-from worker.providers.refusals import Refusal
+from worker.providers.values import Refusal
 from worker.reporting.waits import Circumstances, Wait, first_cause
 
 LONGEST = 320

@@ -22,7 +22,7 @@ from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.timeline import About, Moment, timeline
 from worker.lists.accept import customer_id as id_of_a_list
-from worker.providers.refusals import Refusal
+from worker.providers.values import Refusal
 from worker.reporting.store.ledger import CustomerFacts, SessionFacts
 from worker.reporting.store.restored import why_lost
 from worker.settings.needs import ENCRYPTING, STORED

@@ -18,7 +18,7 @@ from worker.features.service_desk.opened import desk_of, finder_of
 from worker.features.service_desk.store.cases import SeveralPurposes
 from worker.features.service_desk.store.desk import Asked, Foreseen, Sent
 from worker.lists import phone_numbers, rules
-from worker.providers.refusals import Refusal
+from worker.providers.values import Refusal
 from worker.reporting.prices import Prices
 from worker.settings.needs import ENCRYPTING, WAKING
 from worker.wiring.container import Parts

@@ -14,7 +14,7 @@ from worker.features.service_desk.case import DeskRules
 from worker.features.service_desk.store.desk import ServiceDesk
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.store.sent_messages import SentMessage
-from worker.providers.refusals import masked_opening
+from worker.providers.values import masked_opening
 from worker.settings.policies import listing_accounts, orphan_rules, stable_links
 from worker.wiring.adapters import sender_name
 from worker.wiring.container import Parts

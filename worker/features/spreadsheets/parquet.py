@@ -12,7 +12,7 @@ from worker.features.spreadsheets import sheet_values
 from worker.lists.formats.source import Cell, Row, Table, is_filled
 from worker.lists.lines import ListRefused
 from worker.lists.rules import EXACT, whole
-from worker.providers.refusals import Refusal
+from worker.providers.values import Refusal
 
 WHAT = "the Parquet file"
 _AT_ONCE = 1_000  # rows in memory

@@ -23,7 +23,7 @@ from worker.core.customers.customers import FieldProblem
 from worker.lists.formats.opening import ListBytes, OwnPlace, bound, too_much
 from worker.lists.formats.source import Row
 from worker.lists.lines import ListRefused
-from worker.providers.refusals import Refusal
+from worker.providers.values import Refusal
 
 NAMES = {"xlsx": "the workbook", "parquet": "the Parquet file"}
 # The package that reads each, and what installs it.

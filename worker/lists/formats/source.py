@@ -14,7 +14,7 @@ from worker.lists.formats.kind import NAMES
 from worker.lists.formats.opening import ListBytes
 from worker.lists.lines import ListRefused, RawLine
 from worker.lists.options import ListOptions
-from worker.providers.refusals import Refusal
+from worker.providers.values import Refusal
 
 Cell = str | Refusal  # the text that a CSV file would hold, or why there is none
 # A row's number as a person sees it, and its cells. A row that cannot be read is a problem instead.

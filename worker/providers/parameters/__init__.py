@@ -16,7 +16,7 @@ from typing import Any
 from worker.core.customers.customers import FieldProblem
 from worker.providers.bodies import nested
 from worker.providers.facts import PROVIDERS, AdapterBroken
-from worker.providers.parameters.spec import Parameter, Type
+from worker.providers.values import Parameter, Type
 
 # For so many names the nearest known one is looked for, which takes milliseconds each: a cell may have thousands.
 MOST_NEAREST = 20

@@ -7,7 +7,7 @@ because the endpoint verifies people; it can be given, and must have the sample'
 """
 
 from worker.providers.countries import ALPHA3_OF
-from worker.providers.parameters.spec import Parameter, Type
+from worker.providers.values import Parameter, Type
 
 # The schema names the first three; its own example has DRIVER_LICENCE, and the document model DRIVERS_LICENSE.
 # Which names an account's vendor accepts is not documented: any name is sent, and other names give a warning.

@@ -7,7 +7,7 @@ We fill only a few of them; all can be given in `[accounts.NAME.parameters]` and
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from worker.providers.parameters.spec import Parameter, Type
+from worker.providers.values import Parameter, Type
 
 MOST_LIFETIME = 30 * 24 * 60 * 60
 # The environment's default expiry. A session with a digit string may not live longer (the page's "digitString").

@@ -11,7 +11,7 @@ from worker.core.features import Hook
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
 from worker.providers.account import AccountUnusable
-from worker.providers.registry import build_webhook_reader, webhook_peers
+from worker.providers.contract import build_webhook_reader, webhook_peers
 from worker.providers.webhooks import contract as webhooks
 from worker.providers.webhooks.contract import Delivery, Unreadable, WebhookReader
 from worker.senders.delivery_reports import DeliveryUpdate, NotUnderstood

@@ -44,7 +44,7 @@ from worker.lists.known_customers import ANOTHER_PERSON, IS_CALLED
 from worker.lists.same_person import changed_addresses
 from worker.lists.store import corrected_addresses
 from worker.lists.store.admission import admit, being_called
-from worker.providers.refusals import masked
+from worker.providers.values import masked
 
 T = TypeVar("T")
 MOMENT = timedelta(seconds=2)  # longer than a claim takes

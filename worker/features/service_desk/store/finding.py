@@ -27,7 +27,7 @@ from worker.features.service_desk.case import Place, Wanted, place_in_words
 from worker.features.service_desk.timeline import CallFact, History, LinkFact, MessageFact, RowFact
 from worker.lists.decisions.row_addresses import is_among
 from worker.lists.store.batches import DAILY
-from worker.providers.refusals import masked_email, masked_phone
+from worker.providers.values import masked_email, masked_phone
 from worker.reporting.store.ledger import JobFacts, jobs_of, sessions_of
 from worker.web.webhooks.store.results import ACCOUNT
 

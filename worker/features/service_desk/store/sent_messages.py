@@ -21,7 +21,7 @@ from worker.core.messages.store.message_context import REFUSED_FOR
 from worker.core.messages.store.message_rows import CUSTOMER, customer_of
 from worker.core.model.refusals import advice_of, of_stored
 from worker.core.model.sessions import Opening
-from worker.providers.refusals import masked_opening
+from worker.providers.values import masked_opening
 
 MOST = 10
 
