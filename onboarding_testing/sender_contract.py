@@ -25,8 +25,16 @@ from onboarding_testing.fakes import Recorder
 from worker.core.model.channels import channels_of
 from worker.core.model.endings import Kind, Problem
 from worker.providers.facts import text_facts_of
-from worker.senders.contract import HttpAnswer, Message, Receipt, Sender, TextTools, text_service
-from worker.senders.delivery_reports import DeliveryUpdate, NotUnderstood
+from worker.senders.contract import (
+    DeliveryUpdate,
+    HttpAnswer,
+    Message,
+    NotUnderstood,
+    Receipt,
+    Sender,
+    TextTools,
+    text_service,
+)
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 Messages = Callable[..., Message]

@@ -23,8 +23,7 @@ from worker.events.published_events import SEQUENCE_DIGITS, SOURCE, Happened
 from worker.lists.own_columns import RESERVED
 from worker.lists.rules import COLUMNS, LONGEST_ADDRESS, LONGEST_NAME, LONGEST_TAG, MOST_TAGS
 from worker.providers.facts import PROVIDERS
-from worker.templates.names import SHEET_ERRORS
-from worker.templates.values import OWN_NAME, VALUE_LENGTH
+from worker.templates.values import OWN_NAME, SHEET_ERRORS, VALUE_LENGTH
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.core.lifecycle.customer_days import DAWN, C, CustomerEvent, E, R, U, days
 from worker.core.customers.customers import Customer, Person
 from worker.core.model.incoming import EventKind
-from worker.events.ordering import (
+from worker.events.standing import (
     EarlierEvents,
     brings_details,
     changed,

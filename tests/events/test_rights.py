@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.model.incoming import NOBODY, OPERATOR, EventKind, EventSender
-from worker.events.rights import SenderStanding, may_name, standing_of
+from worker.events.standing import SenderStanding, may_name, standing_of
 
 SIGNUP = EventSender("signup", frozenset(EventKind))
 PRIVACY = EventSender("privacy", frozenset(EventKind), every_customer=True)

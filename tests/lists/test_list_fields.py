@@ -7,7 +7,7 @@ from worker.core.customers.customers import Channel, Customer, CustomerKind, Per
 from worker.lists.accept import accept
 from worker.lists.lines import AcceptedLine, RefusedLine
 from worker.lists.options import ListOptions
-from worker.templates.names import SHEET_ERRORS
+from worker.templates.values import SHEET_ERRORS
 
 TODAY = date(2026, 11, 20)
 

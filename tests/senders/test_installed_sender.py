@@ -20,7 +20,7 @@ GROUP = "onboarding_worker.senders"
 ACME = """
 from worker.senders.contract import TextCallbacks, TextFacts, TextService
 from onboarding_testing.fakes import FakeSender
-from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate
+from worker.senders.contract import DeliveryStatus, DeliveryUpdate
 
 made = []
 

@@ -10,7 +10,7 @@ from worker.core.database.tables import InvitationRow
 from worker.core.limits.store.flush import CallResult
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Done
-from worker.senders.delivery_reports import DeliveryUpdate
+from worker.senders.contract import DeliveryUpdate
 from worker.settings.policies import fallbacks
 from worker.web.webhooks.store.delivery_reports import apply_delivery_updates
 from worker.web.webhooks.store.results import given_of

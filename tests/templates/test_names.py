@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
 from worker.core.foundation.notation import plain
-from worker.templates import names
+from worker.templates import values as names
 from worker.templates.checks import SAMPLE, SAMPLE_NOW
-from worker.templates.names import LENGTH, company_name, folded, person_names, real_names
 from worker.templates.render import Templates
+from worker.templates.values import LENGTH, company_name, folded, person_names, real_names
 
 TEMPLATES = Templates(None)
 HOSTS = (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.templates.names import is_no_value, is_spoiled, real_name, real_names
+from worker.templates.values import is_no_value, is_spoiled, real_name, real_names
 
 WORDS = r"NULL \N nan NaN undefined - -- ? . (null) <null> [NULL] None none N/A n/a #N/A"
 VARIABLES = "{{first_name}} {first_name} %FIRSTNAME% *|FNAME|* ${name} [FIRST_NAME] <name> <<name>> $name"

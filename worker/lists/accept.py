@@ -19,7 +19,7 @@ from worker.lists.options import SESSION, ListOptions
 from worker.lists.rules import as_text, unless_lost_in_sheet
 from worker.providers.strict_json import has_unstorable_text
 from worker.providers.values import Refusal, characters, unless_rewritten
-from worker.templates.names import NAMES, is_no_value, real_name, real_names
+from worker.templates.values import NAMES, is_no_value, real_name, real_names
 
 LONGEST_ID = 100
 _LONGEST_HASHED = 1000

@@ -10,8 +10,15 @@ from typing import Any
 from worker.core.customers.customers import MESSAGE, MOST_OWN, OWN_PREFIX, FieldProblem
 from worker.lists.rules import COLUMNS, as_text, text
 from worker.providers.values import Refusal
-from worker.templates.names import folded, real_name
-from worker.templates.values import ADDRESS_IN_VALUE, OWN_NAME, VALUE_LENGTH, VARIABLES, is_own_mailbox
+from worker.templates.values import (
+    ADDRESS_IN_VALUE,
+    OWN_NAME,
+    VALUE_LENGTH,
+    VARIABLES,
+    folded,
+    is_own_mailbox,
+    real_name,
+)
 
 PREFIX = OWN_PREFIX
 NAMES = "a name of at most 32 letters, digits and _, that begins with a letter"

@@ -15,7 +15,7 @@ from worker.core.customers.customers import Channel, CustomerKind
 from worker.lists.other_names import country_of
 from worker.providers import countries
 from worker.providers.values import AS_TEXT, Refusal, characters, unless_rewritten
-from worker.templates.names import SHEET_ERRORS, is_spoiled
+from worker.templates.values import SHEET_ERRORS, is_spoiled
 
 EXACT = 1 << 53  # beyond it, a float has no digits for ones
 _FRACTION = Refusal("a number with a fraction", "give text, or a whole number")

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from worker.core.customers.customers import CustomerKind, Person
 from worker.core.model.channels import ADDRESSES, Address, folded_email
-from worker.templates.names import NAMES
+from worker.templates.values import NAMES
 
 # Letters that Unicode does not take apart into a plain one and its accent.
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})

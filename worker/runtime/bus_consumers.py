@@ -15,10 +15,9 @@ from worker.core.model.incoming import Event, Outcome, Received
 from worker.core.model.metrics import EVENTS
 from worker.core.model.wakeups import Wake
 from worker.events.bus.consumer import BusConsumer
-from worker.events.bus.entries import Link
-from worker.events.bus.rabbitmq import amqp_link
+from worker.events.bus.links import amqp_link, stream_link
+from worker.events.bus.messages import Link
 from worker.events.bus.sources import Source
-from worker.events.bus.streams import stream_link
 from worker.events.event_receiver import Receiver
 from worker.events.store.refused_events import RefusedMessage
 from worker.settings.model import Settings

@@ -14,11 +14,11 @@ from html.parser import HTMLParser
 from worker.core.customers.customers import MESSAGE, Customer, CustomerKind, Person, with_own
 from worker.core.messages.contact import Invitation, Wording, advice_for
 from worker.core.model.sessions import Opening
+from worker.templates.content import segments
 from worker.templates.language import TemplateProblem, answer_values, blocks, blocks_in, never_shown, own_columns
 from worker.templates.library import BUILT_IN, DEFAULT, MESSAGES, PAGE, Texts
 from worker.templates.pages import FORMS, Pages
 from worker.templates.render import CONTENT, NO_BRAND, Templates
-from worker.templates.segments import segments
 from worker.templates.values import VENDOR, Screen, path_of
 
 # Twilio accepts no text above 1,600 characters, and each segment costs money.

@@ -12,8 +12,7 @@ from worker.core.foundation.notation import plain
 from worker.templates.brand import Brand
 from worker.templates.language import TemplateProblem, rendered
 from worker.templates.library import DEFAULT, PAGE, Library
-from worker.templates.names import LENGTH
-from worker.templates.values import Screen, direction, in_words
+from worker.templates.values import LENGTH, Screen, direction, in_words
 
 FORMS = (Screen.ASK, Screen.AGAIN, Screen.NOT_ME)
 # Of Accept-Language: https://www.rfc-editor.org/rfc/rfc9110#name-accept-language

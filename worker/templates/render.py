@@ -28,10 +28,9 @@ from worker.core.foundation.notation import plain
 from worker.core.messages.contact import Invitation
 from worker.core.model.channels import address_of
 from worker.templates.brand import Brand
-from worker.templates.content import NotContent, content_of
+from worker.templates.content import NotContent, content_of, segments
 from worker.templates.language import TemplateProblem, check_length, name_of, own_columns, parsed, rendered
 from worker.templates.library import DEFAULT, NEEDED, Library, Texts
-from worker.templates.segments import segments
 from worker.templates.values import LINK, LINK_LENGTH, VARIABLES, VENDOR, variables
 
 SUBJECT_LENGTH = 200

@@ -15,12 +15,16 @@ from worker.core.model.endings import AddressIs, Kind, Problem
 from worker.providers.bodies import BadAnswer, json_object, retry_after
 from worker.senders.contract import (
     Broken,
+    DeliveryStatus,
+    DeliveryUpdate,
     HttpAnswer,
     HttpRequest,
     MayWrite,
     Message,
     NoLookUp,
+    NotUnderstood,
     Receipt,
+    Stop,
     TextCallbacks,
     TextFacts,
     TextService,
@@ -28,7 +32,6 @@ from worker.senders.contract import (
     TextTools,
     mask,
 )
-from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.senders.sms import ask
 from worker.templates.content import content_of
 

@@ -14,7 +14,7 @@ from tests.desk.own_redis import OwnRedis
 from tests.events.bus.brokers import a_bus, broker_of, requested
 from tests.suite.waiting import wait_until
 from worker.events.bus.dead_lettering import NOTICE_ID, refused_message
-from worker.events.bus.entries import Entry
+from worker.events.bus.messages import Entry
 from worker.settings.load import load
 from worker.wiring.container import Parts
 

@@ -20,7 +20,7 @@ from worker.core.model.incoming import Event, EventReceipt, Outcome, Received
 from worker.core.model.wakeups import WakeUp
 from worker.events.bus.consumer import BusConsumer, Connect
 from worker.events.bus.dead_lettering import message_in
-from worker.events.bus.entries import Entry
+from worker.events.bus.messages import Entry
 from worker.events.bus.sources import Source, events_of
 from worker.events.store.refused_events import RefusedMessage
 from worker.runtime.bus_consumers import link_to

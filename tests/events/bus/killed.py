@@ -14,8 +14,8 @@ from pathlib import Path
 from worker.core.foundation.clock import ProcessClock
 from worker.core.model.incoming import Event, EventReceipt, Outcome, Received
 from worker.events.bus.consumer import BusConsumer
+from worker.events.bus.links import stream_link
 from worker.events.bus.sources import events_of
-from worker.events.bus.streams import stream_link
 from worker.runtime.bus_consumers import link_to
 from worker.settings.outside import Bus
 

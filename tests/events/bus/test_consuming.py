@@ -15,8 +15,8 @@ from worker.core.database.postgresql_engine import CONNECT_SECONDS, LOCK_SECONDS
 from worker.core.model.incoming import EventKind, EventReceipt, Outcome, Received
 from worker.core.model.wakeups import WakeUp
 from worker.events.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT
+from worker.events.bus.links import TAKEN_SECONDS
 from worker.events.bus.sources import events_of
-from worker.events.bus.streams import TAKEN_SECONDS
 
 PAGE = Path(__file__).parents[3] / "docs/reference/bus.md"
 

@@ -92,7 +92,7 @@ def test_an_id_that_is_not_there_changes_nothing(refused: Any):
 
 
 def test_the_notices_are_bounded(redis_url: str, make_broker: Any, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("worker.events.bus.streams.MOST_NOTICES", 2)
+    monkeypatch.setattr("worker.events.bus.links.MOST_NOTICES", 2)
     broker = make_broker(redis_url)
     broker.publish(*BAD, content_type="application/json")
     with consuming(broker.bus, inbox):

@@ -10,8 +10,8 @@ import pytest
 from tests.events.bus import killed
 from tests.events.bus.brokers import requested
 from tests.suite.waiting import ENDS_WITHIN, wait_until
+from worker.events.bus.links import stream_link
 from worker.events.bus.sources import events_of
-from worker.events.bus.streams import stream_link
 from worker.events.bus.topology import GROUP
 
 FORKING = multiprocessing.get_context("forkserver")

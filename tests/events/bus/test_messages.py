@@ -4,8 +4,7 @@ import pytest
 
 from worker.core.model.incoming import Event
 from worker.events.bus.dead_lettering import refused_message
-from worker.events.bus.entries import Entry
-from worker.events.bus.messages import PREFIXES, event_in
+from worker.events.bus.messages import PREFIXES, Entry, event_in
 from worker.events.cloudevents import Unreadable
 
 BODY = b'{"customer_id": "C-1"}'

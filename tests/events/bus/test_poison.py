@@ -13,9 +13,9 @@ from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
 from worker.events.brokers import connection as brokers
 from worker.events.bus.dead_lettering import NOTICE_ID, REASON
-from worker.events.bus.entries import LARGEST_ENVELOPE, opened
+from worker.events.bus.links import TAKEN_SECONDS
+from worker.events.bus.messages import LARGEST_ENVELOPE, opened
 from worker.events.bus.sources import NEVER_SETTLED, events_of
-from worker.events.bus.streams import TAKEN_SECONDS
 from worker.events.bus.topology import GROUP
 from worker.events.cloudevents import LARGEST
 

@@ -18,7 +18,7 @@ from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.incoming import OPERATOR, EventKind, EventSender, Outcome
 from worker.events.bus.consumer import take
 from worker.events.bus.dead_lettering import REASON, SENDER, message_id, message_in, refused_message
-from worker.events.bus.entries import Entry
+from worker.events.bus.messages import Entry
 from worker.events.bus.sources import (
     NO_PROOF,
     NO_USER,
@@ -29,7 +29,7 @@ from worker.events.bus.sources import (
     sources_with_senders,
 )
 from worker.events.cloudevents import Unreadable
-from worker.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
+from worker.events.standing import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
 from worker.settings.load import load
 from worker.settings.outside import Bus, SenderOfEvents
 

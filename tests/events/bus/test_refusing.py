@@ -18,7 +18,7 @@ from worker.events.bus.dead_lettering import (
     problems_in,
     refused_message,
 )
-from worker.events.bus.entries import Entry
+from worker.events.bus.messages import Entry
 from worker.events.cloudevents import LARGEST
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -8,7 +8,7 @@ from tests.simulated.events import outcomes, person, requested, updated
 from tests.simulated.world import customer
 from worker.core.database.tables import Inbox, Job
 from worker.core.model.incoming import EventKind, EventSender, Outcome
-from worker.events.rights import NOT_ITS_CUSTOMER
+from worker.events.standing import NOT_ITS_CUSTOMER
 from worker.events.store.event_customers import ANOTHER
 
 ONA = {"first_name": "Ona", "last_name": "Petraitė", "email": "ona@example.org", "phone": "+37060000001"}

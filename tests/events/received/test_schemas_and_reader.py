@@ -18,8 +18,8 @@ from tests.events.schemas import incoming
 from worker.core.customers.customers import UPDATABLE
 from worker.core.model.incoming import OPERATOR, EventKind
 from worker.events.cloudevents import Unreadable, read
-from worker.events.event_validation import Judging
-from worker.events.store.incoming_events import Arrival
+from worker.events.event_receiver import Judging
+from worker.events.standing import Arrival
 
 NEW, CHANGED, ENDED, GONE = EventKind.REQUESTED, EventKind.UPDATED, EventKind.CANCELLED, EventKind.ERASED
 ANN = {"customer_id": "C-1", "email": "ann@example.com"}

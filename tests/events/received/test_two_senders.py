@@ -9,7 +9,7 @@ from tests.simulated.events import cancelled, erased, outcomes, person, requeste
 from tests.simulated.world import World, customer
 from worker.core.database.tables import CustomerRow, Inbox, InvitationRow, Job, Outbox, SessionRow
 from worker.core.model.incoming import OPERATOR, Event, EventKind, EventSender, Outcome
-from worker.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
+from worker.events.standing import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
 from worker.events.store.event_status import EventStatuses
 
 SIGNUP, BILLING = (EventSender(name, frozenset(EventKind), links=True) for name in ("signup", "billing"))

@@ -18,7 +18,7 @@ from tests.suite.some import some
 from worker.core.foundation.keyring import new_key
 from worker.features.bounces import bounce_mails
 from worker.features.bounces.bounce_mails import LARGEST, MOST_PARTS, read
-from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 
 KEY = uuid.UUID(int=7).hex
 TO = OURS.of(KEY)

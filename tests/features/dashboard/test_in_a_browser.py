@@ -20,7 +20,7 @@ from tests.desk.desk import Desk, Played, customers
 from tests.features.dashboard.pictures import PAGES, click, fill, logged_in, look_at, running
 from tests.suite.waiting import ENDS_WITHIN
 from worker.events.bus.dead_lettering import refused_message
-from worker.events.bus.entries import Entry
+from worker.events.bus.messages import Entry
 from worker.settings.load import load
 from worker.wiring.container import Parts
 

@@ -8,7 +8,7 @@ from tests.features.dashboard.conftest import USERS
 from worker.cli.commands.web import putting_back
 from worker.core.database.tables import Audit, RefusedEvent
 from worker.events.bus.dead_lettering import refused_message
-from worker.events.bus.entries import Entry
+from worker.events.bus.messages import Entry
 
 PAGE = "/dashboard/outgoing"
 OPERATOR = "ona (operator), dashboard"

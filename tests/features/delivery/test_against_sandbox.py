@@ -16,7 +16,7 @@ from tests.suite.some import some
 from tests.suite.waiting import ENDS_WITHIN
 from worker.features.delivery import standard as email_callbacks
 from worker.features.delivery import twilio as twilio_callbacks
-from worker.senders.delivery_reports import DeliveryStatus, Stop
+from worker.senders.contract import DeliveryStatus, Stop
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.features.delivery import standard as email_callbacks
-from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.web.webhooks import standard_webhooks
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

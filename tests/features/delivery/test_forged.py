@@ -19,8 +19,8 @@ from tests.features.delivery.sns import (
 )
 from tests.suite.rsa_keys import ANOTHER, SHORT
 from worker.core.foundation.keyring import Keyring, new_key
+from worker.features.delivery.ses import TOPIC_HEADER
 from worker.features.delivery.sns import FOR_ALL, FOR_EACH_MACHINE, SesSource, Sns
-from worker.features.delivery.sns_messages import TOPIC_HEADER
 from worker.features.delivery.sources import PostmarkSource
 from worker.providers.webhooks.contract import Delivery
 

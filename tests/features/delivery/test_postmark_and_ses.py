@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from tests.features.delivery.sns import NOON, ses
 from worker.features.delivery import postmark as postmark_callbacks
 from worker.features.delivery import ses as ses_callbacks
-from worker.features.delivery import sns_messages
-from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 
 KEY = uuid.UUID(int=7).hex
 MESSAGE_ID = f"<{KEY}@example.com>"
@@ -128,6 +127,6 @@ def test_postmark_shows_the_key_as_a_password_or_as_a_bearer_token(given_):
 def test_any_bytes_are_refused_or_read_without_an_exception(body: bytes):
     assert isinstance(postmark_callbacks.read(body), NotUnderstood)
     assert isinstance(ses_callbacks.read(body.decode("utf-8", "surrogateescape")), NotUnderstood)
-    assert isinstance(sns_messages.read_message(body, topics=["x"]), str)
-    assert sns_messages.read_certificate(body) is None
+    assert isinstance(ses_callbacks.read_message(body, topics=["x"]), str)
+    assert ses_callbacks.read_certificate(body) is None
     assert postmark_callbacks.refusal({"authorization": body.decode("latin-1")}, keys=[SECRET])

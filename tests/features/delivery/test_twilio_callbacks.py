@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from worker.core.model.states import InvitationState
 from worker.features.delivery import twilio as twilio_callbacks
-from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.web.webhooks.store.delivery_reports import invitation_state_by_report
 
 STOP_WORDS = ["stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout", "stopp", "arrêt", "baja"]

@@ -12,9 +12,8 @@ from tests.conftest import NOON
 from tests.events.outgoing import event, events
 from trials.servers import free_port
 from worker.events.published_events import Happened, cloud_event
-from worker.features.outbox.publishers.bus import AmqpBus
+from worker.features.outbox.publishers.bus import AmqpBus, RedisStream
 from worker.features.outbox.publishers.contract import Reply
-from worker.features.outbox.publishers.stream import RedisStream
 
 
 def publish(target, published, goes_on=lambda: True) -> list[Reply]:

@@ -5,7 +5,7 @@ import pytest
 from tests.stored.reconciling import call, reconcilable
 from tests.stored.shelf import customer
 from worker.core.database.tables import Attempt, SessionRow
-from worker.features.reconcile.store.our_records import OurBooks
+from worker.features.reconcile.store.books import OurBooks
 
 pytestmark = pytest.mark.both_databases
 

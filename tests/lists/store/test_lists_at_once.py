@@ -16,8 +16,8 @@ from worker.core.messages.store.message_rows import set_job_states
 from worker.core.model.endings import Cancel, Done, Hold
 from worker.core.model.incoming import OPERATOR, EventKind
 from worker.core.model.states import EVENT, InvitationState, JobState
+from worker.events.standing import Arrival
 from worker.events.store.inbox import Inboxes
-from worker.events.store.incoming_events import Arrival
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.lines import RefusedLine

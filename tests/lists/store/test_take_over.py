@@ -12,10 +12,9 @@ from worker.core.database.tables import Audit, CustomerRow, Job, SkippedLine, St
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.model.incoming import EventKind, EventSender, Outcome
 from worker.core.model.states import BATCH, JobState
-from worker.events.rights import NOT_ITS_CUSTOMER
+from worker.events.standing import NOT_ITS_CUSTOMER, Arrival
 from worker.events.store.event_status import EventStatuses
 from worker.events.store.inbox import Inboxes
-from worker.events.store.incoming_events import Arrival
 from worker.lists.known_customers import KnownChoices
 from worker.lists.store.batches import Batches
 

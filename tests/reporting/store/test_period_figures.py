@@ -16,7 +16,7 @@ from worker.core.messages.contact import FIRST
 from worker.core.model.endings import Cancel, Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import Result
-from worker.events.ordering import EarlierEvents
+from worker.events.standing import EarlierEvents
 from worker.events.store.customer_erasure import erase_customer
 from worker.providers.webhooks.contract import Key
 from worker.reporting.period import numbers_of, report_of

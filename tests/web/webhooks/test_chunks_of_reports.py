@@ -17,7 +17,7 @@ from worker.core.database.tables import Batch, BounceCount, InvitationRow, Job, 
 from worker.core.messages.contact import PauseRule
 from worker.core.model.channels import CHANNELS
 from worker.core.model.states import InvitationState, JobState, WebhookState
-from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
+from worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
 from worker.settings.policies import fallbacks
 from worker.web.webhooks.store.delivery_reports import apply_delivery_updates
 from worker.web.webhooks.store.results import given_of

@@ -31,7 +31,7 @@ from worker.core.model.channels import CHANNELS, SuppressionReason
 from worker.core.model.endings import Hold
 from worker.core.model.states import InvitationState, JobState, SessionState, WebhookState
 from worker.core.model.wakeups import WakeUp
-from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
+from worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
 from worker.settings.policies import fallbacks
 from worker.web.webhooks.store.delivery_reports import _TEXTS, apply_delivery_updates
 from worker.web.webhooks.store.results import SENDER, given_of

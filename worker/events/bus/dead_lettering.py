@@ -21,8 +21,7 @@ from typing import Any
 from worker.core.customers.customers import FieldProblem
 from worker.core.model.incoming import EventKind
 from worker.events.brokers.connection import CONFIRM_SECONDS
-from worker.events.bus.entries import Entry
-from worker.events.bus.messages import argument_in, attributes_of
+from worker.events.bus.messages import Entry, argument_in, attributes_of
 from worker.events.cloudevents import LARGEST
 from worker.events.store.refused_events import RefusedMessage
 from worker.lists.columns import our_name

@@ -18,8 +18,7 @@ from functools import partial
 from worker.core.foundation.tls import Tls
 from worker.core.model.incoming import OPERATOR, Event, EventKind, EventSender
 from worker.events.bus.dead_lettering import SENDER, message_id
-from worker.events.bus.entries import Entry
-from worker.events.bus.messages import event_in, event_in_task, traceparent_of
+from worker.events.bus.messages import Entry, event_in, event_in_task, traceparent_of
 from worker.events.bus.topology import Topology, topology_of
 from worker.events.cloudevents import Unreadable
 from worker.settings.model import Settings

@@ -19,7 +19,7 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import own_links
 from worker.core.model.incoming import EventKind
 from worker.core.model.states import OPEN_JOBS
-from worker.events.ordering import EarlierEvents, spares_newer
+from worker.events.standing import EarlierEvents, spares_newer
 from worker.events.store.refused_events import erase_refused
 from worker.lists.store.new_rows import bury
 

@@ -18,8 +18,7 @@ from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.store import own_links
 from worker.core.model.channels import Address
 from worker.core.model.incoming import EventKind
-from worker.events.ordering import Columns, EarlierEvents, brings_details, changed, overlaid
-from worker.events.store.incoming_events import Arrival, NewEvent, of_kind
+from worker.events.standing import Arrival, Columns, EarlierEvents, NewEvent, brings_details, changed, of_kind, overlaid
 from worker.lists.same_person import Match, changed_addresses, in_words
 from worker.lists.store.corrected_addresses import give_away
 from worker.lists.store.new_rows import change_details, customer_row

@@ -25,11 +25,9 @@ from worker.core.foundation.keyring import Keyring, key_id_of
 from worker.core.model.incoming import EventKind, EventReceipt, Outcome, Received
 from worker.core.model.states import EVENT, PAUSED, JobState
 from worker.core.model.wakeups import WakeUp
-from worker.events.ordering import why_ignored
-from worker.events.rights import NOT_ITS_CUSTOMER, standing_of
+from worker.events.standing import NOT_ITS_CUSTOMER, Arrival, Key, NewEvent, of_kind, standing_of, why_ignored
 from worker.events.store.customer_erasure import erase_customer
 from worker.events.store.event_customers import hold, keep_details, learn, refuse_another, remove_empty
-from worker.events.store.incoming_events import Arrival, Key, NewEvent, of_kind
 from worker.lists.store.admission import following
 from worker.lists.store.batches import next_rows
 from worker.lists.store.new_rows import BY_EVENT, Erasure, bring_back, erased_among, job_values, new_jobs

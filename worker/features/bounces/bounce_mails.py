@@ -15,7 +15,7 @@ from email.policy import Compat32, compat32
 from email.utils import parseaddr
 from itertools import islice
 
-from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX
 
 UNSUBSCRIBE = "unsubscribe"  # the subject of a mail to a return path that asks for no more mails

@@ -21,7 +21,7 @@ from worker.features.bounces import bounce_mails
 from worker.features.bounces.mailbox import CannotRead, Imap, Mail, Mailbox, Maildir
 from worker.features.bounces.return_path import ReturnPath, return_path_of
 from worker.features.bounces.section import Bounces
-from worker.senders.delivery_reports import DeliveryUpdate, NotUnderstood
+from worker.senders.contract import DeliveryUpdate, NotUnderstood
 from worker.settings.model import Settings
 from worker.web.webhooks.store.results import EMAIL, given_of
 from worker.web.webhooks.store.webhooks import Arrived, Webhooks

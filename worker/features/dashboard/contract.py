@@ -16,7 +16,7 @@ from worker.core.foundation.notation import plain
 from worker.core.model.wakeups import WakeUp
 from worker.events.store.refused_events import PutRefusedBack
 from worker.features.dashboard.users import Person, Role
-from worker.features.outbox.outbox_report import OutboxReport
+from worker.features.outbox.outbox_targets import OutboxReport
 from worker.reporting.batch_report import Reporting
 from worker.wiring.container import Parts
 from worker.wiring.stores import Stores

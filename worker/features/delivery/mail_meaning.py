@@ -2,7 +2,7 @@
 
 import re
 
-from worker.senders.delivery_reports import DeliveryStatus, Stop
+from worker.senders.contract import DeliveryStatus, Stop
 from worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX
 
 LONGEST_ADDRESS = 254

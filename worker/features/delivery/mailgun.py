@@ -12,7 +12,7 @@ from typing import Any
 
 from worker.features.delivery.mail_meaning import enhanced_code, of_permanent_failure
 from worker.providers.strict_json import NoObject, read_object
-from worker.senders.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop, event_name
+from worker.senders.contract import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop, event_name
 
 LARGEST = 64 * 1024
 # Mailgun repeats a webhook for eight hours, with a new time and token each.

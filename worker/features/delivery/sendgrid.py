@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from worker.features.delivery.mail_meaning import enhanced_code, of_permanent_failure
 from worker.providers.strict_json import NoObject, read_list
-from worker.senders.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop, event_name
+from worker.senders.contract import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop, event_name
 
 LARGEST = 1024 * 1024
 MOST_EVENTS = 2_000

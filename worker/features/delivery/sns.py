@@ -17,11 +17,11 @@ from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.keyring import Keyring
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.http_messages import HttpAnswer, HttpRequest
-from worker.features.delivery import ses, sns_messages
-from worker.features.delivery.sns_messages import SnsMessage, read_certificate
+from worker.features.delivery import ses
+from worker.features.delivery.ses import SnsMessage, read_certificate
 from worker.http.client import Http, open_http_session
 from worker.providers.webhooks.contract import Delivery
-from worker.senders.delivery_reports import NotUnderstood
+from worker.senders.contract import NotUnderstood
 from worker.web.turns import Allowance
 from worker.web.webhooks.sources import Get, digests_of, of_sender
 from worker.web.webhooks.store.results import EMAIL
@@ -93,45 +93,45 @@ class Sns:
 
 
 class SesSource:
-    name, largest = EMAIL, sns_messages.LARGEST
+    name, largest = EMAIL, ses.LARGEST
 
     def __init__(self, topics: Sequence[str], keyring: Keyring, clock: Clock, sns: Sns) -> None:
         self._topics, self._keyring, self._clock, self._sns = topics, keyring, clock, sns
 
     def refuses_unread(self, delivery: Delivery) -> str:
-        ours = delivery.headers.get(sns_messages.TOPIC_HEADER) in self._topics
+        ours = delivery.headers.get(ses.TOPIC_HEADER) in self._topics
         return "" if ours else "its topic is not in delivery.ses.topics"
 
     async def ask(self, delivery: Delivery, peer: str) -> str:
-        message = sns_messages.read_message(delivery.body, topics=self._topics)
+        message = ses.read_message(delivery.body, topics=self._topics)
         if isinstance(message, str):
             return ""  # `refuses` says so
         certificate = await self._sns.certificate(message, peer)
         if certificate is None:
             return "the certificate of its signature cannot be fetched now"
-        if message.kind != sns_messages.CONFIRMATION or sns_messages.refusal(message, certificate, now=self._clock()):
+        if message.kind != ses.CONFIRMATION or ses.refusal(message, certificate, now=self._clock()):
             return ""
         return "" if await self._sns.confirm(message, peer) else "its subscription cannot be confirmed now"
 
     def refuses(self, delivery: Delivery, query: str) -> str:
-        message = sns_messages.read_message(delivery.body, topics=self._topics)
+        message = ses.read_message(delivery.body, topics=self._topics)
         if isinstance(message, str):
             return message
         certificate = self._sns.known(message)
         if certificate is None:
             return "its certificate is not known"
-        return sns_messages.refusal(message, certificate, now=self._clock())
+        return ses.refusal(message, certificate, now=self._clock())
 
     def read(self, delivery: Delivery) -> Arrived:
-        message = sns_messages.read_message(delivery.body, topics=self._topics)
+        message = ses.read_message(delivery.body, topics=self._topics)
         if isinstance(message, str):  # refused before
             return of_sender(self.name, digests_of(self._keyring, delivery.body), NotUnderstood(message))
         # All that is signed, and not the id alone: a copy can have another id, and the same signature fits.
         digests = digests_of(self._keyring, b"sns." + message.content)
         match message.kind:
-            case sns_messages.CONFIRMATION:
+            case ses.CONFIRMATION:
                 return Arrived(self.name, digests, "subscribed", None)
-            case sns_messages.ENDED:
+            case ses.ENDED:
                 return of_sender(self.name, digests, NotUnderstood("the topic posts here no more: it was unsubscribed"))
             case _:
                 return of_sender(self.name, digests, ses.read(message.message))

@@ -10,7 +10,7 @@ from worker.features.delivery.section import Delivery as DeliverySection
 from worker.features.delivery.sns import SesSource, Sns, get
 from worker.features.delivery.texts import text_sources
 from worker.providers.webhooks.contract import Delivery, Unreadable
-from worker.senders.delivery_reports import NotUnderstood
+from worker.senders.contract import NotUnderstood
 from worker.settings.model import Settings
 from worker.web.webhooks.sources import Closed, Get, Source, digests_of, of_sender
 from worker.web.webhooks.standard_webhooks import ID

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
 from worker.core.model.endings import Kind
-from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.senders.twilio_answers import BLOCKED, KINDS, NOT_ON_WHATSAPP, OPTED_OUT, PREFIX
 
 SIGNATURE = "x-twilio-signature"

@@ -13,11 +13,9 @@ from worker.core.foundation.clock import monotonic
 from worker.core.foundation.notation import counted
 from worker.core.foundation.outage_log import Outage
 from worker.features.list_sources.drop_box import DropBox
-from worker.features.list_sources.local_folder import LocalFolder
-from worker.features.list_sources.place import Away, Place
-from worker.features.list_sources.s3_folder import S3Folder
+from worker.features.list_sources.place import Away, LocalFolder, Place
+from worker.features.list_sources.remote_folders import S3Folder, SftpFolder
 from worker.features.list_sources.settings import Intake, Remote
-from worker.features.list_sources.sftp_folder import SftpFolder
 from worker.lists.known_customers import KnownRule
 from worker.settings.problems import SettingsError
 from worker.wiring.background import Looks, Work, Working

@@ -8,7 +8,7 @@ FEATURE = Feature(
     offers={
         "OBSERVERS": ("worker.features.outbox.outbox_targets:observing",),
         "SECTIONS": ("worker.features.outbox.section:SECTION",),
-        "STANDINGS": ("worker.features.outbox.outbox_report:STANDINGS",),
+        "STANDINGS": ("worker.features.outbox.outbox_targets:STANDINGS",),
         "SWEEP_STEPS": ("worker.features.outbox.background:swept",),
         "WORK": ("worker.features.outbox.background:WORK",),
     },

@@ -120,7 +120,7 @@ def build_targets(settings: Settings) -> dict[str, Target]:
     targets: dict[str, Target] = {}
     bus = settings.bus
     if bus is not None and bus.url.startswith("redis"):
-        from worker.features.outbox.publishers.stream import RedisStream
+        from worker.features.outbox.publishers.bus import RedisStream
 
         targets[BUS] = RedisStream(bus.url, bus.exchange, tls=bus.protection)
     elif bus is not None:

@@ -8,7 +8,7 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, print_json, print_json_or
 from worker.core.foundation.notation import counted
-from worker.features.outbox.outbox_report import OutboxReport, target_in_words
+from worker.features.outbox.outbox_targets import OutboxReport, target_in_words
 from worker.features.outbox.store import relay
 from worker.settings.needs import STORED
 

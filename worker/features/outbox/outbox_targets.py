@@ -1,16 +1,22 @@
-"""The configured targets of the outbox: which events each is sent, which targets have events due."""
+"""The configured targets of the outbox: which events each is sent, which targets have events due; and how each of them
+stands, for people.
+"""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock
-from worker.core.limits.budgets import BudgetRule
+from worker.core.foundation.notation import written, written_if_any
+from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.store.budgets import Budgets
 from worker.events.published_events import BUS, SUBSCRIBER, Happened
 from worker.features.outbox.section import Subscriber
 from worker.features.outbox.store import relay
+from worker.reporting.standings import Standing, Standings
+from worker.reporting.waits import Wait
 from worker.settings.model import Settings
 
 if TYPE_CHECKING:
@@ -82,3 +88,112 @@ def _rule_of(settings: Settings, target: str) -> BudgetRule:
 
 def observing(settings: Settings) -> "Subscriptions | None":
     return subscriptions_of(settings) if _targets(settings) else None
+
+
+SHOWN = 100  # events that were given up
+# A target that is started again needs no person.
+FAILS_FOR = timedelta(minutes=1)
+MOST_COUNTED = 10_000  # events of a target: `status` must cost little when a month's events wait
+
+
+class OutboxReport:
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._database, self.configured = database, sorted(target_rules(settings))
+
+    def targets(self, *, now: datetime) -> list[dict[str, Any]]:
+        """Each target, with how many events wait, and why."""
+        found, states = relay.status(self._database), Budgets(self._database).all()
+        facts = []
+        for name in sorted({*self.configured, *found}):
+            counts = found.get(name, relay.TargetStatus(0, 0, None))
+            state = states.get(name)
+            paused_until = state.paused_until(now) if state is not None else None
+            facts.append(
+                {
+                    "target": name,
+                    "configured": name in self.configured,
+                    "waiting": counts.waiting,
+                    "oldest": written_if_any(counts.oldest),
+                    "given_up": counts.given_up,
+                    "paused_until": written_if_any(paused_until),
+                    "pause_reason": state.pause_reason if state and state.pauses else None,
+                }
+            )
+        return facts
+
+    def attention(self, states: Mapping[str, BudgetState], given_up: Mapping[str, int], *, now: datetime) -> list[Wait]:
+        """What needs a person: the configured targets that have accepted no event for a while.
+
+        `states`: the budgets, which keep how publishing goes: events are counted of these targets only. `given_up`: as
+        `given_up_by_target`.
+        """
+        found = []
+        for name in self.configured:
+            state = states.get(name, BudgetState())
+            if state.opened_at is None or state.opened_at > now - FAILS_FOR:
+                continue
+            waiting = relay.count_up_to(self._database, name, given_up=False, most=MOST_COUNTED + 1)
+            if waiting or name in given_up:
+                events = f"events that wait: {up_to(waiting)}; given up: {up_to(given_up.get(name, 0))}"
+                why = f"has accepted no event since {written(state.opened_at)} ({state.pause_reason}); {events}"
+                found.append(Wait("target", name, why, "onboard events outgoing list", since=state.opened_at))
+        return found
+
+    def given_up_by_target(self) -> dict[str, int]:
+        """How many events of each configured target were given up, where some were; at most one over `MOST_COUNTED`."""
+        numbers = {
+            name: relay.count_up_to(self._database, name, given_up=True, most=MOST_COUNTED + 1)
+            for name in self.configured
+        }
+        return {name: number for name, number in numbers.items() if number}
+
+    def given_up(self) -> list[dict[str, Any]]:
+        """The newest events that were given up."""
+        return [
+            {
+                "target": row.target,
+                "number": row.id,
+                "event": str(row.event_id),
+                "kind": row.kind,
+                "customer_id": row.customer_id,
+                "occurred_at": written(row.occurred_at),
+                "given_up_at": written(row.since),
+                "attempts": row.attempts,
+                "detail": row.detail,
+            }
+            for row in relay.given_up(self._database, most=SHOWN)
+        ]
+
+
+def up_to(number: int) -> str:
+    """The number of events, where at most one over `MOST_COUNTED` was counted."""
+    return f"more than {MOST_COUNTED:,}" if number > MOST_COUNTED else f"{number:,}"
+
+
+def _standing(settings: Settings, database: Database, states: Mapping[str, BudgetState], now: datetime) -> Standing:
+    report = OutboxReport(settings, database)
+    given_up = report.given_up_by_target()
+    counts = [f"{name}: outgoing events given up: {up_to(number)}" for name, number in given_up.items()]
+    return Standing(
+        [f"{count}; `onboard events outgoing list`" for count in counts],
+        {"given_up": given_up} if given_up else {},
+        report.attention(states, given_up, now=now),
+    )
+
+
+def _warning(settings: Settings, database: Database, now: datetime) -> str:
+    targets = OutboxTargets(settings, database, lambda: now).unpublished()
+    return f"{unpublished_in_words(targets)}: see `onboard events outgoing list`" if targets else ""
+
+
+STANDINGS = Standings(_standing, _warning)
+
+
+def target_in_words(item: Mapping[str, Any]) -> str:
+    """What a target does now, and why."""
+    if not item["configured"]:
+        return "no longer configured: its events are deleted after 30 days"
+    if item["pause_reason"]:
+        until = f"until {item['paused_until']}" if item["paused_until"] else "then one event is tried first"
+        return f"paused, {until}: {item['pause_reason']}"
+    return f"oldest: {item['oldest']}" if item["waiting"] else "nothing waits"

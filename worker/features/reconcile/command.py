@@ -20,11 +20,9 @@ from worker.cli.plan_options import read_time
 from worker.cli.shared_options import JSON, Named, Read, print_json, whole_file
 from worker.core.foundation.notation import counted, spreadsheet_safe
 from worker.core.model.channels import CHANNELS
-from worker.features.reconcile.columns import MESSAGE_KEYS, PROVIDER, SENDER, SESSION_KEYS
+from worker.features.reconcile.columns import MESSAGE_KEYS, PROVIDER, SENDER, SESSION_KEYS, Difference, Found
 from worker.features.reconcile.comparing import STAGES, Reconciliation, Rules, Table
-from worker.features.reconcile.differences import Difference, Found
-from worker.features.reconcile.store.our_records import OurBooks
-from worker.features.reconcile.store.scratch import Scratch
+from worker.features.reconcile.store.books import OurBooks, Scratch
 from worker.lists.lines import ListRefused, OpenQuote, RawLine
 from worker.lists.listing import open_table
 from worker.lists.options import ListOptions, Vocabulary

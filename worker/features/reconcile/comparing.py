@@ -7,10 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from worker.core.customers.customers import FieldProblem
-from worker.features.reconcile.columns import Charge, Sending, Sent, charge_of, sending_of, shown
-from worker.features.reconcile.differences import Difference, Found
-from worker.features.reconcile.store.our_records import ADDRESS, CLIENT, EXTERNAL, OurBooks
-from worker.features.reconcile.store.scratch import Scratch
+from worker.features.reconcile.columns import Charge, Difference, Found, Sending, Sent, charge_of, sending_of, shown
+from worker.features.reconcile.store.books import ADDRESS, CLIENT, EXTERNAL, OurBooks, Scratch
 from worker.lists.lines import RawLine
 from worker.settings.money import Price
 

@@ -16,7 +16,7 @@ from worker.lists.dates import DateForm, date_of_birth, readings
 from worker.lists.rules import as_text
 from worker.lists.same_person import Match, compare
 from worker.providers.values import Refusal, masked_email, masked_phone
-from worker.templates.names import NAMES, real_name, real_names
+from worker.templates.values import NAMES, real_name, real_names
 
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
 _NOT_PERSONAL = tuple(column for column in UPDATABLE if column not in PERSONAL)

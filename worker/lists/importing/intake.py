@@ -27,7 +27,7 @@ from worker.providers.account import AccountSettings
 from worker.providers.contract import Provider
 from worker.providers.facts import facts_of, lifetime_parameter
 from worker.providers.parameters import parameter_warnings
-from worker.templates.names import NAMES
+from worker.templates.values import NAMES
 
 Wanted = str | bool | tuple[str, ...]
 # able(account, customer, the route's freshness floor or None): the problems that keep the account from serving the

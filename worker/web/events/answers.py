@@ -18,7 +18,7 @@ from aiohttp import web
 from worker.core.customers.customers import FieldProblem
 from worker.core.model.incoming import Event, EventReceipt, Outcome
 from worker.events.cloudevents import Listed, Unreadable
-from worker.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
+from worker.events.standing import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
 from worker.events.store.inbox import CONFLICT
 from worker.web.events.batching import MOST, TooMany
 from worker.web.events.request_body import Unacceptable

@@ -14,7 +14,7 @@ from worker.providers.account import AccountUnusable
 from worker.providers.contract import build_webhook_reader, webhook_peers
 from worker.providers.webhooks import contract as webhooks
 from worker.providers.webhooks.contract import Delivery, Unreadable, WebhookReader
-from worker.senders.delivery_reports import DeliveryUpdate, NotUnderstood
+from worker.senders.contract import DeliveryUpdate, NotUnderstood
 from worker.settings.accounts import Account
 from worker.settings.model import Settings
 from worker.web.webhooks.store.results import ACCOUNT, given_of

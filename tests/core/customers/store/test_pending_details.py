@@ -16,8 +16,8 @@ from worker.core.database.tables import Audit, CustomerRow, Job, PendingDetails,
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.incoming import OPERATOR, EventKind
 from worker.core.model.states import BATCH, JobState
+from worker.events.standing import Arrival
 from worker.events.store.inbox import Inboxes
-from worker.events.store.incoming_events import Arrival
 from worker.lists.known_customers import KnownChoices, KnownRule
 from worker.lists.store import refreshed
 from worker.lists.store.added_lines import all_added

@@ -23,7 +23,7 @@ from worker.providers.webhooks.contract import Key
 from worker.reporting.batch_report import state_of
 from worker.reporting.report_lines import Columns, line_values
 from worker.reporting.store.counts import totals_of
-from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate
+from worker.senders.contract import DeliveryStatus, DeliveryUpdate
 
 WORD = "queued"
 

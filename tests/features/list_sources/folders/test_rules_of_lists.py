@@ -7,7 +7,7 @@ from tests.features.list_sources.folders.box import GOOD, HEADER, Box
 from tests.simulated.events import person
 from tests.web.site import THIRD, hash_of
 from worker.core.database.tables import Audit, CustomerRow, Job, PendingDetails
-from worker.features.list_sources.local_folder import LocalFolder
+from worker.features.list_sources.place import LocalFolder
 from worker.lists.known_customers import KnownRule
 
 REPORT = "row,customer_id,state,invitation,attempts,email\n"

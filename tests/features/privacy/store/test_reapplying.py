@@ -13,8 +13,8 @@ from worker.core.database.tables import Audit, CustomerRow, Inbox, Suppression
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.channels import SuppressionReason
 from worker.core.model.incoming import OPERATOR, EventKind
+from worker.events.standing import Arrival
 from worker.events.store.inbox import Inboxes
-from worker.events.store.incoming_events import Arrival
 from worker.features.privacy.store.reapplying import reapply
 from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.lists.known_customers import KnownChoices

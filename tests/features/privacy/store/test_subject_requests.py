@@ -43,8 +43,8 @@ from worker.core.model.endings import Cancel, Kind, Problem
 from worker.core.model.incoming import OPERATOR, EventKind, Outcome
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
+from worker.events.standing import Arrival
 from worker.events.store.inbox import Inboxes
-from worker.events.store.incoming_events import Arrival
 from worker.events.store.refused_events import RefusedEvents, RefusedMessage
 from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.lists.known_customers import WAS_ERASED, KnownChoices

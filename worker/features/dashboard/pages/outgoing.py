@@ -8,7 +8,7 @@ from uuid import UUID
 from worker.core.foundation.notation import counted
 from worker.events.store.refused_events import KeptMessage, NotPutBack
 from worker.features.dashboard.contract import Action, Asked, Done, NotThere, Page, Plan, Refused, Sources
-from worker.features.outbox.outbox_report import SHOWN, target_in_words
+from worker.features.outbox.outbox_targets import SHOWN, target_in_words
 from worker.features.outbox.store import relay
 
 DEAD_SHOWN = 50  # of each queue

@@ -1,6 +1,10 @@
-"""Publishes events to RabbitMQ: a durable topic exchange, the event's type as routing key, publisher confirms.
+"""Publishes events to RabbitMQ: a durable topic exchange, the event's type as routing key, publisher confirms; or to a
+Redis stream. Any client can read that, alone or in a group, and go on where it stopped.
 
 A chunk is published at once, and its confirms are waited for together: one by one, each costs a disk write.
+
+On Redis it is not kombu's exchange: there that is a list for each queue that was ever bound, without a bound on its
+length, and clients that bind later get no earlier event.
 """
 
 import logging
@@ -9,11 +13,13 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
+import redis
 from amqp.exceptions import AMQPError
 from kombu.entity import Exchange
 from kombu.exceptions import OperationalError
 
 from worker.core.foundation.clock import Clock, monotonic
+from worker.core.foundation.connection_failures import in_words
 from worker.core.foundation.tls import Tls
 from worker.core.model.endings import Kind, Problem
 from worker.events.brokers.connection import (
@@ -22,6 +28,7 @@ from worker.events.brokers.connection import (
     SILENT_SECONDS,
     broker_connection,
     broker_fault,
+    redis_client,
 )
 from worker.events.published_events import CONTENT_TYPE, OutgoingEvent, cloud_event
 from worker.features.outbox.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
@@ -147,3 +154,54 @@ class AmqpBus:
                 connection.collect(socket_timeout=1)
             except UNREACHABLE as error:
                 log.debug("closing the bus's connection: %s", type(error).__name__)
+
+
+# The stream's approximate length: about 100 MB. A client that is further behind misses the oldest events.
+MOST_EVENTS = 100_000
+
+
+class RedisStream:
+    """One stream. The URL may name several nodes, separated by `;`: after a failure the next node is used."""
+
+    longest = timedelta(seconds=CONNECT_SECONDS + 2 * SILENT_SECONDS)
+
+    def __init__(self, url: str, name: str, *, tls: Tls | None = None) -> None:
+        self._tls = tls
+        self._urls = url.split(";")
+        self._name = name
+        self._client: redis.Redis | None = None
+
+    def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
+        began_at = clock()
+        try:
+            return self._add(events if goes_on() else (), began_at)
+        except (redis.RedisError, OSError) as error:
+            self.close()
+            self._urls.append(self._urls.pop(0))
+            outage = Problem(Kind.TRANSIENT, broker_fault(error), unreachable=True)
+            return [Reply(events[0].number, began_at, outage)]
+
+    def _add(self, events: Sequence[OutgoingEvent], began_at: datetime) -> list[Reply]:
+        if not events:
+            return []
+        if self._client is None:
+            self._client = redis_client(self._urls[0], self._tls)
+        chunk = self._client.pipeline(transaction=False)
+        for event in events:
+            fields = {"type": event.kind, "customer_id": event.customer_id, "event": cloud_event(event)}
+            chunk.xadd(self._name, fields, maxlen=MOST_EVENTS, approximate=True)  # type: ignore[arg-type]
+        replies = []
+        for event, answer in zip(events, chunk.execute(raise_on_error=False), strict=True):
+            # Out of memory, a read-only replica, or a key of another type with this name.
+            problem = (
+                Problem(Kind.TRANSIENT, f"the broker did not accept the event ({in_words(answer)})", unreachable=True)
+                if isinstance(answer, Exception)
+                else None
+            )
+            replies.append(Reply(event.number, began_at, problem))
+        return replies
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()

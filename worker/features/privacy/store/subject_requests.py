@@ -52,10 +52,9 @@ from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.foundation.notation import written, written_if_any
 from worker.core.model.channels import CHANNELS, address_of, detail_of
 from worker.core.model.incoming import OPERATOR, EventKind
-from worker.events.ordering import EarlierEvents
+from worker.events.standing import Arrival, EarlierEvents, NewEvent
 from worker.events.store.customer_erasure import erase_customer
 from worker.events.store.event_customers import hold, remove_empty
-from worker.events.store.incoming_events import Arrival, NewEvent
 from worker.lists.store.admission import finished_in_purged
 from worker.lists.store.new_rows import erased_among
 

@@ -33,7 +33,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, WebhookState
 from worker.core.model.wakeups import WakeUp
 from worker.core.work.store.sessions import schedule_checks
-from worker.senders.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
+from worker.senders.contract import DeliveryStatus, DeliveryUpdate, Stop
 from worker.web.webhooks.store.results import SENDER, WebhookResult, read_given
 from worker.web.webhooks.store.webhooks import KeptWebhook
 

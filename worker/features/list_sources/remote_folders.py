@@ -1,0 +1,329 @@
+"""A folder of another machine, worked by calls over one connection, from a thread without an event loop. Each call has
+its bound of time.
+
+S3, or a server that speaks its protocol: the objects below one prefix. S3 has no rename, and needs none: an object
+appears as a whole, or not at all. Which version of an object was listed is its ETag, and exactly that version is read.
+
+An SFTP server: its key is always checked, and the configuration alone says who we are.
+"""
+
+import asyncio
+import secrets
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, BinaryIO, TypeVar
+
+from worker.core.foundation.clock import monotonic
+from worker.features.list_sources.dropped_files import is_left_over
+from worker.features.list_sources.place import Away, Copy, Copying, Found, Kind, NotTaken, Write, copying, prepared
+from worker.features.list_sources.remote_lists import extra, in_words, known_hosts
+from worker.features.list_sources.settings import Intake, Remote
+from worker.http import event_loop
+from worker.lists.sources import CannotFetch
+
+T = TypeVar("T")
+CONNECT_SECONDS = 30.0
+# Shorter than the lease of a file that is being taken: a server that is silent for longer loses the file.
+CALL_SECONDS = 25.0
+LISTING_SECONDS = 120.0
+# Of a whole file: each call may bring a byte, and each within its time.
+FILE_SECONDS = 3600.0
+_CLOSE_SECONDS = 5.0
+
+
+class Calls:
+    """A connection, from `connect`, for the time of a `with` block. All errors of the library are CannotFetch."""
+
+    def __init__(self, connect: Callable[[AsyncExitStack], Coroutine[Any, Any, Any]]) -> None:
+        """`connect` opens the connection on the exit stack, and returns what the calls are made with."""
+        self._connect = connect
+        self._runner = event_loop.runner()
+        self._exits = AsyncExitStack()
+        self.client: Any = None
+
+    def __enter__(self) -> "Calls":
+        self._runner.__enter__()
+        try:
+            self.client = self.do(self._connect(self._exits), CONNECT_SECONDS)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            # A connection that broke cannot be closed in order; what was done is done.
+            with suppress(CannotFetch):
+                self.do(self._exits.aclose(), _CLOSE_SECONDS)
+        finally:
+            self._runner.close()
+
+    def do(self, call: Coroutine[Any, Any, T], seconds: float = CALL_SECONDS) -> T:
+        """The call's result. Raises CannotFetch."""
+        with in_words():
+            return self._runner.run(_within(call, seconds))
+
+    def hold(self, opening: AbstractAsyncContextManager[T]) -> T:
+        """Open what is closed with the connection. Raises CannotFetch."""
+        return self.do(self._exits.enter_async_context(opening))
+
+
+@dataclass(frozen=True)
+class RemoteFolder(ABC):
+    """A folder of another machine. Each look is a connection of its own: an import between two of them may take
+    minutes, and no server has to keep us."""
+
+    folder: Intake
+    at: Remote
+
+    def found(self, *, now: datetime) -> Found:
+        try:
+            with self._calls() as calls:
+                return calls.do(self._listed(calls.client, now), LISTING_SECONDS)
+        except CannotFetch as error:
+            raise Away(str(error)) from None
+
+    @contextmanager
+    def copied(self, name: str, stamp: str, *, largest: int, step: Callable[[], None]) -> Iterator[Copy]:
+        until = monotonic() + FILE_SECONDS
+
+        def in_time() -> None:
+            step()
+            if monotonic() > until:
+                raise CannotFetch("the server sends it too slowly")
+
+        with copying(largest=largest, step=in_time) as copy:
+            try:
+                with self._calls() as calls:
+                    self._read(calls, name, stamp, copy)
+            except CannotFetch as error:
+                raise NotTaken(f"it cannot be read: {error}", for_good=False) from None
+            yield copy.copy()
+
+    def write(self, name: str, write: Write) -> None:
+        with prepared(write) as content:
+            try:
+                with self._calls() as calls:
+                    self._send(calls, name, content)
+            except CannotFetch as error:
+                raise NotTaken(f"{name} cannot be written: {error}", for_good=False) from None
+
+    @contextmanager
+    def _calls(self) -> Iterator[Calls]:
+        folder = self.folder
+        try:
+            with Calls(self._connected) as calls:
+                yield calls
+        except CannotFetch:
+            for secret in (folder.key, folder.password, folder.access_key, folder.secret_key):
+                if secret is not None:  # its file may have been replaced: the next look has the new one
+                    secret.reload()
+            raise
+
+    @abstractmethod
+    async def _connected(self, exits: AsyncExitStack) -> Any:
+        """What the calls are made with."""
+
+    @abstractmethod
+    async def _listed(self, client: Any, now: datetime) -> Found:
+        """What is in the folder."""
+
+    @abstractmethod
+    def _read(self, calls: Calls, name: str, stamp: str, copy: Copying) -> None:
+        """Give the file's parts to the copy. Raises NotTaken."""
+
+    @abstractmethod
+    def _send(self, calls: Calls, name: str, content: BinaryIO) -> None:
+        """Write the file."""
+
+
+async def _within(call: Coroutine[Any, Any, T], seconds: float) -> T:
+    async with asyncio.timeout(seconds):
+        return await call
+
+
+_PART = 1 << 18  # bytes of one read: also over a slow line it ends in time
+_WRITE_SECONDS = 600.0  # an object is sent by one call
+_STAMP = 120  # signs, as the database keeps
+
+
+class S3Folder(RemoteFolder):
+    def remove(self, name: str) -> None:
+        """Nothing is ever left over."""
+
+    async def _listed(self, client: Any, now: datetime) -> Found:
+        found, bucket, prefix = Found(), self.at.host, self.at.prefix
+        more: dict[str, Any] = {}
+        while not found.is_full:
+            page = await client.list_objects_v2(Bucket=bucket, Prefix=prefix, Delimiter="/", MaxKeys=1000, **more)
+            for one in page.get("Contents", []):
+                name = one["Key"].removeprefix(prefix)
+                if name and found.wants(name):
+                    found.add(
+                        name, Kind.FILE, f"{one['Size']}-{one['LastModified'].timestamp():.3f}-{one['ETag']}"[:_STAMP]
+                    )
+                if found.is_full:
+                    break
+            if not page.get("IsTruncated"):
+                break
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+        return found
+
+    def _read(self, calls: Calls, name: str, stamp: str, copy: Copying) -> None:
+        etag = stamp.split("-", 2)[2]
+        answer = calls.do(_got(calls.client, self._named(name) | {"IfMatch": etag}))
+        if answer is None:
+            raise NotTaken("it still changes", for_good=False)
+        copy.expect(answer["ContentLength"])
+        body = calls.hold(answer["Body"])
+        while part := calls.do(body.read(_PART)):
+            copy.add(part)
+
+    def _send(self, calls: Calls, name: str, content: BinaryIO) -> None:
+        what = self._named(name) | {"Body": content, "ContentType": "text/csv; charset=utf-8"}
+        calls.do(calls.client.put_object(**what), _WRITE_SECONDS)
+
+    def _named(self, name: str) -> dict[str, Any]:
+        return {"Bucket": self.at.host, "Key": f"{self.at.prefix}{name}"}
+
+    async def _connected(self, exits: AsyncExitStack) -> Any:
+        session, config, folder = extra("aiobotocore.session", "s3"), extra("aiobotocore.config", "s3"), self.folder
+        options = config.AioConfig(
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=CALL_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": 2},
+            max_pool_connections=1,
+            # Only the configuration names the server: AWS's own could name one without TLS, and a proxy is one too.
+            ignore_configured_endpoint_urls=True,
+            proxies={},
+            # Servers that are not AWS's know no newer checksums.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": "path"} if folder.endpoint else {},
+        )
+        given: dict[str, Any] = {}
+        if folder.access_key is not None and folder.secret_key is not None:
+            given = {
+                "aws_access_key_id": folder.access_key.reveal(),
+                "aws_secret_access_key": folder.secret_key.reveal(),
+            }
+        client = session.get_session().create_client(
+            "s3",
+            endpoint_url=folder.endpoint,
+            # Always named: a variable of AWS's could name another file, or none.
+            verify=str(ssl.get_default_verify_paths().cafile or True),
+            config=options,
+            **given,
+        )
+        return await exits.enter_async_context(client)
+
+
+async def _got(client: Any, what: dict[str, Any]) -> Any:
+    """The object; None if it is another version by now."""
+    try:
+        return await client.get_object(**what)
+    except client.exceptions.ClientError as error:
+        if error.response.get("Error", {}).get("Code") in ("PreconditionFailed", "412"):
+            return None
+        raise
+
+
+# The types of SFTP's attributes (SSH_FILEXFER_TYPE_…). A server of version 3 says them by the file's mode.
+_KINDS = {1: Kind.FILE, 2: Kind.DIRECTORY, 3: Kind.LINK}
+
+
+class SftpFolder(RemoteFolder):
+    def remove(self, name: str) -> None:
+        with suppress(CannotFetch), self._calls() as calls:
+            calls.do(calls.client.remove(self._path(name)))
+
+    async def _listed(self, client: Any, now: datetime) -> Found:
+        found = Found()
+        async for entry in client.scandir(self._path()):
+            name = entry.filename.decode("utf-8", "surrogateescape")
+            if found.wants(name):
+                found.add(name, _KINDS.get(entry.attrs.type, Kind.OTHER), _stamp(entry.attrs))
+            elif is_left_over(name):
+                found.left(name, now.timestamp() - (entry.attrs.mtime or now.timestamp()))
+            if found.is_full:
+                break
+        return found
+
+    def _read(self, calls: Calls, name: str, stamp: str, copy: Copying) -> None:
+        path = self._path(name)
+        before = calls.do(calls.client.lstat(path))
+        if _KINDS.get(before.type) is not Kind.FILE or _stamp(before) != stamp:
+            raise NotTaken("it still changes", for_good=False)
+        copy.expect(before.size or 0)
+        file = calls.hold(calls.client.open(path, "rb", block_size=_PART))
+        while part := calls.do(file.read(_PART)):
+            copy.add(part)
+        # By its name, and as it was opened: the name may be a link to another file meanwhile.
+        after = (calls.do(calls.client.lstat(path)), calls.do(file.stat()))
+        if {_stamp(before), *map(_stamp, after)} != {stamp} or _KINDS.get(after[0].type) is not Kind.FILE:
+            raise NotTaken("it still changes", for_good=False)
+
+    def _send(self, calls: Calls, name: str, content: BinaryIO) -> None:
+        part, mode = self._path(f".onboard-{secrets.token_hex(16)}.part"), self.folder.mode
+        try:
+            file = calls.hold(calls.client.open(part, "xb", extra("asyncssh", "sftp").SFTPAttrs(permissions=mode)))
+            while sent := content.read(_PART):
+                calls.do(file.write(sent))
+            calls.do(file.close())  # here, since a full disk may show only now
+            calls.do(_renamed(calls.client, part, self._path(name)))
+        except BaseException:
+            with suppress(CannotFetch):
+                calls.do(calls.client.remove(part))
+            raise
+
+    def _path(self, name: str = "") -> bytes:
+        return (f"{self.at.path.rstrip('/')}/{name}" if name else self.at.path).encode()
+
+    async def _connected(self, exits: AsyncExitStack) -> Any:
+        ssh, folder = extra("asyncssh", "sftp"), self.folder
+        own = folder.known_hosts
+        # `config` None: what ~/.ssh/config says is not the configuration's. Without an agent, for the same reason.
+        options: dict[str, Any] = {
+            "known_hosts": known_hosts() if own is None else own.encode(),
+            "config": None,
+            "agent_path": None,
+            "username": self.at.user,
+            "client_keys": None,
+            "password": None,
+            "preferred_auth": [],
+            "connect_timeout": CONNECT_SECONDS,
+            "login_timeout": CONNECT_SECONDS,
+        }
+        if folder.key is not None:
+            options["client_keys"] = [ssh.import_private_key(folder.key.reveal() + "\n")]
+            options["preferred_auth"] += ["publickey"]
+        if folder.password is not None:
+            options["password"] = folder.password.reveal()
+            options["preferred_auth"] += ["password", "keyboard-interactive"]
+        try:
+            connection = await exits.enter_async_context(ssh.connect(self.at.host, self.at.port or 22, **options))
+        except ssh.HostKeyNotVerifiable:
+            raise CannotFetch("the server's key is not the one of `known_hosts`, or none is known") from None
+        except ssh.PermissionDenied:
+            raise CannotFetch("the server accepted neither the key nor the password") from None
+        # Names are bytes: one that is not UTF-8 must not make the folder unreadable.
+        return await exits.enter_async_context(connection.start_sftp_client(path_encoding=None))
+
+
+def _stamp(facts: Any) -> str:
+    return f"{facts.size}-{facts.mtime}-{facts.mtime_ns or 0}"
+
+
+async def _renamed(files: Any, part: bytes, path: bytes) -> None:
+    asyncssh = extra("asyncssh", "sftp")
+    try:
+        await files.posix_rename(part, path)
+    except asyncssh.SFTPOpUnsupported:
+        # The old protocol renames to a free name only. After a kill in between the file is written once more.
+        with suppress(asyncssh.SFTPError):
+            await files.remove(path)
+        await files.rename(part, path)
