@@ -256,5 +256,14 @@ def worst_cost(cost: "RepeatCost") -> str:
     return f"At worst that {' and '.join(costs)}" if costs else ""
 
 
+def staying(stay: Mapping[Reason, int]) -> list[str]:
+    """Of the held rows that a repeat leaves as they are: a sentence without its stop for each reason."""
+    steps = {Reason.NOT_ME: "; give one row alone, by its number, to ask again all the same"}
+    return [
+        f"{counted(rows, 'row stays', 'rows stay')} held: {reason.meaning}{steps.get(reason, '')}"
+        for reason, rows in stay.items()
+    ]
+
+
 def _each(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {number:,}" for name, number in sorted(numbers.items()))

@@ -85,7 +85,8 @@ OF_REASONS: Mapping[Reason, Mapping[JobState | LineState, str]] = {
         JobState.HELD: (
             "find out the right address"
             + hint("customer", ": `onboard customer address ID`")
-            + ", then `onboard resolve BATCH` with --repeat, which opens a session and sends its link; or --abandon"
+            + ", then `onboard resolve BATCH` with --row and --repeat, which opens a session and sends its link; or"
+            " --abandon"
         )
     },
     Reason.BOUNCED: {JobState.FAILED: "find another address of the customer, and import it in a new list"},

@@ -60,6 +60,7 @@ class Stores:
         self.failover = Failover(database)
         self.do_not_contact = DoNotContact(database, keyring)
         self._accounts, self._follow_up, self._delivery = settings.accounts, settings.follow_up, delivery
+        self._most_messages = settings.invitations.messages_per_customer
         self._refused_for = frozenset(settings.retry_after_denial.reasons)
         self._made: dict[Any, Any] = {}
 
@@ -92,7 +93,7 @@ class Stores:
     def decisions(self) -> "Decisions":
         from worker.lists.decisions.store.decisions import Decisions
 
-        return Decisions(self.database)
+        return Decisions(self.database, most_messages=self._most_messages)
 
     @cached_property
     def inboxes(self) -> "Inboxes":

@@ -237,6 +237,17 @@ def test_held_rows_are_called_for_again(desk: Desk, played: Played, listed: str)
     assert rows(desk) == {"invited": 3}
 
 
+def test_a_row_whose_link_is_for_another_person_is_asked_again_only_by_its_number(desk: Desk, listed: str):
+    put(desk, "held", "not_me")
+    stay = "held: a visitor of the link's page said that it is for another person; nothing more is sent"
+    dry = desk.onboard("resolve", "latest", "--repeat", "--dry-run").out
+    assert dry.startswith(f"batch 1: 0 rows would be settled with --repeat\n3 rows stay {stay}; give one row alone")
+    swept = desk.onboard("resolve", "latest", "--repeat", "--row", "2-4").out
+    assert swept.startswith(f"batch 1: 0 rows went back to be called again\n3 rows stay {stay}; give one row alone")
+    assert rows(desk) == {"held": 3}
+    decided(desk.onboard("resolve", "latest", "--repeat", "--row", "2", "--yes", "--json"), "repeat", 1)
+
+
 def test_held_rows_are_given_up(desk: Desk, played: Played, listed: str):
     put(desk, "held")
     decided(desk.onboard("resolve", "latest", "--abandon", "--dry-run", "--json"), "abandon", 3)

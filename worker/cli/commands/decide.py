@@ -1,7 +1,9 @@
 """Decisions of an operator about a batch: `retry`, `resolve`, `pause`, `resume`, `cancel`; and `stop`: of all."""
 
 import time
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -25,6 +27,7 @@ from worker.cli.shared_options import (
     without_address,
 )
 from worker.core.foundation.notation import are, counted
+from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
 from worker.lists.decisions.row_addresses import RowRanges, read_rows
 from worker.lists.decisions.store.decisions import Decisions, RepeatCost, Verdict
@@ -32,7 +35,7 @@ from worker.lists.decisions.store.emergency_stop import Stopped
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.store.batches import DAILY, STDIN, BatchFacts
 from worker.plans.store.plans import Plan, PlanRefused, bring_forward, set_most_credits
-from worker.reporting.batch_report import rows_left, what_ends, worst_cost
+from worker.reporting.batch_report import rows_left, staying, what_ends, worst_cost
 from worker.settings.needs import STORED, WAKING
 from worker.wiring.container import Parts
 from worker.wiring.os_user import os_user
@@ -123,18 +126,18 @@ def resolve(
         # Rows of a cancelled batch that are held, because their call was in flight, can only be given up.
         found = find_kept(parts, batch) if verdict == Verdict.ABANDON else _find_going(parts, batch)
         which = Which(found.id, _known(parts, found, account), rows)
-        held = parts.decisions.count(which, JobState.HELD)
+        cost = parts.decisions.repeat_cost(which) if verdict is Verdict.REPEAT else None
+        stay = cost.stay if cost is not None else {}
+        held = parts.decisions.count(which, JobState.HELD) - sum(stay.values())
         if dry_run:
             elsewhere = parts.decisions.held_elsewhere(which)
-            cost = parts.decisions.repeat_cost(which) if verdict is Verdict.REPEAT else None
             would = f"would be settled with --{verdict}"
-            _print(found, verdict, held, would, as_json, elsewhere, dry_run=True, cost=cost)
+            _print(found, verdict, held, would, as_json, elsewhere, dry_run=True, cost=cost, stay=stay)
             return
         if held and not yes:
             rows_held = counted(held, "held row")
-            if verdict is Verdict.REPEAT:
-                cost_now = worst_cost(parts.decisions.repeat_cost(which)) or SETTLED
-                confirm(f"make the calls of {rows_held} again? {cost_now}")
+            if cost is not None:
+                confirm(f"make the calls of {rows_held} again? {worst_cost(cost) or SETTLED}")
             else:
                 opened = "what the provider may have opened for them stays open until it expires"
                 confirm(f"give up {rows_held}? This cancels them; {opened}")
@@ -143,7 +146,7 @@ def resolve(
         wake_ups_of(parts.settings).send(decided.due)
         stopped = parts.emergency_stops.find()
     words = "went back to be called again" if verdict is Verdict.REPEAT else "given up"
-    _print(found, verdict, decided.rows, words, as_json, elsewhere, stopped=stopped)
+    _print(found, verdict, decided.rows, words, as_json, elsewhere, stay=stay, stopped=stopped)
 
 
 @click.command()
@@ -314,10 +317,11 @@ def _print(
     *,
     dry_run: bool = False,
     cost: RepeatCost | None = None,
+    stay: Mapping[Reason, int] = MappingProxyType({}),
     stopped: Stopped | None = None,
 ) -> None:
     """Print a decision. `elsewhere`: how many rows wait for a held row of another batch, by that batch. `cost`: what it
-    costs at worst. `stopped`: a person has stopped everything."""
+    costs at worst. `stay`: the rows that it leaves held. `stopped`: a person has stopped everything."""
     if as_json:
         facts = _facts(batch, action, rows)
         if elsewhere is not None:
@@ -327,9 +331,11 @@ def _print(
         print_json(facts)
         return
     click.echo(f"batch {batch.id}: {counted(rows, 'row')} {words}")
+    for line in staying(stay):
+        click.echo(line)
     if cost is not None and (at_worst := worst_cost(cost)):
         click.echo(at_worst)
-    if not rows and not elsewhere and action in _OF_STATE:
+    if not rows and not elsewhere and not stay and action in _OF_STATE:
         click.echo(f"no row of this choice is {_OF_STATE[action]}: `onboard report {batch.id}` shows the state of each")
     for leads, number in (elsewhere or {}).items():
         held = f"{counted(number, 'row')} {are(number)} held by batch {leads}"

@@ -18,7 +18,8 @@ from worker.features.stable_links.landing import Gone, Lead
 from worker.features.stable_links.serving import landings_of
 from worker.features.stable_links.store.not_me import Outcome
 from worker.features.stable_links.store.not_me import stop as not_me
-from worker.lists.decisions.store.decisions import Verdict
+from worker.lists.decisions.row_addresses import read_rows
+from worker.lists.decisions.store.decisions import RepeatCost, Verdict
 from worker.lists.decisions.store.settlement import Which
 
 LINKS = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"'
@@ -120,7 +121,13 @@ async def test_once_a_person_has_corrected_the_address_a_new_link_goes_there(wor
     stop(world, secret)
 
     desk_of(world.parts).correct_address("A", email="right@example.org", now=world.clock())
-    world.parts.decisions.resolve(Which(world.job("A").batch_id), Verdict.REPEAT, now=world.clock())
+    batch = world.job("A").batch_id
+    swept = world.parts.decisions.resolve(Which(batch), Verdict.REPEAT, now=world.clock())
+    assert (swept.rows, world.job("A").state) == (0, "held")  # only a row that is named by itself is asked again
+    named = Which(batch, rows=read_rows(str(world.job("A").row)))
+    assert world.parts.decisions.repeat_cost(Which(batch)) == RepeatCost({}, {}, {Reason.NOT_ME: 1})
+    assert world.parts.decisions.repeat_cost(named) == RepeatCost({"kyc": 1}, {})
+    world.parts.decisions.resolve(named, Verdict.REPEAT, now=world.clock())
     await later(world, timedelta(minutes=1))
 
     first, second = world.senders["email"].messages

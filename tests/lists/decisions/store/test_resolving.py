@@ -10,10 +10,11 @@ from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.model.endings import Hold, Kind
+from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 from worker.lists.decisions.row_addresses import read_rows
 from worker.lists.decisions.store import decisions as module
-from worker.lists.decisions.store.decisions import Verdict
+from worker.lists.decisions.store.decisions import Decisions, RepeatCost, Verdict
 from worker.lists.decisions.store.settlement import Decided, Which
 
 
@@ -49,6 +50,21 @@ def test_a_message_with_an_unknown_outcome_is_sent_again_under_its_id_when_a_per
     (again,) = shelf.send()
     assert (again.id, again.attempts) == (first.id, 0)
     assert shelf.job("Ona").state is JobState.INVITED
+
+
+@pytest.mark.both_databases
+def test_a_message_whose_customer_may_get_no_more_stays_held_and_is_not_counted_as_repeated(shelf, database):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.hand_over(shelf.claim_messages(), OUTCOME_UNKNOWN)
+    capped, higher = (Decisions(database, most_messages=most) for most in (1, 2))
+    assert capped.repeat_cost(Which(batch)) == RepeatCost({}, {}, {Reason.MESSAGES_SPENT: 1})
+    assert resolve(shelf, capped, batch, Verdict.REPEAT) == Decided(0)
+    message = shelf.row(InvitationRow)
+    assert (message.state, message.unknown_handovers) == (InvitationState.HELD, 0)
+    assert shelf.claim_messages() == []
+    assert resolve(shelf, higher, batch, Verdict.REPEAT).rows == 1
+    assert len(shelf.send()) == 1
 
 
 def test_a_message_with_an_unknown_outcome_that_is_given_up_is_not_sent(shelf, decide):

@@ -4,10 +4,10 @@ from worker.core.foundation.notation import are, counted
 from worker.core.model.states import JobState
 from worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused, Sources
 from worker.lists.decisions.row_addresses import LONGEST, read_rows
-from worker.lists.decisions.store.decisions import Verdict
+from worker.lists.decisions.store.decisions import RepeatCost, Verdict
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.store.batches import BatchFacts
-from worker.reporting.batch_report import rows_left, what_ends, worst_cost
+from worker.reporting.batch_report import rows_left, staying, what_ends, worst_cost
 from worker.settings.policies import buys_on_click
 
 ON_ITS_WAY = "Calls in flight are finished first."
@@ -175,14 +175,17 @@ def _to_resolve(sources: Sources, asked: Asked) -> tuple[BatchFacts, Which, Verd
 def _plan_resolve(sources: Sources, asked: Asked) -> Plan:
     batch, which, verdict = _to_resolve(sources, asked)
     decisions = sources.parts.decisions
-    held = decisions.count(which, JobState.HELD)
+    cost = decisions.repeat_cost(which) if verdict is Verdict.REPEAT else RepeatCost({}, {})
+    held = decisions.count(which, JobState.HELD) - sum(cost.stay.values())
     elsewhere = [
         f"{counted(rows, 'row more waits', 'rows more wait')} for a held row of batch {other}, and {are(rows)} decided"
         " there."
         for other, rows in decisions.held_elsewhere(which).items()
     ]
+    elsewhere += [f"{line}." for line in staying(cost.stay)]
     if not held:
-        raise Refused(" ".join([f"No row of batch {batch.id}{_of(which)} is held.", *elsewhere]))
+        none = [] if cost.stay else [f"No row of batch {batch.id}{_of(which)} is held."]
+        raise Refused(" ".join([*none, *elsewhere]))
     rows = counted(held, "held row")
     if verdict is Verdict.ABANDON:
         them = "it" if held == 1 else "them"
@@ -197,7 +200,7 @@ def _plan_resolve(sources: Sources, asked: Asked) -> Plan:
             grave=True,
             fields=(ROWS,),
         )
-    cost = worst_cost(decisions.repeat_cost(which))
+    at_worst = worst_cost(cost)
     return Plan(
         title=f"Make the calls of {rows} of batch {batch.id}, {batch.name} again?",
         button=f"Repeat {rows}",
@@ -206,7 +209,7 @@ def _plan_resolve(sources: Sources, asked: Asked) -> Plan:
             " The call is made again.",
             *elsewhere,
         ),
-        cost=(f"{cost}.",) if cost else (),
+        cost=(f"{at_worst}.",) if at_worst else (),
         grave=True,
         fields=(ROWS,),
     )

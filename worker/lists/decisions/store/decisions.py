@@ -5,10 +5,12 @@ transaction is long, and no statement has more parameters than a database allows
 command again finishes the rest.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -25,9 +27,10 @@ from worker.core.database.tables.work import LEAD
 from worker.core.foundation.notation import written
 from worker.core.messages.contact import FIRST
 from worker.core.messages.store.message_rows import HELD_FIRST
+from worker.core.model.reasons import Reason
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, PauseCause
 from worker.lists.decisions.store.priority_moves import Changed, pause_rows, resume_rows
-from worker.lists.decisions.store.settlement import Decided, Which, abandon, chosen, repeat, retry, rows_in
+from worker.lists.decisions.store.settlement import Decided, Which, abandon, chosen, repeat, retry, rows_in, stay_held
 from worker.lists.store.batches import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
 from worker.plans.store.leadership import take_leads
 from worker.plans.store.pilots import Pilots
@@ -47,10 +50,12 @@ class Verdict(StrEnum):
 
 
 class RepeatCost(NamedTuple):
-    """The worst cost of repeating held rows: additional sessions by account, second messages by channel."""
+    """The worst cost of repeating held rows: additional sessions by account, second messages by channel. `stay`: the
+    rows that stay held, by their reason."""
 
-    sessions: dict[str, int]
-    messages: dict[str, int]
+    sessions: Mapping[str, int]
+    messages: Mapping[str, int]
+    stay: Mapping[Reason, int] = MappingProxyType({})
 
 
 class Decisions:
@@ -58,14 +63,17 @@ class Decisions:
         self,
         database: Database,
         progress: Callable[[int], None] = lambda _rows: None,
+        *,
+        most_messages: int | None = None,
     ) -> None:
-        """`progress` gets how many rows and messages a decision has changed so far, after each transaction."""
-        self._database, self._progress = database, progress
+        """`progress` gets how many rows and messages a decision has changed so far, after each transaction.
+        `most_messages`: to each customer; None: no cap is known."""
+        self._database, self._progress, self._most_messages = database, progress, most_messages
         self._pilots = Pilots(database)
 
     def with_progress(self, progress: Callable[[int], None]) -> "Decisions":
         """The same decisions, which call `progress`."""
-        return Decisions(self._database, progress)
+        return Decisions(self._database, progress, most_messages=self._most_messages)
 
     def _adding(self) -> Changed:
         done = 0
@@ -204,13 +212,16 @@ class Decisions:
     def repeat_cost(self, which: Which) -> RepeatCost:
         """The worst cost of making the calls of these held rows again."""
         held = (Job.state == JobState.HELD, Job.leader_id.is_(None))
-        calls = chosen(which, sa.select(Job.account.label("name"), sa.func.count().label("number")))
-        held_messages = chosen(which, sa.select(InvitationRow.channel.label("name"), sa.func.count().label("number")))
+        calls = chosen(which, sa.select(Job.id, Job.account)).where(*held, ~sa.exists().where(HELD_FIRST))
+        messages = chosen(which, sa.select(Job.id, InvitationRow.channel).join(Job, HELD_FIRST)).where(*held)
         with self._database.read() as connection:
-            sessions = fetch(connection, calls.where(*held, ~sa.exists().where(HELD_FIRST)).group_by(Job.account))
-            held_messages = held_messages.join(Job, HELD_FIRST).where(*held).group_by(InvitationRow.channel)
-            messages = fetch(connection, held_messages)
-        return RepeatCost({row.name: row.number for row in sessions}, {row.name: row.number for row in messages})
+            stay = stay_held(connection, which, self._most_messages)
+            of_calls, of_messages = fetch(connection, calls), fetch(connection, messages)
+        return RepeatCost(
+            Counter(row.account for row in of_calls if row.id not in stay),
+            Counter(row.channel for row in of_messages if row.id not in stay),
+            Counter(stay.values()),
+        )
 
     def held_elsewhere(self, which: Which) -> dict[int, int]:
         """By batch, how many of these rows are held because they joined a held row of that other batch."""
@@ -230,7 +241,9 @@ class Decisions:
 
     def resolve(self, which: Which, verdict: Verdict, *, now: datetime) -> Decided:
         """Settle held jobs: repeat their calls, or give the jobs up."""
-        settle = partial(abandon if verdict is Verdict.ABANDON else repeat, now=now)
+        settle = partial(abandon, now=now)
+        if verdict is Verdict.REPEAT:
+            settle = partial(repeat, which=which, most_messages=self._most_messages, now=now)
         return self._each_chunk(which, JobState.HELD, settle, verdict.value, now=now)
 
     def _each_chunk(

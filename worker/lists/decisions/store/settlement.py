@@ -14,6 +14,7 @@ from worker.core.customers.store.cancellation import (
     with_unknown_calls,
     with_wrong_address,
 )
+from worker.core.customers.store.usage import messages_of
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.job_ids import job_id, of_batch
@@ -56,12 +57,16 @@ class Which:
     rows: RowRanges | None = None
 
 
+_LEADS = Job.leader_id.is_(None)
+_IS_HELD = (Job.state == JobState.HELD, _LEADS)
+
+
 def in_state(query: sa.Select[*tuple[Any, ...]], state: JobState) -> sa.Select[*tuple[Any, ...]]:
     """The query, narrowed to jobs in this state. Failed jobs include those that joined a failed job."""
     if state is JobState.FAILED:
         query = query.join(LEAD, LEAD.id == Job.leader_id, isouter=True)
         return query.where(STATE.in_([state]))
-    return query.where(Job.state == state, Job.leader_id.is_(None))
+    return query.where(Job.state == state, _LEADS)
 
 
 def rows_in(which: Which, state: JobState) -> sa.Select[*tuple[Any, ...]]:
@@ -78,6 +83,31 @@ def chosen(which: Which, query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple
     single = [first for first, last in ids if first == last]
     ranges = [Job.id.between(first, last) for first, last in ids if first != last]
     return query.where(sa.or_(Job.id.in_(single), *ranges) if single else sa.or_(*ranges))
+
+
+def stay_held(
+    connection: sa.Connection, which: Which, most_messages: int | None, *, among: list[int] | None = None
+) -> dict[int, Reason]:
+    """The held rows that no repeat of so many rows asks again, with the reason of each: that a visitor said that the
+    link is for another person, unless the row is named by itself; that the customer has had all messages.
+
+    `among`: of these jobs alone.
+    """
+    of = sa.true() if among is None else Job.id.in_(among)
+    found: dict[int, Reason] = {}
+    if which.rows is None or which.rows.single is None:
+        said = chosen(which, sa.select(Job.id)).where(of, *_IS_HELD, Job.reason == Reason.NOT_ME)
+        found = dict.fromkeys(connection.execute(said).scalars(), Reason.NOT_ME)
+    if most_messages is not None:
+        columns = sa.select(InvitationRow.job_id, InvitationRow.unknown_attempt, Job.customer_id)
+        messages = fetch(connection, chosen(which, columns.join(Job, HELD_FIRST)).where(of, *_IS_HELD))
+        had = messages_of(connection, {message.customer_id for message in messages})
+        for message in messages:
+            # A held message counts. Repeated it does not, but for its hand-over whose outcome is unknown.
+            counted = had[message.customer_id].sent - (message.unknown_attempt is None)
+            if counted >= most_messages:
+                found[message.job_id] = Reason.MESSAGES_SPENT
+    return found
 
 
 def _locked(connection: sa.Connection, ids: list[int], state: JobState) -> list[sa.Row[Any]]:
@@ -140,8 +170,12 @@ def _held(connection: sa.Connection, ids: list[int]) -> tuple[list[sa.Row[Any]],
     return [row for row in rows if row.id not in unknown], [row for row in rows if row.id in unknown], found
 
 
-def repeat(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
-    """Make the calls, or send the messages, of these held jobs again."""
+def repeat(
+    connection: sa.Connection, ids: list[int], *, which: Which, most_messages: int | None, now: datetime
+) -> Decided:
+    """Make the calls, or send the messages, of these held jobs again, but for those that `stay_held`."""
+    stay = stay_held(connection, which, most_messages, among=ids)
+    ids = [id_ for id_ in ids if id_ not in stay]
     calls, rows, messages_held = _held(connection, ids)
     again: dict[str, Any] = {"state": InvitationState.WAITING, "due_at": now, "attempts": 0}
     settled = {
