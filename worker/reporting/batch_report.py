@@ -219,14 +219,17 @@ def needs_a_person(facts: Mapping[str, Any]) -> bool:
     return stopped or facts.get("pause_cause") == PauseCause.ITSELF or bool(rows)
 
 
-def rows_left(left: int) -> str:
+def rows_left(left: int, *, with_joined: int = 0) -> str:
     """Of a pause: `35 rows wait for their session or first message`.
 
     `left` is `Facts.left`: not among them are held rows, which wait for a person, and rows that another list serves.
+    `with_joined` is `BatchCounts.left`, with these: a resume does not bring them forward.
     """
-    if left == 1:
-        return "1 row waits for its session or first message"
-    return f"{counted(left, 'row')} wait for their session or first message"
+    said = f"{counted(left, 'row waits for its', 'rows wait for their')} session or first message"
+    if with_joined <= left:
+        return said
+    joined = counted(with_joined - left, "row waits for the row", "rows wait for the rows")
+    return f"{said}; {joined} of another list that has the same customers"
 
 
 def what_ends(counts: BatchCounts, reminders: int) -> str:

@@ -493,3 +493,15 @@ def test_a_row_that_no_key_opens_is_held_and_the_others_are_invited(desk: Desk, 
     line = desk.onboard("report", "1").table[1]
     assert line["error"].startswith("cannot_open: ")
     assert "`onboard resolve 1` with --repeat" in line["action"]
+
+
+def test_a_resume_counts_the_rows_that_wait_for_those_of_another_list(desk: Desk, listed: str):
+    assert desk.onboard("pause", "1").code == 0
+    lines = (desk.path / listed).read_text("utf-8").splitlines(keepends=True)
+    later = desk.write("later.csv", "".join(lines[:3]))
+    assert desk.onboard("import", later, "--start-at", "2030-01-01T10:00Z").code == 0
+
+    resumed = desk.onboard("resume", "2", "--start-at", "now").out
+
+    joined = "2 rows wait for the rows of another list that has the same customers"
+    assert resumed == f"batch 2 was not paused: 0 rows wait for their session or first message; {joined}\n"

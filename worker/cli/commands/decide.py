@@ -223,11 +223,13 @@ def resume(
         decided = _with_progress(parts, "resuming", found).resume(found.id, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
         left, stopped = parts.facts.left(found.id), parts.emergency_stops.find()
+        with_joined = parts.facts.counts(found.id).left
         behind, planned, now = parts.pilots.held_back(found.id), parts.reporting.plan(found), parts.clock()
     if as_json:
         print_json(_facts(found, "resume", left, already=already))
         return
-    click.echo(f"batch {found.id} {'was not paused' if already else 'goes on'}: {rows_left(left)}")
+    goes_on = "was not paused" if already else "goes on"
+    click.echo(f"batch {found.id} {goes_on}: {rows_left(left, with_joined=with_joined)}")
     plan = planned.plan if planned is not None else Plan()
     if stopped is None and left > behind and plan.start_at is not None and plan.start_at > now:
         # With a deadline each row has a time of its own, and none is brought forward.

@@ -95,7 +95,8 @@ def _resume(sources: Sources, asked: Asked, reason: str) -> Done:
     batch = _going(sources, asked)
     stores = sources.acting(asked.person, "resume", reason)
     decided = stores.decisions.resume(batch.id, now=asked.now)
-    return Done(f"Batch {batch.id} goes on: {rows_left(stores.facts.left(batch.id))}.", decided.due)
+    left = rows_left(stores.facts.left(batch.id), with_joined=stores.facts.counts(batch.id).left)
+    return Done(f"Batch {batch.id} goes on: {left}.", decided.due)
 
 
 def _plan_cancel(sources: Sources, asked: Asked) -> Plan:
