@@ -17,10 +17,12 @@ from worker.settings.model import Settings
 @dataclass(frozen=True)
 class WayBack:
     """How reports of messages find their way back. `mails`: of the mail with this key; None where the configuration
-    has nothing of it. `texts`: the address that the service of this channel reports to; "" for none."""
+    has nothing of it. `texts`: the address that the service of this channel reports to; "" for none. `domain`: that of
+    the addresses which mails come back to; "" where that is the From address."""
 
     mails: Callable[[Settings, Keyring], Callable[[str], Returning] | None]
     texts: Callable[[Settings, str], str] = lambda _settings, _channel: ""
+    domain: Callable[[Settings], str] = lambda _settings: ""
 
 
 # The feature `bounces` signs an address for each mail, `delivery` names the address for callbacks about texts.

@@ -14,6 +14,7 @@ import pytest
 
 from tests.desk.desk import Desk
 from tests.features.doctor.test_command import findings
+from tests.suite.of_features import needs
 
 ZONE = {
     ("example.com.", "MX"): "10 mx.example.com.",
@@ -103,6 +104,20 @@ def test_a_missing_key_is_a_failure_and_a_server_that_fails_too(desk: Desk):
 )
 def test_what_does_not_go_together_is_refused(desk: Desk, given: list[str]):
     assert desk.onboard("doctor", *given).code == 2
+
+
+@needs("bounces")
+def test_the_domain_that_mails_come_back_to_is_the_one_whose_spf_counts(desk: Desk):
+    desk.add('[brand.nova]\nname = "Nova"\nfrom = "Nova <hello@nova.example>"')
+    desk.add('[bounces]\nreturn_path = "b+{token}@bounce.example.com"')
+    zone = ZONE | {("bounce.example.com.", "MX"): "10 mx.example.com."}
+    with serving(zone) as port:
+        by = findings(desk.onboard("doctor", "--mail", "--dns", f"127.0.0.1:{port}", "--json"))
+    assert [(grade, words.split()[0].rstrip(":")) for grade, words in (one[:2] for one in by["mail SPF"])] == [
+        ("failure", "bounce.example.com")
+    ]
+    assert [words for _, words in (one[:2] for one in by["mail MX"])] == ["bounce.example.com: mx.example.com"]
+    assert [grade for grade, *_ in by["mail alignment"]] == ["ok", "failure"]  # of example.com, of nova.example
 
 
 def test_the_domain_of_each_brand_is_looked_at_once(desk: Desk):

@@ -79,4 +79,8 @@ def _returning(settings: Settings, keyring: Keyring) -> Callable[[str], Returnin
     return returning
 
 
-WAY_BACK = WayBack(mails=_returning)
+def _domain(settings: Settings) -> str:
+    return (settings.section(Bounces).return_path or "").rpartition("@")[2].lower()
+
+
+WAY_BACK = WayBack(mails=_returning, domain=_domain)

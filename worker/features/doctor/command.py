@@ -88,12 +88,13 @@ def doctor(
 
 
 def _mail_findings(invocation: Invocation, selector: str | None, server: str | None) -> Iterator[Finding]:
-    """What the DNS says of the domain that mail comes from, asked of this server (HOST[:PORT])."""
+    """What the DNS says of the domains that mail comes from and comes back to, asked of this server (HOST[:PORT])."""
     from email.utils import parseaddr
 
     from worker.features.doctor.dns_records import Dns  # imported here: dnspython, which nothing else needs
     from worker.features.doctor.mail_records import DnsFailed, check_domain
     from worker.settings.needs import NOTHING
+    from worker.wiring.senders import WAYS_BACK
 
     settings = invocation.settings(NOTHING)
     email = settings.email
@@ -103,10 +104,15 @@ def _mail_findings(invocation: Invocation, selector: str | None, server: str | N
         ask = Dns(_server(server) if server is not None else None)
     except DnsFailed as error:
         raise CannotStart(f"--mail: {error}; name one with --dns") from None
-    # The envelope's address is the From address (`senders.email`).
+    # The envelope's address is the From address, but for mails with a return path (`senders.email`).
+    comes_back_to = next(filter(None, (one.domain(settings) for one in WAYS_BACK.offered())), "")
     senders = (email.from_, *(brand.addresses(email)[0] for brand in settings.brands.values()))
+    found: set[Finding] = set()  # of an envelope that all senders share, once
     for domain in dict.fromkeys(parseaddr(one)[1].rpartition("@")[2].lower() for one in senders):
-        yield from check_domain(ask, sender=domain, envelope=domain, selector=selector)
+        for one in check_domain(ask, sender=domain, envelope=comes_back_to or domain, selector=selector):
+            if not comes_back_to or one not in found:
+                yield one
+            found.add(one)
 
 
 def _server(text: str) -> tuple[str, int]:
