@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from urllib.parse import quote, urlsplit
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.foundation.ids import EPOCH
+from worker.core.foundation.clock import EPOCH
 from worker.core.foundation.tls import is_loopback
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
