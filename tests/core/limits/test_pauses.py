@@ -139,9 +139,9 @@ LESSONS = [call_outcome(NOW, kind, "") for kind in Kind] + [CallOutcome(NOW), UN
 
 def test_a_sender_is_proven_by_any_answer_but_a_refusal_of_us(subtests):
     for outcome, before in product(LESSONS, [False, True]):
-        with subtests.test(case=f"{outcome.kind} {outcome.detail}", before=before):
+        with subtests.test(case=str(outcome.problem), before=before):
             after = with_outcomes(replace(WELL, unproven=before), outcome)
-            assert after.unproven is (outcome.unreachable or outcome.kind in STOPS)
+            assert after.unproven is (outcome == UNREACHABLE or outcome.kind in STOPS)
 
 
 def test_an_answer_from_before_the_pause_proves_nothing():
