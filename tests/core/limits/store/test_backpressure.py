@@ -7,15 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.limits.store.backpressure import SenderState, ask_again_at, room
+from worker.core.limits.budgets import BudgetRule, BudgetState
+from worker.core.limits.rate_limits import Limit
+from worker.core.limits.store.backpressure import ask_again_at, room, sender_state
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
 
-def left(max_age=30 * MINUTE, interval=SECOND, waiting=0, paused_until=None, stopped=False, unproven=False):
-    sender = SenderState(interval, paused_until, stopped, unproven)
-    return room(max_age=max_age, sender=sender, waiting=waiting, now=NOW)
+def sender_of(interval=SECOND, paused_until=None, stopped=False, unproven=False):
+    rule = BudgetRule("email", limits=(Limit(1, interval),) if interval else ())
+    state = BudgetState(blocked_until=paused_until, stopped_at=NOW if stopped else None, unproven=unproven)
+    return sender_state(state, rule, now=NOW)
+
+
+def left(max_age=30 * MINUTE, waiting=0, **sender):
+    return room(max_age=max_age, sender=sender_of(**sender), waiting=waiting)
 
 
 def test_there_is_room_for_the_messages_of_half_a_links_usable_time():
@@ -43,7 +50,7 @@ def test_a_pause_that_is_over_soon_is_a_part_of_the_queue():
 
 def test_without_room_it_is_asked_again_before_the_sender_has_nothing_to_do():
     def again(**sender):
-        return ask_again_at(max_age=30 * MINUTE, sender=SenderState(SECOND, **sender), now=NOW) - NOW
+        return ask_again_at(max_age=30 * MINUTE, sender=sender_of(**sender), now=NOW) - NOW
 
     assert again() == 225 * SECOND  # the queue is fifteen minutes long then
     assert again(paused_until=NOW + 2 * HOUR) == 2 * HOUR

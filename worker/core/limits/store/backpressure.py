@@ -40,48 +40,46 @@ WHILE_STOPPED = timedelta(minutes=5)  # `onboard account resume` does not wait f
 
 @dataclass(frozen=True)
 class SenderState:
-    """What issuing knows of a sender. `interval`: the least time between two messages; zero: no limit."""
+    """What issuing knows of a sender now. `interval`: the least time between two messages; zero: no limit. `pause`: the
+    rest of its pause. `is_shut`: it is stopped, has not answered, or is paused for longer than SHORT_PAUSE.
+    """
 
     interval: timedelta = timedelta(0)
-    paused_until: datetime | None = None
+    pause: timedelta = timedelta(0)
     stopped: bool = False
-    unproven: bool = False  # it did not answer the last time, or was not tried yet
+    is_shut: bool = False
 
-    def pause(self, now: datetime) -> timedelta:
-        """The rest of its pause."""
-        return max((self.paused_until or now) - now, timedelta(0))
 
-    def is_shut(self, now: datetime) -> bool:
-        """Whether it is stopped, does not answer, or is paused for longer than SHORT_PAUSE."""
-        return self.stopped or self.unproven or self.pause(now) > SHORT_PAUSE
+NOT_THERE = SenderState(stopped=True, is_shut=True)  # the configuration has it no more
 
 
 def sender_state(state: BudgetState, rule: BudgetRule, *, now: datetime) -> SenderState:
     """What issuing knows of a sender."""
-    least = interval(state, rule.at(state.ramp_from, now))
-    return SenderState(least, state.blocked_until, state.stopped_at is not None, state.unproven)
+    least, stopped = interval(state, rule.at(state.ramp_from, now)), state.stopped_at is not None
+    pause = max((state.blocked_until or now) - now, timedelta(0))
+    return SenderState(least, pause, stopped, is_shut=stopped or state.unproven or pause > SHORT_PAUSE)
 
 
-def room(*, max_age: timedelta, sender: SenderState, waiting: int, now: datetime) -> int | None:
+def room(*, max_age: timedelta, sender: SenderState, waiting: int) -> int | None:
     """How many more sessions may be requested for messages of one channel; None: any number.
 
     `max_age` is how old a link may be when it is sent: its lifetime less its freshness floor, the shortest of several
     routes. `waiting` messages are due and not sent. A channel that is shut sends nothing, so no session is requested.
     An empty queue has room for one session, however slow the channel is.
     """
-    if sender.is_shut(now):
+    if sender.is_shut:
         return 0
     if not sender.interval:
         return None
-    return max((max_age * QUEUE_SHARE - sender.pause(now)) // sender.interval - waiting, 0 if waiting else 1)
+    return max((max_age * QUEUE_SHARE - sender.pause) // sender.interval - waiting, 0 if waiting else 1)
 
 
 def ask_again_at(*, max_age: timedelta, sender: SenderState, now: datetime) -> datetime:
     """When to ask again after there was no room."""
     if sender.stopped:
         return now + WHILE_STOPPED
-    if sender.is_shut(now):
-        return max(sender.paused_until or now, now + SOONEST)
+    if sender.is_shut:
+        return now + max(sender.pause, SOONEST)
     return now + min(max(max_age * QUEUE_SHARE / 4, SOONEST), LATEST)
 
 
@@ -121,40 +119,35 @@ class Rooms:
     def delay(self, job: "ClaimedJob") -> timedelta:
         """How long the job's message will wait in its channel's queue. With several channels: the longest wait."""
         waits = timedelta(0)
-        for channel in self._slow(job):
-            sender = self._senders[channel]
-            ahead = self._queue(channel).ahead_of(job.priority)
-            waits = max(waits, ahead * sender.interval + sender.pause(self._now))
+        for channel in invitation_channels(job.channel):
+            sender = self._senders.get(channel)
+            if sender is not None and sender.interval:
+                ahead = self._queue(channel).ahead_of(job.priority)
+                waits = max(waits, ahead * sender.interval + sender.pause)
         return waits
 
     def full_sender(self, job: "ClaimedJob") -> SenderState | None:
         """A sender without room for the job's message. None: there is room, and the job now occupies it."""
+        paced = []
         for channel in invitation_channels(job.channel) if self._senders else ():
-            if channel not in self._senders:  # the configuration has it no more
-                return SenderState(stopped=True)
-            if self._room(channel, job.priority) == 0:
-                return self._senders[channel]
-        for channel in self._slow(job):
+            sender = self._senders.get(channel, NOT_THERE)
+            if sender.is_shut or (sender.interval and not self._has_room(channel, sender, job.priority)):
+                return sender
+            if sender.interval:
+                paced.append(channel)
+        for channel in paced:
             waiting = self._queue(channel).waiting
             waiting[job.priority] = waiting.get(job.priority, 0) + 1
         return None
 
-    def _slow(self, job: "ClaimedJob") -> list[str]:
-        return [one for one in invitation_channels(job.channel) if one in self._senders and self._senders[one].interval]
-
-    def _room(self, channel: str, priority: int) -> int | None:
-        sender = self._senders[channel]
-        if sender.is_shut(self._now):
-            return 0
-        if not sender.interval:
-            return None
-        ahead = self._queue(channel).ahead_of(priority)
-        left = room(max_age=self.max_age, sender=sender, waiting=ahead, now=self._now)
-        if left == 0 and self._queue(channel).counted_at < self._now - TRUSTED:
-            self._queues.pop(channel, None)  # another thread may have removed the count already
-            ahead = self._queue(channel).ahead_of(priority)
-            left = room(max_age=self.max_age, sender=sender, waiting=ahead, now=self._now)
-        return left
+    def _has_room(self, channel: str, sender: SenderState, priority: int) -> bool:
+        counted = self._queue(channel)
+        if room(max_age=self.max_age, sender=sender, waiting=counted.ahead_of(priority)):
+            return True
+        if counted.counted_at >= self._now - TRUSTED:
+            return False
+        self._queues.pop(channel, None)  # another thread may have removed the count already
+        return bool(room(max_age=self.max_age, sender=sender, waiting=self._queue(channel).ahead_of(priority)))
 
     def _queue(self, channel: str) -> Queue:
         known = self._queues.get(channel)
