@@ -25,8 +25,7 @@ def replace_sessions(
     When the cap on sessions is used up, the job lapses instead: a queue longer than a link's life must not buy sessions
     for ever.
     """
-    if any(item.probe for item in stale):
-        budgets.end_probe(connection, policy.rule)
+    budgets.end_probe(connection, policy.rule, stale)
     # A reminder with a stale link is not sent; its job stays as it is.
     firsts = [item for item in stale if item.kind == FIRST]
     due = {

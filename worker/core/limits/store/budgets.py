@@ -257,8 +257,11 @@ def save_turn(connection: sa.Connection, rule: BudgetRule, before: BudgetState, 
         log.warning("%s: %s", rule.name, turn)
 
 
-def end_probe(connection: sa.Connection, rule: BudgetRule) -> None:
-    """Allow another probe now: the call that should find out whether a pause or a stop is over was not made."""
+def end_probe(connection: sa.Connection, rule: BudgetRule, not_made: Iterable[Any]) -> None:
+    """Allow another probe now, if one of these claimed rows, whose calls are not made, was to find out whether a pause
+    or a stop is over."""
+    if not any(row.probe for row in not_made):
+        return
     probing = sa.update(Budget).where(Budget.name == rule.name, Budget.probe_until.is_not(None))
     # The claim of the probe has moved a stop's next one on (`after_claim`).
     asks_at_once = sa.case((Budget.asks_again_at.is_not(None), Budget.stopped_at))

@@ -287,8 +287,7 @@ class Rows(ABC, Generic[PolicyT, RowT]):
             self._released(flush, [item for item in items if item.id in ours], calls)
 
     def _released(self, flush: Flush[PolicyT], items: Sequence[RowT], calls: int) -> None:
-        if any(item.probe for item in items):
-            budgets.end_probe(flush.connection, flush.policy.rule)
+        budgets.end_probe(flush.connection, flush.policy.rule, items)
         self.uncount(flush, items, calls)
 
     @property

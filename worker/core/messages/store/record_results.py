@@ -88,8 +88,7 @@ def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch
     # Messages are not counted as credits.
     budgets.apply_outcomes(connection, policy.rule, call_outcomes, now=now, refund=False, stretch=stretch)
     if not_made := [item.row for item in results if item.ending is None]:
-        if any(item.probe for item in not_made):
-            budgets.end_probe(connection, policy.rule)
+        budgets.end_probe(connection, policy.rule, not_made)
         how_many.take_back(connection, policy, not_made)
     message_rows.count_bounces(connection, _bounce_counts_of(kept, ours), policy.contact.pause, now=now)
     return set()

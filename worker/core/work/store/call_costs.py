@@ -110,9 +110,7 @@ def apply_special(
     if reconciled := outcomes_of(special, look_ups=True):
         # Look-ups cost no credit, so no answer of theirs refunds one.
         budgets.apply_outcomes(connection, rule, reconciled, now=now, refund=False)
-    not_made = [item for item in special if not item.called]
-    if any(item.row.probe for item in [*not_made, *filter(_shows_nothing, special)]):
-        budgets.end_probe(connection, rule)
+    budgets.end_probe(connection, rule, [item.row for item in special if not item.called or _shows_nothing(item)])
     free = [item for item in special if _cost_nothing(item) and item.row.attempt_id not in overtaken]
     budgets.refund(connection, rule, Counter(_day_of_credit(item, now) for item in free), now=now)
 
