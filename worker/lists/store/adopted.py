@@ -36,8 +36,6 @@ _ADDED = (
     sa.select(
         Job.id,
         Job.batch_id,
-        Job.customer_id,
-        Job.purpose,
         Job.channel,
         Job.priority,
         Job.account,

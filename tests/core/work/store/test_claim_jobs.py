@@ -50,7 +50,7 @@ def test_a_claimed_job_holds_all_values_for_its_call(shelf):
     known = customer("Ona", external_ref="crm-7", tags=("vip",), parameters=parameters, consent=True, template="gold")
     batch = shelf.add(known, replace(customer("Jonas"), entity_id="e-1"))
     first, second = shelf.claim()
-    assert (first.batch_id, first.purpose, first.channel, shelf.slots) == (batch, "onboarding", "email", [])
+    assert (first.batch_id, first.customer.purpose, first.channel, shelf.slots) == (batch, "onboarding", "email", [])
     assert first.external_ref == "crm-7"
     assert first.parameters == {"documents": ["PASSPORT"]}
     assert replace(first.customer, parameters=parameters) == known

@@ -193,7 +193,6 @@ class Jobs(Rows[JobPolicy, ClaimedJob]):
             False,  # it is no probe
             session_id,
             unknown_call,
-            row.purpose,
             row.channel,
             timedelta(seconds=row.floor_seconds),
             row.link_requested_at,

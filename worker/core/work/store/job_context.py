@@ -41,7 +41,6 @@ class ClaimedJob(Claimed, SessionRequest):
     replaces."""
 
     id: int
-    purpose: str
     channel: Channel
     floor: timedelta  # the freshness floor so far; a new session gets the floor of the routes as they are then
     link_requested_at: datetime | None = None  # the customer stands at the stable link, and waits for the session

@@ -81,8 +81,8 @@ def add(
     before: Mapping[Key, sa.Row[Any]] = {}
     erased: set[str] = set()
     if not plain:
-        having = [item.row for _, item, row in new if row.live_session is not None]
-        before = not_ended(connection, [(customers[job.id].customer_id, job.purpose) for job in having])
+        having = [customers[item.row.id] for _, item, row in new if row.live_session is not None]
+        before = not_ended(connection, [(customer.customer_id, customer.purpose) for customer in having])
         added.cancelled.update(item.row.id for _, item, row in new if row.cancelled_at is not None)
         erased = _erased(connection, [customers[job_id].customer_id for job_id in added.cancelled])
     channels_of = [invitation_channels(item.row.channel) if isinstance(item.ending, Done) else () for _, item, _ in new]
@@ -91,7 +91,7 @@ def add(
     for (session_id, item, row), channels in zip(new, channels_of, strict=True):
         job, session, customer = item.row, item.session, customers[item.row.id]
         assert session is not None  # noqa: S101 -- for mypy
-        old = before.get((customer.customer_id, job.purpose))
+        old = before.get((customer.customer_id, customer.purpose))
         # A session that has ended is not in `before`, but it is replaced as well: the sessions form a chain.
         replaces = job.session_id  # even if its link still opens
         if old is not None:
@@ -111,7 +111,7 @@ def add(
             (
                 session_id,
                 customer.customer_id,
-                job.purpose,
+                customer.purpose,
                 job.id,
                 row.account if flush.policy is None else flush.policy.account,
                 session.reference[:100],
