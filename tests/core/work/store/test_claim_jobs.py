@@ -79,7 +79,7 @@ def test_a_claimed_job_has_the_values_of_its_row(shelf):
         connection.execute(sa.update(Job).values(values))
     (job,) = shelf.claim()
     row, known = shelf.job("Ona"), job.customer
-    same = ("id", "batch_id", "fence", "attempts", "priority", "purpose", "channel", "due_at", "lease_until")
+    same = ("id", "batch_id", "fence", "attempts", "priority", "channel", "due_at", "lease_until")
     for name in (*same, "link_requested_at", "invite_at", "traceparent", "session_id"):
         assert getattr(job, name) == getattr(row, name), name
     for name in ("customer_id", "purpose", "channel", "entity_id", "template", "consent"):
