@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import click
 from worker.cli.exits import CannotStart
 from worker.cli.shared_options import NAMES_OF_BATCHES, Named
 from worker.runtime import logs
-from worker.settings.needs import EVERYTHING, NOTHING, Needs
+from worker.settings.needs import EVERYTHING, Needs
 from worker.wiring.os_user import os_user
 
 if TYPE_CHECKING:
@@ -43,8 +42,11 @@ class Invocation:
 
         return settings_of(self.config, needs, logs_warnings=logs_warnings)
 
-    def parts(self, needs: Needs = EVERYTHING, *, migrate: bool = False) -> AbstractContextManager[Parts]:
-        """The worker's parts on a database that is up to date. `migrate`: upgrades a SQLite database first.
+    def parts(
+        self, needs: Needs = EVERYTHING, *, migrate: bool = False, or_empty: bool = False
+    ) -> AbstractContextManager[Parts]:
+        """The worker's parts on a database that is up to date. `migrate`: upgrades a SQLite database first. `or_empty`:
+        where there is no database, on an empty one.
 
         A command that does not need the encryption keys gets parts that decrypt nothing where they are missing.
         Raises CannotStart if the configuration, the templates or the database do not allow a start, or the keys that
@@ -52,19 +54,7 @@ class Invocation:
         """
         from worker.cli.opening import parts_of
 
-        return parts_of(self.settings(needs), act_of_command(), needs, migrate=migrate)
-
-    @contextmanager
-    def parts_to_read(self, needs: Needs = NOTHING) -> Iterator[Parts]:
-        """The worker's parts for a command that may lack a database: with an empty one where there is none."""
-        from worker.cli.opening import parts_of, with_what_is_there
-
-        act = act_of_command()
-        with (
-            with_what_is_there(self.settings(needs)) as settings,
-            parts_of(settings, act, needs, migrate=True) as parts,
-        ):
-            yield parts
+        return parts_of(self.settings(needs), act_of_command(), needs, migrate=migrate, or_empty=or_empty)
 
 
 def act_of_command() -> Act:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -148,8 +148,13 @@ def with_what_is_there(settings: Settings) -> Iterator[Settings]:
 
 
 @contextmanager
-def parts_of(settings: Settings, act: Act, needs: Needs, *, migrate: bool) -> Iterator[Parts]:
+def parts_of(given: Settings, act: Act, needs: Needs, *, migrate: bool, or_empty: bool) -> Iterator[Parts]:
     """As `Invocation.parts` says. `act`: what the audit log says of the command."""
+    with with_what_is_there(given) if or_empty else nullcontext(given) as settings:
+        yield from _opened(settings, act, needs, migrate=migrate)
+
+
+def _opened(settings: Settings, act: Act, needs: Needs, *, migrate: bool) -> Iterator[Parts]:
     # One that the command needs is not missing: else the settings had not been read.
     knows_keys = not any(key.is_missing for key in (*settings.encryption.keys, *settings.encryption.digest_key))
     if not knows_keys:  # a new key decrypts nothing that is stored

@@ -14,10 +14,6 @@ from worker.plans.pilot import EXAMPLE, NAMES, parse_condition, read_first
 MEANINGS = "; ".join(f"{name}: {meaning}" for name, meaning in NAMES.items())
 
 
-def _condition(text: str) -> str:
-    return " ".join(str(parse_condition(text)).split())
-
-
 YEARS = range(1971, 2200)  # a list's times are counted on from it, and must not leave the calendar
 
 
@@ -78,7 +74,7 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--go-on-if",
         "condition",
-        type=Read("condition", _condition),
+        type=Read("condition", lambda text: " ".join(str(parse_condition(text)).split())),
         metavar="CONDITION",
         help=f'When the rest of a --first goes out by itself: "{EXAMPLE}". Bounds of {MEANINGS}; >=, >, <= or <; a'
         " number, or a percentage of the pilot; joined by `and`; and `within` a duration, which begins when the pilot"

@@ -32,14 +32,6 @@ def plain_address(text: str) -> str:
     return url
 
 
-def _pem(context: click.Context, param: click.Parameter, path: Path | None) -> str | None:
-    return None if path is None else path.read_text("utf-8", "replace")
-
-
-def _as_dict(context: click.Context, param: click.Parameter, pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    return dict(pairs) or sandbox_webhooks()
-
-
 def _shares(known: Any) -> Read:
     return Read("shares", functools.partial(shares, known=list(known)))
 
@@ -105,7 +97,7 @@ customer_options = together(
     click.option(
         "--webhooks",
         multiple=True,
-        callback=_as_dict,
+        callback=lambda _context, _option, pairs: dict(pairs) or sandbox_webhooks(),
         type=Read("address", address, shows=False),
         metavar="[ENDPOINT=]URL",
         help="The address for webhooks: the account's, for FrankieOne with its secret. Without an endpoint, "
@@ -127,7 +119,7 @@ customer_options = together(
     click.option(
         "--webhook-jwt-key",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        callback=_pem,
+        callback=lambda _context, _option, path: path and path.read_text("utf-8", "replace"),
         help="An RSA private key (PEM): it signs a token in FrankieOne's webhooks.",
     ),
     click.option(

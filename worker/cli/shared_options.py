@@ -141,14 +141,10 @@ def counting_rows(doing: str, batch_id: int, *, of: str = "rows and messages") -
     return counting(lambda number: f"{doing} batch {batch_id}: {number:,} {of}")
 
 
-def _none_for_a_dash(_context: click.Context, _option: click.Parameter, value: Path | None) -> Path | None:
-    return None if value == Path("-") else value
-
-
 OUT = click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=_none_for_a_dash,
+    callback=lambda _context, _option, value: None if value == Path("-") else value,
     help="Write to this file, which only you can read.  [default: -, standard output]",
 )
 

@@ -22,7 +22,8 @@ class LogLine(ProcessorFormatter):
     """Makes lines of one form. Of an exception its kind and its place are written, never its text."""
 
     def __init__(self, *, as_json: bool) -> None:
-        form = structlog.processors.JSONRenderer(serializer=_json) if as_json else _text()
+        json = lambda line, **_options: orjson.dumps(line, default=str).decode()  # noqa: E731
+        form = structlog.processors.JSONRenderer(serializer=json) if as_json else _text()
         super().__init__(
             foreign_pre_chain=[_facts], processors=[ProcessorFormatter.remove_processors_meta, _ended_with, form]
         )
@@ -51,10 +52,6 @@ def _ended_with(_logger: Any, _level: str, line: EventDict) -> EventDict:
     if isinstance(raised, tuple) and raised[0] is not None:
         line["exception"] = f"{kind_of(raised[0])}{place_of(raised[2])}"
     return line
-
-
-def _json(line: EventDict, **_options: Any) -> str:
-    return orjson.dumps(line, default=str).decode()
 
 
 def _text() -> ConsoleRenderer:

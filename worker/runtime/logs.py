@@ -125,7 +125,7 @@ def reduced(record: logging.LogRecord) -> logging.LogRecord:
     safe.exc_text = safe.stack_info = None
     if _is_known(record) and isinstance(record.args, tuple):
         safe.msg = record.msg.replace("\n", " ").rstrip()
-        safe.args = tuple(map(_known, record.args))
+        safe.args = tuple(in_words(one) if isinstance(one, BaseException) else one for one in record.args)
     elif isinstance(record.args, dict) and "exc" in record.args and isinstance(record.exc_info, tuple):
         safe.msg, safe.args = TASK, (str(record.args.get("name")), kind_of(record.exc_info[0]))
     elif record.name == "py.warnings" and (found := _WARNING.match(record.getMessage())):
@@ -141,10 +141,6 @@ def one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text.rstrip("\n"))
-
-
-def _known(argument: Any) -> Any:
-    return in_words(argument) if isinstance(argument, BaseException) else argument
 
 
 def kind_of(kind: type[BaseException] | None) -> str:

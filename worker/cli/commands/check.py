@@ -104,7 +104,7 @@ def check(
     if excel and errors is None:
         raise click.UsageError("--excel is about the file of --errors")
     needs = frozenset({Need.CALLS, Need.SENDING}) if online else NOTHING
-    with invocation.parts_to_read(needs) as parts, refusing_lists(listed.name):
+    with invocation.parts(needs, migrate=True, or_empty=True) as parts, refusing_lists(listed.name):
         refuse_over(Plan(deadline=deadline), now=parts.clock())
         checked = _checked(parts, listed, deadline=deadline, online=online)
     if errors:

@@ -294,12 +294,6 @@ def _with_progress(parts: Parts, doing: str, batch: BatchFacts, *, of: str = "ro
     return parts.decisions.with_progress(counting_rows(doing, batch.id, of=of))
 
 
-def _goes_on(batch: BatchFacts) -> str:
-    """What an operator without workers types next. Events and standard input are no list that could be run again."""
-    no_list = batch.name.startswith(DAILY) or batch.name == STDIN
-    return "`onboard up`" if no_list else f"`{run_list(batch)}`, or `onboard up`"
-
-
 def _known(parts: Parts, batch: BatchFacts, account: str | None) -> str | None:
     """The account that a decision is about. Raises CannotStart if neither the configuration nor the batch has it."""
     if account is not None and account not in parts.accounts:
@@ -350,7 +344,10 @@ def _print_way_on(batch: BatchFacts, rows: int, stopped: Stopped | None) -> None
     if rows and stopped is not None:
         click.echo(f"{stopped.in_words}; `onboard resume --all` goes on")
     elif rows:
-        click.echo(f"running workers go on with {'it' if rows == 1 else 'them'}; without workers: {_goes_on(batch)}")
+        # Events and standard input are no list that could be run again.
+        no_list = batch.name.startswith(DAILY) or batch.name == STDIN
+        without = "`onboard up`" if no_list else f"`{run_list(batch)}`, or `onboard up`"
+        click.echo(f"running workers go on with {'it' if rows == 1 else 'them'}; without workers: {without}")
 
 
 def _facts(batch: BatchFacts, action: str, rows: int, *, already: bool = False) -> dict[str, Any]:

@@ -2,15 +2,14 @@
 that need a person."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
 
 from worker.cli.exits import CannotStart, Stopped, refusing
-from worker.cli.invocation import Invocation, act_of_command
-from worker.cli.opening import parts_of
+from worker.cli.invocation import Invocation
 from worker.cli.registry import Commands
 from worker.cli.shared_options import JSON, YES, confirm, print_json, print_json_or
 from worker.core.foundation.notation import counted, written, written_if_any
@@ -114,21 +113,20 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
     """
     from worker.events.bus.dead_letters import put_back
 
-    settings = invocation.settings(STORED | LOOKING)
-    with parts_of(settings, act_of_command(), STORED, migrate=True) as parts:
+    with invocation.parts(STORED | LOOKING, migrate=True) as parts:
         refused = parts.refused_events
         one = _chosen(refused, id_, everything=everything, ask="" if id_ or yes else "put {} back?")
         if one is not None and one.content is None:
             raise CannotStart(f"the event {id_} cannot be put back: {one.why_not}")
         with refusing(NotPutBack):
-            done = put_back(settings, parts.database, refused, one, now=parts.database_clock())
+            done = put_back(parts.settings, parts.database, refused, one, now=parts.database_clock())
     number = sum(done.went.values())
     if as_json:
         facts = {"requeued": number, "queues": done.went, "not_kept": done.not_kept, "unreachable": [*done.missed]}
         print_json(facts)
     else:
-        each = f" ({_each(done.went)})" if done.went else ""
-        click.echo(f"{counted(number, 'event was', 'events were')} put back{each}")
+        each = ", ".join(f"{name} {count:,}" for name, count in done.went.items())
+        click.echo(f"{counted(number, 'event was', 'events were')} put back{f' ({each})' if each else ''}")
         if done.not_kept:
             them = "it" if done.not_kept == 1 else "them"
             events = counted(done.not_kept, "event", "events")
@@ -198,10 +196,6 @@ def _show_queue(name: str, number: int, found: "Sequence[KeptMessage]") -> None:
         click.echo("  ".join(filter(None, [one["id"], one["refused_at"], one["type"], one["event"]])))
         not_kept = "" if one["content"] == "kept" else f"; {one['content']}"
         click.echo(f"    {one['reason']}" + (f" ({one['problems']})" if one["problems"] else "") + not_kept)
-
-
-def _each(numbers: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {number:,}" for name, number in numbers.items())
 
 
 @click.group()

@@ -77,14 +77,6 @@ def pair(text: str) -> tuple[str, str]:
     return first, second
 
 
-def _as_set(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(given)
-
-
-def _as_span(_context: click.Context, _option: click.Parameter, seconds: int) -> timedelta:
-    return timedelta(seconds=seconds)
-
-
 PAIR = Read("pair", pair, shows=False)
 PORT = click.IntRange(0, 65_535)
 
@@ -117,7 +109,7 @@ PORT = click.IntRange(0, 65_535)
     "--smtp-refuse",
     "smtp_refused",
     multiple=True,
-    callback=_as_set,
+    callback=lambda _context, _option, given: frozenset(given),
     metavar="ADDRESS",
     help="Refuse this recipient with 550. Repeatable.",
 )
@@ -153,7 +145,7 @@ PORT = click.IntRange(0, 65_535)
     type=click.IntRange(1),
     default=int(DEFAULTS.frankieone_lifetime.total_seconds()),
     show_default=True,
-    callback=_as_span,
+    callback=lambda _context, _option, seconds: timedelta(seconds=seconds),
     metavar="SECONDS",
     help="How long FrankieOne's tokens are valid.",
 )
@@ -161,7 +153,7 @@ PORT = click.IntRange(0, 65_535)
     "--unknown-entity",
     "frankieone_unknown",
     multiple=True,
-    callback=_as_set,
+    callback=lambda _context, _option, given: frozenset(given),
     metavar="UUID",
     help="FrankieOne: answer 404 for this entity. Repeatable.",
 )

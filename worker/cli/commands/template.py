@@ -237,7 +237,7 @@ def _chosen(
 
 def _of_row(invocation: Invocation, number: int, path: Path) -> Customer:
     """The customer in a row of a list. Raises CannotStart if there is no such row, or it is refused."""
-    with invocation.parts_to_read() as parts, refusing_lists(path.name):
+    with invocation.parts(NOTHING, migrate=True, or_empty=True) as parts, refusing_lists(path.name):
         own = parts.settings.import_
         options = options_of(
             parts.intake,

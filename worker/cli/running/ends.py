@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from worker.cli.commands.status import paused_in_words, waiting_in_words
 from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON
 from worker.cli.opening import why_unusable
-from worker.cli.running.summary import how_to_go_on, how_to_import_the_rest, paused_senders
+from worker.cli.running.summary import how_to_go_on, how_to_import_the_rest, paused_senders, stopped_in_words
 from worker.cli.shared_options import counting_rows
+from worker.core.database import schema
 from worker.core.features import hint
 from worker.core.foundation.notation import counted, written
 from worker.core.model.states import BatchState, LineState
@@ -140,32 +141,27 @@ def _why_later(facts: dict[str, Any], left: int, later: Wait | None) -> list[str
 
 
 def exit_code(
-    stand: Stand,
-    facts: dict[str, Any],
-    left: int,
-    later: Wait | None,
-    stopped: dict[str, str],
-    missing: Sequence[Wait],
-    outdated: str | None,
+    parts: Parts, batch: BatchFacts, stand: Stand, facts: dict[str, Any], later: Wait | None, missing: Sequence[Wait]
 ) -> int:
     """Say why the command ends, and return its exit code.
 
-    `left`: the rows that wait for their session or for their first message. `later`: from `until_when`. `missing`: what
-    they need and the configuration does not have.
+    `later`: from `until_when`. `missing`: what the rows need and the configuration does not have.
     """
     if stand in (Stand.INTERRUPTED, Stand.TERMINATED):
         return INTERRUPTED
     if stand is Stand.OUTDATED:
-        click.echo(f"{outdated}; the same command then continues with this list", err=True)
+        click.echo(f"{schema.outdated(parts.database)}; the same command then continues with this list", err=True)
         return NEEDS_A_PERSON
     if stand is Stand.HALTED:
         return NEEDS_A_PERSON
     if stand is Stand.STOPPED or any(account["stopped"] for account in facts["accounts"].values()):
+        stopped = stopped_in_words(parts, {*facts["accounts"], *parts.channels})
         for names, reason in sorted(stopped.items()):
             click.echo(f"{names} stopped: {reason}", err=True)
     if stand in (Stand.LATER, Stand.STOPPED):
         for one in missing:
             click.echo(f"{one.name}: {one.detail}, and run again", err=True)
+    left = parts.facts.counts(batch.id).left  # the rows that wait for their session or for their first message
     if stand is Stand.LATER and not 0 < left <= sum(one.rows for one in missing):
         for line in _why_later(facts, left, later):
             click.echo(line, err=True)

@@ -31,10 +31,8 @@ from worker.cli.running.summary import (
     in_words,
     left_alone,
     lift_stopped,
-    stopped_in_words,
 )
 from worker.cli.shared_options import print_json
-from worker.core.database import schema
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.foundation.logs import about
 from worker.core.foundation.notation import counted, written_if_any
@@ -118,13 +116,9 @@ def run_list(
         else:
             show_status(facts)
             click.echo(f"each row: onboard report {batch.id} --out report.csv")
-        notes = notes_of(parts, batch, stand, undone=undone, ended=ended)
-        left = parts.facts.counts(batch.id).left
-        stopped = stopped_in_words(parts, {*facts["accounts"], *parts.channels})
-        outdated = schema.outdated(parts.database) if stand is Stand.OUTDATED else None
-    for note in notes:
-        click.echo(note, err=True)
-    return exit_code(stand, facts, left, later, stopped, missing, outdated)
+        for note in notes_of(parts, batch, stand, undone=undone, ended=ended):
+            click.echo(note, err=True)
+        return exit_code(parts, batch, stand, facts, later, missing)
 
 
 def import_list(invocation: Invocation, listed: Listed, again: bool, plan: Plan | None, as_json: bool) -> int:

@@ -41,7 +41,12 @@ class Destination:
 
 def destinations(settings: Settings) -> list[Destination]:
     """All machines, in the order of the configuration; a section with several nodes has one of each."""
-    return [one for section, url in _addresses(settings) for one in _of(section, url)]
+    nodes = [(section, urlsplit(node)) for section, url in _addresses(settings) for node in url.split(";")]
+    return [
+        Destination(section, node.hostname, node.port or PORTS[node.scheme], node.scheme)
+        for section, node in nodes
+        if node.scheme in PORTS and node.hostname
+    ]
 
 
 def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -61,13 +66,6 @@ def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
     for tracer in TRACES.offered():
         if collector := tracer.collector():
             yield "traces", collector
-
-
-def _of(section: str, addresses: str) -> Iterator[Destination]:
-    for address in addresses.split(";"):
-        parts = urlsplit(address)
-        if parts.scheme in PORTS and parts.hostname:
-            yield Destination(section, parts.hostname, parts.port or PORTS[parts.scheme], parts.scheme)
 
 
 def where_is(settings: Settings, section: str) -> str:

@@ -120,10 +120,10 @@ class _Rehearsal:
             migrating.upgrade(parts.database)
             parts.ready()
             imported, is_cut = self._import(parts)
-            sources = account_sources(parts.accounts, parts.keyring, self._loop.now)
+            self._wire.sources = account_sources(parts.accounts, parts.keyring, self._loop.now)
             texting = self._settings.model_copy(update={"email": None})  # no report of a mail is played
-            texts = sender_sources(texting, parts.keyring, self._loop.now)
-            self._wire.deliver_to(sources, texts, lambda arrived: parts.webhooks.keep(arrived, now=self._loop.now()))
+            self._wire.senders = sender_sources(texting, parts.keyring, self._loop.now)
+            self._wire.keep = lambda arrived: parts.webhooks.keep(arrived, now=self._loop.now())
             exits.push_async_callback(self._wire.sandbox.stop)
             embedded = await exits.enter_async_context(Embedded(parts, open_runner=self._runner))
             arrived = asyncio.Event()

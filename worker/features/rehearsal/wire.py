@@ -33,19 +33,11 @@ class Wire:
         self._clock = options.clock
         self._accounts = {host_of(name): name for name in accounts}
         self._owners: dict[str, str] = {}  # the account of each session, by the session's reference
-        self._sources: Mapping[str, Source] = {}
-        self._senders: Mapping[str, Source] = {}
-        self._keep: Callable[[Sequence[Arrived]], object] = lambda _arrived: None
-
-    def deliver_to(
-        self,
-        sources: Mapping[str, Source],
-        senders: Mapping[str, Source],
-        keep: Callable[[Sequence[Arrived]], object],
-    ) -> None:
-        """Webhooks are checked and read by the source of the account, callbacks by that of the channel; and kept if
-        they are good."""
-        self._sources, self._senders, self._keep = sources, senders, keep
+        # Webhooks are checked and read by the source of the account, callbacks by that of the channel; and kept if they
+        # are good. Set before any message leaves.
+        self.sources: Mapping[str, Source]
+        self.senders: Mapping[str, Source]
+        self.keep: Callable[[Sequence[Arrived]], object]
 
     def counts(self) -> dict[str, int]:
         """How many calls and messages there were."""
@@ -82,7 +74,7 @@ class Wire:
         last = webhook.url.rpartition("/")[2]
         is_callback = webhook.family == TWILIO
         owner = self._owners.get(webhook.reference or "", "")
-        source = self._senders.get(last) if is_callback else self._sources.get(owner)
+        source = self.senders.get(last) if is_callback else self.sources.get(owner)
         if source is None:
             return 404
         path = (WEBHOOK_SECRET, last) if webhook.family == "frankieone" else ()
@@ -92,7 +84,7 @@ class Wire:
         arrived = source.read(delivery)
         if isinstance(arrived, Unreadable):
             return arrived.status
-        self._keep([arrived] if isinstance(arrived, Arrived) else arrived)
+        self.keep([arrived] if isinstance(arrived, Arrived) else arrived)
         self.told()
         return 200
 
