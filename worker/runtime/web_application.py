@@ -20,7 +20,6 @@ from worker.core.model.metrics import EVENTS, WEBHOOKS
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.events.event_receiver import Receiver
 from worker.events.store.event_status import EventStatuses
-from worker.events.store.refused_events import PutRefusedBack
 from worker.settings.model import Settings
 from worker.web.events.answers import ADDRESS
 from worker.web.events.batching import Batcher, InThread
@@ -60,8 +59,7 @@ CleanupContext = Callable[[web.Application], AsyncIterator[None]]
 @dataclass(frozen=True)
 class Shared:
     """What an application shares with the routes of features. `refusals`: counts and slows those of credentials. `key`:
-    opens what is only for looking, "": nothing does. `put_back`: puts refused events back; None: this process reaches
-    no queue. `body_seconds`, `room`: see `app`."""
+    opens what is only for looking, "": nothing does. `body_seconds`, `room`: see `app`."""
 
     parts: Parts
     readiness: Readiness
@@ -70,7 +68,6 @@ class Shared:
     body_seconds: float = BODY_SECONDS
     refusals: Refusals = field(default_factory=lambda: Refusals(log))
     key: str = ""
-    put_back: PutRefusedBack | None = None
     room: int = ROOM
 
 
@@ -120,7 +117,6 @@ def app(
     body_seconds: float = BODY_SECONDS,
     room: int = ROOM,
     key_to_look: str = "",
-    put_back: PutRefusedBack | None = None,
     fetch: Get | None = None,
 ) -> web.Application:
     """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, /healthz, /readyz,
@@ -129,7 +125,7 @@ def app(
     The caller closes `parts`. `wake(wake_up)` is called on the loop for what is due, after the commit, and must
     return at once, as `WakeUps.send_soon` does. `body_seconds` bounds how long one body may take, `room` how many bytes
     of large bodies are held at a time: of webhooks, and of signed events before their signature is checked. For
-    `key_to_look` and `put_back` see `Shared`. `fetch` fetches what sources of callbacks ask of their services; None:
+    `key_to_look` see `Shared`. `fetch` fetches what sources of callbacks ask of their services; None:
     over the network. The database may be unreachable, or not yet upgraded, when the application starts.
     """
     parts.database.give_up_after(parts.settings.worker.lease / 2)
@@ -157,7 +153,7 @@ def app(
         [lifetime, _meanwhile(readiness.keep_looking, in_thread), _meanwhile(_keep_writing, refusals)]
     )
     made.on_response_prepare.extend([name_server, Proxies().look])
-    shared = Shared(parts, readiness, in_thread, wake, body_seconds, refusals, key_to_look, put_back, room)
+    shared = Shared(parts, readiness, in_thread, wake, body_seconds, refusals, key_to_look, room)
     _add_events(made, shared, receive or Receiver(parts.intake, parts.inboxes, parts.keyring).receive)
     _add_webhooks(made, shared, fetch)
     _add_state(made, shared)

@@ -16,18 +16,18 @@ from worker.reporting.forecast import Load, pace_of
 from worker.settings.policies import BudgetRules
 from worker.wiring.store.carried_budgets import carry_over
 from worker.wiring.store.roles import may_write
-from worker.wiring.stores import Stores
 
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from worker.plans.deadlines import Paces
+    from worker.wiring.stores import Stores
 
 
 class AccountBudgets:
     """The rows of `Budgets`, by the names of the accounts and channels that the configuration has."""
 
-    def __init__(self, rules: BudgetRules, stores: Stores) -> None:
+    def __init__(self, rules: BudgetRules, stores: "Stores") -> None:
         self._rules, self._stores, self._budgets = rules, stores, stores.budgets
 
     def ensure(self, others: Collection[str]) -> None:
@@ -95,17 +95,13 @@ class Resumed:
     shared: tuple[str, ...]
 
 
-def sharing(name: str, rules: BudgetRules) -> list[str]:
-    """The other accounts with the budget of this one. Raises NotTried if there is no account of this name."""
-    every = rules.all()
+def check_can_be_tried(name: str, stores: "Stores", *, now: datetime) -> list[str]:
+    """The other accounts with the budget of this one, which go on as well. Raises NotTried if there is no account of
+    this name, and at a cap on credits: no call could be made."""
+    every = stores.budget_rules.all()
     if name not in every:
         raise NotTried(f"there is no account {name!r}; they are {', '.join(sorted(every))}")
-    return [other for other, rule in every.items() if rule.name == every[name].name and other != name]
-
-
-def check_can_be_tried(name: str, rules: BudgetRules, stores: Stores, *, now: datetime) -> None:
-    """Raises NotTried at a cap on credits: no call could be made."""
-    rule = rules.all()[name]
+    rule = every[name]
     state = stores.budgets.all()[rule.name]
     spent = used_up(rule.credits_by, state.spent, now) if rule.credits_by else None
     if spent is not None:
@@ -113,15 +109,15 @@ def check_can_be_tried(name: str, rules: BudgetRules, stores: Stores, *, now: da
         raise NotTried(f"{name}: the cap of {spent[1].in_words} is used up, so no call can be tried; {goes_on}")
     if state.stopped_at is not None and is_at_cap(state.stop_reason):
         raise NotTried(f"{name}: {state.stop_reason}, so no call can be tried; {way_out(name, state.stop_reason)}")
+    return [other for other, one in every.items() if one.name == rule.name and other != name]
 
 
-def try_again(name: str, rules: BudgetRules, channels: Collection[str], stores: Stores, *, now: datetime) -> Resumed:
+def try_again(name: str, stores: "Stores", *, now: datetime) -> Resumed:
     """With a single call first. Raises NotTried."""
-    shared = sharing(name, rules)
-    check_can_be_tried(name, rules, stores, now=now)
-    ended = stores.budgets.resume(rules.all()[name].name, by_person_at=now)
+    shared = check_can_be_tried(name, stores, now=now)
+    ended = stores.budgets.resume(stores.budget_rules.all()[name].name, by_person_at=now)
     if ended:
         make_snoozed_due(stores.database, [name, *shared], now=now)
-    if ended and name in channels:
+    if ended and name in stores.channels:
         make_waiting_jobs_due(stores.database, now=now)
     return Resumed(tuple(ended), tuple(shared))

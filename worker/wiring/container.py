@@ -40,8 +40,8 @@ from worker.wiring.adapters import (
     sender_name,
 )
 from worker.wiring.background import COUNTS, TELLERS, observing_of, opened_traces
-from worker.wiring.configured import Configured
 from worker.wiring.os_user import os_user
+from worker.wiring.stores import Stores
 
 if TYPE_CHECKING:
     from worker.core.work.invite import InviteWork
@@ -59,11 +59,11 @@ DATABASE_THREADS = 3
 ON_THE_LOOP = 5
 
 
-class Parts(Configured):
+class Parts(Stores):
     """All parts of one process. Make it after a fork, never before: it holds connections.
 
-    The store's objects are in `Stores`, what the configuration says in `Configured`. Here follow, in this order: what
-    comes in, a dispatcher's work, the timer's work, reports, one customer, the process itself.
+    The store's objects, and what the configuration says, are in `Stores`. Here follow, in this order: what comes in, a
+    dispatcher's work, the timer's work, reports, one customer, the process itself.
     """
 
     knows_keys = True  # False: a new key stands for those of the configuration, and nothing stored is decrypted
@@ -89,7 +89,6 @@ class Parts(Configured):
         in this process. `traces`: for tests; None: as the configuration says.
         """
         faster(settings)  # the start fails where they are on and do not fit
-        self.jitter = jitter
         providers = build_providers(settings)
         check_leases(settings)
         keyring = settings.encryption.keyring()

@@ -1,25 +1,36 @@
-"""Builds the store's objects over one database, and what applies the webhooks of each kind of source.
+"""Builds the store's objects over one database, and what the configuration says for them.
 
-What work, webhooks and events need is loaded when it is first asked for: most commands only read how batches stand.
+Each part is built once, when first needed. What work, webhooks and events need is loaded then: most commands only read
+how batches stand.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from worker.core.customers.customers import Customer, FieldProblem
+from worker.core.database.audit_entries import Act
 from worker.core.database.database import Database
+from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
 from worker.core.limits.store.budgets import Budgets
 from worker.core.messages.contact import ContactPolicy
-from worker.failover.store.takeovers import Failover
+from worker.core.messages.quiet_hours import Hours
+from worker.failover.store.takeovers import Failover, Takeovers
+from worker.http.trust import Trust, trust_of
 from worker.lists.decisions.store.do_not_contact import DoNotContact
 from worker.lists.decisions.store.emergency_stop import EmergencyStops
 from worker.lists.store.batches import Batches
 from worker.plans.store.pilots import Pilots
+from worker.providers.contract import Provider
 from worker.reporting.store.look import Looks
 from worker.reporting.store.processes import Processes
 from worker.reporting.store.report_rows import Facts
+from worker.settings.accounts import Account
 from worker.settings.model import Settings
+from worker.settings.policies import BudgetRules, budget_rules, contact_policy, hours_of
+from worker.wiring.account_budgets import AccountBudgets
+from worker.wiring.store.carried_budgets import as_counted
 
 if TYPE_CHECKING:
     from worker.core.messages.store.claim_invitations import Invitations
@@ -28,7 +39,11 @@ if TYPE_CHECKING:
     from worker.events.store.inbox import Inboxes
     from worker.events.store.refused_events import RefusedEvents
     from worker.lists.decisions.store.decisions import Decisions
+    from worker.lists.importing.intake import Rule
     from worker.reporting.store.ledger import Ledger
+    from worker.senders.contract import Sender
+    from worker.templates.pages import Pages
+    from worker.templates.render import Templates
     from worker.web.webhooks.store.webhook_list import WebhookList
     from worker.web.webhooks.store.webhooks import Webhooks
 
@@ -36,19 +51,24 @@ Made = TypeVar("Made")
 
 
 class Stores:
-    """The store's objects of one process. They open no connection before they are used."""
+    """The store's objects of one process, which open no connection before they are used; and the configuration's
+    accounts, senders, templates, routes and limits."""
 
     def __init__(
         self,
         settings: Settings,
         database: Database,
         keyring: Keyring,
+        providers: Mapping[str, Provider],
+        senders: "Mapping[str, Sender] | None",
         *,
-        delivery: Callable[[], ContactPolicy],
+        clock: Clock,
         jitter: Callable[[], float],
     ) -> None:
-        """`delivery` returns what becomes of messages that come back; it is called for each chunk of webhooks."""
-        self.database, self.keyring, self.jitter = database, keyring, jitter
+        """`senders` None: those of the configuration."""
+        self.settings, self.database, self.keyring = settings, database, keyring
+        self.providers, self._senders, self.clock, self.jitter = providers, senders, clock, jitter
+        self.accounts: Mapping[str, Account] = settings.accounts
         wide = {name for name, sender in settings.web.senders.items() if sender.rights(name).every_customer}
         self.batches = Batches(database, keyring, wide=wide)
         self.budgets = Budgets(database)
@@ -59,9 +79,6 @@ class Stores:
         self.looks = Looks(database)
         self.failover = Failover(database)
         self.do_not_contact = DoNotContact(database, keyring)
-        self._accounts, self._follow_up, self._delivery = settings.accounts, settings.follow_up, delivery
-        self._most_messages = settings.invitations.messages_per_customer
-        self._refused_for = frozenset(settings.retry_after_denial.reasons)
         self._made: dict[Any, Any] = {}
 
     def once(self, make: Callable[["Stores"], Made]) -> Made:
@@ -70,6 +87,13 @@ class Stores:
             self._made[make] = make(self)
         found: Made = self._made[make]
         return found
+
+    def acting(self, act: Act) -> "Stores":
+        """The same, whose changes the audit log ascribes to this act."""
+        database = self.database.acting(act)
+        return Stores(
+            self.settings, database, self.keyring, self.providers, self._senders, clock=self.clock, jitter=self.jitter
+        )
 
     @cached_property
     def jobs(self) -> "Jobs":
@@ -93,7 +117,7 @@ class Stores:
     def decisions(self) -> "Decisions":
         from worker.lists.decisions.store.decisions import Decisions
 
-        return Decisions(self.database, most_messages=self._most_messages)
+        return Decisions(self.database, most_messages=self.settings.invitations.messages_per_customer)
 
     @cached_property
     def inboxes(self) -> "Inboxes":
@@ -129,10 +153,105 @@ class Stores:
         from worker.web.webhooks.store.results import ACCOUNT, SENDER
         from worker.web.webhooks.store.webhooks import Apply, Webhooks
 
-        peers = webhook_peers(self._accounts)  # for each account, all whose webhooks come to its address
-        again = Again(self._follow_up.most, self._follow_up.spacing, self._refused_for)
+        settings = self.settings
+        peers = webhook_peers(settings.accounts)  # for each account, all whose webhooks come to its address
+        refused_for = frozenset(settings.retry_after_denial.reasons)
+        again = Again(settings.follow_up.most, settings.follow_up.spacing, refused_for)
         apply: dict[str, Apply] = {  # by the prefix of the sources
             ACCOUNT: partial(apply_provider_updates, self.keyring, peers, again),
-            SENDER: partial(apply_delivery_updates, self.keyring, self._delivery),
+            SENDER: partial(apply_delivery_updates, self.keyring, lambda: self.contact),
         }
         return Webhooks(self.database, self.keyring, apply)
+
+    # What the configuration says
+
+    @cached_property
+    def senders(self) -> "Mapping[str, Sender]":
+        """By channel. Built when first needed, on the loop that will use them."""
+        if self._senders is not None:
+            return self._senders
+        from worker.wiring.senders import build_senders  # imported here: aiohttp and aiosmtplib
+
+        return build_senders(self.settings, self.clock, self.keyring)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels that this configuration can send on."""
+        return tuple(self.settings.sending) if self._senders is None else tuple(self._senders)
+
+    @cached_property
+    def trust(self) -> Trust:
+        """The certificates that calls to the providers trust."""
+        return trust_of({account.base_url: account.protection for account in self.accounts.values()})
+
+    @cached_property
+    def templates(self) -> "Templates":
+        from worker.wiring.templates import templates_of  # imported here: Jinja
+
+        return templates_of(self.settings)
+
+    @cached_property
+    def message_columns(self) -> frozenset[str]:
+        """The columns of lists for messages that the configuration or a template of the operator's names."""
+        named = frozenset(self.settings.import_.for_messages)
+        return named if self.settings.invitations.templates is None else named | self.templates.own_columns
+
+    @cached_property
+    def lacking_columns(self) -> Callable[[Customer], list[FieldProblem]]:
+        """What of the list's own columns a customer's messages need, and the row lacks. Without templates of the
+        operator's: nothing."""
+        if self.settings.invitations.templates is None:
+            return lambda _customer: []
+        from worker.wiring.templates import lacking_columns  # imported here: Jinja
+
+        return lambda customer: lacking_columns(self.templates, self.contact, customer)
+
+    @cached_property
+    def link_pages(self) -> "Mapping[str, Pages]":
+        """The page of stable links, by brand. Reads the templates."""
+        from worker.wiring.templates import pages_of  # imported here: Jinja
+
+        return pages_of(self.settings)
+
+    @cached_property
+    def routes(self) -> "list[Rule]":
+        """The routes, in order."""
+        from worker.lists.importing.intake import Rule
+
+        return [Rule(route.when, route.accounts, route.freshness, route.brand or "") for route in self.settings.routes]
+
+    @cached_property
+    def hours(self) -> Hours:
+        """When customers may be written to."""
+        return hours_of(self.settings)
+
+    @cached_property
+    def contact(self) -> ContactPolicy:
+        """How customers are written to."""
+        return contact_policy(self.settings, channels=self.channels)
+
+    @cached_property
+    def _rules(self) -> BudgetRules:
+        return budget_rules(self.settings, self.channels)
+
+    @property
+    def budget_rules(self) -> BudgetRules:
+        """Without the credentials, which say what accounts share a budget, as they were counted last."""
+        is_known = not any(account.lacks_credentials for account in self.accounts.values())
+        return self._rules if is_known else as_counted(self._rules, self.database)
+
+    @property
+    def account_budgets(self) -> AccountBudgets:
+        return AccountBudgets(self.budget_rules, self)
+
+    @property
+    def takeovers(self) -> Takeovers:
+        """Which accounts may take over rows from which."""
+        lifetimes = {name: provider.lifetime for name, provider in self.providers.items()}
+        return Takeovers(
+            routes=[route.accounts for route in self.settings.routes],
+            rules=self.budget_rules.accounts,
+            lifetimes=lifetimes,
+            budgets=self.budgets,
+            failover=self.failover,
+        )

@@ -5,7 +5,6 @@ import sqlalchemy as sa
 
 from tests.events.bus.brokers import a_bus, broker_of
 from tests.features.dashboard.conftest import USERS
-from worker.cli.commands.web import putting_back
 from worker.core.database.tables import Audit, RefusedEvent
 from worker.events.bus.dead_lettering import refused_message
 from worker.events.bus.messages import Entry
@@ -24,8 +23,7 @@ def broker(redis_url):
 @pytest.fixture
 async def site(open_site, broker):
     bus = f'[bus]\nurl = "{broker.bus.url}"\nqueue = "{broker.bus.queue}"\n'
-    site = await open_site(keys=bus + USERS, put_back=lambda *how: putting_back(site.parts.settings)(*how))
-    return site
+    return await open_site(keys=bus + USERS)
 
 
 def refuse(site, broker, *names: str) -> list[str]:
@@ -94,7 +92,7 @@ async def test_of_all_only_those_are_meant_that_the_person_saw(site, ona, broker
 
 async def test_where_the_bus_cannot_be_reached_nothing_is_lost(open_site, visit, broker):
     keys = '[bus]\nurl = "redis://127.0.0.1:1/0"\n' + USERS
-    site = await open_site(keys=keys, put_back=lambda *how: putting_back(site.parts.settings)(*how))
+    site = await open_site(keys=keys)
     refuse(site, broker, "C-1")
     person = visit(site)
     await person.log_in("ona")

@@ -15,4 +15,4 @@ def test_a_process_without_credentials_asks_no_database_before_a_page_is_read(tm
     configuration = with_value(("accounts", "kyc", "api_key"), {"env": "ABSENT"}, nowhere)
     settings = load(write(tmp_path, configuration), environ=ENVIRON, needs=SERVING)
     with closing(Parts(settings)) as parts:
-        assert Sources(parts, None).parts is parts
+        assert Sources(parts).parts is parts

@@ -228,7 +228,7 @@ async def test_a_list_that_changes_as_a_person_agrees_is_not_approved(site, ona,
     look(site)
     (approve,) = [one for one in ACTIONS if one.name == "approve-list"]
     asked = Asked({"list": "1", "version": "1"}, Person("ona", Role.OPERATOR), site.clock())
-    sources = Sources(site.parts, None)
+    sources = Sources(site.parts)
     approve.plan(sources, asked)
 
     await read_otherwise(ona)

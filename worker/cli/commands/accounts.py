@@ -68,7 +68,7 @@ def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
     """
     with invocation.parts(WAKING) as parts:
         with refusing(NotTried):
-            resumed = try_again(name, parts.budget_rules, parts.channels, parts, now=parts.clock())
+            resumed = try_again(name, parts, now=parts.clock())
         stopped = parts.emergency_stops.find()
         kept = _from_variables(parts.settings.sources, name)
     ended, shared = resumed.ended, resumed.shared

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 import sqlalchemy as sa
 
-from worker.cli.commands.web import address, key_to_look, listening_at, putting_back, show_address
+from worker.cli.commands.web import address, key_to_look, listening_at, show_address
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart, refusing
 from worker.cli.invocation import Invocation
 from worker.cli.lists.listed import refuse_what_cannot_work
@@ -91,7 +91,7 @@ async def _work_everything(parts: Parts, web_parts: Parts, host: str, port: int)
         asyncio.get_running_loop().add_signal_handler(number, embedded.interrupt)
     async with AsyncExitStack() as exits:
         await exits.enter_async_context(embedded)
-        web = app(web_parts, wake=embedded.wake, key_to_look=key, put_back=putting_back(settings))
+        web = app(web_parts, wake=embedded.wake, key_to_look=key)
         listens_on = await exits.enter_async_context(listening(web, host=host, port=port))
         if sources := _sources(settings):
             await exits.enter_async_context(_receiving(settings, sources, embedded))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from datetime import datetime
 from secrets import token_urlsafe
 
 import click
@@ -10,10 +9,7 @@ import click
 from worker.cli.exits import CannotStart, refusing
 from worker.cli.invocation import Invocation, log_info
 from worker.cli.opening import refusing_what_fails, wake_ups_of
-from worker.core.database.database import Database
 from worker.core.foundation.tls import is_loopback
-from worker.core.model.wakeups import Wake
-from worker.events.store.refused_events import KeptMessage, PutBack, PutRefusedBack, RefusedEvents
 from worker.http import event_loop
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.runtime.web_application import ROUTES, app, no_wake_up
@@ -70,7 +66,9 @@ def web(invocation: Invocation, bind: str | None) -> None:
             if isinstance(source, Closed):
                 click.echo(f"warning: {source.why}; until this is fixed, its webhooks are refused", err=True)
         with parts.heartbeat("web"):
-            application = app(parts, wake=_wake(settings), key_to_look=key, put_back=putting_back(settings))
+            # Where no worker can run, the process that works on the database finds what is due.
+            wake = no_wake_up if why_not_with_workers(settings) else wake_ups_of(settings).send_soon
+            application = app(parts, wake=wake, key_to_look=key)
             event_loop.run(serve(application, host=host, port=port, started=started))
 
 
@@ -109,21 +107,3 @@ def show_address(settings: Settings, host: str, port: int, key: str) -> None:
     for told in (routes.told(settings, address, key) for routes in ROUTES.offered() if key):
         if told:
             click.echo(told, err=True)
-
-
-def putting_back(settings: Settings) -> PutRefusedBack:
-    """Puts refused events back. What speaks with the queues is imported when a person does so."""
-
-    def back(
-        database: Database, refused: RefusedEvents, one: KeptMessage | None, until: datetime, now: datetime
-    ) -> PutBack:
-        from worker.events.bus.dead_letters import put_back
-
-        return put_back(settings, database, refused, one, until=until, now=now)
-
-    return back
-
-
-def _wake(settings: Settings) -> Wake:
-    """Sends wake-ups. Sends none where no worker can run: the process that works on the database finds what is due."""
-    return no_wake_up if why_not_with_workers(settings) else wake_ups_of(settings).send_soon

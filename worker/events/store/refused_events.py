@@ -3,7 +3,7 @@ erased."""
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -212,8 +212,3 @@ def remove_about(connection: sa.Connection, digests: Collection[str]) -> int:
     """Remove the refused messages that name the customers of these digests; returns how many."""
     theirs = RefusedEvent.customer_digest.in_(digests)
     return _remove(connection, list(connection.execute(sa.select(RefusedEvent.id).where(theirs)).scalars()), theirs)
-
-
-# Puts a refused event back into its queue, or all that were refused until a time; then comes the time that it is. The
-# database's changes have a person's name. Raises refused.NotPutBack.
-PutRefusedBack = Callable[[Database, RefusedEvents, KeptMessage | None, datetime, datetime], PutBack]

@@ -14,7 +14,6 @@ from worker.core.database.audit_entries import Act
 from worker.core.features import Hook
 from worker.core.foundation.notation import plain
 from worker.core.model.wakeups import WakeUp
-from worker.events.store.refused_events import PutRefusedBack
 from worker.features.dashboard.users import Person, Role
 from worker.features.outbox.outbox_targets import OutboxReport
 from worker.reporting.batch_report import Reporting
@@ -25,9 +24,8 @@ from worker.wiring.stores import Stores
 class Sources:
     """Blocking: pages and actions call it in a thread, where the site runs them."""
 
-    def __init__(self, parts: Parts, put_back: PutRefusedBack | None) -> None:
-        """`put_back` None: this process reaches no queue."""
-        self.parts, self.put_back = parts, put_back
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
 
     @cached_property
     def reporting(self) -> Reporting:
@@ -40,9 +38,7 @@ class Sources:
 
     def acting(self, person: Person, action: str, reason: str) -> Stores:
         """The store's objects, whose changes the audit log ascribes to this person, action and reason."""
-        parts = self.parts
-        database = parts.database.acting(Act(person.actor, action, reason))
-        return Stores(parts.settings, database, parts.keyring, delivery=lambda: parts.contact, jitter=parts.jitter)
+        return self.parts.acting(Act(person.actor, action, reason))
 
 
 class NotThere(Exception):

@@ -118,7 +118,7 @@ def why_unfit(reason: str) -> str:
 class Site:
     def __init__(self, shared: Shared, parts: Sequence[Part], *, key: str) -> None:
         """`key`: see `Visits`."""
-        self._sources, self._parts, self._shared = Sources(shared.parts, shared.put_back), parts, shared
+        self._sources, self._parts, self._shared = Sources(shared.parts), parts, shared
         self._clock = shared.parts.clock
         self._pages = [page for part in parts for page in part.pages]
         self._actions = {action.name: action for part in parts for action in part.actions}

@@ -10,7 +10,7 @@ from worker.core.foundation.clock import monotonic
 from worker.core.foundation.notation import listed_in_words
 from worker.features.dashboard.contract import Action, Asked, Done, Page, Plan, Refused, Sources
 from worker.reporting.operation_report import WORKING, state_in_words
-from worker.wiring.account_budgets import NotTried, check_can_be_tried, sharing, try_again
+from worker.wiring.account_budgets import NotTried, check_can_be_tried, try_again
 
 OVER_SECONDS = 10.0
 
@@ -72,8 +72,7 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
 def _plan(sources: Sources, asked: Asked) -> Plan:
     name = asked.text("name")
     try:
-        shared = sharing(name, sources.parts.budget_rules)
-        check_can_be_tried(name, sources.parts.budget_rules, sources.parts, now=asked.now)
+        shared = check_can_be_tried(name, sources.parts, now=asked.now)
     except NotTried as error:
         raise Refused(f"{error}.") from None
     facts = next(one for one in sources.parts.operation.of_accounts(now=asked.now) if one["account"] == name)
@@ -95,7 +94,7 @@ def _resume(sources: Sources, asked: Asked, reason: str) -> Done:
     name = asked.text("name")
     stores = sources.acting(asked.person, "account resume", reason)
     try:
-        resumed = try_again(name, sources.parts.budget_rules, sources.parts.channels, stores, now=asked.now)
+        resumed = try_again(name, stores, now=asked.now)
     except NotTried as error:
         raise Refused(f"{error}.") from None
     if not resumed.ended:

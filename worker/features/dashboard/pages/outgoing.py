@@ -104,8 +104,6 @@ def _named(sources: Sources, one: KeptMessage | None) -> str:
 def _plan_requeue(sources: Sources, asked: Asked) -> Plan:
     one = _refused(sources, asked)
     which = _named(sources, one)
-    if sources.put_back is None:
-        raise Refused("This process reaches no queue: use `onboard events dead requeue`.")
     if one is not None and one.content is None:
         raise Refused(f"It cannot be put back: {one.why_not}. Its sender must send it again.")
     return Plan(
@@ -122,13 +120,13 @@ def _plan_requeue(sources: Sources, asked: Asked) -> Plan:
 
 
 def _requeue(sources: Sources, asked: Asked, reason: str) -> Done:
-    one = _refused(sources, asked)
-    if sources.put_back is None:
-        raise Refused("This process reaches no queue: use `onboard events dead requeue`.")
+    from worker.events.bus.dead_letters import put_back  # imported here: kombu, for those who put one back
+
+    one, settings = _refused(sources, asked), sources.parts.settings
     stores = sources.acting(asked.person, "events dead requeue", reason)
     try:
         now = sources.parts.database_clock()
-        done = sources.put_back(stores.database, stores.refused_events, one, asked.seen_at, now)
+        done = put_back(settings, stores.database, stores.refused_events, one, until=asked.seen_at, now=now)
     except NotPutBack as error:
         does = "`onboard events dead requeue` does it where it can be"
         raise Refused(f"Nothing was put back: {error}. {does}.") from None
