@@ -15,7 +15,7 @@ from tests.suite.waiting import ENDS_WITHIN
 from worker.core.database.fast.on_loop import StoreCalls
 from worker.core.foundation.logs import about
 from worker.runtime import logs
-from worker.runtime.log_format import LogLine
+from worker.runtime.log_format import line_form
 from worker.runtime.logs import KNOWN
 
 # Celery's own text.
@@ -91,7 +91,7 @@ def test_a_line_of_json_has_its_ids_and_the_kind_of_its_exception(written):
 def test_half_of_a_surrogate_pair_is_an_escape(as_json: bool):
     # Not by a logger: the test runner could not send it on.
     record = logging.LogRecord("worker.x", logging.INFO, "x.py", 1, "no account %s", ("a\ud800",), None)
-    assert "a" + "\\" * (1 + as_json) + "ud800" in LogLine(as_json=as_json).format(record)
+    assert "a" + "\\" * (1 + as_json) + "ud800" in line_form(as_json=as_json).format(record)
 
 
 def test_a_line_of_text_ends_with_its_ids(written):

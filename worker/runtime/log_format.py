@@ -15,21 +15,15 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.types import EventDict
 
 from worker.core.foundation.logs import ids_of
-from worker.runtime.logs import kind_of, one_line, place_of, reduced
+from worker.runtime.logs import kind_of, one_line, place_of
 
 
-class LogLine(ProcessorFormatter):
+def line_form(*, as_json: bool) -> logging.Formatter:
     """Makes lines of one form. Of an exception its kind and its place are written, never its text."""
-
-    def __init__(self, *, as_json: bool) -> None:
-        json = lambda line, **_options: orjson.dumps(line, default=str).decode()  # noqa: E731
-        form = structlog.processors.JSONRenderer(serializer=json) if as_json else _text()
-        super().__init__(
-            foreign_pre_chain=[_facts], processors=[ProcessorFormatter.remove_processors_meta, _ended_with, form]
-        )
-
-    def format(self, record: logging.LogRecord) -> str:
-        return super().format(reduced(record))
+    json = lambda line, **_options: orjson.dumps(line, default=str).decode()  # noqa: E731
+    form = structlog.processors.JSONRenderer(serializer=json) if as_json else _text()
+    steps = [ProcessorFormatter.remove_processors_meta, _ended_with, form]
+    return ProcessorFormatter(foreign_pre_chain=[_facts], processors=steps)
 
 
 def _facts(_logger: Any, level: str, line: EventDict) -> EventDict:

@@ -39,10 +39,10 @@ class _Form(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         if self._line is None:
-            from worker.runtime.log_format import LogLine
+            from worker.runtime.log_format import line_form
 
-            self._line = LogLine(as_json=self._as_json)
-        return self._line.format(record)
+            self._line = line_form(as_json=self._as_json)
+        return self._line.format(reduced(record))
 
 
 def set_up(level: str = "info", file: Path | None = None, form: str = "auto") -> None:

@@ -167,6 +167,11 @@ class Account(TrustsAuthority):
         named = (self.api_key, self.api_secret, self.customer_id, self.customer_child_id)
         return any(one is not None and one.is_missing for one in named)
 
+    @property
+    def hears_results(self) -> bool:
+        """Whether the provider's webhooks are accepted, by which the worker learns who has finished."""
+        return bool(self.webhook_keys or self.webhook_secret or self.jwt_key)
+
     def credentials_in_words(self, sources: Mapping[str, str]) -> str:
         """The keys of the credentials, and where their values come from (`sources`, by key)."""
         keys = [f"accounts.{self.name}.{key}" for key in ("api_key", "api_secret") if getattr(self, key) is not None]

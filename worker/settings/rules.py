@@ -191,7 +191,7 @@ def has_credentials(parts: Mapping[str, Any], accounts: Iterable[Account]) -> bo
     web = parts["web"]
     return bool(
         any(sender.keys for sender in web.senders.values())
-        or any(account.webhook_keys or account.jwt_key or account.webhook_secret for account in accounts)
+        or any(account.hears_results for account in accounts)
         or any(one.credentials and one.credentials.there(parts.get(one.name), parts) for one in SECTIONS.offered())
     )
 

@@ -29,8 +29,6 @@ class OsUser:
 def os_user() -> OsUser:
     """The person who runs this process."""
     host = socket.gethostname()[:60]
-    if not hasattr(os, "getuid"):  # Windows, which asks the system for the name, too
-        return OsUser(os.getlogin(), f"{os.getlogin()} at {host}")
     login = caller_of(os.getuid(), _login_uid(), os.environ.get("SUDO_UID", ""))
     return described(os.getuid(), login, host, _name_of)
 
@@ -63,7 +61,7 @@ def _login_uid() -> int | None:
 
 
 def _name_of(uid: int) -> str:
-    import pwd  # not on Windows
+    import pwd  # imported here: --help needs no name
 
     try:
         return pwd.getpwuid(uid).pw_name

@@ -254,10 +254,7 @@ def check_web(parts: Parts) -> Iterator[Finding]:
     try:
         event_loop.run(connect())
     except OSError:
-        needed = bool(web.senders) or any(
-            account.webhook_keys or account.jwt_key or account.webhook_secret for account in parts.accounts.values()
-        )
-        if needed:
+        if web.senders or any(account.hears_results for account in parts.accounts.values()):
             yield warning("web", f"nothing listens at {web.bind}", "start `onboard web`, or `onboard up`")
     else:
         yield ok("web", f"{web.bind} listens")

@@ -20,7 +20,6 @@ from worker.core.foundation.notation import counted, show_duration, spreadsheet_
 from worker.core.limits.budgets import BudgetRule
 from worker.core.model.states import JobState
 from worker.features.rehearsal.play import Asked, Rehearsed
-from worker.features.rehearsal.stand_ins import hears_results
 from worker.features.rehearsal.steps import STEP
 from worker.reporting.prices import Prices, in_words
 from worker.settings.model import Settings
@@ -190,7 +189,7 @@ def facts_of(settings: Settings, asked: Asked, rehearsed: Rehearsed, shares: Sha
         "without_price": prices.missing(calls, messages),
         "peaks": peaks_of(rehearsed.made, rehearsed.rules),
         "needs_a_person": _needs(rehearsed.status),
-        "not_heard": sorted(name for name in calls if not hears_results(settings.accounts[name])),
+        "not_heard": sorted(name for name in calls if not settings.accounts[name].hears_results),
         "unsent": rehearsed.happenings.unsent,
     }, by_day
 

@@ -162,7 +162,7 @@ def _nothing_of(section: FeatureSection) -> Any:
 
 def _account(account: Account) -> Account:
     idenfy = account.provider.startswith("idenfy")
-    hears = hears_results(account)
+    hears = account.hears_results
     facts = facts_of(account.provider)
     documented = facts.link_hosts if facts else ()
     changes: dict[str, Any] = {
@@ -179,11 +179,6 @@ def _account(account: Account) -> Account:
         "link_hosts": tuple(dict.fromkeys([*account.link_hosts, *documented])),
     }
     return account.model_copy(update=changes)
-
-
-def hears_results(account: Account) -> bool:
-    """Whether the provider's webhooks are accepted, by which the worker learns who has finished."""
-    return bool(account.webhook_keys or account.webhook_secret or account.jwt_key)
 
 
 def sandbox_options(settings: Settings, clock: Callable[[], datetime], behaviour: Mapping[str, Any]) -> SandboxOptions:
