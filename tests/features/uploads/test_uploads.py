@@ -20,7 +20,7 @@ from worker.features.dashboard.contract import Asked, Refused, Sources
 from worker.features.dashboard.pages import batch
 from worker.features.dashboard.users import Person, Role, is_one_person
 from worker.features.uploads import check
-from worker.features.uploads.pages.lists import ACTIONS
+from worker.features.uploads.pages import ACTIONS
 from worker.features.uploads.store.uploads import PROBLEMS, Uploads
 from worker.features.uploads.uploaded import How
 from worker.lists.store.taken import Ending

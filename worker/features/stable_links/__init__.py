@@ -6,7 +6,7 @@ FEATURE = Feature(
     name="stable_links",
     about="Links of our own, whose session is bought when they are pressed. Without it mails have the provider's.",
     offers={
-        "OWN_LINKS": ("worker.features.stable_links.policy:made",),
+        "OWN_LINKS": ("worker.features.stable_links.section:made",),
         "ROUTES": ("worker.features.stable_links.serving:ROUTES",),
         "SECTIONS": ("worker.features.stable_links.section:SECTION",),
     },

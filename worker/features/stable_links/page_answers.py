@@ -2,15 +2,15 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from worker.features.stable_links.landing import Buy, Decision, Finished, Gone, Lead, Over, Press, Wait
-from worker.features.stable_links.store.landings import GONE, Seen
+from worker.features.stable_links.store.landings import Seen
 from worker.templates.pages import Pages
 from worker.templates.values import Screen
 from worker.web.problems import PAGE_HEADERS
@@ -22,21 +22,6 @@ LONG = timedelta(seconds=30)
 MINUTE, SOME_MINUTES = timedelta(minutes=1), timedelta(minutes=10)
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A page to make. `seen`: the customer's facts; of nobody where a page shows none. `form`: what its button
-    posts. `address`: the link's own path. `looks_again`: where a page that waits looks again, if that is another.
-    `ready_by`: until when it may wait, if that is more than some minutes. `again`: the press did not count."""
-
-    screen: Screen
-    seen: Seen = GONE
-    form: str = ""
-    address: str = ""
-    looks_again: str = ""
-    ready_by: datetime | None = None
-    again: bool = False
-
-
 class StablePages:
     def __init__(self, pages: Mapping[str, Pages], *, is_secure: bool) -> None:
         """`pages`: by brand. `is_secure`: our links are https. Only on a machine of its own may a page lead to http."""
@@ -45,21 +30,15 @@ class StablePages:
             for brand, one in pages.items()
         }
 
-    def answer(self, shown: Shown, *, status: int, accepts: str, headers: Mapping[str, str]) -> web.Response:
-        """The page. `accepts`: the visitor's Accept-Language, for pages without a customer. Raises TemplateProblem."""
+    def answer(
+        self, screen: Screen, seen: Seen, *, status: int, accepts: str, headers: Mapping[str, str], **shown: Any
+    ) -> web.Response:
+        """The page. `seen`: the customer's facts; of nobody where a page shows none. `accepts`: the visitor's
+        Accept-Language, for pages without a customer. `shown`: see `Pages.render`. Raises TemplateProblem."""
         # A link that was sent leads on when its brand is no more in the configuration.
-        pages, own = self._of_brand.get(shown.seen.brand) or self._of_brand[""]
-        text = pages.render(
-            shown.screen,
-            again=shown.again,
-            locale=shown.seen.locale or pages.locale_of(accepts),
-            template=shown.seen.template,
-            customer_kind=shown.seen.kind,
-            address=shown.address,
-            looks_again=shown.looks_again,
-            token=shown.form,
-            ready_by=shown.ready_by,
-        )
+        pages, own = self._of_brand.get(seen.brand) or self._of_brand[""]
+        locale = seen.locale or pages.locale_of(accepts)
+        text = pages.render(screen, locale=locale, template=seen.template, customer_kind=seen.kind, **shown)
         return web.Response(text=text, status=status, content_type="text/html", headers=own | dict(headers))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from math import ceil
+from typing import Any
 
 import sqlalchemy as sa
 from aiohttp import web
@@ -17,9 +18,9 @@ from worker.core.foundation.logs import CountLog
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.wakeups import Wake
 from worker.features.stable_links.landing import Asks, Buy, Gone, Lead, Press, Wait
-from worker.features.stable_links.page_answers import HEADERS, Shown, StablePages, ready_by, refresh_of, screen_of
+from worker.features.stable_links.page_answers import HEADERS, StablePages, ready_by, refresh_of, screen_of
 from worker.features.stable_links.press import Visit, Why, counts_as_opened, why_not_asked, why_not_pressed
-from worker.features.stable_links.store.landings import Landings, Seen
+from worker.features.stable_links.store.landings import GONE, Landings, Seen
 from worker.features.stable_links.store.not_me import Outcome
 from worker.features.stable_links.visitors import COOKIE, Visitor, Visitors
 from worker.providers.account import https_link
@@ -109,18 +110,18 @@ class StableRoutes:
 
         async def handle(request: web.Request) -> web.Response:
             if self.readiness.why_not is not None:
-                return self._answer(request, Shown(Screen.TROUBLE), status=503, headers=LATER)
+                return self._answer(request, Screen.TROUBLE, status=503, headers=LATER)
             try:
                 return await handler(request)
             except _TooOften as error:
                 headers = {"Retry-After": str(ceil(error.seconds))}
-                return self._answer(request, Shown(Screen.BUSY), status=429, headers=headers)
+                return self._answer(request, Screen.BUSY, status=429, headers=headers)
             except Unacceptable as error:
                 return error.answer()
             except (sa.exc.OperationalError, CannotDecrypt) as error:
                 if isinstance(error, CannotDecrypt):
                     log.error("a stable link cannot be followed: %s", error.for_logs)
-                return self._answer(request, Shown(Screen.TROUBLE), status=503, headers=LATER)
+                return self._answer(request, Screen.TROUBLE, status=503, headers=LATER)
 
         return handle
 
@@ -172,7 +173,7 @@ class StableRoutes:
         outcome = await self.in_thread(partial(self.not_me, secret, now=self.clock()))
         # The form shows that there was such a link: the second of two presses finds none, and reads the same.
         screen = Screen.LONG if outcome is Outcome.MOMENT else Screen.STOPPED
-        return self._answer(request, Shown(screen, seen, address=_address(request)))
+        return self._answer(request, screen, seen, address=_address(request))
 
     def _visitor(self, request: web.Request) -> Visitor:
         return self.visitors.of(request.cookies.get(COOKIE, ""), now=self.clock())
@@ -218,40 +219,55 @@ class StableRoutes:
         link = https_link(seen.link, self.hosts.get(seen.account, ()))
         if link is None:
             log.error("the account %s may not link to the host of a session's link", seen.account)
-            return self.visitors.known(self._answer(request, Shown(Screen.LATER, seen)), visitor)
+            return self.visitors.known(self._answer(request, Screen.LATER, seen), visitor)
         return self.visitors.known(web.Response(status=303, headers=HEADERS | {"Location": link}), visitor)
 
     async def _page(self, request: web.Request, seen: Seen, visitor: Visitor, *, again: bool = False) -> web.Response:
         now, secret = self.clock(), request.match_info["secret"]
         screen = screen_of(seen.decision, again=again, now=now)
         if isinstance(seen.decision, Gone):
-            return self._answer(request, Shown(screen), status=404)
+            return self._answer(request, screen, status=404)
         form = ""
         if screen in FORMS:
             form = self.visitors.form(visitor, secret, now=await self.in_thread(self.database_clock))
         # A page that waits looks again by itself and by its link: after a press where it leads on. It buys nothing.
         pressed = self.page_first and (request.method == "POST" or PRESSED in request.query)
         looks_again = f"{_address(request)}?{PRESSED}" if pressed and isinstance(seen.decision, Wait | Buy) else ""
-        shown = Shown(screen, seen, form, _address(request), looks_again, ready_by(seen.decision, now=now))
-        headers = refresh_of(seen.decision, screen, address=looks_again)
-        return self.visitors.known(self._answer(request, shown, headers=headers), visitor)
+        answer = self._answer(
+            request,
+            screen,
+            seen,
+            headers=refresh_of(seen.decision, screen, address=looks_again),
+            token=form,
+            address=_address(request),
+            looks_again=looks_again,
+            ready_by=ready_by(seen.decision, now=now),
+        )
+        return self.visitors.known(answer, visitor)
 
     async def _ask_not_me(
         self, request: web.Request, seen: Seen, visitor: Visitor, *, again: bool = False
     ) -> web.Response:
         if isinstance(seen.decision, Gone):
-            return self._answer(request, Shown(Screen.GONE), status=404)
+            return self._answer(request, Screen.GONE, status=404)
         now = await self.in_thread(self.database_clock)
         form = self.visitors.form(visitor, _for_not_me(request.match_info["secret"]), now=now)
-        shown = Shown(Screen.NOT_ME, seen, again=again, form=form, address=_address(request))
-        return self.visitors.known(self._answer(request, shown), visitor)
+        answer = self._answer(request, Screen.NOT_ME, seen, again=again, token=form, address=_address(request))
+        return self.visitors.known(answer, visitor)
 
     def _answer(
-        self, request: web.Request, shown: Shown, *, status: int = 200, headers: Mapping[str, str] | None = None
+        self,
+        request: web.Request,
+        screen: Screen,
+        seen: Seen = GONE,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        **shown: Any,
     ) -> web.Response:
         accepts = request.headers.get("Accept-Language", "")
         try:
-            return self.pages.answer(shown, status=status, accepts=accepts, headers=headers or {})
+            return self.pages.answer(screen, seen, status=status, accepts=accepts, headers=headers or {}, **shown)
         except TemplateProblem as error:
             log.error("the page of a stable link cannot be made: %s", error)
             return web.Response(status=503, text="Please try again later.", headers=HEADERS)

@@ -1,11 +1,16 @@
-"""The section `[links]`."""
+"""The section `[links]`, and how our own links are made by it."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
 from worker.settings.problems import Findings
 from worker.settings.shape import Credentials, FeatureSection
 from worker.settings.values import Flag, Section, setting
+
+if TYPE_CHECKING:
+    from worker.core.lifecycle.store.own_links import StableLinks
+    from worker.settings.model import Settings
 
 NO_ADDRESS = 'missing, and needed for mode = "stable" of [links]: the public address of `onboard web`'
 ONLY_STABLE = 'needs mode = "stable": only our own link can buy a session when it is opened'
@@ -54,3 +59,16 @@ SECTION = FeatureSection(
     check=_check,
     credentials=Credentials('`mode = "stable"` in [links]', lambda links, _parts: bool(links and links.are_ours)),
 )
+
+# How long our own link leads on after the last message: as long as people come back to one in their mailbox.
+VALID = timedelta(days=60)
+
+
+def made(settings: "Settings") -> "StableLinks | None":
+    """A link ends before its customer's data does."""
+    links, base = settings.section(Links), settings.web.base_url
+    if not links.are_ours or base is None:
+        return None
+    from worker.core.lifecycle.store.own_links import StableLinks
+
+    return StableLinks(base, min(VALID, settings.retention.personal), on_click=links.issue == "on-click")

@@ -8,9 +8,8 @@ from aiohttp import web
 from worker.core.foundation.logs import logged
 from worker.features.stable_links.landing import LandingRules
 from worker.features.stable_links.page_answers import StablePages
-from worker.features.stable_links.policy import made
 from worker.features.stable_links.routes import StableRoutes
-from worker.features.stable_links.section import Links
+from worker.features.stable_links.section import Links, made
 from worker.features.stable_links.store.landings import Landings
 from worker.features.stable_links.store.not_me import stop
 from worker.features.stable_links.visitors import Visitors

@@ -19,6 +19,7 @@ from worker.features.dashboard.contract import (
     File,
     NotThere,
     Page,
+    Part,
     Plan,
     Refused,
     Sources,
@@ -301,4 +302,12 @@ def _back(asked: Asked) -> str:
 ACTIONS = (
     Action(name="approve-list", plan=_plan_approve, carry_out=_approve, back=_back),
     Action(name="discard-list", plan=_plan_discard, carry_out=_discard, back=_back),
+)
+
+PART = Part(
+    package="worker.features.uploads",
+    pages=(ALL, ONE, READ),
+    actions=ACTIONS,
+    downloads=(DOWNLOAD,),
+    arrivals=(ARRIVAL,),
 )
