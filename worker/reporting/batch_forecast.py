@@ -37,7 +37,7 @@ from worker.reporting.forecast import (
 )
 from worker.reporting.operation import WORK, Running, rows_wait
 from worker.reporting.store.counts import BatchCounts
-from worker.reporting.store.outlook import Orphans, UnknownOutcomes, due_after, last_planned
+from worker.reporting.store.outlook import Orphans, UnknownOutcomes, due_after, last_planned, waiting_to_reconcile
 from worker.reporting.store.processes import Processes
 from worker.reporting.store.report_rows import Facts
 from worker.reporting.store.waiting import Queue, queue, texts_by_country
@@ -163,7 +163,7 @@ class Forecasts:
         counts = replace(self.facts.counts(batch_id), waits={})
         if not (counts.waiting or counts.unsent):
             return ends
-        return self._with_rows_apart(batch_id, counts, self.facts.unknown_outcomes(batch_id), ends)
+        return self._with_rows_apart(batch_id, counts, waiting_to_reconcile(self.database, batch_id), ends)
 
     def _with_rows_apart(
         self, batch_id: int, counts: BatchCounts, outcomes: UnknownOutcomes, ends: Forecast

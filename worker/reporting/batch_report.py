@@ -26,7 +26,7 @@ from worker.plans.store.plans import Planned
 from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.report_lines import Columns
 from worker.reporting.store.counts import BatchCounts
-from worker.reporting.store.outlook import Orphans
+from worker.reporting.store.outlook import Orphans, waiting_to_reconcile
 from worker.reporting.waits import Blocked, Circumstances, of_accounts, of_no_account, stop_in_words
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Reporting(Forecasts):
         }
         invitations["waiting"] += invitations.pop("working")
         invitations.pop("superseded")  # another message replaced it before it left, and is counted
-        outcomes = self.facts.unknown_outcomes(batch.id)
+        outcomes = waiting_to_reconcile(self.database, batch.id)
         accounts = {}
         for name, facts in sorted(counts.accounts.items()):
             # An account that is no longer configured still has its calls.

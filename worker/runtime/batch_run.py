@@ -17,7 +17,7 @@ from worker.failover.store.takeovers import Takeovers
 from worker.plans.store.pilots import LOOK_EVERY
 from worker.reporting.forecast import due_then, lost_answers, of_rest
 from worker.reporting.store.counts import BatchCounts
-from worker.reporting.store.outlook import Outlook
+from worker.reporting.store.outlook import Outlook, ended_calls, outlook_of, waiting_to_reconcile
 from worker.runtime.embedded import Embedded, Outdated
 from worker.settings.policies import BudgetRules
 
@@ -146,7 +146,7 @@ class OneBatch:
     def _looked_up(self, seconds: float, busy: bool) -> tuple[Stand | None, str]:
         """DONE, or None while calls of jobs that have ended can be looked up soon; and what the batch waits for."""
         parts = self._parts
-        left = parts.facts.ended_calls(self.batch_id)
+        left = ended_calls(parts.database, self.batch_id)
         if left and busy and not self._resting(seconds):
             return None, ""  # a dispatcher may be asking about them
         outlook = Outlook({account: first for account, (_, first) in left.items()}, {}, under_way=False)
@@ -181,7 +181,7 @@ class OneBatch:
         # Rows of the batch lead that would wait for rows of other batches.
         if parts.decisions.take_leads(self.batch_id, stopped_only=not self.alone, now=now):
             return None, ""
-        outlook = parts.facts.outlook(self.batch_id, alone=self.alone)
+        outlook = outlook_of(parts.database, self.batch_id, alone=self.alone)
         if outlook.under_way:
             return None, ""
         found = next_move(parts.budget_rules, parts.takeovers, outlook, self.batch_id, now=now)
@@ -196,7 +196,7 @@ class OneBatch:
         soonest, state = found
         if outlook.quiet_until is not None and now < soonest == outlook.quiet_until:
             return Stand.LATER, ""  # a run does not wait for the end of quiet hours
-        rest = of_rest(soonest, state, lambda: parts.facts.unknown_outcomes(self.batch_id))
+        rest = of_rest(soonest, state, lambda: waiting_to_reconcile(parts.database, self.batch_id))
         why = rest.detail or "the rest is not due before then"
         waits_for = f"waits until {written(soonest)}: {why}" if soonest > now else ""
         too_long = soonest > now + self.patience or (soonest > now and self._resting(seconds))

@@ -22,7 +22,7 @@ from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.lines import RefusedLine
 from worker.providers.webhooks.contract import Key
 from worker.reporting.store.counts import AccountFacts
-from worker.reporting.store.outlook import Outlook
+from worker.reporting.store.outlook import Outlook, outlook_of
 from worker.reporting.store.report_rows import CHUNK
 
 names = (f"C{number}" for number in itertools.count())
@@ -284,32 +284,32 @@ def test_the_outlook_has_when_the_first_of_each_account_and_channel_is_due(shelf
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     soon, later = shelf.clock() + timedelta(minutes=5), shelf.clock() + timedelta(hours=5)
     shelf.set(Job, Job.customer_id == "Jonas", due_at=later)
-    assert shelf.facts.outlook(batch) == Outlook({"kyc": shelf.clock()}, {}, False)
+    assert outlook_of(shelf.database, batch) == Outlook({"kyc": shelf.clock()}, {}, False)
     shelf.issue()
-    assert shelf.facts.outlook(batch) == Outlook({"kyc": later}, {"email": shelf.clock()}, False)
+    assert outlook_of(shelf.database, batch) == Outlook({"kyc": later}, {"email": shelf.clock()}, False)
     shelf.set(InvitationRow, due_at=soon)
-    assert shelf.facts.outlook(batch).channels == {"email": soon}
+    assert outlook_of(shelf.database, batch).channels == {"email": soon}
     shelf.claim_messages()
-    assert not shelf.facts.outlook(batch).under_way  # not due yet
+    assert not outlook_of(shelf.database, batch).under_way  # not due yet
     shelf.set(InvitationRow, due_at=shelf.clock())
     shelf.claim_messages()
-    assert shelf.facts.outlook(batch) == Outlook({"kyc": later}, {}, True)
+    assert outlook_of(shelf.database, batch) == Outlook({"kyc": later}, {}, True)
     shelf.set(InvitationRow, state=InvitationState.SENT)
     shelf.set(Job, state=JobState.HELD)
-    assert shelf.facts.outlook(batch) == Outlook({}, {}, False)
+    assert outlook_of(shelf.database, batch) == Outlook({}, {}, False)
 
 
 def test_the_outlook_of_a_list_that_joined_another_is_that_of_the_other(shelf):
     first, second = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
     later = shelf.clock() + timedelta(hours=5)
     shelf.set(Job, Job.batch_id == first, due_at=later)
-    assert shelf.facts.outlook(second) == Outlook({"kyc": later}, {}, False)
+    assert outlook_of(shelf.database, second) == Outlook({"kyc": later}, {}, False)
     shelf.set(Job, Job.batch_id == first, due_at=shelf.clock())
     shelf.issue()
-    assert shelf.facts.outlook(second) == Outlook({}, {"email": shelf.clock()}, False)
+    assert outlook_of(shelf.database, second) == Outlook({}, {"email": shelf.clock()}, False)
 
 
 def test_nothing_of_a_paused_batch_is_in_the_outlook_of_those_who_joined_it(shelf):
     first, second = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
     Decisions(shelf.database).pause(first, by="ann", now=shelf.clock())
-    assert shelf.facts.outlook(first) == shelf.facts.outlook(second) == Outlook({}, {}, False)
+    assert outlook_of(shelf.database, first) == outlook_of(shelf.database, second) == Outlook({}, {}, False)

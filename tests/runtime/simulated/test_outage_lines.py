@@ -92,7 +92,7 @@ async def test_a_run_that_ends_with_the_first_look_after_an_outage_says_that_it_
             raise error
         return stored.counts(batch_id)
 
-    facts = SimpleNamespace(counts=counts, ended_calls=lambda _batch: {})
+    facts = SimpleNamespace(counts=counts)
     monkeypatch.setattr(world.parts, "facts", facts)
     run = run_of(world, embedded_in(world), batch, is_done=lambda _counts: True)
     assert await run.work() is Stand.DONE

@@ -20,6 +20,7 @@ from worker.core.model.states import BatchState, LineState
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.batch_report import needs_a_person
 from worker.reporting.forecast import lost_answers, of_rest
+from worker.reporting.store.outlook import ended_calls, outlook_of, waiting_to_reconcile
 from worker.reporting.waits import Wait
 from worker.runtime.batch_run import Stand, next_move
 from worker.wiring.container import Parts
@@ -87,7 +88,7 @@ def notes_of(parts: Parts, batch: BatchFacts, stand: Stand, *, undone: Sequence[
     notes = [
         f"{lost_answers(calls, 0)}, of rows that have ended: looked up from {written(first)} on,"
         " by the next run or worker"
-        for calls, first in parts.facts.ended_calls(batch.id).values()
+        for calls, first in ended_calls(parts.database, batch.id).values()
     ]
     notes += undone
     if ended:
@@ -104,12 +105,12 @@ def notes_of(parts: Parts, batch: BatchFacts, stand: Stand, *, undone: Sequence[
 
 def until_when(parts: Parts, batch: BatchFacts, *, alone: bool) -> Wait | None:
     """Until when the rest waits, why, and what a person does then; None if it does not move by itself."""
-    outlook = parts.facts.outlook(batch.id, alone=alone)
+    outlook = outlook_of(parts.database, batch.id, alone=alone)
     move = next_move(parts.budget_rules, parts.takeovers, outlook, batch.id, now=parts.clock())
     if move is None:
         return None
     at, state = move
-    rest = of_rest(at, state, partial(parts.facts.unknown_outcomes, batch.id))
+    rest = of_rest(at, state, partial(waiting_to_reconcile, parts.database, batch.id))
     said = rest.detail in paused_senders(parts).values()  # by `notes_of`
     in_trouble = state.unproven or state.opened_at is not None
     step = hint("doctor", "see what is wrong with `onboard doctor`, and ") if in_trouble else ""

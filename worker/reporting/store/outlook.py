@@ -49,36 +49,40 @@ class Outlook:
         self.quiet_until = min(filter(None, (self.quiet_until, at)), default=None)
 
 
-def outlook(connection: sa.Connection, batch_id: int, *, alone: bool) -> Outlook:
-    """The outlook of a batch; `alone`: without the jobs of other batches, unless a worker works on them now."""
-    given = {"batch": batch_id}
+def outlook_of(database: Database, batch_id: int, *, alone: bool = False) -> Outlook:
+    """When the remaining work of the batch is due, including the jobs of other batches that its rows joined.
 
-    def first(queries: Iterable[sa.Select[Any]]) -> datetime | None:
-        """When the first row of these queries is due; None: there is none."""
-        return min(filter(None, (connection.execute(query, given).scalar() for query in queries)), default=None)
+    `alone`: without the other batches' jobs, unless a worker works on them now.
+    """
+    with database.read() as connection:
+        given = {"batch": batch_id}
 
-    left = fetch(connection, _LEFT, given)
-    jobs = [row for row in left if row.kind == tally.CountOf.JOB and row.state == JobState.WAITING]
-    channels = {
-        row.channel for row in left if row.kind == tally.CountOf.MESSAGE and row.state == InvitationState.WAITING
-    }
-    found = Outlook({}, {}, any(row.state == JobState.WORKING for row in left))
-    for account in {row.account for row in jobs if row.reason != Reason.WAITS_FOR_SENDER}:
-        waits = (*_WAITING_JOB, Job.account == account, Job.reason != Reason.WAITS_FOR_SENDER)
-        _keep(found.accounts, account, first(_by_priority(Job, *waits)))
-    for account, channel in {(row.account, row.channel) for row in jobs if row.reason == Reason.WAITS_FOR_SENDER}:
-        for_sender = (Job.reason == bulk.fixed(Reason.WAITS_FOR_SENDER), Job.priority.in_(PRIORITIES))
-        query = due_of(Job, *_WAITING_JOB, *for_sender, Job.account == account, Job.channel == channel)
-        _keep(found.for_senders, (account, Channel(channel)), first([query]))
-    for channel in channels:
-        queries = _by_priority(InvitationRow, *_WAITING_MESSAGE, InvitationRow.channel == channel)
-        _keep(found.channels, channel, first(queries))
-    if any(row.reason == Reason.QUIET_HOURS for row in left):
-        found.wake(first([_quiet(Job, *_WAITING_JOB), _quiet(InvitationRow, *_WAITING_MESSAGE)]))
-    if not alone:
-        _add_joined(connection, found, given)
-    found.under_way = found.under_way or connection.execute(_JOINED_WORKED, given).first() is not None
-    return found
+        def first(queries: Iterable[sa.Select[Any]]) -> datetime | None:
+            """When the first row of these queries is due; None: there is none."""
+            return min(filter(None, (connection.execute(query, given).scalar() for query in queries)), default=None)
+
+        left = fetch(connection, _LEFT, given)
+        jobs = [row for row in left if row.kind == tally.CountOf.JOB and row.state == JobState.WAITING]
+        channels = {
+            row.channel for row in left if row.kind == tally.CountOf.MESSAGE and row.state == InvitationState.WAITING
+        }
+        found = Outlook({}, {}, any(row.state == JobState.WORKING for row in left))
+        for account in {row.account for row in jobs if row.reason != Reason.WAITS_FOR_SENDER}:
+            waits = (*_WAITING_JOB, Job.account == account, Job.reason != Reason.WAITS_FOR_SENDER)
+            _keep(found.accounts, account, first(_by_priority(Job, *waits)))
+        for account, channel in {(row.account, row.channel) for row in jobs if row.reason == Reason.WAITS_FOR_SENDER}:
+            for_sender = (Job.reason == bulk.fixed(Reason.WAITS_FOR_SENDER), Job.priority.in_(PRIORITIES))
+            query = due_of(Job, *_WAITING_JOB, *for_sender, Job.account == account, Job.channel == channel)
+            _keep(found.for_senders, (account, Channel(channel)), first([query]))
+        for channel in channels:
+            queries = _by_priority(InvitationRow, *_WAITING_MESSAGE, InvitationRow.channel == channel)
+            _keep(found.channels, channel, first(queries))
+        if any(row.reason == Reason.QUIET_HOURS for row in left):
+            found.wake(first([_quiet(Job, *_WAITING_JOB), _quiet(InvitationRow, *_WAITING_MESSAGE)]))
+        if not alone:
+            _add_joined(connection, found, given)
+        found.under_way = found.under_way or connection.execute(_JOINED_WORKED, given).first() is not None
+        return found
 
 
 def _keep(times: dict[Any, datetime], key: Any, at: datetime | None) -> None:
@@ -230,7 +234,7 @@ class Orphans(NamedTuple):
     first: datetime
 
 
-def waiting_to_reconcile(connection: sa.Connection, batch_id: int) -> UnknownOutcomes:
+def waiting_to_reconcile(database: Database, batch_id: int) -> UnknownOutcomes:
     """The calls and messages of a batch that wait to be reconciled."""
     unknown = (Job.batch_id == batch_id, Job.state == JobState.WAITING, Job.unknown_attempt.is_not(None))
     is_orphan = Job.reason == bulk.fixed(Reason.ORPHAN)
@@ -249,18 +253,19 @@ def waiting_to_reconcile(connection: sa.Connection, batch_id: int) -> UnknownOut
         InvitationRow.state == InvitationState.WAITING,
         InvitationRow.unknown_attempt.is_not(None),
     )
-    calls = fetch(connection, jobs)
-    texts = connection.execute(messages).one()
-    lost = [row for row in calls if not row.is_orphan]
-    first = min(filter(None, [*(row.first for row in lost), texts.first]), default=None)
-    orphans = {}
-    for row in calls:
-        if row.is_orphan:
-            # The ids of attempts are ordered by time: none but the last one's attempt is read.
-            last = sa.select(Job.unknown_attempt).where(*unknown, is_orphan, Job.account == row.account)
-            newest = last.order_by(Job.unknown_attempt.desc()).limit(1).scalar_subquery()
-            opened_at = connection.execute(sa.select(Attempt.opened_at).where(Attempt.id == newest)).scalar()
-            orphans[row.account] = Orphans(row.calls, opened_at, row.first)
+    with database.read() as connection:
+        calls = fetch(connection, jobs)
+        texts = connection.execute(messages).one()
+        lost = [row for row in calls if not row.is_orphan]
+        first = min(filter(None, [*(row.first for row in lost), texts.first]), default=None)
+        orphans = {}
+        for row in calls:
+            if row.is_orphan:
+                # The ids of attempts are ordered by time: none but the last one's attempt is read.
+                last = sa.select(Job.unknown_attempt).where(*unknown, is_orphan, Job.account == row.account)
+                newest = last.order_by(Job.unknown_attempt.desc()).limit(1).scalar_subquery()
+                opened_at = connection.execute(sa.select(Attempt.opened_at).where(Attempt.id == newest)).scalar()
+                orphans[row.account] = Orphans(row.calls, opened_at, row.first)
     return UnknownOutcomes({row.account: row.calls for row in lost}, texts.number, first, orphans)
 
 
@@ -285,14 +290,15 @@ def opened_late(connection: sa.Connection, job_ids: Sequence[int]) -> dict[int, 
     return found
 
 
-def first_due(connection: sa.Connection, batch_id: int) -> dict[str, tuple[int, datetime]]:
-    """The jobs of a batch whose calls are being looked up or may be: how many, and when the first, by account."""
+def ended_calls(database: Database, batch_id: int) -> dict[str, tuple[int, datetime]]:
+    """The calls to be looked up of a batch's jobs that have ended: how many, and when the first, by account."""
     query = (
         sa.select(Job.account, sa.func.count().label("calls"), sa.func.min(Job.lease_until).label("first"))
         .where(Job.batch_id == batch_id, *UNSETTLED)
         .group_by(Job.account)
     )
-    return {row.account: (row.calls, row.first) for row in fetch(connection, query)}
+    with database.read() as connection:
+        return {row.account: (row.calls, row.first) for row in fetch(connection, query)}
 
 
 _OWN = sa.select(Job.customer_id, Job.purpose, Job.state).where(

@@ -34,14 +34,7 @@ from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, L
 from worker.core.work.store import call_costs
 from worker.reporting.store.counting import count, later_row
 from worker.reporting.store.counts import BatchCounts
-from worker.reporting.store.outlook import (
-    Outlook,
-    UnknownOutcomes,
-    first_due,
-    opened_late,
-    outlook,
-    waiting_to_reconcile,
-)
+from worker.reporting.store.outlook import opened_late
 from worker.reporting.store.waiting import left_of
 
 _BEFORE = aliased(SessionRow)  # of a customer who is asked once more
@@ -143,24 +136,6 @@ class Facts:
         """The rows that a pause of the batch holds back (`waiting.left_of`)."""
         with self._database.read() as connection:
             return left_of(connection, [batch_id]).get(batch_id, 0)
-
-    def unknown_outcomes(self, batch_id: int) -> UnknownOutcomes:
-        """The calls and messages of the batch that wait to be reconciled."""
-        with self._database.read() as connection:
-            return waiting_to_reconcile(connection, batch_id)
-
-    def ended_calls(self, batch_id: int) -> dict[str, tuple[int, datetime]]:
-        """The calls to be looked up of the batch's jobs that have ended: how many, and when the first, by account."""
-        with self._database.read() as connection:
-            return first_due(connection, batch_id)
-
-    def outlook(self, batch_id: int, *, alone: bool = False) -> Outlook:
-        """When the remaining work of the batch is due, including the jobs of other batches that its rows joined.
-
-        `alone`: without the other batches' jobs, unless a worker works on them now.
-        """
-        with self._database.read() as connection:
-            return outlook(connection, batch_id, alone=alone)
 
     def lines(self, batch_id: int, *, with_links: bool = False, with_details: bool = False) -> Iterator[LineFacts]:
         """Every line of the batch in order, including refused lines. They are read in chunks."""

@@ -19,6 +19,7 @@ from worker.core.model.states import BATCH, EVENT, InvitationState, JobState, Se
 from worker.lists.decisions.store.decisions import Decisions, Verdict
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.store import admission as leading
+from worker.reporting.store.outlook import outlook_of
 from worker.reporting.store.waiting import of_other_channels
 
 DAY = timedelta(days=1)
@@ -235,11 +236,11 @@ def test_a_reminder_with_an_unknown_outcome_holds_no_job_and_needs_no_decision(s
 def test_reminders_have_a_batchs_priority(shelf, reminding):
     reminding()
     batch = invited(shelf)
-    counts, outlook = shelf.facts.counts(batch), shelf.facts.outlook(batch)
+    counts, outlook = shelf.facts.counts(batch), outlook_of(shelf.database, batch)
     assert (counts.unsent, counts.last_due, outlook.channels) == ({}, None, {})
     shelf.clock.now += 2 * DAY
     shelf.claim_messages()
-    assert not shelf.facts.outlook(batch).under_way
+    assert not outlook_of(shelf.database, batch).under_way
 
 
 @pytest.mark.both_databases

@@ -13,7 +13,7 @@ from worker.core.unknown.reconciliation import Unmatched
 from worker.core.unknown.store.expired_leases import EndedLeases
 from worker.lists.decisions.store.decisions import RepeatCost, Verdict
 from worker.lists.decisions.store.settlement import Which
-from worker.reporting.store.outlook import Orphans, UnknownOutcomes
+from worker.reporting.store.outlook import Orphans, UnknownOutcomes, waiting_to_reconcile
 
 
 @pytest.fixture
@@ -207,15 +207,15 @@ def test_a_text_that_waits_for_its_look_up_keeps_its_time_when_another_list_take
 
 def test_rows_that_wait_to_be_looked_up_are_counted_with_their_earliest_time(shelf, policy):
     batch = drop(shelf, policy, customer("Ona"), customer("Jonas"))
-    assert shelf.facts.unknown_outcomes(batch) == UnknownOutcomes({"kyc": 2}, 0, shelf.job("Ona").due_at)
-    assert shelf.facts.unknown_outcomes(batch + 1) == UnknownOutcomes()
+    assert waiting_to_reconcile(shelf.database, batch) == UnknownOutcomes({"kyc": 2}, 0, shelf.job("Ona").due_at)
+    assert waiting_to_reconcile(shelf.database, batch + 1) == UnknownOutcomes()
 
 
 @pytest.mark.both_databases
 def test_the_sessions_whose_tokens_are_lost_are_counted_apart_with_the_time_of_the_last_call(shelf, policy):
     batch = drop(shelf, policy, customer("Ona"), customer("Jonas"), customer("Petras"))
     shelf.set(Job, Job.customer_id != "Petras", reason="orphan")
-    found = shelf.facts.unknown_outcomes(batch)
+    found = waiting_to_reconcile(shelf.database, batch)
     due, opened = shelf.job("Ona").due_at, max(row.opened_at for row in shelf.rows(Attempt))
     assert (found.calls, found.orphans) == ({"kyc": 1}, {"kyc": Orphans(2, opened, due)})
 
@@ -223,4 +223,4 @@ def test_the_sessions_whose_tokens_are_lost_are_counted_apart_with_the_time_of_t
 def test_the_look_at_a_session_whose_token_is_lost_is_not_the_time_of_a_lost_answer(shelf, policy):
     batch = drop(shelf, policy, customer("Ona"), customer("Jonas"))
     shelf.set(Job, Job.customer_id == "Ona", reason="orphan", due_at=shelf.clock())
-    assert shelf.facts.unknown_outcomes(batch).reconcile_at == shelf.job("Jonas").due_at
+    assert waiting_to_reconcile(shelf.database, batch).reconcile_at == shelf.job("Jonas").due_at

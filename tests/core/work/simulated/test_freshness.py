@@ -16,6 +16,7 @@ from worker.core.customers.customers import Channel
 from worker.core.database.tables import Budget, InvitationRow, Job
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.states import JobState
+from worker.reporting.store.outlook import outlook_of
 from worker.runtime.batch_run import next_move
 
 MINUTE = timedelta(minutes=1)
@@ -62,7 +63,7 @@ async def test_while_a_sender_is_stopped_no_session_is_asked_for_that_only_it_co
         ("waits_for_sender", 0, 0, None)
     }
     assert all(4 * MINUTE < row.due_at - world.clock() <= 5 * MINUTE for row in waiting)
-    outlook = world.parts.facts.outlook(batch)
+    outlook = outlook_of(world.parts.database, batch)
     assert set(outlook.for_senders) == {("kyc", Channel.SMS), ("kyc", Channel.BOTH)}
     assert (
         next_move(world.parts.budget_rules, world.parts.takeovers, outlook, batch, now=world.clock()) is None
@@ -110,7 +111,11 @@ async def test_what_waits_for_the_end_of_a_senders_pause_says_so(make):
     await world.work()
     assert (world.asked, world.job("Ona").due_at) == ([], until)
     at, state = next_move(
-        world.parts.budget_rules, world.parts.takeovers, world.parts.facts.outlook(batch), batch, now=world.clock()
+        world.parts.budget_rules,
+        world.parts.takeovers,
+        outlook_of(world.parts.database, batch),
+        batch,
+        now=world.clock(),
     )
     assert (at, state.pause_reason) == (until, "421 later")
 
