@@ -37,14 +37,6 @@ class Standings(NamedTuple):
 STANDINGS = Hook("STANDINGS", Standings)
 
 
-def warnings(settings: Settings, database: Database, now: datetime) -> list[str]:
-    return [said for one in STANDINGS.offered() if (said := one.warning(settings, database, now))]
-
-
-def foreseen(settings: Settings, database: Database, now: datetime) -> list[Standing]:
-    return [one.foreseen(settings, database, now) for one in STANDINGS.offered()]
-
-
 class SourceReport(NamedTuple):
     """One place. `is_importing`: the import of one of its lists has begun and not ended. `in_words`: what it waits for.
     `facts`: as `status --json` prints it, under `intake`. `attention`: what needs a person."""

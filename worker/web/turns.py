@@ -1,10 +1,11 @@
 """What machines and senders share: places, which they take in turn, so that one that asks a hundred times waits
-behind each that asks once; and how much each may ask, as this process has counted it."""
+behind each that asks once; how many of each may be there at a time; and how much each may ask, as this process has
+counted it."""
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Hashable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from worker.core.limits.rate_limits import Limit
 
@@ -51,6 +52,30 @@ class Turns:
                 called.set_result(None)
                 return
         self._free += 1
+
+
+class TooMany(Exception):
+    """Too many of one kind are there at this moment."""
+
+
+class AtOnce:
+    """So many of each kind at a time, and no more. Belongs to one loop."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._there = most, Counter[Hashable]()
+
+    @contextmanager
+    def one_of(self, kind: Hashable) -> Iterator[None]:
+        """One of them, while the block runs. Raises TooMany."""
+        if self._there[kind] >= self._most:
+            raise TooMany
+        self._there[kind] += 1
+        try:
+            yield
+        finally:
+            self._there[kind] -= 1
+            if not self._there[kind]:
+                del self._there[kind]
 
 
 class Allowance:

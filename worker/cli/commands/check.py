@@ -51,9 +51,9 @@ from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
 from worker.lists.warned import Originals, Refusals, problems_csv, warned_of
 from worker.plans.store.plans import Plan, refuse_over
-from worker.reporting import standings
 from worker.reporting.batch_forecast import AWAITS_VERDICT
 from worker.reporting.report_lines import BYTE_ORDER_MARK
+from worker.reporting.standings import STANDINGS
 from worker.reporting.store.outlook import CallsNow
 from worker.settings.needs import NOTHING, Need
 from worker.settings.policies import texted_countries
@@ -175,7 +175,7 @@ def _checked(parts: Parts, listed: Listed, *, deadline: datetime | None, online:
     planned = parts.batches.plan(batch) if batch is not None and batch.id == calls.batch else None
     apart = found.cost.beyond_cap()
     facts = foreseen(parts, judged, due, answering, apart=apart, batch=calls.batch, planned=planned, alone=False)
-    beside = standings.foreseen(parts.settings, parts.database, parts.clock())
+    beside = [one.foreseen(parts.settings, parts.database, parts.clock()) for one in STANDINGS.offered()]
     facts |= {
         "batch": batch.id if batch is not None else None,
         "unsent": sum(parts.facts.counts(batch.id).unsent.values()) if batch is not None else 0,

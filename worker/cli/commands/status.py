@@ -21,7 +21,7 @@ from worker.reporting.batch_report import rows_to_correct
 from worker.reporting.forecast import lost_answers, lost_sessions
 from worker.reporting.operation import WORK
 from worker.reporting.operation_report import OperationReport
-from worker.reporting.standings import warnings
+from worker.reporting.standings import STANDINGS
 from worker.reporting.waits import NOTHING_STUCK, Level, Wait, level_of, none_works, with_rows
 from worker.settings.needs import COUNTED
 from worker.wiring.container import Parts
@@ -77,7 +77,7 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
         batches = [(one, parts.facts.counts(one.id)) for one in parts.batches.all()]
         reporting = parts.reporting
         every = [whole.with_what_is_worked(reporting.status(one, counts)) for one, counts in batches]
-        warned = warnings(parts.settings, parts.database, parts.clock())
+        warned = [one.warning(parts.settings, parts.database, parts.clock()) for one in STANDINGS.offered()]
     if as_json:
         print_json({"batches": every, "accounts": whole.accounts} | whole.facts())
     else:
@@ -88,7 +88,7 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
         else:
             click.echo("there is no batch yet; `onboard run LIST.csv` makes one")
         _show_needs(whole, sum(to_correct))
-    for warning in warned:
+    for warning in filter(None, warned):
         click.echo(f"warning: {warning}", err=True)
 
 

@@ -13,13 +13,14 @@ from worker.features.dashboard.contract import File, Refused, Sink
 from worker.web.events.batching import InThread
 from worker.web.events.request_body import BROKEN_OFF, Unacceptable, check_not_compressed
 from worker.web.problems import PAGE_HEADERS
+from worker.web.turns import AtOnce, TooMany
 
 CHUNK = 512 * 1024
 IDLE_SECONDS = 30.0
 LONGEST_SECONDS = 900.0  # for a whole file
 LONGEST_NAME, LONGEST_TOKEN = 120, 200
 AT_ONCE = 3  # files that come: each has a thread of the site now and then
-_coming: set[object] = set()
+_coming = AtOnce(AT_ONCE)
 
 Begin = Callable[[str, str], Sink]
 
@@ -30,18 +31,16 @@ async def receive(request: web.Request, begin: Begin, in_thread: InThread, *, mo
     check_not_compressed(request)
     if request.content_length is not None and request.content_length > most + CHUNK:
         raise Unacceptable(413, _too_large(most))
-    if len(_coming) >= AT_ONCE:
-        raise Unacceptable(503, "other files are coming now; try again in a minute")
-    _coming.add(here := object())
     try:
-        async with asyncio.timeout(LONGEST_SECONDS):
-            return await _received(request, begin, in_thread, most=most)
+        with _coming.one_of("file"):
+            async with asyncio.timeout(LONGEST_SECONDS):
+                return await _received(request, begin, in_thread, most=most)
+    except TooMany:
+        raise Unacceptable(503, "other files are coming now; try again in a minute") from None
     except TimeoutError:
         raise Unacceptable(408, "the file did not come in time") from None
     except (*BROKEN_OFF, ValueError, AssertionError):  # of aiohttp, for a body that is no such form
         raise Unacceptable(400, "the form is broken") from None
-    finally:
-        _coming.discard(here)
 
 
 async def _received(request: web.Request, begin: Begin, in_thread: InThread, *, most: int) -> str:

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from worker.features.dashboard.passwords import LONGEST_PASSWORD, PasswordChecks, TooMany, digest_of
+from worker.features.dashboard.passwords import LONGEST_PASSWORD, PasswordChecks, digest_of
 from worker.features.dashboard.rendering import page, see
 from worker.features.dashboard.store.log_ins import LONGEST
 from worker.features.dashboard.visits import (
@@ -21,6 +21,7 @@ from worker.features.dashboard.visits import (
 from worker.web.events.request_body import form_of
 from worker.web.middlewares import Refusals
 from worker.web.problems import REFUSED
+from worker.web.turns import TooMany
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Callable
 from hashlib import sha256
 from secrets import token_bytes
@@ -14,7 +13,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from worker.features.dashboard.users import User
 from worker.web.events.batching import InThread
-from worker.web.turns import Turns
+from worker.web.turns import AtOnce, Turns
 
 AT_ONCE = 2
 MOST_OF_MACHINE = 4  # are checked, or wait for it, at the same time
@@ -34,10 +33,6 @@ def _random_hash() -> str:
 
 # For names that no user has: the answer takes as long as for a known name.
 _NO_USER = _random_hash()
-
-
-class TooMany(Exception):
-    """Too many log-ins of this machine are checked at this moment."""
 
 
 def hash_password(password: str) -> str:
@@ -64,8 +59,8 @@ class PasswordChecks:
     def __init__(self, in_thread: InThread, check: Callable[[str, User | None], bool] = is_password) -> None:
         self._in_thread, self._check = in_thread, check
         self._free = Turns(AT_ONCE)
-        self._checked: Counter[str] = Counter()  # by machine; those who are refused and only wait have no place here
-        self._waiting: Counter[tuple[str, str]] = Counter()  # by user and machine
+        self._checked = AtOnce(MOST_OF_MACHINE)  # of a machine; those who are refused and only wait have no place here
+        self._waiting = AtOnce(MOST_FOR_ONE)  # of a user and a machine
         # By user, while they are waited for; first come, first served.
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
@@ -74,30 +69,15 @@ class PasswordChecks:
         name cannot be tried often. Raises TooMany, where too many wait of this machine: who guesses from another one,
         at this name or at others, makes its user wait for a turn, and keeps them out of nothing."""
         who = digest_of(name)
-        waiting = who, machine
-        if self._waiting[waiting] >= MOST_FOR_ONE:
-            raise TooMany
-        self._waiting[waiting] += 1
-        turns = self._turns.setdefault(who, asyncio.Semaphore(MOST_FOR_ONE))
-        try:
+        with self._waiting.one_of((who, machine)):
+            turns = self._turns.setdefault(who, asyncio.Semaphore(MOST_FOR_ONE))
             async with turns:
                 fits = len(password) <= LONGEST_PASSWORD and await self._is_password(password, user, machine)
                 if not fits:
                     await wait()
                 return fits
-        finally:
-            self._waiting[waiting] -= 1
-            if not self._waiting[waiting]:
-                del self._waiting[waiting]
 
     async def _is_password(self, password: str, user: User | None, machine: str) -> bool:
-        if self._checked[machine] >= MOST_OF_MACHINE:
-            raise TooMany
-        self._checked[machine] += 1
-        try:
+        with self._checked.one_of(machine):
             async with self._free.turn(machine):
                 return bool(await self._in_thread(self._check, password, user))
-        finally:
-            self._checked[machine] -= 1
-            if not self._checked[machine]:
-                del self._checked[machine]

@@ -8,8 +8,7 @@ import asyncio
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,9 +19,9 @@ from worker.core.model.incoming import Event, EventReceipt, Outcome
 from worker.events.cloudevents import Listed, Unreadable
 from worker.events.standing import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
 from worker.events.store.inbox import CONFLICT
-from worker.web.events.batching import MOST, TooMany
-from worker.web.events.request_body import Unacceptable
+from worker.web.events.batching import MOST
 from worker.web.problems import listed, problem
+from worker.web.turns import TooMany
 
 log = logging.getLogger(__name__)
 
@@ -67,18 +66,6 @@ class ManyEvents:
     def __init__(self, take_in: Callable[[Event], Awaitable[EventReceipt]]) -> None:
         """`take_in`: as `Batcher.take_in`."""
         self._take_in = take_in
-        self._lists: Counter[str] = Counter()  # by sender
-
-    @contextmanager
-    def one_of(self, sender: str) -> Iterator[None]:
-        """Holds one of a sender's lists while the block runs. Raises Unacceptable where it has sent too many."""
-        if self._lists[sender] >= MOST_LISTS:
-            raise Unacceptable(503, f"more than {MOST_LISTS} lists of this sender at the same time")
-        self._lists[sender] += 1
-        try:
-            yield
-        finally:
-            self._lists[sender] -= 1
 
     async def answer(
         self, request: web.Request, events: Sequence[Listed], as_sent: Callable[[Event], Event]

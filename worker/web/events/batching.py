@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from worker.core.model.wakeups import Wake, WakeUp
+from worker.web.turns import TooMany
 
 ANSWER_SECONDS = 5.0
 
@@ -46,10 +47,6 @@ Receive = Callable[[Sequence[One]], tuple[Sequence[Receipt], Iterable[WakeUp]]]
 InThread = Callable[..., Awaitable[Any]]  # (function, *arguments)
 
 
-class TooMany(Exception):
-    """Too many items of the line wait already."""
-
-
 class Batcher(Generic[One, Receipt]):
     """Takes in one chunk after another. Belongs to one loop."""
 
@@ -68,8 +65,9 @@ class Batcher(Generic[One, Receipt]):
     async def take_in(self, one: One, line: str) -> Receipt:
         """The item's receipt, once it is committed and its dispatchers are woken. `line`: the name of its sender.
 
-        Raises TooMany, and what `receive` raises; sqlalchemy's OperationalError also where the receipt comes too late.
-        The item stays in its chunk then: it may be taken in, and sending it again does no harm.
+        Raises TooMany where too many items of the line wait, and what `receive` raises; sqlalchemy's OperationalError
+        also where the receipt comes too late. The item stays in its chunk then: it may be taken in, and sending it
+        again does no harm.
         """
         if len(self._waiting.get(line, ())) >= MOST_WAITING:
             raise TooMany

@@ -20,8 +20,17 @@ from worker.events.published_events import moment
 from worker.events.store.event_status import EventStatus, EventStatuses, LinkStatus
 from worker.settings.outside import Web
 from worker.web.events import credentials
-from worker.web.events.answers import AT_ONCE, AWAY, RETRY_SECONDS, ManyEvents, accepted, address, refusal_status
-from worker.web.events.batching import ANSWER_SECONDS, Batcher, InThread, TooMany, answered_within
+from worker.web.events.answers import (
+    AT_ONCE,
+    AWAY,
+    MOST_LISTS,
+    RETRY_SECONDS,
+    ManyEvents,
+    accepted,
+    address,
+    refusal_status,
+)
+from worker.web.events.batching import ANSWER_SECONDS, Batcher, InThread, answered_within
 from worker.web.events.link_waiters import Waiting
 from worker.web.events.request_body import (
     OF_ONE,
@@ -37,7 +46,7 @@ from worker.web.events.request_body import (
 )
 from worker.web.problems import REFUSED, problem
 from worker.web.readiness import Readiness
-from worker.web.turns import Allowance
+from worker.web.turns import Allowance, AtOnce, TooMany
 from worker.web.webhooks.standard_webhooks import SIGNATURE, refused_unread
 
 log = logging.getLogger(__name__)
@@ -65,7 +74,7 @@ class Events:
         self._keys = credentials.keys_of(self.settings.senders)
         self._allowance = Allowance(self.settings.event_limit)
         self._room = Room(self.room)
-        self._many = ManyEvents(self._take_in)
+        self._many, self._lists = ManyEvents(self._take_in), AtOnce(MOST_LISTS)  # of a sender
         self._outage = Outage(log)
 
     async def post(self, request: web.Request) -> web.Response:
@@ -137,12 +146,15 @@ class Events:
     async def _post_many(
         self, request: web.Request, content: bytes, sender: EventSender, as_sent: Callable[[Event], Event]
     ) -> web.Response:
-        with self._many.one_of(sender.name):
-            events = await self.in_thread(read_list, content)
-            if isinstance(events, Unreadable):
-                return problem(400, events.reason, hint=HINT)
-            self._allowance.spend(sender.name, max(0, len(events) - 1), monotonic())
-            return await self._many.answer(request, events, as_sent)
+        try:
+            with self._lists.one_of(sender.name):
+                events = await self.in_thread(read_list, content)
+                if isinstance(events, Unreadable):
+                    return problem(400, events.reason, hint=HINT)
+                self._allowance.spend(sender.name, max(0, len(events) - 1), monotonic())
+                return await self._many.answer(request, events, as_sent)
+        except TooMany:
+            raise Unacceptable(503, f"more than {MOST_LISTS} lists of this sender at the same time") from None
 
     async def get(self, request: web.Request) -> web.Response:
         """Report the status of an event."""
