@@ -11,8 +11,7 @@ from multidict import CIMultiDict
 
 from onboarding_sandbox.endpoints.frankieone import HostedUrl, IndividualToken
 from onboarding_sandbox.endpoints.frankieone_v1 import IdvalidateToken
-from onboarding_sandbox.endpoints.idenfy import KycListing, KycToken, Partner
-from onboarding_sandbox.endpoints.idenfy_kyb import KybToken
+from onboarding_sandbox.endpoints.idenfy import KybToken, KycListing, KycToken, Partner
 from onboarding_sandbox.endpoints.twilio import FetchAccount, ListTexts, SendText, Text
 from onboarding_sandbox.gate import Gate
 from onboarding_sandbox.log import Entry, Log
@@ -20,9 +19,8 @@ from onboarding_sandbox.mailbox import Mailbox
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.pages import Pages
 from onboarding_sandbox.people.customer_pages import CustomerPages, PlayedPage
-from onboarding_sandbox.people.customers import Customers
+from onboarding_sandbox.people.customers import Browse, Customers, Visitors
 from onboarding_sandbox.people.recipients import Recipients
-from onboarding_sandbox.people.visitors import Browse, Visitors
 from onboarding_sandbox.people.webhook_sender import DelayedTasks, Taker, WebhookSender
 from onboarding_sandbox.wire import TWILIO, Answer, Call, Endpoint
 

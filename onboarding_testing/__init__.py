@@ -10,6 +10,5 @@ import pytest
 pytest.register_assert_rewrite(
     "onboarding_testing.provider_contract",
     "onboarding_testing.configured_adapters",
-    "onboarding_testing.listed_sessions",
     "onboarding_testing.sender_contract",
 )

@@ -18,10 +18,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding_testing.accounts import AOIFE, API_KEY, API_SECRET, NOW, PlainSecret, shown_of
+from onboarding_testing.accounts import (
+    AOIFE,
+    API_KEY,
+    API_SECRET,
+    NOW,
+    Bad,
+    PlainSecret,
+    ProviderCase,
+    answer,
+    opened,
+    problem_in,
+    read,
+    shown_of,
+)
 from onboarding_testing.configured_adapters import *  # noqa: F403
-from onboarding_testing.listed_sessions import *  # noqa: F403
-from onboarding_testing.provider_case import Bad, ProviderCase, answer, opened, problem_in, read
 from worker.core.foundation.clock import EPOCH
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import ExpirySource, Session

@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from tests.conftest import NOON
-from worker.events.published_events import Happened, OutgoingEvent
+from worker.events.cloudevents import Happened, OutgoingEvent
 
 
 def event(number: int, customer: str | None = None, **changes: Any) -> OutgoingEvent:

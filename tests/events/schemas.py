@@ -19,7 +19,7 @@ from worker.core.foundation.notation import UNITS
 from worker.core.model.channels import CHANNELS
 from worker.core.model.incoming import EventKind
 from worker.core.model.refusals import LONGEST, MOST
-from worker.events.published_events import SEQUENCE_DIGITS, SOURCE, Happened
+from worker.events.cloudevents import SEQUENCE_DIGITS, SOURCE, Happened
 from worker.lists.own_columns import RESERVED
 from worker.lists.rules import COLUMNS, LONGEST_ADDRESS, LONGEST_NAME, LONGEST_TAG, MOST_TAGS
 from worker.providers.facts import PROVIDERS

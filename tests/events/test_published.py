@@ -4,7 +4,7 @@ import json
 from datetime import datetime, timedelta, timezone
 
 from tests.events.outgoing import event
-from worker.events.published_events import cloud_event
+from worker.events.cloudevents import cloud_event
 from worker.web.webhooks.standard_webhooks import secret
 
 

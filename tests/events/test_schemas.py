@@ -12,7 +12,7 @@ from tests.events.outgoing import event
 from tests.events.schemas import files
 from worker.core.messages import contact
 from worker.core.model.incoming import EventKind
-from worker.events.published_events import Happened, cloud_event
+from worker.events.cloudevents import Happened, cloud_event
 from worker.settings.model import Bus
 
 FOLDER = Path(__file__).parents[2] / "docs" / "events"

@@ -35,7 +35,7 @@ from tests.suite.of_features import needs, of_features
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 from tests.web.site import FIRST, HOOKS, SECOND, SIGNING, THIRD
 from worker.core.database.database import Database
-from worker.events.bus.topology import topology_of
+from worker.events.bus.sources import topology_of
 from worker.wiring.store import migrating
 
 # Each place that is searched; docs/security/threat-model.md lists the same.

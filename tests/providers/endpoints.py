@@ -7,8 +7,8 @@ samples printed on the providers' pages.
 from datetime import timedelta
 from typing import Any
 
+from onboarding_testing.accounts import HTML, Bad, answer
 from onboarding_testing.fakes import FakeHttp, FakeProvider
-from onboarding_testing.provider_case import HTML, Bad, answer
 from onboarding_testing.provider_contract import ProviderCase
 from tests.providers.accounts import (
     ENTITY,

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from onboarding_testing.provider_case import HTML, Bad, answer
+from onboarding_testing.accounts import HTML, Bad, answer
 from worker.core.model.endings import Kind
 from worker.providers.contract import HttpAnswer
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from onboarding_testing.provider_case import HTML, Bad, answer
+from onboarding_testing.accounts import HTML, Bad, answer
 from worker.core.model.endings import Kind
 from worker.providers.contract import HttpAnswer
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from onboarding_testing.provider_case import answer
+from onboarding_testing.accounts import answer
 from tests.providers.accounts import ENTITY, NOW, company, customer, frankie_hosted_account, request
 from tests.providers.frankieone_answers import HOSTED_OPENED
 from worker.core.model.sessions import ExpirySource, Session

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_testing.accounts import HTML, answer
 from onboarding_testing.fakes import FakeProvider
-from onboarding_testing.provider_case import HTML, answer
 from tests.providers.accounts import (
     AOIFE,
     API_KEY,

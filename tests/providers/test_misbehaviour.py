@@ -14,7 +14,7 @@ from aiohttp import web
 
 from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.faults import Fault
-from onboarding_testing.provider_case import HTML
+from onboarding_testing.accounts import HTML
 from onboarding_testing.provider_contract import ProviderCase
 from tests.providers import endpoints as tables
 from tests.providers.accounts import AOIFE, NOW, PlainSecret, shown_of

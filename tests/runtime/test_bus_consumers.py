@@ -10,7 +10,7 @@ import pytest
 from tests.simulated.world import configuration
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.foundation.keyring import new_key
-from worker.events.bus.topology import Unfit
+from worker.events.bus.sources import Unfit
 from worker.runtime import bus_consumers
 from worker.settings.load import load
 

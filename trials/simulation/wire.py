@@ -15,8 +15,7 @@ from urllib.parse import unquote_plus, urlsplit
 from uuid import UUID
 
 from onboarding_sandbox.endpoints.frankieone import IndividualToken
-from onboarding_sandbox.endpoints.idenfy import KycListing, KycSession, KycToken, Partner
-from onboarding_sandbox.endpoints.idenfy_kyb import KybToken
+from onboarding_sandbox.endpoints.idenfy import KybToken, KycListing, KycSession, KycToken, Partner
 from onboarding_sandbox.endpoints.twilio import FetchAccount, ListTexts, SendText, Text
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.wire import (

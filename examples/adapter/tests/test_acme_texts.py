@@ -8,8 +8,7 @@ from types import SimpleNamespace
 import pytest
 from onboarding_acme.texts import TEXT_SERVICE
 
-from onboarding_testing.accounts import PlainSecret
-from onboarding_testing.provider_case import answer
+from onboarding_testing.accounts import PlainSecret, answer
 from onboarding_testing.sender_contract import *  # noqa: F403 -- the suite
 from onboarding_testing.sender_contract import NOW, SenderSide
 from worker.core.model.endings import AddressIs

@@ -14,7 +14,7 @@ from worker.events.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT
 from worker.events.bus.dead_letters import dead_queue
 from worker.events.bus.links import TAKEN_SECONDS
 from worker.events.bus.messages import Entry
-from worker.events.bus.topology import GROUP, topology_of
+from worker.events.bus.sources import GROUP, topology_of
 from worker.settings.outside import Bus
 
 STRUCTURED = "application/cloudevents+json"

@@ -12,10 +12,10 @@ from tests.events.bus.brokers import requested
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
 from worker.events.brokers.connection import connection_to
-from worker.events.bus import topology
+from worker.events.bus import sources
 from worker.events.bus.dead_lettering import NOTICE_ID, REASON
 from worker.events.bus.dead_letters import AmqpDead, shown
-from worker.events.bus.topology import topology_of
+from worker.events.bus.sources import topology_of
 
 BAD = [b'{"order": %d, "email": "quirin@example.com"}' % n for n in range(5)]
 
@@ -101,8 +101,8 @@ def test_the_notices_are_bounded(redis_url: str, make_broker: Any, inbox: FakeIn
 
 
 def test_rabbitmq_bounds_the_notices_itself():
-    arguments = topology.Topology("x", on_amqp=True).amqp_queues["x.dead"]
-    assert (arguments["x-max-length"], arguments["x-message-ttl"]) == (topology.MOST_NOTICES, 14 * 86_400_000)
+    arguments = sources.Topology("x", on_amqp=True).amqp_queues["x.dead"]
+    assert (arguments["x-max-length"], arguments["x-message-ttl"]) == (sources.MOST_NOTICES, 14 * 86_400_000)
 
 
 def test_what_was_refused_for_want_of_a_release_is_taken_when_it_is_put_back(broker: Any, inbox: FakeInbox):

@@ -15,8 +15,7 @@ from worker.events.brokers import connection as brokers
 from worker.events.bus.dead_lettering import NOTICE_ID, REASON
 from worker.events.bus.links import TAKEN_SECONDS
 from worker.events.bus.messages import LARGEST_ENVELOPE, opened
-from worker.events.bus.sources import NEVER_SETTLED, events_of
-from worker.events.bus.topology import GROUP
+from worker.events.bus.sources import GROUP, NEVER_SETTLED, events_of
 from worker.events.cloudevents import LARGEST
 
 TWICE = b'{"specversion": "1.0", "specversion": "1.0", "data": {}}'

@@ -16,8 +16,7 @@ from worker.core.model.incoming import Event, EventKind
 from worker.events.bus.dead_lettering import refused_message
 from worker.events.bus.dead_letters import dead_queue, shown
 from worker.events.bus.messages import TASK, Entry, event_in_task
-from worker.events.bus.sources import Source, requests_at
-from worker.events.bus.topology import topology_of
+from worker.events.bus.sources import Source, requests_at, topology_of
 from worker.events.cloudevents import LARGEST, Unreadable
 from worker.runtime.bus_consumers import link_to
 

@@ -8,8 +8,7 @@ import pytest
 from tests.events.bus.brokers import requested
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import ENDS_WITHIN
-from worker.events.bus.sources import events_of
-from worker.events.bus.topology import Unfit
+from worker.events.bus.sources import Unfit, events_of
 from worker.runtime.bus_consumers import link_to
 
 

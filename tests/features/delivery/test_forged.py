@@ -21,7 +21,7 @@ from tests.suite.rsa_keys import ANOTHER, SHORT
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.features.delivery.ses import TOPIC_HEADER
 from worker.features.delivery.sns import FOR_ALL, FOR_EACH_MACHINE, SesSource, Sns
-from worker.features.delivery.sources import PostmarkSource
+from worker.features.delivery.sources import WITH_KEYS
 from worker.providers.webhooks.contract import Delivery
 
 MESSAGE_ID = "<0a@example.com>"
@@ -224,6 +224,6 @@ POSTMARK: dict[str, str | None] = {
 def test_a_webhook_that_does_not_show_postmarks_key_is_refused_before_its_body_is_read(subtests):
     for what in POSTMARK:
         with subtests.test(case=what):
-            source, given = PostmarkSource([SECRET], Keyring([new_key()]), lambda: NOON), POSTMARK[what]
+            source, given = WITH_KEYS["postmark"]([SECRET], Keyring([new_key()]), lambda: NOON), POSTMARK[what]
             assert source.refuses_unread(Delivery(b"", {} if given is None else {"authorization": given}))
             assert not source.refuses_unread(Delivery(b"", {"authorization": f"Bearer {SECRET}"}))

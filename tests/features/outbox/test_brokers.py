@@ -11,7 +11,7 @@ from kombu import Connection
 from tests.conftest import NOON
 from tests.events.outgoing import event, events
 from trials.servers import free_port
-from worker.events.published_events import Happened, cloud_event
+from worker.events.cloudevents import Happened, cloud_event
 from worker.features.outbox.publishers.bus import AmqpBus, RedisStream
 from worker.features.outbox.publishers.contract import Reply
 

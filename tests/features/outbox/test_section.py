@@ -3,7 +3,7 @@
 from typing import get_args
 
 from tests.settings.samples import problems, tree, with_value
-from worker.events.published_events import Happened
+from worker.events.cloudevents import Happened
 from worker.features.outbox.section import LONGEST_NAME, Published
 
 CRM = ("subscribers", "crm")

@@ -10,7 +10,7 @@ from tests.conftest import SetClock
 from tests.features.outbox.publishing.targets import targets_of
 from tests.simulated.world import World
 from tests.suite.waiting import ENDS_WITHIN
-from worker.events.published_events import Happened
+from worker.events.cloudevents import Happened
 from worker.features.outbox.background import OutboxThreads
 from worker.features.outbox.outbox_targets import subscriptions_of
 from worker.features.outbox.publishers.contract import Reply

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from worker.core.database.database import Database
 from worker.core.database.tables import Outbox
-from worker.events.published_events import Happened
+from worker.events.cloudevents import Happened
 from worker.features.outbox.store.outbox import Subscriptions
 
 # A row that replaces a purged leader (`purge`) gets the leader's state, which was published for the leader already.

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from onboarding_sandbox import Sandbox, SandboxOptions
-from onboarding_sandbox.endpoints import frankieone_v1, idenfy_kyb
+from onboarding_sandbox.endpoints import frankieone_v1
+from onboarding_sandbox.endpoints import idenfy as idenfy_kyb
 from tests.providers.accounts import (
     ENTITY,
     FRANKIE_CUSTOMER,

@@ -11,7 +11,7 @@ import pytest
 
 from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.behaviour import Share
-from onboarding_sandbox.people.visitors import LOADS, Visit, Visited
+from onboarding_sandbox.people.customers import LOADS, Visit, Visited
 from onboarding_sandbox.people.webhook_sender import Webhook
 from tests.simulated.virtual_time import VirtualLoop
 from worker.http import event_loop

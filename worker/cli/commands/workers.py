@@ -168,7 +168,7 @@ def receive(consumers: "Consumers") -> None:
     """Receive events until `stop`, or until outdated. Raises CannotStart if a queue or the keys do not fit, and Stopped
     where a broker refuses the log-in."""
     from worker.events.bus.consumer import LogInRefused
-    from worker.events.bus.topology import Unfit
+    from worker.events.bus.sources import Unfit
 
     try:
         consumers.run()

@@ -24,8 +24,7 @@ from worker.core.model.wakeups import Wake
 from worker.events.brokers.connection import OUTAGES, UNREADABLE, broker_fault, refuses_log_in
 from worker.events.bus.dead_lettering import refused_message
 from worker.events.bus.messages import Delivery, Entry, Link
-from worker.events.bus.sources import Source
-from worker.events.bus.topology import Unfit
+from worker.events.bus.sources import Source, Unfit
 from worker.events.cloudevents import Unreadable
 from worker.events.store.refused_events import RefusedMessage
 

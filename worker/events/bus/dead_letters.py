@@ -23,8 +23,7 @@ from worker.core.foundation.tls import Tls
 from worker.events.brokers.connection import OUTAGES, connected, redis_client, states_of
 from worker.events.bus.dead_lettering import NOTICE_ID, event_object, live_headers, message_in, publish
 from worker.events.bus.messages import ENVELOPE, Entry, enveloped, fields_of
-from worker.events.bus.sources import sources_of
-from worker.events.bus.topology import MOST_NOTICES, Topology
+from worker.events.bus.sources import MOST_NOTICES, Topology, sources_of
 from worker.events.store.refused_events import KeptMessage, NotPutBack, PutBack, RefusedEvents, dead_queue_of
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError

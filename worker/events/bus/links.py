@@ -24,8 +24,7 @@ from worker.events.brokers import connection as broker
 from worker.events.brokers.connection import connected, redis_client
 from worker.events.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT, publish
 from worker.events.bus.messages import ENVELOPE, Delivery, Entry, Link, entry_in
-from worker.events.bus.sources import Source
-from worker.events.bus.topology import GROUP, MOST_NOTICES, prepare_amqp, prepare_redis
+from worker.events.bus.sources import GROUP, MOST_NOTICES, Source, prepare_amqp, prepare_redis
 
 
 class AmqpLink:

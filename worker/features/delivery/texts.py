@@ -2,6 +2,7 @@
 messages carry so that the services that report on them name them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.channels import channels_of
@@ -9,7 +10,7 @@ from worker.features.delivery import twilio
 from worker.features.delivery.postmark import headers_of
 from worker.features.delivery.section import Delivery as Section
 from worker.providers.webhooks.contract import Delivery, Unreadable
-from worker.senders.contract import Returning, TextCallbacks, text_service
+from worker.senders.contract import DeliveryUpdate, NotUnderstood, Returning, TextCallbacks, text_service
 from worker.settings.model import Settings
 from worker.web.webhooks.sources import Closed, Source, digests_of, of_sender
 from worker.web.webhooks.store.results import SENDER
@@ -28,28 +29,49 @@ OURS = {
 }
 
 
-class TextSource:
-    """The callbacks about one channel."""
+# The reports in a callback, each with what it is recognised by; Unreadable: its sender should learn that it is none.
+Found = Sequence[tuple[bytes, DeliveryUpdate | NotUnderstood]] | Unreadable
 
-    def __init__(
-        self, channel: str, callbacks: TextCallbacks, address: str, keys: Sequence[str], keyring: Keyring
-    ) -> None:
-        """`address` is the one that the service was given, `keys` those that it may sign with."""
-        self.name = f"{SENDER}{channel}"
-        self._callbacks, self.largest = callbacks, callbacks.largest
-        self._address, self._keys, self._keyring = address, keys, keyring
+
+@dataclass(frozen=True)
+class ServiceSource:
+    """One service's callbacks. `unsigned` refuses by the headers alone, `refusal` by all, and the address's query."""
+
+    name: str
+    largest: int
+    keyring: Keyring
+    unsigned: Callable[[Delivery], str]
+    refusal: Callable[[Delivery, str], str]
+    found: Callable[[Delivery], Found]
 
     def refuses_unread(self, delivery: Delivery) -> str:
-        return self._callbacks.unsigned(delivery.headers)
+        return self.unsigned(delivery)
 
     def refuses(self, delivery: Delivery, query: str) -> str:
-        url = f"{self._address}?{query}" if query else self._address
-        return self._callbacks.refusal(delivery.headers, delivery.body, url, self._keys)
+        return self.refusal(delivery, query)
 
-    def read(self, delivery: Delivery) -> Arrived | Unreadable:
+    def read(self, delivery: Delivery) -> Sequence[Arrived] | Unreadable:
+        found = self.found(delivery)
+        if isinstance(found, Unreadable):
+            return found
+        return [of_sender(self.name, digests_of(self.keyring, named), update) for named, update in found]
+
+
+def _of_texts(
+    name: str, callbacks: TextCallbacks, address: str, keys: Sequence[str], keyring: Keyring
+) -> ServiceSource:
+    """`address` is the one that the service was given, `keys` those that it may sign with."""
+    return ServiceSource(
+        name,
+        callbacks.largest,
+        keyring,
+        unsigned=lambda given: callbacks.unsigned(given.headers),
+        refusal=lambda given, query: callbacks.refusal(
+            given.headers, given.body, f"{address}?{query}" if query else address, keys
+        ),
         # A digest of what is signed, not of the bytes: the same callback in another order would be another genuine one.
-        digests = digests_of(self._keyring, self._callbacks.signed_part(delivery.body))
-        return of_sender(self.name, digests, self._callbacks.read(delivery.body))
+        found=lambda given: [(callbacks.signed_part(given.body), callbacks.read(given.body))],
+    )
 
 
 def callback_address(settings: Settings, channel: str) -> str:
@@ -73,8 +95,8 @@ def text_sources(settings: Settings, keyring: Keyring) -> Iterator[tuple[str, So
         why = "" if address else "web.base_url: needed, since the service signs the address that it was given"
         if section.key and not section.callback_key:
             why = "sms.callback_key: needed with `key`, since the service signs with the account's own token"
-        open_ = TextSource(channel, callbacks, address, signing, keyring)
-        yield channel, Closed(open_.name, why) if why else open_
+        name = f"{SENDER}{channel}"
+        yield channel, Closed(name, why) if why else _of_texts(name, callbacks, address, signing, keyring)
 
 
 def _mails(settings: Settings, keyring: Keyring) -> Callable[[str], Returning] | None:

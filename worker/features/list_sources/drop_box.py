@@ -1,26 +1,34 @@
-"""A folder that lists are taken from: each file once, whatever dies, whichever of several processes looks.
+"""A folder that lists are taken from: each file once, whatever dies, whichever of several processes looks; and when
+each folder of [[intake]] is looked into, in threads, since an import may take minutes.
 
-The database decides which process takes a file (`store/dropped_files.py`). An import that is killed goes on:
-the file's content names its batch. Next to the list the process writes NAME.errors.csv once the list is imported, and
+The database decides which process takes a file (`store/dropped_files.py`). An import that is killed goes on: the file's
+content names its batch. Next to the list the process writes NAME.errors.csv once the list is imported, and
 NAME.report.csv once it is sent and once it has ended.
 """
 
 import logging
-from collections.abc import Callable, Generator, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TextIO
 
 import sqlalchemy as sa
 
+from worker.cli.feature_checks import FeatureCheck, Finding, failure, ok, warning
 from worker.core.customers.customers import FieldProblem
 from worker.core.database.audit_entries import Act, note_alone
 from worker.core.database.database import Database
-from worker.core.foundation.notation import written
+from worker.core.foundation.clock import monotonic
+from worker.core.foundation.notation import counted, written
+from worker.core.foundation.outage_log import Outage
 from worker.features.list_sources.dropped_files import ERRORS, REPORT, DroppedFile, FileState, next_report
-from worker.features.list_sources.place import MOST_FILES, Away, Copy, Found, NotTaken, Place, Write
+from worker.features.list_sources.place import MOST_FILES, Away, Copy, Found, LocalFolder, NotTaken, Place, Write
+from worker.features.list_sources.remote_folders import S3Folder, SftpFolder
 from worker.features.list_sources.settings import Intake as FolderSettings
+from worker.features.list_sources.settings import Remote
 from worker.features.list_sources.store.dropped_files import DroppedFiles, problems_of_batch
 from worker.lists.importing.intake import PREFILLED, Intake
 from worker.lists.importing.judging import judge_all, options_of, problems_of
@@ -36,7 +44,8 @@ from worker.lists.warned import Originals, problems_csv
 from worker.plans.store.plans import Plan, PlanRefused
 from worker.reporting.batch_report import state_of
 from worker.reporting.report_lines import write_csv
-from worker.wiring.background import Report, settles
+from worker.settings.problems import SettingsError
+from worker.wiring.background import Looks, Report, Work, Working, settles
 from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
@@ -268,3 +277,97 @@ def _originals(reading: CustomerList) -> Iterator[Originals]:
 
 def _write_problems(out: TextIO, problems: list[FieldProblem]) -> None:
     problems_csv(out, ((None, problem, "error") for problem in problems))
+
+
+def place_of(folder: FolderSettings) -> Place:
+    """The folder, as the drop box uses it. Opens no connection."""
+    if not isinstance(folder.folder, Remote):
+        return LocalFolder(folder.folder, folder.mode)
+    return (S3Folder if folder.folder.scheme == "s3" else SftpFolder)(folder, folder.folder)
+
+
+def check(parts: Parts) -> Iterator[Finding]:
+    """Each folder of [[intake]] can be read from here."""
+    for folder in parts.settings.tables(FolderSettings):
+        what = f"folder {folder.known_as}"
+        try:
+            found = place_of(folder).found(now=parts.clock())
+        except Away as error:
+            yield failure(what, f"cannot be read: {error}", "docs/features/list_sources.md")
+        except SettingsError as error:
+            yield warning(what, f"not asked: {'; '.join(error.problems)}", "run it where the credentials are set")
+        else:
+            lists = counted(len(found.stamps), "list")
+            more = f", and {counted(len(found.odd), 'file')} that cannot be taken" if found.odd else ""
+            yield ok(what, f"can be read; it holds {lists}{more}")
+
+
+CHECK = FeatureCheck(check)
+
+
+END_SECONDS = 30.0  # a chunk of an import is through by then; after a kill its batch goes on
+
+
+def _look(boxes: Sequence[DropBox], outages: Mapping[str, Outage]) -> None:
+    for box in boxes:
+        name = box.folder.known_as
+        try:
+            box.look()
+        except sa.exc.OperationalError:
+            return  # the work logs it
+        except Exception as error:
+            why = f"looking into the folder {name} ended with {type(error).__name__}"
+            outages[name].lasts(why, monotonic())
+        else:
+            outages[name].over(f"the folder {name} is looked into again")
+
+
+class FolderSchedule(Working):
+    """Looks into each folder at its times. The folders of this machine have one thread, and are looked into one after
+    the other; each other folder has its own, since its server may be slow or away."""
+
+    def __init__(self, boxes: Sequence[DropBox], ends: threading.Event) -> None:
+        """`ends` is what the boxes stop by."""
+        far = [[box] for box in boxes if isinstance(box.folder.folder, Remote)]
+        here = [box for box in boxes if not isinstance(box.folder.folder, Remote)]
+        outages = {box.folder.known_as: Outage(log, logging.WARNING) for box in boxes}
+        self._ends = ends
+        self._lanes = [
+            Looks(
+                "folders", partial(_look, each, outages), each[0].folder.looks_every.total_seconds(), ends, END_SECONDS
+            )
+            for each in (here, *far)
+            if each
+        ]
+
+    @classmethod
+    def of(cls, parts: Parts) -> "FolderSchedule | None":
+        """None without folders."""
+        ends = threading.Event()
+        boxes = [
+            DropBox(
+                folder=folder,
+                place=place_of(folder),
+                parts=parts,
+                intake=parts.intake,
+                owner=parts.owner[:80],
+                rule=KnownRule(parts.settings.import_.known),
+                stopping=ends.is_set,
+            )
+            for folder in parts.settings.tables(FolderSettings)
+        ]
+        return cls(boxes, ends) if boxes else None
+
+    def step(self) -> None:
+        for lane in self._lanes:
+            lane.step()
+
+    def close(self) -> None:
+        """End all after the present chunks of their imports."""
+        self._ends.set()
+        until = monotonic() + END_SECONDS
+        for lane in self._lanes:
+            lane.join(max(0.0, until - monotonic()))
+
+
+WORK = Work(FolderSchedule.of, in_run=False)

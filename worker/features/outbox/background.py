@@ -13,7 +13,7 @@ from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.notation import counted
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.metrics import Meters
-from worker.events.published_events import BUS, SUBSCRIBER
+from worker.events.cloudevents import BUS, SUBSCRIBER
 from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.features.outbox.outbox_targets import OutboxTargets, unpublished_in_words
 from worker.features.outbox.publishers.contract import Target

@@ -18,7 +18,7 @@ from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.metrics import PUBLISHED, Meters
 from worker.core.model.wakeups import NAME_UNKNOWN
-from worker.events.published_events import BUS, OutgoingEvent
+from worker.events.cloudevents import BUS, OutgoingEvent
 from worker.features.outbox.outbox_targets import GIVE_UP, OutboxTargets
 from worker.features.outbox.publishers.contract import GoesOn, Reply, Target
 from worker.features.outbox.store.relay import Later, Publishing, SessionNotKept, keeps_its_session, publishing_lock

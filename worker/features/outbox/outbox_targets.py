@@ -12,7 +12,7 @@ from worker.core.foundation.clock import Clock
 from worker.core.foundation.notation import written, written_if_any
 from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.store.budgets import Budgets
-from worker.events.published_events import BUS, SUBSCRIBER, Happened
+from worker.events.cloudevents import BUS, SUBSCRIBER, Happened
 from worker.features.outbox.section import Subscriber
 from worker.features.outbox.store import relay
 from worker.reporting.standings import Standing, Standings

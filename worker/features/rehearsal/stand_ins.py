@@ -19,7 +19,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from onboarding_sandbox.options import SandboxOptions
-from onboarding_sandbox.people.visitors import Visit, Visited
+from onboarding_sandbox.people.customers import Visit, Visited
 from onboarding_sandbox.wire import SESSIONS, TWILIO
 from worker.core.foundation.keyring import new_key
 from worker.core.model.channels import channels_of

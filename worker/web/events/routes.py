@@ -15,8 +15,7 @@ from worker.core.database.outages import reason
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Event, EventKind, EventReceipt, EventSender, Outcome
-from worker.events.cloudevents import LARGEST, LARGEST_LIST, Unreadable, is_list, read, read_list
-from worker.events.published_events import moment
+from worker.events.cloudevents import LARGEST, LARGEST_LIST, Unreadable, is_list, moment, read, read_list
 from worker.events.store.event_status import EventStatus, EventStatuses, LinkStatus
 from worker.settings.outside import Web
 from worker.web.events import credentials

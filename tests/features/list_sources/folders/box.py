@@ -3,9 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from worker.features.list_sources.drop_box import DropBox
+from worker.features.list_sources.drop_box import DropBox, place_of
 from worker.features.list_sources.folder_report import folder_reports
-from worker.features.list_sources.folder_schedule import place_of
 from worker.features.list_sources.settings import Intake
 from worker.features.list_sources.store.dropped_files import DroppedFiles
 from worker.lists.known_customers import KnownRule

@@ -22,7 +22,7 @@ from tests.simulated.statements import STATEMENTS
 from worker.core.database.tables import Batch, Job, SkippedLine
 from worker.core.foundation.clock import ProcessClock
 from worker.features.list_sources import drop_box
-from worker.features.list_sources.folder_schedule import place_of
+from worker.features.list_sources.drop_box import place_of
 from worker.features.list_sources.settings import Intake
 from worker.features.list_sources.store.dropped_files import DroppedFiles
 from worker.lists.store import batches

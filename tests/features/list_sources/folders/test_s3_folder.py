@@ -13,7 +13,7 @@ from tests.features.list_sources.folders.servers import S3
 from tests.web.server_loop import loop
 from worker.core.database.tables import Job
 from worker.features.list_sources import place as bounds
-from worker.features.list_sources.folder_schedule import place_of
+from worker.features.list_sources.drop_box import place_of
 from worker.features.list_sources.place import Away, NotTaken
 from worker.features.list_sources.settings import Intake
 from worker.settings.secrets import Secret

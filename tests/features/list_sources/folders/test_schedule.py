@@ -4,8 +4,7 @@ import threading
 
 from worker.core.database.tables import Job
 from worker.core.foundation.clock import monotonic
-from worker.features.list_sources.drop_box import DropBox
-from worker.features.list_sources.folder_schedule import FolderSchedule
+from worker.features.list_sources.drop_box import DropBox, FolderSchedule
 from worker.wiring.background import Ticks
 
 

@@ -14,7 +14,7 @@ from tests.features.list_sources.folders.servers import PASSWORD, Sftp
 from tests.web.server_loop import loop
 from worker.core.database.tables import Job
 from worker.features.list_sources import remote_folders as calls
-from worker.features.list_sources.folder_schedule import place_of
+from worker.features.list_sources.drop_box import place_of
 from worker.features.list_sources.place import Away, NotTaken
 from worker.features.list_sources.settings import Intake
 from worker.settings.secrets import Secret

@@ -22,7 +22,7 @@ from tests.simulated.world import World
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.database.database import Database
 from worker.core.database.tables import Outbox
-from worker.events.published_events import Happened
+from worker.events.cloudevents import Happened
 from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.features.outbox.store import relay
 

@@ -17,7 +17,7 @@ from worker.core.facts import SessionsCompleted, SessionsExpired, happened
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.incoming import OPERATOR, Event, EventKind
 from worker.core.model.states import SessionState
-from worker.events.published_events import cloud_event
+from worker.events.cloudevents import cloud_event
 from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.providers.contract import Broken, HttpAnswer
 

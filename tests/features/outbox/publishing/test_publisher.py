@@ -20,7 +20,7 @@ from tests.simulated.world import World
 from tests.stored.statements import statements
 from worker.core.database.tables import Outbox
 from worker.core.model.endings import Kind, Problem
-from worker.events.published_events import Happened, cloud_event
+from worker.events.cloudevents import Happened, cloud_event
 from worker.features.outbox.background import KEPT_FOR, old_events
 from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.features.outbox.store import relay

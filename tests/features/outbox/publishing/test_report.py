@@ -17,7 +17,7 @@ from tests.simulated.world import World
 from tests.stored.statements import statements
 from worker.core.database.tables import Outbox
 from worker.core.foundation.notation import written
-from worker.events.published_events import Happened
+from worker.events.cloudevents import Happened
 from worker.features.outbox import outbox_targets as outbox_report
 from worker.features.outbox.background import old_events
 

@@ -30,7 +30,7 @@ from worker.events.brokers.connection import (
     broker_fault,
     redis_client,
 )
-from worker.events.published_events import CONTENT_TYPE, OutgoingEvent, cloud_event
+from worker.events.cloudevents import CONTENT_TYPE, OutgoingEvent, cloud_event
 from worker.features.outbox.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
 
 log = logging.getLogger(__name__)

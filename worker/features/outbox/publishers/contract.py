@@ -8,7 +8,7 @@ from typing import Protocol
 
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.model.endings import Problem
-from worker.events.published_events import OutgoingEvent
+from worker.events.cloudevents import OutgoingEvent
 
 GoesOn = Callable[[], bool]
 # How long answers of a broker are waited for after `goes_on` has returned False: what arrived, and was not answered, is

@@ -9,7 +9,7 @@ from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.tls import Tls
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
-from worker.events.published_events import CONTENT_TYPE, OutgoingEvent, cloud_event
+from worker.events.cloudevents import CONTENT_TYPE, OutgoingEvent, cloud_event
 from worker.features.outbox.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
 from worker.http import event_loop
 from worker.http.client import Http, open_http_session

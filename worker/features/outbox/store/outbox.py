@@ -23,7 +23,7 @@ from worker.core.facts import Fact, JobsStopped, MessagesSent, SessionsCompleted
 from worker.core.model.refusals import of_stored
 from worker.core.model.states import JobState
 from worker.core.work.store.sessions import SessionsIssued
-from worker.events.published_events import Happened, moment
+from worker.events.cloudevents import Happened, moment
 
 Given = Mapping[str, Any]
 _OF_JOBS = {JobState.FAILED: Happened.JOB_FAILED, JobState.HELD: Happened.JOB_HELD}

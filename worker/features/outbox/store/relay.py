@@ -24,7 +24,7 @@ from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.limits.budgets import BudgetRule, grant
 from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.store import budgets
-from worker.events.published_events import OutgoingEvent
+from worker.events.cloudevents import OutgoingEvent
 
 _Transaction = Callable[[], AbstractContextManager[sa.Connection]]
 # PostgreSQL's advisory lock for publishing to a target has two keys: this arbitrary number, and the target's number.
