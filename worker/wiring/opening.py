@@ -18,15 +18,16 @@ from worker.lists.decisions.store.do_not_contact import DoNotContact
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 from worker.wiring.container import Parts
-from worker.wiring.store.encrypted_columns import newest_person, retired_keys
+from worker.wiring.store.encrypted_columns import newest_digest_key, newest_person, retired_keys
 
 
 def check_keys(database: Database, keyring: Keyring) -> None:
     """Raise SettingsError when the keys do not decrypt the newest customer, when the digest key of suppressed addresses
-    or erased customers is gone, or when a first key was retired.
+    or erased customers is gone, or of the newest customer, or when a first key was retired.
 
     A single row that cannot be decrypted is held; keys that decrypt nothing would hold all rows. Who was
-    hashed with a key that is gone would be written to again, and asked for the opposite.
+    hashed with a key that is gone would be written to again, and asked for the opposite. Of whom a wrong key hashes,
+    nothing would know that once the right one is back.
     """
     retired = check_first_keys(database, keyring)
     newest = newest_person(database)
@@ -49,6 +50,11 @@ def check_keys(database: Database, keyring: Keyring) -> None:
                 if number
             ]
         )
+    known_by = newest_digest_key(database)
+    if known_by and known_by not in keyring.digest_ids and known_by not in retired:
+        lost = hint("keys", "; if it is lost, `onboard keys rotate` hashes them anew")
+        why = f"the customers are known by the key {known_by}, which is not in the ring: put it back{lost}"
+        raise SettingsError([f"encryption.digest_key: {why}"])
 
 
 def check_first_keys(database: Database, keyring: Keyring) -> dict[str, datetime]:

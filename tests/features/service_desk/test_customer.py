@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.desk.desk import Desk, Played, customers
+from tests.suite.of_features import needs
 from worker.core.foundation.keyring import new_key
 from worker.wiring.os_user import os_user
 
@@ -60,6 +61,29 @@ def test_a_customer_is_erased_with_a_proof_that_the_audit_log_knows(desk: Desk, 
     assert desk.onboard("customer", "erase", who, "--out", "proof.json", "--yes").code == 2
 
 
+@needs("keys")
+def test_with_another_digest_key_no_first_customer_is_erased_and_no_first_address_suppressed(desk: Desk):
+    (row,) = customers(1)
+    assert desk.onboard("import", desk.list_of([row])).code == 0
+    key = desk.path / "onboarding-digest.key"
+    own = key.read_text()
+    key.write_text(new_key())
+
+    erased = desk.onboard("customer", "erase", row["customer_id"], "--yes")
+    suppressed = desk.onboard("suppress", "vita@example.com")
+
+    assert (erased.code, suppressed.code, suppressed.err) == (2, 2, erased.err)
+    assert "encryption.digest_key: the customers are known by the key " in erased.err
+    assert desk.onboard("suppress", "--list", "--json").facts["suppressed"] == []
+    wrong = key.read_text()
+    key.write_text(own)
+    assert desk.onboard("customer", "show", row["customer_id"], "--json").facts["erased"] is False
+    key.write_text(wrong)  # and where the right one is lost
+    assert desk.onboard("keys", "rotate").code == 0
+    assert desk.onboard("suppress", "vita@example.com").code == 0
+
+
+@needs("keys")
 def test_with_another_digest_key_no_erased_customer_comes_back_and_none_is_erased(desk: Desk):
     who, other = (row["customer_id"] for row in customers(2))
     assert desk.onboard("import", desk.list_of(customers(2))).code == 0
@@ -78,6 +102,7 @@ def test_with_another_digest_key_no_erased_customer_comes_back_and_none_is_erase
     assert (forgotten["forgotten"], forgotten["forgotten_customers"]) == (0, 1)
     (entry,) = desk.audited("suppress")
     assert (entry["subject"], entry["count"]) == ("erased customers", 1)
+    assert desk.onboard("keys", "rotate").code == 0  # the customers who are left are known by the key that is gone
     assert desk.onboard("import", "customers.csv", "--again", "--json").facts["rows"]["rejected"] == 0
 
 

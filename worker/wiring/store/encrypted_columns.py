@@ -197,3 +197,12 @@ def newest_person(database: Database) -> tuple[str, bytes] | None:
     with database.read() as connection:
         row = connection.execute(query.order_by(of.changed_at.desc()).limit(1)).first()
     return (row.customer_id, row.encrypted) if row is not None and row.encrypted is not None else None
+
+
+def newest_digest_key(database: Database) -> str:
+    """The id of the key that the newest customer with an address is hashed by; "": there is none."""
+    of = tables.CustomerRow
+    digest = sa.func.coalesce(of.email_digest, of.phone_digest)
+    query = sa.select(digest).where(digest.is_not(None)).order_by(of.changed_at.desc()).limit(1)
+    with database.read() as connection:
+        return (connection.execute(query).scalar() or "")[:KEY_ID_DIGITS]
