@@ -53,6 +53,17 @@ def test_upgrading_makes_the_tables_and_the_second_time_does_nothing(bare_pg: De
     assert {"batch", "job", "session", "alembic_version"} <= set(sa.inspect(engine).get_table_names())
 
 
+def test_a_database_with_a_table_of_another_program_is_left_alone(bare_pg: Desk, empty_url: str):
+    engine = sa.create_engine(empty_url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE customer (id INTEGER)"))
+    for command in (("db", "upgrade"), ("status",)):
+        ended = bare_pg.onboard(*command)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith("the database has a table of another program (customer): make another one")
+    assert sa.inspect(engine).get_table_names() == ["customer"]
+
+
 @needs("doctor")
 def test_a_database_that_cannot_hold_every_name_is_refused_before_it_has_a_table(desk: Desk, empty_url: str):
     encoding = "SQL_ASCII"

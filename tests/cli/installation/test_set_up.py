@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from tests.desk.desk import Desk, Played, customers
+from tests.desk.desk import DATABASE, Desk, Played, customers
 from worker.core.foundation.keyring import new_key
 
 
@@ -126,6 +126,16 @@ def test_a_database_of_a_newer_release_is_left_alone(desk: Desk):
     assert ended.code == 2
     (line,) = ended.lines
     assert "newer than this release" in line
+
+
+@pytest.mark.parametrize("command", [("db", "upgrade"), ("status",)])
+def test_a_file_with_tables_of_another_program_is_left_alone(desk: Desk, command: tuple[str, ...]):
+    (desk.path / DATABASE).unlink()
+    desk.sql("CREATE TABLE customer (id INTEGER)")
+    ended = desk.onboard(*command)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("the database has a table of another program (customer): make another one")
+    assert desk.sql("SELECT name FROM sqlite_master") == [("customer",)]
 
 
 def test_a_template_that_cannot_be_used_stops_run_before_anything_is_asked_for(desk: Desk, played: Played):

@@ -118,7 +118,21 @@ def why_not_ready(database: Database) -> str | None:
         return None
     if at is not None and at not in known():
         return _newer(at)
+    if foreign := tables_of_others(database):
+        return foreign
     return f"the database is {'empty' if at is None else f'at revision {at}'}: run `onboard db upgrade`"
+
+
+def tables_of_others(database: Database) -> str:
+    """Why no tables can be made in the database, and what to do: it was never migrated, and has tables with the names
+    of ours. "": it has none."""
+    with database.read() as connection:
+        there = frozenset(sa.inspect(connection).get_table_names())
+    found = there & {table.name for table in all_tables()}
+    if VERSION.name in there or not found:
+        return ""
+    has = f"the database has {'a table' if len(found) == 1 else 'tables'} of another program"
+    return f"{has} ({', '.join(sorted(found))}): make another one, or on PostgreSQL a schema of its own, for the worker"
 
 
 def _newer(at: str) -> str:

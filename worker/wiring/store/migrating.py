@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from worker.core.database.database import Database
-from worker.core.database.schema import MIGRATIONS
+from worker.core.database.schema import MIGRATIONS, tables_of_others
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -30,8 +30,8 @@ class TableInUse(Exception):
 
 
 class NotMigrated(Exception):
-    """Nothing has changed: Alembic does not know the database's revision, or the wanted one, or the database's encoding
-    cannot hold every name."""
+    """Nothing has changed: Alembic does not know the database's revision, or the wanted one, the database's encoding
+    cannot hold every name, or tables of another program have the names of ours."""
 
 
 def config_of(migrations: Path) -> "Config":
@@ -66,7 +66,7 @@ def upgrade(
     from alembic import command
     from alembic.util import CommandError
 
-    if unfit := database.why_it_holds_not_every_text():
+    if unfit := database.why_it_holds_not_every_text() or tables_of_others(database):
         raise NotMigrated(unfit)
     config = config_of(migrations)
     for tried in range(tries):
