@@ -28,7 +28,7 @@ from tests.desk.tls_front import (
     passed_on,
     smtp,
 )
-from worker.cli.online import ask
+from worker.cli import online
 from worker.core.database.outages import reason
 from worker.core.foundation.connection_failures import in_words
 from worker.core.foundation.keyring import new_key
@@ -113,10 +113,10 @@ async def _asked(settings: Settings, name: str) -> str:
     """As `check --online` asks; the workers have the same senders, and the same trust in accounts."""
     parts = Parts(settings, clock=lambda: NOON)
     try:
-        answers = await ask(parts, {name} & {"kyc"}, {name} - {"kyc"})
+        answers = await online.answers_of(parts, {name} & {"kyc"}, {name} - {"kyc"})
     finally:
         parts.close()
-    return answers[name]
+    return online.in_words(answers[name])
 
 
 @dataclass(frozen=True)
