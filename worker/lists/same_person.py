@@ -46,10 +46,10 @@ class Marks(NamedTuple):
 
 
 def marks(person: Person, kind: CustomerKind = CustomerKind.INDIVIDUAL) -> Marks:
+    names = [f"{person.first_name} {person.last_name}", person.company_name]
     if kind is CustomerKind.COMPANY:
-        name = _words(person.company_name) or _own_name(person)
-    else:
-        name = _own_name(person) or _words(person.company_name)
+        names.reverse()
+    name = _words(names[0]) or _words(names[1])
     return Marks(
         " ".join(sorted(name)), person.date_of_birth, folded_email(person.email) if person.email else "", person.phone
     )
@@ -95,17 +95,13 @@ def in_words(stored: Person, new: Person) -> str:
 
 
 def _names_agree(stored: Person, new: Person, kind: CustomerKind) -> bool:
-    own = (_own_name(stored), _own_name(new))
-    company = (_words(stored.company_name), _words(new.company_name))
+    own = [_words(f"{one.first_name} {one.last_name}") for one in (stored, new)]
+    company = [_words(one.company_name) for one in (stored, new)]
     for ours, theirs in (company, own) if kind is CustomerKind.COMPANY else (own, company):
         if ours and theirs:
             fewer, more = sorted((set(ours), set(theirs)), key=len)
             return fewer <= more or "".join(ours) == "".join(theirs)  # "Anne-Marie", "Annemarie"
     return False
-
-
-def _own_name(person: Person) -> list[str]:
-    return _words(f"{person.first_name} {person.last_name}")
 
 
 def _words(name: str) -> list[str]:
@@ -132,6 +128,7 @@ _EACH = _OWN + 1
 _BITS = 32  # more columns for messages than these are in no list that has a header
 # Each address with the places of its hash, and of its first row.
 _ADDRESSES = [(name, Marks._fields.index(name), _OWN - len(ADDRESSES) + n) for n, name in enumerate(ADDRESSES)]
+_Slots = tuple["array[int]", "array[int]", "array[int]"]  # of digests the two parts, and the rows; 0 is a free slot
 
 
 class Seen:
@@ -139,20 +136,47 @@ class Seen:
     row."""
 
     def __init__(self) -> None:
-        self._tables = [_Table(_FIRST_SIZE) for _ in range(_TABLES)]
+        self._tables = [_slots(_FIRST_SIZE) for _ in range(_TABLES)]
+        self._left = [2 * _FIRST_SIZE // 3] * _TABLES  # until each must grow
 
     def row_or_remember(self, customer_id: str, purpose: str, row: int = 0) -> int | None:
         """The earlier row of this customer and purpose; None for the first row, which is remembered now. Without a row
         nothing is remembered."""
         # The separator cannot occur in either: ids are printable, purposes are slugs.
         digest = hashlib.blake2b(f"{customer_id}\n{purpose}".encode(), digest_size=12).digest()
+        low: int
         high, low = _PARTS.unpack(digest)
         place = low & (_TABLES - 1)
-        table = self._tables[place]
-        earlier = table.row_or_remember(high, low, row)
-        if not table.left:
-            self._tables[place] = table.grown()
-        return earlier or None
+        highs, lows, rows = self._tables[place]
+        slot = (low >> _TABLE_BITS) & (len(rows) - 1)
+        while earlier := rows[slot]:
+            if lows[slot] == low and highs[slot] == high:
+                return earlier
+            slot = (slot + 1) & (len(rows) - 1)
+        if row:
+            highs[slot], lows[slot], rows[slot] = high, low, row
+            self._left[place] -= 1
+            if not self._left[place]:
+                self._tables[place] = _grown(highs, lows, rows)
+                self._left[place] = 2 * len(rows) // 3
+        return None
+
+
+def _slots(size: int) -> _Slots:
+    return array("I", [0]) * size, array("Q", [0]) * size, array("I", [0]) * size
+
+
+def _grown(highs: "array[int]", lows: "array[int]", rows: "array[int]") -> _Slots:
+    """A table of twice the size, with the same rows."""
+    larger = _slots(2 * len(rows))
+    mask = 2 * len(rows) - 1
+    for high, low, row in zip(highs, lows, rows, strict=True):
+        if row:
+            slot = (low >> _TABLE_BITS) & mask
+            while larger[2][slot]:
+                slot = (slot + 1) & mask
+            larger[0][slot], larger[1][slot], larger[2][slot] = high, low, row
+    return larger
 
 
 class SeenPeople:
@@ -207,33 +231,3 @@ class Earlier(NamedTuple):
     match: Match
     changed: tuple[str, int] | None
     above: tuple[str, ...]
-
-
-class _Table:
-    def __init__(self, size: int) -> None:
-        self._highs = array("I", [0]) * size
-        self._lows = array("Q", [0]) * size
-        self._rows = array("I", [0]) * size
-        self.left = 2 * size // 3  # until it must grow
-
-    def row_or_remember(self, high: int, low: int, row: int) -> int:
-        """The earlier row of this digest; 0 for the first row."""
-        highs, lows, rows = self._highs, self._lows, self._rows
-        mask = len(rows) - 1
-        slot = (low >> _TABLE_BITS) & mask
-        while earlier := rows[slot]:  # rows start at 1, so 0 is a free slot
-            if lows[slot] == low and highs[slot] == high:
-                return earlier
-            slot = (slot + 1) & mask
-        if row:
-            highs[slot], lows[slot], rows[slot] = high, low, row
-            self.left -= 1
-        return 0
-
-    def grown(self) -> "_Table":
-        """A table of twice the size, with the same rows."""
-        larger = _Table(2 * len(self._rows))
-        for high, low, row in zip(self._highs, self._lows, self._rows, strict=True):
-            if row:
-                larger.row_or_remember(high, low, row)
-        return larger

@@ -38,11 +38,6 @@ class Kind:
         if row is not None and len(self.rows) < NAMED:
             self.rows.append(row)
 
-    def merge(self, later: "Kind") -> None:
-        self.count += later.count
-        self.differs = self.differs or later.differs or later.problem != self.problem
-        self.rows += later.rows[: NAMED - len(self.rows)]
-
     @property
     def in_words(self) -> str:
         """`40 rows (2, 3, 4, …), date_of_birth: 10 characters that are not YYYY-MM-DD (write …)`."""
@@ -71,15 +66,6 @@ class Warned:
         key = (*problem.remedy, row is None)
         if key in self._kinds or len(self._kinds) < MOST_KINDS:
             self._kinds.setdefault(key, Kind(problem)).add(row, problem)
-
-    def merge(self, later: "Warned") -> None:
-        """Note the warnings of later rows too."""
-        self.count += later.count
-        for key, kind in later._kinds.items():
-            if key in self._kinds:
-                self._kinds[key].merge(kind)
-            elif len(self._kinds) < MOST_KINDS:
-                self._kinds[key] = kind
 
     @property
     def kinds(self) -> list[Kind]:

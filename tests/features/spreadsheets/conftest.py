@@ -28,7 +28,7 @@ def refused_here() -> Callable[[bytes], str]:
 
     def refused_here(content: bytes) -> str:
         with pytest.raises(ListRefused) as refused:
-            list(read_workbook(io.BytesIO(content), None).rows)
+            list(read_workbook(io.BytesIO(content), None)[0])
         return "\n".join(refused.value.reasons)
 
     return refused_here

@@ -75,7 +75,7 @@ def test_a_sheet_that_is_not_whole_raises(subtests):
         ("no column", '<row><c r="ZZZZ2"><v>1</v></c></row>'),
     ]:
         with subtests.test(what=what), pytest.raises((SyntaxError, LookupError, ValueError)):
-            list(read_workbook(io.BytesIO(raw_workbook(GOOD + sheet)), None).rows)
+            list(read_workbook(io.BytesIO(raw_workbook(GOOD + sheet)), None)[0])
 
 
 def test_a_header_with_too_many_columns_is_refused(forked, refusal):

@@ -26,6 +26,7 @@ from worker.core.model.states import InvitationState, JobState, PauseCause, Sess
 from worker.lists.known_customers import ANOTHER_PERSON, IS_CALLED, KnownChoices, KnownRule
 from worker.lists.store.admission import lock_customers
 from worker.lists.store.new_rows import change_details, customer_row
+from worker.lists.store.refreshed import foreseen
 
 ONA = Person(email="ona@example.org", phone="+37060000001", first_name="Ona", last_name="Petraitė")
 JONAS = Person(email="jonas@example.org", phone="+37060000002", first_name="Jonas", last_name="Kazys")
@@ -242,8 +243,8 @@ def test_what_check_finds_is_what_the_import_finds(shelf):
         line(2, a1(JONAS)),
         line(3, customer("A2", person=replace(customer("A2").person, email="new@example.org"))),
     ]
-    foreseen = shelf.batches.known([*lines, line(4, customer("A3"))], rule=KnownRule.REFRESH, now=shelf.clock())
-    found = [(one.row, one.is_another, one.changed, bool(one.links)) for one in foreseen]
+    _, known = foreseen(shelf.batches, [*lines, line(4, customer("A3"))], rule=KnownRule.REFRESH, now=shelf.clock())
+    found = [(one.row, one.is_another, one.changed, bool(one.links)) for one in known]
     assert found == [(2, True, ("email", "phone"), True), (3, False, ("email",), True)]
 
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import pyarrow.parquet
 
 from worker.features.spreadsheets import sheet_values
-from worker.lists.formats.source import Cell, Row, Table, is_filled
+from worker.lists.formats.source import Cell, Row, is_filled
 from worker.lists.lines import ListRefused
 from worker.lists.rules import EXACT, whole
 from worker.providers.values import Refusal
@@ -25,7 +25,7 @@ _BYTES = Refusal("bytes, not text", "write the column as text")
 _OTHER = Refusal("a value of a type that a cell cannot have", "write the column as text")
 
 
-def read_parquet(raw: BinaryIO) -> Table:
+def read_parquet(raw: BinaryIO) -> Iterator[Row]:
     """Rows are numbered as if the file were saved as CSV: row 1 has the columns' names.
 
     Raises ListRefused, and whatever pyarrow raises.
@@ -39,7 +39,7 @@ def read_parquet(raw: BinaryIO) -> Table:
         page_checksum_verification=True,
         thrift_container_size_limit=_MOST_LISTED,
     )
-    return Table(_rows(file, most))
+    return _rows(file, most)
 
 
 def _rows(file: Any, most: int) -> Iterator[Row]:

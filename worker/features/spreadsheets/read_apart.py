@@ -115,13 +115,13 @@ def main() -> Never:
             if form == "parquet":
                 from worker.features.spreadsheets.parquet import read_parquet
 
-                table = read_parquet(raw)
+                rows, warnings = read_parquet(raw), list[str]()
             else:
                 from worker.features.spreadsheets.xlsx import read_workbook
 
-                table = read_workbook(raw, sheet)
-            out.write(orjson.dumps(table.warnings) + b"\n")
-            for row in table.rows:
+                rows, warnings = read_workbook(raw, sheet)
+            out.write(orjson.dumps(warnings) + b"\n")
+            for row in rows:
                 out.write(orjson.dumps(row, default=_plain) + b"\n")
         os._exit(0)
     except ListRefused as refused:

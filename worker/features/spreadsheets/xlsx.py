@@ -11,8 +11,8 @@ import openpyxl
 from worker.core.customers.customers import FieldProblem
 from worker.features.spreadsheets import sheet_values
 from worker.lists.columns import MOST_COLUMNS
-from worker.lists.formats.opening import CHUNK, Parts, bound, too_much
-from worker.lists.formats.source import Cell, Row, Table, is_filled
+from worker.lists.formats.opening import CHUNK, Parts
+from worker.lists.formats.source import Cell, Row, is_filled
 from worker.lists.lines import ListRefused
 from worker.lists.rules import sheet_error
 
@@ -77,8 +77,9 @@ def _shown(name: str) -> str:
     return '"' + "".join(sign if sign.isprintable() else "?" for sign in name[:_LONGEST_NAME]) + '"'
 
 
-def read_workbook(raw: BinaryIO, asked: str | None) -> Table:
-    """The sheet with the name `asked`, or the only one. Raises ListRefused, and whatever openpyxl raises."""
+def read_workbook(raw: BinaryIO, asked: str | None) -> tuple[Iterator[Row], list[str]]:
+    """The sheet with the name `asked`, or the only one; and what a person should check. Raises ListRefused, and
+    whatever openpyxl raises."""
     has_bare_formulas = _looked_through(raw)
     book = openpyxl.load_workbook(raw, read_only=True, data_only=True, keep_links=False)
     if not book.worksheets:
@@ -88,7 +89,7 @@ def read_workbook(raw: BinaryIO, asked: str | None) -> Table:
     formulas = openpyxl.load_workbook(raw, read_only=True, keep_links=False)[name] if has_bare_formulas else None
     unread = [title for title in hidden if title != name]
     warnings = [f"hidden sheets are not read: {_listed(unread)}"] if unread else []
-    return Table(_rows(book[name], formulas), warnings)
+    return _rows(book[name], formulas), warnings
 
 
 def _looked_through(raw: BinaryIO) -> bool:
@@ -99,13 +100,9 @@ def _looked_through(raw: BinaryIO) -> bool:
     for info in parts.files():
         if "\\" in info.filename:
             raise ListRefused([f"{WHAT} names its parts with backslashes: open it in a spreadsheet and save it again"])
-        if info.flag_bits & 0x1:
-            raise ListRefused([f"{WHAT} is protected by a password: save it without one"])
-        if info.file_size > bound(info.compress_size):
-            raise ListRefused([too_much(WHAT)])
         sheet = _Sheet() if info.filename.startswith("xl/worksheets/") else None
-        with parts.opened(info.filename) as part:
-            while chunk := part.read(CHUNK):
+        with parts.opened(info) as read:
+            while chunk := read(CHUNK):
                 left -= chunk.count(b"<") + _MORE_OF_AN_EMPTY_ONE * chunk.count(b"/>")
                 if left < 0:
                     raise ListRefused([_TOO_MANY_TAGS])

@@ -24,7 +24,8 @@ from worker.core.limits.store.flush import Flushed
 from worker.core.limits.throughput import Stretch
 from worker.core.model.http_messages import MayWrite
 from worker.core.model.wakeups import WakeUp, WorkStep
-from worker.lists.traces import NO_TRACES, Context, Facts, Span, Traces, context_of
+from worker.features.traces.contexts import Context, context_of
+from worker.lists.traces import NO_TRACES, Facts, Span, Traces
 from worker.wiring.background import Tracer
 
 NAMES = {WorkStep.ISSUE: ("claim job", "call provider"), WorkStep.INVITE: ("claim message", "hand over message")}

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from tempfile import TemporaryFile
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 from worker.lists.lines import ListRefused
 
@@ -171,37 +171,24 @@ class Parts:
         return [info for info in self._zip.infolist() if not info.filename.endswith("/")]
 
     @contextmanager
-    def opened(self, name: str) -> Iterator["Part"]:
-        """One file inside. Raises ListRefused if there is none, or if it cannot be decompressed."""
-        try:
-            info = self._zip.getinfo(name)
-        except KeyError:
-            raise ListRefused([f"{self.what} is incomplete: {_DAMAGED}"]) from None
+    def opened(self, info: zipfile.ZipInfo) -> Iterator[Callable[[int], bytes]]:
+        """One of the files: what reads its bytes, of which there are no more than it says. Raises ListRefused, also
+        where they are read, if it cannot be decompressed, or is more than a list can have."""
         if info.flag_bits & 0x1:
             raise ListRefused([f"{self.what} is protected by a password: save it without one"])
         if info.compress_type not in _READABLE:
             raise ListRefused([f"{self.what} is compressed in an unusual way: make it with ordinary compression"])
+        if info.file_size > bound(info.compress_size):
+            raise ListRefused([too_much(self.what)])
         with refusing_damage(self.what):
             file = self._zip.open(info)
+
+        def read(size: int) -> bytes:
+            with refusing_damage(self.what):
+                return file.read(size)
+
         with file:
-            yield Part(file, info.compress_size, self.what)
-
-
-class Part:
-    """The bytes of one file. Raises ListRefused where they are damaged, or more than a list can have."""
-
-    def __init__(self, file: IO[bytes], packed: int, what: str) -> None:
-        self._file, self._what = file, what
-        self._bound = bound(packed)
-        self._read = 0
-
-    def read(self, size: int) -> bytes:
-        with refusing_damage(self._what):
-            chunk = self._file.read(size)
-        self._read += len(chunk)
-        if self._read > self._bound:
-            raise ListRefused([too_much(self._what)])
-        return chunk
+            yield read
 
 
 def bound(packed: int) -> int:
@@ -256,8 +243,8 @@ def unzipped(raw: BinaryIO) -> BinaryIO:
         more = f" and {len(files) - MOST_NAMED:,} more" if len(files) > MOST_NAMED else ""
         found = f"{len(files):,} files ({named}{more})" if files else "no file"
         raise ListRefused([f"{what} has {found}: a list is one file; make a ZIP file of the list alone"])
-    with parts.opened(files[0].filename) as part:
-        return _kept(part.read, bound(files[0].compress_size), what)
+    with parts.opened(files[0]) as read:
+        return _kept(read, LARGEST, what)
 
 
 def _kept(read: Callable[[int], bytes], most: int, what: str) -> BinaryIO:

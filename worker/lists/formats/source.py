@@ -2,7 +2,7 @@
 features read."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from worker.core import shipped
@@ -55,14 +55,6 @@ def source_of_feature(content: ListBytes, options: ListOptions, form: Form) -> S
         if one.form == form:
             return one.read(content, options)
     raise ListRefused([f"the file is {NAMES[form]}: save it as CSV ({shipped.FORMATS[form]}: {NOT_INSTALLED})"])
-
-
-@dataclass(frozen=True)
-class Table:
-    """A file's rows that have a value; the first is the header. `warnings` are what a person should check."""
-
-    rows: Iterator[Row]
-    warnings: list[str] = field(default_factory=list)
 
 
 def raw_lines(rows: Iterator[Row], header: Header, *, below: int, hint: str) -> Iterator[RawLine]:

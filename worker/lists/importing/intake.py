@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import Any
 
 from worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, invitation_channels
 from worker.core.foundation.clock import Clock
@@ -30,6 +30,9 @@ from worker.providers.parameters import parameter_warnings
 from worker.templates.values import NAMES
 
 Wanted = str | bool | tuple[str, ...]
+# One key of a `when`: whether it must be present; or None, and the folded values that fit, each with the
+# configuration's spelling.
+_Test = tuple[str, bool | None, Mapping[str, str]]
 # able(account, customer, the route's freshness floor or None): the problems that keep the account from serving the
 # customer, if any.
 Able = Callable[[str, Customer, timedelta | None], list[FieldProblem]]
@@ -64,24 +67,28 @@ class Rule:
     accounts: tuple[str, ...]
     freshness: timedelta | None = None
     brand: str = ""
-    _tests: tuple["_Test", ...] = field(init=False, repr=False, compare=False)
+    _tests: tuple[_Test, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.accounts:
             raise ValueError("accounts: name at least one")
-        object.__setattr__(self, "_tests", tuple(_Test.of(column, wanted) for column, wanted in self.when.items()))
+        object.__setattr__(self, "_tests", tuple(_test_of(column, wanted) for column, wanted in self.when.items()))
 
     def fits(self, customer: Customer) -> str | None:
         """Why the rule fits, in the configuration's own words; None when it does not."""
-        if not self._tests:
-            return "every customer"
         words = []
-        for test in self._tests:
-            word = test.fits(customer)
-            if word is None:
+        for column, present, spelling in self._tests:
+            found = _READ[column](customer)
+            if present is not None:
+                if any(found) is not present:
+                    return None
+                words.append(f"{column} {'present' if present else 'absent'}")
+                continue
+            spelled = [spelling[one] for text in found if text and (one := _compared(column, text)) in spelling]
+            if not spelled:
                 return None
-            words.append(word)
-        return ", ".join(words)
+            words.append(f"{column}={spelled[0]}")
+        return ", ".join(words) or "every customer"
 
 
 @dataclass  # not frozen: see `customers.customers`
@@ -166,36 +173,17 @@ def brand_for(customer: Customer, rules: Sequence[Rule]) -> str:
     return customer.brand or next((rule.brand for rule in rules if rule.fits(customer) is not None), "")
 
 
-class _Test(NamedTuple):
-    """One key of a `when`: the folded values that fit, with the configuration's spelling; or presence alone."""
-
-    column: str
-    present: bool | None
-    spelling: Mapping[str, str]
-
-    @classmethod
-    def of(cls, column: str, wanted: Wanted) -> "_Test":
-        if column not in _READ:
-            near = get_close_matches(column, _READ, n=1)
-            nearest = f"; the nearest is {near[0]}" if near else ""
-            raise ValueError(f"when.{column}: not a column that routes can use{nearest}")
-        if isinstance(wanted, bool):
-            return cls(column, wanted, {})
-        values = (wanted,) if isinstance(wanted, str) else tuple(wanted)
-        if not values:
-            raise ValueError(f"when.{column}: an empty list matches no customer; name a value, or use true or false")
-        return cls(column, None, {_folded(column, value): value for value in values})
-
-    def fits(self, customer: Customer) -> str | None:
-        found = _READ[self.column](customer)
-        if self.present is not None:
-            there = any(found)
-            return f"{self.column} {'present' if there else 'absent'}" if there is self.present else None
-        for text in found:
-            spelled = self.spelling.get(_compared(self.column, text)) if text else None
-            if spelled is not None:
-                return f"{self.column}={spelled}"
-        return None
+def _test_of(column: str, wanted: Wanted) -> _Test:
+    if column not in _READ:
+        near = get_close_matches(column, _READ, n=1)
+        nearest = f"; the nearest is {near[0]}" if near else ""
+        raise ValueError(f"when.{column}: not a column that routes can use{nearest}")
+    if isinstance(wanted, bool):
+        return column, wanted, {}
+    values = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    if not values:
+        raise ValueError(f"when.{column}: an empty list matches no customer; name a value, or use true or false")
+    return column, None, {_folded(column, value): value for value in values}
 
 
 def _compared(column: str, value: str) -> str:
@@ -297,18 +285,15 @@ class Intake:
             return column != "company_name" and any(one is not None and one.needs_name for one in facts)
         return any(column in route.when for route in self.routes) or not set(self.prefilled).isdisjoint(accounts)
 
-    def without_texts_to_landlines(self, customer: Customer) -> tuple[Customer, tuple[FieldProblem, ...]]:
-        """The customer as it is written to, and a warning of a landline. Where the text would be the only message, the
-        row is refused: `unsendable` says so."""
-        phone, channel = customer.person.phone, customer.channel
-        if not phone or channel in (Channel.SMS, Channel.NONE) or Channel.SMS not in self.channels:
-            return customer, ()
-        if not is_landline(phone):
-            return customer, ()
-        return (replace(customer, channel=Channel.EMAIL) if channel is Channel.BOTH else customer), (_LANDLINE,)
-
-    def unsendable(self, customer: Customer) -> list[FieldProblem]:
-        """Why the customer's invitation could not be written or sent; empty when it could."""
+    def written_to(self, customer: Customer) -> tuple[Customer, tuple[FieldProblem, ...], tuple[FieldProblem, ...]]:
+        """The customer as it is written to, without texts to a landline; a warning of that; and why the invitation
+        could not be written or sent. A row whose only message is a text to a landline is refused."""
+        phone, landline = customer.person.phone, tuple[FieldProblem, ...]()
+        may_skip = customer.channel not in (Channel.SMS, Channel.NONE) and Channel.SMS in self.channels
+        if phone and may_skip and is_landline(phone):
+            landline = (_LANDLINE,)
+            if customer.channel is Channel.BOTH:
+                customer = replace(customer, channel=Channel.EMAIL)
         channels = invitation_channels(customer.channel)
         problems = [
             FieldProblem("channel", f"no sender is configured for {channel}", f"add [{channel}] to the configuration")
@@ -330,7 +315,7 @@ class Intake:
             known = f"use one of {', '.join(sorted(self.brands))}, or " if self.brands else ""
             hint = f"{known}add [brand.NAME] to the configuration"
             problems.append(FieldProblem("brand", "there is no brand of that name", hint, unread=True))
-        return problems
+        return customer, landline, tuple(problems)
 
 
 A_REPORT = FieldProblem("", "a row of a report", "give the report to `onboard run` or `onboard import`")
@@ -356,7 +341,7 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     customer = line.customer
     if intake.routes_have_brands and (brand := brand_for(customer, intake.routes)):  # the one that writes to it
         customer = replace(customer, brand=brand)
-    customer, landline = intake.without_texts_to_landlines(customer)
+    customer, landline, unsendable = intake.written_to(customer)
     chosen = choose_account(customer, intake.routes, able=intake.able, known=intake.providers.keys())
     warnings = landline
     if line.if_used:
@@ -367,7 +352,7 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
         warnings += unused
     if not isinstance(chosen, Chosen):
         problems += chosen
-    problems += tuple(intake.unsendable(customer))
+    problems += unsendable
     lacks = tuple(intake.lacking(customer))
     # Whether a row above is stored by now depends on the chunk, and on its release: so its value does not count here.
     problems += tuple(one for one in lacks if one.column in line.above)
@@ -406,8 +391,8 @@ def _further(intake: Intake, line: RefusedLine, problems: Sequence[FieldProblem]
     wrong = {problem.column for problem in problems}
     if not line.rest.person.phone:
         wrong.add("phone")
-    rest, _ = intake.without_texts_to_landlines(line.rest)
-    found = [*intake.unsendable(rest), *intake.lacking(rest)]
+    rest, _, unsendable = intake.written_to(line.rest)
+    found = [*unsendable, *intake.lacking(rest)]
     # Where a wrong column may decide the route, only the account that the line names is asked.
     is_routed = rest.account or all(rule.when.keys().isdisjoint(wrong) for rule in intake.routes)
     if is_routed and "account" not in wrong:

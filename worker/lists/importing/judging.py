@@ -23,7 +23,7 @@ from worker.lists.lines import (
 )
 from worker.lists.options import ListOptions
 from worker.lists.store.batches import Batches
-from worker.lists.store.refreshed import still_lacking
+from worker.lists.store.refreshed import foreseen, still_lacking
 from worker.providers.parameters import parse_cell, unknown_parameter
 
 _AT_ONCE = 1000  # lines in one question to the database
@@ -90,12 +90,12 @@ def judge_all(
     returns = returns.foreseeing() if returns is not None else None
     while chunk := judge_chunk(intake, list(islice(each, _AT_ONCE)), returns):
         accepted = [line for line in chunk if isinstance(line, AcceptedLine)]
-        erased = set() if choices.allow_erased else batches.erased([line.customer.customer_id for line in accepted])
-        known = {one.row: one for one in batches.known(accepted, rule=choices.rule, now=intake.clock())}
+        erased, beside = foreseen(batches, accepted, rule=choices.rule, now=intake.clock())
+        known = {one.row: one for one in beside}
         for line in chunk:
             if not isinstance(line, AcceptedLine):
                 yield line
-            elif line.customer.customer_id in erased:
+            elif line.customer.customer_id in erased and not choices.allow_erased:
                 yield line.refused(WAS_ERASED)
             elif lacks := still_lacking(line.lacks, known.get(line.row), batches.wide):
                 yield line.refused(*lacks)

@@ -1,10 +1,9 @@
 """Batches: one for each list, and one for each day's events (UTC). `added_lines` adds the lines of a list."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -16,13 +15,8 @@ from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, Job, SkippedLine
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.states import PauseCause
-from worker.lists.known_customers import KnownRule
 from worker.plans.store import plans
 from worker.plans.store.plans import Plan, Planned
-
-if TYPE_CHECKING:
-    from worker.lists.lines import AcceptedLine
-    from worker.lists.store.refreshed import KnownLine
 
 # Other imports of the same customers may be first in the unique index a few times, but not for ever.
 TRIES = 5
@@ -155,29 +149,6 @@ class Batches:
             return None
         with self.database.read() as connection:
             return plans.find(connection, batch.id)
-
-    def erased(self, customer_ids: Sequence[str]) -> set[str]:
-        """Those of these customers who were erased on request."""
-        from worker.lists.store.new_rows import erased_among
-
-        with self.database.read() as connection:
-            return set(erased_among(connection, self.keyring, set(customer_ids)))
-
-    def known(self, lines: "Sequence[AcceptedLine]", *, rule: KnownRule, now: datetime) -> "list[KnownLine]":
-        """Those of these lines whose customers are known, beside what is stored. Locks nothing."""
-        from worker.lists.store.admission import following, left_out
-        from worker.lists.store.refreshed import beside
-
-        with self.database.read() as connection:
-            found = beside(connection, self.keyring, [(line.row, line.customer) for line in lines], now=now)
-            if rule is not KnownRule.SKIP or not any(one.links for one in found):
-                return found
-            # Of those who are skipped, the addresses stay.
-            keys = {(one.given.customer_id, one.given.purpose) for one in found}
-            skipped = set(following(connection, keys, now=now, lock=False, rule=rule))
-            skipped |= left_out(connection, keys - skipped, rule=rule).keys()
-            leads = {customer_id for customer_id, _ in keys - skipped}
-        return [replace(one, links=one.links if one.given.customer_id in leads else ()) for one in found]
 
     def last_row(self, batch_id: int) -> int:
         """The last imported row. Lines are imported in order, so an interrupted import continues after this row."""

@@ -34,11 +34,13 @@ from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import CustomerRow, PendingDetails
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.model.channels import ADDRESSES, CHANNELS, Address
-from worker.lists.known_customers import refuses_lists
-from worker.lists.lines import OldLink, RefusedLine
+from worker.lists.known_customers import KnownRule, refuses_lists
+from worker.lists.lines import AcceptedLine, OldLink, RefusedLine
 from worker.lists.same_person import Match, changed_addresses, compare, in_words
+from worker.lists.store.admission import following, left_out
+from worker.lists.store.batches import Batches
 from worker.lists.store.corrected_addresses import find, give_away
-from worker.lists.store.new_rows import change_details, customer_row, opened
+from worker.lists.store.new_rows import change_details, customer_row, erased_among, opened
 
 _STORED = sa.select(
     CustomerRow.customer_id,
@@ -142,6 +144,24 @@ def beside(
         own = tuple(channel for channel in channels if CHANNELS[channel].address in corrected[row.customer_id])
         links.setdefault(row.customer_id, []).append(OldLink(row.account, row.expires_at, channels, own))
     return [replace(one, links=tuple(links.get(one.given.customer_id, ()))) if one.changed else one for one in found]
+
+
+def foreseen(
+    batches: Batches, lines: Sequence[AcceptedLine], *, rule: KnownRule, now: datetime
+) -> tuple[Collection[str], list[KnownLine]]:
+    """The customers of these lines who were erased on request; and the lines whose customers are known, beside what is
+    stored. Locks nothing."""
+    with batches.database.read() as connection:
+        erased = erased_among(connection, batches.keyring, {line.customer.customer_id for line in lines})
+        found = beside(connection, batches.keyring, [(line.row, line.customer) for line in lines], now=now)
+        if rule is not KnownRule.SKIP or not any(one.links for one in found):
+            return erased.keys(), found
+        # Of those who are skipped, the addresses stay.
+        keys = {(one.given.customer_id, one.given.purpose) for one in found}
+        skipped = set(following(connection, keys, now=now, lock=False, rule=rule))
+        skipped |= left_out(connection, keys - skipped, rule=rule).keys()
+    leads = {customer_id for customer_id, _ in keys - skipped}
+    return erased.keys(), [replace(one, links=one.links if one.given.customer_id in leads else ()) for one in found]
 
 
 def refresh(
