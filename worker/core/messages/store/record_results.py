@@ -36,11 +36,11 @@ from worker.core.work.store.attempt_log import (
     CLOSE,
     CLOSE_DONE,
     SortedOut,
-    Standing,
     after_call,
     closing,
     plain,
     sort_out,
+    standing,
 )
 from worker.core.work.store.sessions import schedule_checks
 
@@ -59,7 +59,7 @@ def record_results(flush: MessageClaim, results: Sequence[InviteResult], stretch
         found = sort_out(connection, _STANDING, special, now=now)
         settled = _write_special(flush, found)
         special = found.results
-        ours |= {id_: row.job_id for id_, row in found.ours.items()}
+        ours |= {id_: found.rows[id_].job_id for id_ in found.ours}
     results = [*written, *special]
     kept = [item for item in results if item.row.id in ours]
     if kept:
@@ -123,7 +123,7 @@ def _closing(keyring: Keyring, result: InviteResult, *, late: bool) -> dict[str,
     return values
 
 
-_STANDING = Standing(InvitationRow, InvitationRow.job_id, late=(InvitationRow.job_id,))
+_STANDING = standing(InvitationRow, InvitationRow.job_id)
 _MOVE = bulk.Change(
     InvitationRow.id,
     bulk.new("state", "due_at", "reason", "detail", "reference", "sent_at", "unknown_attempt")

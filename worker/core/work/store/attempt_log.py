@@ -9,7 +9,7 @@ worker may have died.
 """
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic
@@ -33,7 +33,6 @@ from worker.core.model.states import (
     NOT_SENT,
     UNANSWERED,
     UNREACHABLE,
-    InvitationState,
     JobState,
     references,
 )
@@ -160,15 +159,15 @@ def plain(
 class SortedOut(Generic[RowT]):
     """Results that were not written before: those that count, and late answers that do not.
 
-    `rows`: by id, as they were when they were locked; `ours`: as they are now, where they are still ours: all other
-    results change only their attempts. `answered`: those of them that a late answer still applies to. `outcomes`: of
-    all attempts, as they were; None: the attempt was open.
+    `rows`: by id, as they were when they were locked; `ours`: the ids of those that are still ours: all other results
+    change only their attempts. `answered`: those of them that a late answer still applies to. `outcomes`: of all
+    attempts, as they were; None: the attempt was open.
     """
 
     results: list[CallResult[RowT]]
     late: list[CallResult[RowT]]
     rows: Mapping[Any, sa.Row[Any]]
-    ours: Mapping[Any, sa.Row[Any]]
+    ours: Collection[Any]
     answered: Collection[Any]
     outcomes: Mapping[uuid.UUID, str | None]
 
@@ -177,16 +176,13 @@ class SortedOut(Generic[RowT]):
         return self.outcomes[result.row.attempt_id] is not None
 
 
-class Standing:
-    """How the rows of results stand when the results are written: `columns`, and of late answers `late`.
+def standing(model: type[Job] | type[InvitationRow], *columns: Any) -> sa.Select[*tuple[Any, ...]]:
+    """How the rows of results stand when the results are written, with these columns: for `sort_out`.
 
     The rows are locked in the order of their ids, as everywhere. `key_share`: see `message_rows.set_job_states`.
     """
-
-    def __init__(self, model: type[Job] | type[InvitationRow], *columns: Any, late: Sequence[Any]) -> None:
-        self.model, self.late = model, late
-        read = sa.select(model.id, model.state, model.fence, *columns).where(bulk.among(model.id, "ids"))
-        self.query = read.order_by(model.id).with_for_update(key_share=True)
+    read = sa.select(model.id, model.state, model.fence, model.unknown_attempt, *columns)
+    return read.where(bulk.among(model.id, "ids")).order_by(model.id).with_for_update(key_share=True)
 
 
 _OUTCOMES = (
@@ -198,64 +194,51 @@ _OUTCOMES = (
 
 
 def sort_out(
-    connection: sa.Connection, standing: Standing, results: Sequence[CallResult[RowT]], *, now: datetime
+    connection: sa.Connection,
+    rows_of: sa.Select[*tuple[Any, ...]],
+    results: Sequence[CallResult[RowT]],
+    *,
+    moved_on: Callable[[CallResult[RowT], Any], bool] = lambda _answer, _row: False,
+    now: datetime,
 ) -> SortedOut[RowT]:
-    """Sort these results by what they may change. Their rows are locked here, and then their attempts.
+    """Sort these results by what they may change. Their rows are locked here (`rows_of`: a `standing`), and then their
+    attempts.
 
     A result of an open attempt counts. So does a conclusive one of an attempt that was closed with an unknown outcome,
-    if it still applies to its row. All others were written before, and only the acknowledgement was lost: they must not
-    count twice. A purge may have removed an attempt.
+    if it still applies to its row, which then has not `moved_on`. All others were written before, and only the
+    acknowledgement was lost: they must not count twice. A purge may have removed an attempt.
     """
     ids = bulk.keys({item.row.id for item in results})
-    rows = {row.id: row for row in fetch(connection, standing.query, {"ids": ids})}
+    rows = {row.id: row for row in fetch(connection, rows_of, {"ids": ids})}
     attempts = bulk.keys(item.row.attempt_id for item in results)
     outcomes = {row.id: row.outcome for row in fetch(connection, _OUTCOMES, {"ids": attempts})}
-    new, late, ours = [], [], {}
+    new, late = [], []
+    ours, answered = set[Any](), set[Any]()
     for item in results:
         id_, outcome = item.row.id, outcomes.get(item.row.attempt_id, "purged")
         if outcome is None:
             new.append(item)
-            if rows[id_].fence == item.row.fence and rows[id_].state in (JobState.WORKING, InvitationState.WORKING):
-                ours[id_] = rows[id_]  # it was not claimed again
+            if rows[id_].fence == item.row.fence and rows[id_].state == JobState.WORKING:
+                ours.add(id_)  # it was not claimed again
         elif outcome == Kind.UNKNOWN and item.is_conclusive:
             late.append(item)
-    answered = _answered(connection, standing.model, standing.late, late, now=now) if late else {}
-    new += [item for item in late if item.row.id in answered]
-    late = [item for item in late if item.row.id not in answered]
-    return SortedOut(new, late, rows, ours | answered, answered.keys(), outcomes)
-
-
-def _answered(
-    connection: sa.Connection,
-    model: type[Job] | type[InvitationRow],
-    columns: Sequence[Any],
-    answers: Sequence[CallResult[Any]],
-    *,
-    now: datetime,
-) -> dict[Any, sa.Row[Any]]:
-    """By id, the rows that their late answer still applies to. Its look-ups are closed."""
-    query = sa.select(model.id, model.state, model.fence, model.unknown_attempt, *columns)
-    query = query.where(model.id.in_([answer.row.id for answer in answers])).order_by(model.id)
-    rows = {row.id: row for row in fetch(connection, query.with_for_update())}
-    found = {
-        answer.row.id: row
-        for answer in answers
-        if (row := rows.get(answer.row.id)) is not None and _still_applies(answer, row, model)
-    }
-    if found:
-        calls = [answer.row.attempt_id for answer in answers if answer.row.id in found]
+            row = rows.get(id_)
+            if row is not None and not moved_on(item, row) and _still_applies(item, row):
+                answered.add(id_)
+    if answered:  # their look-ups have nothing more to say
+        calls = [item.row.attempt_id for item in late if item.row.id in answered]
         look_ups = sa.update(Attempt).where(Attempt.reconciles.in_(calls), Attempt.closed_at.is_(None))
         connection.execute(look_ups.values(closed_at=now, outcome=UNANSWERED))
-    return found
+    new += [item for item in late if item.row.id in answered]
+    late = [item for item in late if item.row.id not in answered]
+    return SortedOut(new, late, rows, ours | answered, answered, outcomes)
 
 
-def _still_applies(answer: CallResult[Any], row: sa.Row[Any], model: type[Job] | type[InvitationRow]) -> bool:
-    if model is Job and (row.leader_id is not None or row.session_id != answer.row.session_id):
-        return False  # the job has another session than when the call was made
-    states = JobState if model is Job else InvitationState
+def _still_applies(answer: CallResult[Any], row: sa.Row[Any]) -> bool:
+    """States of jobs and of messages have the same words."""
     if row.unknown_attempt == answer.row.attempt_id:  # working: a dispatcher is looking up this call
-        return row.state in (states.WAITING, states.HELD, states.WORKING)
+        return row.state in (JobState.WAITING, JobState.HELD, JobState.WORKING)
     if row.fence == answer.row.fence:
-        return row.state in (states.WAITING, states.HELD)
+        return row.state in (JobState.WAITING, JobState.HELD)
     # The call was looked up too early, not found, and is about to be repeated. It succeeded, so no repeat is needed.
-    return answer.succeeded and row.state is states.WAITING and row.unknown_attempt is None
+    return answer.succeeded and row.state == JobState.WAITING and row.unknown_attempt is None

@@ -37,22 +37,23 @@ from worker.core.work.store.attempt_log import (
     CLOSE,
     CLOSE_DONE,
     SortedOut,
-    Standing,
     after_call,
     closing,
     plain,
     sort_out,
+    standing,
 )
 from worker.core.work.store.job_context import ClaimedJob, IssueResult, JobPolicy
 
-_STANDING = Standing(
+_STANDING = standing(
     Job,
+    Job.leader_id,
+    Job.session_id,
     Job.priority,  # the batch may have been paused since the claim
     Job.invite_at,
     Job.link_requested_at,
     Job.cancelled_at,
     sessions.LIVE_SESSION.label("live_session"),
-    late=(Job.leader_id, Job.session_id, Job.priority),
 )
 
 
@@ -83,7 +84,7 @@ def record_results(flush: Flush[JobPolicy], results: Sequence[IssueResult], stre
     special: Sequence[IssueResult] = ()
     overtaken: set[uuid.UUID] = set()
     if others:
-        found = sort_out(connection, _STANDING, others, now=now)
+        found = sort_out(connection, _STANDING, others, moved_on=_has_another_session, now=now)
         channels |= _write_special(flush, found)
         special = found.results
         overtaken = _settle(connection, special, now=now)
@@ -97,6 +98,11 @@ def record_results(flush: Flush[JobPolicy], results: Sequence[IssueResult], stre
     if repeats:
         repeated_answers.stop_if_many(flush)
     return channels
+
+
+def _has_another_session(answer: IssueResult, row: Any) -> bool:
+    """Whether the job has another session than when the call was made."""
+    return row.leader_id is not None or row.session_id != answer.row.session_id
 
 
 # The database checks in the same statement what may have come during the call. A job that does not meet the conditions
