@@ -16,6 +16,7 @@ from worker.core.limits.store.claims import Room, share_out
 from worker.core.limits.store.concurrency import ASK_AGAIN
 from worker.core.limits.store.flush import Flushed, UnknownFlush
 from worker.core.model.endings import Kind, Problem
+from worker.core.model.metrics import WorkMeter
 
 MINUTE = timedelta(minutes=1)
 EVENTS = 1000  # rows with this number and above are events
@@ -239,6 +240,9 @@ class Rows:
         return [number for happened, number in self.log if happened == what]
 
 
+NOT_COUNTED = WorkMeter(*[lambda _: None] * 3)
+
+
 @dataclass
 class Bench:
     clock: VirtualClock
@@ -250,7 +254,8 @@ class Bench:
 
     def dispatcher(self, rows, *, longest=MINUTE, **how):
         given = {"clock": self.clock, "in_turn": self.in_thread, "stopping": self.stopping, "longest": longest}
-        return Dispatcher(rows, **{"wake_others": lambda: None, **given, **how})
+        given |= {"wake_others": lambda: None, "stay": timedelta(0), "meter": NOT_COUNTED}
+        return Dispatcher(rows, **{**given, **how})
 
     async def in_thread(self, function, *arguments):
         await asyncio.sleep(self.database_seconds)

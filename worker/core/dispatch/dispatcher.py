@@ -36,7 +36,7 @@ from worker.core.foundation.clock import Clock
 from worker.core.foundation.outage_log import Outage
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import RowT
-from worker.core.model.metrics import NOT_COUNTED, WorkMeter
+from worker.core.model.metrics import WorkMeter
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +54,8 @@ class Dispatcher(Generic[RowT]):
         stopping: asyncio.Event,
         longest: timedelta,
         wake_others: Callable[[], object],
-        stay: timedelta = timedelta(0),
-        meter: WorkMeter = NOT_COUNTED,
+        stay: timedelta,
+        meter: WorkMeter,
     ) -> None:
         """`in_turn(function, *arguments)` awaits a blocking call to the store; `stopping` is set when the process is to
         end. After `longest` the dispatcher claims no more rows: its task ends, and other accounts get a turn. `stay`:

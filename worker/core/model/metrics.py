@@ -142,10 +142,3 @@ class WorkMeter(NamedTuple):
     called: Observe
     claimed: Observe
     wrote: Observe
-
-
-def _ignored(_value: float) -> None:
-    """Count nothing."""
-
-
-NOT_COUNTED = WorkMeter(_ignored, _ignored, _ignored)

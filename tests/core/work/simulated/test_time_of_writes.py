@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from tests.simulated.bench import NOT_COUNTED
 from tests.simulated.world import World, customer
 from worker.core.database.tables import Attempt, Budget, Job
 from worker.core.dispatch.dispatcher import Dispatcher
@@ -85,6 +86,7 @@ async def test_calls_reserved_while_the_process_stood_still_are_not_those_of_a_w
 
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
     how = {"clock": world.clock, "in_turn": in_turn, "stopping": asyncio.Event(), "wake_others": lambda: None}
+    how |= {"stay": timedelta(0), "meter": NOT_COUNTED}
     await Dispatcher(work, longest=timedelta(hours=1), **how).run()
     assert world.parts.budgets.all()["kyc"].next_at >= soon[0]
     assert world.asked == ["Ona"]
