@@ -4,7 +4,7 @@ Each claim raises the row's fence. Before a dispatcher writes under a lease, it 
 of its claim: a dispatcher that stood still for longer than its lease must not overwrite the results of the next one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
@@ -35,15 +35,15 @@ class Leases(Generic[Id]):
         conditions: Sequence[sa.ColumnElement[bool]] = (),
         changes: Sequence[str] = (),
         attempts: Sequence[sa.ColumnElement[bool]],
-        ended: Sequence[sa.ColumnElement[bool]] = (),
+        ended: Callable[..., Sequence[sa.ColumnElement[bool]]] = lambda *_: (),
     ) -> None:
         """`of` is the column that claims select rows by: the account or the channel. `conditions` hold for all claims.
 
         `worked_from` are the columns that a claim returns, of the row, of its batch and of the rows that `joined` joins
         to it: all that its work needs, so that each is read once. `changes` are the columns with the time of the last
         change.
-        `attempts` are the conditions that find the attempts of the rows whose ids are given. `ended` are those of rows
-        that have ended, and whose calls are to be looked up from the end of their lease on: they keep their state.
+        `attempts` are the conditions that find the attempts of the rows whose ids are given. `ended(of, now, batch)`
+        are those of rows that have ended, and whose calls are to be looked up: they keep their state.
         """
         of_batch = model.batch_id == sa.bindparam("batch")
         due = (
@@ -94,9 +94,10 @@ class Leases(Generic[Id]):
         }
         self._claims_of_ended: dict[bool, sa.UpdateBase] = {}
         self._ended_is_due: dict[bool, sa.Select[Any]] = {}
-        for one_batch in (False, True) if ended else ():
-            over = (*ended, of == sa.bindparam("of_"), model.lease_until <= sa.bindparam("now"))
-            over = (*over, of_batch) if one_batch else over
+        for one_batch in (False, True):
+            over = ended(sa.bindparam("of_"), sa.bindparam("now"), sa.bindparam("batch") if one_batch else None)
+            if not over:
+                break
             first = sa.select(model.id).where(*over).order_by(model.lease_until, model.id)
             first = first.limit(sa.bindparam("most", type_=sa.Integer())).with_for_update(skip_locked=True)
             those_first = sa.update(model).where(model.id.in_(first.scalar_subquery()))

@@ -100,7 +100,7 @@ def _query(accounts: tuple[str, ...], channels: tuple[str, ...], *, one_batch: b
             Job.due_at <= _NOW,
             *jobs,
         )
-        ended = unknown_outcomes.due(account, now=_NOW, only_batch=_BATCH if one_batch else None)
+        ended = THERE_IS.where(*unknown_outcomes.due(account, _NOW, _BATCH if one_batch else None))
         parts.append(_part(_ACCOUNT, account, sa.or_(waiting, ended)))
     for channel in channels:
         waiting = THERE_IS.where(

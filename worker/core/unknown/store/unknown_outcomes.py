@@ -20,7 +20,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.database import THERE_IS, fetch
+from worker.core.database.database import fetch
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.database.tables.columns import aliased
 from worker.core.database.tables.types import DETAIL_LENGTH
@@ -211,14 +211,11 @@ def mark(connection: sa.Connection, ids: Collection[int], accounts: Collection[s
 
 
 def due(
-    account: str,
-    *,
-    now: datetime | sa.ColumnElement[datetime],
-    only_batch: int | sa.ColumnElement[int] | None = None,
-) -> sa.Exists:
-    """True if a marked job of the account may be looked up now. As a part of another query."""
+    account: str | sa.ColumnElement[str], now: sa.ColumnElement[datetime], only_batch: sa.ColumnElement[int] | None
+) -> tuple[sa.ColumnElement[bool], ...]:
+    """The conditions of the marked jobs of the account that may be looked up now. As a part of a query."""
     of_batch = () if only_batch is None else (Job.batch_id == only_batch,)
-    return THERE_IS.where(*MARKED, Job.account == account, Job.lease_until <= now, *of_batch)
+    return (*MARKED, Job.account == account, Job.lease_until <= now, *of_batch)
 
 
 def release(connection: sa.Connection, leases: Iterable[tuple[int, int]], *, now: datetime) -> None:

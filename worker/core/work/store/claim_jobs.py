@@ -118,7 +118,7 @@ LEASES: Leases[int] = Leases(
         Attempt.invitation_id.is_(None),
         Attempt.fence == sa.select(Job.fence).where(Job.id == Attempt.job_id).scalar_subquery(),
     ),
-    ended=unknown_outcomes.MARKED,
+    ended=unknown_outcomes.due,
 )
 
 
