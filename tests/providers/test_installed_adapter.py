@@ -16,7 +16,7 @@ from worker.cli.registry import main_group
 from worker.lists.columns import known_name
 from worker.providers.facts import PROVIDERS, TEXT_SERVICES
 from worker.providers.parameters import parse_cell
-from worker.wiring.adapters import build_providers
+from worker.wiring.container import build_providers
 from worker.wiring.senders import build_senders
 
 EXAMPLE = Path(__file__).parents[2] / "examples/adapter"

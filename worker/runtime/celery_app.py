@@ -73,20 +73,18 @@ except SettingsError as error:
 @beat_init.connect  # type: ignore[untyped-decorator]
 def _refuse_what_cannot_work(**_signal: Any) -> None:
     # On SQLite a worker would not respect the file lock of `onboard run`.
-    settings = load(needs=needs_typed(sys.argv))
+    settings = _settings()
     if reason := why_not_with_workers(settings):
         _end(reason)
     for warning in settings.warnings:
         log.warning("%s", warning)
-
-
-@celeryd_init.connect  # type: ignore[untyped-decorator]
-def _refuse_what_no_worker_can_work_with(**_signal: Any) -> None:
+    if needs_typed(sys.argv) == BEATING:
+        return
     # Without this a worker would log the problem and stay idle, and a service manager would call it started.
-    from worker.wiring.opening import check_configuration  # beat does not need it
+    from worker.wiring.opening import check_configuration
 
     try:
-        check_configuration(load())
+        check_configuration(settings)
     except SettingsError as error:
         _end(str(error))
 

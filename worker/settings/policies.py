@@ -103,11 +103,6 @@ def hours_of(settings: Settings) -> Hours:
     return Hours(settings.invitations.quiet, settings.invitations.timezone)
 
 
-def caps_of(settings: Settings) -> Caps:
-    """What one customer may cost at most."""
-    return Caps(settings.follow_up.most, settings.invitations.messages_per_customer)
-
-
 def reminders_of(settings: Settings) -> tuple[timedelta, ...]:
     """When customers are reminded, counted from the invitation: by `reminders`, and by the ladder."""
     return (*settings.follow_up.reminders, *(step.after for step in settings.follow_up.ladder))
@@ -133,7 +128,7 @@ def contact_policy(settings: Settings, *, channels: Collection[str]) -> ContactP
     """How customers are written to; `channels` have a sender."""
     invitations, follow_up = settings.invitations, settings.follow_up
     return ContactPolicy(
-        caps=caps_of(settings),
+        caps=Caps(follow_up.most, invitations.messages_per_customer),
         spacing=follow_up.spacing,
         ahead=follow_up.ahead,
         per_day=follow_up.per_day,

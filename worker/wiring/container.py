@@ -23,6 +23,9 @@ from worker.core.model.metrics import Meters
 from worker.core.model.sessions import SessionRequest, floor_of
 from worker.http.trust import faster
 from worker.lists.traces import Traces
+from worker.providers.account import AccountUnusable
+from worker.providers.contract import Provider, build_provider
+from worker.providers.parameters import check_parameters
 from worker.reporting.batch_report import Reporting
 from worker.reporting.operation_report import Operation
 from worker.reporting.store.processes import Heartbeat
@@ -35,10 +38,7 @@ from worker.settings.policies import (
     sender_timeout,
     stable_links,
 )
-from worker.wiring.adapters import (
-    build_providers,
-    sender_name,
-)
+from worker.settings.problems import SettingsError
 from worker.wiring.background import COUNTS, TELLERS, observing_of, opened_traces
 from worker.wiring.os_user import os_user
 from worker.wiring.stores import Stores
@@ -57,6 +57,25 @@ if TYPE_CHECKING:
 # How many of a process's connections its threads use, and how many the transactions on its loop (PostgreSQL's only).
 DATABASE_THREADS = 3
 ON_THE_LOOP = 5
+
+
+def build_providers(settings: Settings) -> dict[str, Provider]:
+    """The providers by account. Raises SettingsError with all problems of all accounts."""
+    providers, problems = {}, []
+    for name, account in settings.accounts.items():
+        try:
+            providers[name] = build_provider(account)
+        except AccountUnusable as error:
+            problems.append(str(error))
+            continue
+        problems += [
+            f"accounts.{name}.parameters.{found.column.partition('.')[2] or found.column}: {found.problem}"
+            + (f"; {found.hint}" if found.hint else "")
+            for found in check_parameters(account.provider, account.parameters, account.dialect)
+        ]
+    if problems:
+        raise SettingsError(problems)
+    return providers
 
 
 class Parts(Stores):
@@ -188,6 +207,7 @@ class Parts(Stores):
 
     def invite_work(self, channel: str, *, only_batch: int | None = None) -> "InviteWork":
         from worker.core.work.invite import InviteWork
+        from worker.wiring.templates import sender_name
         from worker.wiring.work_policies import invitation_policy
 
         return InviteWork(

@@ -25,7 +25,7 @@ from worker.settings.policies import hours_of, texted_countries
 from worker.settings.problems import SettingsError
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
-from worker.wiring.adapters import sender_name
+from worker.wiring.templates import sender_name
 
 LINK = "https://example.invalid/this-is-a-test"  # no name ends in .invalid: RFC 2606
 MARK = "TEST"

@@ -1,20 +1,49 @@
-"""Reads the templates of the configuration: of messages, and of the page behind our own link."""
+"""Reads the templates of the configuration: of messages, and of the page behind our own link; and says whose name they
+have."""
 
 from collections.abc import Iterable
+from email.utils import parseaddr
 
 from worker.core.customers.customers import MESSAGE, Customer, FieldProblem, invitation_channels
 from worker.core.messages.contact import ContactPolicy
-from worker.core.model.channels import address_of
+from worker.core.model.channels import address_of, is_mail
 from worker.lists.own_columns import PREFIX, is_own
 from worker.providers.facts import facts_of
 from worker.settings.model import Settings
 from worker.settings.policies import mail_domains
 from worker.settings.problems import SettingsError
+from worker.templates.brand import Brand
 from worker.templates.checks import doubts
 from worker.templates.library import DEFAULT, Library
 from worker.templates.pages import Pages
 from worker.templates.render import Templates
-from worker.wiring.adapters import brands_of, sender_name
+
+UNNAMED = "Verification"  # the sender's name in a text where neither [sms] nor [email] has a name
+
+
+def sender_name(settings: Settings, channel: str, brand: str = "") -> str:
+    """The sender's name in a brand's message: its `name`; else that in its own `from`; else to a phone a `from` that is
+    a name; else of the mails. `brand` "": the default one."""
+    email, sms, named = settings.email, settings.sms, settings.brands.get(brand)
+    of_brand = brands_of(settings).get(brand, Brand()).name  # one that is no more is refused by the templates
+    its_own = (named.from_ if named is not None else None) or ""
+    if of_brand or its_own:
+        return of_brand or display_name(its_own)
+    if not is_mail(channel) and sms is not None and sms.sender_name:
+        return sms.sender_name
+    return display_name(email.from_) if email else UNNAMED
+
+
+def brands_of(settings: Settings) -> dict[str, Brand]:
+    """The look of each brand's messages; of "", the default one's."""
+    named = {name: brand.look for name, brand in settings.brands.items()}
+    return {"": settings.brand.look if settings.brand else Brand(), **named}
+
+
+def display_name(from_: str) -> str:
+    """The sender's name in a From address, or else the domain."""
+    name, address = parseaddr(from_)
+    return name or address.partition("@")[2]
 
 
 def templates_of(settings: Settings) -> Templates:

@@ -26,7 +26,6 @@ from worker.providers.values import Refusal
 from worker.reporting.store.ledger import CustomerFacts, SessionFacts
 from worker.reporting.store.restored import why_lost
 from worker.settings.needs import ENCRYPTING, STORED
-from worker.settings.policies import caps_of
 
 
 @click.command()
@@ -51,7 +50,7 @@ def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json
             raise CannotStart("there is no customer with that id; give the customer_id of the list")
         now = parts.clock()
         moments = timeline(finder_of(parts).history(customer_id), parts.reporting.circumstances(), now=now)
-        facts = _facts(caps_of(parts.settings), found)
+        facts = _facts(parts.contact.caps, found)
         facts["timeline"] = [
             {"at": written(one.at), "about": one.about.value, "text": one.text, "then": one.then} for one in moments
         ]

@@ -16,7 +16,6 @@ from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.store.sent_messages import SentMessage
 from worker.providers.values import masked_opening
 from worker.settings.policies import listing_accounts, orphan_rules, stable_links
-from worker.wiring.adapters import sender_name
 from worker.wiring.container import Parts
 from worker.wiring.stores import Stores
 
@@ -46,6 +45,7 @@ class MessageText:
 def _message_text(parts: Parts, templates: "Templates", sent: SentMessage) -> MessageText:
     """The words as they were when the message left, if neither the template nor the customer's details have changed."""
     from worker.templates.language import TemplateProblem  # imported here: Jinja, for words alone
+    from worker.wiring.templates import sender_name
 
     customer, person = sent.customer, sent.customer.person
     to = address_of(person, sent.channel)

@@ -20,7 +20,6 @@ from worker.core.model.reasons import Reason
 from worker.features.stable_links.landing import Asks, Finished, Gone, LandingRules, Lead, Over, Press, Wait
 from worker.features.stable_links.serving import landings_of
 from worker.features.stable_links.store.landings import Landings
-from worker.settings.policies import caps_of
 
 AHEAD = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"'
 ON_CLICK = AHEAD + '\nissue = "on-click"'
@@ -234,7 +233,7 @@ async def test_a_row_whose_session_is_not_bought_is_no_session_in_any_count(on_c
     batch, parts = on_click.job("A").batch_id, on_click.parts
     await on_click.work()
     opened = happenings(parts.database, batch).opened
-    shown = _facts(caps_of(parts.settings), parts.ledger.of("A"))
+    shown = _facts(parts.contact.caps, parts.ledger.of("A"))
     assert parts.facts.counts(batch).bought == 1
     assert [one.customer_id for one in opened] == ["B"]
     assert (shown["credits"], shown["reissues"]["used"]) == ({}, {})
