@@ -1,7 +1,7 @@
 """What a check of the installation found, a line each, for people and for scripts; and what features add to `onboard
 doctor`."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -36,10 +36,6 @@ def warning(what: str, found: str, action: str) -> Finding:
 
 def failure(what: str, found: str, action: str) -> Finding:
     return Finding(Grade.FAILURE, what, found, action)
-
-
-def failed(findings: Iterable[Finding]) -> bool:
-    return any(one.grade is Grade.FAILURE for one in findings)
 
 
 Check = Callable[[Parts], Iterator[Finding]]

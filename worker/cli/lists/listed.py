@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -53,12 +54,9 @@ from worker.wiring.container import Parts
 class Listed:
     """The LIST of a command: its name for people, its content, and how it is to be read."""
 
-    def __init__(
-        self, path: str, until_the_end: ExitStack, *, options: Callable[[Parts], ListOptions], strict: bool
-    ) -> None:
+    def __init__(self, path: str, *, options: Callable[[Parts], ListOptions], strict: bool) -> None:
         """`strict`: the whole list is refused if one of its rows is rejected."""
         self._path = path
-        self._until_the_end = until_the_end
         self.options, self.strict = options, strict
         self.known: str | None = None  # what becomes of known customers; None: as the configuration says
         self.allowed: Mapping[str, Any] = {}  # by the names of `ImportChoices`
@@ -83,7 +81,8 @@ class Listed:
     def _kept(self, what: str, read: Callable[[BinaryIO], None]) -> BinaryIO:
         """A list is read more than once. The file has no name: no other process opens it, and a kill leaves no file."""
         try:
-            kept: BinaryIO = self._until_the_end.enter_context(TemporaryFile("w+b"))  # noqa: SIM115 -- with the command
+            kept: BinaryIO = TemporaryFile("w+b")  # noqa: SIM115 -- closed with the command
+            weakref.finalize(self, kept.close)
             read(kept)
             kept.seek(0)
         except CannotFetch as error:

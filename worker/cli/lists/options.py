@@ -1,7 +1,6 @@
 """The options of commands that read a list. What reads it (`listed`) is loaded when a command runs: not for --help."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -95,8 +94,7 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 delimiter="\t" if delimiter in ("\\t", "tab") else delimiter,
             )
 
-        with ExitStack() as until_the_end:
-            return command(listed=Listed(path, until_the_end, options=options, strict=strict), **more)
+        return command(listed=Listed(path, options=options, strict=strict), **more)
 
     return wrapped
 

@@ -9,7 +9,7 @@ import click
 import sqlalchemy as sa
 
 from worker.cli.exits import COULD_NOT_START, NEEDS_A_PERSON, CannotStart
-from worker.cli.feature_checks import Finding, Grade, failed, failure, ok, warning
+from worker.cli.feature_checks import Finding, Grade, failure, ok, warning
 from worker.cli.invocation import Invocation, act_of_command
 from worker.cli.shared_options import JSON, Read, print_json, print_json_or
 from worker.core.foundation.notation import counted
@@ -82,7 +82,7 @@ def doctor(
         grades = [one.grade for one in findings]
         failures, warnings = grades.count(Grade.FAILURE), grades.count(Grade.WARNING)
         click.echo(f"{counted(len(grades), 'check')}: {counted(failures, 'failure')}, {counted(warnings, 'warning')}")
-    if failed(findings):
+    if any(one.grade is Grade.FAILURE for one in findings):
         refused = not mail and findings[0].grade is Grade.FAILURE
         raise SystemExit(COULD_NOT_START if refused else NEEDS_A_PERSON)
 
