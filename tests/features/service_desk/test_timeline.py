@@ -1,6 +1,7 @@
 """A customer's history as sentences, how addresses are masked, and what a person may type to find a customer."""
 
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
@@ -13,6 +14,10 @@ from worker.reporting.waits import Circumstances
 ROW = RowFact(1, "list.csv", 2, "onboarding", "email", "kyc", "invited", "", "", "", NOON, NOON)
 SOON = NOON + timedelta(hours=1)
 CALM = Circumstances()
+
+
+def a_link(reference, state, result, because, **more):
+    return LinkFact(UUID(int=1), "onboarding", "kyc", reference, state, result, because, NOON, SOON, None, (), **more)
 
 
 def texts(**facts) -> list[str]:
@@ -80,35 +85,35 @@ def test_a_lost_answer_and_a_refusal_are_told_as_trouble_and_a_look_up_is_not():
 
 
 def test_a_replaced_session_says_why():
-    link = LinkFact("kyc", "scan-2", "waiting", "", "session_superseded", NOON, SOON)
+    link = a_link("scan-2", "waiting", "", "session_superseded")
     assert "replaced while its link still worked" in texts(links=[link])[0]
 
 
 def test_of_a_superseded_session_it_is_not_said_that_another_follows():
-    link = LinkFact("kyc", "scan-1", "superseded", "", "first_session", NOON, SOON)
+    link = a_link("scan-1", "superseded", "", "first_session")
     assert "The session is superseded: no link leads to it any more." in texts(links=[link])
 
 
 @pytest.mark.parametrize(("may_follow", "then"), [(True, " Another may follow."), (False, "")])
 def test_another_session_is_spoken_of_only_where_one_may_follow(may_follow, then):
-    link = LinkFact("kyc", "scan-1", "waiting", "", "first_session", NOON, SOON, may_follow=may_follow)
+    link = a_link("scan-1", "waiting", "", "first_session", may_follow=may_follow)
     assert texts(links=[link])[-1] == f"Next: the session ends, if the customer does not finish.{then}"
 
 
 def test_of_a_customer_in_review_it_is_not_said_that_they_still_have_to_finish():
-    link = LinkFact("kyc", "scan-1", "started", "review", "first_session", NOON, SOON, told_at=NOON, may_follow=True)
+    link = a_link("scan-1", "started", "review", "first_session", told_at=NOON, may_follow=True)
     assert texts(links=[link])[-1] == "kyc says: the customer has submitted, and is in review."
 
 
 def test_a_session_that_is_not_bought_yet_was_not_opened():
-    link = LinkFact("kyc", "", "unbought", "", "first", NOON, SOON)
+    link = a_link("", "unbought", "", "first")
     assert texts(links=[link]) == [
         "Our own link is ready: a session of kyc is bought when the customer presses its button."
     ]
 
 
 def test_sentences_stand_in_the_order_of_their_times_and_what_comes_next_stands_last():
-    link = LinkFact("kyc", "scan-1", "waiting", "", "first", NOON, SOON)
+    link = a_link("scan-1", "waiting", "", "first")
     message = MessageFact("email", "invitation", "sent", "", NOON, sent_at=NOON + timedelta(minutes=1))
     times = [one.at for one in timeline(History(rows=[ROW], links=[link], messages=[message]), CALM, now=NOON)]
     assert times == sorted(times)

@@ -16,7 +16,7 @@ from worker.features.service_desk.case import Refused, in_utc
 from worker.features.service_desk.links import NewLink
 from worker.features.service_desk.opened import desk_of, finder_of
 from worker.features.service_desk.store.cases import SeveralPurposes
-from worker.features.service_desk.store.desk import Asked, Foreseen, Sent
+from worker.features.service_desk.store.desk import Foreseen, Sent
 from worker.lists import phone_numbers, rules
 from worker.providers.values import Refusal
 from worker.reporting.prices import Prices
@@ -170,8 +170,8 @@ def address(
         click.echo(f"warning: {changed.warning}", err=True)
     if as_json:
         facts: dict[str, Any] = {"customer": customer_id, "done": True, "changed": changed.columns}
-        if isinstance(sent, Asked):
-            facts |= {"account": sent.link.account, "session": sent.link.number, "most": sent.link.most}
+        if isinstance(sent, NewLink):
+            facts |= {"account": sent.account, "session": sent.number, "most": sent.most}
         else:
             facts |= _sent(sent) if isinstance(sent, Sent) else {"not_sent": sent.why, "then": sent.then}
         if changed.opens_until is not None:
@@ -179,9 +179,8 @@ def address(
         print_json(facts)
     elif isinstance(sent, Sent):
         click.echo(f"{what} changed; the same link leaves by {CALLED[sent.channel]} to {sent.to}")
-    elif isinstance(sent, Asked):
-        link = sent.link
-        click.echo(f"{what} changed; {link.account} is asked for session {link.number} of at most {link.most}")
+    elif isinstance(sent, NewLink):
+        click.echo(f"{what} changed; {sent.account} is asked for session {sent.number} of at most {sent.most}")
     else:
         click.echo(f"{what} changed; no message was added: {_for(customer_id, sent)}")
     if not as_json and not isinstance(sent, Refused):

@@ -30,6 +30,7 @@ from worker.core.model.states import (
     JobState,
     SessionState,
 )
+from worker.core.model.wakeups import WakeUp
 from worker.features.service_desk.case import (
     Case,
     DeskRules,
@@ -218,6 +219,11 @@ class NewLink:
     number: int
     most: int
     channels: tuple[str, ...]
+
+    @property
+    def due(self) -> tuple[WakeUp, ...]:
+        """The wake-up, once it was asked for."""
+        return (WakeUp.issue(self.account),)
 
     @property
     def before_in_words(self) -> str:

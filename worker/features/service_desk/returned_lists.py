@@ -18,7 +18,7 @@ from worker.features.service_desk.case import Refused, place_in_words
 from worker.features.service_desk.corrections import Correction, correction_of, guessed_letters
 from worker.features.service_desk.links import NewLink
 from worker.features.service_desk.opened import desk_of
-from worker.features.service_desk.store.desk import Asked, Sent, ServiceDesk
+from worker.features.service_desk.store.desk import Sent, ServiceDesk
 from worker.features.service_desk.store.returned_rows import Place, StoredCustomer, stored_customers
 from worker.lists.accept import accept
 from worker.lists.decisions.row_addresses import RowRanges
@@ -126,8 +126,8 @@ class Returns:
         what = f"{' and '.join(done.columns)} changed"
         if isinstance(done.sent, Sent):
             what += f"; the same link leaves by {CALLED[done.sent.channel]}"
-        elif isinstance(done.sent, Asked):
-            what += f"; {done.sent.link.account} is asked for another session, whose link follows"
+        elif isinstance(done.sent, NewLink):
+            what += f"; {done.sent.account} is asked for another session, whose link follows"
         elif decide(KnownRule.RETURNED, place.standing).retry:
             self.retry(Which(place.batch_id, rows=RowRanges(((place.row, place.row),))))
             what += f"; {place_in_words(place.row, place.batch_id)} is tried again"

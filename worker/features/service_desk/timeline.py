@@ -5,6 +5,7 @@ of it, each webhook, each decision of a person. No sentence has an address, a na
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from worker.core.unknown.reconciliation import OrphanRule
 from worker.core.unknown.repeats import unknown_in_words
 from worker.features.service_desk.case import AT_ITS_BATCH, Place, in_utc, next_step, place_in_words
 from worker.reporting.steps import step_for
+from worker.reporting.store.ledger import SessionFacts
 from worker.reporting.waits import Circumstances
 
 
@@ -91,25 +93,17 @@ class CallFact(NamedTuple):
     found_nothing: bool = False
 
 
-class LinkFact(NamedTuple):
-    """A session. `because`: why it was opened. `told_at`: when the provider's last update was made. `may_follow`:
-    whether another may follow at its end, because a row that has not ended has it. `replaced_at`: when
-    the session that replaces it was opened."""
+@dataclass(frozen=True)
+class LinkFact(SessionFacts):
+    """`told_at`: when the provider's last update was made. `may_follow`: whether another may follow at its end, because
+    a row that has not ended has it. `replaced_at`: when the session that replaces it was opened."""
 
-    account: str
-    reference: str
-    state: str
-    result: str
-    because: str
-    issued_at: datetime
-    expires_at: datetime
     told_at: datetime | None = None
     may_follow: bool = False
     sendable: bool = False  # its row has not ended, and asks for no other session
     replaced_at: datetime | None = None
     given_away: bool = False  # to an address that was corrected since
     same_link: bool = False  # it goes to the new address all the same
-    reasons: tuple[str, ...] = ()  # the provider's codes of why it decided so
 
 
 class MessageFact(NamedTuple):

@@ -8,7 +8,8 @@ from tests.stored.shelf import customer
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.features.service_desk.case import Refused
-from worker.features.service_desk.store.desk import Asked, Corrected, Sent
+from worker.features.service_desk.links import NewLink
+from worker.features.service_desk.store.desk import Corrected, Sent
 from worker.lists.decisions.store.emergency_stop import EmergencyStops
 
 
@@ -65,7 +66,7 @@ def test_a_row_that_lapsed_during_the_pause_can_have_a_new_link_after_it(ona, de
     ona.set(Job, state=JobState.LAPSED, due_at=None)
     ona.set(SessionRow, state=SessionState.EXPIRED, check_at=None)
     assert decide.resume(batch, now=ona.clock()).rows == 0
-    assert isinstance(desk_of(ona).new_link("Ona", now=ona.clock()), Asked)
+    assert isinstance(desk_of(ona).new_link("Ona", now=ona.clock()), NewLink)
     assert names(ona.claim()) == ["Ona"]
 
 

@@ -15,7 +15,8 @@ from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.case import Refused, wanted
 from worker.features.service_desk.corrections import Correction
-from worker.features.service_desk.store.desk import Asked, Corrected, Sent
+from worker.features.service_desk.links import NewLink
+from worker.features.service_desk.store.desk import Corrected, Sent
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.store.returned_rows import Place, stored_customers
 from worker.lists.decisions.store.decisions import Decisions
@@ -76,8 +77,8 @@ def test_another_session_is_asked_for_where_its_provider_opens_one_early(ona):
     foreseen = desk.may_correct("Ona", ["email"], now=ona.clock())
     assert ona.row(SessionRow).given_away == "", "only looked at"
     changed = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
-    assert isinstance(changed.sent, Asked)
-    assert foreseen.follows == changed.sent.link
+    assert isinstance(changed.sent, NewLink)
+    assert foreseen.follows == changed.sent
     assert changed.opens_until == ona.row(SessionRow).expires_at
     ona.issue()
     (message,) = ona.send()

@@ -9,7 +9,6 @@ from worker.core.messages.contact import Caps
 from worker.core.model.states import JobState, SessionState
 from worker.features.service_desk.case import Refused
 from worker.features.service_desk.links import Before, NewLink
-from worker.features.service_desk.store.desk import Asked
 
 
 def test_a_new_link_is_refused_where_the_provider_would_give_none(ona, desk):
@@ -23,7 +22,7 @@ def test_a_new_link_supersedes_the_present_session(ona):
     desk = desk_of(ona, allowed_from=AT_ONCE)
     planned = desk.may_renew("Ona", now=ona.clock())
     assert planned == NewLink("kyc", Before.SUPERSEDED, 2, 4, ("email",))
-    assert isinstance(desk.new_link("Ona", reason="lost phone", now=ona.clock()), Asked)
+    assert isinstance(desk.new_link("Ona", reason="lost phone", now=ona.clock()), NewLink)
     again = desk.new_link("Ona", now=ona.clock())
     assert isinstance(again, Refused)
     assert "being asked for already" in again.why
@@ -46,8 +45,8 @@ def test_a_verdict_on_the_superseded_session_still_counts(ona):
 def test_a_session_that_the_provider_ended_early_is_replaced_at_once(ona, desk):
     ona.set(SessionRow, state=SessionState.EXPIRED)
     asked = desk.new_link("Ona", now=ona.clock())
-    assert isinstance(asked, Asked)
-    assert asked.link.before is Before.NOTHING
+    assert isinstance(asked, NewLink)
+    assert asked.before is Before.NOTHING
     assert len(ona.issue()) == 1
 
 
@@ -60,8 +59,8 @@ def test_after_its_end_the_provider_is_asked_first_if_it_can_be(ona, lists, befo
     assert isinstance(early, Refused)
     assert "may still come" in early.why
     asked = desk.new_link("Ona", now=ona.clock.advance(minutes=15))
-    assert isinstance(asked, Asked)
-    assert asked.link.before is before
+    assert isinstance(asked, NewLink)
+    assert asked.before is before
     assert ona.row(Job).needs_status_check is (before is Before.ASKED)
     assert any("is asked what became of the session" in said for said in sentences(ona)) is (before is Before.ASKED)
 
@@ -76,7 +75,7 @@ def test_no_new_link_beyond_the_caps(ona, caps, why):
 
 def test_no_new_link_beyond_the_sessions_of_the_day(ona):
     desk = desk_of(ona, per_day=1, allowed_from=AT_ONCE)
-    assert isinstance(desk.new_link("Ona", now=ona.clock()), Asked)
+    assert isinstance(desk.new_link("Ona", now=ona.clock()), NewLink)
     ona.issue()
     ona.send()
     refused = desk.new_link("Ona", now=ona.clock())
@@ -88,6 +87,6 @@ def test_no_new_link_beyond_the_sessions_of_the_day(ona):
 def test_of_many_clerks_at_once_one_opens_a_session(ona, in_parallel):
     desk = desk_of(ona, allowed_from=AT_ONCE)
     answers = in_parallel(lambda: desk.new_link("Ona", now=ona.clock()), times=6)
-    assert sum(isinstance(answer, Asked) for answer in answers) == 1
+    assert sum(isinstance(answer, NewLink) for answer in answers) == 1
     assert len(ona.issue()) == 1
     assert len(ona.rows(SessionRow)) == 2

@@ -28,7 +28,7 @@ from worker.features.service_desk.case import Wanted, in_utc, wanted
 from worker.features.service_desk.links import NewLink
 from worker.features.service_desk.opened import desk_of, finder_of, message_texts
 from worker.features.service_desk.store.cases import SeveralPurposes
-from worker.features.service_desk.store.desk import Asked as Renewed
+from worker.features.service_desk.store.desk import ServiceDesk
 from worker.features.service_desk.store.finding import MOST, Found
 from worker.features.service_desk.store.sent_messages import MOST as MOST_MESSAGES
 from worker.features.service_desk.store.sent_messages import sent_messages
@@ -155,6 +155,11 @@ def _answer(call: Callable[[], T | NotDone]) -> T:
     return answer
 
 
+def _desk(sources: Sources, asked: Asked, action: str, reason: str) -> ServiceDesk:
+    """What the person does there has the person's name in the audit log."""
+    return desk_of(sources.parts, sources.acting(asked.person, action, reason).database)
+
+
 def _back(asked: Asked) -> str:
     return page_of(asked.text("customer", most=100))
 
@@ -184,7 +189,7 @@ def _plan_resend(sources: Sources, asked: Asked) -> Plan:
 
 def _resend(sources: Sources, asked: Asked, reason: str) -> Done:
     who = customer_of(sources, asked).customer_id
-    desk = desk_of(sources.parts, sources.acting(asked.person, "customer resend", reason).database)
+    desk = _desk(sources, asked, "customer resend", reason)
     # The page that asked has said so, if an address that was corrected has it.
     sent = _answer(lambda: desk.resend(who, channel=_channel(asked), same_link=True, now=asked.now))
     return Done(f"The link leaves by {CALLED[sent.channel]} to {sent.to}.", sent.due)
@@ -209,9 +214,9 @@ def _plan_new_link(sources: Sources, asked: Asked) -> Plan:
 
 def _new_link(sources: Sources, asked: Asked, reason: str) -> Done:
     who = customer_of(sources, asked).customer_id
-    desk = desk_of(sources.parts, sources.acting(asked.person, "customer new-link", reason).database)
+    desk = _desk(sources, asked, "customer new-link", reason)
     done = _answer(lambda: desk.new_link(who, now=asked.now))
-    return Done(f"{done.link.account} is asked for another session; its link follows.", done.due)
+    return Done(f"{done.account} is asked for another session; its link follows.", done.due)
 
 
 FIELDS = (
@@ -258,7 +263,7 @@ def _address(sources: Sources, asked: Asked, reason: str) -> Done:
     for wrong in (read, number):
         if wrong is not None and not isinstance(wrong, str):
             raise Refused(f"The address is not good: {wrong.problem}; {wrong.hint}.")
-    desk = desk_of(sources.parts, sources.acting(asked.person, "customer address", reason).database)
+    desk = _desk(sources, asked, "customer address", reason)
     done = _answer(
         lambda: desk.correct_address(
             who,
@@ -271,8 +276,8 @@ def _address(sources: Sources, asked: Asked, reason: str) -> Done:
     said = f"{' and '.join(done.columns).capitalize()} changed.{warning}"
     if isinstance(done.sent, NotDone):
         return Done(f"{said} No message was added: {done.sent}.", done.due)
-    if isinstance(done.sent, Renewed):
-        return Done(f"{said} {done.sent.link.account} is asked for another session; its link follows.", done.due)
+    if isinstance(done.sent, NewLink):
+        return Done(f"{said} {done.sent.account} is asked for another session; its link follows.", done.due)
     return Done(f"{said} The link leaves by {CALLED[done.sent.channel]} to {done.sent.to}.", done.due)
 
 

@@ -63,21 +63,13 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A session that was asked for."""
-
-    link: NewLink
-    due: tuple[WakeUp, ...] = ()
-
-
-@dataclass(frozen=True)
 class Corrected:
     """What was changed. `sent`: the message to a new address, or the session that is asked for in place of one whose
     link the old address has; a Refused says why there is none. `opens_until`: until when that link still opens.
     `warning`: what the customer does not get; "" for nothing."""
 
     columns: tuple[str, ...]
-    sent: Sent | Asked | Refused
+    sent: Sent | NewLink | Refused
     opens_until: datetime | None = None
     warning: str = ""
 
@@ -141,17 +133,17 @@ class ServiceDesk:
 
     def new_link(
         self, customer_id: str, *, purpose: str | None = None, reason: str = "", now: datetime
-    ) -> Asked | Refused:
+    ) -> NewLink | Refused:
         """Let the customer's row wait for another session, due now. Raises as `resend` does."""
 
-        def work(connection: sa.Connection, customer: FoundCustomer) -> Asked | Refused:
+        def work(connection: sa.Connection, customer: FoundCustomer) -> NewLink | Refused:
             case = case_of(connection, self._keyring, self._rules, customer, purpose, lock=True, now=now)
             decided = decide_new_link(self._rules, case, now=now)
             if isinstance(decided, Refused):
                 return decided
             self._renew(connection, case, decided, now=now)
             self._note(connection, customer_id, f"session {decided.number} at {decided.account}", reason, now)
-            return Asked(decided, (WakeUp.issue(decided.account),))
+            return decided
 
         return self._locked(customer_id, work)
 
@@ -257,14 +249,13 @@ class ServiceDesk:
 
     def _follow(
         self, connection: sa.Connection, customer: FoundCustomer, case: Case, channels: list[str], *, now: datetime
-    ) -> Sent | Asked | Refused:
+    ) -> Sent | NewLink | Refused:
         decided = decide_new_address(self._rules, case, now=now)
-        if isinstance(decided, Refused):
-            return decided
         if decided is None:
             return self._to_new(connection, customer, case, channels, now=now)
-        self._renew(connection, case, decided, now=now)
-        return Asked(decided, (WakeUp.issue(decided.account),))
+        if isinstance(decided, NewLink):
+            self._renew(connection, case, decided, now=now)
+        return decided
 
     def _to_new(
         self, connection: sa.Connection, customer: FoundCustomer, case: Case, channels: list[str], *, now: datetime

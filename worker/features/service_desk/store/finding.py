@@ -222,7 +222,7 @@ def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]
     ).where(SessionRow.id.in_([one.id for one in sessions]))
     told = {row.id: row._asdict() for row in fetch(connection, query)}
     return [
-        LinkFact(**{name: fact for name, fact in (vars(one) | told[one.id]).items() if name in LinkFact._fields})
+        LinkFact(**(vars(one) | told[one.id]))
         for one in sessions
         if one.id in told  # it may have been purged meanwhile
     ]
