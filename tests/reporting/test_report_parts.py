@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.reporting.html_report import HEIGHT, MOST, timeline
+from worker.reporting.html_report import HEIGHT, timeline
 from worker.reporting.operation_report import state_in_words
 from worker.reporting.row_groups import RowNumbers, headline, without_ids
+from worker.reporting.store.spending import MOST_STEPS
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -94,12 +95,12 @@ def test_every_row_is_in_the_chart_once_and_the_lines_only_rise(points):
     series = sorted((NOON + timedelta(minutes=minute), number) for minute, number in points)
     chart = timeline({"invited": series, "finished": series[:1]})
     assert chart is not None
-    for line, given_ in zip(chart.lines, (series, series[:1]), strict=True):
-        assert line.numbers[-1] == line.total == sum(number for _, number in given_)
-        assert list(line.numbers) == sorted(line.numbers)
-        assert line.path.startswith(f"M0 {HEIGHT}L")
-    assert len(chart.steps) <= MOST
-    assert chart.steps[-1] > series[-1][0]
+    for line, given_ in zip(chart["lines"], (series, series[:1]), strict=True):
+        assert line["numbers"][-1] == line["total"] == sum(number for _, number in given_)
+        assert list(line["numbers"]) == sorted(line["numbers"])
+        assert line["path"].startswith(f"M0 {HEIGHT}L")
+    assert len(chart["steps"]) <= MOST_STEPS
+    assert chart["steps"][-1] > series[-1][0]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from itertools import accumulate
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, NamedTuple, TextIO
+from typing import IO, Any, TextIO
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup, escape
@@ -28,10 +28,9 @@ from worker.reporting.prices import Prices, costs
 from worker.reporting.report_lines import NUMBERS, TIMES, WORDS, Chunk, Columns, line_values
 from worker.reporting.row_groups import Groups, headline
 from worker.reporting.store.report_rows import LineFacts
-from worker.reporting.store.spending import Points, Spending
+from worker.reporting.store.spending import Points, Spending, in_steps
 
 WIDTH, HEIGHT = 600, 160
-MOST = 48  # steps of the time axis
 STEPS = tuple(
     timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 7 * 1440)
 )
@@ -78,50 +77,25 @@ HEADINGS = {
 }
 
 
-class Line(NamedTuple):
-    """A rising line: `path` is that of an SVG. `numbers`: by step, how many so far."""
-
-    name: str
-    total: int
-    path: str
-    numbers: tuple[int, ...]
-
-
-class Timeline(NamedTuple):
-    """`steps`: when each step ends. `top`: the number at the upper edge."""
-
-    lines: tuple[Line, ...]
-    starts: datetime
-    ends: datetime
-    steps: tuple[datetime, ...]
-    top: int
-
-
-def timeline(series: Mapping[str, Points]) -> Timeline | None:
-    """The chart; None where nothing has happened, or everything within a minute."""
+def timeline(series: Mapping[str, Points]) -> dict[str, Any] | None:
+    """The chart: rising lines, each with the `path` of an SVG and how many there were so far at the end of each step;
+    None where nothing has happened, or everything within a minute."""
     given = {name: points for name, points in series.items() if points}
-    times = [at for points in given.values() for at, _ in points]
-    if not times or min(times) == max(times):
+    if len({at for points in given.values() for at, _ in points}) < 2:
         return None
-    first, last = min(times), max(times) + timedelta(minutes=1)
-    step = next((one for one in STEPS if (last - first) / one <= MOST), (last - first) / MOST)
-    many = -(-(last - first) // step)
-    steps = tuple(first + step * (number + 1) for number in range(many))
-    top = max(sum(number for _, number in points) for points in given.values())
-    lines = tuple(_line(name, points, first, step, many, top) for name, points in given.items())
-    return Timeline(lines, first, steps[-1], steps, top)
+    first, step, sums = in_steps(given, STEPS, unit=timedelta(minutes=1))
+    top = max(map(sum, sums.values()))
+    ends = [first + step * number for number, _ in enumerate(next(iter(sums.values())), 1)]
+    lines = [_line(name, tuple(accumulate(numbers)), top) for name, numbers in sums.items()]
+    return {"lines": lines, "starts": first, "ends": ends[-1], "steps": ends, "top": top}
 
 
-def _line(name: str, points: Points, first: datetime, step: timedelta, many: int, top: int) -> Line:
-    grown = [0] * many
-    for at, number in points:
-        grown[min((at - first) // step, many - 1)] += number
-    sums = tuple(accumulate(grown))
+def _line(name: str, numbers: tuple[int, ...], top: int) -> dict[str, Any]:
     path = f"M0 {HEIGHT}" + "".join(
-        f"L{round(WIDTH * (index + 1) / many, 1):g} {round(HEIGHT - HEIGHT * number / top, 1):g}"
-        for index, number in enumerate(sums)
+        f"L{round(WIDTH * index / len(numbers), 1):g} {round(HEIGHT - HEIGHT * number / top, 1):g}"
+        for index, number in enumerate(numbers, 1)
     )
-    return Line(name, sums[-1], path, sums)
+    return {"name": name, "total": numbers[-1], "path": path, "numbers": numbers}
 
 
 def write_html(

@@ -200,11 +200,11 @@ async def test_many_rows_are_read_page_by_page(site, ona, clock):
 def test_a_chart_has_a_bar_for_each_number_and_wider_steps_for_longer_times():
     drawn = chart({"issued": [(NOON, 4)], "refused": [(NOON + timedelta(hours=2), 1)]})
     assert drawn is not None
-    assert (len(drawn.bars), drawn.top, drawn.step) == (2, 4, timedelta(hours=1))
-    assert drawn.bars[0].words == "2026-11-20 12:00 UTC: 4 issued"
+    assert (len(drawn["bars"]), drawn["top"], drawn["step"]) == (2, 4, timedelta(hours=1))
+    assert drawn["bars"][0]["words"] == "2026-11-20 12:00 UTC: 4 issued"
     long = chart({"issued": [(NOON, 4), (NOON + timedelta(days=30), 4)]})
     assert long is not None
-    assert long.step == timedelta(hours=24)
+    assert long["step"] == timedelta(hours=24)
     assert chart({"issued": []}) is None
 
 

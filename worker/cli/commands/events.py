@@ -298,15 +298,5 @@ def webhooks_done(invocation: Invocation, ids: tuple[UUID, ...], as_json: bool) 
 
 
 def _webhook_facts(one: "Listed") -> dict[str, Any]:
-    return {
-        "id": str(one.id),
-        "source": one.source,
-        "event": one.event,
-        "state": one.state.value,
-        "received_at": written(one.received_at),
-        "due_at": written_if_any(one.due_at),
-        "attempts": one.attempts,
-        "customer": one.customer,
-        "ids": list(one.ids),
-        "detail": one.detail,
-    }
+    times = {"received_at": written(one.received_at), "due_at": written_if_any(one.due_at)}
+    return vars(one) | {"id": str(one.id), "state": one.state.value} | times

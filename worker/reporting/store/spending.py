@@ -8,7 +8,7 @@ ids, which begin with the time.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -93,6 +93,25 @@ def points_of(connection: sa.Connection, series: Series, batch_id: int, *, unit:
         rows = fetch(connection, counted.group_by(begins).order_by(begins), {"batch": batch_id})
         found[name] = [(aware(row.begins, unit), row.number) for row in rows]
     return found
+
+
+MOST_STEPS = 48  # of the time axis of a chart
+
+
+def in_steps(
+    series: Mapping[str, Points], lengths: Iterable[timedelta], *, unit: timedelta
+) -> tuple[datetime, timedelta, dict[str, list[int]]]:
+    """When the first step of a chart begins, how long each is, and by name its numbers. `lengths`: those that a step
+    may have, the shortest first; `unit`: the points'. There must be a point."""
+    times = [at for points in series.values() for at, _ in points]
+    first, last = min(times), max(times) + unit
+    step = next((one for one in lengths if (last - first) / one <= MOST_STEPS), (last - first) / MOST_STEPS)
+    many = max(-(-(last - first) // step), 1)
+    sums = {name: [0] * many for name in series}
+    for name, points in series.items():
+        for at, number in points:
+            sums[name][min((at - first) // step, many - 1)] += number
+    return first, step, sums
 
 
 def begin_of(connection: sa.Connection, column: Any, unit: str) -> sa.ColumnElement[Any]:

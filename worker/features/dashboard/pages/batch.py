@@ -4,8 +4,8 @@ report as a file, CSV or XLSX, as `onboard report` writes it without links and d
 import io
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
@@ -26,9 +26,9 @@ from worker.reporting.report_lines import wait_for, write_csv
 from worker.reporting.row_groups import Group, Groups, without_ids
 from worker.reporting.steps import step_for
 from worker.reporting.store.report_rows import LineFacts
+from worker.reporting.store.spending import Points, in_steps
 
 WIDTH, HEIGHT = 720, 150
-MOST = 48
 STEPS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 12, 24, 72, 168, 720))
 FILLS = {"issued": "issued", "invited": "invited", "refused": "failed", "finished": "completed"}
 
@@ -40,42 +40,13 @@ KEPT = 20  # batches
 STATES = [str(state) for state in (*JobState, *LineState)]
 
 
-@dataclass(frozen=True)
-class Bar:
-    fill: str
-    x: float
-    y: float
-    width: float
-    height: float
-    words: str
-
-
-@dataclass(frozen=True)
-class Chart:
-    """`table`: the same numbers for persons who read them: the start of each step, and a number for each series."""
-
-    bars: Sequence[Bar]
-    names: Sequence[tuple[str, str, int]]
-    first: datetime
-    last: datetime
-    step: timedelta
-    top: int
-    table: Sequence[tuple[datetime, Sequence[int]]]
-
-
-def chart(series: Mapping[str, Sequence[tuple[datetime, int]]]) -> Chart | None:
-    """The chart; None where nothing has happened."""
-    times = [at for points in series.values() for at, _ in points]
-    if not times:
+def chart(series: Mapping[str, Points]) -> dict[str, Any] | None:
+    """The chart; None where nothing has happened. Its `table` has the same numbers for persons who read them: the start
+    of each step, and a number for each series."""
+    if not any(series.values()):
         return None
-    first, last = min(times), max(times) + timedelta(hours=1)
-    step = next((one for one in STEPS if (last - first) / one <= MOST), (last - first) / MOST)
-    many = max(-(-(last - first) // step), 1)
-    sums = {name: [0] * many for name in series}
-    for name, points in series.items():
-        for at, number in points:
-            sums[name][min((at - first) // step, many - 1)] += number
-    top = max(max(numbers) for numbers in sums.values())
+    first, step, sums = in_steps(series, STEPS, unit=timedelta(hours=1))
+    many, top = len(next(iter(sums.values()))), max(max(numbers) for numbers in sums.values())
     place, bars = WIDTH / many, []
     wide = min(place * 0.8 / len(sums), 14)
     for index in range(many):
@@ -83,14 +54,19 @@ def chart(series: Mapping[str, Sequence[tuple[datetime, int]]]) -> Chart | None:
             if numbers[index]:
                 high = max(HEIGHT * numbers[index] / top, 1.5)
                 x = place * index + (place - wide * len(sums)) / 2 + wide * which
-                at = first + step * index
-                words = f"{at:%Y-%m-%d %H:%M} UTC: {numbers[index]:,} {name}"
-                bars.append(
-                    Bar(FILLS[name], round(x, 1), round(HEIGHT - high, 1), round(wide, 1), round(high, 1), words)
-                )
-    names = [(name, FILLS[name], sum(numbers)) for name, numbers in sums.items()]
+                bar = {"x": x, "y": HEIGHT - high, "width": wide, "height": high}
+                words = f"{first + step * index:%Y-%m-%d %H:%M} UTC: {numbers[index]:,} {name}"
+                bars.append({"fill": FILLS[name], "words": words} | {of: round(one, 1) for of, one in bar.items()})
     table = [(first + step * index, [numbers[index] for numbers in sums.values()]) for index in range(many)]
-    return Chart(bars, names, first, first + step * many, step, top, [row for row in table if any(row[1])])
+    return {
+        "bars": bars,
+        "names": [(name, FILLS[name], sum(numbers)) for name, numbers in sums.items()],
+        "first": first,
+        "last": first + step * many,
+        "step": step,
+        "top": top,
+        "table": [row for row in table if any(row[1])],
+    }
 
 
 class _Sums:

@@ -38,9 +38,9 @@ class Listed:
     received_at: datetime
     due_at: datetime | None
     attempts: int
-    detail: str
+    customer: str | None
     ids: tuple[str, ...]
-    customer: str | None = None
+    detail: str
 
 
 class WebhookList:
