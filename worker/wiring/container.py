@@ -36,7 +36,6 @@ from worker.settings.policies import (
     mail_domains,
     orphan_rules,
     sender_timeout,
-    stable_links,
 )
 from worker.settings.problems import SettingsError
 from worker.wiring.background import COUNTS, TELLERS, observing_of, opened_traces
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from worker.http.client import Http
     from worker.lists.importing.intake import Intake
     from worker.reporting.store.look import Looked
-    from worker.reporting.store.report_links import ReportLinks
     from worker.senders.contract import Sender
     from worker.wiring.sweep import Sweep
     from worker.wiring.timekeeper import Timekeeper
@@ -280,16 +278,6 @@ class Parts(Stores):
             key_ids=self.keyring.ids if self.knows_keys else None,
             settings=self.settings,
         )
-
-    # One customer
-
-    @property
-    def report_links(self) -> "ReportLinks | None":
-        """Our own links, for reports; None: reports have the providers' links."""
-        from worker.reporting.store.report_links import ReportLinks
-
-        links = stable_links(self.settings)
-        return None if links is None else ReportLinks(self.database, self.keyring, links)
 
     # The process itself
 

@@ -20,6 +20,7 @@ from worker.reporting.report_lines import line_values, write_csv, write_jsonl, w
 from worker.reporting.store.ledger import Nonresponder, nonresponders
 from worker.reporting.store.report_rows import LineFacts
 from worker.settings.needs import COUNTED, STORED
+from worker.settings.policies import stable_links
 
 NONRESPONDER_COLUMNS = (
     *("batch", "row", "customer_id", "purpose", "state", "account", "invited_at"),
@@ -209,8 +210,10 @@ def report(
             columns = parts.reporting.columns(found, links=with_links, routes=routes, details=details)
             unreadable = Unreadable()
             lines = parts.facts.lines(found.id, with_links=with_links, with_details=with_details)
-            if with_links and (own := parts.report_links) is not None:
-                lines = own.shown(lines, now=columns.now)
+            if with_links and (own := stable_links(parts.settings)) is not None:
+                from worker.reporting.store.report_links import with_own_links
+
+                lines = with_own_links(parts.database, parts.keyring, own, lines, now=columns.now)
             lines = unreadable.of(lines)
             if form == "html":
                 from worker.reporting.html_report import write_html

@@ -60,49 +60,43 @@ def address(request: web.Request, event_id: uuid.UUID) -> str:
     return str(request.app.router[ADDRESS].url_for(id=str(event_id)))
 
 
-class ManyEvents:
-    """Belongs to one loop."""
+async def answer_to_many(
+    request: web.Request, events: Sequence[Listed], take_in: Callable[[Event], Awaitable[EventReceipt]]
+) -> web.Response:
+    """Take them in. `take_in`: as `Batcher.take_in`."""
+    became: list[Became] = []
+    for place in range(0, len(events), MOST):
+        chunk = [one.event for one in events[place : place + MOST]]
+        away = next((one for one in became if isinstance(one, AWAY_FOR_ALL)), None)
+        if away is None:
+            became += await asyncio.gather(*(_become(one, take_in) for one in chunk))
+        else:  # the rest is not tried
+            became += [one if isinstance(one, Unreadable) else away for one in chunk]
+    results = [
+        {"index": index, **({"event": one.id} if one.id else {}), **_result(request, how)}
+        for index, (one, how) in enumerate(zip(events, became, strict=True))
+    ]
+    counts = Counter("duplicate" if "duplicate" in result else result["state"] for result in results)
+    if results and counts[NOT_KNOWN] == len(results):
+        first = results[0]
+        return problem(first["status"], first["detail"], retry_after=RETRY_SECONDS)
+    states = (*(outcome.value for outcome in Outcome), NOT_KNOWN)
+    facts = {"events": len(results), **{state: counts[state] for state in states}, "results": results}
+    headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(RETRY_SECONDS)} if counts[NOT_KNOWN] else {})
+    mixed = counts[NOT_KNOWN] or counts[Outcome.REFUSED.value]
+    return web.json_response(facts, status=MIXED if mixed else 202, headers=headers)
 
-    def __init__(self, take_in: Callable[[Event], Awaitable[EventReceipt]]) -> None:
-        """`take_in`: as `Batcher.take_in`."""
-        self._take_in = take_in
 
-    async def answer(
-        self, request: web.Request, events: Sequence[Listed], as_sent: Callable[[Event], Event]
-    ) -> web.Response:
-        """Take them in. `as_sent`: an event with its sender, and what else its request says of it."""
-        became: list[Became] = []
-        for place in range(0, len(events), MOST):
-            chunk = [one.event for one in events[place : place + MOST]]
-            away = next((one for one in became if isinstance(one, AWAY_FOR_ALL)), None)
-            if away is None:
-                became += await asyncio.gather(*(self._become(one, as_sent) for one in chunk))
-            else:  # the rest is not tried
-                became += [one if isinstance(one, Unreadable) else away for one in chunk]
-        results = [
-            {"index": index, **({"event": one.id} if one.id else {}), **_result(request, how)}
-            for index, (one, how) in enumerate(zip(events, became, strict=True))
-        ]
-        counts = Counter("duplicate" if "duplicate" in result else result["state"] for result in results)
-        if results and counts[NOT_KNOWN] == len(results):
-            first = results[0]
-            return problem(first["status"], first["detail"], retry_after=RETRY_SECONDS)
-        states = (*(outcome.value for outcome in Outcome), NOT_KNOWN)
-        facts = {"events": len(results), **{state: counts[state] for state in states}, "results": results}
-        headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(RETRY_SECONDS)} if counts[NOT_KNOWN] else {})
-        mixed = counts[NOT_KNOWN] or counts[Outcome.REFUSED.value]
-        return web.json_response(facts, status=MIXED if mixed else 202, headers=headers)
-
-    async def _become(self, event: Event | Unreadable, as_sent: Callable[[Event], Event]) -> Became:
-        if isinstance(event, Unreadable):
-            return event
-        try:
-            return await self._take_in(as_sent(event))
-        except AWAY_FOR_ALL as error:
-            return error
-        except Exception as error:  # a bug that one event uncovers is that event's answer
-            log.exception("an event ended with a bug of ours")  # the log shows only its kind and place
-            return error
+async def _become(event: Event | Unreadable, take_in: Callable[[Event], Awaitable[EventReceipt]]) -> Became:
+    if isinstance(event, Unreadable):
+        return event
+    try:
+        return await take_in(event)
+    except AWAY_FOR_ALL as error:
+        return error
+    except Exception as error:  # a bug that one event uncovers is that event's answer
+        log.exception("an event ended with a bug of ours")  # the log shows only its kind and place
+        return error
 
 
 def _result(request: web.Request, became: Became) -> dict[str, Any]:

@@ -24,9 +24,9 @@ from worker.web.events.answers import (
     AWAY,
     MOST_LISTS,
     RETRY_SECONDS,
-    ManyEvents,
     accepted,
     address,
+    answer_to_many,
     refusal_status,
 )
 from worker.web.events.batching import ANSWER_SECONDS, Batcher, InThread, answered_within
@@ -73,7 +73,7 @@ class Events:
         self._keys = credentials.keys_of(self.settings.senders)
         self._allowance = Allowance(self.settings.event_limit)
         self._room = Room(self.room)
-        self._many, self._lists = ManyEvents(self._take_in), AtOnce(MOST_LISTS)  # of a sender
+        self._lists = AtOnce(MOST_LISTS)  # of a sender
         self._outage = Outage(log)
 
     async def post(self, request: web.Request) -> web.Response:
@@ -151,7 +151,7 @@ class Events:
                 if isinstance(events, Unreadable):
                     return problem(400, events.reason, hint=HINT)
                 self._allowance.spend(sender.name, max(0, len(events) - 1), monotonic())
-                return await self._many.answer(request, events, as_sent)
+                return await answer_to_many(request, events, lambda one: self._take_in(as_sent(one)))
         except TooMany:
             raise Unacceptable(503, f"more than {MOST_LISTS} lists of this sender at the same time") from None
 

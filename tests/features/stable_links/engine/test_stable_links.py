@@ -20,6 +20,8 @@ from worker.core.model.reasons import Reason
 from worker.features.stable_links.landing import Asks, Finished, Gone, LandingRules, Lead, Over, Press, Wait
 from worker.features.stable_links.serving import landings_of
 from worker.features.stable_links.store.landings import Landings
+from worker.reporting.store.report_links import with_own_links
+from worker.settings.policies import stable_links
 
 AHEAD = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"'
 ON_CLICK = AHEAD + '\nissue = "on-click"'
@@ -326,16 +328,22 @@ async def test_an_unbought_customer_lapses_when_the_link_ends_and_costs_nothing(
     assert on_click.http.requests == []
 
 
+def _with_own_links(world, lines):
+    parts = world.parts
+    links = stable_links(parts.settings)
+    return with_own_links(parts.database, parts.keyring, links, lines, now=world.clock())
+
+
 async def test_a_report_has_our_own_links_also_for_customers_who_get_no_message(ahead):
     ahead.add(customer("A"), customer("B", channel=Channel.NONE))
     await ahead.work()
     (sent_to_a,) = secrets_of(ahead)
     lines = ahead.parts.facts.lines(ahead.job("A").batch_id, with_links=True)
-    a, b = ahead.parts.report_links.shown(lines, now=ahead.clock())
+    a, b = _with_own_links(ahead, lines)
     assert a.link == f"https://onboard.example.com/s/{sent_to_a}"
     assert see(ahead, b.link.rpartition("/")[2]).decision == Lead()
     again = ahead.parts.facts.lines(ahead.job("A").batch_id, with_links=True)
-    assert [line.link for line in ahead.parts.report_links.shown(again, now=ahead.clock())] == [a.link, b.link]
+    assert [line.link for line in _with_own_links(ahead, again)] == [a.link, b.link]
 
 
 async def test_the_report_of_an_unbought_row_shows_no_session_and_with_links_our_own(on_click):
@@ -343,7 +351,7 @@ async def test_the_report_of_an_unbought_row_shows_no_session_and_with_links_our
     batch_id = on_click.job("A").batch_id
     (plain,) = on_click.parts.facts.lines(batch_id)
     lines = on_click.parts.facts.lines(batch_id, with_links=True)
-    (line,) = on_click.parts.report_links.shown(lines, now=on_click.clock())
+    (line,) = _with_own_links(on_click, lines)
     assert (plain.state, plain.reference, plain.issued_at, plain.expires_at, plain.link) == (
         "invited",
         "",
