@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from worker.core.adapters import Message
@@ -23,14 +22,6 @@ if TYPE_CHECKING:
     from worker.templates.render import Templates
 
 
-class Origin(StrEnum):
-    """Whether the present template is the one that a message left with."""
-
-    SAME = "same"
-    CHANGED = "changed"
-    NOT_KNOWN = "not_known"
-
-
 @dataclass(frozen=True, repr=False)
 class MessageText:
     """Personal, so no repr. `text` None: `problem` says why it cannot be made. `to`: the customer's present address."""
@@ -38,7 +29,6 @@ class MessageText:
     sent: SentMessage
     to: str
     text: Message | None
-    origin: Origin
     problem: str = ""
 
 
@@ -58,10 +48,8 @@ def _message_text(parts: Parts, templates: "Templates", sent: SentMessage) -> Me
     try:
         made = templates.render(invitation, channel=sent.channel, now=sent.sent_at)
     except TemplateProblem as problem:
-        return MessageText(sent, to, None, Origin.NOT_KNOWN, str(problem))
-    if not sent.template:
-        return MessageText(sent, to, made, Origin.NOT_KNOWN)
-    return MessageText(sent, to, made, Origin.SAME if made.digest == sent.template else Origin.CHANGED)
+        return MessageText(sent, to, None, str(problem))
+    return MessageText(sent, to, made)
 
 
 def desk_of(parts: Parts, database: Database | None = None) -> ServiceDesk:
