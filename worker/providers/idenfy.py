@@ -4,12 +4,10 @@ Every call may open one more session, and cost one more credit. The token of a l
 again. So a call that may have been carried out and gave no session is UNKNOWN.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Any
 
-from worker.core.customers.customers import FieldProblem
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import HttpAnswer
 from worker.core.model.sessions import SessionRequest
@@ -68,8 +66,6 @@ NO_CREDIT = "Partner reached token limit"
 OPENED = ("identifier", "authToken", "tokenString")
 # A session that its own answer marks as invalid: the call is made once more, then the row is refused.
 INVALID, INVALID_TRIES = "the session in the answer is marked as not valid", 2
-HINT = "correct it, or leave it out"
-NO_HINTS: Mapping[str, str] = MappingProxyType({})
 
 
 class IdenfyEndpoint(AccountAdapter):
@@ -82,14 +78,6 @@ class IdenfyEndpoint(AccountAdapter):
         key, secret = required_secret(account, "api_key"), required_secret(account, "api_secret")
         super().__init__(account, basic, key, secret, documented_link=documented_link)
         self._url = self._base_url + path
-
-    def wrong(self, ours: Iterable[tuple[str, str, Any]], hints: Mapping[str, str] = NO_HINTS) -> list[FieldProblem]:
-        """What iDenfy would refuse of our values, each given as its column, its parameter and itself."""
-        return [
-            FieldProblem(column, f"{problem} (iDenfy's {name})", hints.get(name, HINT))
-            for column, name, value in ours
-            if (problem := self._parameters[name].problem(value))
-        ]
 
     def problem(self, answer: HttpAnswer, unread: Unread, request: SessionRequest, now: datetime) -> Problem:
         if unread.reason == INVALID:

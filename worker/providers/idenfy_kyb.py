@@ -23,7 +23,7 @@ from worker.providers.contract import (
 )
 from worker.providers.idenfy import HOST, INVALID, KEYS, LIMIT, PATHS, IdenfyEndpoint
 from worker.providers.parameters import by_name, check_parameters, documented_parameters
-from worker.providers.values import Parameter, Type, language_of
+from worker.providers.values import Parameter, Type, language_of, wrong_ours
 from worker.providers.webhooks.idenfy import IdenfyKybWebhooks
 
 PROVIDER = "idenfy-kyb"
@@ -106,7 +106,9 @@ class IdenfyKyb(IdenfyEndpoint):
             ours.append(("external_ref", "externalRef", customer.external_ref))
         if customer.tags:
             ours.append(("tags", "tags", self._tags(given, customer)))
-        return self.wrong(ours) + (check_parameters(PROVIDER, given) if PROVIDER in customer.parameters else [])
+        return wrong_ours(ours, self._parameters, "iDenfy's") + (
+            check_parameters(PROVIDER, given) if PROVIDER in customer.parameters else []
+        )
 
     def build(self, request: SessionRequest) -> HttpRequest:
         given = merged(self._account.parameters, request.parameters)

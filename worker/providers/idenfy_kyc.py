@@ -48,7 +48,7 @@ from worker.providers.parameters import (
     unknown_parameter,
 )
 from worker.providers.parameters.idenfy_kyc import DEFAULT_LIFETIME, LOCALES, MOST_LIFETIME
-from worker.providers.values import language_of
+from worker.providers.values import language_of, wrong_ours
 from worker.providers.webhooks.idenfy import IdenfyKycWebhooks, meaning
 
 PROVIDER = "idenfy-kyc"
@@ -100,7 +100,7 @@ class IdenfyKyc(IdenfyEndpoint):
             checks.append(("external_ref", "externalRef", customer.external_ref))
         if prefilled := self._prefill(customer.person):
             checks += [(self._filled[name], name, value) for name, value in prefilled.items() if not holds(given, name)]
-        problems = self.wrong(checks, dict.fromkeys(self._names_filled, NAME_HINT))
+        problems = wrong_ours(checks, self._parameters, "iDenfy's", dict.fromkeys(self._names_filled, NAME_HINT))
         if given:
             problems += check_parameters(PROVIDER, merged(self._account.parameters, given), self._account.dialect)
         return problems

@@ -6,11 +6,12 @@ Problems name the bound and never the value: values may be personal.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from functools import cached_property, lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -340,6 +341,20 @@ def _is_address(value: str, scheme: str = "") -> bool:
         return fits and bool(parts.hostname) and " " not in value and (parts.port or 1) > 0
     except ValueError:
         return False
+
+
+def wrong_ours(
+    ours: Iterable[tuple[str, str, Any]],
+    parameters: Mapping[str, Parameter],
+    whose: str,
+    hints: Mapping[str, str] = MappingProxyType({}),
+) -> list[FieldProblem]:
+    """What the provider would refuse of our values, each given as its column, its parameter and itself."""
+    return [
+        FieldProblem(column, f"{problem} ({whose} {name})", hints.get(name, "correct it, or leave it out"))
+        for column, name, value in ours
+        if (problem := parameters[name].problem(value))
+    ]
 
 
 @lru_cache(maxsize=1024)

@@ -13,7 +13,6 @@ import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache, wraps
-from itertools import islice
 from typing import Any
 
 from jinja2 import DictLoader, Environment, StrictUndefined, Template, TemplateSyntaxError, Undefined, nodes
@@ -24,8 +23,6 @@ from worker.core.messages.contact import CannotWrite
 from worker.templates.values import OWN_NAME, VENDOR
 
 FILE_LENGTH = 64 * 1024  # characters of one template file
-OUTPUT_LENGTH = 256 * 1024  # characters of one rendered part
-PIECES = 64  # of a rendering, after which its length is checked
 LAYOUTS = 3  # layouts above a template, one extending the other
 MOST_REMEMBERED = 100  # files, parsed; the built-in ones are 27
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of a value of the vendor's
@@ -76,10 +73,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def __init__(self, layout_of: Callable[[str, str], str], **options: Any) -> None:
         super().__init__(**options)
-        self._layout_of = layout_of
-
-    def join_path(self, template: str, parent: str) -> str:
-        return self._layout_of(parent, template)
+        self.join_path = layout_of  # type: ignore[method-assign, assignment]  # Jinja lets a class override it
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """What `vendor.NAME` and `message.NAME` are: empty, and not defined, where the answer or the row has no such
@@ -93,7 +87,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 def environment(sources: Mapping[str, str], layout_of: Callable[[str, str], str]) -> Environment:
     """Jinja for these files, with FILTERS and TESTS only. Only HTML is escaped: plain text needs no escaping.
 
-    `layout_of(file, name)` is the file that is meant where a file extends `name`.
+    `layout_of(name, file)` is the file that is meant where a file extends `name`.
     """
     env = _Environment(
         layout_of,
@@ -125,7 +119,7 @@ def _bounded(made_by: Callable[..., Any]) -> Callable[..., Any]:
     return bounded
 
 
-_PARSER = environment({}, lambda file, name: name)
+_PARSER = environment({}, lambda name, file: name)
 
 
 @lru_cache(MOST_REMEMBERED)
@@ -268,30 +262,6 @@ def compiled(env: Environment, name: str) -> Template:
         raise TemplateProblem(f"{error.name or name}, line {error.lineno}: {error.message}") from None
     except Exception as error:
         raise TemplateProblem(f"{name}: does not compile ({type(error).__name__})") from None
-
-
-def rendered(template: Template, variables: Mapping[str, object]) -> str:
-    """The rendered text, at most OUTPUT_LENGTH characters. Raises TemplateProblem.
-
-    Jinja's own message may quote a value, so the problem names only the type of the error.
-    """
-    pieces: list[str] = []
-    length = 0
-    try:
-        source = template.root_render_func(template.new_context(dict(variables)))
-        while length <= OUTPUT_LENGTH and (some := list(islice(source, PIECES))):
-            length += sum(map(len, some))
-            pieces += some
-    except Exception as error:
-        raise TemplateProblem(f"{template.name}: does not render ({type(error).__name__})") from None
-    check_length(str(template.name), length)
-    return "".join(pieces)
-
-
-def check_length(name: str, length: int) -> None:
-    """Raise TemplateProblem if so many characters of a rendered part are too many."""
-    if length > OUTPUT_LENGTH:
-        raise TemplateProblem(f"{name}: renders more than {OUTPUT_LENGTH // 1024} KiB")
 
 
 def blocks(template: Template, variables: Mapping[str, object]) -> dict[str, str]:

@@ -95,7 +95,7 @@ class Library:
                     )
         return None
 
-    def layout_of(self, file: str, name: str) -> str:
+    def layout_of(self, name: str, file: str) -> str:
         """The file that is meant where `file` extends `name`.
 
         A file that extends its own name extends the built-in file that it shadows. An own file of a locale that extends
@@ -136,7 +136,7 @@ class Library:
                 extended = read(file, sources[file], known)
                 if not extended:
                     return chain
-                layout = self.layout_of(file, extended)
+                layout = self.layout_of(extended, file)
                 if layout not in sources:
                     raise TemplateProblem(f"{file}: the layout that it extends does not exist")
                 if len(chain) > LAYOUTS:

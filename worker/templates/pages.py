@@ -10,8 +10,9 @@ from markupsafe import Markup
 
 from worker.core.foundation.notation import plain
 from worker.templates.brand import Brand
-from worker.templates.language import TemplateProblem, rendered
+from worker.templates.language import TemplateProblem
 from worker.templates.library import DEFAULT, PAGE, Library
+from worker.templates.render import rendered
 from worker.templates.values import LENGTH, Screen, direction, in_words
 
 FORMS = (Screen.ASK, Screen.AGAIN, Screen.NOT_ME)

@@ -14,12 +14,13 @@ from contextlib import suppress
 from datetime import datetime
 from functools import cached_property, lru_cache
 from hashlib import sha256
+from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from jinja2 import nodes
+from jinja2 import Template, nodes
 from markupsafe import escape
 
 from worker.core.adapters import Message
@@ -29,11 +30,13 @@ from worker.core.messages.contact import Invitation
 from worker.core.model.channels import address_of
 from worker.templates.brand import Brand
 from worker.templates.content import NotContent, content_of, segments
-from worker.templates.language import TemplateProblem, check_length, name_of, own_columns, parsed, rendered
+from worker.templates.language import TemplateProblem, name_of, own_columns, parsed
 from worker.templates.library import DEFAULT, NEEDED, Library, Texts
 from worker.templates.values import LINK, LINK_LENGTH, VARIABLES, VENDOR, variables
 
 SUBJECT_LENGTH = 200
+OUTPUT_LENGTH = 256 * 1024  # characters of one rendered part
+PIECES = 64  # of a rendering, after which its length is checked
 DIGEST_LENGTH = 16  # hexadecimal digits
 MOST_PREPARED = 256  # in memory, of all languages and minutes in which links end
 BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+\n")
@@ -213,7 +216,8 @@ class Templates:
             else:
                 text[1::2] = [values[name] for name in names]
             parts[part] = "".join(text)
-            check_length(texts.parts[part], len(parts[part]))
+            if len(parts[part]) > OUTPUT_LENGTH:
+                raise too_long(texts.parts[part])
         return parts
 
     def _rendered(self, texts: Texts, values: Mapping[str, Any]) -> dict[str, str]:
@@ -223,6 +227,29 @@ class Templates:
             part: (text if part.endswith(".html") else BLANK_LINES.sub("\n\n", text.replace("\r\n", "\n"))).strip()
             for part, text in made.items()
         }
+
+
+def rendered(template: Template, variables: Mapping[str, object]) -> str:
+    """The rendered text, at most OUTPUT_LENGTH characters. Raises TemplateProblem.
+
+    Jinja's own message may quote a value, so the problem names only the type of the error.
+    """
+    pieces: list[str] = []
+    length = 0
+    try:
+        source = template.root_render_func(template.new_context(dict(variables)))
+        while length <= OUTPUT_LENGTH and (some := list(islice(source, PIECES))):
+            length += sum(map(len, some))
+            pieces += some
+    except Exception as error:
+        raise TemplateProblem(f"{template.name}: does not render ({type(error).__name__})") from None
+    if length > OUTPUT_LENGTH:
+        raise too_long(str(template.name))
+    return "".join(pieces)
+
+
+def too_long(name: str) -> TemplateProblem:
+    return TemplateProblem(f"{name}: renders more than {OUTPUT_LENGTH // 1024} KiB")
 
 
 def only_shows(node: nodes.Node, *, may_be_shown: bool = False) -> bool:

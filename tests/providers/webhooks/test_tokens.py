@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.providers.webhooks.accounts import NOW
 from tests.suite.rsa_keys import ANOTHER as OTHER
 from tests.suite.rsa_keys import OURS as PRIVATE
-from worker.providers.webhooks import jwt
+from worker.providers.webhooks import frankieone as jwt
 
 KEYS = [PRIVATE.public_key()]
 SECONDS = int(NOW.timestamp())
@@ -49,7 +49,7 @@ def token(head=RS256, claims=(), *, key=PRIVATE) -> str:
 
 
 def refusal(value: str, keys=KEYS) -> str:
-    return jwt.refusal(value, keys, now=NOW)
+    return jwt.token_refusal(value, keys, now=NOW)
 
 
 def public_key_forms() -> dict[str, bytes]:
@@ -228,5 +228,5 @@ def test_a_token_must_say_what_the_account_wants():
     assert [
         (what, got)
         for what, (claims, wanted, reason) in WANTED.items()
-        if (got := jwt.refusal(token(claims=claims), KEYS, now=NOW, **wanted)) != reason
+        if (got := jwt.token_refusal(token(claims=claims), KEYS, now=NOW, **wanted)) != reason
     ] == []

@@ -85,7 +85,7 @@ class OutboxPublisher:
         # transaction for each, again and again for as long as a batch is worked.
         until, since = monotonic() + longest.total_seconds(), self._clock()
         rule = self._rules[name]
-        events = publishing.next_events(rule, most=CHUNK, due_at=since, now=self._clock())
+        events = publishing.settle(rule, most=CHUNK, due_at=since, now=self._clock())
         while events and not self._stopping():
             if monotonic() >= until:
                 return True

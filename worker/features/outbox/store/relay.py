@@ -65,7 +65,7 @@ class TargetStatus:
 
 
 class Publishing:
-    """Publishing to one target, while no other process publishes to it. Each method has a transaction of its own.
+    """Publishing to one target, while no other process publishes to it. Each call has a transaction of its own.
 
     Raises SessionNotKept: see `publishing_lock`.
     """
@@ -73,28 +73,21 @@ class Publishing:
     def __init__(self, target: str, transaction: _Transaction) -> None:
         self._target, self._transaction = target, transaction
 
-    def next_events(self, rule: BudgetRule, *, most: int, due_at: datetime, now: datetime) -> list[OutgoingEvent]:
-        """The first events that were due then, in the order of their numbers, at most one for each customer.
-
-        No more than the target's budget allows now.
-        """
-        with self._transaction() as connection:
-            return self._next(connection, rule, most=most, due_at=due_at, now=now)
-
     def settle(
         self,
         rule: BudgetRule,
         *,
-        accepted: Sequence[int],
-        later: Sequence[Later],
-        call_outcomes: Iterable[CallOutcome],
+        accepted: Sequence[int] = (),
+        later: Sequence[Later] = (),
+        call_outcomes: Sequence[CallOutcome] = (),
         most: int,
         due_at: datetime,
         now: datetime,
     ) -> list[OutgoingEvent]:
         """Remove the accepted rows, keep the other rows for later, and apply the outcomes to the target's budget.
 
-        Returns what `next_events` would.
+        Returns the first events that were due at `due_at`, in the order of their numbers, at most one for each
+        customer; no more than the target's budget allows now.
         """
         values = [
             {
@@ -109,18 +102,12 @@ class Publishing:
             if accepted:
                 connection.execute(_REMOVE, {"ids": bulk.keys(accepted)}, execution_options=UNANSWERED)
             _LATER.run(connection, values)
-            budgets.apply_outcomes(connection, rule, call_outcomes, now=now)
-            return self._next(connection, rule, most=most, due_at=due_at, now=now)
-
-    def _next(
-        self, connection: sa.Connection, rule: BudgetRule, *, most: int, due_at: datetime, now: datetime
-    ) -> list[OutgoingEvent]:
-        state = budgets.read(connection, self._target)
-        granted = grant(state, rule, most=most, now=now, horizon=timedelta(0))
-        if not granted.slots.count:
-            return []
-        query = sa.select(*_EVENT).where(*_next(self._target, due_at)).order_by(Outbox.id)
-        return [OutgoingEvent(*tuple(row)) for row in fetch(connection, query.limit(granted.slots.count))]
+            if call_outcomes:
+                budgets.apply_outcomes(connection, rule, call_outcomes, now=now)
+            state = budgets.read(connection, self._target)
+            slots = grant(state, rule, most=most, now=now, horizon=timedelta(0)).slots.count
+            query = sa.select(*_EVENT).where(*_next(self._target, due_at)).order_by(Outbox.id).limit(slots)
+            return [OutgoingEvent(*tuple(row)) for row in fetch(connection, query)] if slots else []
 
 
 @contextmanager
