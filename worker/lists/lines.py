@@ -102,6 +102,7 @@ class AcceptedLine:
     warnings: tuple[FieldProblem, ...] = ()  # for the operator; not stored
     planned_at: datetime | None = None  # when it goes by its list's deadline; None: as soon as it may
     old_links: tuple[OldLink, ...] = ()  # that an address has which it changes; for the operator, not stored
+    takes_id: bool = False  # of a known customer, who is another person; for a forecast, not stored
     lacks: tuple[FieldProblem, ...] = ()
     if_used: tuple[FieldProblem, ...] = ()
     above: Collection[str] = ()

@@ -31,9 +31,12 @@ def test_check_run_and_import_refuse_the_same_row_and_the_first_person_stays(des
 def test_a_person_lets_another_one_take_the_id_over_and_the_audit_log_says_so(desk: Desk):
     desk.onboard("run", desk.list_of([ONA], "first.csv"))
     second = desk.list_of([JONAS], "second.csv")
-    assert desk.onboard("check", second, "--another-person").code == 0
+    checked = desk.onboard("check", second, "--another-person", "--json")
+    facts = checked.facts
+    assert (checked.code, facts["served"], facts["now"], facts["messages"]["email"] > 0) == (0, 0, {"kyc": 1}, True)
     assert desk.onboard("run", second, "--another-person").code == 3  # it waits for the end of the first session
     assert "another person took over this id" in str(desk.audited())
+    assert desk.onboard("check", second, "--another-person", "--json").facts["now"] == {"kyc": 1}  # its own row waits
 
 
 def test_changed_addresses_with_a_live_link_are_counted_and_go_on(desk: Desk):

@@ -295,8 +295,11 @@ class ListCost:
 
     def finish(self) -> None:
         """Ask for the lines that are left."""
-        keys = {(line.customer.customer_id, line.customer.purpose) for line in self._lines}
-        asked = self.calls.of(keys, now=self.parts.clock())
+        keys, new = (
+            {(line.customer.customer_id, line.customer.purpose) for line in self._lines if line.takes_id is takes_id}
+            for takes_id in (False, True)
+        )
+        asked = self.calls.of(keys, now=self.parts.clock()) | new  # nothing of the person before serves another one
         for line in self._lines:
             if (line.customer.customer_id, line.customer.purpose) in asked and self.due.accepted != self.most:
                 count(self.due, line, self.parts.hours)

@@ -106,7 +106,7 @@ def judge_all(
             elif found.is_another and not choices.another_person:
                 yield line.refused(ANOTHER_PERSON)
             else:
-                yield replace(line, old_links=found.links)
+                yield replace(line, old_links=found.links, takes_id=found.is_another)
 
 
 def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None = None) -> None:

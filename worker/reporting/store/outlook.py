@@ -305,7 +305,11 @@ _OWN = sa.select(Job.customer_id, Job.purpose, Job.state).where(
     *among_keys(Job), Job.batch_id == sa.bindparam("batch"), Job.leader_id.is_(None)
 )
 _WITH_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
-    *among_keys(SessionRow), IS_LIVE, SessionRow.expires_at > sa.bindparam("now")
+    # Not of a person who had the id before.
+    *among_keys(SessionRow),
+    IS_LIVE,
+    SessionRow.past.is_(False),
+    SessionRow.expires_at > sa.bindparam("now"),
 )
 
 
