@@ -147,6 +147,13 @@ def test_the_customer_of_a_refused_message_is_known_for_erasure(subtests: pytest
             assert found.customer_id == customer_id
 
 
+def test_each_customer_that_a_refused_message_names_is_known_for_erasure():
+    body = json.dumps({"data": {"customer_id": "C-1", "Kundennummer": "C-2"}, "customer_id": "C-1"})
+    message = replace(MESSAGE, body=body.encode())
+    found = refused_message(message, WHY, "q", columns={"Kundennummer": "customer_id"})
+    assert found.named == ["C-1", "C-2"]
+
+
 def test_the_customer_of_a_refused_task_is_known_too():
     task = Entry(json.dumps([[EVENT], {}, {}]).encode(), "application/json", "utf-8", {"task": "onboarding.request"})
     assert refused_message(task, WHY, "q").customer_id == "C-1"

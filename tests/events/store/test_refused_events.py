@@ -1,5 +1,6 @@
 """Refused messages are stored encrypted, once, and go when their time is over or their customer is erased."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -99,6 +100,21 @@ def test_messages_of_a_customer_are_found_without_storing_the_id(shelf, refused)
     with shelf.database.write() as connection:
         assert erase_refused(connection, shelf.keyring, ["C-1", "C-3"]) == 1
     assert refused.totals() == {"requests": 2}
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("erased", ["C-1", "C-2"])
+def test_a_message_that_names_two_customers_goes_with_either(shelf, refused, erased):
+    both = replace(message(), further_ids=["C-2"])
+    (id_,) = refused.keep([both], now=shelf.clock())
+    refused.keep([replace(message(2, customer_id="C-3"), further_ids=["C-4"])], now=shelf.clock())
+    assert refused.find(id_).content["customer"] == "Quirin"
+    with shelf.database.write() as connection:
+        assert erase_refused(connection, shelf.keyring, [erased]) == 1
+        bury(connection, shelf.keyring, erased, shelf.clock(), final=True)
+    assert refused.totals() == {"requests": 1}
+    (again,) = refused.keep([both], now=shelf.clock())
+    assert refused.find(again).content is None
 
 
 def test_a_message_that_was_too_large_has_a_reason_and_no_content(shelf, refused):

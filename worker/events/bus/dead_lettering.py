@@ -112,6 +112,7 @@ def refused_message(
     # Of two ids neither is the event's.
     named: Mapping[str, Any] = {} if twice else {**event, **attributes}
     kind, name = named.get("type"), named.get("id")
+    customer_id, *further_ids = _customers_in(event, ListOptions(today=date.max, mapping=columns)) or [""]
     return RefusedMessage(
         queue=queue,
         # Of two senders' messages alike both are kept: one may be taken where the other is refused.
@@ -120,7 +121,8 @@ def refused_message(
         kind=kind if kind in _KINDS else "",
         event=name if isinstance(name, str) and _PLAIN_ID.fullmatch(name) else "",
         size=len(message.body),
-        customer_id=_customer_in(event, ListOptions(today=date.max, mapping=columns)),
+        customer_id=customer_id,
+        further_ids=further_ids,
         content=_content_of(message, problems, vouched or {}),
     )
 
@@ -179,19 +181,20 @@ def publish(channel: Any, message: Entry, *, exchange: str, key: str) -> None:
     channel.basic_publish(again, exchange=exchange, routing_key=key, mandatory=True, confirm_timeout=CONFIRM_SECONDS)
 
 
-def _customer_in(event: Mapping[str, Any], options: ListOptions) -> str:
-    """The customer_id that an event names, as a list's row would have it; "" where it names none."""
+def _customers_in(event: Mapping[str, Any], options: ListOptions) -> list[str]:
+    """Each customer_id that an event names, as a list's row would have it. Of several, each may ask for an erasure."""
     data = event.get("data")
     if isinstance(encoded := event.get("data_base64"), str):
         with suppress(ValueError):
             data = read_object(without_marks(b64decode(encoded.encode("ascii"))))
+    named = []
     for found in (data, event):
         for key, value in found.items() if isinstance(found, dict) else ():
             text = as_text(value, "customer_id") if our_name(key, options) == "customer_id" else ""
             # No customer has an id with half of a surrogate pair.
             if isinstance(text, str) and text and len(text) <= LONGEST_ID and not has_unstorable_text(text):
-                return text
-    return ""
+                named.append(text)
+    return list(dict.fromkeys(named))
 
 
 def _content_of(message: Entry, problems: Sequence[FieldProblem], vouched: Mapping[str, str]) -> dict[str, Any] | None:

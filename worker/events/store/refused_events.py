@@ -4,6 +4,7 @@ erased."""
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,8 +26,8 @@ class RefusedMessage:
     """A refused message. `content` is personal, so no repr; the other values but `customer_id` name no value of it.
 
     `identity` is the same for each copy of the message. `kind` is the event's type and `event` its id, where they are
-    known to be no person's data. `customer_id`: as the message has it; "" where it names none. `content`: the message
-    as JSON values, to put it back; None: it is too large, and not kept.
+    known to be no person's data. `customer_id`: as the message has it; "" where it names none. `further_ids`: where it
+    names several. `content`: the message as JSON values, to put it back; None: it is too large, and not kept.
     """
 
     queue: str
@@ -37,6 +38,11 @@ class RefusedMessage:
     size: int
     customer_id: str
     content: Mapping[str, Any] | None
+    further_ids: Sequence[str] = ()
+
+    @property
+    def named(self) -> list[str]:
+        return [self.customer_id, *self.further_ids] if self.customer_id else []
 
 
 class NotPutBack(Exception):
@@ -60,6 +66,8 @@ def dead_queue_of(queue: str) -> str:
 CHUNK = 500
 KEPT = timedelta(days=14)  # as the notices in the dead queue: after a holiday somebody can still look at them
 _IDENTITY = "refused event"  # what the digest that makes the id recognises
+# In place of the id, of a message that names several: which, its content says. It is no id that a customer could have.
+_SEVERAL = "\0several"
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,9 +104,9 @@ class RefusedEvents:
         anew = {name: new.excluded[name] for name in renewed}
         # Always in the same order, so that two consumers of the same messages cannot deadlock.
         with self._database.write() as connection:
-            named = {message.customer_id for message in messages if message.customer_id}
+            named = {customer_id for message in messages for customer_id in message.named}
             erased = {one for one, was in erased_among(connection, self._keyring, named).items() if was.final}
-            kept = [replace(one, content=None) if one.customer_id in erased else one for one in messages]
+            kept = [one if erased.isdisjoint(one.named) else replace(one, content=None) for one in messages]
             rows = {id_: self._row(id_, message, now) for id_, message in zip(ids, kept, strict=True)}
             for id_, number in Counter(ids).items():
                 rows[id_]["refusals"] = number
@@ -111,12 +119,15 @@ class RefusedEvents:
         return ids
 
     def _row(self, id_: uuid.UUID, message: RefusedMessage, now: datetime) -> dict[str, Any]:
-        encrypted, customer_digest = None, None
-        if message.customer_id:
-            customer_digest = self._keyring.digests(CUSTOMER, message.customer_id)[0]
+        encrypted, customer_digest, hashed = None, None, message.customer_id
+        if message.further_ids and message.content is not None:
+            hashed = _SEVERAL
+        if hashed:
+            customer_digest = self._keyring.digests(CUSTOMER, hashed)[0]
         if message.content is not None:
             # With the id that was hashed, so that it can be hashed by another key.
-            content = {**message.content, "customer_id": message.customer_id}
+            content = {**message.content, "customer_id": hashed}
+            content |= {"customer_ids": message.named} if hashed == _SEVERAL else {}
             encrypted = self._keyring.encrypt(content, context=context_of_refused(id_))
         return {
             "id": id_,
@@ -205,10 +216,23 @@ def _remove(connection: sa.Connection, ids: Collection[uuid.UUID], where: sa.Col
 
 def erase_refused(connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]) -> int:
     """Remove the refused messages that name these customers; returns how many."""
-    return remove_about(connection, [one for each in customer_ids for one in keyring.digests(CUSTOMER, each)])
+    digests = [one for each in customer_ids for one in keyring.digests(CUSTOMER, each)]
+    return remove_about(connection, keyring, digests)
 
 
-def remove_about(connection: sa.Connection, digests: Collection[str]) -> int:
+def remove_about(connection: sa.Connection, keyring: Keyring, digests: Collection[str]) -> int:
     """Remove the refused messages that name the customers of these digests; returns how many."""
-    theirs = RefusedEvent.customer_digest.in_(digests)
-    return _remove(connection, list(connection.execute(sa.select(RefusedEvent.id).where(theirs)).scalars()), theirs)
+    return _remove(connection, about(connection, keyring, digests), sa.true())
+
+
+def about(connection: sa.Connection, keyring: Keyring, digests: Collection[str]) -> list[uuid.UUID]:
+    """The refused messages that name a customer of these digests, also beside others."""
+    theirs = sa.select(RefusedEvent.id).where(RefusedEvent.customer_digest.in_(digests))
+    of_several = RefusedEvent.customer_digest.in_(keyring.digests(CUSTOMER, _SEVERAL))
+    found = list(connection.execute(theirs).scalars())
+    for row in fetch(connection, sa.select(RefusedEvent.id, RefusedEvent.encrypted).where(of_several)):
+        with suppress(CannotDecrypt):  # nobody can read it
+            named = keyring.decrypt(row.encrypted, context=context_of_refused(row.id))["customer_ids"]
+            if any(one in digests for each in named for one in keyring.digests(CUSTOMER, each)):
+                found.append(row.id)
+    return found

@@ -50,7 +50,8 @@ def reapply(database: Database, keyring: Keyring, notes: Sequence[Note], *, now:
         some = known[start : start + CHUNK]
         with database.write() as connection:
             number = suppress_again(connection, [one for one in some if one.what is Happened.SUPPRESSED])
-            remove_about(connection, bury_again(connection, [one for one in some if one.what is Happened.ERASED]))
+            erased_again = bury_again(connection, [one for one in some if one.what is Happened.ERASED])
+            remove_about(connection, keyring, erased_again)
             if number:
                 note(connection, LIST, now=now, count=number, reason=f"added {WHY}")
         done.suppressed += number

@@ -55,6 +55,7 @@ from worker.core.model.incoming import OPERATOR, EventKind
 from worker.events.standing import Arrival, EarlierEvents, NewEvent
 from worker.events.store.customer_erasure import erase_customer
 from worker.events.store.event_customers import hold, remove_empty
+from worker.events.store.refused_events import about
 from worker.lists.store.admission import finished_in_purged
 from worker.lists.store.new_rows import erased_among
 
@@ -85,14 +86,14 @@ class SubjectRequests:
         digests = self._keyring.digests(CUSTOMER, customer_id)
         queries = (
             sa.select(CustomerRow.customer_id).where(CustomerRow.customer_id == customer_id),
-            sa.select(RefusedEvent.id).where(RefusedEvent.customer_digest.in_(digests)),
             sa.select(Inbox.id).where(Inbox.customer_id == customer_id),
             # Who never became a customer: each row was left out, or the customer was erased before the first one.
             sa.select(Tombstone.digest).where(Tombstone.digest.in_(digests)),
             sa.select(SkippedLine.row).where(SkippedLine.customer_id == customer_id),
         )
         with self._database.read() as connection:
-            return any(connection.execute(query.limit(1)).first() is not None for query in queries)
+            stored = any(connection.execute(query.limit(1)).first() is not None for query in queries)
+            return stored or bool(about(connection, self._keyring, digests))
 
     def erase(self, customer_id: str, *, reason: str, forget_suppressed: bool, now: datetime) -> Proof:
         """Erase a customer for good: no list and no event brings the customer back unasked. Safe to repeat."""
@@ -232,8 +233,8 @@ class SubjectRequests:
         return found
 
     def _refused(self, connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
-        digests = self._keyring.digests(CUSTOMER, customer_id)
-        query = sa.select(RefusedEvent.__table__).where(RefusedEvent.customer_digest.in_(digests))
+        ids = about(connection, self._keyring, self._keyring.digests(CUSTOMER, customer_id))
+        query = sa.select(RefusedEvent.__table__).where(RefusedEvent.id.in_(ids))
         found = []
         for row in fetch(connection, query.order_by(RefusedEvent.refused_at)):
             facts = {"id": str(row.id), "reason": row.reason, "refused_at": written(row.refused_at)}
