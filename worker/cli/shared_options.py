@@ -5,7 +5,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -58,6 +58,14 @@ def print_json_or(facts: Mapping[str, Any], *lines: str, as_json: bool, out: Tex
         return
     for line in lines:
         click.echo(line, file=out)
+
+
+def print_table(lines: Sequence[Sequence[str]], *, right: Callable[[int], bool], indent: str = "") -> None:
+    """Lines that are never cut or folded: programs and people search them. `right`: which columns are numbers."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = [f"{cell:{'>' if right(at) else '<'}{widths[at]}}" for at, cell in enumerate(line)]
+        click.echo(f"{indent}{'  '.join(cells)}".rstrip())
 
 
 def together(*options: Callable[..., Any]) -> Callable[..., Any]:

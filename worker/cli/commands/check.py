@@ -35,7 +35,7 @@ from worker.cli.lists.options import LIST_HELP, known_options, list_options
 from worker.cli.online import NOT_ASKED, USED_UP, WORKS, answers_of, in_words
 from worker.cli.plan_options import deadline_option
 from worker.cli.running.summary import changed_in_words, next_step, show_changes
-from worker.cli.shared_options import JSON, Named, print_json, whole_file
+from worker.cli.shared_options import JSON, Named, print_json, print_table, whole_file
 from worker.core.customers.customers import FieldProblem
 from worker.core.features import hint
 from worker.core.foundation.notation import counted
@@ -322,23 +322,16 @@ def show_problems(problems: FoundRows, refusals: Refusals, errors: Path | None) 
     shown = [[f"{rows:,}", one.column or "the row", one.problem, one.hint] for rows, one in kinds[:SHOWN_KINDS]]
     if shown:
         click.echo("problems by kind:")
-        _as_table(["rows", "column", "such as", "what to do"], shown)
+        titles = ["rows", "column", "such as", "what to do"]
+        print_table([titles, *shown], right=lambda at: at == 0, indent="  ")
     if len(kinds) > SHOWN_KINDS:
         click.echo("  … and more kinds")
     click.echo(f"the first {SHOWN}:" if len(problems) > SHOWN else "problems:")
     first = [[f"{row:,}" if row else "", one.column or "the row", one.problem] for row, one in islice(problems, SHOWN)]
-    _as_table(["row", "column", "problem"], first)
+    print_table([["row", "column", "problem"], *first], right=lambda at: at == 0, indent="  ")
     if len(problems) > SHOWN:
         where = f"see {errors}" if errors else "--errors FILE writes them all, with their rows"
         click.echo(f"… and {len(problems) - SHOWN:,} more problems; {where}")
-
-
-def _as_table(titles: list[str], rows: list[list[str]]) -> None:
-    """Lines that are never cut or folded: programs and people search them. The first column is a number."""
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
-    for row in (titles, *rows):
-        cells = [row[0].rjust(widths[0]), *(cell.ljust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        click.echo(f"  {'  '.join(cells)}".rstrip())
 
 
 def show_warnings(warnings: Collection[FoundRows], errors: Path | None) -> None:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from onboarding_sandbox.behaviour import Share
-from worker.cli.shared_options import whole_file
+from worker.cli.shared_options import print_table, whole_file
 from worker.core.foundation.notation import counted, show_duration, spreadsheet_safe, written
 from worker.core.limits.budgets import BudgetRule
 from worker.core.model.states import JobState
@@ -273,11 +273,7 @@ def _show_days(facts: Mapping[str, Any]) -> None:
         for day in facts["days"]
     ]
     lines.append(["", "in all", *_cells(facts, used, facts)])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = [line[0].rjust(widths[0]), line[1].ljust(widths[1])]
-        cells += [cell.rjust(width) for cell, width in zip(line[2:], widths[2:], strict=True)]
-        click.echo("  ".join(cells).rstrip())
+    print_table(lines, right=lambda at: at != 1)
 
 
 def _cells(of: Mapping[str, Any], used: Sequence[str], facts: Mapping[str, Any]) -> list[str]:
