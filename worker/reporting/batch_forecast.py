@@ -51,15 +51,7 @@ SHARED_FOR = timedelta(seconds=1)
 AWAITS_VERDICT = "it waits for the verdict on its pilot"
 
 
-@dataclass
-class Shared:
-    """What the forecasts of all batches have in common: the processes that work, and the lists. It is read once for
-    many batches, and again after a second."""
-
-    read: tuple[datetime, Sequence[Running], Queue] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Forecasts:
     """Forecasts batches from their counts and the state of the budgets."""
 
@@ -74,7 +66,9 @@ class Forecasts:
     orphans: Mapping[str, OrphanRule]  # by account
     settings: Settings
     texts_per_country: int | None
-    shared: Shared = field(default_factory=Shared)
+    # What the forecasts of all batches have in common: the processes that work, and the lists. It is read once for many
+    # batches, and again after a second.
+    _read: tuple[datetime, Sequence[Running], Queue] | None = field(default=None, init=False)
 
     def of(
         self, batch: BatchFacts, counts: BatchCounts, planned: Planned | None, outcomes: UnknownOutcomes
@@ -214,11 +208,11 @@ class Forecasts:
     def ahead(self, batch_id: int | None, calls: Mapping[str, int], *, began_at: datetime) -> Mapping[str, int]:
         """How many calls and messages go before these calls of a batch that began then, by account and channel; None:
         of a list that is not imported yet, if workers are to work it."""
-        now, read = self.clock(), self.shared.read
+        now, read = self.clock(), self._read
         if read is None or not read[0] <= now < read[0] + SHARED_FOR:
             running = [one for one in self.processes.running(now=now) if one.kind in WORK]
             queued = queue(self.database, now=now) if running else Queue((), frozenset())
-            read = self.shared.read = (now, running, queued)
+            read = self._read = (now, running, queued)
         _, working, lists = read
         of_batch = {one.batch_id for one in working}
         if None not in of_batch or (batch_id is not None and batch_id in of_batch):

@@ -51,7 +51,7 @@ def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:
     return BatchState.READY if jobs.get(JobState.WAITING, 0) == total else BatchState.RUNNING
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Reporting(Forecasts):
     """Reports a batch from its counts and the state of the budgets, with its forecast."""
 

@@ -38,7 +38,7 @@ from worker.reporting.operation import (
     rows_wait,
     starts_work,
 )
-from worker.reporting.standings import STANDINGS, SourceReport, Standing, source_reports
+from worker.reporting.standings import SOURCE_REPORTS, STANDINGS, SourceReport, Standing
 from worker.reporting.store.look import Looks
 from worker.reporting.store.processes import BEAT, SWEEP, WAKE, Processes
 from worker.reporting.store.waiting import (
@@ -168,7 +168,7 @@ class Operation:
         shut, asked = self._shut(states, now), found.accounts | found.channels
         waited_for, kept_by_senders = waiting(self.database, shut)
         due = asked - shut.keys() - kept_by_senders
-        folders = source_reports(self.settings, self.database)
+        folders = [report for one in SOURCE_REPORTS.offered() for report in one(self.settings, self.database)]
         starts = starts_work(by_workers=self.settings.broker.wakes_workers)
         stands = [one.read(self.settings, self.database, states, now) for one in STANDINGS.offered()]
         working = any(one.kind in WORK for one in running)

@@ -50,7 +50,3 @@ class SourceReport(NamedTuple):
 
 # The feature `list_sources` has one for each folder of the configuration.
 SOURCE_REPORTS: Hook[Callable[[Settings, Database], Sequence[SourceReport]]] = Hook("SOURCE_REPORTS")
-
-
-def source_reports(settings: Settings, database: Database) -> list[SourceReport]:
-    return [report for one in SOURCE_REPORTS.offered() for report in one(settings, database)]

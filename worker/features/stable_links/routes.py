@@ -12,11 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
-from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.foundation.logs import CountLog
 from worker.core.limits.rate_limits import Limit
-from worker.core.model.wakeups import Wake
 from worker.features.stable_links.landing import Asks, Buy, Gone, Lead, Press, Wait
 from worker.features.stable_links.page_answers import HEADERS, StablePages, ready_by, refresh_of, screen_of
 from worker.features.stable_links.press import Visit, Why, counts_as_opened, why_not_asked, why_not_pressed
@@ -24,14 +22,12 @@ from worker.features.stable_links.store.landings import GONE, Landings, Seen
 from worker.features.stable_links.store.not_me import Outcome
 from worker.features.stable_links.visitors import COOKIE, Visitor, Visitors
 from worker.providers.account import https_link
+from worker.runtime.web_application import Shared
 from worker.templates.language import TemplateProblem
 from worker.templates.pages import FORMS
 from worker.templates.values import Screen
-from worker.web.events.batching import InThread
 from worker.web.events.link_waiters import Waiting
 from worker.web.events.request_body import Unacceptable, form_of
-from worker.web.peers import Network, peer_of
-from worker.web.readiness import Readiness
 from worker.web.turns import Allowance
 
 log = logging.getLogger(__name__)
@@ -69,28 +65,24 @@ class StableRoutes:
     """Belongs to one loop.
 
     `hosts`: where each account's links may lead. `on_click`: a session is bought by a press alone. `page_first`: a
-    press alone leads to the session, too. `trusted`: the proxies whose word counts about who asks. `form_seconds`: how
-    long the body of a press may take. `database_clock` is a blocking call. A form is shown and pressed by its time: the
-    process that shows it may have stood still, and a press would seem old to another process.
+    press alone leads to the session, too.
     """
 
+    shared: Shared
     hosts: Mapping[str, Sequence[str]]
     on_click: bool
     page_first: bool
-    trusted: Sequence[Network] = ()
-    form_seconds: float
     landings: Landings
     not_me: Callable[..., Outcome]
     visitors: Visitors
     pages: StablePages
     waiting: Waiting
-    readiness: Readiness
-    in_thread: InThread
-    wake: Wake
-    clock: Clock
-    database_clock: Clock
 
     def __post_init__(self) -> None:
+        self._in_thread, self._clock = self.shared.in_thread, self.shared.parts.clock
+        # A blocking call. A form is shown and pressed by its time: the process that shows it may have stood still, and
+        # a press would seem old to another process.
+        self._database_clock = self.shared.parts.database_clock
         self.not_counted: CountLog[Why] = CountLog(
             log,
             lambda new: (
@@ -109,7 +101,7 @@ class StableRoutes:
         """The handler, with the answers that come in its place."""
 
         async def handle(request: web.Request) -> web.Response:
-            if self.readiness.why_not is not None:
+            if self.shared.readiness.why_not is not None:
                 return self._answer(request, Screen.TROUBLE, status=503, headers=LATER)
             try:
                 return await handler(request)
@@ -127,7 +119,7 @@ class StableRoutes:
 
     async def _get(self, request: web.Request) -> web.Response:
         """Lead to the live session, or show a page. A HEAD changes nothing."""
-        now, secret, visitor = self.clock(), request.match_info["secret"], self._visitor(request)
+        now, secret, visitor = self._clock(), request.match_info["secret"], self._visitor(request)
         visit = _visit(request, visitor)
         asks = why_not_asked(visit)
         seen = await self._see(request)
@@ -141,7 +133,7 @@ class StableRoutes:
             seen = replace(seen, decision=Press(), link="")  # only a press leads on
         opened = counts_as_opened(visit, now=now)
         if request.method != "HEAD" and asks is None:
-            await self.in_thread(partial(self.landings.visited, seen, opened=opened, now=now))
+            await self._in_thread(partial(self.landings.visited, seen, opened=opened, now=now))
         if isinstance(seen.decision, Lead) and asks in (None, Why.NOT_GET):
             return self._led(request, seen, visitor)
         return await self._page(request, seen, visitor)
@@ -150,11 +142,11 @@ class StableRoutes:
         """A press: it counts, or the page is shown again."""
         secret = request.match_info["secret"]
         visitor, why_not = await self._pressed(request, secret)
-        now, seen = self.clock(), await self._see(request)
+        now, seen = self._clock(), await self._see(request)
         if why_not is not None:
             return await self._page(request, seen, visitor, again=True)
         seen = await self._asked(secret, Asks.PRESS)
-        await self.in_thread(partial(self.landings.visited, seen, opened=True, now=now))
+        await self._in_thread(partial(self.landings.visited, seen, opened=True, now=now))
         if isinstance(seen.decision, Lead):
             return self._led(request, seen, visitor)
         return await self._page(request, seen, visitor)
@@ -170,20 +162,20 @@ class StableRoutes:
         seen = await self._see(request)
         if why_not is not None:
             return await self._ask_not_me(request, seen, visitor, again=True)
-        outcome = await self.in_thread(partial(self.not_me, secret, now=self.clock()))
+        outcome = await self._in_thread(partial(self.not_me, secret, now=self._clock()))
         # The form shows that there was such a link: the second of two presses finds none, and reads the same.
         screen = Screen.LONG if outcome is Outcome.MOMENT else Screen.STOPPED
         return self._answer(request, screen, seen, address=_address(request))
 
     def _visitor(self, request: web.Request) -> Visitor:
-        return self.visitors.of(request.cookies.get(COOKIE, ""), now=self.clock())
+        return self.visitors.of(request.cookies.get(COOKIE, ""), now=self._clock())
 
     async def _pressed(self, request: web.Request, of: str) -> tuple[Visitor, Why | None]:
         """Who posts the form of a page, and why it does not count. Raises Unacceptable."""
         visitor = self._visitor(request)
-        form = await form_of(request, seconds=self.form_seconds)
+        form = await form_of(request, seconds=self.shared.body_seconds)
         shown_at = self.visitors.shown_at(form.get("form", ""), visitor, of)
-        now = await self.in_thread(self.database_clock)
+        now = await self._in_thread(self._database_clock)
         why_not = why_not_pressed(_visit(request, visitor, shown_at=shown_at), now=now)
         if why_not is not None:
             # Counts: a machine that posts such forms must not fill the log.
@@ -193,8 +185,8 @@ class StableRoutes:
     async def _see(self, request: web.Request) -> Seen:
         """What the visitor finds. Counts it; raises _TooOften. Links that are none use nothing of true ones."""
         secret = request.match_info["secret"]
-        seen: Seen = await self.in_thread(partial(self.landings.see, secret, now=self.clock()))
-        peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self.trusted)
+        seen: Seen = await self._in_thread(partial(self.landings.see, secret, now=self._clock()))
+        peer = self.shared.refusals.peer(request)
         now = seconds()
         if isinstance(seen.decision, Gone):
             wait = self._misses.take(peer, now)
@@ -206,12 +198,12 @@ class StableRoutes:
 
     async def _asked(self, secret: str, by: Asks) -> Seen:
         """What the visitor gets who may buy a session; once it is there, if that is soon."""
-        seen: Seen = await self.in_thread(partial(self.landings.ask, secret, by=by, now=self.clock()))
+        seen: Seen = await self._in_thread(partial(self.landings.ask, secret, by=by, now=self._clock()))
         for wake_up in seen.due:
-            self.wake(wake_up)
+            self.shared.wake(wake_up)
         if isinstance(seen.decision, Wait) and seen.decision.until is None and seen.job_id is not None:
             await self.waiting.wait(seen.job_id, PATIENCE, caller="")
-            seen = await self.in_thread(partial(self.landings.see, secret, now=self.clock()))
+            seen = await self._in_thread(partial(self.landings.see, secret, now=self._clock()))
         return seen
 
     def _led(self, request: web.Request, seen: Seen, visitor: Visitor) -> web.Response:
@@ -223,13 +215,13 @@ class StableRoutes:
         return self.visitors.known(web.Response(status=303, headers=HEADERS | {"Location": link}), visitor)
 
     async def _page(self, request: web.Request, seen: Seen, visitor: Visitor, *, again: bool = False) -> web.Response:
-        now, secret = self.clock(), request.match_info["secret"]
+        now, secret = self._clock(), request.match_info["secret"]
         screen = screen_of(seen.decision, again=again, now=now)
         if isinstance(seen.decision, Gone):
             return self._answer(request, screen, status=404)
         form = ""
         if screen in FORMS:
-            form = self.visitors.form(visitor, secret, now=await self.in_thread(self.database_clock))
+            form = self.visitors.form(visitor, secret, now=await self._in_thread(self._database_clock))
         # A page that waits looks again by itself and by its link: after a press where it leads on. It buys nothing.
         pressed = self.page_first and (request.method == "POST" or PRESSED in request.query)
         looks_again = f"{_address(request)}?{PRESSED}" if pressed and isinstance(seen.decision, Wait | Buy) else ""
@@ -250,7 +242,7 @@ class StableRoutes:
     ) -> web.Response:
         if isinstance(seen.decision, Gone):
             return self._answer(request, Screen.GONE, status=404)
-        now = await self.in_thread(self.database_clock)
+        now = await self._in_thread(self._database_clock)
         form = self.visitors.form(visitor, _for_not_me(request.match_info["secret"]), now=now)
         answer = self._answer(request, Screen.NOT_ME, seen, again=again, token=form, address=_address(request))
         return self.visitors.known(answer, visitor)

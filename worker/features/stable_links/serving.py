@@ -36,21 +36,15 @@ def add(application: web.Application, shared: Shared) -> None:
     is_secure = settings.web.base_url.startswith("https:")
     waiting = Waiting(landings.ready, shared.in_thread)
     routes = StableRoutes(
+        shared=shared,
         hosts={name: account.link_hosts for name, account in settings.accounts.items()},
         on_click=own is not None and own.on_click,
         page_first=links.page,
-        trusted=settings.web.trusted_proxies,
-        form_seconds=shared.body_seconds,
         landings=landings,
         not_me=partial(stop, parts.database, parts.keyring),
         visitors=Visitors(parts.keyring, is_secure=is_secure),
         pages=StablePages(parts.link_pages, is_secure=is_secure),
         waiting=waiting,
-        readiness=shared.readiness,
-        in_thread=shared.in_thread,
-        wake=shared.wake,
-        clock=parts.clock,
-        database_clock=parts.database_clock,
     )
 
     async def answer_waiting(_application: web.Application) -> None:

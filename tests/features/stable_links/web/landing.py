@@ -17,6 +17,7 @@ from worker.features.stable_links.routes import StableRoutes
 from worker.features.stable_links.store.landings import GONE, Seen
 from worker.features.stable_links.store.not_me import Outcome
 from worker.features.stable_links.visitors import Visitors
+from worker.runtime.web_application import Shared
 from worker.templates.brand import Brand
 from worker.templates.library import Library
 from worker.templates.pages import Pages
@@ -89,21 +90,18 @@ class LandingSite:
         }
         parts: Any = self  # the parts that are scripted here
         hosts = {"kyc": ["ivs.idenfy.com", "localhost"]}
+        clocks: Any = SimpleNamespace(clock=lambda: self.now - self.behind, database_clock=lambda: self.now)
+        shared = Shared(clocks, parts.readiness, _at_once, self.woken.append, body_seconds=5)
         routes = StableRoutes(
+            shared=shared,
             hosts=hosts,
             on_click=on_click,
             page_first=page_first,
-            form_seconds=5,
             landings=parts.landings,
             not_me=parts.landings.stop,
             visitors=Visitors(self.keyring, is_secure=False),  # cookies come back over the test's http
             pages=StablePages(pages, is_secure=is_secure),
             waiting=SimpleNamespace(),  # type: ignore[arg-type] -- no answer waits here
-            readiness=parts.readiness,
-            in_thread=_at_once,
-            wake=self.woken.append,
-            clock=lambda: self.now - self.behind,
-            database_clock=lambda: self.now,
         )
         self.application = web.Application()
         router = self.application.router
