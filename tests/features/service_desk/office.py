@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from trials.simulation.office import Office
+from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.opened import desk_of
 from worker.wiring.container import Parts
 
@@ -23,4 +24,4 @@ def correct(office: Office, parts: Parts, _list: int) -> None:
     person = office.person
     office.simulation.note("has another address", person.id)
     email = replace(person, mailbox=f"desk{office.chance.randrange(100)}").email
-    desk_of(parts).correct_address(person.id, email=email, now=parts.clock())
+    desk_of(parts).correct(person.id, Correction({"email": email}), by_hand=True, now=parts.clock())

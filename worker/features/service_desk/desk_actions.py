@@ -13,6 +13,7 @@ from worker.cli.shared_options import JSON, REASON, YES, confirm, print_json
 from worker.core.foundation.notation import written
 from worker.core.model.channels import ADDRESSES, CALLED, CHANNELS
 from worker.features.service_desk.case import Refused, in_utc
+from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.links import NewLink
 from worker.features.service_desk.opened import desk_of, finder_of
 from worker.features.service_desk.store.cases import SeveralPurposes
@@ -148,20 +149,22 @@ def address(
     if email is None and phone is None:
         raise click.UsageError("give --email or --phone")
     with invocation.parts(ENCRYPTING | WAKING) as parts:
-        new: dict[str, str | None] = {"email": None, "phone": None}
+        new = dict[str, str]()
         if email is not None:
             new["email"] = _accepted("--email", rules.email(email.strip()))
         if phone is not None:
             country = finder_of(parts).country_of(customer_id)
             new["phone"] = _accepted("--phone", phone_numbers.phone(phone.strip(), country))
         desk = desk_of(parts)
-        kinds = [kind for kind in ADDRESSES if new[kind] is not None]
+        kinds = [kind for kind in ADDRESSES if kind in new]
         foreseen = _asking(lambda: desk.may_correct(customer_id, kinds, purpose=purpose, now=parts.clock()))
         if isinstance(foreseen, Foreseen) and isinstance(foreseen.follows, NewLink) and not yes:
             confirm(f"the old address has a link that opens: {cost_in_words(parts, foreseen.follows)} Go on?")
         changed = _done(
             customer_id,
-            lambda: desk.correct_address(customer_id, **new, purpose=purpose, reason=reason, now=parts.clock()),
+            lambda: desk.correct(
+                customer_id, Correction(new), purpose=purpose, reason=reason, by_hand=True, now=parts.clock()
+            ),
             as_json,
         )
         wake_ups_of(parts.settings).send(list(changed.due))

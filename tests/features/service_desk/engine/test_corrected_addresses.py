@@ -40,7 +40,7 @@ def take(world, kind, data):
 
 
 def by_desk(world, email=RIGHT):
-    desk_of(world.parts).correct_address("A", email=email, now=world.clock())
+    desk_of(world.parts).correct("A", Correction({"email": email}), by_hand=True, now=world.clock())
 
 
 def by_report(world, email=RIGHT):

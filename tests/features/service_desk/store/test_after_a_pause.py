@@ -8,6 +8,7 @@ from tests.stored.shelf import customer
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.features.service_desk.case import Refused
+from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.links import NewLink
 from worker.features.service_desk.store.desk import Corrected, Sent
 from worker.lists.decisions.store.emergency_stop import EmergencyStops
@@ -45,7 +46,7 @@ def test_what_the_pause_holds_is_not_let_go_by_the_desk(shelf, paused):
     ):
         assert isinstance(refused, Refused)
         assert refused.then.startswith(f"`onboard resume {paused}`")
-    corrected = desk_of(shelf).correct_address("Ona", email="ona@example.net", now=shelf.clock())
+    corrected = desk_of(shelf).correct("Ona", Correction({"email": "ona@example.net"}), by_hand=True, now=shelf.clock())
     assert isinstance(corrected, Corrected)
     assert isinstance(corrected.sent, Refused)
     assert shelf.send() == []

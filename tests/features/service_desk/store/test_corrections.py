@@ -24,10 +24,14 @@ from worker.lists.decisions.store.settlement import Which
 from worker.lists.known_customers import Standing
 
 
+def by_hand(desk, shelf, **addresses):
+    return desk.correct("Ona", Correction(addresses), by_hand=True, now=shelf.clock())
+
+
 @pytest.mark.both_databases
 def test_the_present_link_goes_to_the_new_address_at_once_where_the_configuration_says_so(ona):
     desk = desk_of(ona, corrected=CorrectedRule.SAME_LINK)
-    changed = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
+    changed = by_hand(desk, ona, email="ona.k@example.org")
     assert isinstance(changed, Corrected)
     assert isinstance(changed.sent, Sent)
     (message,) = ona.send()
@@ -37,14 +41,14 @@ def test_the_present_link_goes_to_the_new_address_at_once_where_the_configuratio
     finder = Finder(ona.database, ona.keyring)
     assert finder.find(wanted("ona@example.org")) == []
     assert [one.customer_id for one in finder.find(wanted("Ona.K@example.org"))] == ["Ona"]
-    same = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
+    same = by_hand(desk, ona, email="ona.k@example.org")
     assert isinstance(same, Refused)
     assert "already" in same.why
 
 
 def test_the_present_link_goes_to_the_new_address_where_no_message_reached_the_old_one(ona, desk):
     ona.set(InvitationRow, state=InvitationState.BOUNCED)
-    changed = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
+    changed = by_hand(desk, ona, email="ona.k@example.org")
     assert isinstance(changed.sent, Sent)
     assert changed.opens_until is None
     (message,) = ona.send()
@@ -53,7 +57,7 @@ def test_the_present_link_goes_to_the_new_address_where_no_message_reached_the_o
 
 def test_a_link_that_has_gone_to_the_old_address_waits_for_its_end_unless_a_person_sends_it(ona, desk):
     foreseen = desk.may_correct("Ona", ["email"], now=ona.clock())
-    changed = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
+    changed = by_hand(desk, ona, email="ona.k@example.org")
     end = ona.row(SessionRow).expires_at
     assert isinstance(changed.sent, Refused)
     assert foreseen.follows == changed.sent
@@ -76,7 +80,7 @@ def test_another_session_is_asked_for_where_its_provider_opens_one_early(ona):
     desk = desk_of(ona, allowed_from=AT_ONCE)
     foreseen = desk.may_correct("Ona", ["email"], now=ona.clock())
     assert ona.row(SessionRow).given_away == "", "only looked at"
-    changed = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
+    changed = by_hand(desk, ona, email="ona.k@example.org")
     assert isinstance(changed.sent, NewLink)
     assert foreseen.follows == changed.sent
     assert changed.opens_until == ona.row(SessionRow).expires_at
@@ -90,7 +94,7 @@ def test_another_session_is_asked_for_where_its_provider_opens_one_early(ona):
 
 def test_a_cap_that_is_used_up_is_said_and_a_person_may_send_the_same_link(ona):
     desk = desk_of(ona, allowed_from=AT_ONCE, caps=Caps(0, 6))
-    changed = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
+    changed = by_hand(desk, ona, email="ona.k@example.org")
     assert isinstance(changed.sent, Refused)
     assert "[follow_up] most" in changed.sent.why
     assert ona.send() == []
@@ -101,7 +105,7 @@ def test_a_cap_that_is_used_up_is_said_and_a_person_may_send_the_same_link(ona):
 def test_what_has_not_left_goes_to_the_new_address_and_only_once(shelf):
     shelf.add(customer("Ona"))
     shelf.issue()
-    changed = desk_of(shelf).correct_address("Ona", email="new@example.org", now=shelf.clock())
+    changed = by_hand(desk_of(shelf), shelf, email="new@example.org")
     assert isinstance(changed, Corrected)
     assert isinstance(changed.sent, Refused)
     assert shelf.claim_messages() == []  # a claim that began before the change must not have it
@@ -115,16 +119,16 @@ def test_an_address_does_not_change_while_a_message_leaves_for_the_old_one(shelf
     shelf.add(customer("Ona"))
     shelf.issue()
     (message,) = shelf.claim_messages()
-    refused = desk_of(shelf).correct_address("Ona", email="new@example.org", now=shelf.clock())
+    refused = by_hand(desk_of(shelf), shelf, email="new@example.org")
     assert isinstance(refused, Refused)
     assert "being sent at this moment" in refused.why
     shelf.hand_over([message], Done())
-    assert isinstance(desk_of(shelf).correct_address("Ona", email="new@example.org", now=shelf.clock()), Corrected)
+    assert isinstance(by_hand(desk_of(shelf), shelf, email="new@example.org"), Corrected)
 
 
 def test_an_erased_customer_is_brought_back_by_the_same_words_whatever_is_asked_for(ona, desk):
     SubjectRequests(ona.database, ona.keyring).erase("Ona", reason="", forget_suppressed=False, now=ona.clock())
-    refused = desk.correct_address("Ona", email="new@example.org", now=ona.clock())
+    refused = by_hand(desk, ona, email="new@example.org")
     assert isinstance(refused, Refused)
     assert "--allow-erased" in refused.then
     assert refused == desk.new_link("Ona", now=ona.clock())
@@ -133,41 +137,40 @@ def test_an_erased_customer_is_brought_back_by_the_same_words_whatever_is_asked_
 def test_a_suppressed_address_is_no_correction(ona, desk):
     with ona.database.write() as connection:
         suppress(connection, ona.keyring, "email", "x@example.org", SuppressionReason.STOP, "x", now=ona.clock())
-    refused = desk.correct_address("Ona", email="x@example.org", now=ona.clock())
+    refused = by_hand(desk, ona, email="x@example.org")
     assert isinstance(refused, Refused)
     assert "do-not-contact" in refused.why
     assert told(ona) == []
 
 
 def test_a_number_of_a_customer_who_gets_emails_is_kept_and_nothing_is_sent(ona, desk):
-    changed = desk.correct_address("Ona", phone="+37060000009", now=ona.clock())
+    changed = by_hand(desk, ona, phone="+37060000009")
     assert isinstance(changed, Corrected)
     assert isinstance(changed.sent, Refused)
     assert "--channel sms" in changed.sent.then
 
 
 def test_a_landline_is_warned_of_and_no_text_to_it_is_offered(ona, desk):
-    alone = desk.correct_address("Ona", phone="+37052123456", now=ona.clock())
+    alone = by_hand(desk, ona, phone="+37052123456")
     assert isinstance(alone.sent, Refused)
     assert "sms" not in alone.sent.then
-    beside_an_email = desk_of(ona, corrected=CorrectedRule.SAME_LINK).correct_address(
-        "Ona", email="ona.k@example.org", phone="+37052123457", now=ona.clock()
-    )
+    same_link = desk_of(ona, corrected=CorrectedRule.SAME_LINK)
+    beside_an_email = by_hand(same_link, ona, email="ona.k@example.org", phone="+37052123457")
     assert isinstance(beside_an_email.sent, Sent)
     assert "landline" in alone.warning
     assert "landline" in beside_an_email.warning
     without_texts = desk_of(ona, channels=["email"])
-    assert without_texts.correct_address("Ona", phone="+37052123458", now=ona.clock()).warning == ""
+    assert by_hand(without_texts, ona, phone="+37052123458").warning == ""
 
 
 def test_a_landline_is_refused_where_the_text_is_the_only_message(shelf):
     shelf.add(customer("Ona", channel=Channel.SMS))
     desk = desk_of(shelf)
-    refused = desk.correct_address("Ona", phone="+37052123456", now=shelf.clock())
+    refused = by_hand(desk, shelf, phone="+37052123456")
     assert isinstance(refused, Refused)
     assert "landline" in refused.why
     assert told(shelf) == []
-    assert isinstance(desk.correct_address("Ona", phone="+37060000009", now=shelf.clock()), Corrected)
+    assert isinstance(by_hand(desk, shelf, phone="+37060000009"), Corrected)
 
 
 def test_a_corrected_name_is_stored_and_nothing_is_sent(ona, desk):
@@ -200,7 +203,7 @@ def test_where_a_customer_of_a_returned_report_stands(ona, state, standing):
 
 @pytest.mark.parametrize("change", [{"result": "review"}, {"state": JobState.WAITING}, {"state": JobState.HELD}])
 def test_nothing_advises_to_send_a_link_that_is_not_sent(ona, desk, change):
-    desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
+    by_hand(desk, ona, email="ona.k@example.org")
     ona.set(Job, **change)
     ona.set(SessionRow, result=change.get("result", ""))
     assert isinstance(desk.resend("Ona", same_link=True, now=ona.clock()), Refused)

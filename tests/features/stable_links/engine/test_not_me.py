@@ -115,12 +115,13 @@ async def test_other_customers_keep_their_links_and_messages(world):
 
 @needs("service_desk")
 async def test_once_a_person_has_corrected_the_address_a_new_link_goes_there(world):
+    from worker.features.service_desk.corrections import Correction
     from worker.features.service_desk.opened import desk_of
 
     (secret,) = await sent(world, "A")
     stop(world, secret)
 
-    desk_of(world.parts).correct_address("A", email="right@example.org", now=world.clock())
+    desk_of(world.parts).correct("A", Correction({"email": "right@example.org"}), by_hand=True, now=world.clock())
     batch = world.job("A").batch_id
     swept = world.parts.decisions.resolve(Which(batch), Verdict.REPEAT, now=world.clock())
     assert (swept.rows, world.job("A").state) == (0, "held")  # only a row that is named by itself is asked again

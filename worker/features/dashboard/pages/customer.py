@@ -25,6 +25,7 @@ from worker.features.dashboard.contract import (
 from worker.features.dashboard.users import Role
 from worker.features.service_desk.case import Refused as NotDone
 from worker.features.service_desk.case import Wanted, in_utc, wanted
+from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.links import NewLink
 from worker.features.service_desk.opened import desk_of, finder_of, message_texts
 from worker.features.service_desk.store.cases import SeveralPurposes
@@ -34,6 +35,7 @@ from worker.features.service_desk.store.sent_messages import MOST as MOST_MESSAG
 from worker.features.service_desk.store.sent_messages import sent_messages
 from worker.features.service_desk.timeline import About, Moment, timeline
 from worker.lists import phone_numbers, rules
+from worker.providers.refusals import Refusal
 from worker.reporting.prices import Prices
 from worker.wiring.stores import Stores
 
@@ -258,20 +260,14 @@ def _address(sources: Sources, asked: Asked, reason: str) -> Done:
     email, phone = asked.text("email", most=320), asked.text("phone", most=40)
     if not email and not phone:
         raise Refused("Fill in the new email address or phone number.")
-    read = rules.email(email) if email else None
-    number = phone_numbers.phone(phone, finder_of(sources.parts).country_of(who)) if phone else None
-    for wrong in (read, number):
-        if wrong is not None and not isinstance(wrong, str):
-            raise Refused(f"The address is not good: {wrong.problem}; {wrong.hint}.")
+    read: dict[str, str | Refusal] = {"email": rules.email(email)} if email else {}
+    if phone:
+        read["phone"] = phone_numbers.phone(phone, finder_of(sources.parts).country_of(who))
+    for one in read.values():
+        if isinstance(one, Refusal):
+            raise Refused(f"The address is not good: {one.problem}; {one.hint}.")
     desk = _desk(sources, asked, "customer address", reason)
-    done = _answer(
-        lambda: desk.correct_address(
-            who,
-            email=read if isinstance(read, str) else None,
-            phone=number if isinstance(number, str) else None,
-            now=asked.now,
-        )
-    )
+    done = _answer(lambda: desk.correct(who, Correction(read), by_hand=True, now=asked.now))
     warning = f" {done.warning[:1].upper()}{done.warning[1:]}." if done.warning else ""
     said = f"{' and '.join(done.columns).capitalize()} changed.{warning}"
     if isinstance(done.sent, NotDone):

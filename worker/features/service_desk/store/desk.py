@@ -147,22 +147,6 @@ class ServiceDesk:
 
         return self._locked(customer_id, work)
 
-    def correct_address(
-        self,
-        customer_id: str,
-        *,
-        email: str | None = None,
-        phone: str | None = None,
-        purpose: str | None = None,
-        reason: str = "",
-        now: datetime,
-    ) -> Corrected | Refused:
-        """`correct` for one address or two, given as `lists.contacts` returns them."""
-        given = {"email": email, "phone": phone}
-        correction = Correction({column: address for column, address in given.items() if address is not None})
-        # Who corrects an address by hand sees whose it is.
-        return self.correct(customer_id, correction, purpose=purpose, reason=reason, by_hand=True, now=now)
-
     def correct(
         self,
         customer_id: str,
@@ -176,7 +160,8 @@ class ServiceDesk:
     ) -> Corrected | Refused:
         """Change what is stored about a customer; if an address is changed, what follows for the link.
 
-        Refuses what leaves nothing of the stored person, unless somebody sees who it is (`by_hand`) or `another_person`
+        Refuses what leaves nothing of the stored person, unless somebody sees who it is (`by_hand`, addresses as
+        `lists.rules` returns them) or `another_person`
         may have the id: then the row begins anew.
 
         A message that has not left reads its address as it leaves: none leaves for the old address from now on. The
