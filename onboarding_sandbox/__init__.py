@@ -6,10 +6,10 @@ the worker is checked against its own misreading.
 
 from onboarding_sandbox.endpoints.twilio import Text
 from onboarding_sandbox.faults import Fault, Latency, RateLimit, SmtpFault
-from onboarding_sandbox.log import Entry
 from onboarding_sandbox.mailbox import Mail, Mailbox
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.server import Sandbox
+from onboarding_sandbox.wire import Entry
 
 __all__ = [
     "Entry",

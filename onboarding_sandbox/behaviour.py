@@ -3,7 +3,7 @@
 import random
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
@@ -54,10 +54,12 @@ def span_or_range(text: str) -> tuple[timedelta, timedelta]:
 
 @dataclass(frozen=True)
 class Share:
-    """A share of all customers, texts or mails does this. `share` is from 0 to 1."""
+    """A share of all customers, texts or mails does this, or of all sessions has this trouble, of which one session may
+    have several. `share` is from 0 to 1. `by`: how late a webhook is."""
 
     does: str
     share: float
+    by: timedelta = timedelta(hours=1)
 
 
 def shares(text: str, known: Sequence[str]) -> tuple[Share, ...]:
@@ -112,22 +114,13 @@ class Trouble:
 NO_TROUBLE = Trouble()
 
 
-@dataclass(frozen=True)
-class TroubleShare:
-    """A share of all sessions has this trouble. One session may have several."""
-
-    kind: str
-    share: float
-    by: timedelta = timedelta(hours=1)  # how late
-
-    @classmethod
-    def parse(cls, text: str) -> "TroubleShare":
-        """Read `late:0.1,by=1h` or `twice:0.05`. Raises ValueError with what is expected."""
-        head, comma, by = text.strip().partition(",by=")
-        one = shares(head, TROUBLES)[0]
-        if "," in head or (comma and one.does != "late"):
-            raise ValueError('expected "late:0.1,by=1h", "twice:0.05", "swapped:0.05" or "forged:0.01"')
-        return cls(one.does, one.share, span(by)) if comma else cls(one.does, one.share)
+def trouble_share(text: str) -> Share:
+    """Read `late:0.1,by=1h` or `twice:0.05`. Raises ValueError with what is expected."""
+    head, comma, by = text.strip().partition(",by=")
+    one = shares(head, TROUBLES)[0]
+    if "," in head or (comma and one.does != "late"):
+        raise ValueError('expected "late:0.1,by=1h", "twice:0.05", "swapped:0.05" or "forged:0.01"')
+    return replace(one, by=span(by)) if comma else one
 
 
 class Chance:
@@ -143,8 +136,8 @@ class Chance:
     def between(self, first: timedelta, last: timedelta) -> timedelta:
         return first + (last - first) * self._random.random()
 
-    def trouble(self, among: Sequence[TroubleShare]) -> Trouble:
+    def trouble(self, among: Sequence[Share]) -> Trouble:
         drawn = [(one, self._random.random() < one.share) for one in among]
-        kinds = {one.kind: one for one, happens in drawn if happens}
+        kinds = {one.does: one for one, happens in drawn if happens}
         late = kinds["late"].by if "late" in kinds else timedelta(0)
         return Trouble(late, "twice" in kinds, "swapped" in kinds, "forged" in kinds)

@@ -14,8 +14,8 @@ from typing import Any, cast
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from onboarding_sandbox.faults import Draw, SmtpFault, wait_of
-from onboarding_sandbox.log import Log
 from onboarding_sandbox.options import SandboxOptions
+from onboarding_sandbox.wire import Log
 
 HOSTNAME = "mail.sandbox.example"
 _MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>)", re.IGNORECASE | re.MULTILINE)

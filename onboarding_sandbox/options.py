@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from onboarding_sandbox.behaviour import Share, TroubleShare
+from onboarding_sandbox.behaviour import Share
 from onboarding_sandbox.faults import RETRY_AFTER, Fault, Latency, RateLimit, SmtpFault
 
 Clock = Callable[[], datetime]
@@ -68,7 +68,7 @@ class SandboxOptions:
     time_scale: float = 1.0  # how many seconds of the customers' time pass in one real second
     # By endpoint, the address of its webhooks. "" is for all other endpoints: the endpoint's name is appended to it.
     webhooks: Mapping[str, str] = field(default_factory=dict, repr=False)
-    webhook_troubles: tuple[TroubleShare, ...] = ()
+    webhook_troubles: tuple[Share, ...] = ()
     webhook_key: str = field(default="sandbox-webhook-key", repr=False)  # iDenfy's
     webhook_jwt_key: str = field(default="", repr=False)  # FrankieOne's: an RSA private key, PEM; "": no token
     texts: tuple[Share, ...] = ()  # what happens to texts; the rest is delivered; (): nothing is reported

@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from aiohttp import web
 
 from onboarding_sandbox.endpoints.twilio import Text
-from onboarding_sandbox.log import Entry, Log
 from onboarding_sandbox.mailbox import Mail, Mailbox
 from onboarding_sandbox.wire import (
     ENDPOINTS,
@@ -25,6 +24,8 @@ from onboarding_sandbox.wire import (
     SMTP,
     WEBHOOKS,
     Endpoint,
+    Entry,
+    Log,
 )
 
 ROWS = 1000  # in a chunk

@@ -12,13 +12,12 @@ from aiohttp import web
 
 from onboarding_sandbox.behaviour import CUSTOMERS, MAILS, TEXTS, Trouble, span
 from onboarding_sandbox.endpoints.twilio import Text
-from onboarding_sandbox.log import Log
 from onboarding_sandbox.mailbox import Mailbox
 from onboarding_sandbox.options import Clock
 from onboarding_sandbox.people.customers import DEFAULT_EDITION, Customers, Instruction
 from onboarding_sandbox.people.plans import EDITIONS
 from onboarding_sandbox.people.recipients import Recipients
-from onboarding_sandbox.wire import WEBHOOKS, Opened, read_json
+from onboarding_sandbox.wire import WEBHOOKS, Log, Opened, read_json
 
 NAMES = ("session", "text", "mail")
 FIELDS = frozenset(

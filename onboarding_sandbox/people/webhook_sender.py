@@ -12,9 +12,8 @@ from typing import Any
 import aiohttp
 
 from onboarding_sandbox.behaviour import Trouble
-from onboarding_sandbox.log import Log
 from onboarding_sandbox.options import Clock
-from onboarding_sandbox.wire import WEBHOOKS
+from onboarding_sandbox.wire import WEBHOOKS, Log
 
 DelayedTask = Callable[[], Coroutine[Any, Any, None]]
 

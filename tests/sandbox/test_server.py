@@ -9,7 +9,7 @@ import aiosmtplib
 import pytest
 
 from onboarding_sandbox import Fault, Sandbox, SandboxOptions
-from onboarding_sandbox.log import Log
+from onboarding_sandbox.wire import Log
 
 
 async def lines(caller, **query: str) -> list[dict]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from onboarding_sandbox.behaviour import CUSTOMERS, MAILS, TEXTS, TroubleShare, shares, span, span_or_range
+from onboarding_sandbox.behaviour import CUSTOMERS, MAILS, TEXTS, shares, span, span_or_range, trouble_share
 from onboarding_sandbox.wire import SESSIONS
 from worker.cli.shared_options import Read, together
 from worker.settings.starter import sandbox_webhooks
@@ -108,7 +108,7 @@ customer_options = together(
         "--webhook-trouble",
         "webhook_troubles",
         multiple=True,
-        type=Read("trouble", TroubleShare.parse),
+        type=Read("trouble", trouble_share),
         metavar="KIND:SHARE",
         help="Trouble with webhooks, for a share of sessions: late:0.1,by=1h, twice:0.05, swapped:0.05, forged:0.01. "
         "Repeatable.",

@@ -190,28 +190,17 @@ def _through(session: aiohttp.ClientSession, trust: Trust) -> Exchange:
                 headers = response.headers
                 if not reads_body:  # if the body has not all arrived, this closes the connection
                     return HttpAnswer(response.status, headers)
-                body = await _bounded(response.content)
-                if body is None:
-                    response.close()
-                    return TOO_LARGE
-                return HttpAnswer(response.status, headers, body)
+                body = bytearray()
+                while part := await response.content.readany():
+                    body += part
+                    if len(body) > LARGEST_ANSWER:  # it is not read on
+                        response.close()
+                        return TOO_LARGE
+                return HttpAnswer(response.status, headers, bytes(body))
         finally:
             phase_of_call.reset(of_this_call)
 
     return exchange
-
-
-async def _bounded(content: aiohttp.StreamReader) -> bytes | None:
-    """The whole body; None, without reading on, if it is larger than LARGEST_ANSWER."""
-    body = await content.readany()
-    if content.at_eof():
-        return body if len(body) <= LARGEST_ANSWER else None
-    whole = bytearray(body)
-    while len(whole) <= LARGEST_ANSWER:
-        if not (body := await content.readany()):
-            return bytes(whole)
-        whole += body
-    return None
 
 
 class OwnHttp:

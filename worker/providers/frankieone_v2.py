@@ -18,11 +18,11 @@ from worker.providers.contract import Endpoint, HttpRequest, Table
 from worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of
 from worker.providers.parameters import by_name
 from worker.providers.parameters.frankieone import V2
+from worker.providers.values import UUID
 from worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
 PROVIDER = "frankieone-v2"
 PATH = "/v2/individuals/{entity_id}/actions/idv/token"
-UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class FrankieOneV2(FrankieEndpoint):
@@ -42,7 +42,7 @@ class FrankieOneV2(FrankieEndpoint):
         if not customer.entity_id:
             missing = "add the customer's FrankieOne entity, or change the route"
             return [FieldProblem("entity_id", "is missing", missing), *refused]
-        if not UUID.fullmatch(customer.entity_id):
+        if not re.fullmatch(UUID, customer.entity_id):
             return [FieldProblem("entity_id", "is not a uuid", "FrankieOne's entityId, 36 characters"), *refused]
         return refused
 

@@ -23,7 +23,7 @@ from worker.providers.contract import (
 )
 from worker.providers.idenfy import HOST, INVALID, KEYS, LIMIT, PATHS, IdenfyEndpoint
 from worker.providers.parameters import by_name, check_parameters, documented_parameters
-from worker.providers.values import Parameter, Type, language_of, wrong_ours
+from worker.providers.values import UUID, Parameter, Type, language_of, wrong_ours
 from worker.providers.webhooks.idenfy import IdenfyKybWebhooks
 
 PROVIDER = "idenfy-kyb"
@@ -37,9 +37,8 @@ DAY = timedelta(days=1)
 
 MOST_LIFETIME = 30 * 24 * 60 * 60
 MOST_TAGS = 5
-UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 LOCALES = ("en", "es", "fr", "ru", "de", "it", "pl", "lt", "lv", "et", "cs", "ro", "hu", "ja", "bg", "nl", "pt")
-EXTERNAL_REF = "column external_ref, else the job's id; with -2 for the second session, and so on"
+REFERENCE = "column external_ref, else the job's id; with -2 for the second session, and so on"
 WITHOUT_COMMA = r"[^,]+"
 WITHOUT_COMMA_SHAPE = "without a comma"
 
@@ -65,7 +64,7 @@ PARAMETERS = (
     Parameter(
         "lifetime", Type.INTEGER, 0, MOST_LIFETIME, warn_below=60, default="3600", filled="the account's lifetime"
     ),
-    Parameter("externalRef", Type.TEXT, None, 40, nullable=True, filled=EXTERNAL_REF),
+    Parameter("externalRef", Type.TEXT, None, 40, nullable=True, filled=REFERENCE),
     Parameter(
         "locale",
         Type.CHOICE,
@@ -106,9 +105,8 @@ class IdenfyKyb(IdenfyEndpoint):
             ours.append(("external_ref", "externalRef", customer.external_ref))
         if customer.tags:
             ours.append(("tags", "tags", self._tags(given, customer)))
-        return wrong_ours(ours, self._parameters, "iDenfy's") + (
-            check_parameters(PROVIDER, given) if PROVIDER in customer.parameters else []
-        )
+        of_row = check_parameters(PROVIDER, given) if PROVIDER in customer.parameters else []
+        return wrong_ours(ours, self._parameters, "iDenfy's") + of_row
 
     def build(self, request: SessionRequest) -> HttpRequest:
         given = merged(self._account.parameters, request.parameters)

@@ -106,7 +106,20 @@ class IdenfyKyc(IdenfyEndpoint):
         return problems
 
     def build(self, request: SessionRequest) -> HttpRequest:
-        return HttpRequest("POST", self._url, self.headers(), json_body(self._fields(request)))
+        given = merged(self._account.parameters, request.parameters)
+        customer = request.customer
+        ours: dict[str, Any] = {
+            "tokenType": TOKEN_TYPE,
+            "externalRef": request.external_ref,
+            # Without a known language iDenfy shows English.
+            "locale": language_of(customer.locale, LOCALES),
+            **(self._asked_with(request.parameters) if request.parameters else self._asked),
+            **self._prefill(customer.person),
+        }
+        fields = merged({name: value for name, value in ours.items() if value}, given, self._account.unchecked)
+        # Not overridable: sessions, look-ups and duplicate checks use it.
+        fields["clientId"] = customer.customer_id
+        return HttpRequest("POST", self._url, self.headers(), json_body(fields))
 
     def look_up(self, request: SessionRequest, *, page: int) -> HttpRequest | None:
         query = urlencode({"clientId": request.customer.customer_id, "page": page, "perPage": PAGE_SIZE})
@@ -135,22 +148,6 @@ class IdenfyKyc(IdenfyEndpoint):
         reasons = [f"{name} {reason}" for name in foreign if (reason := unknown_parameter(PROVIDER, name, dialect))]
         if reasons:
             raise AccountUnusable(self._account.name, "parameters", "; ".join(reasons))
-
-    def _fields(self, request: SessionRequest) -> dict[str, Any]:
-        given = merged(self._account.parameters, request.parameters)
-        customer = request.customer
-        ours: dict[str, Any] = {
-            "tokenType": TOKEN_TYPE,
-            "externalRef": request.external_ref,
-            # Without a known language iDenfy shows English.
-            "locale": language_of(customer.locale, LOCALES),
-            **(self._asked_with(request.parameters) if request.parameters else self._asked),
-            **self._prefill(customer.person),
-        }
-        fields = merged({name: value for name, value in ours.items() if value}, given, self._account.unchecked)
-        # Not overridable: sessions, look-ups and duplicate checks use it.
-        fields["clientId"] = customer.customer_id
-        return fields
 
     def _asked_with(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The lifetime that a request with these parameters names, under the form's name for it."""
@@ -184,7 +181,9 @@ class IdenfyKyc(IdenfyEndpoint):
         if (
             isinstance(given_type, str)
             and given_type != TOKEN_TYPE
-            and given_type != self._fields(request).get("tokenType")  # a parameter may ask for another
+            # A parameter may ask for another.
+            and given_type
+            != merged(self._account.parameters, request.parameters, self._account.unchecked).get("tokenType")
         ):
             raise BadAnswer("tokenType in the answer is not the one asked for")
         expires_at, source = self._expiry(found, request, issued_at)

@@ -106,6 +106,10 @@ def masked_opening(opening: Opening) -> Opening:
     )
 
 
+UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+# Texts for the reference, about the values that we fill.
+NAMED, PERSONAL = "{} (`prefill` name or all)", "{} (`prefill` all)"
+EXTERNAL_REF = "column external_ref, else the job's id"
 # Zero-width characters that some names need.
 JOINERS = {0x200C: None, 0x200D: None}
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from worker.core.model.endings import AddressIs, Kind, Problem
-from worker.senders.contract import mask
+from worker.senders.contract import DeliveryStatus, Stop, mask
 
 GREYLISTING = timedelta(minutes=5)  # a greylisting server accepts a message that comes again, but not at once
 ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?=\s|$)\s*")
@@ -141,3 +141,28 @@ def broken(phase: Phase, failure: str) -> Problem:
     """The Problem if no usable reply came. `failure` names the failure ("timed out") without any value."""
     kind = Kind.UNKNOWN if phase is Phase.END else Kind.TRANSIENT
     return Problem(kind, f"SMTP {failure} at {phase.value}", unreachable=phase in BEFORE_MESSAGE)
+
+
+# What the words of a server mean in a later report.
+LONGEST_ADDRESS = 254
+IN_TEXT = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+
+
+def of_permanent_failure(code: str, text: str) -> tuple[DeliveryStatus, Stop | None, str]:
+    """Only a plain statement that there is no such mailbox ends the address (docs/reference/coming-back.md)."""
+    gone = code in GONE if code else bool(UNKNOWN_MAILBOX.search(text[:2_000].lower()))
+    return (DeliveryStatus.BOUNCED, Stop.BOUNCED, code) if gone else (DeliveryStatus.BLOCKED, None, code)
+
+
+def enhanced_code(*texts: object) -> str:
+    """The first status code of RFC 3463 in these texts; "" if there is none."""
+    for text in texts:
+        if isinstance(text, str) and (match := IN_TEXT.search(text[:2_000])):
+            return match[0]
+    return ""
+
+
+def usable_address(given: object) -> str:
+    """The value, if it may be a mail address; else ""."""
+    usable = isinstance(given, str) and len(given) <= LONGEST_ADDRESS and given.count("@") == 1 and given.isprintable()
+    return str(given).strip() if usable else ""

@@ -19,7 +19,7 @@ from worker.templates.language import TemplateProblem, answer_values, blocks, bl
 from worker.templates.library import BUILT_IN, DEFAULT, MESSAGES, PAGE, Texts
 from worker.templates.pages import FORMS, Pages
 from worker.templates.render import CONTENT, NO_BRAND, Templates
-from worker.templates.values import VENDOR, Screen, path_of
+from worker.templates.values import VENDOR, Screen
 
 # Twilio accepts no text above 1,600 characters, and each segment costs money.
 MOST_SEGMENTS = 10
@@ -32,9 +32,10 @@ NEEDED_OF_PAGE = frozenset({"ask_heading", "request", "button", "not_me_link", "
 TAGS = re.compile(r"<[^>]*>|&nbsp;|&#160;")
 _POSTS = re.compile(r"<form[^>]*\bmethod=\"post\"", re.IGNORECASE)
 
+LINK_PATH = "sample"
 SAMPLE = Invitation(
     customer=Customer("sample", person=Person(first_name="Maria", last_name="Example")),
-    opening=Opening("https://verify.example.com/sample"),
+    opening=Opening(f"https://verify.example.com/{LINK_PATH}"),
     expires_at=datetime(2026, 11, 27, 14, 30, tzinfo=UTC),
     sender_name="Example Bank",
 )
@@ -144,7 +145,7 @@ def _set_problems(templates: Templates, name: str, locale: str, channel: str) ->
         by_part |= {"body.html": made.html, "subject.txt": made.subject}
         for part, source in texts.parts.items():
             # A button of an approved template has the link's host already.
-            needed = path_of(SAMPLE.opening.link) if part == CONTENT else SAMPLE.opening.link
+            needed = LINK_PATH if part == CONTENT else SAMPLE.opening.link
             if part != "subject.txt" and needed not in by_part[part]:
                 found.append(f"{source}: lacks {{{{ link }}}}")
             if part == "subject.txt" and SAMPLE.opening.link in by_part[part]:

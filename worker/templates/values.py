@@ -286,7 +286,7 @@ def variables(
         "kind": invitation.wording,
         "advice": invitation.advice,
         "link": opening.link,
-        "link_path": path_of(opening.link),
+        "link_path": opening.link.partition("://")[2].partition("/")[2],
         "digits": shown(opening.digits, most=LENGTH) if opening.digits else "",
         "provider": shown(opening.vendor, most=LENGTH) if opening.vendor else "",
         VENDOR: {name: shown(value, most=VALUE_LENGTH + 1) for name, value in opening.vendor_parameters.items()},
@@ -314,11 +314,6 @@ def _own(columns: Mapping[str, str], domains: Collection[str]) -> dict[str, str]
 @lru_cache(maxsize=64)
 def direction(language: str) -> str:
     return "rtl" if language.partition("-")[0].lower() in RIGHT_TO_LEFT else "ltr"
-
-
-def path_of(link: str) -> str:
-    """The link without its scheme and host, and without the slash after them."""
-    return link.partition("://")[2].partition("/")[2]
 
 
 def shown(text: str, *, most: int) -> str:

@@ -127,7 +127,7 @@ BY_ITSELF = {
     "worker/core/foundation/private_files.py": "the one place",
     "worker/cli/shared_options.py": "a pipe or a device, which is written to as it is",
     "worker/features/__main__.py": "a module of this repository",
-    "onboarding_sandbox/log.py": "the sandbox imports nothing of the worker, and its customers are invented",
+    "onboarding_sandbox/wire.py": "the sandbox imports nothing of the worker, and its customers are invented",
     "onboarding_sandbox/demo/play.py": "the configuration and the logs of the demo, whose customers are invented",
 }
 

@@ -20,8 +20,7 @@ from tests.features.delivery.sns import (
 from tests.suite.rsa_keys import ANOTHER, SHORT
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.features.delivery.ses import TOPIC_HEADER
-from worker.features.delivery.sns import FOR_ALL, FOR_EACH_MACHINE, SesSource, Sns
-from worker.features.delivery.sources import WITH_KEYS
+from worker.features.delivery.sources import FOR_ALL, FOR_EACH_MACHINE, WITH_KEYS, SesSource, Sns
 from worker.providers.webhooks.contract import Delivery
 
 MESSAGE_ID = "<0a@example.com>"

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from onboarding_sandbox import Fault, Latency, RateLimit
-from onboarding_sandbox.gate import LONG_AGO
+from onboarding_sandbox.server import LONG_AGO
 
 ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onboarding_sandbox.behaviour import CUSTOMERS, Chance, Share, TroubleShare, shares, span, span_or_range
+from onboarding_sandbox.behaviour import CUSTOMERS, Chance, Share, shares, span, span_or_range, trouble_share
 from onboarding_sandbox.people.plans import steps
 from onboarding_sandbox.wire import FRANKIEONE_V1, FRANKIEONE_V2, IDENFY_KYB, IDENFY_KYC
 
@@ -57,14 +57,14 @@ def test_a_time_may_be_a_range():
 
 
 def test_troubles_are_read():
-    assert TroubleShare.parse("late:0.1,by=2h") == TroubleShare("late", 0.1, timedelta(hours=2))
-    assert TroubleShare.parse("twice:1") == TroubleShare("twice", 1.0)
+    assert trouble_share("late:0.1,by=2h") == Share("late", 0.1, timedelta(hours=2))
+    assert trouble_share("twice:1") == Share("twice", 1.0)
 
 
 def test_invalid_troubles_are_refused_with_what_is_expected(subtests):
     for text in ["late", "late:0.1,by=soon", "twice:0.1,by=1h", "lost:0.1", "twice:0.1,late:0.1", "late:0.1,at=1h"]:
         with subtests.test(text=text), pytest.raises(ValueError, match="expected"):
-            TroubleShare.parse(text)
+            trouble_share(text)
 
 
 def test_each_customer_does_the_same_again_in_any_order_of_arrival():
@@ -91,9 +91,7 @@ def test_a_time_is_drawn_between_the_two():
 
 
 def test_one_session_may_have_several_troubles():
-    trouble = Chance(7, "any").trouble(
-        [TroubleShare("late", 1, MINUTES), TroubleShare("twice", 1), TroubleShare("forged", 0)]
-    )
+    trouble = Chance(7, "any").trouble([Share("late", 1, MINUTES), Share("twice", 1), Share("forged", 0)])
     assert (trouble.late, trouble.twice, trouble.swapped, trouble.forged) == (MINUTES, True, False, False)
     assert trouble.word == "late,twice"
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from onboarding_sandbox import Fault, Sandbox, SandboxOptions
-from onboarding_sandbox.behaviour import Share, TroubleShare
+from onboarding_sandbox.behaviour import Share
 from tests.sandbox.customers import ENTITY, all_customers, done, instruct, sent
 from tests.suite.waiting import ENDS_WITHIN
 
@@ -202,7 +202,7 @@ async def test_late_webhooks_come_later_than_what_they_report(begin, receiver):
 
 
 async def test_troubles_may_happen_to_a_share_of_all_sessions(begin, receiver):
-    caller = await begin(webhook_troubles=(TroubleShare("twice", 1.0),), **all_customers("finish"))
+    caller = await begin(webhook_troubles=(Share("twice", 1.0),), **all_customers("finish"))
     await caller.idenfy({"clientId": "c-1"})
     await done(caller)
     assert len(receiver.received) == 2

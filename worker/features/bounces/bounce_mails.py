@@ -16,7 +16,7 @@ from email.utils import parseaddr
 from itertools import islice
 
 from worker.senders.contract import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
-from worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX
+from worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX, of_permanent_failure
 
 UNSUBSCRIBE = "unsubscribe"  # the subject of a mail to a return path that asks for no more mails
 MOST_WORDS = 4_000  # characters of the words; the mail that came back follows
@@ -147,10 +147,8 @@ def _delivery(report: Message, key: str) -> DeliveryUpdate | NotUnderstood:
     match ACTIONS[found[0][0]]:
         case "failed":
             code, text = _code(block)
-            gone = code in GONE if code else bool(UNKNOWN_MAILBOX.search(text))
-            if gone:
-                return DeliveryUpdate("bounced", key, status=DeliveryStatus.BOUNCED, stop=Stop.BOUNCED, code=code)
-            return DeliveryUpdate("bounced", key, status=DeliveryStatus.BLOCKED, code=code)
+            status, stop, code = of_permanent_failure(code, text)
+            return DeliveryUpdate("bounced", key, status=status, stop=stop, code=code)
         case "delivered":
             return DeliveryUpdate("delivered", key, status=DeliveryStatus.DELIVERED)
         case action:

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from worker.core.foundation.notation import utc_time
-from worker.features.delivery.mail_meaning import enhanced_code, of_permanent_failure, usable_address
 from worker.providers.strict_json import NoObject, read_object
 from worker.senders.contract import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop, event_name
+from worker.senders.smtp_answers import enhanced_code, of_permanent_failure, usable_address
 
 LARGEST = 1024 * 1024  # a bounce may carry the whole mail, if the webhook is set so
 NAME = "message"

@@ -1,22 +1,145 @@
-"""The sources of callbacks about messages, by channel: how each service's webhooks are checked, read and recognised."""
+"""The sources of callbacks about messages, by channel: how each service's webhooks are checked, read and recognised;
+and what Amazon SES publishes to a topic of SNS, which posts it here, and what we ask SNS: for the certificates that
+sign its messages, and to confirm a subscription.
 
+Strangers can make this process ask: they send a message that names a configured topic, and any certificate. So it asks
+only the host of the topic's region, one request at a time and few in a minute, and keeps few answers. Each machine has
+an allowance of its own: who uses up theirs does not keep SNS's own certificate from being fetched.
+"""
+
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 
-from worker.core.foundation.clock import Clock
+from cryptography.x509 import Certificate
+
+from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.keyring import Keyring
-from worker.features.delivery import mailgun, postmark, sendgrid, standard
+from worker.core.limits.rate_limits import Limit
+from worker.core.model.http_messages import HttpAnswer, HttpRequest
+from worker.features.delivery import mailgun, postmark, sendgrid, ses, standard
 from worker.features.delivery.section import Delivery as DeliverySection
-from worker.features.delivery.sns import SesSource, Sns, get
+from worker.features.delivery.ses import SnsMessage, read_certificate
 from worker.features.delivery.texts import Found, ServiceSource, text_sources
+from worker.http.client import Http, open_http_session
 from worker.providers.webhooks.contract import Delivery, Unreadable
 from worker.senders.contract import NotUnderstood
 from worker.settings.model import Settings
-from worker.web.webhooks.sources import Closed, Get, Source
+from worker.web.turns import Allowance
+from worker.web.webhooks.sources import Closed, Get, Source, digests_of, of_sender
 from worker.web.webhooks.standard_webhooks import ID
 from worker.web.webhooks.store.results import EMAIL
+from worker.web.webhooks.store.webhooks import Arrived
 
 log = logging.getLogger(__name__)
+
+TIMEOUT = timedelta(seconds=10)
+MOST_CERTIFICATES = 16  # SNS has one for each region, and a new one about once a year
+MOST_BYTES = 16 * 1024
+FOR_EACH_MACHINE, FOR_ALL = Limit.parse("5/minute"), Limit.parse("60/minute")
+
+
+async def get(url: str) -> bytes | None:
+    """The body of an answer with status 200; None for anything else. TLS is verified, redirects are not followed."""
+    async with open_http_session() as session:
+        answer = await Http(session).call(HttpRequest("GET", url, {}), timeout=TIMEOUT)
+    if isinstance(answer, HttpAnswer) and answer.status == 200 and len(answer.body) <= MOST_BYTES:
+        return answer.body
+    why = f"HTTP {answer.status}" if isinstance(answer, HttpAnswer) else answer.detail
+    log.warning("Amazon SNS did not answer a request as expected: %s", why)
+    return None
+
+
+class Sns:
+    """Belongs to one loop."""
+
+    def __init__(self, fetch: Get) -> None:
+        self._get = fetch
+        self._certificates: dict[str, Certificate] = {}  # by URL; the one that was used longest ago comes first
+        self._one = asyncio.Lock()
+        self._of_machine, self._of_all = Allowance(FOR_EACH_MACHINE), Allowance(FOR_ALL)
+
+    def known(self, message: SnsMessage) -> Certificate | None:
+        """The certificate, if it was fetched before."""
+        return self._certificates.get(message.certificate_url)
+
+    async def certificate(self, message: SnsMessage, peer: str) -> Certificate | None:
+        """The certificate that the message names; None: it cannot be had now. `peer`: the machine that sent it."""
+        url = message.certificate_url
+        if url not in self._certificates:  # else it waits for no other request
+            async with self._one:
+                if url not in self._certificates and self._may_ask(peer):
+                    await self._fetch(url)
+        found = self._certificates.pop(url, None)
+        if found is not None:
+            self._certificates[url] = found  # now the last one
+        return found
+
+    async def _fetch(self, url: str) -> None:
+        pem = await self._get(url)
+        found = read_certificate(pem) if pem is not None else None
+        if found is not None:
+            self._certificates[url] = found
+            while len(self._certificates) > MOST_CERTIFICATES:
+                del self._certificates[next(iter(self._certificates))]
+
+    async def confirm(self, message: SnsMessage, peer: str) -> bool:
+        """Confirm the subscription of a message that was verified. True if SNS has confirmed it."""
+        async with self._one:
+            done = self._may_ask(peer) and await self._get(message.confirmation_url) is not None
+        if done:
+            log.info("Amazon SNS: the subscription of a configured topic is confirmed")
+        return done
+
+    def _may_ask(self, peer: str) -> bool:
+        now = monotonic()
+        return not self._of_machine.take(peer, now) and not self._of_all.take("", now)
+
+
+class SesSource:
+    name, largest = EMAIL, ses.LARGEST
+
+    def __init__(self, topics: Sequence[str], keyring: Keyring, clock: Clock, sns: Sns) -> None:
+        self._topics, self._keyring, self._clock, self._sns = topics, keyring, clock, sns
+
+    def refuses_unread(self, delivery: Delivery) -> str:
+        ours = delivery.headers.get(ses.TOPIC_HEADER) in self._topics
+        return "" if ours else "its topic is not in delivery.ses.topics"
+
+    async def ask(self, delivery: Delivery, peer: str) -> str:
+        message = ses.read_message(delivery.body, topics=self._topics)
+        if isinstance(message, str):
+            return ""  # `refuses` says so
+        certificate = await self._sns.certificate(message, peer)
+        if certificate is None:
+            return "the certificate of its signature cannot be fetched now"
+        if message.kind != ses.CONFIRMATION or ses.refusal(message, certificate, now=self._clock()):
+            return ""
+        return "" if await self._sns.confirm(message, peer) else "its subscription cannot be confirmed now"
+
+    def refuses(self, delivery: Delivery, query: str) -> str:
+        message = ses.read_message(delivery.body, topics=self._topics)
+        if isinstance(message, str):
+            return message
+        certificate = self._sns.known(message)
+        if certificate is None:
+            return "its certificate is not known"
+        return ses.refusal(message, certificate, now=self._clock())
+
+    def read(self, delivery: Delivery) -> Arrived:
+        message = ses.read_message(delivery.body, topics=self._topics)
+        if isinstance(message, str):  # refused before
+            return of_sender(self.name, digests_of(self._keyring, delivery.body), NotUnderstood(message))
+        # All that is signed, and not the id alone: a copy can have another id, and the same signature fits.
+        digests = digests_of(self._keyring, b"sns." + message.content)
+        match message.kind:
+            case ses.CONFIRMATION:
+                return Arrived(self.name, digests, "subscribed", None)
+            case ses.ENDED:
+                return of_sender(self.name, digests, NotUnderstood("the topic posts here no more: it was unsubscribed"))
+            case _:
+                return of_sender(self.name, digests, ses.read(message.message))
 
 
 def _standard(keys: Sequence[str], keyring: Keyring, clock: Clock) -> ServiceSource:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from worker.core.foundation.notation import utc_time
-from worker.features.delivery.mail_meaning import usable_address
 from worker.providers.strict_json import NoObject, read_object
 from worker.senders.contract import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.senders.smtp_answers import usable_address
 from worker.web.webhooks import standard_webhooks
 
 LARGEST = 64 * 1024

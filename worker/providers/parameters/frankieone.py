@@ -7,12 +7,11 @@ because the endpoint verifies people; it can be given, and must have the sample'
 """
 
 from worker.providers.countries import ALPHA3_OF
-from worker.providers.values import Parameter, Type
+from worker.providers.values import EXTERNAL_REF, NAMED, PERSONAL, Parameter, Type
 
 # The schema names the first three; its own example has DRIVER_LICENCE, and the document model DRIVERS_LICENSE.
 # Which names an account's vendor accepts is not documented: any name is sent, and other names give a warning.
 DOCUMENT_TYPES = frozenset({"DRIVERS_LICENCE", "PASSPORT", "NATIONAL_ID", "DRIVER_LICENCE", "DRIVERS_LICENSE"})
-RELAY_STATE = "column external_ref, else the job's id"
 
 APPLICANT = Parameter("applicantId", Type.TEXT, 1, filled="the session that is replaced")
 APPLICATION = Parameter("applicationId", Type.TEXT, 1)
@@ -24,9 +23,7 @@ COUNTRY = Parameter(
 )
 DOCUMENT_TYPE = Parameter("documentType", Type.TEXT, 1, usual=DOCUMENT_TYPES)
 REFERRER = Parameter("referrer", Type.TEXT, 1, filled="the scheme and the host of the account's link")
-RELAY = Parameter("relayState", Type.TEXT, 1, filled=RELAY_STATE)
-NAMED = "{} (`prefill` name or all)"
-PERSONAL = "{} (`prefill` all)"
+RELAY = Parameter("relayState", Type.TEXT, 1, filled=EXTERNAL_REF)
 
 
 def _text(name: str, filled: str = "") -> Parameter:

@@ -7,7 +7,7 @@ We fill only a few of them; all can be given in `[accounts.NAME.parameters]` and
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from worker.providers.values import Parameter, Type
+from worker.providers.values import EXTERNAL_REF, NAMED, PERSONAL, UUID, Parameter, Type
 
 MOST_LIFETIME = 30 * 24 * 60 * 60
 # The environment's default expiry. A session with a digit string may not live longer (the page's "digitString").
@@ -22,10 +22,7 @@ ACCOUNTS = "the iDenfy account's setting"
 COUNTRY = r"[A-Za-z]{2}|ALL"
 COUNTRY_SHAPE = "two letters (ISO 3166-1 alpha-2), or ALL"
 
-# Texts for the reference about the values that we fill.
-NAMED = "{} (`prefill` name or all)"
-PERSONAL = "{} (`prefill` all)"
-EXTERNAL_REF = "column external_ref, else the job's id"
+# Texts for the reference, about the values that we fill.
 LOCALE = "the language of locale, if iDenfy has it"
 LIFETIME = "the account's lifetime"
 
@@ -112,8 +109,6 @@ PARAMETERS = (
     # The page's table has an integer, its own sample answer and S3 a uuid: both are accepted.
     Parameter("riskAssessmentProfile", Type.INTEGER, also=Type.TEXT),
 )
-
-UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 # The narrative form's name and this form's name, for parameters that have another.
 _OF_CLIENT = "dateOfBirth sex nationality documentNumber personalNumber dateOfExpiry dateOfIssue"
