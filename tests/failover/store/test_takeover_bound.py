@@ -11,8 +11,9 @@ from tests.stored.shelf import customer
 from tests.stored.takeovers import accounts_of, add, count_at, move, remaining, stop, takeover
 from worker.core.database.job_ids import new_id
 from worker.core.database.tables import Attempt, Job, SessionRow
+from worker.core.limits.budgets import BudgetRule
 from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
-from worker.core.model.states import PRIORITIES, JobState, SessionState
+from worker.core.model.states import PRIORITIES, JobState, Result, SessionState
 from worker.failover.takeover import SOON
 from worker.lists.decisions.store.decisions import Decisions, Verdict
 from worker.lists.decisions.store.settlement import Which
@@ -235,6 +236,34 @@ def test_a_row_whose_session_has_ended_unused_goes_like_one_that_had_none(shelf,
     stop(shelf)
     assert failover.move(takeover(), now=shelf.clock()) == 1
     assert shelf.job("Ona").account == "au"
+
+
+@pytest.mark.both_databases
+def test_a_row_that_is_asked_once_more_goes_when_it_is_due(shelf, failover):
+    add(shelf, customer("Ona"), customer("Rasa"))
+    shelf.issue()
+    shelf.set(SessionRow, SessionRow.customer_id == "Ona", state=SessionState.COMPLETED, result=Result.DENIED)
+    shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="asked_again")
+    stop(shelf)
+    assert move(shelf, failover) == 1
+    assert (shelf.job("Ona").account, shelf.job("Rasa").account) == ("au", "kyc")
+
+
+@pytest.mark.both_databases
+def test_a_row_that_waits_for_its_sessions_end_goes_after_it_and_not_before(shelf, failover):
+    batch = add(shelf, customer("Ona"))
+    shelf.issue(lifetime=timedelta(minutes=30))
+    ends_at = shelf.clock() + timedelta(minutes=30)
+    shelf.set(Job, state=JobState.WAITING, due_at=ends_at, reason="session_ends_first")
+    stop(shelf)
+    shelf.clock.advance(minutes=29, seconds=55)
+    assert (move(shelf, failover), remaining(shelf, failover, batch)) == (0, (0, None))
+    shelf.clock.advance(seconds=5)
+    assert remaining(shelf, failover, batch) == (1, ends_at)
+    assert move(shelf, failover) == 1
+    shelf.issue(policy=replace(shelf.policy, account="au", rule=BudgetRule("au")))
+    row = shelf.job("Ona")
+    assert (row.state, {one.state for one in shelf.rows(SessionRow)}) == (JobState.ISSUED, {"expired", "waiting"})
 
 
 @pytest.mark.postgresql_alone

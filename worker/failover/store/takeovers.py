@@ -41,8 +41,15 @@ CHUNKS = 4
 # Outcomes of calls after which a session is, or may be, open at the account: no other account may open one for the row.
 OPENS = (Kind.UNKNOWN.value, LATE, Kind.CONFLICT.value)
 _Follower = aliased(Job)
-# True if the last session ended unused, by its expiry or by the provider's update.
-_HAS_ENDED = sa.exists().where(SessionRow.id == Job.session_id, SessionRow.state == SessionState.EXPIRED)
+# True if the last session cannot be used any more: by the provider's update, or by its expiry. Which rows wait for that
+# end, or were refused and are asked once more, is no matter: none of them has a session that opens.
+_HAS_ENDED = sa.exists().where(
+    SessionRow.id == Job.session_id,
+    sa.or_(
+        SessionRow.state.in_([SessionState.EXPIRED, SessionState.COMPLETED, SessionState.FAILED]),
+        SessionRow.expires_at <= sa.bindparam("now"),
+    ),
+)
 
 
 class Takeover(NamedTuple):
