@@ -35,7 +35,7 @@ from worker.features.service_desk.store.sent_messages import MOST as MOST_MESSAG
 from worker.features.service_desk.store.sent_messages import sent_messages
 from worker.features.service_desk.timeline import About, Moment, timeline
 from worker.lists import phone_numbers, rules
-from worker.providers.refusals import Refusal
+from worker.providers.values import Refusal
 from worker.reporting.prices import Prices
 from worker.wiring.stores import Stores
 
