@@ -173,7 +173,7 @@ def _channel(asked: Asked) -> str | None:
 
 def _plan_resend(sources: Sources, asked: Asked) -> Plan:
     who, desk = customer_of(sources, asked).customer_id, desk_of(sources.parts)
-    plan = _answer(lambda: desk.may_resend(who, channel=_channel(asked), same_link=True, now=asked.now))
+    plan = _answer(lambda: desk.may_resend(who, channel=_channel(asked), now=asked.now))
     when = "at once" if plan.due_at <= asked.now else f"at {in_utc(plan.due_at)}, after quiet hours"
     price = Prices.of(sources.parts.settings).total({}, {plan.channel: 1})
     amounts = "".join(f" ({amount} {currency})" for currency, amount in price.items())

@@ -117,13 +117,11 @@ class ServiceDesk:
 
         return self._locked(customer_id, work)
 
-    def may_resend(
-        self, customer_id: str, *, channel: str | None, same_link: bool = False, now: datetime
-    ) -> Resend | Refused:
-        """What `resend` would do. Raises as it does."""
+    def may_resend(self, customer_id: str, *, channel: str | None, now: datetime) -> Resend | Refused:
+        """What `resend` would do, with `same_link`. Raises as it does."""
 
         def look(_connection: sa.Connection, case: Case) -> Resend | Refused:
-            return decide_resend(self._rules, case, channel, now=now, same_link=same_link)
+            return decide_resend(self._rules, case, channel, now=now, same_link=True)
 
         return self._read(customer_id, None, look, now)
 
