@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lists.kinds import ACCEPTED, DUPLICATE, REJECTED, kind_of
-from worker.lists import objects
+from worker.lists import columns
+from worker.lists.columns import MOST_KEYS
 from worker.lists.formats.json_list import LONGEST_LINE, json_lines
 from worker.lists.lines import AcceptedLine, ListRefused, RefusedLine
 from worker.lists.listing import open_list
-from worker.lists.objects import MOST_KEYS
 from worker.lists.options import ListOptions
 from worker.providers.parameters import parse_cell, unknown_parameter
 from worker.providers.strict_json import MOST_LEVELS
@@ -156,7 +156,7 @@ def test_of_many_unknown_keys_only_the_first_are_looked_up(read, key):
 @pytest.mark.parametrize(("key", "meant"), [("customer_i{}", "customer_id"), ("idenfy-kyc.documentz{}", "documents")])
 def test_of_many_unknown_keys_of_a_list_only_the_first_are_told_the_nearest(read, monkeypatch, key, meant):
     """A list with others in each line took a hundred times as long as a good one."""
-    monkeypatch.setattr(objects, "MOST_NEAREST", 2)
+    monkeypatch.setattr(columns, "MOST_NEAREST", 2)
     wrong = [ANN | {"customer_id": f"B{row}", key.format(row): "x"} for row in range(4)]
     lines = read(written(*wrong, ANN | {"idenfy-kyc": {"documents": ["PASSPORT"]}}), **REAL)
     assert rows(lines) == [*((REJECTED, row) for row in range(1, 5)), (ACCEPTED, 5)]

@@ -23,10 +23,10 @@ from worker.events.cloudevents import LARGEST, LONGEST
 from worker.events.standing import NOT_ITS_ID, NOT_ITS_TYPE, Arrival, Columns, columns_of, may_name
 from worker.events.store.inbox import Inboxes
 from worker.lists.accept import accept
+from worker.lists.columns import Objects
 from worker.lists.importing.intake import PREFILLED, Intake, judge
 from worker.lists.importing.judging import options_of
 from worker.lists.lines import AcceptedLine, RefusedLine
-from worker.lists.objects import Objects
 from worker.lists.options import ListOptions
 from worker.lists.own_columns import is_own
 from worker.lists.traces import Span

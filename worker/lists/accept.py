@@ -141,16 +141,22 @@ def accept(
             problems.append(FieldProblem(shown(column), "an unknown column", "leave it out, or check its name"))
     country = values.get("country", "")
     country_is_wrong = bool(problems) and any(problem.column == "country" for problem in problems)
+    last: dict[str, Any] = {}
     if "phone" in later:
         # Of a national number whose country is wrong, only what is wrong in every country can be said.
         read = phone_numbers.phone_of_any_country if country_is_wrong else phone_numbers.phone
-        _keep(values, problems, "phone", read(later["phone"], country))
+        last["phone"] = read(later["phone"], country)
     if "date_of_birth" in later:
-        _keep(values, problems, "date_of_birth", date_of_birth(later["date_of_birth"], options.today, options.dates))
+        last["date_of_birth"] = date_of_birth(later["date_of_birth"], options.today, options.dates)
     if not problems or not any(problem.column == "customer_id" for problem in problems):
-        own = later.get("customer_id", "")
-        kept = customer_id(own, hash_ids=options.hash_ids, phone=values.get("phone", ""), country=country)
-        _keep(values, problems, "customer_id", kept)
+        own, phone = later.get("customer_id", ""), last.get("phone", "")
+        phone = "" if isinstance(phone, Refusal) else phone
+        last["customer_id"] = customer_id(own, hash_ids=options.hash_ids, phone=phone, country=country)
+    for column, value in last.items():
+        if isinstance(value, Refusal):
+            problems.append(value.at(column))
+        else:
+            values[column] = value
     left_out = _left_out(values, problems, options.defaults) if problems else ()
     left_out += _without_no_names(values)
     channel = _channel(values, problems)
@@ -201,13 +207,6 @@ def _without_no_names(values: dict[str, Any]) -> tuple[FieldProblem, ...]:
     kept = (*real_names(first, last), real_name(company))
     wrong = [column for column, name in zip(NAMES, kept, strict=True) if not name and column in values]
     return tuple(rules.no_name(values.pop(column)).at(column) for column in wrong)
-
-
-def _keep(values: dict[str, Any], problems: list[FieldProblem], column: str, value: Any) -> None:
-    if isinstance(value, Refusal):
-        problems.append(value.at(column))
-    else:
-        values[column] = value
 
 
 def _read_parameter(

@@ -1,17 +1,19 @@
-"""The header: maps a list's columns to our columns, and says what to do about unknown ones."""
+"""Maps the columns of a header, and the keys of a customer's JSON object, a line of a list or the data of an event, to
+our columns; and says what to do about unknown ones."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 from worker.core.customers.customers import MESSAGE, MOST_OWN, FieldProblem
-from worker.lists.lines import ListRefused
+from worker.lists.lines import ListRefused, RawLine
 from worker.lists.options import ADOPTED, ListOptions
 from worker.lists.other_names import ENGLISH, OTHER_NAMES, WHOLE_NAMES, without_accents
-from worker.lists.own_columns import is_own, own_column, why_refused
-from worker.lists.own_files import own_file, own_name
+from worker.lists.own_columns import is_own, own_column
+from worker.lists.own_files import OwnFile, own_file, own_name
 from worker.lists.rules import COLUMNS
 from worker.providers.facts import PROVIDERS
 
@@ -19,6 +21,12 @@ from worker.providers.facts import PROVIDERS
 MOST_COLUMNS = 1_000
 LONGEST_HEADER = 1 << 17  # characters of all titles together; each is compared with our names
 MOST_REASONS = 20
+MOST_KEYS = 500
+_LONGEST_KEY = 200  # characters; no column's name is nearly as long, and the search for the nearest name takes time
+# So many different unknown names get the name that is meant, which takes a millisecond each; further ones do not: a
+# stranger's list may have others in each line.
+MOST_NEAREST = 1000
+_TOO_MANY_KEYS = FieldProblem("", f"more than {MOST_KEYS} keys", "remove the keys that are not about the customer")
 _TITLE = re.compile(r"[\w .\-/()#]{1,60}")
 _PARAMETER = re.compile(r"[\w-]+(?:\.[\w-]+)+")  # not "Customer No."
 _NOTHING = ""  # a column that is left out
@@ -90,7 +98,7 @@ def known_name(title: str) -> str | None:
     # A parameter keeps its case: it is the provider's own name.
     if dot and provider in PROVIDERS and all(parameter.split(".")):
         return f"{provider}.{parameter}"
-    return own_column(title) if dot else None
+    return own_column(title)[0] if dot else None
 
 
 def read_header(titles: Sequence[str], options: ListOptions) -> Header:
@@ -178,7 +186,7 @@ def unknown_key(title: str, *, near: bool) -> FieldProblem:
 def _unknown(title: str, *, near: bool = True) -> tuple[str, str, str]:
     """The problem, the nearest name with its punctuation, and what to do."""
     plain = shown(title) == title
-    why_not = why_refused(title)
+    _, why_not = own_column(title)
     flag = (title if re.fullmatch(r"[\w.-]+", title) else f'"{title}"') if plain else "NAME"
     if why_not:
         return "is no column for messages", f"{why_not}; ", f"rename it, or leave it out with --ignore-column {flag}"
@@ -224,3 +232,86 @@ def whole_and_in_parts(names: Iterable[str]) -> list[str]:
     parameters = [name for name in names if "." in name]
     wholes = {name[: dot.start()] for name in parameters for dot in re.finditer(r"\.", name)}
     return [name for name in parameters if name in wholes]
+
+
+class Objects:
+    """The objects of one source; the result for each key is cached."""
+
+    def __init__(self, options: ListOptions, *, own: OwnFile | None = None) -> None:
+        """`own`: the objects are lines of this file of ours."""
+        self._options = options
+        self._own = own
+        self._unknown = 0  # names that were looked for
+        self._name_of = lru_cache(maxsize=1024)(self._find_name)
+        self._problem_of = lru_cache(maxsize=1024)(self._find_problem)
+
+    def cells(self, row: int, found: Mapping[str, Any]) -> RawLine:
+        """The object as cells by our column names."""
+        if self._options.vocabulary is not None:
+            flat = dict(islice(_flat(found, "", 0), MOST_KEYS))
+            named = zip(flat.values(), self._options.vocabulary.header(list(flat)), strict=True)
+            return RawLine(row, {name: value for value, name in named if name})
+        keys = list(self._by_dots(found))
+        if len(keys) > MOST_KEYS:
+            return RawLine(row, _TOO_MANY_KEYS)
+        cells: dict[str, Any] = {}
+        problems: list[FieldProblem] = []
+        refused, are_all = 0, True
+        for key, value in keys:
+            key = key if len(key) <= _LONGEST_KEY else ""
+            name = self._name_of(key)
+            if name is None or "." in name:
+                # The name that is meant is looked for, which takes time: not with each of some hundred keys.
+                if refused == MOST_REASONS:
+                    are_all = False
+                    continue
+                if (problem := self._problem_of(key, name)) is not None:
+                    refused += 1
+                    problems.append(problem)
+                    continue
+            if name in cells:
+                problems.append(FieldProblem(name, "it is given twice, under two names", "keep one of the two"))
+            elif name:
+                cells[name] = value
+        if not are_all:
+            problems.append(FieldProblem("", f"more than {MOST_REASONS} unknown keys", _TOO_MANY_KEYS.hint))
+        for name in whole_and_in_parts(cells):
+            problems.append(FieldProblem(name, "it is given both as a whole and in parts", "keep one of them"))
+            del cells[name]
+        return RawLine(row, cells, tuple(problems))
+
+    def _by_dots(self, found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """The line's keys, with `"idenfy-kyc": {"documents": …}` expanded to `idenfy-kyc.documents`."""
+        for key, value in found.items():
+            if isinstance(value, dict) and holds_columns(key) and our_name(key, self._options) is None:
+                for inner, parameter in value.items():
+                    yield f"{key}.{inner}", parameter
+            else:
+                yield key, value
+
+    def _find_name(self, key: str) -> str | None:
+        """Our name for the key, or a parameter's, which its provider may not have; "": ignore it; None: unknown."""
+        name = None if self._own is None else own_name(self._own, normal(key))
+        return our_name(key, self._options) if name is None else name
+
+    def _find_problem(self, key: str, name: str | None) -> FieldProblem | None:
+        """Why a key is refused that is no column's name."""
+        near = self._unknown < MOST_NEAREST
+        if name is None:
+            self._unknown += 1
+            return unknown_key(key.strip(), near=near)
+        if is_own(name):
+            return None
+        provider, _, parameter = name.partition(".")
+        problem = self._options.known_parameter(provider, parameter, near=near)
+        self._unknown += bool(problem)
+        return FieldProblem(shown(name), problem, f"see the parameters of {provider}") if problem else None
+
+
+def _flat(found: Mapping[str, Any], before: str, depth: int) -> Iterator[tuple[str, Any]]:
+    """The cells of an object of another system. Objects in it are read by keys with dots, `mail.messageId`."""
+    for key, value in found.items():
+        if isinstance(value, dict) and depth < 3:
+            yield from _flat(value, f"{before}{key}.", depth + 1)
+        else:
+            yield f"{before}{key}", value

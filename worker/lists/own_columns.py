@@ -50,29 +50,18 @@ def own_name(title: str) -> str:
     return name
 
 
-def own_column(title: str) -> str | None:
-    """Our name for a title such as `message.branch`; None: it has no such form, or its name is refused."""
-    before, _, name = title.strip().partition(".")
-    if before.strip().lower() != MESSAGE:
-        return None
-    try:
-        return PREFIX + own_name(name)
-    except ValueError:
-        return None
-
-
-def why_refused(title: str) -> str:
-    """Why `own_column` has no name for a title with the prefix; "" for another title."""
+def own_column(title: str) -> tuple[str | None, str]:
+    """Our name for a title such as `message.branch`; else None, and why its name is refused: "" for a title that has no
+    such form."""
     before, dot, name = title.strip().partition(".")
     if before.strip().lower() != MESSAGE:
-        return ""
+        return None, ""
     if not dot:
-        return f"write {PREFIX}NAME; in JSON, an object of these"
+        return None, f"write {PREFIX}NAME; in JSON, an object of these"
     try:
-        own_name(name)
+        return PREFIX + own_name(name), ""
     except ValueError as error:
-        return str(error)
-    return ""
+        return None, str(error)
 
 
 def read(own: MutableMapping[str, str], column: str, cell: Any, mail_domains: Collection[str]) -> FieldProblem | None:

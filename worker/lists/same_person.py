@@ -136,7 +136,8 @@ class Seen:
     row."""
 
     def __init__(self) -> None:
-        self._tables = [_slots(_FIRST_SIZE) for _ in range(_TABLES)]
+        empty: _Slots = array("I"), array("Q"), array("I")
+        self._tables = [_table(*empty, size=_FIRST_SIZE) for _ in range(_TABLES)]
         self._left = [2 * _FIRST_SIZE // 3] * _TABLES  # until each must grow
 
     def row_or_remember(self, customer_id: str, purpose: str, row: int = 0) -> int | None:
@@ -157,24 +158,19 @@ class Seen:
             highs[slot], lows[slot], rows[slot] = high, low, row
             self._left[place] -= 1
             if not self._left[place]:
-                self._tables[place] = _grown(highs, lows, rows)
+                self._tables[place] = _table(highs, lows, rows, size=2 * len(rows))
                 self._left[place] = 2 * len(rows) // 3
         return None
 
 
-def _slots(size: int) -> _Slots:
-    return array("I", [0]) * size, array("Q", [0]) * size, array("I", [0]) * size
-
-
-def _grown(highs: "array[int]", lows: "array[int]", rows: "array[int]") -> _Slots:
-    """A table of twice the size, with the same rows."""
-    larger = _slots(2 * len(rows))
-    mask = 2 * len(rows) - 1
+def _table(highs: "array[int]", lows: "array[int]", rows: "array[int]", *, size: int) -> _Slots:
+    """A table of this size with these rows."""
+    larger = array("I", [0]) * size, array("Q", [0]) * size, array("I", [0]) * size
     for high, low, row in zip(highs, lows, rows, strict=True):
         if row:
-            slot = (low >> _TABLE_BITS) & mask
+            slot = (low >> _TABLE_BITS) & (size - 1)
             while larger[2][slot]:
-                slot = (slot + 1) & mask
+                slot = (slot + 1) & (size - 1)
             larger[0][slot], larger[1][slot], larger[2][slot] = high, low, row
     return larger
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tests.suite.databases import Databases, in_encoding
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.database.database import Database
-from worker.core.database.outages import DEADLOCK_BACKOFF, outlive_deadlocks, reason
+from worker.core.database.outages import DEADLOCK_BACKOFF, TRIES, outlive_deadlocks, reason
 from worker.core.database.postgresql_engine import CONNECT_SECONDS, IDLE_IN_TRANSACTION_SECONDS, LOCK_SECONDS, SILENCE
 
 TEMPORARY = sa.exc.OperationalError
@@ -318,6 +318,26 @@ def test_a_transaction_is_repeated_after_growing_pauses_and_not_for_ever():
     assert (done, paused) == ("done", [0.05, 0.1])
     with pytest.raises(TEMPORARY):
         outlive_deadlocks(failing(3, Sacrificed()), backoff=replace(DEADLOCK_BACKOFF, attempts=3), pause=paused.append)
+
+
+def test_a_transaction_that_another_one_has_beaten_is_repeated_at_once_and_not_for_ever():
+    class Beaten(Exception):
+        pass
+
+    def beaten(times: int) -> list[int]:
+        made: list[int] = []
+
+        def transaction() -> list[int]:
+            made.append(1)
+            if len(made) <= times:
+                raise Beaten
+            return made
+
+        return outlive_deadlocks(transaction, Beaten, pause=lambda _seconds: pytest.fail("it waits"))
+
+    assert len(beaten(TRIES - 1)) == TRIES
+    with pytest.raises(Beaten):
+        beaten(TRIES)
 
 
 def test_a_transaction_that_may_have_been_committed_is_not_repeated():

@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from worker.core.customers.customers import FieldProblem
-from worker.lists.columns import normal, our_name, shown
+from worker.lists.columns import MOST_KEYS, Objects, normal, our_name, shown
 from worker.lists.formats.kind import refuse_unless_utf8, without_marks
 from worker.lists.formats.opening import ListBytes
 from worker.lists.lines import ListRefused, RawLine
-from worker.lists.objects import MOST_KEYS, Objects
 from worker.lists.options import ListOptions
 from worker.lists.other_names import OTHER_NAMES
 from worker.lists.own_files import own_file

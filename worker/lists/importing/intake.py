@@ -268,8 +268,6 @@ class Intake:
 
     def doubtful(self, account: str, customer: Customer) -> list[FieldProblem]:
         """Warnings about the row's own parameters that the account would send: accepted, and perhaps mistakes."""
-        if not customer.parameters:
-            return []
         settings = self.accounts[account]
         given = customer.parameters.get(settings.provider, {})
         return parameter_warnings(settings.provider, given, settings.dialect) if given else []

@@ -11,15 +11,13 @@ from worker.core.database.audit_entries import note
 from worker.core.database.bulk import insert
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
-from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.outages import TRIES, outlive_deadlocks
 from worker.core.database.tables import Batch, Job, SkippedLine
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.states import PauseCause
 from worker.plans.store import plans
 from worker.plans.store.plans import Plan, Planned
 
-# Other imports of the same customers may be first in the unique index a few times, but not for ever.
-TRIES = 5
 DAILY_TRIES = 10
 DAILY = "events-"  # how the names of daily batches begin
 # Of one transaction. It has some 15 statements, however many lines it adds. On SQLite all other writers wait for it.
