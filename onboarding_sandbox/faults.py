@@ -11,10 +11,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
-from typing import Generic
+from typing import Generic, Protocol, TypeVar
 
-from onboarding_sandbox.behaviour import S, drawn
 from onboarding_sandbox.wire import ENDPOINTS, HTTP_ENDPOINTS, SMTP, TEXTING, Endpoint
+
+
+class Shared(Protocol):
+    @property
+    def share(self) -> float: ...
+
+
+S = TypeVar("S", bound=Shared)
+
+
+def drawn(among: Iterable[S], point: float) -> S | None:
+    """The one in whose share the point lies, from 0 to 1; None: beyond all."""
+    for one in among:
+        point -= one.share
+        if point < 0:
+            return one
+    return None
+
 
 STATUSES = ("401", "402", "403", "408", "429", "500", "502", "503", "504")
 # iDenfy documents its hourly quota as a 400; no other provider does.

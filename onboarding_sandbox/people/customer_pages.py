@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from onboarding_sandbox.behaviour import CUSTOMERS, MAILS, TEXTS, Trouble, span
 from onboarding_sandbox.endpoints.twilio import Text
 from onboarding_sandbox.mailbox import Mailbox
-from onboarding_sandbox.options import Clock
+from onboarding_sandbox.options import CUSTOMERS, MAILS, TEXTS, Clock, Trouble, span
 from onboarding_sandbox.people.customers import DEFAULT_EDITION, Customers, Instruction
 from onboarding_sandbox.people.plans import EDITIONS
 from onboarding_sandbox.people.recipients import Recipients

@@ -20,9 +20,8 @@ from urllib.parse import quote_plus, unquote
 
 import aiohttp
 
-from onboarding_sandbox.behaviour import NEVER, NO_TROUBLE, STAY_AWAY, Chance, Trouble
 from onboarding_sandbox.endpoints.idenfy import Partner
-from onboarding_sandbox.options import SandboxOptions
+from onboarding_sandbox.options import NEVER, NO_TROUBLE, STAY_AWAY, Chance, SandboxOptions, Trouble
 from onboarding_sandbox.people.plans import IDLE, Step, encoded, frankieone_token, idenfy_headers, private_key, steps
 from onboarding_sandbox.people.webhook_sender import DelayedTasks, Webhook, WebhookSender
 from onboarding_sandbox.wire import IDENFY_KYC, PAGE, WHATSAPP, Answer, Call, Log, Opened, opened_by

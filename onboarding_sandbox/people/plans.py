@@ -20,9 +20,9 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from onboarding_sandbox.behaviour import NEVER
 from onboarding_sandbox.endpoints.frankieone import ulid
 from onboarding_sandbox.endpoints.idenfy_rules import iso
+from onboarding_sandbox.options import NEVER
 from onboarding_sandbox.wire import FRANKIEONE_V1, IDENFY_KYB, IDENFY_KYC, Opened
 
 AT_ONCE = timedelta(0)

@@ -17,10 +17,9 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from urllib.parse import urlencode, urlsplit
 
-from onboarding_sandbox.behaviour import NO_TROUBLE, TEXTS, Chance, Trouble
 from onboarding_sandbox.endpoints.twilio import FOUND_LATER, Text
 from onboarding_sandbox.mailbox import Mail
-from onboarding_sandbox.options import SandboxOptions
+from onboarding_sandbox.options import NO_TROUBLE, TEXTS, Chance, SandboxOptions, Trouble
 from onboarding_sandbox.people.webhook_sender import DelayedTasks, Webhook, WebhookSender
 
 WRONG_KEY = "not the key"

@@ -11,8 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from onboarding_sandbox.behaviour import Trouble
-from onboarding_sandbox.options import Clock
+from onboarding_sandbox.options import Clock, Trouble
 from onboarding_sandbox.wire import WEBHOOKS, Log
 
 DelayedTask = Callable[[], Coroutine[Any, Any, None]]

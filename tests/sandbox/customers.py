@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from onboarding_sandbox.behaviour import Share
+from onboarding_sandbox.options import Share
 from tests.suite.waiting import ENDS_WITHIN
 
 ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"

@@ -92,7 +92,8 @@ def test_its_delivery_reports_come_to_us_and_are_checked_and_read_by_it(site, tm
     assert source.refuses_unread(Delivery(b"x")) == "it is not signed"
     assert source.refuses(Delivery(b"x", {"x-acme": "forged"}), "") == "another key"
     assert source.refuses(genuine, "") == ""
-    assert source.read(genuine).event == "delivered"
+    (arrived,) = source.read(genuine)
+    assert arrived.event == "delivered"
 
 
 def test_a_channel_that_it_does_not_serve_is_refused(site, tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from onboarding_sandbox.behaviour import CUSTOMERS, MAILS, TEXTS, shares, span, span_or_range, trouble_share
+from onboarding_sandbox.options import CUSTOMERS, MAILS, TEXTS, shares, span, span_or_range, trouble_share
 from onboarding_sandbox.wire import SESSIONS
 from worker.cli.shared_options import Read, together
 from worker.settings.starter import sandbox_webhooks

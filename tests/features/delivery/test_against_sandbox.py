@@ -10,7 +10,7 @@ import aiohttp
 import aiosmtplib
 
 from onboarding_sandbox import Sandbox, SandboxOptions
-from onboarding_sandbox.behaviour import Share
+from onboarding_sandbox.options import Share
 from tests.sandbox.receiver import receiving
 from tests.suite.some import some
 from tests.suite.waiting import ENDS_WITHIN

@@ -19,7 +19,7 @@ from tests.runtime.test_every_connection import (
     closes_before_its_loop_ends,
     talks_to_the_right_server_only,
 )
-from worker.features.outbox.background import build_targets
+from worker.features.outbox.outbox_publisher import build_targets
 from worker.settings.model import Settings
 
 STREAM = f"tls-test-{uuid.uuid4().hex[:12]}"

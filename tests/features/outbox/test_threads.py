@@ -11,7 +11,7 @@ from tests.features.outbox.publishing.targets import targets_of
 from tests.simulated.world import World
 from tests.suite.waiting import ENDS_WITHIN
 from worker.events.cloudevents import Happened
-from worker.features.outbox.background import OutboxThreads
+from worker.features.outbox.outbox_publisher import OutboxThreads
 from worker.features.outbox.outbox_targets import subscriptions_of
 from worker.features.outbox.publishers.contract import Reply
 

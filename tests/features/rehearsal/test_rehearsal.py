@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from onboarding_sandbox import Sandbox, SandboxOptions
-from onboarding_sandbox.behaviour import Share
+from onboarding_sandbox.options import Share
 from onboarding_sandbox.wire import SESSIONS
 from tests.suite.of_features import needs
 from worker.core.database.job_ids import guessable_ids

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onboarding_sandbox.behaviour import CUSTOMERS, Chance, Share, shares, span, span_or_range, trouble_share
+from onboarding_sandbox.options import CUSTOMERS, Chance, Share, shares, span, span_or_range, trouble_share
 from onboarding_sandbox.people.plans import steps
 from onboarding_sandbox.wire import FRANKIEONE_V1, FRANKIEONE_V2, IDENFY_KYB, IDENFY_KYC
 

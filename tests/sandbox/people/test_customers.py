@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from onboarding_sandbox import Fault, Sandbox, SandboxOptions
-from onboarding_sandbox.behaviour import Share
+from onboarding_sandbox.options import Share
 from tests.sandbox.customers import ENTITY, all_customers, done, instruct, sent
 from tests.suite.waiting import ENDS_WITHIN
 

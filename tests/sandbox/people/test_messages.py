@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 import aiosmtplib
 import pytest
 
-from onboarding_sandbox.behaviour import Share
+from onboarding_sandbox.options import Share
 from tests.sandbox.customers import done, instruct, sent
 from tests.suite.some import some
 

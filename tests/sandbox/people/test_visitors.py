@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from onboarding_sandbox import Sandbox, SandboxOptions
-from onboarding_sandbox.behaviour import Share
+from onboarding_sandbox.options import Share
 from onboarding_sandbox.people.customers import LOADS, Visit, Visited
 from onboarding_sandbox.people.webhook_sender import Webhook
 from tests.simulated.virtual_time import VirtualLoop

@@ -9,8 +9,8 @@ FEATURE = Feature(
         "OBSERVERS": ("worker.features.outbox.outbox_targets:observing",),
         "SECTIONS": ("worker.features.outbox.section:SECTION",),
         "STANDINGS": ("worker.features.outbox.outbox_targets:STANDINGS",),
-        "SWEEP_STEPS": ("worker.features.outbox.background:swept",),
-        "WORK": ("worker.features.outbox.background:WORK",),
+        "SWEEP_STEPS": ("worker.features.outbox.outbox_publisher:swept",),
+        "WORK": ("worker.features.outbox.outbox_publisher:WORK",),
     },
     commands={
         "events outgoing": Command(

@@ -17,8 +17,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from onboarding_sandbox.behaviour import Share
-from onboarding_sandbox.options import SandboxOptions
+from onboarding_sandbox.options import SandboxOptions, Share
 from worker.core.database.job_ids import guessable_ids
 from worker.core.limits.budgets import BudgetRule
 from worker.core.model.wakeups import WakeUp

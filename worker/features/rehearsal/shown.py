@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from onboarding_sandbox.behaviour import Share
+from onboarding_sandbox.options import Share
 from worker.cli.shared_options import print_table, whole_file
 from worker.core.foundation.notation import counted, show_duration, spreadsheet_safe, written
 from worker.core.limits.budgets import BudgetRule

@@ -21,8 +21,7 @@ from tests.stored.statements import statements
 from worker.core.database.tables import Outbox
 from worker.core.model.endings import Kind, Problem
 from worker.events.cloudevents import Happened, cloud_event
-from worker.features.outbox.background import KEPT_FOR, old_events
-from worker.features.outbox.outbox_publisher import OutboxPublisher
+from worker.features.outbox.outbox_publisher import KEPT_FOR, OutboxPublisher, old_events
 from worker.features.outbox.store import relay
 
 

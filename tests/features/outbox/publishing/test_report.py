@@ -19,7 +19,7 @@ from worker.core.database.tables import Outbox
 from worker.core.foundation.notation import written
 from worker.events.cloudevents import Happened
 from worker.features.outbox import outbox_targets as outbox_report
-from worker.features.outbox.background import old_events
+from worker.features.outbox.outbox_publisher import old_events
 
 
 @pytest.fixture
