@@ -20,11 +20,9 @@ Delay = Callable[..., Awaitable[None]]  # (request, why, name=): counts a refuse
 
 
 class LogInRoutes(Protocol):
-    """Belongs to one loop. People leave for another site, and come back."""
+    """Belongs to one loop. People leave for another site, and come back to the path `back_at`."""
 
-    @property
-    def back_at(self) -> str:
-        """The path to which they come back."""
+    back_at: str
 
     async def leave(self, request: web.Request) -> web.StreamResponse: ...
     async def back(self, request: web.Request) -> web.StreamResponse: ...

@@ -27,10 +27,8 @@ Get = Callable[[str], Awaitable[bytes | None]]
 class Source(Protocol):
     """A source of webhooks. `name` is its name in the database, `largest` its largest body in bytes."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def largest(self) -> int: ...
+    name: str
+    largest: int
 
     def refuses_unread(self, delivery: Delivery) -> str:
         """Why the headers and the address alone are refused; "" where the body has to be checked."""
