@@ -27,8 +27,10 @@ Get = Callable[[str], Awaitable[bytes | None]]
 class Source(Protocol):
     """A source of webhooks. `name` is its name in the database, `largest` its largest body in bytes."""
 
-    name: str
-    largest: int
+    @property
+    def name(self) -> str: ...
+    @property
+    def largest(self) -> int: ...
 
     def refuses_unread(self, delivery: Delivery) -> str:
         """Why the headers and the address alone are refused; "" where the body has to be checked."""
