@@ -148,7 +148,7 @@ def test_one_who_has_finished_is_skipped_in_a_later_list_all_the_same(shelf, pur
     assert (skipped.state, skipped.result, skipped.reason) == (JobState.COMPLETED, "approved", "already_finished")
     assert skipped.detail == f"the customer finished in batch {done}, row 2, which was purged"
     assert new.state is JobState.WAITING
-    assert [job.purpose for job in shelf.claim()] == ["renewal"]
+    assert [job.customer.purpose for job in shelf.claim()] == ["renewal"]
 
 
 def test_one_who_has_not_finished_is_asked_again_in_a_later_list(shelf, purge):

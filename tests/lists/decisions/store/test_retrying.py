@@ -103,7 +103,7 @@ def test_a_row_whose_customer_has_finished_for_another_list_meanwhile_is_complet
     row = shelf.job("Ona", batch_id=batch)
     assert (row.state, row.result, row.reason, row.due_at) == (JobState.COMPLETED, "approved", "already_finished", None)
     assert row.detail == f"the customer finished in batch {other}, row 2"
-    assert [job.purpose for job in shelf.claim()] == ["renewal"]
+    assert [job.customer.purpose for job in shelf.claim()] == ["renewal"]
     assert shelf.facts.counts(joined).results == {"approved": 1}
 
 
