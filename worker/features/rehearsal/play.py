@@ -60,16 +60,6 @@ class Asked:
     most: int
     strict: bool = False
 
-    @property
-    def behaviour(self) -> Mapping[str, Any]:
-        """The same, as the sandbox's options name it."""
-        return {
-            "seed": self.seed,
-            "customers": self.customers,
-            "customers_keep": True,
-            "customers_after": self.acts,
-        }
-
 
 @dataclass(frozen=True)
 class Rehearsed:
@@ -91,7 +81,8 @@ def rehearse(settings: Settings, asked: Asked, *, show: Show = lambda _days: Non
     """Raises SettingsError, and what an import raises."""
     # Closed here, since settings that are refused end the rehearsal before the loop has run.
     with closing(SteppedLoop(asked.start)) as loop, TemporaryDirectory(prefix="onboarding-rehearsal-") as folder:
-        options = sandbox_options(settings, loop.now, asked.behaviour)
+        does = {"customers": asked.customers, "customers_keep": True, "customers_after": asked.acts}
+        options = sandbox_options(settings, loop.now, {"seed": asked.seed, **does})
         played = _Rehearsal(stood_in(settings, Path(folder)), asked, loop, options, show)
         # Rows of one moment are worked in the order of their ids.
         with guessable_ids(random.Random(f"{asked.seed}/ids").randbytes):
