@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from worker.features.keys.command import PASSES, rotate
-from worker.features.keys.store.key_rotation import RotatedChunk
+from worker.features.keys.store.key_rotation import Rotated
 from worker.wiring.store.encrypted_columns import ENCRYPTED
 
 TODAY = datetime(2026, 11, 20, tzinfo=UTC)
@@ -21,7 +21,7 @@ class Timed:
 
     def chunk(self, _column, _after, *, now):
         self.now += self.takes
-        return self.chunks.pop(0) if self.chunks else RotatedChunk(None)
+        return self.chunks.pop(0) if self.chunks else Rotated(None)
 
     def run(self, per_second=1000):
         found = rotate(
@@ -31,28 +31,28 @@ class Timed:
 
 
 def test_it_changes_no_more_rows_in_a_second_than_it_may():
-    timed = Timed(RotatedChunk("a", 200), RotatedChunk(None, 100), takes=0.01)
+    timed = Timed(Rotated("a", 200), Rotated(None, 100), takes=0.01)
     assert timed.run(per_second=1000).changed == 300
     assert timed.paused == [pytest.approx(0.19), pytest.approx(0.09)]
 
 
 def test_a_slow_database_has_as_much_time_for_others():
-    timed = Timed(RotatedChunk(None, 200), takes=3.0)
+    timed = Timed(Rotated(None, 200), takes=3.0)
     timed.run(per_second=1000)
     assert timed.paused == [3.0]
 
 
 def test_looking_costs_no_pause():
-    timed = Timed(RotatedChunk("a"), RotatedChunk(None), takes=1.0)
+    timed = Timed(Rotated("a"), Rotated(None), takes=1.0)
     timed.run()
     assert timed.paused == []
 
 
 def test_rows_that_were_locked_are_tried_again():
-    found = Timed(RotatedChunk(None, 5, busy=2), RotatedChunk(None, 2)).run()
+    found = Timed(Rotated(None, 5, busy=2), Rotated(None, 2)).run()
     assert (found.changed, found.busy) == (7, 0)
 
 
 def test_rows_that_stay_locked_are_said_and_not_tried_for_ever():
-    found = Timed(*[RotatedChunk(None, busy=1)] * (PASSES + 3)).run()
+    found = Timed(*[Rotated(None, busy=1)] * (PASSES + 3)).run()
     assert found.busy == 1

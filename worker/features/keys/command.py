@@ -4,7 +4,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from secrets import token_urlsafe
@@ -19,7 +18,7 @@ from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.keyring import derived_digest_key, new_key
 from worker.core.foundation.notation import counted
 from worker.core.foundation.private_files import new_file
-from worker.features.keys.store.key_rotation import KeyRotation, KeyUse, Needs
+from worker.features.keys.store.key_rotation import KeyRotation, KeyUse, Needs, Rotated
 from worker.reporting.store.processes import GONE_AFTER
 from worker.settings.needs import STORED
 from worker.settings.outside import hash_of
@@ -38,15 +37,6 @@ SECOND_LOOK = int(GONE_AFTER.total_seconds())
 LASTING = {column.name for column in DIGESTS if column.lasts}
 
 
-@dataclass
-class RotatedColumn:
-    """How many rows of a column were changed, and how many could not be. `busy`: locked by other transactions."""
-
-    changed: int = 0
-    busy: int = 0
-    unreadable: int = 0
-
-
 def rotate(
     rotation: KeyRotation,
     *,
@@ -55,30 +45,26 @@ def rotate(
     pause: Callable[[float], None],
     clock: Callable[[], datetime],
     show: Callable[[str, int, int], None] = lambda _name, _changed, _total: None,
-) -> dict[str, RotatedColumn]:
-    """Change all rows that are not by the first keys; returns the counts by column.
+) -> dict[str, Rotated]:
+    """Change all rows that are not by the first keys; returns what became of each column.
 
     At most `per_second` rows a second, and at least half of the time is left to other processes. `seconds` is a clock
     that only goes forward, `pause` gets seconds, and `clock` is the time of day. `show` gets a column, and how many
     rows of it, and of all columns, were changed so far.
     """
-    found = {column.name: RotatedColumn() for column in rotation.columns}
+    found = {column.name: Rotated(None) for column in rotation.columns}
 
     def work(column: EncryptedColumn) -> None:
-        counts, after = found[column.name], None
-        counts.busy = counts.unreadable = 0
+        done = Rotated(None, found[column.name].changed)
         while True:
             began = seconds()
-            chunk = rotation.chunk(column, after, now=clock())
+            chunk = rotation.chunk(column, done.after, now=clock())
             spent = seconds() - began
-            counts.changed += chunk.changed
-            counts.busy += chunk.busy
-            counts.unreadable += chunk.unreadable
-            show(column.name, counts.changed, sum(one.changed for one in found.values()))
+            done = found[column.name] = done.with_(chunk)
+            show(column.name, done.changed, sum(one.changed for one in found.values()))
             if chunk.changed:
                 pause(max(spent, chunk.changed / per_second - spent))
-            after = chunk.after
-            if after is None:
+            if done.after is None:
                 return
 
     for number in range(PASSES):
@@ -241,7 +227,8 @@ def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
         note_alone(parts.database, f"key {first}", now=parts.clock(), count=total, reason="values were changed to it")
     left = sum(one.busy + one.unreadable for one in found.values())
     if as_json:
-        columns = {name: vars(one) for name, one in found.items()}
+        names = ("changed", "busy", "unreadable")
+        columns = {column: {name: getattr(one, name) for name in names} for column, one in found.items()}
         print_json({"key": first, "digest_key": parts.keyring.digest_ids[0], "columns": columns})
     else:
         for name, one in found.items():

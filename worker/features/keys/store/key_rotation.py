@@ -36,8 +36,8 @@ MOST = 200  # rows that one transaction changes: it holds their locks for some m
 
 
 @dataclass(frozen=True)
-class RotatedChunk:
-    """One chunk of a column. `after`: where the next chunk begins; None: the column's end was reached.
+class Rotated:
+    """A column so far, or one chunk of it. `after`: where the next chunk begins; None: the column's end was reached.
 
     `busy` rows were locked by another transaction: they are for the next time. `unreadable`: no key of the ring
     decrypts them, or they were changed.
@@ -48,6 +48,11 @@ class RotatedChunk:
     busy: int = 0
     unreadable: int = 0
 
+    def with_(self, next_: "Rotated") -> "Rotated":
+        """Both together."""
+        busy, unreadable = self.busy + next_.busy, self.unreadable + next_.unreadable
+        return Rotated(next_.after, self.changed + next_.changed, busy, unreadable)
+
 
 class KeyRotation:
     columns = ENCRYPTED
@@ -55,7 +60,7 @@ class KeyRotation:
     def __init__(self, database: Database, keyring: Keyring, *, look: int = LOOK, most: int = MOST) -> None:
         self._database, self._keyring, self._look, self._most = database, keyring, look, most
 
-    def chunk(self, column: EncryptedColumn, after: Any = None, *, now: datetime) -> RotatedChunk:
+    def chunk(self, column: EncryptedColumn, after: Any = None, *, now: datetime) -> Rotated:
         """Look at the next rows, and change those that are not by the first keys, at most MOST of them."""
         look = sa.select(column.id.label("id"), column.start.label("start"), *_digests_of(column))
         if after is not None:
@@ -69,9 +74,9 @@ class KeyRotation:
         else:
             after = rows[-1][0] if len(rows) == self._look else None
         if not old:
-            return RotatedChunk(after)
+            return Rotated(after)
         changed, unreadable = outlive_deadlocks(partial(self._change, column, old, now=now))
-        return RotatedChunk(after, changed, len(old) - changed - unreadable, unreadable)
+        return Rotated(after, changed, len(old) - changed - unreadable, unreadable)
 
     def _is_old(self, column: EncryptedColumn, start: bytes | None, digests: Sequence[str | None]) -> bool:
         """True for a value, or a digest of it, that is not by the first key."""
