@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from worker.core.customers.customers import Channel, invitation_channels
-from worker.core.foundation.notation import show_duration
+from worker.core.foundation.notation import listed_in_words, show_duration
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.refusals import FRAUD, KNOWN, plain
 from worker.core.model.sessions import default_floor, never_fresh
@@ -106,7 +106,8 @@ def check_provider_keys(name: str, given: Mapping[str, Any], findings: Findings)
     path = ("accounts", name)
     for key in SPECIAL_KEYS:
         if key in given and key not in facts.keys:
-            findings.problem((*path, key), f"only for {_providers_with(key)}; leave it out here")
+            having = [name for name in PROVIDERS.built_in if (other := facts_of(name)) and key in other.keys]
+            findings.problem((*path, key), f"only for {listed_in_words(having)}; leave it out here")
     for key, reason in facts.needs.items():
         if key not in given:
             why = f"needed for {provider}" + (f": {HOW}" if key in SECRET_KEYS else "")
@@ -119,12 +120,6 @@ def check_provider_keys(name: str, given: Mapping[str, Any], findings: Findings)
         findings.consequence((*path, "base_url"), message)
     if "lifetime" in given and not facts.lifetimes:
         findings.warn((*path, "lifetime"), "not used: the provider's vendor decides how long a session lives")
-
-
-def _providers_with(key: str) -> str:
-    """The providers of ours that have the key, as text."""
-    names = [name for name in PROVIDERS.built_in if (facts := facts_of(name)) and key in facts.keys]
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _has_documented_path(url: Any, facts: ProviderFacts) -> bool:

@@ -3,7 +3,6 @@ start of a process, one because a person says so."""
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -86,15 +85,6 @@ class NotTried(Exception):
     """It cannot be tried. The text says why, and what to do."""
 
 
-@dataclass(frozen=True)
-class Resumed:
-    """`ended`: what ended, a stop or a pause; empty if it was neither stopped nor paused. `shared`: the accounts that
-    share its budget, and go on as well."""
-
-    ended: tuple[str, ...]
-    shared: tuple[str, ...]
-
-
 def check_can_be_tried(name: str, stores: "Stores", *, now: datetime) -> list[str]:
     """The other accounts with the budget of this one, which go on as well. Raises NotTried if there is no account of
     this name, and at a cap on credits: no call could be made."""
@@ -112,12 +102,13 @@ def check_can_be_tried(name: str, stores: "Stores", *, now: datetime) -> list[st
     return [other for other, one in every.items() if one.name == rule.name and other != name]
 
 
-def try_again(name: str, stores: "Stores", *, now: datetime) -> Resumed:
-    """With a single call first. Raises NotTried."""
+def try_again(name: str, stores: "Stores", *, now: datetime) -> tuple[list[str], list[str]]:
+    """With a single call first. Returns what ended, a stop or a pause, none if it was neither stopped nor paused; and
+    the accounts that share its budget, and go on as well. Raises NotTried."""
     shared = check_can_be_tried(name, stores, now=now)
     ended = stores.budgets.resume(stores.budget_rules.all()[name].name, by_person_at=now)
     if ended:
         make_snoozed_due(stores.database, [name, *shared], now=now)
     if ended and name in stores.channels:
         make_waiting_jobs_due(stores.database, now=now)
-    return Resumed(tuple(ended), tuple(shared))
+    return ended, shared

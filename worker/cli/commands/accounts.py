@@ -68,10 +68,9 @@ def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
     """
     with invocation.parts(WAKING) as parts:
         with refusing(NotTried):
-            resumed = try_again(name, parts, now=parts.clock())
+            ended, shared = try_again(name, parts, now=parts.clock())
         stopped = parts.emergency_stops.find()
         kept = _from_variables(parts.settings.sources, name)
-    ended, shared = resumed.ended, resumed.shared
     also = f" (and {', '.join(shared)}, which share its budget)" if shared else ""
     tried = "" if stopped is not None else " is tried again with a single call"
     lines = [f"{name}{also}{tried}: its {' and its '.join(ended)} ended"]
@@ -81,7 +80,7 @@ def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
         lines.append("running workers go on; without workers: `onboard run LIST`, or `onboard up`")
     if "stop" in ended and kept:
         lines.append(f"if you changed {kept}: a running process keeps the value it started with; restart it")
-    facts = {"account": name, "resumed": bool(ended), "ended": list(ended), "shared": list(shared)}
+    facts = {"account": name, "resumed": bool(ended), "ended": ended, "shared": shared}
     print_json_or(facts, *(lines if ended else [f"{name} was neither stopped nor paused"]), as_json=as_json)
 
 

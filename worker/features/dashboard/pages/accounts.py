@@ -94,12 +94,12 @@ def _resume(sources: Sources, asked: Asked, reason: str) -> Done:
     name = asked.text("name")
     stores = sources.acting(asked.person, "account resume", reason)
     try:
-        resumed = try_again(name, stores, now=asked.now)
+        ended, _ = try_again(name, stores, now=asked.now)
     except NotTried as error:
         raise Refused(f"{error}.") from None
-    if not resumed.ended:
+    if not ended:
         return Done(f"{name} was neither stopped nor paused.")
-    return Done(f"{name} is tried again with a single call: its {' and its '.join(resumed.ended)} ended.")
+    return Done(f"{name} is tried again with a single call: its {' and its '.join(ended)} ended.")
 
 
 PAGE = Page(path="/dashboard/accounts", live="accounts_live.html", read=read, title="Accounts", navigation="Accounts")
