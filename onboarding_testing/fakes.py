@@ -168,7 +168,6 @@ class FakeHttp:
         self._released = asyncio.Event()
         self._arrived = asyncio.Event()
         self.requests: list[HttpRequest] = []
-        self.timeouts: list[timedelta] = []
         self.in_flight = 0
         self.most_in_flight = 0
 
@@ -182,7 +181,6 @@ class FakeHttp:
         if may_write is not None and not may_write(False):
             return Broken(sent=False, detail="not to be written")
         self.requests.append(request)
-        self.timeouts.append(timeout)
         number = len(self.requests)
         self.in_flight += 1
         self._arrived.set()
@@ -279,15 +277,29 @@ class FakeSender:
         self.closed = True
 
 
-class Recorder(FakeHttp):
-    """The calls of a service's sender. Answers with `answers` in order, then as a service that is busy."""
+class Recorder:
+    """Keeps the calls of a service's sender. Answers with `answers` in order, then with `otherwise`."""
+
+    otherwise = HttpAnswer(503, {}, b"")  # of a service that is busy
 
     def __init__(self, *answers: HttpAnswer | Broken) -> None:
-        super().__init__(answers)
+        self.answers = list(answers)
+        self.requests: list[HttpRequest] = []
+        self.timeouts: list[timedelta] = []
         self.closed = 0
 
-    def session(self, number: int) -> HttpAnswer:
-        return HttpAnswer(503, {}, b"")
+    async def call(
+        self,
+        request: HttpRequest,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109
+        may_write: MayWrite | None = None,
+    ) -> HttpAnswer | Broken:
+        if may_write is not None and not may_write(False):
+            return Broken(sent=False, detail="too late to be written")
+        self.requests.append(request)
+        self.timeouts.append(timeout)
+        return self.answers.pop(0) if self.answers else self.otherwise
 
     async def close(self) -> None:
         self.closed += 1
