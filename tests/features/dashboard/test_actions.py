@@ -94,6 +94,10 @@ async def test_failed_rows_are_tried_again_and_held_rows_are_decided(site, ona, 
     assert "1 row is given up" in done.words
     assert audited(site)[-1][1::2] == ("resolve", "abandon; no answer from the provider")
 
+    put(site, Job, state="held", reason="not_me", due_at=None)
+    swept = await ona.get(f"/dashboard/do/resolve?batch={batch}&verdict=repeat")
+    assert (swept.status, "2 rows stay held: a visitor of the link's page" in swept.words) == (409, True)
+
 
 async def test_after_a_decision_the_page_of_the_batch_shows_what_is_left_to_decide(site, ona, batch):
     put(site, Job, state="held", reason="unknown", due_at=None)

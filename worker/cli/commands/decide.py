@@ -1,9 +1,7 @@
 """Decisions of an operator about a batch: `retry`, `resolve`, `pause`, `resume`, `cancel`; and `stop`: of all."""
 
 import time
-from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 
 import click
@@ -27,7 +25,6 @@ from worker.cli.shared_options import (
     without_address,
 )
 from worker.core.foundation.notation import are, counted
-from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
 from worker.lists.decisions.row_addresses import RowRanges, read_rows
 from worker.lists.decisions.store.decisions import Decisions, RepeatCost, Verdict
@@ -40,10 +37,10 @@ from worker.settings.needs import STORED, WAKING
 from worker.wiring.container import Parts
 from worker.wiring.os_user import os_user
 
-SETTLED = "They have been settled meanwhile"
 GOES_ON = ("retry", "repeat")  # decisions after which there is work to do
 # The state of the rows that a decision is about.
 _OF_STATE = {"retry": JobState.FAILED, Verdict.REPEAT: JobState.HELD, Verdict.ABANDON: JobState.HELD}
+NO_COST = RepeatCost({}, {})
 
 ROWS = click.option(
     "--row",
@@ -126,18 +123,16 @@ def resolve(
         # Rows of a cancelled batch that are held, because their call was in flight, can only be given up.
         found = find_kept(parts, batch) if verdict == Verdict.ABANDON else _find_going(parts, batch)
         which = Which(found.id, _known(parts, found, account), rows)
-        cost = parts.decisions.repeat_cost(which) if verdict is Verdict.REPEAT else None
-        stay = cost.stay if cost is not None else {}
-        held = parts.decisions.count(which, JobState.HELD) - sum(stay.values())
+        cost = parts.decisions.repeat_cost(which) if verdict is Verdict.REPEAT else NO_COST
+        held = parts.decisions.count(which, JobState.HELD) - sum(cost.stay.values())
         if dry_run:
             elsewhere = parts.decisions.held_elsewhere(which)
-            would = f"would be settled with --{verdict}"
-            _print(found, verdict, held, would, as_json, elsewhere, dry_run=True, cost=cost, stay=stay)
+            _print(found, verdict, held, f"would be settled with --{verdict}", as_json, elsewhere, cost, dry_run=True)
             return
         if held and not yes:
             rows_held = counted(held, "held row")
-            if cost is not None:
-                confirm(f"make the calls of {rows_held} again? {worst_cost(cost) or SETTLED}")
+            if verdict is Verdict.REPEAT:
+                confirm(f"make the calls of {rows_held} again? {worst_cost(cost)}")
             else:
                 opened = "what the provider may have opened for them stays open until it expires"
                 confirm(f"give up {rows_held}? This cancels them; {opened}")
@@ -146,7 +141,7 @@ def resolve(
         wake_ups_of(parts.settings).send(decided.due)
         stopped = parts.emergency_stops.find()
     words = "went back to be called again" if verdict is Verdict.REPEAT else "given up"
-    _print(found, verdict, decided.rows, words, as_json, elsewhere, stay=stay, stopped=stopped)
+    _print(found, verdict, decided.rows, words, as_json, elsewhere, cost, stopped=stopped)
 
 
 @click.command()
@@ -223,13 +218,12 @@ def resume(
         decided = _with_progress(parts, "resuming", found).resume(found.id, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
         left, stopped = parts.facts.left(found.id), parts.emergency_stops.find()
-        with_joined = parts.facts.counts(found.id).left
+        waiting = rows_left(left, with_joined=parts.facts.counts(found.id).left)
         behind, planned, now = parts.pilots.held_back(found.id), parts.reporting.plan(found), parts.clock()
     if as_json:
         print_json(_facts(found, "resume", left, already=already))
         return
-    goes_on = "was not paused" if already else "goes on"
-    click.echo(f"batch {found.id} {goes_on}: {rows_left(left, with_joined=with_joined)}")
+    click.echo(f"batch {found.id} {'was not paused' if already else 'goes on'}: {waiting}")
     plan = planned.plan if planned is not None else Plan()
     if stopped is None and left > behind and plan.start_at is not None and plan.start_at > now:
         # With a deadline each row has a time of its own, and none is brought forward.
@@ -310,28 +304,27 @@ def _print(
     words: str,
     as_json: bool,
     elsewhere: dict[int, int] | None = None,
+    cost: RepeatCost = NO_COST,
     *,
     dry_run: bool = False,
-    cost: RepeatCost | None = None,
-    stay: Mapping[Reason, int] = MappingProxyType({}),
     stopped: Stopped | None = None,
 ) -> None:
-    """Print a decision. `elsewhere`: how many rows wait for a held row of another batch, by that batch. `cost`: what it
-    costs at worst. `stay`: the rows that it leaves held. `stopped`: a person has stopped everything."""
+    """Print a decision. `elsewhere`: how many rows wait for a held row of another batch, by that batch. `cost`: of a
+    repeat, what a dry run shows, and which rows stay held. `stopped`: a person has stopped everything."""
     if as_json:
         facts = _facts(batch, action, rows)
         if elsewhere is not None:
             facts["joined"] = {str(leads): number for leads, number in elsewhere.items()}
-        if cost is not None:
+        if dry_run and action == Verdict.REPEAT:
             facts["at_worst"] = {"second_sessions": dict(cost.sessions), "second_messages": dict(cost.messages)}
         print_json(facts)
         return
     click.echo(f"batch {batch.id}: {counted(rows, 'row')} {words}")
-    for line in staying(stay):
+    for line in staying(cost.stay):
         click.echo(line)
-    if cost is not None and (at_worst := worst_cost(cost)):
+    if dry_run and (at_worst := worst_cost(cost)):
         click.echo(at_worst)
-    if not rows and not elsewhere and not stay and action in _OF_STATE:
+    if not rows and not elsewhere and not cost.stay and action in _OF_STATE:
         click.echo(f"no row of this choice is {_OF_STATE[action]}: `onboard report {batch.id}` shows the state of each")
     for leads, number in (elsewhere or {}).items():
         held = f"{counted(number, 'row')} {are(number)} held by batch {leads}"

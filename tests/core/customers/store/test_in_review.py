@@ -12,6 +12,7 @@ from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPolicy, check
 from worker.core.messages.contact import Caps, ContactPolicy
 from worker.core.model.states import InvitationState, JobState
+from worker.lists.decisions.row_addresses import read_rows
 from worker.lists.decisions.store.decisions import Decisions, Verdict
 from worker.lists.decisions.store.settlement import Which
 
@@ -113,7 +114,7 @@ def test_a_row_whose_link_was_another_persons_waits_for_the_review_of_that_link(
     shelf.send()
     reviewed(shelf)
     say_not_me(shelf, keyring)
-    Decisions(shelf.database).resolve(Which(batch), Verdict.REPEAT, now=shelf.clock())
+    Decisions(shelf.database).resolve(Which(batch, rows=read_rows("2")), Verdict.REPEAT, now=shelf.clock())
     assert shelf.claim() == []
     job = shelf.job("Ona")
     assert (job.state, job.reason, job.due_at) == (JobState.WAITING, "in_review", shelf.clock() + HOUR)
