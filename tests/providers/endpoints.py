@@ -1,7 +1,7 @@
 """The endpoints that the contract suite runs over, each with its own table of answers.
 
-A new endpoint is one more entry in CASES. Sources of the answers: providers.md 0.3, 1.6 and 5.6, and the
-samples printed on the providers' pages.
+A new endpoint is one more entry in CASES. Sources of the answers: the samples
+printed on the providers' pages.
 """
 
 from datetime import timedelta

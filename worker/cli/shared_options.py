@@ -145,7 +145,7 @@ def counting(words: Callable[[int], str]) -> Callable[[int], None]:
 
 
 def counting_rows(doing: str, batch_id: int, *, of: str = "rows and messages") -> Callable[[int], None]:
-    """For a decision about the rows of a batch, such as `core.customers.store.decisions` makes."""
+    """For a decision about the rows of a batch, such as `lists.decisions.store.decisions` makes."""
     return counting(lambda number: f"{doing} batch {batch_id}: {number:,} {of}")
 
 

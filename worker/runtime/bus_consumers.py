@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class DatabaseInbox:
-    """The `batch_processing.Inbox` over the database. Safe for threads. Close it at the end."""
+    """The `consumer.Inbox` over the database. Safe for threads. Close it at the end."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

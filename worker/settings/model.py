@@ -252,7 +252,9 @@ class Retry(Section):
         8, "The most failed attempts of a row; then it has failed. Waits do not count.", ge=1, le=100
     )
     first: Duration = setting(
-        timedelta(seconds=1), "The first wait; each next wait is twice as long.", ge=timedelta(milliseconds=1)
+        timedelta(seconds=1),
+        "The longest first wait; each next one is twice as long. A row's wait is drawn below it.",
+        ge=timedelta(milliseconds=1),
     )
     most: Duration = setting(timedelta(minutes=10), "The longest wait.", le=timedelta(days=1))
 

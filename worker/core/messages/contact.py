@@ -145,7 +145,7 @@ _TO_COME = COUNTED | {InvitationState.WAITING}
 
 
 def text_of_mailbox(channel: str, address: str) -> str:
-    """The text that is hashed for the places of an address: as `suppression.text_of`, without a `+tag`.
+    """The text that is hashed for the places of an address: as `channels.text_of`, without a `+tag`.
 
     A stranger can sign up any number of tags of one mailbox. That two tags are two persons is rare, and then a message
     waits; on the do-not-contact list it would be lost. Raises ValueError as `text_of` does.

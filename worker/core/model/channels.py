@@ -112,7 +112,7 @@ def detail_of(reason: SuppressionReason) -> str:
 
 
 def text_of(channel: str, address: str) -> str:
-    """The text that is hashed for an address from `lists.contacts`. The channel is part of it, so that an address is
+    """The text that is hashed for an address. The channel is part of it, so that an address is
     suppressed on one channel only; texts and WhatsApp are one here. Raises ValueError, without the address in
     its text, on an invalid address.
 

@@ -158,7 +158,7 @@ DeadQueue = AmqpDead | RedisDead
 
 @contextmanager
 def dead_queue(topology: Topology, url: str, *, tls: Tls | None = None) -> Iterator[DeadQueue]:
-    """The dead queue, to put messages back from it. Raises the broker's own exceptions (`faults.OUTAGES`)."""
+    """The dead queue, to put messages back from it. Raises the broker's own exceptions (`connection.OUTAGES`)."""
     if topology.on_amqp:
         with connected(url, tls=tls) as connection:
             yield AmqpDead(connection, topology)

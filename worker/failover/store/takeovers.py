@@ -184,7 +184,7 @@ class Failover:
 def _may_go(is_sqlite: bool, others: int) -> list[sa.ColumnElement[bool] | sa.TextClause]:
     """True for a row that waits at the source, has no session there, and prefers the target of all well accounts.
 
-    The same decision as `failover.taker`, but in SQL: rows for another target must not fill the chunk. The parameters
+    The same decision as `takeover.taker`, but in SQL: rows for another target must not fill the chunk. The parameters
     are `Takeover.values`.
     """
     position = sa.func.instr if is_sqlite else sa.func.strpos

@@ -61,7 +61,7 @@ class BatchFacts(NamedTuple):
 
 class Batches:
     def __init__(self, database: Database, keyring: Keyring, *, wide: Collection[str]) -> None:
-        """`wide`: the senders of events that reach every customer: see `rights.refuses_lists`."""
+        """`wide`: the senders of events that reach every customer: see `known_customers.refuses_lists`."""
         self.database = database
         self.keyring = keyring
         self.wide = frozenset(wide)

@@ -58,7 +58,7 @@ def suppress(
     the same row beneath a stronger reason.
 
     `source` is where the reason comes from: `sender/sms`, or a person's name. Raises ValueError, without the address in
-    its text, on an address that `suppression.text_of` cannot read.
+    its text, on an address that `channels.text_of` cannot read.
     """
     text = text_of(channel, address)
     digests = keyring.digests(ADDRESS, text)

@@ -148,7 +148,7 @@ class StableLink(Base):
 
 
 class Suppression(Base):
-    """An address that gets no messages, found by a keyed hash of `suppression.text_of`."""
+    """An address that gets no messages, found by a keyed hash of `channels.text_of`."""
 
     __tablename__ = "suppression"
 
