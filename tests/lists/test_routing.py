@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.customers.customers import Channel, Customer, CustomerKind, FieldProblem, Person
-from worker.lists.importing.intake import Chosen, Rule, brand_for, choose_account, freshness_of
+from worker.lists.importing.intake import Rule, brand_for, choose_account, freshness_of
+from worker.lists.lines import Chosen
 from worker.settings.routes import ROUTABLE
 
 RULES = (

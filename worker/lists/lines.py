@@ -6,7 +6,7 @@ list that cannot be read as a whole is refused with `ListRefused`.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from worker.core.customers.customers import Customer, FieldProblem
@@ -76,6 +76,20 @@ class RefusedLine:
     warnings: tuple[FieldProblem, ...] = ()
     if_used: tuple[FieldProblem, ...] = ()
     rest: Customer | None = None
+
+
+@dataclass  # not frozen: see `RawLine`
+class Chosen:
+    """The account, and the reason: column names and values of the configuration, nothing personal.
+
+    `fallback_accounts` are the route's other accounts that could serve the customer, in order: they take over when the
+    account cannot work.
+    """
+
+    account: str
+    reason: str
+    freshness: timedelta | None
+    fallback_accounts: tuple[str, ...] = ()
 
 
 @dataclass  # not frozen: see `RawLine`

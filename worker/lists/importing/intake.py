@@ -16,7 +16,7 @@ from worker.core.foundation.notation import show_duration
 from worker.core.messages.quiet_hours import Hours, issue_at
 from worker.core.messages.text_numbers import is_landline, why_not_texted
 from worker.core.model.sessions import floor_of, max_age_of, never_fresh
-from worker.lists.lines import AcceptedLine, Line, RefusedLine, Returned
+from worker.lists.lines import AcceptedLine, Chosen, Line, RefusedLine, Returned
 from worker.lists.options import Values
 from worker.lists.own_columns import is_own
 from worker.lists.rules import LEFT_OUT
@@ -89,20 +89,6 @@ class Rule:
                 return None
             words.append(f"{column}={spelled[0]}")
         return ", ".join(words) or "every customer"
-
-
-@dataclass  # not frozen: see `customers.customers`
-class Chosen:
-    """The account, and the reason: column names and values of the configuration, nothing personal.
-
-    `fallback_accounts` are the route's other accounts that could serve the customer, in order: they take over when the
-    account cannot work.
-    """
-
-    account: str
-    reason: str
-    freshness: timedelta | None
-    fallback_accounts: tuple[str, ...] = ()
 
 
 def choose_account(

@@ -29,8 +29,8 @@ from worker.core.model.states import BATCH, OPEN_JOBS, PAUSED, JobState
 from worker.features.renew.section import Renew
 from worker.features.renew.store import renewals
 from worker.lists.decisions.store.emergency_stop import stop_there
-from worker.lists.importing.intake import Chosen, choose_account, line_of
-from worker.lists.lines import AcceptedLine
+from worker.lists.importing.intake import choose_account, line_of
+from worker.lists.lines import AcceptedLine, Chosen
 from worker.lists.store.admission import lock_customers
 from worker.lists.store.batches import next_rows
 from worker.lists.store.new_rows import erased_among, job_values, new_jobs
