@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 # Sweeps pile up in the broker while no worker runs: at most one in half a tick.
 _ticks = Ticks(SWEEP_SECONDS / 2)
-# What is noted is when the last one came, to some seconds: `worker_process.SWEEP_IS_LATE`, `operation.BEAT_IS_MISSING_AFTER`.
+# What is noted is when the last one came, to some seconds: `worker_process.SWEEP_IS_LATE` and
+# `operation.BEAT_IS_MISSING_AFTER`.
 _notes = Ticks(5.0)
 
 
