@@ -38,6 +38,13 @@ def test_each_place_that_the_page_or_a_features_page_names_exists():
             assert not name or re.search(defined, file.read_text(encoding="utf-8"), re.MULTILINE), (path, name)
 
 
+def test_the_spine_is_read_in_an_afternoon():
+    spine = [path for path, _ in places(PAGE.split("**The spine**")[1].split("\n\n")[0])]
+    lines = [(ROOT / "worker" / path).read_text(encoding="utf-8").count("\n") for path in spine]
+    assert 10 <= len(spine) <= 15
+    assert sum(lines) <= 3700
+
+
 def test_the_picture_of_the_floors_shows_each_room():
     picture = PAGE.split("## The floors")[1].split("## The way of a row")[0]
     assert ROOMS

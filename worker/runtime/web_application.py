@@ -31,12 +31,13 @@ from worker.web.peers import TRUSTED, Proxies
 from worker.web.problems import problem
 from worker.web.readiness import Readiness
 from worker.web.server import name_server
+from worker.web.webhooks.processing import process_webhooks
 from worker.web.webhooks.routes import Processing, WebhookRoutes
 from worker.web.webhooks.sources import SENDER_SOURCES, Get, account_sources, sender_sources
 from worker.web.webhooks.store.webhooks import Arrived
 from worker.wiring.container import Parts
 from worker.wiring.opening import check_keys
-from worker.wiring.sweep import each_alone, process_webhooks
+from worker.wiring.sweep import each_alone
 
 log = logging.getLogger(__name__)
 

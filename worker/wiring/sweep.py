@@ -8,36 +8,29 @@ same sweep; running it twice does no harm.
 import logging
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from worker.core.foundation.clock import Clock, monotonic
+from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, check
 from worker.core.limits.budgets import is_stopped
 from worker.core.limits.store import concurrency as permits
-from worker.core.model.metrics import PROCESSED, Meters
-from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.core.unknown.store.expired_leases import EndedLeases
 from worker.lists.store import refreshed
-from worker.lists.traces import NO_TRACES, Traces
 from worker.reporting.store import counting
 from worker.reporting.store.look import Looked, Step
 from worker.settings.policies import listing_accounts
-from worker.web.webhooks.store.results import ACCOUNT, Processed
-from worker.web.webhooks.store.webhooks import CHUNK, Webhooks
+from worker.web.webhooks.processing import process_webhooks
 from worker.wiring.work_policies import expiry_policy
 
 if TYPE_CHECKING:
     from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
-LOGGED_AT_ONCE = 5  # log lines for each chunk of webhooks
-PROCESSED_AT_ONCE = 20  # chunks of webhooks in a tick: other due work must not wait for all webhooks of an outage
 
 
 class Sweep:
@@ -216,39 +209,3 @@ def each_alone(*steps: Callable[[], object]) -> None:
 
 
 _failing: defaultdict[str, Outage] = defaultdict(lambda: Outage(log))
-
-
-def _trace(traces: Traces, webhooks: Webhooks, processed: Processed, began_at: datetime, ended_at: datetime) -> None:
-    for source, one, traceparent in webhooks.traced(processed.done):
-        failed, facts = one.state in LISTED_WEBHOOKS, {"source": source}
-        traces.step(traceparent, "apply webhook", began_at, ended_at, one.state.value, facts, failed=failed)
-
-
-def process_webhooks(webhooks: Webhooks, clock: Clock, meters: Meters, traces: Traces = NO_TRACES) -> set[WakeUp]:
-    """Process the webhooks that are due; returns the wake-ups for what became due by that.
-
-    The process that takes webhooks in processes them at once. The sweep finds those that were left, and those that
-    are tried again.
-    """
-    due: set[WakeUp] = set()
-    for _ in range(PROCESSED_AT_ONCE):
-        now = clock()
-        if not webhooks.any_due(now=now):
-            break
-        processed = webhooks.process(now=now)
-        due |= processed.due
-        if traces.on:
-            _trace(traces, webhooks, processed, now, clock())
-        for source, _, one in processed.done:
-            meters.add(PROCESSED, source, one.state.value)
-        listed = processed.listed
-        for source, event, state, detail in listed[:LOGGED_AT_ONCE]:
-            level = logging.ERROR if state is WebhookState.BROKEN else logging.WARNING
-            named = {"account" if source.startswith(ACCOUNT) else "channel": source.partition("/")[2]}
-            words = (event, source, state.value, detail)
-            log.log(level, "%s of %s is %s: %s; see `onboard events webhooks list`", *words, extra=named)
-        if (more := len(listed) - LOGGED_AT_ONCE) > 0:
-            log.warning("%d more webhooks need a look; see `onboard events webhooks list`", more)
-        if processed.count < CHUNK:
-            break
-    return due

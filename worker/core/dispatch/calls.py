@@ -1,4 +1,8 @@
-"""Makes the calls of a dispatcher: one at a time for each permit, each in its slot, none that may not be made now."""
+"""Makes the calls of a dispatcher: one at a time for each permit, each in its slot.
+
+Refused is a call that may not be made now: its slot has passed, its lease is too short, or a halt has come. Its row is
+given back, and counts as not called.
+"""
 
 import asyncio
 import logging

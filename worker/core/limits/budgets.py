@@ -11,14 +11,13 @@ from datetime import date, datetime, timedelta
 
 from worker.core.foundation import notation
 from worker.core.limits.credits import CreditCap, UsedCredits, left_of, used_up
+from worker.core.limits.ramp import DAY, Ramp
 from worker.core.limits.rate_adaptation import Pace, adapted, counted
 from worker.core.limits.rate_limits import (
-    DAY,
     SHARE,
     Burst,
     Limit,
     NextSlot,
-    Ramp,
     Slots,
     burst_of,
     claim_again_at,

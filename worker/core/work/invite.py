@@ -1,6 +1,7 @@
 """Sends a customer the link of its session, or reconciles a text whose receipt was lost.
 
-A kind of work for a dispatcher, as `issue` is.
+A kind of work for a dispatcher, as `issue` is. Refused here, when the call's time has come: a link that is not fresh
+any more, and a message into quiet hours.
 """
 
 from collections.abc import Mapping, Sequence

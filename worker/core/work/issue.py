@@ -1,7 +1,7 @@
 """Opens a customer's session at the provider, or reconciles a call whose answer was lost.
 
 A kind of work for a dispatcher. `endings` decides how a step ends, `states` which state that leads to, and the store
-which rows change.
+which rows change. Refused here: a session whose link was born too old to be sent, and one that may be an earlier one.
 """
 
 import threading

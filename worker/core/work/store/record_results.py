@@ -1,4 +1,8 @@
-"""Records the results of calls for sessions: all of a flush in its transaction."""
+"""Records the results of calls for sessions: all of a flush in its transaction.
+
+Decides what each result changes of its job, attempt, session and messages. Refused are answers with what another
+customer has, and results of leases that were lost, but for what the job still waits for.
+"""
 
 import uuid
 from collections import Counter

@@ -1,4 +1,6 @@
-"""New sessions and their invitations. Each customer and purpose has at most one live session."""
+"""Stores new sessions and their invitations. Refused is a second live one: each customer and purpose has one at most,
+and keeps the one whose link has not ended.
+"""
 
 import uuid
 from collections import Counter
