@@ -5,15 +5,18 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from tests.core.limits.call_outcomes import call_outcome
 from tests.stored.shelf import customer
 from tests.stored.statements import statements
 from worker.core.database.tables import Attempt, Budget, Job
+from worker.core.limits.credits import UsedCredits
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.store import budgets
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import CallResult
+from worker.core.limits.throughput import MeasuredThroughput
 from worker.core.model.endings import Kind
 from worker.core.model.states import EVENT, JobState
 from worker.core.unknown.store import unknown_outcomes
@@ -21,6 +24,16 @@ from worker.core.unknown.store import unknown_outcomes
 pytestmark = pytest.mark.both_databases
 
 SECOND = timedelta(seconds=1)
+
+
+def test_what_a_claim_asks_first_is_the_whole_state_of_the_budget(shelf):
+    name, now = shelf.policy.rule.name, shelf.clock()
+    known = {"measured": MeasuredThroughput(70.0, 2.0, now), "spent": UsedCredits(now.date(), 1, 2, 3)}
+    with shelf.database.write() as connection:
+        budgets.save(connection, name, replace(budgets.read(connection, name), failures=2, **known))
+        first = budgets.ask_first(connection, name, sa.exists(sa.select(sa.literal(1))), {}, beside=())
+        assert first.state == budgets.read(connection, name)
+    assert (first.state.failures, first.state.measured, first.state.spent) == (2, *known.values())
 
 
 @pytest.fixture
