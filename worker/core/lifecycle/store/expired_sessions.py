@@ -281,7 +281,7 @@ def _person(keyring: Keyring, customer: Any) -> Person:
 def _waits_again(job: Any, decision: Reissue) -> dict[str, Any]:
     # A customer in the app waits for an event's first link, not for this one: new sign-ups go first.
     priority = job.priority + BATCH - EVENT if job.priority in (EVENT, EVENT + PAUSED) else job.priority
-    if job.refused_session is not None and job.refused_session == job.session_id:
+    if job.refused_session == job.session_id:
         reason = Reason.ASKED_AGAIN
     elif decision.still_opens:
         reason = Reason.ADDRESS_CORRECTED
