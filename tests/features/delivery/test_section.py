@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.features.delivery.sns import TOPIC
+from tests.features.delivery.test_mail_services import PUBLIC
 from tests.settings.samples import loaded, problems, tree
 from worker.core.foundation.keyring import Keyring
 from worker.features.delivery.section import SECTION, Delivery
@@ -29,6 +30,12 @@ def test_what_does_not_go_together_does_not_start(tmp_path: Path, subtests: pyte
             line = problems(tmp_path, tree(delivery=delivery))[0]
             assert line.startswith(said)
     assert problems(tmp_path, tree(delivery={"ses": {"topics": [TOPIC]}})) == []
+
+
+def test_a_key_of_sendgrid_that_verifies_nothing_does_not_start(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, tree(delivery={"sendgrid": KEYS}))
+    assert line.startswith("delivery.sendgrid.keys[1]: expected a public key as SendGrid shows it")
+    assert problems(tmp_path, tree(delivery={"sendgrid": KEYS}), IDENFY_WEBHOOK_KEY=PUBLIC) == []
 
 
 def test_reports_without_mails_do_not_start(tmp_path: Path) -> None:

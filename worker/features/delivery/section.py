@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from worker.settings.problems import Findings
+from worker.settings.secrets import Secret
 from worker.settings.shape import Credentials, FeatureSection
 from worker.settings.values import Section, SenderKey, Shown, setting
 
@@ -34,7 +35,16 @@ def _topic(value: str) -> str:
     return value
 
 
+def _verification_key(secret: Secret) -> Secret:
+    from worker.features.delivery.sendgrid import public_key  # loads more of cryptography, for this table alone
+
+    if not secret.is_missing and public_key(secret.reveal()) is None:
+        raise ValueError("expected a public key as SendGrid shows it: one line of base64, which begins with MFkw")
+    return secret
+
+
 Topic = Annotated[str, AfterValidator(_topic), Shown("ARN")]
+VerificationKey = Annotated[Secret, AfterValidator(_verification_key), Shown("secret")]
 
 
 class Standard(Section):
@@ -54,7 +64,7 @@ class Mailgun(Section):
 class Sendgrid(Section):
     """SendGrid's event webhook as it is."""
 
-    keys: tuple[SenderKey, ...] = setting(..., "SendGrid's public verification keys.", min_length=1)
+    keys: tuple[VerificationKey, ...] = setting(..., "SendGrid's public verification keys.", min_length=1)
 
 
 class Postmark(Section):

@@ -41,13 +41,22 @@ def refusal(headers: Mapping[str, str], body: bytes, *, keys: Iterable[str], now
     return "" if abs(now.timestamp() - int(at)) <= OLDEST.total_seconds() else "it is too old, or of a wrong clock"
 
 
-def _signed(key: str, given: str, content: bytes) -> bool:
+def public_key(shown: str) -> EllipticCurvePublicKey | None:
+    """The key that SendGrid shows; None: it is none of this kind."""
     try:
-        public = load_der_public_key(base64.b64decode(key, validate=True))
-        if not isinstance(public, EllipticCurvePublicKey):
-            return False
+        key = load_der_public_key(base64.b64decode(shown, validate=True))
+    except (binascii.Error, ValueError, UnsupportedAlgorithm):  # what is not ASCII is a ValueError, too
+        return None
+    return key if isinstance(key, EllipticCurvePublicKey) else None
+
+
+def _signed(key: str, given: str, content: bytes) -> bool:
+    public = public_key(key)
+    if public is None:
+        return False
+    try:
         public.verify(base64.b64decode(given, validate=True), content, ECDSA(SHA256()))
-    except (binascii.Error, ValueError, UnsupportedAlgorithm, InvalidSignature):
+    except (binascii.Error, ValueError, InvalidSignature):
         return False
     return True
 
