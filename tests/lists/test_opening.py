@@ -26,7 +26,7 @@ def reason(path: Path) -> str:
 
 def test_a_named_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path):
     os.mkfifo(tmp_path / "list.csv")
-    assert "write - as FILE" in reason(tmp_path / "list.csv")
+    assert "save it to a file" in reason(tmp_path / "list.csv")
 
 
 def test_a_directory_a_device_and_a_socket_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -143,6 +143,6 @@ def test_a_named_pipe_is_refused_with_what_to_do(desk: Desk):
         assert ended.lines == [
             (
                 "list.csv: the list is a pipe, but it must be read more than once: "
-                "write - as FILE and send the list to standard input"
+                "save it to a file first, or let check, run or import read - from standard input"
             )
         ]

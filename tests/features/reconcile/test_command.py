@@ -4,6 +4,7 @@ import copy
 import csv
 import io
 import json
+import os
 import shutil
 import urllib.request
 from pathlib import Path
@@ -184,12 +185,14 @@ def test_what_cannot_start_says_why(desk: Desk, subtests: pytest.Subtests):
     desk.onboard("import", desk.list_of(customers(1)))
     desk.write("bad.csv", "a,b\n1,2\n")
     desk.write("empty.csv", "")
+    os.mkfifo(desk.path / "pipe.csv")
     for typed, says in [
         ("", "give --provider FILE, --sender FILE, or both"),
         ("--provider nothing.csv", "does not exist"),
         ("--provider onboarding.db", "a database"),
         ("--provider customers.csv --map email=nothing", "expected THEIRS=OURS"),
         ("--sender empty.csv", "empty"),
+        ("--sender pipe.csv", "save it to a file first, or let check, run or import read - from standard input"),
         ("--provider bad.csv", "name one with --map THEIRS=OURS"),
         ("--provider bad.csv --map a=scan_ref --account nobody", "there is no account 'nobody'"),
         ("--provider bad.csv --map a=scan_ref --out found.txt", "written as .csv or .jsonl"),

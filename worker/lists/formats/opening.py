@@ -103,6 +103,10 @@ class ListBytes:
                     yield copy
 
 
+# Named, since other commands open tables, too, and know no `-`.
+_READ_THROUGH = "let check, run or import read - from standard input"
+
+
 def _refuse_unless_file(path: str | PathLike[str]) -> None:
     # Checked before it is opened: opening a named pipe would wait for its writer.
     mode = os.stat(path).st_mode
@@ -112,12 +116,9 @@ def _refuse_unless_file(path: str | PathLike[str]) -> None:
         raise ListRefused(["the list is a directory: name a file in it"])
     if stat.S_ISFIFO(mode):
         raise ListRefused(
-            [
-                "the list is a pipe, but it must be read more than once: "
-                "write - as FILE and send the list to standard input"
-            ]
+            [f"the list is a pipe, but it must be read more than once: save it to a file first, or {_READ_THROUGH}"]
         )
-    raise ListRefused(["the list is a device or a socket: name a file, or - for standard input"])
+    raise ListRefused([f"the list is a device or a socket: name a file, or {_READ_THROUGH}"])
 
 
 def content_digest(content: Content) -> str:
