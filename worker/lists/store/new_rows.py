@@ -145,12 +145,19 @@ CANCELLED: dict[str, Any] = {
 }
 
 
+def _whole_parts(known: str) -> str:
+    """As many of its parts as fit: half of a command would be worse than none."""
+    if len(known) <= LONGEST_KNOWN:
+        return known
+    return known[: LONGEST_KNOWN + 1].rpartition("; ")[0] or known[:LONGEST_KNOWN]
+
+
 def refusal_row(batch_id: int, line: RefusedLine) -> dict[str, Any]:
     return {
         "batch_id": batch_id,
         "row": line.row,
         "duplicate_of": line.duplicate_of,
-        "known": line.known[:LONGEST_KNOWN] or None,
+        "known": _whole_parts(line.known) or None,
         "customer_id": line.customer_id or None,
         "problems": [asdict(problem) for problem in line.problems],
     }
