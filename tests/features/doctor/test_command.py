@@ -62,6 +62,15 @@ def test_a_proxy_that_must_be_there_and_is_not_named_is_a_warning(desk: Desk):
     assert of_web() == []
 
 
+def test_an_account_whose_webhooks_can_not_be_verified_is_named_with_its_key(desk: Desk):
+    desk.environ["PUBLIC_KEY"] = "x" * 40
+    desk.environ["ONBOARDING__ACCOUNTS__AU__JWT_KEY"] = '[{ "env": "PUBLIC_KEY" }]'
+    desk.environ["ONBOARDING__ACCOUNTS__AU__WEBHOOK_SECRET"] = "[]"
+    found = findings(desk.onboard("doctor", "--json"))["web"]
+    assert [grade for grade, said, _ in found if "accounts.au.jwt_key" in said] == ["warning"]
+    assert "x" * 40 not in str(found)
+
+
 def test_a_server_that_takes_no_writes_is_a_failure_and_what_is_read_is_checked_all_the_same(
     desk: Desk, empty_postgresql_url: str
 ):

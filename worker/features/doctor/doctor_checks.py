@@ -37,6 +37,7 @@ from worker.settings.problems import SettingsError
 from worker.settings.rules import lifetimes_unknown
 from worker.settings.shape import SECTIONS
 from worker.templates.checks import problems as problems_of_templates
+from worker.web.webhooks.sources import Closed, account_sources
 from worker.wiring.container import Parts
 from worker.wiring.opening import check_keys
 from worker.wiring.templates import doubtful_templates
@@ -236,8 +237,12 @@ def _language(locale: str) -> str:
 
 
 def check_web(parts: Parts) -> Iterator[Finding]:
-    """Whether `onboard web` or `onboard up` listens where it is configured to, and its proxy is named."""
+    """Whether `onboard web` or `onboard up` listens where it is configured to, its proxy is named, and each account's
+    webhooks can be verified."""
     web = parts.settings.web
+    for source in account_sources(parts.accounts, parts.keyring, parts.clock).values():
+        if isinstance(source, Closed):
+            yield warning("web", source.why, "until it is corrected, this account's webhooks are refused")
     pages = (getattr(parts.settings, one.name) for one in SECTIONS.offered())
     ours = [getattr(part, "base_url", None) for part in (web, *pages)]
     if not web.trusted_proxies and any(str(url).startswith("https:") for url in ours):

@@ -309,8 +309,11 @@ def decide_new_address(rules: DeskRules, case: Case, *, now: datetime) -> NewLin
     link = case.link
     if link is None or opens_until(case, now) is None:
         return None
-    if (refused := not_serviceable(case) or in_a_pause(case.row)) is not None:
+    if (refused := not_serviceable(case)) is not None:
         return refused
+    has = f"the present link has gone to the old address, and opens there until {in_utc(link.expires_at)}"
+    if (paused := in_a_pause(case.row)) is not None:
+        return Refused(f"{has}; {paused.why}", paused.then)
     allowed_from = rules.allowed_from.get(link.account)
     given = GivenLink(
         went=True,
@@ -318,7 +321,6 @@ def decide_new_address(rules: DeskRules, case: Case, *, now: datetime) -> NewLin
         allowed_from=link.expires_at if allowed_from is None else allowed_from(link.expires_at),
         cap=spent(rules.contact.caps, reissues=case.sessions - 1, messages=case.messages),
     )
-    has = f"the present link has gone to the old address, and opens there until {in_utc(link.expires_at)}"
     match after_corrected_address(given, rules.contact.corrected, now=now):
         case AnotherSession():
             return decide_new_link(rules, case, now=now)
