@@ -7,6 +7,7 @@ import pytest
 
 from onboarding_sandbox import Fault, Sandbox, SandboxOptions, SmtpFault
 from onboarding_sandbox.faults import KINDS, Draw
+from tests.suite.waiting import wait_until
 
 
 def test_a_fault_is_read_from_its_text():
@@ -230,9 +231,11 @@ async def test_a_huge_answer_can_be_left_before_its_end(start):
 
 async def test_a_hung_call_is_never_answered(start):
     caller = await start(faults=(Fault("hang", 1),))
+    call = asyncio.create_task(caller.idenfy())
+    await asyncio.to_thread(wait_until, lambda: bool(caller.sandbox.log), "a call at the sandbox")
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
-            await caller.idenfy()
+            await call
     (entry,) = caller.sandbox.log
     assert (entry["status"], entry["fault"], entry["processed"]) == ("hung", "hang", False)
 
