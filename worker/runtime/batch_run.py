@@ -67,7 +67,8 @@ class OneBatch:
         # In the loop's seconds, which no clock changes.
         self._counted_at = -inf
         self._counts: BatchCounts | None = None  # as they were counted last
-        self._progress_at = 0.0  # when the batch last made progress
+        # From then on it has made no progress for the patience. In an outage one pause follows another.
+        self._rests_from = self.patience.total_seconds()
         self._seen: object = None  # the batch as it was then
         self._failed_before = -inf  # when the database had last failed before the last progress, in monotonic seconds
         self.left: list[str] = []  # what features had left when the work ended, in words
@@ -104,7 +105,7 @@ class OneBatch:
         While some steps fail, others may succeed: a full disk can be read, and has room for a small row.
         """
         outage = embedded.outage
-        if outage.lasted > self.patience.total_seconds() and self._resting(asyncio.get_running_loop().time()):
+        if outage.lasted > self.patience.total_seconds() and asyncio.get_running_loop().time() > self._rests_from:
             log.error("the database could not be used for longer than the patience: ending")
             raise Unusable(outage.why)
 
@@ -130,7 +131,7 @@ class OneBatch:
         waits_for = ""
         if stand is Stand.DONE:
             stand, waits_for = await runner.in_thread(self._looked_up, began, runner.busy)
-        elif not runner.busy or self._resting(began):  # due rows that wait for a limit keep it busy too
+        elif not runner.busy or began > self._rests_from:  # due rows that wait for a limit keep it busy too
             stand, waits_for = await runner.in_thread(self._stand, began)
             if stand is not None:  # another worker may have done the rest since it was counted
                 counts = await runner.in_thread(self._parts.facts.counts, batch_id)
@@ -147,12 +148,12 @@ class OneBatch:
         """DONE, or None while calls of jobs that have ended can be looked up soon; and what the batch waits for."""
         parts = self._parts
         left = ended_calls(parts.database, self.batch_id)
-        if left and busy and not self._resting(seconds):
+        if left and busy and seconds <= self._rests_from:
             return None, ""  # a dispatcher may be asking about them
         outlook = Outlook({account: first for account, (_, first) in left.items()}, {}, under_way=False)
         now = parts.clock()
         found = next_move(parts.budget_rules, parts.takeovers, outlook, self.batch_id, now=now) if left else None
-        if found is None or self._resting(seconds) or found[0] > now + self.patience:
+        if found is None or seconds > self._rests_from or found[0] > now + self.patience:
             return Stand.DONE, ""
         calls = sum(calls for calls, _ in left.values())
         return None, f"waits until {written(found[0])}: {lost_answers(calls, 0)}, {due_then(calls, 'reconciled')}"
@@ -163,12 +164,8 @@ class OneBatch:
         seen = (dict(counts.jobs), dict(counts.invitations), issued)
         if seen == self._seen:
             return False
-        self._seen, self._progress_at = seen, now
+        self._seen, self._rests_from = seen, now + self.patience.total_seconds()
         return True
-
-    def _resting(self, seconds: float) -> bool:
-        """Whether the batch has made no progress for the patience. In an outage one pause follows another."""
-        return seconds - self._progress_at > self.patience.total_seconds()
 
     def _stand(self, seconds: float) -> tuple[Stand | None, str]:
         """Why nothing more will happen soon, None if something will; and what the batch waits for, for people.
@@ -199,7 +196,7 @@ class OneBatch:
         rest = of_rest(soonest, state, lambda: waiting_to_reconcile(parts.database, self.batch_id))
         why = rest.detail or "the rest is not due before then"
         waits_for = f"waits until {written(soonest)}: {why}" if soonest > now else ""
-        too_long = soonest > now + self.patience or (soonest > now and self._resting(seconds))
+        too_long = soonest > now + self.patience or (soonest > now and seconds > self._rests_from)
         return (Stand.LATER if too_long else None), waits_for
 
 
