@@ -6,19 +6,25 @@ import pytest
 import sqlalchemy as sa
 
 from worker.core.database.database import Database
-from worker.core.facts import JobsStopped, MessagesSent, happened
+from worker.core.facts import Fact, JobsStopped, MessagesSent, SessionsExpired, happened
 
 NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
 TOLD = sa.table("told", sa.column("what", sa.Text))
 
 
-def write(connection, fact, now):
-    connection.execute(TOLD.insert(), [{"what": f"{type(fact).__name__} {[*fact.ids]} {now:%H:%M}"}])
+class Writes:
+    def __init__(self, hears):
+        self.hears = hears
+
+    def observe(self, connection, fact, now):
+        connection.execute(TOLD.insert(), [{"what": f"{type(fact).__name__} {[*fact.ids]} {now:%H:%M}"}])
 
 
 @pytest.fixture
 def told(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'facts.db'}", observers=[write, write])
+    database = Database(
+        f"sqlite:///{tmp_path / 'facts.db'}", observers=[Writes(Fact), Writes(Fact), Writes(SessionsExpired)]
+    )
     with database.write() as connection:
         connection.exec_driver_sql("CREATE TABLE told (what TEXT)")
     yield database

@@ -20,7 +20,7 @@ from worker.failover.store.takeovers import Failover
 from worker.lists.decisions.store.decisions import Decisions
 
 WITNESSES = of_features("WITNESSES")
-OBSERVERS = [witness.observe for witness in WITNESSES]
+OBSERVERS = [witness.observer for witness in WITNESSES]
 ON = {"both_databases": ["sqlite", "postgresql"], "postgresql_alone": ["postgresql"]}
 
 

@@ -4,9 +4,10 @@ A fact has ids or objects that are there, so it costs nothing where no feature l
 reads. Kept counts and audit entries are no facts: they are part of the write.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Protocol
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -23,7 +24,13 @@ class Fact:
     """What has just happened to some rows."""
 
 
-Observe = Callable[[sa.Connection, Fact, datetime], object]
+class Observer(Protocol):
+    """`observe` is called with the facts of these kinds, in the transaction that makes them."""
+
+    @property
+    def hears(self) -> type[Fact]: ...
+
+    def observe(self, connection: sa.Connection, fact: Any, now: datetime) -> object: ...
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class SessionsCompleted(Fact):
 
 def happened(connection: sa.Connection, fact: Fact, *, now: datetime) -> None:
     """Tell the observers of this connection."""
-    observers: Collection[Observe] = connection.get_execution_options().get(OBSERVERS, ())
-    for observe in observers:
-        observe(connection, fact, now)
+    observers: Collection[Observer] = connection.get_execution_options().get(OBSERVERS, ())
+    for one in observers:
+        if isinstance(fact, one.hears):
+            one.observe(connection, fact, now)

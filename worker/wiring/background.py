@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from worker.core.database.database import Database
-from worker.core.facts import Observe
+from worker.core.facts import Observer
 from worker.core.features import Hook
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.model.metrics import Series
@@ -160,16 +160,12 @@ class Tracer(NamedTuple):
     collector: Callable[[], str | None]
 
 
-class Observing(Protocol):
+class Observing(Observer, Protocol):
     """`targets`: where it hands on what happens, by name. Each has a budget's row, and a connection of the process
     while it is given something."""
 
     @property
     def targets(self) -> Collection[str]: ...
-
-    @property
-    def observe(self) -> Observe:
-        """What hears of it, in its transaction."""
 
 
 # Adds what one process has counted since the last time to what is there; blocks. The feature `metrics` keeps counts in

@@ -119,7 +119,7 @@ class Parts(Stores):
             settings.database.url,
             connections=connections,
             tls=settings.database.protection,
-            observers=[one.observe for one in observing],
+            observers=observing,
             act=act or Act(os_user().full, "python"),
             journal=self.journal,
         )

@@ -52,7 +52,7 @@ class Witness:
     """Only for SQLite: both databases run the same statements. Make it before the first connection to the database."""
 
     # Every test of the store runs with a target that is subscribed to all events.
-    observe = Subscriptions({"bus": frozenset(Happened)}, {"kyc": "idenfy-kyc"}).observe
+    observer = Subscriptions({"bus": frozenset(Happened)}, {"kyc": "idenfy-kyc"})
 
     @staticmethod
     def add(database: Database) -> None:

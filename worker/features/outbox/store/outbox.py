@@ -8,7 +8,7 @@ If rows have joined another row, only the leading row's events are published: on
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -35,6 +35,7 @@ class Subscriptions:
 
     targets: Mapping[str, frozenset[Happened]] = field(default_factory=dict)
     providers: Mapping[str, str] = field(default_factory=dict)
+    hears: ClassVar = Fact  # of all kinds
 
     def wants(self, *happened: Happened) -> bool:
         return any(kind in wanted for wanted in self.targets.values() for kind in happened)

@@ -15,7 +15,7 @@ from worker.core.database.job_ids import Key
 from worker.core.database.tables import Job, SessionRow
 from worker.core.database.tables.columns import ColumnOf, column
 from worker.core.database.tables.types import NAMING, Base, partial
-from worker.core.facts import Fact, SessionsCompleted
+from worker.core.facts import SessionsCompleted
 from worker.features.renew.calendar import approved_until
 
 if TYPE_CHECKING:
@@ -55,12 +55,11 @@ _SESSIONS = sa.select(SessionRow.id, SessionRow.customer_id, SessionRow.purpose,
 class Approvals:
     """Keeps each approval in the transaction that makes it, also while nothing is renewed: `every` may be set later."""
 
-    targets = ()
+    targets, hears = (), SessionsCompleted
 
-    def observe(self, connection: sa.Connection, fact: Fact, now: datetime) -> None:
-        match fact:
-            case SessionsCompleted(ids, result) if ids:
-                decided(connection, ids, result, now=now)
+    def observe(self, connection: sa.Connection, fact: SessionsCompleted, now: datetime) -> None:
+        if fact.ids:
+            decided(connection, fact.ids, fact.result, now=now)
 
 
 def observing(_settings: "Settings") -> Approvals:
