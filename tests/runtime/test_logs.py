@@ -12,11 +12,11 @@ from celery.worker.consumer import consumer as celerys
 from kombu.transport.virtual.base import W_NO_CONSUMERS
 
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.database.fast.on_loop import StoreCalls
 from worker.core.foundation.logs import about
 from worker.runtime import logs
 from worker.runtime.log_format import line_form
 from worker.runtime.logs import KNOWN
+from worker.wiring.runner import StoreCalls
 
 # Celery's own text.
 FORMAT = "Task %(name)s[%(id)s] %(description)s: %(exc)s\n%(traceback)s\n"

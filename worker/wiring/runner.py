@@ -6,10 +6,12 @@ of running use it: Celery's tasks (one loop a process, `celery_tasks`) and the w
 """
 
 import asyncio
+import contextvars
 import gc
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from functools import partial
@@ -17,7 +19,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.fast.on_loop import StoreCalls
+from worker.core.database import fast
+from worker.core.database.fast import Twin
+from worker.core.database.fast.on_loop import on_loop, pause
+from worker.core.database.outages import outlive_deadlocks
 from worker.core.dispatch.dispatcher import Dispatcher
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.logs import about
@@ -83,6 +88,45 @@ class Preflight:
         self._parts.budgets.record_log_in(rule, outcome, now=now)
         if outcome.problem is None:
             make_waiting_jobs_due(self._parts.database, now=now)
+
+
+# At most so many transactions wait for one budget's row, however many accounts share it: a worker that stands still may
+# keep the row locked for seconds, and the other accounts go on.
+CALLS_OF_A_BUDGET = 3
+
+
+class StoreCalls:
+    """How a loop makes blocking calls to the store: transactions on PostgreSQL on the loop, others in threads. SQLite
+    has one writer: a single thread queues here instead of at the file's lock.
+
+    For one loop, made on it. A transaction that PostgreSQL ended because of a deadlock is repeated: it has changed
+    nothing."""
+
+    def __init__(self, budgets: Iterable[str], *, threads: int, on_the_loop: int) -> None:
+        """`on_the_loop`: how many transactions may run on the loop at once; 0: they run in threads."""
+        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="database")
+        self._on_the_loop = asyncio.Semaphore(on_the_loop) if on_the_loop and Twin.ON_LOOP not in fast.plain else None
+        self._turns = {name: asyncio.Semaphore(CALLS_OF_A_BUDGET) for name in budgets}
+
+    async def in_turn(self, budget: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Await a dispatcher's call, when it is the turn of this budget."""
+        async with self._turns[budget]:
+            if self._on_the_loop is None:
+                return await self.in_thread(function, *arguments)
+            async with self._on_the_loop:
+                call = partial(function, *arguments)
+                return await on_loop(partial(outlive_deadlocks, call, pause=pause))
+
+    async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Await a call that may take long, or that waits for more than the database."""
+        call = partial(outlive_deadlocks, partial(function, *arguments))
+        # With the caller's context: log lines have the ids of what is worked.
+        here = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, here.run, call)
+
+    def close(self) -> None:
+        """End the threads, when their work is done."""
+        self._threads.shutdown(wait=True)
 
 
 async def prove_senders(parts: Parts) -> None:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tests.suite.twins import only_fast
 from worker.core.database.database import Database
 from worker.core.database.fast import Twin
-from worker.core.database.fast.on_loop import CALLS_OF_A_BUDGET, StoreCalls
+from worker.wiring.runner import CALLS_OF_A_BUDGET, StoreCalls
 
 
 @pytest.fixture
