@@ -10,7 +10,7 @@ from worker.core.database.schema import all_metadata
 
 config = context.config
 # A change to a table waits for all transactions that read the table, and later transactions wait behind the change. The
-# change gives up soon, so that workers go on, and is tried again (worker/wiring/store/migrating.py).
+# change gives up soon, so that workers go on, and is tried again (worker/core/database/schema.py).
 LOCK_SECONDS = 2
 
 

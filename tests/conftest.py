@@ -22,12 +22,12 @@ from tests.simulated.statements import STATEMENTS
 from tests.suite.accepted_sockets import close_what_is_not_attached
 from tests.suite.databases import Databases
 from tests.suite.order import Portions, long_first
+from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.core.database.schema import all_tables
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.http.event_loop import new_event_loop
 from worker.wiring.runner import tune_gc
-from worker.wiring.store import migrating
 
 # The duration of an example depends on the machine, so there is no deadline. EXAMPLES=1000 looks longer.
 settings.register_profile(
@@ -168,7 +168,7 @@ def postgresql_url(postgresql_databases: Databases) -> str:
     """A migrated database for this test process. A test that uses it without `database` empties it itself."""
     url = postgresql_databases.take()
     migrated = Database(url)
-    migrating.upgrade(migrated)
+    schema.upgrade(migrated)
     migrated.close()
     return url
 
@@ -178,7 +178,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite file to copy."""
     file = tmp_path_factory.mktemp("sqlite") / "template.db"
     migrated = Database(f"sqlite:///{file}")
-    migrating.upgrade(migrated)
+    schema.upgrade(migrated)
     migrated.close()  # the last connection writes the write-ahead log into the file
     return file
 

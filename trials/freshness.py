@@ -20,8 +20,8 @@ from typing import Any
 from tests.simulated.queue import HOUR, Case, Outcome, lived
 from tests.simulated.virtual_time import VirtualLoop
 from tests.simulated.world import World
+from worker.core.database import schema
 from worker.core.database.database import Database
-from worker.wiring.store import migrating
 
 LONG = timedelta(hours=10)
 PAUSE = (4 * HOUR, 2 * HOUR)
@@ -45,7 +45,7 @@ def cases(rows: int) -> dict[str, Case]:
 async def _lived(case: Case, folder: Path) -> Outcome:
     url = f"sqlite:///{folder / 'onboarding.db'}"
     database = Database(url)
-    migrating.upgrade(database)
+    schema.upgrade(database)
     database.close()
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)  # noqa: S101

@@ -16,9 +16,10 @@ import sqlalchemy as sa
 from tests.conftest import POSTGRESQL, service_or_skip
 from tests.deploy.compose_file import IMAGES, ROOT, compose, services
 from tests.suite.waiting import wait_until
+from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
-from worker.wiring.store import migrating, roles
+from worker.wiring.store import roles
 
 DIGEST = "sha256:" + "a1" * 32
 BROKER = "COMPOSE_PROFILES=${BROKER:-rabbitmq}\n"
@@ -166,7 +167,7 @@ def test_the_roles_of_the_sql_migrate_run_and_report(made: tuple[sa.URL, Path]):
         return Database(url.set(username=f"{name}_{role}", password=password).render_as_string(hide_password=False))
 
     owner = as_role("migrate")
-    migrating.upgrade(owner)
+    schema.upgrade(owner)
     roles.grant(owner, run=f"{name}_run", report=f"{name}_report")
     owner.close()
     for role, allowed in (("run", True), ("report", False)):

@@ -34,9 +34,9 @@ from tests.runtime.test_up import started
 from tests.suite.of_features import needs, of_features
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 from tests.web.site import FIRST, HOOKS, SECOND, SIGNING, THIRD
+from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.events.bus.sources import topology_of
-from worker.wiring.store import migrating
 
 # Each place that is searched; docs/security/threat-model.md lists the same.
 PLACES = (
@@ -122,7 +122,7 @@ def servers(make_postgresql: Callable[[], str], amqp_url: str) -> Iterator[Serve
     url = make_postgresql()
     to_database, through = relay_to(url)
     migrated = Database(url)
-    migrating.upgrade(migrated)
+    schema.upgrade(migrated)
     migrated.close()
     to_rabbitmq, bus = relay_to(amqp_url)
     rabbitmq = broker_of(a_bus(amqp_url))

@@ -21,12 +21,12 @@ from tests.suite.of_features import of_features
 from trials.kept_counts import untrue_counts
 from trials.simulation.row_rules import QUERIES
 from trials.simulation.setting import KEY
+from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.core.database.fast.unanswered import ALONE
 from worker.core.database.tables import CustomerRow
 from worker.core.foundation.clock import ProcessClock
 from worker.core.foundation.keyring import Keyring
-from worker.wiring.store import migrating
 
 if TYPE_CHECKING:
     from trials.simulation.plan import Plan
@@ -45,7 +45,7 @@ class Databases:
         self.folder = folder
         self._empty = folder / "empty.db"
         made = Database(f"sqlite:///{self._empty}")
-        migrating.upgrade(made)
+        schema.upgrade(made)
         made.close()
 
     def fresh(self) -> str:
@@ -65,7 +65,7 @@ class PostgresqlDatabases:
         self._name = f"onboarding_simulation_{os.getpid()}"
         url = self._fresh(self._name)
         made = Database(url)
-        migrating.upgrade(made)
+        schema.upgrade(made)
         made.close()
         with sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as connection:
             connection.exec_driver_sql(_CLOCK)

@@ -27,7 +27,6 @@ from worker.settings.problems import SettingsError
 from worker.settings.secrets import Secret
 from worker.wiring.container import Parts
 from worker.wiring.opening import check_keys, check_ready
-from worker.wiring.store import migrating
 
 if TYPE_CHECKING:
     from worker.runtime.wakeups import WakeUps
@@ -165,8 +164,8 @@ def _opened(settings: Settings, act: Act, needs: Needs, *, migrate: bool) -> Ite
     with closing(parts), refusing_what_fails():
         not_ready = why_not_ready(parts.database)
         if not_ready and parts.database.is_sqlite and migrate:
-            with suppress(migrating.NotMigrated):  # a revision that this release does not know: reported below
-                migrating.upgrade(parts.database)
+            with suppress(schema.NotMigrated):  # a revision that this release does not know: reported below
+                schema.upgrade(parts.database)
                 note_alone(parts.database, f"schema {schema.newest()}", now=parts.clock(), reason="upgraded")
             not_ready = why_not_ready(parts.database)
         if not_ready:

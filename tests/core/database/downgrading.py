@@ -3,15 +3,16 @@
 from pathlib import Path
 
 from alembic import command
+from alembic.config import Config
 
 from worker.core.database.database import Database
-from worker.core.database.schema import MIGRATIONS
-from worker.wiring.store.migrating import config_of, its_own
+from worker.core.database.schema import MIGRATIONS, its_own
 
 
 def downgrade(database: Database, revision: str, *, migrations: Path = MIGRATIONS) -> None:
     """Migrate down to a revision, or to `base`."""
-    config = config_of(migrations)
+    config = Config()
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
     with its_own(database) as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, revision)

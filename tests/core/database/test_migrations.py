@@ -24,7 +24,6 @@ from worker.core.model.endings import Hold, Kind
 from worker.core.model.reasons import Reason
 from worker.core.work.store.attempt_log import CLOSE
 from worker.wiring.opening import check_ready
-from worker.wiring.store import migrating
 
 # An index with an expression is not read from SQLite. The texts of all indexes are compared.
 pytestmark = [
@@ -74,29 +73,29 @@ def indexes(database: Database) -> set[str]:
 
 
 def test_the_schema_goes_up_down_and_up_again(empty):
-    migrating.upgrade(empty)
+    schema.upgrade(empty)
     assert tables(empty) == MODELS
     downgrade(empty, "base")
     assert tables(empty) == set()
-    migrating.upgrade(empty)
+    schema.upgrade(empty)
     assert tables(empty) == MODELS
 
 
 @pytest.mark.both_databases
 def test_each_single_step_goes_down_and_up(empty, next_release):
-    migrating.upgrade(empty, migrations=next_release)
+    schema.upgrade(empty, migrations=next_release)
     revisions = [script.revision for script in ScriptDirectory(str(next_release)).walk_revisions()]
     assert revisions[0] == schema.newest(next_release) != schema.newest()
     for lower in [*revisions[1:], "base"]:
         downgrade(empty, lower, migrations=next_release)
         assert schema.current(empty) == (None if lower == "base" else lower)
     for revision in reversed(revisions):
-        migrating.upgrade(empty, revision, migrations=next_release)
+        schema.upgrade(empty, revision, migrations=next_release)
         assert schema.current(empty) == revision
 
 
 def test_rows_from_before_the_kept_counts_are_counted(empty, keyring, clock):
-    migrating.upgrade(empty)
+    schema.upgrade(empty)
     shelf = Shelf(empty, keyring, clock)
     shelf.add(*(customer(name) for name in ("Ona", "Jonas", "Rasa")))
     opened = shelf.open(shelf.claim())
@@ -106,7 +105,7 @@ def test_rows_from_before_the_kept_counts_are_counted(empty, keyring, clock):
     batches = [row.id for row in shelf.rows(Batch)]
     before = [shelf.facts.counts(batch) for batch in batches]
     downgrade(empty, "0001")
-    migrating.upgrade(empty)
+    schema.upgrade(empty)
     assert [shelf.facts.counts(batch) for batch in batches] == before
     expect_true_counts(empty)
 
@@ -121,9 +120,9 @@ def test_a_file_of_migrations_is_named_by_its_revision(next_release):
 @pytest.mark.both_databases
 def test_a_revision_that_is_not_known_is_refused_and_a_database_without_a_table_has_none(empty, next_release):
     assert schema.current(empty) is None
-    migrating.upgrade(empty, migrations=next_release)
-    with pytest.raises(migrating.NotMigrated):
-        migrating.upgrade(empty)
+    schema.upgrade(empty, migrations=next_release)
+    with pytest.raises(schema.NotMigrated):
+        schema.upgrade(empty)
     assert schema.current(empty) == schema.newest(next_release)
 
 
@@ -137,14 +136,14 @@ def test_only_what_migrates_loads_alembic():
 
 
 def test_upgrading_twice_changes_nothing(empty):
-    migrating.upgrade(empty)
+    schema.upgrade(empty)
     before = indexes(empty), tables(empty)
-    migrating.upgrade(empty)
+    schema.upgrade(empty)
     assert (indexes(empty), tables(empty)) == before
 
 
 def test_the_migrations_make_the_schema_of_the_models(empty):
-    migrating.upgrade(empty)
+    schema.upgrade(empty)
     with empty.engine.connect() as connection:
         compared = {
             "include_object": lambda _, name, kind, *_more: name in MODELS if kind == "table" else kind != "index"
@@ -154,7 +153,7 @@ def test_the_migrations_make_the_schema_of_the_models(empty):
 
 
 def test_alembic_by_hand_finds_no_difference_either(empty):
-    migrating.upgrade(empty)
+    schema.upgrade(empty)
     config = Config(Path(__file__).parents[3] / "alembic.ini")
     with empty.engine.connect() as connection:
         config.attributes["connection"] = connection
@@ -163,7 +162,7 @@ def test_alembic_by_hand_finds_no_difference_either(empty):
 
 def test_a_database_that_is_only_read_has_the_tables_of_the_migrations_and_is_ready(make_empty, tmp_path):
     migrated, read = make_empty(), Database(f"sqlite:///{tmp_path / 'read.db'}")
-    migrating.upgrade(migrated)
+    schema.upgrade(migrated)
     schema.make_unmigrated(read)
     assert schema.why_not_ready(read) is None
     assert tables(read) == tables(migrated)
@@ -175,7 +174,7 @@ def test_a_database_that_is_only_read_has_the_tables_of_the_migrations_and_is_re
 
 def test_the_migrations_make_every_index_with_its_predicate_and_expressions(make_empty):
     migrated, made = make_empty(), make_empty()
-    migrating.upgrade(migrated)
+    schema.upgrade(migrated)
     all_metadata().create_all(made.engine)
     assert indexes(migrated) == indexes(made)
     assert any("WHERE" in index for index in indexes(migrated))
@@ -197,7 +196,7 @@ def constraints(database: Database) -> dict[str, object]:
 
 def test_the_migrations_make_every_constraint_by_its_name_and_every_default(make_empty):
     migrated, made = make_empty(), make_empty()
-    migrating.upgrade(migrated)
+    schema.upgrade(migrated)
     all_metadata().create_all(made.engine)
     assert constraints(migrated) == constraints(made)
     assert "pk_job" in constraints(migrated)["job"]
@@ -205,7 +204,7 @@ def test_the_migrations_make_every_constraint_by_its_name_and_every_default(make
 
 def test_tables_that_change_a_lot_are_vacuumed_often_on_postgresql(make_postgresql):
     database = Database(make_postgresql())
-    migrating.upgrade(database)
+    schema.upgrade(database)
     with database.read() as connection:
         options = dict(
             connection.execute(sa.text("SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL")).all()
@@ -227,7 +226,7 @@ OTHER_TEXTS = sa.text("""
 
 def test_postgresql_compares_all_texts_by_their_bytes_whatever_the_locale(make_postgresql):
     database = Database(make_postgresql())
-    migrating.upgrade(database)
+    schema.upgrade(database)
     with database.read() as connection:
         assert connection.execute(OTHER_TEXTS).scalars().all() == []
     database.close()
@@ -245,9 +244,9 @@ def test_closing_an_attempt_changes_nothing_that_an_index_knows():
 
 
 def test_an_index_that_is_built_while_workers_run_has_the_requested_rows(empty, next_release):
-    migrating.upgrade(empty)
+    schema.upgrade(empty)
     before = indexes(empty)
-    migrating.upgrade(empty, migrations=next_release)
+    schema.upgrade(empty, migrations=next_release)
     (new,) = indexes(empty) - before
     assert re.search(r"ix_attempt_opened_at.* \(account, opened_at\) WHERE \(?status IS NOT NULL\)?$", new)
 
@@ -256,7 +255,7 @@ def test_an_index_that_is_built_while_workers_run_has_the_requested_rows(empty, 
 def half_upgraded(make_postgresql: Callable[[], str]) -> Iterator[Database]:
     """A database whose upgrade to the next release stopped after the first index."""
     database = Database(make_postgresql())
-    migrating.upgrade(database)
+    schema.upgrade(database)
     with database.write() as connection:
         connection.execute(sa.text("CREATE INDEX ix_attempt_opened_at ON attempt (account, opened_at)"))
     yield database
@@ -271,7 +270,7 @@ def test_an_index_whose_build_was_interrupted_is_built_again(half_upgraded, next
     cut_off = sa.text("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_attempt_opened_at'::regclass")
     with half_upgraded.write() as connection:
         connection.execute(cut_off)
-    migrating.upgrade(half_upgraded, migrations=next_release)
+    schema.upgrade(half_upgraded, migrations=next_release)
     with half_upgraded.read() as connection:
         assert connection.execute(VALID).scalar() is True
 
@@ -279,7 +278,7 @@ def test_an_index_whose_build_was_interrupted_is_built_again(half_upgraded, next
 def test_an_existing_index_is_kept_when_an_upgrade_is_repeated(half_upgraded, next_release):
     with half_upgraded.read() as connection:
         before = connection.execute(IDENTITY).scalar_one()
-    migrating.upgrade(half_upgraded, migrations=next_release)
+    schema.upgrade(half_upgraded, migrations=next_release)
     with half_upgraded.read() as connection:
         assert connection.execute(IDENTITY).scalar_one() == before
 
@@ -297,9 +296,9 @@ def test_no_index_is_built_while_a_table_that_workers_use_is_locked(make_postgre
         if on and on[2] not in new:
             (concurrent if on[1] else built).append(statement)
 
-    migrating.upgrade(database, "0001")
+    schema.upgrade(database, "0001")
     sa.event.listen(database.engine, "before_cursor_execute", see)
-    migrating.upgrade(database, migrations=next_release)
+    schema.upgrade(database, migrations=next_release)
     database.close()
     assert built == []
     assert concurrent  # otherwise the test has compared nothing
@@ -321,12 +320,12 @@ def test_an_empty_database_is_not_ready_and_says_what_to_run(empty):
 
 
 def test_a_migrated_database_is_ready(empty):
-    migrating.upgrade(empty)
+    schema.upgrade(empty)
     assert schema.why_not_ready(empty) is None
 
 
 def test_a_database_of_a_newer_release_asks_for_a_newer_worker(empty):
-    migrating.upgrade(empty)
+    schema.upgrade(empty)
     with empty.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     why = schema.why_not_ready(empty)
@@ -336,7 +335,7 @@ def test_a_database_of_a_newer_release_asks_for_a_newer_worker(empty):
 
 def test_a_database_of_a_newer_release_is_outdated_for_this_worker_and_an_empty_one_is_not(empty):
     assert schema.outdated(empty) is None  # an empty database is reported by `why_not_ready`
-    migrating.upgrade(empty)
+    schema.upgrade(empty)
     assert schema.outdated(empty) is None
     with empty.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))

@@ -12,7 +12,6 @@ from alembic.script import ScriptDirectory
 from tests.core.database.downgrading import downgrade
 from worker.core.database import schema
 from worker.core.database.database import Database
-from worker.wiring.store import migrating
 
 # As the sixth migration once was: its columns are committed before its index is built.
 MIXED = """
@@ -71,7 +70,7 @@ def cut_off(url: str, revision: str, migrations: Path, after: int) -> bool:
 
     sa.event.listen(database.engine, "after_cursor_execute", count)
     try:
-        migrating.upgrade(database, revision, migrations=migrations)
+        schema.upgrade(database, revision, migrations=migrations)
     except (CutOff, sa.exc.SQLAlchemyError):
         return False
     finally:
@@ -84,7 +83,7 @@ def cuts(url: str, revision: str, migrations: Path) -> Iterator[tuple[int, set[s
     should have and has once the upgrade was run again, where the cut has changed anything."""
     with closing(Database(url)) as database:
         yield from _cuts(database, url, revision, migrations)
-        migrating.upgrade(database, revision, migrations=migrations)
+        schema.upgrade(database, revision, migrations=migrations)
 
 
 def _cuts(database: Database, url: str, revision: str, migrations: Path) -> Iterator[tuple[int, set[str], set[str]]]:
@@ -92,7 +91,7 @@ def _cuts(database: Database, url: str, revision: str, migrations: Path) -> Iter
     statements: list[str] = []
     count = lambda _connection, _cursor, statement, *_: statements.append(statement)  # noqa: E731
     sa.event.listen(database.engine, "after_cursor_execute", count)
-    migrating.upgrade(database, revision, migrations=migrations)
+    schema.upgrade(database, revision, migrations=migrations)
     sa.event.remove(database.engine, "after_cursor_execute", count)
     whole = shape(database)
     downgrade(database, before or "base", migrations=migrations)
@@ -103,7 +102,7 @@ def _cuts(database: Database, url: str, revision: str, migrations: Path) -> Iter
         over = cut_off(url, revision, migrations, after)
         assert not over or after == len(statements)  # the table of revisions exists already
         if shape(database) != untouched:
-            migrating.upgrade(database, revision, migrations=migrations)
+            schema.upgrade(database, revision, migrations=migrations)
             yield after, whole, shape(database)
             downgrade(database, before or "base", migrations=migrations)
 
@@ -121,7 +120,7 @@ def test_a_migration_that_mixes_the_two_kinds_is_found(make_postgresql, next_rel
     url = make_postgresql()
     newest = schema.newest(next_release)
     (next_release / "versions" / "9000_mixed.py").write_text(dedent(MIXED.format(newest=newest)))
-    migrating.upgrade(database := Database(url), newest, migrations=next_release)
+    schema.upgrade(database := Database(url), newest, migrations=next_release)
     database.close()
     with pytest.raises(sa.exc.ProgrammingError, match="already exists"):
         list(cuts(url, "9000", next_release))
@@ -131,7 +130,7 @@ def test_an_index_is_built_behind_a_transaction_that_is_longer_than_the_lock_tim
     """PostgreSQL waits for every older transaction, which need not touch the table. It does not give up, and blocks no
     other."""
     database = Database(make_postgresql())
-    migrating.upgrade(database, f"{int(schema.newest()) + 1:04}", migrations=next_release)
+    schema.upgrade(database, f"{int(schema.newest()) + 1:04}", migrations=next_release)
     timeouts = []
 
     def note(connection: sa.Connection, _cursor: object, statement: str, *_: object) -> None:
@@ -139,6 +138,6 @@ def test_an_index_is_built_behind_a_transaction_that_is_longer_than_the_lock_tim
             timeouts.append(connection.exec_driver_sql("SHOW lock_timeout").scalar_one())
 
     sa.event.listen(database.engine, "before_cursor_execute", note)
-    migrating.upgrade(database, migrations=next_release)
+    schema.upgrade(database, migrations=next_release)
     database.close()
     assert set(timeouts) == {"0"}

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from worker.core.database import schema
 from worker.core.database.database import Database
-from worker.wiring.store import migrating
 
 BEFORE = "0001"  # the revision of the previous release
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -21,7 +20,7 @@ NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 def database(make_postgresql: Callable[[], str]) -> Iterator[Database]:
     """A database at the revision of the previous release."""
     opened = Database(make_postgresql(), connections=4)
-    migrating.upgrade(opened, BEFORE)
+    schema.upgrade(opened, BEFORE)
     yield opened
     opened.close()
 
@@ -89,7 +88,7 @@ def test_a_worker_of_the_previous_release_goes_on_during_the_upgrade(database: D
             old.work(begun_before)
             begun_before.commit()
 
-        migrating.upgrade(database, pause=between_two_tries, migrations=next_release)
+        schema.upgrade(database, pause=between_two_tries, migrations=next_release)
     assert tries == 1
     assert schema.current(database) == schema.newest(next_release) != BEFORE
     with database.write() as connection:
@@ -100,21 +99,21 @@ def test_a_worker_of_the_previous_release_goes_on_during_the_upgrade(database: D
 def test_an_upgrade_that_is_blocked_by_a_transaction_reports_it_and_changes_nothing(database, next_release):
     with database.engine.connect() as long_one:
         OldRelease(database).work(long_one)
-        with pytest.raises(migrating.TableInUse, match="pg_stat_activity"):
-            migrating.upgrade(database, tries=1, migrations=next_release)
+        with pytest.raises(schema.TableInUse, match="pg_stat_activity"):
+            schema.upgrade(database, tries=1, migrations=next_release)
     assert schema.current(database) == BEFORE
-    migrating.upgrade(database, migrations=next_release)
+    schema.upgrade(database, migrations=next_release)
     assert schema.current(database) == schema.newest(next_release)
 
 
 def test_two_upgrades_at_once_go_one_after_the_other(database, next_release):
     with database.engine.connect() as other:
-        other.execute(sa.select(sa.func.pg_advisory_lock(migrating.ONE_AT_A_TIME)))
+        other.execute(sa.select(sa.func.pg_advisory_lock(schema.ONE_AT_A_TIME)))
         other.commit()  # the lock belongs to the connection; an open transaction would block the upgrade by itself
-        with pytest.raises(migrating.TableInUse):
-            migrating.upgrade(database, tries=1, migrations=next_release)
+        with pytest.raises(schema.TableInUse):
+            schema.upgrade(database, tries=1, migrations=next_release)
         assert schema.current(database) == BEFORE
-        other.execute(sa.select(sa.func.pg_advisory_unlock(migrating.ONE_AT_A_TIME)))
+        other.execute(sa.select(sa.func.pg_advisory_unlock(schema.ONE_AT_A_TIME)))
         other.commit()
-        migrating.upgrade(database, migrations=next_release)
+        schema.upgrade(database, migrations=next_release)
     assert schema.current(database) == schema.newest(next_release)

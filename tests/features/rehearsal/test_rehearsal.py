@@ -16,6 +16,7 @@ from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.options import Share
 from onboarding_sandbox.wire import SESSIONS
 from tests.suite.of_features import needs
+from worker.core.database import schema
 from worker.core.database.job_ids import guessable_ids
 from worker.core.foundation.keyring import new_key
 from worker.features.rehearsal import play, stand_ins
@@ -36,7 +37,6 @@ from worker.settings.problems import SettingsError
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter
 from worker.web.webhooks.sources import account_sources
 from worker.wiring.container import Parts
-from worker.wiring.store import migrating
 
 START = datetime(2026, 11, 23, 16, 30, tzinfo=UTC)  # in Vilnius half past six in the evening
 DAYS = 12
@@ -145,7 +145,7 @@ async def run_in_sandbox(
         settings = configured(folder, port=sandbox.port, smtp_port=sandbox.smtp_port, more=more)
         parts = Parts(settings, clock=loop.now, jitter=lambda: 0.5)
         exits.callback(parts.close)
-        migrating.upgrade(parts.database)
+        schema.upgrade(parts.database)
         parts.ready()
         imported = import_list(parts.intake, parts.batches, path, options_of(parts.intake), name=path.name)
         arrived = asyncio.Event()

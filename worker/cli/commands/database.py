@@ -26,7 +26,7 @@ from worker.settings.needs import COUNTED, STORED, Need
 from worker.settings.problems import SettingsError
 from worker.wiring.opening import check_keys
 from worker.wiring.os_user import os_user
-from worker.wiring.store import database_copy, migrating, roles
+from worker.wiring.store import database_copy, roles
 
 OVERRIDE = "ONBOARDING__DATABASE__URL"
 
@@ -44,13 +44,13 @@ def upgrade(invocation: Invocation) -> None:
     Workers of an earlier release write the results of their calls in flight, claim no more rows, and wait to be
     replaced.
     """
-    with _database(invocation) as database, refusing(migrating.TableInUse):
+    with _database(invocation) as database, refusing(schema.TableInUse):
         try:
             before = schema.current(database)
-            migrating.upgrade(database)
+            schema.upgrade(database)
             if before != schema.newest():
                 note_alone(database, f"schema {schema.newest()}", now=ProcessClock()(), reason="upgraded")
-        except migrating.NotMigrated:
+        except schema.NotMigrated:
             raise CannotStart(why_not_ready(database) or "the database cannot be upgraded") from None
     after = schema.newest()
     click.echo(f"the database is at revision {after}" + ("" if before == after else f" (was {before or 'empty'})"))
@@ -124,7 +124,7 @@ def copy(invocation: Invocation, to: str, afresh: bool) -> None:
         raise CannotStart(f"{settings.database.sqlite_file}: no such file; without it there is nothing to copy")
     source = Database(settings.database.url, act=act_of_command())
     target = Database(new.url, tls=new.protection, act=act_of_command())
-    refused = refusing(database_copy.CannotCopy, migrating.NotMigrated, migrating.TableInUse)
+    refused = refusing(database_copy.CannotCopy, schema.NotMigrated, schema.TableInUse)
     with closing(source), closing(target), refusing_what_fails(), refused:
         _copy(source, target, settings.encryption.keyring(), afresh=afresh)
 

@@ -9,6 +9,7 @@ import click
 from worker.cli.exits import CannotStart, refusing
 from worker.cli.invocation import Invocation, log_info
 from worker.cli.opening import refusing_what_fails, wake_ups_of
+from worker.core.database import schema
 from worker.core.foundation.tls import is_loopback
 from worker.http import event_loop
 from worker.runtime.celery_settings import why_not_with_workers
@@ -21,7 +22,6 @@ from worker.settings.rules import has_credentials, no_credentials
 from worker.web.server import serve
 from worker.web.webhooks.sources import Closed, account_sources
 from worker.wiring.container import Parts
-from worker.wiring.store import migrating
 
 
 @click.command()
@@ -58,8 +58,8 @@ def web(invocation: Invocation, bind: str | None) -> None:
     # SQLite alone fails: its file is upgraded before the process listens. The process waits for other databases.
     with closing(parts), refusing_what_fails(), listening_at(host, port):
         if parts.database.is_sqlite:
-            with suppress(migrating.NotMigrated):  # a revision that this release does not know: /readyz reports it
-                migrating.upgrade(parts.database)
+            with suppress(schema.NotMigrated):  # a revision that this release does not know: /readyz reports it
+                schema.upgrade(parts.database)
         if not any(sender.keys for sender in settings.web.senders.values()):
             click.echo("warning: web.senders: none has keys, so no client can post events", err=True)
         for source in account_sources(parts.accounts, parts.keyring, parts.clock).values():

@@ -18,6 +18,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from onboarding_sandbox.options import SandboxOptions, Share
+from worker.core.database import schema
 from worker.core.database.job_ids import guessable_ids
 from worker.core.limits.budgets import BudgetRule
 from worker.core.model.wakeups import WakeUp
@@ -41,7 +42,6 @@ from worker.web.webhooks.sources import account_sources, sender_sources
 from worker.wiring.container import Parts
 from worker.wiring.runner import LONGEST_DISPATCH, Runner
 from worker.wiring.senders import build_senders
-from worker.wiring.store import migrating
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class _Rehearsal:
             parts = Parts(self._settings, clock=self._loop.now, jitter=jitter, senders=senders, traces=NO_TRACES)
             exits.callback(parts.close)
             parts.database.need_not_last()
-            migrating.upgrade(parts.database)
+            schema.upgrade(parts.database)
             parts.ready()
             imported, is_cut = self._import(parts)
             self._wire.sources = account_sources(parts.accounts, parts.keyring, self._loop.now)

@@ -18,7 +18,6 @@ from worker.core.database.database import Database
 from worker.core.database.schema import all_tables
 from worker.core.database.tables import Audit, AuditHead, Budget, EmergencyStop, Timer
 from worker.lists.decisions.store.emergency_stop import EmergencyStops, stop_there
-from worker.wiring.store import migrating
 
 PAGE = 1000  # rows of a transaction
 # What `db upgrade` and `db grant` write into a database that holds nothing else.
@@ -53,7 +52,7 @@ def rows_of(source: Database) -> int:
 
 def prepare(target: Database) -> None:
     """Give an empty target this release's schema. Raises CannotCopy for one that holds anything else, and as
-    `migrating.upgrade`."""
+    `schema.upgrade`."""
     at = schema.current(target)
     if at == schema.COPYING:
         return
@@ -65,7 +64,7 @@ def prepare(target: Database) -> None:
             raise CannotCopy(f"--to: the database holds tables of another program, such as {tables[0]}: make a new one")
         if found := _held(connection, set(tables)):
             raise CannotCopy(f"--to: the database holds other data, in the table {found}: make a new one")
-    migrating.upgrade(target)
+    schema.upgrade(target)
 
 
 def _held(connection: sa.Connection, tables: set[str]) -> str:
