@@ -14,8 +14,8 @@ from worker.core.database.tables import Inbox, Job
 from worker.core.model.incoming import EventReceipt, Outcome
 from worker.events.cloudevents import LARGEST, MOST_EVENTS
 from worker.settings.outside import hash_of
-from worker.web.events.answers import MOST_LISTS
 from worker.web.events.request_body import FREE
+from worker.web.events.routes import MOST_LISTS
 
 LIST = "application/cloudevents-batch+json"
 

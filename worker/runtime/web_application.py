@@ -21,11 +21,10 @@ from worker.core.model.wakeups import Wake, WakeUp
 from worker.events.event_receiver import Receiver
 from worker.events.store.event_status import EventStatuses
 from worker.settings.model import Settings
-from worker.web.events.answers import ADDRESS
 from worker.web.events.batching import Batcher, InThread
 from worker.web.events.link_waiters import Waiting
 from worker.web.events.request_body import BODY_SECONDS, ROOM
-from worker.web.events.routes import Events
+from worker.web.events.routes import ADDRESS, Events
 from worker.web.middlewares import EVERY_SECONDS, Refusals, as_problems, counting
 from worker.web.peers import TRUSTED, Proxies
 from worker.web.problems import problem

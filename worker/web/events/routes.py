@@ -1,8 +1,15 @@
-"""POST /events and GET /events/ID: takes events over HTTP, and reports their status."""
+"""POST /events and GET /events/ID: takes events over HTTP, one or a list of them, and reports their status.
 
+A list has an answer for each of its events, and is taken in chunk by chunk. A chunk follows when the one before has its
+receipts: so what the same sender posts meanwhile waits for one chunk, not for all, and an event has the whole of its
+time for an answer.
+"""
+
+import asyncio
 import logging
 import uuid
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -11,25 +18,18 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
+from worker.core.customers.customers import FieldProblem
 from worker.core.database.outages import reason
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Event, EventKind, EventReceipt, EventSender, Outcome
-from worker.events.cloudevents import LARGEST, LARGEST_LIST, Unreadable, is_list, moment, read, read_list
-from worker.events.store.event_status import EventStatus, EventStatuses, LinkStatus
+from worker.events.cloudevents import LARGEST, LARGEST_LIST, Listed, Unreadable, is_list, moment, read, read_list
+from worker.events.standing import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
+from worker.events.store.event_status import EventStatus, EventStatuses
+from worker.events.store.inbox import CONFLICT
 from worker.settings.outside import Web
 from worker.web.events import credentials
-from worker.web.events.answers import (
-    AT_ONCE,
-    AWAY,
-    MOST_LISTS,
-    RETRY_SECONDS,
-    accepted,
-    address,
-    answer_to_many,
-    refusal_status,
-)
-from worker.web.events.batching import ANSWER_SECONDS, Batcher, InThread, answered_within
+from worker.web.events.batching import ANSWER_SECONDS, MOST, Batcher, InThread, answered_within
 from worker.web.events.link_waiters import Waiting
 from worker.web.events.request_body import (
     OF_ONE,
@@ -43,7 +43,7 @@ from worker.web.events.request_body import (
     preferred_wait,
     traceparent,
 )
-from worker.web.problems import REFUSED, problem
+from worker.web.problems import REFUSED, listed, problem
 from worker.web.readiness import Readiness
 from worker.web.turns import Allowance, AtOnce, TooMany
 from worker.web.webhooks.standard_webhooks import SIGNATURE, refused_unread
@@ -51,6 +51,37 @@ from worker.web.webhooks.standard_webhooks import SIGNATURE, refused_unread
 log = logging.getLogger(__name__)
 
 HINT = "docs/reference/http.md shows how an event is posted"
+ADDRESS = "event"  # the name of the route of one event
+RETRY_SECONDS = 2  # the answer's Retry-After while the database cannot be used
+AWAY = "the database cannot be used; send the same event again"
+AT_ONCE = "too many events at the same time"
+# The status of a refusal by its reason; else 422.
+_REFUSALS = {CONFLICT: 409, NOT_ITS_TYPE: 403, NOT_ITS_ID: 403, NOT_ITS_CUSTOMER: 403}
+
+MOST_LISTS = 4  # of one sender at a time: their events are in memory
+NOT_KNOWN = "unknown"  # it may be stored: to be sent again
+Result = dict[str, Any]  # what became of one event of a list
+
+
+class _Refused(Exception):
+    """A request is refused, with this answer. It never leaves this module."""
+
+    def __init__(self, answer: web.Response) -> None:
+        self.answer = answer
+
+
+def _answered(handle: "Callable[[Events, web.Request], Awaitable[web.Response]]") -> Callable[..., Any]:
+    """The handler, whose refusals are answers."""
+
+    async def answered(events: "Events", request: web.Request) -> web.Response:
+        try:
+            return await handle(events, request)
+        except Unacceptable as error:
+            return error.answer(retry_after=RETRY_SECONDS)
+        except _Refused as refused:
+            return refused.answer
+
+    return answered
 
 
 @dataclass(eq=False)
@@ -76,21 +107,14 @@ class Events:
         self._lists = AtOnce(MOST_LISTS)  # of a sender
         self._outage = Outage(log)
 
+    @_answered
     async def post(self, request: web.Request) -> web.Response:
         """Take an event in. Answer with its address, or with the link where the sender waits for the link."""
-        try:
-            return await self._post(request)
-        except Unacceptable as error:
-            return error.answer(retry_after=RETRY_SECONDS)
-
-    async def _post(self, request: web.Request) -> web.Response:
         sender = self._recognised(request)
-        if isinstance(sender, web.Response):
-            return sender
         if self.readiness.why_not is not None:
             return problem(503, self.readiness.why_not, retry_after=RETRY_SECONDS)
-        if sender is not None and (refused := self._too_often(sender)):
-            return refused
+        if sender is not None:
+            self._check_allowance(sender)
         check_before_the_body(request)
         content_type = request.headers.get("Content-Type", "")
         given, largest = attributes(request), LARGEST_LIST if is_list(content_type) else LARGEST
@@ -101,34 +125,44 @@ class Events:
         room = OF_ONE if sender is not None and largest == LARGEST else self._room
         content = await bounded_body(request, room, largest=largest, seconds=self.body_seconds)
         if sender is None:
-            signer = self._signer(request, content)
-            if isinstance(signer, web.Response):
-                return signer
-            if refused := self._too_often(signer):
-                return refused
-            sender, signed_at = signer, credentials.signed_at(request.headers)
+            sender, signed_at = self._signer(request, content), credentials.signed_at(request.headers)
+            self._check_allowance(sender)
         as_sent = partial(_as_sent, sender=sender, signed_at=signed_at, trace=traceparent(request))
         if is_list(content_type):
             return await self._post_many(request, content, sender, as_sent)
         event = read(content, content_type=content_type, attributes=given)
         if isinstance(event, Unreadable):
             return problem(400, event.reason, hint=HINT)
-        return await self._post_one(request, as_sent(event))
-
-    async def _post_one(self, request: web.Request, event: Event) -> web.Response:
-        sender = event.sender
         try:
-            receipt = await self._take_in(event)
-            if receipt.outcome is Outcome.REFUSED or receipt.id is None:
-                return problem(refusal_status(receipt), receipt.reason, problems=receipt.problems)
-            waits = sender.links and event.kind is EventKind.REQUESTED
-            wait = preferred_wait(request.headers.getall("Prefer", [])) if waits else 0
-            return await self._answered(request, event, receipt, wait)
+            return await self._post_one(request, as_sent(event))
         except TooMany:
             return problem(503, AT_ONCE, retry_after=RETRY_SECONDS)
         except sa.exc.OperationalError:
             # The event may be taken where the commit's answer was lost; sending it again does no harm.
             return problem(503, AWAY, retry_after=RETRY_SECONDS)
+
+    async def _post_one(self, request: web.Request, event: Event) -> web.Response:
+        receipt = await self._take_in(event)
+        if receipt.outcome is Outcome.REFUSED or receipt.id is None:
+            return problem(_refusal_status(receipt), receipt.reason, problems=receipt.problems)
+        waits = event.sender.links and event.kind is EventKind.REQUESTED
+        wait = preferred_wait(request.headers.getall("Prefer", [])) if waits else 0
+        answer = _accepted(request, receipt)
+        headers = {"Location": answer["href"], "Cache-Control": "no-store"}
+        repeated = receipt.outcome is Outcome.DUPLICATE and event.signed_at is not None
+        if repeated and not await self.in_thread(self.statuses.is_newest, receipt.id, event.signed_at):
+            # The same message, or a copy. The wish to wait is not signed, and the owner of a copy must not get the
+            # link.
+            wait = 0
+        if not wait or receipt.job_id is None:
+            return web.json_response(answer, status=202, headers=headers)
+        link_status = await self.waiting.wait(receipt.job_id, wait, caller=event.sender.name)
+        headers["Preference-Applied"] = f"wait={wait}"
+        if link_status is not None:
+            answer["job"] = {"id": receipt.job_id, "state": link_status.state.value, "reason": link_status.reason}
+            if link_status.link:
+                answer |= {"link": link_status.link, "expires_at": _written(link_status.expires_at)}
+        return web.json_response(answer, status=200 if "link" in answer else 202, headers=headers)
 
     async def _take_in(self, event: Event) -> EventReceipt:
         """The event's receipt. Raises what the chunks raise."""
@@ -151,21 +185,50 @@ class Events:
                 if isinstance(events, Unreadable):
                     return problem(400, events.reason, hint=HINT)
                 self._allowance.spend(sender.name, max(0, len(events) - 1), monotonic())
-                return await answer_to_many(request, events, lambda one: self._take_in(as_sent(one)))
+                return _answer_to_many(await self._results(request, events, as_sent))
         except TooMany:
             raise Unacceptable(503, f"more than {MOST_LISTS} lists of this sender at the same time") from None
 
+    async def _results(
+        self, request: web.Request, events: Sequence[Listed], as_sent: Callable[[Event], Event]
+    ) -> list[Result]:
+        results: list[Result] = []
+        for place in range(0, len(events), MOST):
+            chunk = [one.event for one in events[place : place + MOST]]
+            away = next((one for one in results if one["status"] == 503), None)
+            if away is None:
+                results += await asyncio.gather(*(self._result(request, one, as_sent) for one in chunk))
+            else:  # the rest is not tried
+                results += [_not_taken(400, one.reason) if isinstance(one, Unreadable) else away for one in chunk]
+        return [
+            {"index": index, **({"event": one.id} if one.id else {}), **result}
+            for index, (one, result) in enumerate(zip(events, results, strict=True))
+        ]
+
+    async def _result(
+        self, request: web.Request, event: Event | Unreadable, as_sent: Callable[[Event], Event]
+    ) -> Result:
+        if isinstance(event, Unreadable):
+            return _not_taken(400, event.reason)
+        try:
+            receipt = await self._take_in(as_sent(event))
+        except sa.exc.OperationalError:
+            return _not_taken(503, AWAY)
+        except TooMany:
+            return _not_taken(503, AT_ONCE)
+        except Exception:  # a bug that one event uncovers is that event's answer
+            log.exception("an event ended with a bug of ours")  # the log shows only its kind and place
+            return _not_taken(500, "a bug of ours; the log names it")
+        if receipt.outcome is Outcome.REFUSED:
+            return _not_taken(_refusal_status(receipt), receipt.reason, receipt.problems)
+        return {"status": 202, **_accepted(request, receipt)}
+
+    @_answered
     async def get(self, request: web.Request) -> web.Response:
         """Report the status of an event."""
-        sender = self._recognised(request)
-        if isinstance(sender, web.Response):
-            return sender
         named = request.match_info["id"]
-        if sender is None:
-            # Signed in place of a body: else a copy of the headers would read the status of each event of this sender.
-            sender = self._signer(request, named.encode("utf-8", "surrogatepass"))
-            if isinstance(sender, web.Response):
-                return sender
+        # Signed in place of a body: else a copy of the headers would read the status of each event of this sender.
+        sender = self._recognised(request) or self._signer(request, named.encode("utf-8", "surrogatepass"))
         try:
             event_id = uuid.UUID(named)
         except ValueError:
@@ -177,50 +240,39 @@ class Events:
             return problem(503, "the database cannot be used", retry_after=RETRY_SECONDS)
         if status is None:
             return problem(404, "there is no such event", hint="a refused event is not stored")
-        return web.json_response(_as_json(status, address(request, event_id)), headers={"Cache-Control": "no-store"})
+        return web.json_response(_as_json(status, _address(request, event_id)), headers={"Cache-Control": "no-store"})
 
-    def _recognised(self, request: web.Request) -> EventSender | web.Response | None:
-        """The request's sender; None where it is signed, which needs its body; or the refusal."""
+    def _recognised(self, request: web.Request) -> EventSender | None:
+        """The request's sender; None where it is signed, which needs its body. Raises _Refused."""
         if not self._keys:
-            return problem(403, "no sender has a key", hint="add [web.senders.NAME] with keys to onboarding.toml")
+            hint = "add [web.senders.NAME] with keys to onboarding.toml"
+            raise _Refused(problem(403, "no sender has a key", hint=hint))
         if has_credentials_twice(request):
-            return problem(400, TWICE)
-        if "Authorization" not in request.headers and SIGNATURE in request.headers:
-            why = refused_unread(request.headers, now=self.clock())
-            return _stranger(request, why) if why else None
-        if "Authorization" not in request.headers:
-            return _stranger(request, "neither an Authorization header nor a signature")
-        found = credentials.bearer(request.headers["Authorization"], self._keys)
-        return _stranger(request, found) if isinstance(found, str) else found
+            raise _Refused(problem(400, TWICE))
+        if "Authorization" in request.headers:
+            return _known(request, credentials.bearer(request.headers["Authorization"], self._keys))
+        if SIGNATURE not in request.headers:
+            return _known(request, "neither an Authorization header nor a signature")
+        why = refused_unread(request.headers, now=self.clock())
+        return _known(request, why) if why else None
 
-    def _signer(self, request: web.Request, content: bytes) -> EventSender | web.Response:
-        """Who has signed the request with this content; or the refusal."""
-        found = credentials.signature(request.headers, content, self._keys, self.clock())
-        return _stranger(request, found) if isinstance(found, str) else found
+    def _signer(self, request: web.Request, content: bytes) -> EventSender:
+        """Who has signed the request with this content. Raises _Refused."""
+        return _known(request, credentials.signature(request.headers, content, self._keys, self.clock()))
 
-    def _too_often(self, sender: EventSender) -> web.Response | None:
-        seconds = self._allowance.take(sender.name, monotonic())
-        return problem(429, "more events than event_limit allows this sender", retry_after=seconds) if seconds else None
+    def _check_allowance(self, sender: EventSender) -> None:
+        """Raises _Refused where it posts too often."""
+        if seconds := self._allowance.take(sender.name, monotonic()):
+            why = "more events than event_limit allows this sender"
+            raise _Refused(problem(429, why, retry_after=seconds))
 
-    async def _answered(self, request: web.Request, event: Event, receipt: EventReceipt, wait: int) -> web.Response:
-        assert receipt.id is not None  # noqa: S101 -- the caller has checked; for the type checker
-        answer = accepted(request, receipt)
-        headers = {"Location": answer["href"], "Cache-Control": "no-store"}
-        repeated = receipt.outcome is Outcome.DUPLICATE and event.signed_at is not None
-        if repeated and not await self.in_thread(self.statuses.is_newest, receipt.id, event.signed_at):
-            # The same message, or a copy. The wish to wait is not signed, and the owner of a copy must not get the
-            # link.
-            wait = 0
-        link_status: LinkStatus | None = None
-        if wait and receipt.job_id is not None:
-            link_status = await self.waiting.wait(receipt.job_id, wait, caller=event.sender.name)
-            headers["Preference-Applied"] = f"wait={wait}"
-        if link_status is not None:
-            answer["job"] = {"id": receipt.job_id, "state": link_status.state.value, "reason": link_status.reason}
-        if link_status is not None and link_status.link:
-            expires = {"expires_at": _written(link_status.expires_at)}
-            return web.json_response(answer | {"link": link_status.link} | expires, headers=headers)
-        return web.json_response(answer, status=202, headers=headers)
+
+def _known(request: web.Request, found: EventSender | str) -> EventSender:
+    """The sender. Raises _Refused where it is the reason why there is none."""
+    if isinstance(found, EventSender):
+        return found
+    request[REFUSED] = f"events: {found}"
+    raise _Refused(problem(401, found, headers={"WWW-Authenticate": "Bearer"}))
 
 
 def _as_sent(event: Event, *, sender: EventSender, signed_at: datetime | None, trace: str | None) -> Event:
@@ -228,9 +280,41 @@ def _as_sent(event: Event, *, sender: EventSender, signed_at: datetime | None, t
     return replace(event, sender=sender, actor=sender.name, traceparent=trace, signed_at=signed_at)
 
 
-def _stranger(request: web.Request, why: str) -> web.Response:
-    request[REFUSED] = f"events: {why}"
-    return problem(401, why, headers={"WWW-Authenticate": "Bearer"})
+def _refusal_status(receipt: EventReceipt) -> int:
+    return _REFUSALS.get(receipt.reason, 422)
+
+
+def _accepted(request: web.Request, receipt: EventReceipt) -> dict[str, Any]:
+    """The answer to an event that was taken, ignored, or known already."""
+    assert receipt.id is not None  # noqa: S101 -- only a refused event has none; for the type checker
+    is_duplicate = receipt.outcome is Outcome.DUPLICATE
+    outcome = receipt.first if is_duplicate else receipt.outcome
+    answer = {"id": str(receipt.id), "state": outcome.value, "href": _address(request, receipt.id)}
+    if receipt.reason:
+        answer["detail"] = receipt.reason
+    return answer | ({"duplicate": True} if is_duplicate else {})
+
+
+def _address(request: web.Request, event_id: uuid.UUID) -> str:
+    """It includes the path that this application is mounted under, if it is mounted."""
+    return str(request.app.router[ADDRESS].url_for(id=str(event_id)))
+
+
+def _not_taken(status: int, detail: str, problems: Sequence[FieldProblem] = ()) -> Result:
+    state = NOT_KNOWN if status >= 500 else Outcome.REFUSED.value
+    named = listed(problems or [FieldProblem("", detail, "")])
+    return {"status": status, "state": state, "detail": detail, "problems": named}
+
+
+def _answer_to_many(results: Sequence[Result]) -> web.Response:
+    counts = Counter("duplicate" if "duplicate" in result else result["state"] for result in results)
+    if results and counts[NOT_KNOWN] == len(results):
+        return problem(results[0]["status"], results[0]["detail"], retry_after=RETRY_SECONDS)
+    states = (*(outcome.value for outcome in Outcome), NOT_KNOWN)
+    facts = {"events": len(results), **{state: counts[state] for state in states}, "results": results}
+    headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(RETRY_SECONDS)} if counts[NOT_KNOWN] else {})
+    mixed = counts[NOT_KNOWN] or counts[Outcome.REFUSED.value]
+    return web.json_response(facts, status=207 if mixed else 202, headers=headers)  # Multi-Status: each has its own
 
 
 def _as_json(status: EventStatus, address: str) -> dict[str, Any]:
