@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from worker.features.stable_links import press
 from worker.features.stable_links.landing import Asks, Buy, Decision, Facts, LandingRules, Lead, Wait, at_landing
-from worker.features.stable_links.store import landings, not_me
+from worker.features.stable_links.store import landings
 
 
 def _buys_at_each_press(rules: LandingRules, facts: Facts, *, asks: Asks | None, now: datetime) -> Decision:
@@ -16,7 +16,7 @@ MENDS = {
     # Each press buys a session, also one that finds that another has asked for it.
     "one-session-for-two-presses": ((landings, "at_landing", _buys_at_each_press),),
     # Who is not meant loses the link, and the messages and sessions of the row go on.
-    "not-me": ((not_me, "hold_back", lambda *_given, **_how: None),),
+    "not-me": ((landings, "hold_back", lambda *_given, **_how: None),),
     # A press is believed however soon it comes: a robot's too.
     "time-before-a-press": ((press, "LEAST", timedelta(seconds=-5)),),
 }

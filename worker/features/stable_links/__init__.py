@@ -7,7 +7,7 @@ FEATURE = Feature(
     about="Links of our own, whose session is bought when they are pressed. Without it mails have the provider's.",
     offers={
         "OWN_LINKS": ("worker.features.stable_links.section:made",),
-        "ROUTES": ("worker.features.stable_links.serving:ROUTES",),
+        "ROUTES": ("worker.features.stable_links.routes:ROUTES",),
         "SECTIONS": ("worker.features.stable_links.section:SECTION",),
     },
     serves=(

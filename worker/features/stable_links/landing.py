@@ -14,20 +14,10 @@ from worker.core.model.states import LIVE_SESSIONS, JobState, SessionState
 from worker.core.unknown.reconciliation import OrphanRule
 
 # A job that waits for one of these reasons waits for a time, not for an answer: a customer who came may hurry it.
-MAY_HURRY = frozenset(
-    {
-        "",
-        Reason.SESSION_EXPIRED,
-        Reason.STALE_LINK,
-        Reason.NEW_LINK,
-        Reason.QUIET_HOURS,
-        Reason.WAITS_FOR_SENDER,
-        Reason.ADDRESS_SPENT,
-        Reason.TAKEN_OVER,
-    }
-)
-
-
+MAY_HURRY = {
+    *("", Reason.SESSION_EXPIRED, Reason.STALE_LINK, Reason.NEW_LINK, Reason.QUIET_HOURS, Reason.WAITS_FOR_SENDER),
+    *(Reason.ADDRESS_SPENT, Reason.TAKEN_OVER),
+}
 # What is settled within so long is not worth a word: the page looks again all the time.
 MOMENTS = timedelta(minutes=1)
 
@@ -171,9 +161,8 @@ def at_landing(rules: LandingRules, facts: Facts, *, asks: Asks | None, now: dat
 
 def _after(rules: LandingRules, facts: Facts, session: SessionAtLanding, *, now: datetime) -> Decision | None:
     """Why no session follows one that has ended now; None: one may."""
-    if session.state not in LIVE_SESSIONS | {SessionState.EXPIRED, SessionState.SUPERSEDED}:
-        return Over(Reason.SESSION_DECIDED)
-    if facts.asked_again:
+    is_open = session.state in LIVE_SESSIONS | {SessionState.EXPIRED, SessionState.SUPERSEDED}
+    if facts.asked_again or not is_open:
         return Over(Reason.SESSION_DECIDED)
     if session.state in LIVE_SESSIONS:  # over by our clock alone
         earliest = max(session.allowed_from, session.expires_at + SETTLES if session.visited else now)

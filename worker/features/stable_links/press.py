@@ -55,9 +55,7 @@ class Visit:
 
 def why_not_asked(visit: Visit) -> Why | None:
     """Why a visit alone must buy nothing, even where no button is asked for; None: it may."""
-    if visit.method != "GET":
-        return Why.NOT_GET
-    return _machine(visit)
+    return Why.NOT_GET if visit.method != "GET" else _machine(visit)
 
 
 def why_not_pressed(visit: Visit, *, now: datetime) -> Why | None:

@@ -1,34 +1,52 @@
-"""`/s/ID`: leads a visitor to the live session, or shows a page. What is decided is in `landing` and `press`."""
+"""`/s/ID`: leads a visitor to the live session, or shows a page without scripts. What is decided is in `landing` and
+`press`."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from hashlib import sha256
 from math import ceil
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from aiohttp import web
 
 from worker.core.foundation.keyring import CannotDecrypt
-from worker.core.foundation.logs import CountLog
+from worker.core.foundation.logs import CountLog, logged
 from worker.core.limits.rate_limits import Limit
-from worker.features.stable_links.landing import Asks, Buy, Gone, Lead, Press, Wait
-from worker.features.stable_links.page_answers import HEADERS, StablePages, ready_by, refresh_of, screen_of
+from worker.features.stable_links.landing import (
+    Asks,
+    Buy,
+    Decision,
+    Finished,
+    Gone,
+    LandingRules,
+    Lead,
+    Over,
+    Press,
+    Wait,
+)
 from worker.features.stable_links.press import Visit, Why, counts_as_opened, why_not_asked, why_not_pressed
-from worker.features.stable_links.store.landings import GONE, Landings, Seen
-from worker.features.stable_links.store.not_me import Outcome
+from worker.features.stable_links.section import Links, made
+from worker.features.stable_links.store.landings import GONE, Landings, Outcome, Seen, stop
 from worker.features.stable_links.visitors import COOKIE, Visitor, Visitors
 from worker.providers.account import https_link
-from worker.runtime.web_application import Shared
+from worker.runtime.web_application import FeatureRoutes, Shared
+from worker.settings.policies import orphan_rules
 from worker.templates.language import TemplateProblem
-from worker.templates.pages import FORMS
+from worker.templates.pages import FORMS, Pages
 from worker.templates.values import Screen
 from worker.web.events.link_waiters import Waiting
 from worker.web.events.request_body import Unacceptable, form_of
+from worker.web.problems import PAGE_HEADERS
 from worker.web.turns import Allowance
+from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +56,13 @@ OF_LINK, OF_ADDRESS = Limit(60, timedelta(minutes=1)), Limit(600, timedelta(minu
 MISSES = Limit(60, timedelta(minutes=1))
 # How long an answer waits for a session that was just asked for; then a page waits.
 PATIENCE = 2.5
-TROUBLE_SECONDS = 60
-LATER = {"Retry-After": str(TROUBLE_SECONDS)}
+LATER = {"Retry-After": "60"}  # of a page that says that something is wrong here
+# In seconds: when a page that waits looks again.
+REFRESH, REFRESH_LATER = 2, 60
+# After so long a visitor reads what to do, and may close the page.
+LONG = timedelta(seconds=30)
+MINUTE, SOME_MINUTES = timedelta(minutes=1), timedelta(minutes=10)
+HEADERS = PAGE_HEADERS | {"X-Robots-Tag": "noindex, nofollow"}
 # In the address at which a page that waits looks again, after a press: it leads on where the page would come first.
 PRESSED = "pressed"
 ANNOUNCED = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
@@ -65,7 +88,8 @@ class StableRoutes:
     """Belongs to one loop.
 
     `hosts`: where each account's links may lead. `on_click`: a session is bought by a press alone. `page_first`: a
-    press alone leads to the session, too.
+    press alone leads to the session, too. `pages`: by brand. `is_secure`: our links are https. Only on a machine of its
+    own may a page lead to http.
     """
 
     shared: Shared
@@ -75,7 +99,8 @@ class StableRoutes:
     landings: Landings
     not_me: Callable[..., Outcome]
     visitors: Visitors
-    pages: StablePages
+    pages: Mapping[str, Pages]
+    is_secure: bool
     waiting: Waiting
 
     def __post_init__(self) -> None:
@@ -90,6 +115,10 @@ class StableRoutes:
             ),
         )
         self._of_link, self._of_address, self._misses = Allowance(OF_LINK), Allowance(OF_ADDRESS), Allowance(MISSES)
+        self._headers = {
+            brand: HEADERS | {"Content-Security-Policy": _policy(pages, is_secure=self.is_secure)}
+            for brand, pages in self.pages.items()
+        }
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/s/{secret}", self._open(self._get))
@@ -215,26 +244,23 @@ class StableRoutes:
         return self.visitors.known(web.Response(status=303, headers=HEADERS | {"Location": link}), visitor)
 
     async def _page(self, request: web.Request, seen: Seen, visitor: Visitor, *, again: bool = False) -> web.Response:
-        now, secret = self._clock(), request.match_info["secret"]
-        screen = screen_of(seen.decision, again=again, now=now)
-        if isinstance(seen.decision, Gone):
-            return self._answer(request, screen, status=404)
-        form = ""
-        if screen in FORMS:
-            form = self.visitors.form(visitor, secret, now=await self._in_thread(self._database_clock))
-        # A page that waits looks again by itself and by its link: after a press where it leads on. It buys nothing.
-        pressed = self.page_first and (request.method == "POST" or PRESSED in request.query)
-        looks_again = f"{_address(request)}?{PRESSED}" if pressed and isinstance(seen.decision, Wait | Buy) else ""
-        answer = self._answer(
-            request,
-            screen,
-            seen,
-            headers=refresh_of(seen.decision, screen, address=looks_again),
-            token=form,
-            address=_address(request),
-            looks_again=looks_again,
-            ready_by=ready_by(seen.decision, now=now),
-        )
+        """`again`: the button was pressed, and the press did not count."""
+        now, decision = self._clock(), seen.decision
+        if isinstance(decision, Gone):
+            return self._answer(request, Screen.GONE, status=404)
+        screen = _screen_of(decision, again=again, now=now)
+        form = await self._form(visitor, request.match_info["secret"]) if screen in FORMS else ""
+        headers, looks_again, ready_by = dict[str, str](), "", None
+        if isinstance(decision, Wait | Buy):
+            # The page looks again by itself and by its link: after a press where it leads on. It buys nothing.
+            if self.page_first and (request.method == "POST" or PRESSED in request.query):
+                looks_again = f"{_address(request)}?{PRESSED}"
+            seconds = REFRESH_LATER if screen is Screen.LONG else REFRESH
+            headers["Refresh"] = f"{seconds}; url={looks_again}" if looks_again else str(seconds)
+        if isinstance(decision, Wait) and decision.until is not None and decision.until - now > SOME_MINUTES:
+            ready_by = decision.until + MINUTE  # rounded up: the page names whole minutes
+        shown: dict[str, Any] = {"token": form, "address": _address(request), "looks_again": looks_again}
+        answer = self._answer(request, screen, seen, headers=headers, ready_by=ready_by, **shown)
         return self.visitors.known(answer, visitor)
 
     async def _ask_not_me(
@@ -242,10 +268,12 @@ class StableRoutes:
     ) -> web.Response:
         if isinstance(seen.decision, Gone):
             return self._answer(request, Screen.GONE, status=404)
-        now = await self._in_thread(self._database_clock)
-        form = self.visitors.form(visitor, _for_not_me(request.match_info["secret"]), now=now)
+        form = await self._form(visitor, _for_not_me(request.match_info["secret"]))
         answer = self._answer(request, Screen.NOT_ME, seen, again=again, token=form, address=_address(request))
         return self.visitors.known(answer, visitor)
+
+    async def _form(self, visitor: Visitor, of: str) -> str:
+        return self.visitors.form(visitor, of, now=await self._in_thread(self._database_clock))
 
     def _answer(
         self,
@@ -254,15 +282,57 @@ class StableRoutes:
         seen: Seen = GONE,
         *,
         status: int = 200,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
         **shown: Any,
     ) -> web.Response:
-        accepts = request.headers.get("Accept-Language", "")
+        """The page. `seen`: the customer's facts; of nobody where a page shows none. `shown`: see `Pages.render`."""
+        # A link that was sent leads on when its brand is no more in the configuration.
+        brand = seen.brand if seen.brand in self.pages else ""
+        pages = self.pages[brand]
+        locale = seen.locale or pages.locale_of(request.headers.get("Accept-Language", ""))
         try:
-            return self.pages.answer(screen, seen, status=status, accepts=accepts, headers=headers or {}, **shown)
+            text = pages.render(screen, locale=locale, template=seen.template, customer_kind=seen.kind, **shown)
         except TemplateProblem as error:
             log.error("the page of a stable link cannot be made: %s", error)
             return web.Response(status=503, text="Please try again later.", headers=HEADERS)
+        own = self._headers[brand] | dict(headers)
+        return web.Response(text=text, status=status, content_type="text/html", headers=own)
+
+
+def _policy(pages: Pages, *, is_secure: bool) -> str:
+    """The page may load its one style and its logo, and nothing else.
+
+    Browsers hold `form-action` against the whole way of a form: our redirect after a press, and the provider's own
+    redirects after it, to hosts that we do not know.
+    """
+    logo = urlsplit(pages.logo)
+    # `data:` is the empty icon. 'none' beside another source is an error, which browsers report on each page.
+    images = f"{logo.scheme}://{logo.netloc} data:" if logo.netloc else "data:"
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"style-src 'sha256-{b64encode(sha256(pages.style.encode()).digest()).decode()}'",
+            f"img-src {images}",
+            "form-action 'self' https:" + ("" if is_secure else " http:"),
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+
+
+def _screen_of(decision: Decision, *, again: bool, now: datetime) -> Screen:
+    match decision:
+        case Finished():
+            return Screen.DONE
+        case Wait(until=until, since=since):
+            waits_long = until is not None or (since is not None and now - since > LONG)
+            return Screen.LONG if waits_long else Screen.WAITING
+        case Buy():
+            return Screen.WAITING
+        case Over():
+            return Screen.LATER
+        case _:
+            return Screen.AGAIN if again else Screen.ASK
 
 
 def _address(request: web.Request) -> str:
@@ -283,3 +353,47 @@ def _visit(request: web.Request, visitor: Visitor, *, shown_at: datetime | None 
         shown_at=shown_at,
         first_seen=None if visitor.is_new else visitor.first_seen,
     )
+
+
+def landings_of(parts: Parts) -> Landings:
+    """What visitors of stable links find."""
+    follow_up, providers = parts.settings.follow_up, parts.providers
+    allowed_from = {name: provider.reissue_at for name, provider in providers.items()}
+    rules = LandingRules(follow_up.most, follow_up.per_day, allowed_from, orphan_rules(providers))
+    return Landings(parts.database, parts.keyring, rules)
+
+
+def _add(application: web.Application, shared: Shared) -> None:
+    """Whatever the mode is now, links that were sent lead on."""
+    parts, settings = shared.parts, shared.parts.settings
+    if settings.web.base_url is None:
+        return
+    own, landings = made(settings), landings_of(parts)
+    is_secure = settings.web.base_url.startswith("https:")
+    waiting = Waiting(landings.ready, shared.in_thread)
+    routes = StableRoutes(
+        shared=shared,
+        hosts={name: account.link_hosts for name, account in settings.accounts.items()},
+        on_click=own is not None and own.on_click,
+        page_first=settings.section(Links).page,
+        landings=landings,
+        not_me=partial(stop, parts.database, parts.keyring),
+        visitors=Visitors(parts.keyring, is_secure=is_secure),
+        pages=parts.link_pages,
+        is_secure=is_secure,
+        waiting=waiting,
+    )
+
+    async def answer_waiting(_application: web.Application) -> None:
+        waiting.close()
+
+    async def log_what_does_not_count(_application: web.Application) -> AsyncIterator[None]:
+        async with logged(routes.not_counted):
+            yield
+
+    application.on_shutdown.append(answer_waiting)
+    application.cleanup_ctx.append(log_what_does_not_count)
+    routes.add_to(application.router)
+
+
+ROUTES = FeatureRoutes(_add)

@@ -16,7 +16,7 @@ from tests.features.service_desk.engine.test_corrected_addresses import (
     mails,
 )
 from tests.features.stable_links.engine.test_stable_links import AHEAD, ON_CLICK
-from worker.features.stable_links.serving import landings_of
+from worker.features.stable_links.routes import landings_of
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from worker.core.database.tables import SessionRow
 from worker.core.limits.store.claims import Room
 from worker.core.model.reasons import Reason
 from worker.features.stable_links.landing import Lead, Over, Wait
-from worker.features.stable_links.serving import landings_of
+from worker.features.stable_links.routes import landings_of
 
 ON_CLICK = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"\nissue = "on-click"'
 LEASE_AND_CALL = timedelta(seconds=60 + 10 + 5)  # the lease, the call's own time-out, and the margin

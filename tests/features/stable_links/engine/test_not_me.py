@@ -15,9 +15,9 @@ from worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, S
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.reasons import Reason
 from worker.features.stable_links.landing import Gone, Lead
-from worker.features.stable_links.serving import landings_of
-from worker.features.stable_links.store.not_me import Outcome
-from worker.features.stable_links.store.not_me import stop as not_me
+from worker.features.stable_links.routes import landings_of
+from worker.features.stable_links.store.landings import Outcome
+from worker.features.stable_links.store.landings import stop as not_me
 from worker.lists.decisions.row_addresses import read_rows
 from worker.lists.decisions.store.decisions import RepeatCost, Verdict
 from worker.lists.decisions.store.settlement import Which

@@ -11,7 +11,7 @@ from tests.features.stable_links.engine.test_stable_links import ON_CLICK
 from tests.simulated.world import customer
 from tests.suite.of_features import needs
 from worker.features.stable_links.landing import Wait
-from worker.features.stable_links.serving import landings_of
+from worker.features.stable_links.routes import landings_of
 
 __all__ = ["played"]
 

@@ -18,7 +18,7 @@ from worker.core.lifecycle.store.own_links import forget
 from worker.core.model.channels import SuppressionReason
 from worker.core.model.reasons import Reason
 from worker.features.stable_links.landing import Asks, Finished, Gone, LandingRules, Lead, Over, Press, Wait
-from worker.features.stable_links.serving import landings_of
+from worker.features.stable_links.routes import landings_of
 from worker.features.stable_links.store.landings import Landings
 from worker.reporting.store.report_links import with_own_links
 from worker.settings.policies import stable_links

@@ -16,9 +16,8 @@ from worker.core.customers.store.cancellation import cancel_jobs
 from worker.core.database.tables import Job, StableLink
 from worker.core.model.states import JobState
 from worker.features.stable_links.landing import Gone, LandingRules, Wait
-from worker.features.stable_links.store.landings import Landings
-from worker.features.stable_links.store.not_me import Outcome
-from worker.features.stable_links.store.not_me import stop as not_me
+from worker.features.stable_links.store.landings import Landings, Outcome
+from worker.features.stable_links.store.landings import stop as not_me
 from worker.lists.store.admission import lock_customers
 from worker.plans.store.leadership import take_leads
 

@@ -12,10 +12,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.wakeups import WakeUp
 from worker.features.stable_links.landing import Asks, Decision, Lead, Press
-from worker.features.stable_links.page_answers import StablePages
 from worker.features.stable_links.routes import StableRoutes
-from worker.features.stable_links.store.landings import GONE, Seen
-from worker.features.stable_links.store.not_me import Outcome
+from worker.features.stable_links.store.landings import GONE, Outcome, Seen
 from worker.features.stable_links.visitors import Visitors
 from worker.runtime.web_application import Shared
 from worker.templates.brand import Brand
@@ -100,7 +98,8 @@ class LandingSite:
             landings=parts.landings,
             not_me=parts.landings.stop,
             visitors=Visitors(self.keyring, is_secure=False),  # cookies come back over the test's http
-            pages=StablePages(pages, is_secure=is_secure),
+            pages=pages,
+            is_secure=is_secure,
             waiting=SimpleNamespace(),  # type: ignore[arg-type] -- no answer waits here
         )
         self.application = web.Application()

@@ -12,7 +12,7 @@ from tests.suite.some import some
 from worker.core.model.reasons import Reason
 from worker.features.stable_links.landing import Asks, Finished, Gone, Lead, Over, Press, Wait
 from worker.features.stable_links.routes import MISSES, OF_LINK
-from worker.features.stable_links.store.not_me import Outcome
+from worker.features.stable_links.store.landings import Outcome
 
 NOT_ME = f"/s/{SECRET}/not-me"
 UNKNOWN = "/s/AAAAAAAAAAAAAAAAAAAAAAAA"

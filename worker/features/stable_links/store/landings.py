@@ -1,4 +1,5 @@
-"""What a visitor of a stable link finds, and the session that a customer asks for there.
+"""What a visitor of a stable link finds, the session that a customer asks for there, and the end of a link that is for
+another person.
 
 A visit reads. A press is one transaction under the customer's lock, decided by what is stored at that moment: of two
 presses at once, in one web process or in two, the second finds that the first has asked.
@@ -8,13 +9,14 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from worker.core.customers.store import usage
-from worker.core.customers.store.cancellation import change_jobs, leave_session, waiting_again
+from worker.core.customers.store.cancellation import change_jobs, leave_session, lock_unsent, waiting_again
 from worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from worker.core.database.audit_entries import Act, note
 from worker.core.database.database import Database, fetch
@@ -37,6 +39,7 @@ from worker.core.model.states import (
 )
 from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.reconciliation import OrphanRule
+from worker.core.unknown.store.held_rows import hold_back
 from worker.events.store.event_status import LinkStatus
 from worker.features.stable_links.landing import (
     Asks,
@@ -135,29 +138,18 @@ class Landings:
             link = _link(connection, digests)  # read again under the lock: it may have been revoked, or erased
             if link is None:
                 return GONE
-            _lock(connection, link)
+            # The customer's job and its session, in this order, as the check of ended sessions locks them.
+            job = lock_serving(connection, lambda: _job(connection, link.customer_id, link.purpose))
+            if job is not None and job.session_id is not None:
+                locked = sa.select(SessionRow.id).where(SessionRow.id == job.session_id)
+                fetch(connection, locked.with_for_update(key_share=True))
             seen, row = self._seen(connection, link, asks=by, now=now)
             if not isinstance(seen.decision, Buy) or row is None:
                 return seen
-            self._buy(connection, row, seen.decision, now=now)
+            _buy(connection, row, seen.decision, now=now)
             act = Act("customer", by.value)
             note(connection, f"customer {link.customer_id}", now=now, reason=f"session at {row.account}", act=act)
             return replace(seen, decision=Wait(), due=(WakeUp.issue(row.account),))
-
-    def _buy(self, connection: sa.Connection, job: Any, decision: Buy, *, now: datetime) -> None:
-        """Let the job wait for a session, due now and ahead of lists; no message follows."""
-        values = waiting_again(now) | {"reason": Reason.PRESSED, "link_requested_at": now, "waits": 0}
-        values["priority"] = EVENT  # a paused job buys nothing (`at_landing`)
-        if job.session_state is SessionState.UNBOUGHT:
-            values["session_id"] = job.replaces  # a row that was moved had another session before
-        change_jobs(connection, [job.id], values)
-        if job.session_id is not None:
-            ends_as = SessionState.EXPIRED if job.session_state in LIVE_SESSIONS else None
-            leave_session(connection, job.session_id, ends_as=ends_as, now=now)
-        if decision.replaces:
-            today = now.astimezone(UTC).date()
-            usage.reissues_so_far(connection, [job.account], today)  # not locked yet where it looked like a first one
-            usage.count_reissues(connection, {job.account: 1}, today)
 
     def _seen(self, connection: sa.Connection, link: Any, *, asks: Asks | None, now: datetime) -> tuple[Seen, Any]:
         job = _job(connection, link.customer_id, link.purpose)
@@ -175,17 +167,17 @@ class Landings:
                 reissued_today=usage.reissues_today(connection, job.account, lock=locks, now=now),
             )
             decision = at_landing(self._rules, facts, asks=asks, now=now)
-        seen = Seen(decision, link.id, job.session_account or job.account, job.id, job.session_id)
+        secret = ""
+        if isinstance(decision, Lead):
+            try:
+                secret = decrypt_link(self._keyring, job.session_id, job.session_encrypted)
+            except Erased:
+                return GONE, job
+        seen = Seen(decision, link.id, job.session_account or job.account, job.id, job.session_id, secret)
         seen = replace(seen, locale=link.locale, template=job.template, brand=job.brand, kind=link.kind)
         noted = link.visited_session == job.session_id and link.visited_at is not None
         is_noted = noted and link.visited_at >= now - NOTED_AGAIN
-        seen = replace(seen, is_noted=is_noted, is_opened=link.opened_at is not None)
-        if isinstance(decision, Lead):
-            try:
-                return replace(seen, link=decrypt_link(self._keyring, job.session_id, job.session_encrypted)), job
-            except Erased:
-                return GONE, job
-        return seen, job
+        return replace(seen, is_noted=is_noted, is_opened=link.opened_at is not None), job
 
     def _facts(self, connection: sa.Connection, link: Any, job: Any, *, now: datetime) -> Facts:
         session = None
@@ -227,12 +219,20 @@ def _job(connection: sa.Connection, customer_id: str, purpose: str) -> Any:
     return (open_ or rows or [None])[-1]
 
 
-def _lock(connection: sa.Connection, link: Any) -> None:
-    """Lock the customer's job and its session, in this order, as the check of ended sessions does."""
-    job = lock_serving(connection, lambda: _job(connection, link.customer_id, link.purpose))
-    if job is not None and job.session_id is not None:
-        locked = sa.select(SessionRow.id).where(SessionRow.id == job.session_id)
-        fetch(connection, locked.with_for_update(key_share=True))
+def _buy(connection: sa.Connection, job: Any, decision: Buy, *, now: datetime) -> None:
+    """Let the job wait for a session, due now and ahead of lists; no message follows."""
+    values = waiting_again(now) | {"reason": Reason.PRESSED, "link_requested_at": now, "waits": 0}
+    values["priority"] = EVENT  # a paused job buys nothing (`at_landing`)
+    if job.session_state is SessionState.UNBOUGHT:
+        values["session_id"] = job.replaces  # a row that was moved had another session before
+    change_jobs(connection, [job.id], values)
+    if job.session_id is not None:
+        ends_as = SessionState.EXPIRED if job.session_state in LIVE_SESSIONS else None
+        leave_session(connection, job.session_id, ends_as=ends_as, now=now)
+    if decision.replaces:
+        today = now.astimezone(UTC).date()
+        usage.reissues_so_far(connection, [job.account], today)  # not locked yet where it looked like a first one
+        usage.count_reissues(connection, {job.account: 1}, today)
 
 
 _LINK = sa.select(
@@ -254,3 +254,45 @@ _JOBS = (
     .join(SessionRow, SessionRow.id == Job.session_id, isouter=True)
     .where(Job.leader_id.is_(None))
 )
+
+
+class Outcome(StrEnum):
+    STOPPED = "stopped"
+    MOMENT = "moment"  # a call for the customer is being made: ask again in a moment
+    GONE = "gone"  # there is no such link
+
+
+def stop(database: Database, keyring: Keyring, secret: str, *, now: datetime) -> Outcome:
+    """The link is for another person: hold the customer's row, end its session, its messages and its link, until a
+    person has decided.
+
+    The link is removed, not marked: who has it is not the customer, and a later message to the right address makes
+    another one.
+    """
+    digests = digests_of(keyring, secret)
+    return outlive_deadlocks(partial(_stop, database, digests, now=now)) if digests else Outcome.GONE
+
+
+def _stop(database: Database, digests: tuple[str, ...], *, now: datetime) -> Outcome:
+    query = sa.select(StableLink).where(StableLink.digest.in_(digests))
+    with database.write() as connection:
+        found = fetch(connection, query)
+        if not found:
+            return Outcome.GONE
+        link = found[0]
+        lock_customers(connection, [link.customer_id])
+        if not fetch(connection, query.where(StableLink.revoked_at.is_(None))):
+            return Outcome.GONE
+        of_customer = (Job.customer_id == link.customer_id, Job.purpose == link.purpose)
+        leads = (*of_customer, Job.state.in_(OPEN_JOBS), Job.leader_id.is_(None))
+        lock_unsent(connection, sa.select(Job.id).where(*leads))
+        jobs = sa.select(Job.id, Job.state, Job.session_id).where(*leads)
+        job = lock_serving(connection, lambda: connection.execute(jobs).first())
+        if job is not None and job.state is JobState.WORKING:
+            return Outcome.MOMENT
+        if job is not None:
+            hold_back(connection, [job], Reason.NOT_ME, now=now)
+        connection.execute(sa.delete(StableLink).where(StableLink.id == link.id))
+        act = Act("customer", "link.not-me")
+        note(connection, f"customer {link.customer_id}", now=now, reason="the link is for another person", act=act)
+    return Outcome.STOPPED
