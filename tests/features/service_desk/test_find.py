@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 ACTS = {
-    "worker.features.privacy.store.erasure",
+    "worker.features.privacy.store.removals",
     "worker.features.privacy.store.subject_requests",
     "worker.features.service_desk.store.desk",
 }

@@ -12,7 +12,7 @@ from worker.cli.invocation import Invocation, find_kept
 from worker.cli.shared_options import JSON, YES, Named, confirm, print_json, whole_file
 from worker.core.foundation.notation import counted
 from worker.core.foundation.private_files import to_disk
-from worker.features.privacy.store.purge import Purging
+from worker.features.privacy.store.removals import Purging
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.report_lines import line_values, write_jsonl
 from worker.settings.needs import STORED

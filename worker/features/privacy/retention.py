@@ -13,15 +13,15 @@ import sqlalchemy as sa
 
 from worker.core.database.audit_entries import RETENTION, Act
 from worker.features.audit.store.sealing import NotSigned, seals_of
-from worker.features.privacy.store.erasure import (
+from worker.features.privacy.store.removals import (
     Place,
+    Purging,
     drop_links,
     erase_next,
     erase_old_updates,
     remove_events,
     remove_places,
 )
-from worker.features.privacy.store.purge import Purging
 from worker.reporting.store.look import Looked
 from worker.web.webhooks.session_chain import DIGESTS_KEPT
 from worker.wiring.container import Parts
@@ -50,8 +50,6 @@ class Retention:
     def __init__(self, parts: Parts) -> None:
         self._kept, self._stores = parts.settings.retention, parts
         self._purging = Purging(parts.database)
-        # What is old enough is decided by the database's own time: nothing brings it back.
-        self._clock, self._database_clock = parts.clock, parts.database_clock
         address_cap = parts.settings.invitations.messages_per_address
         self._places_kept = address_cap.period if address_cap is not None else timedelta(0)
         self._one_at_a_time = threading.Lock()
@@ -72,31 +70,26 @@ class Retention:
 
     def step(self) -> None:
         """Remove one chunk, if there is one. Returns at once if another thread is in a step."""
-        now = self._clock()
+        now = self._stores.clock()
         if not self._one_at_a_time.acquire(blocking=False):
             return
         try:
             if self._next is not None and now < self._next:
                 return
-            if not self._take_turns():
-                self._stores.database.forget_erased()
-                self._next = now + LOOK_EVERY
+            # What is old enough is decided by the database's own time: nothing brings it back.
+            database_now = self._stores.database_clock()
+            for _ in range(len(self._turns)):
+                self._turns.rotate(-1)  # the next step begins with the one after it
+                if self._turns[-1](database_now):
+                    return
+            self._stores.database.forget_erased()
+            self._next = now + LOOK_EVERY
         except sa.exc.DBAPIError as error:
             # Nothing was changed, and nothing waits for it: a failure here must not end the sweep.
             log.warning("retention: %s; trying again later", type(error.orig).__name__)
             self._next = now + LOOK_EVERY
         finally:
             self._one_at_a_time.release()
-
-    def _take_turns(self) -> bool:
-        """Whether one of them did something, or may have more to do. The next step begins with the one after it."""
-        now = self._database_clock()
-        for _ in range(len(self._turns)):
-            turn = self._turns[0]
-            self._turns.rotate(-1)
-            if turn(now):
-                return True
-        return False
 
     def _erase(self, now: datetime) -> bool:
         """Whether there may be more customers to look at."""

@@ -12,7 +12,7 @@ from worker.core.database.tables import AuditHead, Batch, CustomerRow, Job, Sess
 from worker.core.model.states import JobState
 from worker.features.privacy import retention as retention_module
 from worker.features.privacy.retention import LOOK_EVERY, Retention
-from worker.features.privacy.store.purge import CHUNK, Purging
+from worker.features.privacy.store.removals import CHUNK, Purging
 from worker.lists.store.added_lines import all_added
 from worker.runtime.batch_run import OneBatch
 from worker.runtime.embedded import Embedded

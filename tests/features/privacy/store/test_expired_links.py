@@ -10,8 +10,8 @@ from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import AddressPlace, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.messages.contact import AddressCap
 from worker.core.model.states import InvitationState
-from worker.features.privacy.store import erasure
-from worker.features.privacy.store.erasure import drop_links, remove_places
+from worker.features.privacy.store import removals
+from worker.features.privacy.store.removals import drop_links, remove_places
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_the_report_shows_the_line_without_a_link(sent):
 
 
 def test_many_are_dropped_in_chunks(shelf, monkeypatch):
-    monkeypatch.setattr(erasure, "SESSIONS_AT_ONCE", 2)
+    monkeypatch.setattr(removals, "SESSIONS_AT_ONCE", 2)
     shelf.add(*(customer(f"C{number}") for number in range(3)))
     shelf.issue()
     shelf.send()

@@ -23,7 +23,7 @@ from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Done, Kind, Retry
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import Nothing
-from worker.features.privacy.store.purge import CHUNK, Purging
+from worker.features.privacy.store.removals import CHUNK, Purging
 from worker.lists.decisions.row_addresses import read_rows
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which

@@ -56,10 +56,7 @@ def reapply(database: Database, keyring: Keyring, notes: Sequence[Note], *, now:
                 note(connection, LIST, now=now, count=number, reason=f"added {WHY}")
         done.suppressed += number
     erased = {one.digest: one for one in known if one.what is Happened.ERASED}
-    after: str | None = "" if erased else None
-    while after is not None:
-        after, number = _erase_next(database, keyring, erased, after, now=now)
-        done.erased += number
+    done.erased = _erase_again(database, keyring, erased, now=now) if erased else 0
     return done
 
 
@@ -73,21 +70,22 @@ def _last_of_each(notes: Sequence[Note]) -> list[Note]:
     return [one for one in found.values() if one.what in LEAVES_ALONE]
 
 
-def _erase_next(
-    database: Database, keyring: Keyring, erased: dict[str, Note], after: str, *, now: datetime
-) -> tuple[str | None, int]:
-    """Erase those of the next customers who are erased. Returns after whom to go on, None at the end, and how many."""
-    number = 0
-    with database.write() as connection:
-        query = sa.select(_STORED.c.id).where(_STORED.c.id > after).order_by(_STORED.c.id).limit(CHUNK)
-        ids = list(connection.execute(query).scalars())
-        notes = {id_: erased[one] for id_ in ids for one in keyring.digests(CUSTOMER, id_) if one in erased}
-        lock_customers(connection, sorted(notes))
-        for customer_id, one in notes.items():
-            # What came after an erasure by an event was stored rightly.
-            at = now if one.final or one.as_of is None else one.as_of
-            counts = erase_customer(connection, keyring, customer_id, at, EarlierEvents(), final=one.final, now=now)
-            if any(counts.values()):
-                note(connection, f"customer {customer_id}", now=now, reason=f"erased again {WHY}")
-                number += 1
-    return (ids[-1] if ids else None), number
+def _erase_again(database: Database, keyring: Keyring, erased: dict[str, Note], *, now: datetime) -> int:
+    """Erase those of the stored customers whose digests are among these; returns how many had anything left."""
+    number, after = 0, ""
+    while True:
+        with database.write() as connection:
+            query = sa.select(_STORED.c.id).where(_STORED.c.id > after).order_by(_STORED.c.id).limit(CHUNK)
+            ids = list(connection.execute(query).scalars())
+            if not ids:
+                return number
+            notes = {id_: erased[one] for id_ in ids for one in keyring.digests(CUSTOMER, id_) if one in erased}
+            lock_customers(connection, sorted(notes))
+            for customer_id, one in notes.items():
+                # What came after an erasure by an event was stored rightly.
+                at = now if one.final or one.as_of is None else one.as_of
+                counts = erase_customer(connection, keyring, customer_id, at, EarlierEvents(), final=one.final, now=now)
+                if any(counts.values()):
+                    note(connection, f"customer {customer_id}", now=now, reason=f"erased again {WHY}")
+                    number += 1
+        after = ids[-1]

@@ -1,8 +1,12 @@
-"""Purges a batch that is over: its rows go in chunks; its totals stay, and so do the facts that other rows need.
+"""What retention removes, in chunks; safe to repeat.
 
-A row of its own records that a customer has finished. A row of another batch that joined a purged row, or got its
-session, inherits its values. Calls with an unknown outcome are so old that no session of theirs can still be live (see
-`admission`).
+Erased are the person, the personal data in the jobs' lines, and the links and tokens of sessions of customers whose jobs
+are all over. The rest identifies no person: the list owner's id, states, times, and the providers' references. What is
+kept for a time alone goes too: links that open nothing any more, events of the inbox, places of addresses.
+
+A batch that is over is purged: its rows go; its totals stay, and so do the facts that other rows need. A row of its own
+records that a customer has finished. A row of another batch that joined a purged row, or got its session, inherits its
+values. Calls with an unknown outcome are so old that no session of theirs can still be live (see `admission`).
 """
 
 from collections.abc import Collection
@@ -11,16 +15,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.core.customers.customers import Channel
 from worker.core.database import bulk
-from worker.core.database.audit_entries import Act, note
+from worker.core.database.audit_entries import RETENTION, Act, note
 from worker.core.database.database import Database, fetch
+from worker.core.database.encrypted_values import ERASED
 from worker.core.database.fast import tally
 from worker.core.database.job_ids import NEWEST_FIRST, as_they_came, of_batch
 from worker.core.database.tables import (
+    AddressPlace,
     Attempt,
     Batch,
     BounceCount,
+    CustomerRow,
     Finished,
+    Inbox,
     InvitationRow,
     Job,
     PendingDetails,
@@ -28,17 +37,120 @@ from worker.core.database.tables import (
     SkippedLine,
     StableLink,
 )
+from worker.core.database.tables.columns import aliased
 from worker.core.database.tables.work import LEAD, served_by
 from worker.core.messages.contact import FIRST
 from worker.core.messages.store.message_rows import move_messages
 from worker.core.model.endings import Kind
-from worker.core.model.states import LATE, LIVE_SESSIONS, InvitationState, JobState
+from worker.core.model.states import (
+    ENDED_JOBS,
+    LATE,
+    LIVE_SESSIONS,
+    OPEN_INVITATIONS,
+    InvitationState,
+    JobState,
+    Result,
+)
 from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
-from worker.features.privacy.store.erasure import over
+from worker.events.store.customer_erasure import erase, erase_updates
 from worker.lists.store.admission import OF_PRESENT_PERSON
 from worker.reporting.store.counts import BatchCounts, totals_of
 
-CHUNK = 500
+CHUNK = 500  # customers, or rows of a batch
+SESSIONS_AT_ONCE, EVENTS_AT_ONCE, PLACES_AT_ONCE = 500, 1000, 5000
+ERASES = Act(RETENTION, "customer.erased")
+Place = tuple[datetime, str]  # a customer's place in the order of the search
+
+
+def over(job: Any, *, since: datetime) -> sa.ColumnElement[bool]:
+    """True if nothing has happened to a job after `since`, and nothing will without a person.
+
+    Either the job has ended, or its link was handed out, which is all that its list asked for, and has expired. While
+    the provider reviews what the customer has submitted, its verdict is to come, and may have to be asked for.
+    """
+    goes_on = sa.or_(SessionRow.expires_at > since, SessionRow.result == Result.REVIEW)
+    session = sa.exists().where(SessionRow.id == job.session_id, goes_on)
+    out = sa.or_(job.state == JobState.INVITED, sa.and_(job.state == JobState.ISSUED, job.channel == Channel.NONE))
+    return sa.and_(job.changed_at <= since, sa.or_(job.state.in_(ENDED_JOBS), sa.and_(out, ~session)))
+
+
+def erase_next(database: Database, *, after: Place | None, since: datetime, now: datetime) -> tuple[int, Place | None]:
+    """Erase the next customers who were in no list after `since` and whose jobs are all over.
+
+    A customer with a job that is not over, or with a session that still opens, keeps all data. Returns how many
+    were erased, and where the next chunk starts; None: the search is complete.
+    """
+    kept = sa.select(CustomerRow.customer_id, CustomerRow.changed_at).where(
+        CustomerRow.encrypted.is_not(None), CustomerRow.changed_at <= since
+    )
+    if after is not None:
+        at, customer_id = after
+        beyond = sa.and_(CustomerRow.changed_at == at, CustomerRow.customer_id > customer_id)
+        kept = kept.where(CustomerRow.changed_at >= at, sa.or_(CustomerRow.changed_at > at, beyond))
+    kept = kept.order_by(CustomerRow.changed_at, CustomerRow.customer_id).limit(CHUNK)
+    # Joined jobs are left out: the job that they joined belongs to the same customer.
+    job = aliased(Job)
+    own = job.customer_id == CustomerRow.customer_id
+    going = sa.exists().where(own, job.leader_id.is_(None), ~over(job, since=since))
+    opens = sa.exists().where(SessionRow.job_id == job.id, SessionRow.expires_at > now).where(own)
+    with database.write() as connection:
+        # Locked, as an import and a retry lock customers: a transaction that reopens a customer's job has either
+        # committed, and the next statement sees it, or waits for this one and then finds the person erased.
+        rows = fetch(connection, kept.with_for_update(skip_locked=True))
+        if not rows:
+            return 0, None
+        these = sa.select(CustomerRow.customer_id).where(CustomerRow.customer_id.in_([row.customer_id for row in rows]))
+        ids = list(connection.execute(these.where(~going, ~opens)).scalars())
+        erase(connection, ids, now=now)
+        erase_updates(connection, ids, until=now)
+        if ids:
+            note(connection, "customers whose time is over", now=now, count=len(ids), act=ERASES)
+    last = rows[-1]
+    return len(ids), (last.changed_at, last.customer_id)
+
+
+# A look-up of an open message may search for its link.
+_NEEDED = sa.exists().where(InvitationRow.session_id == SessionRow.id, InvitationRow.state.in_(OPEN_INVITATIONS))
+
+
+def drop_links(database: Database, *, since: datetime) -> int:
+    """Drop the tokens and links of the next sessions that expired until `since`: they are still secrets. Returns how
+    many. References and the hash of a token stay: late events of the provider name the session by them."""
+    # Spelled exactly as in the index.
+    expired = sa.select(SessionRow.id).where(sa.text("length(encrypted) > 0"), SessionRow.expires_at <= since, ~_NEEDED)
+    ids = (
+        expired.order_by(SessionRow.expires_at).limit(SESSIONS_AT_ONCE).with_for_update(skip_locked=True, of=SessionRow)
+    )
+    with database.write() as connection:
+        found = list(connection.execute(ids).scalars())
+        if found:
+            connection.execute(sa.update(SessionRow).where(SessionRow.id.in_(found)).values(encrypted=ERASED))
+    return len(found)
+
+
+def erase_old_updates(database: Database, *, since: datetime) -> int:
+    """Erase the stored columns of the next updates that were received until `since`; returns how many."""
+    # Spelled exactly as in the index.
+    kept = sa.select(Inbox.id).where(sa.text("length(encrypted) > 0"), Inbox.received_at <= since)
+    ids = kept.order_by(Inbox.received_at).limit(EVENTS_AT_ONCE)
+    with database.write() as connection:
+        return connection.execute(sa.update(Inbox).where(Inbox.id.in_(ids)).values(encrypted=ERASED)).rowcount
+
+
+def remove_events(database: Database, *, since: datetime) -> int:
+    """Remove the next events that were received until `since`; returns how many."""
+    ids = sa.select(Inbox.id).where(Inbox.received_at <= since).order_by(Inbox.received_at).limit(EVENTS_AT_ONCE)
+    with database.write() as connection:
+        return connection.execute(sa.delete(Inbox).where(Inbox.id.in_(ids))).rowcount
+
+
+def remove_places(database: Database, *, since: datetime) -> int:
+    """Remove the next places that were taken until `since`; returns how many."""
+    old = sa.select(AddressPlace.digest, AddressPlace.number).where(AddressPlace.taken_at <= since)
+    keys = old.order_by(AddressPlace.taken_at).limit(PLACES_AT_ONCE)
+    gone = sa.delete(AddressPlace).where(sa.tuple_(AddressPlace.digest, AddressPlace.number).in_(keys))
+    with database.write() as connection:
+        return connection.execute(gone).rowcount
 
 
 class Purging:
@@ -58,12 +170,7 @@ class Purging:
                 return "its import was cut off"
             if ended_at > since:
                 return "it is not old enough"
-            for condition, words in (
-                (~_is_over(since), "is not over"),
-                (_opens(now), "has a session that still opens"),
-                (_unknown_outcomes(now), "has a call of the last 30 days whose outcome is unknown"),
-                (_being_sent(), "has a message that is being sent"),
-            ):
+            for condition, words in _kept_by(since, now):
                 found = connection.execute(rows.where(condition).limit(1)).scalar()
                 if found is not None:
                     return f"row {found} {words}"
@@ -132,44 +239,35 @@ def _next_to_go(connection: sa.Connection, batch_id: int, *, now: datetime) -> l
             return []
         these = sa.select(Job.id).join(LEAD, LEAD.id == Job.leader_id, isouter=True)
         these = these.where(Job.id.in_([row.id for row in rows]))
-        may_go = these.where(_is_over(now), ~_opens(now), ~_unknown_outcomes(now), ~_being_sent())
-        ids = list(connection.execute(may_go).scalars())
+        ids = list(connection.execute(these.where(*(~condition for condition, _ in _kept_by(now, now)))).scalars())
         if ids:
             return ids
         after = rows[-1].row
 
 
-def _is_over(since: datetime) -> sa.ColumnElement[bool]:
-    """True if the job, or the job that it joined, has been over since then."""
-    return sa.or_(
+def _kept_by(since: datetime, now: datetime) -> list[tuple[sa.ColumnElement[bool], str]]:
+    """What keeps a job from being removed, each in words. It, or the job that it joined, must be over since `since`."""
+    is_over = sa.or_(
         sa.and_(Job.leader_id.is_(None), over(Job, since=since)),
         sa.and_(Job.leader_id.is_not(None), over(LEAD, since=since)),
     )
-
-
-def _opens(now: datetime) -> sa.ColumnElement[bool]:
-    """True if a session of the job may still be used."""
-    return sa.exists().where(
-        SessionRow.job_id == Job.id, SessionRow.state.in_(LIVE_SESSIONS), SessionRow.expires_at > now
-    )
-
-
-def _unknown_outcomes(now: datetime) -> sa.ColumnElement[bool]:
-    """True if a call for the job may have opened a session that is still live."""
-    return sa.exists().where(
+    live = (SessionRow.state.in_(LIVE_SESSIONS), SessionRow.expires_at > now)
+    unknown_outcome = sa.exists().where(  # it may have opened a session that is still live
         Attempt.job_id == Job.id,
         Attempt.invitation_id.is_(None),
         sa.or_(Attempt.outcome.is_(None), Attempt.outcome.in_((Kind.UNKNOWN.value, LATE))),
         Attempt.opened_at > now - UNKNOWN_FOR,
     )
-
-
-def _being_sent() -> sa.ColumnElement[bool]:
-    """True if a message that would go with the job is under way: its result is counted first."""
+    # A message that would go with the job: its result is counted first.
     under_way = InvitationRow.state == bulk.fixed(InvitationState.WORKING)
     of_job = sa.select(InvitationRow.job_id).where(under_way)
     of_session = sa.select(SessionRow.job_id).join(InvitationRow, InvitationRow.session_id == SessionRow.id)
-    return Job.id.in_(sa.union(of_job, of_session.where(under_way)))
+    return [
+        (~is_over, "is not over"),
+        (sa.exists().where(SessionRow.job_id == Job.id, *live), "has a session that still opens"),
+        (unknown_outcome, "has a call of the last 30 days whose outcome is unknown"),
+        (Job.id.in_(sa.union(of_job, of_session.where(under_way))), "has a message that is being sent"),
+    ]
 
 
 # The values that a row of another batch got from the row it joined, and must hold itself once that row is gone.
