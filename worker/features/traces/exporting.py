@@ -1,12 +1,14 @@
 """Records the spans of rows that are traced, and sends them to a collector: OTLP over HTTP, by OpenTelemetry, which is
 the extra `otel`.
 
-OpenTelemetry's own variables say where to, and it is imported only where they do.
+OpenTelemetry's own variables say where to, and it is imported only where they do. What others give as a `traceparent`
+(W3C Trace Context) is checked here: another form is ignored, as the specification asks.
 """
 
 import logging
 import os
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +26,6 @@ from worker.core.limits.store.flush import Flushed
 from worker.core.limits.throughput import Stretch
 from worker.core.model.http_messages import MayWrite
 from worker.core.model.wakeups import WakeUp, WorkStep
-from worker.features.traces.contexts import Context, context_of
 from worker.lists.traces import NO_TRACES, Facts, Span, Traces
 from worker.wiring.background import Tracer
 
@@ -44,6 +45,34 @@ CLOSE_SECONDS = 3.0
 WAITING, AT_ONCE = 8192, 512
 NANOSECONDS = 10**9
 PREFIX = "onboarding."
+LONGEST = 512  # characters of a `traceparent`: one of version 00 has 55
+# A later version may say more behind these four, which mean the same in each version.
+_FORM = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Context:
+    """One place in a trace. `sampled`: its spans are recorded."""
+
+    trace_id: int
+    span_id: int
+    sampled: bool = True
+
+    def __str__(self) -> str:
+        return f"00-{self.trace_id:032x}-{self.span_id:016x}-{int(self.sampled):02x}"
+
+
+def context_of(given: Any) -> Context | None:
+    """The context in a `traceparent`, whatever it is; None if it is none."""
+    if not isinstance(given, str) or len(given) > LONGEST:
+        return None
+    parts = _FORM.fullmatch(given)
+    if parts is None:
+        return None
+    version, trace_id, span_id, flags, more = parts.groups()
+    if (version == "00" and more is not None) or not int(trace_id, 16) or not int(span_id, 16):
+        return None
+    return Context(int(trace_id, 16), int(span_id, 16), bool(int(flags, 16) & 1))
 
 
 class TracedWork:
