@@ -91,8 +91,8 @@ def _mail_findings(invocation: Invocation, selector: str | None, server: str | N
     """What the DNS says of the domains that mail comes from and comes back to, asked of this server (HOST[:PORT])."""
     from email.utils import parseaddr
 
-    from worker.features.doctor.dns_records import Dns  # imported here: dnspython, which nothing else needs
-    from worker.features.doctor.mail_records import DnsFailed, check_domain
+    # Imported here: dnspython, which nothing else needs.
+    from worker.features.doctor.mail_records import Dns, DnsFailed, check_domain
     from worker.settings.needs import NOTHING
     from worker.wiring.senders import WAYS_BACK
 

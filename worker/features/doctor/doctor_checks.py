@@ -154,12 +154,15 @@ def check_disk(parts: Parts) -> Iterator[Finding]:
 def check_accounts_and_senders(parts: Parts) -> Iterator[Finding]:
     """Logs in to each, with calls that send nothing and cost nothing."""
     answers = event_loop.run(answers_of(parts, parts.accounts, parts.channels))
-    refused = [name for name in parts.accounts if _is_refused(answers[name])]
+    # By the credentials. Other answers may come of a wrong path, or a machine on the way.
+    problems = {name: said for name in parts.accounts if isinstance(said := answers[name], Problem)}
+    refused = [name for name, one in problems.items() if one.kind is Kind.AUTH and one.status in (401, 403)]
     for name, answer in answers.items():
         section = name if name in parts.channels else f"accounts.{name}"
         where, said = where_is(parts.settings, section), in_words(answer)
         words = said if where in said else f"{where}: {said}"
-        alike = [one for one in refused if name in parts.accounts and _log_in_alike(parts, one, name)]
+        is_account = name in parts.accounts
+        alike = [one for one in refused if is_account and _log_in(parts, one) == _log_in(parts, name)]
         asked = name if name in alike else next(iter(alike), None)
         if asked is not None and (asked == name or said == NOT_ASKED):
             other = "" if asked == name else f", and {asked}, which has the same credentials, is refused"
@@ -176,17 +179,9 @@ def check_accounts_and_senders(parts: Parts) -> Iterator[Finding]:
             yield failure(section, words, certificate_help(words, section) or helps)
 
 
-def _is_refused(answer: Problem | str | None) -> bool:
-    """Whether a provider refuses the credentials. Other answers may come of a wrong path, or a machine on the way."""
-    return isinstance(answer, Problem) and answer.kind is Kind.AUTH and answer.status in (401, 403)
-
-
-def _log_in_alike(parts: Parts, one: str, other: str) -> bool:
-    log_ins = [
-        (urlsplit(each.address).netloc, each.api_key, each.api_secret, each.customer_id)
-        for each in (parts.accounts[one], parts.accounts[other])
-    ]
-    return log_ins[0] == log_ins[1]
+def _log_in(parts: Parts, name: str) -> tuple[object, ...]:
+    account = parts.accounts[name]
+    return urlsplit(account.address).netloc, account.api_key, account.api_secret, account.customer_id
 
 
 def check_texts(parts: Parts) -> Iterator[Finding]:
@@ -290,38 +285,20 @@ def check_processes(parts: Parts) -> Iterator[Finding]:
         action = "none can work until the database takes writes" if whole.unwritable else f"start {start}"
         yield warning("processes", "no process is working", action)
     else:
-        yield ok(
-            "processes",
-            f"{counted(working, 'process', 'processes')} at work" if working else f"none; {whole.nothing_to_do}",
-        )
+        at_work = f"{counted(working, 'process', 'processes')} at work"
+        yield ok("processes", at_work if working else f"none; {whole.nothing_to_do}")
     for one in whole.attention:
         if one.what == "database":  # `check_writes` or `check_disk` says it, and what helps
             continue
         yield warning("attention", f"{one.name}: {one.detail}" if one.name else one.detail, one.step)
 
 
-# In the order in which one needs the other.
-WITHOUT_DATABASE: tuple[Check, ...] = (
-    check_adapters,
-    check_disk,
-    check_brokers,
-    check_accounts_and_senders,
-    check_texts,
-    check_templates,
-    check_ladder,
-    check_web,
-)
-WITH_DATABASE: tuple[Check, ...] = (
-    check_encryption_keys,
-    check_journal,
-    check_clock,
-    check_languages,
-    check_writes,
-    check_processes,
-)
-
-
-def all_checks(*, of_database: bool) -> tuple[Check, ...]:
-    """The checks to make, with those of features last. `of_database`: also those that need one."""
-    offered = (one.run for one in DOCTOR_CHECKS.offered() if of_database or not one.of_database)
-    return (*(WITH_DATABASE if of_database else ()), *WITHOUT_DATABASE, *offered)
+def all_checks(*, of_database: bool) -> list[Check]:
+    """The checks to make, in the order in which one needs the other, with those of features last. `of_database`: also
+    those that need one."""
+    checks: list[Check] = []
+    if of_database:
+        checks += [check_encryption_keys, check_journal, check_clock, check_languages, check_writes, check_processes]
+    checks += [check_adapters, check_disk, check_brokers, check_accounts_and_senders]
+    checks += [check_texts, check_templates, check_ladder, check_web]
+    return checks + [one.run for one in DOCTOR_CHECKS.offered() if of_database or not one.of_database]

@@ -1,6 +1,7 @@
-"""What a sender's domain says in DNS about its mail, and whether other mail servers will accept that. Pure.
+"""What a sender's domain says in DNS about its mail, and whether other mail servers will accept that. Only
+`doctor --mail` loads it, and dnspython.
 
-Each check asks `Ask` for records, and reads them as RFC 7208 (SPF), RFC 6376 and 8301 (DKIM), RFC 7489 (DMARC) and
+Each check asks `Ask` for records, of which `Dns` is one, and reads them as RFC 7208 (SPF), RFC 6376 and 8301 (DKIM), RFC 7489 (DMARC) and
 RFC 7505 (no mail) say. It sees what is published, not how the relay signs or from which address it sends.
 """
 
@@ -9,17 +10,24 @@ import binascii
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+import dns.exception
+import dns.name
+import dns.rdtypes.txtbase
+import dns.resolver
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from worker.cli.feature_checks import Finding, failure, ok, warning
+from worker.core.foundation.notation import plain
 
 MX, SPF, DKIM, DMARC, ALIGNMENT = "mail MX", "mail SPF", "mail DKIM", "mail DMARC", "mail alignment"
 MOST_LOOKUPS = 10  # of a receiver for one SPF record; more are a permanent error
 LEAST_BITS, GOOD_BITS = 1024, 2048
 _DOT = re.compile(r"\.$")
 _QUALIFIED = re.compile(r"^[-+~?]?")
+SECONDS = 5.0  # for one question, over all servers
+LONGEST = 4096  # characters of a record: a key of 16 kbit has fewer
 
 
 class DnsFailed(Exception):
@@ -28,6 +36,48 @@ class DnsFailed(Exception):
 
 # The records of a name and a type ("MX", "TXT"), each as text; none if there are none. Raises DnsFailed.
 Ask = Callable[[str, str], Sequence[str]]
+
+
+class Dns:
+    """The records of names. `server`: HOST and port to ask, in place of the system's servers."""
+
+    def __init__(self, server: tuple[str, int] | None = None) -> None:
+        """Raises DnsFailed if the system names no server."""
+        try:
+            self._resolver = dns.resolver.Resolver(configure=server is None)
+        except dns.resolver.NoResolverConfiguration:
+            raise DnsFailed("this machine names no DNS server") from None
+        if server is not None:
+            self._resolver.nameservers, self._resolver.port = [server[0]], server[1]
+        self._resolver.lifetime = SECONDS
+
+    def __call__(self, name: str, kind: str) -> Sequence[str]:
+        """The records, each as text; none if there are none. Raises DnsFailed."""
+        try:
+            asked = dns.name.from_text(name, idna_codec=dns.name.IDNA_2008_Practical)
+            answer = self._resolver.resolve(asked, kind, search=False)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            return ()
+        except dns.exception.DNSException as error:
+            raise DnsFailed(f"the DNS does not say what {name} has ({_in_words(error)})") from None
+        # The strings of a text are parts of one. A terminal shows it, and a DNS server of somebody else may have put
+        # escape codes in.
+        return [
+            plain(b"".join(record.strings).decode("utf-8", "replace"), most=LONGEST)
+            if isinstance(record, dns.rdtypes.txtbase.TXTBase)
+            else str(record)
+            for record in answer
+        ]
+
+
+def _in_words(error: dns.exception.DNSException) -> str:
+    match error:
+        case dns.exception.Timeout():
+            return f"no answer within {SECONDS:.0f} s"
+        case dns.resolver.NoNameservers():
+            return "its servers fail or refuse"
+        case _:
+            return type(error).__name__
 
 
 def check_domain(ask: Ask, *, sender: str, envelope: str, selector: str | None) -> Iterator[Finding]:
