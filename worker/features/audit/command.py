@@ -21,8 +21,6 @@ from worker.wiring.opening import check_first_keys
 
 # RFC 5424: the facility "log audit" (13) and the severity "notice" (5).
 SYSLOG_PRIORITY = 13 * 8 + 5
-
-
 EXPECTED = "expected a time, 2026-11-20 or 2026-11-20T12:00Z, or how long ago: 7 days"
 LONGEST_AGO = timedelta(days=36500)  # all of the log
 
@@ -217,16 +215,8 @@ def _wanted(parts: Parts, *, after: int = 0, **filters: Any) -> Wanted:
 
 
 def _facts(row: Any) -> dict[str, Any]:
-    return {
-        "number": row.number,
-        "at": precisely(row.at),
-        "actor": row.actor,
-        "action": row.action,
-        "subject": row.subject,
-        "count": row.count,
-        "reason": row.reason,
-        "hash": row.hash,
-    }
+    as_they_are = ("actor", "action", "subject", "count", "reason", "hash")
+    return {"number": row.number, "at": precisely(row.at)} | {name: getattr(row, name) for name in as_they_are}
 
 
 def _line(entry: Any) -> str:

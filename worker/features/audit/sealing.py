@@ -26,10 +26,7 @@ from worker.wiring.background import Ticks
 from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
-HEAD_EVERY_SECONDS = 3600.0
-LOOK_EVERY_SECONDS = 10.0
-
-AUDIT_ENTRIES = 1000
+HEAD_EVERY_SECONDS, LOOK_EVERY_SECONDS = 3600.0, 10.0
 
 
 class Sealing:
@@ -79,7 +76,7 @@ def check(parts: Parts) -> Iterator[Finding]:
     """The end of the audit log's chain. `onboard audit verify` reads all of it."""
     from worker.features.audit.store.reading import AuditLog
 
-    found = AuditLog(parts.database, parts.keyring).verify_end(AUDIT_ENTRIES)
+    found = AuditLog(parts.database, parts.keyring).verify_end(1000)
     for problem in found.problems:
         yield failure("audit log", problem, "`onboard audit verify`, then docs/features/audit.md")
     if found.is_whole and not found.end.number:

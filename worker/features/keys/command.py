@@ -13,7 +13,7 @@ import click
 
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, print_json
+from worker.cli.shared_options import JSON, print_json, print_json_or
 from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.keyring import derived_digest_key, new_key
 from worker.core.foundation.notation import counted
@@ -100,26 +100,19 @@ def keys_new(purpose: str, out: Path | None) -> None:
 
     With --for events, stderr has the key's hash: with the hash in onboarding.toml, only the sender has the key.
     """
-    if purpose == "encryption":
-        _give(new_key(), out)
-        return
-    key = token_urlsafe(32)
-    _give(key, out)
-    click.echo(f'its hash, for [web.senders.NAME]: keys = ["{hash_of(key)}"]', err=True)
-
-
-def _give(key: str, out: Path | None) -> None:
-    """Print the key, or write it into a file that was not there: what needs an earlier key is lost without it."""
+    key = new_key() if purpose == "encryption" else token_urlsafe(32)
     if out is None:
         click.echo(key)
-        return
-    try:
-        with os.fdopen(new_file(out), "w", encoding="utf-8") as stream:
-            stream.write(f"{key}\n")
-    except FileExistsError:
-        raise CannotStart(f"--out: {out} exists; name another file") from None
-    except OSError as error:
-        raise CannotStart(f"--out: {out}: {error.strerror}") from None
+    else:
+        try:  # never into a file that was there: what needs an earlier key is lost without it
+            with os.fdopen(new_file(out), "w", encoding="utf-8") as stream:
+                stream.write(f"{key}\n")
+        except FileExistsError:
+            raise CannotStart(f"--out: {out} exists; name another file") from None
+        except OSError as error:
+            raise CannotStart(f"--out: {out}: {error.strerror}") from None
+    if purpose == "events":
+        click.echo(f'its hash, for [web.senders.NAME]: keys = ["{hash_of(key)}"]', err=True)
 
 
 @keys.command("digest-key")
@@ -146,16 +139,13 @@ def keys_status(invocation: Invocation, as_json: bool) -> None:
     with invocation.parts(STORED, migrate=True) as parts:
         values, digests = KeyUse(parts.database, parts.keyring).uses()
         retired = retired_keys(parts.database)
-        facts = [
-            *_states("encryption", parts.keyring.ids, values, retired),
-            *_states("digests", parts.keyring.digest_ids, digests, retired),
-        ]
-    if as_json:
-        print_json({"keys": facts})
-    else:
-        for one in facts:
-            needed = ", ".join(_number_of(number, name) for name, number in one["needed_by"].items())
-            click.echo(f"{one['id'] or '(no id)'}  {one['use']}, {one['state']}: {needed or 'nothing needs it'}")
+        facts = [*_states("encryption", parts.keyring.ids, values, retired)]
+        facts += _states("digests", parts.keyring.digest_ids, digests, retired)
+    lines = []
+    for one in facts:
+        needed = ", ".join(_number_of(number, name) for name, number in one["needed_by"].items())
+        lines.append(f"{one['id'] or '(no id)'}  {one['use']}, {one['state']}: {needed or 'nothing needs it'}")
+    print_json_or({"keys": facts}, *lines, as_json=as_json)
     if any(one["state"] == "missing" for one in facts):
         raise SystemExit(NEEDS_A_PERSON)
 

@@ -14,7 +14,6 @@ from worker.core.database.tables import Audit
 from worker.core.foundation.keyring import Keyring
 from worker.features.audit.store.sealing import (
     HEAD,
-    NO_HEAD,
     NOT_SIGNED,
     Head,
     NotSigned,
@@ -108,10 +107,7 @@ class AuditLog:
     def end(self) -> Point:
         """The end of the chain, as its head says. Raises NotSigned if no key of this configuration has signed it."""
         with self._database.read() as connection:
-            rows = fetch(connection, HEAD)
-        if not rows:
-            raise NotSigned(NO_HEAD)
-        head = head_of(rows[0], self._keyring)
+            head = head_of(fetch(connection, HEAD), self._keyring)
         if not head.signed and not head.is_new:
             raise NotSigned(NOT_SIGNED)
         return head.end
@@ -157,11 +153,11 @@ class AuditLog:
     def _head(self, connection: sa.Connection) -> tuple[Verified, Head]:
         """The head of the chain, and what is wrong with it."""
         found = Verified()
-        rows = fetch(connection, HEAD)
-        if not rows:
+        try:
+            head = head_of(fetch(connection, HEAD), self._keyring)
+        except NotSigned:
             found.add("the head of the chain is missing: the row of audit_head was removed")
             return found, Head(Point(), Point(), "", signed=False)
-        head = head_of(rows[0], self._keyring)
         if not head.signed and not head.is_new:
             found.add(
                 f"the head of the chain is not signed by a key of this configuration (it names the key {head.key_id}):"
@@ -176,10 +172,8 @@ class _Chain:
     """Follows the stored entries from `start`. Compares them with their hashes, the head, and a point that was kept."""
 
     def __init__(self, found: Verified, head: Head, kept: Point | None, start: Point) -> None:
-        self._found, self._head, self._kept = found, head, kept
-        self._at = start
-        found.removed = head.removed.number
-        found.end = head.end
+        self._found, self._head, self._kept, self._at = found, head, kept, start
+        found.removed, found.end = head.removed.number, head.end
 
     def follow(self, connection: sa.Connection, progress: Callable[[int], None]) -> None:
         self._compare(self._at)
@@ -190,7 +184,15 @@ class _Chain:
             for row in rows:
                 self._take(row)
             progress(self._found.entries)
-        self._end()
+        at, end, found = self._at, self._head.end, self._found
+        if at.number < end.number:
+            found.add(f"{_range(at.number + 1, end.number)}: removed, at the end of the chain")
+        elif at.number > end.number:
+            found.add(f"{_range(end.number + 1, at.number)}: behind the chain's head, not sealed by a worker")
+        elif at.hash != end.hash:
+            found.add(f"the head of the chain does not fit entry {at.number}")
+        if self._kept is not None:
+            found.add(f"the chain ends at {at.number}, before the head that you gave: its end was cut off")
 
     def _take(self, row: Any) -> None:
         found, number = self._found, row.number
@@ -216,17 +218,6 @@ class _Chain:
             self._found.add(f"entry {kept.number} is gone, so the head that you gave cannot be compared")
         elif kept.hash != at.hash:
             self._found.add(f"entry {kept.number} is not the one of the head that you gave: the chain was made anew")
-
-    def _end(self) -> None:
-        at, end = self._at, self._head.end
-        if at.number < end.number:
-            self._found.add(f"{_range(at.number + 1, end.number)}: removed, at the end of the chain")
-        elif at.number > end.number:
-            self._found.add(f"{_range(end.number + 1, at.number)}: behind the chain's head, not sealed by a worker")
-        elif at.hash != end.hash:
-            self._found.add(f"the head of the chain does not fit entry {at.number}")
-        if self._kept is not None:
-            self._found.add(f"the chain ends at {at.number}, before the head that you gave: its end was cut off")
 
 
 def _range(first: int, last: int) -> str:

@@ -6,6 +6,7 @@ hash, which covers the entry before it. So no transaction waits for another one'
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -95,8 +96,11 @@ class Head:
         return not self.key_id and self.end == self.removed == Point()
 
 
-def head_of(row: Any, keyring: Keyring) -> Head:
-    """The head that is stored."""
+def head_of(rows: Sequence[Any], keyring: Keyring) -> Head:
+    """The head that is stored, of these rows of its table. Raises NotSigned if it was removed."""
+    if not rows:
+        raise NotSigned(NO_HEAD)
+    row = rows[0]
     end, removed = Point(row.number, row.hash), Point(row.removed_to, row.removed_hash)
     return Head(end, removed, key_id_of(row.digest or ""), row.digest in _signatures(keyring, end, removed))
 
@@ -133,12 +137,10 @@ class Seals:
         """
         end = None
         for _ in range(CHUNKS):
-            if not self._any_unsealed():
-                break
-            chunk = self._seal_chunk()
-            end = chunk or end
+            chunk = self._seal_chunk() if self._any_unsealed() else None
             if chunk is None:
                 break
+            end = chunk
         return end
 
     def refused(self, *, now: datetime) -> None:
@@ -153,10 +155,7 @@ class Seals:
         no head.
         """
         with self._database.write() as connection:
-            rows = fetch(connection, HEAD.with_for_update())
-            if not rows:
-                raise NotSigned(NO_HEAD)
-            found = head_of(rows[0], self._keyring)
+            found = head_of(fetch(connection, HEAD.with_for_update()), self._keyring)
             self._write(connection, found.end, found.removed)
             note(connection, "audit head", now=now, reason=f"signed by key {found.key_id or 'none'} before")
             return found.end
@@ -187,10 +186,8 @@ class Seals:
                 return 0
             self._write(connection, head.end, last)
             connection.execute(sa.delete(Audit).where(Audit.number > after, Audit.number <= last.number))
-            count = last.number - after
-            note(
-                connection, f"audit entries to {last.number}", count=count, now=now, act=Act(RETENTION, "audit.removed")
-            )
+            count, act = last.number - after, Act(RETENTION, "audit.removed")
+            note(connection, f"audit entries to {last.number}", count=count, now=now, act=act)
             return count
 
     def _any_unsealed(self) -> bool:
@@ -198,9 +195,7 @@ class Seals:
         known, ring = self._furthest, self._keyring
         with self._database.read() as connection:
             rows = fetch(connection, _ANY, {"first_keys": bulk.keys([ring.ids[0], ring.digest_ids[0]])})
-        if not rows:
-            raise NotSigned(NO_HEAD)
-        self._check(head_of(rows[0], self._keyring), known)
+        self._check(head_of(rows, self._keyring), known)
         return bool(rows[0].unsealed)
 
     def _seal_chunk(self) -> Point | None:
@@ -216,8 +211,7 @@ class Seals:
             rows = fetch(connection, _UNSEALED)
             if not rows:
                 return None
-            end = head.end
-            sealed = []
+            end, sealed = head.end, []
             for row in rows:
                 end = next_point(end, entry_of(row))
                 sealed.append({"id_": row.id, "its_number": end.number, "its_hash": end.hash})
@@ -241,11 +235,9 @@ class Seals:
     def _locked(self, connection: sa.Connection) -> Head | None:
         """The head, locked; None if another transaction has it. Raises NotSigned if it was removed."""
         rows = fetch(connection, HEAD.with_for_update(skip_locked=True))
-        if rows:
-            return head_of(rows[0], self._keyring)
-        if not fetch(connection, HEAD):
-            raise NotSigned(NO_HEAD)
-        return None
+        if not rows and fetch(connection, HEAD):
+            return None
+        return head_of(rows, self._keyring)
 
     def _write(self, connection: sa.Connection, end: Point, removed: Point) -> None:
         values = {

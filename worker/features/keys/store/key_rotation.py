@@ -91,10 +91,7 @@ class KeyRotation:
                 return hash_anew(connection, self._keyring, ids)
             digests = len(column.hashed)
             query = sa.select(
-                column.id.label("id"),
-                column.value.label("value"),
-                *_digests_of(column),
-                *column.named_by,
+                column.id.label("id"), column.value.label("value"), *_digests_of(column), *column.named_by
             )
             # Rows that point to these may be written meanwhile (key_share). Nothing here waits for another transaction.
             query = query.where(column.id.in_(ids)).order_by(column.id)
@@ -124,11 +121,7 @@ def _drop_doubles(connection: sa.Connection, column: EncryptedColumn, changes: S
 
 
 def _again(
-    keyring: Keyring,
-    column: EncryptedColumn,
-    value: bytes | None,
-    digests: list[str | None],
-    names: list[Any],
+    keyring: Keyring, column: EncryptedColumn, value: bytes | None, digests: list[str | None], names: list[Any]
 ) -> dict[str, Any]:
     """The row's new columns. Raises keyring.CannotDecrypt. Of an erased value no digest can be made again."""
     again: dict[str, Any] = {"new_value": value} | {f"new_{one.column.key}": None for one in column.hashed}

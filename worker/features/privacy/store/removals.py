@@ -1,6 +1,6 @@
 """What retention removes, in chunks; safe to repeat.
 
-Erased are the person, the personal data in the jobs' lines, and the links and tokens of sessions of customers whose jobs
+Erased are the person, the personal data in jobs' lines, and the links and tokens of sessions, of customers whose jobs
 are all over. The rest identifies no person: the list owner's id, states, times, and the providers' references. What is
 kept for a time alone goes too: links that open nothing any more, events of the inbox, places of addresses.
 

@@ -164,10 +164,8 @@ class SubjectRequests:
             erased = erased_among(connection, self._keyring, [customer_id]).get(customer_id)
             person: dict[str, Any] | None = None
             if customer is not None:
-                since = {"known_since": written(customer.created_at)}
-                person = (
-                    since | {"details_from": written_if_any(customer.details_at)} | _details(self._keyring, customer)
-                )
+                person = {"known_since": written(customer.created_at)}
+                person |= {"details_from": written_if_any(customer.details_at)} | _details(self._keyring, customer)
             kept = suppressed(connection, self._keyring, _addresses(self._keyring, customer_id, encrypted))
             shown = {name: _shown(connection, query) for name, query in _queries(customer_id, job_ids).items()}
             facts = {
