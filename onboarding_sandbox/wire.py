@@ -4,11 +4,13 @@ has opened, stored for the customer who will use it; and the log of what the san
 
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
+from uuid import UUID
 
 IDENFY_KYC = "idenfy-kyc"
 IDENFY_KYC_LIST = "idenfy-kyc-list"
@@ -23,15 +25,7 @@ TWILIO_ACCOUNT = "twilio-account"
 SMTP = "smtp"
 # Faults, limits and latencies that name no endpoint hold for the identity providers, not for these.
 TEXTING = (TWILIO, TWILIO_LIST, TWILIO_ACCOUNT)
-HTTP_ENDPOINTS = (
-    IDENFY_KYC,
-    IDENFY_KYC_LIST,
-    IDENFY_KYB,
-    FRANKIEONE_V1,
-    FRANKIEONE_V2,
-    FRANKIEONE_HOSTED,
-    *TEXTING,
-)
+HTTP_ENDPOINTS = (IDENFY_KYC, IDENFY_KYC_LIST, IDENFY_KYB, FRANKIEONE_V1, FRANKIEONE_V2, FRANKIEONE_HOSTED, *TEXTING)
 ENDPOINTS = (*HTTP_ENDPOINTS, SMTP)
 WEBHOOKS = "webhooks"  # in the log: what the sandbox sent, not what it received
 PAGE = "page"  # … and its customers' visits of the worker's page
@@ -70,27 +64,37 @@ class Answer:
         return "text/html" if isinstance(self.body, str) else "application/json"
 
 
-class Endpoint(Protocol):
+class Endpoint(ABC):
     """One provider call that the sandbox simulates. A new call is one more class with these members."""
 
     name: str  # in the log and in `endpoint=`
     family: str  # endpoints of one provider share its rate limit
-    method: str
+    method: str = "POST"
     route: str
-
-    def credential(self, call: Call) -> str | Answer:
-        """The credential of the call, for the limits; or the refusal of an unknown one."""
-
-    def client(self, call: Call) -> str | None:
-        """The customer of the call, for the log of a call that is not served."""
 
     def serve(self, call: Call) -> Answer:
         """Check the call and carry it out."""
+        answer = self.answer(call)
+        answer.client = answer.client or self.client(call)
+        return answer
 
+    @abstractmethod
+    def credential(self, call: Call) -> str | Answer:
+        """The credential of the call, for the limits; or the refusal of an unknown one."""
+
+    @abstractmethod
+    def client(self, call: Call) -> str | None:
+        """The customer of the call, for the log."""
+
+    @abstractmethod
+    def answer(self, call: Call) -> Answer:
+        """As `serve`."""
+
+    @abstractmethod
     def refusal(self, status: int) -> Answer:
         """This provider's answer for a status such as 429 or 500."""
 
-    def reset(self) -> None:
+    def reset(self) -> None:  # noqa: B027 -- most endpoints keep nothing
         """Clear all sessions."""
 
 
@@ -118,6 +122,13 @@ def read_object(body: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def is_uuid(given: Any) -> bool:
+    try:
+        return isinstance(given, str) and str(UUID(given)) == given.lower()
+    except ValueError:
+        return False
 
 
 def text_or_none(given: Any) -> str | None:

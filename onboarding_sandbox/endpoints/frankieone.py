@@ -10,10 +10,9 @@ entity, or creates it. Properties that the schema does not name are accepted, as
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.wire import (
@@ -22,7 +21,9 @@ from onboarding_sandbox.wire import (
     FRANKIEONE_V2,
     Answer,
     Call,
+    Endpoint,
     is_json,
+    is_uuid,
     read_json,
     read_object,
     text_or_none,
@@ -49,36 +50,30 @@ MESSAGES = {
 }
 
 
-@dataclass(slots=True)
-class IdvToken:
-    token: str
-    applicant_id: str
-    provider: str
-    expires_at: datetime
-
-
 def ulid(now: datetime) -> str:
     """A request id in the provider's form: 26 characters, the first ten are the time."""
     number = int(now.timestamp() * 1000) << 80 | secrets.randbits(80)
     return "".join([CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5)])
 
 
-def error(status: int, code: str, message: str, issues: list[dict[str, str]], now: datetime) -> Answer:
-    request_id = ulid(now)
-    body = {"errorCode": code, "errorMsg": message, "details": issues, "requestId": request_id}
-    return Answer(status, body, reference=request_id)
-
-
-class FrankieOne:
-    """What its calls have in common: the log-in, the form of errors, and an answer that names its customer."""
+class FrankieOne(Endpoint):
+    """What its calls have in common: the log-in, and the form of errors."""
 
     family = "frankieone"
-    method = "POST"
-    error = staticmethod(error)
 
     def __init__(self, options: SandboxOptions) -> None:
         self._options = options
         self._unknown = {entity.lower() for entity in options.frankieone_unknown}
+
+    def error(self, status: int, code: str, message: str, issues: list[dict[str, str]], now: datetime) -> Answer:
+        request_id = ulid(now)
+        body = {"errorCode": code, "errorMsg": message, "details": issues, "requestId": request_id}
+        return Answer(status, body, reference=request_id)
+
+    def not_found(self, place: str, now: datetime) -> Answer:
+        """The refusal of an entity that the account does not have."""
+        issue = {"issue": "Entity not found.", "issueLocation": place}
+        return self.error(404, "VAL-0404", "Not Found", [issue], now)
 
     def credential(self, call: Call) -> str | Answer:
         key = call.headers.get("api_key")
@@ -97,19 +92,6 @@ class FrankieOne:
         code, message = MESSAGES[status]
         return self.error(status, code, message, [], self._options.clock())
 
-    def serve(self, call: Call) -> Answer:
-        answer = self.answer(call)
-        answer.client = answer.client or self.client(call)
-        return answer
-
-    def answer(self, call: Call) -> Answer:
-        """Check the call and carry it out."""
-        raise NotImplementedError
-
-    def client(self, call: Call) -> str | None:
-        """As `Endpoint.client`."""
-        raise NotImplementedError
-
     def wrong(self, issues: list[dict[str, str]], call: Call) -> Answer:
         """The refusal of a call with these errors."""
         return self.error(400, "API-0400,", "Multiple Errors: See Issues list", issues, call.now)
@@ -123,7 +105,7 @@ class IndividualToken(FrankieOne):
 
     def __init__(self, options: SandboxOptions) -> None:
         super().__init__(options)
-        self._tokens: dict[str, IdvToken] = {}
+        self._tokens: dict[str, tuple[datetime, dict[str, Any]]] = {}  # until when, and the answer, by the entity's id
 
     def reset(self) -> None:
         self._tokens.clear()
@@ -140,43 +122,30 @@ class IndividualToken(FrankieOne):
         if issues:
             return self.wrong(issues, call)
         if entity.lower() in self._unknown:
-            issue = {"issue": "Entity not found.", "issueLocation": "entityId"}
-            return error(404, "VAL-0404", "Not Found", [issue], call.now)
-        held = self._tokens.get(entity.lower())
-        created = held is None or call.now >= held.expires_at
-        if held is None or created:
-            held = self._tokens[entity.lower()] = self._new(body, call.now)
+            return self.not_found("entityId", call.now)
+        expires_at, held = self._tokens.get(entity.lower()) or (call.now, {})
+        if created := call.now >= expires_at:
+            expires_at = call.now + self._options.frankieone_lifetime
+            # The answer has milliseconds; the stored expiry must be the same.
+            expires_at = expires_at.replace(microsecond=expires_at.microsecond // 1000 * 1000)
+            held = {
+                "applicantId": body.get("applicantId") or secrets.token_hex(10),
+                "provider": body.get("provider") or VENDOR,
+                "smsSent": self._options.frankieone_sms_sent,
+                "token": secrets.token_hex(20),
+                "tokenExpiry": date_time(expires_at),
+                # As in the page's sample: an address without a scheme.
+                "vendorParameters": {"tokenURL": "verify.sandbox.example"},
+            }
+            self._tokens[entity.lower()] = expires_at, held
         request_id = ulid(call.now)
-        printed = {
-            "applicantId": held.applicant_id,
-            "provider": held.provider,
-            "smsSent": self._options.frankieone_sms_sent,
-            "token": held.token,
-            "tokenExpiry": date_time(held.expires_at),
-            # As in the page's sample: an address without a scheme.
-            "vendorParameters": {"tokenURL": "verify.sandbox.example"},
-            "requestId": request_id,
-        }
-        printed.update({name: body[name] for name in ("country", "documentType") if name in body})
-        return Answer(200, printed, processed=created, reference=request_id, token=held.token)
-
-    def _new(self, body: dict[str, Any], now: datetime) -> IdvToken:
-        expires_at = now + self._options.frankieone_lifetime
-        # The answer has milliseconds; the stored expiry must be the same.
-        expires_at = expires_at.replace(microsecond=expires_at.microsecond // 1000 * 1000)
-        applicant = body.get("applicantId") or secrets.token_hex(10)
-        return IdvToken(secrets.token_hex(20), applicant, body.get("provider") or VENDOR, expires_at)
+        named = {name: body[name] for name in ("country", "documentType") if name in body}
+        printed = held | {"requestId": request_id} | named
+        return Answer(200, printed, processed=created, reference=request_id, token=held["token"])
 
 
 def date_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text.lower()
-    except ValueError:
-        return False
 
 
 def issue_at(place: str, text: str) -> dict[str, str]:
@@ -293,32 +262,24 @@ class HostedUrl(FrankieOne):
 
     def answer(self, call: Call) -> Answer:
         body, issues = read_body(call)
-        issues += _hosted_issues(body)
-        if issues:
-            return self.wrong(issues, call)
+        found = [*wrong_types(body, HOSTED_REQUEST), *wrong_lists(body, LISTS)]
+        if not found and not body.get("entityId") and not body.get("customerRef"):
+            found = [issue_at("entityId", "entityId or customerRef in body is required")]
+        elif not found and body.get("entityId") and not is_uuid(body["entityId"]):
+            found = [issue_at("entityId", "entityId in body must be of type uuid")]
+        if issues or found:
+            return self.wrong([*issues, *found], call)
         if any(not str(body.get(name, "https://")).startswith("https://") for name in REDIRECTS):
             return self.error(403, "API-0403", "Forbidden", [issue_at("redirect", "only https is allowed")], call.now)
         given = body.get("entityId")
         if given and given.lower() in self._unknown:
-            return self.error(404, "VAL-0404", "Not Found", [issue_at("entityId", "Entity not found.")], call.now)
-        entity = given or self.entities.setdefault(body["customerRef"], str(uuid4()))
-        url = f"https://{HOST}/s/{secrets.token_urlsafe(24)}"
-        ends = call.now + min(self._options.frankieone_lifetime, LONGEST)
-        request_id = ulid(call.now)
+            return self.not_found("VALIDATE-entityId", call.now)
+        url, request_id = f"https://{HOST}/s/{secrets.token_urlsafe(24)}", ulid(call.now)
         printed = {
             "url": url,
-            "urlExpiry": date_time(ends),
+            "urlExpiry": date_time(call.now + min(self._options.frankieone_lifetime, LONGEST)),
             "status": "URL generated; no SMS was requested",
-            "entityId": entity,
+            "entityId": given or self.entities.setdefault(body["customerRef"], str(uuid4())),
             "requestId": request_id,
         }
         return Answer(200, printed, processed=True, reference=request_id, token=url)
-
-
-def _hosted_issues(body: dict[str, Any]) -> list[dict[str, str]]:
-    found = [*wrong_types(body, HOSTED_REQUEST), *wrong_lists(body, LISTS)]
-    if not found and not body.get("entityId") and not body.get("customerRef"):
-        found.append(issue_at("entityId", "entityId or customerRef in body is required"))
-    if not found and body.get("entityId") and not is_uuid(body["entityId"]):
-        found.append(issue_at("entityId", "entityId in body must be of type uuid"))
-    return found

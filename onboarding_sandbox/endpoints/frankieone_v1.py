@@ -108,25 +108,10 @@ REQUEST: dict[str, Shape] = {
 }
 
 
-def _error(status: int, code: str, message: str, issues: list[dict[str, str]], now: datetime) -> Answer:
-    """An error in the form of this API family: its issues are not called details."""
-    request_id = ulid(now)
-    body = {
-        "commit": "sandbox",
-        "errorCode": code,
-        "errorMsg": message,
-        "httpStatusCode": status,
-        "issues": issues,
-        "requestId": request_id,
-    }
-    return Answer(status, body, reference=request_id)
-
-
 class IdvalidateToken(FrankieOne):
     """POST /idv/v2/idvalidate/token: the path says v2, the API family is the first."""
 
     name = FRANKIEONE_V1
-    error = staticmethod(_error)
     route = "/frankieone/idv/v2/idvalidate/token"
 
     def __init__(self, options: SandboxOptions) -> None:
@@ -135,6 +120,12 @@ class IdvalidateToken(FrankieOne):
 
     def reset(self) -> None:
         self.entities.clear()
+
+    def error(self, status: int, code: str, message: str, issues: list[dict[str, str]], now: datetime) -> Answer:
+        """An error in the form of this API family: its issues are not called details."""
+        request_id = ulid(now)
+        facts = {"commit": "sandbox", "httpStatusCode": status, "requestId": request_id}
+        return Answer(status, {**facts, "errorCode": code, "errorMsg": message, "issues": issues}, reference=request_id)
 
     def client(self, call: Call) -> str | None:
         """The caller's own id for the person, if the call has one; else the entity's."""
@@ -149,8 +140,7 @@ class IdvalidateToken(FrankieOne):
         given = body.get("entity", {})
         entity_id = given.get("entityId") or str(uuid4())
         if entity_id.lower() in self._unknown:
-            issue = {"issue": "Entity not found.", "issueLocation": "entity.entityId"}
-            return self.error(404, "VAL-0404", "Not Found", [issue], call.now)
+            return self.not_found("entity.entityId", call.now)
         entity = self.entities[entity_id] = {**deepcopy(given), "entityId": entity_id}
         token = secrets.token_hex(20)
         expires_at = call.now + self._options.frankieone_lifetime

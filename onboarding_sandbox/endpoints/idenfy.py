@@ -22,18 +22,14 @@ from uuid import UUID, uuid4
 from onboarding_sandbox.endpoints.idenfy_rules import (
     DEFAULT_EXPIRY,
     DEFAULT_SESSION_LENGTH,
-    OPENAPI_RULES,
-    RULES,
     Allows,
     Rule,
     check,
-    check_openapi,
     envelope,
     is_openapi,
     is_parsed,
     is_text,
     iso,
-    openapi_answer,
     or_null,
 )
 from onboarding_sandbox.options import SandboxOptions
@@ -43,6 +39,7 @@ from onboarding_sandbox.wire import (
     IDENFY_KYC_LIST,
     Answer,
     Call,
+    Endpoint,
     is_json,
     read_json,
     read_object,
@@ -131,11 +128,10 @@ class Partner:
                 session.overall = overall
 
 
-class IdenfyEndpoint:
+class IdenfyEndpoint(Endpoint):
     """What its calls have in common: the log-in, refusals, and the JSON object of a body."""
 
     family = "idenfy"
-    method = "POST"
     not_utf8 = ("JSON_ERROR", "Malformed JSON body.")
 
     def __init__(self, partner: Partner) -> None:
@@ -183,17 +179,7 @@ class KycToken(IdenfyEndpoint):
         body = read_object(call.body)
         return text_or_none(body.get("clientId", body.get("personScanRef")))
 
-    def serve(self, call: Call) -> Answer:
-        body = self._read(call)
-        if isinstance(body, Answer):
-            return body
-        client = body["clientId"]
-        answer = self._refused(client, call.now) or self._open(body, call.now)
-        answer.client = client
-        return answer
-
-    def _read(self, call: Call) -> dict[str, Any] | Answer:
-        """The checked body, or its refusal."""
+    def answer(self, call: Call) -> Answer:
         body = self.body_of(call)
         if isinstance(body, Answer):
             return body
@@ -203,42 +189,42 @@ class KycToken(IdenfyEndpoint):
         if "personScanRef" in body:
             legacy = body.pop("personScanRef")
             body.setdefault("clientId", legacy)
-        nested = is_openapi(body)
-        mixed = [name for name in body if name in RULES and name not in OPENAPI_RULES] if nested else []
-        if mixed:
-            message = f"Parameter '{mixed[0]}' belongs to the other form of this call."
-            wrong: Answer | None = envelope(400, "VALIDATION_ERROR", message)
-        else:
-            wrong = check_openapi(body) if nested else check(body)
-        if wrong is not None:
-            wrong.client = self.client(call)
+        if (wrong := check(body)) is not None:
             return wrong
-        return body
-
-    def _refused(self, client: str, now: datetime) -> Answer | None:
         options = self._partner.options
         if options.credits is not None and self._partner.charged >= options.credits:
             return envelope(400, "PERMISSIONS_ERROR", "Partner reached token limit. Contact sales to raise it.")
-        if options.conflict and any(one.status(now) == "ACTIVE" for one in self._partner.sessions.get(client, ())):
+        sessions = self._partner.sessions.setdefault(body["clientId"], [])
+        if options.conflict and any(one.status(call.now) == "ACTIVE" for one in sessions):
             return envelope(409, "TOKEN_NOT_VALID", "An active verification session exists for this clientId.")
-        return None
+        return self._open(body, call.now, sessions)
 
-    def _open(self, body: dict[str, Any], now: datetime) -> Answer:
+    def _open(self, body: dict[str, Any], now: datetime, sessions: list[KycSession]) -> Answer:
         token, scan_ref, nested = secrets.token_hex(20), str(uuid4()), is_openapi(body)
         expires_at = now + timedelta(seconds=body.get("lifetime" if nested else "expiryTime", DEFAULT_EXPIRY))
         digits = f"{secrets.randbelow(10**8):08d}" if body.get("generateDigitString") else None
         if nested:
-            printed = openapi_answer(
-                body, token=token, scan_ref=scan_ref, expires_at=expires_at, digits=digits, url=REDIRECT + token
-            )
+            # As the OpenAPI document lists them.
+            printed = {
+                "tokenString": token,
+                "scanRef": scan_ref,
+                "clientId": body["clientId"],
+                "digitString": digits,
+                "expiration": iso(expires_at),
+                "isValid": True,
+                "isActive": True,
+                "tokenType": body["tokenType"],
+                "externalRef": body.get("externalRef"),
+                "locale": body.get("locale") or "en",
+                "sessionLength": body.get("sessionLength", DEFAULT_SESSION_LENGTH),
+                "sessionUrl": REDIRECT + token,
+            }
         else:
             printed = {**PRINTED, **body, "authToken": token, "scanRef": scan_ref, "digitString": digits}
-            for name in UPPERCASED:
-                if printed[name] is not None:
-                    printed[name] = printed[name].upper()
+            printed |= {name: printed[name].upper() for name in UPPERCASED if printed[name] is not None}
             # On the provider's other pages, not in the printed sample.
             printed["redirectUrl"] = REDIRECT + token
-        self._partner.sessions.setdefault(body["clientId"], []).append(KycSession(scan_ref, expires_at))
+        sessions.append(KycSession(scan_ref, expires_at))
         self._partner.charged += 1
         return Answer(201, printed, processed=True, reference=scan_ref, token=token)
 
@@ -253,7 +239,7 @@ class KycListing(IdenfyEndpoint):
     def client(self, call: Call) -> str | None:
         return call.query.get("clientId")
 
-    def serve(self, call: Call) -> Answer:
+    def answer(self, call: Call) -> Answer:
         client = self.client(call)
         try:
             page = _whole(call, "page", 1, 10**9)
@@ -272,7 +258,7 @@ class KycListing(IdenfyEndpoint):
             "previous": _link(call, page - 1, size) if page > 1 else None,
             "results": [{"scanRef": one.scan_ref, "status": one.status(call.now), "suspected": False} for one in shown],
         }
-        return Answer(200, body, client=client)
+        return Answer(200, body)
 
 
 def _whole(call: Call, name: str, default: int, most: int) -> int:
@@ -291,10 +277,6 @@ def _link(call: Call, page: int, size: int) -> str:
 
 DEFAULT_LIFETIME = 3_600  # seconds
 LOCALES = ("en", "es", "fr", "ru", "de", "it", "pl", "lt", "lv", "et", "cs", "ro", "hu", "ja", "bg", "nl", "pt")
-TOKEN_TYPES = ("FORM", "GOV1", "GOV2")
-
-
-REQUIRED = ("tokenType", "clientId")
 
 
 def _choice(*values: str) -> Rule:
@@ -313,7 +295,7 @@ def _strings(most: int, count: int | None = None) -> Allows:
 _UUID = Rule("Must be a valid UUID.", or_null(lambda value: is_parsed(value, UUID)))
 # The texts are those of the framework.
 FIELDS: Mapping[str, Rule] = {
-    "tokenType": _choice(*TOKEN_TYPES),
+    "tokenType": _choice("FORM", "GOV1", "GOV2"),
     "clientId": Rule("Ensure this field has 1 to 100 characters.", is_text(1, 100)),
     "lifetime": Rule(
         "Ensure this value is an integer from 0 to 2592000.",
@@ -350,34 +332,23 @@ class KybToken(IdenfyEndpoint):
     def client(self, call: Call) -> str | None:
         return text_or_none(read_object(call.body).get("clientId"))
 
-    def serve(self, call: Call) -> Answer:
-        body = self._read(call)
-        if not isinstance(body, Answer):
-            body = self._open(body, call)
-        body.client = self.client(call)
-        return body
-
-    def _read(self, call: Call) -> dict[str, Any] | Answer:
+    def answer(self, call: Call) -> Answer:
         body = self.body_of(call)
         if isinstance(body, Answer):
             return body
         wrong = {name: ["Unknown field."] for name in body if name not in FIELDS}
         wrong |= {name: [rule.text] for name, rule in FIELDS.items() if name in body and not rule.allows(body[name])}
-        wrong |= {name: ["This field is required."] for name in REQUIRED if name not in body}
+        wrong |= {name: ["This field is required."] for name in ("tokenType", "clientId") if name not in body}
         if wrong:
             return Answer(400, wrong)
         if body["tokenType"] != "FORM":
             # The other two types have a body that is not documented.
             return envelope(400, "VALIDATION_ERROR", "Only form tokens are simulated here.")
-        return body
-
-    def _open(self, body: dict[str, Any], call: Call) -> Answer:
         token = secrets.token_hex(20)
-        expires_at = call.now + timedelta(seconds=body.get("lifetime", DEFAULT_LIFETIME))
         printed = {
             "tokenType": body["tokenType"],
             "tokenString": token,
-            "expiration": iso(expires_at),
+            "expiration": iso(call.now + timedelta(seconds=body.get("lifetime", DEFAULT_LIFETIME))),
             "isActive": True,
             "isValid": True,
             "companyId": None,  # until the company has filled in the form

@@ -1,5 +1,4 @@
-"""The parameters of iDenfy's KYC token call in both its forms, and what each may be; how rules are written; and the
-answer of the nested form.
+"""The parameters of iDenfy's KYC token call in both its forms, and what each may be; and how rules are written.
 
 Sources: of the narrative form, with its 58 parameters, the provider's page "Generate token"; its document type names,
 the parameters in DOCUMENTED_SINCE and the angle brackets that names may not hold are from the provider's other pages.
@@ -16,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from onboarding_sandbox.wire import ALPHA_2, Answer
+from onboarding_sandbox.wire import ALPHA_2, Answer, is_uuid
 
 DEFAULT_EXPIRY = 86_400  # seconds: the environment's default, which also bounds sessions with a digit string
 DEFAULT_SESSION_LENGTH = 1_800  # seconds
@@ -119,21 +118,25 @@ def _is_data_of_steps(value: Any) -> bool:
     )
 
 
-def _is_uuid(value: Any) -> bool:
-    return is_parsed(value, lambda text: str(UUID(text)) == text.lower())
-
-
 FLAG = Rule("true or false", lambda value: isinstance(value, bool))
 _NAME = Rule("a name of 1 to 100 letters, without digits and special characters", _is_name)
 DATE = Rule("a date, YYYY-MM-DD", _is_date)
 _URL = Rule("an https URL of 5 to 2048 characters", _is_https)
+_TOKEN_TYPE, _SEX = _choice("IDENTIFICATION", "DOCUMENT"), _choice("M", "F")
+_BANK = ("verifyBank", "verifyBankAccounts", "verifyBankBalances", "verifyBankTransactions")
+_FLAGS = """
+showInstructions generateDigitString reviewFailed reviewSuccessful verifyEmail verifyPhone verifyAddress nfcRequired
+nfcOptional driverLicenseBack checkDriverLicense idLiveFaceValidation idLiveDocumentValidation checkLiveness
+autoFaceMatching checkBlurAndGlare checkAml checkIpProxy checkFaceBlacklist checkDocFaceBlacklist checkDuplicateFaces
+checkDuplicateDocFaces checkDuplicatePersonalData utilityBill questionnaireRequired
+""".split()  # noqa: SIM905  # as words a table can be read
 
 RULES: Mapping[str, Rule] = {
     "clientId": _text(1, 100, ascii_only=True),
     "firstName": _NAME,
     "lastName": _NAME,
     "dateOfBirth": DATE,
-    "sex": _choice("M", "F"),
+    "sex": _SEX,
     "nationality": Rule("an ISO 3166-1 alpha-2 code, or ALL", _is_country),
     "address": _text(0, 255),
     "externalRef": _text(0, 40, ascii_only=True),
@@ -146,10 +149,7 @@ RULES: Mapping[str, Rule] = {
     "personalNumber": _text(1, 50, ascii_only=True),
     "dateOfExpiry": DATE,
     "dateOfIssue": DATE,
-    "successUrl": _URL,
-    "errorUrl": _URL,
-    "unverifiedUrl": _URL,
-    "callbackUrl": _URL,
+    **dict.fromkeys(("successUrl", "errorUrl", "unverifiedUrl", "callbackUrl"), _URL),
     # The length is from the OpenAPI form of the same call; an unknown language is answered in English, not refused.
     "locale": Rule(
         "a two-letter language code",
@@ -157,39 +157,29 @@ RULES: Mapping[str, Rule] = {
     ),
     "expiryTime": whole(1, 2_592_000),
     "sessionLength": whole(60, 3_600),
-    "tokenType": _choice("IDENTIFICATION", "DOCUMENT"),
-    **dict.fromkeys(("showInstructions", "generateDigitString", "reviewFailed", "reviewSuccessful"), FLAG),
-    **dict.fromkeys(("verifyEmail", "verifyPhone", "verifyAddress", "verifyBank"), FLAG),
-    **dict.fromkeys(("verifyBankAccounts", "verifyBankBalances", "verifyBankTransactions"), FLAG),
-    **dict.fromkeys(("nfcRequired", "nfcOptional", "driverLicenseBack", "checkDriverLicense"), FLAG),
+    "tokenType": _TOKEN_TYPE,
+    **dict.fromkeys((*_FLAGS, *_BANK), FLAG),
     "ageLimit": whole(1),
     "ageMax": whole(1),
-    **dict.fromkeys(("idLiveFaceValidation", "idLiveDocumentValidation", "checkLiveness"), FLAG),
-    **dict.fromkeys(("autoFaceMatching", "checkBlurAndGlare", "checkAml", "checkIpProxy"), FLAG),
-    **dict.fromkeys(("checkFaceBlacklist", "checkDocFaceBlacklist", "checkDuplicateFaces"), FLAG),
-    **dict.fromkeys(("checkDuplicateDocFaces", "checkDuplicatePersonalData"), FLAG),
     "registryCentersCountries": strings("a list of country codes", _is_country),
     "additionalSteps": Rule("an object or null", or_null(lambda value: isinstance(value, dict))),
     "additionalData": Rule("null, or an object of objects of strings", or_null(_is_data_of_steps)),
-    "utilityBill": FLAG,
     "questionnaire": Rule("the key of a questionnaire, or null", or_null(is_text(1))),
-    "questionnaireRequired": FLAG,
     # The page's table says integer, its sample answer shows a UUID.
     "riskAssessmentProfile": Rule(
-        "the id of a profile: an integer or a UUID", lambda value: type(value) is int or _is_uuid(value)
+        "the id of a profile: an integer or a UUID", lambda value: type(value) is int or is_uuid(value)
     ),
 }
 
 # Not on the page, but in the provider's OpenAPI document of 2026-09.
 DOCUMENTED_SINCE: Mapping[str, Rule] = {
-    "theme": Rule("a UUID", _is_uuid),
+    "theme": Rule("a UUID", is_uuid),
     **dict.fromkeys(("bankCardVerification", "bankCardPdfUpload", "checkCriminal", "checkPersonBlacklist"), FLAG),
     **dict.fromkeys(("checkLid", "allowBsnMasking", "autoAmlMonitoring"), FLAG),
     "faceMatchingThresholdModifier": Rule(
         "a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool)
     ),
 }
-Part = tuple[str, Mapping[str, Rule], Mapping[str, Any]]
 
 
 def envelope(status: int, identifier: str | None, message: str) -> Answer:
@@ -197,39 +187,6 @@ def envelope(status: int, identifier: str | None, message: str) -> Answer:
     return Answer(
         status, {"message": message} if identifier is None else {"identifier": identifier, "message": message}
     )
-
-
-def first_wrong(body: Mapping[str, Any], *parts: Part, required: tuple[str, ...], lifetime: str) -> Answer | None:
-    """The refusal of the first thing that is wrong with the parameters, or None. It names a parameter, never its value.
-
-    `parts`: before the names of the values, their rules, and the values. An unknown one is most likely misspelt.
-    """
-    for at, rules, values in parts:
-        for name, value in values.items():
-            rule = rules.get(name)
-            if rule is None:
-                return envelope(400, "VALIDATION_ERROR", f"Unknown parameter '{at}{name[:100]}'.")
-            if not rule.allows(value):
-                return envelope(400, "BAD_VALUE", f"Field '{at}{name}' must be {rule.text}.")
-    for name in required:
-        if name not in body:
-            return envelope(400, "MISSING_VALUE", f"Field '{name}' is required.")
-    if body.get("generateDigitString") and body.get(lifetime, DEFAULT_EXPIRY) > DEFAULT_EXPIRY:
-        message = f"Field '{lifetime}' must be at most {DEFAULT_EXPIRY} with 'generateDigitString'."
-        return envelope(400, "BAD_VALUE", message)
-    return None
-
-
-def check(body: Mapping[str, Any]) -> Answer | None:
-    """The refusal of the first thing that is wrong with the parameters, or None."""
-    part = ("", {**RULES, **DOCUMENTED_SINCE}, body)
-    if (wrong := first_wrong(body, part, required=("clientId",), lifetime="expiryTime")) is not None:
-        return wrong
-    if body.get("verifyBank") is False:
-        for name in ("verifyBankAccounts", "verifyBankBalances", "verifyBankTransactions"):
-            if body.get(name):
-                return envelope(400, "BAD_VALUE", f"Field '{name}' requires 'verifyBank'.")
-    return None
 
 
 def iso(at: datetime) -> str:
@@ -248,18 +205,14 @@ def _or_null(rule: Rule) -> Rule:
     return Rule(f"{rule.text}, or null", or_null(rule.allows))
 
 
-def _parsed(words: str, parse: Callable[[str], Any]) -> Rule:
-    return Rule(words, lambda value: is_parsed(value, parse))
-
-
-def _a_uri(value: str) -> object:
+def _is_uri(value: str) -> object:
     parts = urlsplit(value)
     return parts.scheme and parts.netloc and not re.search(r"[\s\x00-\x1f\x7f]", value)
 
 
 _NULLABLE = _or_null(_bounded())
 _DATE = _or_null(DATE)
-_URI = _or_null(_parsed("a URI", _a_uri))
+_URI = _or_null(Rule("a URI", lambda value: is_parsed(value, _is_uri)))
 
 CLIENT: Mapping[str, Rule] = {
     "name": _or_null(_bounded(100)),
@@ -268,20 +221,19 @@ CLIENT: Mapping[str, Rule] = {
     "nationality": _NULLABLE,
     "documentNumber": _or_null(_bounded(50)),
     "personalNumber": _or_null(_bounded(50)),
-    "sex": _or_null(Rule("one of M, F", lambda value: value in ("M", "F"))),
+    "sex": _or_null(_SEX),
     "dateOfExpiry": _DATE,
     "dateOfIssue": _NULLABLE,
 }
 URLS: Mapping[str, Rule] = dict.fromkeys(("successUrl", "failUrl", "unverifiedUrl", "webhookUrl"), _URI)
 SETTINGS: Mapping[str, Rule] = {
-    **dict.fromkeys(("verifyEmail", "verifyPhone", "verifyBank", "verifyBankAccounts", "verifyBankBalances"), FLAG),
-    **dict.fromkeys(("verifyBankTransactions", "verifyPoaAddress", "showInstructions"), FLAG),
+    **dict.fromkeys(("verifyEmail", "verifyPhone", *_BANK, "verifyPoaAddress", "showInstructions"), FLAG),
     **dict.fromkeys(("reviewFailedVerifications", "reviewSuccessfulVerifications"), FLAG),
 }
 _OBJECT = _or_null(Rule("an object", lambda value: isinstance(value, dict)))
 OPENAPI_RULES: Mapping[str, Rule] = {
     "clientId": _bounded(100),
-    "tokenType": Rule("one of IDENTIFICATION, DOCUMENT", lambda value: value in ("IDENTIFICATION", "DOCUMENT")),
+    "tokenType": _TOKEN_TYPE,
     "externalRef": _or_null(_bounded(40)),
     "generateDigitString": FLAG,
     "lifetime": whole(0, 2_592_000),
@@ -294,7 +246,7 @@ OPENAPI_RULES: Mapping[str, Rule] = {
     "settings": _OBJECT,
     "questionnaire": _NULLABLE,
     "questionnaireRequired": FLAG,
-    "riskAssessmentProfile": _or_null(_parsed("a UUID", UUID)),
+    "riskAssessmentProfile": _or_null(Rule("a UUID", lambda value: is_parsed(value, UUID))),
     "address": _NULLABLE,
 }
 INSIDE: Mapping[str, Mapping[str, Rule]] = {"client": CLIENT, "urls": URLS, "settings": SETTINGS}
@@ -305,30 +257,34 @@ def is_openapi(body: Mapping[str, Any]) -> bool:
     return any(name in body for name in MARKS)
 
 
-def check_openapi(body: Mapping[str, Any]) -> Answer | None:
-    """The refusal of the first thing that is wrong with the parameters, or None."""
-    given = {name: body.get(name) or {} for name in INSIDE}
-    inside = [(f"{name}.", INSIDE[name], values) for name, values in given.items() if isinstance(values, dict)]
-    return first_wrong(
-        body, ("", OPENAPI_RULES, body), *inside, required=("clientId", "tokenType"), lifetime="lifetime"
-    )
+def check(body: Mapping[str, Any]) -> Answer | None:
+    """The refusal of the first thing that is wrong with the parameters, or None. It names a parameter, never its value.
 
-
-def openapi_answer(
-    body: Mapping[str, Any], *, token: str, scan_ref: str, expires_at: datetime, digits: str | None, url: str
-) -> dict[str, Any]:
-    """The answer's fields, as the document lists them."""
-    return {
-        "tokenString": token,
-        "scanRef": scan_ref,
-        "clientId": body["clientId"],
-        "digitString": digits,
-        "expiration": iso(expires_at),
-        "isValid": True,
-        "isActive": True,
-        "tokenType": body["tokenType"],
-        "externalRef": body.get("externalRef"),
-        "locale": body.get("locale") or "en",
-        "sessionLength": body.get("sessionLength", DEFAULT_SESSION_LENGTH),
-        "sessionUrl": url,
-    }
+    An unknown parameter is most likely misspelt.
+    """
+    parts: list[tuple[str, Mapping[str, Rule], Mapping[str, Any]]]
+    if is_openapi(body):
+        if mixed := next((name for name in body if name in RULES and name not in OPENAPI_RULES), ""):
+            return envelope(400, "VALIDATION_ERROR", f"Parameter '{mixed}' belongs to the other form of this call.")
+        parts = [("", OPENAPI_RULES, body)]
+        parts += [(f"{name}.", INSIDE[name], body[name]) for name in INSIDE if isinstance(body.get(name), dict)]
+        required, lifetime = ["clientId", "tokenType"], "lifetime"
+    else:
+        parts, required, lifetime = [("", {**RULES, **DOCUMENTED_SINCE}, body)], ["clientId"], "expiryTime"
+    for at, rules, values in parts:
+        for name, value in values.items():
+            rule = rules.get(name)
+            if rule is None:
+                return envelope(400, "VALIDATION_ERROR", f"Unknown parameter '{at}{name[:100]}'.")
+            if not rule.allows(value):
+                return envelope(400, "BAD_VALUE", f"Field '{at}{name}' must be {rule.text}.")
+    for name in required:
+        if name not in body:
+            return envelope(400, "MISSING_VALUE", f"Field '{name}' is required.")
+    if body.get("generateDigitString") and body.get(lifetime, DEFAULT_EXPIRY) > DEFAULT_EXPIRY:
+        message = f"Field '{lifetime}' must be at most {DEFAULT_EXPIRY} with 'generateDigitString'."
+        return envelope(400, "BAD_VALUE", message)
+    for name in _BANK if lifetime == "expiryTime" and body.get("verifyBank") is False else ():
+        if body.get(name):
+            return envelope(400, "BAD_VALUE", f"Field '{name}' requires 'verifyBank'.")
+    return None

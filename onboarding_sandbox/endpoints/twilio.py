@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from onboarding_sandbox.options import SandboxOptions
-from onboarding_sandbox.wire import TWILIO, TWILIO_ACCOUNT, TWILIO_LIST, WHATSAPP, Answer, Call
+from onboarding_sandbox.wire import TWILIO, TWILIO_ACCOUNT, TWILIO_LIST, WHATSAPP, Answer, Call, Endpoint
 
 ROUTE = "/twilio/2010-04-01/Accounts/{account}/Messages.json"
 LONGEST_BODY = 1600  # characters
@@ -141,7 +141,7 @@ def count_segments(body: str) -> int:
     return len(parts)
 
 
-class _Messages:
+class _Messages(Endpoint):
     """The common part of both calls: the address, the login, and the form of errors."""
 
     family = "twilio"
@@ -171,17 +171,11 @@ class SendText(_Messages):
     """POST Messages.json: accept one message."""
 
     name = TWILIO
-    method = "POST"
 
     def client(self, call: Call) -> str | None:
         return (_fields(call) or {}).get("To")
 
-    def serve(self, call: Call) -> Answer:
-        answer = self._answer(call)
-        answer.client = self.client(call)
-        return answer
-
-    def _answer(self, call: Call) -> Answer:
+    def answer(self, call: Call) -> Answer:
         fields = _fields(call)
         if fields is None or set(fields) - PARAMETERS:
             return _error(400, 20001)
@@ -253,7 +247,7 @@ class FetchAccount(_Messages):
     def client(self, call: Call) -> str | None:
         return None
 
-    def serve(self, call: Call) -> Answer:
+    def answer(self, call: Call) -> Answer:
         account = self._options.twilio_account
         uri = f"/2010-04-01/Accounts/{account}.json"
         body = {"sid": account, "friendly_name": "Sandbox", "status": "active", "type": "Full", "uri": uri}
@@ -269,7 +263,7 @@ class ListTexts(_Messages):
     def client(self, call: Call) -> str | None:
         return call.query.get("To")
 
-    def serve(self, call: Call) -> Answer:
+    def answer(self, call: Call) -> Answer:
         try:
             size = min(int(call.query.get("PageSize", PAGE_SIZE)), PAGE_SIZE_MOST)
             page = int(call.query.get("Page", 0))
@@ -295,7 +289,7 @@ class ListTexts(_Messages):
             "previous_page_uri": f"{path}?{urlencode({**query, 'Page': page - 1})}" if page else None,
             "next_page_uri": f"{path}?{urlencode({**query, 'Page': page + 1})}" if more else None,
         }
-        return Answer(200, body, client=self.client(call))
+        return Answer(200, body)
 
 
 def _unknown(fields: Mapping[str, str], code: int) -> int:
