@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from onboarding_sandbox import Sandbox, SandboxOptions
 from tests.features.dashboard.test_actions import OPERATOR, audited, batch, rows, shelf
 from worker.core.database.tables import Audit, Base, Job
-from worker.features.dashboard.pages import message_tests
+from worker.features.dashboard.pages import batch_actions
 
 __all__ = ["batch", "shelf"]
 ME = "me@example.org"
@@ -70,7 +70,7 @@ async def test_a_row_that_was_rejected_or_is_not_there_has_no_test(ona, batch):
 
 
 async def test_so_many_tests_may_be_sent_in_an_hour_and_only_by_operators(site, ona, visit, batch, monkeypatch):
-    monkeypatch.setattr(message_tests, "MOST", 1)
+    monkeypatch.setattr(batch_actions, "MOST_TESTS", 1)
     row = rows(site, Job.row)[0][0]
     path = f"/dashboard/do/test-message?batch={batch}&row={row}"
     async with mail_server(site) as mailbox:

@@ -7,7 +7,7 @@ template shows. It computes; the template only writes down. `asked.values` has t
 which may be any text: use `asked.text` and `asked.number`. It raises `NotThere` or `Refused` with a sentence for the
 person. If it uses `asked.person`, or writes the audit log, set `shared=False`: else one answer serves all persons for a
 second.
-Templates have `person`, `now`, `here`, `Role`, and what `read` returned; `ui` are the macros of macros.html.
+Templates have `person`, `now`, `here`, `Role`, `read_at`, and what `read` returned; `ui` are the macros of macros.html.
 
 **A live part** is a template of its own, which the page includes in `{% call ui.live() %}` and names in `Page.live`.
 A page that is nothing else needs no other template. The browser asks for the page's own address every two seconds, and
@@ -29,11 +29,7 @@ from worker.core.features import Command, Feature
 FEATURE = Feature(
     name="dashboard",
     about="Pages about how the work stands, and actions, for persons. Without it there is the command line.",
-    needs=(
-        "audit",
-        "outbox",
-        "service_desk",
-    ),
+    needs=("audit", "outbox", "service_desk"),
     offers={
         "ROUTES": ("worker.features.dashboard.route:ROUTES",),
         "SECTIONS": ("worker.features.dashboard.users:SECTION",),

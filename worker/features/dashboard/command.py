@@ -12,7 +12,6 @@ from worker.features.dashboard.users import NAME, Role, parse_users
 from worker.settings.secrets import is_open_to_others
 
 SHORTEST = 12  # characters of a password
-HINT = 'name the file in onboarding.toml: [dashboard] users = {{ file = "{}" }}'
 
 
 @click.group()
@@ -53,17 +52,25 @@ def add_user(name: str, role: str, file: Path) -> None:
     known = _known(file)
     if name in known:
         raise CannotStart(f'{file} has a user {name!r}: remove the table ["{name}"] first')
-    password = _password()
+    if sys.stdin.isatty():
+        password = click.prompt("password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().removesuffix("\n")
     if len(password) < SHORTEST:
         raise CannotStart(f"the password is too short: expected {SHORTEST} characters or more")
     entry = f'["{name}"]\nrole = "{role}"\npassword = "{hash_password(password)}"\n'
     try:
-        _append(file, entry)
+        try:
+            descriptor = new_file(file, mode=PRIVATE)
+        except FileExistsError:
+            descriptor, entry = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW), f"\n{entry}"
+        with os.fdopen(descriptor, "a", encoding="utf-8") as stream:
+            stream.write(entry)
     except OSError as error:
         raise CannotStart(f"{file}: {error.strerror or error}") from None
     click.echo(f"{name} was added to {file}, as {role}")
     if not known:
-        click.echo(HINT.format(file), err=True)
+        click.echo(f'name the file in onboarding.toml: [dashboard] users = {{ file = "{file}" }}', err=True)
 
 
 def _known(file: Path) -> dict[str, object]:
@@ -78,21 +85,3 @@ def _known(file: Path) -> dict[str, object]:
         raise CannotStart(f"{file}: {error.strerror or error}") from None
     except ValueError as error:
         raise CannotStart(f"{file}: {error}") from None
-
-
-def _append(file: Path, entry: str) -> None:
-    try:
-        descriptor = new_file(file, mode=PRIVATE)
-        before = ""
-    except FileExistsError:
-        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
-        before = "\n"
-    with os.fdopen(descriptor, "a", encoding="utf-8") as stream:
-        stream.write(before + entry)
-
-
-def _password() -> str:
-    if sys.stdin.isatty():
-        given: str = click.prompt("password", hide_input=True, confirmation_prompt=True, err=True)
-        return given
-    return sys.stdin.readline().removesuffix("\n")

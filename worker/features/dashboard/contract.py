@@ -97,7 +97,7 @@ Read = Callable[[Sources, Asked], Mapping[str, Any]]
 class Page:
     path: str  # with parts in braces, which are in Asked.values too: /dashboard/batches/{batch}
     template: str = "live.html"  # which shows the live part alone
-    read: Read  # blocking; what the template shows; raises NotThere or Refused
+    read: Read  # blocking; what the template shows, besides `read_at`; raises NotThere or Refused
     title: str
     navigation: str = ""  # its word in the navigation; "": it is not there
     least: Role = Role.VIEWER

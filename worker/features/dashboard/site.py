@@ -230,7 +230,7 @@ class Site:
             key = (one.path, tuple(sorted(values.items())), None if one.shared else visit.secret)
 
             async def read() -> Any:
-                return await self._in_thread(one.read, self._sources, asked)
+                return {"read_at": asked.now, **await self._in_thread(one.read, self._sources, asked)}
 
             facts = await (self._reads.get(key, read) if one.shared else read())
             if one.live and HTMX in request.headers:
@@ -318,24 +318,18 @@ class Site:
     ) -> web.StreamResponse:
         # A link of a stranger must not fill in the stranger's own address, nor a reason: one press would send it there.
         posted = request.method == "POST"
-        typed = {"token", "seen", "seen_at", "reason", *(one.name for one in plan.fields)}
-        hidden = {name: value for name, value in asked.values.items() if name not in typed}
-        return self._shown(
-            request,
-            visit,
-            "confirm.html",
-            status=422 if wrong else 200,
-            title=plan.title,
-            action=action,
-            plan=plan,
-            back=local_path(action.back(asked)),
-            hidden=hidden,
-            given={
-                one.name: asked.text(one.name, most=one.most) if posted or one.linked else "" for one in plan.fields
-            },
-            reason=asked.text("reason") if posted else "",
-            wrong=wrong,
-        )
+        given = {one.name: asked.text(one.name, most=one.most) if posted or one.linked else "" for one in plan.fields}
+        typed = {"token", "seen", "seen_at", "reason", *given}
+        shown: dict[str, Any] = {
+            "action": action,
+            "plan": plan,
+            "back": local_path(action.back(asked)),
+            "hidden": {name: value for name, value in asked.values.items() if name not in typed},
+            "given": given,
+            "reason": asked.text("reason") if posted else "",
+            "wrong": wrong,
+        }
+        return self._shown(request, visit, "confirm.html", status=422 if wrong else 200, title=plan.title, **shown)
 
     def _sorry(
         self, request: web.Request, visit: Visit, status: int, title: str, text: str, *, back: str = "/"
@@ -352,14 +346,8 @@ class Site:
         self, request: web.Request, visit: Visit, template: str, *, status: int = 200, **shown: Any
     ) -> web.Response:
         said = what_was_said(request, visit)
-        navigation = [
-            (one.path, one.navigation) for one in self._pages if one.navigation and visit.person.may(one.least)
-        ]
-        common = self._common(request, visit) | {
-            "navigation": navigation,
-            "token": form_token(visit.secret),
-            "said": said,
-        }
+        pages = [(one.path, one.navigation) for one in self._pages if one.navigation and visit.person.may(one.least)]
+        common = self._common(request, visit) | {"navigation": pages, "token": form_token(visit.secret), "said": said}
         answer = page(template, status=status, **(common | shown))
         if said:
             drop_cookie(answer, request, said_cookie(request))

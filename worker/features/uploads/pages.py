@@ -80,7 +80,6 @@ def _read_all(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     first = asked.number("from") or 0
     found, total = uploads_of(sources, asked).all(most=SHOWN, after=first)
     return {
-        "read_at": asked.now,
         "uploads": found,
         "total": total,
         "most": MOST_BYTES >> 20,
@@ -94,7 +93,6 @@ def _read_one(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     one = upload_of(sources, asked)
     _, found = uploads_of(sources, asked).how_and_found(one.id)
     return {
-        "read_at": asked.now,
         "upload": one,
         "found": found,
         "can_read": one.state in OPEN and found is not None,

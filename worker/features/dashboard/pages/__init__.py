@@ -7,7 +7,6 @@ from worker.features.dashboard.pages import (
     batch,
     batch_actions,
     customer,
-    message_tests,
     now,
     on_call,
     outgoing,
@@ -31,7 +30,6 @@ PART = Part(
     ),
     actions=(
         *batch_actions.ACTIONS,
-        *message_tests.ACTIONS,
         *customer.ACTIONS,
         *now.ACTIONS,
         *accounts.ACTIONS,

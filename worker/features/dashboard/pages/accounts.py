@@ -35,19 +35,6 @@ class Pace:
         return {name: max(number - before[name], 0) / took for name, number in totals.items() if name in before}
 
 
-def account_of(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """An account's facts, and what the pages show besides."""
-    words = state_in_words(facts)
-    state, _, why = words.partition(": ")
-    used, left = facts["credits_used"], facts["credits_left"]
-    return dict(facts) | {
-        "state": state.partition(" ")[0],
-        "until": facts["paused_until"],
-        "why": why,
-        "credits": None if used is None or left is None else used + left,
-    }
-
-
 _used = Pace()
 
 
@@ -59,14 +46,20 @@ def accounts_now(sources: Sources, now: datetime) -> list[dict[str, Any]]:
     first = {each[0]["account"]: each[0]["credits_used"] for each in budgets.values()}
     # How many credits each uses in a second now: the calls that are made and paid for.
     pace = _used.each_second({name: used for name, used in first.items() if used is not None}, monotonic())
-    return [
-        account_of(each[0]) | {"sharing": each, "pace": pace.get(each[0]["account"], 0.0)} for each in budgets.values()
-    ]
+    accounts = []
+    for each in budgets.values():
+        one = each[0]
+        state, _, why = state_in_words(one).partition(": ")
+        used, left = one["credits_used"], one["credits_left"]
+        shown = {"state": state.partition(" ")[0], "until": one["paused_until"], "why": why, "sharing": each}
+        credits = None if used is None or left is None else used + left
+        accounts.append(one | shown | {"credits": credits, "pace": pace.get(one["account"], 0.0)})
+    return accounts
 
 
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     accounts = accounts_now(sources, asked.now)
-    return {"accounts": accounts, "read_at": asked.now, "well": all(one["state"] == WORKING for one in accounts)}
+    return {"accounts": accounts, "well": all(one["state"] == WORKING for one in accounts)}
 
 
 def _plan(sources: Sources, asked: Asked) -> Plan:
@@ -79,12 +72,8 @@ def _plan(sources: Sources, asked: Asked) -> Plan:
     state = state_in_words(facts)
     if not (facts["stopped_at"] or facts["paused_until"]):
         raise Refused(f"{name} is neither stopped nor paused.")
-    also = (f"{listed_in_words(shared)} share its budget and go on as well.",) if shared else ()
-    does = (
-        f"Now: {state}.",
-        "Remove the cause first. One call goes ahead; if it succeeds, the others follow.",
-        *also,
-    )
+    does = [f"Now: {state}.", "Remove the cause first. One call goes ahead; if it succeeds, the others follow."]
+    does += [f"{listed_in_words(shared)} share its budget and go on as well."] if shared else []
     paid = name in sources.parts.accounts
     cost = ("The first call, and then the calls of the rows that wait for it, are paid for as any.",) if paid else ()
     return Plan(title=f"Try {name} again?", button=f"Try {name} again", does=does, cost=cost)

@@ -37,7 +37,6 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     except NotSigned as error:
         head = {"end": "", "why_not": str(error)}
     return {
-        "read_at": asked.now,
         "given": given,
         "searched": bool(filled),
         "entries": shown,
@@ -60,7 +59,7 @@ def check(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         if log.end().number > MOST_CHECKED:
             raise Refused("The log is long: check it with `onboard audit verify`, which says how far it is.")
         seals.seal()
-    return {"found": log.verify(), "read_at": asked.now}
+    return {"found": log.verify()}
 
 
 PAGE = Page(path=PATH, template="audit.html", read=read, title="Audit", navigation="Audit")

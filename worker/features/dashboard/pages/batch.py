@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import urlencode
 
 from worker.core.database.audit_entries import Act, note_alone
@@ -123,7 +123,6 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     older = f"{here}?{urlencode(query | {'after': rows[SHOWN - 1].row})}#rows" if len(rows) > SHOWN else ""
     sums = {"groups": [], "more_grouped": False, "chart": None} if purged else _SUMS.of(sources, batch.id)
     return sums | {
-        "read_at": asked.now,
         "batch": batch_facts(sources, sources.parts.operation.report(), batch),
         "made_at": batch.created_at,
         "paused_at": batch.paused_at if batch.is_paused else None,
@@ -167,25 +166,21 @@ PAGE = Page(path=PATH, template="batch.html", live="batch_live.html", read=read,
 KINDS = {"csv": "text/csv", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
 
 
-def _write(sources: Sources, batch: BatchFacts, out: BinaryIO, ending: str) -> None:
-    lines, columns = sources.parts.facts.lines(batch.id), sources.reporting.columns(batch)
-    if ending == "csv":
-        text = io.TextIOWrapper(out, encoding="utf-8-sig", newline="", write_through=True)
-        write_csv(text, lines, columns)
-        text.detach()
-    else:
-        from worker.reporting.xlsx_report import write_xlsx  # imported here: few ask for a workbook
-
-        write_xlsx(out, sources.reporting.status(batch), lines, columns)
-
-
 def _report(sources: Sources, asked: Asked, *, ending: str) -> File:
     batch = refuse_purged(batch_of(sources, asked))
     database = sources.parts.database.acting(Act(asked.person.actor, "report"))
     note_alone(database, f"batch {batch.id}", now=asked.now, reason=ending)
     out = TemporaryFile("w+b")  # noqa: SIM115 -- the site closes it
     try:
-        _write(sources, batch, out, ending)
+        lines, columns = sources.parts.facts.lines(batch.id), sources.reporting.columns(batch)
+        if ending == "csv":
+            text = io.TextIOWrapper(out, encoding="utf-8-sig", newline="", write_through=True)
+            write_csv(text, lines, columns)
+            text.detach()
+        else:
+            from worker.reporting.xlsx_report import write_xlsx  # imported here: few ask for a workbook
+
+            write_xlsx(out, sources.reporting.status(batch), lines, columns)
     except BaseException:
         out.close()
         raise
@@ -218,7 +213,6 @@ def read_all(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         return f"{ALL_PATH}?{urlencode(({'q': text} if text else {}) | {'from': str(start)})}"
 
     return {
-        "read_at": asked.now,
         "total": len(every),
         "batches": [batch_facts(sources, whole, one) for one in every[first : first + ALL_SHOWN]],
         "text": text,

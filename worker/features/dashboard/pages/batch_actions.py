@@ -1,18 +1,29 @@
-"""Pause, resume and cancel a batch; try its failed rows again; decide its held rows."""
+"""Pause, resume and cancel a batch; try its failed rows again; decide its held rows; send a row's message to an address
+of one's own, as a test."""
 
+from worker.core.customers.customers import Customer
+from worker.core.database.encrypted_values import Erased
+from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.foundation.notation import are, counted
+from worker.core.messages.contact import Wording
 from worker.core.model.states import JobState
 from worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused, Sources
+from worker.features.dashboard.store.batch_rows import customer_of_row
 from worker.lists.decisions.row_addresses import LONGEST, read_rows
 from worker.lists.decisions.store.decisions import RepeatCost, Verdict
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.batch_report import rows_left, staying, what_ends, worst_cost
 from worker.settings.policies import buys_on_click
+from worker.settings.problems import SettingsError
+from worker.wiring.message_tests import NotSent, hand_over, written
+from worker.wiring.store.message_tests import ACTION, begin
 
 ON_ITS_WAY = "Calls in flight are finished first."
 FROM_NOW = "now"  # `from` in links of the first page; without it, the batch's page is meant
 ROWS = Field("row", "Only these rows, as 3, 7, 12-20. Empty: all of them.", most=LONGEST, linked=True)
+MOST_TESTS = 20  # in an hour, by all persons: a test goes to any address, in the company's name
+TO = Field("to", "Your own email address, or phone number with +")
 
 
 def batch_of(sources: Sources, asked: Asked) -> BatchFacts:
@@ -223,10 +234,72 @@ def _resolve(sources: Sources, asked: Asked, reason: str) -> Done:
     return Done(f"Batch {batch.id}: {counted(decided.rows, 'row')} {are(decided.rows)} {done}.", decided.due)
 
 
+def _row(sources: Sources, asked: Asked) -> tuple[int, int, Customer]:
+    """The batch, the row and its customer. Raises NotThere, Refused."""
+    batch, row = batch_of(sources, asked), asked.number("row", least=1, most=2**31 - 1)
+    if row is None:
+        raise NotThere("There is no such row.")
+    try:
+        customer = customer_of_row(sources.parts.database, sources.parts.keyring, batch.id, row)
+    except Erased:
+        raise Refused("The customer was erased: nothing is left to write to.") from None
+    except CannotDecrypt:
+        raise Refused("No key decrypts this customer's details.") from None
+    if customer is None:
+        raise Refused(f"Row {row} of batch {batch.id} was rejected, or is not there: it has no message.")
+    return batch.id, row, customer
+
+
+def _plan_test(sources: Sources, asked: Asked) -> Plan:
+    batch_id, row, customer = _row(sources, asked)
+    if not sources.parts.settings.sending:
+        raise Refused("No sender is configured: add [email] to the configuration.")
+    brand = f" of the brand {customer.brand}" if customer.brand else ""
+    return Plan(
+        title=f"Send the message of row {row} of batch {batch_id} as a test?",
+        button="Send the test",
+        does=(
+            f"The row's invitation{brand}, in its language, goes at once to the address that you type. It names the"
+            " customer, so use an address of your own.",
+            "It is marked as a test, and its link leads nowhere. Nothing of the row changes.",
+        ),
+        cost=("1 message; no session.",),
+        fields=(TO,),
+    )
+
+
+def _test(sources: Sources, asked: Asked, reason: str) -> Done:
+    batch_id, row, customer = _row(sources, asked)
+    # imported here: Jinja, for words alone
+    from worker.wiring.templates import templates_of
+
+    stores, settings = sources.acting(asked.person, ACTION, reason), sources.parts.settings
+    kind, to = Wording.INVITATION.value, asked.text("to", most=TO.most)
+    try:
+        templates = templates_of(settings)  # anew: they may have changed
+        test = written(settings, templates, customer, to, kind=kind, now=sources.parts.clock())
+        refused = begin(
+            stores.database,
+            stores.keyring,
+            f"batch {batch_id} row {row}",
+            (test.channel, test.message.to),
+            reason=f"by {test.channel}",
+            now=asked.now,
+            most=MOST_TESTS,
+        )
+        if refused:
+            raise NotSent(refused)
+        hand_over(settings, sources.parts.clock, stores.keyring, test)
+    except (NotSent, SettingsError) as error:
+        raise Refused(f"No test was sent: {error}.") from None
+    return Done(f"The test of row {row} was handed over by {test.channel}.")
+
+
 ACTIONS = (
     Action(name="pause", command="pause", plan=_plan_pause, carry_out=_pause, back=_back),
     Action(name="resume", command="resume", plan=_plan_resume, carry_out=_resume, back=_back),
     Action(name="cancel", command="cancel", plan=_plan_cancel, carry_out=_cancel, back=_back),
     Action(name="retry", command="retry", plan=_plan_retry, carry_out=_retry, back=_back),
     Action(name="resolve", command="resolve", plan=_plan_resolve, carry_out=_resolve, back=_back),
+    Action(name="test-message", command=ACTION, plan=_plan_test, carry_out=_test, back=_back),
 )

@@ -74,7 +74,6 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     moments = timeline(history, sources.reporting.circumstances(), now=asked.now)
     past = [one for one in moments if one.at <= asked.now]
     return {
-        "read_at": asked.now,
         "customer": found,
         "path": page_of(found.customer_id),
         "moments": _to_the_second([one for one in past if one.about is not About.BATCH]),
@@ -124,7 +123,6 @@ def read_messages(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         found = customer_of(sources, asked)
         sent = sent_messages(stores.database, stores.keyring, found.customer_id, now=asked.now)
     return {
-        "read_at": asked.now,
         "customer": found,
         "path": page_of(found.customer_id),
         "messages": message_texts(sources.parts, sent),
@@ -153,8 +151,13 @@ def _answer(call: Callable[[], T | NotDone]) -> T:
     except SeveralPurposes as error:
         raise Refused(f"The customer is onboarded for several purposes ({error}): use the command.") from None
     if isinstance(answer, NotDone):
-        raise Refused(f"{answer.why[:1].upper()}{answer.why[1:]}.{f' Then: {answer.then}.' if answer.then else ''}")
+        raise Refused(f"{_begun(answer.why)}{f' Then: {answer.then}.' if answer.then else ''}")
     return answer
+
+
+def _begun(words: str) -> str:
+    """The words as a sentence."""
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _desk(sources: Sources, asked: Asked, action: str, reason: str) -> ServiceDesk:
@@ -171,12 +174,15 @@ def _channel(asked: Asked) -> str | None:
     return given if given in CALLED else None
 
 
+def _amounts(sources: Sources, sessions: Mapping[str, int], channels: Collection[str]) -> str:
+    prices = Prices.of(sources.parts.settings).total(sessions, dict.fromkeys(channels, 1))
+    return "".join(f" ({amount} {currency})" for currency, amount in prices.items())
+
+
 def _plan_resend(sources: Sources, asked: Asked) -> Plan:
     who, desk = customer_of(sources, asked).customer_id, desk_of(sources.parts)
     plan = _answer(lambda: desk.may_resend(who, channel=_channel(asked), now=asked.now))
     when = "at once" if plan.due_at <= asked.now else f"at {in_utc(plan.due_at)}, after quiet hours"
-    price = Prices.of(sources.parts.settings).total({}, {plan.channel: 1})
-    amounts = "".join(f" ({amount} {currency})" for currency, amount in price.items())
     return Plan(
         title=f"Send {who} the same link again?",
         button="Send the link again",
@@ -185,7 +191,7 @@ def _plan_resend(sources: Sources, asked: Asked) -> Plan:
             f"It leaves {when}.",
             *((GIVEN_AWAY,) if plan.given_away else ()),
         ),
-        cost=(f"1 {CALLED[plan.channel]}{amounts}; no session.",),
+        cost=(f"1 {CALLED[plan.channel]}{_amounts(sources, {}, [plan.channel])}; no session.",),
     )
 
 
@@ -200,8 +206,7 @@ def _resend(sources: Sources, asked: Asked, reason: str) -> Done:
 def _plan_new_link(sources: Sources, asked: Asked) -> Plan:
     who, desk = customer_of(sources, asked).customer_id, desk_of(sources.parts)
     plan = _answer(lambda: desk.may_renew(who, now=asked.now))
-    prices = Prices.of(sources.parts.settings).total({plan.account: 1}, dict.fromkeys(plan.channels, 1))
-    amounts = "".join(f" ({amount} {currency})" for currency, amount in prices.items())
+    amounts = _amounts(sources, {plan.account: 1}, plan.channels)
     return Plan(
         title=f"Open another session for {who}?",
         button="Open another session",
@@ -221,10 +226,7 @@ def _new_link(sources: Sources, asked: Asked, reason: str) -> Done:
     return Done(f"{done.account} is asked for another session; its link follows.", done.due)
 
 
-FIELDS = (
-    Field("email", "New email address", "email"),
-    Field("phone", "New phone number, as +37060000000", "tel"),
-)
+FIELDS = (Field("email", "New email address", "email"), Field("phone", "New phone number, as +37060000000", "tel"))
 
 
 def _plan_address(sources: Sources, asked: Asked) -> Plan:
@@ -240,16 +242,13 @@ def _plan_address(sources: Sources, asked: Asked) -> Plan:
         then = f"{gone}{follows.account} is asked for session {follows.number} of at most {follows.most}."
         cost = f"At most 1 credit at {follows.account} and {len(follows.channels)} message(s)."
     elif isinstance(follows, NotDone) and until is not None:
-        then, cost = f"{follows.why[:1].upper()}{follows.why[1:]}.", "Nothing now."
+        then, cost = _begun(follows.why), "Nothing now."
     else:
         then, cost = f"{gone}The present link, if it works, goes to the new address.", "At most 1 message; no session."
     return Plan(
         title=f"Correct an address of {found.customer_id}?",
         button="Correct the address",
-        does=(
-            f"The customer has {has}. Fill in what changes.",
-            f"{then} Nothing more goes to the old address.",
-        ),
+        does=(f"The customer has {has}. Fill in what changes.", f"{then} Nothing more goes to the old address."),
         cost=(cost,),
         fields=FIELDS,
     )
@@ -268,7 +267,7 @@ def _address(sources: Sources, asked: Asked, reason: str) -> Done:
             raise Refused(f"The address is not good: {one.problem}; {one.hint}.")
     desk = _desk(sources, asked, "customer address", reason)
     done = _answer(lambda: desk.correct(who, Correction(read), by_hand=True, now=asked.now))
-    warning = f" {done.warning[:1].upper()}{done.warning[1:]}." if done.warning else ""
+    warning = f" {_begun(done.warning)}" if done.warning else ""
     said = f"{' and '.join(done.columns).capitalize()} changed.{warning}"
     if isinstance(done.sent, NotDone):
         return Done(f"{said} No message was added: {done.sent}.", done.due)

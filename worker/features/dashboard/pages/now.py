@@ -47,7 +47,6 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     for one in batches:
         one["pace"] = each_second.get(str(one["batch"]), 0.0)
     return {
-        "read_at": asked.now,
         "needs": [need_of(one) for one in whole.attention],
         "headline": headline(whole, sum(one["to_correct"] for one in batches)),
         "stopped": whole.stopped is not None,

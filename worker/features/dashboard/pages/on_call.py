@@ -105,7 +105,6 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     stuck = [(one, costs.of(one, unheard=bool(whole.unheard))) for one in whole.attention]
     stuck.sort(key=lambda each: (not each[0].is_critical, -each[1].customers, -each[1].ending))
     return {
-        "read_at": asked.now,
         "stuck": [stuck_of(one, cost, paused_by_person=one.batch_id in by_persons) for one, cost in stuck],
         "headline": f"{counted(number, 'thing is', 'things are')} stuck" if number else "Nothing is stuck",
         "ending": [(one, costs.of(one, unheard=False).in_words) for one in _together(whole.blocked)],

@@ -18,27 +18,11 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     targets = sources.outbox.targets(now=asked.now)
     refused = sources.parts.refused_events
     return {
-        "read_at": asked.now,
         "targets": [one | {"words": target_in_words(one)} for one in targets],
         "given_up": sources.outbox.given_up(),
         "shown": SHOWN,
         "dead": [
-            {
-                "queue": f"{queue}.dead",
-                "number": number,
-                "events": [
-                    {
-                        "id": str(one.id),
-                        "kind": one.kind,
-                        "reason": one.reason,
-                        "refused_at": one.refused_at,
-                        "kept_until": one.due_at,
-                        "refusals": one.refusals,
-                        "why_not": one.why_not,
-                    }
-                    for one in refused.oldest(queue, most=DEAD_SHOWN)
-                ],
-            }
+            {"queue": f"{queue}.dead", "number": number, "events": refused.oldest(queue, most=DEAD_SHOWN)}
             for queue, number in sorted(refused.totals().items())
         ],
     }
@@ -162,19 +146,14 @@ PATH = "/dashboard/outgoing"
 PAGE = Page(path=PATH, live="outgoing_live.html", read=read, title="Outgoing and dead events", navigation="Events")
 
 
-DEAD = f"{PATH}#dead"
+def _back_to_dead(_asked: Asked) -> str:
+    return f"{PATH}#dead"
 
 
 ACTIONS = (
+    Action(name="outbox-retry", command="events outgoing retry", plan=_plan, carry_out=_retry, back=lambda _: PATH),
     Action(
-        name="outbox-retry", command="events outgoing retry", plan=_plan, carry_out=_retry, back=lambda _asked: PATH
+        name="dead-requeue", command="events dead requeue", plan=_plan_requeue, carry_out=_requeue, back=_back_to_dead
     ),
-    Action(
-        name="dead-requeue",
-        command="events dead requeue",
-        plan=_plan_requeue,
-        carry_out=_requeue,
-        back=lambda _asked: DEAD,
-    ),
-    Action(name="dead-drop", command="events dead drop", plan=_plan_drop, carry_out=_drop, back=lambda _asked: DEAD),
+    Action(name="dead-drop", command="events dead drop", plan=_plan_drop, carry_out=_drop, back=_back_to_dead),
 )
