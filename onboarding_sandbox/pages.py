@@ -6,9 +6,9 @@ own export. Prices are invented.
 import asyncio
 import csv
 import html
-import io
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
 
 from aiohttp import web
 
@@ -29,23 +29,24 @@ from onboarding_sandbox.wire import (
 )
 
 ROWS = 1000  # in a chunk
-IDENFY = ("scanRef", "externalRef", "clientId", "createTime", "price")
-FRANKIEONE = ("requestId", "entityId", "entityCustomerReference", "createdAt", "price")
 EXPORTS = ("idenfy", "frankieone", "twilio", "smtp")
 PRICE = "0.90"
 
 
-def csv_of(name: str, entries: Sequence[Entry], texts: list[Text]) -> Iterator[bytes]:
-    """One of EXPORTS, by chunks. The entries that are there when it begins."""
+def rows_of(name: str, entries: Sequence[Entry], texts: Sequence[Text]) -> Iterator[tuple[str, ...]]:
+    """One of EXPORTS, the titles first."""
     if name == "twilio":
-        rows = ((text.sid, text.at.isoformat(), text.sender, text.to, "delivered") for text in list(texts))
-        yield from _chunks(("MessageSid", "DateSent", "From", "To", "Status"), rows)
+        yield "MessageSid", "DateSent", "From", "To", "Status"
+        yield from ((text.sid, text.at.isoformat(), text.sender, text.to, "delivered") for text in texts)
     elif name == "smtp":
-        yield from _chunks(("message_id", "recipient", "status", "time"), _mails(list(entries)))
+        yield "message_id", "recipient", "status", "time"
+        yield from _mails(entries)
     elif name == "idenfy":
-        yield from _chunks(IDENFY, _sessions(list(entries), (IDENFY_KYC, IDENFY_KYB)))
+        yield "scanRef", "externalRef", "clientId", "createTime", "price"
+        yield from _sessions(entries, (IDENFY_KYC, IDENFY_KYB))
     else:
-        yield from _chunks(FRANKIEONE, _sessions(list(entries), (FRANKIEONE_V1, FRANKIEONE_V2)))
+        yield "requestId", "entityId", "entityCustomerReference", "createdAt", "price"
+        yield from _sessions(entries, (FRANKIEONE_V1, FRANKIEONE_V2))
 
 
 def _sessions(entries: Iterable[Entry], endpoints: Collection[str]) -> Iterator[tuple[str, ...]]:
@@ -69,17 +70,20 @@ def _mails(entries: Iterable[Entry]) -> Iterator[tuple[str, ...]]:
             yield one["message_id"], (one["to"] or [""])[0], status, one["at"]
 
 
-def _chunks(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[bytes]:
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(columns)
-    for number, row in enumerate(rows, start=1):
-        writer.writerow(row)
-        if number % ROWS == 0:
-            yield out.getvalue().encode()
-            out.seek(0)
-            out.truncate()
-    yield out.getvalue().encode()
+class _AsGiven:
+    """What the writer of CSV writes to: `writerow` returns the line."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+async def _streamed(request: web.Request, kind: str, lines: Iterator[str]) -> web.StreamResponse:
+    """In chunks, so that a million lines are neither one string nor a million packets."""
+    answer = web.StreamResponse(headers={"Content-Type": f"{kind}; charset=utf-8"})
+    await answer.prepare(request)
+    while chunk := "".join(islice(lines, ROWS)):
+        await answer.write(chunk.encode())
+    return answer
 
 
 LAST_MAILS = 20
@@ -128,28 +132,15 @@ class Pages:
         endpoint = request.query.get("endpoint")
         if endpoint is not None and endpoint not in (*ENDPOINTS, WEBHOOKS, PAGE, "unknown"):
             return web.json_response({"error": f"endpoint is one of {', '.join(ENDPOINTS)}"}, status=400)
-        answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson; charset=utf-8"})
-        await answer.prepare(request)
-        # In chunks, so that a million entries are neither one string nor a million packets.
-        chunk: list[str] = []
-        for line in self._log.lines(endpoint):
-            chunk.append(line)
-            if len(chunk) == 1_000:
-                await answer.write("".join(chunk).encode())
-                chunk.clear()
-        await answer.write("".join(chunk).encode())
-        return answer
+        return await _streamed(request, "application/x-ndjson", self._log.lines(endpoint))
 
     async def export(self, request: web.Request) -> web.StreamResponse:
         """What a provider or a sender would list at the end of the month, as CSV."""
         name = request.match_info["name"]
         if name not in EXPORTS:
             return web.json_response({"error": f"the exports are {', '.join(EXPORTS)}"}, status=404)
-        answer = web.StreamResponse(headers={"Content-Type": "text/csv; charset=utf-8"})
-        await answer.prepare(request)
-        for chunk in csv_of(name, self._log.entries, self._texts):
-            await answer.write(chunk)
-        return answer
+        rows = rows_of(name, list(self._log.entries), list(self._texts))  # more arrive while a long list is sent
+        return await _streamed(request, "text/csv", map(csv.writer(_AsGiven()).writerow, rows))
 
     async def mailbox(self, request: web.Request) -> web.StreamResponse:
         """All messages as a JSON list; `?to=ADDRESS` for one recipient's."""

@@ -4,8 +4,8 @@ checks credentials and limits, delays, spoils or serves it, and logs it.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from types import TracebackType
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -50,7 +50,6 @@ GATEWAY_PAGE = (
 # How often a hanging call checks whether its caller has disconnected, in seconds.
 HANG_LOOK = 0.25
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Called for each call that an endpoint has served, whatever answer the caller gets.
 Served = Callable[[str, Call, Answer], None]
 
@@ -82,16 +81,9 @@ class Gate:
         for draw in self._draws.values():
             draw.restart()
 
-    def handler(self, *endpoints: Endpoint) -> Handler:
-        """The aiohttp handler of the endpoints of one address, each with its own method."""
-
-        async def handle(request: web.Request) -> web.StreamResponse:
-            matching = (endpoint for endpoint in endpoints if endpoint.method == request.method)
-            return await self._handle(next(matching, endpoints[0]), request)
-
-        return handle
-
-    async def _handle(self, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
+    async def handle(self, endpoints: Sequence[Endpoint], request: web.Request) -> web.StreamResponse:
+        """As aiohttp's handler. `endpoints` are those of the address, each with its own method."""
+        endpoint = next((one for one in endpoints if one.method == request.method), endpoints[0])
         body = await request.read()
         now = self._options.clock()
         entry = self._log.open(endpoint.name, now, body)
@@ -244,7 +236,7 @@ class Sandbox:
         self._delayed = DelayedTasks(self.options.time_scale)
         self._webhook_sender = WebhookSender(self._log, self.options.clock, self._delayed, taker)
         self._recipients = Recipients(
-            self.options, self._delayed, self._webhook_sender, reads=lambda to, text: self.visitors.got(to, text)
+            self.options, self._delayed, self._webhook_sender, lambda to, text: self.visitors.got(to, text)
         )
         self.mailbox = Mailbox(self.options, self._log, received=self._recipients.mailed)
         self._gate = Gate(self.options, self._log, served=self._was_served)
@@ -313,7 +305,7 @@ class Sandbox:
         app = web.Application()
         for route in dict.fromkeys(endpoint.route for endpoint in self._endpoints):
             endpoints = [endpoint for endpoint in self._endpoints if endpoint.route == route]
-            app.router.add_route("*", route, self._gate.handler(*endpoints))
+            app.router.add_route("*", route, partial(self._gate.handle, endpoints))
         app.add_routes(self._pages.routes())
         app.add_routes(self._customer_pages.routes())
         app.add_routes(self._played_page.routes())
@@ -356,9 +348,7 @@ class Sandbox:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
     async def _unknown(self, request: web.Request) -> web.Response:

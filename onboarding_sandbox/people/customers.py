@@ -23,10 +23,9 @@ import aiohttp
 from onboarding_sandbox.endpoints.idenfy import Partner
 from onboarding_sandbox.options import NEVER, NO_TROUBLE, STAY_AWAY, Chance, SandboxOptions, Trouble
 from onboarding_sandbox.people.plans import IDLE, Step, encoded, frankieone_token, idenfy_headers, private_key, steps
-from onboarding_sandbox.people.webhook_sender import DelayedTasks, Webhook, WebhookSender
+from onboarding_sandbox.people.webhook_sender import WRONG_KEY, DelayedTasks, Webhook, WebhookSender
 from onboarding_sandbox.wire import IDENFY_KYC, PAGE, WHATSAPP, Answer, Call, Log, Opened, opened_by
 
-WRONG_KEY = "not the key"
 DEFAULT_EDITION = "current"
 ANY_LINK = re.compile(r"https?://[^\s<>\"']+")
 
@@ -162,31 +161,15 @@ class Customers:
         url = instruction.url or self.address(opened.endpoint)
         if url is None:
             return None
-        body = encoded(fields)
+        body, of = encoded(fields), (opened.client, opened.reference)
         if opened.endpoint.startswith("idenfy"):
+            sign = functools.partial(idenfy_headers, event, body)
             key = self._options.webhook_key if instruction.key is None else instruction.key
-            return Webhook(
-                "idenfy",
-                event,
-                url,
-                body,
-                lambda: idenfy_headers(event, body, key),
-                opened.client,
-                opened.reference,
-                forged_headers=idenfy_headers(event, body, WRONG_KEY),
-            )
+            return Webhook("idenfy", event, url, body, lambda: sign(key), *of, forged_headers=sign(WRONG_KEY))
         request_id = fields["requestId"]
-        return Webhook(
-            "frankieone",
-            event,
-            f"{url}/{request_id}",
-            body,
-            lambda: self._frankie_headers(request_id),
-            opened.client,
-            opened.reference,
-            forged_url=f"{url.rpartition('/')[0]}/not-the-secret/{request_id}",
-            forged_headers={"Authorization": "Bearer not-a-token"},
-        )
+        sign = functools.partial(self._frankie_headers, request_id)
+        forged = f"{url.rpartition('/')[0]}/not-the-secret/{request_id}", {"Authorization": "Bearer not-a-token"}
+        return Webhook("frankieone", event, f"{url}/{request_id}", body, sign, *of, *forged)
 
     def _frankie_headers(self, request_id: str) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
@@ -229,35 +212,6 @@ class Visited:
 Browse = Callable[[Visit], Awaitable[Visited]]
 
 
-class Browser:
-    """Sends visits to the page at this address, and nowhere else: no redirect is followed."""
-
-    def __init__(self, page: str) -> None:
-        self._page = page.rstrip("/")
-        self._session: aiohttp.ClientSession | None = None
-
-    async def browse(self, visit: Visit) -> Visited:
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=TIMEOUT)
-            jar = aiohttp.DummyCookieJar()  # each customer keeps a cookie of its own
-            self._session = aiohttp.ClientSession(timeout=timeout, cookie_jar=jar, trust_env=False)
-        call = self._session.request(
-            visit.method, self._page + visit.path, headers=visit.headers, data=visit.body, allow_redirects=False
-        )
-        try:
-            async with call as answer:
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                cookie = answer.cookies["visit"].value if "visit" in answer.cookies else ""
-                return Visited(answer.status, headers, await answer.text(), cookie)
-        except (TimeoutError, aiohttp.ClientError, OSError, UnicodeDecodeError):
-            return Visited(0)
-
-    async def stop(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-
 @dataclass(repr=False)
 class _Person:
     """A customer, known by the link. `addresses`: where messages with it went. Secret and personal, so no repr."""
@@ -278,8 +232,8 @@ class Visitors:
     ) -> None:
         """`browse` takes the visits in this process; None: they go to the page's address."""
         self._options, self._customers, self._delayed, self._log = options, customers, delayed, log
-        self._browser = Browser(options.page or "")
-        self._browse = browse or self._browser.browse
+        self._page, self._browse = (options.page or "").rstrip("/"), browse or self._sent
+        self._session: aiohttp.ClientSession | None = None
         self._people: dict[str, _Person] = {}
         self._own_seed = secrets.randbits(32) if options.seed is None else options.seed
 
@@ -287,7 +241,26 @@ class Visitors:
         self._people.clear()
 
     async def stop(self) -> None:
-        await self._browser.stop()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _sent(self, visit: Visit) -> Visited:
+        """Visit the page at its address, and nowhere else: no redirect is followed."""
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+            jar = aiohttp.DummyCookieJar()  # each customer keeps a cookie of its own
+            self._session = aiohttp.ClientSession(timeout=timeout, cookie_jar=jar, trust_env=False)
+        call = self._session.request(
+            visit.method, self._page + visit.path, headers=visit.headers, data=visit.body, allow_redirects=False
+        )
+        try:
+            async with call as answer:
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                cookie = answer.cookies["visit"].value if "visit" in answer.cookies else ""
+                return Visited(answer.status, headers, await answer.text(), cookie)
+        except (TimeoutError, aiohttp.ClientError, OSError, UnicodeDecodeError):
+            return Visited(0)
 
     def got(self, address: str, text: str) -> None:
         """A message has arrived: its customer will decide whether to come, unless it is about to come already."""

@@ -7,7 +7,7 @@ does not sign bodies: the address contains a secret, or a header contains a toke
 documented, so it is `Authorization` here.
 """
 
-import base64
+import functools
 import hashlib
 import hmac
 import json
@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from onboarding_sandbox.endpoints.frankieone import ulid
 from onboarding_sandbox.endpoints.idenfy_rules import iso
@@ -81,35 +82,31 @@ def _identified(event: str, overall: str, *, final: bool = True, after: timedelt
     )
 
 
+# What follows after a form was submitted. It has neither suspicion nor cancelling: `suspect` stays under review, `fail`
+# is denied.
+FORMS: Mapping[str, tuple[str | None, ...]] = {
+    "finish": ("APPROVED",),
+    "deny": ("DENIED",),
+    "fail": ("DENIED",),
+    "suspect": (None,),
+    "review": (None, "APPROVED"),
+    "review-deny": (None, "DENIED"),
+    "ask": ("REQUESTED", "APPROVED"),
+}
+
+
 def _form(does: str, review: timedelta) -> tuple[Step, ...]:
-    """A form has neither suspicion nor cancelling: `suspect` stays under review, `fail` is denied."""
+    if does not in FORMS:
+        return (_judged("EXPIRED", AT_ONCE),)
     submitted = Step("COMPANY_SUBMIT", lambda opened, acted_at, now: company_submitted(opened, at=acted_at))
-    match does:
-        case "finish":
-            return submitted, _reviewed("APPROVED", review)
-        case "deny" | "fail":
-            return submitted, _reviewed("DENIED", review)
-        case "suspect":
-            return submitted, _reviewed(None, review)
-        case "review" | "review-deny":
-            verdict = "APPROVED" if does == "review" else "DENIED"
-            return submitted, _reviewed(None, review / 2), _reviewed(verdict, review / 2)
-        case "ask":
-            return submitted, _asked("REQUESTED", review / 2), _reviewed("APPROVED", review / 2)
-        case _:
-            return (_asked("EXPIRED", AT_ONCE),)
+    return submitted, *(_judged(status, review / len(FORMS[does])) for status in FORMS[does])
 
 
-def _reviewed(approval: str | None, after: timedelta) -> Step:
-    return Step("COMPANY_REVIEW", lambda opened, acted_at, now: company_reviewed(opened, approval), after)
-
-
-def _asked(status: str, after: timedelta) -> Step:
-    return Step(
-        "COMPANY_INFO_REQUEST",
-        lambda opened, acted_at, now: info_requested(opened, status, at=now),
-        after,
-    )
+def _judged(status: str | None, after: timedelta) -> Step:
+    if status in ("REQUESTED", "EXPIRED"):
+        asked = functools.partial(info_requested, status)
+        return Step("COMPANY_INFO_REQUEST", lambda opened, acted_at, now: asked(opened, at=now), after)
+    return Step("COMPANY_REVIEW", lambda opened, acted_at, now: company_reviewed(opened, status), after)
 
 
 def _noted(meaning: str, edition: str, *, good: bool, after: timedelta = AT_ONCE) -> Step:
@@ -250,7 +247,7 @@ def company_reviewed(opened: Opened, approval: str | None) -> dict[str, Any]:
     }
 
 
-def info_requested(opened: Opened, status: str, *, at: datetime) -> dict[str, Any]:
+def info_requested(status: str, opened: Opened, *, at: datetime) -> dict[str, Any]:
     """The event contains neither the client nor the caller's reference."""
     return {
         "companyId": _company(opened),
@@ -310,15 +307,4 @@ def private_key(pem: str) -> rsa.RSAPrivateKey:
 
 def frankieone_token(key: rsa.RSAPrivateKey, request_id: str, *, at: datetime) -> str:
     """A JSON Web Token, RS256."""
-    claims = {
-        "iss": "sandbox",
-        "requestId": request_id,
-        "iat": int(at.timestamp()),
-        "exp": int((at + VALID).timestamp()),
-    }
-    signed = ".".join(_base64(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT"}, claims))
-    return f"{signed}.{_base64(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
-
-
-def _base64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+    return jwt.encode({"iss": "sandbox", "requestId": request_id, "iat": at, "exp": at + VALID}, key, algorithm="RS256")

@@ -19,10 +19,9 @@ from urllib.parse import urlencode, urlsplit
 
 from onboarding_sandbox.endpoints.twilio import FOUND_LATER, Text
 from onboarding_sandbox.mailbox import Mail
-from onboarding_sandbox.options import NO_TROUBLE, TEXTS, Chance, SandboxOptions, Trouble
-from onboarding_sandbox.people.webhook_sender import DelayedTasks, Webhook, WebhookSender
+from onboarding_sandbox.options import NO_TROUBLE, TEXTS, Chance, Clock, SandboxOptions, Trouble
+from onboarding_sandbox.people.webhook_sender import WRONG_KEY, DelayedTasks, Webhook, WebhookSender
 
-WRONG_KEY = "not the key"
 ARRIVE = ("delivered", "stop")  # texts
 SOON, ANSWERED = timedelta(seconds=3), timedelta(minutes=1)
 
@@ -33,8 +32,7 @@ class Recipients:
         options: SandboxOptions,
         delayed: DelayedTasks,
         webhook_sender: WebhookSender,
-        *,
-        reads: Callable[[str, str], None] = lambda _address, _text: None,
+        reads: Callable[[str, str], None],
     ) -> None:
         """`reads` gets each message's address and text: the customer may come by its link."""
         self._options, self._delayed, self._webhook_sender, self._reads = options, delayed, webhook_sender, reads
@@ -114,31 +112,16 @@ class Recipients:
             code = error if status == "undelivered" else ""
             fields = text_status(text, account, status, code, at=self._options.clock())
         sign = functools.partial(text_headers, url, fields)
-        return Webhook(
-            "twilio",
-            status,
-            url,
-            urlencode(fields).encode(),
-            lambda: sign(self._options.twilio_token),
-            text.to,
-            text.sid,
-            forged_headers=sign(WRONG_KEY),
-        )
+        genuine = functools.partial(sign, self._options.twilio_token)
+        body = urlencode(fields).encode()
+        return Webhook("twilio", status, url, body, genuine, text.to, text.sid, forged_headers=sign(WRONG_KEY))
 
     async def _report(self, mail: Mail, does: str, trouble: Trouble) -> None:
-        now = self._options.clock()
-        body = mail_event(mail, does, at=now)
-        key = self._options.mail_webhook_key
-        webhook = Webhook(
-            "mail",
-            does,
-            self._options.mail_webhook or "",
-            body,
-            lambda: mail_headers(body, key, at=self._options.clock()),
-            ", ".join(mail.recipients),
-            mail.message_id,
-            forged_headers=mail_headers(body, WRONG_KEY, at=now),
-        )
+        body = mail_event(mail, does, at=self._options.clock())
+        sign = functools.partial(mail_headers, body, self._options.clock)
+        genuine = functools.partial(sign, self._options.mail_webhook_key)
+        of, url = (", ".join(mail.recipients), mail.message_id), self._options.mail_webhook or ""
+        webhook = Webhook("mail", does, url, body, genuine, *of, forged_headers=sign(WRONG_KEY))
         await self._webhook_sender.send(webhook, trouble)
 
     def _chance(self, kind: str, recipient: str) -> Chance:
@@ -209,10 +192,10 @@ def mail_event(mail: Mail, does: str, *, at: datetime) -> bytes:
     return json.dumps(body | how).encode()
 
 
-def mail_headers(body: bytes, key: str, *, at: datetime) -> dict[str, str]:
+def mail_headers(body: bytes, clock: Clock, key: str) -> dict[str, str]:
     """`key` is a text, or base64 after `whsec_`. Raises ValueError for invalid base64."""
     raw = base64.b64decode(key.removeprefix("whsec_"), validate=True) if key.startswith("whsec_") else key.encode()
-    message_id, sent = f"msg_{secrets.token_hex(12)}", str(int(at.timestamp()))
+    message_id, sent = f"msg_{secrets.token_hex(12)}", str(int(clock().timestamp()))
     digest = hmac.new(raw, f"{message_id}.{sent}.".encode() + body, hashlib.sha256).digest()
     return {
         "Content-Type": "application/json",

@@ -77,27 +77,22 @@ class DelayedTasks:
         return max(0.0, time.total_seconds()) / self._scale
 
 
+WRONG_KEY = "not the key"  # of a forged webhook
 TIMEOUT = 10.0  # real seconds, as iDenfy documents; other providers hardly wait longer
 AT_ONCE = 50  # POSTs at a time
 MINUTE = timedelta(minutes=1)
 
 
-@dataclass(frozen=True)
-class Retries:
-    """When a POST that was not accepted is repeated. `final`: refusals after which it is not repeated."""
-
-    waits: tuple[timedelta, ...] = ()
-    final: frozenset[int] = frozenset()
-
-
-# iDenfy documents that it repeats, but not when. FrankieOne repeats every quarter of an hour, fifty times, but not
-# after a 400. Twilio repeats only if it could not connect. Mail services differ.
-RETRIES = {
-    "idenfy": Retries((timedelta(seconds=10), MINUTE, 10 * MINUTE, 60 * MINUTE)),
-    "frankieone": Retries((15 * MINUTE,) * 50, frozenset({400})),
-    "twilio": Retries((), frozenset()),
-    "mail": Retries((MINUTE, 10 * MINUTE)),
+# How long after each POST that was not accepted it is repeated. iDenfy documents that it repeats, but not when.
+# FrankieOne repeats every quarter of an hour, fifty times. Twilio repeats only if it could not connect. Mail services
+# differ.
+WAITS = {
+    "idenfy": (timedelta(seconds=10), MINUTE, 10 * MINUTE, 60 * MINUTE),
+    "frankieone": (15 * MINUTE,) * 50,
+    "twilio": (),
+    "mail": (MINUTE, 10 * MINUTE),
 }
+FINAL = {"frankieone": 400}  # the refusal after which it is not repeated
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,7 +102,7 @@ class Webhook:
     `forged_url` and `forged_headers` are those of a sender that knows neither key nor secret.
     """
 
-    family: str  # of RETRIES
+    family: str  # of WAITS
     event: str
     url: str
     body: bytes
@@ -145,22 +140,16 @@ class WebhookSender:
 
     async def _attempt(self, webhook: Webhook, troubles: str | None, attempt: int) -> None:
         status = await self._post(webhook, webhook.url, webhook.headers(), troubles, attempt)
-        policy = RETRIES[webhook.family]
-        accepted = isinstance(status, int) and (200 <= status < 300 or status in policy.final)
-        if not accepted and attempt <= len(policy.waits):
-            repeat = functools.partial(self._attempt, webhook, troubles, attempt + 1)
-            self._delayed.later(policy.waits[attempt - 1], repeat)
+        waits = WAITS[webhook.family]
+        accepted = isinstance(status, int) and (200 <= status < 300 or status == FINAL.get(webhook.family))
+        if not accepted and attempt <= len(waits):
+            self._delayed.later(waits[attempt - 1], functools.partial(self._attempt, webhook, troubles, attempt + 1))
 
     async def _post(
         self, webhook: Webhook, url: str, headers: Mapping[str, str], troubles: str | None, attempt: int
     ) -> int | str:
-        facts: dict[str, Any] = {
-            "fault": troubles,
-            "client": webhook.client,
-            "reference": webhook.reference,
-            "event": webhook.event,
-        }
-        entry = self._log.open(WEBHOOKS, self._clock(), **facts, url=url, attempt=attempt)
+        facts: dict[str, Any] = {"client": webhook.client, "reference": webhook.reference, "event": webhook.event}
+        entry = self._log.open(WEBHOOKS, self._clock(), fault=troubles, **facts, url=url, attempt=attempt)
         status = self._taker(webhook, headers) if self._taker else await self._posted(webhook, url, headers)
         self._log.done(entry, status=status, processed=isinstance(status, int) and 200 <= status < 300)
         return status
