@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tests.simulated.virtual_time import VirtualClock
 from worker.core.dispatch.dispatcher import Dispatcher
 from worker.core.dispatch.prefetch import EVENTS_AHEAD
-from worker.core.limits.rate_limits import Limit, claim_again_at, offer, spacing, unused
+from worker.core.limits.rate_limits import Limit, offer, spacing, unused
 from worker.core.limits.store.claims import Room, share_out
 from worker.core.limits.store.concurrency import ASK_AGAIN
 from worker.core.limits.store.flush import Flushed, UnknownFlush
@@ -134,8 +134,9 @@ class Rows:
         self.claims.append(len(numbers))
         reserved = [slots.at(index) for index in range(len(numbers))] if self.limit else []
         self.slots += reserved
-        next_at = slots.free_after(slots.count) - room.lead
-        again_at = claim_again_at(next_at, horizon=horizon, now=now) if self.waiting else None
+        again_at = (
+            slots.again_at(slots.count, horizon=horizon, now=now + room.lead) - room.lead if self.waiting else None
+        )
         before = self.day_ends if self.day_ends is not None and now < self.day_ends else None
         opened = [Row(number, now + self.lease, number >= EVENTS, before) for number in numbers]
         self.log += [("open", number) for number in numbers]

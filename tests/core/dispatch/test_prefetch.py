@@ -21,9 +21,12 @@ LIMITS = [None, 0.1, 1, 20, 200, 2_000, 20_000]  # calls a second
 
 def prefetch(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opened=0, unwritten=0):
     """Of a dispatcher whose calls ended at this pace, in calls of 50 ms, for a second."""
-    found = Prefetch(permits, lambda: 1.0)
+    at = 0.0
+    found = Prefetch(permits, lambda: at)
     for number in range(20 * calls):
-        found.throughput.add(number / calls * FLUSH_EVERY.total_seconds())
+        at = number / calls * FLUSH_EVERY.total_seconds()
+        found.call_ended()
+    at = 1.0
     for took in flushes:
         found.flush_times.add(took)
         found.of_batches.add(took)

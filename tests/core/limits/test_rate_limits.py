@@ -81,7 +81,7 @@ def test_no_slot_lies_before_its_reservation_or_beyond_the_horizon(chosen, seque
 def test_an_unhurried_worker_gets_every_slot_that_the_limit_has(limit, wanted):
     slots = offer([limit], next_at=None, most=wanted, now=NOW, horizon=limit.interval * (wanted - 1))
     assert slots.count == wanted
-    assert slots.free_after(wanted) == NOW + limit.interval * wanted
+    assert slots.reserved(wanted)[0] == NOW + limit.interval * wanted
 
 
 QUICK = BudgetRule("kyc", (Limit.parse("200/second"),))

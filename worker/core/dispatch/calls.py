@@ -7,6 +7,7 @@ given back, and counts as not called.
 import asyncio
 import logging
 from collections import deque
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Generic
 
@@ -117,7 +118,7 @@ class Calls(Generic[RowT]):
                 self._state.rows.not_used(slot)
         finally:
             if made:
-                self._prefetch.throughput.add(self._state.time.seconds())
+                self._prefetch.call_ended()
                 self._state.meter.called(monotonic() - began)
         return self._skipped(opened, slot, refused) if refused else result
 
@@ -164,8 +165,14 @@ class SlotGate:
                 self._is_first = False
         finally:
             self._state.waiting -= 1
-            if not self._is_first:
-                self._let_on()
+            if not self._is_first:  # the first in line goes on, and with it as many as may be written by now
+                late, spacing = self._time() - max(self._next_at, self._least_at), self._state.rows.spacing
+                many = max(late // spacing, 1) if spacing else len(self._line)
+                while self._line and many:
+                    turn = self._line.popleft()
+                    if not turn.done():  # else its call was cancelled
+                        turn.set_result(None)
+                        many -= 1
 
     async def _for_next(self) -> bool:
         slot = self._state.rows.next_slot()
@@ -182,24 +189,17 @@ class SlotGate:
             begins_at = max(slot_at, self._next_at, least)
             if begins_at >= slot_at + LAPSE - CATCH_UP and slot != self._untrue:
                 return False
-            await self._until(begins_at)
             # A call that had waited for its connection may have been written meanwhile.
-            while self._next_at > self._time() and not self._state.unwritten_halt.is_set():
-                await self._until(self._next_at)
+            while (wait := max(begins_at, self._next_at) - self._time()) > timedelta(0):
+                if self._state.unwritten_halt.is_set():
+                    break
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait.total_seconds()):
+                        await self._state.unwritten_halt.wait()
             slot = self._state.rows.next_slot()
         now = self._time()
         self._least_at = now - CATCH_UP
         return slot is None or now <= self._time.of(slot) + LAPSE
-
-    def _let_on(self) -> None:
-        """Let the first call in line go on, and with it as many as may be written by now. Each looks for itself."""
-        late, spacing = self._time() - max(self._next_at, self._least_at), self._state.rows.spacing
-        many = max(late // spacing, 1) if spacing else len(self._line)
-        while self._line and many:
-            turn = self._line.popleft()
-            if not turn.done():  # else its call was cancelled
-                turn.set_result(None)
-                many -= 1
 
     def may_write(self, slot: datetime, *, waited: bool) -> bool:
         """Whether the call with this slot may be written now; it is written then, and those behind it keep the spacing.
@@ -214,12 +214,3 @@ class SlotGate:
             self._least_at = now - CATCH_UP
         self._next_at = max(self._next_at, self._least_at) + self._state.rows.spacing
         return True
-
-    async def _until(self, when: datetime) -> None:
-        wait = (when - self._time()).total_seconds()
-        if wait > 0:
-            try:
-                async with asyncio.timeout(wait):
-                    await self._state.unwritten_halt.wait()
-            except TimeoutError:
-                pass

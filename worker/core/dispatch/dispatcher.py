@@ -89,11 +89,6 @@ class Dispatcher(Generic[RowT]):
         self._look_again.set()
 
     @property
-    def _batches_idle(self) -> bool:
-        """Whether no flush of batches is under way."""
-        return len(self._state.flush_tasks.free_for_batches) == len(self._state.flush_tasks.batches)
-
-    @property
     def unfinished(self) -> str:
         """What keeps this dispatcher from ending, in words."""
         found = [f"{self._state.in_flight} calls in flight"] if self._state.in_flight else []
@@ -102,9 +97,29 @@ class Dispatcher(Generic[RowT]):
 
     async def run(self) -> bool:
         """Work until nothing more may be done now. Returns whether more is due."""
-        level = logging.WARNING
+        state, ends_at, level, more = self._state, self._time() + self._longest, logging.WARNING, False
         try:
-            more = await self._work_until_done()
+            while True:
+                state.flush_tasks.end()
+                stopping = self._stopping.is_set()
+                finishing = stopping or self._time() >= ends_at
+                if stopping:
+                    self._flushes.writer.stops()
+                if finishing:
+                    state.decisions.not_done("claim", "the worker is stopping" if stopping else "time is up")
+                    if not self._prefetch.permits:  # only a claim grants permits, and there are no more claims
+                        self._calls.give_up()
+                self._plan.follow_wake_ups()
+                self._flush_events(finishing=finishing)
+                self._flush_batches(finishing=finishing)
+                self._calls.begin()
+                if not (state.tasks or state.flush_tasks.under_way or state.rows or state.results):
+                    at, event_at = self._plan.at, self._flushes.opened_event_at
+                    stays = self._plan.woken or (event_at is not None and event_at > self._time() - self._stay)
+                    if finishing or (not stays and (at is None or at - self._time() > LINGER)):
+                        more = finishing and not stopping and at is not None
+                        break
+                await self._sleep(finishing=finishing)
         except sa.exc.OperationalError:
             level = logging.DEBUG  # the caller logs the outage; while it lasts, each try ends here
             raise
@@ -112,33 +127,6 @@ class Dispatcher(Generic[RowT]):
             await self._finish(level)  # only after an exception are rows or results left
         # A wake-up that came while this dispatcher ended went to no other dispatcher.
         return more or (self._plan.woken and not self._stopping.is_set())
-
-    async def _work_until_done(self) -> bool:
-        ends_at = self._time() + self._longest
-        while True:
-            self._state.flush_tasks.end()
-            finishing = self._stopping.is_set() or self._time() >= ends_at
-            if self._stopping.is_set():
-                self._flushes.writer.stops()
-            if finishing:
-                self._state.decisions.not_done(
-                    "claim", "the worker is stopping" if self._stopping.is_set() else "time is up"
-                )
-                if not self._prefetch.permits:  # only a claim grants permits, and there are no more claims
-                    self._calls.give_up()
-            self._plan.follow_wake_ups()
-            self._flush_events(finishing=finishing)
-            self._flush_batches(finishing=finishing)
-            self._calls.begin()
-            if not (self._state.tasks or self._state.flush_tasks.under_way or self._state.rows or self._state.results):
-                at = self._plan.at
-                if finishing:
-                    return not self._stopping.is_set() and at is not None
-                event_at = self._flushes.opened_event_at
-                stays = self._plan.woken or (event_at is not None and event_at > self._time() - self._stay)
-                if not stays and (at is None or at - self._time() > LINGER):
-                    return False
-            await self._sleep(finishing=finishing)
 
     # Flushes.
 
@@ -156,7 +144,7 @@ class Dispatcher(Generic[RowT]):
             most = min(ahead.events, EVENTS_AT_ONCE)
             if most <= 0:
                 self._state.decisions.not_done("claim", "as many events as it may hold are opened")
-            elif not (ahead.rows <= most and self._batches_idle and self._claim_due(ahead, self._time())):
+            elif ahead.rows > most or self._state.flush_tasks.of_batches or not self._claim_due(ahead, self._time()):
                 # Else a claim of batch rows is due that would find no permit next to this one. It takes events too:
                 # a stream of events would keep batch rows from being claimed for ever.
                 self._state.decisions.done("claim")
@@ -170,15 +158,15 @@ class Dispatcher(Generic[RowT]):
 
     def _flush_batches(self, *, finishing: bool) -> None:
         """Write results, and claim rows, when one of them is due."""
-        free, ahead = self._state.flush_tasks.free_for_batches, self._state.ahead()
-        self._ahead = ahead
+        tasks, self._ahead = self._state.flush_tasks, self._state.ahead()
+        ahead, under_way = self._ahead, tasks.of_batches
         if self._flushes.unreachable:
             self._state.decisions.not_done("claim", "the database cannot be used")
-        if not free or (self._flushes.unreachable and not self._batches_idle):
+        if under_way == len(tasks.batches) or (self._flushes.unreachable and under_way):
             return
         now, halted = self._time(), self._state.unwritten_halt.is_set()
         waited = now - self._last_flush_at >= ahead.flush_every or len(self._state.results.others) >= OPEN_MOST
-        if not self._batches_idle and (finishing or not (waited and self._ahead.flushes_take_long)):
+        if under_way and (finishing or not (waited and ahead.flushes_take_long)):
             return
         results_due = bool(self._state.results.others or (halted and self._state.results)) and (halted or waited)
         room = None
@@ -191,13 +179,14 @@ class Dispatcher(Generic[RowT]):
         if room is None and not results_due:
             return
         results = self._state.results.take(of_events=halted, others=not (room and self._flushes.claim_alone))
+        task = next(task for task in tasks.batches if task.flush is None)
         if halted:
-            free[0].writes_halt = True
+            task.writes_halt = True
             # This flush writes the result that set it; a call may set it again meanwhile.
             self._state.unwritten_halt.clear()
         self._flushes.claim_alone = False
         self._last_flush_at = now
-        self._flushes.begin(free[0], results, room)
+        self._flushes.begin(task, results, room)
 
     def _claim_due(self, ahead: Ahead, now: datetime, *, results_due: bool = False) -> bool:
         """Whether to claim rows now. A claim that is due soon goes together with the results that are due now."""
@@ -230,7 +219,8 @@ class Dispatcher(Generic[RowT]):
         now = self._time()
         times = [now + LINGER]
         flush_at = self._last_flush_at + self._ahead.flush_every
-        if self._batches_idle:
+        under_way = self._state.flush_tasks.of_batches
+        if not under_way:
             if self._state.results.others:
                 times.append(flush_at)
             # A claim whose time has come waits for free permits, or for the database: the end of a call or of a flush
@@ -238,7 +228,7 @@ class Dispatcher(Generic[RowT]):
             at = None if finishing or self._flushes.unreachable else self._plan.at
             if at is not None and (at > now or self._state.in_flight >= self._prefetch.permits):
                 times.append(at if at > now else self._flushes.check_permits_at)
-        elif self._state.flush_tasks.free_for_batches and self._ahead.flushes_take_long and flush_at > now:
+        elif under_way == 1 and self._ahead.flushes_take_long and flush_at > now:
             times.append(flush_at)
         with suppress(TimeoutError):
             async with asyncio.timeout(max((min(times) - now).total_seconds(), 0)):

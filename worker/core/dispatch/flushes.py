@@ -19,7 +19,7 @@ from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.concurrency import ASK_AGAIN
-from worker.core.limits.store.flush import CallResult, Flushed, RowT, UnknownFlush
+from worker.core.limits.store.flush import CallResult, RowT, UnknownFlush
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +76,8 @@ class Flushes(Generic[RowT]):
         if not task.for_events:
             self._prefetch.of_batches.add(took)
         (self._state.meter.wrote if room is None else self._state.meter.claimed)(took.total_seconds())
-        if room is not None:
-            self._claimed(task, flushed, room, halts)
-
-    def _claimed(self, task: FlushTask, flushed: Flushed[RowT], room: Room, halts: int) -> None:
+        if room is None:
+            return
         if self._state.rows.add(flushed.opened, flushed.slots, flushed.spacing, halts):
             self.opened_event_at = self._time()
         if flushed.permits is not None:

@@ -90,36 +90,13 @@ class FlushTimes:
         self.lead = max(self.usual - LATE, timedelta(0))
 
 
-class Throughput:
-    """Counts the ends of calls in each `span` of the last second. The best of them is the pace: rows come in chunks,
-    and between two chunks no call ends."""
-
-    def __init__(self, span: timedelta) -> None:
-        self._span = span.total_seconds()
-        self._spans: deque[list[int]] = deque()  # [number of the span, calls that ended in it]
-
-    def add(self, at: float) -> None:
-        """A call has ended at `at`, in the loop's seconds."""
-        number = int(at / self._span)
-        if self._spans and self._spans[-1][0] == number:
-            self._spans[-1][1] += 1
-        else:
-            self._spans.append([number, 1])
-
-    def best(self, now: float) -> int:
-        """The most calls that ended in one span."""
-        while self._spans and self._spans[0][0] < (now - LATELY) / self._span:
-            self._spans.popleft()
-        return max((calls for _, calls in self._spans), default=0)
-
-
 @dataclass(frozen=True)
 class Ahead:
     """What a dispatcher may open now: so many `rows`, and so many `events`, which may use all of it.
 
     `flush_every`: the time from one flush of batches to the next. `worth_a_claim`: a transaction for batch rows alone
     is worth it: many permits are empty, or soon no row waits. `horizon`: how far ahead slots are reserved
-    (`rate_limits.claim_again_at`). `flushes_take_long`: a second flush begins next to one under way, else results would
+    (`rate_limits.Slots.again_at`). `flushes_take_long`: a second flush begins next to one under way, else results would
     be written, and rows opened, less often.
     """
 
@@ -138,8 +115,17 @@ class Prefetch:
         self.permits = permits
         self.flush_times = FlushTimes()
         self.of_batches = FlushTimes()
-        self.throughput = Throughput(FLUSH_EVERY)
-        self._seconds = seconds
+        self._seconds, self._span = seconds, FLUSH_EVERY.total_seconds()
+        # Of the last second: [number of the span, calls that ended in it]. The best of them is the pace: rows come in
+        # chunks, and between two chunks no call ends.
+        self._spans: deque[list[int]] = deque()
+
+    def call_ended(self) -> None:
+        number = int(self._seconds() / self._span)
+        if self._spans and self._spans[-1][0] == number:
+            self._spans[-1][1] += 1
+        else:
+            self._spans.append([number, 1])
 
     def ahead(self, *, in_flight: int, opened: int, unwritten: int, events: int, spacing: timedelta) -> Ahead:
         """What may be opened next to these calls in flight, opened rows, `events` among them, and unwritten results.
@@ -148,7 +134,9 @@ class Prefetch:
         """
         usual, shortest = self.of_batches.usual, self.of_batches.shortest
         free = max(self.permits - in_flight, 0)  # permits that no call uses
-        pace = self.throughput.best(self._seconds())  # the calls of `FLUSH_EVERY`, as the last ones show
+        while self._spans and self._spans[0][0] < (self._seconds() - LATELY) / self._span:
+            self._spans.popleft()
+        pace = max((calls for _, calls in self._spans), default=0)  # the calls of `FLUSH_EVERY`
         flush_every = SOONER if spacing and MANY * spacing < FLUSH_EVERY else FLUSH_EVERY
         # Those until the next flush; under a rate limit those that it allows, if permits are free. So some wait
         # for their slots, or some more are opened than get a permit now.

@@ -81,16 +81,14 @@ class Work(ABC, Generic[RowT, PolicyT]):
         Raises UnknownFlush if rows may have been opened: `release` releases them.
         """
         flushed = self.rows.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
-        if results:
-            # A call that was not made is none.
-            outcomes = Counter(outcome_of(each.ending, each.problem) for each in results if each.ending is not None)
-            for outcome, number in outcomes.items():
-                self.meters.add(self.metric, self.policy.claims_for, outcome, amount=number)
-            self._log(results, now=self.clock())
-        return flushed
-
-    def _log(self, results: Sequence[CallResult[RowT]], *, now: datetime) -> None:
-        """Log a line for the chunk, and one for each step: job, ending, kind, seconds until it was written."""
+        if not results:
+            return flushed
+        # A call that was not made is none.
+        outcomes = Counter(outcome_of(each.ending, each.problem) for each in results if each.ending is not None)
+        for outcome, number in outcomes.items():
+            self.meters.add(self.metric, self.policy.claims_for, outcome, amount=number)
+        # A line for the chunk, and one for each step: job, ending, kind, seconds until it was written.
+        now = self.clock()
         steps = ["not made" if each.ending is None else type(each.ending).__name__.lower() for each in results]
         counts = sorted(Counter(steps).items())
         log.info("%s: %s", self.name, ", ".join(f"{number} {step}" for step, number in counts))
@@ -103,6 +101,7 @@ class Work(ABC, Generic[RowT, PolicyT]):
                 seconds = (now - result.began_at).total_seconds()
                 extra = {"batch": result.row.batch_id, "job": job_id}
                 log.log(level, "%s: job %d: %s%s, %.3f s", self.name, job_id, step, why, seconds, extra=extra)
+        return flushed
 
     @abstractmethod
     async def call(self, opened: RowT, now: datetime, may_write: MayWrite, /) -> CallResult[RowT]:
@@ -268,8 +267,9 @@ class FlushTasks:
         return [task.flush for task in self.each if task.flush is not None]
 
     @property
-    def free_for_batches(self) -> list[FlushTask]:
-        return [task for task in self.batches if task.flush is None]
+    def of_batches(self) -> int:
+        """How many flushes of batches are under way."""
+        return sum(task.flush is not None for task in self.batches)
 
     @property
     def write_halt(self) -> bool:

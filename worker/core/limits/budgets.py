@@ -20,7 +20,6 @@ from worker.core.limits.rate_limits import (
     NextSlot,
     Slots,
     burst_of,
-    claim_again_at,
     offer,
     spacing,
     tightest,
@@ -184,7 +183,7 @@ def grant(
             found=found,
             shared=shared,
         )
-    again_at = None if slots.count else claim_again_at(slots.free_after(0) - lead, horizon=horizon, now=now)
+    again_at = None if slots.count else slots.again_at(0, horizon=horizon, now=begins_at) - lead
     return Grant(slots, probe=probing, again_at=again_at)
 
 
@@ -252,7 +251,7 @@ def credits_left(state: BudgetState, rule: BudgetRule) -> int | None:
 
 def calls_left(state: BudgetState, rule: BudgetRule, *, now: datetime) -> int | None:
     """Calls that all caps on credits allow now, also those by period; None without a cap."""
-    lefts = (credits_left(state, rule), left_of(rule.credits_by, state.spent, now))
+    lefts = (credits_left(state, rule), left_of(rule.credits_by, state.spent, now) if rule.credits_by else None)
     return min((left for left in lefts if left is not None), default=None)
 
 

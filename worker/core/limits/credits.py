@@ -107,10 +107,8 @@ class UsedCredits:
 
 def left_of(caps: tuple[CreditCap, ...], spent: UsedCredits, now: datetime) -> int | None:
     """The calls that the caps by period still allow now; None without any."""
-    if not caps:
-        return None
     spent = spent.at(now)
-    return min(max(cap.count - spent.of(cap.period), 0) for cap in caps)
+    return min((max(cap.count - spent.of(cap.period), 0) for cap in caps), default=None)
 
 
 def used_up(caps: tuple[CreditCap, ...], spent: UsedCredits, now: datetime) -> tuple[datetime, CreditCap] | None:

@@ -92,11 +92,8 @@ class Slots:
     def at(self, index: int) -> datetime:
         if self.left_at is not None and index < self.left:
             return self.left_at + 2 * self.interval * index
-        return self.first + self._apart * (index - self.left)
-
-    @property
-    def _apart(self) -> timedelta:
-        return 2 * self.interval if self.leaves_out else self.interval
+        apart = 2 * self.interval if self.leaves_out else self.interval
+        return self.first + apart * (index - self.left)
 
     def reserved(self, number: int) -> tuple[datetime, datetime | None]:
         """`next_at` and `left_at` of the account after the first `number` of these slots were reserved."""
@@ -105,15 +102,15 @@ class Slots:
         left_at = None if self.left_at is None else self.left_at + 2 * self.interval * number
         return self.first, left_at if left_at is not None and left_at < self.first else None
 
-    def free_after(self, number: int) -> datetime:
-        """The next free slot after the first `number` of these; none of those that this claim leaves out."""
-        next_at, left_at = self.reserved(number)
-        return next_at if left_at is None or number > self.left else left_at
-
     def again_at(self, number: int, *, horizon: timedelta, now: datetime) -> datetime:
-        """When to claim again after the first `number`: see `claim_again_at`. Before the slots that this claim leaves
-        out are over: where no other worker has taken them, this one does."""
-        again_at = claim_again_at(self.free_after(number), horizon=horizon, now=now)
+        """When to claim again after the first `number` of these were reserved: when two thirds of the horizon are free.
+        Before the slots that this claim leaves out are over: where no other worker has taken them, this one does.
+
+        Not slot by slot as each comes within the horizon: that is a transaction for every call. Not the whole horizon
+        at once: several workers take turns, and an event that arrives at one worker waits for that worker's next slot.
+        """
+        next_at, left_at = self.reserved(number)
+        again_at = (next_at if left_at is None or number > self.left else left_at) - horizon / 3
         if self.leaves_out and number > self.left:
             again_at = min(again_at, self.first + self.interval - BACK_BEFORE)
         return max(again_at, now)
@@ -122,8 +119,9 @@ class Slots:
         """How many of the slots are not later than `when`."""
         if not self.interval:
             return self.count
+        apart = 2 * self.interval if self.leaves_out else self.interval
         left = 0 if self.left_at is None else min((when - self.left_at) // (2 * self.interval) + 1, self.left)
-        return max(min(max(left, 0) + max((when - self.first) // self._apart + 1, 0), self.count), 0)
+        return max(min(max(left, 0) + max((when - self.first) // apart + 1, 0), self.count), 0)
 
 
 def offer(
@@ -169,15 +167,6 @@ def _is_every_other(left_at: datetime | None, next_at: datetime, interval: timed
         return True
     number, rest = divmod(next_at - left_at, interval)
     return not rest and number % 2 == 1
-
-
-def claim_again_at(next_at: datetime, *, horizon: timedelta, now: datetime) -> datetime:
-    """When to reserve again, with slots reserved up to `next_at`: when two thirds of the horizon are free.
-
-    Not slot by slot as each comes within the horizon: that is a transaction for every call. Not the whole horizon at
-    once: several workers take turns, and an event that arrives at one worker waits for that worker's next slot.
-    """
-    return max(next_at - horizon / 3, now)
 
 
 def unused(
