@@ -85,7 +85,10 @@ class Pace:
 
 def counted(pace: Pace, configured: float | None, *, granted: int = 0, refused: int = 0, now: datetime) -> Pace:
     """The pace with these calls counted. `configured` is the account's own rate, None if it has no limit."""
-    kept = _kept(pace, configured, now)
+    kept = 1.0  # all of the counts during a trial, which is judged as a whole
+    if pace.counted_at is not None and pace.trial_rate is None:
+        passed = (now - pace.counted_at) / _fading_time(pace.rate or configured)
+        kept = math.exp(-min(max(passed, 0.0), MOST_FADING_AT_ONCE))
     refusals = pace.refused * kept + refused
     if pace.rate is None and configured is None and refusals < NEGLIGIBLE_REFUSALS:
         # The calls of an account without a limit are not counted while none is refused: that saves writing its row.
@@ -137,14 +140,6 @@ def is_refused_at_lowest(pace: Pace, configured: float | None, *, now: datetime)
 
 def _fading_time(rate: float | None) -> timedelta:
     return FADING_TIME if not rate else max(FADING_TIME, timedelta(seconds=FADING_CALLS / rate))
-
-
-def _kept(pace: Pace, configured: float | None, now: datetime) -> float:
-    """The share of the counts that is kept: all of it during a trial, which is judged as a whole."""
-    if pace.counted_at is None or pace.trial_rate is not None:
-        return 1.0
-    passed = (now - pace.counted_at) / _fading_time(pace.rate or configured)
-    return math.exp(-min(max(passed, 0.0), MOST_FADING_AT_ONCE))
 
 
 def _judged(pace: Pace, configured: float | None, *, now: datetime) -> Pace:

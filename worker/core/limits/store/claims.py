@@ -202,25 +202,24 @@ def lease(
     leased = replace(leased, state=state, is_locked=is_locked, granted=granted, grants=grants)
     if not granted.slots.count:
         return leased
-
-    def due(priority: int, most: int) -> Sequence[sa.Row[Any]]:
-        """At most so many rows, under a lease."""
-        if priority == EVENT and not first.event_is_due:
-            return ()
-        return leases.claim(
-            connection,
-            policy.claims_for,
-            priority,
-            most,
-            lease=policy.lease,
-            owner=policy.owner,
-            now=now,
-            only_batch=policy.only_batch,
-            unknown_only=free_only,
-        )
-
+    due = partial(
+        leases.claim,
+        connection,
+        policy.claims_for,
+        lease=policy.lease,
+        owner=policy.owner,
+        now=now,
+        only_batch=policy.only_batch,
+        unknown_only=free_only,
+    )
     soon = min(granted.slots.until(now + lead + horizon), most)
-    found = share_out(granted.slots.count, jitter, soon=soon, events=partial(due, EVENT), batches=partial(due, BATCH))
+    found = share_out(
+        granted.slots.count,
+        jitter,
+        soon=soon,
+        events=partial(due, EVENT) if first.event_is_due else None,
+        batches=partial(due, BATCH),
+    )
     return replace(leased, rows=found.rows, more=found.more, share=found.share)
 
 
@@ -271,17 +270,18 @@ def share_out(
     jitter: float,
     *,
     soon: int,
-    events: Callable[[int], Sequence[T]],
+    events: Callable[[int], Sequence[T]] | None,
     batches: Callable[[int], Sequence[T]],
 ) -> Shared[T]:
-    """The rows that get the slots. `events` and `batches` return at most the given number of rows of their kind.
+    """The rows that get the slots. `events` and `batches` return at most the given number of rows of their kind; None:
+    no event waits.
 
     Batches get the slots among the first `soon` that events do not use. Later slots go to events, except the share.
     `jitter` in [0, 1) rounds the batches' part, so that few slots add up too.
     If only batches wait, or events use no more than their part, each function is called once.
     """
     kept = min(int(slots * BATCH_SHARE + jitter), slots)  # for batches before events
-    first = list(events(slots - kept)) if kept < slots else []
+    first = list(events(slots - kept)) if events is not None and kept < slots else []
     crowded = len(first) == slots - kept
     share = kept if crowded else 0
     left = max(soon - len(first), share)
@@ -289,7 +289,7 @@ def share_out(
     more = crowded or len(rest) == left
     left = slots - len(first) - len(rest)
     if left and crowded:
-        also = events(left)
+        also = events(left) if events is not None else ()
         first += also
         more = len(also) == left
     return Shared(first + rest, more, share)

@@ -58,17 +58,11 @@ def share(cap: int, held: Iterable[Any], owner: str, *, busy: int, now: datetime
     each, rest = divmod(cap, len(owners))
     turn = (now - _DAY_ONE) // TURN if each == 0 else 0
     fair = each + ((owners.index(owner) + turn) % len(owners) < rest)
-    use = max(min(fair, _wanted(cap, mine, busy), free), 0)
+    wanted = least = min(max(-(-cap // 4), BEGINS_WITH), cap)
+    if mine >= least:
+        wanted = 2 * mine if 4 * busy >= 3 * mine else max(mine // 2, least) if 4 * busy < mine else mine
+    use = max(min(fair, wanted, free), 0)
     return Share(use, max(use, min(busy, mine)), alone=not live)
-
-
-def _wanted(cap: int, mine: int, busy: int) -> int:
-    least = min(max(-(-cap // 4), BEGINS_WITH), cap)
-    if mine < least:
-        return least
-    if 4 * busy >= 3 * mine:
-        return 2 * mine
-    return max(mine // 2, least) if 4 * busy < mine else mine
 
 
 _REMOVE_OLD = sa.delete(Permit).where(
@@ -110,11 +104,15 @@ class Permits:
         known = self._known.get((rule.name, owner))
         if known is not None and known[1] <= now < known[1] + ASK_AGAIN:
             return known[0], None
-        state = None
-        granted, is_kept = _share(connection, rule, owner, lease=lease, busy=busy, now=now)
-        if not is_kept and not is_locked:
-            state = budgets.read(connection, rule.name, lock=True)
-            granted, is_kept = _share(connection, rule, owner, lease=lease, busy=busy, now=now)
+        state: BudgetState | None = None
+        while True:
+            held = fetch(connection, _HELD, {"budget_": rule.name})
+            granted = share(rule.concurrency, held, owner, busy=busy, now=now)
+            mine = next((item for item in held if item.owner == owner), None)
+            is_kept = mine is not None and mine.permits == granted.keep and mine.until - now > lease - RENEW_AFTER
+            if is_kept or is_locked or state is not None:
+                break
+            state = budgets.read(connection, rule.name, lock=True)  # and once more under the lock
         if not is_kept:
             given = {"budget_": rule.name, "owner_": owner, "now": now}
             connection.execute(_REMOVE_OLD, given, execution_options=UNANSWERED)
@@ -145,13 +143,3 @@ def in_use(database: Database, *, now: datetime) -> Mapping[str, int]:
     query = sa.select(Permit.budget, sa.func.sum(Permit.permits).label("permits")).where(Permit.until > now)
     with database.read() as connection:
         return {row.budget: row.permits for row in fetch(connection, query.group_by(Permit.budget))}
-
-
-def _share(
-    connection: sa.Connection, rule: BudgetRule, owner: str, *, lease: timedelta, busy: int, now: datetime
-) -> tuple[Share, bool]:
-    """The owner's share, and whether the owner's row already has this share and stays valid for a while."""
-    held = fetch(connection, _HELD, {"budget_": rule.name})
-    granted = share(rule.concurrency, held, owner, busy=busy, now=now)
-    mine = next((item for item in held if item.owner == owner), None)
-    return granted, mine is not None and mine.permits == granted.keep and mine.until - now > lease - RENEW_AFTER
