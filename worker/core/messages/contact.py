@@ -179,19 +179,11 @@ class Place:
     invitation: InvitationState | None = None
     unknown_handovers: int = 0
 
-    def counts(self, cap: AddressCap, *, now: datetime) -> bool:
-        """True if a message of this place was sent within the period, or may still be sent."""
-        if self.taken_at + cap.period <= now:
-            return False
-        if self.invitation_id is None:
-            return self.job not in _NO_MESSAGE
-        return self.invitation is None or self.invitation in _TO_COME or self.unknown_handovers > 0
-
 
 @dataclass(frozen=True, repr=False)
 class Wish:
     """Who wants a place at an address (personal, so no repr): a job, before its session is opened (`invitation_id`
-    None), or a message that may leave.
+    None), or a message that may leave. Its own is a place that was taken for it, or for the job that it belongs to.
 
     A message whose earlier hand-overs have an unknown outcome may have arrived as often, so it needs a place more for
     each: `unknown_handovers`.
@@ -203,12 +195,6 @@ class Wish:
     channel: str = ""
     address: str = ""
 
-    def has(self, place: Place) -> bool:
-        """True if the place was taken for this message, or for the job that it belongs to."""
-        if self.invitation_id is not None and place.invitation_id == self.invitation_id:
-            return True
-        return place.job_id == self.job_id and place.invitation_id is None
-
 
 def give_places(
     cap: AddressCap, places: Sequence[Place], wishes: Sequence[Wish], *, now: datetime
@@ -218,14 +204,30 @@ def give_places(
     A wish keeps the place that it has. `places` are all of the address. The times assume that each place is free
     again a period after it was taken, so wishes that wait do not all come back at once.
     """
-    taken = {place.number: place for place in places if place.counts(cap, now=now)}
+    taken: dict[int, Place] = {}  # a message of the place was sent within the period, or may still be sent
+    for place in places:
+        if place.invitation_id is None:
+            counts = place.job not in _NO_MESSAGE
+        else:
+            counts = place.invitation is None or place.invitation in _TO_COME or place.unknown_handovers > 0
+        if counts and place.taken_at + cap.period > now:
+            taken[place.number] = place
     free = [number for number in range(cap.messages) if number not in taken]
     ends = sorted(place.taken_at + cap.period for place in taken.values())
     given: list[int | datetime] = []
     kept: set[int] = set()
     waiting = 0
     for wish in wishes:
-        own = [number for number, place in taken.items() if number not in kept and wish.has(place)]
+        own = [
+            number
+            for number, place in taken.items()
+            if number not in kept
+            and (
+                place.job_id == wish.job_id
+                if place.invitation_id is None
+                else place.invitation_id == wish.invitation_id
+            )
+        ]
         if len(own) > wish.unknown_handovers:
             newest = max(own, key=lambda number: taken[number].taken_at)
             kept.add(newest)

@@ -160,26 +160,22 @@ def of_no_use(claim: MessageClaim, rows: Sequence[Any]) -> Kept:
     over = [row.job_id for row in rows if row.cancelled_at is not None and row.job_state is not JobState.WORKING]
     if over:
         cancel_jobs(claim.connection, over, now=claim.now)
-    stable = claim.policy.stable is not None
-    return {row.id: why for row in rows if (why := _of_no_use(row, stable=stable)) is not None}
-
-
-def _of_no_use(row: Any, *, stable: bool) -> Never | None:
-    if row.cancelled_at is not None:
-        return Never(InvitationState.SUPERSEDED, Reason.CANCELLED)
-    # It was under way when its link turned out to be for another person, or may be, and did not leave.
-    if row.job_state is JobState.HELD and row.job_reason in (Reason.NOT_ME, Reason.ANSWER_REPEATED):
-        return Never(InvitationState.SUPERSEDED, Reason(row.job_reason))
-    # Our own link leads on, whatever its session has become.
-    if stable and row.job_state not in ENDED_JOBS and (row.kind != FIRST or row.job_session_id == row.session_id):
-        return None
-    is_current = row.job_session_id == row.session_id
-    replaceable = row.job_state is JobState.ISSUED and row.kind == FIRST and is_current
-    if row.session_state is SessionState.EXPIRED and replaceable:
-        return None
-    if row.session_state not in LIVE_SESSIONS or row.job_state in (JobState.COMPLETED, JobState.LAPSED):
-        return Never(InvitationState.SUPERSEDED, Reason.SESSION_ENDED)
-    return None
+    kept: dict[uuid.UUID, NotNow] = {}
+    for row in rows:
+        is_first, is_current = row.kind == FIRST, row.job_session_id == row.session_id
+        if row.cancelled_at is not None:
+            kept[row.id] = Never(InvitationState.SUPERSEDED, Reason.CANCELLED)
+        # It was under way when its link turned out to be for another person, or may be, and did not leave.
+        elif row.job_state is JobState.HELD and row.job_reason in (Reason.NOT_ME, Reason.ANSWER_REPEATED):
+            kept[row.id] = Never(InvitationState.SUPERSEDED, Reason(row.job_reason))
+        # Our own link leads on, whatever its session has become.
+        elif claim.policy.stable is not None and row.job_state not in ENDED_JOBS and (not is_first or is_current):
+            continue
+        elif row.session_state is SessionState.EXPIRED and row.job_state is JobState.ISSUED and is_first and is_current:
+            continue  # it is replaced
+        elif row.session_state not in LIVE_SESSIONS or row.job_state in (JobState.COMPLETED, JobState.LAPSED):
+            kept[row.id] = Never(InvitationState.SUPERSEDED, Reason.SESSION_ENDED)
+    return kept
 
 
 class Invitations(Rows[InvitationPolicy, ClaimedInvitation]):

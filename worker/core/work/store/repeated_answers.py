@@ -96,7 +96,13 @@ class _Known:
         self._by_reference: dict[str, list[_Holder]] = {}
         references = [one for each in self._references.values() for one in each]
         digests = [one for each in self.digests.values() for one in each]
-        rows = _sessions_with(flush.connection, flush.policy.account, digests, references)
+        asked = {"digests": digests, "references": references}
+        given = {"account": flush.policy.account} | {name: bulk.keys(each) for name, each in asked.items()}
+        taken = set(flush.connection.execute(_TAKEN, given).scalars()) if digests or references else set()
+        rows: list[Any] = []  # the sessions that have one of these: nearly always none
+        if taken:
+            given |= {name: bulk.keys(one for one in each if one in taken) for name, each in asked.items()}
+            rows = fetch(flush.connection, _KNOWN, given)
         for row in rows:
             holder = _Holder(row.customer_id, row.job_id, row.references.get(_ENTITY, ""), row.id)
             self._by_token.setdefault(row.token_digest, []).append(holder)
@@ -132,21 +138,6 @@ class _Known:
     def _of_token(self, item: IssueResult) -> list[_Holder]:
         digests = self.digests.get(item.row.attempt_id, ())
         return [holder for digest in digests for holder in self._by_token.get(digest, ())]
-
-
-def _sessions_with(
-    connection: sa.Connection, account: str, digests: Sequence[str], references: Sequence[str]
-) -> Sequence[Any]:
-    """The sessions that have one of these: nearly always none."""
-    if not digests and not references:
-        return ()
-    asked = {"account": account, "digests": bulk.keys(digests), "references": bulk.keys(references)}
-    taken = set(connection.execute(_TAKEN, asked).scalars())
-    if not taken:
-        return ()
-    asked["digests"] = bulk.keys(one for one in digests if one in taken)
-    asked["references"] = bulk.keys(one for one in references if one in taken)
-    return fetch(connection, _KNOWN, asked)
 
 
 def check(flush: Flush[JobPolicy], results: Sequence[IssueResult]) -> Sequence[IssueResult]:
