@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.settings.samples import loaded, problems, tree, with_value, without_credentials
 from tests.suite.of_features import of_features
-from worker.cli.commands.web import address
+from worker.cli.commands.serving import address
 from worker.cli.exits import CannotStart
 from worker.core.limits.credits import CreditCap
 from worker.core.limits.rate_limits import Limit

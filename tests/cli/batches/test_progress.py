@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from worker.cli.commands.up import since_the_invitation
-from worker.cli.running.work import Pace, _Display, line_of
+from worker.cli.commands.serving import since_the_invitation
+from worker.cli.running.work import Pace, drawn_on, line_of
 from worker.core.model.states import JobState
 from worker.reporting.store.counts import AccountFacts, BatchCounts
 
@@ -35,9 +35,9 @@ def test_the_pace_of_the_last_seconds_says_how_long_the_rest_takes(subtests: pyt
 def test_a_display_draws_no_bar_before_its_total_is_known_and_labels_the_time():
     screen = io.StringIO()
     with Progress(console=Console(file=screen, force_terminal=True, width=100), auto_refresh=False) as bars:
-        display = _Display(bars, on_click=False)
+        show = drawn_on(bars, on_click=False)
         before = len(bars.tasks)
-        display.show(BatchCounts(jobs={JobState.WAITING: 3, JobState.INVITED: 1}), "waits until 12:00:00 UTC")
+        show(BatchCounts(jobs={JobState.WAITING: 3, JobState.INVITED: 1}), "waits until 12:00:00 UTC")
 
     assert before == 0
     assert [(task.description, task.completed, task.total) for task in bars.tasks] == [
@@ -61,7 +61,7 @@ def test_bought_on_click_a_row_that_is_out_is_not_counted_as_a_session():
     counts = BatchCounts(jobs={JobState.INVITED: 20}, sessions=20, accounts={"kyc": AccountFacts(issued=1)})
     screen = io.StringIO()
     with Progress(console=Console(file=screen, force_terminal=True, width=100), auto_refresh=False) as bars:
-        _Display(bars, on_click=True).show(counts, "")
+        drawn_on(bars, on_click=True)(counts, "")
 
     assert line_of(counts, on_click=True) == "20 of 20 out, 1 session bought"
     assert [(task.description, task.completed) for task in bars.tasks] == [("sent", 20)]

@@ -1,6 +1,6 @@
 """`onboard run` and `onboard import`: their options. What they do is loaded when they run, and not for --help."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -10,9 +10,6 @@ from worker.cli.plan_options import plan_options
 from worker.cli.registry import loading
 from worker.cli.shared_options import JSON, Read
 from worker.core.foundation.notation import parse_duration
-
-if TYPE_CHECKING:
-    from worker.plans.store.plans import Plan
 
 AGAIN = click.option(
     "--again",
@@ -92,14 +89,12 @@ def run(invocation: Invocation, /, **chosen: Any) -> None:
 @click.option("--invite", is_flag=True, help="With --adopt: send a first message with the link all the same.")
 @JSON
 @click.pass_obj
-def import_(invocation: Invocation, /, plan: "Plan | None", adopt: bool, invite: bool, **chosen: Any) -> None:
-    if invite and not adopt:
+def import_(invocation: Invocation, /, **chosen: Any) -> None:
+    if chosen["invite"] and not chosen["adopt"]:
         raise click.UsageError("--invite belongs to --adopt: without it each customer gets a first message")
-    if adopt and plan is not None:
+    if chosen["adopt"] and chosen["plan"] is not None:
         raise click.UsageError("--adopt takes no plan: the sessions are open already")
     with loading():
-        from worker.cli.running.work import adopt_list, import_list
+        from worker.cli.running.work import import_list
 
-    if adopt:
-        raise SystemExit(adopt_list(invocation, invite=invite, **chosen))
-    raise SystemExit(import_list(invocation, plan=plan, **chosen))
+    raise SystemExit(import_list(invocation, **chosen))

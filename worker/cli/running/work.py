@@ -8,7 +8,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -24,14 +24,7 @@ from worker.cli.invocation import Invocation
 from worker.cli.lists.listed import Listed, changes_of, import_listed, refuse_what_cannot_work, refusing_lists
 from worker.cli.opening import with_hint
 from worker.cli.running.ends import exit_code, notes_of, stopped_at, stopped_by_ctrl_c, until_when
-from worker.cli.running.summary import (
-    as_facts,
-    can_ask,
-    channels_of,
-    in_words,
-    left_alone,
-    lift_stopped,
-)
+from worker.cli.running.summary import as_facts, can_ask, channels_of, in_words, left_alone, lift_stopped
 from worker.cli.shared_options import print_json
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.foundation.logs import about
@@ -121,37 +114,26 @@ def run_list(
         return exit_code(parts, batch, stand, facts, later, missing)
 
 
-def import_list(invocation: Invocation, listed: Listed, again: bool, plan: Plan | None, as_json: bool) -> int:
-    with invocation.parts(ENCRYPTING | {Need.BUS}, migrate=True) as parts, refusing_lists(listed.name):
+def import_list(
+    invocation: Invocation, listed: Listed, again: bool, plan: Plan | None, adopt: bool, invite: bool, as_json: bool
+) -> int:
+    """`adopt`: sessions that another tool opened. `invite`: their first messages are sent."""
+    needs = ENCRYPTING | {Need.CALLS if adopt else Need.BUS}
+    with invocation.parts(needs, migrate=True) as parts, refusing_lists(listed.name):
         refuse_what_cannot_work(parts)
-        choices = listed.choices(parts, again=again, plan=plan)
-        imported, returns = import_listed(parts, listed, listed.options(parts), choices)
-        return _show_imported(parts, imported, changes_of(imported, returns), as_json=as_json)
+        options, choices = listed.options(parts), listed.choices(parts, again=again, plan=plan)
+        if adopt:
+            from worker.cli.lists.adopting import Adopting
 
-
-def adopt_list(invocation: Invocation, listed: Listed, again: bool, invite: bool, as_json: bool) -> int:
-    """As `import_list`, of sessions that another tool opened. `invite`: their first messages are sent."""
-    from worker.cli.lists.adopting import Adopting
-
-    with invocation.parts(ENCRYPTING | {Need.CALLS}, migrate=True) as parts, refusing_lists(listed.name):
-        refuse_what_cannot_work(parts)
-        choices = listed.choices(parts, again=again)
-        options = replace(
-            listed.options(parts), adopts=True, check_parameter=parse_cell, known_parameter=unknown_parameter
-        )
-        with Adopting(parts, invites=invite) as adopts:
-            imported, _ = import_listed(parts, listed, options, choices, adopts=adopts)
-        return _show_imported(parts, imported, {}, as_json=as_json)
-
-
-def _show_imported(parts: Parts, imported: Imported, changes: dict[str, Any], *, as_json: bool) -> int:
-    """Show the batch that a list became; returns the exit code."""
-    batch, facts, _ = _stored(parts, imported)
-    if as_json:
-        print_json(facts | changes)
-    else:
-        show_status(facts)
-    return NEEDS_A_PERSON if facts["rows"]["rejected"] or batch.is_paused else DONE
+            options = replace(options, adopts=True, check_parameter=parse_cell, known_parameter=unknown_parameter)
+        with Adopting(parts, invites=invite) if adopt else nullcontext() as adopts:
+            imported, returns = import_listed(parts, listed, options, choices, adopts=adopts)
+        batch, facts, _ = _stored(parts, imported)
+        if as_json:
+            print_json(facts if adopt else facts | changes_of(imported, returns))
+        else:
+            show_status(facts)
+        return NEEDS_A_PERSON if facts["rows"]["rejected"] or batch.is_paused else DONE
 
 
 def _stored(parts: Parts, imported: Imported) -> tuple[BatchFacts, dict[str, Any], Sequence[Wait]]:
@@ -197,14 +179,7 @@ def work_batch(
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, end, number)
-        one = OneBatch(
-            embedded,
-            batch.id,
-            is_done=is_done,
-            patience=patience,
-            alone=alone,
-            show=show,
-        )
+        one = OneBatch(embedded, batch.id, is_done=is_done, patience=patience, alone=alone, show=show)
         stand = await one.work()
         # Only Ctrl-C is a person's decision: a service manager ends a process with SIGTERM and starts it again.
         if stand is Stand.INTERRUPTED and signal.SIGINT not in by_signal:
@@ -222,21 +197,32 @@ def open_progress(*, on_click: bool) -> Iterator[Callable[[BatchCounts, str], No
     """Yields what shows the counts, and what the batch waits for. `on_click`: a row is out without a session, which is
     bought when its customer comes."""
     console = Console(stderr=True)
-    if not console.is_terminal:
-        lines = _Lines(console, on_click=on_click)
-        yield lines.show
-        lines.last()
+    if console.is_terminal:
+        before = TextColumn("{task.description:<9}"), BarColumn(bar_width=24), MofNCompleteColumn()  # in 80 columns
+        note = TextColumn("{task.fields[note]}"), TextColumn("[dim]elapsed"), TimeElapsedColumn()
+        with Progress(*before, *note, console=console) as bars:
+            yield drawn_on(bars, on_click=on_click)
         return
-    columns = (
-        TextColumn("{task.description:<9}"),
-        BarColumn(bar_width=24),  # a line fits into 80 columns
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TextColumn("[dim]elapsed"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=False) as bars:
-        yield _Display(bars, on_click=on_click).show
+    pace, printed_at, line, printed = Pace(), 0.0, "", ""
+
+    def show(counts: BatchCounts, waits_for: str) -> None:
+        nonlocal printed_at, line
+        now = time.monotonic()
+        pace.see(counts.out, now)
+        line = line_of(counts, waits_for or pace.words(counts.left), on_click=on_click)
+        if now - printed_at >= PLAIN_EVERY:
+            printed_at = now
+            print_newest()
+
+    def print_newest() -> None:
+        nonlocal printed
+        if line != printed:  # the same line again would only fill a log
+            # Never wrapped, however narrow the terminal: scripts read the line, and logs keep it.
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            printed = line
+
+    yield show
+    print_newest()
 
 
 class Pace:
@@ -263,50 +249,25 @@ class Pace:
         return f"{f'{rate:.0f}/s' if rate >= 1 else f'{rate * 60:.0f}/min'}, {time_left} left"
 
 
-class _Display:
-    def __init__(self, bars: Progress, *, on_click: bool) -> None:
-        self._bars, self._on_click = bars, on_click
-        self._pace = Pace()
-        self._tasks: list[TaskID] = []
+def drawn_on(bars: Progress, *, on_click: bool) -> Callable[[BatchCounts, str], None]:
+    """What shows the counts in these bars."""
+    pace, tasks = Pace(), list[TaskID]()
 
-    def show(self, counts: BatchCounts, waits_for: str) -> None:
+    def show(counts: BatchCounts, waits_for: str) -> None:
         total = sum(counts.jobs.values())
-        if not self._tasks:  # a bar without its total would be drawn as if it were full
-            names = ("sent",) if self._on_click else ("sessions", "sent")
-            self._tasks = [self._bars.add_task(name, total=total, note="") for name in names]
-        self._pace.see(counts.out, time.monotonic())
+        if not tasks:  # a bar without its total would be drawn as if it were full
+            names = ("sent",) if on_click else ("sessions", "sent")
+            tasks.extend(bars.add_task(name, total=total, note="") for name in names)
+        pace.see(counts.out, time.monotonic())
         # Counted from the rows each time: a second run of the same list shows where the batch is.
-        *issued, sent = self._tasks
-        note = waits_for or self._pace.words(counts.left)
-        if issued:
-            self._bars.update(issued[0], total=total, completed=counts.sessions, note=_note(counts))
-        else:
+        note = waits_for or pace.words(counts.left)
+        if on_click:
             note = " · ".join(filter(None, (_bought(counts), _note(counts), note)))
-        self._bars.update(sent, total=total, completed=counts.out, note=note)
+        else:
+            bars.update(tasks[0], total=total, completed=counts.sessions, note=_note(counts))
+        bars.update(tasks[-1], total=total, completed=counts.out, note=note)
 
-
-class _Lines:
-    def __init__(self, console: Console, *, on_click: bool) -> None:
-        self._console, self._on_click = console, on_click
-        self._printed_at = 0.0
-        self._line = self._last = ""
-        self._pace = Pace()
-
-    def show(self, counts: BatchCounts, waits_for: str) -> None:
-        now = time.monotonic()
-        self._pace.see(counts.out, now)
-        self._line = line_of(counts, waits_for or self._pace.words(counts.left), on_click=self._on_click)
-        if now - self._printed_at >= PLAIN_EVERY:
-            self._printed_at = now
-            self.last()
-
-    def last(self) -> None:
-        """Print the newest line, unless it was printed: the same line again would only fill a log."""
-        if self._line == self._last:
-            return
-        # Never wrapped, however narrow the terminal: scripts read the line, and logs keep it.
-        self._console.print(self._line, markup=False, highlight=False, soft_wrap=True)
-        self._last = self._line
+    return show
 
 
 def line_of(counts: BatchCounts, waits_for: str = "", *, on_click: bool = False) -> str:

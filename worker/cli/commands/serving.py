@@ -1,4 +1,4 @@
-"""`onboard up`: worker, timer, web application and bus in one process, for as long as it runs.
+"""`onboard web`: webhooks and events over HTTP. `onboard up`: these, worker, timer and bus in one process.
 
 They share one loop, and a wake-up is a call. The bus has a thread, because its library blocks. They end in the order in
 which work comes in: first the bus and HTTP accept nothing more, then the calls in flight are finished and written.
@@ -7,21 +7,24 @@ which work comes in: first the bus and HTTP accept nothing more, then the calls 
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
 import click
 import sqlalchemy as sa
 
-from worker.cli.commands.web import address, key_to_look, listening_at, show_address
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart, refusing
-from worker.cli.invocation import Invocation
+from worker.cli.invocation import Invocation, log_info
 from worker.cli.lists.listed import refuse_what_cannot_work
+from worker.cli.opening import refusing_what_fails, wake_ups_of
 from worker.cli.running.summary import lift_stopped
 from worker.cli.running.work import line_of
+from worker.core.database import schema
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.notation import counted
+from worker.core.foundation.tls import is_loopback
 from worker.core.model.states import BatchState
 from worker.core.model.wakeups import WakeUp
 from worker.http import event_loop
@@ -29,10 +32,15 @@ from worker.lists.store.batches import BatchFacts
 from worker.reporting.batch_report import state_of
 from worker.reporting.store.counts import BatchCounts
 from worker.runtime.embedded import AlreadyWorking, Embedded, Outdated, sole_worker
-from worker.runtime.web_application import app
+from worker.runtime.web_application import ROUTES, app, no_wake_up
+from worker.settings.addresses import bind_address
 from worker.settings.model import Settings
+from worker.settings.needs import SERVING
 from worker.settings.policies import buys_on_click
-from worker.web.server import listening
+from worker.settings.problems import SettingsError
+from worker.settings.rules import has_credentials, no_credentials
+from worker.web.server import listening, serve
+from worker.web.webhooks.sources import Closed, account_sources
 from worker.wiring.background import opened_work
 from worker.wiring.container import Parts
 from worker.wiring.runner import STAY
@@ -45,6 +53,91 @@ LOOK_SHARE = 0.1  # the looks take at most this share of the time
 # How often ended batches are counted too: `retry` or a late result may open one again.
 LOOK_AGAIN_SECONDS = 600.0
 OVER = (BatchState.FINISHED, BatchState.CANCELLED)
+
+
+@click.command()
+@click.option("--bind", metavar="HOST:PORT", help="Where to listen.  [default: bind of [web], 127.0.0.1:8080]")
+@click.pass_obj
+def web(invocation: Invocation, bind: str | None) -> None:
+    """Receive webhooks and events over HTTP, and show the dashboard, until ended.
+
+    \b
+    POST /webhooks/ACCOUNT                   a provider's webhooks about sessions (docs/reference/webhooks.md)
+    POST /webhooks/ACCOUNT/SECRET/REQUESTID  the same, for FrankieOne
+    POST /events, GET /events/ID             sign-up events (docs/reference/http.md)
+    GET /healthz, GET /readyz
+    GET /openapi.yaml                        all routes for programs, with those of features
+    GET /                                    the dashboard, where it is installed
+
+    On PostgreSQL any number of web processes can run, next to any number of workers. On SQLite one can run next to one
+    `onboard run --all`, which finds new events within a second (without --all it works its own list alone). Waits for a
+    database that cannot be reached, and for `onboard db upgrade`.
+
+    SIGTERM ends it: requests that are under way are answered first.
+    """
+    from worker.runtime.celery_settings import why_not_with_workers  # imported here: kombu
+
+    settings = invocation.settings(SERVING)
+    host, port = address(settings, bind)
+    key = key_to_look(host)
+
+    def started(port: int) -> None:
+        show_address(settings, host, port, key)
+
+    log_info(invocation)
+    with refusing(SettingsError, ValueError):
+        parts = Parts(settings)
+    # SQLite alone fails: its file is upgraded before the process listens. The process waits for other databases.
+    with closing(parts), refusing_what_fails(), listening_at(host, port):
+        if parts.database.is_sqlite:
+            with suppress(schema.NotMigrated):  # a revision that this release does not know: /readyz reports it
+                schema.upgrade(parts.database)
+        if not any(sender.keys for sender in settings.web.senders.values()):
+            click.echo("warning: web.senders: none has keys, so no client can post events", err=True)
+        for source in account_sources(parts.accounts, parts.keyring, parts.clock).values():
+            if isinstance(source, Closed):
+                click.echo(f"warning: {source.why}; until this is fixed, its webhooks are refused", err=True)
+        with parts.heartbeat("web"):
+            # Where no worker can run, the process that works on the database finds what is due.
+            wake = no_wake_up if why_not_with_workers(settings) else wake_ups_of(settings).send_soon
+            application = app(parts, wake=wake, key_to_look=key)
+            event_loop.run(serve(application, host=host, port=port, started=started))
+
+
+@contextmanager
+def listening_at(host: str, port: int) -> Iterator[None]:
+    """Raises CannotStart where the block cannot listen."""
+    try:
+        yield
+    except OSError as error:
+        raise CannotStart(f"{host}:{port} cannot be listened on: {error.strerror or error}") from None
+
+
+def address(settings: Settings, bind: str | None) -> tuple[str, int]:
+    """Where to listen; the option follows the same rule as the configuration. Raises CannotStart."""
+    if bind is None:
+        return settings.web.host, settings.web.port
+    try:
+        host, port = bind_address(bind)
+    except ValueError as error:
+        raise click.UsageError(f"--bind: {error}") from None
+    if not is_loopback(host) and not has_credentials(vars(settings), settings.accounts.values()):
+        raise CannotStart(f"--bind: {no_credentials()}")
+    return host, port
+
+
+def key_to_look(host: str) -> str:
+    """Opens pages that are only for looking, where only this machine can ask; else ""."""
+    return token_urlsafe(16) if is_loopback(host) else ""
+
+
+def show_address(settings: Settings, host: str, port: int, key: str) -> None:
+    """Say where the process listens. `key`: as `key_to_look` has made it."""
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    click.echo(f"listening on {address}", err=True)
+    for told in (routes.told(settings, address, key) for routes in ROUTES.offered() if key):
+        if told:
+            click.echo(told, err=True)
 
 
 @click.command()
@@ -68,7 +161,11 @@ def up(invocation: Invocation, bind: str | None, yes: bool) -> None:
         # The web application has connections of its own: neither waits for the other's.
         web_parts = Parts(parts.settings, meters=parts.meters)
         with closing(web_parts), listening_at(host, port), refusing(AlreadyWorking), sole_worker(parts, "up"):
-            _lift_stopped(parts, yes=yes)
+            agreed = False
+            with suppress(CannotStart):  # without a terminal, batches that were stopped with Ctrl-C stay so
+                agreed = lift_stopped(parts, yes=yes)
+            if not agreed:
+                click.echo("left alone, as a person stopped them; --yes sends them too", err=True)
             parts.resume()
             if stopped := parts.emergency_stops.find():
                 click.echo(f"{stopped.in_words}; nothing is sent until `onboard resume --all`", err=True)
@@ -81,10 +178,8 @@ def up(invocation: Invocation, bind: str | None, yes: bool) -> None:
 
 
 async def _work_everything(parts: Parts, web_parts: Parts, host: str, port: int) -> None:
-    """Work until SIGINT or SIGTERM: then nothing more is accepted, and what is under way is done.
-
-    Raises OSError if it cannot listen, what the bus raises, and Outdated.
-    """
+    """Work until SIGINT or SIGTERM: then nothing more is accepted, and what is under way is done. Raises OSError if it
+    cannot listen, what the bus raises, and Outdated."""
     settings, key, watch = parts.settings, key_to_look(host), _Watch(parts)
     embedded = Embedded(parts, work=opened_work(parts), stay=STAY)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -164,16 +259,6 @@ def _say(looked: "asyncio.Future[str]") -> None:
         raise error
 
 
-def _lift_stopped(parts: Parts, *, yes: bool) -> None:
-    """Go on with batches that were stopped with Ctrl-C if a person agrees. Without a terminal they stay stopped."""
-    try:
-        agreed = lift_stopped(parts, yes=yes)
-    except CannotStart:
-        agreed = False
-    if not agreed:
-        click.echo("left alone, as a person stopped them; --yes sends them too", err=True)
-
-
 def since_the_invitation(counts: BatchCounts) -> str:
     """What has happened since the first invitations: new links, and the providers' results."""
     replaced = sum(facts.issued for facts in counts.accounts.values()) - counts.sessions
@@ -212,9 +297,8 @@ class _Watch:
         on_click = buys_on_click(self._parts.settings)
         progress = line_of(counts, since_the_invitation(counts), on_click=on_click)
         line = f"batch {batch.id}, {batch.name}: {state.value}, {progress}"
-        if (
-            not counts.jobs or self._shown.get(batch.id, line if state in OVER else "") == line
-        ):  # a batch that had ended before this look is not reported
+        # A batch that had ended before this look is not reported.
+        if not counts.jobs or self._shown.get(batch.id, line if state in OVER else "") == line:
             return ""
         self._shown[batch.id] = line
         return line
