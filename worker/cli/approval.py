@@ -4,7 +4,7 @@ import click
 
 from worker.cli.lists.foreseen import Costs, ListCost, costs_in_words, costs_of, foreseen
 from worker.cli.lists.found_rows import ListFound
-from worker.cli.lists.listed import Listed, returns_of
+from worker.cli.lists.listed import Listed, lines_foreseen
 from worker.cli.running.summary import changed_in_words, show_changes, show_warned
 from worker.cli.sample_message import rendered
 from worker.cli.shared_options import confirm
@@ -13,7 +13,7 @@ from worker.core.foundation.notation import counted
 from worker.core.messages.contact import Wording
 from worker.core.model.channels import CHANNELS
 from worker.lists.formats.opening import content_digest
-from worker.lists.importing.judging import Judged, judge_all
+from worker.lists.importing.judging import Judged
 from worker.lists.importing.list_import import ImportChoices
 from worker.lists.lines import AcceptedLine
 from worker.lists.listing import open_list
@@ -29,18 +29,16 @@ SHOWN_LINES = 12  # of the first message
 
 
 def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportChoices) -> bool:
-    """Show what would leave, and ask. Raises NotConfirmed if the answer is no; nothing was changed then.
-
-    A list that has begun to leave goes on without a question: it was approved. False: this one did.
-    """
+    """Show what would leave, and ask. Raises NotConfirmed if the answer is no; nothing was changed then. A list that
+    has begun to leave goes on without a question: it was approved. False: this one did."""
     known = None if choices.again else parts.batches.of_content(content_digest(listed.content))
     if known is not None and parts.facts.counts(known.id).sessions:
         return False
     calls = CallsNow(parts.database, digest=content_digest(listed.content), rule=choices.rule)
     found = ListFound(parts, calls)
     reading = open_list(listed.content, options)
-    returns = returns_of(parts, options, listed.name, choices, reading).foreseeing()
-    for line in judge_all(parts.intake, parts.batches, reading, choices, returns=returns):
+    lines, returns = lines_foreseen(parts, listed, options, choices, reading)
+    for line in lines:
         found.add(line)
     found.finish(reading)
     judged, cost = found.judged, found.cost
@@ -106,9 +104,8 @@ def _summary(
 
 def _counted(cost: ListCost, parts: Parts, listed: Listed, options: ListOptions, choices: ImportChoices) -> Judged:
     """The rows that `cost` counts. The list is read again up to the last of them: a share of it is known at its end."""
-    reading = open_list(listed.content, options)
-    returns = returns_of(parts, options, listed.name, choices, reading).foreseeing()
-    for line in judge_all(parts.intake, parts.batches, reading, choices, returns=returns):
+    lines, _ = lines_foreseen(parts, listed, options, choices, open_list(listed.content, options))
+    for line in lines:
         if isinstance(line, AcceptedLine):
             cost.add(line)
         if cost.due.accepted == cost.most:

@@ -14,7 +14,7 @@ ADDED = [(None, FieldProblem("", "it is odd")), *((row, FieldProblem("email", f"
 
 @pytest.fixture
 def found(monkeypatch) -> FoundRows:
-    monkeypatch.setattr(found_rows, "_IN_MEMORY", 3)
+    monkeypatch.setattr(found_rows, "_IN_MEMORY", 100)
     found = FoundRows()
     for row, problem in ADDED:
         found.add(row, problem)
@@ -35,6 +35,6 @@ def test_a_full_disk_is_named(monkeypatch, found):
     def write(_line: str) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(found._others, "write", write)
+    monkeypatch.setattr(found._kept, "write", write)
     with pytest.raises(CannotStart, match="No space left on device; set TMPDIR"):
         found.add(9, FieldProblem("email", "none"))

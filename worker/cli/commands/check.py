@@ -1,7 +1,6 @@
 """`onboard check`: checks a list, and forecasts its cost and time; and what a person is shown of it."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
@@ -26,10 +25,10 @@ from worker.cli.lists.listed import (
     Listed,
     as_facts,
     block_for,
+    lines_foreseen,
     named_reasons,
     refused_by_run,
     refusing_lists,
-    returns_of,
 )
 from worker.cli.lists.options import LIST_HELP, known_options, list_options
 from worker.cli.online import NOT_ASKED, USED_UP, WORKS, answers_of, in_words
@@ -44,12 +43,11 @@ from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.core.model.channels import CHANNELS
 from worker.http import event_loop
 from worker.lists.formats.opening import content_digest
-from worker.lists.importing.judging import judge_all
 from worker.lists.lines import ListRefused, Settles
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
-from worker.lists.warned import Originals, Refusals, problems_csv, warned_of
+from worker.lists.warned import Refusals, problems_csv, warned_of
 from worker.plans.store.plans import Plan, refuse_over
 from worker.reporting.batch_forecast import AWAITS_VERDICT
 from worker.reporting.report_lines import BYTE_ORDER_MARK
@@ -62,6 +60,7 @@ from worker.wiring.container import Parts
 from worker.wiring.templates import doubtful_templates
 
 SHOWN_KINDS = 10
+GOOD = (WORKS, USED_UP, NOT_ASKED)  # answers that need no person
 
 
 @click.command(
@@ -106,136 +105,49 @@ def check(
     needs = frozenset({Need.CALLS, Need.SENDING}) if online else NOTHING
     with invocation.parts(needs, migrate=True, or_empty=True) as parts, refusing_lists(listed.name):
         refuse_over(Plan(deadline=deadline), now=parts.clock())
-        checked = _checked(parts, listed, deadline=deadline, online=online)
-    if errors:
-        _write_errors(errors, checked.found, checked.reading.originals(), excel=excel)
-    if as_json:
-        found = {"problems": Streamed(checked.found.problems), "warnings": Streamed(*checked.found.warnings)}
-        print_json({"rows": checked.facts["rows"], **found, **checked.facts}, in_parts=True)
-    else:
-        _show(checked, errors)
-    if refused := checked.facts["refused"]:
-        click.echo(f"`onboard run` refuses this list now: {refused}", err=True)
-    for problem in checked.template_problems:
-        click.echo(f"template: {problem}", err=True)
-    for doubt in checked.template_doubts:
-        click.echo(f"warning: template: {doubt}", err=True)
-    judged = checked.found.judged
+        asked = listed.options(parts)
+        reading = _opened(parts, listed, asked)
+        digest = content_digest(listed.content)
+        found, returns = _found(parts, listed, asked, reading, digest, deadline)
+        judged = found.judged
+        asked_now = event_loop.run(answers_of(parts, judged.routes, channels_of(parts, judged))) if online else {}
+        answers = {name: in_words(answer) for name, answer in asked_now.items()}
+        facts, beside, judges_itself = _facts(parts, found, digest, answers)
+        facts |= {"online": answers} if online else {}
+        facts |= {"changes": as_facts(returns.changes)} if reading.own is OwnFile.REPORT else {}
+        if errors:
+            with whole_file(errors, option="--errors") as out:
+                out.write(BYTE_ORDER_MARK if excel else "")
+                problems_csv(out, found.in_order(), originals=reading.originals(), delimiter=";" if excel else ",")
+        if as_json:
+            each = {"problems": Streamed(found.problems), "warnings": Streamed(*found.warnings)}
+            print_json({"rows": facts["rows"], **each, **facts}, in_parts=True)
+        else:
+            _show(parts, found, facts, answers, errors, without_end="no end yet" if judges_itself else "cannot finish")
+            if reading.own is OwnFile.REPORT:
+                show_changes(returns.changes, judged.known - returns.corrected, err=False)
+            for text in (*beside, *block_for(asked, parts.settings.import_, unread=found.unread)):
+                click.echo(text)
+            for name, answer in answers.items():
+                # A sender's answer says itself what to correct.
+                is_clear = name in CHANNELS or answer in GOOD
+                told = "" if is_clear else hint("doctor", "; `onboard doctor` says what to correct")
+                click.echo(f"{name}: {answer}{told}")
+        if refused := facts["refused"]:
+            click.echo(f"`onboard run` refuses this list now: {refused}", err=True)
+        template_problems = problems_of_templates(parts.templates)
+        for problem in template_problems:
+            click.echo(f"template: {problem}", err=True)
+        for doubt in doubtful_templates(parts.settings, parts.templates, reading.columns):
+            click.echo(f"warning: template: {doubt}", err=True)
     if listed.strict and judged.rejected:
         click.echo(f"refused: {judged.rejected} of {judged.total} rows have problems", err=True)
         raise SystemExit(COULD_NOT_START)
-    raise SystemExit(NEEDS_A_PERSON if checked.needs_a_person else DONE)
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """What is known of a list."""
-
-    found: ListFound
-    reading: CustomerList
-    returns: Settles
-    facts: dict[str, Any]  # as --json prints them, but for problems and warnings
-    answers: Mapping[str, str]  # of senders and accounts, with --online
-    template_problems: Sequence[str]
-    template_doubts: Sequence[str]
-    in_all: int  # messages, with those of all reissues
-    reissues: int
-    next_step: str
-    import_block: Sequence[str]  # the configuration that would read the list without options
-    judges_itself: bool  # whether the list's end waits for a verdict that needs no person
-    beside: Sequence[str]  # what features foresee beside the list, in words
-
-    @property
-    def needs_a_person(self) -> bool:
-        silent = any(answer not in (WORKS, USED_UP, NOT_ASKED) for answer in self.answers.values())
-        stuck = self.facts["forecast"]["limited_by"] is not None and self.facts["forecast"]["finishes_at"] is None
-        stuck = stuck and not self.judges_itself
-        return bool(self.found.judged.rejected or self.template_problems or silent or stuck or self.found.late)
-
-
-def _checked(parts: Parts, listed: Listed, *, deadline: datetime | None, online: bool) -> _Checked:
-    """Read and judge the list, and find out what it would cost and take."""
-    asked, choices = listed.options(parts), listed.choices(parts)
-    template_problems = problems_of_templates(parts.templates)
-    reading = _opened(parts, listed, asked)
-    digest = content_digest(listed.content)
-    calls = CallsNow(parts.database, digest=digest, rule=choices.rule)
-    returns = returns_of(parts, asked, listed.name, choices, reading).foreseeing()
-    found = ListFound(parts, calls, deadline)
-    for line in judge_all(parts.intake, parts.batches, reading, choices, returns=returns):
-        found.add(line)
-    found.finish(reading)
-    judged, due = found.judged, found.cost.due
-    if texted_countries(parts.settings) is None and reached_on("sms", parts, due):
-        found.of_list.add(None, FieldProblem("", EVERYWHERE, NAME_COUNTRIES))
-    asked_now = event_loop.run(answers_of(parts, judged.routes, channels_of(parts, judged))) if online else {}
-    answers = {name: in_words(answer) for name, answer in asked_now.items()}
-    answering = [name for name, answer in answers.items() if answer in (WORKS, USED_UP)]
-    batch = parts.batches.of_content(digest)
-    planned = parts.batches.plan(batch) if batch is not None and batch.id == calls.batch else None
-    apart = found.cost.beyond_cap()
-    facts = foreseen(parts, judged, due, answering, apart=apart, batch=calls.batch, planned=planned, alone=False)
-    beside = [one.foreseen(parts.settings, parts.database, parts.clock()) for one in STANDINGS.offered()]
-    facts |= {
-        "batch": batch.id if batch is not None else None,
-        "unsent": sum(parts.facts.counts(batch.id).unsent.values()) if batch is not None else 0,
-        "refused": refused_by_run(batch) or None,
-        **found.in_time.facts(),
-        **{name: one for standing in beside for name, one in standing.facts.items()},
-    }
-    if online:
-        facts["online"] = answers
-    if reading.own is OwnFile.REPORT:
-        facts["changes"] = as_facts(returns.changes)
-    return _Checked(
-        found=found,
-        reading=reading,
-        returns=returns,
-        facts=facts,
-        answers=answers,
-        template_problems=template_problems,
-        template_doubts=doubtful_templates(parts.settings, parts.templates, reading.columns),
-        in_all=messages_in_all(parts, due),
-        reissues=parts.settings.follow_up.most,
-        next_step=_next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering]),
-        import_block=block_for(asked, parts.settings.import_, unread=found.unread),
-        judges_itself=planned is not None
-        and bool(planned.plan.condition and not planned.verdict)
-        and (facts["forecast"]["limited_by"] or "").startswith(AWAITS_VERDICT),
-        beside=[line for standing in beside for line in standing.lines],
-    )
-
-
-def _show(checked: _Checked, errors: Path | None) -> None:
-    found, facts = checked.found, checked.facts
-    without_end = "no end yet" if checked.judges_itself else "cannot finish"
-    show_needs(facts, in_all=checked.in_all, reissues=checked.reissues, step=checked.next_step, without_end=without_end)
-    if facts["unsent"]:  # of rows that are served: their sessions are there
-        messages = counted(facts["unsent"], "first message")
-        batch = facts["batch"]
-        click.echo(f"not sent yet: {messages} of batch {batch}, which `onboard status {batch}` shows")
-    show_problems(found.problems, found.refusals, errors)
-    show_warnings(found.warnings, errors)
-    if in_time := found.in_time.in_words():
-        click.echo(in_time)
-    if checked.reading.own is OwnFile.REPORT:
-        show_changes(checked.returns.changes, found.judged.known - checked.returns.corrected, err=False)
-    for text in (*checked.beside, *checked.import_block):
-        click.echo(text)
-    for name, answer in checked.answers.items():
-        # A sender's answer says itself what to correct.
-        is_clear = name in CHANNELS or answer in (WORKS, USED_UP, NOT_ASKED)
-        click.echo(f"{name}: {answer}{'' if is_clear else hint('doctor', '; `onboard doctor` says what to correct')}")
-
-
-def _next_step(parts: Parts, names: Collection[str]) -> str:
-    """What an operator does about the first of these accounts and senders that is stopped; "" if none is."""
-    states, rules = parts.budgets.all(), parts.budget_rules.all()
-    for name in names:
-        state = states.get(rules[name].name, BudgetState())
-        if state.stopped_at is not None:
-            return f"; {next_step(name, state)}"
-    return ""
+    silent = any(answer not in GOOD for answer in answers.values())
+    ends = facts["forecast"]
+    stuck = ends["limited_by"] is not None and ends["finishes_at"] is None and not judges_itself
+    needs_a_person = judged.rejected or template_problems or silent or stuck or found.late
+    raise SystemExit(NEEDS_A_PERSON if needs_a_person else DONE)
 
 
 def _opened(parts: Parts, listed: Listed, asked: ListOptions) -> CustomerList:
@@ -249,10 +161,77 @@ def _opened(parts: Parts, listed: Listed, asked: ListOptions) -> CustomerList:
         raise CannotStart("\n".join(lines)) from None
 
 
-def _write_errors(path: Path, found: ListFound, originals: Originals, *, excel: bool) -> None:
-    with whole_file(path, option="--errors") as out:
-        out.write(BYTE_ORDER_MARK if excel else "")
-        problems_csv(out, found.in_order(), originals=originals, delimiter=";" if excel else ",")
+def _found(
+    parts: Parts, listed: Listed, asked: ListOptions, reading: CustomerList, digest: str, deadline: datetime | None
+) -> tuple[ListFound, Settles]:
+    """What is in the list, and what the rows of a report would become."""
+    choices = listed.choices(parts)
+    calls = CallsNow(parts.database, digest=digest, rule=choices.rule)
+    found = ListFound(parts, calls, deadline)
+    lines, returns = lines_foreseen(parts, listed, asked, choices, reading)
+    for line in lines:
+        found.add(line)
+    found.finish(reading)
+    if texted_countries(parts.settings) is None and reached_on("sms", parts, found.cost.due):
+        found.of_list.add(None, FieldProblem("", EVERYWHERE, NAME_COUNTRIES))
+    return found, returns
+
+
+def _facts(
+    parts: Parts, found: ListFound, digest: str, answers: Mapping[str, str]
+) -> tuple[dict[str, Any], list[str], bool]:
+    """As --json prints them, but for problems and warnings; what features foresee beside the list, in words; and
+    whether the list's end waits for a verdict that needs no person."""
+    batch, of_calls = parts.batches.of_content(digest), found.cost.calls.batch
+    planned = parts.batches.plan(batch) if batch is not None and batch.id == of_calls else None
+    facts = foreseen(
+        parts,
+        found.judged,
+        found.cost.due,
+        [name for name, answer in answers.items() if answer in (WORKS, USED_UP)],
+        apart=found.cost.beyond_cap(),
+        batch=of_calls,
+        planned=planned,
+        alone=False,
+    )
+    beside = [one.foreseen(parts.settings, parts.database, parts.clock()) for one in STANDINGS.offered()]
+    facts |= {
+        "batch": batch.id if batch is not None else None,
+        "unsent": sum(parts.facts.counts(batch.id).unsent.values()) if batch is not None else 0,
+        "refused": refused_by_run(batch) or None,
+        **found.in_time.facts(),
+        **{name: one for standing in beside for name, one in standing.facts.items()},
+    }
+    judges_itself = planned is not None and bool(planned.plan.condition and not planned.verdict)
+    judges_itself = judges_itself and (facts["forecast"]["limited_by"] or "").startswith(AWAITS_VERDICT)
+    return facts, [line for standing in beside for line in standing.lines], judges_itself
+
+
+def _show(
+    parts: Parts,
+    found: ListFound,
+    facts: dict[str, Any],
+    answers: Mapping[str, str],
+    errors: Path | None,
+    *,
+    without_end: str,
+) -> None:
+    states, rules, step = parts.budgets.all(), parts.budget_rules.all(), ""
+    for name in (*found.judged.routes, *found.judged.messages):
+        state = states.get(rules[name].name, BudgetState())
+        if state.stopped_at is not None and answers.get(name) not in (WORKS, USED_UP):
+            step = f"; {next_step(name, state)}"
+            break
+    in_all = messages_in_all(parts, found.cost.due)
+    show_needs(facts, in_all=in_all, reissues=parts.settings.follow_up.most, step=step, without_end=without_end)
+    if facts["unsent"]:  # of rows that are served: their sessions are there
+        messages = counted(facts["unsent"], "first message")
+        batch = facts["batch"]
+        click.echo(f"not sent yet: {messages} of batch {batch}, which `onboard status {batch}` shows")
+    show_problems(found.problems, found.refusals, errors)
+    show_warnings(found.warnings, errors)
+    if in_time := found.in_time.in_words():
+        click.echo(in_time)
 
 
 def _console() -> Console:

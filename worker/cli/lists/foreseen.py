@@ -60,8 +60,7 @@ def corrected(parts: Parts, judged: Judged) -> dict[str, Any]:
                 messages.update(dict.fromkeys(corrected_ones, rows))
             case _:
                 waits, last = waits + rows, max(last or ends, ends)
-    _, longest = segments_of(parts, judged)
-    cost = Prices.of(parts.settings).with_texts_of(longest).total(sessions, messages)
+    cost = Prices.of(parts.settings).with_texts_of(segments_of(parts, judged)[1]).total(sessions, messages)
     return {
         "sessions": dict(sorted(sessions.items())),
         "messages": dict(sorted(messages.items())),
@@ -74,22 +73,17 @@ def corrected(parts: Parts, judged: Judged) -> dict[str, Any]:
 
 def corrected_in_words(facts: Mapping[str, Any]) -> list[str]:
     """Lines about them."""
-    asked = ", ".join(f"{name} {rows:,}" for name, rows in facts["sessions"].items())
-    cost = amounts_in_words(facts.get("cost", {}))
-    messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items())
-    lines = [f"  another session at once, one credit each: {asked}"] if asked else []
-    if facts["same_link"]:
-        lines.append(f"  the same link goes to the new address: {counted(facts['same_link'], 'row')}")
-    if messages:
-        lines.append(f"  messages to the new addresses: {messages}")
-    if cost:
-        lines.append(f"  cost of both: {cost}")
-    if facts["wait"]:
-        lines.append(
-            f"  nothing before the end of the link that the old address has: {counted(facts['wait'], 'row')}, the last"
-            f" until {facts['until']}"
-        )
-    return lines
+    until = f", the last until {facts['until']}"
+    said = {
+        "another session at once, one credit each": ", ".join(f"{n} {rows:,}" for n, rows in facts["sessions"].items()),
+        "the same link goes to the new address": counted(same, "row") if (same := facts["same_link"]) else "",
+        "messages to the new addresses": ", ".join(f"{n:,} {channel}" for channel, n in facts["messages"].items()),
+        "cost of both": amounts_in_words(facts.get("cost", {})),
+        "nothing before the end of the link that the old address has": (
+            counted(facts["wait"], "row") + until if facts["wait"] else ""
+        ),
+    }
+    return [f"  {what}: {words}" for what, words in said.items() if words]
 
 
 def foreseen(
@@ -109,7 +103,12 @@ def foreseen(
     alone; else what goes before it at running workers counts."""
     settings = parts.settings
     now, at_most = _calls(parts, due)
-    ahead = {} if alone else _ahead(parts, now, batch, planned)
+    known = parts.batches.find(str(batch)) if batch is not None and not alone else None
+    ahead: Mapping[str, int] = {}  # the calls and messages of other lists that go first at running workers
+    if known is not None:
+        ahead = parts.reporting.ahead_of(known, planned, now)
+    elif not alone:
+        ahead = parts.reporting.ahead(None, now, began_at=parts.clock())
     ends = _forecast(parts, due, now, answering, planned, ahead)
     ends = parts.reporting.with_rows_apart(batch, ends) if batch is not None else ends
     apart = [*ends.apart, *apart]
@@ -159,21 +158,14 @@ def costs_of(parts: Parts, due: Judged) -> Costs:
     """What these rows cost."""
     now, at_most = _calls(parts, due)
     prices, (texts, longest) = Prices.of(parts.settings), segments_of(parts, due)
+    charged = {channel: texts if channel == Channel.SMS else number for channel, number in due.messages.items()}
     dearest = prices.with_texts_of(longest).at_most(
         at_most,
         [(_reached(parts, *of), rows) for of, rows in due.reach.items()],
         each=_most_on_a_channel(parts),
         together=parts.settings.invitations.messages_per_customer,
     )
-    return {"now": prices.total(now, charged(due.messages, texts)), "at_most": dearest} if dearest else {}
-
-
-def _ahead(parts: Parts, calls: Mapping[str, int], batch: int | None, planned: Planned | None) -> Mapping[str, int]:
-    """The calls and messages of other lists that go first at running workers."""
-    known = parts.batches.find(str(batch)) if batch is not None else None
-    if known is not None:
-        return parts.reporting.ahead_of(known, planned, calls)
-    return parts.reporting.ahead(None, calls, began_at=parts.clock())
+    return {"now": prices.total(now, charged), "at_most": dearest} if dearest else {}
 
 
 def _forecast(
@@ -220,12 +212,8 @@ def _most_on_a_channel(parts: Parts) -> int:
 
 def messages_in_all(parts: Parts, judged: Judged) -> int:
     """The most messages over all channels: `messages_per_customer` counts all channels together."""
-    cap = parts.settings.invitations.messages_per_customer
-
-    def most(channels: tuple[str, ...], spare: tuple[str, ...]) -> int:
-        return min(cap, len(_reached(parts, channels, spare)) * _on_a_channel(parts))
-
-    return sum(rows * most(*reach) for reach, rows in judged.reach.items())
+    cap, each = parts.settings.invitations.messages_per_customer, _on_a_channel(parts)
+    return sum(rows * min(cap, len(_reached(parts, *of)) * each) for of, rows in judged.reach.items())
 
 
 def _by_day(parts: Parts, judged: Judged, ends: Forecast, begins_at: datetime) -> Forecast:
@@ -281,17 +269,12 @@ class ListCost:
             earlier = self._addresses.row_or_remember(address, column, line.row)
             if earlier is not None:
                 self.shared(line.row, FieldProblem(column, f"the same address as row {earlier}", SHARED))
-        entity = line.customer.entity_id
-        other = self._other(entity, line.customer.customer_id, "entity_id", line.row) if entity else None
-        if other is not None:
-            told = f"the same entity_id as row {other}, which has another customer_id"
-            self.shared(line.row, FieldProblem("entity_id", told, ONE_ENTITY))
-
-    def _other(self, whose: str, value: str, column: str, row: int) -> int | None:
-        """The row that gave this id another value in this column."""
-        first = self._ids.row_or_remember(whose, column, row)
-        same = self._ids.row_or_remember(f"{whose}\n{value}", column, row)
-        return first if same is None else None
+        if entity := line.customer.entity_id:
+            first = self._ids.row_or_remember(entity, "entity_id", line.row)
+            same = self._ids.row_or_remember(f"{entity}\n{line.customer.customer_id}", "entity_id", line.row)
+            if first is not None and same is None:
+                told = f"the same entity_id as row {first}, which has another customer_id"
+                self.shared(line.row, FieldProblem("entity_id", told, ONE_ENTITY))
 
     def finish(self) -> None:
         """Ask for the lines that are left."""
@@ -305,23 +288,21 @@ class ListCost:
                 count(self.due, line, self.parts.hours)
                 self.countries |= {line.customer.country} - {""}
                 self.first = self.first or line
-                self._count_messages(line)
+                for channel in invitation_channels(line.customer.channel):
+                    address, kind = address_of(line.customer.person, channel), listed_as(channel)
+                    mailbox = text_of_mailbox(channel, address) if address else ""
+                    earlier = self._written_to.row_or_remember(mailbox, kind, line.row) if address else None
+                    if earlier is not None:
+                        self._more[kind, earlier] += 1
         self._lines.clear()
-
-    def _count_messages(self, line: AcceptedLine) -> None:
-        for channel in invitation_channels(line.customer.channel):
-            if not (address := address_of(line.customer.person, channel)):
-                continue
-            kind = listed_as(channel)
-            earlier = self._written_to.row_or_remember(text_of_mailbox(channel, address), kind, line.row)
-            if earlier is not None:
-                self._more[kind, earlier] += 1
 
     def beyond_cap(self) -> list[str]:
         """The messages that `messages_per_address` delays, in words; after `finish`."""
         cap = self.parts.settings.invitations.messages_per_address
-        waiting, longest = beyond(cap, (1 + more for more in self._more.values())) if cap is not None else (0, None)
-        if cap is None or longest is None or not waiting:
+        if cap is None:
+            return []
+        waiting, longest = beyond(cap, (1 + more for more in self._more.values()))
+        if not waiting:
             return []
         wait = counted(waiting, "message waits", "messages wait")
         until = written(self.parts.clock() + longest)
@@ -349,11 +330,6 @@ def segments_of(parts: Parts, due: Judged) -> tuple[int, int]:
     return now, most
 
 
-def charged(messages: Mapping[str, int], texts: int) -> Mapping[str, int]:
-    """These messages by channel, with so many segments in place of the texts."""
-    return {**messages, Channel.SMS: texts} if Channel.SMS in messages else messages
-
-
 def _each(parts: Parts, template: str, locale: str, brand: str) -> int:
     try:
         customer = example(parts.templates, locale=locale, template=template, brand=brand)
@@ -364,10 +340,8 @@ def _each(parts: Parts, template: str, locale: str, brand: str) -> int:
 
 
 def beyond(cap: AddressCap, messages: Iterable[int]) -> tuple[int, timedelta]:
-    """Of so many messages to each address, all due now: how many wait for a place, and for how long the last one.
-
-    An address that had messages before has fewer places, so both are the least.
-    """
+    """Of so many messages to each address, all due now: how many wait for a place, and for how long the last one. An
+    address that had messages before has fewer places, so both are the least."""
     waiting, longest = 0, timedelta(0)
     for number in messages:
         waiting += max(0, number - cap.messages)

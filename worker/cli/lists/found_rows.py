@@ -7,8 +7,8 @@ import weakref
 from array import array
 from collections.abc import Iterator
 from datetime import datetime
-from tempfile import TemporaryFile
-from typing import Any, TextIO
+from tempfile import SpooledTemporaryFile
+from typing import Any
 
 from worker.cli.exits import CannotStart
 from worker.cli.lists.foreseen import ListCost
@@ -24,30 +24,24 @@ from worker.reporting.store.outlook import CallsNow
 from worker.wiring.container import Parts
 
 SHOWN = 20
-_IN_MEMORY = 1_000
+_IN_MEMORY = 1_000_000  # bytes
 Found = tuple[int | None, FieldProblem]  # the row, and its problem or warning; None: the whole list
 
 
 class FoundRows:
-    """Problems or warnings, in the order of `add`. The first thousand are in memory, the others in a temporary file
-    without a name, so that a killed process leaves no file. No problem repeats a value of the list."""
+    """Problems or warnings, in the order of `add`: few in memory, and many in a temporary file without a name, so that
+    a killed process leaves no file. No problem repeats a value of the list."""
 
     def __init__(self) -> None:
-        self._first: list[Found] = []
-        self._others: TextIO | None = None
+        self._kept = SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8")  # noqa: SIM115 -- closed below
+        weakref.finalize(self, self._kept.close)
         self._count = 0
 
     def add(self, row: int | None, found: FieldProblem) -> None:
         """Raises CannotStart where no temporary file can be written."""
         self._count += 1
-        if len(self._first) < _IN_MEMORY:
-            self._first.append((row, found))
-            return
         try:
-            if self._others is None:
-                self._others = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 -- closed below
-                weakref.finalize(self, self._others.close)
-            self._others.write(json.dumps((row, found.column, found.problem, found.hint)) + "\n")
+            self._kept.write(json.dumps((row, found.column, found.problem, found.hint)) + "\n")
         except OSError as error:
             raise CannotStart(f"what was found cannot be kept: {error.strerror}; set TMPDIR") from None
 
@@ -56,12 +50,10 @@ class FoundRows:
 
     def __iter__(self) -> Iterator[Found]:
         """One reader at a time, and none while something is added."""
-        yield from self._first
-        if self._others is not None:
-            self._others.seek(0)
-            for line in self._others:
-                row, *problem = json.loads(line)
-                yield row, FieldProblem(*problem)
+        self._kept.seek(0)
+        for line in self._kept:
+            row, *problem = json.loads(line)
+            yield row, FieldProblem(*problem)
 
 
 class Streamed(list[Any]):
@@ -129,7 +121,6 @@ class ListFound:
     """What the lines of a list are, one after the other; after `finish` also what concerns the list as a whole."""
 
     def __init__(self, parts: Parts, calls: CallsNow, deadline: datetime | None = None) -> None:
-        self._hours = parts.hours
         self.judged, self.refusals = Judged(), Refusals()
         self.problems, self.of_list, self.of_rows = FoundRows(), FoundRows(), FoundRows()
         self.shared, self.late = FoundRows(), FoundRows()
@@ -138,23 +129,18 @@ class ListFound:
         self.in_time = InTime(parts.intake, deadline)
 
     def add(self, line: AcceptedLine | RefusedLine) -> None:
-        count(self.judged, line, self._hours)
+        count(self.judged, line, self.cost.parts.hours)
         self.in_time.add(line)
+        problems = problems_of(line) if isinstance(line, RefusedLine) else ()
         if isinstance(line, AcceptedLine):
             self.cost.add(line)
-        if isinstance(line, RefusedLine):
-            for problem in problems_of(line):
-                self.problems.add(line.row, problem)
-                self._note_unread(problem)
-            if line.problems:
-                self.refusals.add(line.problems)
-        for warning in line.warnings:
-            self.of_rows.add(line.row, warning)
-            self._note_unread(warning)
-
-    def _note_unread(self, found: FieldProblem) -> None:
-        if found.unread:
-            self.unread.add(found.column)
+        elif line.problems:
+            self.refusals.add(line.problems)
+        for rows, found in ((self.problems, problems), (self.of_rows, line.warnings)):
+            for one in found:
+                rows.add(line.row, one)
+                if one.unread:
+                    self.unread.add(one.column)
 
     def finish(self, reading: CustomerList) -> None:
         self.cost.finish()

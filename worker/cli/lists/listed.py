@@ -26,6 +26,7 @@ from worker.cli.running.summary import changed_in_words, show_changes, show_refu
 from worker.cli.shared_options import counting, counting_rows
 from worker.core.foundation.notation import counted
 from worker.lists.importing.adopting import Adopts
+from worker.lists.importing.judging import judge_all
 from worker.lists.importing.list_import import (
     CutOff,
     ImportChoices,
@@ -36,7 +37,7 @@ from worker.lists.importing.list_import import (
     list_age,
 )
 from worker.lists.known_customers import KnownRule
-from worker.lists.lines import Change, ListRefused, Refusing, Settles
+from worker.lists.lines import AcceptedLine, Change, ListRefused, RefusedLine, Refusing, Settles
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
@@ -116,6 +117,14 @@ def returns_of(parts: Parts, options: ListOptions, name: str, choices: ImportCho
     return settles(parts, report)
 
 
+def lines_foreseen(
+    parts: Parts, listed: Listed, options: ListOptions, choices: ImportChoices, reading: CustomerList
+) -> tuple[Iterator[AcceptedLine | RefusedLine], Settles]:
+    """Each line as the import would judge it now, and, when they are read, what the rows of a report would become."""
+    returns = returns_of(parts, options, listed.name, choices, reading).foreseeing()
+    return judge_all(parts.intake, parts.batches, reading, choices, returns=returns), returns
+
+
 def block_for(
     options: ListOptions,
     configured: Import,
@@ -124,10 +133,8 @@ def block_for(
     ignore: Iterable[str] = (),
     unread: Iterable[str] = (),
 ) -> list[str]:
-    """The lines of the block; none if the configuration has all of it already.
-
-    `renames` and `ignore` are suggestions for columns that are not known. `unread`: our columns with unknown words.
-    """
+    """The lines of the block; none if the configuration has all of it already. `renames` and `ignore` are suggestions
+    for columns that are not known. `unread`: our columns with unknown words."""
     own = configured.mapping
     columns = {theirs: ours for theirs, ours in options.mapping.items() if own.get(theirs) != ours}
     columns = {**configured.columns, **columns, **(renames or {})}
@@ -171,10 +178,8 @@ class _Sigterm(KeyboardInterrupt):
 
 @contextmanager
 def ended_by_sigterm(parts: Parts, opened: list[BatchFacts], *, again: bool) -> Iterator[None]:
-    """Raises Terminated where SIGTERM comes. `opened` has the batch once that is open.
-
-    The batch is not stopped, as it is by Ctrl-C: a service manager sends SIGTERM, and starts the command again.
-    """
+    """Raises Terminated where SIGTERM comes. `opened` has the batch once that is open. The batch is not stopped, as it
+    is by Ctrl-C: a service manager sends SIGTERM, and starts the command again."""
 
     def end(number: int, _frame: Any) -> None:
         signal.signal(number, before)  # a second one ends the process at once
