@@ -14,7 +14,7 @@ from worker.core.foundation.notation import listed_in_words, show_duration
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.refusals import FRAUD, KNOWN, plain
 from worker.core.model.sessions import default_floor, never_fresh
-from worker.providers.facts import PROVIDERS, SPECIAL_KEYS, ProviderFacts, facts_of, lifetime_of
+from worker.providers.facts import PROVIDERS, SPECIAL_KEYS, facts_of, lifetime_of
 from worker.settings.accounts import OWN, PLACEHOLDER, Account
 from worker.settings.model import Database, FollowUp, Invitations, LadderStep, RetryAfterDenial
 from worker.settings.problems import Findings, suggestion
@@ -22,7 +22,6 @@ from worker.settings.routes import Route
 from worker.settings.secrets import HOW, directory_doubt, is_of_another_user, is_writable_by_others
 from worker.settings.shape import SECTIONS
 
-SECRET_KEYS = ("api_secret", "customer_id")
 SHORT = timedelta(seconds=60)
 SHORT_KEY = 16
 A_DAY, LONGEST_QUIET = timedelta(days=1), timedelta(hours=20)
@@ -110,26 +109,18 @@ def check_provider_keys(name: str, given: Mapping[str, Any], findings: Findings)
             findings.problem((*path, key), f"only for {listed_in_words(having)}; leave it out here")
     for key, reason in facts.needs.items():
         if key not in given:
-            why = f"needed for {provider}" + (f": {HOW}" if key in SECRET_KEYS else "")
+            why = f"needed for {provider}" + (f": {HOW}" if key in ("api_secret", "customer_id") else "")
             findings.consequence((*path, key), f"missing: {reason}" if reason else f"missing, and {why}")
     dialect = given.get("dialect")
     if isinstance(dialect, str) and facts.dialects and dialect not in facts.dialects:
         findings.consequence((*path, "dialect"), f"expected one of {', '.join(facts.dialects)}")
-    if _has_documented_path(given.get("base_url"), facts):
-        message = "expected the URL up to the provider's documented path, which is appended to it"
-        findings.consequence((*path, "base_url"), message)
+    url = given.get("base_url")
+    with suppress(ValueError):  # a bad URL is reported by its type
+        if isinstance(url, str) and any(f"{documented}/" in f"{urlsplit(url).path}/" for documented in facts.paths):
+            message = "expected the URL up to the provider's documented path, which is appended to it"
+            findings.consequence((*path, "base_url"), message)
     if "lifetime" in given and not facts.lifetimes:
         findings.warn((*path, "lifetime"), "not used: the provider's vendor decides how long a session lives")
-
-
-def _has_documented_path(url: Any, facts: ProviderFacts) -> bool:
-    if not isinstance(url, str):
-        return False
-    try:
-        path = urlsplit(url).path
-    except ValueError:
-        return False  # a bad URL is reported by its type
-    return any(f"{documented}/" in f"{path}/" for documented in facts.paths)
 
 
 def check_account(account: Account, findings: Findings) -> None:
@@ -273,62 +264,32 @@ def share_budgets(
     accounts: Mapping[str, Account], given: Mapping[str, Mapping[str, Any]], findings: Findings
 ) -> dict[str, Account]:
     """The accounts, each with its budget's name and the values that all accounts of the budget share: the provider
-    counts those with the same host and credential together.
-
-    `given` has the values that the file itself sets for each account. A value from the file wins over a default; two
-    different values from the file are a problem.
-    """
-    budgets = _budget_names(accounts, given)
-    shared: dict[str, dict[str, Any]] = {}
-    for budget in dict.fromkeys(budgets.values()):
+    counts those with the same host and credential together. `given` has the values that the file itself sets for each
+    account. A value from the file wins over a default; two different values from the file are a problem."""
+    names: dict[str, str] = {}
+    seen: list[tuple[tuple[Any, ...], str]] = []  # a secret has no hash, so no dict
+    for name, account in sorted(accounts.items()):  # their order in the file may change
+        if "budget" not in given[name]:
+            credential = (account.api_key, account.api_secret, account.customer_id, account.customer_child_id)
+            place = (account.provider.partition("-")[0], urlsplit(account.base_url).netloc.lower())
+            names[name] = next((first for counted_as, first in seen if counted_as == (*place, *credential)), name)
+            seen.append(((*place, *credential), name))
+    # `budget = "NAME"` with an account's name means that account's budget, even if the budget has another name.
+    budgets = {name: names.get(name) or names.get(one.budget, one.budget) for name, one in accounts.items()}
+    shared: dict[str, dict[str, Any]] = {budget: {} for budget in budgets.values()}
+    for budget, values in shared.items():
         members = sorted((name for name in accounts if budgets[name] == budget), key=lambda one: (one != budget, one))
-        values = {key: _shared_value(key, members, accounts, given, budget, findings) for key in SHARED}
-        shared[budget] = values
+        for key in SHARED:
+            first, *rest = [name for name in members if key in given[name]] or members[:1]
+            values[key] = getattr(accounts[first], key)
+            for name in rest:
+                if getattr(accounts[name], key) != values[key]:
+                    findings.consequence(
+                        ("accounts", name, key),
+                        f"differs from accounts.{first}.{key}, but both share the budget `{budget}`: set it once,"
+                        ' or separate the accounts with budget = "NAME"',
+                    )
     return {
         name: account.model_copy(update={"budget": budgets[name], **shared[budgets[name]]})
         for name, account in accounts.items()
     }
-
-
-def _budget_names(accounts: Mapping[str, Account], given: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    names: dict[str, str] = {}
-    seen: list[tuple[tuple[Any, ...], str]] = []  # a secret has no hash, so no dict
-    for name, account in sorted(accounts.items()):  # their order in the file may change
-        if "budget" in given[name]:
-            continue
-        identity = _counted_as(account)
-        first = next((known for counted_as, known in seen if counted_as == identity), None)
-        names[name] = first or name
-        if first is None:
-            seen.append((identity, name))
-    # `budget = "NAME"` with an account's name means that account's budget, even if the budget has another name.
-    explicit = {name: account.budget for name, account in accounts.items() if name not in names}
-    return {name: names[name] if name in names else names.get(explicit[name], explicit[name]) for name in accounts}
-
-
-def _counted_as(account: Account) -> tuple[Any, ...]:
-    """The host and credential by which the provider counts the account's calls."""
-    family = account.provider.partition("-")[0]
-    credential = (account.api_key, account.api_secret, account.customer_id, account.customer_child_id)
-    return (family, urlsplit(account.base_url).netloc.lower(), *credential)
-
-
-def _shared_value(
-    key: str,
-    members: list[str],
-    accounts: Mapping[str, Account],
-    given: Mapping[str, Mapping[str, Any]],
-    budget: str,
-    findings: Findings,
-) -> Any:
-    with_key = [name for name in members if key in given[name]]
-    first, *rest = with_key or members[:1]
-    value = getattr(accounts[first], key)
-    for name in rest:
-        if getattr(accounts[name], key) != value:
-            findings.consequence(
-                ("accounts", name, key),
-                f"differs from accounts.{first}.{key}, but both share the budget `{budget}`: set it once,"
-                ' or separate the accounts with budget = "NAME"',
-            )
-    return value
