@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -57,9 +57,7 @@ AFTER_COMMANDS: Hook[Callable[[Parts], None]] = Hook("AFTER_COMMANDS")
 
 def settings_of(config: Path | None, needs: Needs, *, logs_warnings: bool) -> Settings:
     """The configuration. Raises CannotStart with a line for each problem; warnings go to standard error.
-
-    `logs_warnings`: as `Invocation.settings` says.
-    """
+    `logs_warnings`: as `Invocation.settings` says."""
     with refusing(SettingsError):
         settings = load(config, needs=needs)
     odd = [*(() if logs_warnings else settings.warnings), *doubtful_parameters(settings.accounts)]
@@ -127,10 +125,8 @@ def why_not_ready(database: Database) -> str:
 
 @contextmanager
 def with_what_is_there(settings: Settings) -> Iterator[Settings]:
-    """The settings for a command that reads what is stored, and does as well without it.
-
-    An empty database replaces one that is not there. Nothing is written beside the configuration.
-    """
+    """The settings for a command that reads what is stored, and does as well without it. An empty database replaces one
+    that is not there. Nothing is written beside the configuration."""
     if not settings.database.lacks("url") and is_there(settings.database.url):
         yield settings
         return
@@ -149,19 +145,17 @@ def with_what_is_there(settings: Settings) -> Iterator[Settings]:
 @contextmanager
 def parts_of(given: Settings, act: Act, needs: Needs, *, migrate: bool, or_empty: bool) -> Iterator[Parts]:
     """As `Invocation.parts` says. `act`: what the audit log says of the command."""
-    with with_what_is_there(given) if or_empty else nullcontext(given) as settings:
-        yield from _opened(settings, act, needs, migrate=migrate)
-
-
-def _opened(settings: Settings, act: Act, needs: Needs, *, migrate: bool) -> Iterator[Parts]:
-    # One that the command needs is not missing: else the settings had not been read.
-    knows_keys = not any(key.is_missing for key in (*settings.encryption.keys, *settings.encryption.digest_key))
-    if not knows_keys:  # a new key decrypts nothing that is stored
-        settings = settings.model_copy(update={"encryption": Encryption(keys=(Secret(new_key()),))})
-    with refusing(SettingsError, ValueError):
-        parts = Parts(settings, act=act)
-    parts.knows_keys = knows_keys
-    with closing(parts), refusing_what_fails():
+    with ExitStack() as exits:
+        settings = exits.enter_context(with_what_is_there(given)) if or_empty else given
+        # One that the command needs is not missing: else the settings had not been read.
+        knows_keys = not any(key.is_missing for key in (*settings.encryption.keys, *settings.encryption.digest_key))
+        if not knows_keys:  # a new key decrypts nothing that is stored
+            settings = settings.model_copy(update={"encryption": Encryption(keys=(Secret(new_key()),))})
+        with refusing(SettingsError, ValueError):
+            parts = Parts(settings, act=act)
+        parts.knows_keys = knows_keys
+        exits.enter_context(closing(parts))
+        exits.enter_context(refusing_what_fails())
         not_ready = why_not_ready(parts.database)
         if not_ready and parts.database.is_sqlite and migrate:
             with suppress(schema.NotMigrated):  # a revision that this release does not know: reported below

@@ -19,7 +19,6 @@ from worker.settings.needs import ENCRYPTING, STORED, Need
 
 if TYPE_CHECKING:  # imported where they are used: half a second that no other command needs
     from worker.events.store.refused_events import KeptMessage, RefusedEvents
-    from worker.web.webhooks.store.webhook_list import Listed
 
 MOST_LISTED = 10_000
 LOOKING = frozenset({Need.BUS, Need.BROKER})  # to put events back
@@ -121,16 +120,13 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
         with refusing(NotPutBack):
             done = put_back(parts.settings, parts.database, refused, one, now=parts.database_clock())
     number = sum(done.went.values())
-    if as_json:
-        facts = {"requeued": number, "queues": done.went, "not_kept": done.not_kept, "unreachable": [*done.missed]}
-        print_json(facts)
-    else:
-        each = ", ".join(f"{name} {count:,}" for name, count in done.went.items())
-        click.echo(f"{counted(number, 'event was', 'events were')} put back{f' ({each})' if each else ''}")
-        if done.not_kept:
-            them = "it" if done.not_kept == 1 else "them"
-            events = counted(done.not_kept, "event", "events")
-            click.echo(f"{events} without content: the sender must send {them} again")
+    facts = {"requeued": number, "queues": done.went, "not_kept": done.not_kept, "unreachable": [*done.missed]}
+    each = ", ".join(f"{name} {count:,}" for name, count in done.went.items())
+    lines = [f"{counted(number, 'event was', 'events were')} put back{f' ({each})' if each else ''}"]
+    if done.not_kept:
+        them = "it" if done.not_kept == 1 else "them"
+        lines.append(f"{counted(done.not_kept, 'event')} without content: the sender must send {them} again")
+    print_json_or(facts, *lines, as_json=as_json)
     if done.missed:
         why = "\n".join(f"{name}: nothing was put back: {reason}" for name, reason in done.missed.items())
         raise Stopped(why) if number else CannotStart(why)
@@ -230,10 +226,14 @@ def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, a
     with invocation.parts(STORED, migrate=True) as parts:
         counts = parts.webhook_list.count()
         waiting, unmatched = parts.webhook_list.waiting()
-        found = [_webhook_facts(one) for one in parts.webhook_list.newest(wanted, most=limit)]
+        found = [
+            vars(one)
+            | {"id": str(one.id), "state": one.state.value}
+            | {"received_at": written(one.received_at), "due_at": written_if_any(one.due_at)}
+            for one in parts.webhook_list.newest(wanted, most=limit)
+        ]
     if as_json:
-        totals = {state.value: count for state, count in counts.items()}
-        print_json({"counts": totals, "webhooks": found})
+        print_json({"counts": {state.value: count for state, count in counts.items()}, "webhooks": found})
         return
     if not found:
         there = {**counts, WebhookState.WAITING: waiting}
@@ -287,16 +287,9 @@ def webhooks_done(invocation: Invocation, ids: tuple[UUID, ...], as_json: bool) 
     """
     with invocation.parts(STORED, migrate=True) as parts:
         rows = parts.webhook_list.done(ids, now=parts.clock())
-    if as_json and rows:
-        print_json({"webhooks": rows})
-    if rows < len(set(ids)):
-        missing = counted(len(set(ids)) - rows, "id is", "ids are")
-        why = f"{counted(rows, 'webhook')} done; {missing} of no webhook in `onboard events webhooks list`"
+    done, missing = f"{counted(rows, 'webhook')} done", len(set(ids)) - rows
+    if rows and (as_json or not missing):
+        print_json_or({"webhooks": rows}, done, as_json=as_json)
+    if missing:
+        why = f"{done}; {counted(missing, 'id is', 'ids are')} of no webhook in `onboard events webhooks list`"
         raise Stopped(why) if rows else CannotStart(why)
-    if not as_json:
-        click.echo(f"{counted(rows, 'webhook')} done")
-
-
-def _webhook_facts(one: "Listed") -> dict[str, Any]:
-    times = {"received_at": written(one.received_at), "due_at": written_if_any(one.due_at)}
-    return vars(one) | {"id": str(one.id), "state": one.state.value} | times

@@ -4,6 +4,7 @@ completion`: a shell's completion script."""
 import csv
 import io
 import os
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -18,17 +19,8 @@ from worker.lists.formats.source import LIST_FORMATS
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter, starter
 
 LIST_COLUMNS = (
-    "customer_id",
-    "kind",
-    "email",
-    "phone",
-    "first_name",
-    "last_name",
-    "company_name",
-    "country",
-    "locale",
-    "channel",
-    "date_of_birth",
+    *("customer_id", "kind", "email", "phone", "first_name", "last_name", "company_name"),
+    *("country", "locale", "channel", "date_of_birth"),
 )
 # Reserved addresses, and numbers that are reserved for films. Ofcom's cover mobile phones.
 LIST_ROWS = (
@@ -48,17 +40,6 @@ GITIGNORED = f"{KEY}\n{DIGEST_KEY}\n{SECRETS}/\n{DATABASE}*\n"
 PORT = click.IntRange(1, 65_535)
 
 
-def list_files() -> dict[str, bytes]:
-    """By their names: the list as CSV, and in each format that a feature writes."""
-    out = io.StringIO(newline="")
-    csv.writer(out).writerows([LIST_COLUMNS, *LIST_ROWS])
-    found = {"customers.csv": out.getvalue().encode("utf-8-sig")}
-    for one in LIST_FORMATS.offered():
-        if one.template is not None:
-            found[f"customers.{one.form}"] = one.template(LIST_COLUMNS, LIST_ROWS)
-    return found
-
-
 @click.command()
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=".")
 @click.option(
@@ -75,10 +56,7 @@ def list_files() -> dict[str, bytes]:
     help="The port of the sandbox's mailbox (with --sandbox).",
 )
 @click.option(
-    "--list",
-    "template",
-    is_flag=True,
-    help="Write only a list to fill in, with an example row of each kind.",
+    "--list", "template", is_flag=True, help="Write only a list to fill in, with an example row of each kind."
 )
 @click.option("--force", is_flag=True, help="Replace an existing onboarding.toml. A key is never replaced.")
 @JSON
@@ -111,7 +89,10 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bo
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if sandbox:
-            written += _write_sandbox_secrets(directory / SECRETS)
+            (directory / SECRETS).mkdir(mode=0o700, exist_ok=True)
+            for name, value in SANDBOX_SECRETS.items():
+                _replace(directory / SECRETS / name, value + "\n")
+                written.append(str(directory / SECRETS / name))
         for file in (key, directory / DIGEST_KEY):
             (written if _write_new(file, new_key() + "\n") else kept).append(str(file))
         if _write_new(ignored, GITIGNORED, mode=0o644):
@@ -129,8 +110,13 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bo
 
 
 def _write_list(directory: Path, *, as_json: bool) -> None:
-    """Write the template of a list. All files are new, or nothing is written."""
-    files = {directory / name: content for name, content in list_files().items()}
+    """Write the template of a list, as CSV and in each format that a feature writes: all as new files, or nothing."""
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows([LIST_COLUMNS, *LIST_ROWS])
+    files = {directory / "customers.csv": out.getvalue().encode("utf-8-sig")}
+    for one in LIST_FORMATS.offered():
+        if one.template is not None:
+            files[directory / f"customers.{one.form}"] = one.template(LIST_COLUMNS, LIST_ROWS)
     there = next((path for path in files if os.path.lexists(path)), None)
     if there is not None:
         raise CannotStart(f"{there} exists, and is not replaced")
@@ -162,20 +148,11 @@ def _replace(path: Path, text: str, *, mode: int = PRIVATE) -> None:
         stream.write(text)
 
 
-def _write_sandbox_secrets(directory: Path) -> list[str]:
-    directory.mkdir(mode=0o700, exist_ok=True)
-    for name, value in SANDBOX_SECRETS.items():
-        _replace(directory / name, value + "\n")
-    return [str(directory / name) for name in SANDBOX_SECRETS]
-
-
 def _not_ignored(file: Path) -> list[str]:
     """The lines for our files that the .gitignore lacks. It may be one that was there, which stays as it is."""
-    try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    patterns = [line.strip().strip("/") for line in text.splitlines()]
+    patterns = list[str]()
+    with suppress(OSError):
+        patterns = [line.strip().strip("/") for line in file.read_text("utf-8", "replace").splitlines()]
     return [
         line for line in GITIGNORED.split() if not any(fnmatchcase(line.strip("/*"), pattern) for pattern in patterns)
     ]

@@ -1,7 +1,8 @@
 """`onboard report`: the result of each row, or who was invited and has not finished."""
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -34,13 +35,16 @@ ROWS, NONRESPONDERS = KINDS = ("rows", "nonresponders")
 OTHER_FORMATS = (".xls", ".ods", ".pdf", ".json", ".parquet", ".htm")
 
 
+def _day(text: str) -> date | None:
+    with suppress(ValueError):
+        return datetime.strptime(text.strip(), "%Y-%m-%d").date()  # noqa: DTZ007 -- a day has no zone
+    return None
+
+
 def read_day_or_time(text: str) -> datetime:
     """Read a time with its zone, or a day, which ends by UTC. Raises ValueError."""
-    try:
-        day = datetime.strptime(text.strip(), "%Y-%m-%d").date()  # noqa: DTZ007 -- a day has no zone
+    if (day := _day(text)) is not None:
         return datetime.combine(day, time.max, UTC)
-    except ValueError:
-        pass
     try:
         return read_time(text)
     except ValueError as error:
@@ -49,10 +53,9 @@ def read_day_or_time(text: str) -> datetime:
 
 def read_day(text: str) -> date:
     """Read a day. Raises ValueError."""
-    try:
-        day = datetime.strptime(text.strip(), "%Y-%m-%d").date()  # noqa: DTZ007 -- a day has no zone
-    except ValueError:
-        raise ValueError("expected a day, such as 2026-11-30") from None
+    day = _day(text)
+    if day is None:
+        raise ValueError("expected a day, such as 2026-11-30")
     if day.year not in YEARS:
         raise ValueError(f"expected a day before the year {YEARS.stop}, and not before {YEARS.start}")
     return day
@@ -131,9 +134,7 @@ def _in_words(message: dict[str, Any]) -> str:
     help="For Excel: CSV with semicolons, dates and a byte order mark, as a double-click opens it; or XLSX.",
 )
 @click.option(
-    "--with-routes",
-    is_flag=True,
-    help="Add why each row's account was chosen, and its brand (always in HTML reports).",
+    "--with-routes", is_flag=True, help="Add why each row's account was chosen, and its brand (always in HTML reports)."
 )
 @click.pass_obj
 def report(
@@ -191,7 +192,7 @@ def report(
             raise click.UsageError("--kind nonresponders is CSV or JSON lines, and has no other options than --by")
         if by is None:
             raise click.UsageError("--kind nonresponders needs --by DATE: the customers who were invited by then")
-        _write_nonresponders(invocation, None if batch == ALL else batch, by, form, out)
+        _write_nonresponders(invocation, batch, by, form, out)
         return
     if by is not None:
         raise click.UsageError("--by is for --kind nonresponders")
@@ -199,50 +200,54 @@ def report(
         raise click.UsageError("--excel is for CSV and XLSX")
     if with_details and form == "html":
         raise click.UsageError("--with-details is for CSV, XLSX and JSON lines, which can be mended")
-    asked = ["with links"] if with_links else []
-    with invocation.parts(STORED if with_links or with_details else COUNTED, migrate=True) as parts:
+    secret = {"with links": with_links, "with details": with_details}
+    with invocation.parts(STORED if any(secret.values()) else COUNTED, migrate=True) as parts:
         found = find_kept(parts, batch)
         with whole_file(out) as stream:
-            for reason in [*asked, *(["with details"] if with_details else [])]:
+            for reason in (words for words, asked in secret.items() if asked):
                 note_alone(parts.database, f"batch {found.id}", now=parts.clock(), reason=reason)
             details = parts.message_columns if with_details else None
             routes = with_routes or form == "html"
             columns = parts.reporting.columns(found, links=with_links, routes=routes, details=details)
-            unreadable = Unreadable()
             lines = parts.facts.lines(found.id, with_links=with_links, with_details=with_details)
             if with_links and (own := stable_links(parts.settings)) is not None:
                 from worker.reporting.store.report_links import with_own_links
 
                 lines = with_own_links(parts.database, parts.keyring, own, lines, now=columns.now)
-            lines = unreadable.of(lines)
+            unreadable = 0
+
+            def noted() -> Iterator[LineFacts]:
+                nonlocal unreadable
+                for line in lines:
+                    unreadable += bool(line.unreadable)
+                    yield line
+
             if form == "html":
                 from worker.reporting.html_report import write_html
                 from worker.reporting.prices import Prices
                 from worker.reporting.store.spending import spending_of
 
                 spending, prices = spending_of(parts.database, found.id), Prices.of(parts.settings)
-                count = write_html(stream, parts.reporting.status(found), lines, columns, spending, prices)
+                count = write_html(stream, parts.reporting.status(found), noted(), columns, spending, prices)
             elif form == "xlsx":
                 from worker.reporting.xlsx_report import write_xlsx
 
                 facts = parts.reporting.status(found)
-                count = _in_place(stream, lambda made: write_xlsx(made, facts, lines, columns))
+                count = _in_place(stream, lambda made: write_xlsx(made, facts, noted(), columns))
             elif form == "jsonl":
-                count = write_jsonl(stream, (line_values(line, columns) for line in lines))
+                count = write_jsonl(stream, (line_values(line, columns) for line in noted()))
             else:
-                count = write_csv(stream, lines, columns, excel=excel)
+                count = write_csv(stream, noted(), columns, excel=excel)
     if out:
         click.echo(f"{counted(count, 'row')} written to {out}", err=True)
-    if unreadable.count:
-        click.echo(
-            f"{counted(unreadable.count, 'row')} cannot be read as a whole: the column `error` says why", err=True
-        )
+    if unreadable:
+        click.echo(f"{counted(unreadable, 'row')} cannot be read as a whole: the column `error` says why", err=True)
         raise SystemExit(NEEDS_A_PERSON)
 
 
-def _write_nonresponders(invocation: Invocation, batch: str | None, by: datetime, form: str, out: Path | None) -> None:
+def _write_nonresponders(invocation: Invocation, batch: str, by: datetime, form: str, out: Path | None) -> None:
     with invocation.parts(COUNTED, migrate=True) as parts:
-        batch_id = None if batch is None else find_kept(parts, batch).id
+        batch_id = None if batch == ALL else find_kept(parts, batch).id
         with whole_file(out) as stream:
             found = nonresponders(parts.database, by=by, batch_id=batch_id)
             if form == "jsonl":
@@ -279,14 +284,13 @@ def _write_period(
         raise click.UsageError("--excel is for CSV and XLSX")
     with invocation.parts(COUNTED, migrate=True) as parts:
         last = last or max(first, parts.clock().astimezone(UTC).date())
-        ends = last + timedelta(days=1)
-        found = figures_of(parts.database, begins=_midnight(first), ends=_midnight(ends))
+        begins, ends = (datetime.combine(day, time.min, UTC) for day in (first, last + timedelta(days=1)))
+        found = figures_of(parts.database, begins=begins, ends=ends)
         report = report_of(*found, Prices.of(parts.settings), first=first, last=last)
         with whole_file(out) as stream:
             if form == "xlsx":
-                _in_place(
-                    stream, lambda made: xlsx_report.write_table(made, "Period", names_of(report), rows_of(report))
-                )
+                names, rows = names_of(report), rows_of(report)
+                _in_place(stream, lambda made: xlsx_report.write_table(made, "Period", names, rows))
             elif form == "html":
                 from worker.reporting.html_report import write_period  # imported here: Jinja
 
@@ -301,10 +305,6 @@ def _write_period(
         click.echo(f"the period is written to {out}", err=True)
 
 
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min, UTC)
-
-
 def _in_place(stream: TextIO, write: Callable[[BinaryIO], Made]) -> Made:
     """Write a workbook. It is made in a file without a name first: its writer goes back in it."""
     if stream.isatty():
@@ -314,18 +314,6 @@ def _in_place(stream: TextIO, write: Callable[[BinaryIO], Made]) -> Made:
         made.seek(0)
         shutil.copyfileobj(made, stream.buffer)
     return became
-
-
-class Unreadable:
-    """Counts the lines whose links or details cannot be read."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def of(self, lines: Iterable[LineFacts]) -> Iterator[LineFacts]:
-        for line in lines:
-            self.count += bool(line.unreadable)
-            yield line
 
 
 def _form_of(out: Path | None) -> str:

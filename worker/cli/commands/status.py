@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 from rich.console import Console
@@ -106,27 +106,19 @@ def _check(invocation: Invocation, *, as_json: bool) -> Level:
             whole = parts.operation.report()
     except CannotStart as error:
         why = "; ".join(error.format_message().splitlines())
-        nothing = {
-            "level": LEVELS[Level.CRITICAL],
-            "problem": why,
-            "accounts": {},
-            "processes": [],
-            "needs_a_person": [],
-        }
-        print_json_or(nothing, f"{LEVELS[Level.CRITICAL]}: {why}", as_json=as_json)
+        nothing: dict[str, Any] = {"accounts": {}, "processes": [], "needs_a_person": []}
+        level = LEVELS[Level.CRITICAL]
+        print_json_or({"level": level, "problem": why} | nothing, f"{level}: {why}", as_json=as_json)
         return Level.CRITICAL
-    level = level_of(whole.attention)
-    if as_json:
-        print_json({"level": LEVELS[level], "accounts": whole.accounts} | whole.facts())
-        return level
+    level = LEVELS[level_of(whole.attention)]
     working = sum(one.kind in WORK for one in whole.running)
-    words = [_in_words(one) for one in whole.attention] or [
-        f"{counted(working, 'process', 'processes')} at work, {NOTHING_STUCK}"
-    ]
+    at_work = f"{counted(working, 'process', 'processes')} at work, {NOTHING_STUCK}"
+    words = [_in_words(one) for one in whole.attention] or [at_work]
     if not working and whole.pauses:
         words.append(whole.pauses)
-    click.echo(f"{LEVELS[level]}: {' | '.join(words)}")
-    return level
+    facts = {"level": level, "accounts": whole.accounts} | whole.facts()
+    print_json_or(facts, f"{level}: {' | '.join(words)}", as_json=as_json)
+    return level_of(whole.attention)
 
 
 def _show_processes(whole: OperationReport) -> None:
@@ -182,47 +174,46 @@ def _watch(parts: Parts, batch: BatchFacts) -> None:
             time.sleep(WATCH_SECONDS)
 
 
-class _Line(NamedTuple):
-    name: str
-    words: str
-    style: str = ""
-
-
 def _lines(facts: dict[str, Any]) -> Text:
     purged = f"; purged on {facts['purged_at'][:10]}, its rows are gone" if "purged_at" in facts else ""
     text = Text(f"batch {facts['batch']} ({facts['name']}): {facts['state']}{purged}", style="bold")
-    for line in _parts_of(facts):
-        text.append(f"\n  {line.name:<12} {line.words}", style=f"not bold {line.style}".strip())
+    for name, words, *style in _parts_of(facts):
+        text.append(f"\n  {name:<12} {words}", style=" ".join(("not bold", *style)))
     return text
 
 
-def _parts_of(facts: dict[str, Any]) -> Iterator[_Line]:
+def _parts_of(facts: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     rows = facts["rows"]
     unknown = [state for state in rows if state not in ROWS and state != "total"]
     states = [f"{rows[state]:,} {state}" for state in (*ROWS, *unknown) if rows.get(state)]
     messages = [f"{number:,} {state}" for state, number in facts["invitations"].items() if number]
-    yield _Line("rows", f"{rows['total']:,}: {', '.join(states) or 'none'}")
-    yield _Line("invitations", ", ".join(messages) or "none")
+    yield ("rows", f"{rows['total']:,}: {', '.join(states) or 'none'}")
+    yield ("invitations", ", ".join(messages) or "none")
     if "lapsed_unsent" in facts:
         words = f"{facts['lapsed_unsent']:,} lapsed without any message; `onboard report` says why"
-        yield _Line("unsent", words, "red")
+        yield ("unsent", words, "red")
     if "plan" in facts:
         yield from _of_plan(facts["plan"], facts["batch"], cancelled=facts["state"] == BatchState.CANCELLED)
     if "pause_reason" in facts:
-        yield _Line("paused", paused_in_words(facts), "red")
+        yield ("paused", paused_in_words(facts), "red")
     for name, account in facts["accounts"].items():
         yield from _of_account(name, account)
     if facts["results"]:
-        yield _Line("results", ", ".join(f"{number:,} {result}" for result, number in facts["results"].items()))
+        yield ("results", ", ".join(f"{number:,} {result}" for result, number in facts["results"].items()))
     if "in_review_since" in facts:
-        yield _Line("", f"the longest review: since {facts['in_review_since']}")
+        yield ("", f"the longest review: since {facts['in_review_since']}")
     for reason, waits in facts.get("waits", {}).items():
-        yield _Line("waits", waiting_in_words(reason, waits))
-    yield from _of_end(facts["forecast"])
+        yield ("waits", waiting_in_words(reason, waits))
+    ends = facts["forecast"]
+    if ends["finishes_at"]:
+        yield ("done by", f"{'roughly ' if ends['assumed'] else ''}{ends['finishes_at']} ({ends['limited_by']})")
+        yield from (("apart", words) for words in ends.get("apart", ()))
+    elif ends["limited_by"]:
+        yield ("no end yet", ends["limited_by"], "red")
 
 
-def _of_plan(plan: dict[str, Any], batch_id: int, *, cancelled: bool) -> Iterator[_Line]:
-    yield _Line("plan", plan["in_words"])
+def _of_plan(plan: dict[str, Any], batch_id: int, *, cancelled: bool) -> Iterator[tuple[str, ...]]:
+    yield ("plan", plan["in_words"])
     if "first" not in plan:
         return
     verdict = {
@@ -233,33 +224,23 @@ def _of_plan(plan: dict[str, Any], batch_id: int, *, cancelled: bool) -> Iterato
         "person": "resumed by a person",
     }
     by = f", by {plan['verdict_by']}" if plan["verdict_by"] else ""
-    yield _Line("pilot", f"{plan['numbers']}; {verdict[plan['verdict']]}{by}")
+    yield ("pilot", f"{plan['numbers']}; {verdict[plan['verdict']]}{by}")
 
 
-def _of_account(name: str, account: dict[str, Any]) -> Iterator[_Line]:
+def _of_account(name: str, account: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     made, failed = counted(account["requests"], "request"), counted(account["errors"], "error")
-    yield _Line(name, f"{made}, {account['issued']:,} issued, {account['rate_limited']:,} rate-limited, {failed}")
+    yield (name, f"{made}, {account['issued']:,} issued, {account['rate_limited']:,} rate-limited, {failed}")
     if account["in_doubt"]:
-        yield _Line("", f"{lost_answers(account['in_doubt'], 0)}, to be reconciled")
+        yield ("", f"{lost_answers(account['in_doubt'], 0)}, to be reconciled")
     if orphans := account.get("orphans"):
         by = f", by {orphans['ends_by']} at the latest" if orphans["ends_by"] else ""
-        yield _Line("", f"{lost_sessions(orphans['rows'])}: the next is looked at {orphans['look_at']}")
-        yield _Line("", f"  a new one is asked for after the end of each{by}")
+        yield ("", f"{lost_sessions(orphans['rows'])}: the next is looked at {orphans['look_at']}")
+        yield ("", f"  a new one is asked for after the end of each{by}")
     if account["late"]:
         late = counted(account["late"], "session")
-        yield _Line("", f"{late} in answers that were lost or too late; the report names them", "red")
+        yield ("", f"{late} in answers that were lost or too late; the report names them", "red")
     if account["stopped"]:
-        yield _Line("", f"stopped: {account['stopped']}", "red")
-
-
-def _of_end(forecast: dict[str, Any]) -> Iterator[_Line]:
-    if forecast["finishes_at"]:
-        roughly = "roughly " if forecast["assumed"] else ""
-        yield _Line("done by", f"{roughly}{forecast['finishes_at']} ({forecast['limited_by']})")
-        for words in forecast.get("apart", ()):
-            yield _Line("apart", words)
-    elif forecast["limited_by"]:
-        yield _Line("no end yet", forecast["limited_by"], "red")
+        yield ("", f"stopped: {account['stopped']}", "red")
 
 
 def paused_in_words(facts: dict[str, Any]) -> str:

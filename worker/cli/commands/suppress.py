@@ -1,14 +1,13 @@
 """`onboard suppress`: the do-not-contact list."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import click
 
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, YES, confirm, print_json, print_json_or
+from worker.cli.shared_options import JSON, YES, confirm, print_json_or
 from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.notation import counted, written
 from worker.core.model.channels import SuppressionReason
@@ -55,8 +54,7 @@ class _Given:
         return self.channel, self.address
 
 
-@dataclass(frozen=True)
-class _Refused:
+class _Refused(NamedTuple):
     place: int
     problem: str
     hint: str
@@ -149,9 +147,8 @@ def _read(lines: Any, country: str, name: str) -> tuple[list[_Given], list[_Refu
             channel = "email" if "@" in text else "sms"
             found = rules.email(text) if channel == "email" else phone_numbers.phone(text, code)
             if isinstance(found, Refusal):
-                refused.append(
-                    _Refused(place, found.problem, found.hint.replace("or fill in country", "or give --country"))
-                )
+                hint = found.hint.replace("or fill in country", "or give --country")
+                refused.append(_Refused(place, found.problem, hint))
             else:
                 given.append(_Given(place, channel, found))
     except UnicodeDecodeError:
@@ -159,17 +156,12 @@ def _read(lines: Any, country: str, name: str) -> tuple[list[_Given], list[_Refu
     return given, refused
 
 
-def _chunks(given: list[_Given]) -> Iterator[list[_Given]]:
-    for start in range(0, len(given), CHUNK):
-        yield given[start : start + CHUNK]
-
-
 def _add(
     parts: Parts, given: list[_Given], refused: list[_Refused], reason: SuppressionReason, *, as_json: bool
 ) -> None:
     new = 0
-    for chunk in _chunks(given):
-        addresses = list(dict.fromkeys(one.key for one in chunk))
+    for start in range(0, len(given), CHUNK):
+        addresses = list(dict.fromkeys(one.key for one in given[start : start + CHUNK]))
         new += parts.do_not_contact.add(addresses, reason, os_user().name, now=parts.clock())
     known = len({one.key for one in given}) - new
     also = f"; {known:,} {'was' if known == 1 else 'were'} suppressed already" if known else ""
@@ -183,8 +175,9 @@ def _remove(parts: Parts, given: list[_Given], refused: list[_Refused], *, yes: 
     if asked and not yes:
         confirm(f"{_addresses(asked)} asked for no more messages, or complained; allow messages to them again?")
     removed = 0
-    for chunk in _chunks([one for one, _ in kept]):
-        removed += parts.do_not_contact.remove([one.key for one in chunk], now=parts.clock())
+    for start in range(0, len(kept), CHUNK):
+        addresses = [one.key for one, _ in kept[start : start + CHUNK]]
+        removed += parts.do_not_contact.remove(addresses, now=parts.clock())
     unknown = len(given) - removed
     also = f"; {unknown:,} {'was' if unknown == 1 else 'were'} not suppressed" if unknown else ""
     words = f"{_addresses(removed)} may get messages again{also}"
@@ -195,26 +188,19 @@ def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_jso
     note_alone(parts.database, LIST, now=parts.clock(), count=len(given), reason="asked whether it has these addresses")
     if gone := parts.do_not_contact.keys_gone().addresses:
         click.echo(f"warning: {_addresses(gone)} known by a key that is not in [encryption] digest_key", err=True)
-    found = [(one, parts.do_not_contact.find(one.key)) for one in given]
-    if as_json:
-        facts = [
-            {
-                "place": one.place,
-                "channel": one.channel,
-                "suppressed": kept is not None,
-                "reason": kept.reason.value if kept else None,
-                "since": written(kept.since) if kept else None,
-                "source": kept.source if kept else None,
-                "manual_by": kept.manual_by if kept else None,
-            }
-            for one, kept in found
-        ]
-        print_json(_facts("check", refused, addresses=facts))
-        return
-    for one, kept in found:
-        words = f"suppressed since {written(kept.since)}: {kept.reason.value}, by {kept.source}" if kept else ""
-        also = f"; also manual, by {kept.manual_by}" if kept and kept.manual_by else ""
-        click.echo(f"{one.place}: {one.channel}, {words or 'not suppressed'}{also}")
+    addresses: list[dict[str, Any]] = []
+    lines = []
+    for one in given:
+        facts: dict[str, Any] = dict.fromkeys(("reason", "since", "source", "manual_by"))
+        words = "not suppressed"
+        if (kept := parts.do_not_contact.find(one.key)) is not None:
+            facts = {"reason": kept.reason.value, "since": written(kept.since), "source": kept.source}
+            facts["manual_by"] = kept.manual_by
+            words = f"suppressed since {facts['since']}: {facts['reason']}, by {kept.source}"
+            words += f"; also manual, by {kept.manual_by}" if kept.manual_by else ""
+        addresses.append({"place": one.place, "channel": one.channel, "suppressed": kept is not None, **facts})
+        lines.append(f"{one.place}: {one.channel}, {words}")
+    print_json_or(_facts("check", refused, addresses=addresses), *lines, as_json=as_json)
 
 
 def _show_counts(parts: Parts, *, as_json: bool) -> None:
@@ -223,9 +209,8 @@ def _show_counts(parts: Parts, *, as_json: bool) -> None:
     lines = [f"{channel}: {_addresses(number)}, {reason.value}" for channel, reason, number in found]
     lines = lines or ["no address is suppressed"]
     if older:
-        lines.append(
-            f"{_addresses(older)} known by older keys of [encryption] digest_key: they are matched only by these"
-        )
+        by = "known by older keys of [encryption] digest_key: they are matched only by these"
+        lines.append(f"{_addresses(older)} {by}")
     if any(gone):
         lines.append(
             f"{_in_words(gone)} known by a key that is not in [encryption] digest_key: they get messages\n"
@@ -253,7 +238,7 @@ def _in_words(gone: Gone) -> str:
 
 
 def _facts(action: str, refused: list[_Refused], **facts: Any) -> dict[str, Any]:
-    return {"action": action, **facts, "refused": [asdict(one) for one in refused]}
+    return {"action": action, **facts, "refused": [one._asdict() for one in refused]}
 
 
 def _addresses(number: int) -> str:

@@ -17,7 +17,7 @@ from worker.cli.sample_message import example, page_of, rendered
 from worker.cli.shared_options import JSON, OUT, print_json_or, together, whole_file
 from worker.core.adapters import Message
 from worker.core.customers.customers import Customer, invitation_channels
-from worker.core.foundation.private_files import PRIVATE, READABLE
+from worker.core.foundation.private_files import READABLE
 from worker.core.messages.contact import Wording
 from worker.core.model.channels import CHANNELS
 from worker.lists.importing.intake import PREFILLED, judge
@@ -209,7 +209,8 @@ def export(invocation: Invocation, name: str, locale: str | None, layout: bool, 
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CannotStart(f"{path.parent}: {error.strerror or 'cannot be written'}") from None
-        _write(path, text, option=str(path), mode=READABLE)
+        with whole_file(path, option=str(path), mode=READABLE) as stream:
+            stream.write(text)
         click.echo(path)
     if settings.invitations.templates is None and to is None:
         click.echo(f'to use them, write in {settings.path.name}: [invitations] templates = "{FOLDER}/"', err=True)
@@ -240,17 +241,11 @@ def _of_row(invocation: Invocation, number: int, path: Path) -> Customer:
     with invocation.parts(NOTHING, migrate=True, or_empty=True) as parts, refusing_lists(path.name):
         own = parts.settings.import_
         options = options_of(
-            parts.intake,
-            ignore=frozenset(own.ignore),
-            dates=own.dates,
-            if_used=PREFILLED,
-            defaults=own.defaults,
+            parts.intake, ignore=frozenset(own.ignore), dates=own.dates, if_used=PREFILLED, defaults=own.defaults
         )
-        for line in (judge(parts.intake, line) for line in open_list(path, options)):
-            if line.row < number:
-                continue
-            if line.row > number:
-                break
+        lines = (judge(parts.intake, line) for line in open_list(path, options))
+        line = next((line for line in lines if line.row >= number), None)
+        if line is not None and line.row == number:
             if isinstance(line, AcceptedLine) and not line.lacks:
                 return line.customer
             found = line.lacks if isinstance(line, AcceptedLine) else problems_of(line)
@@ -282,15 +277,10 @@ def _give(text: str, page: str | None, out: Path | None, note: str = "") -> None
         handle, file = tempfile.mkstemp(prefix="onboard-preview-", suffix=".html")
         os.close(handle)
         out = Path(file)
-    _write(out, text if page is None else page)
+    with whole_file(out) as stream:
+        stream.write(text if page is None else page)
     if page is None:
         click.echo(f"written to {out}{note}", err=True)
     else:
         opened = webbrowser.open(out.absolute().as_uri())
         click.echo(f"{'opened' if opened else 'no browser was found; open'} {out}", err=True)
-
-
-def _write(path: Path, text: str, *, option: str = "--out", mode: int = PRIVATE) -> None:
-    """Write a message, which may hold a customer's name, or with another `mode` a template, which holds none."""
-    with whole_file(path, option=option, mode=mode) as stream:
-        stream.write(text)

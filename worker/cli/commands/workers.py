@@ -101,10 +101,8 @@ def _level(invocation: Invocation) -> str:
 
 
 def _celery(settings: Settings, invocation: Invocation, arguments: list[str]) -> None:
-    """Become Celery's command, in this process, so that signals reach it directly.
-
-    Not by `celery -A`: that looks in the current directory first, where a project may have its own `worker`.
-    """
+    """Become Celery's command, in this process, so that signals reach it directly. Not by `celery -A`: that looks in
+    the current directory first, where a project may have its own `worker`."""
     # This process becomes what `celery -A worker.app` is, and the app's module reads the environment alone. A child of
     # the prefork pool that is spawned instead of forked (macOS) imports that module again and inherits nothing else.
     os.environ["ONBOARDING_CONFIG"] = str(Path(settings.path).resolve())
