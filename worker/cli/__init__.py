@@ -57,9 +57,7 @@ def main() -> None:
 
 def _end_with_terminal() -> None:
     """Let the end of the terminal end a command as SIGTERM does: its calls in flight are finished and written down.
-
-    `nohup` stays what it is, and so do the workers, which Celery starts over.
-    """
+    `nohup` stays what it is, and so do the workers, which Celery starts over."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
         return
     shown = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]

@@ -32,10 +32,8 @@ class Invocation:
     log_format: str = "auto"
 
     def settings(self, needs: Needs = EVERYTHING, *, logs_warnings: bool = False) -> Settings:
-        """The configuration, with a value for each reference that the command needs.
-
-        `logs_warnings`: the process logs `Settings.warnings` itself. Raises CannotStart with a line for each problem.
-        """
+        """The configuration, with a value for each reference that the command needs. `logs_warnings`: the process logs
+        `Settings.warnings` itself. Raises CannotStart with a line for each problem."""
         from worker.cli.opening import (
             settings_of,  # imported here: takes half a second, which the sandbox and --help do not need
         )

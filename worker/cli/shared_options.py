@@ -129,10 +129,8 @@ class Named(click.Path):
 
 
 def counting(words: Callable[[int], str]) -> Callable[[int], None]:
-    """A function that gets each new count and prints it in these words, at most once a second.
-
-    The first line comes after a second: short work needs none.
-    """
+    """A function that gets each new count and prints it in these words, at most once a second. The first line comes
+    after a second: short work needs none."""
     shown_at = time.monotonic()
 
     def show(number: int) -> None:
@@ -160,11 +158,8 @@ OUT = click.option(
 @contextmanager
 def whole_file(path: Path | None, *, option: str = "--out", mode: int = PRIVATE) -> Iterator[TextIO]:
     """The file to write. It replaces an earlier one at the end, so that no reader finds half of it. None: standard
-    output.
-
-    Only its owner can read it, by default. Raises CannotStart where the file cannot be made, and Stopped where it
-    cannot be written to the end: the earlier file stays then. `option` is what the message names.
-    """
+    output. Only its owner can read it, by default. Raises CannotStart where the file cannot be made, and Stopped where
+    it cannot be written to the end: the earlier file stays then. `option` is what the message names."""
     if path is None:
         yield sys.stdout
         return

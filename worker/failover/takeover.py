@@ -22,10 +22,8 @@ _TAKEN_OVER = "; taken over from "
 
 
 def trouble(state: BudgetState) -> str:
-    """Why other accounts take over the account's rows, in words; empty while it works.
-
-    A pause is no trouble: it ends by itself, and rows wait for it. Refused credentials and a lack of credit are stops.
-    """
+    """Why other accounts take over the account's rows, in words; empty while it works. A pause is no trouble: it ends
+    by itself, and rows wait for it. Refused credentials and a lack of credit are stops."""
     if state.stopped_at is not None:
         return "is stopped"
     return "has its breaker open" if state.opened_at is not None else ""
@@ -42,19 +40,15 @@ def taker(account: str, fallback_accounts: str, well: Collection[str]) -> str | 
 
 
 def fallback_accounts_after(account: str, fallback_accounts: str) -> str:
-    """The row's fallback accounts after a takeover: all of them, so that their order is not lost.
-
-    The first account of a row is the most preferred one, and its own fallback accounts do not name it.
-    """
+    """The row's fallback accounts after a takeover: all of them, so that their order is not lost. The first account of
+    a row is the most preferred one, and its own fallback accounts do not name it."""
     return fallback_accounts if account in fallback_accounts.split(",") else f"{account},{fallback_accounts}"
 
 
 def room(state: BudgetState, rule: BudgetRule, *, due: int, now: datetime) -> int:
-    """How many more rows the account may take over, with `due` rows waiting there already.
-
-    The calls that its limits, or the limit found, allow in SOON, less `due`; never more than its credits. An account
-    that is paused for longer takes over none: the rows may as well wait where they are.
-    """
+    """How many more rows the account may take over, with `due` rows waiting there already. The calls that its limits,
+    or the limit found, allow in SOON, less `due`; never more than its credits. An account that is paused for longer
+    takes over none: the rows may as well wait where they are."""
     paused_until = state.blocked_until or now
     if paused_until > now + SOON:
         return 0
@@ -69,11 +63,9 @@ def room(state: BudgetState, rule: BudgetRule, *, due: int, now: datetime) -> in
 
 
 def keeps_one(state: BudgetState, *, now: datetime) -> bool:
-    """Whether the account keeps its last row: the probe, which finds out whether it is back, needs a customer.
-
-    An account that is stopped for a person has no probe. A probe that is in flight needs no row, and for one that is
-    due in minutes no customer waits: all rows move, and the account's next row makes the probe when it is due.
-    """
+    """Whether the account keeps its last row: the probe, which finds out whether it is back, needs a customer. An
+    account that is stopped for a person has no probe. A probe that is in flight needs no row, and for one that is due
+    in minutes no customer waits: all rows move, and the account's next row makes the probe when it is due."""
     in_flight = state.probe_until is not None and state.probe_until > now
     soon = now + SOON
     return not is_stopped(state, now=soon) and not in_flight and (state.blocked_until or now) <= soon

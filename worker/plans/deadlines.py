@@ -103,11 +103,9 @@ class Planned:
 
 
 def plan(rows: Mapping[Group, int], slots: Slots, opens: Callable[[Group, int], bool], paces: Paces) -> Planned:
-    """Give each row a slot. `opens(group, slot)`: whether rows of the group may go in the slot.
-
-    A channel that several accounts use is shared by the number of their rows: the result may then leave out more rows
-    than need be, and never too few.
-    """
+    """Give each row a slot. `opens(group, slot)`: whether rows of the group may go in the slot. A channel that several
+    accounts use is shared by the number of their rows: the result may then leave out more rows than need be, and never
+    too few."""
     filling = _Filling(rows, slots, opens, paces)
     filling.first_closing_first()
     late = {group: filling.left[group] for group in rows if not filling.moved_to_fit(group)}

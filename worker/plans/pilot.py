@@ -148,10 +148,8 @@ def _unread(text: str, at: int, expected: str) -> BadCondition:
 def judge(
     condition: Condition | None, pilot: PilotNumbers, *, sent_at: datetime | None, now: datetime
 ) -> Verdict | None:
-    """The verdict; None: it is too early. `sent_at`: when the pilot's last invitation had left; None: not yet.
-
-    Without a condition a person decides, as soon as the pilot has left.
-    """
+    """The verdict; None: it is too early. `sent_at`: when the pilot's last invitation had left; None: not yet. Without
+    a condition a person decides, as soon as the pilot has left."""
     if condition is None:
         if sent_at is None:
             return None

@@ -32,11 +32,9 @@ VAULT_NEEDED = frozenset({"url", "key", "token", "wrapped"})
 
 
 def from_command(words: Any, directory: Path, owner: int, environ: Mapping[str, str]) -> str:
-    """What the command prints, without the last line break. It gets no input, and no shell reads its words.
-
-    It runs in `directory`, the configuration's, where its relative paths start. `owner`: the configuration's; a program
-    of another user, besides root and this one, is refused. It has SECONDS, and may print MOST_BYTES.
-    """
+    """What the command prints, without the last line break. It gets no input, and no shell reads its words. It runs in
+    `directory`, the configuration's, where its relative paths start. `owner`: the configuration's; a program of another
+    user, besides root and this one, is refused. It has SECONDS, and may print MOST_BYTES."""
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or not (words and words[0]):
         raise ValueError('expected a program and its arguments: { command = ["PROGRAM", "ARGUMENT"] }')
     name = repr(str(words[0]))

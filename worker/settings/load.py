@@ -39,11 +39,9 @@ Model = TypeVar("Model", bound=Section)
 
 
 def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, needs: Needs = EVERYTHING) -> Settings:
-    """Read the configuration: `path`, else $ONBOARDING_CONFIG, else ./onboarding.toml.
-
-    A reference that is not of `needs` may have no value; it is a problem only where its value is used. Raises
-    SettingsError with one line for each problem, with its key and without its value.
-    """
+    """Read the configuration: `path`, else $ONBOARDING_CONFIG, else ./onboarding.toml. A reference that is not of
+    `needs` may have no value; it is a problem only where its value is used. Raises SettingsError with one line for each
+    problem, with its key and without its value."""
     named = path or environ.get(VARIABLE)
     file = Path(named or FILE).absolute()
     if clashes := [*PROVIDERS.clashes(), *TEXT_SERVICES.clashes()]:

@@ -40,11 +40,9 @@ _HASHED = re.compile(HASH + "[0-9a-f]{64}")
 
 
 def hash_of(key: str) -> str:
-    """A key as the configuration may hold it instead of the key itself.
-
-    A plain SHA-256 is enough: a key of 256 random bits cannot be guessed, so there is nothing that salt or a slow hash
-    would protect; and a slow hash for each request would let strangers keep the process busy.
-    """
+    """A key as the configuration may hold it instead of the key itself. A plain SHA-256 is enough: a key of 256 random
+    bits cannot be guessed, so there is nothing that salt or a slow hash would protect; and a slow hash for each request
+    would let strangers keep the process busy."""
     # As the bytes came: aiohttp keeps those of a header that are not UTF-8 as halves of surrogate pairs.
     return HASH + sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 

@@ -71,10 +71,8 @@ def _closing(path: Path, found: os.stat_result) -> str:
 
 @dataclass(frozen=True)
 class Missing:
-    """Replaces a reference that has no value here and that the command does not need. `line` is its problem.
-
-    Two are equal if they name the same variable or file, whatever key they are at.
-    """
+    """Replaces a reference that has no value here and that the command does not need. `line` is its problem. Two are
+    equal if they name the same variable or file, whatever key they are at."""
 
     reference: str
     line: str = field(compare=False)
@@ -105,11 +103,9 @@ class Secret:
         return self._value
 
     def reload(self) -> bool:
-        """Read the secret's file again. True if its value has changed.
-
-        False if the secret came from the environment, or if the file cannot be read, is empty, or can be read by other
-        users: neither half a file nor another user's file may replace a secret that worked.
-        """
+        """Read the secret's file again. True if its value has changed. False if the secret came from the environment,
+        or if the file cannot be read, is empty, or can be read by other users: neither half a file nor another user's
+        file may replace a secret that worked."""
         if self._file is None:
             return False
         try:
@@ -178,11 +174,9 @@ def is_open_to_others(found: os.stat_result) -> bool:
 
 
 def directory_doubt(path: Path, *, has_siblings: bool = False) -> str:
-    """Why other users of the machine could put another file in the place of `path`; "" if they cannot.
-
-    Who owns both the file and its directory is trusted already. `has_siblings`: other files are made beside it, so that
-    the sticky bit of its directory does not help. Raises OSError.
-    """
+    """Why other users of the machine could put another file in the place of `path`; "" if they cannot. Who owns both
+    the file and its directory is trusted already. `has_siblings`: other files are made beside it, so that the sticky
+    bit of its directory does not help. Raises OSError."""
     found, owner = path.parent.stat(), path.stat().st_uid if path.exists() else os.geteuid()
     is_sticky = bool(found.st_mode & stat.S_ISVTX) and not has_siblings
     is_read_only = bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)  # so Kubernetes mounts a ConfigMap, with 0777

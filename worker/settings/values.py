@@ -73,11 +73,8 @@ def holds_secrets(annotation: Any) -> bool:
 
 
 class Section(BaseModel):
-    """A table of the configuration: frozen, and without unknown keys.
-
-    A missing value that the command does not need (`Missing`) raises SettingsError where it is used: a secret when it
-    is revealed, a URL when it is read.
-    """
+    """A table of the configuration: frozen, and without unknown keys. A missing value that the command does not need
+    (`Missing`) raises SettingsError where it is used: a secret when it is revealed, a URL when it is read."""
 
     # hide_input: pydantic's own text would repeat values, which may be secrets.
     # defer_build: a configuration has few of the tables, and each that is built takes milliseconds of every command.

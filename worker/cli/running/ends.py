@@ -144,10 +144,8 @@ def _why_later(facts: dict[str, Any], left: int, later: Wait | None) -> list[str
 def exit_code(
     parts: Parts, batch: BatchFacts, stand: Stand, facts: dict[str, Any], later: Wait | None, missing: Sequence[Wait]
 ) -> int:
-    """Say why the command ends, and return its exit code.
-
-    `later`: from `until_when`. `missing`: what the rows need and the configuration does not have.
-    """
+    """Say why the command ends, and return its exit code. `later`: from `until_when`. `missing`: what the rows need and
+    the configuration does not have."""
     if stand in (Stand.INTERRUPTED, Stand.TERMINATED):
         return INTERRUPTED
     if stand is Stand.OUTDATED:

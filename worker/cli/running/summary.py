@@ -157,10 +157,8 @@ def how_to_import_the_rest(batch: BatchFacts) -> str:
 
 
 def lift_stopped(parts: Parts, *, yes: bool) -> bool:
-    """Go on with every batch that was stopped with Ctrl-C, if a person agrees; whether they did.
-
-    Raises CannotStart if there is no terminal to ask on, and `yes` is not set.
-    """
+    """Go on with every batch that was stopped with Ctrl-C, if a person agrees; whether they did. Raises CannotStart if
+    there is no terminal to ask on, and `yes` is not set."""
     stopped = [one for one in left_alone(parts) if one.batch.is_stopped]
     if not stopped:
         return True

@@ -83,12 +83,9 @@ class Failover:
         self._database = database
 
     def move(self, what: Takeover, *, now: datetime) -> int:
-        """Move as many rows as the target can do soon, in chunks; returns how many rows moved.
-
-        A row that may have a session at the source stays: a row with a call in flight or an unknown outcome, and a row
-        that replaces a session that has not ended. An entity that the source has created for the customer also binds
-        the row.
-        """
+        """Move as many rows as the target can do soon, in chunks; returns how many rows moved. A row that may have a
+        session at the source stays: a row with a call in flight or an unknown outcome, and a row that replaces a
+        session that has not ended. An entity that the source has created for the customer also binds the row."""
         moved = 0
         with self._database.read() as connection:
             # Usually nothing is due; this check needs no lock.
@@ -182,11 +179,9 @@ class Failover:
 
 
 def _may_go(is_sqlite: bool, others: int) -> list[sa.ColumnElement[bool] | sa.TextClause]:
-    """True for a row that waits at the source, has no session there, and prefers the target of all well accounts.
-
-    The same decision as `takeover.taker`, but in SQL: rows for another target must not fill the chunk. The parameters
-    are `Takeover.values`.
-    """
+    """True for a row that waits at the source, has no session there, and prefers the target of all well accounts. The
+    same decision as `takeover.taker`, but in SQL: rows for another target must not fill the chunk. The parameters are
+    `Takeover.values`."""
     position = sa.func.instr if is_sqlite else sa.func.strpos
 
     def place(parameter: str) -> sa.ColumnElement[int]:
@@ -211,10 +206,8 @@ def _may_go(is_sqlite: bool, others: int) -> list[sa.ColumnElement[bool] | sa.Te
 
 def _unbound() -> list[sa.ColumnElement[bool]]:
     """True if no call for the row can have opened a session anywhere, and its customer has no session that opens.
-
     Strict: anything uncertain binds the row to the account that was called, even if an operator later decides that the
-    call may be repeated. A live session belongs to an account too, and only that account knows when to replace it.
-    """
+    call may be repeated. A live session belongs to an account too, and only that account knows when to replace it."""
     called = sa.exists().where(Attempt.job_id == Job.id, Attempt.invitation_id.is_(None), Attempt.closed_at.is_(None))
     bound = sa.exists().where(
         Attempt.job_id == Job.id,
@@ -306,10 +299,8 @@ class Takeovers:
 
     def _fallbacks(self) -> Mapping[str, tuple[str, ...]]:
         """By account, the accounts that a route names next to it. They may take over its rows where a row names them.
-
-        Both must name the account: a row names those that could serve its customer when the row was imported, and
-        the routes of now are what the operator wants now.
-        """
+        Both must name the account: a row names those that could serve its customer when the row was imported, and the
+        routes of now are what the operator wants now."""
         pairs = {
             name: [other for route in self.routes if name in route for other in route if other != name]
             for name in self.rules

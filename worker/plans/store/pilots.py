@@ -57,11 +57,9 @@ class Pilots:
         self._database = database
 
     def step(self, *, now: datetime) -> dict[int, Verdict]:
-        """Go on with each pilot that is due; returns the verdicts that were taken, by batch.
-
-        A pilot that raises by itself, such as by a condition that this release cannot read, does not pass, so that a
-        person decides about its rest; the others go on. Raises the database's outages.
-        """
+        """Go on with each pilot that is due; returns the verdicts that were taken, by batch. A pilot that raises by
+        itself, such as by a condition that this release cannot read, does not pass, so that a person decides about its
+        rest; the others go on. Raises the database's outages."""
         due = sa.select(BatchPlan.batch_id).where(BatchPlan.check_at <= now).order_by(BatchPlan.batch_id)
         with self._database.read() as connection:
             batch_ids = list(connection.execute(due).scalars())
@@ -141,10 +139,8 @@ class Pilots:
 
     def choose(self, batch_id: int, *, alone: bool = False, now: datetime) -> Planned | None:
         """Choose the pilot: the first rows that wait for a session. `alone`: also those that wait for rows of other
-        lists, which no worker works: they lead from now on.
-
-        While none of the pilot leads, and rows wait for another list, nothing is chosen: they may lead later.
-        """
+        lists, which no worker works: they lead from now on. While none of the pilot leads, and rows wait for another
+        list, nothing is chosen: they may lead later."""
         with self._database.write() as connection:
             planned = plans.find(connection, batch_id, lock=True)
             if planned is None or not planned.plan.first or planned.last_row is not None:
