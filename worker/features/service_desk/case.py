@@ -197,24 +197,23 @@ def in_a_pause(row: Row | None) -> Refused | None:
     return Refused(f"batch {row.batch_id} is paused", f"`onboard resume {row.batch_id}` lets its messages leave")
 
 
-def under_way(case: Case, channels: Collection[str]) -> Refused | None:
-    """Why a message of the present link must be settled first; None: none is being sent, or in doubt."""
+def under_way(case: Case, channels: Collection[str], *, to_old_address: bool = False) -> Refused | None:
+    """Why a message of the present link must be settled first; None: none is being sent, or in doubt. `to_old_address`:
+    the address is to change. One that is in doubt is looked up by the address that it went to."""
     for message in case.of_link:
         if message.channel not in channels:
             continue
+        one = f"a message {'to the old address' if to_old_address else f'by {message.channel}'}"
         if message.state is InvitationState.WORKING:
-            return Refused(f"a message by {message.channel} is being sent at this moment", "try again in a minute")
+            return Refused(f"{one} is being sent at this moment", "try again in a minute")
         if message.unknown and message.state is InvitationState.WAITING:
-            return Refused(
-                f"it is not known whether a message by {message.channel} was sent; the worker is finding out",
-                "try again in some minutes",
-            )
-        # A reminder or a resend holds no row, and who asks for another has decided.
-        if message.state is InvitationState.HELD and message.kind == FIRST and case.row is not None:
-            return Refused(
-                f"it is not known whether a message by {message.channel} was sent",
-                f"decide it first: {_decide(case.row)} --repeat or --abandon",
-            )
+            why = f"it is not known whether {one} was sent; the worker is finding out"
+            return Refused(why, "try again in some minutes")
+        # A reminder or a resend holds no row, and who asks for another, or corrects the address, has decided.
+        holds = message.state is InvitationState.HELD and message.kind == FIRST and not to_old_address
+        if holds and case.row is not None:
+            then = f"decide it first: {_decide(case.row)} --repeat or --abandon"
+            return Refused(f"it is not known whether {one} was sent", then)
     return None
 
 

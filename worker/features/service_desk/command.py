@@ -23,7 +23,7 @@ from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.timeline import About, Moment, timeline
 from worker.lists.accept import customer_id as id_of_a_list
 from worker.providers.values import Refusal
-from worker.reporting.store.ledger import CustomerFacts, SessionFacts
+from worker.reporting.store.ledger import CustomerFacts
 from worker.reporting.store.restored import why_lost
 from worker.settings.needs import ENCRYPTING, STORED
 
@@ -55,9 +55,8 @@ def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json
             {"at": written(one.at), "about": one.about.value, "text": one.text, "then": one.then} for one in moments
         ]
         if provider_words:
-            facts["provider_words"] = [
-                {**vars(one), "at": written(one.at)} for one in parts.ledger.words_about(customer_id, now=parts.clock())
-            ]
+            words = parts.ledger.words_about(customer_id, now=parts.clock())
+            facts["provider_words"] = [_written(vars(one)) for one in words]
     if as_json:
         print_json(facts)
     else:
@@ -236,29 +235,22 @@ def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:
     bought = [session for session in found.sessions if session.state != SessionState.UNBOUGHT]
     issued = Counter(session.account for session in bought)
     accounts = sorted({*issued, *found.lost_calls})
+    of_purposes = sorted(Counter(session.purpose for session in bought).items())
     return {
         "customer": found.customer_id,
         "erased": found.erased,
         "messages": {"counted": found.messages, "most": caps.messages},
-        "reissues": {
-            "most": caps.reissues,
-            "used": {
-                purpose: number - 1
-                for purpose, number in sorted(Counter(session.purpose for session in bought).items())
-            },
-        },
+        "reissues": {"most": caps.reissues, "used": {purpose: number - 1 for purpose, number in of_purposes}},
         # Counted as an account's `credits`; what a credit costs is in the contract with the provider.
         "credits": {name: issued[name] + found.lost_calls.get(name, 0) for name in accounts},
         "lost_calls": found.lost_calls,
         "jobs": [_written(job._asdict()) for job in found.jobs],
-        "sessions": [_session(session) for session in found.sessions],
+        "sessions": [
+            _written({name: fact for name, fact in vars(session).items() if name != "id"})
+            | {"messages": [_written(message._asdict()) for message in session.messages]}
+            for session in found.sessions
+        ],
     }
-
-
-def _session(session: SessionFacts) -> dict[str, Any]:
-    facts = _written(vars(session)) | {"messages": [_written(message._asdict()) for message in session.messages]}
-    del facts["id"]
-    return facts
 
 
 def _written(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -110,8 +110,7 @@ def new_link(
         asked = partial(desk.new_link, customer_id, purpose=purpose, reason=reason, now=parts.clock())
         wake_ups_of(parts.settings).send(list(_done(customer_id, asked, as_json).due))
     if as_json:
-        facts = {"account": planned.account, "session": planned.number, "most": planned.most}
-        print_json({"customer": customer_id, "done": True} | facts)
+        print_json({"customer": customer_id, "done": True} | _asked_for(planned))
         return
     click.echo(f"{planned.account} is asked for session {planned.number} of at most {planned.most}; its link follows")
     click.echo(WORKERS)
@@ -173,10 +172,10 @@ def address(
         click.echo(f"warning: {changed.warning}", err=True)
     if as_json:
         facts: dict[str, Any] = {"customer": customer_id, "done": True, "changed": changed.columns}
-        if isinstance(sent, NewLink):
-            facts |= {"account": sent.account, "session": sent.number, "most": sent.most}
+        if isinstance(sent, Refused):
+            facts |= {"not_sent": sent.why, "then": sent.then}
         else:
-            facts |= _sent(sent) if isinstance(sent, Sent) else {"not_sent": sent.why, "then": sent.then}
+            facts |= _sent(sent) if isinstance(sent, Sent) else _asked_for(sent)
         if changed.opens_until is not None:
             facts["old_link_opens_until"] = written(changed.opens_until)
         print_json(facts)
@@ -233,6 +232,10 @@ def _accepted(option: str, read: str | Refusal) -> str:
     if isinstance(read, str):
         return read
     raise CannotStart(f"{option}: {read.problem}; {read.hint}")
+
+
+def _asked_for(link: NewLink) -> dict[str, Any]:
+    return {"account": link.account, "session": link.number, "most": link.most}
 
 
 def _sent(sent: Sent) -> dict[str, Any]:

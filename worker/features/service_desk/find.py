@@ -31,13 +31,8 @@ def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None
         found = Finder(parts.database, parts.keyring).find(wanted(text, country.upper()))
     if as_json:
         facts = [
-            {
-                "customer": one.customer_id,
-                "email": one.email,
-                "phone": one.phone,
-                "erased": one.erased,
-                "rows": [{name: getattr(row, name) for name in ROW} for row in one.rows],
-            }
+            {"customer": one.customer_id, "email": one.email, "phone": one.phone, "erased": one.erased}
+            | {"rows": [{name: getattr(row, name) for name in ROW} for row in one.rows]}
             for one in found
         ]
         print_json({"customers": facts})

@@ -84,8 +84,9 @@ def decide_resend(
         refused = in_a_pause(case.row)
     elif refused is None and case.stopped:
         refused = Refused(case.stopped, "`onboard resume --all` goes on")
-    if refused is None and not same_link:
-        refused = _given_away(case.link, now)
+    if refused is None and not same_link and (until_then := opens_until(case, now)) is not None:
+        opens = f"the link went to an address that was corrected since, and opens there until {in_utc(until_then)}"
+        refused = Refused(opens, "`onboard customer resend ID --same-link` sends it all the same")
     if refused is not None:
         return refused
     row, link = case.row, case.link
@@ -136,14 +137,6 @@ def _without_link(rules: DeskRules, case: Case, now: datetime) -> Refused | None
         return Refused(why, f"`onboard retry {row.batch_id} --row {row.number}` opens a session")
     ended = f"the customer's link ended {in_utc(link.expires_at)}" if link is not None else "the customer has no link"
     return Refused(ended, "`onboard customer new-link` sends another")
-
-
-def _given_away(link: Link | None, now: datetime) -> Refused | None:
-    if link is None or not link.given_away or not link.works(now):
-        return None
-    until = in_utc(link.expires_at)
-    why = f"the link went to an address that was corrected since, and opens there until {until}"
-    return Refused(why, "`onboard customer resend ID --same-link` sends it all the same")
 
 
 def _channel(rules: DeskRules, case: Case, asked: str | None) -> str | Refused:
@@ -204,12 +197,6 @@ class Before(StrEnum):
     ASKED = "asked"  # it is over by our clock: the provider is asked first whether the customer has finished
 
 
-_BEFORE_IN_WORDS = {
-    Before.SUPERSEDED: "The present link counts no more.",
-    Before.ASKED: "First the provider is asked whether the customer has finished.",
-}
-
-
 @dataclass(frozen=True)
 class NewLink:
     """The session to ask for. `number`: which of the customer's sessions it is, of at most `most`."""
@@ -228,7 +215,9 @@ class NewLink:
     @property
     def before_in_words(self) -> str:
         """What becomes of the present session, where that is worth a sentence."""
-        return _BEFORE_IN_WORDS.get(self.before, "")
+        if self.before is Before.ASKED:
+            return "First the provider is asked whether the customer has finished."
+        return "The present link counts no more." if self.before is Before.SUPERSEDED else ""
 
 
 def decide_new_link(rules: DeskRules, case: Case, *, now: datetime) -> NewLink | Refused:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from worker.core.adapters import Message
 from worker.core.database.database import Database
@@ -18,9 +17,6 @@ from worker.settings.policies import listing_accounts, orphan_rules, stable_link
 from worker.wiring.container import Parts
 from worker.wiring.stores import Stores
 
-if TYPE_CHECKING:
-    from worker.templates.render import Templates
-
 
 @dataclass(frozen=True, repr=False)
 class MessageText:
@@ -30,26 +26,6 @@ class MessageText:
     to: str
     text: Message | None
     problem: str = ""
-
-
-def _message_text(parts: Parts, templates: "Templates", sent: SentMessage) -> MessageText:
-    """The words as they were when the message left, if neither the template nor the customer's details have changed."""
-    from worker.templates.language import TemplateProblem  # imported here: Jinja, for words alone
-    from worker.wiring.templates import sender_name
-
-    customer, person = sent.customer, sent.customer.person
-    to = address_of(person, sent.channel)
-    opening = sent.opening or masked_opening(Opening(""))
-    clock = parts.hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
-    name = sender_name(parts.settings, sent.channel, customer.brand)
-    invitation = Invitation(
-        customer, opening, sent.expires_at, sender_name=name, wording=sent.wording, clock=clock, advice=sent.advice
-    )
-    try:
-        made = templates.render(invitation, channel=sent.channel, now=sent.sent_at)
-    except TemplateProblem as problem:
-        return MessageText(sent, to, None, str(problem))
-    return MessageText(sent, to, made)
 
 
 def desk_of(parts: Parts, database: Database | None = None) -> ServiceDesk:
@@ -70,8 +46,24 @@ def finder_of(stores: Stores) -> Finder:
 
 
 def message_texts(parts: Parts, sent: Sequence[SentMessage]) -> list[MessageText]:
-    """The words of messages that have left, made again. The templates are read anew: they may have changed."""
-    from worker.wiring.templates import templates_of
+    """The words of messages as they were when these left, if neither the template nor the customer's details have
+    changed since. The templates are read anew: they may have changed."""
+    from worker.templates.language import TemplateProblem  # imported here: Jinja, for words alone
+    from worker.wiring.templates import sender_name, templates_of
 
-    templates = templates_of(parts.settings)
-    return [_message_text(parts, templates, one) for one in sent]
+    templates, made = templates_of(parts.settings), []
+    for one in sent:
+        customer, person = one.customer, one.customer.person
+        opening = one.opening or masked_opening(Opening(""))
+        clock = parts.hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
+        name = sender_name(parts.settings, one.channel, customer.brand)
+        invitation = Invitation(
+            customer, opening, one.expires_at, sender_name=name, wording=one.wording, clock=clock, advice=one.advice
+        )
+        to, text, why = address_of(person, one.channel), None, ""
+        try:
+            text = templates.render(invitation, channel=one.channel, now=one.sent_at)
+        except TemplateProblem as problem:
+            why = str(problem)
+        made.append(MessageText(one, to, text, why))
+    return made

@@ -203,9 +203,8 @@ def _row(row: RowFact, around: Circumstances, now: datetime) -> Iterable[Moment]
             step = next_step(what, row.reason, row.due_at, row.waits_in, needed, here, now=now)
             yield Moment(step.until or now, About.NEXT, step.detail, step.step or then)
         case "working":
-            what = (
-                _ASKS_ABOUT_SESSION if row.needs_status_check else f"is asked for a session{f' ({why})' if why else ''}"
-            )
+            asked = f"is asked for a session{f' ({why})' if why else ''}"
+            what = _ASKS_ABOUT_SESSION if row.needs_status_check else asked
             yield Moment(now, About.NEXT, f"Next: {row.account} {what}.")
 
 

@@ -38,11 +38,11 @@ class FoundCustomer:
     row: Any
     person: Person | None
 
-
-def details_of(customer: FoundCustomer) -> Details | None:
-    """What is stored about the customer, apart from rows; None: erased."""
-    row, person = customer.row, customer.person
-    return None if person is None else Details(person, row.country, row.locale, row.timezone, row.kind)
+    @property
+    def details(self) -> Details | None:
+        """What is stored about the customer, apart from rows; None: erased."""
+        row, person = self.row, self.person
+        return None if person is None else Details(person, row.country, row.locale, row.timezone, row.kind)
 
 
 def customer_of(connection: sa.Connection, keyring: Keyring, customer_id: str, *, lock: bool) -> FoundCustomer | None:

@@ -7,6 +7,7 @@ log. A worker that is sending a message at that moment keeps its lease: the deci
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -28,7 +29,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, SessionState, of_a_person
 from worker.core.model.wakeups import WakeUp
 from worker.core.work.store.sessions import check_at
-from worker.features.service_desk.case import ERASED, Case, DeskRules, Refused
+from worker.features.service_desk.case import ERASED, Case, DeskRules, Refused, under_way
 from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.links import (
     Before,
@@ -39,7 +40,7 @@ from worker.features.service_desk.links import (
     decide_resend,
     opens_until,
 )
-from worker.features.service_desk.store.cases import FoundCustomer, case_of, customer_of, details_of
+from worker.features.service_desk.store.cases import FoundCustomer, case_of, customer_of
 from worker.lists.known_customers import ANOTHER_PERSON, IS_CALLED
 from worker.lists.same_person import changed_addresses
 from worker.lists.store import corrected_addresses
@@ -110,7 +111,6 @@ class ServiceDesk:
             decided = decide_resend(self._rules, case, channel, now=now, same_link=same_link)
             if isinstance(decided, Refused):
                 return decided
-            _let_go(connection, case)
             sent = self._add(connection, customer, case, decided, now=now)
             self._note(connection, customer_id, f"the same link by {decided.channel}", reason, now)
             return sent
@@ -119,11 +119,8 @@ class ServiceDesk:
 
     def may_resend(self, customer_id: str, *, channel: str | None, now: datetime) -> Resend | Refused:
         """What `resend` would do, with `same_link`. Raises as it does."""
-
-        def look(_connection: sa.Connection, case: Case) -> Resend | Refused:
-            return decide_resend(self._rules, case, channel, now=now, same_link=True)
-
-        return self._read(customer_id, None, look, now)
+        decide = partial(decide_resend, self._rules, channel=channel, now=now, same_link=True)
+        return self._read(customer_id, None, lambda _, case: decide(case), now)
 
     def may_renew(self, customer_id: str, *, purpose: str | None = None, now: datetime) -> NewLink | Refused:
         """What `new_link` would do, for the question that comes first. Raises as `resend` does."""
@@ -168,7 +165,7 @@ class ServiceDesk:
         """
 
         def work(connection: sa.Connection, customer: FoundCustomer) -> Corrected | Refused:
-            stored = details_of(customer)
+            stored = customer.details
             if stored is None:
                 return ERASED
             change = correction.of(stored)
@@ -183,7 +180,7 @@ class ServiceDesk:
                 then = "`onboard suppress --check` says why, `onboard suppress --remove` lifts it"
                 return Refused("the new address is on the do-not-contact list", then)
             before = case_of(connection, self._keyring, self._rules, customer, purpose, lock=True, now=now)
-            if unfit := _being_sent(before, channels) or self._untexted(before, change):
+            if unfit := under_way(before, channels, to_old_address=True) or self._untexted(before, change):
                 return unfit
             if is_another:
                 admit(connection, [customer_id], keeps=before.row.id if before.row else None, now=now)
@@ -233,17 +230,12 @@ class ServiceDesk:
     def _follow(
         self, connection: sa.Connection, customer: FoundCustomer, case: Case, channels: list[str], *, now: datetime
     ) -> Sent | NewLink | Refused:
-        decided = decide_new_address(self._rules, case, now=now)
-        if decided is None:
-            return self._to_new(connection, customer, case, channels, now=now)
-        if isinstance(decided, NewLink):
-            self._renew(connection, case, decided, now=now)
-        return decided
-
-    def _to_new(
-        self, connection: sa.Connection, customer: FoundCustomer, case: Case, channels: list[str], *, now: datetime
-    ) -> Sent | Refused:
-        """Send the present link to the first of these channels that the row uses."""
+        """Ask for another session, or send the present link to the first of these channels that the row uses."""
+        follows = decide_new_address(self._rules, case, now=now)
+        if isinstance(follows, NewLink):
+            self._renew(connection, case, follows, now=now)
+        if follows is not None:
+            return follows
         own = () if case.row is None else tuple(one for one in channels if case.row.channel in (Channel.BOTH, one))
         if case.row is not None and not own and case.finished is None:
             option = f" --channel {'email' if is_mail(channels[0]) else channels[0]}"
@@ -251,10 +243,7 @@ class ServiceDesk:
             return Refused(f"the list asks for no message by {channels[0]}", then)
         channel = own[0] if own else None
         decided = decide_resend(self._rules, case, channel, now=now, to_new_address=True, same_link=True)
-        if isinstance(decided, Refused):
-            return decided
-        _let_go(connection, case)
-        return self._add(connection, customer, case, decided, now=now)
+        return decided if isinstance(decided, Refused) else self._add(connection, customer, case, decided, now=now)
 
     def _write(self, connection: sa.Connection, customer: FoundCustomer, corrected: Details, *, now: datetime) -> None:
         customer_id = customer.row.customer_id
@@ -275,6 +264,9 @@ class ServiceDesk:
     ) -> Sent:
         row, link, person = case.row, case.link, customer.person
         assert row is not None and link is not None and person is not None  # noqa: S101, PT018 -- for mypy
+        if link.given_away:  # the link that an old address has goes to the new one, too
+            of_link = sa.update(SessionRow).where(SessionRow.id == link.id)
+            connection.execute(of_link.values(same_link=True))
         again = next((one for one in case.of_link if (one.channel, one.kind) == (decided.channel, decided.kind)), None)
         if again is not None:
             # It reached nobody: never handed over, or returned.
@@ -308,12 +300,8 @@ class ServiceDesk:
         row, link = case.row, case.link
         assert row is not None  # noqa: S101 -- for mypy
         asks = decided.before is Before.ASKED
-        why = {
-            "reason": Reason.ASKS if asks else Reason.NEW_LINK,
-            "needs_status_check": asks,
-            "link_requested_at": None,
-        }
-        change_jobs(connection, [row.id], waiting_again(now) | why)
+        why = {"reason": Reason.ASKS if asks else Reason.NEW_LINK, "needs_status_check": asks}
+        change_jobs(connection, [row.id], waiting_again(now) | why | {"link_requested_at": None})
         if link is not None:
             ends_as = {Before.SUPERSEDED: SessionState.SUPERSEDED, Before.EXPIRED: SessionState.EXPIRED}
             leave_session(connection, link.id, ends_as=ends_as.get(decided.before), now=now)
@@ -343,13 +331,6 @@ class ServiceDesk:
         note(connection, f"customer {customer_id}", now=now, reason="; ".join(filter(None, (what, reason))))
 
 
-def _let_go(connection: sa.Connection, case: Case) -> None:
-    """Let the link that an old address has go to the new one, too."""
-    if case.link is not None and case.link.given_away:
-        of_link = sa.update(SessionRow).where(SessionRow.id == case.link.id)
-        connection.execute(of_link.values(same_link=True))
-
-
 def _put_off(connection: sa.Connection, case: Case, channels: list[str], *, now: datetime) -> None:
     """Let messages that wait on these channels leave a moment later.
 
@@ -359,17 +340,3 @@ def _put_off(connection: sa.Connection, case: Case, channels: list[str], *, now:
     later = sa.update(InvitationRow).where(InvitationRow.id.in_(ids), InvitationRow.due_at < now + MOMENT)
     if ids:
         connection.execute(later.values(due_at=now + MOMENT))
-
-
-def _being_sent(case: Case, channels: list[str]) -> Refused | None:
-    """Why the address must not change now: a message to the old one is on its way, or in doubt."""
-    for message in case.of_link:
-        if message.channel not in channels:
-            continue
-        if message.state is InvitationState.WORKING:
-            return Refused("a message to the old address is being sent at this moment", "try again in a minute")
-        if message.unknown and message.state is InvitationState.WAITING:
-            # It is looked up by the address that it went to.
-            why = "it is not known whether a message to the old address was sent; the worker is finding out"
-            return Refused(why, "try again in some minutes")
-    return None
