@@ -181,13 +181,7 @@ def _words(
 
 def _shown(*found: FoundRows) -> list[dict[str, Any]]:
     return [
-        {
-            "column": one.problem.column,
-            "problem": one.problem.problem,
-            "hint": one.problem.hint,
-            "rows": one.count,
-            "first": one.rows,
-            "differs": one.differs,
-        }
+        {"column": one.problem.column, "problem": one.problem.problem, "hint": one.problem.hint}
+        | {"rows": one.count, "first": one.rows, "differs": one.differs}
         for one in warned_of(chain.from_iterable(found)).kinds[:MOST_SHOWN]
     ]

@@ -4,6 +4,8 @@ read, and whether a person agrees that it is sent, or discards it."""
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -151,33 +153,31 @@ def how_given(before: How, found: Mapping[str, Any], asked: Asked) -> How:
 class _Coming:
     """A file that is coming: each part is stored as it comes."""
 
-    sources: Sources
-    asked: Asked
+    uploads: Uploads
     list_id: int
+    now: datetime
     size: int = 0
     number: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
 
     def add(self, content: bytes) -> None:
-        uploads_of(self.sources, self.asked).add(self.list_id, self.number, content)
+        self.uploads.add(self.list_id, self.number, content)
         self.digest.update(content)
         self.size, self.number = self.size + len(content), self.number + 1
 
     def end(self) -> str:
-        uploads = uploads_of(self.sources, self.asked, "upload list")
-        uploads.arrived(self.list_id, digest=self.digest.hexdigest(), size=self.size, now=self.asked.now)
+        self.uploads.arrived(self.list_id, digest=self.digest.hexdigest(), size=self.size, now=self.now)
         return path_of(self.list_id)
 
     def give_up(self) -> None:
-        uploads = uploads_of(self.sources, self.asked, "upload list")
-        uploads.discard(self.list_id, now=self.asked.now, why="it did not come whole")
+        self.uploads.discard(self.list_id, now=self.now, why="it did not come whole")
 
 
 def _begin(sources: Sources, asked: Asked, name: str) -> _Coming:
     if not asked.person.may_change(Role.OPERATOR):
         raise Refused("Only operators give lists.")
-    list_id = uploads_of(sources, asked).begin(name, by=asked.person.actor, now=asked.now)
-    return _Coming(sources, asked, list_id)
+    uploads = uploads_of(sources, asked, "upload list")
+    return _Coming(uploads, uploads.begin(name, by=asked.person.actor, now=asked.now), asked.now)
 
 
 def _problems(sources: Sources, asked: Asked) -> File:
@@ -190,37 +190,6 @@ def _problems(sources: Sources, asked: Asked) -> File:
         out.write(content)
     out.seek(0)
     return File(f"{one.name.rpartition('.')[0] or one.name}-problems.csv", "text/csv", out)
-
-
-ALL = Page(
-    path=PATH,
-    template="uploads.html",
-    live="uploads_live.html",
-    read=_read_all,
-    title="Lists",
-    navigation="Lists",
-    least=Role.OPERATOR,
-)
-ONE = Page(
-    path=f"{PATH}/{{list}}",
-    template="upload.html",
-    live="upload_live.html",
-    read=_read_one,
-    title="List",
-    least=Role.OPERATOR,
-    shared=False,
-)
-READ = Page(
-    path=f"{PATH}/{{list}}/read",
-    template="upload_read.html",
-    read=_read_how,
-    title="How the list is read",
-    least=Role.OPERATOR,
-    shared=False,
-    posted=True,
-)
-ARRIVAL = Arrival(path=PATH, least=Role.OPERATOR, most=MOST_BYTES, begin=_begin)
-DOWNLOAD = Download(path=f"{PATH}/{{list}}/problems.csv", least=Role.OPERATOR, read=_problems)
 
 
 def _as_seen(sources: Sources, asked: Asked) -> Upload:
@@ -301,11 +270,20 @@ ACTIONS = (
     Action(name="approve-list", plan=_plan_approve, carry_out=_approve, back=_back),
     Action(name="discard-list", plan=_plan_discard, carry_out=_discard, back=_back),
 )
-
+ONE = f"{PATH}/{{list}}"
+_page = partial(Page, least=Role.OPERATOR)
+_of_one = partial(_page, shared=False)
+PAGES = (
+    _page(
+        path=PATH, template="uploads.html", live="uploads_live.html", read=_read_all, title="Lists", navigation="Lists"
+    ),
+    _of_one(path=ONE, template="upload.html", live="upload_live.html", read=_read_one, title="List"),
+    _of_one(path=f"{ONE}/read", template="upload_read.html", read=_read_how, title="How the list is read", posted=True),
+)
 PART = Part(
     package="worker.features.uploads",
-    pages=(ALL, ONE, READ),
+    pages=PAGES,
     actions=ACTIONS,
-    downloads=(DOWNLOAD,),
-    arrivals=(ARRIVAL,),
+    downloads=(Download(path=f"{ONE}/problems.csv", least=Role.OPERATOR, read=_problems),),
+    arrivals=(Arrival(path=PATH, least=Role.OPERATOR, most=MOST_BYTES, begin=_begin),),
 )

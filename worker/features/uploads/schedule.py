@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from worker.core.database.audit_entries import Act
 from worker.core.foundation.clock import monotonic
 from worker.features.uploads.store.uploads import Uploads
-from worker.features.uploads.uploaded import Upload, UploadState
+from worker.features.uploads.uploaded import How, Upload, UploadState
 from worker.lists.importing.list_import import CutOff, ImportChoices, import_list
 from worker.lists.lines import ListRefused
 from worker.lists.store.batches import Batches
@@ -45,10 +45,11 @@ class Looking:
 
     def look(self) -> None:
         """Check and import what waits. Raises sqlalchemy.exc.OperationalError while the database cannot be used."""
-        uploads, now = self._uploads(), self.parts.database_clock()
+        parts, now = self.parts, self.parts.database_clock()
+        uploads = Uploads(parts.database, parts.keyring)
         undecided = uploads.undecided()
         if self._tidied.begin(monotonic()):
-            tidying = self._uploads(Act("uploads", "discard"))
+            tidying = Uploads(parts.database.acting(Act("uploads", "discard")), parts.keyring)
             for one in undecided:
                 if one.is_over(now):
                     tidying.discard(one.id, now=now, why="no one decided about it in time")
@@ -58,12 +59,8 @@ class Looking:
             if one.is_due(now):
                 self._take(uploads, one)
 
-    def _uploads(self, act: Act | None = None) -> Uploads:
-        database = self.parts.database if act is None else self.parts.database.acting(act)
-        return Uploads(database, self.parts.keyring)
-
     def _take(self, uploads: Uploads, one: Upload) -> None:
-        now = self.parts.database_clock()
+        clock, now = self.parts.database_clock, self.parts.database_clock()
         if not uploads.take(one, owner=self.owner, until=lease_of(self.lease, now), now=now):
             return
         if one.tries >= MOST_TRIES:
@@ -77,10 +74,16 @@ class Looking:
                 if digest.hexdigest() != one.digest:
                     raise ListRefused(["its bytes are not those that came: upload it again"])
                 file.seek(0)
+                how, _ = uploads.how_and_found(one.id)
+                keep = uploads.keeping(one, owner=self.owner, lease=self.lease, clock=clock, stopping=self.stopping)
                 if one.state is UploadState.ARRIVED:
-                    self._check(uploads, one, file)
+                    # Imported here: a list is seldom checked, and each `run` loads this module.
+                    from worker.features.uploads.check import check
+
+                    found, problems = check(self.parts, file, how, step=keep)
+                    uploads.checked(one, owner=self.owner, how=how, found=found, problems=problems)
                 else:
-                    self._import(uploads, one, file)
+                    self._import(uploads, one, file, how, keep)
         except (Ending, CutOff):
             uploads.release(one, owner=self.owner)
         except sa.exc.OperationalError:
@@ -91,24 +94,10 @@ class Looking:
             # Its lease ends, and it is tried again; one that ends every process is refused after some tries.
             log.error("uploaded list %d: its work ended with %s", one.id, type(error).__name__)
 
-    def _kept(self, uploads: Uploads, one: Upload) -> Callable[[], None]:
-        clock = self.parts.database_clock
-        return uploads.keeping(one, owner=self.owner, lease=self.lease, clock=clock, stopping=self.stopping)
-
-    def _check(self, uploads: Uploads, one: Upload, file: BinaryIO) -> None:
-        # Imported here: a list is seldom checked, and each `run` loads this module.
-        from worker.features.uploads.check import check
-
-        how, _ = uploads.how_and_found(one.id)
-        found, problems = check(self.parts, file, how, step=self._kept(uploads, one))
-        uploads.checked(one, owner=self.owner, how=how, found=found, problems=problems)
-
-    def _import(self, uploads: Uploads, one: Upload, file: BinaryIO) -> None:
+    def _import(self, uploads: Uploads, one: Upload, file: BinaryIO, how: How, keep: Callable[[], None]) -> None:
         from worker.features.uploads.check import options_for, rule_of
 
-        how, _ = uploads.how_and_found(one.id)
         acting = self.parts.database.acting(Act(" and ".join(one.agreed), "import"))
-        keep = self._kept(uploads, one)
         imported = import_list(
             self.parts.intake,
             Batches(acting, self.parts.keyring, wide=self.parts.batches.wide),
