@@ -12,7 +12,7 @@ from tests.features.oidc.issuer import BACK, KEYS, FakeIssuer, none, public
 from worker.core.database.tables import Audit
 from worker.features.oidc import issuer as asking
 from worker.features.oidc import log_in as way
-from worker.features.oidc.flow import Flow, flow_of, new_flow
+from worker.features.oidc.issuer import Flow, flow_of, new_flow
 from worker.web import middlewares
 
 LEAVE = "/dashboard/log-in/oidc"

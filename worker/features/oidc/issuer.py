@@ -1,20 +1,25 @@
-"""Asks the identity provider: where its addresses are, which keys sign, and whom a code is for.
+"""One log-in between the browser's leaving and its coming back, all in a cookie; and what the identity provider is
+asked: where its addresses are, which keys sign, and whom a code is for.
 
 Answers are bounded in size and time, redirects are not followed, and TLS is verified as for every other client.
 """
 
 import asyncio
 import base64
+import binascii
+import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
+from hmac import digest
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
 from worker.features.dashboard.users import Person
-from worker.features.oidc.flow import Flow
 from worker.features.oidc.id_token import NotProven, UnknownKey, proven
 from worker.features.oidc.section import Oidc
 from worker.http.client import OwnHttp
@@ -31,10 +36,58 @@ TIMEOUT = timedelta(seconds=5)
 LARGEST = 256 * 1024  # bytes of one answer
 BACK = "/dashboard/oidc"
 NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+LONGEST_PATH = 1000
+SCOPE = "openid profile"
 
 
 class Unavailable(Exception):
     """The issuer cannot be asked, or answers what no issuer should. `args[0]` says why, and names no value."""
+
+
+@dataclass(frozen=True, repr=False)
+class Flow:
+    """`secret` is random, and in this browser's cookie alone. What the issuer sees of it are hashes, each for one use:
+    none of them leads to another. `to`: where the person wanted to go."""
+
+    secret: str
+    to: str = "/"
+
+    @property
+    def state(self) -> str:
+        """Comes back in the address: shows that this browser began the log-in."""
+        return self._derived("state")
+
+    @property
+    def nonce(self) -> str:
+        """Comes back in the ID token: shows that the token was made for this log-in."""
+        return self._derived("nonce")
+
+    @property
+    def verifier(self) -> str:
+        """Goes with the code: shows that the process that redeems it has the browser's cookie (PKCE)."""
+        return self._derived("verifier")
+
+    @property
+    def cookie(self) -> str:
+        return f"{self.secret}.{base64.urlsafe_b64encode(self.to.encode()).decode()}"
+
+    def _derived(self, what: str) -> str:
+        return digest(self.secret.encode("utf-8", "surrogateescape"), f"oidc {what}".encode(), "sha256").hex()
+
+
+def new_flow(to: str) -> Flow:
+    return Flow(secrets.token_urlsafe(32), to if len(to) <= LONGEST_PATH else "/")
+
+
+def flow_of(cookie: str) -> Flow | None:
+    """The log-in of a cookie; None for what is none. `to` may be any text."""
+    secret, _, to = cookie.partition(".")
+    if not secret or not to or len(secret) > 100 or len(to) > 2 * LONGEST_PATH:
+        return None
+    try:
+        return Flow(secret, base64.b64decode(to.encode(), altchars=b"-_", validate=True).decode())
+    except (binascii.Error, UnicodeError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -65,8 +118,19 @@ class Issuer:
 
     async def address(self, flow: Flow) -> str:
         """Where the browser logs in. Raises Unavailable."""
-        oidc, endpoints = self.oidc, await self.endpoints()
-        return flow.address(endpoints.authorization, client_id=oidc.client_id, redirect_uri=self.redirect_uri)
+        endpoint = (await self.endpoints()).authorization
+        challenge = base64.urlsafe_b64encode(sha256(flow.verifier.encode()).digest()).decode().rstrip("=")
+        asked = {
+            "response_type": "code",
+            "client_id": self.oidc.client_id,
+            "redirect_uri": self.redirect_uri,
+            "scope": SCOPE,
+            "state": flow.state,
+            "nonce": flow.nonce,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        }
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(asked)}"
 
     async def person(self, flow: Flow, code: str) -> Person:
         """Whom the code is for. Raises Unavailable, NotProven."""
@@ -87,7 +151,7 @@ class Issuer:
             if now - self._failed_at < LEFT_ALONE_SECONDS:
                 raise Unavailable(self._failure)
             try:
-                found = self._read(await self._got(self.oidc.issuer.rstrip("/") + DISCOVERY))
+                found = self._read(await self._got(self.oidc.issuer.rstrip("/") + DISCOVERY, "its discovery"))
             except Unavailable as error:
                 self._failed_at, self._failure = monotonic(), str(error)
                 raise
@@ -100,7 +164,7 @@ class Issuer:
         async with self._fetching:
             age = monotonic() - self._keys_at
             if age >= (AGAIN_SECONDS if newer else KNOWN_SECONDS):
-                listed = (await self._got(endpoints.keys)).get("keys")
+                listed = (await self._got(endpoints.keys, "its jwks_uri")).get("keys")
                 if not isinstance(listed, list) or len(listed) > MOST_KEYS:
                     raise Unavailable(f"its jwks_uri has no list of at most {MOST_KEYS} keys")
                 self._keys, self._keys_at = [key for key in listed if isinstance(key, dict)], monotonic()
@@ -137,12 +201,8 @@ class Issuer:
     async def _redeemed(self, endpoints: Endpoints, flow: Flow, code: str) -> str:
         """The ID token for a code."""
         oidc = self.oidc
-        form = {
-            "grant_type": "authorization_code",
-            "code": code,
-            "redirect_uri": self.redirect_uri,
-            "code_verifier": flow.verifier,
-        }
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": self.redirect_uri}
+        form |= {"code_verifier": flow.verifier}
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
         if oidc.client_secret is None or endpoints.posts_secret:
             form["client_id"] = oidc.client_id
@@ -154,17 +214,16 @@ class Issuer:
             headers["Authorization"] = f"Basic {base64.b64encode(both.encode()).decode()}"
         answer = await self._called(HttpRequest("POST", endpoints.token, headers, urlencode(form).encode()))
         if answer.status in (400, 401, 403):
-            said = _error(answer)
-            if said in ("invalid_client", "unauthorized_client"):
-                raise Unavailable("it refuses client_id or client_secret")
+            with suppress(BadAnswer):
+                if json_object(answer.body).get("error") in ("invalid_client", "unauthorized_client"):
+                    raise Unavailable("it refuses client_id or client_secret")
             raise NotProven("the issuer refuses the code")
         token = _object(answer, "its token_endpoint").get("id_token")
         if not isinstance(token, str):
             raise NotProven("the issuer's answer has no id_token")
         return token
 
-    async def _got(self, url: str) -> Mapping[str, Any]:
-        what = "its jwks_uri" if self._endpoints is not None and url == self._endpoints.keys else "its discovery"
+    async def _got(self, url: str, what: str) -> Mapping[str, Any]:
         return _object(await self._called(HttpRequest("GET", url, {"Accept": "application/json"})), what)
 
     async def _called(self, request: HttpRequest) -> HttpAnswer:
@@ -188,11 +247,3 @@ def _object(answer: HttpAnswer, what: str) -> Mapping[str, Any]:
         return json_object(answer.body)
     except BadAnswer:
         raise Unavailable(f"{what} does not answer with a JSON object") from None
-
-
-def _error(answer: HttpAnswer) -> str:
-    try:
-        found = json_object(answer.body).get("error")
-    except BadAnswer:
-        return ""
-    return found if isinstance(found, str) else ""

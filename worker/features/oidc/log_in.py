@@ -12,9 +12,8 @@ from worker.features.dashboard.rendering import see
 from worker.features.dashboard.route import Delay, LogInRoutes, LogInWay
 from worker.features.dashboard.users import OIDC, Person, Role
 from worker.features.dashboard.visits import cookie_name, drop_cookie, set_cookie
-from worker.features.oidc.flow import Flow, flow_of, new_flow
 from worker.features.oidc.id_token import NotProven
-from worker.features.oidc.issuer import BACK, Issuer, Unavailable
+from worker.features.oidc.issuer import BACK, Flow, Issuer, Unavailable, flow_of, new_flow
 from worker.features.oidc.section import Oidc
 from worker.settings.model import Settings
 from worker.web.problems import REFUSED

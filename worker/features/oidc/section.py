@@ -25,7 +25,6 @@ def _values(roles: dict[Role, tuple[str, ...]]) -> dict[Role, tuple[str, ...]]:
     return roles
 
 
-IssuerUrl = Annotated[str, BeforeValidator(_issuer), Shown("URL")]
 RoleValues = Annotated[
     dict[Literal[Role.VIEWER, Role.SERVICE_DESK, Role.OPERATOR], tuple[Text, ...]],
     AfterValidator(_values),
@@ -36,7 +35,7 @@ RoleValues = Annotated[
 class Oidc(Client):
     """Log-in to the dashboard at an identity provider (OpenID Connect): docs/features/oidc.md."""
 
-    issuer: IssuerUrl = setting(
+    issuer: Annotated[str, BeforeValidator(_issuer), Shown("URL")] = setting(
         ..., "The issuer, letter by letter as it names itself in its `/.well-known/openid-configuration`."
     )
     client_id: Text = setting(..., "The name of the dashboard at the issuer.", max_length=200)

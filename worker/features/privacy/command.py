@@ -21,12 +21,7 @@ from worker.wiring.container import Parts
 
 @click.command()
 @click.argument("batch", type=Batch())
-@click.option(
-    "--out",
-    required=True,
-    type=Named(),
-    help="Write to this file. An existing file is not overwritten.",
-)
+@click.option("--out", required=True, type=Named(), help="Write to this file. An existing file is not overwritten.")
 @click.option("--purge", is_flag=True, help="Then remove the batch's rows from the database. This cannot be undone.")
 @YES
 @JSON
