@@ -8,8 +8,7 @@ NAME.report.csv once it is sent and once it has ended.
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -34,13 +33,13 @@ from worker.lists.importing.intake import PREFILLED, Intake
 from worker.lists.importing.judging import judge_all, options_of, problems_of
 from worker.lists.importing.list_import import CutOff, ImportChoices, TooManyRefused, import_list
 from worker.lists.known_customers import KnownRule
-from worker.lists.lines import ListRefused, RefusedLine, Settles
+from worker.lists.lines import ListRefused, RefusedLine
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
-from worker.lists.store.batches import Batches, BatchFacts
+from worker.lists.store.batches import Batches
 from worker.lists.store.taken import MOST_TRIES, Ending, lease_of
-from worker.lists.warned import Originals, problems_csv
+from worker.lists.warned import problems_csv
 from worker.plans.store.plans import Plan, PlanRefused
 from worker.reporting.batch_report import state_of
 from worker.reporting.report_lines import write_csv
@@ -69,10 +68,8 @@ class DropBox:
     stopping: Callable[[], bool] = lambda: False
 
     def look(self) -> None:
-        """Write down what is in the folder, take what is due, and write the reports that are due.
-
-        Raises sqlalchemy.exc.OperationalError while the database cannot be used.
-        """
+        """Write down what is in the folder, take what is due, and write the reports that are due. Raises
+        sqlalchemy.exc.OperationalError while the database cannot be used."""
         files, now, name = self._files, self.intake.database_clock(), self.folder.known_as
         known = files.all([name])
         was_away = any(not one.name for one in known)
@@ -176,10 +173,17 @@ class DropBox:
                 progress=lambda _rows: keep(),
             )
         except ListRefused as error:
-            problems = [FieldProblem("", reason, "") for reason in error.reasons]
-            return self._refuse(file, "; ".join(error.reasons), lambda out: _write_problems(out, problems))
+            reasons = error.reasons
+            return self._refuse(file, "; ".join(reasons), lambda out: _write_reasons(out, reasons))
         except TooManyRefused as error:
-            return self._refuse(file, str(error), lambda out: self._write_judged(out, copy, options, batches, returns))
+
+            def refused(reading: CustomerList) -> Refused:
+                lines = judge_all(self.intake, batches, reading, returns=returns)
+                judged = (line for line in lines if isinstance(line, RefusedLine))
+                # All of them first: the list is one stream, and its cells are read next.
+                return [(line.row, problem) for line in judged for problem in problems_of(line)]
+
+            return self._refuse(file, str(error), lambda out: _write_rows(out, copy, options, refused))
         except PlanRefused as error:
             return self._refuse(file, str(error))
         batch = imported.batch
@@ -189,7 +193,8 @@ class DropBox:
             again = "`onboard import LIST --again` imports it anew"
             return self._refuse(file, f"batch {batch.id} of this list was {ended}; {again}")
         if batch.purged_at is None:
-            self._write(file, ERRORS, lambda out: self._write_errors(out, batch, copy, options))
+            problems = partial(problems_of_batch, self.parts.database, batch.id)
+            self.place.write(file.name + ERRORS, lambda out: _write_rows(out, copy, options, lambda _: problems()))
         same = "" if imported.new or batch.name == file.name else f"the same list as {batch.name}"
         self._files.done(
             file,
@@ -218,7 +223,7 @@ class DropBox:
         try:
             if batch is not None and batch.purged_at is None:
                 lines, columns = self.parts.facts.lines(batch.id), self.parts.reporting.columns(batch)
-                self._write(file, REPORT, lambda out: write_csv(out, lines, columns))
+                self.place.write(file.name + REPORT, lambda out: write_csv(out, lines, columns))
         except NotTaken as error:
             return self._put_off(file, str(error))
         # Once a report that was put off is written, why it was put off is past.
@@ -228,55 +233,37 @@ class DropBox:
     def _refuse(self, file: DroppedFile, why: str, write: Write | None = None) -> None:
         reason = " ".join(why.split())[:400]
         try:
-            self._write(file, ERRORS, write or (lambda out: _write_problems(out, [FieldProblem("", reason, "")])))
+            self.place.write(file.name + ERRORS, write or (lambda out: _write_reasons(out, [reason])))
         except NotTaken as error:
             reason = f"{reason}; {error}"[:400]
         subject = f"folder {self.folder.known_as}"
         note_alone(self._acting, subject, now=self.intake.clock(), reason="a list was refused")
-        done = {"tries": 0, "reason": reason}
-        self._files.done(file, owner=self.owner, state=FileState.REFUSED, **done)
+        self._files.done(file, owner=self.owner, state=FileState.REFUSED, tries=0, reason=reason)
         log.warning("a list of the folder %s is refused: `onboard status` says why", self.folder.known_as)
 
     def _put_off(self, file: DroppedFile, why: str) -> None:
         until = self.intake.database_clock() + TRY_AGAIN
         self._files.put_off(file, owner=self.owner, reason=why, until=until)
 
-    def _write(self, file: DroppedFile, ending: str, write: Write) -> None:
-        self.place.write(f"{file.name}{ending}", write)
 
-    def _write_errors(self, out: TextIO, batch: BatchFacts, copy: Copy, options: ListOptions) -> None:
-        """The problems, with the cells of the rejected rows: mended there, the file is a list."""
-        refused = problems_of_batch(self.parts.database, batch.id)
-        copy.content.seek(0)
-        with _originals(open_list(copy.content, options)) as originals:
-            problems_csv(out, ((row, problem, "error") for row, problem in refused), originals=originals)
-
-    def _write_judged(
-        self, out: TextIO, copy: Copy, options: ListOptions, batches: Batches, returns: Settles | None
-    ) -> None:
-        copy.content.seek(0)
-        reading = open_list(copy.content, options)
-        lines = judge_all(self.intake, batches, reading, returns=returns)
-        refused = (line for line in lines if isinstance(line, RefusedLine))
-        # All of them first: the list is one stream, and its cells are read next.
-        found = [(line.row, problem) for line in refused for problem in problems_of(line)]
-        with _originals(reading) as originals:
-            problems_csv(out, ((row, problem, "error") for row, problem in found), originals=originals)
+Refused = Iterable[tuple[int, FieldProblem]]
 
 
-@contextmanager
-def _originals(reading: CustomerList) -> Iterator[Originals]:
-    """The list's own cells. Its reading ends here, also on a full disk, since the copy is closed next."""
+def _write_rows(out: TextIO, copy: Copy, options: ListOptions, refused_in: Callable[[CustomerList], Refused]) -> None:
+    """The problems, with the cells of the rejected rows: mended there, the file is a list."""
+    copy.content.seek(0)
+    reading = open_list(copy.content, options)
+    refused = refused_in(reading)
     titles, rows = reading.originals()
     try:
-        yield titles, rows
-    finally:
+        problems_csv(out, ((row, problem, "error") for row, problem in refused), originals=(titles, rows))
+    finally:  # the reading ends here, also on a full disk, since the copy is closed next
         if isinstance(rows, Generator):
             rows.close()
 
 
-def _write_problems(out: TextIO, problems: list[FieldProblem]) -> None:
-    problems_csv(out, ((None, problem, "error") for problem in problems))
+def _write_reasons(out: TextIO, reasons: Sequence[str]) -> None:
+    problems_csv(out, ((None, FieldProblem("", reason, ""), "error") for reason in reasons))
 
 
 def place_of(folder: FolderSettings) -> Place:

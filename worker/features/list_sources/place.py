@@ -109,10 +109,8 @@ class Place(Protocol):
 
     def copied(self, name: str, stamp: str, *, largest: int, step: Callable[[], None]) -> AbstractContextManager[Copy]:
         """The file's content, if it still has this stamp at the end. `step` is called for each part. Raises NotTaken,
-        and what `step` raises.
-
-        A copy, since a list is read more than once, and its owner may write to the file meanwhile.
-        """
+        and what `step` raises. A copy, since a list is read more than once, and its owner may write to the file
+        meanwhile."""
 
     def write(self, name: str, write: Write) -> None:
         """Write the file as a whole or not at all; it replaces an earlier one, and a link. Raises NotTaken."""
@@ -150,16 +148,9 @@ class Copying:
 
 
 @contextmanager
-def copying(*, largest: int, step: Callable[[], None]) -> Iterator[Copying]:
-    """Raises NotTaken where no temporary file can be made."""
-    with _kept() as content:
-        yield Copying(content, largest=largest, step=step)
-
-
-@contextmanager
 def prepared(write: Write) -> Iterator[BinaryIO]:
     """What `write` writes, from its beginning, to be sent to another machine. Raises NotTaken."""
-    with _kept() as content:
+    with kept() as content:
         text = TextIOWrapper(content, encoding="utf-8", newline="")
         try:
             write(text)
@@ -173,17 +164,21 @@ def prepared(write: Write) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _kept() -> Iterator[BinaryIO]:
+def kept() -> Iterator[BinaryIO]:
+    """A temporary file. Raises NotTaken where none can be made."""
     try:
-        kept = TemporaryFile("w+b")  # noqa: SIM115 -- closed below
+        file = TemporaryFile("w+b")  # noqa: SIM115 -- closed below
     except OSError as error:
         raise not_kept(error) from None
-    with kept:
-        yield kept
+    with file:
+        yield file
 
 
 def not_kept(error: OSError) -> NotTaken:
     return NotTaken(f"it cannot be kept on this machine: {error.strerror}; set TMPDIR", for_good=False)
+
+
+_KINDS = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIRECTORY, stat.S_IFLNK: Kind.LINK}
 
 
 @dataclass(frozen=True)
@@ -204,7 +199,7 @@ class LocalFolder:
                 with suppress(FileNotFoundError):  # gone since the folder was read
                     if found.wants(entry.name):
                         facts = entry.stat(follow_symlinks=False)
-                        found.add(entry.name, _kind(facts.st_mode), stamp_of(facts))
+                        found.add(entry.name, _KINDS.get(stat.S_IFMT(facts.st_mode), Kind.OTHER), stamp_of(facts))
                     elif is_left_over(entry.name):
                         facts = entry.stat(follow_symlinks=False)
                         if facts.st_uid == os.geteuid():
@@ -221,8 +216,8 @@ class LocalFolder:
             raise NotTaken("it went away before it was imported", for_good=False) from None
         except OSError as error:
             raise NotTaken(f"it cannot be read: {error.strerror}") from None
-        with os.fdopen(descriptor, "rb", buffering=0) as file, copying(largest=largest, step=step) as copy:
-            facts = os.fstat(descriptor)
+        with os.fdopen(descriptor, "rb", buffering=0) as file, kept() as content:
+            copy, facts = Copying(content, largest=largest, step=step), os.fstat(descriptor)
             if not stat.S_ISREG(facts.st_mode):
                 raise NotTaken("it is no file")
             copy.expect(facts.st_size)
@@ -249,14 +244,6 @@ class LocalFolder:
 def stamp_of(facts: os.stat_result) -> str:
     """Tells whether a file has changed: its size, its times and its number on the disk."""
     return f"{facts.st_size}-{facts.st_mtime_ns}-{facts.st_ctime_ns}-{facts.st_ino}"
-
-
-def _kind(mode: int) -> Kind:
-    if stat.S_ISREG(mode):
-        return Kind.FILE
-    if stat.S_ISDIR(mode):
-        return Kind.DIRECTORY
-    return Kind.LINK if stat.S_ISLNK(mode) else Kind.OTHER
 
 
 def _read(descriptor: int) -> bytes:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from worker.core.foundation.clock import monotonic
 from worker.features.list_sources.dropped_files import is_left_over
-from worker.features.list_sources.place import Away, Copy, Copying, Found, Kind, NotTaken, Write, copying, prepared
+from worker.features.list_sources.place import Away, Copy, Copying, Found, Kind, NotTaken, Write, kept, prepared
 from worker.features.list_sources.remote_lists import extra, in_words, known_hosts
 from worker.features.list_sources.settings import Intake, Remote
 from worker.http import event_loop
@@ -96,7 +96,8 @@ class RemoteFolder(ABC):
             if monotonic() > until:
                 raise CannotFetch("the server sends it too slowly")
 
-        with copying(largest=largest, step=in_time) as copy:
+        with kept() as content:
+            copy = Copying(content, largest=largest, step=in_time)
             try:
                 with self._calls() as calls:
                     self._read(calls, name, stamp, copy)
@@ -205,21 +206,12 @@ class S3Folder(RemoteFolder):
             response_checksum_validation="when_required",
             s3={"addressing_style": "path"} if folder.endpoint else {},
         )
-        given: dict[str, Any] = {}
+        # Always named: a variable of AWS's could name another file, or none.
+        given = {"endpoint_url": folder.endpoint, "verify": str(ssl.get_default_verify_paths().cafile or True)}
         if folder.access_key is not None and folder.secret_key is not None:
-            given = {
-                "aws_access_key_id": folder.access_key.reveal(),
-                "aws_secret_access_key": folder.secret_key.reveal(),
-            }
-        client = session.get_session().create_client(
-            "s3",
-            endpoint_url=folder.endpoint,
-            # Always named: a variable of AWS's could name another file, or none.
-            verify=str(ssl.get_default_verify_paths().cafile or True),
-            config=options,
-            **given,
-        )
-        return await exits.enter_async_context(client)
+            given["aws_access_key_id"] = folder.access_key.reveal()
+            given["aws_secret_access_key"] = folder.secret_key.reveal()
+        return await exits.enter_async_context(session.get_session().create_client("s3", config=options, **given))
 
 
 async def _got(client: Any, what: dict[str, Any]) -> Any:
@@ -292,11 +284,8 @@ class SftpFolder(RemoteFolder):
             "config": None,
             "agent_path": None,
             "username": self.at.user,
-            "client_keys": None,
-            "password": None,
-            "preferred_auth": [],
-            "connect_timeout": CONNECT_SECONDS,
-            "login_timeout": CONNECT_SECONDS,
+            **{"client_keys": None, "password": None, "preferred_auth": []},
+            **dict.fromkeys(("connect_timeout", "login_timeout"), CONNECT_SECONDS),
         }
         if folder.key is not None:
             options["client_keys"] = [ssh.import_private_key(folder.key.reveal() + "\n")]

@@ -7,7 +7,7 @@ leads to https only. No message repeats an address, which may hold a signature.
 import importlib
 import os
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from netrc import NetrcParseError, netrc
 from pathlib import Path
@@ -36,7 +36,7 @@ def _fetch(address: str, out: BinaryIO) -> None:
         raise CannotFetch("a password in an address can be seen by others: " + _INSTEAD[scheme])
     if not host:
         raise CannotFetch("the address has no host")
-    _SCHEMES[scheme](parts, _Bounded(out).write)
+    event_loop.run(_SCHEMES[scheme](parts, _Bounded(out).write))
 
 
 _INSTEAD = {
@@ -57,16 +57,16 @@ class _Bounded:
         self._out.write(chunk)
 
 
-def _from_https(parts: SplitResult, write: Callable[[bytes], None]) -> None:
-    event_loop.run(_get(parts.geturl(), write))
+Write = Callable[[bytes], None]
 
 
-async def _get(address: str, write: Callable[[bytes], None]) -> None:
+async def _from_https(parts: SplitResult, write: Write) -> None:
     import aiohttp  # imported here: most lists are files
 
     tls = Tls().context()
     timeout = aiohttp.ClientTimeout(total=_ALL, sock_connect=_CONNECT, sock_read=_SILENCE)
-    server, log_in = urlsplit(address).netloc, _log_in(address)
+    address, server = parts.geturl(), parts.netloc
+    log_in = _log_in(address)
     # Compressed content stays so: how much it grows is bounded where it is read. Not `trust_env`: a log-in of ~/.netrc
     # would go to each server that a redirect leads to.
     async with aiohttp.ClientSession(timeout=timeout, trust_env=False, auto_decompress=False) as session:
@@ -136,16 +136,11 @@ def _led_to(address: str, location: str) -> str:
     return there
 
 
-def _from_s3(parts: SplitResult, write: Callable[[bytes], None]) -> None:
+async def _from_s3(parts: SplitResult, write: Write) -> None:
     aws = extra("aiobotocore.session", "s3")
-    with in_words():
-        event_loop.run(_stream(aws, parts.netloc, unquote(parts.path)[1:], write))
-
-
-async def _stream(aws: Any, bucket: str, key: str, write: Callable[[bytes], None]) -> None:
     # Credentials, region and endpoint are AWS's own configuration. Connections are verified by default.
     async with _in_time(), AsyncExitStack() as last, aws.get_session().create_client("s3") as client:
-        body = (await client.get_object(Bucket=bucket, Key=key))["Body"]
+        body = (await client.get_object(Bucket=parts.netloc, Key=unquote(parts.path)[1:]))["Body"]
         # Behind its connection: closed first, it waits for the server's last word of TLS, longer than the loop lives.
         last.callback(body.close)
         while chunk := await body.read(CHUNK):
@@ -154,26 +149,22 @@ async def _stream(aws: Any, bucket: str, key: str, write: Callable[[bytes], None
 
 @asynccontextmanager
 async def _in_time() -> AsyncIterator[None]:
-    """Raises TimeoutError after `_ALL` seconds, whatever the libraries raise while they end what was under way."""
+    """Ends after `_ALL` seconds, whatever the libraries raise while they end what was under way. Raises CannotFetch."""
     import asyncio  # imported here: `--help` asks this module for its schemes
 
     deadline = asyncio.timeout(_ALL)
-    try:
-        async with deadline:
-            yield
-    except Exception:
-        if deadline.expired():
-            raise TimeoutError from None
-        raise
-
-
-def _from_sftp(parts: SplitResult, write: Callable[[bytes], None]) -> None:
-    ssh = extra("asyncssh", "sftp")
     with in_words():
-        event_loop.run(_read(ssh, parts, write))
+        try:
+            async with deadline:
+                yield
+        except Exception:
+            if deadline.expired():
+                raise TimeoutError from None
+            raise
 
 
-async def _read(ssh: Any, parts: SplitResult, write: Callable[[bytes], None]) -> None:
+async def _from_sftp(parts: SplitResult, write: Write) -> None:
+    ssh = extra("asyncssh", "sftp")
     options = {"host": parts.hostname, "known_hosts": known_hosts(), "connect_timeout": _CONNECT, "password": None}
     options |= {} if parts.port is None else {"port": parts.port}
     options |= {} if parts.username is None else {"username": unquote(parts.username)}
@@ -199,11 +190,8 @@ def extra(module: str, name: str) -> Any:
 
 
 def known_hosts() -> str | bytes:
-    """The file with the keys of known hosts; no keys if there is none.
-
-    It is always named to asyncssh: without a name, `UserKnownHostsFile none` in ~/.ssh/config would switch the check of
-    the host's key off, and so would None here.
-    """
+    """The file with the keys of known hosts; no keys if there is none. It is always named to asyncssh: without a name,
+    `UserKnownHostsFile none` in ~/.ssh/config would switch the check of the host's key off, and so would None here."""
     file = Path("~/.ssh/known_hosts").expanduser()
     return str(file) if file.is_file() and os.access(file, os.R_OK) else b""
 
@@ -222,62 +210,47 @@ def in_words() -> Iterator[None]:
     except PermissionError:
         raise CannotFetch("access was denied") from None
     except Exception as error:
-        raise CannotFetch(tls_failure(error) or _by_code(error) or _by_type(error)) from None
+        raise CannotFetch(tls_failure(error) or _known(error)) from None
 
 
-def _by_type(error: Exception) -> str:
-    names = [kind.__name__ for kind in type(error).__mro__]
-    return next((_KNOWN_ERRORS[name] for name in names if name in _KNOWN_ERRORS), names[0])
-
-
-def _by_code(error: Exception) -> str:
-    """What S3 answered, by the code of its error."""
+def _known(error: Exception) -> str:
+    """What S3 answered, by the code of its error; else what went wrong, by the error's type."""
     answer = getattr(error, "response", None)
-    if not isinstance(answer, dict):
-        return ""
-    code = str(answer.get("Error", {}).get("Code", ""))
-    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return _KNOWN_CODES.get(code) or (f"the server answered {status}" if isinstance(status, int) else "")
+    if isinstance(answer, dict):
+        code, status = answer.get("Error", {}).get("Code"), answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if words := _WORDS.get(str(code)) or (f"the server answered {status}" if isinstance(status, int) else ""):
+            return words
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return next((_WORDS[name] for name in names if name in _WORDS), names[0])
 
 
-_KNOWN_CODES = {
-    "AccessDenied": "access was denied",
-    "AllAccessDisabled": "access was denied",
-    "403": "access was denied",
-    "InvalidAccessKeyId": "the server does not know the access key",
-    "SignatureDoesNotMatch": "the secret key does not fit the access key",
-    "ExpiredToken": "the credentials have expired",
-    "NoSuchBucket": "there is no such bucket",
-    "NoSuchKey": "there is no such file",
-    "404": "there is no such file",
-    "PermanentRedirect": "the bucket is in another region",
-    "RequestTimeTooSkewed": "the clock of this machine differs from the server's",
+# By the words, codes of S3's errors and types of errors.
+_KNOWN = {
+    "access was denied": "AccessDenied AllAccessDisabled 403 SFTPPermissionDenied",
+    "the server does not know the access key": "InvalidAccessKeyId",
+    "the secret key does not fit the access key": "SignatureDoesNotMatch",
+    "the credentials have expired": "ExpiredToken",
+    "there is no such bucket": "NoSuchBucket",
+    "there is no such file": "NoSuchKey 404 SFTPNoSuchFile",
+    "the bucket is in another region": "PermanentRedirect",
+    "the clock of this machine differs from the server's": "RequestTimeTooSkewed",
+    "no space is left on the server": "SFTPNoSpaceOnFilesystem SFTPQuotaExceeded",
+    "the server refused it, without a reason (its disk may be full)": "SFTPFailure",
+    "the connection broke": "SFTPConnectionLost ConnectionLost HTTPClientError",
+    "the server ended the connection": "DisconnectError",
+    "the key cannot be read": "KeyImportError",
+    "the key's passphrase is wrong": "KeyEncryptionError",
+    "the host's key is not known: connect once with sftp, or add it to ~/.ssh/known_hosts": "HostKeyNotVerifiable",
+    "the host accepted no key: see ssh-add -l, and ~/.ssh": "PermissionDenied",
+    "there are no AWS credentials": "NoCredentialsError",
+    "no region is named": "NoRegionError",
+    "the server cannot be reached": "EndpointConnectionError ConnectionRefusedError OSError",
+    "the server did not answer in time": "ConnectTimeoutError ReadTimeoutError",
+    "the server's name is not known": "gaierror",
 }
-_KNOWN_ERRORS = {
-    "SFTPNoSuchFile": "there is no such file",
-    "SFTPPermissionDenied": "access was denied",
-    "SFTPNoSpaceOnFilesystem": "no space is left on the server",
-    "SFTPQuotaExceeded": "no space is left on the server",
-    "SFTPFailure": "the server refused it, without a reason (its disk may be full)",
-    "SFTPConnectionLost": "the connection broke",
-    "ConnectionLost": "the connection broke",
-    "DisconnectError": "the server ended the connection",
-    "KeyImportError": "the key cannot be read",
-    "KeyEncryptionError": "the key's passphrase is wrong",
-    "HostKeyNotVerifiable": "the host's key is not known: connect once with sftp, or add it to ~/.ssh/known_hosts",
-    "PermissionDenied": "the host accepted no key: see ssh-add -l, and ~/.ssh",
-    "NoCredentialsError": "there are no AWS credentials",
-    "NoRegionError": "no region is named",
-    "EndpointConnectionError": "the server cannot be reached",
-    "ConnectTimeoutError": "the server did not answer in time",
-    "ReadTimeoutError": "the server did not answer in time",
-    "HTTPClientError": "the connection broke",
-    "ConnectionRefusedError": "the server cannot be reached",
-    "OSError": "the server cannot be reached",
-    "gaierror": "the server's name is not known",
-}
+_WORDS = {name: words for words, names in _KNOWN.items() for name in names.split()}
 
-_SCHEMES: dict[str, Callable[[SplitResult, Callable[[bytes], None]], None]] = {
+_SCHEMES: dict[str, Callable[[SplitResult, Write], Coroutine[Any, Any, None]]] = {
     "https": _from_https,
     "s3": _from_s3,
     "sftp": _from_sftp,

@@ -28,14 +28,13 @@ class DroppedFiles(TakenLists[DroppedFile]):
         """The files of these folders, by name."""
         query = sa.select(*_COLUMNS).where(Row.folder.in_(sorted(folders))).order_by(Row.folder, Row.name)
         with self._database.read() as connection:
-            return [_file(row) for row in fetch(connection, query)]
+            rows = fetch(connection, query)
+        return [DroppedFile(**(row._asdict() | {"state": FileState(row.state)})) for row in rows]
 
     def seen(self, folder: str, stamps: dict[str, str], known: Sequence[DroppedFile], *, now: datetime) -> None:
-        """Write down what was seen in the folder: new files, changed files, and files that are gone.
-
-        A file that a process works on stays as it is until that process is done. The row of a file that is gone stays
-        while its batch has a report to come.
-        """
+        """Write down what was seen in the folder: new files, changed files, and files that are gone. A file that a
+        process works on stays as it is until that process is done. The row of a file that is gone stays while its batch
+        has a report to come."""
         before = {one.name: one for one in known}
         new = [name for name in stamps if name not in before]
         changed = [
@@ -102,10 +101,6 @@ def _is_taken(file: DroppedFile, now: datetime) -> bool:
 def _new(folder: str, name: str, stamp: str, now: datetime) -> dict[str, Any]:
     empty = {"reason": "", "digest": "", "batch_id": None, "reported": "", "tries": 0, **FREE}
     return {"folder": folder, "name": name, "stamp": stamp, "seen_at": now, "state": FileState.WAITING, **empty}
-
-
-def _file(row: Any) -> DroppedFile:
-    return DroppedFile(**(row._asdict() | {"state": FileState(row.state)}))
 
 
 _REFUSED = (
