@@ -76,11 +76,9 @@ class OutboxPublisher:
         self._outages = {name: Outage(log, logging.WARNING) for name in targets}
 
     def publish(self, name: str, *, longest: timedelta) -> bool:
-        """Publish to this target what is due by now. Returns whether more was due when the time was up.
-
-        Returns at once when this process, or another, is publishing to it already. May take one chunk longer than
-        `longest`. Raises sqlalchemy.exc.OperationalError when the database cannot be used.
-        """
+        """Publish to this target what is due by now. Returns whether more was due when the time was up. Returns at once
+        when this process, or another, is publishing to it already. May take one chunk longer than `longest`. Raises
+        sqlalchemy.exc.OperationalError when the database cannot be used."""
         if name not in self._targets:
             self._unknown.lasts(NAME_UNKNOWN, monotonic())
             return False
@@ -124,10 +122,8 @@ class OutboxPublisher:
         return False
 
     def _published(self, name: str, target: Target, events: Sequence[OutgoingEvent], goes_on: GoesOn) -> list[Reply]:
-        """Publish these events. An event that raises by itself is given up, and the others are published.
-
-        Some events may be published twice then. If each of several events raises, none of them is to blame: raises.
-        """
+        """Publish these events. An event that raises by itself is given up, and the others are published. Some events
+        may be published twice then. If each of several events raises, none of them is to blame: raises."""
         try:
             return target.publish(events, clock=self._clock, goes_on=goes_on)
         except Exception as error:
@@ -295,11 +291,8 @@ class OutboxThreads(Working):
 
 
 def build_targets(settings: Settings) -> dict[str, Target]:
-    """The targets by the names in the outbox's rows. Opens no connection.
-
-    Each kind is imported where it is configured: kombu and redis take longer to load than all else before the first
-    call of `run`.
-    """
+    """The targets by the names in the outbox's rows. Opens no connection. Each kind is imported where it is configured:
+    kombu and redis take longer to load than all else before the first call of `run`."""
     targets: dict[str, Target] = {}
     bus = settings.bus
     if bus is not None and bus.url.startswith("redis"):

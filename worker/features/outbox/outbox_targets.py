@@ -76,14 +76,12 @@ def subscriptions_of(settings: Settings) -> "Subscriptions":
 
 def target_rules(settings: Settings) -> dict[str, BudgetRule]:
     """How each configured target is published to, by its name."""
-    return {name: _rule_of(settings, name) for name in _targets(settings)}
-
-
-def _rule_of(settings: Settings, target: str) -> BudgetRule:
     retry = settings.retry.policy
-    if target == BUS:
-        retry = replace(retry, most=min(retry.most, BUS_LONGEST_PAUSE), first=min(retry.first, BUS_LONGEST_PAUSE))
-    return BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER)
+    of_bus = replace(retry, most=min(retry.most, BUS_LONGEST_PAUSE), first=min(retry.first, BUS_LONGEST_PAUSE))
+    return {
+        name: BudgetRule(name, retry=of_bus if name == BUS else retry, opens_after=PAUSES_AFTER)
+        for name in _targets(settings)
+    }
 
 
 def observing(settings: Settings) -> "Subscriptions | None":
@@ -105,28 +103,17 @@ class OutboxReport:
         found, states = relay.status(self._database), Budgets(self._database).all()
         facts = []
         for name in sorted({*self.configured, *found}):
-            counts = found.get(name, relay.TargetStatus(0, 0, None))
-            state = states.get(name)
-            paused_until = state.paused_until(now) if state is not None else None
-            facts.append(
-                {
-                    "target": name,
-                    "configured": name in self.configured,
-                    "waiting": counts.waiting,
-                    "oldest": written_if_any(counts.oldest),
-                    "given_up": counts.given_up,
-                    "paused_until": written_if_any(paused_until),
-                    "pause_reason": state.pause_reason if state and state.pauses else None,
-                }
-            )
+            counts, state = found.get(name, relay.TargetStatus(0, 0, None)), states.get(name, BudgetState())
+            fact = {"target": name, "configured": name in self.configured, "waiting": counts.waiting}
+            fact |= {"oldest": written_if_any(counts.oldest), "given_up": counts.given_up}
+            fact |= {"paused_until": written_if_any(state.paused_until(now))}
+            facts.append(fact | {"pause_reason": state.pause_reason if state.pauses else None})
         return facts
 
     def attention(self, states: Mapping[str, BudgetState], given_up: Mapping[str, int], *, now: datetime) -> list[Wait]:
-        """What needs a person: the configured targets that have accepted no event for a while.
-
-        `states`: the budgets, which keep how publishing goes: events are counted of these targets only. `given_up`: as
-        `given_up_by_target`.
-        """
+        """What needs a person: the configured targets that have accepted no event for a while. `states`: the budgets,
+        which keep how publishing goes: events are counted of these targets only. `given_up`: as
+        `given_up_by_target`."""
         found = []
         for name in self.configured:
             state = states.get(name, BudgetState())

@@ -10,7 +10,7 @@ length, and clients that bind later get no earlier event.
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import redis
@@ -74,15 +74,6 @@ class AmqpBus:
         except UNREACHABLE as error:
             outage = Problem(Kind.TRANSIENT, broker_fault(error), unreachable=True)
             self.close()
-        return self._replies(events, tags, outage, began_at)
-
-    def _replies(
-        self,
-        events: Sequence[OutgoingEvent],
-        tags: dict[int, OutgoingEvent],
-        outage: Problem | None,
-        began_at: datetime,
-    ) -> list[Reply]:
         refused = Problem(Kind.TRANSIENT, "the broker did not accept the event")
         replies = [
             Reply(event.number, began_at, refused if tag in self._refused else None)
@@ -90,9 +81,9 @@ class AmqpBus:
             if tag not in self._unanswered
         ]
         answered = {reply.number for reply in replies}
-        left = [event for event in events if event.number not in answered]
-        if outage is not None and left:
-            replies.append(Reply(left[0].number, began_at, outage))  # one reply for all events that are left
+        left = next((event.number for event in events if event.number not in answered), None)
+        if outage is not None and left is not None:
+            replies.append(Reply(left, began_at, outage))  # one reply for all events that are left
         return replies
 
     def _open(self) -> None:
@@ -139,9 +130,8 @@ class AmqpBus:
         self._unanswered -= self._named(tag, multiple)
 
     def _on_nack(self, tag: int, multiple: bool) -> None:
-        refused = self._named(tag, multiple)
-        self._unanswered -= refused
-        self._refused |= refused
+        self._refused |= self._named(tag, multiple)
+        self._on_ack(tag, multiple)
 
     def _named(self, tag: int, multiple: bool) -> set[int]:
         """The messages of this chunk that an answer names. `multiple`: it names all up to this one."""
@@ -173,31 +163,27 @@ class RedisStream:
 
     def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
         began_at = clock()
+        if not events or not goes_on():
+            return []
         try:
-            return self._add(events if goes_on() else (), began_at)
+            if self._client is None:
+                self._client = redis_client(self._urls[0], self._tls)
+            chunk = self._client.pipeline(transaction=False)
+            for event in events:
+                fields = {"type": event.kind, "customer_id": event.customer_id, "event": cloud_event(event)}
+                chunk.xadd(self._name, fields, maxlen=MOST_EVENTS, approximate=True)  # type: ignore[arg-type]
+            answers = chunk.execute(raise_on_error=False)
         except (redis.RedisError, OSError) as error:
             self.close()
             self._urls.append(self._urls.pop(0))
-            outage = Problem(Kind.TRANSIENT, broker_fault(error), unreachable=True)
-            return [Reply(events[0].number, began_at, outage)]
-
-    def _add(self, events: Sequence[OutgoingEvent], began_at: datetime) -> list[Reply]:
-        if not events:
-            return []
-        if self._client is None:
-            self._client = redis_client(self._urls[0], self._tls)
-        chunk = self._client.pipeline(transaction=False)
-        for event in events:
-            fields = {"type": event.kind, "customer_id": event.customer_id, "event": cloud_event(event)}
-            chunk.xadd(self._name, fields, maxlen=MOST_EVENTS, approximate=True)  # type: ignore[arg-type]
+            return [Reply(events[0].number, began_at, Problem(Kind.TRANSIENT, broker_fault(error), unreachable=True))]
         replies = []
-        for event, answer in zip(events, chunk.execute(raise_on_error=False), strict=True):
-            # Out of memory, a read-only replica, or a key of another type with this name.
-            problem = (
-                Problem(Kind.TRANSIENT, f"the broker did not accept the event ({in_words(answer)})", unreachable=True)
-                if isinstance(answer, Exception)
-                else None
-            )
+        for event, answer in zip(events, answers, strict=True):
+            problem = None
+            if isinstance(answer, Exception):
+                # Out of memory, a read-only replica, or a key of another type with this name.
+                why = f"the broker did not accept the event ({in_words(answer)})"
+                problem = Problem(Kind.TRANSIENT, why, unreachable=True)
             replies.append(Reply(event.number, began_at, problem))
         return replies
 

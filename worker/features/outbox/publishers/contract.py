@@ -18,11 +18,9 @@ ANSWERS_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Reply:
-    """The result of publishing one event. `problem` None: the target has accepted the event.
-
-    The problem's kind is BAD_INPUT where the target refuses the event for ever, RATE_LIMITED where the target wants no
-    event for a while, and TRANSIENT for all else. An event that may have been accepted is published again.
-    """
+    """The result of publishing one event. `problem` None: the target has accepted the event. The problem's kind is
+    BAD_INPUT where the target refuses the event for ever, RATE_LIMITED where the target wants no event for a while, and
+    TRANSIENT for all else. An event that may have been accepted is published again."""
 
     number: int
     began_at: datetime
@@ -33,11 +31,9 @@ class Target(Protocol):
     longest: timedelta  # how long one `publish` may take
 
     def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
-        """Publish these events, each of a different customer. Blocks. Events without a reply were not published.
-
-        When `goes_on` returns False, it publishes no more and returns soon, with the replies so far. A fault of the
-        target raises nothing.
-        """
+        """Publish these events, each of a different customer. Blocks. Events without a reply were not published. When
+        `goes_on` returns False, it publishes no more and returns soon, with the replies so far. A fault of the target
+        raises nothing."""
         ...
 
     def close(self) -> None:

@@ -82,7 +82,13 @@ class Subscriptions:
 def _write_jobs(targets: Subscriptions, connection: sa.Connection, ids: Collection[int], now: datetime) -> None:
     rows = fetch(connection, _JOBS, {"ids": bulk.keys(ids)})
     for state, happened in _OF_JOBS.items():
-        found = [_job(row, row.id) | _step(row) for row in rows if row.state is state]
+        found = [
+            # Without the detail: it may repeat a provider's text, which was not checked for personal data.
+            _job(row, row.id)
+            | {"session": row.reference, "reason": row.reason, "attempts": row.attempts, "state": row.state.value}
+            for row in rows
+            if row.state is state
+        ]
         targets.write(connection, happened, found, now=now)
 
 
@@ -139,11 +145,6 @@ def _session(reference: str, issued_at: datetime, expires_at: datetime) -> dict[
     return {"session": reference[:100], "issued_at": moment(issued_at), "expires_at": moment(expires_at)}
 
 
-def _step(row: Any) -> dict[str, Any]:
-    # Without the detail: it may repeat a provider's text, which was not checked for personal data.
-    return {"session": row.reference, "reason": row.reason, "attempts": row.attempts, "state": row.state.value}
-
-
 _WHERE = (Job.batch_id, Job.row, Job.customer_id, Job.purpose)
 _JOBS = (
     sa.select(Job.id, *_WHERE, Job.account, Job.state, Job.reason, Job.attempts, SessionRow.reference)
@@ -172,16 +173,9 @@ _SESSIONS = (
     .where(bulk.among(SessionRow.id, "ids"))
     .order_by(SessionRow.id)
 )
+_OF_MESSAGE = (InvitationRow.job_id, InvitationRow.channel, InvitationRow.kind, InvitationRow.new_link)
 _INVITATIONS = (
-    sa.select(
-        InvitationRow.job_id,
-        InvitationRow.channel,
-        InvitationRow.kind,
-        InvitationRow.new_link,
-        InvitationRow.sent_at,
-        *_WHERE,
-        *_OF_SESSION,
-    )
+    sa.select(*_OF_MESSAGE, InvitationRow.sent_at, *_WHERE, *_OF_SESSION)
     .join(Job, Job.id == InvitationRow.job_id)
     .join(SessionRow, SessionRow.id == InvitationRow.session_id)
     .where(bulk.among(InvitationRow.id, "ids"))

@@ -65,10 +65,8 @@ class TargetStatus:
 
 
 class Publishing:
-    """Publishing to one target, while no other process publishes to it. Each call has a transaction of its own.
-
-    Raises SessionNotKept: see `publishing_lock`.
-    """
+    """Publishing to one target, while no other process publishes to it. Each call has a transaction of its own. Raises
+    SessionNotKept: see `publishing_lock`."""
 
     def __init__(self, target: str, transaction: _Transaction) -> None:
         self._target, self._transaction = target, transaction
@@ -85,18 +83,16 @@ class Publishing:
         now: datetime,
     ) -> list[OutgoingEvent]:
         """Remove the accepted rows, keep the other rows for later, and apply the outcomes to the target's budget.
-
         Returns the first events that were due at `due_at`, in the order of their numbers, at most one for each
-        customer; no more than the target's budget allows now.
-        """
+        customer; no more than the target's budget allows now."""
         values = [
             {
-                "number": item.number,
-                "new_due_at": item.due_at,
-                "new_since": item.since,
-                "new_detail": item.detail[:DETAIL_LENGTH],
+                "number": one.number,
+                "new_due_at": one.due_at,
+                "new_since": one.since,
+                "new_detail": one.detail[:DETAIL_LENGTH],
             }
-            for item in later
+            for one in later
         ]
         with self._transaction() as connection:
             if accepted:
@@ -149,12 +145,10 @@ def publishing_lock(database: Database, target: str, *, silence: timedelta) -> I
 
 
 def keeps_its_session(database: Database) -> bool:
-    """True if a connection keeps its session for longer than a transaction. A check before the first use.
-
-    The check leaves a mark in the first connection's session and opens a transaction over a second connection. A pooler
-    that shares sessions either gives the marked session to the second connection, or another session to the first
-    connection. A pooler that chooses sessions at random can pass the check.
-    """
+    """True if a connection keeps its session for longer than a transaction. A check before the first use. The check
+    leaves a mark in the first connection's session and opens a transaction over a second connection. A pooler that
+    shares sessions either gives the marked session to the second connection, or another session to the first
+    connection. A pooler that chooses sessions at random can pass the check."""
     if database.is_sqlite:
         return True
     mark = str(uuid4())
@@ -212,10 +206,8 @@ def due(database: Database, targets: Iterable[str], *, now: datetime) -> list[st
 
 
 def unpublished(database: Database, targets: Iterable[str], *, before: datetime) -> list[str]:
-    """The targets that have had a due event since `before`, and that no process publishes to.
-
-    Empty on SQLite: its one process publishes by itself.
-    """
+    """The targets that have had a due event since `before`, and that no process publishes to. Empty on SQLite: its one
+    process publishes by itself."""
     if database.is_sqlite or not (late := due(database, targets, now=before)):
         return []
     with database.read() as connection:
@@ -235,17 +227,9 @@ _PUBLISHING_NOW = sa.text(
 
 # In the order of `OutgoingEvent`.
 _EVENT = (
-    Outbox.id,
-    Outbox.event_id,
-    Outbox.kind,
-    Outbox.customer_id,
-    Outbox.data,
-    Outbox.occurred_at,
-    Outbox.since,
-    Outbox.attempts,
+    *(Outbox.id, Outbox.event_id, Outbox.kind, Outbox.customer_id),
+    *(Outbox.data, Outbox.occurred_at, Outbox.since, Outbox.attempts),
 )
-
-
 _REMOVE = sa.delete(Outbox).where(bulk.among(Outbox.id, "ids"))
 _LATER = bulk.Change(
     Outbox.id,
