@@ -20,9 +20,8 @@ from worker.core.database import schema
 from worker.core.database.job_ids import guessable_ids
 from worker.core.foundation.keyring import new_key
 from worker.features.rehearsal import play, stand_ins
-from worker.features.rehearsal.play import Asked, Rehearsed, add_page, rehearse
+from worker.features.rehearsal.play import STEP, Asked, Rehearsed, SteppedLoop, Steps, add_page, rehearse
 from worker.features.rehearsal.shown import Event, Shares, events_of
-from worker.features.rehearsal.steps import STEP, SteppedLoop, Steps
 from worker.features.rehearsal.store.happenings import happenings
 from worker.http import event_loop
 from worker.lists.importing.judging import options_of

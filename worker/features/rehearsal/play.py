@@ -2,11 +2,13 @@
 
     import the list → work what is due → step to the next row that is due, or to the next webhook → …
 
-The engine, the store and the adapters are those of every run; so are the sweep and the reading of webhooks.
+The engine, the store and the adapters are those of every run; so are the sweep and the reading of webhooks. Time stands
+still while work is done, and passes where a call waits for its slot.
 """
 
 import asyncio
 import random
+import selectors
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -19,13 +21,12 @@ from aiohttp import web
 
 from onboarding_sandbox.options import SandboxOptions, Share
 from worker.core.database import schema
+from worker.core.database.database import Database
 from worker.core.database.job_ids import guessable_ids
 from worker.core.limits.budgets import BudgetRule
 from worker.core.model.wakeups import WakeUp
-from worker.features.rehearsal.stand_ins import opened_page, page_of, sandbox_options, stood_in
-from worker.features.rehearsal.steps import SteppedLoop, Steps
-from worker.features.rehearsal.store.happenings import Happenings, happenings
-from worker.features.rehearsal.wire import EMAIL, MailWire, Wire
+from worker.features.rehearsal.stand_ins import EMAIL, MailWire, Wire, opened_page, page_of, sandbox_options, stood_in
+from worker.features.rehearsal.store.happenings import Happenings, happenings, next_due
 from worker.http import event_loop
 from worker.http.client import Http
 from worker.lists.formats.opening import Content
@@ -42,6 +43,99 @@ from worker.web.webhooks.sources import account_sources, sender_sources
 from worker.wiring.container import Parts
 from worker.wiring.runner import LONGEST_DISPATCH, Runner
 from worker.wiring.senders import build_senders
+
+# What becomes due within one step is worked together.
+STEP = timedelta(minutes=5)
+# Work that is due and cannot be done now (its account is stopped) is looked at again, at the latest after this.
+LONGEST_WAIT = timedelta(hours=1)
+# Time passes only while all tasks wait, so that this wait ends when all work that was begun is done, or waits too.
+UNTIL_ALL_WAIT = 0.001
+FAR = timedelta(days=366)
+
+
+class _Stepping(selectors.DefaultSelector):
+    loop: "SteppedLoop"
+
+    def select(self, timeout: float | None = None) -> Any:
+        found = super().select(0)
+        if found or (timeout is not None and timeout <= 0):
+            return found
+        if timeout is None:
+            raise RuntimeError("every task waits, and nothing will ever happen")
+        self.loop.elapsed += timeout
+        return []
+
+
+class SteppedLoop(asyncio.SelectorEventLoop):
+    """`start` is the time of its beginning, aware UTC; `elapsed` are the seconds since then."""
+
+    def __init__(self, start: datetime) -> None:
+        self.start, self.elapsed = start, 0.0
+        selector = _Stepping()
+        selector.loop = self
+        super().__init__(selector)
+        # Timers within this time are due. A year ahead, the step between two floats is larger than asyncio's default.
+        self._clock_resolution = 1e-6
+
+    def time(self) -> float:
+        return self.elapsed
+
+    def now(self) -> datetime:
+        """The time of the clock on this loop's wall."""
+        return self.start + timedelta(seconds=self.elapsed)
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> "asyncio.Future[Any]":
+        done = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
+@dataclass
+class Steps:
+    """`arrived` is set when something comes from outside. `done`: a value that changes with each call and message."""
+
+    embedded: Embedded
+    database: Database
+    loop: SteppedLoop
+    arrived: asyncio.Event
+    done: Callable[[], object]
+    _wait: timedelta = STEP
+    _before: object = None
+
+    async def until(self, end: datetime, *, show: Callable[[datetime], None]) -> None:
+        """`show` is called with the time after each step."""
+        while self.loop.now() < end:
+            self.arrived.clear()
+            await self.embedded.tick()
+            await asyncio.sleep(UNTIL_ALL_WAIT)
+            await self.embedded.runner.wait_until_idle()
+            await self._rest(min(self._next(), end))
+            show(self.loop.now())
+
+    def _next(self) -> datetime:
+        """When there is work again: at once while work gets done, and more and more rarely while none does."""
+        now = self.loop.now()
+        overdue, next_at = next_due(self.database, now=now)
+        if overdue is None:
+            return next_at or now + FAR
+        done = (overdue, self.done())
+        self._wait = STEP if done != self._before else min(self._wait * 2, LONGEST_WAIT)
+        self._before = done
+        return min(next_at or now + FAR, now + self._wait)
+
+    async def _rest(self, until: datetime) -> None:
+        """Let time pass until then, or until something arrives; then to the end of the step that has begun."""
+        try:
+            async with asyncio.timeout(max((until - self.loop.now()).total_seconds(), 0.0)):
+                await self.arrived.wait()
+        except TimeoutError:
+            pass
+        await asyncio.sleep(-self.loop.elapsed % STEP.total_seconds())
 
 
 @dataclass(frozen=True)
@@ -100,6 +194,11 @@ class _Rehearsal:
 
     async def play(self) -> Rehearsed:
         jitter = random.Random(f"{self._asked.seed}/jitter").random
+
+        async def runner(parts: Parts, *, wake_invite: Callable[[str, bool], None]) -> Runner:
+            http = cast(Http, self._wire)
+            return Runner(parts, http, AsyncExitStack(), wake_invite=wake_invite, longest=LONGEST_DISPATCH)
+
         async with AsyncExitStack() as exits:
             senders = build_senders(self._settings, self._loop.now, texting=self._wire)
             if self._settings.email is not None:
@@ -115,7 +214,7 @@ class _Rehearsal:
             self._wire.senders = sender_sources(texting, parts.keyring, self._loop.now)
             self._wire.keep = lambda arrived: parts.webhooks.keep(arrived, now=self._loop.now())
             exits.push_async_callback(self._wire.sandbox.stop)
-            embedded = await exits.enter_async_context(Embedded(parts, open_runner=self._runner))
+            embedded = await exits.enter_async_context(Embedded(parts, open_runner=runner))
             arrived = asyncio.Event()
             self._wire.told = arrived.set
             if page_of(self._settings) is not None:
@@ -135,10 +234,6 @@ class _Rehearsal:
         choices = ImportChoices(strict=asked.strict)
         imported = import_list(parts.intake, parts.batches, asked.content, options, name=asked.name, choices=choices)
         return imported, is_cut
-
-    async def _runner(self, parts: Parts, *, wake_invite: Callable[[str, bool], None]) -> Runner:
-        http = cast(Http, self._wire)
-        return Runner(parts, http, AsyncExitStack(), wake_invite=wake_invite, longest=LONGEST_DISPATCH)
 
     def _rehearsed(self, parts: Parts, imported: Imported, is_cut: bool) -> Rehearsed:
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch

@@ -19,8 +19,7 @@ from worker.cli.shared_options import print_table, whole_file
 from worker.core.foundation.notation import counted, show_duration, spreadsheet_safe, written
 from worker.core.limits.budgets import BudgetRule
 from worker.core.model.states import JobState
-from worker.features.rehearsal.play import Asked, Rehearsed
-from worker.features.rehearsal.steps import STEP
+from worker.features.rehearsal.play import STEP, Asked, Rehearsed
 from worker.reporting.prices import Prices, in_words
 from worker.settings.model import Settings
 from worker.settings.money import in_json
@@ -70,27 +69,19 @@ def events_of(rehearsed: Rehearsed, prices: Prices) -> list[Event]:
 def days_of(events: Iterable[Event], prices: Prices, *, start: datetime, zone: tzinfo) -> list[dict[str, Any]]:
     """The days on which something happens, by the calendar of this zone, as `--json` has them."""
     first = start.astimezone(zone).date()
-    by_day: dict[int, list[Event]] = {}
+    by_day: dict[date, list[Event]] = {}
     for event in events:
-        by_day.setdefault((event.at.astimezone(zone).date() - first).days + 1, []).append(event)
-    return [
-        _day(number, first.fromordinal(first.toordinal() + number - 1).isoformat(), found, prices)
-        for number, found in sorted(by_day.items())
-    ]
-
-
-def _day(number: int, date: str, events: Sequence[Event], prices: Prices) -> dict[str, Any]:
-    count = Counter(event.what for event in events)
-    calls = Counter(event.account for event in events if event.what in WHAT[:2])
-    messages = Counter(event.channel for event in events if event.channel)
-    return {
-        "day": number,
-        "date": date,
-        "events": {what: count[what] for what in WHAT if count[what]},
-        "credits": dict(calls),
-        "messages": dict(messages),
-        "cost": in_json(prices.total(calls, messages)),
-    }
+        by_day.setdefault(event.at.astimezone(zone).date(), []).append(event)
+    days = []
+    for day, found in sorted(by_day.items()):
+        count = Counter(event.what for event in found)
+        calls = Counter(event.account for event in found if event.what in WHAT[:2])
+        messages = Counter(event.channel for event in found if event.channel)
+        facts = {"day": (day - first).days + 1, "date": day.isoformat()}
+        facts |= {"events": {what: count[what] for what in WHAT if count[what]}}
+        facts |= {"credits": dict(calls), "messages": dict(messages), "cost": in_json(prices.total(calls, messages))}
+        days.append(facts)
+    return days
 
 
 def peaks_of(made: Mapping[str, Sequence[datetime]], rules: Mapping[str, BudgetRule]) -> list[dict[str, Any]]:

@@ -1,11 +1,13 @@
-"""The user's configuration with stand-ins for all that is outside: no address, key or database of it is left; and the
-page behind our own link, the web server without a socket.
+"""The user's configuration with stand-ins for all that is outside: no address, key or database of it is left; the page
+behind our own link, the web server without a socket; and what takes the place of the network: the sandbox answers
+calls, takes messages and sends webhooks in this process.
 
 What stays is what a rehearsal is about: routes, limits, caps, hours, reminders, reissues, texts and prices.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,15 +17,24 @@ from io import BytesIO
 from pathlib import Path
 from socket import socket
 from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
 
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.people.customers import Visit, Visited
-from onboarding_sandbox.wire import SESSIONS, TWILIO
+from onboarding_sandbox.people.webhook_sender import Webhook
+from onboarding_sandbox.server import Sandbox
+from onboarding_sandbox.wire import SESSIONS, TWILIO, WHATSAPP
+from worker.core.customers.customers import Channel
 from worker.core.foundation.keyring import new_key
 from worker.core.model.channels import channels_of
+from worker.core.model.endings import AddressIs, Kind, Problem
+from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.providers.facts import facts_of
+from worker.providers.webhooks.contract import Delivery, Unreadable
+from worker.senders.contract import Message, NoLookUp, Receipt
+from worker.senders.mime import From, Mailbox, compose
 from worker.settings.accounts import Account
 from worker.settings.model import Broker, Database, Encryption, Settings
 from worker.settings.policies import stable_links
@@ -31,6 +42,8 @@ from worker.settings.problems import SettingsError
 from worker.settings.secrets import Secret
 from worker.settings.shape import SECTIONS, FeatureSection, is_lazy, keys_of, tables_of
 from worker.settings.values import Section
+from worker.web.webhooks.sources import Source
+from worker.web.webhooks.store.webhooks import Arrived
 
 # No name below .invalid has an address (RFC 6761). If a call left this process all the same, it would arrive nowhere.
 NOWHERE = "invalid"
@@ -52,7 +65,9 @@ async def _browse(server: web.Server, visit: Visit) -> Visited:
     protocol: asyncio.Protocol = server()
     wire = _Wire(protocol, peer=visit.headers["X-Forwarded-For"])
     protocol.connection_made(wire)
-    protocol.data_received(_request(visit))
+    headers = {**visit.headers, "Host": "worker.invalid", "Connection": "close", "Content-Length": len(visit.body)}
+    lines = [f"{visit.method} {visit.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    protocol.data_received("\r\n".join([*lines, "", ""]).encode() + visit.body)
     await wire.closed
     answer = HTTPResponse(cast(socket, wire))  # which is asked for `makefile` alone
     answer.begin()
@@ -96,12 +111,6 @@ class _Wire(asyncio.Transport):
 
     def makefile(self, _mode: str) -> BytesIO:
         return BytesIO(self._written)
-
-
-def _request(visit: Visit) -> bytes:
-    headers = {**visit.headers, "Host": "worker.invalid", "Connection": "close", "Content-Length": len(visit.body)}
-    lines = [f"{visit.method} {visit.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode() + visit.body
 
 
 def host_of(account: str) -> str:
@@ -194,3 +203,103 @@ def sandbox_options(settings: Settings, clock: Callable[[], datetime], behaviour
     webhooks = {"": f"https://worker.{NOWHERE}", "callbacks": settings.web.base_url or ""}
     page = page_of(settings)
     return SandboxOptions(clock=clock, webhooks=webhooks, page=page, customers_by_message=True, **texting, **behaviour)
+
+
+EMAIL = Channel.EMAIL.value
+
+
+class Wire:
+    """Takes the place of `Http`. `made`: when calls and messages left, by account and channel."""
+
+    def __init__(self, options: SandboxOptions, accounts: Mapping[str, object]) -> None:
+        self.sandbox = Sandbox(options, taker=self._take, browse=lambda visit: self.page(visit))
+        self.page: Browse  # where customers come by our own links; set before any message leaves
+        self.made: dict[str, list[datetime]] = defaultdict(list)
+        self.told: Callable[[], None] = lambda: None  # called after a webhook was kept
+        self._clock = options.clock
+        self._accounts = {host_of(name): name for name in accounts}
+        self._owners: dict[str, str] = {}  # the account of each session, by the session's reference
+        # Webhooks are checked and read by the source of the account, callbacks by that of the channel; and kept if they
+        # are good. Set before any message leaves.
+        self.sources: Mapping[str, Source]
+        self.senders: Mapping[str, Source]
+        self.keep: Callable[[Sequence[Arrived]], object]
+
+    def counts(self) -> dict[str, int]:
+        """How many calls and messages there were."""
+        return {name: len(times) for name, times in self.made.items()}
+
+    async def call(
+        self,
+        request: HttpRequest,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109 -- as Http's
+        may_write: MayWrite | None = None,
+    ) -> HttpAnswer | Broken:
+        if may_write is not None:
+            may_write(False)
+        host = urlsplit(request.url).netloc
+        account = self._accounts.get(host)
+        sends = host == TEXT_HOST and request.method == "POST"  # a GET sends nothing
+        made = account
+        if sends:
+            (to,) = parse_qs((request.body or b"").decode())["To"]
+            made = Channel.WHATSAPP.value if to.startswith(WHATSAPP) else Channel.SMS.value
+        if made is not None:
+            self.made[made].append(self._clock())
+        answer = self.sandbox.answer(request.method, request.url, request.headers, request.body)
+        if answer is None:
+            return HttpAnswer(404)
+        opened = self.sandbox.customers.find(answer.token) if account and answer.token else None
+        if account is not None and opened is not None:
+            self._owners[opened.reference] = account
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return HttpAnswer(answer.status, {"content-type": answer.content_type, **headers}, answer.encoded())
+
+    async def close(self) -> None:
+        """As a sender's client has it: there is nothing to close."""
+
+    def _take(self, webhook: Webhook, headers: Mapping[str, str]) -> int:
+        last = webhook.url.rpartition("/")[2]
+        is_callback = webhook.family == TWILIO
+        owner = self._owners.get(webhook.reference or "", "")
+        source = self.senders.get(last) if is_callback else self.sources.get(owner)
+        if source is None:
+            return 404
+        path = (WEBHOOK_SECRET, last) if webhook.family == "frankieone" else ()
+        delivery = Delivery(webhook.body, {name.lower(): value for name, value in headers.items()}, path)
+        if source.refuses(delivery, ""):
+            return 401
+        arrived = source.read(delivery)
+        if isinstance(arrived, Unreadable):
+            return arrived.status
+        self.keep([arrived] if isinstance(arrived, Arrived) else arrived)
+        self.told()
+        return 200
+
+
+class MailWire(NoLookUp):
+    """The sender of emails: each is made as it would be sent, and then is gone."""
+
+    def __init__(self, wire: Wire, from_: str, clock: Callable[[], datetime]) -> None:
+        self._wire, self._from, self._clock = wire, From.read(from_), clock
+
+    def repeatable(self) -> bool:
+        return True
+
+    async def preflight(self) -> Problem | None:
+        return None
+
+    async def send(self, message: Message, may_write: MayWrite | None = None) -> Receipt | Problem:
+        if may_write is not None:
+            may_write(False)
+        to = Mailbox.read(message.to)
+        if to is None:
+            return Problem(Kind.BAD_INPUT, "the address is not a valid mail address", address=AddressIs.REFUSED)
+        compose(message, sender=self._from, to=to)
+        self._wire.made[EMAIL].append(self._clock())
+        self._wire.sandbox.visitors.got(to.address, message.text)
+        return Receipt()
+
+    async def close(self) -> None:
+        pass
