@@ -7,7 +7,7 @@ of a forward, and is personal.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from email import message_from_bytes
 from email.message import Message
 from email.parser import HeaderParser
@@ -61,7 +61,12 @@ def read_text(mail: Message, key: str) -> DeliveryUpdate | NotUnderstood:
     sender = parseaddr(str(mail.get("From", ""))[:MOST_WORDS])[1].partition("@")[0].lower()
     if not mail.get("X-Failed-Recipients") and sender not in SYSTEMS:  # the header is Exim's
         return NotUnderstood("it has no report of a delivery")
-    text = _text(mail)
+    # The words for people, in lower case, without the mail that came back.
+    part = next((part for part in mail.walk() if part.get_content_type() == "text/plain"), None)
+    payload = part.get_payload(decode=True) if part is not None else None
+    text = payload.decode("utf-8", "replace").lower() if isinstance(payload, bytes) else ""
+    copy = _COPY.search(text)
+    text = (text[: copy.start()] if copy else text)[:MOST_WORDS]
     found = _CODE.search(text)
     code = found[1] if found else ""
     if code.startswith("4") or (not code and _DELAYED.search(text)):
@@ -74,13 +79,7 @@ def read_text(mail: Message, key: str) -> DeliveryUpdate | NotUnderstood:
     return DeliveryUpdate("bounced", key, status=DeliveryStatus.BLOCKED, code=code)
 
 
-def _text(mail: Message) -> str:
-    """The words for people, in lower case, without the mail that came back."""
-    part = next((part for part in mail.walk() if part.get_content_type() == "text/plain"), None)
-    payload = part.get_payload(decode=True) if part is not None else None
-    text = payload.decode("utf-8", "replace").lower() if isinstance(payload, bytes) else ""
-    copy = _COPY.search(text)
-    return (text[: copy.start()] if copy else text)[:MOST_WORDS]
+NOT_OURS = NotUnderstood("it came to no return path that we have signed")
 
 
 class _TooMany(Exception):
@@ -102,10 +101,8 @@ class _Parts:
 
 
 def read(raw: bytes, key_in: KeyIn) -> DeliveryUpdate | NotUnderstood:
-    """The update in a mail. `key_in` finds the key of one of our mails in a text. Never raises.
-
-    NotUnderstood is a mail that a person may want to read: an answer, a notice, a report that is not about our mails.
-    """
+    """The update in a mail. `key_in` finds the key of one of our mails in a text. Never raises. NotUnderstood is a mail
+    that a person may want to read: an answer, a notice, a report that is not about our mails."""
     lowered = raw[:LARGEST].lower()
     if lowered.count(b"boundary") > MOST_BOUNDARIES or lowered.count(b"message/") > MOST_BOUNDARIES:
         return NotUnderstood("it has too many parts")
@@ -124,7 +121,10 @@ def _read(mail: Message, key_in: KeyIn) -> DeliveryUpdate | NotUnderstood:
     key = _key(_values(mail, CAME_TO), key_in)
     for part in parts:
         if part.get_content_type() == "message/feedback-report":
-            return _complaint(part, key or _key(_returned(parts), key_in))
+            if all(str(one.get("Feedback-Type", "")).strip().lower() != "abuse" for one in _blocks(part)):
+                return NotUnderstood("its report is not about abuse")
+            key = key or _key(_returned(parts), key_in)
+            return NOT_OURS if key is None else DeliveryUpdate("complained", key, stop=Stop.COMPLAINED)
     report = next((part for part in parts if part.get_content_type() in REPORTS), None)
     if report is None:
         if key is not None and str(mail.get("Subject", ""))[:MOST_TEXT].strip().lower() == UNSUBSCRIBE:
@@ -133,9 +133,7 @@ def _read(mail: Message, key_in: KeyIn) -> DeliveryUpdate | NotUnderstood:
             return found
         automatic = str(mail.get("Auto-Submitted", "no")).strip().lower() not in ("", "no")
         return NotUnderstood("it is an automatic answer" if automatic else "it has no report of a delivery")
-    if key is None:
-        return NotUnderstood("it came to no return path that we have signed")
-    return _delivery(report, key)
+    return NOT_OURS if key is None else _delivery(report, key)
 
 
 def _delivery(report: Message, key: str) -> DeliveryUpdate | NotUnderstood:
@@ -153,15 +151,6 @@ def _delivery(report: Message, key: str) -> DeliveryUpdate | NotUnderstood:
             return DeliveryUpdate("delivered", key, status=DeliveryStatus.DELIVERED)
         case action:
             return DeliveryUpdate(action, key, status=DeliveryStatus.LATER if action == "delayed" else None)
-
-
-def _complaint(part: Message, key: str | None) -> DeliveryUpdate | NotUnderstood:
-    kinds = [str(block.get("Feedback-Type", "")).strip().lower() for block in _blocks(part)]
-    if "abuse" not in kinds:
-        return NotUnderstood("its report is not about abuse")
-    if key is None:
-        return NotUnderstood("it came to no return path that we have signed")
-    return DeliveryUpdate("complained", key, stop=Stop.COMPLAINED)
 
 
 def _blocks(part: Message) -> list[Message]:
@@ -216,9 +205,8 @@ def _code(block: Message) -> tuple[str, str]:
     return (more[1] if more else match[1] if match and not UNKNOWN_MAILBOX.search(text) else ""), text
 
 
-def _returned(parts: Iterable[Message]) -> list[str]:
+def _returned(parts: Sequence[Message]) -> list[str]:
     """Return paths in the headers of a mail that came back as a whole."""
-    parts = list(parts)
     texts = [value for part in parts for value in _values(part, ("Return-Path",))]
     returned = [part for part in parts if part.get_content_type() in RETURNED]
     headers = [_decoded(part) if _is_encoded(part) else _content(part) for part in returned]

@@ -42,9 +42,8 @@ class _Refused(CannotRead):
 
 @dataclass(frozen=True, repr=False)
 class Mail:
-    """A mail that was not read before. `content` is its beginning: at most LARGEST bytes.
-
-    `unreadable`: why this mail alone cannot be read, without a value; its content is empty then."""
+    """A mail that was not read before. `content` is its beginning: at most LARGEST bytes. `unreadable`: why this mail
+    alone cannot be read, without a value; its content is empty then."""
 
     id: str
     content: bytes

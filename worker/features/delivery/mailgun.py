@@ -56,7 +56,8 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
     if match is None:
         return NotUnderstood("it names no message")
     status, stop, code = _meaning(event)
-    kind, at = event_name(event.get("event")), _time(event)
+    kind, given = event_name(event.get("event")), event.get("timestamp", 0)
+    at = datetime.fromtimestamp(given, UTC) if type(given) in (int, float) and 0 < given < 4e9 else None
     return DeliveryUpdate(kind, match[1], status=status, stop=stop, code=code, happened_at=at)
 
 
@@ -86,10 +87,3 @@ def _within(fields: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
             return {}
         fields = inner
     return fields
-
-
-def _time(event: Mapping[str, Any]) -> datetime | None:
-    given = event.get("timestamp")
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 4e9:
-        return None
-    return datetime.fromtimestamp(given, UTC)

@@ -30,10 +30,8 @@ def headers_of(key: str) -> tuple[str, ...]:
 
 
 def refusal(headers: Mapping[str, str], *, keys: Iterable[str]) -> str:
-    """Why the webhook is refused; "" if it shows one of the keys. Never raises, and names no value.
-
-    `headers` has lower-case names. The key is the password of Basic authentication with any user, or a bearer token.
-    """
+    """Why the webhook is refused; "" if it shows one of the keys. Never raises, and names no value. `headers` has
+    lower-case names. The key is the password of Basic authentication with any user, or a bearer token."""
     scheme, _, rest = headers.get("authorization", "").strip().partition(" ")
     given = rest.strip()
     match scheme.lower():

@@ -108,10 +108,6 @@ def _check(delivery: Delivery, given: Mapping[str, Any], findings: Findings) -> 
         findings.consequence(("delivery", first), "needs the section [email]: it reports on its mails")
 
 
-def _has_credentials(delivery: Delivery | None, parts: Mapping[str, Any]) -> bool:
-    return bool((delivery and delivery.services) or (parts.get("sms") and parts["web"].base_url))
-
-
 SECTION = FeatureSection(
     "delivery",
     Delivery,
@@ -119,5 +115,8 @@ SECTION = FeatureSection(
     outside=lambda delivery: [
         ("delivery.ses.topics", f"https://{host_of(topic)}") for topic in (delivery.ses.topics if delivery.ses else ())
     ],
-    credentials=Credentials("a table of [delivery], [sms] with `base_url` in [web]", _has_credentials),
+    credentials=Credentials(
+        "a table of [delivery], [sms] with `base_url` in [web]",
+        lambda delivery, parts: bool((delivery and delivery.services) or (parts.get("sms") and parts["web"].base_url)),
+    ),
 )

@@ -25,10 +25,8 @@ OLDEST = timedelta(hours=25)  # SendGrid repeats a webhook for a day
 
 
 def refusal(headers: Mapping[str, str], body: bytes, *, keys: Iterable[str], now: datetime) -> str:
-    """Why the webhook is refused; "" if one of the keys signed it. Never raises, and names no value.
-
-    `headers` has lower-case names. `keys` are public keys as SendGrid shows them: DER in base64.
-    """
+    """Why the webhook is refused; "" if one of the keys signed it. Never raises, and names no value. `headers` has
+    lower-case names. `keys` are public keys as SendGrid shows them: DER in base64."""
     given, at = headers.get(SIGNATURE, ""), headers.get(TIME, "")
     if not given or not at:
         return "it is not signed"
@@ -62,10 +60,8 @@ def _signed(key: str, given: str, content: bytes) -> bool:
 
 
 def read(body: bytes) -> list[tuple[bytes, DeliveryUpdate]] | NotUnderstood:
-    """The updates in the webhook, each with what it is recognised by. Never raises on the bytes that were sent.
-
-    Events that name no mail of this form are left out: an account may send other mails, too.
-    """
+    """The updates in the webhook, each with what it is recognised by. Never raises on the bytes that were sent. Events
+    that name no mail of this form are left out: an account may send other mails, too."""
     events = read_list(body)
     if isinstance(events, NoObject):
         return NotUnderstood("it is not a readable JSON list")
@@ -81,8 +77,9 @@ def _update(event: Mapping[str, Any]) -> tuple[bytes, DeliveryUpdate] | None:
     if not isinstance(id_, str) or not id_ or match is None:
         return None
     status, stop, code = _meaning(event)
-    kind = event_name(event.get("event"))
-    update = DeliveryUpdate(kind, match[1], status=status, stop=stop, code=code, happened_at=_time(event))
+    kind, given = event_name(event.get("event")), event.get("timestamp")
+    at = datetime.fromtimestamp(given, UTC) if type(given) is int and 0 < given < 4_000_000_000 else None
+    update = DeliveryUpdate(kind, match[1], status=status, stop=stop, code=code, happened_at=at)
     return id_.encode("utf-8", "surrogatepass"), update
 
 
@@ -105,10 +102,3 @@ def _meaning(event: Mapping[str, Any]) -> tuple[DeliveryStatus | None, Stop | No
             return DeliveryStatus.BLOCKED, None, ""
         case _:
             return None, None, ""  # processed, open, click
-
-
-def _time(event: Mapping[str, Any]) -> datetime | None:
-    given = event.get("timestamp")
-    if isinstance(given, bool) or not isinstance(given, int) or not 0 < given < 4_000_000_000:
-        return None
-    return datetime.fromtimestamp(given, UTC)

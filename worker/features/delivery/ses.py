@@ -8,7 +8,6 @@ the SNS host of a configured topic's own region, at a path of this one form. No 
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -33,14 +32,8 @@ MOST_HEADERS = 500
 NOT_TRIED = ("Suppressed", "OnAccountSuppressionList", "UnsubscribedRecipient")
 REFUSED_CONTENT = ("MessageTooLarge", "ContentRejected", "AttachmentRejected")
 # The object that has the time and the facts, by the event.
-_PARTS = {
-    "Bounce": "bounce",
-    "Complaint": "complaint",
-    "Delivery": "delivery",
-    "DeliveryDelay": "deliveryDelay",
-    "Reject": "reject",
-    "Subscription": "subscription",
-}
+_NAMES = ("bounce", "complaint", "delivery", "deliveryDelay", "reject", "subscription")
+_PARTS = {name[0].upper() + name[1:]: name for name in _NAMES}
 
 
 def read(message: str) -> DeliveryUpdate | NotUnderstood:
@@ -58,7 +51,7 @@ def read(message: str) -> DeliveryUpdate | NotUnderstood:
     reference = _reference(headers)
     if not reference:
         return NotUnderstood("it names no message")
-    facts = fields.get(_PARTS.get(kind, ""), {})
+    facts = fields.get(_PARTS.get(kind, ""))
     facts = facts if isinstance(facts, dict) else {}
     status, stop, code = _meaning(kind, facts)
     return DeliveryUpdate(
@@ -170,8 +163,12 @@ def read_message(body: bytes, *, topics: Collection[str]) -> SnsMessage | str:
     if not is_whole or not all(isinstance(value, str) for value in values.values()):
         return "a field is missing, or is not a text"
     hashed = HASHES.get(str(fields.get("SignatureVersion")))
-    signature, given = _bytes(fields.get("Signature")), fields.get("SigningCertURL")
-    if hashed is None or signature is None:
+    signed, given = fields.get("Signature"), fields.get("SigningCertURL")
+    try:
+        signature = base64.b64decode(signed, validate=True) if isinstance(signed, str) else b""
+    except ValueError:
+        signature = b""
+    if hashed is None or not signature:
         return "it is not signed"
     place = f"https://{host_of(topic)}/"
     certificate = given.removeprefix(place) if isinstance(given, str) and given.startswith(place) else ""
@@ -192,13 +189,6 @@ def read_message(body: bytes, *, topics: Collection[str]) -> SnsMessage | str:
         content=content.encode("utf-8", "surrogatepass"),
         sent_at=utc_time(values.get("Timestamp")),
     )
-
-
-def _bytes(value: object) -> bytes | None:
-    try:
-        return base64.b64decode(value, validate=True) if isinstance(value, str) and value else None
-    except (binascii.Error, ValueError):
-        return None
 
 
 def read_certificate(pem: bytes) -> Certificate | None:

@@ -19,10 +19,8 @@ TYPES = ("delivered", "bounced", "complained")
 
 
 def refusal(headers: Mapping[str, str], body: bytes, *, keys: Iterable[str], now: datetime) -> str:
-    """Why the callback is refused; "" if one of the keys signed it. Never raises, and names no value.
-
-    `now` is aware UTC.
-    """
+    """Why the callback is refused; "" if one of the keys signed it. Never raises, and names no value. `now` is aware
+    UTC."""
     if len(body) > LARGEST:
         return "it is too large"
     found = standard_webhooks.signing_key(headers, body, keys, now=now)
@@ -53,13 +51,9 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
     if not reference and not address:
         # It may be about a mail of another program: the mail system must not repeat it for ever.
         return NotUnderstood("neither its message_id nor its email can be one of ours")
-    status, stop = _meaning(kind, permanent)
-    return DeliveryUpdate(kind, reference, address, status, stop, happened_at=utc_time(fields.get("at")))
-
-
-def _meaning(kind: str, permanent: bool) -> tuple[DeliveryStatus | None, Stop | None]:
-    if kind == "delivered":
-        return DeliveryStatus.DELIVERED, None
-    if kind == "complained":
-        return None, Stop.COMPLAINED  # the message did arrive
-    return (DeliveryStatus.BOUNCED, Stop.BOUNCED) if permanent else (DeliveryStatus.LATER, None)
+    bounced = (DeliveryStatus.BOUNCED, Stop.BOUNCED) if permanent else (DeliveryStatus.LATER, None)
+    # What is complained about did arrive.
+    meanings = {"delivered": (DeliveryStatus.DELIVERED, None), "complained": (None, Stop.COMPLAINED)}
+    return DeliveryUpdate(
+        kind, reference, address, *meanings.get(kind, bounced), happened_at=utc_time(fields.get("at"))
+    )

@@ -37,11 +37,8 @@ def unsigned(headers: Mapping[str, str]) -> str:
 
 
 def refusal(headers: Mapping[str, str], body: bytes, url: str, keys: Iterable[str]) -> str:
-    """Why the callback is not Twilio's; "" if it is. Never raises, and names no value.
-
-    `headers` has lower-case names. `url` is the whole address with its query, as Twilio was given it: not the address
-    that a proxy passes on.
-    """
+    """Why the callback is not Twilio's; "" if it is. Never raises, and names no value. `headers` has lower-case names.
+    `url` is the whole address with its query, as Twilio was given it: not the address that a proxy passes on."""
     given = headers.get(SIGNATURE, "")
     if not given:
         return "it is not signed"
@@ -98,10 +95,8 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
 
 def _lost(code: str, *, by_whatsapp: bool) -> tuple[DeliveryStatus, Stop | None]:
     """What became of a message that did not arrive, and of its number, by Twilio's code. An unknown code: no retry.
-
     What Twilio reports of a WhatsApp message is final, whatever the code: Twilio does not try it again, and a text may
-    reach the number.
-    """
+    reach the number."""
     number = int(code) if code else 0
     if number == OPTED_OUT or (by_whatsapp and number == BLOCKED):
         return DeliveryStatus.BOUNCED, Stop.STOPPED
@@ -113,10 +108,8 @@ def _lost(code: str, *, by_whatsapp: bool) -> tuple[DeliveryStatus, Stop | None]
 
 
 def _answer(fields: Mapping[str, str]) -> DeliveryUpdate:
-    """The update in a customer's text. It is only compared with the STOP and START words, and is not kept.
-
-    With Twilio's Advanced Opt-Out the account has its own words, and Twilio reports their meaning.
-    """
+    """The update in a customer's text. It is only compared with the STOP and START words, and is not kept. With
+    Twilio's Advanced Opt-Out the account has its own words, and Twilio reports their meaning."""
     answer = " ".join(fields.get("Body", "")[:100].split()).rstrip(".!").casefold()
     meant = fields.get("OptOutType", "").upper()
     stop = meant == "STOP" or answer in STOP_WORDS
