@@ -113,15 +113,8 @@ PROVIDER: Mapping[str, tuple[str, ...]] = {
     "currency": ("priceUnit", "currency code"),
     "billed": ("charged", "billable", "isBilled"),
     "at": (
-        "createdAt",
-        "created",
-        "create date",
-        "createTime",
-        "created time",
-        "startTime",
-        "date",
-        "timestamp",
-        "time",
+        *("createdAt", "created", "create date", "createTime", "created time", "startTime"),
+        *("date", "timestamp", "time"),
     ),
 }
 # The last is shared by all sessions of an entity, so it comes last.
@@ -134,14 +127,8 @@ SENDER: Mapping[str, tuple[str, ...]] = {
     "to": ("recipient", "recipients", "rcpt to", "destination", "mail.destination", "email", "phone", "address"),
     "customer_id": ("clientId", "client id", "metadata.customer_id"),
     "status": (
-        "event",
-        "eventType",
-        "notificationType",
-        "RecordType",
-        "result",
-        "state",
-        "last event",
-        "message status",
+        *("event", "eventType", "notificationType", "RecordType"),
+        *("result", "state", "last event", "message status"),
     ),
     "channel": ("channel type",),
     "at": (
@@ -227,11 +214,7 @@ def charge_of(row: int, cells: Mapping[str, Any]) -> Charge | str:
 def sending_of(row: int, cells: Mapping[str, Any]) -> Sending | str:
     """What a row says; or why it says nothing, in words that hold nothing of the row."""
     texts = _texts(cells, SENDER)
-    keys = []
-    for name in MESSAGE_KEYS:
-        found = MESSAGE_ID.fullmatch(texts[name])
-        if found:
-            keys.append(found[1])
+    keys = [found[1] for name in MESSAGE_KEYS if (found := MESSAGE_ID.fullmatch(texts[name]))]
     email, phone = _address(texts["to"].removeprefix(WHATSAPP))
     if not (keys or email or phone or texts["customer_id"]):
         return "it has no message_id, sid, address or customer_id"
@@ -255,10 +238,7 @@ def _channel(texts: Mapping[str, str], email: str, phone: str) -> str:
 
 
 def _texts(cells: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, str]:
-    texts = dict.fromkeys(names, "")
-    for name in cells.keys() & names.keys():
-        texts[name] = _text(cells[name])
-    return texts
+    return {name: _text(cells.get(name)) for name in names}
 
 
 def _text(cell: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -116,14 +116,8 @@ def reconcile(
             raise CannotStart(f"--account: there is no account {min(unknown)!r} in the configuration")
         provided = [_table(parts, path, PROVIDER, "provider", mapping, sheet) for path in exports]
         logged = [_table(parts, path, SENDER, "sender", mapping, sheet) for path in logs]
-        rules = Rules(
-            since=since,
-            until=until,
-            charged_from=STAGES.index(charged_from),
-            accounts=accounts,
-            channels=channels,
-            prices=Prices.of(parts.settings).accounts,
-        )
+        prices = Prices.of(parts.settings).accounts
+        rules = Rules(since, until, STAGES.index(charged_from), accounts, channels, prices)
         books = Reconciliation(scratch, OurBooks(parts.database, parts.keyring), found.id, rules)
         books.load()
         for table in provided:
@@ -132,25 +126,18 @@ def reconcile(
             books.sender(table)
         books.finish(provider=bool(exports), sender=bool(logs))
         if out is not None:
+            rows = map(_row, _all(scratch))
             with whole_file(out) as stream:
-                as_csv = csv.writer(stream) if out.suffix.lower() == ".csv" else None
-                if as_csv is not None:
-                    as_csv.writerow(COLUMNS)
-                for one in map(_row, _all(scratch)):
-                    if as_csv is not None:
-                        as_csv.writerow([spreadsheet_safe(str(value)) for value in one.values()])
-                    else:
-                        stream.write(json.dumps(one) + "\n")
+                if out.suffix.lower() == ".csv":
+                    safe = ([spreadsheet_safe(str(value)) for value in one.values()] for one in rows)
+                    csv.writer(stream).writerows(chain([COLUMNS], safe))
+                else:
+                    stream.writelines(json.dumps(one) + "\n" for one in rows)
         if as_json:
-            facts = {
-                "batch": found.id,
-                "differences": scratch.counts.total(),
-                "kinds": {str(kind): scratch.counts[kind] for kind in Difference if scratch.counts[kind]},
-                "compared": dict(books.counts),
-                "not_compared": books.uncompared,
-                "rows": [_row(one) for one in islice(_all(scratch, IN_JSON), IN_JSON)],
-            }
-            print_json(facts)
+            kinds = {str(kind): scratch.counts[kind] for kind in Difference if scratch.counts[kind]}
+            facts = {"batch": found.id, "differences": scratch.counts.total(), "kinds": kinds}
+            facts |= {"compared": dict(books.counts), "not_compared": books.uncompared}
+            print_json(facts | {"rows": [_row(one) for one in islice(_all(scratch, IN_JSON), IN_JSON)]})
         else:
             _show(found.id, books, scratch, out)
         number = scratch.counts.total()

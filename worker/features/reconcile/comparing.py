@@ -89,28 +89,27 @@ class Reconciliation:
         ids = self._sessions_of(charge)
         key = shown((*charge.keys, charge.external_ref, "")[0])
         if not ids:
-            self._unknown_charge(charge, key, at)
-            return
+            return self._unknown_charge(charge, key, at)
         marks = ", ".join("?" * len(ids))
         query = f"SELECT * FROM session WHERE id IN ({marks}) ORDER BY listed, abs(at - ?), id LIMIT 1"  # noqa: S608
         (session,) = self._scratch.run(query, *ids, at or 0.0)
         by = ("provider", charge.row, key or shown(session["reference"]), session["customer"], session["account"])
-        refund = charge.amount is not None and charge.amount < 0
-        self._scratch.run(
-            "UPDATE session SET listed = listed + ?, charges = charges + ? WHERE id = ?",
-            0 if refund else 1,
-            -1 if refund else int(charge.billed),
-            session["id"],
-        )
+        where, refund = f"row {session['row']} of the list", charge.amount is not None and charge.amount < 0
+        update = "UPDATE session SET listed = listed + ?, charges = charges + ? WHERE id = ?"
+        self._scratch.run(update, 0 if refund else 1, -1 if refund else int(charge.billed), session["id"])
         if not self._rules.covers(at):
-            self._scratch.find(Found(Difference.OUTSIDE_PERIOD, *by, detail=f"row {session['row']} of the list"))
+            self._scratch.find(Found(Difference.OUTSIDE_PERIOD, *by, detail=where))
         if charge.customer_id and charge.keys and charge.customer_id != session["customer"]:
-            detail = f"row {session['row']} of the list; the export has {shown(charge.customer_id)}"
+            detail = f"{where}; the export has {shown(charge.customer_id)}"
             self._scratch.find(Found(Difference.OTHER_CUSTOMER, *by, detail=detail))
         if charge.billed and session["listed"] > 0 and not refund:  # a later row may take it back
-            twice = Found(Difference.BILLED_TWICE, *by, detail=f"row {session['row']} of the list")
-            self._scratch.wait("twice", [str(session["id"])], twice)
-        self._price(charge, session["account"], by)
+            self._scratch.wait("twice", [str(session["id"])], Found(Difference.BILLED_TWICE, *by, detail=where))
+        price = self._rules.prices.get(session["account"])
+        if price is None or charge.amount is None or not charge.billed:
+            return
+        if (charge.currency and charge.currency != price.currency) or abs(charge.amount) != price.amount:
+            amount = f"{charge.amount} {charge.currency}".strip()
+            self._scratch.find(Found(Difference.WRONG_AMOUNT, *by, detail=f"{amount} instead of {price}"))
 
     def _sessions_of(self, charge: Charge) -> Sequence[int]:
         """The sessions that a row may mean: by the surest of its ids, which is not another session's."""
@@ -130,30 +129,18 @@ class Reconciliation:
         if any(self._scratch.ids("orphan", one) for one in charge.keys):
             self.counts["known_orphans"] += 1
             return
-        customer = self._customer(charge.customer_id)
-        detail = f"row {customer['row']} of the list has this customer" if customer is not None else ""
+        name, detail = _named(self._customer(charge.customer_id))
+        details = [detail] if detail else []
         if not charge.billed:
             self.counts["provider_free"] += 1
-            detail = "; ".join(filter(None, (detail, "listed without a charge")))
+            details.append("listed without a charge")
         if not self._rules.covers(at):
-            detail = "; ".join(filter(None, (detail, "outside of the period")))
-        name = customer["id"] if customer is not None else ""
-        found = Found(Difference.BILLED_UNKNOWN, "provider", charge.row, key, name, "", detail)
-        others = (
-            (charge.external_ref, f"{EXTERNAL}{charge.external_ref}")
-            if charge.external_ref
-            else (f"{CLIENT}{charge.customer_id}",)
-        )
+            details.append("outside of the period")
+        found = Found(Difference.BILLED_UNKNOWN, "provider", charge.row, key, name, "", "; ".join(details))
+        others: Sequence[str] = [f"{CLIENT}{charge.customer_id}"]
+        if charge.external_ref:
+            others = charge.external_ref, f"{EXTERNAL}{charge.external_ref}"
         self._scratch.wait("ref", charge.keys or others, found)
-
-    def _price(self, charge: Charge, account: str, by: tuple[str, int, str, str, str]) -> None:
-        price = self._rules.prices.get(account)
-        if price is None or charge.amount is None or not charge.billed:
-            return
-        other_currency = charge.currency and charge.currency != price.currency
-        if other_currency or abs(charge.amount) != price.amount:
-            amount = f"{charge.amount} {charge.currency}".strip()
-            self._scratch.find(Found(Difference.WRONG_AMOUNT, *by, detail=f"{amount} instead of {price}"))
 
     def _billed_twice(self) -> None:
         for chunk in self._scratch.waiting("twice", CHUNK):
@@ -174,10 +161,9 @@ class Reconciliation:
                 self.counts["sessions_outside_period"] += 1
             else:
                 detail = "listed without a charge" if session["listed"] else "not in the export"
-                sent = self._scratch.run(
-                    "SELECT 1 FROM message WHERE customer = ? AND left = 1 LIMIT 1", session["customer"]
-                )
-                detail += "; a message was sent to the customer" if sent else ""
+                query = "SELECT 1 FROM message WHERE customer = ? AND left = 1 LIMIT 1"
+                if self._scratch.run(query, session["customer"]):
+                    detail += "; a message was sent to the customer"
                 by = ("ours", session["row"], shown(session["reference"]), session["customer"], session["account"])
                 self._scratch.find(Found(Difference.NEVER_BILLED, *by, detail=detail))
 
@@ -195,17 +181,20 @@ class Reconciliation:
         ids = [id_ for key in sending.keys for id_ in self._scratch.ids("msg", _folded(key))]
         customer = self._addressed(sending)
         if not ids and by_address and customer is not None:
-            ids = self._by_address(customer["id"], sending, at)
+            # The customer's message on this channel that the log has not had, the nearest in time, within a day.
+            found = self._scratch.run(
+                "SELECT id, at FROM message WHERE customer = ? AND channel = ? AND (left = 1 OR open = 1)"
+                " ORDER BY logged, abs(at - ?), id LIMIT 1",
+                *(customer["id"], sending.channel, at or 0.0),
+            )
+            ids = [row["id"] for row in found if at is None or abs(row["at"] - at) <= _DAY]
         if not ids:
-            self._unknown_sending(sending, customer, by_address=by_address)
-            return
+            return self._unknown_sending(sending, customer, by_address=by_address)
         (message,) = self._scratch.run("SELECT * FROM message WHERE id = ?", ids[0])
         self._scratch.run(
             "UPDATE message SET logged = logged + 1, sendings = sendings + ?, deliveries = deliveries + ?,"
             " failed = failed + ? WHERE id = ?",
-            int(sending.sent is Sent.SENT),
-            int(sending.sent is Sent.DELIVERED),
-            int(sending.sent is Sent.FAILED),
+            *(int(sending.sent is one) for one in (Sent.SENT, Sent.DELIVERED, Sent.FAILED)),
             message["id"],
         )
         by = ("sender", sending.row, message["reference"], message["customer"], message["channel"])
@@ -221,25 +210,13 @@ class Reconciliation:
         if first and not (message["left"] or message["open"]):
             self._scratch.find(Found(Difference.LOGGED_NOT_SENT, *by, detail=f"{where}, {message['state']} for us"))
 
-    def _by_address(self, customer_id: str, sending: Sending, at: float | None) -> list[int]:
-        """The customer's message on this channel that the log has not had, the nearest in time, within a day."""
-        found = self._scratch.run(
-            "SELECT id, at FROM message WHERE customer = ? AND channel = ? AND (left = 1 OR open = 1)"
-            " ORDER BY logged, abs(at - ?), id LIMIT 1",
-            *(customer_id, sending.channel, at or 0.0),
-        )
-        return [row["id"] for row in found if at is None or abs(row["at"] - at) <= _DAY]
-
     def _unknown_sending(self, sending: Sending, customer: Any, *, by_address: bool) -> None:
         key = shown((*sending.keys, "")[0])
         if customer is not None and not customer["has_session"]:
             by = ("sender", sending.row, key, customer["id"], sending.channel)
-            self._scratch.find(
-                Found(Difference.SENT_NOT_ISSUED, *by, detail=f"row {customer['row']} of the list has no session")
-            )
-            return
-        name = customer["id"] if customer is not None else ""
-        detail = f"row {customer['row']} of the list has this customer" if customer is not None else ""
+            detail = f"row {customer['row']} of the list has no session"
+            return self._scratch.find(Found(Difference.SENT_NOT_ISSUED, *by, detail=detail))
+        name, detail = _named(customer)
         found = Found(Difference.LOGGED_UNKNOWN, "sender", sending.row, key, name, sending.channel, detail)
         keys = [_folded(one) for one in sending.keys]
         keys += [f"{ADDRESS}{one}" for one in self._ours.digests(sending.email, sending.phone)] if by_address else []
@@ -265,11 +242,9 @@ class Reconciliation:
         if found is not None:
             return found
         for digest in self._ours.digests(sending.email, sending.phone):
-            ids = [
-                row["text"] for row in self._scratch.run("SELECT text FROM key WHERE kind = 'address:' || ?", digest)
-            ]
-            if len(ids) == 1:
-                return self._customer(ids[0])
+            rows = self._scratch.run("SELECT text FROM key WHERE kind = 'address:' || ?", digest)
+            if len(rows) == 1:
+                return self._customer(rows[0]["text"])
         return None
 
     def _customer(self, customer_id: str) -> Any:
@@ -298,6 +273,13 @@ class Reconciliation:
                 self._scratch.find(Found(Difference.UNREADABLE, file, raw.row, detail=found))
             else:
                 yield found
+
+
+def _named(customer: Any) -> tuple[str, str]:
+    """The id of the batch's customer, and its row in words; "" for None."""
+    return (
+        (customer["id"], f"row {customer['row']} of the list has this customer") if customer is not None else ("", "")
+    )
 
 
 def _folded(key: str) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
@@ -119,8 +118,10 @@ class OurBooks:
 
     def messages_elsewhere(self, batch_id: int, keys: Collection[str]) -> set[str]:
         """Which of these are messages of other batches, or addresses of their customers."""
-        digests = _without(ADDRESS, keys)
-        ids = list(_ids(keys))
+        digests, ids = _without(ADDRESS, keys), []
+        for key in keys:
+            with suppress(ValueError):
+                ids.append(uuid.UUID(key))
         other = sa.select(InvitationRow.id, InvitationRow.reference).where(InvitationRow.batch_id != batch_id)
         with self._database.read() as connection:
             found = fetch(connection, other.where(InvitationRow.id.in_(ids))) if ids else []
@@ -181,12 +182,6 @@ def _without(start: str, keys: Collection[str]) -> list[str]:
     return [key.removeprefix(start) for key in keys if key.startswith(start)]
 
 
-def _ids(keys: Collection[str]) -> Iterator[uuid.UUID]:
-    for key in keys:
-        with suppress(ValueError):
-            yield uuid.UUID(key)
-
-
 _TABLES = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
@@ -220,9 +215,7 @@ class Scratch:
         self.counts: Counter[str] = Counter()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._connection.close()
         self._directory.cleanup()
 
@@ -239,16 +232,12 @@ class Scratch:
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 -- names of ours
         id_ = self._connection.execute(statement, tuple(columns.values())).lastrowid
-        for kind, texts in keys.items():
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO key VALUES (?, ?, ?)", [(kind, text, id_) for text in texts]
-            )
+        named = [(kind, text, id_) for kind, texts in keys.items() for text in texts]
+        self._connection.executemany("INSERT OR IGNORE INTO key VALUES (?, ?, ?)", named)
 
     def ids(self, kind: str, text: str) -> list[int]:
         """The rows with this key."""
-        return [
-            row[0] for row in self._connection.execute("SELECT id FROM key WHERE kind = ? AND text = ?", (kind, text))
-        ]
+        return [row["id"] for row in self.run("SELECT id FROM key WHERE kind = ? AND text = ?", kind, text)]
 
     def find(self, found: Found) -> None:
         """Keep a difference."""
