@@ -98,9 +98,12 @@ class FakeProvider:
             return Problem(kind, f"HTTP {answer.status}", status=answer.status, retry_after=wait, unclear=unclear)
         try:
             found = json_object(answer.body)
+            link = https_link(text(found, "link", most=LONGEST_LINK), LINK_HOSTS)  # as real adapters check theirs
+            if link is None:
+                raise BadAnswer("link in the answer is not an https address of the provider")
             return Session(
                 token=text(found, "token"),
-                link=_link(found),
+                link=link,
                 reference=text(found, "reference"),
                 expires_at=issued_at + (self.gives or self.lifetime_with(request.parameters) or timedelta(hours=1)),
                 expiry_source=ExpirySource.ANSWER,
@@ -148,19 +151,9 @@ class FakeProvider:
         return changed
 
 
-def _link(answer: Mapping[str, Any]) -> str:
-    """The link, if it may be sent, as real adapters check theirs. Raises BadAnswer."""
-    link = https_link(text(answer, "link", most=LONGEST_LINK), LINK_HOSTS)
-    if link is None:
-        raise BadAnswer("link in the answer is not an https address of the provider")
-    return link
-
-
 class FakeHttp:
     """Replaces `Http` in tests. Returns the outcomes in order, or computes each from its request; then sessions.
-
-    `requests` has the received requests in order; `in_flight` and `most_in_flight` count calls.
-    """
+    `requests` has the received requests in order; `in_flight` and `most_in_flight` count calls."""
 
     def __init__(self, outcomes: Iterable[Outcome] | Compute = ()) -> None:
         self._compute = outcomes if callable(outcomes) else None
@@ -222,12 +215,10 @@ class FakeHttp:
 
 
 class FakeSender:
-    """Returns `answers` in order, one for each message, and then receipts.
-
-    `messages` has the accepted messages; a message that got a Problem is in `refused`. `found` has the results of the
-    look-ups in order, and after them they find nothing; None: it has no look-up. `asked` has the links that look-ups
-    were made for. `preflights` are the results of log-ins, and then all are accepted; `logins` counts them.
-    """
+    """Returns `answers` in order, one for each message, and then receipts. `messages` has the accepted messages; a
+    message that got a Problem is in `refused`. `found` has the results of the look-ups in order, and after them they
+    find nothing; None: it has no look-up. `asked` has the links that look-ups were made for. `preflights` are the
+    results of log-ins, and then all are accepted; `logins` counts them."""
 
     def __init__(
         self,

@@ -53,11 +53,9 @@ HOSTILE = (
 
 
 class SenderSide(Protocol):
-    """The far side of a sender in tests: a server, or a caller with given answers. Inherit it.
-
-    `service` is the name of the sender's entry point; "" for a sender that is no service of its own. `to` is an
-    invented address of its `channel`. `account` and `from_` are invented values of these keys of the channel's section.
-    """
+    """The far side of a sender in tests: a server, or a caller with given answers. Inherit it. `service` is the name of
+    the sender's entry point; "" for a sender that is no service of its own. `to` is an invented address of its
+    `channel`. `account` and `from_` are invented values of these keys of the channel's section."""
 
     service: str = ""
     channel: str = "sms"

@@ -51,9 +51,7 @@ class _Head:
 
 class _Beginning:
     """What requests with the same method, URL and headers begin with: all but the length of the body, and the body.
-
-    `kept`: the connections to their origin that no call uses, the last used last.
-    """
+    `kept`: the connections to their origin that no call uses, the last used last."""
 
     def __init__(self, request: HttpRequest, path: str, head: _Head, kept: list[KeptConnection]) -> None:
         self.headers = dict(request.headers)  # a copy: the caller may change its own

@@ -34,10 +34,8 @@ class NotHttp(aiohttp.ClientResponseError):
 
 
 class KeptConnection(asyncio.Protocol):
-    """`is_usable`: it is open, the last answer has been read to its end, and nothing else has come.
-
-    `idle_since`: for its keeper, in seconds of `monotonic`.
-    """
+    """`is_usable`: it is open, the last answer has been read to its end, and nothing else has come. `idle_since`: for
+    its keeper, in seconds of `monotonic`."""
 
     def __init__(self, opened: Connection) -> None:
         """Takes the transport over from aiohttp. Raises ClientConnectionResetError if it is lost already."""
@@ -73,11 +71,9 @@ class KeptConnection(asyncio.Protocol):
         self._opened.close()
 
     def ask(self, written: bytes, *, deadline: float, reads_body: bool) -> "asyncio.Future[HttpAnswer | Broken]":
-        """Write a request. The future gets its answer: whole, or after its head if not `reads_body`.
-
-        It may get an aiohttp.ClientError instead, and from `end_if_late` a TimeoutError. Close the connection if it is
-        not usable afterwards.
-        """
+        """Write a request. The future gets its answer: whole, or after its head if not `reads_body`. It may get an
+        aiohttp.ClientError instead, and from `end_if_late` a TimeoutError. Close the connection if it is not usable
+        afterwards."""
         self._answered = answered = self.loop.create_future()
         self._deadline, self._reads_body, self._whole, self._bytes = deadline, reads_body, False, 0
         self._clear()

@@ -9,7 +9,7 @@ FEATURE = Feature(
         "SECTIONS": ("worker.features.renew.section:SECTION",),
         "TABLES": ("worker.features.renew.store.renewals:TABLES",),
         "OBSERVERS": ("worker.features.renew.store.renewals:observing",),
-        "SWEEP_STEPS": ("worker.features.renew.renewing:swept",),
+        "SWEEP_STEPS": ("worker.features.renew.store.asking:swept",),
         "STANDINGS": ("worker.features.renew.standing:STANDINGS",),
     },
 )

@@ -1,11 +1,11 @@
 """Asks customers again whose approvals end: a new job of the same purpose for each, in the batch of the day.
 
 The jobs wait under the limits of their accounts and senders, as all jobs do. At most `per_day` are added in a day,
-those of the oldest approvals first: so a pause of months is caught up with in days.
+those of the oldest approvals first: so a pause of months is caught up with in days. Each process looks each minute.
 """
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -34,10 +34,13 @@ from worker.lists.lines import AcceptedLine, Chosen
 from worker.lists.store.admission import lock_customers
 from worker.lists.store.batches import next_rows
 from worker.lists.store.new_rows import erased_among, job_values, new_jobs
+from worker.reporting.store.look import Looked
+from worker.wiring.background import Ticks
 from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 CHUNK = 200
+LOOK_EVERY = 60.0  # seconds, in each process
 RENEWALS = "renewals-"  # how the names of the batches begin
 AGAIN = {
     "being_asked": timedelta(days=1),
@@ -173,3 +176,15 @@ class _Known:
         since = min([row.approved_at, *(job.created_at for job in jobs[-1:])])
         cancelled = [job for job in jobs if job.state is JobState.CANCELLED and job.created_at >= since]
         return bool(cancelled) or (ended is not None and ended >= since)
+
+
+def swept(parts: Parts) -> Callable[[Looked], None]:
+    if not parts.settings.section(Renew).on:
+        return lambda _looked: None
+    renewing, ticks = Renewing(parts), Ticks(LOOK_EVERY)
+
+    def renew(_looked: Looked) -> None:
+        if ticks.begin(parts.clock().timestamp()):  # no real seconds: a trial plays days in one
+            renewing.ask(now=parts.database_clock())
+
+    return renew
