@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from worker.core.features import hint
-from worker.reporting.operation import BEAT_IS_MISSING_AFTER, Running, Wakening, starts_work
+from worker.reporting.operation import BEAT_IS_MISSING_AFTER, Running, Wakening
 from worker.reporting.waits import (
     Level,
     Wait,
@@ -23,7 +23,7 @@ WORKER, WEB, BUS = (UP._replace(kind=kind) for kind in ("worker", "web", "bus"))
 ALONE = UP._replace(kind="run", batch_id=3)
 STATUS = "onboard status"
 DOCTOR = hint("doctor", "onboard doctor") or STATUS
-UP_COMMAND, WORKER_COMMAND = starts_work(by_workers=False), starts_work(by_workers=True)
+UP_COMMAND, WORKER_COMMAND = "onboard up", "onboard worker"
 
 
 def test_due_work_that_no_process_can_do_is_critical(subtests):

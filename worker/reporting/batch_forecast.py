@@ -45,9 +45,6 @@ from worker.reporting.waits import Wait
 from worker.settings.model import Settings
 from worker.settings.policies import BudgetRules, buys_on_click
 
-# Why rows wait until a time, in the words of a forecast.
-_UNTIL_A_TIME = {Reason.QUIET_HOURS: "quiet hours"}
-SHARED_FOR = timedelta(seconds=1)
 AWAITS_VERDICT = "it waits for the verdict on its pilot"
 
 
@@ -66,8 +63,7 @@ class Forecasts:
     orphans: Mapping[str, OrphanRule]  # by account
     settings: Settings
     texts_per_country: int | None
-    # What the forecasts of all batches have in common: the processes that work, and the lists. It is read once for many
-    # batches, and again after a second.
+    # What the forecasts of all batches have in common: working processes, and lists. Read once a second at most.
     _read: tuple[datetime, Sequence[Running], Queue] | None = field(default=None, init=False)
 
     def of(
@@ -138,7 +134,8 @@ class Forecasts:
         for kept in counts.kept.values():
             messages -= kept.messages
         calls = self._calls_left(batch, counts)
-        ends = forecast(self._loads(calls, messages, self.ahead_of(batch, planned, calls)), now=self.clock())
+        ahead = self.ahead_of(batch, planned, calls)
+        ends = forecast(loads_of(self.budgets, self.rules, calls, messages, ahead=ahead), now=self.clock())
         ends = self._with_later_rows(counts, ends)
         if (texts := messages[Channel.SMS]) and self.texts_per_country is not None:
             # Where the texts that are left go is not stored in clear, so they are counted as those of the last days.
@@ -152,8 +149,7 @@ class Forecasts:
         return self._with_rows_apart(batch.id, counts, outcomes, ends)
 
     def with_rows_apart(self, batch_id: int, ends: Forecast) -> Forecast:
-        """A forecast of the batch's list, with its rows that wait for longer than the rest. Not those whose address is
-        used up: the list itself shows them."""
+        """A forecast of the batch's list, with the rows that wait for longer. Spent addresses the list itself shows."""
         counts = replace(self.facts.counts(batch_id), waits={})
         if not (counts.waiting or counts.unsent):
             return ends
@@ -174,20 +170,19 @@ class Forecasts:
         return with_rows_apart(ends, parts, left=left)
 
     def _with_later_rows(self, counts: BatchCounts, ends: Forecast) -> Forecast:
-        """The forecast with the rows that wait until a time: their work begins then."""
-        for reason, words in _UNTIL_A_TIME.items():
-            rest = counts.waits.get(reason)
-            if ends.finishes_at is None or rest is None or rest.first is None or rest.last is None:
-                continue
-            after = forecast(self._loads(rest.calls, rest.messages), now=max(rest.first, self.clock()))
-            finishes_at = max(rest.last, after.finishes_at or rest.last)
-            if finishes_at > ends.finishes_at:
-                ends = Forecast(finishes_at, f"{words}: {rest.rows:,} wait, the last until {written(rest.last)}")
-        return ends
+        """The forecast with the rows that wait for the end of quiet hours: their work begins then."""
+        rest = counts.waits.get(Reason.QUIET_HOURS)
+        if ends.finishes_at is None or rest is None or rest.first is None or rest.last is None:
+            return ends
+        loads = loads_of(self.budgets, self.rules, rest.calls, rest.messages)
+        after = forecast(loads, now=max(rest.first, self.clock()))
+        finishes_at = max(rest.last, after.finishes_at or rest.last)
+        if finishes_at <= ends.finishes_at:
+            return ends
+        return Forecast(finishes_at, f"quiet hours: {rest.rows:,} wait, the last until {written(rest.last)}")
 
     def _calls_left(self, batch: BatchFacts, counts: BatchCounts) -> Mapping[str, int]:
-        """The calls that are left, by the account that will make them with the present takeovers. Bought on click, a
-        row with a message waits for no call."""
+        """The calls that are left, by account, after takeovers. Bought on click, messages wait for no call."""
         calls = dict(counts.silent if buys_on_click(self.settings) else counts.waiting)
         for kept in counts.kept.values():
             calls = {name: max(left - kept.calls.get(name, 0), 0) for name, left in calls.items()}
@@ -209,7 +204,7 @@ class Forecasts:
         """How many calls and messages go before these calls of a batch that began then, by account and channel; None:
         of a list that is not imported yet, if workers are to work it."""
         now, read = self.clock(), self._read
-        if read is None or not read[0] <= now < read[0] + SHARED_FOR:
+        if read is None or not read[0] <= now < read[0] + timedelta(seconds=1):
             running = [one for one in self.processes.running(now=now) if one.kind in WORK]
             queued = queue(self.database, now=now) if running else Queue((), frozenset())
             read = self._read = (now, running, queued)
@@ -218,11 +213,6 @@ class Forecasts:
         if None not in of_batch or (batch_id is not None and batch_id in of_batch):
             return {}
         return lists.ahead_of(batch_id, calls, began_at=began_at, on_click=buys_on_click(self.settings))
-
-    def _loads(
-        self, calls: Mapping[str, int], messages: Mapping[str, int], ahead: Mapping[str, int] | None = None
-    ) -> list[Load]:
-        return loads_of(self.budgets, self.rules, calls, messages, ahead=ahead or {})
 
     def ends_by(self, account: str, orphans: Orphans) -> datetime | None:
         rule = self.orphans.get(account, OrphanRule())

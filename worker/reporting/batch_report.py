@@ -1,6 +1,5 @@
 """The facts of a batch, as `status` prints them; and what a person's decision about it holds back, ends or may cost, in
-words.
-"""
+words."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -20,13 +19,13 @@ from worker.core.model.states import (
     PauseCause,
 )
 from worker.lists.store.batches import BatchFacts
-from worker.plans.pilot import PilotNumbers, in_words
+from worker.plans.pilot import in_words
 from worker.plans.store.pilots import NOT_MET, Pilots, latest_verdict
 from worker.plans.store.plans import Planned
 from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.report_lines import Columns
 from worker.reporting.store.counts import BatchCounts
-from worker.reporting.store.outlook import Orphans, waiting_to_reconcile
+from worker.reporting.store.outlook import waiting_to_reconcile
 from worker.reporting.waits import Blocked, Circumstances, of_accounts, of_no_account, stop_in_words
 
 if TYPE_CHECKING:
@@ -106,10 +105,14 @@ class Reporting(Forecasts):
         for name, facts in sorted(counts.accounts.items()):
             # An account that is no longer configured still has its calls.
             state = budgets.get(self.rules.accounts[name].name) if name in self.rules.accounts else None
+            orphans = {}
+            if lost := outcomes.orphans.get(name):  # when the next is looked at, and when the last has ended
+                ends_by = written_if_any(self.ends_by(name, lost))
+                orphans = {"orphans": {"rows": lost.number, "look_at": written(lost.first), "ends_by": ends_by}}
             accounts[name] = {
                 **asdict(facts),
                 "in_doubt": outcomes.calls.get(name, 0),
-                **({"orphans": self._orphans(name, orphans)} if (orphans := outcomes.orphans.get(name)) else {}),
+                **orphans,
                 "stopped": stop_in_words(state) if state is not None and state.stopped_at else None,
             }
         planned = self.plan(batch)
@@ -135,14 +138,6 @@ class Reporting(Forecasts):
             **({"lapsed_unsent": counts.lapsed_unsent} if counts.lapsed_unsent else {}),
             **({"cancelled_out": counts.cancelled_out} if counts.cancelled_out else {}),
             **({"purged_at": written(batch.purged_at)} if batch.purged_at is not None else {}),
-        }
-
-    def _orphans(self, account: str, orphans: Orphans) -> dict[str, Any]:
-        """The sessions that are waited for: how many, when the next is looked at, and when the last has ended."""
-        return {
-            "rows": orphans.number,
-            "look_at": written(orphans.first),
-            "ends_by": written_if_any(self.ends_by(account, orphans)),
         }
 
     def _waits(self, counts: BatchCounts) -> dict[str, Any]:
@@ -179,6 +174,10 @@ class Reporting(Forecasts):
         # Of a batch that is paused or cancelled, no verdict is taken.
         takes = planned.sent_at is not None and not batch.is_paused and batch.cancelled_at is None
         verdict_by = latest_verdict(planned, now=now) if takes else None
+        numbers = planned.numbers
+        if not numbers:
+            found = self.pilots.numbers(planned)
+            numbers = f"of {found.size:,}: {in_words(found)}" if found.size else "not chosen yet"
         pilot = {
             "first": plan.first,
             "go_on_if": plan.condition,
@@ -186,7 +185,7 @@ class Reporting(Forecasts):
             "verdict": planned.verdict if plan.condition or planned.verdict != NOT_MET else "asked",
             "verdict_at": written_if_any(planned.verdict_at),
             "verdict_by": written_if_any(verdict_by),
-            "numbers": planned.numbers or _pilot_in_words(self.pilots.numbers(planned)),
+            "numbers": numbers,
         }
         return {
             "in_words": plan.in_words,
@@ -198,13 +197,8 @@ class Reporting(Forecasts):
         }
 
 
-def _pilot_in_words(pilot: PilotNumbers) -> str:
-    return f"of {pilot.size:,}: {in_words(pilot)}" if pilot.size else "not chosen yet"
-
-
 def rows_to_correct(facts: Mapping[str, Any], corrected: int = 0) -> int:
-    """How many rows were rejected, failed or lapsed without any message, and are still there. `corrected`: how many
-    rejected ones have a later row (`BatchCounts`)."""
+    """The rows that were rejected, failed or lapsed unsent. `corrected`: rejected ones with a later row."""
     if "purged_at" in facts:
         return 0
     rows: Mapping[str, int] = facts["rows"]

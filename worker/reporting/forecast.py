@@ -1,6 +1,5 @@
 """When a batch ends, and what limits it: arithmetic over its remaining calls and its accounts' limits, the hours that
-its texts to a country take, the rows that wait for something else than the rest, and what the rest waits for. Pure.
-"""
+its texts to a country take, the rows that wait for something else than the rest, and what the rest waits for. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -24,8 +23,6 @@ ASSUMED_CALL = timedelta(milliseconds=50)
 # A measured pace that is slower than the limit by more than this is named instead of the limit.
 NOTICEABLE = 1.1
 QUARTER = timedelta(minutes=15)
-LONGEST_WORK = 3660  # days that are looked at
-_QUARTERS = timedelta(days=366) // QUARTER
 
 
 class Load(NamedTuple):
@@ -76,7 +73,12 @@ def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
     """
     loads = [load for load in loads if load.left]
     for load in loads:
-        if why := _cannot_finish(load):
+        if load.state.stopped_at is not None:
+            return Forecast(None, f"{load.name} {load.is_or_are} stopped: {stop_in_words(load.state)}")
+        left = credits_left(load.state, load.rule)
+        if left is not None and left < load.left:
+            have = "have" if load.several else "has"
+            why = f"{load.name} {have} {counted(left, 'credit')} left for {counted(load.left, 'call')}"
             return Forecast(None, why)
     for load in loads:
         # The end of such a pause is not the end of the outage.
@@ -86,29 +88,21 @@ def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
             return Forecast(None, why)
     known = sum(load.left for load in loads if _interval(load, now)[0] is not None)
     ends = [_by_credits(load, _end(load, now=now), now=now) for load in loads]
-    counted = [
+    decisive = [
         end
         for end, load in zip(ends, loads, strict=True)
         if not end.assumed or load.left > known or load.state.paused_until(now)
     ]
     # An end that cannot be said is later than any.
-    return max(counted, key=lambda end: (end.finishes_at is None, end.finishes_at or now), default=Forecast(None, None))
+    return max(
+        decisive, key=lambda end: (end.finishes_at is None, end.finishes_at or now), default=Forecast(None, None)
+    )
 
 
 def pace_of(load: Load, *, now: datetime) -> float | None:
     """How many calls a second the load's limits and the last minutes' pace allow; None: nothing is known."""
     interval, _ = _interval(load, now)
     return 1 / interval.total_seconds() if interval else None
-
-
-def _cannot_finish(load: Load) -> str:
-    state, left = load.state, credits_left(load.state, load.rule)
-    if state.stopped_at is not None:
-        return f"{load.name} {load.is_or_are} stopped: {stop_in_words(state)}"
-    if left is not None and left < load.left:
-        have = "have" if load.several else "has"
-        return f"{load.name} {have} {counted(left, 'credit')} left for {counted(load.left, 'call')}"
-    return ""
 
 
 def _real_limit_unknown(load: Load, now: datetime) -> str:
@@ -140,7 +134,7 @@ def _interval(load: Load, now: datetime) -> tuple[timedelta | None, str]:
 def last_day(caps: tuple[CreditCap, ...], spent: UsedCredits, calls: int, *, now: datetime) -> tuple[date, int] | None:
     """The day on which the last of so many calls may be made, and how many are left for that day; None: in years."""
     spent, day, at = spent.at(now), spent.day_at(now), now
-    for _ in range(LONGEST_WORK):
+    for _ in range(3660):
         fit = left_of(caps, spent, at)
         if fit is None or calls <= fit:
             return day, calls
@@ -204,7 +198,7 @@ def through_nights(takes: timedelta, awake: Callable[[datetime], datetime], *, n
     and for at most a year of work.
     """
     at, left = awake(now), takes
-    for _ in range(_QUARTERS):
+    for _ in range(timedelta(days=366) // QUARTER):
         if left <= QUARTER:
             break
         left -= QUARTER

@@ -179,14 +179,8 @@ def _read(lines: Iterable[LineFacts], columns: Columns, data: IO[str]) -> tuple[
 
 def _about(columns: Columns) -> str:
     """What the script needs to know of the page, as JSON for a <script> element."""
-    about = {
-        "columns": columns.names,
-        "shown": SHOWN,
-        "headings": HEADINGS,
-        "words": sorted(WORDS),
-        "times": sorted(TIMES),
-        "numbers": sorted(NUMBERS),
-    }
+    about = {"columns": columns.names, "shown": SHOWN, "headings": HEADINGS}
+    about |= {name: sorted(of) for name, of in (("words", WORDS), ("times", TIMES), ("numbers", NUMBERS))}
     return Markup(json.dumps(about).replace("<", "\\u003c"))  # noqa: S704 -- words of this module
 
 

@@ -21,11 +21,6 @@ WAKE_UPS_MISSING_AFTER = timedelta(minutes=1)
 SWEEP_IS_MISSING_AFTER = timedelta(seconds=30)
 
 
-def starts_work(*, by_workers: bool) -> str:
-    """The command that starts work. `by_workers`: a broker is configured, so workers are meant."""
-    return "onboard worker" if by_workers else "onboard up"
-
-
 class Wakening(NamedTuple):
     """When the last wake-ups came to workers: the scheduler's, and another, which needs the broker and no scheduler.
 

@@ -13,12 +13,7 @@ from worker.core.database.database import Database
 from worker.core.features import hint
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.notation import listed_in_words, written, written_if_any
-from worker.core.limits.budgets import (
-    BudgetRule,
-    BudgetState,
-    credits_left,
-    found_in_words,
-)
+from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
 from worker.core.limits.credits import day_of, end_of
 from worker.core.limits.store import concurrency
 from worker.core.limits.store.budgets import Budgets
@@ -28,44 +23,12 @@ from worker.lists.decisions.store.emergency_stop import EmergencyStops, Stopped
 from worker.lists.store.batches import STDIN, BatchFacts
 from worker.reporting import waits
 from worker.reporting.batch_report import rows_left
-from worker.reporting.operation import (
-    IMPORT,
-    WORK,
-    Running,
-    Wakening,
-    kinds_at_work,
-    no_wake_up,
-    rows_wait,
-    starts_work,
-)
+from worker.reporting.operation import IMPORT, WORK, Running, Wakening, kinds_at_work, no_wake_up, rows_wait
 from worker.reporting.standings import SOURCE_REPORTS, STANDINGS, SourceReport, Standing
+from worker.reporting.store import waiting
 from worker.reporting.store.look import Looks
 from worker.reporting.store.processes import BEAT, SWEEP, WAKE, Processes
-from worker.reporting.store.waiting import (
-    at_their_cap,
-    credits_spent,
-    cut_off,
-    held,
-    missing_keys,
-    of_other_accounts,
-    of_other_brands,
-    of_other_channels,
-    paused_themselves,
-    refused_events,
-    unsent,
-    waiting,
-    webhooks_to_check,
-)
-from worker.reporting.waits import (
-    FAILING_AFTER,
-    Wait,
-    asks_again,
-    none_works,
-    of_account,
-    of_accounts,
-    outage_of,
-    silence_of,
-)
+from worker.reporting.waits import Wait, of_account, of_accounts, silence_of
 from worker.settings.model import Settings
 from worker.settings.outside import REQUESTS, queues_published_to
 from worker.settings.policies import BudgetRules
@@ -146,8 +109,7 @@ class OperationReport(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """Nothing in its report is counted row by row but rows whose key is missing, rows that wait, and what features
-    count."""
+    """Nothing in it is counted row by row but rows whose key is missing, rows that wait, and what features count."""
 
     clock: Clock
     database: Database
@@ -166,10 +128,12 @@ class Operation:
         stopped = self.emergency_stops.find()
         found = self.looks.look(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
         shut, asked = self._shut(states, now), found.accounts | found.channels
-        waited_for, kept_by_senders = waiting(self.database, shut)
+        waited_for, kept_by_senders = waiting.waited_for(self.database, shut)
         due = asked - shut.keys() - kept_by_senders
         folders = [report for one in SOURCE_REPORTS.offered() for report in one(self.settings, self.database)]
-        starts = starts_work(by_workers=self.settings.broker.wakes_workers)
+        starts = "onboard worker" if self.settings.broker.wakes_workers else "onboard up"
+        capped = waiting.at_their_cap(self.database, now=now)
+        refused = sorted(waiting.refused_events(self.database).items())
         stands = [one.read(self.settings, self.database, states, now) for one in STANDINGS.offered()]
         working = any(one.kind in WORK for one in running)
         # While a process says on a server that it runs, the server takes writes: this may be asked of a standby.
@@ -177,7 +141,7 @@ class Operation:
         idle = (
             f"{unwritable}{hint('doctor', ': `onboard doctor`')}"
             if unwritable
-            else f"{none_works(running)}: `{starts}`"
+            else f"{waits.none_works(running)}: `{starts}`"
         )
         left_alone = f"no process works this batch: `{starts}`" if working and not unwritable else idle
         # A folder's import that was killed goes on by itself.
@@ -187,24 +151,28 @@ class Operation:
         unheard = f"{no_wake_up(wakening)}{hint('doctor', ': `onboard doctor`')}" if wakening.none_look(now) else ""
         stop = [] if stopped is None else [Wait("stop", "", stopped.in_words, "onboard resume --all", since=stopped.at)]
         missing = self._missing()
+        keys = waiting.missing_keys(self.database, self.key_ids) if self.key_ids is not None else {}
         needs = [
             *stop,
             *waits.of_work(running, due, unwritable=unwritable, starts=starts, since=wakening.swept_at),
             *waits.of_scheduler(running, wakening, now=now),
             *waits.of_bus(running, self._event_queues(), unwritable=unwritable),
-            *self._of_missing_keys(),
+            *(waits.of_missing_key(key_id, *rows) for key_id, rows in keys.items()),
             *(waits.of_missing(what, name, rows) for (what, name), rows in missing.items()),
             *self._of_budgets(states, due=asked, now=now),
-            *(waits.of_country(country, *texts) for country, texts in at_their_cap(self.database, now=now).items()),
+            *(waits.of_country(country, *texts) for country, texts in capped.items()),
             *(need for one in stands for need in one.attention),
-            *(waits.of_refused_events(queue, *of) for queue, of in sorted(refused_events(self.database).items())),
-            *waits.of_webhooks(*webhooks_to_check(self.database)),
+            *(waits.of_refused_events(queue, *of) for queue, of in refused),
+            *waits.of_webhooks(*waiting.webhooks_to_check(self.database)),
             *self._of_batches(now, importing=importing),
             *(need for folder in folders for need in folder.attention),
         ]
-        accounts = {
-            name: _account(states.get(rule.name, BudgetState()), now) for name, rule in self.rules.all().items()
-        }
+        accounts = {}
+        for name, rule in self.rules.all().items():
+            state = states.get(rule.name, BudgetState())
+            why_stopped = (state.stop_reason or "stopped") if state.stopped_at is not None else None
+            accounts[name] = {"stopped": why_stopped, **_pause(state, now)}
+            accounts[name] |= {"no_answer": silence_of(state, now=now) or None, "credits_used": state.credits_used}
         return OperationReport(
             now,
             running,
@@ -256,18 +224,12 @@ class Operation:
         there = [*([bus.queue] if bus is not None else []), *([REQUESTS] if by_workers else [])]
         return queues_published_to(self.settings.web.senders, there)
 
-    def _of_missing_keys(self) -> list[Wait]:
-        """The keys that held rows need and the configuration does not have."""
-        keys = missing_keys(self.database, self.key_ids) if self.key_ids is not None else {}
-        return [waits.of_missing_key(key_id, *held_rows) for key_id, held_rows in keys.items()]
-
     def _missing(self) -> dict[tuple[str, str], Mapping[int, int]]:
-        """The accounts, brands and channels that rows need and the configuration does not have: how many rows of each
-        batch."""
+        """The accounts, brands and channels that rows need and the configuration does not have: the rows by batch."""
         every = {
-            "account": of_other_accounts(self.database, self.rules.accounts),
-            "brand": of_other_brands(self.database, self.settings.brands),
-            "sender": of_other_channels(self.database, self.rules.channels),
+            "account": waiting.of_other_accounts(self.database, self.rules.accounts),
+            "brand": waiting.of_other_brands(self.database, self.settings.brands),
+            "sender": waiting.of_other_channels(self.database, self.rules.channels),
         }
         return {(what, name): rows for what, found in every.items() for name, rows in sorted(found.items())}
 
@@ -286,35 +248,35 @@ class Operation:
                 known = self.settings.accounts.get(names[0]) if state.asks_again_at is not None else None
                 keys = known.credentials_in_words(self.settings.sources) if known is not None else ""
                 stops.append(waits.of_stop(what, called, state.stop_reason, state.stopped_at, credentials=keys))
-            elif state.opened_at is None or now - state.opened_at < FAILING_AFTER:
+            elif state.opened_at is None or now - state.opened_at < waits.FAILING_AFTER:
                 continue
-            elif why := outage_of(state, now=now, due=any(name in due for name in names)):
+            elif why := waits.outage_of(state, now=now, due=any(name in due for name in names)):
                 failing.append(Wait(what, called, why, "onboard account list", since=state.opened_at))
         return [*stops, *failing]
 
     def _shut(self, states: Mapping[str, BudgetState], now: datetime) -> dict[str, Wait]:
-        """The stopped and paused accounts and senders, and those whose limit is used up, whose work no process can do,
-        since no account takes it over."""
+        """The stopped and paused accounts and senders, and those at their limit, whose work no account takes over."""
         sources = {takeover.source for takeover in self.takeovers.possible(states)}
         strongest = (each[0] for each in of_accounts(self.rules.all(), states, now=now).values())
         return {one.name: one for one in strongest if one.name not in sources and one.reason != Reason.UNREACHABLE}
 
     def _of_batches(self, now: datetime, *, importing: bool) -> list[Wait]:
         found = []
-        for batch in [] if importing else cut_off(self.database):
+        for batch in [] if importing else waiting.cut_off(self.database):
             again = f"onboard import {'-' if batch.name == STDIN else shlex.quote(batch.name)}"
             why = "its import was cut off: not all of its rows are here"
             found.append(_of_batch(batch, why, again, since=batch.created_at))
-        waiting = {one.batch.id: (one.batch, one.rows) for one in unsent(self.database, now=now) if one.batch.is_paused}
-        by_themselves = {batch.id: (batch, 0) for batch in paused_themselves(self.database)}
-        for _, (batch, rows) in sorted((by_themselves | waiting).items()):
+        unsent = waiting.unsent(self.database, now=now)
+        paused = {batch.id: (batch, 0) for batch in waiting.paused_themselves(self.database)}
+        paused |= {one.batch.id: (one.batch, one.rows) for one in unsent if one.batch.is_paused}
+        for _, (batch, rows) in sorted(paused.items()):
             why = f"{rows_left(rows)}: {batch.pause_reason}" if rows else batch.pause_reason
             found.append(_of_batch(batch, why, f"onboard resume {batch.id}", since=batch.paused_at))
-        for batch, rows in credits_spent(self.database):
+        for batch, rows in waiting.credits_spent(self.database):
             if not batch.is_paused:
                 why = f"{rows_wait(rows)}: {Reason.CREDITS_SPENT.meaning}"
                 found.append(_of_batch(batch, why, f"onboard resume {batch.id} --most-credits N"))
-        for batch, rows, since in held(self.database):
+        for batch, rows, since in waiting.held(self.database):
             why = waits.rows_in_words(0, held=rows)
             found.append(_of_batch(batch, why, f"onboard report {batch.id}", since=since))
         return found
@@ -344,19 +306,12 @@ def _pause(state: BudgetState, now: datetime) -> dict[str, Any]:
     return {"paused_until": written_if_any(until), "pause_reason": state.why_paused if until else None}
 
 
-def _account(state: BudgetState, now: datetime) -> dict[str, Any]:
-    return {
-        "stopped": (state.stop_reason or "stopped") if state.stopped_at is not None else None,
-        **_pause(state, now),
-        "no_answer": silence_of(state, now=now) or None,
-        "credits_used": state.credits_used,
-    }
-
-
 def state_in_words(item: Mapping[str, Any]) -> str:
     """What an account does now, and why; the first word is stopped, paused, silent, waiting or working."""
     if item["stopped_at"]:
-        return f"stopped since {item['stopped_at']}: {item['stop_reason']}{asks_again(item['asks_again_at'] or '')}"
+        return (
+            f"stopped since {item['stopped_at']}: {item['stop_reason']}{waits.asks_again(item['asks_again_at'] or '')}"
+        )
     if item["paused_until"]:  # the reason names the breaker if the breaker paused it
         return f"paused until {item['paused_until']}: {item['pause_reason']}"
     if item["no_answer"]:

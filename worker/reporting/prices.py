@@ -1,5 +1,4 @@
-"""The prices in the configuration, of an account's calls and of a channel's messages; and what a batch has cost by
-them: by route, and for each verified customer."""
+"""The prices in the configuration, of calls and messages; and what a batch has cost, by route and verified customer."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -1,5 +1,4 @@
-"""The report in one sentence; and the rows that need a person, grouped by what a person must do: by state and
-reason, with all row numbers. Pure."""
+"""The report in one sentence; and the rows that need a person, by state and reason, with all row numbers. Pure."""
 
 import heapq
 import re

@@ -1,5 +1,4 @@
-"""What `status`, the dashboard and `check` say of the work that features do beside the rows, and of places that lists
-are taken from without a command."""
+"""What `status`, the dashboard and `check` say of features' work beside the rows, and of sources of lists."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime

@@ -1,7 +1,6 @@
 """Why a row, an account, a sender or the whole waits, until when, and who must act: one type, and a function for each
 question that makes it. Status, reports, forecasts, the dashboard, the service desk and alerts show these and no other
-reasons. Pure: the callers read the facts. Features have reasons of their own: `standings`.
-"""
+reasons. Pure: the callers read the facts. Features have reasons of their own: `standings`."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -40,9 +39,9 @@ _UNTIL_A_TIME = frozenset(
 )
 # A slot that is nearer than this keeps no row waiting for long enough to be named.
 SOON = timedelta(minutes=1)
-_UNTIL = attrgetter("until")
 # A provider's restart takes a minute or two; a person who hears of each would hear of nothing.
 FAILING_AFTER = timedelta(minutes=5)
+NOTHING_STUCK = "nothing is stuck"  # said where nothing needs a person now
 
 
 class Wait(NamedTuple):
@@ -121,8 +120,7 @@ def is_healthy(state: str, reason: str) -> bool:
 class Circumstances:
     """`stopped`: who stopped everything and why, in words. `orphans`: how long a session with a lost token is waited
     for, by account; each account of the configuration has one. None: the accounts are not known. `most_messages`: the
-    cap of each customer; None: not known.
-    """
+    cap of each customer; None: not known."""
 
     stopped: str = ""
     blocked: Blocked = field(default_factory=dict)
@@ -145,8 +143,7 @@ def of_accounts(rules: Mapping[str, BudgetRule], states: Mapping[str, BudgetStat
 
 
 def of_account(name: str, rule: BudgetRule, state: BudgetState, *, now: datetime) -> tuple[Wait, ...]:
-    """Why the account or sender makes no call now, the strongest first: it is stopped, paused, at its limit, or not
-    known to work. Empty: it does."""
+    """Why the account or sender makes no call now, the strongest first. Empty: it does."""
     if credits_left(state, rule) == 0:
         state = at_cap(state, rule, now=now)  # as the next claim finds it
     one, found = Wait("sender" if name in CHANNELS else "account", name), []
@@ -256,7 +253,7 @@ def first_cause(
         # A session may be opened before its message fits into the sender's limit: when it is due, it is asked again.
         every = [one for one in every if one.what != "sender" or one.reason != Reason.LIMIT_USED_UP]
     if every:
-        return max(every, key=_UNTIL)
+        return max(every, key=attrgetter("until"))
     if until is not None and reason in _UNTIL_A_TIME:
         detail = "; ".join(each[0].in_words for each in blocked if for_sender and each[0].what == "sender")
     return Wait(reason=reason, detail=detail, until=until)
@@ -269,9 +266,6 @@ def of_row(first: Wait) -> Wait:
     called = f"batch {first.name}" if first.what == "batch" else first.name
     detail = first.detail if first.reason == Reason.ACCOUNT_MISSING else f"{called}: {first.detail}"
     return Wait(detail=detail, action=first.action, reason=first.reason, until=None if first.action else first.until)
-
-
-NOTHING_STUCK = "nothing is stuck"  # said where nothing needs a person now
 
 
 def rows_in_words(to_correct: int, *, held: int = 0) -> str:
@@ -311,8 +305,7 @@ def of_work(
 ) -> list[Wait]:
     """`due`: the accounts and senders with work that is due now. `starts`: the command that starts work. `unwritable`:
     why nothing can be written; empty: it can. A process that works may not be among `running` then: it cannot say that
-    it runs. `since`: when a process last looked for due work.
-    """
+    it runs. `since`: when a process last looked for due work."""
     if unwritable:
         return [Wait("database", "", unwritable, hint("doctor", "onboard doctor") or _STATUS, is_critical=True)]
     if not due or any(one.kind in WORK for one in running):
@@ -350,8 +343,7 @@ def of_missing_key(key_id: str, held: int, since: datetime) -> Wait:
 
 
 def of_missing(what: str, name: str, by_batch: Mapping[int, int]) -> Wait:
-    """An account, brand or sender that the configuration does not have. `by_batch`: how many rows or messages wait for
-    it."""
+    """An account, brand or sender that the configuration does not have. `by_batch`: the rows or messages that wait."""
     rows = sum(by_batch.values())
     named = {"account": f"the account {name}", "brand": f"[brand.{name}]", "sender": "this channel"}[what]
     waiting = counted(rows, "message waits", "messages wait") if what == "sender" else rows_wait(rows)

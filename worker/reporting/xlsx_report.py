@@ -33,8 +33,7 @@ OPTIONS = {
 def write_xlsx(
     out: BinaryIO, facts: dict[str, Any], lines: Iterable[LineFacts], columns: Columns, *, most: int = MOST_ROWS
 ) -> int:
-    """Write the workbook; returns the number of lines. `facts` come from `batch_report.status()`; `most`: rows of a
-    sheet, before the next one begins."""
+    """Write the workbook; returns how many lines. `facts`: of `batch_report.status()`; `most`: rows of a sheet."""
     with Workbook(out, OPTIONS) as book:
         bold = book.add_format({"bold": True, "bottom": 1})
         time = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})

@@ -69,7 +69,7 @@ def test_a_joined_jobs_line_shows_the_session_that_serves_it(shelf):
     shelf.send()
     (reported,) = shelf.facts.lines(second, with_links=True)
     assert (reported.reference, reported.invitation, reported.state) == ("scan-9", "sent", "joined")
-    assert reported.link.startswith("https://verify.test/")
+    assert reported.opening.link.startswith("https://verify.test/")
 
 
 def test_another_purpose_is_another_job(shelf):

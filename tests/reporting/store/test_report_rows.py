@@ -184,7 +184,7 @@ def test_a_line_shows_the_result_of_its_row(shelf):
     shelf.send()
     first, second, third, fourth = shelf.facts.lines(batch)
     assert (first.row, first.state, first.invitation, first.reference) == (2, "invited", "sent", "scan-1")
-    assert (first.issued_at, first.expires_at, first.link) == (shelf.clock(), session.expires_at, "")
+    assert (first.issued_at, first.expires_at, first.opening.link) == (shelf.clock(), session.expires_at, "")
     assert (first.account, first.route, first.attempts) == ("kyc", "the first route", 1)
     assert (second.state, second.invitation, second.reason, second.detail) == (
         "held",
@@ -223,11 +223,11 @@ def test_a_link_is_shown_only_when_asked_for_and_is_the_one_that_was_sent(shelf)
     shelf.issue()
     (message,) = shelf.send()
     (line,) = shelf.facts.lines(batch, with_links=True)
-    assert line.link == message.opening.link
+    assert line.opening.link == message.opening.link
     assert "verify.test" not in repr(line)
     shelf.set(Job, state=JobState.CANCELLED)
     (line,) = shelf.facts.lines(batch, with_links=True)
-    assert (line.reference != "", line.link) == (True, "")
+    assert (line.reference != "", line.opening.link) == (True, "")
 
 
 @pytest.mark.parametrize(

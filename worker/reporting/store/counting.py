@@ -36,18 +36,16 @@ from worker.reporting.store.counts import AccountFacts, BatchCounts, Waits, from
 
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
 _COLUMNS = [column.name for column in BatchCount.__table__.columns]
-_ALIKE = _COLUMNS[:-2]
+_WORDS = _COLUMNS[:-2]  # the key: what is alike
 
 AT_ONCE = 5_000  # changes in a transaction
 LEFT = 500  # fewer are not worth a transaction
-_WORDS = [column.name for column in BatchCount.__table__.columns if column.primary_key]
-_CHANGE = BatchCountChange.__table__.c
 _NEXT = sa.select(BatchCountChange.id).order_by(BatchCountChange.id).limit(AT_ONCE)
 # Two transactions may remove changes at once: each gets those that the other did not.
 _TAKE = (
     sa.delete(BatchCountChange)
     .where(BatchCountChange.id.in_(_NEXT.scalar_subquery()))
-    .returning(*(_CHANGE[name] for name in _WORDS), BatchCountChange.rows, BatchCountChange.sessions)
+    .returning(*(BatchCountChange.__table__.c[name] for name in _COLUMNS))
 )
 MANY_CHANGES = sa.exists(sa.select(BatchCountChange.id).offset(LEFT))
 
@@ -83,9 +81,9 @@ _PARTS = sa.union_all(
 COUNTED = _PARTS.c
 ROWS = sa.func.sum(COUNTED.rows)
 _COUNTS = (
-    sa.select(*(COUNTED[name] for name in _ALIKE), ROWS.label("rows"), sa.func.sum(COUNTED.sessions).label("sessions"))
+    sa.select(*(COUNTED[name] for name in _WORDS), ROWS.label("rows"), sa.func.sum(COUNTED.sessions).label("sessions"))
     .where(COUNTED.batch_id == _BATCH)
-    .group_by(*(COUNTED[name] for name in _ALIKE))
+    .group_by(*(COUNTED[name] for name in _WORDS))
     .having(ROWS > 0)
 )
 
@@ -134,24 +132,14 @@ _LAST_INVITED = sa.select(sa.func.max(Job.invite_at)).where(
     Job.state.in_([bulk.fixed(state) for state in UNSENT_JOBS]),
     Job.channel != Channel.NONE,
 )
+_SESSIONS_END = [Reason.CONFLICT, Reason.ORPHAN, Reason.SESSION_ENDS_FIRST, Reason.SESSION_EXPIRED]
+_SESSIONS_END += [Reason.STALE_LINK, Reason.UNKNOWN]
 # The rows that wait for the end of a session. In the words of their index (`ix_job_waits_for_end`).
 WAITS_FOR_END = (
     Job.due_at.is_not(None),
     Job.leader_id.is_(None),
     Job.state == bulk.fixed(JobState.WAITING),
-    Job.reason.in_(
-        [
-            bulk.fixed(reason)
-            for reason in (
-                Reason.CONFLICT,
-                Reason.ORPHAN,
-                Reason.SESSION_ENDS_FIRST,
-                Reason.SESSION_EXPIRED,
-                Reason.STALE_LINK,
-                Reason.UNKNOWN,
-            )
-        ]
-    ),
+    Job.reason.in_([bulk.fixed(reason) for reason in _SESSIONS_END]),
 )
 
 
@@ -180,8 +168,7 @@ def of_job(job: type[Job]) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[boo
     return InvitationRow.job_id == job.id, InvitationRow.session_id == job.session_id
 
 
-# A message that left has the time of it, whatever became of it since. Not one condition with OR: PostgreSQL would ask
-# row by row.
+# A message that left has the time of it, whatever became of it since. Not one OR: PostgreSQL would ask row by row.
 _LAPSED_UNSENT = sa.select(
     sa.select(sa.func.count())
     .where(
@@ -369,7 +356,7 @@ def add_up(database: Database) -> int:
             total = sums[tuple(words)]
             total[0] += rows
             total[1] += sessions
-        given: dict[str, Any] = {name: sa.bindparam(name) for name in (*_WORDS, "rows", "sessions")}
+        given: dict[str, Any] = {name: sa.bindparam(name) for name in _COLUMNS}
         each = bulk.insert(BatchCount, connection.dialect.name).values(given)
         more = {name: BatchCount.__table__.c[name] + each.excluded[name] for name in ("rows", "sessions")}
         values = [

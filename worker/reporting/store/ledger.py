@@ -1,6 +1,5 @@
 """What has happened to customers: the sessions of one in order, with the result of each, why the next one was opened,
-and the cost; and all who were invited by a time and have not finished, with each message that they were sent.
-"""
+and the cost; and all who were invited by a time and have not finished, with each message that they were sent."""
 
 import uuid
 from collections.abc import Collection, Iterator, Sequence
@@ -62,8 +61,7 @@ class SessionFacts:
 
 
 class JobFacts(NamedTuple):
-    """A job of the customer. A joined one has the `state` of the job that it joined. `purged`: it went with its batch,
-    and this is all that is left of it."""
+    """A job of the customer. A joined one has the `state` of its leader. `purged`: all that is left of it."""
 
     batch: int
     row: int
@@ -93,8 +91,7 @@ class CustomerFacts(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Words:
-    """What a provider or sender said about a call. Personal, so no repr. `words` None: no key of the ring decrypts
-    them."""
+    """What a provider or sender said about a call. Personal, so no repr. `words` None: no key decrypts them."""
 
     at: datetime
     account: str
@@ -127,6 +124,14 @@ class Ledger:
 
     def of(self, customer_id: str) -> CustomerFacts | None:
         """The facts of a customer; None: no customer with that id was imported."""
+        free = [*COST_NOTHING, DONE, Kind.SHORT_LIVED.value]
+        lost = (
+            sa.select(Attempt.account, sa.func.count().label("calls"))
+            .join(Job, Job.id == Attempt.job_id)
+            .where(Job.customer_id == customer_id, CALL, Attempt.outcome.not_in(free), ~not_carried_out())
+            .group_by(Attempt.account)
+            .order_by(Attempt.account)
+        )
         with self._database.read() as connection:
             query = sa.select(CustomerRow.encrypted.is_(None).label("erased"))
             customer = connection.execute(query.where(CustomerRow.customer_id == customer_id)).first()
@@ -135,15 +140,14 @@ class Ledger:
             return CustomerFacts(
                 customer_id=customer_id,
                 erased=customer.erased,
-                jobs=sorted(jobs_of(connection, [customer_id]).get(customer_id, ()), key=_place),
+                jobs=sorted(
+                    jobs_of(connection, [customer_id]).get(customer_id, ()),
+                    key=lambda job: (0, 0) if job.purged else (job.batch, job.row),
+                ),
                 sessions=sessions_of(connection, customer_id),
-                lost_calls=_lost_calls(connection, customer_id),
+                lost_calls={row.account: row.calls for row in fetch(connection, lost)},
                 messages=messages_of(connection, [customer_id])[customer_id].all,
             )
-
-
-def _place(job: JobFacts) -> tuple[int, int]:
-    return (0, 0) if job.purged else (job.batch, job.row)
 
 
 def _words(keyring: Keyring, row: Any) -> str | None:
@@ -229,26 +233,20 @@ def _messages(connection: sa.Connection, sessions: Sequence[uuid.UUID]) -> dict[
     return found
 
 
-def _lost_calls(connection: sa.Connection, customer_id: str) -> dict[str, int]:
-    query = (
-        sa.select(Attempt.account, sa.func.count().label("calls"))
-        .join(Job, Job.id == Attempt.job_id)
-        .where(
-            Job.customer_id == customer_id,
-            CALL,
-            Attempt.outcome.not_in([*COST_NOTHING, DONE, Kind.SHORT_LIVED.value]),
-            ~not_carried_out(),
-        )
-        .group_by(Attempt.account)
-        .order_by(Attempt.account)
-    )
-    return {row.account: row.calls for row in fetch(connection, query)}
-
-
 CHUNK = 500
 # A customer whose list was cancelled was not asked any more; one in review has done what was asked.
 _UNFINISHED = [state for state in JobState if state not in (JobState.COMPLETED, JobState.CANCELLED)]
 _SHOWN = [state for state in InvitationState if state is not InvitationState.SUPERSEDED]
+
+
+_FIRST_LEFT = (
+    sa.select(sa.func.min(InvitationRow.sent_at))
+    .where(sa.or_(*of_job(Job)), InvitationRow.kind == FIRST, InvitationRow.sent_at.is_not(None))
+    .scalar_subquery()
+)
+_IN_REVIEW = sa.exists().where(
+    SessionRow.id == Job.session_id, sa.or_(SessionRow.result == Result.REVIEW.value, OTHER_IN_REVIEW)
+)
 
 
 class Message(NamedTuple):
@@ -279,34 +277,25 @@ def nonresponders(database: Database, *, by: datetime, batch_id: int | None = No
 
     Customers in review have submitted and are left out, and so are rows that joined another list's row.
     """
-    after = 0
-    while True:
-        with database.read() as connection:
-            jobs = fetch(connection, _unfinished(by, batch_id, after))
-            messages = _messages_of_jobs(connection, [job.id for job in jobs])
-        for job in jobs:
-            values = {name: value for name, value in job._asdict().items() if name != "id"}
-            yield Nonresponder(**values | {"state": str(job.state)}, messages=messages[job.id])
-        if not jobs:
-            return
-        after = jobs[-1].id
-
-
-def _unfinished(by: datetime, batch_id: int | None, after: int) -> sa.Select[*tuple[Any, ...]]:
-    firsts = sa.select(sa.func.min(InvitationRow.sent_at)).where(
-        sa.or_(*of_job(Job)), InvitationRow.kind == FIRST, InvitationRow.sent_at.is_not(None)
-    )
-    in_review = sa.exists().where(
-        SessionRow.id == Job.session_id, sa.or_(SessionRow.result == Result.REVIEW.value, OTHER_IN_REVIEW)
-    )
-    invited_at = firsts.scalar_subquery().label("invited_at")
-    query = (
+    invited_at = _FIRST_LEFT.label("invited_at")
+    unfinished = (
         sa.select(Job.id, Job.batch_id, Job.row, Job.customer_id, Job.purpose, Job.state, Job.account, invited_at)
-        .where(Job.id > after, Job.leader_id.is_(None), Job.state.in_(_UNFINISHED), ~in_review, invited_at <= by)
+        .where(Job.leader_id.is_(None), Job.state.in_(_UNFINISHED), ~_IN_REVIEW, invited_at <= by)
         .order_by(Job.id)
         .limit(CHUNK)
     )
-    return query if batch_id is None else query.where(of_batch(batch_id))
+    if batch_id is not None:
+        unfinished = unfinished.where(of_batch(batch_id))
+    after = 0
+    while True:
+        with database.read() as connection:
+            jobs = fetch(connection, unfinished.where(Job.id > after))
+            messages = _messages_of_jobs(connection, [job.id for job in jobs])
+        for job in jobs:
+            yield made_of(Nonresponder, job, state=str(job.state), messages=messages[job.id])
+        if not jobs:
+            return
+        after = jobs[-1].id
 
 
 def _messages_of_jobs(connection: sa.Connection, jobs: Sequence[int]) -> dict[int, list[Message]]:

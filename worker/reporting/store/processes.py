@@ -28,6 +28,8 @@ SAY_EVERY = timedelta(seconds=5)
 GONE_AFTER = timedelta(seconds=20)
 REMOVED_AFTER = timedelta(hours=1)
 SWEEP, BEAT, WAKE = "sweep", "beat", "wake"
+log = logging.getLogger(__name__)
+END_SECONDS = 2.0  # how long an end waits for the database, which may hang
 
 
 class Processes:
@@ -98,10 +100,6 @@ def set_timer(
     return new.on_conflict_do_update(index_elements=["name"], set_={"at": now}, where=where)
 
 
-log = logging.getLogger(__name__)
-END_SECONDS = 2.0  # how long an end waits for the database, which may hang
-
-
 @dataclass(eq=False)
 class Heartbeat:
     """Writes this process's row every few seconds, in a thread of its own: the loop may be busy, or wait.
@@ -135,19 +133,17 @@ class Heartbeat:
         self._thread.join(END_SECONDS)
 
     def _run(self) -> None:
-        self._say_tolerantly()
-        while not self._ended.wait(SAY_EVERY.total_seconds()):
-            self._say_tolerantly()
+        while True:
+            try:
+                self._say()
+                self.store()
+            except sa.exc.SQLAlchemyError as error:
+                log.debug("no heartbeat was written: %s", reason(error))
+            if self._ended.wait(SAY_EVERY.total_seconds()):
+                break
         with suppress(sa.exc.SQLAlchemyError):
             self.store()
             self.processes.ended(self.owner)
-
-    def _say_tolerantly(self) -> None:
-        try:
-            self._say()
-            self.store()
-        except sa.exc.SQLAlchemyError as error:
-            log.debug("no heartbeat was written: %s", reason(error))
 
     def _say(self) -> None:
         now = self.clock()

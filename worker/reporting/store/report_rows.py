@@ -79,6 +79,10 @@ _LINES = (
     .order_by(Job.id)
     .limit(CHUNK)
 )
+Stored = Details | CannotDecrypt | None  # why it cannot be read; None: erased
+_CUSTOMERS = sa.select(CustomerRow.__table__).where(bulk.among(CustomerRow.customer_id, "customers"))
+# A row in one of these states has a reason of its own: who serves its customer says nothing of it.
+_EXPLAINED = (JobState.HELD, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED)
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,10 +115,6 @@ class LineFacts:
     unreadable: str = ""  # why it has no opening or no details, where the caller asked for them
     purpose: str = ""
     details: Details | None = None  # of the customer, where the caller asked for them; None: erased, or no customer
-
-    @property
-    def link(self) -> str:
-        return self.opening.link
 
 
 class Facts:
@@ -166,9 +166,8 @@ class Facts:
         rows = fetch(connection, query.where(of_batch(batch_id, after=after), *which))
         sessions = {row.session_id for row in rows if row.session_id}
         messages = _first_messages(connection, InvitationRow.session_id, sessions)
-        # A session that its customer asked for at the stable link has no message: an earlier one led there.
-        # A row without a channel never had one. The session of a cancelled row may serve another list, whose message
-        # is not this row's.
+        # A session that its customer asked for at the stable link has no message: an earlier one led there. Nor has a
+        # row without a channel. The session of a cancelled row may serve another list, whose message is not this row's.
         on_their_own = {
             row.lead_id
             for row in rows
@@ -184,6 +183,9 @@ class Facts:
             of_session = messages.get(row.session_id, ())
             its_own = () if row.state is JobState.CANCELLED else of_session
             invitation = _furthest(its_own or of_jobs.get(row.lead_id, ()))
+            if invitation == InvitationState.SUPERSEDED:  # the job has no message: perhaps none was written
+                unwritten = row.state is JobState.FAILED and row.ended_for == Reason.SUPPRESSED
+                invitation = Reason.SUPPRESSED if unwritten else "none"
             waiting = [one for one in of_session if one.state is InvitationState.WAITING]
             yield LineFacts(
                 row=row.row,
@@ -197,7 +199,7 @@ class Facts:
                 reference=row.reference or "",
                 issued_at=row.issued_at if bought else None,
                 expires_at=row.expires_at if bought else None,
-                invitation=_without_message(row) if invitation == InvitationState.SUPERSEDED else invitation,
+                invitation=invitation,
                 attempts=row.attempts,
                 waits=row.waits,
                 **_what_waits(row, waiting),
@@ -221,10 +223,6 @@ class Facts:
         )
         with self._database.read() as connection:
             return connection.execute(under_way.limit(1)).first() is not None
-
-
-Stored = Details | CannotDecrypt | None  # why it cannot be read; None: erased
-_CUSTOMERS = sa.select(CustomerRow.__table__).where(bulk.among(CustomerRow.customer_id, "customers"))
 
 
 def details_of_customers(
@@ -286,13 +284,10 @@ def _first_messages(
 
 def _furthest(messages: Sequence[sa.Row[Any]]) -> str:
     """The state of the message that got furthest, as the report shows it."""
-    state = min((one.state.value for one in messages), key=_place, default=InvitationState.SUPERSEDED.value)
+    states = [one.state.value for one in messages] or [InvitationState.SUPERSEDED.value]
+    # A word that this release does not know comes first, so that a person sees it.
+    state = min(states, key=lambda one: _FURTHEST.index(InvitationState(one)) if one in {*InvitationState} else -1)
     return "waiting" if state == InvitationState.WORKING else state
-
-
-def _place(state: str) -> int:
-    """The place in `_FURTHEST`; a word that this release does not know comes first, so that a person sees it."""
-    return _FURTHEST.index(InvitationState(state)) if state in {*InvitationState} else -1
 
 
 def _opening(keyring: Keyring, row: sa.Row[Any]) -> tuple[Opening, str]:
@@ -304,10 +299,6 @@ def _opening(keyring: Keyring, row: sa.Row[Any]) -> tuple[Opening, str]:
         return decrypt_opening(keyring, row.session_id, row.encrypted, vendor=row.vendor), ""
     except (CannotDecrypt, Erased) as error:
         return Opening(""), f"its link is not shown: {error}"
-
-
-# A row in one of these states has a reason of its own: who serves its customer says nothing of it.
-_EXPLAINED = (JobState.HELD, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED)
 
 
 def _what_waits(row: sa.Row[Any], messages: Sequence[sa.Row[Any]]) -> dict[str, Any]:
@@ -330,11 +321,6 @@ def _what_waits(row: sa.Row[Any], messages: Sequence[sa.Row[Any]]) -> dict[str, 
     return facts
 
 
-def _without_message(row: sa.Row[Any]) -> str:
-    """The invitation state of a job without a message: "suppressed" if the message was not written for that reason."""
-    return Reason.SUPPRESSED if row.state is JobState.FAILED and row.ended_for == Reason.SUPPRESSED else "none"
-
-
 def refused_lines(
     connection: sa.Connection, batch_id: int, *which: sa.ColumnElement[bool], after: int, most: int = CHUNK
 ) -> Iterable[LineFacts]:
@@ -343,18 +329,18 @@ def refused_lines(
     those = (SkippedLine.batch_id == batch_id, SkippedLine.row > after, *which)
     query = sa.select(*columns, SkippedLine.problems, later_row().label("later"))
     for row in fetch(connection, query.where(*those).order_by(SkippedLine.row).limit(most)):
-        state, reason, detail = why_skipped(row)
+        if row.known is not None:
+            state, reason, detail = LineState.KNOWN, Reason.KNOWN, row.known
+        elif row.duplicate_of is not None:
+            state, reason, detail = (
+                LineState.DUPLICATE,
+                Reason.DUPLICATE,
+                f"the same customer as row {row.duplicate_of}",
+            )
+        else:
+            state, reason = LineState.REJECTED, Reason.REJECTED
+            detail = "; ".join(FieldProblem(item["column"], item["problem"]).named for item in row.problems)
         is_corrected = state is LineState.REJECTED and row.later is not None
         later = f"row {row_of(row.later)} of batch {batch_of(row.later)}" if is_corrected else ""
         customer_id = row.customer_id or ""
         yield LineFacts(row=row.row, customer_id=customer_id, state=state, reason=reason, detail=detail, later=later)
-
-
-def why_skipped(row: Any) -> tuple[LineState, Reason, str]:
-    """The state of a line that became no job, and why, from its row."""
-    if row.known is not None:
-        return LineState.KNOWN, Reason.KNOWN, row.known
-    if row.duplicate_of is not None:
-        return LineState.DUPLICATE, Reason.DUPLICATE, f"the same customer as row {row.duplicate_of}"
-    problems = "; ".join(FieldProblem(item["column"], item["problem"]).named for item in row.problems)
-    return LineState.REJECTED, Reason.REJECTED, problems

@@ -82,6 +82,7 @@ WORK: Series = {
     ),
     "finished": PROGRESS["finished"],
 }
+MOST_STEPS = 48  # of the time axis of a chart
 
 
 def points_of(connection: sa.Connection, series: Series, batch_id: int, *, unit: str) -> dict[str, Points]:
@@ -93,9 +94,6 @@ def points_of(connection: sa.Connection, series: Series, batch_id: int, *, unit:
         rows = fetch(connection, counted.group_by(begins).order_by(begins), {"batch": batch_id})
         found[name] = [(aware(row.begins, unit), row.number) for row in rows]
     return found
-
-
-MOST_STEPS = 48  # of the time axis of a chart
 
 
 def in_steps(
@@ -193,11 +191,7 @@ _CUSTOMERS = (
 _CALLS = (
     sa.select(Job.route, Attempt.account, _NUMBER)
     .join(Attempt, Attempt.job_id == Job.id)
-    .where(
-        _OURS,
-        CALL,
-        COSTS,
-    )
+    .where(_OURS, CALL, COSTS)
     .group_by(Job.route, Attempt.account)
     .order_by(Job.route, Attempt.account)
 )

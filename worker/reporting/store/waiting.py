@@ -1,6 +1,5 @@
 """What waits, over all batches: for which account or sender, which rows go before those of a batch, which batches have
-rows that were not sent, and what needs a person. Read from the kept counts where there are any. Changes nothing.
-"""
+rows that were not sent, and what needs a person. Read from the kept counts where there are any. Changes nothing."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -35,10 +34,9 @@ from worker.plans.store.pilots import NOT_MET
 from worker.reporting.store.counting import COUNTED, ROWS
 
 
-def waiting(database: Database, shut: Collection[str]) -> tuple[set[str], set[str]]:
+def waited_for(database: Database, shut: Collection[str]) -> tuple[set[str], set[str]]:
     """The accounts and senders that rows wait for, due or not, but those of paused batches; and the accounts for which
-    no session is requested while these senders are shut: all of their rows wait for their senders and not for a call.
-    Read from the kept counts."""
+    no session is requested while these senders are shut: all of their rows wait for the senders."""
     paused = sa.select(Batch.id).where(Batch.pause_cause != "")
     alike = (COUNTED.kind, COUNTED.account, COUNTED.channel, COUNTED.reason)
     waits = (COUNTED.kind.in_([CountOf.JOB.value, CountOf.MESSAGE.value]), COUNTED.state == JobState.WAITING.value)
@@ -183,8 +181,6 @@ def _jobs(*which: sa.ColumnElement[bool]) -> sa.Select[int, int]:
     return jobs.group_by(COUNTED.batch_id).having(ROWS > 0)
 
 
-_OF_QUEUES = sa.select(RefusedEvent.queue, sa.func.count(), sa.func.min(RefusedEvent.refused_at))
-_REFUSED = _OF_QUEUES.group_by(RefusedEvent.queue).order_by(RefusedEvent.queue)
 # In the words of the index, as IS_LIVE is of its own.
 IS_LISTED = Webhook.state.in_([bulk.fixed(state) for state in LISTED_WEBHOOKS])
 _TO_CHECK = sa.select(sa.func.count(Webhook.id), sa.func.min(Webhook.received_at)).where(
@@ -235,8 +231,7 @@ def of_other_channels(database: Database, channels: Collection[str]) -> Missing:
 
 
 def of_other_brands(database: Database, brands: Collection[str]) -> Missing:
-    """The brands that rows and messages wait for and that are not among these. `ix_job_brand_missing` and
-    `ix_invitation_brand_missing` have these rows alone."""
+    """The brands that rows and messages wait for and that are not among these. Two indexes have these rows alone."""
     missing = bulk.fixed(Reason.BRAND_MISSING)
     jobs = (Job.state == bulk.fixed(JobState.WAITING), Job.reason == missing)
     messages = (
@@ -309,8 +304,10 @@ def missing_keys(database: Database, known: Collection[str]) -> dict[str, tuple[
 
 def refused_events(database: Database) -> dict[str, tuple[int, datetime]]:
     """How many refused messages each queue has, and since when the first; queues without one are not named."""
+    query = sa.select(RefusedEvent.queue, sa.func.count(), sa.func.min(RefusedEvent.refused_at))
     with database.read() as connection:
-        return {queue: (number, since) for queue, number, since in connection.execute(_REFUSED)}
+        found = connection.execute(query.group_by(RefusedEvent.queue).order_by(RefusedEvent.queue))
+        return {queue: (number, since) for queue, number, since in found}
 
 
 def webhooks_to_check(database: Database) -> tuple[int, datetime | None]:

@@ -84,7 +84,7 @@ def test_data_that_identifies_no_person_stays(shelf, erase):
     assert shelf.facts.counts(batch) == before
     (line,) = shelf.facts.lines(batch, with_links=True)
     assert (line.customer_id, line.state, line.result, line.reference) == ("Ona", "completed", "approved", "scan-7")
-    assert line.link == ""
+    assert line.opening.link == ""
 
 
 @pytest.mark.both_databases

@@ -54,7 +54,7 @@ def test_the_report_shows_the_line_without_a_link(sent):
     drop_links(sent.database, since=sent.clock() + timedelta(days=30))
     batch = sent.rows(Job)[0].batch_id
     lines = list(sent.facts.lines(batch, with_links=True))
-    assert [(line.state, line.link, line.unreadable) for line in lines] == [("invited", "", "")] * 2
+    assert [(line.state, line.opening.link, line.unreadable) for line in lines] == [("invited", "", "")] * 2
 
 
 def test_many_are_dropped_in_chunks(shelf, monkeypatch):

@@ -186,8 +186,8 @@ def test_a_row_that_joined_one_of_a_purged_batch_keeps_its_state_session_and_mes
     shelf.clock.advance(days=8)
     purge(first)
     after = [next(iter(shelf.facts.lines(batch, with_links=True))) for batch in (second, third)]
-    left = [(line.reference, line.invitation, line.link, line.expires_at) for line in after]
-    assert left == [(line.reference, line.invitation, line.link, line.expires_at) for line in before]
+    left = [(line.reference, line.invitation, line.opening.link, line.expires_at) for line in after]
+    assert left == [(line.reference, line.invitation, line.opening.link, line.expires_at) for line in before]
     assert [line.state for line in (*before, *after)] == ["joined", "joined", "invited", "joined"]
     successor, other = shelf.rows(Job)
     assert (successor.leader_id, other.leader_id) == (None, successor.id)

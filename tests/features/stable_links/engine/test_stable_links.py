@@ -340,10 +340,10 @@ async def test_a_report_has_our_own_links_also_for_customers_who_get_no_message(
     (sent_to_a,) = secrets_of(ahead)
     lines = ahead.parts.facts.lines(ahead.job("A").batch_id, with_links=True)
     a, b = _with_own_links(ahead, lines)
-    assert a.link == f"https://onboard.example.com/s/{sent_to_a}"
-    assert see(ahead, b.link.rpartition("/")[2]).decision == Lead()
+    assert a.opening.link == f"https://onboard.example.com/s/{sent_to_a}"
+    assert see(ahead, b.opening.link.rpartition("/")[2]).decision == Lead()
     again = ahead.parts.facts.lines(ahead.job("A").batch_id, with_links=True)
-    assert [line.link for line in _with_own_links(ahead, again)] == [a.link, b.link]
+    assert [line.opening.link for line in _with_own_links(ahead, again)] == [a.link, b.link]
 
 
 async def test_the_report_of_an_unbought_row_shows_no_session_and_with_links_our_own(on_click):
@@ -352,14 +352,14 @@ async def test_the_report_of_an_unbought_row_shows_no_session_and_with_links_our
     (plain,) = on_click.parts.facts.lines(batch_id)
     lines = on_click.parts.facts.lines(batch_id, with_links=True)
     (line,) = _with_own_links(on_click, lines)
-    assert (plain.state, plain.reference, plain.issued_at, plain.expires_at, plain.link) == (
+    assert (plain.state, plain.reference, plain.issued_at, plain.expires_at, plain.opening.link) == (
         "invited",
         "",
         None,
         None,
         "",
     )
-    assert line.link == f"https://onboard.example.com/s/{secret}"
+    assert line.opening.link == f"https://onboard.example.com/s/{secret}"
 
 
 @needs("service_desk")
