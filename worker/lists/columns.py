@@ -22,16 +22,13 @@ MOST_COLUMNS = 1_000
 LONGEST_HEADER = 1 << 17  # characters of all titles together; each is compared with our names
 MOST_REASONS = 20
 MOST_KEYS = 500
-_LONGEST_KEY = 200  # characters; no column's name is nearly as long, and the search for the nearest name takes time
-# So many different unknown names get the name that is meant, which takes a millisecond each; further ones do not: a
-# stranger's list may have others in each line.
+# So many different unknown names get the name that is meant, a millisecond each: a list may have others in each line.
 MOST_NEAREST = 1000
 _TOO_MANY_KEYS = FieldProblem("", f"more than {MOST_KEYS} keys", "remove the keys that are not about the customer")
 _TITLE = re.compile(r"[\w .\-/()#]{1,60}")
 _PARAMETER = re.compile(r"[\w-]+(?:\.[\w-]+)+")  # not "Customer No."
 _NOTHING = ""  # a column that is left out
-# One letter of a short title is much of it: at 0.75 "Stage" is near "tag" and "Plan" near "lang"; "cust_id" is near
-# "customer_id" at 0.777.
+# One letter of a short title is much of it: at 0.75 "Stage" is near "tag" and "Plan" near "lang".
 _ALIKE = 0.77
 
 
@@ -78,7 +75,7 @@ def our_name(title: str, options: ListOptions) -> str | None:
     return known_name(name)
 
 
-def holds_columns(title: str) -> bool:
+def _holds_columns(title: str) -> bool:
     """Whether a key's value may hold columns: a provider's parameters, or those for messages."""
     name = _as_provider(title)
     return name == MESSAGE or name in PROVIDERS
@@ -176,13 +173,6 @@ def _suggested(unknown: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
     return {"renames": renames, "unknown": [title for title in plain if title not in renames]}
 
 
-def unknown_key(title: str, *, near: bool) -> FieldProblem:
-    """The problem for an unknown column of one line, where there is no header to refuse. `near`: with the name that is
-    meant."""
-    problem, known, way_out = _unknown(title, near=near)
-    return FieldProblem(shown(title), "; ".join(filter(None, (problem, known.rstrip(" ;:")))), way_out)
-
-
 def _unknown(title: str, *, near: bool = True) -> tuple[str, str, str]:
     """The problem, the nearest name with its punctuation, and what to do."""
     plain = shown(title) == title
@@ -221,10 +211,8 @@ def _clashes(names: Sequence[str]) -> list[str]:
                 "remove one, or rename one to leave it out with --ignore-column"
             )
         first.setdefault(name, place)
-    reasons += (
-        f"{name} is given both as a whole and in parts; keep one of the two" for name in whole_and_in_parts(first)
-    )
-    return reasons
+    both = "is given both as a whole and in parts; keep one of the two"
+    return reasons + [f"{name} {both}" for name in whole_and_in_parts(first)]
 
 
 def whole_and_in_parts(names: Iterable[str]) -> list[str]:
@@ -258,7 +246,8 @@ class Objects:
         problems: list[FieldProblem] = []
         refused, are_all = 0, True
         for key, value in keys:
-            key = key if len(key) <= _LONGEST_KEY else ""
+            # No column's name is nearly as long, and the search for the nearest name takes time.
+            key = key if len(key) <= 200 else ""
             name = self._name_of(key)
             if name is None or "." in name:
                 # The name that is meant is looked for, which takes time: not with each of some hundred keys.
@@ -283,7 +272,7 @@ class Objects:
     def _by_dots(self, found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """The line's keys, with `"idenfy-kyc": {"documents": …}` expanded to `idenfy-kyc.documents`."""
         for key, value in found.items():
-            if isinstance(value, dict) and holds_columns(key) and our_name(key, self._options) is None:
+            if isinstance(value, dict) and _holds_columns(key) and our_name(key, self._options) is None:
                 for inner, parameter in value.items():
                     yield f"{key}.{inner}", parameter
             else:
@@ -299,13 +288,15 @@ class Objects:
         near = self._unknown < MOST_NEAREST
         if name is None:
             self._unknown += 1
-            return unknown_key(key.strip(), near=near)
+            title = key.strip()
+            problem, known, way_out = _unknown(title, near=near)  # there is no header to refuse
+            return FieldProblem(shown(title), "; ".join(filter(None, (problem, known.rstrip(" ;:")))), way_out)
         if is_own(name):
             return None
         provider, _, parameter = name.partition(".")
-        problem = self._options.known_parameter(provider, parameter, near=near)
-        self._unknown += bool(problem)
-        return FieldProblem(shown(name), problem, f"see the parameters of {provider}") if problem else None
+        wrong = self._options.known_parameter(provider, parameter, near=near)
+        self._unknown += bool(wrong)
+        return FieldProblem(shown(name), wrong, f"see the parameters of {provider}") if wrong else None
 
 
 def _flat(found: Mapping[str, Any], before: str, depth: int) -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,6 @@
 """The same customer again: what becomes of a row whose customer is known for its purpose. One rule, for lists, for
 reports that come back, and for events. Refuses the rows of a customer who belongs to a sender of events, until a person
-takes the customer over. Pure; docs/reference/known-customers.md has the table.
-"""
+takes the customer over. Pure; docs/reference/known-customers.md has the table."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

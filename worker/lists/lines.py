@@ -125,12 +125,12 @@ class AcceptedLine:
         return RefusedLine(self.row, self.customer.customer_id, problems, warnings=self.warnings)
 
 
+_THE_FIRST = "remove one of the two; the first is used"
+
+
 def same_customer(row: int) -> FieldProblem:
     """Why a line is a duplicate of an earlier row."""
     return FieldProblem("customer_id", f"the same customer as row {row}", _THE_FIRST)
-
-
-_THE_FIRST = "remove one of the two; the first is used"
 
 
 def is_duplicate(problem: FieldProblem) -> bool:
@@ -167,8 +167,7 @@ class Change:
 
 
 class Settles(Protocol):
-    """Says what the rows of one report become. `corrected`: how many rows of known customers were changed. `batches`:
-    those whose rows the changes are about."""
+    """Says what the rows of one report become. `corrected`: changed rows of known customers. `batches`: theirs."""
 
     @property
     def changes(self) -> Sequence[Change]: ...

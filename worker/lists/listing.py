@@ -1,6 +1,5 @@
 """A whole list: opened once, checked line by line, however long it is. Refused is a list that cannot be read as a
-whole; a line of a customer whom an earlier row has is a duplicate, or refused if it is of another person.
-"""
+whole; a line of a customer whom an earlier row has is a duplicate, or refused if it is of another person."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,16 +15,7 @@ from worker.lists.dates import DatesSeen
 from worker.lists.formats import Form
 from worker.lists.formats.csv_list import CsvList
 from worker.lists.formats.json_list import JsonList
-from worker.lists.formats.kind import (
-    HEAD,
-    NAMES,
-    PARQUET,
-    name_warning,
-    of_text,
-    of_zip,
-    refuse_binary,
-    refuse_foreign,
-)
+from worker.lists.formats.kind import HEAD, NAMES, PARQUET, name_warning, of_text, of_zip, refuse_binary, refuse_foreign
 from worker.lists.formats.opening import GZIP, ZIP, Content, ListBytes, Parts, gunzipped, unzipped
 from worker.lists.formats.source import Source, source_of_feature
 from worker.lists.lines import AcceptedLine, Line, ListRefused, RawLine, RefusedLine, Returned
@@ -34,8 +24,6 @@ from worker.lists.own_files import STATE, OwnFile, as_written, own_file
 from worker.lists.rules import as_text
 from worker.lists.same_person import Earlier, Match, Seen, SeenPeople, marks
 
-OWN_ID = "give each person an id of its own"
-OTHER_ADDRESS = "a customer has one address for all purposes: give each person an id of its own"
 BINARY: tuple[Form, ...] = ("xlsx", "parquet")
 
 
@@ -117,12 +105,13 @@ def _again(line: AcceptedLine, earlier: Earlier, same: int | None) -> Line:
     """
     customer = line.customer
     if earlier.match is Match.ANOTHER:
-        problem = FieldProblem("customer_id", f"same id, another person? nothing agrees with row {earlier.row}", OWN_ID)
+        column, why = "customer_id", f"same id, another person? nothing agrees with row {earlier.row}"
+        problem = FieldProblem(column, why, "give each person an id of its own")
     elif earlier.changed is not None and same is None:
         column, row = earlier.changed
-        problem = FieldProblem(
-            column, f"another address than in row {row}, which has the same customer_id", OTHER_ADDRESS
-        )
+        why = f"another address than in row {row}, which has the same customer_id"
+        hint = "a customer has one address for all purposes: give each person an id of its own"
+        problem = FieldProblem(column, why, hint)
     else:
         return line if same is None else RefusedLine(line.row, customer.customer_id, duplicate_of=same)
     return RefusedLine(line.row, customer.customer_id, (problem,), if_used=line.if_used, rest=customer)
@@ -159,7 +148,13 @@ def open_table(content: Content, options: ListOptions) -> tuple[Source, list[str
     name = PurePath(content).name if isinstance(content, str | PathLike) else ""
     try:
         read, form = _found(ListBytes(content), options, name)
-        return _source(read, options, form), name_warning(name, form)
+        if form == "csv":
+            source: Source = CsvList(read, options)
+        elif form in ("json", "jsonl"):
+            source = JsonList(read, options, array=form == "json")
+        else:
+            source = source_of_feature(read, options, form)
+        return source, name_warning(name, form)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ListRefused([f"the file cannot be opened: {reason}"]) from None
@@ -192,13 +187,3 @@ def _found(read: ListBytes, options: ListOptions, name: str) -> tuple[ListBytes,
         refuse_foreign(head)
         raise ListRefused([f"--format {options.form}: the file is not {NAMES[options.form]}; leave the option out"])
     return read, options.form
-
-
-def _source(read: ListBytes, options: ListOptions, form: Form) -> Source:
-    match form:
-        case "csv":
-            return CsvList(read, options)
-        case "json" | "jsonl":
-            return JsonList(read, options, array=form == "json")
-        case _:
-            return source_of_feature(read, options, form)

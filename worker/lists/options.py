@@ -1,5 +1,4 @@
-"""How to read a list: the options of the command line and the configuration, and which titles mean which column of
-ours."""
+"""How to read a list: the options of the command line and configuration, and which titles mean which of our columns."""
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -45,17 +44,13 @@ class Vocabulary:
 
     def header(self, titles: Sequence[str]) -> tuple[str, ...]:
         """Our names for the columns, "" for those that are not read. Of several with one meaning the best is read."""
-        places = [self.place(title) for title in titles]
-        best: dict[str, int] = {}
-        for place in places:
-            if place is not None:
-                best[place[0]] = min(place[1], best.get(place[0], place[1]))
-        names, taken = [], set[str]()
-        for place in places:
-            chosen = place is not None and best[place[0]] == place[1] and place[0] not in taken
-            names.append(place[0] if place is not None and chosen else "")
-            taken.add(names[-1])
-        return tuple(names)
+        best: dict[str, tuple[int, int]] = {}  # by our name: how good its title is, and of which column
+        for column, title in enumerate(titles):
+            if (place := self.place(title)) is not None:
+                name, rank = place
+                best[name] = min(best.get(name, (rank, column)), (rank, column))
+        names = {column: name for name, (_, column) in best.items()}
+        return tuple(names.get(column, "") for column in range(len(titles)))
 
     @property
     def advice(self) -> str:

@@ -51,8 +51,7 @@ def own_name(title: str) -> str:
 
 
 def own_column(title: str) -> tuple[str | None, str]:
-    """Our name for a title such as `message.branch`; else None, and why its name is refused: "" for a title that has no
-    such form."""
+    """Our name for a title such as `message.branch`; else None, and why not: "" for one that has no such form."""
     before, dot, name = title.strip().partition(".")
     if before.strip().lower() != MESSAGE:
         return None, ""

@@ -23,26 +23,23 @@ class OwnFile(StrEnum):
 
 ERRORS_COLUMNS = ("row", "column", "problem", "hint", "severity")
 # Of a report with every option; `customer_id`, and the customer's details, are read.
-REPORT_COLUMNS = frozenset(
-    (
-        *("row", "state", "result", "reasons", "account", "reference", "issued_at", "expires_at", "invitation"),
-        "attempts",
-        *("waits", "error", "action", "route", "brand", "link", "digits", "vendor", "vendor_parameters", "next_at"),
-    )
+_REPORT = (
+    "row state result reasons account reference issued_at expires_at invitation attempts waits error action route brand"
+    " link digits vendor vendor_parameters next_at"
 )
+REPORT_COLUMNS = frozenset(_REPORT.split())
 _NEEDED = {
-    # A person may have removed columns that no one needs: of these, the rest is enough.
+    # A person may have removed columns that no one needs: two of the others are enough.
     OwnFile.REPORT: ({"row", "customer_id", "state"}, {"invitation", "attempts", "waits", "error", "next_at"}),
     OwnFile.PROBLEMS: ({"row", "column", "problem"}, {"hint", "severity"}),
 }
-_ENOUGH = 2
 
 
 def own_file(titles: Collection[str]) -> OwnFile | None:
     """Which of our files has these titles, as `columns.normal` returns them; None: it is a list of somewhere else."""
     given = {title.removesuffix(_UTC) for title in titles}
     for own, (needed, some) in _NEEDED.items():
-        if needed <= given and len(some & given) >= min(_ENOUGH, len(some)):
+        if needed <= given and len(some & given) >= 2:
             return own
     return None
 

@@ -13,6 +13,13 @@ _FRACTION = re.compile(r"\.(0{1,2}\Z|(?<=\d{7}\.)\d{1,2}\Z)")
 _SHORTEST_NATIONAL = 3  # digits
 _SHORTEST_PHONE = 7  # digits with the country code: no shorter number can receive a text message
 _LONGEST_PHONE = 15  # E.164
+_AS_WRITTEN = str.maketrans("", "", " -.()")  # the library leaves these characters out, wherever they are
+_WRONG_LENGTH = {
+    phonenumbers.ValidationResult.TOO_SHORT: "too few digits for its country",
+    phonenumbers.ValidationResult.TOO_LONG: "too many digits for its country",
+    phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY: "a local number without its area code",
+    phonenumbers.ValidationResult.INVALID_LENGTH: "a number of digits that its country does not use",
+}
 
 
 def phone_of_any_country(text: str, _wrong: str = "") -> str | Refusal:
@@ -56,12 +63,19 @@ def phone(text: str, country: str) -> str | Refusal:
     found = readings(text, country)
     if isinstance(found, Refusal):
         return found
-    return found[0] if len(found) == 1 else _two_numbers(text, country)
+    if len(found) == 1:
+        return found[0]
+    digits = phonenumbers.normalize_digits_only(text).removeprefix("00")
+    prefix = phonenumbers.ndd_prefix_for_region(country, True)
+    code = f"+{phonenumbers.country_code_for_region(country)} "
+    national = masked_phone(prefix + digits) if prefix else code + masked_phone(digits)
+    hint = f"write {masked_phone('+' + digits)} or {national}"
+    return Refusal("it is one number with a + before it, and another without", hint)
 
 
 def readings(text: str, country: str) -> tuple[str, ...] | Refusal:
-    """The numbers that the text may be: two where a national number begins with the digits of its country code. The
-    one that is valid counts then, if only one is."""
+    """The numbers that the text may be: two where a national number begins with the digits of its country code. The one
+    that is valid counts then, if only one is."""
     international = text.startswith("+")
     if international and "." not in text and (plain := plain_phone(text)):
         return (plain,)
@@ -96,17 +110,6 @@ def _without_plus(text: str, country: str) -> phonenumbers.PhoneNumber | None:
     return None if isinstance(number, Refusal) else number
 
 
-def _two_numbers(text: str, country: str) -> Refusal:
-    digits = phonenumbers.normalize_digits_only(text).removeprefix("00")
-    prefix = phonenumbers.ndd_prefix_for_region(country, True)
-    code = f"+{phonenumbers.country_code_for_region(country)} "
-    national = masked_phone(prefix + digits) if prefix else code + masked_phone(digits)
-    return Refusal(
-        "it is one number with a + before it, and another without",
-        f"write {masked_phone('+' + digits)} or {national}",
-    )
-
-
 def _parsed(text: str, country: str) -> phonenumbers.PhoneNumber | Refusal:
     """The number as the library reads it: one that is possible, and can get text messages."""
     try:
@@ -125,9 +128,6 @@ def _parsed(text: str, country: str) -> phonenumbers.PhoneNumber | Refusal:
 
 def _e164(number: phonenumbers.PhoneNumber) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-
-
-_AS_WRITTEN = str.maketrans("", "", " -.()")  # the library leaves these characters out, wherever they are
 
 
 def plain_phone(text: str) -> str | None:
@@ -161,11 +161,3 @@ def _numbers_of(code: str) -> tuple[frozenset[int], re.Pattern[str] | None] | No
     numbers, prefix = metadata.general_desc, metadata.national_prefix_for_parsing
     lengths = frozenset(numbers.possible_length) - frozenset(numbers.possible_length_local_only)
     return lengths, re.compile(prefix) if prefix else None
-
-
-_WRONG_LENGTH = {
-    phonenumbers.ValidationResult.TOO_SHORT: "too few digits for its country",
-    phonenumbers.ValidationResult.TOO_LONG: "too many digits for its country",
-    phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY: "a local number without its area code",
-    phonenumbers.ValidationResult.INVALID_LENGTH: "a number of digits that its country does not use",
-}

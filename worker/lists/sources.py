@@ -18,8 +18,7 @@ class CannotFetch(Exception):
 
 @dataclass(frozen=True)
 class ListSource:
-    """`fetch` writes the list at an address of these schemes to a file. Raises CannotFetch, and OSError where the file
-    cannot be written."""
+    """`fetch` writes the list at an address of these schemes to a file. Raises CannotFetch, and OSError of the file."""
 
     schemes: tuple[str, ...]
     fetch: Callable[[str, BinaryIO], None]

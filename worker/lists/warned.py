@@ -138,6 +138,5 @@ def problems_csv(
 
 def _cell(text: str) -> str:
     """The text as a file can hold it, and a terminal can show it. JSON and workbooks can name half of a surrogate pair,
-    which has no bytes, and any list has a stranger's control characters: each becomes a NUL, which is refused like it
-    where the file comes back unmended."""
+    and any list has a stranger's control characters: each becomes a NUL, which is refused where it comes back."""
     return spreadsheet_safe(_UNFIT.sub("\0", text))

@@ -30,7 +30,7 @@ class RowRanges:
         return f"{'row' if self.single is not None else 'rows'} {self}"
 
     def __str__(self) -> str:
-        return ", ".join(map(_in_words, self.ranges))
+        return ", ".join(f"{first}-{last}" if first != last else f"{first}" for first, last in self.ranges)
 
     def short(self, *, most: int) -> str:
         """As the text, in at most this many characters; what does not fit is `…`."""
@@ -39,8 +39,7 @@ class RowRanges:
 
 
 def read_rows(text: str) -> RowRanges:
-    """The rows that a text names, with commas, semicolons or line breaks between them. Raises ValueError, with what is
-    wrong for the person who wrote it."""
+    """The rows that a text names, with commas, semicolons or breaks between them. Raises ValueError, for its writer."""
     if len(text) > LONGEST:
         raise ValueError(f"give at most {LONGEST:,} characters at a time")
     parts = [part for part in (one.strip() for one in re.split(r"[,;\n]", text)) if part]
@@ -76,8 +75,3 @@ def _range(part: str) -> tuple[int, int]:
     if not 1 <= first <= last <= LARGEST:
         raise ValueError(EXPECTED if first <= last else f"the range {first}-{last} ends before it begins")
     return first, last
-
-
-def _in_words(ends: tuple[int, int]) -> str:
-    first, last = ends
-    return str(first) if first == last else f"{first}-{last}"

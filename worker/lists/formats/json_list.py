@@ -85,29 +85,17 @@ _NO_LIST = FieldProblem(
 _BEHIND = FieldProblem("", "there is something behind the array's end", "put all customers into one array")
 
 
-class _Element:
-    """The bytes of the element that is being read. Never holds more than the longest one."""
+def _taken(kept: bytearray) -> bytes | FieldProblem:
+    """The element whose bytes were kept, or that it is too long; and begin the next one."""
+    found = _TOO_LONG if len(kept) > LONGEST_LINE else bytes(kept)
+    kept.clear()
+    return found
 
-    def __init__(self) -> None:
-        self._kept = bytearray()
-        self._too_long = False
 
-    def add(self, part: bytes) -> None:
-        self._too_long = self._too_long or len(self._kept) + len(part) > LONGEST_LINE
-        if not self._too_long:
-            self._kept += part
-
-    def take(self) -> bytes | FieldProblem:
-        """The element, or that it is too long; and begin the next one."""
-        found = _TOO_LONG if self._too_long else bytes(self._kept)
-        self._kept.clear()
-        self._too_long = False
-        return found
-
-    def take_last(self) -> list[bytes | FieldProblem]:
-        """Nothing at the end is no element: the array is empty, or it has a comma before its end."""
-        found = self.take()
-        return [found] if isinstance(found, FieldProblem) or found.strip() else []
+def _last(kept: bytearray) -> list[bytes | FieldProblem]:
+    """Nothing at the end is no element: the array is empty, or it has a comma before its end."""
+    found = _taken(kept)
+    return [found] if isinstance(found, FieldProblem) or found.strip() else []
 
 
 def json_array(raw: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | FieldProblem]]:
@@ -118,7 +106,11 @@ def json_array(raw: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | FieldProbl
 
 def _elements(raw: BinaryIO) -> Iterator[bytes | FieldProblem]:
     """Each element's bytes; then what is wrong with the array, if anything is."""
-    element = _Element()
+    kept = bytearray()  # the bytes of the element that is read: one more than the longest may have, at most
+
+    def keep(part: bytes) -> None:
+        kept.extend(part[: LONGEST_LINE + 1 - len(kept)])
+
     depth, in_text, escaped = 0, False, False
     chunk = without_marks(raw.read(_CHUNK))
     while chunk:
@@ -147,19 +139,19 @@ def _elements(raw: BinaryIO) -> Iterator[bytes | FieldProblem]:
             elif sign in (b"}", b"]"):
                 depth -= 1
                 if depth <= 0:
-                    element.add(chunk[begin : place - 1])
-                    yield from element.take_last()
+                    keep(chunk[begin : place - 1])
+                    yield from _last(kept)
                     if _is_more(raw, chunk[place:]):
                         yield _BEHIND
                     return
             elif sign and depth == 1:  # a comma
-                element.add(chunk[begin : place - 1])
-                yield element.take()
+                keep(chunk[begin : place - 1])
+                yield _taken(kept)
                 begin = place
         if depth:
-            element.add(chunk[begin:])
+            keep(chunk[begin:])
         chunk = raw.read(_CHUNK)
-    yield from element.take_last()
+    yield from _last(kept)
     yield _CUT_OFF
 
 
@@ -200,8 +192,7 @@ def refuse_other_shapes(head: bytes, options: ListOptions) -> None:
 
 
 def _keys(text: bytes, level: int) -> Iterator[tuple[list[str], bool]]:
-    """The keys of the first object and of the objects in it, each behind those that lead to it, and whether an array of
-    objects begins there."""
+    """The keys of the first object and of those in it, each behind its parents, and whether an array begins there."""
     opened: list[bytes] = []
     path: list[str] = []
     for part in _PART.finditer(text):

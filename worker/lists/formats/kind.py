@@ -60,6 +60,7 @@ _WIDE_MARKS = {
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", **_WIDE_MARKS}
 _MARKS = re.compile(rb"\A(?:%s)+" % codecs.BOM_UTF8)
 _PAGE = re.compile(rb"<(?:!doctype|html|head|body|table|\?xml|meta|style)\b", re.IGNORECASE)
+_CHUNK = 1 << 20
 
 
 def without_marks(head: bytes) -> bytes:
@@ -127,9 +128,6 @@ def name_warning(name: str, form: Form) -> list[str]:
 def _ending(name: str) -> str:
     path = PurePath(name.lower())
     return PurePath(path.stem).suffix if path.suffix in (".gz", ".zip") else path.suffix
-
-
-_CHUNK = 1 << 20
 
 
 def find_encoding(raw: BinaryIO, asked: str | None) -> tuple[str, list[str]]:

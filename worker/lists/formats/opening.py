@@ -25,7 +25,9 @@ from worker.lists.lines import ListRefused
 
 Content = str | PathLike[str] | BinaryIO
 
-_CHUNK = 1 << 20
+
+# Named, since other commands open tables, too, and know no `-`.
+_READ_THROUGH = "let check, run or import read - from standard input"
 
 
 class OwnPlace(io.RawIOBase):
@@ -60,7 +62,15 @@ class ListBytes:
         self._content = content
         self._is_ours = False
         if isinstance(content, str | PathLike):
-            _refuse_unless_file(content)
+            # Checked before it is opened: opening a named pipe would wait for its writer.
+            mode = os.stat(content).st_mode
+            if stat.S_ISDIR(mode):
+                raise ListRefused(["the list is a directory: name a file in it"])
+            if stat.S_ISFIFO(mode):
+                again = "it must be read more than once: save it to a file first"
+                raise ListRefused([f"the list is a pipe, but {again}, or {_READ_THROUGH}"])
+            if not stat.S_ISREG(mode):
+                raise ListRefused([f"the list is a device or a socket: name a file, or {_READ_THROUGH}"])
         elif not content.seekable():
             raise ListRefused(
                 ["the list comes from a pipe, but it must be read more than once: save it to a file first"]
@@ -103,33 +113,15 @@ class ListBytes:
                     yield copy
 
 
-# Named, since other commands open tables, too, and know no `-`.
-_READ_THROUGH = "let check, run or import read - from standard input"
-
-
-def _refuse_unless_file(path: str | PathLike[str]) -> None:
-    # Checked before it is opened: opening a named pipe would wait for its writer.
-    mode = os.stat(path).st_mode
-    if stat.S_ISREG(mode):
-        return
-    if stat.S_ISDIR(mode):
-        raise ListRefused(["the list is a directory: name a file in it"])
-    if stat.S_ISFIFO(mode):
-        raise ListRefused(
-            [f"the list is a pipe, but it must be read more than once: save it to a file first, or {_READ_THROUGH}"]
-        )
-    raise ListRefused([f"the list is a device or a socket: name a file, or {_READ_THROUGH}"])
-
-
 def content_digest(content: Content) -> str:
     """SHA-256 in hex of all bytes of a file or a seekable stream. Raises OSError when they cannot be read."""
     if isinstance(content, str | PathLike):
         with open(content, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     before = content.tell()
-    content.seek(0, os.SEEK_SET)
+    content.seek(0)
     digest = hashlib.sha256()
-    while chunk := content.read(_CHUNK):
+    while chunk := content.read(1 << 20):
         digest.update(chunk)
     content.seek(before)
     return digest.hexdigest()

@@ -1,5 +1,5 @@
-"""What the reader of a format gives: a list's lines, those of a table with a header row; and the formats that
-features read."""
+"""What a format's reader gives: a list's lines, those of a table with a header row; and the formats that features
+read."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -46,8 +46,7 @@ class Judged:
     # For channels with quiet hours: the number of customers by channel and possible time zones.
     nights: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     texts: Counter[str] = field(default_factory=Counter)  # for a forecast: the texts by country
-    # For a forecast: the texts by template, language and brand, which say how long they are; 0 for what only a
-    # fallback uses.
+    # For a forecast: the texts by template, language and brand, so their lengths; 0: only a fallback uses it.
     wordings: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     brands: Counter[str] = field(default_factory=Counter)  # the rows by brand; "": the default one's
     # Rows by their channels, and by the other channels on which they have an address.
@@ -84,8 +83,7 @@ def judge_all(
     *,
     returns: Settles | None = None,
 ) -> Iterator[AcceptedLine | RefusedLine]:
-    """Judge each line of a list as the import does: also by who was erased on request, and by whose id it is. Changes
-    nothing."""
+    """Judge each line of a list as the import does: also by who was erased, and by whose id it is. Changes nothing."""
     each = iter(lines)
     returns = returns.foreseeing() if returns is not None else None
     while chunk := judge_chunk(intake, list(islice(each, _AT_ONCE)), returns):

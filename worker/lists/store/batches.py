@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from worker.core.database.audit_entries import note
 from worker.core.database.bulk import insert
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database, fetch, made_of
 from worker.core.database.job_ids import of_batch
 from worker.core.database.outages import TRIES, outlive_deadlocks
 from worker.core.database.tables import Batch, Job, SkippedLine
@@ -121,8 +121,7 @@ class Batches:
             if rows and not again:
                 if plan is not None:
                     plans.refuse_another(connection, rows[0].id, plan)
-                facts = {name: value for name, value in rows[0]._asdict().items() if name != "generation"}
-                return BatchFacts(**facts), False
+                return made_of(BatchFacts, rows[0]), False
             if plan is not None:
                 plans.refuse_over(plan, now=now)
             values = {

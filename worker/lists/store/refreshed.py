@@ -53,6 +53,10 @@ _STORED = sa.select(
     # What only a row says that is not released is no one's: a released row is not compared with it, and nothing stays.
     IS_UNRELEASED.label("unreleased"),
 ).where(bulk.among(CustomerRow.customer_id, "customers"))
+log = logging.getLogger(__name__)
+CHUNK = 1000
+ACT = Act("schedule", "released")
+AGAIN = timedelta(hours=1)  # for details that no key decrypts
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,8 +153,7 @@ def beside(
 def foreseen(
     batches: Batches, lines: Sequence[AcceptedLine], *, rule: KnownRule, now: datetime
 ) -> tuple[Collection[str], list[KnownLine]]:
-    """The customers of these lines who were erased on request; and the lines whose customers are known, beside what is
-    stored. Locks nothing."""
+    """Who was erased on request; and the lines of known customers, beside what is stored. Locks nothing."""
     with batches.database.read() as connection:
         erased = erased_among(connection, batches.keyring, {line.customer.customer_id for line in lines})
         found = beside(connection, batches.keyring, [(line.row, line.customer) for line in lines], now=now)
@@ -211,12 +214,6 @@ def _person(keyring: Keyring, row: Any) -> Person | None:
         return read_person(keyring, row.customer_id, row.encrypted)
     except (Erased, CannotDecrypt):
         return None
-
-
-log = logging.getLogger(__name__)
-CHUNK = 1000
-ACT = Act("schedule", "released")
-AGAIN = timedelta(hours=1)  # for details that no key decrypts
 
 
 def apply(database: Database, keyring: Keyring, *, now: datetime) -> None:

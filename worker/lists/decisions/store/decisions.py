@@ -50,8 +50,7 @@ class Verdict(StrEnum):
 
 
 class RepeatCost(NamedTuple):
-    """The worst cost of repeating held rows: additional sessions by account, second messages by channel. `stay`: the
-    rows that stay held, by their reason."""
+    """The worst cost of repeating held rows: sessions by account, messages by channel. `stay`: held rows, by reason."""
 
     sessions: Mapping[str, int]
     messages: Mapping[str, int]
@@ -255,8 +254,8 @@ class Decisions:
         *,
         now: datetime,
     ) -> Decided:
-        """Settle the rows, chunk by chunk. An import may create a customer's leading job at the same moment as a
-        retry: then the retry looks again and joins."""
+        """Settle the rows, chunk by chunk. An import may create a customer's leading job at the same moment as a retry:
+        then the retry looks again and joins."""
         changed, decided, after = self._adding(), Decided(0), 0
 
         def chunk() -> tuple[int, Decided] | None:
@@ -304,7 +303,14 @@ class Decisions:
         rows = resume_rows(self._database, batch_id, changed=self._adding())
         self.take_leads(batch_id, stopped_only=True, now=now)
         self._mark_through(batch_id, began)
-        return Decided(rows, *self._due_names(batch_id))
+        jobs = sa.select(Job.account).where(of_batch(batch_id), Job.state == JobState.WAITING).distinct()
+        messages = sa.select(InvitationRow.channel).where(
+            InvitationRow.batch_id == batch_id, InvitationRow.state == InvitationState.WAITING
+        )
+        with self._database.read() as connection:
+            accounts = frozenset(connection.execute(jobs).scalars())
+            channels = frozenset(connection.execute(messages.distinct()).scalars())
+        return Decided(rows, accounts, channels)
 
     def _mark_through(self, batch_id: int, began: datetime) -> None:
         """The resume or cancel that began then is through; one that began since keeps its mark, for the sweep."""
@@ -350,16 +356,6 @@ class Decisions:
             ids = list(connection.execute(waiting.order_by(PendingDetails.job_id).limit(CHUNK)).scalars())
             pending.drop(connection, ids, now=now)
         return len(ids)
-
-    def _due_names(self, batch_id: int) -> tuple[frozenset[str], frozenset[str]]:
-        jobs = sa.select(Job.account).where(of_batch(batch_id), Job.state == JobState.WAITING).distinct()
-        messages = sa.select(InvitationRow.channel).where(
-            InvitationRow.batch_id == batch_id, InvitationRow.state == InvitationState.WAITING
-        )
-        with self._database.read() as connection:
-            accounts = frozenset(connection.execute(jobs).scalars())
-            channels = frozenset(connection.execute(messages.distinct()).scalars())
-        return accounts, channels
 
 
 def _note(connection: sa.Connection, which: Which, count: int, reason: str, now: datetime) -> None:

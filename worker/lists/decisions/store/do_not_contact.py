@@ -1,7 +1,6 @@
 """The do-not-contact list as operators use it: a person adds and removes addresses, looks one up, counts them, and lets
 those be forgotten that no key of the ring finds, with the erased customers whom none finds. Refused is what is no
-address.
-"""
+address."""
 
 from collections.abc import Collection
 from datetime import datetime

@@ -60,13 +60,8 @@ class EmergencyStops:
         with self._database.write() as connection:
             if anew:
                 connection.execute(sa.delete(EmergencyStop))
-            stop = (
-                bulk.insert(EmergencyStop, connection.dialect.name)
-                .values(values)
-                .on_conflict_do_nothing()
-                .returning(EmergencyStop.id)
-            )
-            if connection.execute(stop).first() is not None:
+            stop = bulk.insert(EmergencyStop, connection.dialect.name).values(values).on_conflict_do_nothing()
+            if connection.execute(stop.returning(EmergencyStop.id)).first() is not None:
                 note(connection, EVERYTHING, now=now, reason=reason or "stopped")
             found = stop_there(connection)
         return found or Stopped(now, by, reason)

@@ -20,8 +20,7 @@ from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, PAUSED, PRIORI
 CHUNK = 2000
 Changed = Callable[[int], None]  # gets the number of rows that each transaction has changed
 _IS_PAUSED = Batch.pause_cause != ""
-# All open rows, since reminders wait too. Failed rows as well: a row that is retried in a paused batch must wait until
-# the resume.
+# All open rows, since reminders wait too. Failed ones too: one that is retried in a paused batch waits for the resume.
 _OPEN_OR_FAILED = Job.state.in_([*OPEN_JOBS, JobState.FAILED])
 _UNSENT = InvitationRow.state.in_((*OPEN_INVITATIONS, InvitationState.FAILED))
 
@@ -68,12 +67,11 @@ def _move(
     by: int,
     changed: Changed,
 ) -> int:
-    """Change the priorities of these rows; returns how many of the jobs a pause holds back. Stops when `still` finds
-    nothing."""
+    """Change these rows' priorities; returns how many jobs a pause holds back. Stops once `still` finds none."""
     chunk = rows.order_by(table.id).limit(CHUNK)
     counted, rest = 0, chunk
     while moved := outlive_deadlocks(partial(_move_chunk, database, table, rest, by, still)):
-        counted += sum(map(_is_held_back, moved)) if table is Job else 0
+        counted += sum(_is_held_back(job) for job in moved) if table is Job else 0
         changed(len(moved))
         # From the last key, not from the start: skipping changed rows again for each chunk costs quadratic time.
         rest = chunk.where(table.id > moved[-1].id)

@@ -64,8 +64,7 @@ _IS_HELD = (Job.state == JobState.HELD, _LEADS)
 def in_state(query: sa.Select[*tuple[Any, ...]], state: JobState) -> sa.Select[*tuple[Any, ...]]:
     """The query, narrowed to jobs in this state. Failed jobs include those that joined a failed job."""
     if state is JobState.FAILED:
-        query = query.join(LEAD, LEAD.id == Job.leader_id, isouter=True)
-        return query.where(STATE.in_([state]))
+        return query.join(LEAD, LEAD.id == Job.leader_id, isouter=True).where(STATE.in_([state]))
     return query.where(Job.state == state, _LEADS)
 
 
@@ -178,10 +177,11 @@ def repeat(
     ids = [id_ for id_ in ids if id_ not in stay]
     calls, rows, messages_held = _held(connection, ids)
     again: dict[str, Any] = {"state": InvitationState.WAITING, "due_at": now, "attempts": 0}
+    unknown, still = InvitationRow.unknown_attempt.is_not(None), _still_unknown(InvitationRow)
     settled = {
-        "unknown_attempt": _still_unknown(InvitationRow),
-        # The held hand-over may have reached the customer.
-        "unknown_handovers": InvitationRow.unknown_handovers + _forgotten(InvitationRow),
+        "unknown_attempt": still,
+        # A held hand-over whose outcome nothing will settle any more may have reached the customer.
+        "unknown_handovers": InvitationRow.unknown_handovers + sa.case((unknown & still.is_(None), 1), else_=0),
         "reason": "",
         "detail": "",
     }
@@ -200,11 +200,6 @@ def _still_unknown(row: type[Job] | type[InvitationRow]) -> sa.ColumnElement[Any
     """
     unread = row.reason.in_((Reason.CANNOT_DECRYPT, Reason.CANNOT_WORK))
     return sa.case((unread, row.unknown_attempt), else_=sa.null())
-
-
-def _forgotten(row: type[InvitationRow]) -> sa.ColumnElement[int]:
-    """1 for a message whose hand-over with an unknown outcome nothing will settle any more."""
-    return sa.case((sa.and_(row.unknown_attempt.is_not(None), _still_unknown(row).is_(None)), 1), else_=0)
 
 
 def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
