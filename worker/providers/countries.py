@@ -24,19 +24,17 @@ TT:TTO TV:TUV TW:TWN TZ:TZA UA:UKR UG:UGA UM:UMI US:USA UY:URY UZ:UZB VA:VAT VC:
 VN:VNM VU:VUT WF:WLF WS:WSM YE:YEM YT:MYT ZA:ZAF ZM:ZMB ZW:ZWE
 """
 
-# Kosovo: not of ISO 3166-1, but the code of the EU, the IMF, SWIFT and Unicode, and of banks' lists.
-_ALSO = {"XK": "XKX"}
 ALPHA3_OF: dict[str, str] = dict(pair.split(":") for pair in _PAIRS.split())
-ALPHA2_OF: dict[str, str] = {three: two for two, three in ALPHA3_OF.items()}
-_ALPHA2 = ALPHA3_OF.keys() | _ALSO.keys()
-_ALPHA2_OF = ALPHA2_OF | {three: two for two, three in _ALSO.items()}
+# Kosovo: not of ISO 3166-1, but the code of the EU, the IMF, SWIFT and Unicode, and of banks' lists.
+_WITH_KOSOVO = ALPHA3_OF | {"XK": "XKX"}
+_ALPHA2_OF = {three: two for two, three in _WITH_KOSOVO.items()}
 _MISTAKES = {"UK": "GB", "EL": "GR", "ROM": "ROU", "GER": "DEU"}
 
 
 def alpha2(code: str) -> str | None:
     """The alpha-2 code for an alpha-2 or alpha-3 code in any case; None when there is no such country."""
     code = code.strip().upper()
-    return code if code in _ALPHA2 else _ALPHA2_OF.get(code)
+    return code if code in _WITH_KOSOVO else _ALPHA2_OF.get(code)
 
 
 def usual_mistake(code: str) -> str | None:

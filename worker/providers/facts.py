@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import PurePath
 from types import MappingProxyType
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 # The name is part of columns (`NAME.PARAMETER`), and stands in tables and messages.
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 F = TypeVar("F")
+NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 
 
 class AdapterBroken(Exception):
@@ -85,7 +85,15 @@ class Catalogue:
         """The adapter; None if there is none of this name. Raises AdapterBroken."""
         if name not in self._loaded and name in self:
             own = self.built_in.get(name)
-            self._loaded[name] = _built_in(own) if own else _foreign(self._by_name[name])
+            point = EntryPoint(name, own, self.group) if own else self._by_name[name].point
+            try:
+                self._loaded[name] = point.load()
+            except Exception as error:  # code of others: whatever it raises, only its own accounts must suffer
+                if own:
+                    raise
+                # The text of a foreign exception may hold a value. Its type and its place do not.
+                why = f"the adapter {name} of {self._by_name[name].package} cannot be loaded: {_place(error)}"
+                raise AdapterBroken(why) from None
         return self._loaded.get(name)
 
     def facts(self, name: str, kind: type[F], wanted: str) -> F | None:
@@ -102,19 +110,6 @@ class Catalogue:
         for known in ("foreign", "_by_name"):
             self.__dict__.pop(known, None)
         self._loaded.clear()
-
-
-def _built_in(value: str) -> Any:
-    module, _, attribute = value.partition(":")
-    return getattr(import_module(module), attribute)
-
-
-def _foreign(one: Foreign) -> Any:
-    try:
-        return one.point.load()
-    except Exception as error:  # code of others: whatever it raises, only its own accounts must suffer
-        # The text of a foreign exception may hold a value. Its type and its place do not.
-        raise AdapterBroken(f"the adapter {one.name} of {one.package} cannot be loaded: {_place(error)}") from None
 
 
 def _place(error: BaseException) -> str:
@@ -219,9 +214,6 @@ def facts_of(provider: str) -> ProviderFacts | None:
 
 # How long a session's link lives, as its request asks for it: one answer for the start, for intake and for the call. A
 # row's own parameter counts first, then the account's.
-NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
-
-
 def _asks(account: "AccountSettings") -> LifetimeAsked | None:
     facts = facts_of(account.provider)
     return facts.asks(account.dialect) if facts else None

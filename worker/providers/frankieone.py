@@ -16,13 +16,7 @@ from worker.core.foundation.notation import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import HttpAnswer
 from worker.core.model.sessions import APPLICANT_ID, ExpirySource, Session, SessionRequest
-from worker.providers.account import (
-    NO_COMPANIES,
-    AccountAdapter,
-    AccountSettings,
-    AccountUnusable,
-    required_secret,
-)
+from worker.providers.account import NO_COMPANIES, AccountAdapter, AccountSettings, AccountUnusable, required_secret
 from worker.providers.bodies import (
     LONGEST_TOKEN,
     BadAnswer,
@@ -44,8 +38,7 @@ ERROR_CODE = re.compile(r"([A-Z]{2,16})-(\d{3,4})")
 FALLBACK_LIFETIME = timedelta(hours=1)
 # A later expiry is a mistake, or a vendor's way of writing "never".
 LONGEST_LIFETIME = timedelta(days=366)
-# FrankieOne documents no wait (docs/reference/limits.md). A longer wait than our own longest pause after a 429
-# without a time is not believed.
+# FrankieOne documents no wait (docs/reference/limits.md). Our own longest pause after a 429 is the most.
 LONGEST_WAIT = timedelta(minutes=10)
 LONGEST_VENDOR_VALUE = 4096
 REFUSED = "the credentials are refused"  # what the codes AUTH-… mean
@@ -68,8 +61,7 @@ FACTS = ProviderFacts(
 
 
 class FrankieEndpoint(AccountAdapter):
-    """What the three endpoints have in common, for one account. Raises AccountUnusable if its settings make every
-    session unusable."""
+    """What the three endpoints share, for one account. Raises AccountUnusable if no session would be usable."""
 
     def __init__(self, account: AccountSettings, *, links_are_given: bool = False) -> None:
         """`links_are_given`: the answers have a link, so that the account needs none."""
@@ -119,8 +111,7 @@ class FrankieEndpoint(AccountAdapter):
         reference: str,
         entity_id: str,
     ) -> Session:
-        """The session in an answer with a vendor's token. Raises BadAnswer, whose text names the field and never its
-        value."""
+        """The session in an answer with a vendor's token. Raises BadAnswer, which names the field, never its value."""
         token = text(found, "token", most=LONGEST_TOKEN)
         vendor = optional_text(found, "provider")
         vendor_parameters = _vendor_parameters(found.get("vendorParameters"))
@@ -223,10 +214,7 @@ def _message(found: Mapping[str, Any]) -> str:
 
 
 def _vendor_parameters(value: object) -> dict[str, str]:
-    """The vendor's parameters as strings. They are documented as strings; other types are kept as JSON.
-
-    Values that are too long are dropped.
-    """
+    """The vendor's parameters. Documented as strings: other types are kept as JSON, and too long ones dropped."""
     if not isinstance(value, Mapping):
         return {}
     texts = {name: inner if isinstance(inner, str) else json.dumps(inner) for name, inner in value.items()}

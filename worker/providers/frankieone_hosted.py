@@ -6,6 +6,7 @@ So a call with an unknown outcome is simply made again.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,6 @@ from worker.core.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable
 from worker.providers.bodies import LONGEST_TOKEN, BadAnswer, json_body, merged, optional_text, text
 from worker.providers.contract import Endpoint, HttpRequest, Table
-from worker.providers.facts import ProviderFacts
 from worker.providers.frankieone import FACTS, FrankieEndpoint, check_entity, entity_id_of, expiry
 from worker.providers.parameters import by_name
 from worker.providers.values import Parameter, Type
@@ -88,16 +88,15 @@ class FrankieOneHosted(FrankieEndpoint):
 
 
 ENDPOINT = Endpoint(
-    facts=ProviderFacts(
+    facts=replace(
+        FACTS,
         opens_early=True,  # each call makes its own session
-        host=FACTS.host,
-        limit=FACTS.limit,
-        paths=FACTS.paths,
         keys=(*FACTS.keys, "dialect"),
         needs={
             "customer_id": "",
             "link_hosts": "FrankieOne documents no host of the addresses that it gives; name the one of your account",
         },
+        answers=(),
         dialects=SPELLINGS,
     ),
     adapter=FrankieOneHosted,

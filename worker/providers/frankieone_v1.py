@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from worker.core.customers.customers import Customer, Person
+from worker.core.customers.customers import Person
 from worker.core.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings
 from worker.providers.bodies import BadAnswer, json_body, merged, optional_text
@@ -21,8 +21,6 @@ from worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
 PROVIDER = "frankieone-v1"
 PATH = "/idv/v2/idvalidate/token"
-ENTITY_TYPE = "INDIVIDUAL"
-ADDRESS_TYPE = "RESIDENTIAL1"
 # The entity can then be found by our own id. Webhooks return it as entityCustomerReference.
 CUSTOMER_REFERENCE = ("customer_reference", "id.external")
 CONSENT = ("consent.general", "general.bool")
@@ -40,13 +38,17 @@ class FrankieOneV1(FrankieEndpoint):
     def build(self, request: SessionRequest) -> HttpRequest:
         customer = request.customer
         ours = self._filled(request)
-        ours["entity"] = {"entityType": ENTITY_TYPE, **self._prefill(customer.person)}
+        ours["entity"] = {"entityType": "INDIVIDUAL", **self._prefill(customer.person)}
         fields = merged(ours, self._account.parameters, request.parameters, self._account.unchecked)
         entity = fields["entity"]
         if isinstance(entity, dict):  # an `unchecked` entity of another type is sent unchanged
             if entity_id := entity_id_of(request):
                 entity["entityId"] = entity_id
-            entity["extraData"] = [*_known_about(customer), *_pairs(entity.get("extraData"))]
+            given = entity.get("extraData")
+            known = [(*CUSTOMER_REFERENCE, customer.customer_id)]
+            known += [(*CONSENT, "true")] if customer.consent is True else []
+            pairs = [{"kvpKey": key, "kvpValue": value, "kvpType": kind} for key, kind, value in known]
+            entity["extraData"] = [*pairs, *(given if isinstance(given, list | tuple) else ())]
         if customer.consent is True:  # sent only if the customer's own line has it
             fields["consent"] = True
         return HttpRequest("POST", self._url, self.headers(), json_body(fields))
@@ -60,8 +62,7 @@ class FrankieOneV1(FrankieEndpoint):
         entity_id = optional_text(entity, "entityId") if isinstance(entity, Mapping) else ""
         if sent := entity_id_of(request):
             check_entity(entity_id, sent)
-        # The page marks no field of the answer as required. Without a new entity, the person can still be found
-        # by the vendor's applicant.
+        # The page marks no field of the answer as required. Without an entity, the vendor's applicant finds the person.
         reference = entity_id or optional_text(found, "applicantId")
         if not reference:
             raise BadAnswer("the answer has no entity.entityId")
@@ -79,24 +80,12 @@ class FrankieOneV1(FrankieEndpoint):
             sex = person.sex.upper()
             entity["gender"] = sex if sex in ("M", "F") else ""  # no third code is documented
             if person.address:  # as one string: its parts are not known
-                entity["addresses"] = [{"addressType": ADDRESS_TYPE, "longForm": person.address}]
+                entity["addresses"] = [{"addressType": "RESIDENTIAL1", "longForm": person.address}]
         return {field: value for field, value in entity.items() if value}
 
 
-def _known_about(customer: Customer) -> list[dict[str, str]]:
-    pairs = [(*CUSTOMER_REFERENCE, customer.customer_id)]
-    if customer.consent is True:
-        pairs.append((*CONSENT, "true"))
-    return [{"kvpKey": key, "kvpValue": value, "kvpType": kind} for key, kind, value in pairs]
-
-
-def _pairs(given: object) -> list[Any]:
-    return list(given) if isinstance(given, list | tuple) else []
-
-
 ENDPOINT = Endpoint(
-    # The call creates the entity that is verified: without the person's data there would be nothing to verify. And each
-    # call makes its own session.
+    # The call creates the entity that is verified: without data there is nothing to verify. Each call makes a session.
     facts=replace(FACTS, prefill="all", needs_name=True, opens_early=True),
     adapter=FrankieOneV1,
     parameters=(Table(by_name(*V1)),),

@@ -88,15 +88,17 @@ class IdenfyEndpoint(AccountAdapter):
         identifier = given if isinstance(given, str) else ""
         message = _message(found)
         kind = _kind(answer.status, identifier, message)
-        secrets = self.secrets
+        meaning = MEANINGS.get(identifier, "") if kind is Kind.AUTH else ""
+        if kind is Kind.OUT_OF_CREDIT:
+            meaning = "no credit is left"
         known = identifier if identifier in IDENTIFIERS else None
         said = message if known or not identifier else f"{identifier}: {message}"
         return refusal(
             answer,
             kind,
             code=known,
-            details=(_meaning(kind, identifier), unread.reason, fields_in(message, self._names)),
-            words=masked(said, request, secrets=secrets),
+            details=(meaning, unread.reason, fields_in(message, self._names)),
+            words=masked(said, request, secrets=self.secrets),
             longest_wait=LONGEST_WAIT,
             now=now,
         )
@@ -116,13 +118,6 @@ def _kind(status: int, identifier: str, message: str) -> Kind:
     if status in STATUSES:
         return STATUSES[status]
     return Kind.BAD_INPUT if 400 <= status < 500 else Kind.UNKNOWN
-
-
-def _meaning(kind: Kind, identifier: str) -> str:
-    """What the identifier means, in our words; "" where it does not stop the account."""
-    if kind is Kind.OUT_OF_CREDIT:
-        return "no credit is left"
-    return MEANINGS.get(identifier, "") if kind is Kind.AUTH else ""
 
 
 def _message(found: Mapping[str, Any]) -> str:

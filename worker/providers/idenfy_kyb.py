@@ -14,13 +14,7 @@ from worker.core.foundation.notation import utc_time
 from worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings
 from worker.providers.bodies import LONGEST_TOKEN, BadAnswer, check_echo, json_body, merged, optional_text, text
-from worker.providers.contract import (
-    Endpoint,
-    HttpRequest,
-    LifetimeAsked,
-    ProviderFacts,
-    Table,
-)
+from worker.providers.contract import Endpoint, HttpRequest, LifetimeAsked, ProviderFacts, Table
 from worker.providers.idenfy import HOST, INVALID, KEYS, LIMIT, PATHS, IdenfyEndpoint
 from worker.providers.parameters import by_name, check_parameters, documented_parameters
 from worker.providers.values import UUID, Parameter, Type, language_of, wrong_ours
@@ -33,14 +27,10 @@ WELCOME = "https://kyb.ui.idenfy.com/welcome?authToken={token}"
 TOKEN_TYPE = "FORM"  # noqa: S105  # the only kind whose body is documented
 DEFAULT_LIFETIME = 7 * 24 * 60 * 60
 LONGEST_REFERENCE = 40  # of externalRef
-DAY = timedelta(days=1)
 
-MOST_LIFETIME = 30 * 24 * 60 * 60
-MOST_TAGS = 5
+MOST_LIFETIME = 30 * 24 * 60 * 60  # seconds
 LOCALES = ("en", "es", "fr", "ru", "de", "it", "pl", "lt", "lv", "et", "cs", "ro", "hu", "ja", "bg", "nl", "pt")
 REFERENCE = "column external_ref, else the job's id; with -2 for the second session, and so on"
-WITHOUT_COMMA = r"[^,]+"
-WITHOUT_COMMA_SHAPE = "without a comma"
 
 
 def _uuid(name: str) -> Parameter:
@@ -48,7 +38,7 @@ def _uuid(name: str) -> Parameter:
 
 
 def _list(name: str, most: int, **more: Any) -> Parameter:
-    return Parameter(name, Type.LIST, 1, most, pattern=WITHOUT_COMMA, shape=WITHOUT_COMMA_SHAPE, **more)
+    return Parameter(name, Type.LIST, 1, most, pattern=r"[^,]+", shape="without a comma", **more)
 
 
 PARAMETERS = (
@@ -76,7 +66,7 @@ PARAMETERS = (
     _uuid("theme"),
     Parameter("questionnaire", Type.TEXT, 1, nullable=True, default="the KYB settings' questionnaire"),
     Parameter("questionnaireRequired", Type.BOOLEAN, default="true"),
-    _list("tags", 32, items=MOST_TAGS, default="none", filled="column tags, added to the given tags"),
+    _list("tags", 32, items=5, default="none", filled="column tags, added to the given tags"),
     _list("scanRefs", 40, nullable=True),
 )
 
@@ -142,7 +132,7 @@ class IdenfyKyb(IdenfyEndpoint):
             raise BadAnswer("tokenType in the answer is not the one asked for")
         expires_at, source = utc_time(found.get("expiration")), ExpirySource.ANSWER
         # No token lives longer than MOST_LIFETIME. A later time is a mistake; one day allows for clocks that differ.
-        if expires_at is None or expires_at - issued_at > timedelta(seconds=MOST_LIFETIME) + DAY:
+        if expires_at is None or expires_at - issued_at > timedelta(days=31):
             asked = self._lifetime(request) or DEFAULT_LIFETIME
             expires_at, source = issued_at + timedelta(seconds=asked), ExpirySource.FALLBACK
         if expires_at <= issued_at:

@@ -31,8 +31,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Document types in the provider's documentation. The list grows and depends on the account, so other names only give
-# a warning.
+# Document types in the provider's documentation. The list grows and depends on the account, so others give a warning.
 DOCUMENTS = _names("""ID_CARD PASSPORT RESIDENCE_PERMIT DRIVER_LICENSE PAN_CARD AADHAAR VISA NATIONAL_PASSPORT
     PROVISIONAL_DRIVER_LICENSE OLD_ID_CARD MILITARY_CARD ADDRESS_CARD SMART_ID CLEAR ONE_ID BANK_ID_SE BANK_ID_NO
     BANK_ID_CZ FTN MIT_ID VERIMI LA_WALLET SAMSUNG_WALLET MOJE_ID_CZ YOTI_ID OTHER BORDER_CROSSING ASYLUM PHOTO_CARD

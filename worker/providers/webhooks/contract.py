@@ -24,6 +24,13 @@ from worker.providers.bodies import LONGEST_TOKEN, BadAnswer, optional_text
 from worker.providers.strict_json import NoObject, read_object
 
 LOOK_UP = "LOOK-UP"  # the name of the event where the provider's list was read
+LISTED = -1  # the weight of what a provider's list says
+# A person's result with its screening hits has about ten kilobytes; a company's with many owners about a hundred.
+LARGEST = 1024 * 1024
+# The length of the column that stores a reference.
+LONGEST_REFERENCE = 100
+# No verification is older. An earlier time is a zero, or seconds in another unit.
+EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
 
 
 class Key(StrEnum):
@@ -46,9 +53,6 @@ class Rank(IntEnum):
     GONE = 2  # deleted or archived at the provider, which does not show how the session ended
     ENDED = 3  # expired or cancelled, and a verdict may still come; or replaced by us
     FINAL = 4  # a verdict, which only a later verdict replaces
-
-
-LISTED = -1  # the weight of what a provider's list says
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,14 +109,6 @@ def update_of_listed(entry: Listed) -> SessionUpdate | None:
         weight=LISTED,
         gone=entry.state is SessionState.FAILED and not entry.result,
     )
-
-
-# A person's result with its screening hits has about ten kilobytes; a company's with many owners about a hundred.
-LARGEST = 1024 * 1024
-# The length of the column that stores a reference.
-LONGEST_REFERENCE = 100
-# No verification is older. An earlier time is a zero, or seconds in another unit.
-EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, repr=False)

@@ -48,6 +48,10 @@ LEEWAY = timedelta(minutes=1)  # for clocks that differ
 FORM = re.compile(
     r"(?:[Bb][Ee][Aa][Rr][Ee][Rr]\s+)?(e[wy][A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)", re.ASCII
 )
+SUCCESSES = ("SUCCESS", "COMPLETED")
+LONGEST_LIFE = timedelta(days=1)  # how far ahead a token's `exp` may be
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+ULID = re.compile(rf"[{CROCKFORD}]{{26}}")
 
 
 # PyJWT and what it needs of cryptography are imported in the two functions that use them: each process has the adapters
@@ -112,7 +116,17 @@ def token_refusal(
         return "its algorithm is not one of RS256, RS384 and RS512"
     if not any(algorithm.verify(signed, key, given) for key in keys):
         return "no key of the account verifies its signature"
-    return _untimely(claims, now) or _lacking(claims, audience, longest_life, now)
+    if reason := _untimely(claims, now):
+        return reason
+    if longest_life is not None:
+        if "exp" not in claims:
+            return "it has no exp, so it would be good for ever"
+        if claims["exp"] > (now + longest_life).timestamp():
+            return "it is good for too long"
+    audiences = claims.get("aud")
+    if audience and audience not in (audiences if isinstance(audiences, list) else [audiences]):
+        return "its audience is not jwt_audience"
+    return ""
 
 
 def _untimely(claims: Mapping[str, Any], now: datetime) -> str:
@@ -131,28 +145,8 @@ def _untimely(claims: Mapping[str, Any], now: datetime) -> str:
     return ""
 
 
-def _lacking(claims: Mapping[str, Any], audience: str, longest_life: timedelta | None, now: datetime) -> str:
-    """Why a token that is signed and in time is not the wanted one; "" if it is."""
-    if longest_life is not None:
-        if "exp" not in claims:
-            return "it has no exp, so it would be good for ever"
-        if claims["exp"] > (now + longest_life).timestamp():
-            return "it is good for too long"
-    given = claims.get("aud")
-    if audience and audience not in (given if isinstance(given, list) else [given]):
-        return "its audience is not jwt_audience"
-    return ""
-
-
 def _bytes(part: str) -> bytes:
     return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
-
-
-SUCCESSES = ("SUCCESS", "COMPLETED")
-LONGEST_LIFE = timedelta(days=1)  # how far ahead a token's `exp` may be
-CANDIDATES = 3  # the most headers that are tried as the token
-CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-ULID = re.compile(rf"[{CROCKFORD}]{{26}}")
 
 
 @dataclass(frozen=True)
@@ -166,6 +160,7 @@ class Effect:
     alert: bool = False
 
 
+UNKNOWN = Effect(note="nothing that concerns a session")
 OUR_CALL = Effect(note="our own call failed at the provider")  # the call's own answer reported it already
 READ = Effect(SessionState.STARTED, failed=SessionState.STARTED, note="the documents could not be read at the provider")
 RESULTS = Effect(
@@ -226,15 +221,13 @@ class FrankieOneWebhooks:
             # Every secret is compared, so that the duration does not reveal which one matched.
             if not any([same(given, secret.reveal()) for secret in self._secrets]):
                 return "the address does not have the account's secret"
-        return self._refuses_token(delivery, now) if self._keys else ""
-
-    def _refuses_token(self, delivery: Delivery, now: datetime) -> str:
-        """Why the token is refused; "" if it is good. The header's name is not documented, so every header is read:
-        only FrankieOne can sign a good token."""
+        if not self._keys:
+            return ""
+        # The token's header is not documented, so every header is read: only FrankieOne can sign a good token.
         tokens = dict.fromkeys(value for value in delivery.headers.values() if may_be_token(value))
         refusals = [
             token_refusal(token, self._keys, now=now, audience=self._audience, longest_life=LONGEST_LIFE)
-            for token in islice(tokens, CANDIDATES)
+            for token in islice(tokens, 3)
         ]
         return "" if "" in refusals else next(iter(refusals), "it has no token")
 
@@ -246,9 +239,8 @@ class FrankieOneWebhooks:
             return Unreadable(str(error), status=400)
         name = optional_text(content, "function", most=64)
         plain = "".join(character for character in name.upper() if character.isalnum())
-        effect = EFFECTS.get(plain, Effect())
+        effect = EFFECTS.get(plain, UNKNOWN)
         succeeded = upper_text(content, "functionResult") in SUCCESSES and plain not in ERRORS
-        known = plain in EFFECTS
         return SessionUpdate(
             name if re.fullmatch(r"[A-Za-z0-9_.]{1,64}", name) else "unnamed",
             match=matches(content, ("entityId", Key.ENTITY_ID), ("entityCustomerReference", Key.CUSTOMER_REFERENCE)),
@@ -256,7 +248,7 @@ class FrankieOneWebhooks:
             final=succeeded and effect.state is SessionState.COMPLETED,
             result=effect.result if succeeded else None,
             happened_at=requested_at(optional_text(content, "requestId", most=64)),
-            note=("" if succeeded else effect.note) if known else "nothing that concerns a session",
+            note="" if succeeded and effect is not UNKNOWN else effect.note,
             alert=effect.alert and not succeeded,
             reasons=code_in_words(optional_text(content, "message", most=64)) if effect.state is not None else (),
         )

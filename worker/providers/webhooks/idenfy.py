@@ -48,6 +48,17 @@ VERDICTS = {
 EXPIRIES = ("EXPIRED", "EXPIRED-DELETED")
 GONE = ("DELETED", "ARCHIVED")
 REVIEWING = "REVIEWING"
+LEGACY = "IDENTIFICATION"
+AUTO, MANUAL = "IDENTIFICATION_AUTO_FINISHED", "IDENTIFICATION_MANUAL_FINISHED"
+RESUBMITTED, EXPIRED = "IDENTIFICATION_RESUBMITTED", "IDENTIFICATION_EXPIRED"
+CANCELLED = "IDENTIFICATION_CANCELLED"
+# Both finished events carry the time at which the customer finished. The weight makes the manual one the later.
+WEIGHTS = {EXPIRED: 0, LEGACY: 1, AUTO: 1, RESUBMITTED: 1, CANCELLED: 2, MANUAL: 3}
+# The fields that list codes. Of the face and of the document a person's word replaces the machine's.
+LISTS = ("denyReasons", "suspicionReasons", "mismatchTags")
+SEEN = (("manualDocument", "autoDocument"), ("manualFace", "autoFace"))
+# The company's id is `id` in submissions and in reviews, and `companyId` in the other events.
+BY_FORM = (("externalRef", Key.EXTERNAL_REF), ("id", Key.COMPANY_ID), ("clientId", Key.CLIENT_ID))
 
 
 class SignedByIdenfy(ABC):
@@ -125,14 +136,6 @@ def meaning(status: str) -> tuple[SessionState | None, Result | None]:
     return (SessionState.STARTED, Result.REVIEW) if status == REVIEWING else (None, None)
 
 
-LEGACY = "IDENTIFICATION"
-AUTO, MANUAL = "IDENTIFICATION_AUTO_FINISHED", "IDENTIFICATION_MANUAL_FINISHED"
-RESUBMITTED, EXPIRED = "IDENTIFICATION_RESUBMITTED", "IDENTIFICATION_EXPIRED"
-CANCELLED = "IDENTIFICATION_CANCELLED"
-# Both finished events carry the time at which the customer finished. The weight makes the manual one the later.
-WEIGHTS = {EXPIRED: 0, LEGACY: 1, AUTO: 1, RESUBMITTED: 1, CANCELLED: 2, MANUAL: 3}
-
-
 class IdenfyKycWebhooks(SignedByIdenfy):
     """One account's verifications. Raises AccountUnusable without a key."""
 
@@ -143,9 +146,12 @@ class IdenfyKycWebhooks(SignedByIdenfy):
         if not content.get("scanRef") and not isinstance(content.get("status"), Mapping):
             # The event's name is not signed: a company's body, whose key may be the same, may come with this name.
             return replace(nothing_new(event), note="the event is not about an identification")
+        # An owner of a company is not the customer whom externalRef and clientId name.
+        is_owner = bool(content.get("beneficiaryId"))
+        of_customer = () if is_owner else (("externalRef", Key.EXTERNAL_REF), ("clientId", Key.CLIENT_ID))
         update = SessionUpdate(
             event,
-            match=_match(content),
+            match=matches(content, ("scanRef", Key.SCAN_REF), *of_customer),
             final=content.get("final") is True,
             happened_at=unix_time(content.get("finishTime")) or unix_time(content.get("startTime")),
             weight=WEIGHTS[event],
@@ -155,12 +161,7 @@ class IdenfyKycWebhooks(SignedByIdenfy):
         update = _effect(update, upper_text(status, "overall"))
         if update.rank is Rank.FINAL:
             update = replace(update, reasons=_reasons(status))
-        return replace(update, alert=update.alert and not _is_owner(content))
-
-
-# The fields that list codes. Of the face and of the document a person's word replaces the machine's.
-LISTS = ("denyReasons", "suspicionReasons", "mismatchTags")
-SEEN = (("manualDocument", "autoDocument"), ("manualFace", "autoFace"))
+        return replace(update, alert=update.alert and not is_owner)
 
 
 def _reasons(status: Mapping[str, Any]) -> tuple[str, ...]:
@@ -175,17 +176,6 @@ def _listed(status: Mapping[str, Any], name: str) -> list[Any]:
     return found[:MOST] if isinstance(found, list) else []
 
 
-def _is_owner(content: Mapping[str, Any]) -> bool:
-    """True if the person is an owner of a company, not the customer whom externalRef and clientId name."""
-    return bool(content.get("beneficiaryId"))
-
-
-def _match(content: Mapping[str, Any]) -> tuple[tuple[Key, str], ...]:
-    if _is_owner(content):
-        return matches(content, ("scanRef", Key.SCAN_REF))
-    return matches(content, ("scanRef", Key.SCAN_REF), ("externalRef", Key.EXTERNAL_REF), ("clientId", Key.CLIENT_ID))
-
-
 def _effect(update: SessionUpdate, overall: str) -> SessionUpdate:
     if update.event == CANCELLED:
         return replace(update, state=SessionState.FAILED, note="cancelled at the provider")
@@ -193,25 +183,17 @@ def _effect(update: SessionUpdate, overall: str) -> SessionUpdate:
         # The customer may have sent enough for a decision, and no other event will come.
         state, result = VERDICTS.get(overall, (SessionState.EXPIRED, None))
         return replace(update, state=state, result=result, final=result is not None)
-    if update.final:
-        return _final_status(update, overall)
-    if update.event == LEGACY and overall in EXPIRIES:
-        return replace(update, state=SessionState.EXPIRED)
-    return replace(update, state=SessionState.STARTED, result=Result.REVIEW)
-
-
-def _final_status(update: SessionUpdate, overall: str) -> SessionUpdate:
+    if not update.final:
+        if update.event == LEGACY and overall in EXPIRIES:
+            return replace(update, state=SessionState.EXPIRED)
+        return replace(update, state=SessionState.STARTED, result=Result.REVIEW)
     if overall == "ACTIVE":
         return replace(update, note="still open at the provider")
-    state, result = meaning(overall)
-    if state is None:
+    final_state, result = meaning(overall)
+    if final_state is None:
         return replace(update, note="final, with an unknown status", alert=True)
     gone = overall in GONE
-    return replace(update, state=state, result=result, gone=gone, note="deleted at the provider" if gone else "")
-
-
-# The company's id is `id` in submissions and in reviews, and `companyId` in the other events.
-BY_FORM = (("externalRef", Key.EXTERNAL_REF), ("id", Key.COMPANY_ID), ("clientId", Key.CLIENT_ID))
+    return replace(update, state=final_state, result=result, gone=gone, note="deleted at the provider" if gone else "")
 
 
 class IdenfyKybWebhooks(SignedByIdenfy):
@@ -233,8 +215,7 @@ def _submitted(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpda
 
 
 def _reviewed(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
-    """The event has no time, so the time of its receipt counts. The reason of a denial is free text: of it only a code
-    is kept."""
+    """The event has no time, so its receipt counts. The reason of a denial is free text: only a code is kept."""
     update = _of_form(update, content)
     match upper_text(content, "approvalStatus"):
         case "APPROVED":
