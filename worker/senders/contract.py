@@ -23,6 +23,8 @@ from worker.providers.facts import TEXT_SERVICES, TextFacts
 
 # Our own Message-ID, as services and programs write it. The group is its left part: the message's key.
 MESSAGE_ID = re.compile(r"<?([A-Za-z0-9][A-Za-z0-9._-]{0,199})(?:@[^\s<>@]{1,255})?>?", re.ASCII)
+# What a sender returns for a message that `may_write` has kept back.
+TOO_LATE = Problem(Kind.TRANSIENT, "too late to be handed over when there was a connection")
 
 
 def event_name(given: object) -> str:
@@ -82,25 +84,8 @@ class NotUnderstood:
     malformed: bool = False
 
 
-__all__ = [
-    "TOO_LATE",
-    "Broken",
-    "Caller",
-    "HttpAnswer",
-    "HttpRequest",
-    "MayWrite",
-    "Message",
-    "NoLookUp",
-    "Receipt",
-    "Returning",
-    "Sender",
-    "TextCallbacks",
-    "TextFacts",
-    "TextService",
-    "TextSettings",
-    "TextTools",
-    "Token",
-]
+# The types that a sender uses, from one module: those of other modules too.
+__all__ = ["Broken", "HttpAnswer", "HttpRequest", "MayWrite", "Message", "Receipt", "Sender", "TextFacts", "Token"]
 
 MASK = "[…]"
 DETAIL_LENGTH = 160
@@ -112,15 +97,10 @@ PERSONAL = re.compile(r"<[^<>]*>|(?<!\S)\S*@\S*|\b\w+://\S*|\bwww\.\S*|\+?\d[\d 
 
 @dataclass(frozen=True)
 class Returning:
-    """How a report of a mail finds its way back: the address that the mail comes back to, "" for that of `from`; and
-    lines of its head."""
+    """How a report of a mail finds its way back: the address that it comes back to, "" for `from`; and head lines."""
 
     address: str = ""
     headers: tuple[str, ...] = ()
-
-
-# What a sender returns for a message that `may_write` has kept back.
-TOO_LATE = Problem(Kind.TRANSIENT, "too late to be handed over when there was a connection")
 
 
 class NoLookUp:

@@ -18,27 +18,15 @@ from urllib.parse import quote, urlencode, urlsplit
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.core.unknown.reconciliation import Nothing, Unmatched
+from worker.senders import twilio_answers as twilio
 from worker.senders.contract import Caller, Message, Receipt, TextFacts, TextService, TextSettings, TextTools, Token
-from worker.senders.twilio_answers import (
-    OF_TEXTS,
-    OF_WHATSAPP,
-    PREFIX,
-    Meaning,
-    Sought,
-    broken,
-    read,
-    read_account,
-    read_list,
-)
 from worker.templates.content import content_of
 
 Read = TypeVar("Read")
 
 log = logging.getLogger(__name__)
 
-SERVICE = "MG"  # a messaging service's sid begins with it
 # Twilio's bounds of ValidityPeriod.
-LARGEST_PAGE = 1000
 LEAST_VALIDITY, MOST_VALIDITY = timedelta(seconds=1), timedelta(seconds=36_000)
 
 
@@ -78,7 +66,7 @@ class Way:
 
     address: Callable[[str], str]
     words: Callable[[Message], dict[str, str]]
-    meaning: Meaning
+    meaning: twilio.Meaning
     shows_link: bool
 
 
@@ -97,9 +85,11 @@ def _content(message: Message) -> dict[str, str]:
 
 
 WAYS = {
-    "sms": Way(address=lambda number: number, words=_text, meaning=OF_TEXTS, shows_link=True),
+    "sms": Way(address=lambda number: number, words=_text, meaning=twilio.OF_TEXTS, shows_link=True),
     # The link may be in a button of the approved template, which the list does not show.
-    "whatsapp": Way(address=lambda number: f"{PREFIX}{number}", words=_content, meaning=OF_WHATSAPP, shows_link=False),
+    "whatsapp": Way(
+        address=lambda number: f"{twilio.PREFIX}{number}", words=_content, meaning=twilio.OF_WHATSAPP, shows_link=False
+    ),
 }
 
 
@@ -119,7 +109,7 @@ class TwilioSender:
         account = quote(settings.account, safe="")
         self._account_url = f"{settings.base_url.rstrip('/')}/2010-04-01/Accounts/{account}"
         self._url = f"{self._account_url}/Messages.json"
-        is_service = settings.from_.startswith(SERVICE) and len(settings.from_) == 34
+        is_service = settings.from_.startswith("MG") and len(settings.from_) == 34
         self._from = (
             {"MessagingServiceSid": settings.from_} if is_service else {"From": self._way.address(settings.from_)}
         )
@@ -141,7 +131,7 @@ class TwilioSender:
         def read_it(answer: HttpAnswer) -> Problem | None:
             if answer.status in (404, 405):
                 log.warning("%s: HTTP %d: whether the account is suspended is not known", url, answer.status)
-            return read_account(answer, now=self._tools.now())
+            return twilio.read_account(answer, now=self._tools.now())
 
         return await self._ask(lambda token: HttpRequest("GET", url, self._headers(token)), read_it)
 
@@ -149,7 +139,7 @@ class TwilioSender:
         """Hand the message over; the receipt's reference is its sid. The text is not shortened."""
         return await self._ask(
             lambda token: self._request(message, token),
-            lambda answer: read(answer, to=message.to, now=self._tools.now(), meaning=self._way.meaning),
+            lambda answer: twilio.read(answer, to=message.to, now=self._tools.now(), meaning=self._way.meaning),
             may_write,
         )
 
@@ -158,12 +148,11 @@ class TwilioSender:
     ) -> Receipt | Nothing | Unmatched | Problem:
         """Look for our message in Twilio's list of texts to the number: the body of ours has the link."""
         service = self._from.get("MessagingServiceSid", "")
-        sought = Sought(to, link, since, known, service=service, shows_link=self._way.shows_link)
-
-        def read_it(answer: HttpAnswer) -> Receipt | Nothing | Unmatched | Problem:
-            return read_list(answer, sought, now=self._tools.now())
-
-        found: Receipt | Nothing | Unmatched | Problem = await self._ask(lambda token: self._list(to, token), read_it)
+        sought = twilio.Sought(to, link, since, known, service=service, shows_link=self._way.shows_link)
+        found: Receipt | Nothing | Unmatched | Problem = await self._ask(
+            lambda token: self._list(to, token),
+            lambda answer: twilio.read_list(answer, sought, now=self._tools.now()),
+        )
         if isinstance(found, Problem) and found.kind is Kind.UNKNOWN:
             return replace(found, kind=Kind.TRANSIENT)  # a look-up changes nothing at Twilio
         return found
@@ -175,7 +164,7 @@ class TwilioSender:
         may_write: MayWrite | None = None,
     ) -> Read | Problem:
         def read_it(answer: HttpAnswer | Broken) -> Read | Problem:
-            result = broken(answer) if isinstance(answer, Broken) else read(answer)
+            result = twilio.broken(answer) if isinstance(answer, Broken) else read(answer)
             return self._placed(result) if isinstance(result, Problem) else result
 
         http, settings = self._tools.http, self._settings
@@ -203,8 +192,9 @@ class TwilioSender:
     def _list(self, to: str, token: str) -> HttpRequest:
         # No filter by date: Twilio's is the day of sending, and a text that still waits in Twilio's queue has none. No
         # filter by messaging service: it picks its number later, so other texts are left out when the answer is read.
-        query = {"To": self._way.address(to), **{name: value for name, value in self._from.items() if name == "From"}}
-        return HttpRequest("GET", f"{self._url}?{urlencode({**query, 'PageSize': LARGEST_PAGE})}", self._headers(token))
+        query = {"To": self._way.address(to), **self._from, "PageSize": 1000}
+        query.pop("MessagingServiceSid", None)
+        return HttpRequest("GET", f"{self._url}?{urlencode(query)}", self._headers(token))
 
     def _headers(self, token: str) -> dict[str, str]:
         login = b64encode(f"{self._settings.key or self._settings.account}:{token}".encode()).decode()

@@ -15,6 +15,9 @@ from worker.senders.contract import DeliveryStatus, Stop, mask
 
 GREYLISTING = timedelta(minutes=5)  # a greylisting server accepts a message that comes again, but not at once
 ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?=\s|$)\s*")
+# What the words of a server mean in a later report.
+LONGEST_ADDRESS = 254
+IN_TEXT = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 
 
 class Phase(StrEnum):
@@ -102,7 +105,6 @@ MEANINGS = (
     Meaning(RCPT, "5..", ANY, Kind.BAD_INPUT, AddressIs.REFUSED, unclear=True),
     Meaning(MESSAGE, "5..", ANY, Kind.BAD_INPUT, unclear=True),
 )
-UTF8_REFUSED = Meaning(TRANSACTION, ANY, ANY, Kind.BAD_INPUT)
 
 
 def refused(phase: Phase, status: int, text: str, *, personal: tuple[str, ...] = (), utf8: bool = False) -> Problem:
@@ -121,7 +123,7 @@ def refused(phase: Phase, status: int, text: str, *, personal: tuple[str, ...] =
     if not 400 <= status <= 599:  # not SMTP, or the reply to another command
         return broken(phase, f"unexpected reply {status}" if 100 <= status <= 999 else "malformed reply")
     if utf8 and phase not in BEFORE_MESSAGE and (status == 555 or code == "5.6.7"):
-        meaning = UTF8_REFUSED
+        meaning = Meaning(TRANSACTION, ANY, ANY, Kind.BAD_INPUT)
     else:
         meaning = next(one for one in MEANINGS if one.holds(phase, status, code or "", text))
     return Problem(
@@ -141,11 +143,6 @@ def broken(phase: Phase, failure: str) -> Problem:
     """The Problem if no usable reply came. `failure` names the failure ("timed out") without any value."""
     kind = Kind.UNKNOWN if phase is Phase.END else Kind.TRANSIENT
     return Problem(kind, f"SMTP {failure} at {phase.value}", unreachable=phase in BEFORE_MESSAGE)
-
-
-# What the words of a server mean in a later report.
-LONGEST_ADDRESS = 254
-IN_TEXT = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 
 
 def of_permanent_failure(code: str, text: str) -> tuple[DeliveryStatus, Stop | None, str]:

@@ -22,8 +22,7 @@ KINDS = {
     # Our account or set-up: every message would be refused. WORDS says what they mean.
     **dict.fromkeys((20003, 20005, 10001, 21212, 21603, 21606, 21608, 21659, 21660), Kind.AUTH),
     **dict.fromkeys((21701, 21702, 21704, 21705), Kind.AUTH),
-    # About this number: it would be refused again. 21408: its country is not switched on. 21703: none of the messaging
-    # service's senders reaches it.
+    # About this number: refused again. 21408: its country is switched off. 21703: no sender of the service reaches it.
     **dict.fromkeys((21408, 21703, 21211, 21614, 21612, 21217, OPTED_OUT), Kind.BAD_INPUT),
     # These usually come later, in a delivery callback; in an answer they mean the same. 30004, 30007: blocked or
     # filtered; the same text would be blocked again.
@@ -83,9 +82,6 @@ OF_WHATSAPP = Meaning(
 PREFIX = "whatsapp:"
 # The daily cap covers the last 24 hours: a call each second would be 86,400 refusals.
 DAILY_CAP_WAIT = timedelta(hours=2)
-DAILY_CAP = 63038
-# The most that Twilio's clock and ours may differ.
-SKEW = timedelta(minutes=5)
 
 
 def read(answer: HttpAnswer, *, to: str, now: datetime, meaning: Meaning = OF_TEXTS) -> Receipt | Problem:
@@ -145,7 +141,10 @@ def read_list(answer: HttpAnswer, sought: Sought, *, now: datetime) -> Receipt |
     """The result of looking for the message in Twilio's list of texts to its number. Never raises on Twilio's bytes."""
     body, text = _content(answer)
     if body is None or answer.status != 200:
-        return _look_up_problem(_problem(answer, body or {}, text, to=sought.to, now=now))
+        problem = _problem(answer, body or {}, text, to=sought.to, now=now)
+        # An account that may not list can still send texts, so that does not stop the sender.
+        may_send = problem.kind is Kind.AUTH and problem.status != 401
+        return replace(problem, kind=Kind.BAD_INPUT, unclear=False) if may_send else problem
     messages = body.get("messages")
     if not isinstance(messages, list) or not all(isinstance(item, Mapping) and _sid(item) for item in messages):
         return Problem(Kind.TRANSIENT, "Twilio: the answer has no list of messages", status=answer.status)
@@ -176,19 +175,13 @@ def _may_be(item: Mapping[str, Any], sought: Sought) -> bool:
         at = None
     if at is None:
         return True  # rather one text too many than one too few
-    return (at.replace(tzinfo=UTC) if at.tzinfo is None else at) >= sought.since - SKEW
+    # Twilio's clock and ours may differ by so much.
+    return (at.replace(tzinfo=UTC) if at.tzinfo is None else at) >= sought.since - timedelta(minutes=5)
 
 
 def _sid(item: Mapping[str, Any]) -> str:
     sid = item.get("sid")
     return sid if isinstance(sid, str) and sid.isalnum() and len(sid) <= 64 else ""
-
-
-def _look_up_problem(problem: Problem) -> Problem:
-    """The Problem of a look-up. An account that may not list can still send texts, so that does not stop the sender."""
-    if problem.kind is Kind.AUTH and problem.status != 401:
-        return replace(problem, kind=Kind.BAD_INPUT, unclear=False)
-    return problem
 
 
 def broken(failure: Broken) -> Problem:
@@ -204,9 +197,8 @@ def _problem(
     code = number if isinstance(number, int) and not isinstance(number, bool) else None
     kind = meaning.kinds.get(code or 0) or _kind_of_status(answer.status)
     wait = retry_after(answer.headers, now, longest=DAILY_CAP_WAIT) if kind is Kind.RATE_LIMITED else None
-    if code == DAILY_CAP:
+    if code == 63038:
         wait = wait or DAILY_CAP_WAIT
-    masked = mask(text, (to, to.removeprefix("+")))
     detail = f"Twilio HTTP {answer.status}" + (f" {code}" if code else "")
     if words := WORDS.get(code or 0, ""):
         detail = f"{detail}: {words}"
@@ -224,24 +216,15 @@ def _problem(
         retry_after=wait,
         address=address,
         unclear=unknown or foreign,
-        words=masked,
+        words=mask(text, (to, to.removeprefix("+"))),
     )
 
 
 def _kind_of_status(status: int) -> Kind:
-    match status:
-        case 429:
-            return Kind.RATE_LIMITED
-        case 402:
-            return Kind.OUT_OF_CREDIT
-        case 408:
-            return Kind.UNKNOWN
-        case 401 | 403 | 404 | 405:
-            # 404: this base_url has no such account.
-            return Kind.AUTH
-        case _ if 300 <= status < 400:
-            return Kind.AUTH  # base_url is wrong; the credential is never sent after a redirect
-        case _ if 400 <= status < 500:
-            return Kind.BAD_INPUT
-        case _:
-            return Kind.UNKNOWN  # Twilio may have queued the message before a 5xx, or before a 2xx that is not readable
+    if status in (401, 403, 404, 405) or 300 <= status < 400:
+        # 404: this base_url has no such account. 3xx: it is wrong; the credential is never sent after a redirect.
+        return Kind.AUTH
+    if 400 <= status < 500:
+        others = {402: Kind.OUT_OF_CREDIT, 408: Kind.UNKNOWN, 429: Kind.RATE_LIMITED}
+        return others.get(status, Kind.BAD_INPUT)
+    return Kind.UNKNOWN  # Twilio may have queued the message before a 5xx, or before a 2xx that is not readable
