@@ -17,7 +17,6 @@ LEAST_CONTRAST = 4.5
 WHITE, BLACK = "#ffffff", "#000000"
 DARK_INK = "#1a2230"
 PAPER, DARK_PAPER = WHITE, "#1c2127"  # the card in the layout, in a light and in a dark mail program
-_STEP = 0.1
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def _readable(colour: str, background: str, towards: str) -> str:
     """The colour, mixed with `towards` until it can be read on the background."""
     share = 0.0
     while contrast(mixed := _mixed(colour, towards, share), background) < LEAST_CONTRAST:
-        share += _STEP
+        share += 0.1
     return mixed
 
 

@@ -83,8 +83,7 @@ def problems(templates: Templates) -> list[str]:
 
 def doubts(templates: Templates, answers: Collection[str], columns: Collection[str] = ()) -> list[str]:
     """Warnings of the operator's templates: values that an answer may lack, and columns that lists may lack. `answers`
-    are those that answers of the accounts may have, of "digits", "provider" and "vendor"; `columns` those that lists
-    have for messages."""
+    those that answers may have, of "digits", "provider" and "vendor"; `columns` those that lists have for messages."""
     library, found = templates.library, []
     for name in sorted(library.own):
         try:

@@ -22,6 +22,13 @@ MOST_VALUES = 100
 _SID = re.compile(r"HX[0-9a-fA-F]{32}|[a-z0-9_]{1,512}", re.ASCII)
 _LINE = re.compile(r"([A-Za-z0-9_]{1,64})[ \t]*:(.*)", re.ASCII)
 _NAME = "content"
+# 3GPP TS 23.038, 6.2.1: each letter costs one septet. The escape itself (0x1B) is not a letter.
+GSM_7 = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+# 6.2.1.1: each costs two septets, the escape and the letter, which stay in one segment.
+GSM_7_EXTENSION = frozenset("\f^{}\\[~]|€")
 
 
 class NotContent(ValueError):
@@ -60,22 +67,12 @@ def content_of(text: str) -> Content:
     return Content(sid, found)
 
 
-# 3GPP TS 23.038, 6.2.1: each letter costs one septet. The escape itself (0x1B) is not a letter.
-GSM_7 = frozenset(
-    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
-    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
-)
-# 6.2.1.1: each costs two septets, the escape and the letter, which stay in one segment.
-GSM_7_EXTENSION = frozenset("\f^{}\\[~]|€")
-
-
 class Encoding(StrEnum):
     GSM_7 = "GSM-7"
     UCS_2 = "UCS-2"
 
 
-# Room in a text of one message, and in each part of a longer text, which needs some room for its numbering: in septets
-# for GSM-7, in 16-bit units for UCS-2.
+# Room in a text of one, and in each numbered part of a longer one: in septets for GSM-7, 16-bit units for UCS-2.
 ROOM = {Encoding.GSM_7: (160, 153), Encoding.UCS_2: (70, 67)}
 
 

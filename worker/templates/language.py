@@ -106,8 +106,7 @@ def environment(sources: Mapping[str, str], layout_of: Callable[[str, str], str]
 
 
 def _bounded(made_by: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter, as long as its text is no longer than a file. `escape` and `title` in turn make a text grow: `title`
-    forgets that it was escaped."""
+    """The filter, as long as its text is no longer than a file. `escape` and `title` in turn make a text grow."""
 
     @wraps(made_by)
     def bounded(*arguments: Any, **options: Any) -> Any:
@@ -181,8 +180,7 @@ def never_shown(name: str, source: str, above: Collection[str]) -> list[str]:
 
 
 def answer_values(source: str) -> dict[str, tuple[int, bool]]:
-    """What a file that `read` accepts uses of an answer: each name's first line, and whether the file shows it there
-    without asking first if the answer has it."""
+    """What an accepted file uses of an answer: each name's first line, and whether it is shown there unasked."""
     return _used(source, _answer_name)
 
 

@@ -84,8 +84,7 @@ class Library:
         return sorted((name, texts.locale) for (name, _), texts in self._sets.items())
 
     def find(self, name: str, locale: str, channel: str, *, default: str) -> Texts | None:
-        """The first match of: the template in the exact locale, in its language, in the `default` locale; then the
-        template "default" in the same order."""
+        """The first match of: the template in its locale, its language, the `default` locale; then so of "default"."""
         for template in dict.fromkeys((name, DEFAULT)):
             for candidate in dict.fromkeys((*_wider(locale), *_wider(default))):
                 texts = self._sets.get((template, candidate))

@@ -25,8 +25,8 @@ class Pages:
     """The words of the page in all languages, and its style. Reads nothing but the library that it is given."""
 
     def __init__(self, library: Library, *, locale: str, brand: Brand, sender_name: str, timezone: str = "") -> None:
-        """`locale`: for visitors without words in their language. `timezone`: of the times that the page names;
-        not the customer's, which would be personal."""
+        """`locale`: for visitors without words in their language. `timezone`: of the times that the page names; not the
+        customer's, which would be personal."""
         self.library, self._locale, self.logo = library, locale, brand.logo
         self._look, self._template = brand.values, brand.template or DEFAULT
         self._sender_name, self._timezone = sender_name, timezone
@@ -59,8 +59,7 @@ class Pages:
         ready_by: datetime | None = None,
     ) -> str:
         """The page, whole. `address` is the link's own path; `looks_again`: where a page that waits looks again, if
-        that is another. `again`: see PAGE_VARIABLES; so of the screen AGAIN. Raises TemplateProblem, without a value
-        in it."""
+        that is another. `again`: see PAGE_VARIABLES. Raises TemplateProblem, without a value in it."""
         name = template or self._template
         texts = self.library.find(name, locale, PAGE, default=self._locale)
         if texts is None:
