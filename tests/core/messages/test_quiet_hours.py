@@ -135,7 +135,7 @@ def test_the_last_message_before_an_end_leaves_before_the_quiet_hours_in_which_i
     zones = tuple(sorted(zones))
     last = leaves_by(("email",), zones, {"email": quiet}, end)
     assert end - 2 * DAY <= last <= end
-    from_then = [last + QUARTER * count for count in range(int((end - last) / QUARTER) + 1)] if last < end else []
+    from_then = [last + QUARTER * count for count in range(-((last - end) // QUARTER))]
     assert all(any(is_quiet(quiet, zone, at) for zone in zones) for at in from_then)
     if last < end or allowed_at(zones, quiet, end) == end:
         assert last == end or not any(is_quiet(quiet, zone, last - MINUTE) for zone in zones)
@@ -147,6 +147,11 @@ def test_of_two_channels_the_one_that_is_quiet_first_has_the_last_word():
     for channels, hour in ((("email",), 21), (("sms",), 20), (("email", "sms"), 20)):
         assert leaves_by(channels, ("UTC",), quiet, end) == datetime(2026, 11, 20, hour, 0, tzinfo=UTC)
     assert leaves_by((), ("UTC",), quiet, end) == leaves_by(("whatsapp",), ("UTC",), quiet, end) == end
+
+
+def test_before_the_end_of_a_night_the_last_message_leaves_before_that_night():
+    night_ends = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+    assert leaves_by(("email",), ("UTC",), {"email": NIGHT}, night_ends) == night_ends - 11 * HOUR
 
 
 def test_a_night_ends_at_eight_by_the_customers_clock(subtests):

@@ -197,13 +197,13 @@ def leaves_by(
 ) -> datetime:
     """The last time, `end` or earlier, until which a message may leave on each of the channels; aware.
 
-    That is when the quiet hours begin in which `end` lies, or `end`. Where zones are so far apart that no hour suits
-    all of them, it is `end` too.
+    That is when the quiet hours begin in which `end` lies or with which it comes, or `end`. Where zones are so far
+    apart that no hour suits all of them, it is `end` too.
     """
     last, at = end, end.timestamp()
     for hours in [quiet[channel] for channel in channels if channel in quiet] if zones else ():
         moments, counts = _ahead(zones, hours, int(at // _DAY) - _SEARCH // _DAY)
-        present = bisect_right(moments, at) - 1
+        present = bisect_left(moments, at) - 1  # just before the end: where it ends quiet hours, they count
         free = next((index for index in range(present, -1, -1) if not counts[index]), present)
         if free != present:
             last = min(last, datetime.fromtimestamp(moments[free + 1], UTC))
