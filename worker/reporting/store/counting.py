@@ -5,6 +5,7 @@ Only rows that need it are read one by one: those that joined a job of another l
 """
 
 from collections import defaultdict
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,7 +33,7 @@ from worker.core.model.states import (
     JobState,
     Result,
 )
-from worker.reporting.store.counts import AccountFacts, BatchCounts, Waits, from_totals, later
+from worker.reporting.store.counts import AccountFacts, BatchCounts, Waits, from_totals
 
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
 _COLUMNS = [column.name for column in BatchCount.__table__.columns]
@@ -257,6 +258,8 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
     for reason, waits in counts.waits.items():
         for model in (Job, InvitationRow):
             waits.between(*connection.execute(_bounds(model, Reason(reason)), given).one())
+    due: list[datetime | None] = []
+    ends: list[datetime | None] = []
     for row in fetch(connection, _JOINED, given):
         _add_jobs(counts, row, row.state, row.channel)
         if row.state is JobState.INVITED:
@@ -267,16 +270,15 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
             kept = counts.kept.setdefault(row.paused_at, Waits())
             kept.add(row.rows, account=row.account, channels=invitation_channels(row.channel))
         elif row.state in UNISSUED_JOBS:
-            counts.last_due = later(counts.last_due, row.last_due)
+            due.append(row.last_due)
             if not row.reason:
-                counts.last_end = later(counts.last_end, row.last)
+                ends.append(row.last)
     if counts.waiting:
-        counts.last_end = later(counts.last_end, connection.execute(_LAST_END, given).scalar())
+        ends.append(connection.execute(_LAST_END, given).scalar())
     if counts.waiting or counts.unsent:
-        last = connection.execute(_LAST_INVITED, given).scalar()
-        of_messages = (waits.last for reason, waits in counts.waits.items() if reason in _END_WAITS)
-        for one in (last, *of_messages):
-            counts.last_due = later(counts.last_due, one)
+        due.append(connection.execute(_LAST_INVITED, given).scalar())
+        due += (waits.last for reason, waits in counts.waits.items() if reason in _END_WAITS)
+    counts.last_due, counts.last_end = max(filter(None, due), default=None), max(filter(None, ends), default=None)
     if counts.jobs.get(JobState.LAPSED):
         counts.lapsed_unsent = connection.execute(_LAPSED_UNSENT, given).scalar_one()
     if 0 < counts.jobs.get(JobState.CANCELLED, 0) <= _MOST_CANCELLED:

@@ -45,7 +45,7 @@ class Waits:
     def between(self, first: datetime | None, last: datetime | None) -> None:
         """Some of the rows are due from `first` until `last`."""
         self.first = min((at for at in (self.first, first) if at is not None), default=None)
-        self.last = later(self.last, last)
+        self.last = max((at for at in (self.last, last) if at is not None), default=None)
 
 
 @dataclass
@@ -112,10 +112,6 @@ class BatchCounts:
         """The rows that wait for their session or for their first message, also those that another list's row serves: a
         pause does not hold these back (`waiting.left_of`)."""
         return sum(self.jobs.get(state, 0) for state in UNSENT_JOBS) - self.issued_only
-
-
-def later(one: datetime | None, other: datetime | None) -> datetime | None:
-    return max((time for time in (one, other) if time is not None), default=None)
 
 
 # Those that are kept as they are. A batch that was purged by an older release may lack some.
