@@ -76,17 +76,15 @@ class Change:
 
     def run(self, connection: sa.Connection, rows: Sequence[Row], **shared: Any) -> None:
         """`shared` are the parameters that are the same for all rows: these do not hold them."""
-        if rows and many_rows.takes_arrays(connection):
-            self._run_arrays(connection, columns_of(rows), shared, **UNANSWERED)
-        elif rows:
-            many_rows.run_each(connection, self._one, rows, **shared)
+        if rows:
+            self.run_columns(connection, columns_of(rows), **shared)
 
     def run_columns(self, connection: sa.Connection, columns: Columns, **shared: Any) -> None:
         """Change rows that are columns, one or more, as `run` does."""
         if many_rows.takes_arrays(connection):
             self._run_arrays(connection, columns, shared, **UNANSWERED)
         else:
-            many_rows.run_each(connection, self._one, rows_of(columns), **shared)
+            many_rows.run_each(connection, self._one, columns, **shared)
 
     def changed(self, connection: sa.Connection, columns: Columns, **shared: Any) -> list[Any]:
         """Change rows, one or more, that are columns. Returns those that met the conditions, and so were changed: the
@@ -95,10 +93,12 @@ class Change:
             return fetched(self._run_arrays(connection, columns, shared))
         # No other transaction changes them in between: they are locked here.
         found = fetched(connection.execute(self._met, {"ids": keys(columns[self._by])}))
-        asked = {tuple(given[name] for name in self._key): given for given in rows_of(columns)}
-        met = [row for row in found if row[: len(self._key)] in asked]
+        keys_asked = zip(*(columns[name] for name in self._key), strict=True)
+        places = {key: place for place, key in enumerate(keys_asked)}
+        met = [row for row in found if row[: len(self._key)] in places]
         if met:
-            many_rows.run_each(connection, self._one, [asked[row[: len(self._key)]] for row in met], **shared)
+            chosen = picked(columns, [places[row[: len(self._key)]] for row in met])
+            many_rows.run_each(connection, self._one, chosen, **shared)
         return met
 
     def _run_arrays(
@@ -196,7 +196,7 @@ def _insert(connection: sa.Connection, model: type[Base], columns: Columns, how:
     elif how.told:
         result = connection.execute(statement, rows_of(columns))
     else:
-        many_rows.run_each(connection, statement, rows_of(columns))
+        many_rows.run_each(connection, statement, columns)
         return []
     return [tuple(row) for row in result] if how.told else []
 

@@ -84,26 +84,26 @@ _SQLITE = pysqlite.dialect()
 
 
 def run_each(
-    connection: sa.Connection, statement: sa.UpdateBase, rows: Sequence[Mapping[str, Any]], **shared: Any
+    connection: sa.Connection, statement: sa.UpdateBase, columns: Mapping[str, Sequence[Any]], **shared: Any
 ) -> None:
-    """Run an INSERT or UPDATE for each row. `shared`: parameters that are the same for all rows.
+    """Run an INSERT or UPDATE for each of the rows, one or more, that are columns. `shared`: parameters that are the
+    same for all rows.
 
     The statement has no `in_` with values, whose text would depend on them; `fixed` words are none.
     """
     if connection.dialect.name != "sqlite" or Twin.EACH_ROW in fast.plain:
-        connection.execute(statement, [{**row, **shared} for row in rows])
+        rows = zip(*columns.values(), strict=True)
+        connection.execute(statement, [dict(zip(columns, row, strict=True)) | shared for row in rows])
         return
     text, parameters, constants = _compiled(statement)
-    same = constants | shared
-    columns: list[Any] = []
+    same, number = constants | shared, len(next(iter(columns.values())))
+    values: list[Any] = []
     for name, convert in parameters:
         if name in same:
-            columns.append(repeat(convert(same[name]) if convert else same[name], len(rows)))
-        elif convert:
-            columns.append([convert(row[name]) for row in rows])
+            values.append(repeat(convert(same[name]) if convert else same[name], number))
         else:
-            columns.append([row[name] for row in rows])
-    connection.exec_driver_sql(text, list(zip(*columns, strict=True)))
+            values.append(map(convert, columns[name]) if convert else columns[name])
+    connection.exec_driver_sql(text, list(zip(*values, strict=True)))
 
 
 @lru_cache(maxsize=512)

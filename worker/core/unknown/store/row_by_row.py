@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from worker.core.database.database import Database, known
 from worker.core.database.fast.unanswered import settle
+from worker.core.database.tables.types import UnknownWord
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,10 @@ class Chunk:
         """
         rows = list(rows) if self._only is None else [row for row in rows if row.id in self._only]
         self.ids += (row.id for row in rows)
-        return [known(row) for row in rows]
+        if UnknownWord.any_made:
+            for row in rows:
+                known(row)
+        return rows
 
 
 class _Enough(Exception):
