@@ -162,7 +162,8 @@ def import_list(
     if judged is not None or times is not None:
         child = None
     here = partial(chunks, intake, batches, reading, batch.id, judged=judged, times=times)
-    found = _of_child_or_here(child, here, batch.id, 0 if new else batches.last_row(batch.id))
+    after = 0 if new else batches.last_row(batch.id)
+    found = here(after) if child is None else _of_child(child, here, batch.id, after)
     # In a thread, if the database does its work in a process of its own. SQLite does it in this process, and gives the
     # interpreter back for each row: a second thread would only slow it.
     with ThreadPoolExecutor(1, "import") if batches.are_elsewhere else nullcontext() as writer:
@@ -311,19 +312,17 @@ def judging_child(
         yield child
 
 
-def _of_child_or_here(
-    child: Forked[Chunk] | None, here: Callable[[int], Iterator[Chunk]], batch_id: int, after: int
+def _of_child(
+    child: Forked[Chunk], here: Callable[[int], Iterator[Chunk]], batch_id: int, after: int
 ) -> Iterator[Chunk]:
-    """The chunks behind the row `after`: the child's; and from `here` what it does not come to, or all without one."""
-    if child is not None:
-        try:
-            for chunk in child.items(batch_id, after):
-                after = max(after, chunk.last)
-                yield chunk
-            return
-        except ChildEnded as error:
-            log.warning("the import goes on in one process: %s", error)
-    yield from here(after)
+    """The child's chunks behind the row `after`; and from `here` what it does not come to."""
+    try:
+        for chunk in child.items(batch_id, after):
+            after = max(after, chunk.last)
+            yield chunk
+    except ChildEnded as error:
+        log.warning("the import goes on in one process: %s", error)
+        yield from here(after)
 
 
 def _spans(traces: Traces, chunk: Chunk, batch_id: int, now: datetime) -> dict[int, Span]:
