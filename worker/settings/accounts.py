@@ -66,19 +66,13 @@ def _link(value: str) -> str:
     return value
 
 
-ProviderName = Annotated[
-    str,
-    AfterValidator(_provider),
-    Shown(" or ".join(f'`"{name}"`' for name in PROVIDERS.built_in) + ", or the name of an installed adapter"),
-]
-Link = Annotated[str, AfterValidator(_link), Shown("URL with placeholders")]
-
-
 class Account(TrustsAuthority):
     """One contract with a provider. `name` is its key; `load` fills in `budget` and what the budget shares."""
 
     name: str = Field("", json_schema_extra={"resolved": True})
-    provider: ProviderName = setting(..., "The provider, and its endpoint.")
+    provider: Annotated[str, AfterValidator(_provider), Shown.names(PROVIDERS)] = setting(
+        ..., "The provider, and its endpoint."
+    )
     base_url: ServerUrl = setting(
         "", "Its address, up to the documented path; https, or http on this machine.", "the provider's production host"
     )
@@ -140,7 +134,7 @@ class Account(TrustsAuthority):
     )
     parameters: Parameters = setting({}, "Sent with every request, checked against the provider's schema.", repr=False)
     unchecked: Parameters = setting({}, "The provider's newer parameters, sent without a check.", repr=False)
-    link: Link | None = setting(
+    link: Annotated[str, AfterValidator(_link), Shown("URL with placeholders")] | None = setting(
         None,
         "The link to send; needed for FrankieOne v1 and v2, which document none. Placeholders, whose values are"
         " quoted: {token}, {customer_id}, {reference}, and of the answer {provider} (FrankieOne's vendor),"

@@ -3,6 +3,7 @@ of several brands also the addresses."""
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any, Literal
@@ -39,7 +40,6 @@ from worker.settings.values import (
 from worker.templates.brand import COLOUR, Brand
 
 SERVICE = r"MG[0-9a-f]{32}"
-NAMES = Shown(" or ".join(f'`"{name}"`' for name in TEXT_SERVICES.built_in) + ", or the name of an installed adapter")
 MOST_FOOTER_LINES = 6
 
 
@@ -111,7 +111,7 @@ class Sms(Client):
         "The key that signs delivery callbacks. With it `onboard web` needs no `token`.",
         "`token`; needed with `key`",
     )
-    provider: Annotated[str, AfterValidator(_text_service), NAMES] = setting(
+    provider: Annotated[str, AfterValidator(_text_service), Shown.names(TEXT_SERVICES)] = setting(
         "twilio", "The provider of texts and WhatsApp."
     )
     from_: Annotated[str, AfterValidator(_number), Shown("string")] = setting(
@@ -178,15 +178,11 @@ def check_whatsapp(whatsapp: WhatsApp, sms: Sms, findings: Findings) -> None:
 
 def _logo(value: str) -> str:
     expected = 'expected an https address without a password, such as "https://www.example.com/logo.png"'
-    if not re.fullmatch(r"https://[A-Za-z0-9.:-]+/[!#-&(-;=?-\[\]_a-z~]*", value, re.ASCII) or len(value) > 500:
-        raise ValueError(expected)
-    try:
-        port_is_good = urlsplit(value).port != 0
-    except ValueError:
-        port_is_good = False
-    if not port_is_good:
-        raise ValueError(expected)
-    return value
+    is_one = re.fullmatch(r"https://[A-Za-z0-9.:-]+/[!#-&(-;=?-\[\]_a-z~]*", value, re.ASCII) and len(value) <= 500
+    with suppress(ValueError):  # a bad port
+        if is_one and urlsplit(value).port != 0:
+            return value
+    raise ValueError(expected)
 
 
 def _lines(value: str) -> str:

@@ -39,6 +39,7 @@ from worker.core.messages.quiet_hours import QuietHours, zone_names
 from worker.core.model.refusals import KNOWN, codes, plain
 from worker.lists.dates import DateForm
 from worker.providers.countries import alpha2, usual_mistake
+from worker.providers.facts import Catalogue
 from worker.settings import addresses
 from worker.settings.money import Price
 from worker.settings.problems import SettingsError
@@ -54,6 +55,10 @@ class Shown:
     """A type's name in docs/reference/configuration.md."""
 
     text: str
+
+    @classmethod
+    def names(cls, adapters: Catalogue) -> "Shown":
+        return cls(" or ".join(f'`"{name}"`' for name in adapters.built_in) + ", or the name of an installed adapter")
 
 
 def setting(default: Any, meaning: str, by_default: str | None = None, **limits: Any) -> Any:
