@@ -116,8 +116,7 @@ def from_vault(given: Any) -> str:
         raise ValueError("vault.url: expected https://HOST (http:// for this machine only)")
     path = f"{url.path.rstrip('/')}/v1/{quote(texts.get('mount', 'transit'))}/decrypt/{quote(texts['key'], safe='')}"
     headers = {"X-Vault-Token": texts["token"], "Content-Type": "application/json"}
-    if "namespace" in texts:
-        headers["X-Vault-Namespace"] = texts["namespace"]
+    headers |= {"X-Vault-Namespace": texts["namespace"]} if "namespace" in texts else {}
     try:
         status, body = _post(url.scheme, host, port, path, json.dumps({"ciphertext": texts["wrapped"]}), headers, texts)
     except ssl.SSLCertVerificationError:
@@ -140,9 +139,7 @@ def _post(
 ) -> tuple[int, bytes]:
     """The status and the body. No redirect is followed and no proxy used: the token goes to this host alone."""
     deadline = Deadline(SECONDS, each=SECONDS)
-    connection = http.client.HTTPConnection(host, port)
-    if scheme == "https":
-        connection = http.client.HTTPSConnection(host, port)
+    connection = (http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection)(host, port)
     try:
         connection.sock = deadline.connect(host, connection.port)
         if scheme == "https":

@@ -53,8 +53,7 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
     with suppress(OSError):  # it was read: only its directory may not be
         if doubt := directory_doubt(file):
             findings.warnings.append(f"{file}: {doubt}")
-    encryption = tree.setdefault("encryption", {})
-    if isinstance(encryption, dict):
+    if isinstance(encryption := tree.setdefault("encryption", {}), dict):
         encryption.setdefault("keys", [DEFAULT_KEY])
     # Callbacks of these tables are not verified by their token.
     own_keys = {
@@ -69,14 +68,12 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
 def _parse(file: Path, *, is_named: bool) -> tuple[dict[str, Any], int]:
     """The tables, and the file's owner. `is_named`: a person has named the file, so it is not one that only lay in the
     present directory."""
-    reason = ""
     try:
         # It may name a command that is run, and where messages go.
         facts = file.stat()
         if is_writable_by_others(facts):
-            raise SettingsError(
-                [f"{file}: can be changed by other users of this machine: `chmod o-w {quote(str(file))}`"]
-            )
+            closes = f"`chmod o-w {quote(str(file))}`"
+            raise SettingsError([f"{file}: can be changed by other users of this machine: {closes}"])
         if not is_named and is_of_another_user(facts):
             raise SettingsError([f"{file}: is another user's: if you trust that user, name it with `--config`"])
         # What it names lies at the link: who put the link there has chosen the keys.
@@ -108,12 +105,12 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     named_brands = {key: one for key, one in look.items() if key not in OF_BRAND} if isinstance(look, dict) else {}
     brands = _several(NamedBrand, ("brand",), named_brands, findings)
     for name, field in keys_of(whole_model()).items():
-        tables = tables_of(field.annotation)
-        if tables is not None and tables.kind == "one" and (name in tree or field.is_required()):
+        kind = tables_of(field.annotation)
+        if kind is not None and kind.kind == "one" and (name in tree or field.is_required()):
             table = tree.get(name, {})
             if name == "brand" and isinstance(table, dict):
                 table = {key: value for key, value in table.items() if key in OF_BRAND}
-            parts[name] = _section(tables.model, table, (name,), findings)
+            parts[name] = _section(kind.model, table, (name,), findings)
     given = _accounts_given(tree, findings)
     accounts = {name: found for name, table in given.items() if (found := _account(name, table, findings))}
     if not tree.get("routes", []):
@@ -124,17 +121,12 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         )
     routes = _several(Route, ("routes",), tree.get("routes", []), findings, list)
     offered = SECTIONS.offered()
-    listed = {
-        one.name: _several(one.model, (one.name,), tree.get(one.name, []), findings, list)
-        for one in offered
-        if one.listed
-    }
-    named = {
-        one.name: _several(one.model, (one.name,), tree.get(one.name, {}), findings, longest=one.named)
-        for one in offered
-        if one.named
-    }
-
+    several: dict[str, dict[Any, Any]] = {}
+    for one in offered:
+        if one.listed:
+            several[one.name] = _several(one.model, (one.name,), tree.get(one.name, []), findings, list)
+        elif one.named:
+            several[one.name] = _several(one.model, (one.name,), tree.get(one.name, {}), findings, longest=one.named)
     for account in accounts.values():
         rules.check_account(account, findings)
     rules.check_routes(routes, accounts, list(given), brands, findings)
@@ -146,10 +138,8 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         if not is_loopback(web.host) and not rules.has_credentials(parts, accounts.values()):
             findings.consequence(("web", "bind"), rules.no_credentials())
     clients: dict[KeyPath, Client] = {(name,): part for name, part in parts.items() if isinstance(part, Client)}
-    several: dict[str, Mapping[Any, Section]] = {"accounts": accounts, **listed, **named}
-    clients |= {
-        (at, each): one for at, all_ in several.items() for each, one in all_.items() if isinstance(one, Client)
-    }
+    for at, all_ in ({"accounts": accounts} | several).items():
+        clients |= {(at, each): one for each, one in all_.items() if isinstance(one, Client)}
     check_tls(clients, findings)
     check_one_host(accounts, findings)
     if parts["database"] and not parts["database"].lacks("url"):
@@ -176,8 +166,11 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     elif parts.get("whatsapp") and parts.get("sms"):
         check_whatsapp(parts["whatsapp"], parts["sms"], findings)
     for one in offered:
-        if section := several[one.name] if one.name in several else parts.get(one.name):
+        tables = several.get(one.name)
+        if section := parts.get(one.name) if tables is None else tables:
             one.check(section, tree, findings)
+        if tables is not None:
+            parts[one.name] = tuple(tables.values()) if one.listed else tables
     if findings.problems:
         raise SettingsError(findings.lines)
     parts |= {
@@ -187,8 +180,6 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         "accounts": accounts,
         "brands": brands,
         "routes": tuple(routes.values()),
-        **{name: tuple(tables.values()) for name, tables in listed.items()},
-        **named,
     }
     # Each part was checked: to check the whole again, pydantic would build the validators of all tables once more.
     return whole_model().model_construct(**parts)

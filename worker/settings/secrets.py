@@ -51,14 +51,11 @@ class Referenced(str):
         elif is_writable_by_others(found):
             value.changed = f"can be changed by other users of this machine: `chmod o-w {shlex.quote(str(path))}`"
         value.exposed = value.changed
-        if is_open_to_others(found) and not _is_public(text):
+        # Certificates and public keys are no secrets.
+        is_public = text.lstrip().startswith("-----BEGIN ") and "PRIVATE KEY" not in text
+        if is_open_to_others(found) and not is_public:
             value.exposed = f"can be read or changed by other users of this machine: `{_closing(path, found)}`"
         return value
-
-
-def _is_public(text: str) -> bool:
-    """True for certificates and public keys."""
-    return text.lstrip().startswith("-----BEGIN ") and "PRIVATE KEY" not in text
 
 
 def _closing(path: Path, found: os.stat_result) -> str:
@@ -115,11 +112,8 @@ class Secret:
         if found.exposed:
             log.warning("a secret is not read again: the file %s %s", self._file, found.exposed)
             return False
-        value = str(found)
-        if not value or value == self._value:
-            return False
-        self._value = value
-        return True
+        before, self._value = self._value, str(found) or self._value
+        return self._value != before
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):

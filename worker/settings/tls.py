@@ -187,17 +187,13 @@ def _check_files(path: KeyPath, client: Client, findings: Findings) -> None:
     if given and (client.wants_tls == OFF or not _is_verified(client)):
         findings.consequence((*path, given[0]), "used with TLS only, and this connection has none")
         return
-    signed_by, presented = Tls(client.authority), Tls(None, client.certificate)
-    key_too = "expected a certificate in PEM, with its private key (without a password)"
-    for name, tls, expected in (
-        ("ca", signed_by, "expected a file with certificates in PEM"),
-        ("client_certificate", presented, key_too),
-    ):
+    for name in given:
         try:
-            if name in given:
-                tls.context()
+            (Tls(both[name]) if name == "ca" else Tls(None, both[name])).context()
         except (OSError, ssl.SSLError):
-            findings.consequence((*path, name), expected)
+            key_too = "a certificate in PEM, with its private key (without a password)"
+            expected = "a file with certificates in PEM" if name == "ca" else key_too
+            findings.consequence((*path, name), f"expected {expected}")
 
 
 def check_one_host(accounts: Mapping[str, Client], findings: Findings) -> None:
