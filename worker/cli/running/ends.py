@@ -45,41 +45,31 @@ def stopped_at(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
     if stand not in (Stand.INTERRUPTED, Stand.TERMINATED):
         return ""
     try:
-        return _stopped(parts, batch, stand)
+        counts = parts.facts.counts(batch.id)
+        total, left = sum(counts.jobs.values()), counts.left
+        is_imported = (parts.batches.find(str(batch.id)) or batch).imported_at is not None
+        if is_imported and not left:
+            return f"interrupted; {counts.out:,} of {total:,} are out, and nothing is left to send"
+        if is_imported and stand is Stand.TERMINATED:
+            return f"ended at {counts.out:,} of {total:,}; {left:,} are left: run the same command again to continue"
+        decisions = parts.decisions.with_progress(counting_rows("stopping", batch.id))
+        decisions.interrupt(batch.id, by=os_user().name, now=parts.clock())
+        if not is_imported:
+            return (
+                f"stopped in the middle of the import, {counted(total, 'row')} in and {counts.out:,} out; no more are"
+                f" sent until {how_to_import_the_rest(batch)}; `onboard cancel {batch.id}` ends them"
+            )
+        counts = parts.facts.counts(batch.id)  # other workers sent until the stop
+        return (
+            f"stopped at {counts.out:,} of {total:,}; {counts.left:,} will not be sent until {how_to_go_on(batch)};"
+            f" `onboard cancel {batch.id}` ends them"
+        )
     except sa.exc.OperationalError as error:
         click.echo(f"interrupted; {why_unusable(error)}", err=True)
         if stand is Stand.INTERRUPTED:
             pauses = f"`onboard pause {batch.id}` keeps them from that"
             click.echo(f"batch {batch.id} could not be stopped: workers that run go on with it; {pauses}", err=True)
         raise SystemExit(INTERRUPTED) from None
-
-
-def _stop(parts: Parts, batch: BatchFacts) -> None:
-    decisions = parts.decisions.with_progress(counting_rows("stopping", batch.id))
-    decisions.interrupt(batch.id, by=os_user().name, now=parts.clock())
-
-
-def _stopped(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
-    counts = parts.facts.counts(batch.id)
-    total, left = sum(counts.jobs.values()), counts.left
-    now = parts.batches.find(str(batch.id)) or batch
-    if now.imported_at is None:
-        _stop(parts, batch)
-        return (
-            f"stopped in the middle of the import, {counted(total, 'row')} in and {counts.out:,} out; no more are sent"
-            f" until {how_to_import_the_rest(batch)}; `onboard cancel {batch.id}` ends them"
-        )
-    if not left:
-        return f"interrupted; {counts.out:,} of {total:,} are out, and nothing is left to send"
-    if stand is Stand.TERMINATED:
-        return f"ended at {counts.out:,} of {total:,}; {left:,} are left: run the same command again to continue"
-    _stop(parts, batch)
-    counts = parts.facts.counts(batch.id)  # other workers sent until the stop
-    left = counts.left
-    return (
-        f"stopped at {counts.out:,} of {total:,}; {left:,} will not be sent until {how_to_go_on(batch)};"
-        f" `onboard cancel {batch.id}` ends them"
-    )
 
 
 def notes_of(parts: Parts, batch: BatchFacts, stand: Stand, *, undone: Sequence[str], ended: str) -> list[str]:
@@ -90,12 +80,9 @@ def notes_of(parts: Parts, batch: BatchFacts, stand: Stand, *, undone: Sequence[
         " by the next run or worker"
         for calls, first in ended_calls(parts.database, batch.id).values()
     ]
-    notes += undone
-    if ended:
-        notes.append(ended)
+    notes += [*undone, *filter(None, [ended])]
     if stand is Stand.HALTED:
-        halted = parts.emergency_stops.find()
-        why = halted.in_words if halted else "everything was stopped"
+        why = halted.in_words if (halted := parts.emergency_stops.find()) else "everything was stopped"
         notes.append(f"{why}; `onboard resume --all`, and then the same command, go on")
     if stand is Stand.LATER:
         silent = paused_senders(parts)
@@ -150,8 +137,7 @@ def exit_code(
         return INTERRUPTED
     if stand is Stand.OUTDATED:
         click.echo(f"{schema.outdated(parts.database)}; the same command then continues with this list", err=True)
-        return NEEDS_A_PERSON
-    if stand is Stand.HALTED:
+    if stand in (Stand.OUTDATED, Stand.HALTED):
         return NEEDS_A_PERSON
     if stand is Stand.STOPPED or any(account["stopped"] for account in facts["accounts"].values()):
         stopped = stopped_in_words(parts, {*facts["accounts"], *parts.channels})

@@ -75,17 +75,13 @@ def next_step(name: str, state: BudgetState) -> str:
 def stopped_in_words(parts: Parts, used: Collection[str]) -> dict[str, str]:
     """Why accounts and senders are stopped, and what to do. Accounts that share a budget are one entry, with those that
     the batch used."""
-    states = parts.budgets.all()
-    rules = parts.budget_rules.all()
-
-    found: dict[str, str] = {}
+    states, rules, found = parts.budgets.all(), parts.budget_rules.all(), dict[str, str]()
     for budget in dict.fromkeys(rule.name for rule in rules.values() if states[rule.name].stopped_at):
         sharing = [name for name, rule in rules.items() if rule.name == budget]
         names = [name for name in sharing if name in used] or sharing
         state = states[budget]
-        found[f"{listed_in_words(names)} {are(len(names))}"] = (
-            f"{stop_in_words(state).rstrip('.')}; {next_step(names[0], state)}"
-        )
+        why = f"{stop_in_words(state).rstrip('.')}; {next_step(names[0], state)}"
+        found[f"{listed_in_words(names)} {are(len(names))}"] = why
     return found
 
 
@@ -93,14 +89,12 @@ def channels_of(parts: Parts, batch: BatchFacts) -> set[str]:
     """The channels on which the rest of the batch may send messages."""
     counts = parts.facts.counts(batch.id)
     used = {*counts.to_come, *counts.unsent}
-    fallbacks = parts.contact.fallbacks
-    return used.union(*(following(channel, fallbacks) for channel in used))
+    return used.union(*(following(channel, parts.contact.fallbacks) for channel in used))
 
 
 def paused_senders(parts: Parts) -> dict[str, str]:
     """Why senders are paused, by channel."""
-    states = parts.budgets.all()
-    rules = parts.budget_rules.channels
+    states, rules = parts.budgets.all(), parts.budget_rules.channels
     return {name: states[rule.name].pause_reason for name, rule in rules.items() if states[rule.name].pause_reason}
 
 
@@ -130,11 +124,9 @@ def as_facts(others: Sequence[Unsent]) -> list[dict[str, Any]]:
 def in_words(one: Unsent) -> str:
     """One batch that is left alone, and the command that goes on with it."""
     batch = one.batch
-    why = f", {batch.pause_reason}" if batch.is_paused else ""
+    why, command = "", "onboard up" if one.from_events or batch.name == STDIN else run_list(batch)
     if batch.is_paused:
-        command = f"onboard resume {batch.id}"
-    else:
-        command = "onboard up" if one.from_events or batch.name == STDIN else run_list(batch)
+        why, command = f", {batch.pause_reason}", f"onboard resume {batch.id}"
     # A row with a message on each of two channels is out with the first of them.
     left = f"{counted(one.rows, 'row')} not sent" if one.rows else "further messages of invited rows not sent"
     return f"batch {batch.id} ({batch.name}): {left}{why}; `{command}`"
