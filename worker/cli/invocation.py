@@ -34,9 +34,8 @@ class Invocation:
     def settings(self, needs: Needs = EVERYTHING, *, logs_warnings: bool = False) -> Settings:
         """The configuration, with a value for each reference that the command needs. `logs_warnings`: the process logs
         `Settings.warnings` itself. Raises CannotStart with a line for each problem."""
-        from worker.cli.opening import (
-            settings_of,  # imported here: takes half a second, which the sandbox and --help do not need
-        )
+        # Imported here: it takes half a second, which the sandbox and --help do not need.
+        from worker.cli.opening import settings_of
 
         return settings_of(self.config, needs, logs_warnings=logs_warnings)
 

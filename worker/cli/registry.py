@@ -70,12 +70,9 @@ _OWN = {
 }
 
 
-_OF_SANDBOX = ("sandbox", "demo")
-
-
 def _own(name: str, module: str, group: str, short_help: str) -> Command:
     function = "import_" if name == "import" else name.split()[-1]  # `import` is Python's own word
-    extra = "sandbox" if name in _OF_SANDBOX else ""
+    extra = "sandbox" if module == "sandbox" else ""
     return Command(f"worker.cli.commands.{module}:{function}", group, short_help, extra)
 
 
@@ -185,10 +182,9 @@ def _show_version(context: click.Context, parameter: click.Parameter, wanted: bo
     from worker.providers.facts import PROVIDERS, TEXT_SERVICES
 
     click.echo(f"onboard, version {__version__}")
-    for adapter in PROVIDERS.foreign:
-        click.echo(f"provider {adapter.name}: {adapter.package}")
-    for adapter in TEXT_SERVICES.foreign:
-        click.echo(f"sender {adapter.name}: {adapter.package}")
+    for kind, adapters in (("provider", PROVIDERS.foreign), ("sender", TEXT_SERVICES.foreign)):
+        for adapter in adapters:
+            click.echo(f"{kind} {adapter.name}: {adapter.package}")
     context.exit()
 
 

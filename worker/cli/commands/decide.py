@@ -20,7 +20,6 @@ from worker.cli.shared_options import (
     Read,
     confirm,
     counting_rows,
-    print_json,
     print_json_or,
     without_address,
 )
@@ -220,20 +219,18 @@ def resume(
         left, stopped = parts.facts.left(found.id), parts.emergency_stops.find()
         waiting = rows_left(left, with_joined=parts.facts.counts(found.id).left)
         behind, planned, now = parts.pilots.held_back(found.id), parts.reporting.plan(found), parts.clock()
-    if as_json:
-        print_json(_facts(found, "resume", left, already=already))
-        return
-    click.echo(f"batch {found.id} {'was not paused' if already else 'goes on'}: {waiting}")
+    lines = [f"batch {found.id} {'was not paused' if already else 'goes on'}: {waiting}"]
     plan = planned.plan if planned is not None else Plan()
     if stopped is None and left > behind and plan.start_at is not None and plan.start_at > now:
         # With a deadline each row has a time of its own, and none is brought forward.
         sooner = "" if plan.deadline else f"; `onboard resume {found.id} --start-at now` starts it"
-        click.echo(f"its start is {in_both_zones(plan.start_at)}{sooner}")
+        lines.append(f"its start is {in_both_zones(plan.start_at)}{sooner}")
     else:
-        _print_way_on(found, left - behind, stopped)
+        lines += _way_on(found, left - behind, stopped)
     if behind:
         rows = counted(behind, "row waits", "rows wait")
-        click.echo(f"{rows} for the verdict on the pilot, which a resume does not take: `onboard status {found.id}`")
+        lines.append(f"{rows} for the verdict on the pilot, which a resume does not take: `onboard status {found.id}`")
+    print_json_or(_facts(found, "resume", left, already=already), *lines, as_json=as_json)
 
 
 def _go_on(parts: Parts, *, as_json: bool) -> None:
@@ -311,36 +308,32 @@ def _print(
 ) -> None:
     """Print a decision. `elsewhere`: how many rows wait for a held row of another batch, by that batch. `cost`: of a
     repeat, what a dry run shows, and which rows stay held. `stopped`: a person has stopped everything."""
-    if as_json:
-        facts = _facts(batch, action, rows)
-        if elsewhere is not None:
-            facts["joined"] = {str(leads): number for leads, number in elsewhere.items()}
-        if dry_run and action == Verdict.REPEAT:
-            facts["at_worst"] = {"second_sessions": dict(cost.sessions), "second_messages": dict(cost.messages)}
-        print_json(facts)
-        return
-    click.echo(f"batch {batch.id}: {counted(rows, 'row')} {words}")
-    for line in staying(cost.stay):
-        click.echo(line)
+    facts = _facts(batch, action, rows)
+    if elsewhere is not None:
+        facts["joined"] = {str(leads): number for leads, number in elsewhere.items()}
+    if dry_run and action == Verdict.REPEAT:
+        facts["at_worst"] = {"second_sessions": dict(cost.sessions), "second_messages": dict(cost.messages)}
+    lines = [f"batch {batch.id}: {counted(rows, 'row')} {words}", *staying(cost.stay)]
     if dry_run and (at_worst := worst_cost(cost)):
-        click.echo(at_worst)
+        lines.append(at_worst)
     if not rows and not elsewhere and not cost.stay and action in _OF_STATE:
-        click.echo(f"no row of this choice is {_OF_STATE[action]}: `onboard report {batch.id}` shows the state of each")
+        each = f"`onboard report {batch.id}` shows the state of each"
+        lines.append(f"no row of this choice is {_OF_STATE[action]}: {each}")
     for leads, number in (elsewhere or {}).items():
         held = f"{counted(number, 'row')} {are(number)} held by batch {leads}"
-        click.echo(f"{held}: `onboard resolve {leads} --{action}`")
+        lines.append(f"{held}: `onboard resolve {leads} --{action}`")
     if action in GOES_ON and (stopped is not None or not dry_run):
-        _print_way_on(batch, rows, stopped)
+        lines += _way_on(batch, rows, stopped)
+    print_json_or(facts, *lines, as_json=as_json)
 
 
-def _print_way_on(batch: BatchFacts, rows: int, stopped: Stopped | None) -> None:
-    if rows and stopped is not None:
-        click.echo(f"{stopped.in_words}; `onboard resume --all` goes on")
-    elif rows:
-        # Events and standard input are no list that could be run again.
-        no_list = batch.name.startswith(DAILY) or batch.name == STDIN
-        without = "`onboard up`" if no_list else f"`{run_list(batch)}`, or `onboard up`"
-        click.echo(f"running workers go on with {'it' if rows == 1 else 'them'}; without workers: {without}")
+def _way_on(batch: BatchFacts, rows: int, stopped: Stopped | None) -> list[str]:
+    if not rows or stopped is not None:
+        return [f"{stopped.in_words}; `onboard resume --all` goes on"] if rows and stopped is not None else []
+    # Events and standard input are no list that could be run again.
+    no_list = batch.name.startswith(DAILY) or batch.name == STDIN
+    without = "`onboard up`" if no_list else f"`{run_list(batch)}`, or `onboard up`"
+    return [f"running workers go on with {'it' if rows == 1 else 'them'}; without workers: {without}"]
 
 
 def _facts(batch: BatchFacts, action: str, rows: int, *, already: bool = False) -> dict[str, Any]:

@@ -32,7 +32,7 @@ Made = TypeVar("Made")
 
 ALL = "all"  # in place of a batch
 ROWS, NONRESPONDERS = KINDS = ("rows", "nonresponders")
-OTHER_FORMATS = (".xls", ".ods", ".pdf", ".json", ".parquet", ".htm")
+FORMATS = ("csv", "jsonl", "html", "xlsx")
 
 
 def _day(text: str) -> date | None:
@@ -111,7 +111,7 @@ def _in_words(message: dict[str, Any]) -> str:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["csv", "jsonl", "html", "xlsx"]),
+    type=click.Choice(FORMATS),
     help="The report's format.  [default: by the suffix of --out, else csv; of a period without --out a text]",
 )
 @OUT
@@ -319,6 +319,6 @@ def _in_place(stream: TextIO, write: Callable[[BinaryIO], Made]) -> Made:
 def _form_of(out: Path | None) -> str:
     """The format by the file's suffix. Raises CannotStart for a suffix that promises what would not be in the file."""
     suffix = out.suffix.lower() if out else ""
-    if suffix in OTHER_FORMATS:
+    if suffix in (".xls", ".ods", ".pdf", ".json", ".parquet", ".htm"):
         raise CannotStart(f"--out: no report is written as {suffix}; use .csv, .xlsx, .jsonl or .html")
-    return suffix[1:] if suffix in (".csv", ".jsonl", ".html", ".xlsx") else "csv"
+    return suffix[1:] if suffix[1:] in FORMATS else "csv"

@@ -7,10 +7,9 @@ which work comes in: first the bus and HTTP accept nothing more, then the calls 
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING
 
 import click
 import sqlalchemy as sa
@@ -44,9 +43,6 @@ from worker.web.webhooks.sources import Closed, account_sources
 from worker.wiring.background import opened_work
 from worker.wiring.container import Parts
 from worker.wiring.runner import STAY
-
-if TYPE_CHECKING:  # imported where they are used: kombu takes half a second, which a process without a queue saves
-    from worker.events.bus.sources import Source
 
 LOOK_SECONDS = 10.0  # between two looks at the batches' progress
 LOOK_SHARE = 0.1  # the looks take at most this share of the time
@@ -135,8 +131,8 @@ def show_address(settings: Settings, host: str, port: int, key: str) -> None:
     """Say where the process listens. `key`: as `key_to_look` has made it."""
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     click.echo(f"listening on {address}", err=True)
-    for told in (routes.told(settings, address, key) for routes in ROUTES.offered() if key):
-        if told:
+    for routes in ROUTES.offered() if key else ():
+        if told := routes.told(settings, address, key):
             click.echo(told, err=True)
 
 
@@ -188,8 +184,8 @@ async def _work_everything(parts: Parts, web_parts: Parts, host: str, port: int)
         await exits.enter_async_context(embedded)
         web = app(web_parts, wake=embedded.wake, key_to_look=key)
         listens_on = await exits.enter_async_context(listening(web, host=host, port=port))
-        if sources := _sources(settings):
-            await exits.enter_async_context(_receiving(settings, sources, embedded))
+        if settings.bus is not None or not settings.broker.url.startswith("memory"):
+            await exits.enter_async_context(_receiving(settings, embedded))
         show_address(settings, host, listens_on, key)
         click.echo("working; add a list with `onboard import LIST`, end with Ctrl-C", err=True)
         looking: asyncio.Future[str] | None = None
@@ -208,21 +204,17 @@ async def _work_everything(parts: Parts, web_parts: Parts, host: str, port: int)
             _say(looking)
 
 
-def _sources(settings: Settings) -> "Sequence[Source]":
-    """The queues that events are received from."""
-    if settings.bus is None and settings.broker.url.startswith("memory"):
-        return ()
-    from worker.events.bus.sources import sources_with_senders
-
-    return sources_with_senders(settings)
-
-
 @asynccontextmanager
-async def _receiving(settings: Settings, sources: "Sequence[Source]", embedded: Embedded) -> AsyncIterator[None]:
+async def _receiving(settings: Settings, embedded: Embedded) -> AsyncIterator[None]:
     """Receive events from the bus, in a thread, inside the block."""
+    # Imported here: kombu takes half a second, which a process without a queue saves.
     from worker.cli.commands.workers import receive
+    from worker.events.bus.sources import sources_with_senders
     from worker.runtime.bus_consumers import Consumers
 
+    if not (sources := sources_with_senders(settings)):
+        yield
+        return
     loop = asyncio.get_running_loop()
     failed: list[Exception] = []
 

@@ -66,11 +66,10 @@ def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: i
     onboard worker --queues issue,sweep  opens sessions and sends no messages; other workers consume the rest
     """
     settings = _with_broker(invocation, EVERYTHING)
-    unknown = set(queues.split(",")) - set(QUEUES) if queues else set()
-    if unknown:
+    if unknown := set(queues.split(",")) - set(QUEUES) if queues else ():
         known = ", ".join(QUEUES)
         raise click.UsageError(f"--queues: there is no queue {', '.join(sorted(unknown))}; the queues are {known}")
-    arguments = ["worker", "--hostname", NODE.format(pid=os.getpid()), "--pool", pool, "--loglevel", _level(invocation)]
+    arguments = ["worker", "--hostname", NODE.format(pid=os.getpid()), "--pool", pool]
     if queues:
         arguments += ["--queues", queues]
     if concurrency or pool == "prefork":
@@ -86,7 +85,7 @@ def beat(invocation: Invocation) -> None:
     Run one scheduler for all workers; a second one does no harm. Needs the same broker as the workers. The command is
     the same as `celery -A worker.app beat` with the variable ONBOARDING_CONFIG.
     """
-    _celery(_with_broker(invocation, BEATING), invocation, ["beat", "--loglevel", _level(invocation)])
+    _celery(_with_broker(invocation, BEATING), invocation, ["beat"])
 
 
 def _with_broker(invocation: Invocation, needs: Needs) -> Settings:
@@ -96,17 +95,13 @@ def _with_broker(invocation: Invocation, needs: Needs) -> Settings:
     return settings
 
 
-def _level(invocation: Invocation) -> str:
-    return invocation.log_level or "info"
-
-
 def _celery(settings: Settings, invocation: Invocation, arguments: list[str]) -> None:
     """Become Celery's command, in this process, so that signals reach it directly. Not by `celery -A`: that looks in
     the current directory first, where a project may have its own `worker`."""
     # This process becomes what `celery -A worker.app` is, and the app's module reads the environment alone. A child of
     # the prefork pool that is spawned instead of forked (macOS) imports that module again and inherits nothing else.
     os.environ["ONBOARDING_CONFIG"] = str(Path(settings.path).resolve())
-    os.environ["ONBOARDING_LOG_LEVEL"] = _level(invocation)
+    os.environ["ONBOARDING_LOG_LEVEL"] = level = invocation.log_level or "info"
     os.environ["ONBOARDING_LOG_FORMAT"] = invocation.log_format
     if invocation.log_file:
         os.environ["ONBOARDING_LOG_FILE"] = str(invocation.log_file.resolve())
@@ -116,7 +111,7 @@ def _celery(settings: Settings, invocation: Invocation, arguments: list[str]) ->
 
     # Not `app.start`: it drops the worker's exit code, and a service manager would take a failure for a normal end.
     celery.params[0].default = app
-    code = celery.main(args=["--quiet", *arguments], prog_name="celery", standalone_mode=False)
+    code = celery.main(args=["--quiet", *arguments, "--loglevel", level], prog_name="celery", standalone_mode=False)
     sys.exit(code if isinstance(code, int) else DONE)
 
 

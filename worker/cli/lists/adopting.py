@@ -54,10 +54,6 @@ class _Asked:
     page: int = 1
     tries: int = 0
 
-    @property
-    def request(self) -> SessionRequest:
-        return SessionRequest(self.line.customer, "")
-
 
 class Adopting:
     """Judges rows by their sessions, and stores these (`lists.importing.adopting.Adopts`)."""
@@ -155,7 +151,13 @@ class Adopting:
                     left.append(one)
                     problem = None
                 elif isinstance(answer, Problem):
-                    self._again(account, one, answer)
+                    one.tries += answer.kind is Kind.TRANSIENT
+                    # Another call would change nothing.
+                    if answer.kind not in (Kind.TRANSIENT, Kind.RATE_LIMITED) or one.tries >= TRIES:
+                        raise Stopped(
+                            f"account {account}: its sessions cannot be looked up: {answer.detail}\n"
+                            "the rows up to here are stored; the same command goes on"
+                        )
                     left.append(one)
                 elif answer:
                     wrong[one.line.row] = answer
@@ -163,21 +165,12 @@ class Adopting:
             self._sessions.apply(rule, outcomes, now=clock())
         return wrong
 
-    def _again(self, account: str, one: _Asked, problem: Problem) -> None:
-        """Raise Stopped for what another call would not change."""
-        one.tries += problem.kind is Kind.TRANSIENT
-        if problem.kind not in (Kind.TRANSIENT, Kind.RATE_LIMITED) or one.tries >= TRIES:
-            raise Stopped(
-                f"account {account}: its sessions cannot be looked up: {problem.detail}\n"
-                "the rows up to here are stored; the same command goes on"
-            )
-
     async def _calls(self, asked: Sequence[tuple[_Asked, datetime]]) -> list[tuple[FieldProblem, ...] | Problem]:
         return list(await asyncio.gather(*(self._call(one, at) for one, at in asked)))
 
     async def _call(self, one: _Asked, at: datetime) -> tuple[FieldProblem, ...] | Problem:
         """What is wrong with the row; nothing if its session is open. A Problem: not known yet."""
-        account, request = one.line.account, one.request
+        account, request = one.line.account, SessionRequest(one.line.customer, "")
         provider = self._parts.providers[account]
         await asyncio.sleep(max((at - self._parts.clock()).total_seconds(), 0))
         built = provider.look_up(request, page=one.page)
@@ -197,11 +190,5 @@ class Adopting:
 
     def store(self, connection: sa.Connection, job_ids: Sequence[int]) -> None:
         adopted = {id_: self._found[row_of(id_)] for id_ in job_ids if row_of(id_) in self._found}
-        store(
-            connection,
-            self._parts.keyring,
-            adopted,
-            self._parts.contact,
-            invites=self._invites,
-            now=self._parts.clock(),
-        )
+        now, parts = self._parts.clock(), self._parts
+        store(connection, parts.keyring, adopted, parts.contact, invites=self._invites, now=now)

@@ -275,8 +275,14 @@ class Takeovers:
 
     def possible(self, states: Mapping[str, BudgetState] | None = None) -> list[Takeover]:
         """The takeovers that may happen now. `states` by budget; read from the database where it is None."""
-        pairs = self._fallbacks()
-        if not pairs:
+        # By account, those that a route names next to it: these may take over its rows where a row names them. Both
+        # must name the account: a row names those that could serve its customer when the row was imported, and the
+        # routes of now are what the operator wants now.
+        pairs = {
+            name: dict.fromkeys(other for route in self.routes if name in route for other in route if other != name)
+            for name in self.rules
+        }
+        if not any(pairs.values()):
             return []  # the usual case: it costs no query
         states = self.budgets.all() if states is None else states
         now = {name: states.get(rule.name, BudgetState()) for name, rule in self.rules.items()}
@@ -296,13 +302,3 @@ class Takeovers:
             for target in targets
             if target in well
         ]
-
-    def _fallbacks(self) -> Mapping[str, tuple[str, ...]]:
-        """By account, the accounts that a route names next to it. They may take over its rows where a row names them.
-        Both must name the account: a row names those that could serve its customer when the row was imported, and the
-        routes of now are what the operator wants now."""
-        pairs = {
-            name: [other for route in self.routes if name in route for other in route if other != name]
-            for name in self.rules
-        }
-        return {name: tuple(dict.fromkeys(names)) for name, names in pairs.items() if names}
