@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.rate_adaptation import Pace
 from worker.core.limits.rate_limits import Limit
-from worker.failover.takeover import (
+from worker.failover.store.takeovers import (
     CHUNK,
     LEAST,
     ROUTE_LENGTH,

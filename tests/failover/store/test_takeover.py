@@ -15,7 +15,7 @@ from worker.core.database.tables import Budget, Job, SessionRow
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.states import JobState
-from worker.failover.takeover import LEAST
+from worker.failover.store.takeovers import LEAST
 
 pytestmark = pytest.mark.both_databases
 

@@ -14,7 +14,7 @@ from worker.core.database.tables import Attempt, Job, SessionRow
 from worker.core.limits.budgets import BudgetRule
 from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from worker.core.model.states import PRIORITIES, JobState, Result, SessionState
-from worker.failover.takeover import SOON
+from worker.failover.store.takeovers import SOON
 from worker.lists.decisions.store.decisions import Decisions, Verdict
 from worker.lists.decisions.store.settlement import Which
 

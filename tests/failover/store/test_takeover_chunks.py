@@ -11,7 +11,7 @@ from tests.suite.waiting import ENDS_WITHIN
 from worker.core.database.tables import Job
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.states import EVENT, JobState
-from worker.failover.takeover import CHUNK, LEAST, SOON
+from worker.failover.store.takeovers import CHUNK, LEAST, SOON
 
 
 def test_a_slow_account_is_given_a_few_and_more_once_they_are_done(shelf, failover):
