@@ -4,7 +4,7 @@ import click
 
 from worker.cli.lists.foreseen import Costs, ListCost, costs_in_words, costs_of, foreseen
 from worker.cli.lists.found_rows import ListFound
-from worker.cli.lists.listed import Listed, lines_foreseen
+from worker.cli.lists.listed import Listed, lines_of
 from worker.cli.running.summary import changed_in_words, show_changes, show_warned
 from worker.cli.sample_message import rendered
 from worker.cli.shared_options import confirm
@@ -37,7 +37,7 @@ def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportC
     calls = CallsNow(parts.database, digest=content_digest(listed.content), rule=choices.rule)
     found = ListFound(parts, calls)
     reading = open_list(listed.content, options)
-    lines, returns = lines_foreseen(parts, listed, options, choices, reading)
+    lines, returns = lines_of(parts, listed, options, choices, reading)
     for line in lines:
         found.add(line)
     found.finish(reading)
@@ -104,7 +104,7 @@ def _summary(
 
 def _counted(cost: ListCost, parts: Parts, listed: Listed, options: ListOptions, choices: ImportChoices) -> Judged:
     """The rows that `cost` counts. The list is read again up to the last of them: a share of it is known at its end."""
-    lines, _ = lines_foreseen(parts, listed, options, choices, open_list(listed.content, options))
+    lines, _ = lines_of(parts, listed, options, choices, open_list(listed.content, options))
     for line in lines:
         if isinstance(line, AcceptedLine):
             cost.add(line)

@@ -142,11 +142,6 @@ def counting(words: Callable[[int], str]) -> Callable[[int], None]:
     return show
 
 
-def counting_rows(doing: str, batch_id: int, *, of: str = "rows and messages") -> Callable[[int], None]:
-    """For a decision about the rows of a batch, such as `lists.decisions.store.decisions` makes."""
-    return counting(lambda number: f"{doing} batch {batch_id}: {number:,} {of}")
-
-
 OUT = click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),

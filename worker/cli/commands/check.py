@@ -12,27 +12,11 @@ from rich.table import Table
 
 from worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.lists.foreseen import (
-    channels_of,
-    corrected_in_words,
-    costs_in_words,
-    foreseen,
-    messages_in_all,
-    reached_on,
-)
+from worker.cli.lists.foreseen import channels_of, corrected_in_words, costs_in_words, foreseen, most_in_all, reached_on
 from worker.cli.lists.found_rows import SHOWN, FoundRows, ListFound, Streamed
-from worker.cli.lists.listed import (
-    Listed,
-    as_facts,
-    block_for,
-    lines_foreseen,
-    named_reasons,
-    refused_by_run,
-    refusing_lists,
-)
-from worker.cli.lists.options import LIST_HELP, known_options, list_options
+from worker.cli.lists.listed import Listed, as_facts, block_for, lines_of, named_reasons, refused_by_run, refusing_lists
+from worker.cli.lists.options import LIST_HELP, deadline_option, known_options, list_options
 from worker.cli.online import NOT_ASKED, USED_UP, WORKS, answers_of, in_words
-from worker.cli.plan_options import deadline_option
 from worker.cli.running.summary import changed_in_words, next_step, show_changes
 from worker.cli.shared_options import JSON, Named, print_json, print_table, whole_file
 from worker.core.customers.customers import FieldProblem
@@ -168,7 +152,7 @@ def _found(
     choices = listed.choices(parts)
     calls = CallsNow(parts.database, digest=digest, rule=choices.rule)
     found = ListFound(parts, calls, deadline)
-    lines, returns = lines_foreseen(parts, listed, asked, choices, reading)
+    lines, returns = lines_of(parts, listed, asked, choices, reading)
     for line in lines:
         found.add(line)
     found.finish(reading)
@@ -222,7 +206,7 @@ def _show(
         if state.stopped_at is not None and answers.get(name) not in (WORKS, USED_UP):
             step = f"; {next_step(name, state)}"
             break
-    in_all = messages_in_all(parts, found.cost.due)
+    in_all = most_in_all(parts, found.cost.due)
     show_needs(facts, in_all=in_all, reissues=parts.settings.follow_up.most, step=step, without_end=without_end)
     if facts["unsent"]:  # of rows that are served: their sessions are there
         messages = counted(facts["unsent"], "first message")
@@ -234,14 +218,10 @@ def _show(
         click.echo(in_time)
 
 
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
-
-
 def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, without_end: str) -> None:
     """`in_all`: the most messages, all channels together. `step`: what a person does about what is stopped.
     `without_end`: what is said before the reason for which no end is known."""
-    console = _console()
+    console = Console(highlight=False, soft_wrap=True)
     rows = facts["rows"]
     console.print(
         f"[bold]{counted(rows['total'], 'row')}[/]: {rows['accepted']:,} accepted, {rows['rejected']:,} rejected,"
@@ -314,7 +294,7 @@ def show_problems(problems: FoundRows, refusals: Refusals, errors: Path | None) 
 
 
 def show_warnings(warnings: Collection[FoundRows], errors: Path | None) -> None:
-    console = _console()
+    console = Console(highlight=False, soft_wrap=True)
     kinds = warned_of(chain.from_iterable(warnings)).kinds
     for kind in kinds[:SHOWN]:
         console.print(f"warning: {kind.in_words}", markup=False)

@@ -9,24 +9,14 @@ import click
 from worker.cli.completions import AccountName, Batch
 from worker.cli.exits import CannotStart, refusing
 from worker.cli.invocation import Invocation, find_kept
+from worker.cli.lists.options import in_both_zones, read_start
 from worker.cli.opening import wake_ups_of
-from worker.cli.plan_options import in_both_zones, read_start
-from worker.cli.running.summary import run_list
-from worker.cli.shared_options import (
-    DRY_RUN,
-    JSON,
-    REASON,
-    YES,
-    Read,
-    confirm,
-    counting_rows,
-    print_json_or,
-    without_address,
-)
+from worker.cli.running.summary import deciding, run_list
+from worker.cli.shared_options import DRY_RUN, JSON, REASON, YES, Read, confirm, print_json_or, without_address
 from worker.core.foundation.notation import are, counted
 from worker.core.model.states import JobState
 from worker.lists.decisions.row_addresses import RowRanges, read_rows
-from worker.lists.decisions.store.decisions import Decisions, RepeatCost, Verdict
+from worker.lists.decisions.store.decisions import RepeatCost, Verdict
 from worker.lists.decisions.store.emergency_stop import Stopped
 from worker.lists.decisions.store.settlement import Which
 from worker.lists.store.batches import DAILY, STDIN, BatchFacts
@@ -76,7 +66,7 @@ def retry(
             failed = parts.decisions.count(which, JobState.FAILED)
             _print(found, "retry", failed, "would go back to waiting", as_json, dry_run=True)
             return
-        decided = _with_progress(parts, "retrying", found, of="rows").retry(which, now=parts.clock())
+        decided = deciding(parts, "retrying", found, of="rows").retry(which, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
         stopped = parts.emergency_stops.find()
     _print(found, "retry", decided.rows, "went back to waiting", as_json, stopped=stopped)
@@ -135,7 +125,7 @@ def resolve(
             else:
                 opened = "what the provider may have opened for them stays open until it expires"
                 confirm(f"give up {rows_held}? This cancels them; {opened}")
-        decided = _with_progress(parts, "resolving", found, of="rows").resolve(which, verdict, now=parts.clock())
+        decided = deciding(parts, "resolving", found, of="rows").resolve(which, verdict, now=parts.clock())
         elsewhere = parts.decisions.held_elsewhere(which)
         wake_ups_of(parts.settings).send(decided.due)
         stopped = parts.emergency_stops.find()
@@ -156,7 +146,7 @@ def pause(invocation: Invocation, batch: str, reason: str, as_json: bool) -> Non
     """
     with invocation.parts(STORED) as parts:
         found = _find_going(parts, batch)
-        _with_progress(parts, "pausing", found).pause(found.id, by=os_user().name, why=reason, now=parts.clock())
+        deciding(parts, "pausing", found).pause(found.id, by=os_user().name, why=reason, now=parts.clock())
         left = parts.facts.left(found.id)
     was = f" was paused already ({found.pause_reason}), and stays so" if found.is_paused else " is paused"
     words = f"batch {found.id}{was} until `onboard resume {found.id}`: {rows_left(left)}"
@@ -214,7 +204,7 @@ def resume(
         if most_credits is not None:
             set_most_credits(parts.database, found.id, most_credits, now=parts.clock())
             click.echo(f"batch {found.id} may cost {counted(most_credits, 'credit')} in all", err=True)
-        decided = _with_progress(parts, "resuming", found).resume(found.id, now=parts.clock())
+        decided = deciding(parts, "resuming", found).resume(found.id, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
         left, stopped = parts.facts.left(found.id), parts.emergency_stops.find()
         waiting = rows_left(left, with_joined=parts.facts.counts(found.id).left)
@@ -265,7 +255,7 @@ def cancel(invocation: Invocation, batch: str, yes: bool, as_json: bool) -> None
         if not (yes or again):
             of = f"batch {found.id} ({found.name})"
             confirm(f"cancel {ends} of {of}?" if ends else f"{of} has no row left to cancel; mark it as cancelled?")
-        decided = _with_progress(parts, "cancelling", found, of="rows").cancel(found.id, now=parts.clock())
+        decided = deciding(parts, "cancelling", found, of="rows").cancel(found.id, now=parts.clock())
     if again and not as_json:
         click.echo(f"batch {found.id} was cancelled already: no row is left to cancel")
         return
@@ -278,11 +268,6 @@ def _find_going(parts: Parts, which: str) -> BatchFacts:
     if batch.cancelled_at is not None:
         raise CannotStart(f"batch {batch.id} was cancelled, which cannot be undone; its list can be run --again")
     return batch
-
-
-def _with_progress(parts: Parts, doing: str, batch: BatchFacts, *, of: str = "rows and messages") -> Decisions:
-    """Decisions that show how far they are: a large batch takes seconds."""
-    return parts.decisions.with_progress(counting_rows(doing, batch.id, of=of))
 
 
 def _known(parts: Parts, batch: BatchFacts, account: str | None) -> str | None:

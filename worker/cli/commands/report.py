@@ -13,7 +13,7 @@ import click
 from worker.cli.completions import Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
-from worker.cli.plan_options import YEARS, read_time
+from worker.cli.lists.options import YEARS, read_time
 from worker.cli.shared_options import JSON, OUT, Read, print_json_or, whole_file
 from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.notation import counted, written, written_if_any

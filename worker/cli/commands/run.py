@@ -5,8 +5,7 @@ from typing import Any
 import click
 
 from worker.cli.invocation import Invocation
-from worker.cli.lists.options import LIST_HELP, known_options, list_options
-from worker.cli.plan_options import plan_options
+from worker.cli.lists.options import LIST_HELP, known_options, list_options, plan_options
 from worker.cli.registry import loading
 from worker.cli.shared_options import JSON, Read
 from worker.core.foundation.notation import parse_duration

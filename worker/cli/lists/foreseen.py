@@ -210,7 +210,7 @@ def _most_on_a_channel(parts: Parts) -> int:
     return min(parts.settings.invitations.messages_per_customer, _on_a_channel(parts))
 
 
-def messages_in_all(parts: Parts, judged: Judged) -> int:
+def most_in_all(parts: Parts, judged: Judged) -> int:
     """The most messages over all channels: `messages_per_customer` counts all channels together."""
     cap, each = parts.settings.invitations.messages_per_customer, _on_a_channel(parts)
     return sum(rows * min(cap, len(_reached(parts, *of)) * each) for of, rows in judged.reach.items())

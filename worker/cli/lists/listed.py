@@ -22,8 +22,8 @@ import sqlalchemy as sa
 
 from worker.cli.exits import INTERRUPTED, CannotStart, Ended, Stopped, refusing
 from worker.cli.opening import with_hint
-from worker.cli.running.summary import changed_in_words, show_changes, show_refusals, show_warned
-from worker.cli.shared_options import counting, counting_rows
+from worker.cli.running.summary import changed_in_words, deciding, show_changes, show_refusals, show_warned
+from worker.cli.shared_options import counting
 from worker.core.foundation.notation import counted
 from worker.lists.importing.adopting import Adopts
 from worker.lists.importing.judging import judge_all
@@ -117,7 +117,7 @@ def returns_of(parts: Parts, options: ListOptions, name: str, choices: ImportCho
     return settles(parts, report)
 
 
-def lines_foreseen(
+def lines_of(
     parts: Parts, listed: Listed, options: ListOptions, choices: ImportChoices, reading: CustomerList
 ) -> tuple[Iterator[AcceptedLine | RefusedLine], Settles]:
     """Each line as the import would judge it now, and, when they are read, what the rows of a report would become."""
@@ -213,9 +213,8 @@ def _what_is_kept(parts: Parts, opened: list[BatchFacts], *, again: bool) -> str
 def refuse_what_cannot_work(parts: Parts) -> None:
     """Raises CannotStart with a line for each problem."""
     # With a template that cannot be rendered each row would be held, one by one.
-    problems = [f"template: {problem}" for problem in problems_of_templates(parts.templates)]
-    if problems:
-        raise CannotStart("\n".join(problems))
+    if problems := problems_of_templates(parts.templates):
+        raise CannotStart("\n".join(f"template: {problem}" for problem in problems))
 
 
 def import_listed(
@@ -287,7 +286,7 @@ def import_listed(
 
 def _lift(parts: Parts, batch: BatchFacts) -> None:
     """Let the batch go on that a person stopped with Ctrl-C. Raises CannotStart if it is paused in another way."""
-    decisions = parts.decisions.with_progress(counting_rows("resuming", batch.id))
+    decisions = deciding(parts, "resuming", batch)
     if batch.is_stopped:
         decisions.lift(batch.id, now=parts.clock())
         click.echo(f"batch {batch.id} was {batch.pause_reason}; it goes on", err=True)

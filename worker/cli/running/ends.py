@@ -11,13 +11,12 @@ import sqlalchemy as sa
 from worker.cli.commands.status import paused_in_words, waiting_in_words
 from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON
 from worker.cli.opening import why_unusable
-from worker.cli.running.summary import how_to_go_on, how_to_import_the_rest, paused_senders, stopped_in_words
-from worker.cli.shared_options import counting_rows
+from worker.cli.running.summary import deciding, paused_senders, run_list, stopped_in_words
 from worker.core.database import schema
 from worker.core.features import hint
 from worker.core.foundation.notation import counted, written
 from worker.core.model.states import BatchState, LineState
-from worker.lists.store.batches import BatchFacts
+from worker.lists.store.batches import STDIN, BatchFacts
 from worker.reporting.batch_report import needs_a_person
 from worker.reporting.forecast import lost_answers, of_rest
 from worker.reporting.store.outlook import ended_calls, outlook_of, waiting_to_reconcile
@@ -52,18 +51,15 @@ def stopped_at(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
             return f"interrupted; {counts.out:,} of {total:,} are out, and nothing is left to send"
         if is_imported and stand is Stand.TERMINATED:
             return f"ended at {counts.out:,} of {total:,}; {left:,} are left: run the same command again to continue"
-        decisions = parts.decisions.with_progress(counting_rows("stopping", batch.id))
-        decisions.interrupt(batch.id, by=os_user().name, now=parts.clock())
+        deciding(parts, "stopping", batch).interrupt(batch.id, by=os_user().name, now=parts.clock())
+        ends, again = f"`onboard cancel {batch.id}` ends them", f"`{run_list(batch)}`"
         if not is_imported:
-            return (
-                f"stopped in the middle of the import, {counted(total, 'row')} in and {counts.out:,} out; no more are"
-                f" sent until {how_to_import_the_rest(batch)}; `onboard cancel {batch.id}` ends them"
-            )
+            again = "`onboard run -` with the same list" if batch.name == STDIN else again
+            rows = f"{counted(total, 'row')} in and {counts.out:,} out"
+            return f"stopped in the middle of the import, {rows}; no more are sent until {again}; {ends}"
         counts = parts.facts.counts(batch.id)  # other workers sent until the stop
-        return (
-            f"stopped at {counts.out:,} of {total:,}; {counts.left:,} will not be sent until {how_to_go_on(batch)};"
-            f" `onboard cancel {batch.id}` ends them"
-        )
+        again = f"{'' if batch.name == STDIN else f'{again} or '}`onboard resume {batch.id}`"
+        return f"stopped at {counts.out:,} of {total:,}; {counts.left:,} will not be sent until {again}; {ends}"
     except sa.exc.OperationalError as error:
         click.echo(f"interrupted; {why_unusable(error)}", err=True)
         if stand is Stand.INTERRUPTED:

@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from worker.cli.exits import CannotStart
-from worker.cli.shared_options import counting_rows
+from worker.cli.shared_options import counting
 from worker.core.foundation.notation import are, counted, listed_in_words
 from worker.core.limits.budgets import BudgetState
 from worker.core.messages.contact import following
 from worker.core.model.stops import is_at_cap, tries_again_by_itself
+from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.lines import Change
 from worker.lists.store.batches import STDIN, BatchFacts
 from worker.lists.warned import Refusals, Warned
@@ -24,6 +25,11 @@ from worker.wiring.container import Parts
 
 MOST_REASONS = 3
 SHOWN_CHANGES = 20
+
+
+def deciding(parts: Parts, doing: str, batch: BatchFacts, *, of: str = "rows and messages") -> Decisions:
+    """Decisions that show how far they are: a large batch takes seconds."""
+    return parts.decisions.with_progress(counting(lambda number: f"{doing} batch {batch.id}: {number:,} {of}"))
 
 
 def show_refusals(refusals: Refusals, batch: BatchFacts, *, of: str = "") -> None:
@@ -137,17 +143,6 @@ def run_list(batch: BatchFacts) -> str:
     return f"onboard run {shlex.quote(batch.name)}"
 
 
-def how_to_go_on(batch: BatchFacts) -> str:
-    """The commands that go on with a batch that was stopped with Ctrl-C."""
-    by_list = "" if batch.name == STDIN else f"`{run_list(batch)}` or "
-    return f"{by_list}`onboard resume {batch.id}`"
-
-
-def how_to_import_the_rest(batch: BatchFacts) -> str:
-    """The command that goes on with a list that is not imported to its end."""
-    return "`onboard run -` with the same list" if batch.name == STDIN else f"`{run_list(batch)}`"
-
-
 def lift_stopped(parts: Parts, *, yes: bool) -> bool:
     """Go on with every batch that was stopped with Ctrl-C, if a person agrees; whether they did. Raises CannotStart if
     there is no terminal to ask on, and `yes` is not set."""
@@ -164,5 +159,5 @@ def lift_stopped(parts: Parts, *, yes: bool) -> bool:
         if not click.confirm("send them too?", err=True):
             return False
     for one in stopped:
-        parts.decisions.with_progress(counting_rows("resuming", one.batch.id)).lift(one.batch.id, now=parts.clock())
+        deciding(parts, "resuming", one.batch).lift(one.batch.id, now=parts.clock())
     return True

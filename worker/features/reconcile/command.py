@@ -16,7 +16,7 @@ from worker.cli.completions import AccountName, Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.lists.listed import refusing_lists
-from worker.cli.plan_options import read_time
+from worker.cli.lists.options import read_time
 from worker.cli.shared_options import JSON, Named, Read, print_json, whole_file
 from worker.core.foundation.notation import counted, spreadsheet_safe
 from worker.core.model.channels import CHANNELS

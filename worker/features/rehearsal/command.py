@@ -13,8 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, refusing
 from worker.cli.invocation import Invocation
 from worker.cli.lists.listed import Listed, refusing_lists
-from worker.cli.lists.options import LIST_HELP, list_options
-from worker.cli.plan_options import read_time
+from worker.cli.lists.options import LIST_HELP, list_options, read_time
 from worker.cli.shared_options import JSON, Named, Read, print_json
 from worker.core.foundation.clock import ProcessClock
 from worker.core.foundation.notation import parse_duration
