@@ -11,6 +11,7 @@ import json
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from typing import Any, get_origin
 
 from worker.core import shipped
@@ -18,7 +19,7 @@ from worker.core.features import NOT_INSTALLED, hint
 from worker.settings.needs import Needs, is_needed
 from worker.settings.problems import Findings, Path, nearest
 from worker.settings.secrets import Missing, Referenced
-from worker.settings.shape import Tables, bare, homes_of, is_lazy, is_too_deep, keys_of, tables_of
+from worker.settings.shape import Tables, bare, is_lazy, is_too_deep, keys_of, tables_of
 from worker.settings.values import Section
 
 PREFIX = "ONBOARDING__"
@@ -78,16 +79,12 @@ def _match(part: str, names: Iterable[str]) -> str | None:
 
 def _interpret(text: str, annotation: Any) -> Any:
     kind = bare(annotation)
-    holds = get_origin(kind)
-    is_text = kind not in (bool, int, Any) and holds not in (dict, tuple, Mapping)
-    if is_text and tables_of(annotation) is None:
+    # One secret without a list: a secret of digits must not be read as a number.
+    form = {dict: dict, Mapping: dict, tuple: list}.get(get_origin(kind))
+    if form is None and kind not in (bool, int, Any) and tables_of(annotation) is None:
         return Referenced(text)
     literal = _literal(text)
-    if holds in (dict, Mapping) and not isinstance(literal, dict):
-        literal = text
-    if holds is tuple and not isinstance(literal, list):
-        literal = text  # one secret without a list: a secret of digits must not be read as a number
-    return _from_environment(literal)
+    return _from_environment(literal if form is None or isinstance(literal, form) else text)
 
 
 def _literal(text: str) -> Any:
@@ -178,7 +175,9 @@ class Reader:
             return
         meant = nearest(name, keys)
         if meant is None:
-            homes = homes_of(name, self.root)
+            form = {"one": "[{}]", "named": "[{}.NAME]", "listed": "[[{}]]"}
+            tables = [(heading, tables_of(key.annotation)) for heading, key in keys_of(self.root).items()]
+            homes = [form[one.kind].format(heading) for heading, one in tables if one and name in keys_of(one.model)]
             expected = f"expected one of {', '.join(keys)}" if keys else "the table has no keys"
             elsewhere = f"it is a key of {', '.join(homes)}" if 0 < len(homes) <= MOST_HOMES else expected
             self.findings.problem((*path, name), f"unknown key; {elsewhere}")
@@ -190,25 +189,24 @@ class Reader:
     def _read(self, value: Any, path: Path, *, may_be_missing: bool = False, private: bool = False) -> Any:
         """The value with every reference in it resolved. `may_be_missing`: its type takes `Missing`, because it is a
         secret or may hold one. `private`: it is one."""
+        read = partial(self._read, may_be_missing=may_be_missing, private=private)
         match value:
-            case {"env": str(name)} if len(value) == 1:
-                source, found = f"the environment variable {_name(name)}", self._from_variable(name, path)
-                return self._resolved(found, source, value, path, may_be_missing)
-            case {"file": str(name)} if len(value) == 1:
-                source, found = f"the file {_name(name)}", self._from_file(name, private or may_be_missing)
-                return self._resolved(found, source, value, path, may_be_missing)
+            case {"env": str(name)} | {"file": str(name)} if len(value) == 1:
+                of_file = "file" in value
+                self.findings.references[path] = f"the {'file' if of_file else 'environment variable'} {_name(name)}"
+                found = self._from_file(name, private or may_be_missing) if of_file else self._from_variable(name, path)
+                if isinstance(found, Referenced):
+                    return found
+                if may_be_missing and not is_needed(path, self.needs, self.own_keys):
+                    return Missing(repr(value), self.findings.line_of(path, found))
+                self.findings.problem(path, found)
+                return Unresolved()
             case dict() if len(value) == 1 and path[0] == "encryption" and not value.keys().isdisjoint(SOURCES):
                 return self._wrapped(value, path)
             case dict():
-                return {
-                    key: self._read(item, (*path, key), may_be_missing=may_be_missing, private=private)
-                    for key, item in value.items()
-                }
+                return {key: read(item, (*path, key)) for key, item in value.items()}
             case list():
-                return [
-                    self._read(item, (*path, index), may_be_missing=may_be_missing, private=private)
-                    for index, item in enumerate(value)
-                ]
+                return [read(item, (*path, index)) for index, item in enumerate(value)]
         return value
 
     def _wrapped(self, value: dict[str, Any], path: Path) -> Referenced | Missing | Unresolved:
@@ -230,19 +228,8 @@ class Reader:
             self.findings.problem(path, str(error))
             return Unresolved()
 
-    def _resolved(
-        self, found: Referenced | str, source: str, value: dict[str, str], path: Path, may_be_missing: bool
-    ) -> Referenced | Missing | Unresolved:
-        """The value, or what replaces it. `found`: the value, or the problem as a plain text."""
-        self.findings.references[path] = source
-        if isinstance(found, Referenced):
-            return found
-        if may_be_missing and not is_needed(path, self.needs, self.own_keys):
-            return Missing(repr(value), self.findings.line_of(path, found))
-        self.findings.problem(path, found)
-        return Unresolved()
-
     def _from_variable(self, name: str, path: Path) -> Referenced | str:
+        """The value, or the problem as a plain text."""
         text = self.environ.get(name)
         if text:
             return Referenced(text)

@@ -77,13 +77,6 @@ def keys_of(model: type[Section]) -> dict[str, FieldInfo]:
     }
 
 
-def homes_of(name: str, root: type[Section]) -> list[str]:
-    """The headings of the root's tables that have a key of this name: [invitations], [accounts.NAME]."""
-    form = {"one": "[{}]", "named": "[{}.NAME]", "listed": "[[{}]]"}
-    tables = {heading: tables_of(key.annotation) for heading, key in keys_of(root).items()}
-    return [form[one.kind].format(heading) for heading, one in tables.items() if one and name in keys_of(one.model)]
-
-
 def bare(annotation: Any) -> Any:
     """The type without `Annotated` and `| None`."""
     origin = get_origin(annotation)
