@@ -226,8 +226,7 @@ def _several(
     if not isinstance(tables, form):
         section = ".".join(map(str, path))
         findings.problem(
-            path,
-            f"expected a list of tables: [[{section}]]" if form is list else f"expected tables: [{section}.NAME]",
+            path, f"expected a list of tables: [[{section}]]" if form is list else f"expected tables: [{section}.NAME]"
         )
         return {}
     found = {}

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from hashlib import sha256
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -14,29 +14,15 @@ from worker.core.limits.rate_limits import Limit
 from worker.core.model.incoming import EventKind, EventSender
 from worker.settings.addresses import bind_address
 from worker.settings.problems import Findings, Path, suggestion
-from worker.settings.secrets import HOW, Secret
+from worker.settings.secrets import HOW, Secret, sender_key
 from worker.settings.tls import PresentsCertificate
-from worker.settings.values import (
-    BaseUrl,
-    Bind,
-    BrokerUrl,
-    Flag,
-    Network,
-    Rate,
-    Section,
-    Shown,
-    Text,
-    only,
-    sender_key,
-    setting,
-)
+from worker.settings.values import BaseUrl, Bind, BrokerUrl, Flag, Network, Rate, Section, Shown, Text, only, setting
 
 # The types of the CloudEvents that are received.
 Received = Literal["onboarding.requested", "onboarding.cancelled", "customer.updated", "customer.erased"]
 # The queue of the workers' broker that other projects send Celery tasks to.
 REQUESTS = "requests"
 HASH = "sha256:"
-_HASHED = re.compile(HASH + "[0-9a-f]{64}")
 
 
 def hash_of(key: str) -> str:
@@ -51,26 +37,20 @@ def is_hash(key: str) -> bool:
     return key.startswith(HASH)
 
 
-def _hash_in_plain(given: Any) -> Any:
-    """A hash is no secret: it may be written in the configuration itself."""
-    return Secret(str(given)) if type(given) is str and is_hash(given) else given
-
-
 def _event_key(secret: Secret) -> Secret:
     if secret.is_missing or not is_hash(secret.reveal()):
         return sender_key(secret)
-    if not _HASHED.fullmatch(secret.reveal()):
+    if not re.fullmatch(HASH + "[0-9a-f]{64}", secret.reveal()):
         prints = hint("keys", ", as `onboard keys new --for events` prints them")
         raise ValueError(f"expected {HASH} and 64 hex digits{prints}")
     return secret
 
 
-def _one_or_more(given: Any) -> Any:
-    return (given,) if isinstance(given, str) else given
-
-
-IdPatterns = Annotated[tuple[Text, ...], BeforeValidator(_one_or_more), Shown("string, or a list of strings")]
-EventKey = Annotated[Secret, BeforeValidator(_hash_in_plain), AfterValidator(_event_key), Shown("secret")]
+# A hash is no secret: it may be written in the configuration itself.
+_PLAIN = BeforeValidator(lambda given: Secret(str(given)) if type(given) is str and is_hash(given) else given)
+EventKey = Annotated[Secret, _PLAIN, AfterValidator(_event_key), Shown("secret")]
+_ONE_OR_MORE = BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
+IdPatterns = Annotated[tuple[Text, ...], _ONE_OR_MORE, Shown("string, or a list of strings")]
 
 
 class SenderOfEvents(Section):
@@ -109,16 +89,15 @@ class SenderOfEvents(Section):
         return EventSender(name, kinds, links=self.links, every_customer=self.customers == "all", ids=self.ids)
 
 
-_OF_SEVERAL_PROCESSES = only(
-    lambda url: not url.startswith("memory"),
-    "amqp(s)://… or redis(s)://…: no other process can reach memory://",
-)
+_OTHERS_CANNOT = "amqp(s)://… or redis(s)://…: no other process can reach memory://"
 
 
 class Bus(PresentsCertificate):
     """Where sign-up events come from, and where our events are published."""
 
-    url: Annotated[BrokerUrl, _OF_SEVERAL_PROCESSES] = setting(..., "amqp(s)://… or redis(s)://….", repr=False)
+    url: Annotated[BrokerUrl, only(lambda url: not url.startswith("memory"), _OTHERS_CANNOT)] = setting(
+        ..., "amqp(s)://… or redis(s)://….", repr=False
+    )
     queue: Text = setting(
         "onboarding.requests",
         "The queue of sign-up events, and on RabbitMQ the exchange before it. Notices of refused events go to this"

@@ -111,28 +111,23 @@ def explain(error: ErrorDetails, shown: str) -> str:
             return f"expected at least {_bound(limits['ge'])}"
         case "less_than_equal":
             return f"expected at most {_bound(limits['le'])}"
-        case "too_short":
-            return f"expected at least {counted(limits['min_length'], 'item')}"
-        case "too_long":
-            return f"expected at most {counted(limits['max_length'], 'item')}"
-        case "string_too_short":
-            return f"expected at least {counted(limits['min_length'], 'character')}"
-        case "string_too_long":
-            return f"expected at most {counted(limits['max_length'], 'character')}"
-        case "int_type" | "int_from_float" | "int_parsing":
-            return "expected a whole number"
-        case "bool_type":
-            return "expected true or false"
-        case "string_type":
-            return "expected a string"
-        case "tuple_type" | "list_type":
-            return "expected a list: [ … ]"
-        case "dict_type" | "model_type" | "mapping_type":
-            return "expected a table"
+        case "too_short" | "string_too_short" as kind:
+            return f"expected at least {counted(limits['min_length'], _COUNTED[kind])}"
+        case "too_long" | "string_too_long" as kind:
+            return f"expected at most {counted(limits['max_length'], _COUNTED[kind])}"
         case "string_pattern_mismatch":
             return f"expected text of the form {limits['pattern']}"
         case kind:
-            return f"not accepted ({kind})"
+            return _EXPECTED.get(kind, f"not accepted ({kind})")
+
+
+_COUNTED = {"too_short": "item", "too_long": "item", "string_too_short": "character", "string_too_long": "character"}
+_EXPECTED = {
+    **dict.fromkeys(("int_type", "int_from_float", "int_parsing"), "expected a whole number"),
+    **dict.fromkeys(("tuple_type", "list_type"), "expected a list: [ … ]"),
+    **dict.fromkeys(("dict_type", "model_type", "mapping_type"), "expected a table"),
+    **{"bool_type": "expected true or false", "string_type": "expected a string"},
+}
 
 
 def _bound(value: Any) -> str:

@@ -43,33 +43,31 @@ def check_ladder(
     lifetimes = {name: lifetime_of(account) for name, account in accounts.items()}
     times = [*reminders, *(step.after for step in steps.values())]
     for index, step in steps.items():
+        path = ("follow_up", "ladder", index)
         if times.count(step.after) > 1:
-            findings.consequence(
-                ("follow_up", "ladder", index, "after"), "another step, or a reminder, has the same time"
-            )
+            findings.consequence((*path, "after"), "another step, or a reminder, has the same time")
         if step.channel and step.channel not in tree:
-            findings.consequence(("follow_up", "ladder", index, "channel"), f"needs the section [{step.channel}]")
+            findings.consequence((*path, "channel"), f"needs the section [{step.channel}]")
         ended = {name: one for name, one in lifetimes.items() if one is not None and step.after >= one}
         if ended:
             to = "" if ended.keys() == lifetimes.keys() else f" to customers of {', '.join(sorted(ended))}"
             longest = show_duration(max(ended.values()))
             why = f'no link {"there " if to else ""}lives longer than "{longest}"; a new link begins the ladder again'
-            findings.warn(("follow_up", "ladder", index, "after"), f"this step is never sent{to}: {why}")
+            findings.warn((*path, "after"), f"this step is never sent{to}: {why}")
 
 
 def check_denial_reasons(retry: RetryAfterDenial | None, most: int, findings: Findings) -> None:
     """A code that we do not know is the provider's newest, or one of fraud; and another session must be allowed."""
     if retry is None or not retry.reasons:
         return
-    of_fraud = {plain(code) for code in KNOWN if code.startswith(FRAUD)}
+    of_fraud, path = {plain(code) for code in KNOWN if code.startswith(FRAUD)}, ("retry_after_denial", "reasons")
     for index, code in enumerate(retry.reasons):
         if code in of_fraud:
-            findings.warn(("retry_after_denial", "reasons", index), "it speaks of fraud")
+            findings.warn((*path, index), "it speaks of fraud")
         elif code not in KNOWN:
-            findings.warn(("retry_after_denial", "reasons", index), "no code that we know; it is waited for as it is")
+            findings.warn((*path, index), "no code that we know; it is waited for as it is")
     if most == 0:
-        why = "no refused customer is asked once more, since [follow_up] most is 0"
-        findings.warn(("retry_after_denial", "reasons"), why)
+        findings.warn(path, "no refused customer is asked once more, since [follow_up] most is 0")
 
 
 def check_ahead(follow_up: FollowUp, accounts: Mapping[str, Account], findings: Findings) -> None:
@@ -195,12 +193,9 @@ def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account],
     apart that a short link is too old for the second message."""
     for channel, hours in invitations.quiet_hours.items():
         if (quiet := between(hours.start, hours.end)) > LONGEST_QUIET:
-            left = A_DAY - quiet
-            findings.consequence(
-                ("invitations", "quiet_hours", channel),
-                f'they leave only "{show_duration(left)}" a day for sending; at most 20 hours can be quiet. Are the'
-                " two times swapped?",
-            )
+            left = f'they leave only "{show_duration(A_DAY - quiet)}" a day for sending'
+            why = f"{left}; at most 20 hours can be quiet. Are the two times swapped?"
+            findings.consequence(("invitations", "quiet_hours", channel), why)
     both = [hours for channel, hours in invitations.quiet_hours.items() if channel in BOTH]
     if len(both) < len(BOTH):
         return

@@ -3,6 +3,7 @@
 import hmac
 import logging
 import os
+import re
 import shlex
 import stat
 from dataclasses import dataclass, field
@@ -12,11 +13,14 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from worker.core.features import hint
 from worker.settings.problems import SettingsError
 
 log = logging.getLogger(__name__)
 HOW = 'write { env = "NAME" } or { file = "PATH" }'
 MOST_BYTES = 1_000_000
+# A key that we choose: a person who guesses it may cancel and erase customers.
+LEAST_KEY = 32
 # Another user may read a file, or put something else in its place.
 _OPEN = stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP
 
@@ -150,6 +154,22 @@ class Secret:
         if isinstance(given, str):
             raise ValueError(f"do not write a secret in the configuration; {HOW}")
         raise ValueError(f"expected a secret: {HOW}")
+
+
+def credential(secret: Secret) -> Secret:
+    # The value becomes a header: a line break in it would start another header.
+    if not secret.is_missing and not re.fullmatch(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?", secret.reveal()):
+        raise ValueError("expected one line of ASCII, not empty and without spaces around it")
+    return secret
+
+
+def sender_key(secret: Secret) -> Secret:
+    """The key that a sender of events or callbacks shows us. Raises ValueError for one that could be guessed."""
+    credential(secret)
+    if not secret.is_missing and len(secret.reveal()) < LEAST_KEY:
+        prints = hint("keys", "; `onboard keys new --for events` prints such a key")
+        raise ValueError(f"expected at least {LEAST_KEY} characters{prints}")
+    return secret
 
 
 def is_writable_by_others(found: os.stat_result) -> bool:

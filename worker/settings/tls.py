@@ -56,14 +56,9 @@ class Client(Section):
         return getattr(self, "tls", None)
 
     @property
-    def authority(self) -> Path | None:
-        """Who signs the other side's certificate; None: the system's authorities say."""
-        return getattr(self, "ca", None)
-
-    @property
-    def certificate(self) -> Path | None:
-        """What it presents."""
-        return getattr(self, "client_certificate", None)
+    def files(self) -> Tls:
+        """Who signs the other side's certificate, and what the section presents."""
+        return Tls(getattr(self, "ca", None), getattr(self, "client_certificate", None))
 
     @property
     def address(self) -> str:
@@ -77,7 +72,7 @@ class Client(Section):
     @property
     def protection(self) -> Tls | None:
         """How the connections are verified; None where they have no TLS, or for PostgreSQL as its URL says."""
-        return Tls(self.authority, self.certificate) if _is_verified(self) else None
+        return self.files if _is_verified(self) else None
 
 
 class TrustsAuthority(Client):
@@ -100,7 +95,7 @@ class PresentsCertificate(OwnServer):
 
 def _is_verified(client: Client) -> bool:
     if client.address.startswith(f"{POSTGRESQL}:"):
-        asked = client.wants_tls == "verify" or client.authority is not None or client.certificate is not None
+        asked = client.wants_tls == "verify" or not client.files.is_usual
         return asked or (client.wants_tls is None and (_is_far(client.address) or _sslmode(client.address) == VERIFIED))
     return any(node.scheme in ENCRYPTED for node in _nodes(client.address))
 
@@ -176,13 +171,13 @@ def _check_postgresql(path: KeyPath, client: Client, findings: Findings) -> None
             f"this sslmode does not check the server's certificate and host name: leave it out, or write sslmode="
             f'{VERIFIED}; or write tls = "off" in [{show_path(path)}]',
         )
-    if client.authority is not None and "sslrootcert=" in urlsplit(client.address).query:
+    if client.files.ca is not None and "sslrootcert=" in urlsplit(client.address).query:
         findings.problem((*path, "ca"), "the URL names another file (sslrootcert): leave one of them out")
 
 
 def _check_files(path: KeyPath, client: Client, findings: Findings) -> None:
     """The files hold what they should, and are used."""
-    both = {"ca": client.authority, "client_certificate": client.certificate}
+    both = {"ca": client.files.ca, "client_certificate": client.files.certificate}
     given = [name for name, file in both.items() if file is not None]
     if given and (client.wants_tls == OFF or not _is_verified(client)):
         findings.consequence((*path, given[0]), "used with TLS only, and this connection has none")
@@ -204,7 +199,4 @@ def check_one_host(accounts: Mapping[str, Client], findings: Findings) -> None:
             continue
         other, protection = first.setdefault(urlsplit(account.address).netloc.lower(), (name, account.protection))
         if protection != account.protection:
-            findings.problem(
-                ("accounts", name, "ca"),
-                f"accounts.{other} has the same host: `ca` must be the same",
-            )
+            findings.problem(("accounts", name, "ca"), f"accounts.{other} has the same host: `ca` must be the same")

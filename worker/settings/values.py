@@ -43,10 +43,8 @@ from worker.providers.facts import Catalogue
 from worker.settings import addresses
 from worker.settings.money import Price
 from worker.settings.problems import SettingsError
-from worker.settings.secrets import Missing, Secret
+from worker.settings.secrets import Missing, Secret, credential, sender_key
 
-# A key that we choose: a person who guesses it may cancel and erase customers.
-LEAST_KEY = 32
 SECRETS = "secret, or a list of secrets"
 
 
@@ -141,27 +139,6 @@ def _parsed(form: type[Any]) -> BeforeValidator:
     return BeforeValidator(
         lambda given: given if isinstance(given, form) else form.parse(given if isinstance(given, str) else "")
     )
-
-
-def _credential(secret: Secret) -> Secret:
-    # The value becomes a header: a line break in it would start another header.
-    if not secret.is_missing and not re.fullmatch(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?", secret.reveal()):
-        raise ValueError("expected one line of ASCII, not empty and without spaces around it")
-    return secret
-
-
-def sender_key(secret: Secret) -> Secret:
-    """The key that a sender of events or callbacks shows us. Raises ValueError for one that could be guessed."""
-    _credential(secret)
-    if not secret.is_missing and len(secret.reveal()) < LEAST_KEY:
-        prints = hint("keys", "; `onboard keys new --for events` prints such a key")
-        raise ValueError(f"expected at least {LEAST_KEY} characters{prints}")
-    return secret
-
-
-def _identifier(given: Any) -> Any:
-    """An identifier is hidden like a secret, but may be written in the configuration itself."""
-    return Secret(str(given)) if type(given) is str else given
 
 
 def _encryption_key(secret: Secret) -> Secret:
@@ -336,12 +313,14 @@ Cost = Annotated[Price, _parsed(Price), Shown("amount and currency")]
 Rate = Annotated[Limit, _parsed(Limit), Shown("limit")]
 CreditCaps = Annotated[tuple[CreditCap, ...], BeforeValidator(_credit_caps), Shown("number, or caps by period")]
 Quiet = Annotated[QuietHours, BeforeValidator(QuietHours.parse), Shown("hours")]
-Credential = Annotated[Secret, AfterValidator(_credential), Shown("secret")]
+Credential = Annotated[Secret, AfterValidator(credential), Shown("secret")]
 SenderKey = Annotated[Secret, AfterValidator(sender_key), Shown("secret")]
-Identifier = Annotated[Secret, BeforeValidator(_identifier), AfterValidator(_credential), Shown("identifier")]
+# An identifier is hidden like a secret, but may be written in the configuration itself.
+_PLAIN = BeforeValidator(lambda given: Secret(str(given)) if type(given) is str else given)
+Identifier = Annotated[Secret, _PLAIN, AfterValidator(credential), Shown("identifier")]
 PathSecret = Annotated[Secret, AfterValidator(_path_secret), Shown("secret")]
 PathSecrets = Annotated[tuple[PathSecret, ...], _one_or_more(_path_secret), Shown(SECRETS)]
-Credentials = Annotated[tuple[Credential, ...], _one_or_more(_credential), Shown(SECRETS)]
+Credentials = Annotated[tuple[Credential, ...], _one_or_more(credential), Shown(SECRETS)]
 Secrets = Annotated[tuple[Secret, ...], _one_or_more(), Shown(SECRETS)]
 EncryptionKey = Annotated[Secret, AfterValidator(_encryption_key), Shown("secret")]
 EncryptionKeys = Annotated[tuple[EncryptionKey, ...], _one_or_more(_encryption_key), Shown(SECRETS)]
