@@ -29,7 +29,7 @@ class Batch(click.ParamType[str]):
         return "Give a number of `onboard status`, `latest`, or the events of a day, such as events-2026-11-20."
 
     def shell_complete(self, _context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[Any]:
-        found = [("latest", "the newest batch"), *_batches(_file())]
+        found = [("latest", "the newest batch"), *_batches()]
         return [CompletionItem(value, help=help_) for value, help_ in found if value.startswith(incomplete)]
 
 
@@ -42,24 +42,22 @@ class AccountName(click.ParamType[str]):
         self._senders = senders
 
     def shell_complete(self, _context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[Any]:
-        tree = _tree(_file())
+        _, tree = _configuration()
         names = [*tree.get("accounts", {}), *(name for name in CHANNELS if self._senders and name in tree)]
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-def _file() -> Path:
-    return Path(os.environ.get("ONBOARDING_CONFIG") or "onboarding.toml")
-
-
-def _tree(file: Path) -> dict[str, Any]:
+def _configuration() -> tuple[Path, dict[str, Any]]:
+    file = Path(os.environ.get("ONBOARDING_CONFIG") or "onboarding.toml")
     with suppress(OSError, ValueError, RecursionError):
-        return tomllib.loads(file.read_text("utf-8-sig"))
-    return {}
+        return file, tomllib.loads(file.read_text("utf-8-sig"))
+    return file, {}
 
 
-def _batches(file: Path) -> Iterator[tuple[str, str]]:
+def _batches() -> Iterator[tuple[str, str]]:
     """The newest batches of a SQLite database, with their names; those of a server are not worth a connection."""
-    url = _tree(file).get("database", {}).get("url", "sqlite:///onboarding.db")
+    file, tree = _configuration()
+    url = tree.get("database", {}).get("url", "sqlite:///onboarding.db")
     if not isinstance(url, str) or not url.startswith("sqlite:///"):
         return
     path = file.absolute().parent / url.removeprefix("sqlite:///")

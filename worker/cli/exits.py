@@ -15,8 +15,6 @@ COULD_NOT_START = 2
 LATER = 3
 INTERRUPTED = 130
 
-NEEDED = ("onboarding_sandbox", "aiosmtpd")
-
 
 class Ended(click.ClickException):
     """The command ends with clear lines on standard error, and with its `exit_code`."""
@@ -50,14 +48,10 @@ def refusing(*kinds: type[Exception]) -> Iterator[None]:
 
 def check_sandbox_is_installed() -> None:
     """Raise CannotStart, with what to install, where the sandbox is not. Imports none of it."""
-    missing = next((name for name in NEEDED if not _is_there(name)), None)
-    if missing:
-        raise CannotStart(
-            f"the sandbox is not installed here ({missing} is missing): install onboarding-worker[sandbox], or run"
-            " `make install` in a checkout"
-        )
-
-
-def _is_there(package: str) -> bool:
-    spec = find_spec(package)
-    return spec is not None and spec.origin is not None  # without: a folder in which only compiled files were left
+    for package in ("onboarding_sandbox", "aiosmtpd"):
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:  # without: a folder in which only compiled files were left
+            raise CannotStart(
+                f"the sandbox is not installed here ({package} is missing): install onboarding-worker[sandbox], or run"
+                " `make install` in a checkout"
+            )

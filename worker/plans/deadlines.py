@@ -107,7 +107,6 @@ def plan(rows: Mapping[Group, int], slots: Slots, opens: Callable[[Group, int], 
     accounts use is shared by the number of their rows: the result may then leave out more rows than need be, and never
     too few."""
     filling = _Filling(rows, slots, opens, paces)
-    filling.first_closing_first()
     late = {group: filling.left[group] for group in rows if not filling.moved_to_fit(group)}
     return Planned(slots, {group: sorted(filling.taken[group].items()) for group in rows}, late)
 
@@ -131,15 +130,13 @@ class _Filling:
             of_account[group.account, group.channel] += number
         self._share = {key: number / max(on_channel[key[1]], 1) for key, number in of_account.items()}
         self._hopeless: set[Group] = set()
-
-    def first_closing_first(self) -> None:
-        """Fill slot by slot with the groups whose last slot comes first."""
+        # First slot by slot with the groups whose last slot comes first.
         order = sorted(self._groups, key=lambda group: (self.open[group][-1] if self.open[group] else -1, group))
         by_slot: defaultdict[int, list[Group]] = defaultdict(list)
         for group in order:
             for slot in self.open[group]:
                 by_slot[slot].append(group)
-        for slot in range(self._slots.number):
+        for slot in range(slots.number):
             for group in by_slot[slot]:
                 if self.left[group] and (fits := self._fits(group, slot, self.left[group])):
                     self._put(group, slot, fits)

@@ -3,7 +3,7 @@ that need a person."""
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import click
@@ -14,11 +14,8 @@ from worker.cli.registry import Commands
 from worker.cli.shared_options import JSON, YES, confirm, print_json, print_json_or
 from worker.core.foundation.notation import counted, written, written_if_any
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
-from worker.events.store.refused_events import NotPutBack, dead_queue_of
+from worker.events.store.refused_events import KeptMessage, NotPutBack, RefusedEvents, dead_queue_of
 from worker.settings.needs import ENCRYPTING, STORED, Need
-
-if TYPE_CHECKING:  # imported where they are used: half a second that no other command needs
-    from worker.events.store.refused_events import KeptMessage, RefusedEvents
 
 MOST_LISTED = 10_000
 LOOKING = frozenset({Need.BUS, Need.BROKER})  # to put events back
@@ -153,7 +150,7 @@ def drop_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes: b
     print_json_or({"dropped": dropped}, words, as_json=as_json)
 
 
-def _chosen(refused: "RefusedEvents", id_: UUID | None, *, everything: bool, ask: str) -> "KeptMessage | None":
+def _chosen(refused: RefusedEvents, id_: UUID | None, *, everything: bool, ask: str) -> KeptMessage | None:
     """The event of this ID; None: all. `ask`: what a person is to confirm. Raises CannotStart, click.UsageError."""
     if (id_ is None) == (not everything):
         raise click.UsageError("give an ID, or --all")
@@ -166,7 +163,7 @@ def _chosen(refused: "RefusedEvents", id_: UUID | None, *, everything: bool, ask
     return one
 
 
-def _facts(one: "KeptMessage") -> dict[str, Any]:
+def _facts(one: KeptMessage) -> dict[str, Any]:
     from worker.events.bus.dead_lettering import problems_in
 
     return {
@@ -184,7 +181,7 @@ def _facts(one: "KeptMessage") -> dict[str, Any]:
     }
 
 
-def _show_queue(name: str, number: int, found: "Sequence[KeptMessage]") -> None:
+def _show_queue(name: str, number: int, found: Sequence[KeptMessage]) -> None:
     rest = f", the oldest {len(found):,} of them; --limit shows more" if number > len(found) else ""
     click.echo(f"{name}: {number:,}{rest}")
     # Two lines each, never wrapped: operators copy the id, and a column of a narrow table would break every word.

@@ -178,14 +178,7 @@ def _change(
     *,
     now: datetime,
 ) -> None:
-    followers = [
-        {
-            "job_id": row.leader,
-            "successor": row.id,
-            "why": served_by(row.batch_id, row.row),
-        }
-        for row in taken
-    ]
+    followers = [{"job_id": row.leader, "successor": row.id, "why": served_by(row.batch_id, row.row)} for row in taken]
     # First the followers: a customer never has two leaders, which a unique index makes sure of.
     follows = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
     joined: dict[str, Any] = {
