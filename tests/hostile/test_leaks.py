@@ -36,7 +36,7 @@ from tests.suite.waiting import ENDS_WITHIN, wait_until
 from tests.web.site import FIRST, HOOKS, SECOND, SIGNING, THIRD
 from worker.core.database import schema
 from worker.core.database.database import Database
-from worker.events.bus.sources import topology_of
+from worker.events.bus.sources import events_of
 
 # Each place that is searched; docs/security/threat-model.md lists the same.
 PLACES = (
@@ -113,7 +113,7 @@ class Servers:
 
     @property
     def queues(self) -> tuple[str, ...]:
-        names = topology_of(self.rabbitmq.bus)
+        names = events_of(self.rabbitmq.bus).topology
         return names.queue, names.undelivered, names.dead
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
 from worker.events.standing import EarlierEvents
-from worker.events.store.customer_erasure import erase_customer
+from worker.events.store.event_customers import erase_customer
 from worker.lists.store.admission import lock_customers
 
 

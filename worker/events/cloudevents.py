@@ -14,6 +14,7 @@ import re
 import uuid
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -42,7 +43,6 @@ _FORBIDDEN = re.compile(
 _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}):([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
-_LEAP = "60"  # a leap second: counted as second 59
 _SPACE = re.compile(r"[ \t\n\r]*")
 # Finds where each event of a list ends, and refuses as little as it can: `read_object` judges the event alone.
 _LENIENT = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
@@ -77,16 +77,27 @@ def read(
     plain JSON that names none.
     """
     try:
-        return _event(body, content_type, attributes, plain)
+        if len(body) > LARGEST:
+            raise _Refusal(f"the event has more than {LARGEST:,} bytes")
+        if not is_json(content_type):
+            raise _Refusal(
+                "the content type is not JSON: send one event as application/cloudevents+json or application/json"
+            )
+        if _media(content_type).startswith(_STRUCTURED):
+            return _structured(_object(body, "the body"))
+        if attributes.keys() & {"specversion", "id", "source"}:
+            if not is_json(_text(attributes, "datacontenttype") or ""):
+                raise _Refusal("datacontenttype is not JSON")
+            return _cloud_event(attributes, _object(body, "the body"))
+        found = _object(body, "the body")
+        return _structured(found) if "specversion" in found else _plain(body, found, attributes, plain)
     except _Refusal as refusal:
         return Unreadable(refusal.args[0])
 
 
 def read_list(body: bytes) -> list[Listed] | Unreadable:
-    """The events of a list, in its order, each read as if it came alone. Never raises.
-
-    Unreadable is a list whose events cannot be told apart, or that has more than MOST_EVENTS.
-    """
+    """The events of a list, in its order, each read as if it came alone. Never raises. Unreadable is a list whose
+    events cannot be told apart, or that has more than MOST_EVENTS."""
     try:
         return [_listed(value, text) for value, text in _parts(without_marks(body).decode())]
     except _Refusal as refusal:
@@ -135,14 +146,10 @@ def _listed(value: Any, text: str) -> Listed:
         event = _structured(_object(raw, "the event"))
         return Listed(event.id, event)
     except _Refusal as refusal:
-        return Listed(_good_id(value), Unreadable(refusal.args[0]))
-
-
-def _good_id(value: Any) -> str:
-    try:
-        return _name(_required(value, "id"), "id") if isinstance(value, dict) else ""
-    except _Refusal:
-        return ""
+        good_id = ""
+        with suppress(_Refusal):
+            good_id = _name(_required(value, "id"), "id") if isinstance(value, dict) else ""
+        return Listed(good_id, Unreadable(refusal.args[0]))
 
 
 def is_list(content_type: str) -> bool:
@@ -156,25 +163,6 @@ def is_json(content_type: str) -> bool:
     return media in ("", "application/json", "text/json") or (
         media.startswith("application/") and media.endswith("+json") and media != _LIST
     )
-
-
-def _event(body: bytes, content_type: str, attributes: Mapping[str, str], plain: EventKind | None) -> Event:
-    if len(body) > LARGEST:
-        raise _Refusal(f"the event has more than {LARGEST:,} bytes")
-    if not is_json(content_type):
-        raise _Refusal(
-            "the content type is not JSON: send one event as application/cloudevents+json or application/json"
-        )
-    if _media(content_type).startswith(_STRUCTURED):
-        return _structured(_object(body, "the body"))
-    if attributes.keys() & {"specversion", "id", "source"}:
-        if not is_json(_text(attributes, "datacontenttype") or ""):
-            raise _Refusal("datacontenttype is not JSON")
-        return _cloud_event(attributes, _object(body, "the body"))
-    found = _object(body, "the body")
-    if "specversion" in found:
-        return _structured(found)
-    return _plain(body, found, attributes, plain)
 
 
 def _structured(found: dict[str, Any]) -> Event:
@@ -286,7 +274,7 @@ def _time(value: str | None) -> datetime | None:
     if parts is None:
         raise _Refusal("time is not in the form of RFC 3339 with an offset, such as 2026-11-20T12:00:00Z")
     day, minute, second, fraction, offset = parts.groups("")
-    second = "59" if second == _LEAP else second
+    second = "59" if second == "60" else second  # a leap second
     try:
         # fromisoformat cuts off everything finer than a microsecond.
         return datetime.fromisoformat(f"{day}T{minute}:{second}{fraction}{offset.upper()}").astimezone(UTC)

@@ -48,7 +48,6 @@ _NOT_ALLOWED = {
     ),
     EventKind.ERASED: ("a customer.erased does not take it", "leave it out"),
 }
-_BAD_DATA = "its data is refused"
 _NO_JSON = (
     f"its data is not an object of JSON values, at most {MOST_LEVELS} levels deep and {LARGEST:,} characters long,"
     " without NUL characters"
@@ -109,7 +108,7 @@ class Judging:
             return _refused(_NO_JSON)
         found = self._request(data) if event.kind is EventKind.REQUESTED else self._about_customer(event.kind, data)
         if isinstance(found, list):
-            return _refused(_BAD_DATA, *map(_without_flags, found))
+            return _refused("its data is refused", *map(_without_flags, found))
         if not may_name(event.sender, found.customer_id):
             return _refused(NOT_ITS_ID)
         # The whole content, to recognise a duplicate by its digest.
@@ -271,26 +270,21 @@ class Receiver:
         """
         now = self._clock()
         judged, spans = self._judge(events, now)
-        received = self._received(judged, now)
-        self._end(spans, received)
-        return received
-
-    def _received(self, judged: Sequence[Arrival | EventReceipt], now: datetime) -> Received:
         try:
-            return self._take(judged, now)
+            received = self._take(judged, now)
         except sa.exc.OperationalError:
             raise
         except (sa.exc.StatementError, CannotDecrypt):
             log.warning("a chunk of %d events was not taken: trying each event alone", len(judged))
-        alone = [self._alone(one, now) for one in judged]
-        due = frozenset(name for one in alone for name in one.due)
-        return Received([one.receipts[0] for one in alone], due)
+            alone = [self._alone(one, now) for one in judged]
+            due = frozenset(name for one in alone for name in one.due)
+            received = Received([one.receipts[0] for one in alone], due)
+        self._end(spans, received)
+        return received
 
     def receive_within(self, connection: sa.Connection, events: Sequence[Event]) -> Received:
-        """Take events in the caller's transaction: they are committed or rolled back with it.
-
-        Raises what the database raises; the transaction cannot be used any more then.
-        """
+        """Take events in the caller's transaction: they are committed or rolled back with it. Raises what the database
+        raises; the transaction cannot be used any more then."""
         now = self._clock()
         judged, spans = self._judge(events, now)
         received = self._take(judged, now, within=connection)

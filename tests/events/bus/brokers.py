@@ -14,7 +14,7 @@ from worker.events.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT
 from worker.events.bus.dead_letters import dead_queue
 from worker.events.bus.links import TAKEN_SECONDS
 from worker.events.bus.messages import Entry
-from worker.events.bus.sources import GROUP, topology_of
+from worker.events.bus.sources import GROUP, events_of
 from worker.settings.outside import Bus
 
 STRUCTURED = "application/cloudevents+json"
@@ -59,7 +59,7 @@ class Broker:
 
     @contextmanager
     def dead_queue(self) -> Iterator[Any]:
-        with dead_queue(topology_of(self.bus), self.bus.url) as queue:
+        with dead_queue(events_of(self.bus).topology, self.bus.url) as queue:
             yield queue
 
     def clean(self) -> None:

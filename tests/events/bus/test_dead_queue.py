@@ -15,7 +15,7 @@ from worker.events.brokers.connection import connection_to
 from worker.events.bus import sources
 from worker.events.bus.dead_lettering import NOTICE_ID, REASON
 from worker.events.bus.dead_letters import AmqpDead, shown
-from worker.events.bus.sources import topology_of
+from worker.events.bus.sources import events_of
 
 BAD = [b'{"order": %d, "email": "quirin@example.com"}' % n for n in range(5)]
 
@@ -52,7 +52,7 @@ def test_who_looks_and_is_killed_takes_nothing_along(refused: Any):
     before = ids_of(refused)
     connection = connection_to(refused.bus.url)
     connection.connect()
-    queue = AmqpDead(connection, topology_of(refused.bus))
+    queue = AmqpDead(connection, events_of(refused.bus).topology)
     with suppress(AMQPError, OSError), queue._channel() as channel:
         assert len(list(queue._delivered(channel))) == 5
         connection.collect()  # no good-bye, as with kill -9

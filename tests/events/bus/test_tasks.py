@@ -16,7 +16,7 @@ from worker.core.model.incoming import Event, EventKind
 from worker.events.bus.dead_lettering import refused_message
 from worker.events.bus.dead_letters import dead_queue, shown
 from worker.events.bus.messages import TASK, Entry, event_in_task
-from worker.events.bus.sources import Source, requests_at, topology_of
+from worker.events.bus.sources import Source, events_of, requests_at
 from worker.events.cloudevents import LARGEST, Unreadable
 from worker.runtime.bus_consumers import link_to
 
@@ -90,7 +90,7 @@ def test_what_is_no_request_is_refused_and_the_reason_repeats_nothing_of_it(subt
 
 def prepared(broker: Any) -> Source:
     """The queue of tasks, as `onboard bus` makes it when it starts."""
-    topology = topology_of(broker.bus)
+    topology = events_of(broker.bus).topology
     topology = replace(topology, key=broker.bus.queue, is_list=not topology.on_amqp)
     source = Source(topology, broker.bus.url, "broker.url", event_in_task)
     with link_to(source, 1, pytest.fail):

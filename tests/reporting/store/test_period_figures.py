@@ -17,7 +17,7 @@ from worker.core.model.endings import Cancel, Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import Result
 from worker.events.standing import EarlierEvents
-from worker.events.store.customer_erasure import erase_customer
+from worker.events.store.event_customers import erase_customer
 from worker.providers.webhooks.contract import Key
 from worker.reporting.period import numbers_of, report_of
 from worker.reporting.prices import Prices, costs

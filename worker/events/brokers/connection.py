@@ -48,10 +48,8 @@ BYTES_AT_ONCE = 8_000_000
 
 
 def tls_options(url: str, tls: Tls | None) -> dict[str, Any] | None:
-    """What kombu calls `ssl`, and Celery `broker_use_ssl`; None for an address without TLS.
-
-    kombu has one such table for all nodes of an address: a certificate of RabbitMQ must have the first node's name.
-    """
+    """What kombu calls `ssl`, and Celery `broker_use_ssl`; None for an address without TLS. kombu has one such table
+    for all nodes of an address: a certificate of RabbitMQ must have the first node's name."""
     first = urlsplit(url.partition(";")[0])
     if first.scheme == "amqps":
         return (tls or Tls()).amqp(first.hostname or "localhost")

@@ -69,10 +69,8 @@ def take(inbox: Inbox, chunk: Sequence[Entry], read: Callable[[Entry], Event | U
 
 
 def keep(inbox: Inbox, refused: Sequence[RefusedMessage]) -> list[uuid.UUID]:
-    """Store refused messages, and return their ids. Raises sqlalchemy.exc.OperationalError.
-
-    Where that meets a bug, they are stored without their content: else they would come again for ever.
-    """
+    """Store refused messages, and return their ids. Raises sqlalchemy.exc.OperationalError. Where that meets a bug,
+    they are stored without their content: else they would come again for ever."""
     if not refused:
         return []
     try:
@@ -170,10 +168,8 @@ class BusConsumer:
         return not (self._ended.is_set() or self.outdated)
 
     def run(self) -> None:
-        """Take events until `stop`, or until `outdated` holds the reason why this release must stop.
-
-        Raises Unfit or LogInRefused before the first event.
-        """
+        """Take events until `stop`, or until `outdated` holds the reason why this release must stop. Raises Unfit or
+        LogInRefused before the first event."""
         while self._goes_on:
             if not self._database_is_ready():
                 self._ended.wait(AGAIN_SECONDS)
@@ -183,14 +179,15 @@ class BusConsumer:
             except Unfit as error:
                 if not self._has_begun:
                     raise
-                self._broker_lasts(str(error))
+                self._broker.lasts(str(error), monotonic())
                 self._ended.wait(UNFIT_SECONDS)
             except OUTAGES as error:
                 if refuses_log_in(error) and not self._has_begun:
                     raise LogInRefused(f"{broker_fault(error)}: check {self.source.setting}") from None
                 # One outage shows as several errors: the first one is logged.
                 self._lost = self._lost or broker_fault(error)
-                self._broker_lasts(f"{self._lost}: events stay in {self.source.consumed}; trying again")
+                stay = f"events stay in {self.source.consumed}; trying again"
+                self._broker.lasts(f"{self._lost}: {stay}", monotonic())
                 self._ended.wait(AGAIN_SECONDS)
             except UNREADABLE as error:
                 # kombu failed on a producer's message. The message comes again until the broker's delivery limit.
@@ -201,9 +198,6 @@ class BusConsumer:
                 self._careful = self.source.prefetch
                 self._ended.wait(AGAIN_SECONDS)
         self._outcomes.write(monotonic())
-
-    def _broker_lasts(self, why: str) -> None:
-        self._broker.lasts(why, monotonic())
 
     def _work(self) -> None:
         """Take events over one connection. What it holds and has not settled goes back to the broker with it."""
@@ -246,7 +240,18 @@ class BusConsumer:
                 for message, receipt in zip(messages, taken.receipts, strict=True)
                 if receipt.outcome is Outcome.REFUSED
             ]
-            kept = keep(self.inbox, [self._refused(message, receipt) for message, receipt in refused])
+            stored = [
+                refused_message(
+                    message,
+                    receipt.reason,
+                    self.source.topology.queue,
+                    problems=receipt.problems,
+                    vouched=self.source.senders.vouch(message, self.inbox.digests),
+                    columns=self.source.columns,
+                )
+                for message, receipt in refused
+            ]
+            kept = keep(self.inbox, stored)
         except sa.exc.OperationalError as error:
             self._database_lasts(reason(error), TAKING)
             self._settle_at = monotonic() + AGAIN_SECONDS
@@ -260,13 +265,6 @@ class BusConsumer:
         self._chunk = []
         self._careful = max(0, self._careful - len(chunk))
         self._outcomes.add([receipt.outcome for receipt in taken.receipts], monotonic())
-
-    def _refused(self, message: Entry, why: EventReceipt) -> RefusedMessage:
-        source = self.source
-        vouched = source.senders.vouch(message, self.inbox.digests)
-        return refused_message(
-            message, why.reason, source.topology.queue, problems=why.problems, vouched=vouched, columns=source.columns
-        )
 
     def _database_is_ready(self) -> bool:
         try:

@@ -144,10 +144,8 @@ def live_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def message_id(message: Entry, *, sender: Any = None) -> str:
-    """An id that is the same for each copy: made from what was sent, not from why it was refused. Pure.
-
-    `sender`: what SENDER says of it, where that tells two messages apart.
-    """
+    """An id that is the same for each copy: made from what was sent, not from why it was refused. Pure. `sender`: what
+    SENDER says of it, where that tells two messages apart."""
     sent = {name: value for name, value in live_headers(message.headers).items() if name != SENDER}
     # The property `type` is the type of plain JSON: with another one, the same body is another event.
     parts = (
@@ -167,10 +165,8 @@ def event_object(message: Entry) -> dict[str, Any] | None:
 
 
 def publish(channel: Any, message: Entry, *, exchange: str, key: str) -> None:
-    """Publish a message to RabbitMQ, its body unchanged. Returns when it has confirmed it. Raises kombu's errors.
-
-    It does not use kombu's Producer, which encodes a body without a content type.
-    """
+    """Publish a message to RabbitMQ, its body unchanged. Returns when it has confirmed it. Raises kombu's errors. It
+    does not use kombu's Producer, which encodes a body without a content type."""
     again = channel.prepare_message(
         message.body,
         content_type=message.content_type,
@@ -210,12 +206,7 @@ def _content_of(message: Entry, problems: Sequence[FieldProblem], vouched: Mappi
     envelope = json.dumps([*types, *kept])
     if len(envelope) > LARGEST_HEADERS:
         return None
-    body = b64encode(message.body).decode()
-    return {"body": body, "envelope": envelope, "problems": _in_words(problems)}
-
-
-def _in_words(problems: Sequence[FieldProblem]) -> str:
-    each = (one.named + (f" ({one.hint})" if one.hint else "") for one in problems[:MOST_PROBLEMS])
-    shown = "; ".join(each)
+    shown = "; ".join(one.named + (f" ({one.hint})" if one.hint else "") for one in problems[:MOST_PROBLEMS])
     shown = shown if len(shown) <= LONGEST_PROBLEMS else shown[: LONGEST_PROBLEMS - 1] + "…"
-    return shown.encode("utf-8", "replace").decode()
+    in_words = shown.encode("utf-8", "replace").decode()
+    return {"body": b64encode(message.body).decode(), "envelope": envelope, "problems": in_words}

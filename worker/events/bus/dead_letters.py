@@ -168,7 +168,6 @@ def dead_queue(topology: Topology, url: str, *, tls: Tls | None = None) -> Itera
             yield RedisDead(client, topology)
 
 
-NOT_NAMED = "this configuration does not name its queue"
 NO_QUEUES = (
     "this configuration has no queue of refused events: neither [bus] (events of other systems) nor a [broker]"
     " other than memory:// (requests sent as tasks)"
@@ -206,7 +205,7 @@ def put_back(
                 refused.remove(message)
                 went.setdefault(dead, []).append(message.id)
             else:
-                missed[dead] = unreachable.get(dead, NOT_NAMED)
+                missed[dead] = unreachable.get(dead, "this configuration does not name its queue")
         for dead, ids in went.items():
             queues[dead].forget(ids)
     return PutBack({dead: len(ids) for dead, ids in went.items()}, not_kept, missed)

@@ -158,7 +158,11 @@ class StreamLink:
         if not self._topology.is_list:
             return self._new(room, wait)
         for priority in PRIORITIES:
-            self._move_some(f"{self._topology.queue}{priority}", room)
+            for _ in range(room):
+                raw = self._client.lmove(f"{self._topology.queue}{priority}", self._moving, "RIGHT", "LEFT")
+                if raw is None:
+                    break
+                self._move(raw)
         if not (read := self._new(room, 0.0)) and wait:
             if raw := self._client.blmove(self._topology.queue, self._moving, wait, "RIGHT", "LEFT"):
                 self._move(raw)
@@ -186,16 +190,10 @@ class StreamLink:
     def _moving(self) -> str:
         return f"{self._topology.queue}.moving"
 
-    def _move_some(self, source: str, most: int) -> None:
-        """Move tasks from a list into the stream, by Redis's pattern of a reliable queue: a task is always in one of
-        three places. If this process dies between two of them, the next moves it, and the inbox knows a copy."""
-        for _ in range(most):
-            raw = self._client.lmove(source, self._moving, "RIGHT", "LEFT")
-            if raw is None:
-                return
-            self._move(raw)
-
     def _move(self, raw: Any) -> None:
+        """Move a task into the stream, by Redis's pattern of a reliable queue: a task is always in one of three places,
+        the list, `_moving` and the stream. If this process dies between two of them, the next moves it, and the inbox
+        knows a copy."""
         with self._client.pipeline(transaction=True) as both:
             both.xadd(self._stream, {ENVELOPE: raw})
             both.lrem(self._moving, 1, raw)

@@ -104,15 +104,9 @@ def _moving(to: str) -> dict[str, Any]:
     }
 
 
-def topology_of(bus: Bus) -> Topology:
-    return Topology(bus.queue, bus.url.startswith("amqp"))
-
-
 def prepare_amqp(connection: Any, topology: Topology, *, declare: bool, warn: Callable[[str], None]) -> None:
-    """Declare what is missing, or without `declare` check that all exists. Raises Unfit.
-
-    `warn` is called where a queue exists and differs from what `declare` would make.
-    """
+    """Declare what is missing, or without `declare` check that all exists; `warn` is called where a queue differs from
+    what `declare` would make. Raises Unfit."""
     if not declare:
         _check_amqp(connection, topology, warn)
         return
@@ -161,7 +155,10 @@ def _declare_queue(connection: Any, name: str, arguments: dict[str, Any], *, exc
 
 def _check_amqp(connection: Any, topology: Topology, warn: Callable[[str], None]) -> None:
     # Producers may publish to any exchange from which the queue gets its messages. Notices go to this one.
-    missing = [f"the exchange {topology.dead}"] if not _has_exchange(connection, topology.dead) else []
+    missing = [f"the exchange {topology.dead}"]
+    with suppress(NotFound), connection.channel() as channel:
+        Exchange(topology.dead).bind(channel).declare(passive=True)
+        missing = []
     queues = states_of(connection, topology.amqp_queues, on_amqp=True)
     missing += [f"the queue {queue.name}" for queue in queues if not queue.is_there]
     if missing:
@@ -178,15 +175,6 @@ def _check_amqp(connection: Any, topology: Topology, warn: Callable[[str], None]
             warn(f"bus: the queue {name} differs from docs/reference/bus.md{_where(error)}; it is used as it is")
         except AccessRefused:
             pass
-
-
-def _has_exchange(connection: Any, name: str) -> bool:
-    try:
-        with connection.channel() as channel:
-            Exchange(name).bind(channel).declare(passive=True)
-    except NotFound:
-        return False
-    return True
 
 
 @contextmanager
@@ -226,9 +214,7 @@ NEVER_SETTLED = "it was delivered again and again, and never settled"
 @dataclass(frozen=True)
 class QueueSenders:
     """The senders of one queue. Without any sender in the configuration, all messages are this installation's own.
-
-    `of_queue`: the sender of messages without a user; None: such messages are refused.
-    """
+    `of_queue`: the sender of messages without a user; None: such messages are refused."""
 
     queue: str = ""
     by_user: Mapping[str, EventSender] = field(default_factory=dict)
@@ -329,7 +315,8 @@ class Source:
 def events_of(bus: Bus) -> Source:
     """The queue of the bus, without the senders of a configuration."""
     read = partial(event_in, plain=EventKind(bus.plain) if bus.plain else None)
-    return Source(topology_of(bus), bus.url, "bus.url", read, bus.declare, tls=bus.protection)
+    topology = Topology(bus.queue, bus.url.startswith("amqp"))
+    return Source(topology, bus.url, "bus.url", read, bus.declare, tls=bus.protection)
 
 
 def requests_at(broker_url: str, tls: Tls | None = None, *, declare: bool = True) -> Source:
@@ -357,10 +344,8 @@ def sources_of(settings: Settings) -> list[Source]:
 
 
 def sources_with_senders(settings: Settings) -> list[Source]:
-    """The queues to consume: those whose messages can have a sender. What is open, and what is left out, is logged.
-
-    On RabbitMQ each has another next to it.
-    """
+    """The queues to consume: those whose messages can have a sender. What is open, and what is left out, is logged. On
+    RabbitMQ each has another next to it."""
     found = sources_of(settings)
     for source in found:
         if source.senders.is_open:

@@ -1,6 +1,12 @@
-"""The customers of events: locks their rows and updates what is known about them."""
+"""The customers of events: locks their rows, updates what is known about them, and erases them, for an event or for a
+command.
 
-from collections.abc import Iterable, Mapping, Sequence
+A job in a call that is to be erased is marked, and ends with its call (`core.customers.store.cancellation`): a session
+that was being opened is stored as the customer's, because it is open at the provider, but its link is not sent.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -9,19 +15,33 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
+from worker.core.customers.store.cancellation import cancel_open
+from worker.core.customers.store.erased_jobs import PERSON_GONE, erase_jobs
 from worker.core.customers.store.pending_details import settled
 from worker.core.database import bulk
 from worker.core.database.database import fetch
-from worker.core.database.encrypted_values import Erased, decrypt_update, encrypt_update, read_person
-from worker.core.database.tables import CustomerRow, Inbox
+from worker.core.database.encrypted_values import ERASED, Erased, decrypt_update, encrypt_update, read_person
+from worker.core.database.tables import CustomerRow, Inbox, Job
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.store import own_links
 from worker.core.model.channels import Address
 from worker.core.model.incoming import EventKind
-from worker.events.standing import Arrival, Columns, EarlierEvents, NewEvent, brings_details, changed, of_kind, overlaid
+from worker.core.model.states import OPEN_JOBS
+from worker.events.standing import (
+    Arrival,
+    Columns,
+    EarlierEvents,
+    NewEvent,
+    brings_details,
+    changed,
+    of_kind,
+    overlaid,
+    spares_newer,
+)
+from worker.events.store.refused_events import erase_refused
 from worker.lists.same_person import Match, changed_addresses, in_words
 from worker.lists.store.corrected_addresses import give_away
-from worker.lists.store.new_rows import change_details, customer_row
+from worker.lists.store.new_rows import bury, change_details, customer_row
 from worker.lists.store.refreshed import beside, match_of
 
 ANOTHER = (
@@ -49,121 +69,146 @@ class HeldCustomer:
     fresh: bool = False
 
 
-def hold(
-    connection: sa.Connection, keyring: Keyring, new: Sequence[NewEvent], *, now: datetime
-) -> dict[str, HeldCustomer]:
-    """Lock the customers' rows; creates the rows of unknown customers.
+class HeldCustomers:
+    """Locks the rows of new events' customers; creates those of unknown customers. In one pass and in the order that an
+    import uses, so that two transactions cannot deadlock."""
 
-    In one pass and in the order that an import uses, so that two transactions cannot deadlock.
-    """
-    rows = {event.arrival.customer_id: _first_row(keyring, event.arrival, now=now) for event in new}
-    held = connection.execute(_hold(connection.dialect.name), [rows[customer_id] for customer_id in sorted(rows)]).all()
-    return {customer_id: _held(values, rows[customer_id]["encrypted"]) for customer_id, *values in held}
+    def __init__(self, connection: sa.Connection, keyring: Keyring, new: Sequence[NewEvent], *, now: datetime) -> None:
+        self._connection, self._keyring, self._now = connection, keyring, now
+        rows = {event.arrival.customer_id: _first_row(keyring, event.arrival, now=now) for event in new}
+        found = connection.execute(_hold(connection.dialect.name), [rows[customer_id] for customer_id in sorted(rows)])
+        self.by_id = {customer_id: HeldCustomer(*values) for customer_id, *values in found.all()}
+        for customer_id, one in self.by_id.items():
+            # No two encryptions are equal: a row with the value of this transaction was created by it.
+            if one.encrypted is not None and one.encrypted == rows[customer_id]["encrypted"]:
+                self.by_id[customer_id] = replace(one, encrypted=None, details_at=None, fresh=True)
 
+    def refuse_another(self, new: Sequence[NewEvent]) -> None:
+        """Mark the events that are of another person than the one who is stored under the id.
 
-def refuse_another(
-    connection: sa.Connection,
-    keyring: Keyring,
-    new: Sequence[NewEvent],
-    customers: Mapping[str, HeldCustomer],
-    *,
-    now: datetime,
-) -> None:
-    """Mark the events that are of another person than the one who is stored under the id.
+        A request says who it is for. An update leaves as it is what it does not name: it is compared with that, too.
+        Whom a sender does not reach is not compared, so that it does not learn who that is.
+        """
+        concerned = [
+            event
+            for event in new
+            if event.standing.reaches
+            and (event.arrival.line is not None or event.arrival.columns)
+            and self.by_id[event.arrival.customer_id].encrypted is not None
+        ]
+        said = [
+            (place, one.line.customer if one.line is not None else changed(Customer(one.customer_id), one.columns))
+            for place, one in enumerate(event.arrival for event in concerned)
+        ]
+        for one in beside(self._connection, self._keyring, said, now=self._now):
+            event = concerned[one.row]
+            given = one.given if event.arrival.line is not None else one.merged
+            if one.person is not None and match_of(one.person, one.stored.kind, given) is Match.ANOTHER:
+                event.refused = event.refused or ANOTHER
 
-    A request says who it is for. An update leaves as it is what it does not name: it is compared with that, too.
-    Whom a sender does not reach is not compared, so that it does not learn who that is.
-    """
-    concerned = [
-        event
-        for event in new
-        if event.standing.reaches
-        and (event.arrival.line is not None or event.arrival.columns)
-        and customers[event.arrival.customer_id].encrypted is not None
-    ]
-    said = [(place, _said(event.arrival)) for place, event in enumerate(concerned)]
-    for one in beside(connection, keyring, said, now=now):
-        event = concerned[one.row]
-        given = one.given if event.arrival.line is not None else one.merged
-        if one.person is not None and match_of(one.person, one.stored.kind, given) is Match.ANOTHER:
-            event.refused = event.refused or ANOTHER
-
-
-def keep_details(
-    connection: sa.Connection,
-    keyring: Keyring,
-    new: Sequence[NewEvent],
-    customers: Mapping[str, HeldCustomer],
-    *,
-    now: datetime,
-) -> None:
-    """Write the customers for whom a newer row, or newer columns, arrived; store the columns of updates."""
-    bring = [t for t in new if t.arrival.line and brings_details(t.arrival.occurred_at, t.known)]
-    updates = of_kind(new, EventKind.UPDATED)
-    for event in updates:
-        event.encrypted = encrypt_update(keyring, event.id, event.arrival.columns)
-    later = _later_updates(connection, keyring, [*bring, *updates])
-    rows: list[dict[str, Any]] = []
-    corrected: dict[str, tuple[Address, ...]] = {}
-    for event in [*bring, *updates]:
-        arrival, row = event.arrival, customers[event.arrival.customer_id]
-        details_at = arrival.occurred_at
-        if arrival.line is not None:
-            base = arrival.line.customer
-        elif row.encrypted is None or row.details_at is None:
-            continue  # not known, or erased: the update is kept for a request that it may have overtaken
-        else:
-            known = _as_known(keyring, arrival.customer_id, row)
-            if known is None:
+    def keep_details(self, new: Sequence[NewEvent]) -> None:
+        """Write the customers for whom a newer row, or newer columns, arrived; store the columns of updates."""
+        bring = [t for t in new if t.arrival.line and brings_details(t.arrival.occurred_at, t.known)]
+        updates = of_kind(new, EventKind.UPDATED)
+        for event in updates:
+            event.encrypted = encrypt_update(self._keyring, event.id, event.arrival.columns)
+        later = self._later_updates([*bring, *updates])
+        rows: list[dict[str, Any]] = []
+        corrected: dict[str, tuple[Address, ...]] = {}
+        for event in [*bring, *updates]:
+            arrival, row = event.arrival, self.by_id[event.arrival.customer_id]
+            details_at = arrival.occurred_at
+            if arrival.line is not None:
+                base, before = arrival.line.customer, _person_of(self._keyring, arrival.customer_id, row)
+            elif row.encrypted is None or row.details_at is None:
+                continue  # not known, or erased: the update is kept for a request that it may have overtaken
+            else:
+                try:
+                    before = read_person(self._keyring, arrival.customer_id, row.encrypted)
+                except Erased:
+                    continue  # only the key is gone yet
+                base = Customer(arrival.customer_id, row.kind, "", before, row.country, row.locale, row.timezone)
+                details_at = row.details_at
+            own = [(arrival.occurred_at, arrival.columns)] if arrival.line is None else []
+            updated = [*own, *later.get(arrival.customer_id, [])]
+            if row.fresh and not updated:
+                continue  # the row was created with this data
+            customer = overlaid(base, updated)
+            if customer is None and row.encrypted is not None:
+                event.ignored = event.ignored or (BEFORE if arrival.line is None else "")
                 continue
-            base, details_at = known, row.details_at
-        own = [(arrival.occurred_at, arrival.columns)] if arrival.line is None else []
-        updated = [*own, *later.get(arrival.customer_id, [])]
-        if row.fresh and not updated:
-            continue  # the row was created with this data
-        customer = overlaid(base, updated)
-        if customer is None and row.encrypted is not None:
-            event.ignored = event.ignored or (BEFORE if arrival.line is None else "")
-            continue
-        rows.append(customer_row(keyring, customer or base, details_at=details_at, now=now))
-        before = _person_of(keyring, arrival.customer_id, row)
-        if before is not None:
-            corrected[arrival.customer_id] = changed_addresses(before, (customer or base).person)
-            event.told = in_words(before, (customer or base).person)
-    requested = {event.arrival.customer_id for event in bring if not customers[event.arrival.customer_id].fresh}
-    if requested:
-        settled(connection, requested)
-    change_details(connection, rows)
-    give_away(connection, keyring, {one: kinds for one, kinds in corrected.items() if kinds}, now=now)
+            rows.append(customer_row(self._keyring, customer or base, details_at=details_at, now=self._now))
+            if before is not None:
+                corrected[arrival.customer_id] = changed_addresses(before, (customer or base).person)
+                event.told = in_words(before, (customer or base).person)
+        requested = {event.arrival.customer_id for event in bring if not self.by_id[event.arrival.customer_id].fresh}
+        if requested:
+            settled(self._connection, requested)
+        change_details(self._connection, rows)
+        give_away(
+            self._connection, self._keyring, {one: kinds for one, kinds in corrected.items() if kinds}, now=self._now
+        )
 
+    def _later_updates(self, events: Sequence[NewEvent]) -> dict[str, list[tuple[datetime, Columns | None]]]:
+        """The columns of updates later than these events, by customer; None where they are no longer stored."""
+        overtaken = {one.arrival.customer_id: one for one in events if one.known.updated_after}
+        if not overtaken:
+            return {}
+        given = {"customers": bulk.keys(overtaken), "ids": bulk.keys(one.id for one in events)}
+        found: dict[str, list[tuple[datetime, Columns | None]]] = {}
+        columns: Columns | None
+        for row in fetch(self._connection, _UPDATES, given):
+            event = overtaken[row.customer_id]
+            counts = event.standing.counts(row.sender, every_customer=row.every_customer)
+            if counts and row.occurred_at > event.arrival.occurred_at:
+                try:
+                    columns = decrypt_update(self._keyring, row.id, row.encrypted)
+                except Erased:
+                    columns = None
+                found.setdefault(row.customer_id, []).append((row.occurred_at, columns))
+        return found
 
-def _later_updates(
-    connection: sa.Connection, keyring: Keyring, events: Sequence[NewEvent]
-) -> dict[str, list[tuple[datetime, Columns | None]]]:
-    """The columns of updates later than these events, by customer; None where they are no longer stored."""
-    overtaken = {one.arrival.customer_id: one for one in events if one.known.updated_after}
-    if not overtaken:
-        return {}
-    given = {"customers": bulk.keys(overtaken), "ids": bulk.keys(one.id for one in events)}
-    found: dict[str, list[tuple[datetime, Columns | None]]] = {}
-    columns: Columns | None
-    for row in fetch(connection, _UPDATES, given):
-        event = overtaken[row.customer_id]
-        counts = event.standing.counts(row.sender, every_customer=row.every_customer)
-        if counts and row.occurred_at > event.arrival.occurred_at:
-            try:
-                columns = decrypt_update(keyring, row.id, row.encrypted)
-            except Erased:
-                columns = None
-            found.setdefault(row.customer_id, []).append((row.occurred_at, columns))
-    return found
+    def learn(self, new: Sequence[NewEvent]) -> None:
+        """Set what is known of each event's customer, without these events themselves, as far as its sender reaches."""
+        given = {"customers": bulk.keys(self.by_id), "ids": bulk.keys(event.id for event in new)}
+        latest: dict[str, list[sa.Row[Any]]] = {}
+        for row in fetch(self._connection, _LATEST, given):
+            latest.setdefault(row.customer_id, []).append(row)
+        for event in new:
+            arrival = event.arrival
+            rows = [
+                row
+                for row in latest.get(arrival.customer_id, [])
+                if event.standing.counts(row.sender, every_customer=row.every_customer)
+            ]
+            of_purpose = [row for row in rows if row.purpose == arrival.purpose]
+            updated_at = _newest(rows, EventKind.UPDATED)
+            event.known = EarlierEvents(
+                details_at=self.by_id[arrival.customer_id].details_at if event.standing.reaches else None,
+                erased_at=_newest(rows, EventKind.ERASED),
+                requested_at=_newest(of_purpose, EventKind.REQUESTED),
+                cancelled_at=_newest(of_purpose, EventKind.CANCELLED),
+                requested_for_any_at=_newest(rows, EventKind.REQUESTED),
+                updated_after=updated_at is not None and updated_at > arrival.occurred_at,
+            )
 
-
-def _said(arrival: Arrival) -> Customer:
-    """What a request or an update says of its customer."""
-    return (
-        arrival.line.customer if arrival.line is not None else changed(Customer(arrival.customer_id), arrival.columns)
-    )
+    def remove_empty(self, new: Sequence[NewEvent]) -> None:
+        """Delete the rows of customers about whom nothing is known after all."""
+        # Created with data that must not be stored: the customer was erased after that request.
+        outdated = {
+            event.arrival.customer_id
+            for event in new
+            if self.by_id[event.arrival.customer_id].fresh
+            and not brings_details(event.arrival.occurred_at, event.known)
+        }
+        empty = {customer_id for customer_id, row in self.by_id.items() if row.owner is None}
+        # Created for an event that is refused: an erased customer of whom there was no row.
+        empty |= {customer_id for customer_id, row in self.by_id.items() if row.fresh} - {
+            event.arrival.customer_id for event in new
+        }
+        if outdated | empty:
+            self._connection.execute(_DELETE, {"customers": bulk.keys(outdated | empty)})
+            own_links.forget(self._connection, outdated | empty)
 
 
 def _first_row(keyring: Keyring, arrival: Arrival, *, now: datetime) -> dict[str, Any]:
@@ -172,15 +217,6 @@ def _first_row(keyring: Keyring, arrival: Arrival, *, now: datetime) -> dict[str
         return row | {"sender": arrival.sender.name}
     # An empty row stands for a customer about whom only an event is known.
     return {"customer_id": arrival.customer_id, **_EMPTY, "created_at": now, "changed_at": now}
-
-
-def _as_known(keyring: Keyring, customer_id: str, row: HeldCustomer) -> Customer | None:
-    """The customer as stored; None: the customer was erased, and only the key is gone yet."""
-    try:
-        person = read_person(keyring, customer_id, row.encrypted)
-    except Erased:
-        return None
-    return Customer(customer_id, row.kind, "", person, row.country, row.locale, row.timezone)
 
 
 def _person_of(keyring: Keyring, customer_id: str, row: HeldCustomer) -> Person | None:
@@ -223,46 +259,12 @@ def _hold(dialect: str) -> sa.Executable:
     return insert.returning(*_HELD)
 
 
-def _held(values: Sequence[Any], encrypted: bytes | None) -> HeldCustomer:
-    """`encrypted`: the value with which this transaction would create the row. No two encryptions are equal, so a row
-    with this value is fresh."""
-    held = HeldCustomer(*values)
-    if encrypted is None or held.encrypted != encrypted:
-        return held
-    return replace(held, encrypted=None, details_at=None, fresh=True)
-
-
 _PARTS = (Inbox.customer_id, Inbox.purpose, Inbox.kind, Inbox.sender, Inbox.every_customer)
 _LATEST = (
     sa.select(*_PARTS, sa.func.max(Inbox.occurred_at).label("at"))
     .where(bulk.among(Inbox.customer_id, "customers"), ~bulk.among(Inbox.id, "ids"))
     .group_by(*_PARTS)
 )
-
-
-def learn(connection: sa.Connection, new: Sequence[NewEvent], customers: Mapping[str, HeldCustomer]) -> None:
-    """Set what is known about each event's customer, without these events themselves, as far as its sender reaches."""
-    given = {"customers": bulk.keys(customers), "ids": bulk.keys(event.id for event in new)}
-    latest: dict[str, list[sa.Row[Any]]] = {}
-    for row in fetch(connection, _LATEST, given):
-        latest.setdefault(row.customer_id, []).append(row)
-    for event in new:
-        arrival = event.arrival
-        rows = [
-            row
-            for row in latest.get(arrival.customer_id, [])
-            if event.standing.counts(row.sender, every_customer=row.every_customer)
-        ]
-        of_purpose = [row for row in rows if row.purpose == arrival.purpose]
-        updated_at = _newest(rows, EventKind.UPDATED)
-        event.known = EarlierEvents(
-            details_at=customers[arrival.customer_id].details_at if event.standing.reaches else None,
-            erased_at=_newest(rows, EventKind.ERASED),
-            requested_at=_newest(of_purpose, EventKind.REQUESTED),
-            cancelled_at=_newest(of_purpose, EventKind.CANCELLED),
-            requested_for_any_at=_newest(rows, EventKind.REQUESTED),
-            updated_after=updated_at is not None and updated_at > arrival.occurred_at,
-        )
 
 
 def _newest(rows: Iterable[sa.Row[Any]], kind: EventKind) -> datetime | None:
@@ -279,22 +281,74 @@ _UPDATES = sa.select(
 )
 
 
-def remove_empty(connection: sa.Connection, new: Sequence[NewEvent], customers: Mapping[str, HeldCustomer]) -> None:
-    """Delete the rows of customers about whom nothing is known after all."""
-    # Created with data that must not be stored: the customer was erased after that request.
-    outdated = {
-        event.arrival.customer_id
-        for event in new
-        if customers[event.arrival.customer_id].fresh and not brings_details(event.arrival.occurred_at, event.known)
-    }
-    empty = {customer_id for customer_id, row in customers.items() if row.owner is None}
-    # Created for an event that is refused: an erased customer of whom there was no row.
-    empty |= {customer_id for customer_id, row in customers.items() if row.fresh} - {
-        event.arrival.customer_id for event in new
-    }
-    if outdated | empty:
-        connection.execute(_DELETE, {"customers": bulk.keys(outdated | empty)})
-        own_links.forget(connection, outdated | empty)
-
-
 _DELETE = sa.delete(CustomerRow).where(bulk.among(CustomerRow.customer_id, "customers"))
+
+
+def erase_customer(
+    connection: sa.Connection,
+    keyring: Keyring,
+    customer_id: str,
+    at: datetime,
+    known: EarlierEvents,
+    *,
+    final: bool,
+    remembered: bool = True,
+    now: datetime,
+) -> Counter[str]:
+    """Erase a customer as of `at`, except what a later request has made known again. The row must be locked.
+
+    A command erases in the same way as an event: with nothing that is later. `final`: see `Tombstone`, which is made if
+    `remembered`. Returns how many rows of each kind were erased.
+    """
+    jobs = sa.select(Job.id, Job.state).where(Job.customer_id == customer_id)
+    spares = spares_newer(at, known)
+    if spares:
+        requested_at = (
+            sa.select(Inbox.occurred_at)
+            .where(Inbox.job_id == Job.id, Inbox.kind == EventKind.REQUESTED)
+            .limit(1)
+            .scalar_subquery()
+        )
+        jobs = jobs.where(sa.func.coalesce(requested_at, Job.created_at) <= at)
+    rows = fetch(connection, jobs)
+    ended = [row.id for row in rows if row.state in OPEN_JOBS]
+    cancel_open(connection, ended, now=now)
+    counts = Counter({"jobs ended": len(ended)})
+    counts["updates"] += erase_updates(connection, [customer_id], until=at)
+    counts["refused events"] += erase_refused(connection, keyring, [customer_id])
+    if spares:
+        counts.update(erase_jobs(connection, [row.id for row in rows]))
+    else:
+        counts.update(erase(connection, [customer_id], now=now))
+        if remembered:
+            bury(connection, keyring, customer_id, at, final=final)
+    if known.details_at is None or known.details_at <= at:
+        gone = PERSON_GONE | {"details_at": at, "changed_at": now}
+        has_details = sa.or_(CustomerRow.encrypted.is_not(None), CustomerRow.details_at.is_not(None))
+        person = sa.update(CustomerRow).where(CustomerRow.customer_id == customer_id, has_details)
+        connection.execute(person.values(gone))
+    return counts
+
+
+def erase(connection: sa.Connection, customer_ids: Collection[str], *, now: datetime) -> Counter[str]:
+    """Erase these customers' personal data, whatever their jobs' states; their rows must be locked. Returns how many
+    rows of each kind were erased."""
+    if not customer_ids:
+        return Counter()
+    jobs = sa.select(Job.id).where(Job.customer_id.in_(customer_ids))
+    counts = erase_jobs(connection, list(connection.execute(jobs).scalars()))
+    counts["links and tokens"] += own_links.forget(connection, customer_ids)
+    people = sa.update(CustomerRow).where(CustomerRow.customer_id.in_(customer_ids), CustomerRow.encrypted.is_not(None))
+    counts["persons"] += connection.execute(people.values(**PERSON_GONE, changed_at=now)).rowcount
+    return counts
+
+
+def erase_updates(connection: sa.Connection, customer_ids: Collection[str], *, until: datetime) -> int:
+    """Erase the stored columns of these customers' updates that happened until `until`; returns how many."""
+    kept = sa.update(Inbox).where(
+        Inbox.customer_id.in_(customer_ids),
+        Inbox.occurred_at <= until,
+        Inbox.encrypted.is_not(None),
+        Inbox.encrypted != ERASED,
+    )
+    return connection.execute(kept.values(encrypted=ERASED)).rowcount

@@ -107,10 +107,8 @@ class EventStatuses:
         return EventStatus(event_id, *(*row[:6], job))
 
     def is_newest(self, event_id: uuid.UUID, signed_at: datetime) -> bool:
-        """Whether no other message with this event was signed at this time or later; it is the newest then.
-
-        Both times are of the sender's clock, to the second. A copy of a message is never the newest.
-        """
+        """Whether no other message with this event was signed at this time or later; it is the newest then. Both times
+        are of the sender's clock, to the second. A copy of a message is never the newest."""
         older = sa.or_(Inbox.signed_at.is_(None), Inbox.signed_at < signed_at)
         newer = sa.update(Inbox).where(Inbox.id == event_id, older).values(signed_at=signed_at)
         with self._database.write() as connection:
@@ -118,9 +116,7 @@ class EventStatuses:
 
     def hand_out(self, wanted: Sequence[tuple[int, str]], *, now: datetime) -> dict[int, LinkStatus]:
         """Status of these jobs, with the links that are still fresh. `wanted`: for each caller, the job and the caller.
-
-        The audit log records a link before the caller gets it. A job that is not in the answer was purged.
-        """
+        The audit log records a link before the caller gets it. A job that is not in the answer was purged."""
         with self._database.read() as connection:
             rows = fetch(connection, _STATUSES, {"job_ids": list({job_id for job_id, _ in wanted})})
         link_statuses = {row.id: _link_status(self._keyring, row, now) for row in rows}

@@ -5,7 +5,7 @@ them, the second finds what the first has done.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, partial
 from typing import Any
@@ -26,8 +26,7 @@ from worker.core.model.incoming import EventKind, EventReceipt, Outcome, Receive
 from worker.core.model.states import EVENT, PAUSED, JobState
 from worker.core.model.wakeups import WakeUp
 from worker.events.standing import NOT_ITS_CUSTOMER, Arrival, Key, NewEvent, of_kind, standing_of, why_ignored
-from worker.events.store.customer_erasure import erase_customer
-from worker.events.store.event_customers import hold, keep_details, learn, refuse_another, remove_empty
+from worker.events.store.event_customers import HeldCustomers, erase_customer
 from worker.lists.store.admission import following
 from worker.lists.store.batches import next_rows
 from worker.lists.store.new_rows import BY_EVENT, Erasure, bring_back, erased_among, job_values, new_jobs
@@ -42,53 +41,53 @@ class Inboxes:
         self._keyring = keyring
 
     def take(self, arrivals: Sequence[Arrival], *, now: datetime, within: sa.Connection | None = None) -> Received:
-        """Take events in one transaction, or within the caller's; returns a receipt for each, in their order.
-
-        Raises keyring.CannotDecrypt when a customer must change and no key decrypts its row.
-        """
-        if within is not None:
-            return self._take(arrivals, now=now, within=within)
-        return outlive_deadlocks(partial(self._take, arrivals, now=now, within=None))
+        """Take events in one transaction, or within the caller's; returns a receipt for each, in their order. Raises
+        keyring.CannotDecrypt when a customer must change and no key decrypts its row."""
+        take = partial(self._take, arrivals, now=now, within=within)
+        return outlive_deadlocks(take) if within is None else take()
 
     def _take(self, arrivals: Sequence[Arrival], *, now: datetime, within: sa.Connection | None) -> Received:
         receipts: dict[int, EventReceipt] = {}
-        due: set[WakeUp] = set()
-        beyond: list[str] = []
         with self._database.write(within) as connection:
+            taking = _Taking(connection, self._keyring, now)
             for places in _rounds(arrivals):
-                one = [arrivals[place] for place in places]
-                for place, receipt in zip(places, self._round(connection, one, due, beyond, now=now), strict=True):
-                    receipts[place] = receipt
-        return Received([receipts[place] for place in range(len(arrivals))], frozenset(due), tuple(beyond))
+                receipts |= zip(places, taking.round([arrivals[place] for place in places]), strict=True)
+        in_order = [receipts[place] for place in range(len(arrivals))]
+        return Received(in_order, frozenset(taking.due), tuple(taking.beyond))
 
-    def _round(
-        self,
-        connection: sa.Connection,
-        arrivals: Sequence[Arrival],
-        due: set[WakeUp],
-        beyond: list[str],
-        *,
-        now: datetime,
-    ) -> list[EventReceipt]:
-        """Take events that are all different and of different customers. `due` and `beyond` are added to."""
-        new = _keep(connection, arrivals, now=now)
-        before = _kept_before(connection, [arrival for arrival in arrivals if arrival.key not in new])
+
+@dataclass
+class _Taking:
+    """Takes events in, in one transaction. `due`, `beyond`: see `Received`."""
+
+    connection: sa.Connection
+    keyring: Keyring
+    now: datetime
+    due: set[WakeUp] = field(default_factory=set)
+    beyond: list[str] = field(default_factory=list)
+
+    def round(self, arrivals: Sequence[Arrival]) -> list[EventReceipt]:
+        """Take events that are all different and of different customers."""
+        new = _keep(self.connection, arrivals, now=self.now)
+        before = _kept_before(self.connection, [arrival for arrival in arrivals if arrival.key not in new])
         if new:
-            self._work(connection, list(new.values()), due, now=now)
-        beyond += [event.arrival.sender.name for event in new.values() if not event.standing.reaches]
+            self._work(list(new.values()))
+        self.beyond += [event.arrival.sender.name for event in new.values() if not event.standing.reaches]
         return [
             _receipt(new[arrival.key]) if arrival.key in new else _duplicate(arrival, before.get(arrival.key))
             for arrival in arrivals
         ]
 
-    def _work(self, connection: sa.Connection, new: list[NewEvent], due: set[WakeUp], *, now: datetime) -> None:
-        customers = hold(connection, self._keyring, new, now=now)
+    def _work(self, new: list[NewEvent]) -> None:
+        connection, keyring, now = self.connection, self.keyring, self.now
+        held = HeldCustomers(connection, keyring, new, now=now)
+        customers = held.by_id
         for event in new:
             event.standing = standing_of(event.arrival.sender, customers[event.arrival.customer_id].owner)
-        erased = self._refuse_erased(connection, new)
-        refuse_another(connection, self._keyring, new, customers, now=now)
+        erased = self._refuse_erased(new)
+        held.refuse_another(new)
         new = _without_refused(connection, new)
-        learn(connection, new, customers)
+        held.learn(new)
         for event in new:
             if tombstone := erased.get(event.arrival.customer_id):
                 event.known = replace(event.known, erased_at=max(tombstone.at, event.known.erased_at or tombstone.at))
@@ -96,14 +95,14 @@ class Inboxes:
             event.ignored = why_ignored(event.arrival.kind, event.arrival.occurred_at, event.known)
         # The others are stored, so that a copy is recognised and their status can be asked for, and change nothing.
         reaching = [event for event in new if event.standing.reaches]
-        keep_details(connection, self._keyring, reaching, customers, now=now)
+        held.keep_details(reaching)
         requests = of_kind(reaching, EventKind.REQUESTED)
         back = {event.arrival.customer_id for event in requests} & erased.keys()
         if back:
-            bring_back(connection, self._keyring, back)
+            bring_back(connection, keyring, back)
         # A customer whose row is new has no job yet: jobs and sessions always have their customer's row.
         known = [event for event in requests if not customers[event.arrival.customer_id].fresh]
-        self._add_jobs(connection, requests, known, due, now=now)
+        self._add_jobs(requests, known)
         cancelled = of_kind(reaching, EventKind.CANCELLED)
         if cancelled:
             keys = {(event.arrival.customer_id, event.arrival.purpose) for event in cancelled}
@@ -114,35 +113,26 @@ class Inboxes:
             customer_id, at = event.arrival.customer_id, event.arrival.occurred_at
             # Of a customer who is not known here, only the event is kept: it counts as far as its sender reaches.
             counts = customers[customer_id].owner is not None
-            erase_customer(
-                connection, self._keyring, customer_id, at, event.known, final=False, remembered=counts, now=now
-            )
+            erase_customer(connection, keyring, customer_id, at, event.known, final=False, remembered=counts, now=now)
         _note(connection, new)
         note_all(connection, [_entry(event, now) for event in reaching if event.told or not event.ignored])
-        remove_empty(connection, reaching, customers)
+        held.remove_empty(reaching)
 
-    def _refuse_erased(self, connection: sa.Connection, new: Sequence[NewEvent]) -> Mapping[str, Erasure]:
+    def _refuse_erased(self, new: Sequence[NewEvent]) -> Mapping[str, Erasure]:
         """Mark events that would make an erased customer known again. Returns which customers were erased."""
         about = [event for event in new if event.arrival.kind in (EventKind.REQUESTED, EventKind.UPDATED)]
-        erased = erased_among(connection, self._keyring, {event.arrival.customer_id for event in about})
+        erased = erased_among(self.connection, self.keyring, {event.arrival.customer_id for event in about})
         for event in about:
             tombstone = erased.get(event.arrival.customer_id)
             if tombstone is not None and tombstone.final and event.standing.reaches:
                 event.refused = BY_EVENT
         return erased
 
-    def _add_jobs(
-        self,
-        connection: sa.Connection,
-        requests: Sequence[NewEvent],
-        known: Sequence[NewEvent],
-        due: set[WakeUp],
-        *,
-        now: datetime,
-    ) -> None:
+    def _add_jobs(self, requests: Sequence[NewEvent], known: Sequence[NewEvent]) -> None:
         """Add the jobs of requests. `known` are the requests whose customers may have another job."""
         if not requests:
             return
+        connection, now = self.connection, self.now
         keys = {(event.arrival.customer_id, event.arrival.purpose) for event in known}
         followed = following(connection, keys, now=now) if keys else {}
         # As late as possible: until this transaction ends, no other event gets a row number.
@@ -152,14 +142,14 @@ class Inboxes:
         by_row = dict(enumerate(requests, numbers.first))
         numbered = enumerate(asked, numbers.first)
         lines = [replace(one.line, row=number) for number, one in numbered if one.line is not None]  # each has one
-        values = job_values(self._keyring, numbers.batch_id, lines)
+        values = job_values(self.keyring, numbers.batch_id, lines)
         invite_at = [one.occurred_at + one.invite_after if one.invite_after is not None else None for one in asked]
         jobs = new_jobs(values, followed, priority=priority, now=now, invite_at=invite_at)
         rows = rows_of(jobs)
         for job in rows:
             waits = job["state"] is JobState.WAITING and job["leader_id"] is None and not numbers.paused
             if waits and job["due_at"] <= now:
-                due.add(WakeUp.issue(job["account"]))
+                self.due.add(WakeUp.issue(job["account"]))
         if any(arrival.traceparent is not None for arrival in asked):
             for job, arrival in zip(rows, asked, strict=True):
                 job["traceparent"] = arrival.traceparent
@@ -199,10 +189,10 @@ def _add_new(dialect: str) -> sa.Executable:
 
 def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: datetime) -> dict[Key, NewEvent]:
     """Store the events that are new and return them. Another transaction with the same event waits for this one."""
-    ids = {arrival.key: new_id(now) for arrival in arrivals}
+    new = {arrival.key: NewEvent(new_id(now), arrival) for arrival in arrivals}
     rows = {
         arrival.key: {
-            "id": ids[arrival.key],
+            "id": new[arrival.key].id,
             "sender": arrival.sender.name,
             "every_customer": arrival.sender.every_customer,
             "source": arrival.source,
@@ -224,7 +214,7 @@ def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: dateti
     # Always in the same order, so that two consumers of the same events cannot deadlock.
     ordered = [rows[key] for key in sorted(rows)]
     kept = set(connection.execute(_add_new(connection.dialect.name), ordered).scalars())
-    return {arrival.key: NewEvent(ids[arrival.key], arrival) for arrival in arrivals if ids[arrival.key] in kept}
+    return {key: event for key, event in new.items() if event.id in kept}
 
 
 _BEFORE = (
@@ -251,16 +241,15 @@ def _kept_before(connection: sa.Connection, arrivals: Collection[Arrival]) -> di
 
 
 def _duplicate(arrival: Arrival, before: sa.Row[Any] | None) -> EventReceipt:
-    if before is None or (before.digest not in arrival.digests and _may_compare(before.digest, arrival)):
+    if before is None:
+        return EventReceipt(Outcome.REFUSED, reason=CONFLICT)
+    # Once the key of the stored digest is gone, an event with this source and id is taken for the same.
+    comparable = key_id_of(before.digest) in map(key_id_of, arrival.digests)
+    if comparable and before.digest not in arrival.digests:
         return EventReceipt(Outcome.REFUSED, reason=CONFLICT)
     if arrival.kind is EventKind.REQUESTED and not standing_of(arrival.sender, before.owner).reaches:
         return EventReceipt(Outcome.REFUSED, reason=NOT_ITS_CUSTOMER)  # taken over since
     return EventReceipt(Outcome.DUPLICATE, before.id, before.job_id, first=before.outcome)
-
-
-def _may_compare(digest: str, arrival: Arrival) -> bool:
-    """False if the key of the stored digest is gone: then an event with this source and id is taken for the same."""
-    return any(key_id_of(digest) == key_id_of(each) for each in arrival.digests)
 
 
 def _entry(event: NewEvent, now: datetime) -> Entry:

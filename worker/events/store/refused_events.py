@@ -65,7 +65,6 @@ def dead_queue_of(queue: str) -> str:
 
 CHUNK = 500
 KEPT = timedelta(days=14)  # as the notices in the dead queue: after a holiday somebody can still look at them
-_IDENTITY = "refused event"  # what the digest that makes the id recognises
 # In place of the id, of a message that names several: which, its content says. It is no id that a customer could have.
 _SEVERAL = "\0several"
 
@@ -92,13 +91,11 @@ class RefusedEvents:
         self._database, self._keyring = database, keyring
 
     def keep(self, messages: Sequence[RefusedMessage], *, now: datetime) -> list[uuid.UUID]:
-        """Store refused messages in one transaction. Returns their ids, in their order.
-
-        What names a customer whom a person has erased is counted, and its content is not kept.
-        """
+        """Store refused messages in one transaction. Returns their ids, in their order. What names a customer whom a
+        person has erased is counted, and its content is not kept."""
         # One id for all copies of a message.
         identities = (f"{one.queue}\0{one.identity}" for one in messages)
-        ids = [uuid.UUID(hex=self._keyring.digests(_IDENTITY, one)[0][-32:]) for one in identities]
+        ids = [uuid.UUID(hex=self._keyring.digests("refused event", one)[0][-32:]) for one in identities]
         new = insert(RefusedEvent, self._database.engine.dialect.name)
         renewed = ("reason", "customer_digest", "refused_at", "due_at", "encrypted")
         anew = {name: new.excluded[name] for name in renewed}

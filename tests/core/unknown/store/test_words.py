@@ -9,7 +9,7 @@ from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.limits.store.flush import CallResult
 from worker.core.model.endings import Cancel, Kind, Problem
 from worker.core.model.reasons import Reason
-from worker.events.store.customer_erasure import erase
+from worker.events.store.event_customers import erase
 from worker.reporting.store.ledger import Ledger
 
 SAID = "Invalid value 'Kazlauskas'"

@@ -16,7 +16,7 @@ from worker.core.limits.store.flush import CallResult, Flush
 from worker.core.model.endings import Done
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import UnknownCall, Unmatched
-from worker.events.store.customer_erasure import erase
+from worker.events.store.event_customers import erase
 from worker.lists.decisions.store.decisions import Verdict
 from worker.lists.decisions.store.settlement import Which
 

@@ -12,7 +12,7 @@ from worker.core.customers.customers import Channel
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import Attempt, Audit, CustomerRow, InvitationRow, Job, Outbox, SessionRow
 from worker.core.model.states import InvitationState, JobState, Result, SessionState
-from worker.events.store.customer_erasure import erase as erase_now
+from worker.events.store.event_customers import erase as erase_now
 from worker.features.privacy.store.removals import CHUNK, erase_next
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.decisions.store.settlement import Which

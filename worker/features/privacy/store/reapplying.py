@@ -16,7 +16,7 @@ from worker.core.database.journal import LEAVES_ALONE, Happened, Note
 from worker.core.database.tables import CustomerRow, Inbox
 from worker.core.foundation.keyring import Keyring, key_id_of
 from worker.events.standing import EarlierEvents
-from worker.events.store.customer_erasure import erase_customer
+from worker.events.store.event_customers import erase_customer
 from worker.events.store.refused_events import remove_about
 from worker.lists.decisions.store.do_not_contact import LIST
 from worker.lists.store.admission import lock_customers

@@ -52,7 +52,7 @@ from worker.core.model.states import (
     Result,
 )
 from worker.core.unknown.store.calls_in_doubt import UNKNOWN_FOR
-from worker.events.store.customer_erasure import erase, erase_updates
+from worker.events.store.event_customers import erase, erase_updates
 from worker.lists.store.admission import OF_PRESENT_PERSON
 from worker.reporting.store.counts import BatchCounts, totals_of
 

@@ -53,8 +53,7 @@ from worker.core.foundation.notation import written, written_if_any
 from worker.core.model.channels import CHANNELS, address_of, detail_of
 from worker.core.model.incoming import OPERATOR, EventKind
 from worker.events.standing import Arrival, EarlierEvents, NewEvent
-from worker.events.store.customer_erasure import erase_customer
-from worker.events.store.event_customers import hold, remove_empty
+from worker.events.store.event_customers import HeldCustomers, erase_customer
 from worker.events.store.refused_events import about
 from worker.lists.store.admission import finished_in_purged
 from worker.lists.store.new_rows import erased_among
@@ -108,8 +107,8 @@ class SubjectRequests:
             # As an event does: locks the row, or holds its place against an import of the same moment.
             arrival = Arrival(OPERATOR, "", "", EventKind.ERASED, customer_id, "", now, ())
             event = NewEvent(new_id(now), arrival)
-            customers = hold(connection, self._keyring, [event], now=now)
-            encrypted = customers[customer_id].encrypted
+            held = HeldCustomers(connection, self._keyring, [event], now=now)
+            encrypted = held.by_id[customer_id].encrypted
             addresses = _addresses(self._keyring, customer_id, encrypted)
             counts = erase_customer(connection, self._keyring, customer_id, now, EarlierEvents(), final=True, now=now)
             kept = set(suppressed(connection, self._keyring, addresses))
@@ -119,7 +118,7 @@ class SubjectRequests:
                     release(connection, self._keyring, *address)
                 counts["suppressed addresses"] = len(forgotten)
                 kept -= forgotten
-            remove_empty(connection, [event], customers)
+            held.remove_empty([event])
             facts = {
                 "document": "erasure of a customer",
                 "customer": customer_id,
