@@ -6,8 +6,7 @@ import sqlalchemy as sa
 
 from tests.web.site import until
 from worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome
-from worker.web.events.batching import MOST, MOST_WAITING, Batcher
-from worker.web.turns import TooMany
+from worker.web.turns import MOST, MOST_WAITING, Batcher, TooMany
 
 
 def event(number):

@@ -8,8 +8,16 @@ from hypothesis import strategies as st
 
 from tests.web.site import KEYS, SECOND
 from worker.web import middlewares
-from worker.web.middlewares import FORGET_SECONDS, FREE, LONGEST_DELAY, MOST_PEERS, MOST_WAITING, Refusals
-from worker.web.peers import UNKNOWN, peer_of
+from worker.web.middlewares import (
+    FORGET_SECONDS,
+    FREE,
+    LONGEST_DELAY,
+    MOST_PEERS,
+    MOST_WAITING,
+    UNKNOWN,
+    Refusals,
+    peer_of,
+)
 
 TRUSTED = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "fd00::/8")]
 

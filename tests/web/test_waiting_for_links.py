@@ -14,7 +14,7 @@ from worker.core.model.endings import Cancel, Hold, Kind
 from worker.core.model.states import JobState, SessionState
 from worker.events.store.event_status import LinkStatus
 from worker.runtime.web_application import WAITING
-from worker.web.events.link_waiters import Waiting
+from worker.web.turns import Waiting
 
 
 @pytest.fixture
@@ -329,6 +329,6 @@ async def test_no_request_waits_at_a_server_that_stops(board, waiting):
     board.link_statuses = {1: ON_ITS_WAY}
     task = asyncio.create_task(waiting.wait(1, 60, caller="crm"))
     await until(lambda: board.looks)
-    waiting.close()
+    await waiting.close()
     assert await task is None
     assert await waiting.wait(1, 60, caller="crm") is None

@@ -21,19 +21,16 @@ from worker.core.model.wakeups import Wake, WakeUp
 from worker.events.event_receiver import Receiver
 from worker.events.store.event_status import EventStatuses
 from worker.settings.model import Settings
-from worker.web.events.batching import Batcher, InThread
-from worker.web.events.link_waiters import Waiting
 from worker.web.events.request_body import BODY_SECONDS, ROOM
 from worker.web.events.routes import ADDRESS, Events
-from worker.web.middlewares import EVERY_SECONDS, Refusals, as_problems, counting
-from worker.web.peers import TRUSTED, Proxies
+from worker.web.middlewares import EVERY_SECONDS, TRUSTED, Proxies, Refusals, as_problems, counting
 from worker.web.problems import problem
 from worker.web.readiness import Readiness
 from worker.web.server import name_server
-from worker.web.webhooks.processing import process_webhooks
+from worker.web.turns import Batcher, InThread, Waiting
 from worker.web.webhooks.routes import Processing, WebhookRoutes
 from worker.web.webhooks.sources import SENDER_SOURCES, Get, account_sources, sender_sources
-from worker.web.webhooks.store.webhooks import Arrived
+from worker.web.webhooks.store.webhooks import Arrived, process_webhooks
 from worker.wiring.container import Parts
 from worker.wiring.opening import check_keys
 from worker.wiring.sweep import each_alone
@@ -197,11 +194,8 @@ def _add_events(made: web.Application, shared: Shared, receive: Receive) -> None
         room=shared.room,
     )
 
-    async def answer_waiting(_application: web.Application) -> None:
-        waiting.close()
-
     made[CHUNKS], made[WAITING] = chunks, waiting
-    made.on_shutdown.append(answer_waiting)
+    made.on_shutdown.append(waiting.close)
     made.router.add_post("/events", events.post)
     made.router.add_get("/events/{id}", events.get, name=ADDRESS)
 

@@ -12,7 +12,7 @@ from worker.core.database.outages import reason
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.settings.problems import SettingsError
-from worker.web.events.batching import ANSWER_SECONDS, InThread
+from worker.web.turns import ANSWER_SECONDS, InThread
 
 log = logging.getLogger(__name__)
 

@@ -34,10 +34,8 @@ def _in_words(new: Mapping[str, int]) -> str:
 
 
 class AccessLog(AbstractAccessLogger):
-    """Logs method, route, status and time. Never the requested path, which may hold what must not be logged.
-
-    There is a line for each request at DEBUG; at INFO requests are counted, and the counts are logged now and then.
-    """
+    """Logs method, route, status and time. Never the requested path, which may hold what must not be logged. There is a
+    line for each request at DEBUG; at INFO requests are counted, and the counts are logged now and then."""
 
     answered = CountLog[str](log, _in_words)  # the requests of servers other than `listening`
 
@@ -63,10 +61,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 async def serve(application: web.Application, *, host: str, port: int, started: Callable[[int], None]) -> None:
-    """Listen until SIGTERM or SIGINT, then answer the requests in flight. `started` is called with the port.
-
-    Raises OSError where the server cannot listen.
-    """
+    """Listen until SIGTERM or SIGINT, then answer the requests in flight. `started` is called with the port. Raises
+    OSError where the server cannot listen."""
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
     async with listening(application, host=host, port=port) as listens_on:

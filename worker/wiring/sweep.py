@@ -24,7 +24,7 @@ from worker.lists.store import refreshed
 from worker.reporting.store import counting
 from worker.reporting.store.look import Looked, Step
 from worker.settings.policies import listing_accounts
-from worker.web.webhooks.processing import process_webhooks
+from worker.web.webhooks.store.webhooks import process_webhooks
 from worker.wiring.work_policies import expiry_policy
 
 if TYPE_CHECKING:

@@ -24,8 +24,7 @@ from worker.core.model.http_messages import Broken
 from worker.features.traces.exporting import OtelTraces
 from worker.lists.importing.judging import options_of
 from worker.lists.importing.list_import import import_list
-from worker.web.webhooks.processing import process_webhooks
-from worker.web.webhooks.store.webhooks import Arrived, update_as_json
+from worker.web.webhooks.store.webhooks import Arrived, process_webhooks, update_as_json
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 GIVEN = f"00-{TRACE}-{SPAN}-01"

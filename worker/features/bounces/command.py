@@ -9,7 +9,7 @@ from worker.core.foundation.notation import counted
 from worker.features.bounces.mailbox import CannotRead
 from worker.features.bounces.reader import BounceReader
 from worker.settings.needs import ENCRYPTING, Need
-from worker.web.webhooks.processing import process_webhooks
+from worker.web.webhooks.store.webhooks import process_webhooks
 
 READING = ENCRYPTING | {Need.SENDING, Need.BOUNCES}
 

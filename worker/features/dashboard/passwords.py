@@ -12,8 +12,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from worker.features.dashboard.users import User
-from worker.web.events.batching import InThread
-from worker.web.turns import AtOnce, Turns
+from worker.web.turns import AtOnce, InThread, Turns
 
 AT_ONCE = 2
 MOST_OF_MACHINE = 4  # are checked, or wait for it, at the same time

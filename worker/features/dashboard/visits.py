@@ -17,8 +17,8 @@ from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.tls import is_loopback
 from worker.features.dashboard.store.log_ins import SEEN_EVERY, LogIns
 from worker.features.dashboard.users import OIDC, Person, Role, User, UserList
-from worker.web.events.batching import InThread
-from worker.web.peers import came_by_tls
+from worker.web.middlewares import came_by_tls
+from worker.web.turns import InThread
 
 # How long an answer of the database counts. A log-out in another process of `onboard web` counts so much later.
 KNOWN_SECONDS = 3.0

@@ -17,9 +17,9 @@ from worker.features.metrics.store import gauges
 from worker.runtime.web_application import FeatureRoutes, Shared
 from worker.settings.outside import hash_of, is_hash
 from worker.settings.secrets import Secret
-from worker.web.events.batching import ANSWER_SECONDS, InThread, answered_within
 from worker.web.events.request_body import TWICE, has_credentials_twice
 from worker.web.problems import REFUSED, problem
+from worker.web.turns import ANSWER_SECONDS, InThread, answered_within
 from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)

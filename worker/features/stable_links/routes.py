@@ -42,10 +42,9 @@ from worker.settings.policies import orphan_rules
 from worker.templates.language import TemplateProblem
 from worker.templates.pages import FORMS, Pages
 from worker.templates.values import Screen
-from worker.web.events.link_waiters import Waiting
 from worker.web.events.request_body import Unacceptable, form_of
 from worker.web.problems import PAGE_HEADERS
-from worker.web.turns import Allowance
+from worker.web.turns import Allowance, Waiting
 from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
@@ -384,14 +383,11 @@ def _add(application: web.Application, shared: Shared) -> None:
         waiting=waiting,
     )
 
-    async def answer_waiting(_application: web.Application) -> None:
-        waiting.close()
-
     async def log_what_does_not_count(_application: web.Application) -> AsyncIterator[None]:
         async with logged(routes.not_counted):
             yield
 
-    application.on_shutdown.append(answer_waiting)
+    application.on_shutdown.append(waiting.close)
     application.cleanup_ctx.append(log_what_does_not_count)
     routes.add_to(application.router)
 

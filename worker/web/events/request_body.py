@@ -3,8 +3,7 @@ which only `wait` is read."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
@@ -91,18 +90,6 @@ def check_not_compressed(request: web.Request) -> None:
         raise Unacceptable(415, "the body is compressed; send it as it is")
 
 
-@asynccontextmanager
-async def _as_it_comes(seconds: float) -> AsyncIterator[None]:
-    """Raises Unacceptable where a body takes longer, or its sender hangs up or sends a wrong length."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise Unacceptable(408, f"the body did not come within {seconds:g} seconds") from None
-    except BROKEN_OFF:
-        raise Unacceptable(400, "the body broke off") from None
-
-
 class Room:
     """Bounds the bytes of large bodies held at the same time: an unknown sender must not fill the memory."""
 
@@ -125,14 +112,15 @@ OF_ONE = Room(0, free=LARGEST)  # for a body that is no larger than one event: i
 
 
 async def bounded_body(request: web.Request, room: Room, *, largest: int, seconds: float) -> bytes:
-    """All of the body. Raises Unacceptable where it is too large or too slow, with 503 where there is no room for it.
+    """All of the body. Raises Unacceptable where it is too large or too slow, or its sender hangs up or sends a wrong
+    length; with 503 where there is no room for it.
 
     It does not use `request.read`, whose bound is that of the application that this one may be mounted in.
     """
     taken = 0
     read = bytearray()
     try:
-        async with _as_it_comes(seconds):
+        async with asyncio.timeout(seconds):
             async for part in request.content.iter_any():
                 read += part
                 if len(read) > largest:
@@ -142,16 +130,18 @@ async def bounded_body(request: web.Request, room: Room, *, largest: int, second
                     if not room.take(more):
                         raise Unacceptable(503, "too much is being sent at the same time")
                     taken += more
+    except TimeoutError:
+        raise Unacceptable(408, f"the body did not come within {seconds:g} seconds") from None
+    except BROKEN_OFF:
+        raise Unacceptable(400, "the body broke off") from None
     finally:
         room.give_back(taken)
     return bytes(read)
 
 
 def preferred_wait(headers: Sequence[str]) -> int:
-    """For how many seconds the caller would wait, at most LONGEST_WAIT; 0 without such a header.
-
-    The first of several counts. A header that cannot be read is no preference, as the RFC requires.
-    """
+    """For how many seconds the caller would wait, at most LONGEST_WAIT; 0 without such a header. The first of several
+    counts. A header that cannot be read is no preference, as the RFC requires."""
     for preference in ",".join(headers).split(","):
         found = _WAIT.fullmatch(preference)
         if found:
@@ -160,7 +150,6 @@ def preferred_wait(headers: Sequence[str]) -> int:
 
 
 LARGEST_FORM = 64 * 1024  # bytes
-MOST_FIELDS = 50
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -172,7 +161,7 @@ async def form_of(request: web.Request, *, seconds: float) -> dict[str, str]:
     check_not_compressed(request)
     body = await bounded_body(request, OF_ONE, largest=LARGEST_FORM, seconds=seconds)
     try:
-        fields = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+        fields = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=50)
     except ValueError:
         raise Unacceptable(400, "the form cannot be read") from None
     if len({name for name, _ in fields}) < len(fields):

@@ -29,8 +29,6 @@ from worker.events.store.event_status import EventStatus, EventStatuses
 from worker.events.store.inbox import CONFLICT
 from worker.settings.outside import Web
 from worker.web.events import credentials
-from worker.web.events.batching import ANSWER_SECONDS, MOST, Batcher, InThread, answered_within
-from worker.web.events.link_waiters import Waiting
 from worker.web.events.request_body import (
     OF_ONE,
     TWICE,
@@ -45,7 +43,17 @@ from worker.web.events.request_body import (
 )
 from worker.web.problems import REFUSED, listed, problem
 from worker.web.readiness import Readiness
-from worker.web.turns import Allowance, AtOnce, TooMany
+from worker.web.turns import (
+    ANSWER_SECONDS,
+    MOST,
+    Allowance,
+    AtOnce,
+    Batcher,
+    InThread,
+    TooMany,
+    Waiting,
+    answered_within,
+)
 from worker.web.webhooks.standard_webhooks import SIGNATURE, refused_unread
 
 log = logging.getLogger(__name__)
@@ -70,7 +78,10 @@ class _Refused(Exception):
         self.answer = answer
 
 
-def _answered(handle: "Callable[[Events, web.Request], Awaitable[web.Response]]") -> Callable[..., Any]:
+Handler = Callable[["Events", web.Request], Awaitable[web.Response]]
+
+
+def _answered(handle: Handler) -> Handler:
     """The handler, whose refusals are answers."""
 
     async def answered(events: "Events", request: web.Request) -> web.Response:

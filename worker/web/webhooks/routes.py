@@ -19,7 +19,6 @@ from worker.core.foundation.outage_log import Outage
 from worker.core.model.channels import channels_of
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.providers.webhooks.contract import Delivery, Unreadable
-from worker.web.events.batching import Batcher, InThread
 from worker.web.events.request_body import (
     TWICE,
     Room,
@@ -30,7 +29,7 @@ from worker.web.events.request_body import (
 )
 from worker.web.problems import REFUSED, problem
 from worker.web.readiness import Readiness
-from worker.web.turns import TooMany
+from worker.web.turns import Batcher, InThread, TooMany
 from worker.web.webhooks.sources import Asking, Source
 from worker.web.webhooks.store.webhooks import Arrived
 

@@ -257,21 +257,17 @@ def check_at_after(before: Link, known: KnownSession, *, now: datetime) -> datet
     return None
 
 
-def _place_of_verdict(link: Link) -> tuple[Rank, datetime, int, str]:
-    """The provider's last verdict is the largest, in whatever order the updates came."""
-    return link.known.rank, link.known.at or link.issued_at, link.known.weight, link.id.hex
-
-
 def job_after(job: JobNow, link: Link, links: Sequence[Link], *, again: Again, led: bool, now: datetime) -> JobNow:
-    """The job after `link`, one of `links`, has changed.
-
-    `led`: another job serves the customer now, so that this ended job cannot become open again. A call with an unknown
-    outcome stays: it is looked up even if the job has ended.
-    """
+    """The job after `link`, one of `links`, has changed. `led`: another job serves the customer now, so that this ended
+    job cannot become open again. A call with an unknown outcome stays: it is looked up even if the job has ended."""
     if job.state is JobState.CANCELLED:
         return job
     if link.known.has_verdict:
-        last = max((one for one in links if one.known.has_verdict), key=_place_of_verdict)
+        # The provider's last verdict is the largest, in whatever order the updates came.
+        last = max(
+            (one for one in links if one.known.has_verdict),
+            key=lambda one: (one.known.rank, one.known.at or one.issued_at, one.known.weight, one.id.hex),
+        )
         if (asked := _asked_again(job, last, links, again, led=led)) is not None:
             return asked
         ended = _moved(job, JobState.COMPLETED, last, last.known.result_word)
@@ -299,10 +295,8 @@ _MAY_ASK = (JobState.WAITING, JobState.ISSUED, JobState.INVITED)
 
 
 def _asked_again(job: JobNow, last: Link, links: Sequence[Link], again: Again, *, led: bool) -> JobNow | None:
-    """The job of a customer who was refused and is asked once more; None: the verdict of `last` stands.
-
-    A customer is asked once more until the provider has approved: another refusal is the last.
-    """
+    """The job of a customer who was refused and is asked once more; None: the verdict of `last` stands. A customer is
+    asked once more until the provider has approved: another refusal is the last."""
     if not last.known.is_refused:
         return None
     named = asks_again(last.known.reasons, again.refused_for)

@@ -19,9 +19,7 @@ def signature(key: str, message_id: str, timestamp: int, body: bytes) -> str:
 
 def refused_unread(headers: Mapping[str, str], *, now: datetime) -> str:
     """Why the signature cannot be right, whatever the body is; "" if it can be. Never raises, and contains no value.
-
-    `headers` has lower-case names, or is case-insensitive; `now` is aware UTC.
-    """
+    `headers` has lower-case names, or is case-insensitive; `now` is aware UTC."""
     if missing := [name for name in HEADERS if not headers.get(name)]:
         return f"the header {missing[0]} is missing"
     timestamp = headers[TIMESTAMP]
@@ -34,9 +32,7 @@ def refused_unread(headers: Mapping[str, str], *, now: datetime) -> str:
 
 def signing_key(headers: Mapping[str, str], body: bytes, keys: Iterable[str], *, now: datetime) -> int | str:
     """The index of the key that signed the message, or the reason why none did. Never raises, and contains no value.
-
-    Signatures of other versions than `v1` are ignored. Arguments as for `refused_unread`.
-    """
+    Signatures of other versions than `v1` are ignored. Arguments as for `refused_unread`."""
     if reason := refused_unread(headers, now=now):
         return reason
     signed = b"%s.%s.%s" % (_octets(headers[ID]), headers[TIMESTAMP].encode("ascii"), body)

@@ -4,8 +4,7 @@ import pytest
 
 from worker.core.database.tables import Webhook
 from worker.features.privacy.retention import WEBHOOKS_KEPT, Retention
-from worker.web.webhooks.processing import process_webhooks
-from worker.web.webhooks.store.webhooks import Arrived
+from worker.web.webhooks.store.webhooks import Arrived, process_webhooks
 
 
 @pytest.mark.parametrize("source", ["account/kyc", "sender/sms"])

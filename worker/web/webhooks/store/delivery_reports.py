@@ -9,6 +9,7 @@ import re
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -92,7 +93,8 @@ def apply_delivery_updates(
     now: datetime,
 ) -> dict[uuid.UUID, WebhookResult]:
     """Apply senders' delivery updates in the order in which they came; the same update again changes nothing."""
-    policy, results, bounced = policy_of(), {}, Counter[int]()
+    applying = Applying(keyring, policy_of(), connection, due, now)
+    results: dict[uuid.UUID, WebhookResult] = {}
     reported = [
         Reported(one, DeliveryUpdate(**read_given(one.update, status=DeliveryStatus, stop=Stop)))
         for one in sorted(webhooks, key=lambda one: (one.received_at, one.id))
@@ -112,11 +114,10 @@ def apply_delivery_updates(
     if jobs := {message.job_id for _, message in others if message is not None}:
         fetch(connection, _LOCK_JOBS, {"ids": bulk.keys(jobs)})
     _write_plain(connection, plain)
-    for one, message in others:
-        results[one.webhook.id] = deliver(connection, keyring, policy, one, message, due, bounced, now=now)
-    if bounced:
-        counts = {batch: BounceCounts(0, 0, many) for batch, many in bounced.items()}
-        message_rows.count_bounces(connection, counts, policy.pause, now=now)
+    results |= {one.webhook.id: applying.deliver(one, message) for one, message in others}
+    if applying.bounced:
+        counts = {batch: BounceCounts(0, 0, many) for batch, many in applying.bounced.items()}
+        message_rows.count_bounces(connection, counts, applying.policy.pause, now=now)
     return results
 
 
@@ -145,54 +146,92 @@ def _lock_messages(connection: sa.Connection, reported: Sequence[Reported]) -> d
     return {(True, row.id.hex) if is_mail(row.channel) else (False, row.reference): row for row in rows}
 
 
-def deliver(
-    connection: sa.Connection,
-    keyring: Keyring,
-    policy: ContactPolicy,
-    one: Reported,
-    locked: sa.Row[Any] | None,
-    due: set[WakeUp],
-    bounced: Counter[int],
-    *,
-    now: datetime,
-) -> WebhookResult:
-    """Apply an update about this locked message, alone. Adds what is due now, and the batch of a bounce, which is not
-    counted here. Raises NotKnown."""
-    update, tries = one.update, one.webhook.attempts + 1
-    # Another update of the same lot may have changed the message.
-    rows = fetch(connection, _MESSAGE, {"id": locked.id}) if locked is not None else []
-    row = known(rows[0]) if rows else None
-    if row is not None and row.state is InvitationState.WORKING:
-        wait = HAND_OVER_BACKOFF.after(tries)
-        return WebhookResult(WebhookState.WAITING, "the message is being sent", again_after=wait)
-    state = invitation_state_by_report(row.state, update) if row is not None else None
-    if row is not None and state is not None:
-        _write_state(connection, row, state, update, at=one.happened_at, now=now)
-    # Once: meanwhile the customer may have asked for messages again.
-    again = tries > 1 and bool(update.address)
-    changed = not again and _address(connection, keyring, one, row, now=now)
-    if row is not None and state is not None:
+@dataclass
+class Applying:
+    """The updates of one transaction. `due` gets what is due now; `bounced`: by batch, counted last."""
+
+    keyring: Keyring
+    policy: ContactPolicy
+    connection: sa.Connection
+    due: set[WakeUp]
+    now: datetime
+    bounced: Counter[int] = field(default_factory=Counter)
+
+    def deliver(self, one: Reported, locked: sa.Row[Any] | None) -> WebhookResult:
+        """Apply an update about this locked message, alone. Raises NotKnown."""
+        connection, keyring, now = self.connection, self.keyring, self.now
+        update, tries = one.update, one.webhook.attempts + 1
+        # Another update of the same lot may have changed the message.
+        rows = fetch(connection, _MESSAGE, {"id": locked.id}) if locked is not None else []
+        row = known(rows[0]) if rows else None
+        if row is not None and row.state is InvitationState.WORKING:
+            wait = HAND_OVER_BACKOFF.after(tries)
+            return WebhookResult(WebhookState.WAITING, "the message is being sent", again_after=wait)
+        state = invitation_state_by_report(row.state, update) if row is not None else None
+        if row is not None and state is not None:
+            self._write_state(row, state, update, at=one.happened_at)
+        # Once: meanwhile the customer may have asked for messages again.
+        again = tries > 1 and bool(update.address)
+        changed = not again and self._address(one, row)
+        if row is not None and state is not None:
+            if state is InvitationState.BOUNCED:
+                self.due.update(map(WakeUp.invite, fall_back(connection, keyring, self.policy, [row.id], now=now)))
+                if update.status is not DeliveryStatus.ELSEWHERE:
+                    self.bounced[row.batch_id] += 1
+            set_job_states(connection, [row.job_id], now=now)
+            if row.state in (InvitationState.HELD, InvitationState.WAITING):
+                schedule_checks(connection, [row.job_id], now=now)  # the message's outcome was unknown until now
+        customers: tuple[str, ...] = ()
+        if row is None and changed:  # who has the address
+            owners = sa.select(CustomerRow.customer_id).where(has_address(keyring, one.channel, update.address))
+            customers = tuple(connection.execute(owners.order_by(CustomerRow.customer_id).limit(MOST_NAMED)).scalars())
+        said = ""
+        if changed:
+            said = update.stop.value if update.stop is not None else "may get messages again"
+        if row is None and update.reference:
+            wait = UNMATCHED_BACKOFF.after(tries) if not is_mail(one.channel) else None
+            after = WebhookState.IGNORED if wait is None else WebhookState.WAITING
+            no_message = "no message here matches it"
+            return WebhookResult(after, no_message, again_after=wait, changed=said, customers=customers)
+        found = row.id if row is not None else None
+        if not changed and state is None:
+            return WebhookResult(WebhookState.IGNORED, invitation_id=found)
+        words = ", ".join(filter(None, [update.status and update.status.value, said]))
+        return WebhookResult(WebhookState.APPLIED, invitation_id=found, changed=words, customers=customers)
+
+    def _write_state(self, row: sa.Row[Any], state: InvitationState, update: DeliveryUpdate, *, at: datetime) -> None:
+        """Write the message's new state."""
+        connection, now = self.connection, self.now
+        values: dict[str, Any] = {"state": state, "delivery_at": at, "due_at": None, "unknown_attempt": None}
+        values |= {"reason": "", "detail": ""}
         if state is InvitationState.BOUNCED:
-            due.update(map(WakeUp.invite, fall_back(connection, keyring, policy, [row.id], now=now)))
-            if update.status is not DeliveryStatus.ELSEWHERE:
-                bounced[row.batch_id] += 1
-        set_job_states(connection, [row.job_id], now=now)
-        if row.state in (InvitationState.HELD, InvitationState.WAITING):
-            schedule_checks(connection, [row.job_id], now=now)  # the message's outcome was unknown until now
-    customers = _owners(connection, keyring, one) if row is None and changed else ()
-    said = ""
-    if changed:
-        said = update.stop.value if update.stop is not None else "may get messages again"
-    if row is None and update.reference:
-        wait = UNMATCHED_BACKOFF.after(tries) if not is_mail(one.channel) else None
-        after = WebhookState.IGNORED if wait is None else WebhookState.WAITING
-        no_message = "no message here matches it"
-        return WebhookResult(after, no_message, again_after=wait, changed=said, customers=customers)
-    found = row.id if row is not None else None
-    if not changed and state is None:
-        return WebhookResult(WebhookState.IGNORED, invitation_id=found)
-    words = ", ".join(filter(None, [update.status and update.status.value, said]))
-    return WebhookResult(WebhookState.APPLIED, invitation_id=found, changed=words, customers=customers)
+            code = f" ({update.code})" if update.code else ""
+            values |= {"reason": Reason.BOUNCED, "detail": f"the sender reported that the message did not arrive{code}"}
+        if row.sent_at is None:
+            values["sent_at"] = at
+        connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(values))
+        if row.sent_at is None:
+            happened(connection, MessagesSent([row.id]), now=now)
+        if row.state is InvitationState.HELD and row.kind == FIRST:
+            # The update answers the question for which the job was held.
+            its_own = (Job.id == row.job_id, Job.session_id == row.session_id, *ABOUT_A_MESSAGE)
+            held = sa.update(Job).where(*its_own, Job.state == JobState.HELD)
+            connection.execute(held.values(state=JobState.ISSUED, reason="", detail="", changed_at=now))
+
+    def _address(self, one: Reported, row: sa.Row[Any] | None) -> bool:
+        """Suppress or release the address that the update is about; True if this changed anything."""
+        update, channel = one.update, one.channel
+        reason = _TO_SUPPRESS.get(update.stop) if update.stop is not None else None
+        if reason is None and not update.resume:
+            return False
+        address = _address_meant(self.keyring, channel, row, update)
+        try:
+            if reason is not None:
+                suppress(self.connection, self.keyring, channel, address, reason, one.webhook.source, now=self.now)
+                return True
+            return release(self.connection, self.keyring, channel, address, only={SuppressionReason.STOP}) is not None
+        except ValueError:
+            return False  # not an address that a message could be sent to
 
 
 _MESSAGE = (
@@ -231,67 +270,11 @@ _LOCK_MESSAGES = (
 _LOCK_JOBS = sa.select(Job.id).where(bulk.among(Job.id, "ids")).order_by(Job.id).with_for_update(key_share=True)
 
 
-def _write_state(
-    connection: sa.Connection,
-    row: sa.Row[Any],
-    state: InvitationState,
-    update: DeliveryUpdate,
-    *,
-    at: datetime,
-    now: datetime,
-) -> None:
-    """Write the message's new state."""
-    values: dict[str, Any] = {"state": state, "delivery_at": at, "due_at": None, "unknown_attempt": None}
-    values |= {"reason": "", "detail": ""}
-    if state is InvitationState.BOUNCED:
-        code = f" ({update.code})" if update.code else ""
-        values |= {"reason": Reason.BOUNCED, "detail": f"the sender reported that the message did not arrive{code}"}
-    if row.sent_at is None:
-        values["sent_at"] = at
-    connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(values))
-    if row.sent_at is None:
-        happened(connection, MessagesSent([row.id]), now=now)
-    if row.state is InvitationState.HELD and row.kind == FIRST:
-        # The update answers the question for which the job was held.
-        its_own = (Job.id == row.job_id, Job.session_id == row.session_id, *ABOUT_A_MESSAGE)
-        held = sa.update(Job).where(*its_own, Job.state == JobState.HELD)
-        connection.execute(held.values(state=JobState.ISSUED, reason="", detail="", changed_at=now))
-
-
-def _address(
-    connection: sa.Connection,
-    keyring: Keyring,
-    one: Reported,
-    row: sa.Row[Any] | None,
-    *,
-    now: datetime,
-) -> bool:
-    """Suppress or release the address that the update is about; True if this changed anything."""
-    update, channel = one.update, one.channel
-    reason = _TO_SUPPRESS.get(update.stop) if update.stop is not None else None
-    if reason is None and not update.resume:
-        return False
-    address = _address_meant(keyring, channel, row, update)
-    try:
-        if reason is not None:
-            suppress(connection, keyring, channel, address, reason, one.webhook.source, now=now)
-            return True
-        return release(connection, keyring, channel, address, only={SuppressionReason.STOP}) is not None
-    except ValueError:
-        return False  # not an address that a message could be sent to
-
-
 _TO_SUPPRESS = {
     Stop.BOUNCED: SuppressionReason.BOUNCE,
     Stop.COMPLAINED: SuppressionReason.COMPLAINT,
     Stop.STOPPED: SuppressionReason.STOP,
 }
-
-
-def _owners(connection: sa.Connection, keyring: Keyring, one: Reported) -> tuple[str, ...]:
-    """The customers who have the address that the update is about."""
-    owners = sa.select(CustomerRow.customer_id).where(has_address(keyring, one.channel, one.update.address))
-    return tuple(connection.execute(owners.order_by(CustomerRow.customer_id).limit(MOST_NAMED)).scalars())
 
 
 def _address_meant(keyring: Keyring, channel: str, row: sa.Row[Any] | None, update: DeliveryUpdate) -> str:
@@ -339,10 +322,8 @@ def _is_plain(message: sa.Row[Any], update: DeliveryUpdate) -> bool:
 
 
 def _write_plain(connection: sa.Connection, delivered: Sequence[tuple[sa.Row[Any], datetime]]) -> None:
-    """Write the deliveries of `_is_plain`, each with its time, one for each message: by one statement.
-
-    The message alone changes: its job was invited when it left, no address is stopped, no other channel follows.
-    """
+    """Write the deliveries of `_is_plain`, each with its time, one for each message: by one statement. The message
+    alone changes: its job was invited when it left, no address is stopped, no other channel follows."""
     counts = tally.counts_in_bulk(len(delivered))
     if counts:
         counted = tally.of(connection)

@@ -71,7 +71,8 @@ def apply_provider_updates(
             results[one.id] = _contradicted(update, link.known, row.id)
             continue
         changed = chain.apply(row.id, update, again=again, received_at=one.received_at, now=now)
-        results[one.id] = _result(update, row.id, changed=changed)
+        state = WebhookState.ALERT if update.alert else WebhookState.APPLIED if changed else WebhookState.IGNORED
+        results[one.id] = WebhookResult(state, update.note, row.id, changed=_in_words(update) if changed else "")
     _write(connection, [(before[key], chain) for key, chain in chains.items()], now=now)
     return results
 
@@ -83,11 +84,6 @@ def _unknown(update: SessionUpdate) -> WebhookResult:
         detail = "; ".join(filter(None, [update.note, UNMATCHED if update.match else ""]))
         return WebhookResult(WebhookState.ALERT if update.alert else WebhookState.IGNORED, detail)
     return WebhookResult(WebhookState.UNKNOWN, UNMATCHED)
-
-
-def _result(update: SessionUpdate, session_id: uuid.UUID, *, changed: bool) -> WebhookResult:
-    state = WebhookState.ALERT if update.alert else WebhookState.APPLIED if changed else WebhookState.IGNORED
-    return WebhookResult(state, update.note, session_id, changed=_in_words(update) if changed else "")
 
 
 def _in_words(update: SessionUpdate) -> str:
@@ -104,20 +100,13 @@ def _contradicted(update: SessionUpdate, known: KnownSession, session_id: uuid.U
     return WebhookResult(WebhookState.ALERT, CONTRADICTED.format(new=new, known=stored), session_id, keeps=True)
 
 
+# What updates change of a job, and of a session.
+_MOVED = ("state", "session_id", "result", "reason", "due_at", "refused_session", "unknown_attempt")
+_LEARNT = ("state", "check_at", "result", "reasons", "note", "company_id", "update_rank", "update_at", "update_weight")
 _JOBS = (
     sa.select(
-        Job.id,
-        Job.customer_id,
-        Job.purpose,
-        Job.state,
-        Job.session_id,
-        Job.reason,
-        Job.detail,
-        Job.result,
-        Job.unknown_attempt,
-        Job.channel,
-        Job.due_at,
-        Job.refused_session,
+        *(Job.id, Job.customer_id, Job.purpose, Job.channel, Job.detail),
+        *(getattr(Job, name) for name in _MOVED),
         sa.select(Batch.cancelled_at).where(Batch.id == Job.batch_id).scalar_subquery().label("cancelled_at"),
     )
     .where(*among_keys(Job), Job.leader_id.is_(None))
@@ -126,22 +115,9 @@ _JOBS = (
 )
 _SESSIONS = (
     sa.select(
-        SessionRow.id,
-        SessionRow.customer_id,
-        SessionRow.purpose,
-        SessionRow.job_id,
-        SessionRow.state,
-        SessionRow.issued_at,
-        SessionRow.expires_at,
-        SessionRow.check_at,
-        SessionRow.result,
-        SessionRow.update_rank,
-        SessionRow.update_at,
-        SessionRow.update_weight,
-        SessionRow.reasons,
-        SessionRow.note,
-        SessionRow.company_id,
-        SessionRow.past,
+        *(SessionRow.id, SessionRow.customer_id, SessionRow.purpose, SessionRow.job_id, SessionRow.past),
+        *(SessionRow.issued_at, SessionRow.expires_at),
+        *(getattr(SessionRow, name) for name in _LEARNT),
     )
     .where(*among_keys(SessionRow))
     .order_by(SessionRow.id)
@@ -157,7 +133,15 @@ def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
     chains = {key: Chain() for key in keys}
     jobs = [known(row) for row in rows_of(connection, _JOBS, keys)]
     sessions = [known(row) for row in rows_of(connection, _SESSIONS, keys)]
-    reached = _messaged(connection, jobs)
+    # Whether a message has left makes a difference for these alone.
+    asked = [
+        row.session_id
+        for row in jobs
+        if row.session_id is not None
+        and (row.state in (JobState.WAITING, JobState.ISSUED) or row.reason == Reason.SESSION_FAILED)
+    ]
+    given = {"sessions": bulk.keys(asked)}
+    reached = set(connection.execute(_MESSAGED, given).scalars()) if asked else set()
     had = Counter((row.customer_id, row.purpose) for row in sessions if not row.past)
     for row in jobs:
         job = made_of(
@@ -170,34 +154,11 @@ def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
         )
         chains[row.customer_id, row.purpose].jobs[row.id] = job
     for row in sessions:
-        chains[row.customer_id, row.purpose].links[row.id] = _link(row)
+        result, rank = member_of(Result, row.result) if row.result else None, member_of(Rank, row.update_rank)
+        reasons = of_stored(row.reasons)
+        stands = KnownSession(row.state, result, rank, row.update_at, row.update_weight, reasons, row.note)
+        chains[row.customer_id, row.purpose].links[row.id] = made_of(Link, row, known=stands)
     return chains
-
-
-def _messaged(connection: sa.Connection, jobs: Sequence[sa.Row[Any]]) -> set[uuid.UUID]:
-    """The sessions with a message that has left, for the jobs where that makes a difference."""
-    session_ids = [
-        row.session_id
-        for row in jobs
-        if row.session_id is not None
-        and (row.state in (JobState.WAITING, JobState.ISSUED) or row.reason == Reason.SESSION_FAILED)
-    ]
-    if not session_ids:
-        return set()
-    return set(connection.execute(_MESSAGED, {"sessions": bulk.keys(session_ids)}).scalars())
-
-
-def _link(row: sa.Row[Any]) -> Link:
-    known = KnownSession(
-        row.state,
-        member_of(Result, row.result) if row.result else None,
-        member_of(Rank, row.update_rank),
-        row.update_at,
-        row.update_weight,
-        of_stored(row.reasons),
-        row.note,
-    )
-    return made_of(Link, row, known=known)
 
 
 def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, now: datetime) -> None:
@@ -220,22 +181,17 @@ def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, 
     unknown_outcomes.hand_over(connection, [job.id for was, job in jobs if job.unknown_attempt is not None], now=now)
     if over:
         connection.execute(_SUPERSEDE, {"sessions": bulk.keys(over)})
-    _tell(connection, links, now=now)
-    failed = [job.id for was, job in jobs if job.state is JobState.FAILED and was.state is not JobState.FAILED]
-    happened(connection, JobsStopped(failed), now=now)
-
-
-def _tell(connection: sa.Connection, links: Sequence[tuple[Link, Link]], *, now: datetime) -> None:
-    by_result: dict[str, list[uuid.UUID]] = {}
+    decided: dict[str, list[uuid.UUID]] = {}
     for was, link in links:
-        decided = (link.known.state, link.known.result) != (was.known.state, was.known.result)
-        if link.known.has_verdict and decided:
-            by_result.setdefault(link.known.result_word, []).append(link.id)
-    for result, ids in by_result.items():
+        if link.known.has_verdict and (link.known.state, link.known.result) != (was.known.state, was.known.result):
+            decided.setdefault(link.known.result_word, []).append(link.id)
+    for result, ids in decided.items():
         happened(connection, SessionsCompleted(ids, result), now=now)
     expired = SessionState.EXPIRED
     ended = [link.id for was, link in links if link.known.state is expired and was.known.state is not expired]
     happened(connection, SessionsExpired(ended), now=now)
+    failed = [job.id for was, job in jobs if job.state is JobState.FAILED and was.state is not JobState.FAILED]
+    happened(connection, JobsStopped(failed), now=now)
 
 
 def _known(link: Link) -> dict[str, Any]:
@@ -265,14 +221,7 @@ def _move(job: JobNow, *, now: datetime) -> dict[str, Any]:
     }
 
 
-_UPDATE_SESSIONS = bulk.Change(
-    SessionRow.id,
-    bulk.new(
-        "state", "check_at", "result", "reasons", "note", "company_id", "update_rank", "update_at", "update_weight"
-    ),
-    by="id_",
-)
-_MOVED = ("state", "session_id", "result", "reason", "due_at", "refused_session", "unknown_attempt")
+_UPDATE_SESSIONS = bulk.Change(SessionRow.id, bulk.new(*_LEARNT), by="id_")
 _MOVE_JOBS = bulk.Change(
     Job.id,
     bulk.new("detail", *_MOVED)

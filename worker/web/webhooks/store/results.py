@@ -63,6 +63,50 @@ class Processed:
         self.due |= more.due
         self.done += more.done
 
+    def note(
+        self,
+        connection: sa.Connection,
+        rows: Sequence[sa.Row[Any]],
+        results: Mapping[uuid.UUID, WebhookResult],
+        *,
+        now: datetime,
+    ) -> None:
+        """Write what became of these webhooks."""
+        done, later = [], []
+        for row in rows:
+            # A kind that this release does not apply counts as unmatched.
+            one = results.get(row.id, WebhookResult(WebhookState.UNKNOWN, "this release does not apply its kind"))
+            wait = one.again_after
+            if one.state is WebhookState.UNKNOWN and wait is None:
+                wait = UNMATCHED_BACKOFF.after(row.attempts + 1)
+            values = {"id_": row.id, "new_detail": one.detail[:DETAIL_LENGTH]}
+            if wait is not None:
+                later.append(values | {"new_due_at": now + wait})
+            else:
+                # An operator may retry an unmatched webhook of a provider; a sender's update may hold an address.
+                keeps = one.keeps or (one.state is WebhookState.UNKNOWN and row.source.startswith(ACCOUNT))
+                values |= {"new_session_id": one.session_id, "new_invitation_id": one.invitation_id}
+                done.append(values | {"new_state": one.state.value, "new_encrypted": row.encrypted if keeps else None})
+                self.done.append((row.source, row.event, one))
+        _DONE.run(connection, done)
+        _LATER.run(connection, later)
+        _audit(connection, [(row.source, results[row.id]) for row in rows if row.id in results], now=now)
+        self.count += len(rows)
+
+    def note_broken(self, connection: sa.Connection, row: sa.Row[Any], error: str, *, now: datetime) -> None:
+        """Write that processing this webhook raised an exception of type `error`."""
+        detail = f"processing it ended with {error}"
+        self.count += 1
+        wait = BROKEN_BACKOFF.after(row.attempts + 1)
+        if wait is not None:
+            _LATER.run(connection, [{"id_": row.id, "new_due_at": now + wait, "new_detail": detail}])
+            return
+        over: dict[str, Any] = {"state": WebhookState.BROKEN.value, "due_at": None, "detail": detail}
+        if not row.source.startswith(ACCOUNT):
+            over["encrypted"] = None
+        connection.execute(sa.update(Webhook).where(Webhook.id == row.id).values(over))
+        self.done.append((row.source, row.event, WebhookResult(WebhookState.BROKEN, detail)))
+
 
 def given_of(update: Any) -> dict[str, Any]:
     """What an update says, as JSON, to be stored until it is applied; without what it does not say."""
@@ -74,54 +118,6 @@ def read_given(given: Mapping[str, Any], **read: Callable[[Any], Any]) -> dict[s
     """The values of `given_of`, those with such a name `read`. Raises ValueError for what it has not written."""
     read["happened_at"] = datetime.fromisoformat
     return {name: read[name](value) if name in read else value for name, value in given.items()}
-
-
-def note_results(
-    connection: sa.Connection,
-    rows: Sequence[sa.Row[Any]],
-    results: Mapping[uuid.UUID, WebhookResult],
-    processed: Processed,
-    *,
-    now: datetime,
-) -> None:
-    """Write what became of these webhooks, and add it to `processed`."""
-    done, later = [], []
-    for row in rows:
-        # A kind that this release does not apply counts as unmatched.
-        one = results.get(row.id, WebhookResult(WebhookState.UNKNOWN, "this release does not apply its kind"))
-        wait = one.again_after
-        if one.state is WebhookState.UNKNOWN and wait is None:
-            wait = UNMATCHED_BACKOFF.after(row.attempts + 1)
-        values = {"id_": row.id, "new_detail": one.detail[:DETAIL_LENGTH], "new_session_id": one.session_id}
-        values |= {"new_invitation_id": one.invitation_id}
-        if wait is not None:
-            later.append({"id_": row.id, "new_due_at": now + wait, "new_detail": one.detail[:DETAIL_LENGTH]})
-        else:
-            # An operator may retry an unmatched webhook of a provider; a sender's update may hold an address.
-            keeps = one.keeps or (one.state is WebhookState.UNKNOWN and row.source.startswith(ACCOUNT))
-            done.append(values | {"new_state": one.state.value, "new_encrypted": row.encrypted if keeps else None})
-            processed.done.append((row.source, row.event, one))
-    _DONE.run(connection, done)
-    _LATER.run(connection, later)
-    _audit(connection, [(row.source, results[row.id]) for row in rows if row.id in results], now=now)
-    processed.count += len(rows)
-
-
-def note_broken(
-    connection: sa.Connection, row: sa.Row[Any], error: str, processed: Processed, *, now: datetime
-) -> None:
-    """Write that processing this webhook raised an exception of type `error`."""
-    detail = f"processing it ended with {error}"
-    processed.count += 1
-    wait = BROKEN_BACKOFF.after(row.attempts + 1)
-    if wait is not None:
-        _LATER.run(connection, [{"id_": row.id, "new_due_at": now + wait, "new_detail": detail}])
-        return
-    over: dict[str, Any] = {"state": WebhookState.BROKEN.value, "due_at": None, "detail": detail}
-    if not row.source.startswith(ACCOUNT):
-        over["encrypted"] = None
-    connection.execute(sa.update(Webhook).where(Webhook.id == row.id).values(over))
-    processed.done.append((row.source, row.event, WebhookResult(WebhookState.BROKEN, detail)))
 
 
 def _audit(connection: sa.Connection, results: Sequence[tuple[str, WebhookResult]], *, now: datetime) -> None:

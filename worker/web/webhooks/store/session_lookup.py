@@ -63,28 +63,22 @@ def _session_of(update: SessionUpdate, accounts: Accounts, named: Callable[[Key]
         session = _chosen(key, update, ours)
         if session is not None:
             return session
-        if key is Key.EXTERNAL_REF and is_ours is None and not ours and _of_its_customer(update, rows):
-            return None  # it is about another account's session of this customer
+        if key is Key.EXTERNAL_REF and is_ours is None and not ours:
+            # Our own ids are not secret, and a list's `external_ref` may equal the number of another job.
+            customer_id = dict(update.match).get(Key.CLIENT_ID)
+            if any(row.customer_id == customer_id for row in rows):
+                return None  # it is about another account's session of this customer
     return None
 
 
 def _is_ours(update: SessionUpdate, accounts: Accounts, named: Callable[[Key], Found]) -> bool | None:
-    """True if the provider's ids name a session of the update's accounts; None: they name no session.
-
-    False is a copy of another account's webhook, whose key may be the same. Its customer may have a session here too.
-    """
+    """True if the provider's ids name a session of the update's accounts; None: they name no session. False is a copy
+    of another account's webhook, whose key may be the same. Its customer may have a session here too."""
     ids = dict(update.match)
     for key in _THEIRS:
         if key in ids and (rows := named(key).get(ids[key], ())):
             return any(row.account in accounts for row in rows)
     return None
-
-
-def _of_its_customer(update: SessionUpdate, rows: Iterable[sa.Row[Any]]) -> bool:
-    """True if one of the sessions belongs to the customer that the webhook names too: our own ids are not secret, and
-    a list's `external_ref` may equal the number of another job."""
-    customer_id = dict(update.match).get(Key.CLIENT_ID)
-    return any(row.customer_id == customer_id for row in rows)
 
 
 def _chosen(key: Key, update: SessionUpdate, rows: Iterable[sa.Row[Any]]) -> sa.Row[Any] | None:
@@ -122,18 +116,9 @@ def _contradicts(key: Key, update: SessionUpdate, row: sa.Row[Any]) -> bool:
 
 
 _COLUMNS = (
-    SessionRow.id,
-    SessionRow.customer_id,
-    SessionRow.purpose,
-    SessionRow.job_id,
-    SessionRow.account,
-    SessionRow.reference,
-    SessionRow.references,
-    SessionRow.state,
-    SessionRow.issued_at,
-    SessionRow.company_id,
-    SessionRow.token_digest,
-    SessionRow.past,
+    *(SessionRow.id, SessionRow.customer_id, SessionRow.purpose, SessionRow.job_id, SessionRow.company_id),
+    *(SessionRow.account, SessionRow.reference, SessionRow.references, SessionRow.token_digest),
+    *(SessionRow.state, SessionRow.issued_at, SessionRow.past),
 )
 # An unbought session is none of the provider's.
 _FROM = sa.select(*_COLUMNS).where(SessionRow.state != bulk.fixed(SessionState.UNBOUGHT))

@@ -95,10 +95,8 @@ class WebhookList:
         return tuple(f"{key.value} {masked(value)}" for key, value in update.match if key is not Key.TOKEN)
 
     def retry(self, *, id_: uuid.UUID | None, now: datetime) -> int:
-        """Make unmatched and broken webhooks due again, all or one; returns how many.
-
-        A contradicted webhook is retried only by its id: the operator has looked at the provider and vouches for it.
-        """
+        """Make unmatched and broken webhooks due again, all or one; returns how many. A contradicted webhook is retried
+        only by its id: the operator has looked at the provider and vouches for it."""
         kept = sa.update(Webhook).where(
             IS_LISTED, Webhook.state.in_([state.value for state in RETRIED]), Webhook.encrypted.is_not(None)
         )

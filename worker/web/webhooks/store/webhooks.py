@@ -21,21 +21,15 @@ from worker.core.database.job_ids import new_id
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
 from worker.core.database.tables.types import DETAIL_LENGTH
+from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
-from worker.core.model.states import Result, SessionState, WebhookState
+from worker.core.model.metrics import PROCESSED, Meters
+from worker.core.model.states import LISTED_WEBHOOKS, Result, SessionState, WebhookState
 from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.reconciliation import Listed
+from worker.lists.traces import NO_TRACES, Traces
 from worker.providers.webhooks.contract import Key, SessionUpdate, update_of_listed
-from worker.web.webhooks.store.results import (
-    ACCOUNT,
-    SENDER,
-    Processed,
-    WebhookResult,
-    given_of,
-    note_broken,
-    note_results,
-    read_given,
-)
+from worker.web.webhooks.store.results import ACCOUNT, SENDER, Processed, WebhookResult, given_of, read_given
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +87,11 @@ class Webhooks:
         rows = [self._row(one, now=now) for one in arrived]
         with self._database.write() as connection:
             known = self._known(connection, arrived)
-            fresh = [row for one, row in zip(arrived, rows, strict=True) if not _is_known(one, known)]
+            fresh = [
+                row
+                for one, row in zip(arrived, rows, strict=True)
+                if not any((one.source, digest) in known for digest in one.digests[1:])
+            ]
             kept: set[uuid.UUID] = set()
             if fresh:
                 statement = bulk.insert(Webhook, connection.dialect.name).on_conflict_do_nothing().returning(Webhook.id)
@@ -193,7 +191,7 @@ class Webhooks:
             rows = fetch(connection, query.with_for_update(skip_locked=True), given)
             if broke_with:
                 for row in rows:
-                    note_broken(connection, row, broke_with, processed, now=now)
+                    processed.note_broken(connection, row, broke_with, now=now)
                 return processed
             webhooks = [
                 made_of(
@@ -205,7 +203,7 @@ class Webhooks:
             ]
             apply = self._apply.get(kind)
             results = apply(connection, webhooks, processed.due, now) if webhooks and apply else {}
-            note_results(connection, rows, results, processed, now=now)
+            processed.note(connection, rows, results, now=now)
         return processed
 
     def traced(self, done: Sequence[tuple[str, str, WebhookResult]]) -> list[tuple[str, WebhookResult, str]]:
@@ -217,10 +215,6 @@ class Webhooks:
             found |= {row.id: row.traceparent for row in fetch(connection, _MESSAGE_TRACES, messages)}
         ids = [(source, one, one.session_id or one.invitation_id) for source, _, one in done]
         return [(source, one, found[id_]) for source, one, id_ in ids if id_ is not None and id_ in found]
-
-
-def _is_known(one: Arrived, known: Collection[tuple[str, str]]) -> bool:
-    return any((one.source, digest) in known for digest in one.digests[1:])
 
 
 _SESSION_TRACES, _MESSAGE_TRACES = (
@@ -239,3 +233,40 @@ _DUE = (
     .order_by(Webhook.due_at, Webhook.id)
     .limit(sa.bindparam("most", type_=sa.Integer()))
 )
+
+
+LOGGED_AT_ONCE = 5  # log lines for each chunk of webhooks
+PROCESSED_AT_ONCE = 20  # chunks of webhooks in a tick: other due work must not wait for all webhooks of an outage
+
+
+def process_webhooks(webhooks: Webhooks, clock: Clock, meters: Meters, traces: Traces = NO_TRACES) -> set[WakeUp]:
+    """Process the webhooks that are due; returns the wake-ups for what became due by that.
+
+    The log and the metrics say what became of them. The process that takes webhooks in processes them at once. The
+    sweep finds those that were left, and those that are tried again.
+    """
+    due: set[WakeUp] = set()
+    for _ in range(PROCESSED_AT_ONCE):
+        now = clock()
+        if not webhooks.any_due(now=now):
+            break
+        processed = webhooks.process(now=now)
+        due |= processed.due
+        if traces.on:
+            ended_at = clock()
+            for source, one, traceparent in webhooks.traced(processed.done):
+                failed, became = one.state in LISTED_WEBHOOKS, one.state.value
+                traces.step(traceparent, "apply webhook", now, ended_at, became, {"source": source}, failed=failed)
+        for source, _, one in processed.done:
+            meters.add(PROCESSED, source, one.state.value)
+        listed = processed.listed
+        for source, event, state, detail in listed[:LOGGED_AT_ONCE]:
+            level = logging.ERROR if state is WebhookState.BROKEN else logging.WARNING
+            named = {"account" if source.startswith(ACCOUNT) else "channel": source.partition("/")[2]}
+            words = (event, source, state.value, detail)
+            log.log(level, "%s of %s is %s: %s; see `onboard events webhooks list`", *words, extra=named)
+        if (more := len(listed) - LOGGED_AT_ONCE) > 0:
+            log.warning("%d more webhooks need a look; see `onboard events webhooks list`", more)
+        if processed.count < CHUNK:
+            break
+    return due
