@@ -14,6 +14,7 @@ from worker.core.model.sessions import ExpirySource, Session
 from worker.core.model.states import InvitationState, JobState
 from worker.core.model.wakeups import WakeUp
 from worker.senders.contract import Receipt
+from worker.wiring.work import invite_work
 
 EMAIL = '[email]\nurl = "smtp://127.0.0.1:{smtp}"\nfrom = "Example Bank <verify@bank.example>"\n'
 SMS = """[sms]
@@ -254,7 +255,7 @@ async def test_the_channels_are_those_that_are_configured(played, sections, chan
 async def test_a_text_names_its_sender(played, sections, name):
     _, worker = await played(sections=sections)
 
-    assert worker.parts.invite_work("sms").sender_names[""] == name
+    assert invite_work(worker.parts, "sms").sender_names[""] == name
 
 
 @pytest.mark.parametrize(("slow", "fast"), [("sms", "email"), ("email", "sms")])

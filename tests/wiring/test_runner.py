@@ -14,6 +14,7 @@ from worker.core.database.tables import Attempt, Job
 from worker.core.limits.store.claims import Room
 from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.store.expired_leases import EndedLeases
+from worker.wiring.work import issue_work
 
 
 async def test_a_wake_up_for_an_account_that_is_being_served_returns_at_once(make):
@@ -275,7 +276,7 @@ async def test_due_rows_without_a_wake_up_are_found(make):
 async def test_the_leases_of_a_dead_worker_come_back(make):
     world = make()
     world.add_many(2)
-    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda channel, _: world.woken.append(channel))
+    work = issue_work(world.parts, "kyc", world.http, wake_invite=lambda channel, _: world.woken.append(channel))
     work.flush([], Room(10, 10))
     assert world.parts.sweep.end_leases() == EndedLeases()
     world.clock.advance(seconds=61)

@@ -2,7 +2,7 @@
 start of a process, one because a person says so."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,7 @@ from worker.core.limits.credits import used_up
 from worker.core.limits.store.backpressure import make_snoozed_due, make_waiting_jobs_due
 from worker.core.model.stops import is_at_cap, way_out
 from worker.reporting.forecast import Load, pace_of
-from worker.settings.policies import BudgetRules
 from worker.wiring.store.carried_budgets import carry_over
-from worker.wiring.store.roles import may_write
 
 log = logging.getLogger(__name__)
 
@@ -23,62 +21,46 @@ if TYPE_CHECKING:
     from worker.wiring.stores import Stores
 
 
-class AccountBudgets:
-    """The rows of `Budgets`, by the names of the accounts and channels that the configuration has."""
+def paces(stores: "Stores", *, now: datetime) -> "Paces":
+    """How fast each account and channel is now, by its limits."""
+    from worker.plans.deadlines import Paces
 
-    def __init__(self, rules: BudgetRules, stores: "Stores") -> None:
-        self._rules, self._stores, self._budgets = rules, stores, stores.budgets
+    rules, states = stores.budget_rules, stores.budgets.all()
 
-    def ensure(self, others: Collection[str]) -> None:
-        """Make the budgets' rows, and rows of these other names, where the database lets us: PostgreSQL's role that
-        reports finds the rows as they are.
-        """
-        if may_write(self._stores.database):
-            self._budgets.ensure([*(rule.name for rule in self._rules.all().values()), *self._rules.accounts, *others])
+    def of(rules: Mapping[str, BudgetRule]) -> dict[str, float | None]:
+        loads = {name: Load(name, 1, rule, states.get(rule.name, BudgetState())) for name, rule in rules.items()}
+        return {name: pace_of(load, now=now) for name, load in loads.items()}
 
-    def paces(self, now: datetime) -> "Paces":
-        """How fast each account and channel is now, by its limits."""
-        from worker.plans.deadlines import Paces
+    return Paces(of(rules.accounts), of(rules.channels))
 
-        states = self._budgets.all()
 
-        def paces(rules: Mapping[str, BudgetRule]) -> dict[str, float | None]:
-            loads = {name: Load(name, 1, rule, states.get(rule.name, BudgetState())) for name, rule in rules.items()}
-            return {name: pace_of(load, now=now) for name, load in loads.items()}
+def resume(stores: "Stores", channels: Collection[str] | None, *, now: datetime) -> None:
+    """Let stopped accounts and senders be tried again, each with a single call first.
 
-        return Paces(paces(self._rules.accounts), paces(self._rules.channels))
+    Not where a try would be paid for in vain: `onboard account resume` does that. The senders of these channels
+    (None: of all) must answer once before sessions are opened for their messages.
+    """
+    rules, budgets = stores.budget_rules, stores.budgets
+    carry_over(stores.database, {name: rule.name for name, rule in rules.accounts.items()}, now=now)
+    _warn_of_renamed(budgets.all(), {rule.name: rule for rule in rules.accounts.values()})
+    # Not by a command that only reads: a running process would soon set the stop again at its own, older cap.
+    budgets.lift_stops_at_caps(rules.accounts.values())
+    for rule in rules.accounts.values():
+        budgets.resume(rule.name)
+    senders = [budgets.resume(rule.name) for rule in rules.channels.values()]
+    used = rules.channels if channels is None else channels
+    budgets.mark_unverified(rule.name for name, rule in rules.channels.items() if name in used)
+    if any(senders):
+        make_waiting_jobs_due(stores.database, now=now)
 
-    def not_stopped(self, accounts: Iterable[str]) -> list[str]:
-        """Those of these accounts that are not stopped."""
-        states = self._budgets.all()
-        return [name for name in accounts if states[self._rules.accounts[name].name].stopped_at is None]
 
-    def resume(self, channels: Collection[str] | None, *, now: datetime) -> None:
-        """Let stopped accounts and senders be tried again, each with a single call first.
-
-        Not where a try would be paid for in vain: `onboard account resume` does that. The senders of these channels
-        (None: of all) must answer once before sessions are opened for their messages.
-        """
-        carry_over(self._stores.database, {name: rule.name for name, rule in self._rules.accounts.items()}, now=now)
-        self._warn_of_renamed()
-        # Not by a command that only reads: a running process would soon set the stop again at its own, older cap.
-        self._budgets.lift_stops_at_caps(self._rules.accounts.values())
-        for rule in self._rules.accounts.values():
-            self._budgets.resume(rule.name)
-        senders = [self._budgets.resume(rule.name) for rule in self._rules.channels.values()]
-        used = self._rules.channels if channels is None else channels
-        self._budgets.mark_unverified(rule.name for name, rule in self._rules.channels.items() if name in used)
-        if any(senders):
-            make_waiting_jobs_due(self._stores.database, now=now)
-
-    def _warn_of_renamed(self) -> None:
-        """An account that was renamed is a new one: its cap covers nothing from before."""
-        states, rules = self._budgets.all(), {rule.name: rule for rule in self._rules.accounts.values()}
-        used = {name: state.credits_used for name, state in states.items() if name not in rules and state.credits_used}
-        left = ", ".join(f"{name} used {number:,}" for name, number in used.items())
-        for name, rule in rules.items():
-            if left and rule.is_capped and not states[name].credits_used:
-                log.warning("%s: its cap counts from 0, but %s: was it renamed? Then lower it", name, left)
+def _warn_of_renamed(states: Mapping[str, BudgetState], rules: Mapping[str, BudgetRule]) -> None:
+    """An account that was renamed is a new one: its cap covers nothing from before."""
+    used = {name: state.credits_used for name, state in states.items() if name not in rules and state.credits_used}
+    left = ", ".join(f"{name} used {number:,}" for name, number in used.items())
+    for name, rule in rules.items():
+        if left and rule.is_capped and not states[name].credits_used:
+            log.warning("%s: its cap counts from 0, but %s: was it renamed? Then lower it", name, left)
 
 
 class NotTried(Exception):

@@ -12,7 +12,7 @@ from worker.core.facts import Observer
 from worker.core.features import Hook
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.model.metrics import Series
-from worker.lists.traces import NO_TRACES, Traces
+from worker.lists.traces import Traces
 from worker.reporting.store.look import Looked
 from worker.reporting.waits import Wait
 from worker.settings.model import Settings
@@ -108,20 +108,19 @@ class Ticks:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._next: float | None = None
+        self._next = float("-inf")
 
     def is_due(self, now: float) -> bool:
         """Whether `begin` would let it happen."""
         with self._lock:
-            return self._next is None or now >= self._next
+            return now >= self._next
 
     def begin(self, now: float) -> bool:
         """Whether to do it at `now`, in seconds that no machine's clock changes: monotonic, or the process's time."""
         with self._lock:
-            if self._next is not None and now < self._next:
-                return False
-            self._next = now + self._seconds
-            return True
+            if is_due := now >= self._next:
+                self._next = now + self._seconds
+            return is_due
 
 
 class Looks(Working):
@@ -189,8 +188,3 @@ def observing_of(settings: Settings) -> list[Observing]:
 def targets_of(settings: Settings) -> list[str]:
     """To whom features hand on what happens."""
     return [target for one in observing_of(settings) for target in one.targets]
-
-
-def opened_traces() -> Traces:
-    """What records this process's spans. Make it after a fork."""
-    return next((tracer.open() for tracer in TRACES.offered()), NO_TRACES)

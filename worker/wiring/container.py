@@ -10,7 +10,6 @@ import socket
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,9 +19,8 @@ from worker.core.database.journal import Journal
 from worker.core.foundation.clock import Clock, ProcessClock
 from worker.core.limits.call_outcomes import SecondLook
 from worker.core.model.metrics import Meters
-from worker.core.model.sessions import SessionRequest, floor_of
 from worker.http.trust import faster
-from worker.lists.traces import Traces
+from worker.lists.traces import NO_TRACES, Traces
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Provider, build_provider
 from worker.providers.parameters import check_parameters
@@ -35,17 +33,16 @@ from worker.settings.policies import (
     check_leases,
     mail_domains,
     orphan_rules,
-    sender_timeout,
 )
 from worker.settings.problems import SettingsError
-from worker.wiring.background import COUNTS, TELLERS, observing_of, opened_traces
+from worker.wiring import account_budgets
+from worker.wiring.background import COUNTS, TELLERS, TRACES, observing_of
 from worker.wiring.os_user import os_user
+from worker.wiring.store.roles import may_write
 from worker.wiring.stores import Stores
 
 if TYPE_CHECKING:
-    from worker.core.work.invite import InviteWork
-    from worker.core.work.issue import FirstLinks, IssueWork, WakeInvite
-    from worker.http.client import Http
+    from worker.core.work.issue import FirstLinks
     from worker.lists.importing.intake import Intake
     from worker.reporting.store.look import Looked
     from worker.senders.contract import Sender
@@ -79,8 +76,8 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
 class Parts(Stores):
     """All parts of one process. Make it after a fork, never before: it holds connections.
 
-    The store's objects, and what the configuration says, are in `Stores`. Here follow, in this order: what comes in, a
-    dispatcher's work, the timer's work, reports, one customer, the process itself.
+    The store's objects, and what the configuration says, are in `Stores`. Here follow, in this order: what comes in,
+    the timer's work, reports, the process itself.
     """
 
     knows_keys = True  # False: a new key stands for those of the configuration, and nothing stored is decrypted
@@ -164,61 +161,9 @@ class Parts(Stores):
             hours=self.hours,
             texted=self.contact.countries,
             lacking=self.lacking_columns,
-            paces=lambda: self.account_budgets.paces(self.clock()),
+            paces=lambda: account_budgets.paces(self, now=self.clock()),
             prefilled=[name for name, account in self.accounts.items() if account.prefill == "all"],
             traces=lambda: self.traces,
-        )
-
-    # A dispatcher's work. It is loaded where it is done: most commands only read.
-
-    def issue_work(
-        self, account: str, http: "Http", *, wake_invite: "WakeInvite", only_batch: int | None = None
-    ) -> "IssueWork":
-        """`only_batch`: no row of another batch is worked."""
-        from worker.core.work.issue import FirstLinks, IssueWork
-        from worker.wiring.work_policies import job_policy
-
-        settings = self.accounts[account]
-        return IssueWork(
-            policy=job_policy(self, account, only_batch=only_batch),
-            provider=self.providers[account],
-            http=http,
-            timeout=settings.timeout,
-            second_look=self.second_looks[f"account/{account}"],
-            wait_for_orphans=settings.on_orphan == "wait",
-            rows=self.jobs,
-            wake_invite=wake_invite,
-            clock=self.clock,
-            floor=self._floor(account),
-            first_links=self.first_links.setdefault(account, FirstLinks()),
-            meters=self.meters,
-            keep_news=self.webhooks.keep_news,
-            jitter=self.jitter,
-        )
-
-    def _floor(self, account: str) -> Callable[[SessionRequest], timedelta]:
-        """The freshness floor of a new link, by the routes as they are now."""
-        from worker.lists.importing.intake import freshness_of
-
-        freshness, lifetime_with = freshness_of(account, self.routes), self.providers[account].lifetime_with
-        return lambda request: floor_of(freshness(request.customer), lifetime=lifetime_with(request.parameters))
-
-    def invite_work(self, channel: str, *, only_batch: int | None = None) -> "InviteWork":
-        from worker.core.work.invite import InviteWork
-        from worker.wiring.templates import sender_name
-        from worker.wiring.work_policies import invitation_policy
-
-        return InviteWork(
-            policy=invitation_policy(self, channel, only_batch=only_batch),
-            sender=self.senders[channel],
-            sender_names={brand: sender_name(self.settings, channel, brand) for brand in ("", *self.settings.brands)},
-            timeout=sender_timeout(self.settings, channel),
-            second_look=self.second_looks[f"sender/{channel}"],
-            templates=self.templates,
-            rows=self.invitations,
-            clock=self.clock,
-            jitter=self.jitter,
-            meters=self.meters,
         )
 
     # The timer's work
@@ -285,7 +230,7 @@ class Parts(Stores):
     def traces(self) -> Traces:
         """What records spans. Built when first needed: it has a thread."""
         if self._traces is None:
-            self._traces = opened_traces()
+            self._traces = next((tracer.open() for tracer in TRACES.offered()), NO_TRACES)
         return self._traces
 
     def heartbeat(self, kind: str, *, batch_id: int | None = None) -> Heartbeat:
@@ -309,18 +254,18 @@ class Parts(Stores):
             self.meters.stored(news)
 
     def ready(self) -> None:
-        """Make the budgets' rows, where the database lets us, keep its time, and stop all if it is an older copy.
-
-        The schema must be up to date.
-        """
-        self.account_budgets.ensure(self.targets)
+        """Make the budgets' rows, keep the database's time, and stop all if it is an older copy. The schema must be up
+        to date. PostgreSQL's role that reports finds the rows as they are."""
+        if may_write(self.database):
+            rules = self.budget_rules
+            self.budgets.ensure([*(rule.name for rule in rules.all().values()), *rules.accounts, *self.targets])
         self.keep_time()
         if self.restored is not None:
             self.restored.begin(now=self.clock())
 
     def resume(self, channels: Collection[str] | None = None) -> None:
-        """Let stopped accounts and senders be tried again, as `AccountBudgets.resume` says."""
-        self.account_budgets.resume(channels, now=self.clock())
+        """Let stopped accounts and senders be tried again, as `account_budgets.resume` says."""
+        account_budgets.resume(self, channels, now=self.clock())
 
     def keep_time(self) -> None:
         """Set the clock by the database's, now and from now on, where there may be several machines."""

@@ -35,6 +35,7 @@ from worker.core.model.wakeups import NAME_UNKNOWN, WakeUp, WorkStep
 from worker.http.client import Http, open_http_session
 from worker.http.trust import faster, way_of
 from worker.wiring.container import DATABASE_THREADS, Parts
+from worker.wiring.work import invite_work, issue_work
 
 log = logging.getLogger(__name__)
 
@@ -172,11 +173,11 @@ class Runner:
         for channel in parts.channels:
             parts.templates.prepare(channel)
         self._invites = {
-            channel: (WakeUp.invite(channel), parts.invite_work(channel, only_batch=only_batch))
+            channel: (WakeUp.invite(channel), invite_work(parts, channel, only_batch=only_batch))
             for channel in parts.channels
         }
         work: Mapping[WakeUp, Any] = {
-            WakeUp.issue(name): parts.issue_work(name, http, wake_invite=wake_invite, only_batch=only_batch)
+            WakeUp.issue(name): issue_work(parts, name, http, wake_invite=wake_invite, only_batch=only_batch)
             for name in parts.accounts
         } | dict(self._invites.values())
         self._meters = {

@@ -33,9 +33,7 @@ def build_senders(
     settings: Settings, clock: Clock, keyring: Keyring | None = None, *, texting: Caller | None = None
 ) -> dict[str, Sender]:
     """The senders by channel. Build them on the loop that will use them. `keyring` signs the mails' return paths.
-
-    `texting` makes the calls of the services for texts; None: each over connections of its own.
-    """
+    `texting` makes the calls of the services for texts; None: each over connections of its own."""
     senders: dict[str, Sender] = {}
     email = settings.email
     if email is not None:

@@ -29,7 +29,6 @@ from worker.reporting.store.report_rows import Facts
 from worker.settings.accounts import Account
 from worker.settings.model import Settings
 from worker.settings.policies import BudgetRules, budget_rules, contact_policy, hours_of
-from worker.wiring.account_budgets import AccountBudgets
 from worker.wiring.store.carried_budgets import as_counted
 
 if TYPE_CHECKING:
@@ -239,10 +238,6 @@ class Stores:
         """Without the credentials, which say what accounts share a budget, as they were counted last."""
         is_known = not any(account.lacks_credentials for account in self.accounts.values())
         return self._rules if is_known else as_counted(self._rules, self.database)
-
-    @property
-    def account_budgets(self) -> AccountBudgets:
-        return AccountBudgets(self.budget_rules, self)
 
     @property
     def takeovers(self) -> Takeovers:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
-from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, check
+from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
 from worker.core.limits.budgets import is_stopped
 from worker.core.limits.store import concurrency as permits
 from worker.core.model.wakeups import Wake, WakeUp
@@ -23,9 +23,8 @@ from worker.core.unknown.store.expired_leases import EndedLeases
 from worker.lists.store import refreshed
 from worker.reporting.store import counting
 from worker.reporting.store.look import Looked, Step
-from worker.settings.policies import listing_accounts
+from worker.settings.policies import listing_accounts, stable_links
 from worker.web.webhooks.store.webhooks import process_webhooks
-from worker.wiring.work_policies import expiry_policy
 
 if TYPE_CHECKING:
     from worker.wiring.container import Parts
@@ -34,11 +33,8 @@ log = logging.getLogger(__name__)
 
 
 class Sweep:
-    """The timer's work on one database. Safe for threads.
-
-    Leases and sessions end by the database's own time, not by this process's: a machine with a wrong clock must not end
-    the leases of all others, nor sessions that live.
-    """
+    """The timer's work on one database. Safe for threads. Leases and sessions end by the database's own time, not by
+    this process's: a machine with a wrong clock must not end the leases of all others, nor sessions that live."""
 
     def __init__(self, parts: "Parts") -> None:
         self._parts = parts
@@ -108,9 +104,7 @@ class Sweep:
 
     def take_over(self) -> int:
         """Give rows of accounts that are stopped, or have their breaker open, to the next account of their routes.
-
-        Returns how many. The next tick wakes the accounts that got rows, since they have something due.
-        """
+        Returns how many. The next tick wakes the accounts that got rows, since they have something due."""
         moved = 0
         for takeover in self._parts.takeovers.possible():
             rows = self._parts.failover.move(takeover, now=self._parts.clock())
@@ -125,15 +119,13 @@ class Sweep:
             moved += rows
         return moved
 
-    def pause_batches(self) -> int:
-        """Pause the rows of batches of which too many messages came back; returns how many batches. Finish resumes and
-        cancels that were cut off."""
+    def pause_batches(self) -> None:
+        """Pause the rows of batches of which too many messages came back. Finish resumes and cancels that were cut
+        off."""
         for batch_id in self._parts.decisions.finish_changes(now=self._parts.clock()):
             log.warning("batch %d: a resume or a cancel was cut off, it is finished now", batch_id)
-        paused = self._parts.decisions.finish_pauses(now=self._parts.clock())
-        for batch_id, reason in paused.items():
+        for batch_id, reason in self._parts.decisions.finish_pauses(now=self._parts.clock()).items():
             log.warning("batch %d is paused: %s", batch_id, reason, extra={"batch": batch_id})
-        return len(paused)
 
     def judge_pilots(self) -> None:
         """Go on with the lists that have a pilot: take the verdicts that are due, and release rows."""
@@ -149,13 +141,25 @@ class Sweep:
         while counting.add_up(self._parts.database) == counting.AT_ONCE:
             pass
 
-    def expire(self) -> ExpiryCounts:
-        """Check the due sessions: replace the sessions that ended unused, or let their jobs lapse.
-
-        The next tick wakes the accounts that are to open another session, where that is due.
-        """
+    def expire(self) -> None:
+        """Check the due sessions: replace the sessions that ended unused, or let their jobs lapse. The next tick wakes
+        the accounts that are to open another session, where that is due."""
         parts = self._parts
-        counts = check(parts.database, parts.keyring, expiry_policy(parts), now=parts.database_clock())
+        lists, rules = listing_accounts(parts.settings, parts.providers), parts.budget_rules.accounts
+
+        def not_stopped() -> list[str]:
+            states = parts.budgets.all()
+            return [name for name in lists if states[rules[name].name].stopped_at is None]
+
+        policy = ExpiryPolicy(
+            contact=parts.contact,
+            lifetimes={name: provider.lifetime for name, provider in parts.providers.items()},
+            reissue_at={name: provider.reissue_at for name, provider in parts.providers.items()},
+            lists=lists,
+            can_ask=not_stopped,
+            stable=stable_links(parts.settings) is not None,
+        )
+        counts = check(parts.database, parts.keyring, policy, now=parts.database_clock())
         if counts.reissued or counts.lapsed:
             log.info(
                 "sessions that ended unused: %d to be replaced, %d customers lapsed", counts.reissued, counts.lapsed
@@ -168,13 +172,10 @@ class Sweep:
                 counts.postponed,
                 parts.contact.per_day or 0,
             )
-        return counts
 
     def due_wake_ups(self, due: Looked | None = None) -> list[WakeUp]:
-        """A wake-up for each account and channel with something due that it may do now. None: look first.
-
-        A channel is woken without a message, too, where rows may be waiting for its sender to answer.
-        """
+        """A wake-up for each account and channel with something due that it may do now. None: look first. A channel is
+        woken without a message, too, where rows may be waiting for its sender to answer."""
         now, rules = self._parts.clock(), self._parts.budget_rules
         due = self.look() if due is None else due
         if not due.accounts and not due.channels:
@@ -190,10 +191,8 @@ class Sweep:
 
 
 def each_alone(*steps: Callable[[], object]) -> None:
-    """Make each of these steps. One that raises is logged by its name, and ends none of the others.
-
-    Raises sqlalchemy.exc.OperationalError: without a database there are no other steps.
-    """
+    """Make each of these steps. One that raises is logged by its name, and ends none of the others. Raises
+    sqlalchemy.exc.OperationalError: without a database there are no other steps."""
     for step in steps:
         # With its class: several are called `step`, and would end each other's outage.
         name = getattr(step, "func", step).__qualname__.rpartition("<locals>.")[2]

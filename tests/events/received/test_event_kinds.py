@@ -10,6 +10,7 @@ from worker.core.database.tables import CustomerRow, Inbox, InvitationRow, Job, 
 from worker.core.limits.store.claims import Room
 from worker.core.model.incoming import EventKind, Outcome
 from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.wiring.work import invite_work
 
 
 @pytest.mark.both_databases
@@ -124,7 +125,7 @@ async def test_a_message_that_was_being_sent_is_not_tried_again_once_it_was_canc
     world, receiver = inlet()
     receiver.receive([requested("C-1")])
     await world.issue()
-    policy = world.parts.invite_work("email").policy
+    policy = invite_work(world.parts, "email").policy
     opened = world.parts.invitations.flush(policy, [], Room(10, 10), clock=world.clock).opened
     receiver.receive([cancelled("C-1")])
     world.parts.invitations.release(policy, opened, now=world.clock())

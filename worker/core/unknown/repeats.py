@@ -4,7 +4,7 @@ By default an email may be repeated, and a session or a text only if its adapter
 of a provider may have been paid for, and a text that arrives twice frightens its reader: such a call is looked up, or
 held for a person (`unknown.reconciliation`). A mail whose hand-over broke after its last line may have arrived as well,
 but it is repeated under the same Message-ID and Date, and many mail programs then show it once.
-`wiring.work_policies` decides which it is, from the adapter's `repeatable` and the configuration's `on_unknown`; the
+`wiring.work` decides which it is, from the adapter's `repeatable` and the configuration's `on_unknown`; the
 attempt has it written down before the call, and `model.endings.ending_for` makes of an unknown outcome a repetition, a
 look-up, or a row that is held.
 

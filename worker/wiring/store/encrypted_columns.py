@@ -19,10 +19,8 @@ Column = sa.Column[Any]
 
 
 class Hashed(NamedTuple):
-    """The column with a digest, for a `purpose`, of a part of an encrypted value; `text` reads that part.
-
-    `once`: no two rows have the same digest, and a row may be without one.
-    """
+    """The column with a digest, for a `purpose`, of a part of an encrypted value; `text` reads that part. `once`: no
+    two rows have the same digest, and a row may be without one."""
 
     column: Column
     purpose: str
@@ -31,18 +29,26 @@ class Hashed(NamedTuple):
 
 
 class EncryptedColumn(NamedTuple):
-    """A column of encrypted values. `name` says in the plural what they are of; `id` is the table's primary key.
+    """The column `encrypted` of a table. `name` says in the plural what its values are of.
 
     `context` makes the context of a value from the columns of `named_by`: those in `by`, or the primary key. `hashed`:
     the digests of parts of the value.
     """
 
     name: str
-    id: Column
-    value: Column
+    of: type[tables.Base]
     context: Callable[..., str]
     hashed: Sequence[Hashed] = ()
     by: Sequence[Column] = ()
+
+    @property
+    def id(self) -> Column:
+        """The primary key."""
+        return self.of.__table__.primary_key.columns[0]
+
+    @property
+    def value(self) -> Column:
+        return self.of.__table__.c.encrypted
 
     @property
     def named_by(self) -> Sequence[Column]:
@@ -57,73 +63,33 @@ class EncryptedColumn(NamedTuple):
 # Its digest is its key, so that it changes in another way than the others.
 ADDRESSES = EncryptedColumn(
     "suppressed addresses",
-    tables.Suppression.digest,
-    tables.Suppression.encrypted,
+    tables.Suppression,
     values.context_of_address,
-    hashed=(Hashed(tables.Suppression.digest, values.ADDRESS, itemgetter("text")),),
+    (Hashed(tables.Suppression.digest, values.ADDRESS, itemgetter("text")),),
 )
+_OF_CUSTOMERS = (
+    Hashed(tables.CustomerRow.email_digest, values.EMAIL, values.email_text),
+    Hashed(tables.CustomerRow.phone_digest, values.PHONE, itemgetter("phone")),
+)
+_OF_TOKENS = (Hashed(tables.SessionRow.token_digest, values.TOKEN, itemgetter("token"), once=True),)
+_OF_SECRETS = (Hashed(tables.StableLink.digest, values.STABLE, itemgetter("secret")),)
+_OF_REFUSED = (Hashed(tables.RefusedEvent.customer_digest, values.CUSTOMER, itemgetter("customer_id")),)
+_PART = (tables.UploadedPart.list_id, tables.UploadedPart.what, tables.UploadedPart.number)
 ENCRYPTED = (
     ADDRESSES,
+    EncryptedColumn("customers", tables.CustomerRow, values.context_of_person, _OF_CUSTOMERS),
     EncryptedColumn(
-        "customers",
-        tables.CustomerRow.customer_id,
-        tables.CustomerRow.encrypted,
-        values.context_of_person,
-        hashed=(
-            Hashed(tables.CustomerRow.email_digest, values.EMAIL, values.email_text),
-            Hashed(tables.CustomerRow.phone_digest, values.PHONE, itemgetter("phone")),
-        ),
+        "details that wait", tables.PendingDetails, values.context_of_person, by=(tables.PendingDetails.customer_id,)
     ),
-    EncryptedColumn(
-        "details that wait",
-        tables.PendingDetails.job_id,
-        tables.PendingDetails.encrypted,
-        values.context_of_person,
-        by=(tables.PendingDetails.customer_id,),
-    ),
-    EncryptedColumn(
-        "lines of lists",
-        tables.Job.id,
-        tables.Job.encrypted,
-        values.context_of_line,
-        by=(tables.Job.batch_id, tables.Job.row),
-    ),
-    EncryptedColumn(
-        "sessions",
-        tables.SessionRow.id,
-        tables.SessionRow.encrypted,
-        values.context_of_session,
-        hashed=(Hashed(tables.SessionRow.token_digest, values.TOKEN, itemgetter("token"), once=True),),
-    ),
-    EncryptedColumn(
-        "stable links",
-        tables.StableLink.id,
-        tables.StableLink.encrypted,
-        values.context_of_stable_link,
-        hashed=(Hashed(tables.StableLink.digest, values.STABLE, itemgetter("secret")),),
-    ),
-    EncryptedColumn(
-        "words of providers and senders", tables.Attempt.id, tables.Attempt.encrypted, values.context_of_attempt
-    ),
-    EncryptedColumn("events", tables.Inbox.id, tables.Inbox.encrypted, values.context_of_update),
-    EncryptedColumn(
-        "refused events",
-        tables.RefusedEvent.id,
-        tables.RefusedEvent.encrypted,
-        values.context_of_refused,
-        hashed=(Hashed(tables.RefusedEvent.customer_digest, values.CUSTOMER, itemgetter("customer_id")),),
-    ),
-    EncryptedColumn("webhooks", tables.Webhook.id, tables.Webhook.encrypted, values.context_of_webhook),
-    EncryptedColumn(
-        "uploaded lists", tables.UploadedList.id, tables.UploadedList.encrypted, values.context_of_uploaded_list
-    ),
-    EncryptedColumn(
-        "parts of uploaded lists",
-        tables.UploadedPart.id,
-        tables.UploadedPart.encrypted,
-        values.context_of_uploaded_part,
-        by=(tables.UploadedPart.list_id, tables.UploadedPart.what, tables.UploadedPart.number),
-    ),
+    EncryptedColumn("lines of lists", tables.Job, values.context_of_line, by=(tables.Job.batch_id, tables.Job.row)),
+    EncryptedColumn("sessions", tables.SessionRow, values.context_of_session, _OF_TOKENS),
+    EncryptedColumn("stable links", tables.StableLink, values.context_of_stable_link, _OF_SECRETS),
+    EncryptedColumn("words of providers and senders", tables.Attempt, values.context_of_attempt),
+    EncryptedColumn("events", tables.Inbox, values.context_of_update),
+    EncryptedColumn("refused events", tables.RefusedEvent, values.context_of_refused, _OF_REFUSED),
+    EncryptedColumn("webhooks", tables.Webhook, values.context_of_webhook),
+    EncryptedColumn("uploaded lists", tables.UploadedList, values.context_of_uploaded_list),
+    EncryptedColumn("parts of uploaded lists", tables.UploadedPart, values.context_of_uploaded_part, by=_PART),
 )
 
 

@@ -29,12 +29,8 @@ def begin(
     with database.write() as connection:
         if suppressed(connection, keyring, [address]):
             return "messages to this address are suppressed: its owner may have asked for none"
-        if most is not None and _begun(connection, since=now - SPAN) >= most:
+        begun = sa.select(sa.func.count()).where(Audit.at > now - SPAN, Audit.action == ACTION)
+        if most is not None and connection.execute(begun).scalar_one() >= most:
             return f"{most} test messages were sent in the last hour, which is the most; try later"
         note(connection, subject, now=now, reason=reason)
     return ""
-
-
-def _begun(connection: sa.Connection, *, since: datetime) -> int:
-    query = sa.select(sa.func.count()).where(Audit.at > since, Audit.action == ACTION)
-    return connection.execute(query).scalar_one()

@@ -10,6 +10,7 @@ from worker.core.database.tables import Attempt, Budget, CustomerRow, Job, Sessi
 from worker.core.limits.store.claims import Room
 from worker.core.model.states import LATE, JobState
 from worker.reporting.report_lines import Columns, line_values
+from worker.wiring.work import issue_work
 
 WAIT = timedelta(seconds=60 + 10 + 5)  # the lease, the call's own time-out, and the margin
 ONE = Room(1, 1)
@@ -34,7 +35,7 @@ def bereft(make):
         world.set(SessionRow, state="expired", check_at=None)
         world.set(Job, state=JobState.WAITING, due_at=world.clock(), unknown_attempt=None)
         world.provider.lists = lists
-        work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
+        work = issue_work(world.parts, "kyc", world.http, wake_invite=lambda *_: None)
         assert work.flush([], ONE).opened  # the call is made, and then the worker died
         world.set(Job, state=state, due_at=None, result="approved")
         world.batch = batch
@@ -145,7 +146,7 @@ async def test_a_look_up_whose_worker_dies_is_made_again(bereft):
     world.clock.advance(seconds=61)
     world.parts.sweep.end_leases()
     world.clock.advance(seconds=30)
-    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
+    work = issue_work(world.parts, "kyc", world.http, wake_invite=lambda *_: None)
     assert work.flush([], ONE).opened  # and then it died
     await days(world, times=2)
     assert (len(world.reconciled), world.job("Ona").lease_until) == (1, None)

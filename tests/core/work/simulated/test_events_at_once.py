@@ -12,6 +12,7 @@ from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import UnknownFlush
 from worker.core.model.states import EVENT
+from worker.wiring.work import invite_work, issue_work
 
 ROOM = Room(10, 10, horizon=timedelta(milliseconds=200))
 UNREACHABLE = sa.exc.OperationalError("COMMIT", None, Exception("connection reset"))
@@ -28,8 +29,8 @@ def world(make) -> World:
 
 def works(world):
     """The work on the account, and then that on the mails of what it opened."""
-    yield world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
-    yield world.parts.invite_work("email")
+    yield issue_work(world.parts, "kyc", world.http, wake_invite=lambda *_: None)
+    yield invite_work(world.parts, "email")
 
 
 async def called(work, opened):

@@ -13,6 +13,7 @@ from worker.core.limits.store.claims import Room
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.states import InvitationState, JobState
 from worker.reporting.store.spending import spending_of
+from worker.wiring.work import invite_work
 
 LATER = Problem(Kind.TRANSIENT, "450 try later", status=450)
 GONE = Problem(Kind.BAD_INPUT, "550 no such user", status=550)
@@ -216,7 +217,7 @@ async def test_a_stale_link_of_an_account_that_is_no_longer_configured_waits_for
     await issued(world)
     del world.parts.providers["kyc"]
     world.clock.advance(days=6, hours=13)
-    work = world.parts.invite_work("email")
+    work = invite_work(world.parts, "email")
     assert work.flush([], Room(10, 10)).opened == []
     assert world.job("Ona").due_at == world.row(SessionRow).expires_at
 

@@ -12,6 +12,7 @@ from worker.core.limits.store.claims import Room
 from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import JobState
 from worker.providers.contract import HttpAnswer
+from worker.wiring.work import issue_work
 
 OVER = timedelta(days=7, minutes=16)
 
@@ -204,7 +205,7 @@ async def test_a_worker_that_died_while_asking_leaves_the_question_to_the_next(m
     world.look_after()
     job = world.job("Ona")
     assert (job.state, job.reason, job.needs_status_check) == (JobState.WAITING, "asks", True)
-    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
+    work = issue_work(world.parts, "kyc", world.http, wake_invite=lambda *_: None)
     assert work.flush([], Room(10, 10)).opened  # and then it died
     world.clock.advance(seconds=61)
     for _ in range(3):

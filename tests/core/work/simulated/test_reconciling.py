@@ -16,6 +16,7 @@ from worker.core.unknown.reconciliation import Nothing, Unmatched
 from worker.lists.decisions.store.decisions import Decisions
 from worker.providers.contract import Broken, HttpAnswer
 from worker.senders.contract import Receipt
+from worker.wiring.work import invite_work, issue_work
 
 DROPPED = Broken(sent=True, detail="connection closed without an answer")
 # The lease, the call's own time-out, and the margin.
@@ -81,7 +82,7 @@ async def test_a_look_up_too_is_not_made_if_its_turn_is_over_when_its_connection
     world.add(customer("Ona"))
     await world.work()
     world.clock.advance(seconds=WAIT.total_seconds())
-    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
+    work = issue_work(world.parts, "kyc", world.http, wake_invite=lambda *_: None)
     (opened,) = work.flush([], Room(1, 1)).opened
     await work.call(opened, world.clock(), lambda _waited: False)
     assert world.reconciled == []
@@ -237,7 +238,7 @@ async def test_a_worker_that_died_while_reconciling_leaves_the_row_to_be_reconci
     world.add(customer("Ona"))
     await world.work()
     world.clock.advance(seconds=WAIT.total_seconds())
-    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
+    work = issue_work(world.parts, "kyc", world.http, wake_invite=lambda *_: None)
     assert work.flush([], Room(10, 10)).opened  # and then it died
     await wait_and_work(world, seconds=61)
     await wait_and_work(world, seconds=2)
@@ -294,7 +295,7 @@ async def test_the_look_up_of_a_text_is_counted_under_its_limit(make):
     world.add(customer("Ona", channel=Channel.SMS))
     await world.work()
     world.clock.advance(seconds=WAIT.total_seconds())
-    work = world.parts.invite_work("sms")
+    work = invite_work(world.parts, "sms")
     (opened,) = work.flush([], Room(1, 1)).opened
     await work.call(opened, world.clock(), lambda _waited: not asked.append(len(senders["sms"].asked)))
     assert (asked, len(senders["sms"].asked)) == ([0], 1)

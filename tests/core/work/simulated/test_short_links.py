@@ -12,6 +12,7 @@ from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
 from worker.core.model.states import JobState
+from worker.wiring.work import issue_work
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -73,7 +74,7 @@ def flushes_at_once(work, flush):
 
 async def test_two_flushes_at_once_try_one_link(make):
     world = make(first_links=True)
-    work = world.parts.issue_work("kyc", None, wake_invite=lambda *_: None)
+    work = issue_work(world.parts, "kyc", None, wake_invite=lambda *_: None)
     for _ in range(2):  # the first two found nothing
         one, other = flushes_at_once(work, Flushed)
         assert (one is None) != (other is None)
@@ -87,7 +88,7 @@ async def test_a_claim_that_failed_leaves_the_try_to_the_next_one(make):
         rooms.append(room)
         raise ArithmeticError
 
-    work = make(first_links=True).parts.issue_work("kyc", None, wake_invite=lambda *_: None)
+    work = issue_work(make(first_links=True).parts, "kyc", None, wake_invite=lambda *_: None)
     work = replace(work, rows=SimpleNamespace(flush=fails, database_time=None))
     for _ in range(2):
         with pytest.raises(ArithmeticError):

@@ -12,6 +12,7 @@ from tests.simulated.world import World, customer
 from worker.core.database.tables import Attempt, Budget, Job
 from worker.core.dispatch.dispatcher import Dispatcher
 from worker.core.limits.store.claims import Room
+from worker.wiring.work import invite_work, issue_work
 
 ROOM = Room(10, 10)
 
@@ -25,8 +26,8 @@ def world(make) -> World:
 
 def works(world):
     """The work on the account, and then that on the mails of what it opened."""
-    yield world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
-    yield world.parts.invite_work("email")
+    yield issue_work(world.parts, "kyc", world.http, wake_invite=lambda *_: None)
+    yield invite_work(world.parts, "email")
 
 
 @contextmanager
@@ -84,7 +85,7 @@ async def test_calls_reserved_while_the_process_stood_still_are_not_those_of_a_w
                 connection.execute(sa.update(Budget).where(Budget.name == "kyc").values(next_at=soon[0]))
         return function(*arguments)
 
-    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
+    work = issue_work(world.parts, "kyc", world.http, wake_invite=lambda *_: None)
     how = {"clock": world.clock, "in_turn": in_turn, "stopping": asyncio.Event(), "wake_others": lambda: None}
     how |= {"stay": timedelta(0), "meter": NOT_COUNTED}
     await Dispatcher(work, longest=timedelta(hours=1), **how).run()

@@ -12,6 +12,7 @@ from worker.core.foundation.clock import ProcessClock
 from worker.core.limits.store.claims import Room
 from worker.core.model.states import JobState
 from worker.core.model.wakeups import WakeUp
+from worker.wiring.work import issue_work
 
 HOUR = timedelta(hours=1)
 LIMITS = ["10/second"]
@@ -106,7 +107,7 @@ async def test_a_process_that_is_ahead_ends_no_lease_and_no_session_of_the_other
 
 
 def world_policy(world):
-    return world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None).policy
+    return issue_work(world.parts, "kyc", world.http, wake_invite=lambda *_: None).policy
 
 
 async def test_a_process_that_is_ahead_leaves_the_account_to_the_others(make, clock):

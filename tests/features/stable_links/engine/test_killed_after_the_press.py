@@ -15,6 +15,7 @@ from worker.core.limits.store.claims import Room
 from worker.core.model.reasons import Reason
 from worker.features.stable_links.landing import Lead, Over, Wait
 from worker.features.stable_links.routes import landings_of
+from worker.wiring.work import issue_work
 
 ON_CLICK = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"\nissue = "on-click"'
 LEASE_AND_CALL = timedelta(seconds=60 + 10 + 5)  # the lease, the call's own time-out, and the margin
@@ -41,7 +42,7 @@ def killed(make):
         (text,) = [message.text for message in world.senders["email"].messages]
         world.secret = re.findall(r"/s/([\w-]{24})(?![\w-])", text)[0]
         assert isinstance(press(world), Wait)
-        work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
+        work = issue_work(world.parts, "kyc", world.http, wake_invite=lambda *_: None)
         assert work.flush([], Room(1, 1)).opened  # here the process ends
         return world
 

@@ -1,32 +1,37 @@
-"""The policies of work: by what jobs and messages are claimed, and what becomes of sessions that ended unused."""
+"""The work of dispatchers, at an account and on a channel, with the policies by which jobs and messages are claimed."""
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from worker.core.dispatch.prefetch import EVENTS_AHEAD
-from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy
 from worker.core.limits.store.backpressure import ASSUMED_LIFETIME
 from worker.core.messages.store.message_context import InvitationPolicy
 from worker.core.model.channels import channels_of
 from worker.core.model.sessions import floor_of, max_age_of
 from worker.core.unknown.reconciliation import MARGIN
+from worker.core.work.invite import InviteWork
+from worker.core.work.issue import FirstLinks, IssueWork, WakeInvite
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy
+from worker.http.client import Http
+from worker.lists.importing.intake import freshness_of
 from worker.providers.contract import Provider
 from worker.senders.contract import Sender
 from worker.settings.accounts import Account
 from worker.settings.model import Settings
-from worker.settings.policies import listing_accounts, sender_timeout, stable_links
+from worker.settings.policies import sender_timeout, stable_links
+from worker.wiring.container import Parts
+from worker.wiring.templates import sender_name
 
-if TYPE_CHECKING:
-    from worker.wiring.container import Parts
 
-
-def job_policy(parts: "Parts", account: str, *, only_batch: int | None) -> JobPolicy:
-    """`only_batch`: no row of another batch is claimed."""
+def issue_work(
+    parts: Parts, account: str, http: Http, *, wake_invite: WakeInvite, only_batch: int | None = None
+) -> IssueWork:
+    """`only_batch`: no row of another batch is worked."""
     settings, provider, rules = parts.settings, parts.providers[account], parts.budget_rules
     of, own = settings.accounts[account], stable_links(settings)
-    return JobPolicy(
+    # By the routes as they are now.
+    freshness, lifetime_with = freshness_of(account, parts.routes), provider.lifetime_with
+    policy = JobPolicy(
         account=account,
         provider=of.provider,
         rule=rules.accounts[account],
@@ -46,14 +51,29 @@ def job_policy(parts: "Parts", account: str, *, only_batch: int | None) -> JobPo
         any_age=own is not None,
         only_batch=only_batch,
     )
+    return IssueWork(
+        policy=policy,
+        provider=provider,
+        http=http,
+        timeout=of.timeout,
+        second_look=parts.second_looks[f"account/{account}"],
+        wait_for_orphans=of.on_orphan == "wait",
+        rows=parts.jobs,
+        wake_invite=wake_invite,
+        clock=parts.clock,
+        floor=lambda asked: floor_of(freshness(asked.customer), lifetime=lifetime_with(asked.parameters)),
+        first_links=parts.first_links.setdefault(account, FirstLinks()),
+        meters=parts.meters,
+        keep_news=parts.webhooks.keep_news,
+        jitter=parts.jitter,
+    )
 
 
-def invitation_policy(parts: "Parts", channel: str, *, only_batch: int | None) -> InvitationPolicy:
-    """As for `job_policy`."""
+def invite_work(parts: Parts, channel: str, *, only_batch: int | None = None) -> InviteWork:
+    """As for `issue_work`."""
     settings, sender, providers = parts.settings, parts.senders[channel], parts.providers
-    sending = settings.sending.get(channel)
-    on_unknown = sending.on_unknown if sending else "hold"
-    return InvitationPolicy(
+    sending, timeout = settings.sending.get(channel), sender_timeout(settings, channel)
+    policy = InvitationPolicy(
         channel=channel,
         rule=parts.budget_rules.channels[channel],
         lease=settings.worker.lease,
@@ -65,23 +85,21 @@ def invitation_policy(parts: "Parts", channel: str, *, only_batch: int | None) -
             providers[account].reissue_at(expires_at) if account in providers else expires_at
         ),
         all_are_repeatable=sender.repeatable(),
-        reconcile_after=_reconcile_after(on_unknown, sender, sender_timeout(settings, channel)),
+        reconcile_after=_reconcile_after(sending.on_unknown if sending else "hold", sender, timeout),
         stable=stable_links(settings),
         only_batch=only_batch,
     )
-
-
-def expiry_policy(parts: "Parts") -> ExpiryPolicy:
-    """What happens to sessions that ended unused."""
-    settings, providers = parts.settings, parts.providers
-    lists = listing_accounts(settings, providers)
-    return ExpiryPolicy(
-        contact=parts.contact,
-        lifetimes={name: provider.lifetime for name, provider in providers.items()},
-        reissue_at={name: provider.reissue_at for name, provider in providers.items()},
-        lists=lists,
-        can_ask=lambda: parts.account_budgets.not_stopped(lists),
-        stable=stable_links(settings) is not None,
+    return InviteWork(
+        policy=policy,
+        sender=sender,
+        sender_names={brand: sender_name(settings, channel, brand) for brand in ("", *settings.brands)},
+        timeout=timeout,
+        second_look=parts.second_looks[f"sender/{channel}"],
+        templates=parts.templates,
+        rows=parts.invitations,
+        clock=parts.clock,
+        jitter=parts.jitter,
+        meters=parts.meters,
     )
 
 
