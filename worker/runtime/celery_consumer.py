@@ -92,10 +92,8 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
         super().__init__(*arguments, **options, without_gossip=True, without_mingle=True, without_heartbeat=True)
 
     def loop(self, *arguments: Any) -> None:
-        """Celery's event loop. A message that cannot be read off the wire ends the connection, not the worker.
-
-        Redis has given it away then; RabbitMQ delivers it again, until its delivery limit.
-        """
+        """Celery's event loop. A message that cannot be read off the wire ends the connection, not the worker. Redis
+        has given it away then; RabbitMQ delivers it again, until its delivery limit."""
         try:
             (loops.asynloop if self.hub else loops.synloop)(*arguments)
         except UNREADABLE as error:

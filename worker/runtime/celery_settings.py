@@ -51,7 +51,6 @@ WITHOUT = {
     PUBLISH: "no events are published",
     SWEEP: "work that becomes due later does not start, and no expired lease is ended",
 }
-EXCHANGE = "wake-ups"
 SWEEP_SECONDS = 1.0
 # Wake-ups wait while no worker runs. The bound is far above the number of accounts and channels, and the sweep sends a
 # dropped wake-up again.
@@ -94,10 +93,8 @@ def configure(app: "Celery", settings: Callable[[], Settings], *, pool: str = "t
 
 
 def celeryconfig() -> ModuleType:
-    """The module celeryconfig.py. Read from its file, not by its name: a host project may have one of its own.
-
-    Raises SettingsError.
-    """
+    """The module celeryconfig.py. Read from its file, not by its name: a host project may have one of its own. Raises
+    SettingsError."""
     path = Path(os.environ.get(OTHER_CELERYCONFIG) or CELERYCONFIG)
     spec = spec_from_file_location("onboarding_celeryconfig", path)
     if spec is None or spec.loader is None:
@@ -160,7 +157,7 @@ def _queue(name: str, url: str) -> Queue:
     # another kind, and is not used.
     bounds = {"x-max-length": MOST_WAKE_UPS, "x-overflow": "drop-head", "x-delivery-limit": DELIVERY_LIMIT}
     arguments = {"x-queue-type": "quorum", **bounds} if url.startswith("amqp") else None
-    return Queue(name, Exchange(EXCHANGE, type="direct"), routing_key=name, queue_arguments=arguments)
+    return Queue(name, Exchange("wake-ups", type="direct"), routing_key=name, queue_arguments=arguments)
 
 
 def _transport_options(url: str) -> dict[str, Any]:

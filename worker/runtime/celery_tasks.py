@@ -28,7 +28,7 @@ from worker.core.model.wakeups import WakeUp
 from worker.runtime import process, worker_process
 from worker.runtime.celery_app import app
 from worker.runtime.celery_settings import INVITE, SWEEP_SECONDS, left_to_others
-from worker.runtime.worker_process import note_wake_up, ready_process, serve, sweep_once, wake_ups
+from worker.runtime.worker_process import ready_process, serve, sweep_once, wake_ups
 from worker.wiring.background import Ticks
 
 log = logging.getLogger(__name__)
@@ -59,12 +59,7 @@ def invite(channel: str) -> None:
 @app.task(name="tell")  # type: ignore[untyped-decorator]
 def publish(target: str) -> None:
     """Publish waiting events to a target."""
-    with ready_process(WakeUp.publish(target)) as here:
-        if here is None:
-            return
-        note_wake_up(here)
-        if here.serve_woken(target):
-            wake_ups.send(WakeUp.publish(target))
+    serve(WakeUp.publish(target))
 
 
 @app.task(name="sweep")  # type: ignore[untyped-decorator]

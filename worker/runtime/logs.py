@@ -46,10 +46,8 @@ class _Form(logging.Formatter):
 
 
 def set_up(level: str = "info", file: Path | None = None, form: str = "auto") -> None:
-    """Send the log to a file, or to standard error. Raises OSError when the file cannot be written.
-
-    `form` auto: text where a person reads it, at a terminal; JSON otherwise.
-    """
+    """Send the log to a file, or to standard error. Raises OSError when the file cannot be written. `form` auto: text
+    where a person reads it, at a terminal; JSON otherwise."""
     handler: logging.Handler = private_log(file) if file else logging.StreamHandler(sys.stderr)
     at_a_terminal = file is None and sys.stderr.isatty()
     handler.setFormatter(_Form(as_json=form == "json" or (form == "auto" and not at_a_terminal)))

@@ -98,7 +98,11 @@ class Process:
                 return future.result()
         except BaseException:
             if future.cancel():
-                self._settle()
+                idle = asyncio.run_coroutine_threadsafe(self.runner.wait_until_idle(), self._loop)
+                try:
+                    idle.result(CANCEL_SECONDS)
+                except TimeoutError:
+                    log.error("a dispatcher did not end within %g s after it was cancelled", CANCEL_SECONDS)
             raise
         future.add_done_callback(partial(_log_late_failure, wake_up))
         return False
@@ -106,13 +110,6 @@ class Process:
     def serve_woken(self, name: str) -> bool:
         """Do the work of features that is due for a name; whether there was more. Blocks."""
         return any([one.serve(name, longest=self._longest) for one in self.woken])
-
-    def _settle(self) -> None:
-        idle = asyncio.run_coroutine_threadsafe(self.runner.wait_until_idle(), self._loop)
-        try:
-            idle.result(CANCEL_SECONDS)
-        except TimeoutError:
-            log.error("a dispatcher did not end within %g s after it was cancelled", CANCEL_SECONDS)
 
     def wake_here(self, wake_up: WakeUp, *, for_events: bool = True) -> bool:
         """Have a dispatcher of this process look again; False where the dispatcher does not run."""

@@ -33,10 +33,8 @@ __all__ = ["EventRefused", "NotReady", "SettingsError", "request_onboarding", "t
 
 
 class EventRefused(Exception):
-    """An event that is refused. `reason` and `problems` say why, and hold none of its values.
-
-    There is at least one problem; one of the whole event has no column, and its text is the reason.
-    """
+    """An event that is refused. `reason` and `problems` say why, and hold none of its values. There is at least one
+    problem; one of the whole event has no column, and its text is the reason."""
 
     def __init__(self, reason: str, problems: Iterable[FieldProblem] = ()) -> None:
         self.reason = reason

@@ -27,10 +27,8 @@ _broker = Outage(log, logging.WARNING)
 
 
 def send_through(app: Celery, wake_up: WakeUp) -> bool:
-    """Send a wake-up; whether the broker took it.
-
-    Never raises. Waits for a broker that hangs: some 10 seconds with Redis, up to 30 with RabbitMQ.
-    """
+    """Send a wake-up; whether the broker took it. Never raises. Waits for a broker that hangs: some 10 seconds with
+    Redis, up to 30 with RabbitMQ."""
     queue = QUEUE_OF[wake_up.step]  # the task has the queue's name
     try:
         # Without retries: the sender would wait for them too.
@@ -80,10 +78,8 @@ class WakeUps:
 
 
 class BackgroundSender:
-    """Sends from a thread of its own: a dispatcher has rows under a lease, and must not wait for a broker that hangs.
-
-    A wake-up that waits is sent once, however often it is handed in. Works in a forked child too.
-    """
+    """Sends from a thread of its own: a dispatcher has rows under a lease, and must not wait for a broker that hangs. A
+    wake-up that waits is sent once, however often it is handed in. Works in a forked child too."""
 
     def __init__(self, send: Callable[[WakeUp], object]) -> None:
         self._send = send

@@ -20,7 +20,7 @@ from worker.core.database.outages import reason
 from worker.core.database.schema import NotReady, Outdated
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
-from worker.core.model.wakeups import Wake, WakeUp
+from worker.core.model.wakeups import Wake, WakeUp, WorkStep
 from worker.http import event_loop
 from worker.reporting.store.look import Looked
 from worker.reporting.store.processes import BEAT, is_younger
@@ -61,14 +61,11 @@ _notes = Ticks(5.0)
 # The kinds of steps that need the database, besides those of wake-ups.
 SWEEPING, MAKING, RESUMING = "sweep", "make", "resume"
 READY = "the database is ready: the worker claims rows"
-BACK = "the database is back: the worker claims rows"
 
 
 def sweep_once(here: Process, *, send: Wake, whole: bool = True) -> None:
-    """Wake what is due, end the leases of workers that are gone, and do the rest of the timer's work.
-
-    Not `whole`: only wake what is due.
-    """
+    """Wake what is due, end the leases of workers that are gone, and do the rest of the timer's work. Not `whole`: only
+    wake what is due."""
     timer = here.parts.sweep
     looked = timer.look()
     wake, tell = partial(_wake_for, timer, looked, send), partial(_wake_for_features, here, send)
@@ -121,36 +118,31 @@ _tries = Tries()
 
 
 def serve(wake_up: WakeUp) -> None:
-    """Work what is due for an account or a channel, and send another wake-up if more is due."""
+    """Work what is due for an account, a channel or a target, and send another wake-up if more is due."""
     with ready_process(wake_up) as here:
         if here is None:
             return
-        note_wake_up(here)
-        if here.serve(wake_up, at_most=longest_dispatch() + AFTER_DISPATCH):
+        if _notes.begin(monotonic()):  # that the broker has brought a wake-up that is not the scheduler's
+            here.parts.processes.note_wake_up(now=here.parts.clock(), scheduled=False)
+        if wake_up.step is WorkStep.PUBLISH:
+            more = here.serve_woken(wake_up.name)
+        else:
+            more = here.serve(wake_up, at_most=longest_dispatch() + AFTER_DISPATCH)
+        if more:
             wake_ups.send(wake_up)
 
 
 def woken_here(wake_up: WakeUp | None) -> bool:
     """Have a running dispatcher of this process look again, and without a task: that would take longer than the rest.
-
-    False: the wake-up needs a task, because no dispatcher runs for it here, or its coming is to be noted.
-    """
+    False: the wake-up needs a task, because no dispatcher runs for it here, or its coming is to be noted."""
     here = process.existing()
     return wake_up is not None and here is not None and not _notes.is_due(monotonic()) and here.wake_here(wake_up)
 
 
-def note_wake_up(here: Process) -> None:
-    """Note that the broker has brought a wake-up that is not the scheduler's."""
-    if _notes.begin(monotonic()):
-        here.parts.processes.note_wake_up(now=here.parts.clock(), scheduled=False)
-
-
 @contextmanager
 def ready_process(wake_up: WakeUp | None = None) -> Iterator[Process | None]:
-    """This process's `Process`, for work on this wake-up, or for the sweep; None while the database is not ready.
-
-    If the database cannot be used inside the block, the wake-up is lost, not the work: the next sweep tries again.
-    """
+    """This process's `Process`, for work on this wake-up, or for the sweep; None while the database is not ready. If
+    the database cannot be used inside the block, the wake-up is lost, not the work: the next sweep tries again."""
     step = SWEEPING if wake_up is None else wake_up.step.value
     here = _process()
     if here is None:
@@ -163,7 +155,7 @@ def ready_process(wake_up: WakeUp | None = None) -> Iterator[Process | None]:
     else:
         # A wake-up for a dispatcher that runs, or goes on running without its task, has shown nothing.
         if wake_up is None or not here.runner.is_working(wake_up):
-            _idle.over(BACK, monotonic(), step=step)
+            _idle.over("the database is back: the worker claims rows", monotonic(), step=step)
 
 
 def longest_dispatch() -> timedelta:
@@ -207,13 +199,12 @@ def begin() -> None:
 
 def _process() -> Process | None:
     try:
-        here = process.current(_make)
+        return process.current(_make)
     except (NotReady, SettingsError) as error:
         _log_not_ready(error, MAKING)
         if isinstance(error, Outdated):
             _leaving[0] = 1
         return None
-    return here
 
 
 def _log_not_ready(error: NotReady | SettingsError, step: str) -> None:
@@ -247,10 +238,8 @@ def _look_without_wake_ups(here: Process) -> None:
 
 
 def _begin_here(here: Process, wake_up: WakeUp) -> None:
-    """Work what is due in this process, if it is of a queue that this worker consumes.
-
-    A wake-up is sent too: if one comes, the broker works, and it is the scheduler that is missing.
-    """
+    """Work what is due in this process, if it is of a queue that this worker consumes. A wake-up is sent too: if one
+    comes, the broker works, and it is the scheduler that is missing."""
     if QUEUE_OF[wake_up.step] in app.amqp.queues.consume_from:
         here.begin(wake_up)
     wake_ups.send(wake_up)
