@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.web.site import FIRST, THIRD, Site, renamed
 from worker.core.model import metrics
-from worker.features.metrics import route
+from worker.features.metrics import metrics_page
 from worker.features.metrics.metrics_page import PREFIX
 from worker.settings.outside import hash_of
 
@@ -86,7 +86,7 @@ async def test_a_second_scrape_within_a_second_asks_the_database_nothing(start, 
     site = await start(sqlite_url, keys=SCRAPED)
     statements: list[str] = []
     sa.event.listen(site.parts.database.engine, "before_cursor_execute", lambda _c, _u, sql, *_: statements.append(sql))
-    monkeypatch.setattr(route, "KEPT_SECONDS", 3600.0)
+    monkeypatch.setattr(metrics_page, "KEPT_SECONDS", 3600.0)
     first = await page(site)
     asked = [sql for sql in statements if "metric_count" in sql]
     assert await page(site) == first

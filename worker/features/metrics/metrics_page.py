@@ -1,42 +1,45 @@
-"""Every metric of `GET /metrics`: those that are counted (`core.model.metrics`), and those that a scrape reads; and the
-page, from what the database says. A label's values are of the configuration, or of a fixed list of words.
+"""`GET /metrics`: what Prometheus scrapes, for a key of `[metrics]`. Its metrics are those that are counted
+(`core.model.metrics`), and those that a scrape reads; its numbers are those of all processes. A label's values are of
+the configuration, or of a fixed list of words.
 
 prometheus-client is loaded when the first page is made: other commands need not wait for it.
 """
 
 from __future__ import annotations
 
+import asyncio
+import hmac
+import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+from aiohttp import web
+
+from worker.core.database.outages import reason
+from worker.core.foundation.clock import monotonic
+from worker.core.foundation.outage_log import Outage
 from worker.core.limits.budgets import BudgetState
-from worker.core.model.metrics import (
-    ANSWER_SECONDS,
-    ANSWERS,
-    BEYOND,
-    CALL_SECONDS,
-    CALLS,
-    EVENTS,
-    FLUSH_SECONDS,
-    FRESHNESS,
-    MESSAGE_SECONDS,
-    MESSAGES,
-    PROCESSED,
-    PUBLISHED,
-    SUM,
-    WEBHOOKS,
-    Metric,
-    Series,
-    Type,
-    bucket_of,
-)
+from worker.core.model import metrics
+from worker.core.model.metrics import BEYOND, SUM, Metric, Series, Type, bucket_of
 from worker.core.model.states import InvitationState
-from worker.features.metrics.store.gauges import Configured, Gauges
+from worker.features.metrics.section import Metrics
+from worker.features.metrics.store.gauges import Configured, Gauges, read
 from worker.reporting.store.processes import BEAT, SWEEP
+from worker.runtime.web_application import FeatureRoutes, Shared
+from worker.settings.outside import hash_of, is_hash
+from worker.settings.secrets import Secret
+from worker.web.events.request_body import TWICE, has_credentials_twice
+from worker.web.problems import REFUSED, problem
+from worker.web.turns import ANSWER_SECONDS as WITHIN_SECONDS
+from worker.web.turns import InThread, answered_within
+from worker.wiring.container import Parts
+
+log = logging.getLogger(__name__)
 
 PREFIX = "onboarding_"
 _gauge = partial(Metric, Type.GAUGE)
@@ -67,10 +70,7 @@ WEBHOOKS_TO_CHECK = _gauge(
     "webhooks_to_check", (), "Webhooks that a person is to check (`onboard events webhooks list`)."
 )
 
-COUNTED = (
-    *(CALLS, CALL_SECONDS, MESSAGES, MESSAGE_SECONDS, FRESHNESS, FLUSH_SECONDS, EVENTS, WEBHOOKS, PROCESSED),
-    *(PUBLISHED, ANSWERS, ANSWER_SECONDS),
-)
+COUNTED = tuple(one for one in vars(metrics).values() if isinstance(one, Metric))  # in the order of that module
 READ = (
     *(DATABASE_UP, JOBS, JOBS_WAITING, NOT_CONFIGURED, FIRST_MESSAGES, OLDEST_DUE, CREDITS, CREDITS_CAP, STOPPED),
     *(PAUSED, BREAKER, RATE, PERMITS, CONCURRENCY, PROCESSES, BEAT_AGE, SWEEP_AGE, OUTBOX_AGE, GIVEN_UP),
@@ -217,3 +217,64 @@ def _is_shown(series: Series, configured: Configured) -> bool:
 
 
 _BY_NAME = {metric.name: metric for metric in COUNTED}
+
+
+# A second scrape within this time gets the same page, and the database is not asked.
+KEPT_SECONDS = 1.0
+
+
+class MetricsRoute:
+    """Belongs to one loop."""
+
+    def __init__(self, keys: Iterable[Secret], make: Callable[[], Page], in_thread: InThread) -> None:
+        """`make` is a blocking call."""
+        self._keys = [key if is_hash(key) else hash_of(key) for key in (one.reveal() for one in keys)]
+        self._make, self._in_thread = make, in_thread
+        self._page: tuple[float, Page] | None = None
+        self._reading = asyncio.Lock()
+        self._outage = Outage(log)
+
+    async def get(self, request: web.Request) -> web.Response:
+        if not self._keys:
+            return problem(404, "not found")
+        if has_credentials_twice(request):
+            return problem(400, TWICE)
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        shown = hash_of(given.strip())
+        # A list: all keys are compared, also after one fits.
+        fits = [hmac.compare_digest(key, shown) for key in self._keys]
+        if scheme.lower() != "bearer" or not any(fits):
+            request[REFUSED] = "metrics: no key, or a wrong one"
+            return problem(401, "the key is none of [metrics]", headers={"WWW-Authenticate": "Bearer"})
+        body, kind = (await self._read()).written(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": kind, "Cache-Control": "no-store"})
+
+    async def _read(self) -> Page:
+        async with self._reading:  # scrapes at the same time share one look
+            if self._page is None or monotonic() - self._page[0] >= KEPT_SECONDS:
+                try:
+                    async with answered_within(WITHIN_SECONDS):
+                        page: Page = await self._in_thread(self._make)
+                    self._outage.over("the database is back: metrics are read")
+                except sa.exc.OperationalError as error:
+                    page = UNREACHABLE
+                    what = "the database cannot be used, metrics are not read"
+                    self._outage.lasts(what, monotonic(), why=reason(error))
+                self._page = (monotonic(), page)
+            return self._page[1]
+
+
+def page_now(parts: Parts) -> Page:
+    """What a scrape shows now. Blocks."""
+    rules = parts.budget_rules
+    configured = Configured(rules.accounts, rules.channels, parts.targets)
+    now = parts.clock()
+    return page_of(read(parts.database, configured, now=now), parts.budgets.all(), configured, now=now)
+
+
+def add(made: web.Application, shared: Shared) -> None:
+    keys = shared.parts.settings.section(Metrics).keys
+    made.router.add_get("/metrics", MetricsRoute(keys, lambda: page_now(shared.parts), shared.in_thread).get)
+
+
+ROUTES = FeatureRoutes(add)

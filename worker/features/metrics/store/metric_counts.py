@@ -34,10 +34,8 @@ class MetricCount(Base):
 
 
 def add(database: Database, counts: Mapping[Series, float]) -> None:
-    """Add these to what is there, in one transaction.
-
-    If the answer to its commit is lost, they are added once more: a metric may be a little too high then.
-    """
+    """Add these to what is there, in one transaction. If the answer to its commit is lost, they are added once more: a
+    metric may be a little too high then."""
     # Always in the same order, so that two processes cannot deadlock.
     rows: list[dict[str, Any]] = [
         {"metric": metric, "labels": BETWEEN.join(labels), "bucket": bucket, "value": value}
