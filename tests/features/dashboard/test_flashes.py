@@ -12,4 +12,4 @@ def test_a_cookie_that_is_not_ours_says_nothing(subtests):
         with subtests.test(cookie=cookie):
             request: Any = SimpleNamespace(host="site.example", headers={}, cookies={})
             request.cookies[f"{cookie_name(request)}_said"] = cookie
-            assert what_was_said(request, Visit(Person("ona", Role.OPERATOR), "secret")) == ""
+            assert what_was_said(Visit(Person("ona", Role.OPERATOR), "secret", request)) == ""

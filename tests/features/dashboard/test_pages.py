@@ -9,8 +9,7 @@ from tests.stored.shelf import Shelf, customer
 from worker.core.database.audit_entries import Act, note
 from worker.core.database.tables import Audit, Budget, Job, Outbox, Permit
 from worker.features.dashboard.pages import audit
-from worker.features.dashboard.pages.accounts import Pace
-from worker.features.dashboard.pages.now import need_of
+from worker.features.dashboard.pages.now import Pace, need_of
 from worker.features.dashboard.rendering import ago, in_words, marked, segments
 from worker.lists.decisions.store.decisions import Decisions
 from worker.lists.store.added_lines import all_added

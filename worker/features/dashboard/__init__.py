@@ -34,7 +34,5 @@ FEATURE = Feature(
         "ROUTES": ("worker.features.dashboard.route:ROUTES",),
         "SECTIONS": ("worker.features.dashboard.users:SECTION",),
     },
-    commands={
-        "users": Command("worker.features.dashboard.command:users", "Set-up", "Add users of the dashboard."),
-    },
+    commands={"users": Command("worker.features.dashboard.command:users", "Set-up", "Add users of the dashboard.")},
 )

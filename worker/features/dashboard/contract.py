@@ -75,11 +75,9 @@ class Asked:
             return self.now
 
     def text(self, name: str, *, most: int = 200) -> str:
-        """The value on one line, without invisible characters, cut to `most`; "" if it is missing.
-
-        What is copied from a page or a spreadsheet may have other spaces in it. It must not read like an empty field:
-        that may stand for all rows.
-        """
+        """The value on one line, without invisible characters, cut to `most`; "" if it is missing. What is copied from
+        a page or a spreadsheet may have other spaces in it. It must not read like an empty field: that may stand for
+        all rows."""
         return plain(self.values.get(name, ""), most=most)
 
     def number(self, name: str, *, least: int = 0, most: int = 2**53) -> int | None:

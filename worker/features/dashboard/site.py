@@ -67,7 +67,7 @@ HTMX = "HX-Request"  # a live part asks
 FOREVER = "public, max-age=31536000, immutable"
 ENDED = "You were not logged in any more, so nothing was done. Log in and do it again."
 TOO_OLD = "The form did not come from this page, or is too old. Open it again."
-Handler = Callable[[web.Request, Visit], Awaitable[web.StreamResponse]]
+Handler = Callable[[Visit], Awaitable[web.StreamResponse]]
 WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -205,25 +205,26 @@ class Site:
                 return see(LOG_IN if to == "/" else f"{LOG_IN}?{urlencode({'to': to})}")
             if not visit.person.may(least):
                 role = f"This page needs the role {least.value}; yours is {visit.person.role.value}."
-                return self._sorry(request, visit, 403, "Not for your role", role)
+                return self._sorry(visit, 403, "Not for your role", role)
             try:
-                return await handler(request, visit)
+                return await handler(visit)
             except Elsewhere as there:
                 return see(str(there))
             except NotThere as error:
-                return self._sorry(request, visit, 404, "Not found", str(error))
+                return self._sorry(visit, 404, "Not found", str(error))
             except Refused as error:
-                return self._sorry(request, visit, 409, "Not possible", str(error), back=local_path(error.back))
+                return self._sorry(visit, 409, "Not possible", str(error), back=local_path(error.back))
 
         return self._open(handle)
 
     def _page(self, one: Page) -> Handler:
-        async def show(request: web.Request, visit: Visit) -> web.StreamResponse:
+        async def show(visit: Visit) -> web.StreamResponse:
+            request = visit.request
             values = {**request.query, **request.match_info}
             if request.method == "POST":
                 form = await form_of(request, seconds=self._shared.body_seconds)
                 if not is_from_here(request.headers) or not visit.has_sent(form):
-                    return self._sorry(request, visit, 403, "Not done", TOO_OLD)
+                    return self._sorry(visit, 403, "Not done", TOO_OLD)
                 values |= {name: value for name, value in form.items() if name != "token"}
             asked = Asked(values, visit.person, self._clock(), posted=request.method == "POST")
             # In the key the values as they are: two requests share an answer only if they are the same.
@@ -234,25 +235,25 @@ class Site:
 
             facts = await (self._reads.get(key, read) if one.shared else read())
             if one.live and HTMX in request.headers:
-                return page(one.live, **self._common(request, visit), **facts)
-            return self._shown(request, visit, one.template, title=one.title, live=one.live, **facts)
+                return page(one.live, **self._common(visit), **facts)
+            return self._shown(visit, one.template, title=one.title, live=one.live, **facts)
 
         return show
 
     def _download(self, one: Download) -> Handler:
-        async def give(request: web.Request, visit: Visit) -> web.StreamResponse:
+        async def give(visit: Visit) -> web.StreamResponse:
             if not visit.person.name:
                 raise Refused("You came with the key to look: files are for users. Log in as one.")
-            asked = Asked({**request.query, **request.match_info}, visit.person, self._clock())
-            file = await self._in_file_thread(one.read, self._sources, asked)
-            return await send(request, file, self._in_file_thread)
+            values = {**visit.request.query, **visit.request.match_info}
+            file = await self._in_file_thread(one.read, self._sources, Asked(values, visit.person, self._clock()))
+            return await send(visit.request, file, self._in_file_thread)
 
         return give
 
     def _arrival(self, one: Arrival) -> Handler:
-        async def take(request: web.Request, visit: Visit) -> web.StreamResponse:
-            if not is_from_here(request.headers):
-                return self._sorry(request, visit, 403, "Not done", TOO_OLD)
+        async def take(visit: Visit) -> web.StreamResponse:
+            if not is_from_here(visit.request.headers):
+                return self._sorry(visit, 403, "Not done", TOO_OLD)
             asked = Asked({}, visit.person, self._clock())
 
             def begin(token: str, name: str) -> Any:
@@ -260,31 +261,31 @@ class Site:
                     raise Refused(TOO_OLD)
                 return one.begin(self._sources, asked, name)
 
-            there = await receive(request, begin, self._in_file_thread, most=one.most)
+            there = await receive(visit.request, begin, self._in_file_thread, most=one.most)
             self._reads.forget()
             return see(local_path(there))
 
         return take
 
-    async def _nothing(self, _request: web.Request, _visit: Visit) -> web.StreamResponse:
+    async def _nothing(self, _visit: Visit) -> web.StreamResponse:
         raise NotThere("There is no such page.")
 
-    async def _confirm(self, request: web.Request, visit: Visit) -> web.StreamResponse:
-        action, asked = self._asked(request, visit, request.query)
-        return self._ask(request, visit, action, await self._of_action(action, asked, action.plan), asked)
+    async def _confirm(self, visit: Visit) -> web.StreamResponse:
+        action, asked = self._asked(visit, visit.request.query)
+        return self._ask(visit, action, await self._of_action(action, asked, action.plan), asked)
 
-    async def _act(self, request: web.Request, visit: Visit) -> web.StreamResponse:
-        form = await form_of(request, seconds=self._shared.body_seconds)
-        if not is_from_here(request.headers) or not visit.has_sent(form):
-            return self._sorry(request, visit, 403, "Not done", TOO_OLD)
-        action, asked = self._asked(request, visit, form)
+    async def _act(self, visit: Visit) -> web.StreamResponse:
+        form = await form_of(visit.request, seconds=self._shared.body_seconds)
+        if not is_from_here(visit.request.headers) or not visit.has_sent(form):
+            return self._sorry(visit, 403, "Not done", TOO_OLD)
+        action, asked = self._asked(visit, form)
         plan: Plan = await self._of_action(action, asked, action.plan)
         reason = asked.text("reason")
         wrong = why_unfit(reason)
         if not wrong and not plan.is_agreed(form.get("seen", "")):
             wrong = "This has changed since you opened the page. Read it again before you agree."
         if wrong:
-            return self._ask(request, visit, action, plan, asked, wrong=wrong)
+            return self._ask(visit, action, plan, asked, wrong=wrong)
         done: Done = await self._of_action(action, asked, action.carry_out, reason)
         self._reads.forget()
         for one in self._pages:
@@ -293,7 +294,7 @@ class Site:
             self._shared.wake(wake_up)
         log.info("%s: %s", visit.person.actor, action.command or action.name)
         answer = see(local_path(action.back(asked)))
-        say(answer, request, visit, done.said)
+        say(answer, visit, done.said)
         return answer
 
     async def _of_action(self, action: Action, asked: Asked, work: Callable[..., Any], *more: str) -> Any:
@@ -303,8 +304,8 @@ class Site:
             error.back = action.back(asked)
             raise
 
-    def _asked(self, request: web.Request, visit: Visit, values: Mapping[str, str]) -> tuple[Action, Asked]:
-        action = self._actions.get(request.match_info["action"])
+    def _asked(self, visit: Visit, values: Mapping[str, str]) -> tuple[Action, Asked]:
+        action = self._actions.get(visit.request.match_info["action"])
         if action is None:
             raise NotThere("There is no such action.")
         if not visit.person.name:
@@ -313,44 +314,32 @@ class Site:
             raise Refused(f"This needs the role {action.least.value}; yours is {visit.person.role.value}.")
         return action, Asked(dict(values), visit.person, self._clock())
 
-    def _ask(
-        self, request: web.Request, visit: Visit, action: Action, plan: Plan, asked: Asked, *, wrong: str = ""
-    ) -> web.StreamResponse:
+    def _ask(self, visit: Visit, action: Action, plan: Plan, asked: Asked, *, wrong: str = "") -> web.StreamResponse:
         # A link of a stranger must not fill in the stranger's own address, nor a reason: one press would send it there.
-        posted = request.method == "POST"
+        posted = visit.request.method == "POST"
         given = {one.name: asked.text(one.name, most=one.most) if posted or one.linked else "" for one in plan.fields}
         typed = {"token", "seen", "seen_at", "reason", *given}
-        shown: dict[str, Any] = {
-            "action": action,
-            "plan": plan,
-            "back": local_path(action.back(asked)),
-            "hidden": {name: value for name, value in asked.values.items() if name not in typed},
-            "given": given,
-            "reason": asked.text("reason") if posted else "",
-            "wrong": wrong,
-        }
-        return self._shown(request, visit, "confirm.html", status=422 if wrong else 200, title=plan.title, **shown)
+        hidden = {name: value for name, value in asked.values.items() if name not in typed}
+        shown: dict[str, Any] = {"action": action, "plan": plan, "hidden": hidden, "given": given, "wrong": wrong}
+        shown |= {"back": local_path(action.back(asked)), "reason": asked.text("reason") if posted else ""}
+        return self._shown(visit, "confirm.html", status=422 if wrong else 200, title=plan.title, **shown)
 
-    def _sorry(
-        self, request: web.Request, visit: Visit, status: int, title: str, text: str, *, back: str = "/"
-    ) -> web.StreamResponse:
-        if HTMX in request.headers:
+    def _sorry(self, visit: Visit, status: int, title: str, text: str, *, back: str = "/") -> web.StreamResponse:
+        if HTMX in visit.request.headers:
             return _failed(status, title, text)
-        return self._shown(request, visit, "sorry.html", status=status, title=title, text=text, back=back)
+        return self._shown(visit, "sorry.html", status=status, title=title, text=text, back=back)
 
-    def _common(self, request: web.Request, visit: Visit) -> dict[str, Any]:
+    def _common(self, visit: Visit) -> dict[str, Any]:
         """What each template has."""
-        return {"person": visit.person, "now": self._clock(), "here": request.path_qs, "Role": Role}
+        return {"person": visit.person, "now": self._clock(), "here": visit.request.path_qs, "Role": Role}
 
-    def _shown(
-        self, request: web.Request, visit: Visit, template: str, *, status: int = 200, **shown: Any
-    ) -> web.Response:
-        said = what_was_said(request, visit)
+    def _shown(self, visit: Visit, template: str, *, status: int = 200, **shown: Any) -> web.Response:
+        said = what_was_said(visit)
         pages = [(one.path, one.navigation) for one in self._pages if one.navigation and visit.person.may(one.least)]
-        common = self._common(request, visit) | {"navigation": pages, "token": form_token(visit.secret), "said": said}
+        common = self._common(visit) | {"navigation": pages, "token": form_token(visit.secret), "said": said}
         answer = page(template, status=status, **(common | shown))
         if said:
-            drop_cookie(answer, request, said_cookie(request))
+            drop_cookie(answer, visit.request, said_cookie(visit.request))
         return answer
 
 

@@ -62,9 +62,7 @@ class Person:
 
 def is_one_person(actor: str, other: str) -> bool:
     """Whether the audit log's names may be of one person: letter case, a role and a way to log in make no other one.
-
-    Nor does an address: an identity provider may name by it whom the file of users names by what is before its @.
-    """
+    Nor does an address: an identity provider may name by it whom the file of users names by what is before its @."""
     names = (one.removeprefix(OIDC).partition(" ")[0].casefold() for one in (actor, other))
     short, long = sorted(names, key=len)
     return long == short or long.startswith(f"{short}@")

@@ -63,6 +63,7 @@ class Visit:
 
     person: Person
     secret: str
+    request: web.Request
 
     def has_sent(self, form: Mapping[str, str]) -> bool:
         return is_form_token(form.get("token", ""), self.secret)
@@ -102,7 +103,7 @@ class Visits:
         # Pages to look at stay open on a wall for a day. One who may change something must be at the screen.
         if not by_itself or not person.may_change(Role.SERVICE_DESK):
             await self._note_seen(secret)
-        return Visit(person, secret)
+        return Visit(person, secret, request)
 
     async def begin(self, name: str, entry: str | None = None) -> str:
         """Log a user in, with "" a person who has the key, with `entry` one whom another way names. Returns the text of
@@ -119,20 +120,17 @@ class Visits:
         person: Person | None
         at, person = self._known.get(secret, (0.0, None))
         if secret in self._known and monotonic() - at < KNOWN_SECONDS:
-            return person if person is None or self._is_still(person) else None
+            # An issuer's entry was compared, and the configuration is read at the start.
+            if person is None or not person.name or person.name.startswith(OIDC):
+                return person
+            user = self.user(person.name)  # the file of users is looked at for each request
+            return person if user is not None and user.role is person.role else None
         person = await self._in_thread(self._look, secret)
         self._known.pop(secret, None)
         self._known[secret] = (monotonic(), person)
         while len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)
         return person
-
-    def _is_still(self, person: Person) -> bool:
-        """Whether the file of users has the person as before: it is looked at for each request."""
-        if not person.name or person.name.startswith(OIDC):
-            return True  # an issuer's entry was compared, and the configuration is read at the start
-        user = self.user(person.name)
-        return user is not None and user.role is person.role
 
     def _look(self, secret: str) -> Person | None:
         found = self._log_ins.find(secret, now=self._clock())
@@ -158,9 +156,7 @@ class Visits:
         if not name:
             return sha256(self._key.encode()).hexdigest() if self._key else None
         user = self.user(name)
-        if user is None:
-            return None
-        return sha256(f"{user.role.value} {user.password.reveal()}".encode()).hexdigest()
+        return None if user is None else sha256(f"{user.role.value} {user.password.reveal()}".encode()).hexdigest()
 
 
 def cookie_name(request: web.Request) -> str:
@@ -193,15 +189,16 @@ def _by_tls(request: web.Request) -> bool:
     return not name or not is_loopback(name) or came_by_tls(request)
 
 
-def say(answer: web.StreamResponse, request: web.Request, visit: Visit, text: str) -> None:
+def say(answer: web.StreamResponse, visit: Visit, text: str) -> None:
     """For the next page, in a cookie that only the same person's visit can read."""
     written = base64.urlsafe_b64encode(text[:LONGEST_SAID].encode()).decode()
-    set_cookie(answer, request, said_cookie(request), f"{written}.{_seal(visit, written)}", max_age=SAID_SECONDS)
+    sealed = f"{written}.{_seal(visit, written)}"
+    set_cookie(answer, visit.request, said_cookie(visit.request), sealed, max_age=SAID_SECONDS)
 
 
-def what_was_said(request: web.Request, visit: Visit) -> str:
+def what_was_said(visit: Visit) -> str:
     """ "" if nothing was."""
-    written, _, seal = request.cookies.get(said_cookie(request), "").partition(".")
+    written, _, seal = visit.request.cookies.get(said_cookie(visit.request), "").partition(".")
     if not seal or not compare_digest(_bytes(seal), _seal(visit, written).encode()):
         return ""
     return base64.urlsafe_b64decode(written).decode()

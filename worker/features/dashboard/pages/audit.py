@@ -62,7 +62,8 @@ def check(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     return {"found": log.verify()}
 
 
-PAGE = Page(path=PATH, template="audit.html", read=read, title="Audit", navigation="Audit")
-CHECK = Page(
-    path=f"{PATH}/check", template="audit_check.html", read=check, title="The audit log's chain", least=Role.OPERATOR
+TITLE = "The audit log's chain"
+PAGES = (
+    Page(path=PATH, template="audit.html", read=read, title="Audit", navigation="Audit"),
+    Page(path=f"{PATH}/check", template="audit_check.html", read=check, title=TITLE, least=Role.OPERATOR),
 )

@@ -160,9 +160,6 @@ def _chosen(group: Group) -> str:
     return rows if len(rows) <= MOST_CHOSEN else ""
 
 
-PAGE = Page(path=PATH, template="batch.html", live="batch_live.html", read=read, title="Batch", forget=_SUMS.forget)
-
-
 KINDS = {"csv": "text/csv", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
 
 
@@ -221,11 +218,14 @@ def read_all(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     }
 
 
-ALL = Page(
-    path=ALL_PATH,
-    template="batches.html",
-    live="batches_live.html",
-    read=read_all,
-    title="Batches",
-    navigation="Batches",
+PAGES = (
+    Page(
+        path=ALL_PATH,
+        template="batches.html",
+        live="batches_live.html",
+        read=read_all,
+        title="Batches",
+        navigation="Batches",
+    ),
+    Page(path=PATH, template="batch.html", live="batch_live.html", read=read, title="Batch", forget=_SUMS.forget),
 )

@@ -278,15 +278,9 @@ def _test(sources: Sources, asked: Asked, reason: str) -> Done:
     try:
         templates = templates_of(settings)  # anew: they may have changed
         test = written(settings, templates, customer, to, kind=kind, now=sources.parts.clock())
-        refused = begin(
-            stores.database,
-            stores.keyring,
-            f"batch {batch_id} row {row}",
-            (test.channel, test.message.to),
-            reason=f"by {test.channel}",
-            now=asked.now,
-            most=MOST_TESTS,
-        )
+        subject, given = f"batch {batch_id} row {row}", (test.channel, test.message.to)
+        why = f"by {test.channel}"
+        refused = begin(stores.database, stores.keyring, subject, given, reason=why, now=asked.now, most=MOST_TESTS)
         if refused:
             raise NotSent(refused)
         hand_over(settings, sources.parts.clock, stores.keyring, test)

@@ -132,14 +132,14 @@ def read_messages(sources: Sources, asked: Asked) -> Mapping[str, Any]:
 
 
 _for_the_desk = partial(Page, least=Role.SERVICE_DESK, shared=False)
-FIND = _for_the_desk(
-    path=PATH, template="customers.html", read=find, title="Customers", navigation="Customers", posted=True
+PAGES = (
+    _for_the_desk(
+        path=PATH, template="customers.html", read=find, title="Customers", navigation="Customers", posted=True
+    ),
+    Page(path=ONE, template="customer.html", read=read, title="Customer"),
+    _for_the_desk(path=f"{ONE}/contact", template="customer.html", read=read_with_contact, title="Customer"),
+    _for_the_desk(path=f"{ONE}/messages", template="messages.html", read=read_messages, title="Messages"),
 )
-PAGE = Page(path=ONE, template="customer.html", read=read, title="Customer")
-CONTACT = _for_the_desk(path=f"{ONE}/contact", template="customer.html", read=read_with_contact, title="Customer")
-MESSAGES = _for_the_desk(path=f"{ONE}/messages", template="messages.html", read=read_messages, title="Messages")
-
-
 T = TypeVar("T")
 GIVEN_AWAY = "The link has gone to an address that was corrected since, and opens there, too."
 

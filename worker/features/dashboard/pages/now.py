@@ -1,21 +1,25 @@
 """The first page: what needs a person, the batches, the accounts and senders, and which processes run; and its button:
-stop everything at once, and go on."""
+stop everything at once, and go on. The page of accounts and senders alone: their numbers, how fast they grow now, and
+trying a stopped one again."""
 
 import shlex
+import threading
+from collections import deque
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.notation import counted, listed_in_words
 from worker.core.model.states import JobState, LineState
 from worker.features.dashboard.contract import Action, Asked, Done, Page, Plan, Refused, Sources, do
-from worker.features.dashboard.pages.accounts import Pace, accounts_now
 from worker.features.dashboard.pages.batch_actions import FROM_NOW, page_of
 from worker.lists.store.batches import BatchFacts
 from worker.reporting.batch_report import rows_to_correct, state_of
 from worker.reporting.operation import WORK
-from worker.reporting.operation_report import OperationReport
+from worker.reporting.operation_report import WORKING, OperationReport, state_in_words
 from worker.reporting.waits import NOTHING_STUCK, Wait, rows_in_words, with_rows
+from worker.wiring.account_budgets import NotTried, check_can_be_tried, try_again
 
 SHOWN = 12  # the newest batches; the others are on the page of batches
 # In the order of a bar: what is done fills it from the left, and what is still to do is on the right.
@@ -34,9 +38,30 @@ NAMELESS = {
     "webhook": "Webhooks",
 }
 AT_REST = ("sent", "finished", "cancelled", "purged")
+OVER_SECONDS = 10.0
 
 
-_pace = Pace()  # of the last numbers
+class Pace:
+    """Of numbers that grow. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[float, dict[str, int]]] = deque()
+        self._lock = threading.Lock()
+
+    def each_second(self, totals: Mapping[str, int], at: float) -> dict[str, float]:
+        """By name, how much the number has grown each second, lately; names that were not there before are left out."""
+        with self._lock:
+            while self._looks and at - self._looks[0][0] > OVER_SECONDS:
+                self._looks.popleft()
+            before_at, before = self._looks[0] if self._looks else (at, {})
+            self._looks.append((at, dict(totals)))
+        took = at - before_at
+        if took <= 0:
+            return {}
+        return {name: max(number - before[name], 0) / took for name, number in totals.items() if name in before}
+
+
+_pace, _used = Pace(), Pace()  # of the batches' last numbers, and of the accounts'
 
 
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
@@ -59,6 +84,25 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         "folders": whole.folders,
         "working": sum(one.kind in WORK for one in whole.running),
     }
+
+
+def accounts_now(sources: Sources, now: datetime) -> list[dict[str, Any]]:
+    """The facts of all accounts and senders, as the pages show them: those that share a budget are one, `sharing`."""
+    budgets: dict[str, list[dict[str, Any]]] = {}
+    for one in sources.parts.operation.of_accounts(now=now):
+        budgets.setdefault(one["budget"], []).append(one)
+    first = {each[0]["account"]: each[0]["credits_used"] for each in budgets.values()}
+    # How many credits each uses in a second now: the calls that are made and paid for.
+    pace = _used.each_second({name: used for name, used in first.items() if used is not None}, monotonic())
+    accounts = []
+    for each in budgets.values():
+        one = each[0]
+        state, _, why = state_in_words(one).partition(": ")
+        used, left = one["credits_used"], one["credits_left"]
+        shown = {"state": state.partition(" ")[0], "until": one["paused_until"], "why": why, "sharing": each}
+        credits = None if used is None or left is None else used + left
+        accounts.append(one | shown | {"credits": credits, "pace": pace.get(one["account"], 0.0)})
+    return accounts
 
 
 def batch_facts(sources: Sources, whole: OperationReport, batch: BatchFacts) -> dict[str, Any]:
@@ -113,19 +157,22 @@ def need_of(one: Wait) -> dict[str, Any]:
     # One command may help with several things, and an id has no space.
     whose = ["".join(one.name.split())] if one.name else []
     about = " ".join(filter(None, (one.what if one.name else "", one.name)))
-    return {
-        "about": about or NAMELESS.get(one.what, one.what),
-        "reason": one.detail,
-        "command": one.action,
-        "critical": one.is_critical,
-        "page": page,
-        "action": action,
-        "button": button,
-        "id": "-".join(("need", *words, *whose)),
-    }
+    about = about or NAMELESS.get(one.what, one.what)
+    shown = {"about": about, "reason": one.detail, "command": one.action, "critical": one.is_critical}
+    return shown | {"page": page, "action": action, "button": button, "id": "-".join(("need", *words, *whose))}
 
 
 PAGE = Page(path="/", live="now_live.html", read=read, title="Now", navigation="Now")
+
+
+def _read_accounts(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    accounts = accounts_now(sources, asked.now)
+    return {"accounts": accounts, "well": all(one["state"] == WORKING for one in accounts)}
+
+
+ACCOUNTS = Page(
+    path="/dashboard/accounts", live="accounts_live.html", read=_read_accounts, title="Accounts", navigation="Accounts"
+)
 
 
 def _plan_stop(sources: Sources, _asked: Asked) -> Plan:
@@ -174,7 +221,39 @@ def _go_on(sources: Sources, asked: Asked, reason: str) -> Done:
     return Done("Everything goes on." if ended is not None else "Nothing was stopped.")
 
 
+def _plan_try(sources: Sources, asked: Asked) -> Plan:
+    name = asked.text("name")
+    try:
+        shared = check_can_be_tried(name, sources.parts, now=asked.now)
+    except NotTried as error:
+        raise Refused(f"{error}.") from None
+    facts = next(one for one in sources.parts.operation.of_accounts(now=asked.now) if one["account"] == name)
+    state = state_in_words(facts)
+    if not (facts["stopped_at"] or facts["paused_until"]):
+        raise Refused(f"{name} is neither stopped nor paused.")
+    does = [f"Now: {state}.", "Remove the cause first. One call goes ahead; if it succeeds, the others follow."]
+    does += [f"{listed_in_words(shared)} share its budget and go on as well."] if shared else []
+    paid = name in sources.parts.accounts
+    cost = ("The first call, and then the calls of the rows that wait for it, are paid for as any.",) if paid else ()
+    return Plan(title=f"Try {name} again?", button=f"Try {name} again", does=does, cost=cost)
+
+
+def _try(sources: Sources, asked: Asked, reason: str) -> Done:
+    name = asked.text("name")
+    stores = sources.acting(asked.person, "account resume", reason)
+    try:
+        ended, _ = try_again(name, stores, now=asked.now)
+    except NotTried as error:
+        raise Refused(f"{error}.") from None
+    if not ended:
+        return Done(f"{name} was neither stopped nor paused.")
+    return Done(f"{name} is tried again with a single call: its {' and its '.join(ended)} ended.")
+
+
 ACTIONS = (
     Action(name="stop", command="stop", plan=_plan_stop, carry_out=_stop),
     Action(name="go-on", command="resume --all", plan=_plan_go_on, carry_out=_go_on),
+    Action(
+        name="account-resume", command="account resume", plan=_plan_try, carry_out=_try, back=lambda _: ACCOUNTS.path
+    ),
 )

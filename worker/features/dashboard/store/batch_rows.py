@@ -60,15 +60,8 @@ class BatchRows:
 
 
 _ROWS = sa.select(
-    Job.row,
-    Job.customer_id,
-    STATE.label("state"),
-    RESULT.label("result"),
-    ACCOUNT.label("account"),
-    REASON.label("reason"),
-    DETAIL.label("detail"),
-    DUE_AT.label("due_at"),
-    Job.leader_id,
+    *(Job.row, Job.customer_id, Job.leader_id, STATE.label("state"), RESULT.label("result")),
+    *(ACCOUNT.label("account"), REASON.label("reason"), DETAIL.label("detail"), DUE_AT.label("due_at")),
     sa.func.coalesce(LEAD.brand, Job.brand).label("brand"),
 ).join(LEAD, LEAD.id == Job.leader_id, isouter=True)
 
