@@ -48,7 +48,13 @@ def proven(token: str, keys: Sequence[Mapping[str, Any]], oidc: Oidc, *, nonce: 
         raise NotProven("its claims are not a JSON object") from None
     if claims.get("iss") != oidc.issuer:
         raise NotProven("its issuer is another one")
-    _check_audience(claims, oidc.client_id)
+    audience = claims.get("aud")
+    audience = audience if isinstance(audience, list) else [audience]
+    if oidc.client_id not in audience:
+        raise NotProven("it is for another client")
+    party = claims.get("azp")
+    if (len(audience) > 1 or party is not None) and party != oidc.client_id:
+        raise NotProven("it was made for another client (azp)")
     _check_times(claims, now)
     if claims.get("nonce") != nonce:
         raise NotProven("its nonce is not of this log-in")
@@ -92,16 +98,6 @@ def _payload(token: str, keys: Sequence[Mapping[str, Any]]) -> bytes:
         except (PyJWTError, ValueError, TypeError):  # an odd key, or another one
             continue
     raise UnknownKey("no key of the issuer verifies its signature")
-
-
-def _check_audience(claims: Mapping[str, Any], client_id: str) -> None:
-    given = claims.get("aud")
-    audience = given if isinstance(given, list) else [given]
-    if client_id not in audience:
-        raise NotProven("it is for another client")
-    party = claims.get("azp")
-    if (len(audience) > 1 or party is not None) and party != client_id:
-        raise NotProven("it was made for another client (azp)")
 
 
 def _check_times(claims: Mapping[str, Any], now: datetime) -> None:
