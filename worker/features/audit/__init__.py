@@ -12,6 +12,6 @@ FEATURE = Feature(
         "SWEEP_STEPS": ("worker.features.audit.sealing:swept",),
     },
     commands={
-        "audit": Command("worker.features.audit.command:audit", "Month end", "Show who did what, and check the log."),
+        "audit": Command("worker.features.audit.command:audit", "Month end", "Show who did what, and check the log.")
     },
 )

@@ -110,17 +110,9 @@ def verify(invocation: Invocation, head: Point | None, as_json: bool) -> None:
             parts.once(seals_of).seal()
         found = AuditLog(parts.database, parts.keyring).verify(head, progress=_progress("checked"))
     if as_json:
-        print_json(
-            {
-                "whole": found.is_whole,
-                "entries": found.entries,
-                "removed_to": found.removed,
-                "unsealed": found.unsealed,
-                "head": str(found.end),
-                "problems": found.problems,
-                "more_problems": found.more,
-            }
-        )
+        facts: dict[str, Any] = {"whole": found.is_whole, "entries": found.entries, "removed_to": found.removed}
+        facts |= {"unsealed": found.unsealed, "head": str(found.end)}
+        print_json(facts | {"problems": found.problems, "more_problems": found.more})
     else:
         entries = counted(found.entries, "entry", "entries")
         click.echo(f"{entries} checked: the log {'is whole' if found.is_whole else 'was changed'}")

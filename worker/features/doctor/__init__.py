@@ -8,6 +8,6 @@ FEATURE = Feature(
     commands={
         "doctor": Command(
             "worker.features.doctor.command:doctor", "Set-up", "Check the configuration and all it names."
-        ),
+        )
     },
 )

@@ -5,7 +5,5 @@ from worker.core.features import Command, Feature
 FEATURE = Feature(
     name="keys",
     about="Makes, rotates and retires keys. Without it a key stays for ever.",
-    commands={
-        "keys": Command("worker.features.keys.command:keys", "Set-up", "Make, rotate and retire keys."),
-    },
+    commands={"keys": Command("worker.features.keys.command:keys", "Set-up", "Make, rotate and retire keys.")},
 )

@@ -10,6 +10,6 @@ FEATURE = Feature(
     commands={
         "archive": Command(
             "worker.features.privacy.command:archive", "Month end", "Save a batch as a file, and remove it if you wish."
-        ),
+        )
     },
 )

@@ -25,10 +25,8 @@ _FIXED = "a report cannot change it for a customer who is known"
 
 @dataclass(frozen=True, repr=False)
 class Correction:
-    """The columns that are to change, with their new values. Personal, so it has no repr.
-
-    `kept`: the names, the country, the locale and the time zone that the row says as they are stored.
-    """
+    """The columns that are to change, with their new values. Personal, so it has no repr. `kept`: the names, the
+    country, the locale and the time zone that the row says as they are stored."""
 
     values: Mapping[str, Any]
     kept: Collection[str] = ()

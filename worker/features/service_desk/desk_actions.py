@@ -65,13 +65,8 @@ def resend(
     """
     with invocation.parts(ENCRYPTING | WAKING) as parts:
         desk = desk_of(parts)
-        sent = _done(
-            customer_id,
-            lambda: desk.resend(
-                customer_id, channel=channel, purpose=purpose, same_link=same_link, reason=reason, now=parts.clock()
-            ),
-            as_json,
-        )
+        asked = partial(desk.resend, customer_id, channel=channel, purpose=purpose, same_link=same_link, reason=reason)
+        sent = _done(customer_id, lambda: asked(now=parts.clock()), as_json)
         wake_ups_of(parts.settings).send(list(sent.due))
         when = "now" if sent.due_at <= parts.clock() else f"at {in_utc(sent.due_at)}, after the quiet hours"
     if as_json:
@@ -159,13 +154,8 @@ def address(
         foreseen = _asking(lambda: desk.may_correct(customer_id, kinds, purpose=purpose, now=parts.clock()))
         if isinstance(foreseen, Foreseen) and isinstance(foreseen.follows, NewLink) and not yes:
             confirm(f"the old address has a link that opens: {cost_in_words(parts, foreseen.follows)} Go on?")
-        changed = _done(
-            customer_id,
-            lambda: desk.correct(
-                customer_id, Correction(new), purpose=purpose, reason=reason, by_hand=True, now=parts.clock()
-            ),
-            as_json,
-        )
+        asked = partial(desk.correct, customer_id, Correction(new), purpose=purpose, reason=reason, by_hand=True)
+        changed = _done(customer_id, lambda: asked(now=parts.clock()), as_json)
         wake_ups_of(parts.settings).send(list(changed.due))
     what, sent = " and ".join(changed.columns), changed.sent
     if changed.warning:

@@ -73,12 +73,9 @@ def decide_resend(
     to_new_address: bool = False,
     same_link: bool = False,
 ) -> Resend | Refused:
-    """`channel` None: the row's own, the first on which the customer can be reached.
-
-    `to_new_address`: the customer's address was just corrected, so that the messages before went elsewhere; a list
-    corrects many at once, so that these wait for the end of a pause. `same_link`: also a link that went to an address
-    that was corrected.
-    """
+    """`channel` None: the row's own, the first on which the customer can be reached. `to_new_address`: the customer's
+    address was just corrected, so that the messages before went elsewhere; a list corrects many at once, so that these
+    wait for the end of a pause. `same_link`: also a link that went to an address that was corrected."""
     refused = not_serviceable(case) or _without_link(rules, case, now)
     if refused is None and to_new_address:
         refused = in_a_pause(case.row)

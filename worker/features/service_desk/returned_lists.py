@@ -85,14 +85,8 @@ class Returns:
         if stored.details is None or isinstance(stored.details, CannotDecrypt):
             why = _ERASED if stored.details is None else _UNREADABLE
             return _refused(line, why) if _is_filled_in(line) else _known(line, AS_STORED)
-        options = self.options
-        correction, problems = correction_of(
-            line.cells,
-            stored.details,
-            today=self.clock().date(),
-            dates=options.dates,
-            mail_domains=options.mail_domains,
-        )
+        today, dates, domains = self.clock().date(), self.options.dates, self.options.mail_domains
+        correction, problems = correction_of(line.cells, stored.details, today=today, dates=dates, mail_domains=domains)
         problems += guessed_letters(correction) if line.guessed else ()
         if problems:
             return _refused(line, *problems)
@@ -112,14 +106,8 @@ class Returns:
 
     def _corrected(self, line: Returned, correction: Correction, purpose: str, place: Place) -> RefusedLine:
         reason = f"row {line.row} of {self.name}"[:200]
-        done = self.desk.correct(
-            line.customer_id,
-            correction,
-            purpose=purpose,
-            reason=reason,
-            another_person=self.another_person,
-            now=self.clock(),
-        )
+        correct = partial(self.desk.correct, line.customer_id, correction, purpose=purpose, reason=reason)
+        done = correct(another_person=self.another_person, now=self.clock())
         if isinstance(done, Refused):
             column = correction.columns[0]
             return _refused(line, FieldProblem(column, done.why, done.then or "import the file again with --again"))

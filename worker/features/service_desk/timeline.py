@@ -48,10 +48,8 @@ class Moment(NamedTuple):
 
 class RowFact(NamedTuple):
     """A row of a list, or an event. `joined`: the place of the row that serves the customer; "" for that row itself.
-
     `senders`: those that it waits for. `in_doubt`: it is not known what its call did, which was made at `called_at`.
-    `needs_status_check`: it is due for a look-up of its session.
-    """
+    `needs_status_check`: it is due for a look-up of its session."""
 
     batch_id: int
     batch: str
@@ -160,10 +158,8 @@ def timeline(history: History, around: Circumstances, *, now: datetime) -> list[
 
 
 def _beyond_the_cap(history: History, around: Circumstances, now: datetime) -> set[int]:
-    """The waiting messages, by their places, that the cap lets leave no more once those before them have left.
-
-    One whose outcome is looked up counts already.
-    """
+    """The waiting messages, by their places, that the cap lets leave no more once those before them have left. One
+    whose outcome is looked up counts already."""
     if around.most_messages is None:
         return set()
     waits = [

@@ -84,12 +84,9 @@ def seconds() -> float:
 
 @dataclass(kw_only=True)
 class StableRoutes:
-    """Belongs to one loop.
-
-    `hosts`: where each account's links may lead. `on_click`: a session is bought by a press alone. `page_first`: a
-    press alone leads to the session, too. `pages`: by brand. `is_secure`: our links are https. Only on a machine of its
-    own may a page lead to http.
-    """
+    """Belongs to one loop. `hosts`: where each account's links may lead. `on_click`: a session is bought by a press
+    alone. `page_first`: a press alone leads to the session, too. `pages`: by brand. `is_secure`: our links are https.
+    Only on a machine of its own may a page lead to http."""
 
     shared: Shared
     hosts: Mapping[str, Sequence[str]]
@@ -299,11 +296,8 @@ class StableRoutes:
 
 
 def _policy(pages: Pages, *, is_secure: bool) -> str:
-    """The page may load its one style and its logo, and nothing else.
-
-    Browsers hold `form-action` against the whole way of a form: our redirect after a press, and the provider's own
-    redirects after it, to hosts that we do not know.
-    """
+    """The page may load its one style and its logo, and nothing else. Browsers hold `form-action` against the whole way
+    of a form: our redirect after a press, and the provider's own redirects after it, to hosts that we do not know."""
     logo = urlsplit(pages.logo)
     # `data:` is the empty icon. 'none' beside another source is an error, which browsers report on each page.
     images = f"{logo.scheme}://{logo.netloc} data:" if logo.netloc else "data:"

@@ -88,11 +88,7 @@ class TracedWork:
         return getattr(self._work, name)
 
     def flush(
-        self,
-        results: Sequence[Any],
-        room: Room | None,
-        stretch: Stretch | None = None,
-        unused: Sequence[datetime] = (),
+        self, results: Sequence[Any], room: Room | None, stretch: Stretch | None = None, unused: Sequence[datetime] = ()
     ) -> Flushed[Any]:
         began_at = self._clock()
         flushed: Flushed[Any] = self._work.flush(results, room, stretch, unused)
@@ -199,11 +195,7 @@ class OtelTraces(Traces):
     on = True
 
     def __init__(
-        self,
-        processor: "SpanProcessor",
-        *,
-        row_share: float = ROW_SHARE,
-        draw: Callable[[], float] = random.random,
+        self, processor: "SpanProcessor", *, row_share: float = ROW_SHARE, draw: Callable[[], float] = random.random
     ) -> None:
         from opentelemetry.sdk.resources import OTELResourceDetector, Resource
         from opentelemetry.sdk.trace import TracerProvider

@@ -12,16 +12,7 @@ import sqlalchemy as sa
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Audit
 from worker.core.foundation.keyring import Keyring
-from worker.features.audit.store.sealing import (
-    HEAD,
-    NOT_SIGNED,
-    Head,
-    NotSigned,
-    Point,
-    entry_of,
-    head_of,
-    next_point,
-)
+from worker.features.audit.store.sealing import HEAD, NOT_SIGNED, Head, NotSigned, Point, entry_of, head_of, next_point
 
 PAGE = 5000
 MOST_SHOWN = 20  # problems of the log, in words; the others are counted
@@ -29,10 +20,8 @@ MOST_SHOWN = 20  # problems of the log, in words; the others are counted
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which entries: of a time (`since` included, `until` not), and with these exact texts. None: all.
-
-    `begins`: the texts need only begin so. `before`: only entries whose rows have a smaller id.
-    """
+    """Which entries: of a time (`since` included, `until` not), and with these exact texts. None: all. `begins`: the
+    texts need only begin so. `before`: only entries whose rows have a smaller id."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -113,11 +102,8 @@ class AuditLog:
         return head.end
 
     def verify_end(self, most: int) -> Verified:
-        """Check the head's signature, and compute the last `most` entries of the chain again.
-
-        As quick for a long log as for a short one. What was changed before these entries does not show here: `verify`
-        reads them all.
-        """
+        """Check the head's signature, and compute the last `most` entries of the chain again. As quick for a long log
+        as for a short one. What was changed before these entries does not show here: `verify` reads them all."""
         with self._snapshot() as connection:
             found, head = self._head(connection)
             first = head.end.number - most
@@ -133,9 +119,7 @@ class AuditLog:
 
     def verify(self, kept: Point | None = None, *, progress: Callable[[int], None] = lambda _: None) -> Verified:
         """Compute the chain again, from its first entry to its head. `kept`: a point of it that was kept elsewhere.
-
-        `progress` gets the number of entries that were checked.
-        """
+        `progress` gets the number of entries that were checked."""
         with self._snapshot() as connection:
             found, head = self._head(connection)
             _Chain(found, head, kept, head.removed).follow(connection, progress)

@@ -45,11 +45,8 @@ def read_point(text: str) -> Point:
 
 
 def next_point(before: Point, entry: Entry) -> Point:
-    """The place of an entry behind `before`.
-
-    The hash is SHA-256 over the hash before, a line feed, and the entry's values as a JSON array.
-    examples/check_audit_export.py shows it to auditors: it must never change.
-    """
+    """The place of an entry behind `before`. The hash is SHA-256 over the hash before, a line feed, and the entry's
+    values as a JSON array. examples/check_audit_export.py shows it to auditors: it must never change."""
     number = before.number + 1
     values = [number, precisely(entry.at), entry.actor, entry.action, entry.subject, entry.count, entry.reason]
     text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
@@ -72,10 +69,8 @@ CHUNKS = 20  # at once: what else is due must not wait for all entries of a busy
 
 
 class NotSigned(Exception):
-    """The head of the chain is not to be signed: a person must look at the audit log.
-
-    It has no signature by a key of this configuration, or is behind `seen`.
-    """
+    """The head of the chain is not to be signed: a person must look at the audit log. It has no signature by a key of
+    this configuration, or is behind `seen`."""
 
     def __init__(self, why: str, seen: Point | None = None) -> None:
         super().__init__(why)
@@ -149,11 +144,9 @@ class Seals:
             connection.execute(set_timer(connection, REFUSED, now=now))
 
     def accept(self, *, now: datetime) -> Point:
-        """Sign the head as it is, by the first key of the ring, and say so in an entry. Returns the head's end.
-
-        For a person who has checked the chain, where the key of the signature is lost. Raises NotSigned where there is
-        no head.
-        """
+        """Sign the head as it is, by the first key of the ring, and say so in an entry. Returns the head's end. For a
+        person who has checked the chain, where the key of the signature is lost. Raises NotSigned where there is no
+        head."""
         with self._database.write() as connection:
             found = head_of(fetch(connection, HEAD.with_for_update()), self._keyring)
             self._write(connection, found.end, found.removed)
@@ -161,11 +154,9 @@ class Seals:
             return found.end
 
     def remove(self, *, until: datetime, now: datetime) -> int:
-        """Remove the next sealed entries that are older; returns how many. The chain then begins after them.
-
-        The new beginning is signed. So an entry that does not fit the chain stays, with all behind it: an entry that
-        somebody has given an old time would be gone without a trace.
-        """
+        """Remove the next sealed entries that are older; returns how many. The chain then begins after them. The new
+        beginning is signed. So an entry that does not fit the chain stays, with all behind it: an entry that somebody
+        has given an old time would be gone without a trace."""
         with self._database.write() as connection:
             head = self._locked(connection)
             if head is None or not head.signed:
@@ -240,13 +231,8 @@ class Seals:
         return head_of(rows, self._keyring)
 
     def _write(self, connection: sa.Connection, end: Point, removed: Point) -> None:
-        values = {
-            "number": end.number,
-            "hash": end.hash,
-            "removed_to": removed.number,
-            "removed_hash": removed.hash,
-            "digest": _signatures(self._keyring, end, removed)[0],
-        }
+        values = {"number": end.number, "hash": end.hash, "digest": _signatures(self._keyring, end, removed)[0]}
+        values |= {"removed_to": removed.number, "removed_hash": removed.hash}
         connection.execute(sa.update(AuditHead).values(values))
 
 

@@ -38,10 +38,8 @@ MOST = 200  # rows that one transaction changes: it holds their locks for some m
 @dataclass(frozen=True)
 class Rotated:
     """A column so far, or one chunk of it. `after`: where the next chunk begins; None: the column's end was reached.
-
     `busy` rows were locked by another transaction: they are for the next time. `unreadable`: no key of the ring
-    decrypts them, or they were changed.
-    """
+    decrypts them, or they were changed."""
 
     after: Any
     changed: int = 0
@@ -183,10 +181,8 @@ class KeyUse:
         }
 
     def needs(self, key_id: str, *, now: datetime) -> Needs:
-        """What needs this key. A digest key that is derived from it counts as the key itself.
-
-        The processes are read first: what a process has written before it ended is among the values.
-        """
+        """What needs this key. A digest key that is derived from it counts as the key itself. The processes are read
+        first: what a process has written before it ended is among the values."""
         derived = dict(zip(self._keyring.ids, self._keyring.digest_ids, strict=False))
         digest_id = derived.get(key_id, key_id) if self._keyring.derives_digest_keys else key_id
         running = Processes(self._database).running(now=now)

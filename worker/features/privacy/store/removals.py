@@ -63,11 +63,9 @@ Place = tuple[datetime, str]  # a customer's place in the order of the search
 
 
 def over(job: Any, *, since: datetime) -> sa.ColumnElement[bool]:
-    """True if nothing has happened to a job after `since`, and nothing will without a person.
-
-    Either the job has ended, or its link was handed out, which is all that its list asked for, and has expired. While
-    the provider reviews what the customer has submitted, its verdict is to come, and may have to be asked for.
-    """
+    """True if nothing has happened to a job after `since`, and nothing will without a person. Either the job has ended,
+    or its link was handed out, which is all that its list asked for, and has expired. While the provider reviews what
+    the customer has submitted, its verdict is to come, and may have to be asked for."""
     goes_on = sa.or_(SessionRow.expires_at > since, SessionRow.result == Result.REVIEW)
     session = sa.exists().where(SessionRow.id == job.session_id, goes_on)
     out = sa.or_(job.state == JobState.INVITED, sa.and_(job.state == JobState.ISSUED, job.channel == Channel.NONE))
@@ -75,11 +73,9 @@ def over(job: Any, *, since: datetime) -> sa.ColumnElement[bool]:
 
 
 def erase_next(database: Database, *, after: Place | None, since: datetime, now: datetime) -> tuple[int, Place | None]:
-    """Erase the next customers who were in no list after `since` and whose jobs are all over.
-
-    A customer with a job that is not over, or with a session that still opens, keeps all data. Returns how many
-    were erased, and where the next chunk starts; None: the search is complete.
-    """
+    """Erase the next customers who were in no list after `since` and whose jobs are all over. A customer with a job
+    that is not over, or with a session that still opens, keeps all data. Returns how many were erased, and where the
+    next chunk starts; None: the search is complete."""
     kept = sa.select(CustomerRow.customer_id, CustomerRow.changed_at).where(
         CustomerRow.encrypted.is_not(None), CustomerRow.changed_at <= since
     )
@@ -184,10 +180,8 @@ class Purging:
             return connection.execute(query.order_by(Batch.id).limit(1)).scalar()
 
     def begin(self, batch_id: int, counts: BatchCounts, *, now: datetime, act: Act | None = None) -> bool:
-        """Mark the batch as purged and store its totals. False: another process has done so.
-
-        `act`: who purges it, for the audit log; None: the running command.
-        """
+        """Mark the batch as purged and store its totals. False: another process has done so. `act`: who purges it, for
+        the audit log; None: the running command."""
         mark = sa.update(Batch).where(Batch.id == batch_id, Batch.purged_at.is_(None)).returning(Batch.id)
         with self._database.write() as connection:
             values = {"purged_at": now, "totals": totals_of(counts)}
@@ -206,10 +200,8 @@ class Purging:
             return list(connection.execute(query).scalars())
 
     def chunk(self, batch_id: int, *, now: datetime) -> int:
-        """Remove the next rows of a batch whose purge has begun; returns how many. 0: no row is left that may go now.
-
-        A row that was put back to waiting after the purge began, or whose leading job was, stays until it is over.
-        """
+        """Remove the next rows of a batch whose purge has begun; returns how many. 0: no row is left that may go now. A
+        row that was put back to waiting after the purge began, or whose leading job was, stays until it is over."""
         with self._database.write() as connection:
             if connection.execute(sa.select(Batch.purged_at).where(Batch.id == batch_id)).scalar_one() is None:
                 raise ValueError(f"the purge of batch {batch_id} has not begun")
@@ -226,11 +218,9 @@ class Purging:
 
 
 def _next_to_go(connection: sa.Connection, batch_id: int, *, now: datetime) -> list[int]:
-    """The first jobs of the batch whose rows may go, locked; empty: there is none.
-
-    They are locked first, and then asked about: a leading job of another batch, or a call, may have come in between.
-    So each question is about a few rows, and PostgreSQL does not answer it for the whole batch at once.
-    """
+    """The first jobs of the batch whose rows may go, locked; empty: there is none. They are locked first, and then
+    asked about: a leading job of another batch, or a call, may have come in between. So each question is about a few
+    rows, and PostgreSQL does not answer it for the whole batch at once."""
     after = 0
     while True:
         jobs = sa.select(Job.id, Job.row).where(of_batch(batch_id, after=after)).order_by(Job.id)
@@ -302,10 +292,8 @@ def _inherit(connection: sa.Connection, ids: Collection[int]) -> None:
 
 
 def _pass_sessions_on(connection: sa.Connection, ids: Collection[int]) -> None:
-    """Move sessions that a job of another batch uses, and their messages, to that job.
-
-    A message stays in the purged batch, whose totals have counted it: the other batch counts none that it has not sent.
-    """
+    """Move sessions that a job of another batch uses, and their messages, to that job. A message stays in the purged
+    batch, whose totals have counted it: the other batch counts none that it has not sent."""
     query = (
         sa.select(SessionRow.id, SessionRow.job_id, Job.id.label("successor"))
         .join(Job, sa.and_(Job.customer_id == SessionRow.customer_id, Job.session_id == SessionRow.id))
@@ -343,11 +331,9 @@ def _remove(connection: sa.Connection, ids: Collection[int]) -> None:
 
 
 def _count_out(connection: sa.Connection, messages: sa.ColumnElement[bool]) -> None:
-    """Count those of these messages no more that are in batches which are not purged.
-
-    A session may have passed to another batch, and a message that it replaced or that was over stayed behind: it goes
-    with its session. A purged batch keeps its totals.
-    """
+    """Count those of these messages no more that are in batches which are not purged. A session may have passed to
+    another batch, and a message that it replaced or that was over stayed behind: it goes with its session. A purged
+    batch keeps its totals."""
     columns = (InvitationRow.batch_id, InvitationRow.state, InvitationRow.channel, InvitationRow.reason)
     purged = sa.select(Batch.id).where(Batch.purged_at.is_not(None))
     query = sa.select(*columns).where(messages, InvitationRow.kind == FIRST, InvitationRow.batch_id.not_in(purged))

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.store.suppressions import Address, has_address, release, suppressed
+from worker.core.database import tables
 from worker.core.database.audit_entries import ACT, note
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import (
@@ -31,23 +32,7 @@ from worker.core.database.encrypted_values import (
 )
 from worker.core.database.job_ids import AS_THEY_CAME, batch_of, new_id, row_of
 from worker.core.database.outages import outlive_deadlocks
-from worker.core.database.tables import (
-    Attempt,
-    Audit,
-    CustomerRow,
-    Inbox,
-    InvitationRow,
-    Job,
-    Outbox,
-    PendingDetails,
-    RefusedEvent,
-    SessionRow,
-    SkippedLine,
-    StableLink,
-    Tombstone,
-    UploadedPart,
-    Webhook,
-)
+from worker.core.database.tables import Attempt, CustomerRow, Inbox, Job, PendingDetails, RefusedEvent
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.foundation.notation import written, written_if_any
 from worker.core.model.channels import CHANNELS, address_of, detail_of
@@ -87,8 +72,8 @@ class SubjectRequests:
             sa.select(CustomerRow.customer_id).where(CustomerRow.customer_id == customer_id),
             sa.select(Inbox.id).where(Inbox.customer_id == customer_id),
             # Who never became a customer: each row was left out, or the customer was erased before the first one.
-            sa.select(Tombstone.digest).where(Tombstone.digest.in_(digests)),
-            sa.select(SkippedLine.row).where(SkippedLine.customer_id == customer_id),
+            sa.select(tables.Tombstone.digest).where(tables.Tombstone.digest.in_(digests)),
+            sa.select(tables.SkippedLine.row).where(tables.SkippedLine.customer_id == customer_id),
         )
         with self._database.read() as connection:
             stored = any(connection.execute(query.limit(1)).first() is not None for query in queries)
@@ -281,12 +266,14 @@ def _decrypted(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def _uploaded(connection: sa.Connection) -> list[int]:
     """The uploaded lists that are not imported yet: any of them may name the customer."""
-    return list(connection.execute(sa.select(UploadedPart.list_id).distinct().order_by(UploadedPart.list_id)).scalars())
+    list_id = tables.UploadedPart.list_id
+    return list(connection.execute(sa.select(list_id).distinct().order_by(list_id)).scalars())
 
 
 def _queries(customer_id: str, job_ids: Sequence[int]) -> dict[str, sa.Select[Any]]:
     """What is shown of a customer by the names of columns alone."""
-    line, session, link, message, call = SkippedLine, SessionRow, StableLink, InvitationRow, Attempt
+    line, session, link, message = tables.SkippedLine, tables.SessionRow, tables.StableLink, tables.InvitationRow
+    call, webhook, event, entry = Attempt, tables.Webhook, tables.Outbox, tables.Audit
     sessions = sa.select(session.id).where(session.customer_id == customer_id)
     messages = sa.select(message.id).where(message.job_id.in_(job_ids))
     return {
@@ -319,16 +306,16 @@ def _queries(customer_id: str, job_ids: Sequence[int]) -> dict[str, sa.Select[An
         )
         .where(call.job_id.in_(job_ids))
         .order_by(call.opened_at, call.id),
-        "webhooks": sa.select(Webhook.received_at, Webhook.source, Webhook.event, Webhook.state)
-        .where(sa.or_(Webhook.session_id.in_(sessions), Webhook.invitation_id.in_(messages)))
-        .order_by(Webhook.received_at),
+        "webhooks": sa.select(webhook.received_at, webhook.source, webhook.event, webhook.state)
+        .where(sa.or_(webhook.session_id.in_(sessions), webhook.invitation_id.in_(messages)))
+        .order_by(webhook.received_at),
         # That their targets have not accepted yet.
-        "outgoing_events": sa.select(Outbox.kind.label("type"), Outbox.target, Outbox.occurred_at, Outbox.data)
-        .where(Outbox.customer_id == customer_id)
-        .order_by(Outbox.id),
-        "audit_log": sa.select(Audit.at, Audit.actor, Audit.action, Audit.reason)
-        .where(Audit.subject == f"customer {customer_id}")
-        .order_by(Audit.id),
+        "outgoing_events": sa.select(event.kind.label("type"), event.target, event.occurred_at, event.data)
+        .where(event.customer_id == customer_id)
+        .order_by(event.id),
+        "audit_log": sa.select(entry.at, entry.actor, entry.action, entry.reason)
+        .where(entry.subject == f"customer {customer_id}")
+        .order_by(entry.id),
     }
 
 

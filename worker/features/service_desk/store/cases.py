@@ -46,11 +46,9 @@ class FoundCustomer:
 
 
 def customer_of(connection: sa.Connection, keyring: Keyring, customer_id: str, *, lock: bool) -> FoundCustomer | None:
-    """The customer; None: there is none with this id. Raises keyring.CannotDecrypt.
-
-    `lock`: as an import and a retry lock customers, so that none of them makes another row lead meanwhile. Then the
-    messages that are not settled, as a dispatcher locks them before their rows.
-    """
+    """The customer; None: there is none with this id. Raises keyring.CannotDecrypt. `lock`: as an import and a retry
+    lock customers, so that none of them makes another row lead meanwhile. Then the messages that are not settled, as a
+    dispatcher locks them before their rows."""
     if lock:
         lock_customers(connection, [customer_id])
         sessions = sa.select(SessionRow.id).where(SessionRow.customer_id == customer_id)
@@ -78,10 +76,8 @@ def case_of(
     lock: bool,
     now: datetime,
 ) -> Case:
-    """The case of a customer. Raises SeveralPurposes, types.NotKnown.
-
-    `lock`: the row and its session are locked, in this order, as the check of ended sessions locks them.
-    """
+    """The case of a customer. Raises SeveralPurposes, types.NotKnown. `lock`: the row and its session are locked, in
+    this order, as the check of ended sessions locks them."""
     customer_id = customer.row.customer_id
     rows = _rows(connection, customer_id)
     purged = {row.purpose: row.result for row in finished_in_purged(connection, [customer_id])}
@@ -178,15 +174,8 @@ def _session(connection: sa.Connection, session_id: Any, *, lock: bool) -> Any |
     if session_id is None:
         return None
     query = sa.select(
-        SessionRow.id,
-        SessionRow.account,
-        SessionRow.state,
-        SessionRow.result,
-        SessionRow.expires_at,
-        SessionRow.asked_at,
-        SessionRow.encrypted,
-        SessionRow.given_away,
-        SessionRow.same_link,
+        *(SessionRow.id, SessionRow.account, SessionRow.state, SessionRow.result, SessionRow.expires_at),
+        *(SessionRow.asked_at, SessionRow.encrypted, SessionRow.given_away, SessionRow.same_link),
         OTHER_IN_REVIEW.label("in_review_before"),
     ).where(SessionRow.id == session_id)
     found = fetch(connection, query.with_for_update(key_share=True) if lock else query)

@@ -332,10 +332,8 @@ class ServiceDesk:
 
 
 def _put_off(connection: sa.Connection, case: Case, channels: list[str], *, now: datetime) -> None:
-    """Let messages that wait on these channels leave a moment later.
-
-    A claim may have begun before this transaction ends, and read the old address: it finds the message not due.
-    """
+    """Let messages that wait on these channels leave a moment later. A claim may have begun before this transaction
+    ends, and read the old address: it finds the message not due."""
     ids = [one.id for one in case.of_link if one.channel in channels and one.state is InvitationState.WAITING]
     later = sa.update(InvitationRow).where(InvitationRow.id.in_(ids), InvitationRow.due_at < now + MOMENT)
     if ids:

@@ -147,12 +147,8 @@ def _found(keyring: Keyring, row: Any, rows: Sequence[JobFacts]) -> Found:
 def _history_rows(connection: sa.Connection, customer_id: str) -> list[Any]:
     query = (
         sa.select(
-            Job.__table__,
-            Batch.name.label("batch"),
-            Batch.pause_reason,
-            Attempt.opened_at.label("called_at"),
-            LEAD.batch_id.label("lead_batch"),
-            LEAD.row.label("lead_row"),
+            *(Job.__table__, Batch.name.label("batch"), Batch.pause_reason, Attempt.opened_at.label("called_at")),
+            *(LEAD.batch_id.label("lead_batch"), LEAD.row.label("lead_row")),
         )
         .join(Batch, Batch.id == Job.batch_id)
         .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
@@ -172,10 +168,8 @@ def _place(row: Any, *, others: bool = False) -> Place:
 
 
 def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
-    """Calls that ended otherwise than well: a good one is seen by its session or message.
-
-    One that was written down and not made is none: a busy account's row may have a dozen of them.
-    """
+    """Calls that ended otherwise than well: a good one is seen by its session or message. One that was written down and
+    not made is none: a busy account's row may have a dozen of them."""
     made = sa.or_(Attempt.outcome.is_(None), Attempt.outcome != NOT_SENT)
     failed = sa.or_(Attempt.outcome.is_(None), Attempt.outcome != DONE, Attempt.reconciles.is_not(None))
     call = aliased(Attempt)
@@ -245,11 +239,8 @@ def _messages(connection: sa.Connection, customer_id: str, stopped: Mapping[str,
     its_row = sa.and_(Job.id == InvitationRow.job_id, Job.session_id == InvitationRow.session_id)
     query = (
         sa.select(
-            InvitationRow.__table__,
-            Batch.pause_reason,
-            Job.changed_at.label("over_at"),
-            SessionRow.given_away,
-            SessionRow.same_link,
+            *(InvitationRow.__table__, Batch.pause_reason, Job.changed_at.label("over_at")),
+            *(SessionRow.given_away, SessionRow.same_link),
         )
         .join(SessionRow, SessionRow.id == InvitationRow.session_id)
         .join(Batch, Batch.id == InvitationRow.batch_id)

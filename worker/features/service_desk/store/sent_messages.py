@@ -29,9 +29,7 @@ MOST = 10
 @dataclass(frozen=True, repr=False)
 class SentMessage:
     """A message that has left. Personal, so no repr. `opening` is masked; None: the session's values were removed.
-
-    `template` is the digest of the files that it was made from; "" where it is not known.
-    """
+    `template` is the digest of the files that it was made from; "" where it is not known."""
 
     channel: str
     state: str
@@ -45,10 +43,8 @@ class SentMessage:
 
 
 def sent_messages(database: Database, keyring: Keyring, customer_id: str, *, now: datetime) -> list[SentMessage]:
-    """The newest messages; none for a customer who was erased. The audit log says who read them.
-
-    Raises keyring.CannotDecrypt.
-    """
+    """The newest messages; none for a customer who was erased. The audit log says who read them. Raises
+    keyring.CannotDecrypt."""
     with database.write() as connection:
         rows = fetch(connection, _SENT.where(SessionRow.customer_id == customer_id).limit(MOST))
         try:
@@ -62,18 +58,10 @@ def sent_messages(database: Database, keyring: Keyring, customer_id: str, *, now
 
 _SENT = (
     sa.select(
-        InvitationRow.channel.label("sent_on"),
-        InvitationRow.kind,
-        InvitationRow.state,
-        InvitationRow.sent_at,
-        InvitationRow.new_link,
-        REFUSED_FOR,
-        InvitationRow.template.label("digest"),
-        SessionRow.id.label("session_id"),
-        SessionRow.encrypted.label("session"),
-        SessionRow.vendor,
-        SessionRow.expires_at,
-        *CUSTOMER,
+        *(InvitationRow.channel.label("sent_on"), InvitationRow.template.label("digest"), REFUSED_FOR),
+        *(InvitationRow.kind, InvitationRow.state, InvitationRow.sent_at, InvitationRow.new_link),
+        *(SessionRow.id.label("session_id"), SessionRow.encrypted.label("session")),
+        *(SessionRow.vendor, SessionRow.expires_at, *CUSTOMER),
     )
     .select_from(InvitationRow)
     .join(SessionRow, SessionRow.id == InvitationRow.session_id)

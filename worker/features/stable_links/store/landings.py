@@ -242,12 +242,9 @@ _JOBS = (
     sa.select(
         Job.__table__,
         sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("over_at"),
-        SessionRow.state.label("session_state"),
-        SessionRow.account.label("session_account"),
-        SessionRow.expires_at,
-        SessionRow.result.label("session_result"),
-        SessionRow.encrypted.label("session_encrypted"),
-        SessionRow.replaces,
+        *(SessionRow.state.label("session_state"), SessionRow.account.label("session_account")),
+        *(SessionRow.result.label("session_result"), SessionRow.encrypted.label("session_encrypted")),
+        *(SessionRow.expires_at, SessionRow.replaces),
         OTHER_IN_REVIEW.label("in_review_before"),
     )
     .join(Batch, Batch.id == Job.batch_id)
@@ -264,11 +261,8 @@ class Outcome(StrEnum):
 
 def stop(database: Database, keyring: Keyring, secret: str, *, now: datetime) -> Outcome:
     """The link is for another person: hold the customer's row, end its session, its messages and its link, until a
-    person has decided.
-
-    The link is removed, not marked: who has it is not the customer, and a later message to the right address makes
-    another one.
-    """
+    person has decided. The link is removed, not marked: who has it is not the customer, and a later message to the
+    right address makes another one."""
     digests = digests_of(keyring, secret)
     return outlive_deadlocks(partial(_stop, database, digests, now=now)) if digests else Outcome.GONE
 
