@@ -58,11 +58,9 @@ EXPECTED_SMTP = (
 
 @dataclass(frozen=True)
 class Fault:
-    """One way in which a share of the calls goes wrong.
-
-    `share` is from 0 to 1. `endpoint` None: every endpoint of the identity providers. `processed`: the session is
-    created (and charged) although the caller does not learn of it. `retry_after` is sent as given.
-    """
+    """One way in which a share of the calls goes wrong. `share` is from 0 to 1. `endpoint` None: every endpoint of the
+    identity providers. `processed`: the session is created (and charged) although the caller does not learn of it.
+    `retry_after` is sent as given."""
 
     kind: str
     share: float
@@ -140,6 +138,11 @@ def _kind_and_share(text: str, expected: str) -> tuple[str, float]:
     return kind.strip(), float(share)
 
 
+def _check_endpoint(endpoint: str | None, known: Iterable[str]) -> None:
+    if endpoint is not None and endpoint not in known:
+        raise ValueError(f"the endpoint is one of {', '.join(known)}")
+
+
 def _check_share(share: float) -> None:
     if not 0 <= share <= 1:
         raise ValueError("the share is a number from 0 to 1, such as 0.05 for one call in twenty")
@@ -179,8 +182,7 @@ class RateLimit:
     period: int = 1
 
     def __post_init__(self) -> None:
-        if self.endpoint is not None and self.endpoint not in HTTP_ENDPOINTS:
-            raise ValueError(f"the endpoint is one of {', '.join(HTTP_ENDPOINTS)}")
+        _check_endpoint(self.endpoint, HTTP_ENDPOINTS)
 
     @classmethod
     def parse(cls, text: str) -> "RateLimit":
@@ -259,16 +261,9 @@ class Limits:
 def retry_after(style: str, wait: float, now: datetime) -> str | None:
     """The Retry-After header for `wait` seconds, in one of the styles of RETRY_AFTER; None: no header."""
     seconds = max(1, math.ceil(wait))
-    match style:
-        case "seconds":
-            return str(seconds)
-        case "date":
-            # A second more, because the header has no fractions: the date must not be too early.
-            return format_datetime(now + timedelta(seconds=seconds + 1), usegmt=True)
-        case "garbage":
-            return "in a little while"
-        case _:
-            return None
+    # A second more, because the header has no fractions: the date must not be too early.
+    date = format_datetime(now + timedelta(seconds=seconds + 1), usegmt=True)
+    return {"seconds": str(seconds), "date": date, "garbage": "in a little while"}.get(style)
 
 
 @dataclass(frozen=True)
@@ -279,8 +274,7 @@ class Latency:
     endpoint: str | None = None
 
     def __post_init__(self) -> None:
-        if self.endpoint is not None and self.endpoint not in ENDPOINTS:
-            raise ValueError(f"the endpoint is one of {', '.join(ENDPOINTS)}")
+        _check_endpoint(self.endpoint, ENDPOINTS)
 
     @classmethod
     def parse(cls, text: str) -> "Latency":
@@ -293,8 +287,6 @@ class Latency:
 
 def wait_of(endpoint: str, latencies: tuple[Latency, ...]) -> float:
     """Seconds to wait at the endpoint. Its own latency wins over the general one; of several the last one wins."""
-    seconds = 0.0
-    for latency in sorted(latencies, key=lambda latency: latency.endpoint is not None):
-        if latency.endpoint == endpoint or (latency.endpoint is None and endpoint not in SENDING):
-            seconds = latency.wait.total_seconds()
-    return seconds
+    own = [one for one in latencies if one.endpoint == endpoint]
+    general = [one for one in latencies if one.endpoint is None and endpoint not in SENDING]
+    return next((one.wait.total_seconds() for one in reversed([*general, *own])), 0.0)

@@ -205,9 +205,8 @@ class Mailbox:
         self, status: int | str, fault: SmtpFault | None, processed: bool, to: Any, message_id: str | None
     ) -> None:
         """Log a message, or what became of one of its recipients."""
-        kind = None if fault is None else fault.kind
-        now = self._options.clock()
-        self._log.mail(now, status, fault=kind, processed=processed, message_id=message_id, to=list(to))
+        facts = {"fault": fault and fault.kind, "processed": processed, "message_id": message_id, "to": list(to)}
+        self._log.mail(self._options.clock(), status, **facts)
 
 
 class _Connection(SMTP):

@@ -79,11 +79,9 @@ def shares(text: str, known: Sequence[str]) -> tuple[Share, ...]:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What goes wrong with the webhooks of one session. `late`: how much later than planned they are sent.
-
-    `swapped`: the last event of the session is sent first. `forged`: before each genuine webhook one with a wrong
-    signature is sent.
-    """
+    """What goes wrong with the webhooks of one session. `late`: how much later than planned they are sent. `swapped`:
+    the last event of the session is sent first. `forged`: before each genuine webhook one with a wrong signature is
+    sent."""
 
     late: timedelta = timedelta(0)
     twice: bool = False

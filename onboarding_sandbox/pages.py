@@ -12,21 +12,10 @@ from itertools import islice
 
 from aiohttp import web
 
+from onboarding_sandbox import wire
 from onboarding_sandbox.endpoints.twilio import Text
-from onboarding_sandbox.mailbox import Mail, Mailbox
-from onboarding_sandbox.wire import (
-    ENDPOINTS,
-    FRANKIEONE_V1,
-    FRANKIEONE_V2,
-    IDENFY_KYB,
-    IDENFY_KYC,
-    PAGE,
-    SMTP,
-    WEBHOOKS,
-    Endpoint,
-    Entry,
-    Log,
-)
+from onboarding_sandbox.mailbox import Mailbox
+from onboarding_sandbox.wire import Endpoint, Entry, Log
 
 ROWS = 1000  # in a chunk
 EXPORTS = ("idenfy", "frankieone", "twilio", "smtp")
@@ -40,13 +29,16 @@ def rows_of(name: str, entries: Sequence[Entry], texts: Sequence[Text]) -> Itera
         yield from ((text.sid, text.at.isoformat(), text.sender, text.to, "delivered") for text in texts)
     elif name == "smtp":
         yield "message_id", "recipient", "status", "time"
-        yield from _mails(entries)
+        for one in entries:
+            if one["endpoint"] == wire.SMTP and one["message_id"]:
+                status = "sent" if one["processed"] else "bounced"
+                yield one["message_id"], (one["to"] or [""])[0], status, one["at"]
     elif name == "idenfy":
         yield "scanRef", "externalRef", "clientId", "createTime", "price"
-        yield from _sessions(entries, (IDENFY_KYC, IDENFY_KYB))
+        yield from _sessions(entries, (wire.IDENFY_KYC, wire.IDENFY_KYB))
     else:
         yield "requestId", "entityId", "entityCustomerReference", "createdAt", "price"
-        yield from _sessions(entries, (FRANKIEONE_V1, FRANKIEONE_V2))
+        yield from _sessions(entries, (wire.FRANKIEONE_V1, wire.FRANKIEONE_V2))
 
 
 def _sessions(entries: Iterable[Entry], endpoints: Collection[str]) -> Iterator[tuple[str, ...]]:
@@ -61,13 +53,6 @@ def _sessions(entries: Iterable[Entry], endpoints: Collection[str]) -> Iterator[
                 case _:  # FrankieOne v2 names the entity in the address
                     ids = (reference, client, "")
             yield *ids, one["at"], PRICE
-
-
-def _mails(entries: Iterable[Entry]) -> Iterator[tuple[str, ...]]:
-    for one in entries:
-        if one["endpoint"] == SMTP and one["message_id"]:
-            status = "sent" if one["processed"] else "bounced"
-            yield one["message_id"], (one["to"] or [""])[0], status, one["at"]
 
 
 class _AsGiven:
@@ -130,8 +115,8 @@ class Pages:
     async def log(self, request: web.Request) -> web.StreamResponse:
         """The log as JSON lines; `?endpoint=` for one endpoint."""
         endpoint = request.query.get("endpoint")
-        if endpoint is not None and endpoint not in (*ENDPOINTS, WEBHOOKS, PAGE, "unknown"):
-            return web.json_response({"error": f"endpoint is one of {', '.join(ENDPOINTS)}"}, status=400)
+        if endpoint is not None and endpoint not in (*wire.ENDPOINTS, wire.WEBHOOKS, wire.PAGE, "unknown"):
+            return web.json_response({"error": f"endpoint is one of {', '.join(wire.ENDPOINTS)}"}, status=400)
         return await _streamed(request, "application/x-ndjson", self._log.lines(endpoint))
 
     async def export(self, request: web.Request) -> web.StreamResponse:
@@ -160,7 +145,15 @@ class Pages:
         mail = self._mailbox[n - 1]
         if "application/json" in request.headers.get("Accept", ""):
             return web.json_response(mail.facts())
-        return _page(f"Message {n}", _mail_page(mail))
+        headers = "\n".join(f"{name}: {value}" for name, value in mail.headers.items())
+        parts = [f'<p><a href="/">Sandbox</a></p><h1>{html.escape(mail.subject)}</h1><pre>{html.escape(headers)}</pre>']
+        if mail.html is not None:
+            shown = html.escape(f'<base target="_blank">{mail.html}')
+            may = "allow-popups allow-popups-to-escape-sandbox"
+            parts.append(f'<h2>HTML</h2><iframe sandbox="{may}" title="message" srcdoc="{shown}"></iframe>')
+        if mail.text is not None:
+            parts.append(f"<h2>Text</h2><pre>{html.escape(mail.text)}</pre>")
+        return _page(f"Message {n}", "".join(parts))
 
     async def texts(self, request: web.Request) -> web.StreamResponse:
         """All text messages as a JSON list; `?to=NUMBER` for one recipient's."""
@@ -224,18 +217,6 @@ def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     return f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{body}</table>"
-
-
-def _mail_page(mail: Mail) -> str:
-    headers = "\n".join(f"{name}: {value}" for name, value in mail.headers.items())
-    parts = [f'<p><a href="/">Sandbox</a></p><h1>{html.escape(mail.subject)}</h1><pre>{html.escape(headers)}</pre>']
-    if mail.html is not None:
-        shown = html.escape(f'<base target="_blank">{mail.html}')
-        may = "allow-popups allow-popups-to-escape-sandbox"
-        parts.append(f'<h2>HTML</h2><iframe sandbox="{may}" title="message" srcdoc="{shown}"></iframe>')
-    if mail.text is not None:
-        parts.append(f"<h2>Text</h2><pre>{html.escape(mail.text)}</pre>")
-    return "".join(parts)
 
 
 def _page(title: str, body: str) -> web.Response:

@@ -151,9 +151,15 @@ class Gate:
             case "huge":
                 return await self._huge(entry, request)
             case "hang":
-                return await self._hang(entry, request)
+                self._log.done(entry, status="hung")
+                # aiohttp has no event for a caller that disconnects.
+                while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
+                    await asyncio.sleep(HANG_LOOK)
             case _:
-                return self._drop(entry, request)
+                self._log.done(entry, status="dropped")
+                if request.transport is not None:
+                    request.transport.abort()
+        return web.Response()  # aiohttp needs one; the connection is closed already
 
     def _serve(self, endpoint: Endpoint, call: Call) -> Answer:
         answer = endpoint.serve(call)
@@ -170,12 +176,6 @@ class Gate:
         return web.Response(
             status=answer.status, body=answer.encoded(), headers=answer.headers, content_type=answer.content_type
         )
-
-    def _drop(self, entry: Entry, request: web.Request) -> web.Response:
-        self._log.done(entry, status="dropped")
-        if request.transport is not None:
-            request.transport.abort()
-        return web.Response()  # aiohttp needs one; the connection is closed already
 
     async def _half(self, entry: Entry, served: Answer, request: web.Request) -> web.StreamResponse:
         self._log.done(entry, status=served.status)
@@ -203,13 +203,6 @@ class Gate:
         except ConnectionError:
             answer.force_close()
         return answer
-
-    async def _hang(self, entry: Entry, request: web.Request) -> web.Response:
-        self._log.done(entry, status="hung")
-        # aiohttp has no event for a caller that disconnects.
-        while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
-            await asyncio.sleep(HANG_LOOK)
-        return web.Response()
 
 
 def _note(entry: Entry, answer: Answer) -> None:
@@ -243,16 +236,12 @@ class Sandbox:
         partner = Partner(self.options)
         self.customers = Customers(self.options, partner, self._delayed, self._webhook_sender)
         self.visitors = Visitors(self.options, self.customers, self._delayed, self._log, browse)
-        self._endpoints: list[Endpoint] = [
-            KycToken(partner),
-            KycListing(partner),
-            KybToken(partner),
-            IdvalidateToken(self.options),
-            IndividualToken(self.options),
-            HostedUrl(self.options),
-        ]
         self.texts: list[Text] = []  # the accepted ones, in order
-        self._endpoints += [kind(self.options, self.texts) for kind in (SendText, ListTexts, FetchAccount)]
+        self._endpoints: list[Endpoint] = [
+            *(KycToken(partner), KycListing(partner), KybToken(partner)),
+            *(kind(self.options) for kind in (IdvalidateToken, IndividualToken, HostedUrl)),
+            *(kind(self.options, self.texts) for kind in (SendText, ListTexts, FetchAccount)),
+        ]
         self._pages = Pages(
             self._log, self.mailbox, self.texts, self._endpoints, smtp_port=lambda: self.smtp_port, forget=self.reset
         )
@@ -281,14 +270,13 @@ class Sandbox:
             return None
         endpoint, path = next(((one, path) for one, path in found if one.method == method), found[0])
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        call = Call(self.options.clock(), url, CIMultiDict(headers), path, query, body)
-        return self._gate.answer(endpoint, method, call)
+        return self._gate.answer(
+            endpoint, method, Call(self.options.clock(), url, CIMultiDict(headers), path, query, body)
+        )
 
     def reset(self) -> None:
-        """Clear everything received: log, mailbox, sessions, credits, limits. The faults start again.
-
-        Customers who were about to act do nothing more.
-        """
+        """Clear everything received: log, mailbox, sessions, credits, limits. The faults start again. Customers who
+        were about to act do nothing more."""
         self._delayed.forget()
         self.customers.reset()
         self.visitors.reset()

@@ -72,9 +72,7 @@ class Stage:
 
     def configure(self, sandbox: Sandbox, *, database: str = "", broker: str = "") -> None:
         """Write onboarding.toml. `database`, `broker`: the addresses of servers; "" for SQLite, and for no broker.
-
-        Raises CannotPlay.
-        """
+        Raises CannotPlay."""
         ports = ["--port", str(sandbox.port), "--smtp-port", str(sandbox.smtp_port)]
         written = self.onboard("init", "--sandbox", *ports, capture=True)
         if written.returncode:
@@ -168,7 +166,11 @@ def unused(broker: str) -> Iterator[None]:
             if broker.startswith("redis"):
                 _redis(connection).flushdb()  # it was empty before
             else:
-                _remove_queues(connection)
+                channel = connection.channel()
+                for queue in QUEUES:
+                    channel.queue_delete(queue)
+                for exchange in EXCHANGES:
+                    channel.exchange_delete(exchange)
 
 
 def _redis(connection: Connection) -> Any:
@@ -183,14 +185,6 @@ def _has_queues(connection: Connection) -> bool:
     return True
 
 
-def _remove_queues(connection: Connection) -> None:
-    channel = connection.channel()
-    for queue in QUEUES:
-        channel.queue_delete(queue)
-    for exchange in EXCHANGES:
-        channel.exchange_delete(exchange)
-
-
 def send(stage: Stage, console: Console) -> int:
     """Import the list, and let two workers and `beat` send it. Returns the exit code of the import."""
     if stage.onboard("db", "upgrade").returncode:
@@ -200,22 +194,16 @@ def send(stage: Stage, console: Console) -> int:
             processes.enter_context(stage.started(command, log=stage.folder / f"{name}.log"))
         console.print(f"[bold]onboard import {LIST.name}[/]   (two `onboard worker` and one `onboard beat` send it)")
         imported = stage.onboard("import", LIST.name).returncode
-        _wait(stage, console)
-    return imported
-
-
-def _wait(stage: Stage, console: Console) -> None:
-    """Until the batch is sent. Raises CannotPlay."""
-    ends = time.monotonic() + PATIENCE
-    while True:
-        facts = status(stage)
-        rows = facts["rows"]
-        console.print(f"  {rows['invited']:,} of {rows['total']:,} rows are invited, {rows['waiting']:,} wait")
-        if facts["state"] in ("sent", "finished"):
-            return
-        if time.monotonic() > ends:
-            raise CannotPlay(f"the list was not sent within {PATIENCE:.0f} s: see {stage.folder}/*.log")
-        time.sleep(0.5)
+        ends = time.monotonic() + PATIENCE
+        while True:
+            facts = status(stage)
+            rows = facts["rows"]
+            console.print(f"  {rows['invited']:,} of {rows['total']:,} rows are invited, {rows['waiting']:,} wait")
+            if facts["state"] in ("sent", "finished"):
+                return imported
+            if time.monotonic() > ends:
+                raise CannotPlay(f"the list was not sent within {PATIENCE:.0f} s: see {stage.folder}/*.log")
+            time.sleep(0.5)
 
 
 def status(stage: Stage) -> Any:
@@ -283,7 +271,11 @@ def _stay(stage: Stage, sandbox: Sandbox, console: Console, seconds: float) -> N
     """Keep the mailbox and the dashboard open until Enter is pressed, or for so many seconds."""
     log = stage.folder / "web.log"
     with stage.started("web", "--bind", "127.0.0.1:0", log=log) as web:
-        dashboard = _address(web, log)
+        dashboard, ends = "", time.monotonic() + 20
+        while not dashboard and time.monotonic() < ends and web.poll() is None:
+            time.sleep(0.1)
+            line, end, _ = log.read_text(encoding="utf-8", errors="replace").partition(OPEN)[2].partition("\n")
+            dashboard = line if end else ""
         console.print(f"look at the mailbox    http://127.0.0.1:{sandbox.port}/", soft_wrap=True)
         if dashboard:
             console.print(f"look at the dashboard  {dashboard}", soft_wrap=True)
@@ -292,14 +284,3 @@ def _stay(stage: Stage, sandbox: Sandbox, console: Console, seconds: float) -> N
             select.select([sys.stdin], [], [], seconds)
         else:
             time.sleep(seconds)
-
-
-def _address(web: "subprocess.Popen[bytes]", log: Path) -> str:
-    """The address of the dashboard, with its key, as the process prints it; "" if it prints none in 20 seconds."""
-    ends = time.monotonic() + 20
-    while time.monotonic() < ends and web.poll() is None:
-        found = log.read_text(encoding="utf-8", errors="replace").partition(OPEN)[2]
-        if "\n" in found:
-            return found.partition("\n")[0]
-        time.sleep(0.1)
-    return ""

@@ -14,26 +14,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from onboarding_sandbox import wire
 from onboarding_sandbox.options import SandboxOptions
-from onboarding_sandbox.wire import (
-    ALPHA_3,
-    FRANKIEONE_HOSTED,
-    FRANKIEONE_V2,
-    Answer,
-    Call,
-    Endpoint,
-    is_json,
-    is_uuid,
-    read_json,
-    read_object,
-    text_or_none,
-)
+from onboarding_sandbox.wire import Answer, Call, Endpoint, is_json, is_uuid, read_json, read_object, text_or_none
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 # The page lists DRIVERS_LICENCE and gives DRIVER_LICENCE as its example.
 DOCUMENT_TYPES = ("DRIVERS_LICENCE", "DRIVER_LICENCE", "PASSPORT", "NATIONAL_ID")
 ENTITY_TYPES = ("INDIVIDUAL", "ORGANIZATION", "UNKNOWN")
-VENDOR = "sandbox-vendor"
 
 MESSAGES = {
     401: ("AUTH-0002,", "Unauthorized"),
@@ -60,6 +48,7 @@ class FrankieOne(Endpoint):
     """What its calls have in common: the log-in, and the form of errors."""
 
     family = "frankieone"
+    vendor = "sandbox-vendor"
 
     def __init__(self, options: SandboxOptions) -> None:
         self._options = options
@@ -100,7 +89,7 @@ class FrankieOne(Endpoint):
 class IndividualToken(FrankieOne):
     """POST /v2/individuals/{entityId}/actions/idv/token."""
 
-    name = FRANKIEONE_V2
+    name = wire.FRANKIEONE_V2
     route = "/frankieone/v2/individuals/{entityId}/actions/idv/token"
 
     def __init__(self, options: SandboxOptions) -> None:
@@ -115,8 +104,15 @@ class IndividualToken(FrankieOne):
 
     def answer(self, call: Call) -> Answer:
         entity = call.path["entityId"]
-        body, issues = read_body(call)
-        issues += _issues(body)
+        body, issues = read_body(call, REQUEST)
+        issues += [*unknown_choices(body), *wrong_lists(body, ("products",))]
+        comment = body.get("comment")
+        if isinstance(comment, dict) and "commentId" in comment:
+            issues.append(issue_at("comment.commentId", "comment.commentId in body is read-only"))
+        kind = comment.get("entityType") if isinstance(comment, dict) else None
+        if isinstance(kind, str) and kind not in ENTITY_TYPES:
+            text = f"comment.entityType must be one of {', '.join(ENTITY_TYPES)}"
+            issues.append(issue_at("comment.entityType", text))
         if not is_uuid(entity):
             issues.insert(0, issue_at("entityId", f'entityId in path must be of type uuid: "{entity}"'))
         if issues:
@@ -130,7 +126,7 @@ class IndividualToken(FrankieOne):
             expires_at = expires_at.replace(microsecond=expires_at.microsecond // 1000 * 1000)
             held = {
                 "applicantId": body.get("applicantId") or secrets.token_hex(10),
-                "provider": body.get("provider") or VENDOR,
+                "provider": body.get("provider") or self.vendor,
                 "smsSent": self._options.frankieone_sms_sent,
                 "token": secrets.token_hex(20),
                 "tokenExpiry": date_time(expires_at),
@@ -152,7 +148,7 @@ def issue_at(place: str, text: str) -> dict[str, str]:
     return {"issue": text, "issueLocation": f"VALIDATE-{place}"}
 
 
-def read_body(call: Call) -> tuple[dict[str, Any], list[dict[str, str]]]:
+def read_body(call: Call, shape: "Shape") -> tuple[dict[str, Any], list[dict[str, str]]]:
     """The body, and all errors in it and the headers. The body may be missing: no field is required."""
     channel = call.headers.get("X-Frankie-Channel", "")
     issues = []
@@ -168,13 +164,13 @@ def read_body(call: Call) -> tuple[dict[str, Any], list[dict[str, str]]]:
         return {}, [*issues, issue_at("body", "body is not valid JSON")]
     if not isinstance(body, dict):
         return {}, [*issues, issue_at("body", "body must be of type object")]
-    return body, issues
+    return body, [*issues, *wrong_types(body, shape)]
 
 
 def unknown_choices(body: dict[str, Any]) -> list[dict[str, str]]:
     """Unknown values of the two fields whose choices the provider lists, the same for both API families."""
     found = []
-    if isinstance(body.get("country"), str) and body["country"] not in ALPHA_3:
+    if isinstance(body.get("country"), str) and body["country"] not in wire.ALPHA_3:
         found.append(issue_at("country", "country in body must be a ISO-3166 alpha-3 code"))
     if isinstance(body.get("documentType"), str) and body["documentType"] not in DOCUMENT_TYPES:
         found.append(issue_at("documentType", f"documentType in body must be one of {', '.join(DOCUMENT_TYPES)}"))
@@ -222,17 +218,6 @@ REQUEST: dict[str, Shape] = {
 }
 
 
-def _issues(body: dict[str, Any]) -> list[dict[str, str]]:
-    found = [*wrong_types(body, REQUEST), *unknown_choices(body), *wrong_lists(body, ("products",))]
-    comment = body.get("comment")
-    if isinstance(comment, dict) and "commentId" in comment:
-        found.append(issue_at("comment.commentId", "comment.commentId in body is read-only"))
-    kind = comment.get("entityType") if isinstance(comment, dict) else None
-    if isinstance(kind, str) and kind not in ENTITY_TYPES:
-        found.append(issue_at("comment.entityType", f"comment.entityType must be one of {', '.join(ENTITY_TYPES)}"))
-    return found
-
-
 HOST = "hosted.frankieone.example"
 LONGEST = timedelta(days=7)
 HOSTED_REQUEST: dict[str, Shape] = {
@@ -246,7 +231,7 @@ REDIRECTS = ("successRedirectURL", "errorRedirectURL")
 class HostedUrl(FrankieOne):
     """POST /v2/individuals/hostedurl, in either spelling."""
 
-    name = FRANKIEONE_HOSTED
+    name = wire.FRANKIEONE_HOSTED
     route = "/frankieone/v2/individuals/{spelling:hosted[uU]rl}"
 
     def __init__(self, options: SandboxOptions) -> None:
@@ -261,7 +246,7 @@ class HostedUrl(FrankieOne):
         return text_or_none(body.get("customerRef") or body.get("entityId"))
 
     def answer(self, call: Call) -> Answer:
-        body, issues = read_body(call)
+        body, issues = read_body(call, {})
         found = [*wrong_types(body, HOSTED_REQUEST), *wrong_lists(body, LISTS)]
         if not found and not body.get("entityId") and not body.get("customerRef"):
             found = [issue_at("entityId", "entityId or customerRef in body is required")]

@@ -10,17 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from onboarding_sandbox.endpoints.frankieone import (
-    VENDOR,
-    FrankieOne,
-    Shape,
-    date_time,
-    members,
-    read_body,
-    ulid,
-    unknown_choices,
-    wrong_types,
-)
+from onboarding_sandbox.endpoints.frankieone import FrankieOne, Shape, date_time, members, read_body, unknown_choices
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.wire import FRANKIEONE_V1, Answer, Call, read_object, text_or_none
 
@@ -123,9 +113,10 @@ class IdvalidateToken(FrankieOne):
 
     def error(self, status: int, code: str, message: str, issues: list[dict[str, str]], now: datetime) -> Answer:
         """An error in the form of this API family: its issues are not called details."""
-        request_id = ulid(now)
-        facts = {"commit": "sandbox", "httpStatusCode": status, "requestId": request_id}
-        return Answer(status, {**facts, "errorCode": code, "errorMsg": message, "issues": issues}, reference=request_id)
+        answer = super().error(status, code, message, issues, now)
+        facts = {"commit": "sandbox", "httpStatusCode": status, "requestId": answer.reference}
+        answer.body = {**facts, "errorCode": code, "errorMsg": message, "issues": issues}
+        return answer
 
     def client(self, call: Call) -> str | None:
         """The caller's own id for the person, if the call has one; else the entity's."""
@@ -133,8 +124,8 @@ class IdvalidateToken(FrankieOne):
         return _client(entity) if isinstance(entity, dict) else None
 
     def answer(self, call: Call) -> Answer:
-        body, issues = read_body(call)
-        issues += [*wrong_types(body, REQUEST), *unknown_choices(body)]
+        body, issues = read_body(call, REQUEST)
+        issues += unknown_choices(body)
         if issues:
             return self.wrong(issues, call)
         given = body.get("entity", {})
@@ -147,7 +138,7 @@ class IdvalidateToken(FrankieOne):
         printed = {
             "applicantId": body.get("applicantId") or secrets.token_hex(10),
             "entity": entity,
-            "provider": VENDOR,
+            "provider": self.vendor,
             "sms_sent": self._options.frankieone_sms_sent,
             "token": token,
             "tokenExpiry": date_time(expires_at),

@@ -19,32 +19,11 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
-from onboarding_sandbox.endpoints.idenfy_rules import (
-    DEFAULT_EXPIRY,
-    DEFAULT_SESSION_LENGTH,
-    Allows,
-    Rule,
-    check,
-    envelope,
-    is_openapi,
-    is_parsed,
-    is_text,
-    iso,
-    or_null,
-)
+from onboarding_sandbox import wire
+from onboarding_sandbox.endpoints import idenfy_rules
+from onboarding_sandbox.endpoints.idenfy_rules import Allows, Rule, envelope, is_parsed, is_text, iso, or_null
 from onboarding_sandbox.options import SandboxOptions
-from onboarding_sandbox.wire import (
-    IDENFY_KYB,
-    IDENFY_KYC,
-    IDENFY_KYC_LIST,
-    Answer,
-    Call,
-    Endpoint,
-    is_json,
-    read_json,
-    read_object,
-    text_or_none,
-)
+from onboarding_sandbox.wire import Answer, Call, Endpoint, is_json, read_json, read_object, text_or_none
 
 REDIRECT = "https://ivs.idenfy.com/api/v2/redirect?authToken="
 PER_PAGE = 10  # the default; the provider documents none
@@ -53,38 +32,21 @@ PER_PAGE_MOST = 100
 # The keys of the sample answer on the page, in its order, with their values if the request has none.
 PRINTED: dict[str, Any] = {
     "message": "Token created successfully",
-    "authToken": None,
-    "scanRef": None,
-    "clientId": None,
-    "firstName": None,
-    "lastName": None,
-    "successUrl": None,
-    "errorUrl": None,
-    "unverifiedUrl": None,
-    "callbackUrl": None,
+    **dict.fromkeys(("authToken", "scanRef", "clientId", "firstName", "lastName")),
+    **dict.fromkeys(("successUrl", "errorUrl", "unverifiedUrl", "callbackUrl")),
     "locale": "en",
     "showInstructions": True,
     "country": [],
-    "expiryTime": DEFAULT_EXPIRY,
-    "sessionLength": DEFAULT_SESSION_LENGTH,
+    "expiryTime": idenfy_rules.DEFAULT_EXPIRY,
+    "sessionLength": idenfy_rules.DEFAULT_SESSION_LENGTH,
     "documents": ["ID_CARD", "PASSPORT", "DRIVER_LICENSE", "RESIDENCE_PERMIT"],
     "allowedDocuments": {"ALL": ["ID_CARD", "PASSPORT", "DRIVER_LICENSE", "RESIDENCE_PERMIT"]},
-    "dateOfBirth": None,
-    "dateOfExpiry": None,
-    "dateOfIssue": None,
-    "nationality": None,
-    "personalNumber": None,
-    "documentNumber": None,
-    "sex": None,
-    "digitString": None,
-    "address": None,
+    **dict.fromkeys(("dateOfBirth", "dateOfExpiry", "dateOfIssue", "nationality", "personalNumber")),
+    **dict.fromkeys(("documentNumber", "sex", "digitString", "address")),
     "tokenType": "IDENTIFICATION",
-    "externalRef": None,
-    "questionnaire": None,
+    **dict.fromkeys(("externalRef", "questionnaire")),
     "utilityBill": False,
-    "additionalSteps": None,
-    "additionalData": None,
-    "riskAssessmentProfile": None,
+    **dict.fromkeys(("additionalSteps", "additionalData", "riskAssessmentProfile")),
 }
 UPPERCASED = ("firstName", "lastName", "nationality")
 
@@ -171,7 +133,7 @@ class IdenfyEndpoint(Endpoint):
 class KycToken(IdenfyEndpoint):
     """POST /api/v2/token."""
 
-    name = IDENFY_KYC
+    name = wire.IDENFY_KYC
     route = "/idenfy/api/v2/token"
     not_utf8 = ("ENCODING_ERROR", "Body is not valid UTF-8.")
 
@@ -189,7 +151,7 @@ class KycToken(IdenfyEndpoint):
         if "personScanRef" in body:
             legacy = body.pop("personScanRef")
             body.setdefault("clientId", legacy)
-        if (wrong := check(body)) is not None:
+        if (wrong := idenfy_rules.check(body)) is not None:
             return wrong
         options = self._partner.options
         if options.credits is not None and self._partner.charged >= options.credits:
@@ -200,8 +162,10 @@ class KycToken(IdenfyEndpoint):
         return self._open(body, call.now, sessions)
 
     def _open(self, body: dict[str, Any], now: datetime, sessions: list[KycSession]) -> Answer:
-        token, scan_ref, nested = secrets.token_hex(20), str(uuid4()), is_openapi(body)
-        expires_at = now + timedelta(seconds=body.get("lifetime" if nested else "expiryTime", DEFAULT_EXPIRY))
+        token, scan_ref, nested = secrets.token_hex(20), str(uuid4()), idenfy_rules.is_openapi(body)
+        expires_at = now + timedelta(
+            seconds=body.get("lifetime" if nested else "expiryTime", idenfy_rules.DEFAULT_EXPIRY)
+        )
         digits = f"{secrets.randbelow(10**8):08d}" if body.get("generateDigitString") else None
         if nested:
             # As the OpenAPI document lists them.
@@ -216,7 +180,7 @@ class KycToken(IdenfyEndpoint):
                 "tokenType": body["tokenType"],
                 "externalRef": body.get("externalRef"),
                 "locale": body.get("locale") or "en",
-                "sessionLength": body.get("sessionLength", DEFAULT_SESSION_LENGTH),
+                "sessionLength": body.get("sessionLength", idenfy_rules.DEFAULT_SESSION_LENGTH),
                 "sessionUrl": REDIRECT + token,
             }
         else:
@@ -232,7 +196,7 @@ class KycToken(IdenfyEndpoint):
 class KycListing(IdenfyEndpoint):
     """GET /kyc/identifications/: a client's verifications, newest first. Without tokens and times, as documented."""
 
-    name = IDENFY_KYC_LIST
+    name = wire.IDENFY_KYC_LIST
     method = "GET"
     route = "/idenfy/kyc/identifications/"
 
@@ -315,7 +279,7 @@ FIELDS: Mapping[str, Rule] = {
 class KybToken(IdenfyEndpoint):
     """POST /kyb/tokens/, with the final slash."""
 
-    name = IDENFY_KYB
+    name = wire.IDENFY_KYB
     route = "/idenfy/kyb/tokens/"
 
     def reset(self) -> None:

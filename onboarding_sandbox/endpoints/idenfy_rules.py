@@ -93,8 +93,8 @@ def _is_name(value: Any) -> bool:
     return set(classes) <= set("LMPZ") and "L" in classes
 
 
-def _is_date(value: Any) -> bool:
-    return is_parsed(value, lambda text: re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text) and date.fromisoformat(text))
+def _date(text: str) -> object:
+    return re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text) and date.fromisoformat(text)
 
 
 def _is_https(value: Any) -> bool:
@@ -120,7 +120,7 @@ def _is_data_of_steps(value: Any) -> bool:
 
 FLAG = Rule("true or false", lambda value: isinstance(value, bool))
 _NAME = Rule("a name of 1 to 100 letters, without digits and special characters", _is_name)
-DATE = Rule("a date, YYYY-MM-DD", _is_date)
+DATE = Rule("a date, YYYY-MM-DD", lambda value: is_parsed(value, _date))
 _URL = Rule("an https URL of 5 to 2048 characters", _is_https)
 _TOKEN_TYPE, _SEX = _choice("IDENTIFICATION", "DOCUMENT"), _choice("M", "F")
 _BANK = ("verifyBank", "verifyBankAccounts", "verifyBankBalances", "verifyBankTransactions")
@@ -259,9 +259,7 @@ def is_openapi(body: Mapping[str, Any]) -> bool:
 
 def check(body: Mapping[str, Any]) -> Answer | None:
     """The refusal of the first thing that is wrong with the parameters, or None. It names a parameter, never its value.
-
-    An unknown parameter is most likely misspelt.
-    """
+    An unknown parameter is most likely misspelt."""
     parts: list[tuple[str, Mapping[str, Rule], Mapping[str, Any]]]
     if is_openapi(body):
         if mixed := next((name for name in body if name in RULES and name not in OPENAPI_RULES), ""):

@@ -24,6 +24,7 @@ VALIDITY_MOST = 36_000  # seconds
 PAGE_SIZE, PAGE_SIZE_MOST = 50, 1000
 CONTENT = re.compile(r"HX[0-9a-fA-F]{32}", re.ASCII)
 E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
+BAD_VALUE = re.compile(r"[\n\t]| {5}")  # of a placeholder
 
 # Every parameter of the page. The real Twilio ignores any other parameter; here it is an error.
 PARAMETERS = frozenset(
@@ -111,18 +112,9 @@ class Text:
         return self.to.startswith(WHATSAPP)
 
     def facts(self) -> dict[str, Any]:
-        return {
-            "n": self.n,
-            "at": self.at.isoformat(),
-            "sid": self.sid,
-            "from": self.sender,
-            "to": self.to,
-            "body": self.body,
-            "segments": self.segments,
-            "validity": self.validity,
-            "callback": self.callback,
-            **({"content": self.content} if self.content else {}),
-        }
+        given = {"n": self.n, "at": self.at.isoformat(), "sid": self.sid, "from": self.sender, "to": self.to}
+        given |= {"body": self.body, "segments": self.segments, "validity": self.validity, "callback": self.callback}
+        return given | ({"content": self.content} if self.content else {})
 
 
 def count_segments(body: str) -> int:
@@ -190,7 +182,7 @@ class SendText(_Messages):
             sid=f"SM{secrets.token_hex(16)}",
             to=to,
             sender=sender,
-            body=fields["Body"] if "Body" in fields else "\n".join(_values(fields).values()),
+            body=fields.get("Body", "\n".join(_values(fields).values())),
             validity=int(validity) if validity else None,
             callback=fields.get("StatusCallback"),
             content=fields.get("ContentSid"),
@@ -228,7 +220,7 @@ class SendText(_Messages):
             (not known, _unknown(fields, 63007)),
             ("ContentSid" not in fields or "Body" in fields, 63016),
             (CONTENT.fullmatch(fields.get("ContentSid", "")) is None, 21655),
-            (not all(map(_is_value, _values(fields).values())), 21656),
+            (any(not value or BAD_VALUE.search(value) for value in _values(fields).values()), 21656),
             (number in MAGIC_TO, MAGIC_TO.get(number, 0)),
             (number in self._options.twilio_opted_out, 21610),
             (number == NOT_ON_WHATSAPP, 63003),
@@ -268,9 +260,9 @@ class ListTexts(_Messages):
             size = min(int(call.query.get("PageSize", PAGE_SIZE)), PAGE_SIZE_MOST)
             page = int(call.query.get("Page", 0))
             found = [text for text in reversed(self._texts) if _fits(text, call.query)]
+            if size < 1 or page < 0:
+                raise ValueError
         except ValueError:
-            return _error(400, 20001)
-        if size < 1 or page < 0:
             return _error(400, 20001)
         account = self._options.twilio_account
         first = page * size
@@ -307,10 +299,6 @@ def _values(fields: Mapping[str, str]) -> dict[str, str]:
     return dict(given) if fits else {"1": ""}
 
 
-def _is_value(value: str) -> bool:
-    return bool(value) and not re.search(r"[\n\t]| {5}", value)
-
-
 def _fields(call: Call) -> dict[str, str] | None:
     """The form's fields; None if the body is not a form, or has a field twice."""
     kind = call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -333,18 +321,16 @@ def _fits(text: Text, query: Mapping[str, str]) -> bool:
         return False
     if "DateSent>" in query and text.at < _moment(query["DateSent>"]):
         return False
-    return "DateSent<" not in query or text.at <= _until(query["DateSent<"])
+    until = query.get("DateSent<")
+    if until is None:
+        return True
+    whole_day = len(until) == len(date.min.isoformat())  # without a time: it includes the complete day
+    return text.at <= _moment(until) + timedelta(days=whole_day)
 
 
 def _moment(given: str) -> datetime:
     moment = datetime.fromisoformat(given)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _until(given: str) -> datetime:
-    """The end of a period: a day without a time includes the complete day."""
-    whole_day = len(given) == len(date.min.isoformat())
-    return _moment(given) + (timedelta(days=1) if whole_day else timedelta(0))
 
 
 def _printed(text: Text, account: str, status: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@ page that a session's link opens, where a person plays the customer by its butto
 """
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,7 +41,12 @@ class CustomerPages:
     async def instruct(self, request: web.Request) -> web.StreamResponse:
         """Instruct one customer or recipient. 202 with the events that will be sent, in order."""
         try:
-            events = self._instruct(_read(await request.read()))
+            fields = read_json(await request.read())
+            if not isinstance(fields, dict) or sum(name in fields for name in NAMES) != 1:
+                raise ValueError(f"expected a JSON object with one of {', '.join(NAMES)}")
+            if unknown := sorted(set(fields) - FIELDS):
+                raise ValueError(f"unknown: {', '.join(unknown)}; known are {', '.join(sorted(FIELDS))}")
+            events = self._instruct(fields)
         except LookupError as error:
             return web.json_response({"error": str(error.args[0])}, status=404)
         except ValueError as error:
@@ -85,15 +90,6 @@ class CustomerPages:
         after, review = (_span(fields, time) if time in fields else None for time in ("after", "review"))
         instruction = Instruction(does, after, review, trouble, url, _text(fields, "key"), edition)
         return {"session": opened.facts(), "events": self._customers.instruct(opened, instruction)}
-
-
-def _read(body: bytes) -> Mapping[str, Any]:
-    fields = read_json(body)
-    if not isinstance(fields, dict) or sum(name in fields for name in NAMES) != 1:
-        raise ValueError(f"expected a JSON object with one of {', '.join(NAMES)}")
-    if unknown := sorted(set(fields) - FIELDS):
-        raise ValueError(f"unknown: {', '.join(unknown)}; known are {', '.join(sorted(FIELDS))}")
-    return fields
 
 
 def _one_of(fields: Mapping[str, Any], name: str, known: Sequence[str]) -> str:
@@ -171,7 +167,13 @@ class PlayedPage:
             return _page("Verification", f"{status}<p>{self._heard(opened)}</p>")
         if self._clock() >= opened.expires_at:
             return _page("Link expired", "<p>This link has expired.</p>", status=410)
-        return _page("Verification", status + self._form([name for name in BUTTONS if name != pressed]))
+        buttons = "".join(
+            f'<button name="does" value="{name}" aria-describedby="{name}">{label}</button><p id="{name}">{words}</p>'
+            for name, (_, label, words) in BUTTONS.items()
+            if name != pressed
+        )
+        form = f'<p>Play what the customer does.</p><form method="post">{buttons}</form>'
+        return _page("Verification", status + form)
 
     async def press(self, request: web.Request) -> web.Response:
         token = request.match_info["token"]
@@ -188,13 +190,6 @@ class PlayedPage:
     def _session(self, token: str) -> Opened | None:
         opened = self._customers.find(token)
         return opened if opened is not None and opened.token == token else None
-
-    def _form(self, names: Iterable[str]) -> str:
-        buttons = "".join(
-            f'<button name="does" value="{name}" aria-describedby="{name}">{label}</button><p id="{name}">{words}</p>'
-            for name, (_, label, words) in ((name, BUTTONS[name]) for name in names)
-        )
-        return f'<p>Play what the customer does.</p><form method="post">{buttons}</form>'
 
     def _heard(self, opened: Opened) -> str:
         """Where the session's newest webhook went, and whether it was answered."""

@@ -32,11 +32,8 @@ ANY_LINK = re.compile(r"https?://[^\s<>\"']+")
 
 @dataclass(frozen=True)
 class Instruction:
-    """What a customer does, and how the webhooks are sent. Times are in the customers' time.
-
-    `after` None: at once; for a link that expires, at the end of its life. `review`, `url` and `key` None: as in the
-    options.
-    """
+    """What a customer does, and how the webhooks are sent. Times are in the customers' time. `after` None: at once; for
+    a link that expires, at the end of its life. `review`, `url` and `key` None: as in the options."""
 
     does: str
     after: timedelta | None = None

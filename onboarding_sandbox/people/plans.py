@@ -60,17 +60,15 @@ VERDICTS = {"finish": "APPROVED", "deny": "DENIED", "suspect": "SUSPECTED"}
 
 
 def _verification(does: str, review: timedelta) -> tuple[Step, ...]:
-    match does:
-        case "finish" | "deny" | "suspect":
-            return (_identified("AUTO_FINISHED", VERDICTS[does]),)
-        case "review" | "ask" | "review-deny":
-            verdict = "DENIED" if does == "review-deny" else "APPROVED"
-            reviewing = _identified("AUTO_FINISHED", "REVIEWING", final=False)
-            return reviewing, _identified("MANUAL_FINISHED", verdict, after=review)
-        case "fail":
-            return (_identified("CANCELLED", "ACTIVE", final=False),)
-        case _:
-            return (_identified("EXPIRED", "EXPIRED"),)
+    if does in VERDICTS:
+        return (_identified("AUTO_FINISHED", VERDICTS[does]),)
+    if does in ("review", "ask", "review-deny"):
+        verdict = "DENIED" if does == "review-deny" else "APPROVED"
+        reviewing = _identified("AUTO_FINISHED", "REVIEWING", final=False)
+        return reviewing, _identified("MANUAL_FINISHED", verdict, after=review)
+    if does == "fail":
+        return (_identified("CANCELLED", "ACTIVE", final=False),)
+    return (_identified("EXPIRED", "EXPIRED"),)
 
 
 def _identified(event: str, overall: str, *, final: bool = True, after: timedelta = AT_ONCE) -> Step:
@@ -144,6 +142,7 @@ def identification(opened: Opened, overall: str, *, final: bool, finished_at: da
     face = "FACE_MATCH" if good else deny_reason if of_face and not of_document else "FACE_NOT_ANALYSED"
     document = "DOC_VALIDATED" if good or not of_document else deny_reason
     denied = [deny_reason] if overall == "DENIED" else []
+    files = f"https://files.sandbox.example/{opened.reference}"
     return {
         "final": final,
         "platform": "MOBILE",
@@ -160,29 +159,22 @@ def identification(opened: Opened, overall: str, *, final: bool, finished_at: da
             "additionalSteps": None,
         },
         "data": _data(opened) if seen else dict.fromkeys(_data(opened)),
-        "fileUrls": {"FRONT": _file(opened, "FRONT"), "FACE": _file(opened, "FACE")} if seen else {},
+        "fileUrls": {side: f"{files}/{side}.png?Signature=invented" for side in ("FRONT", "FACE")} if seen else {},
         "additionalStepPdfUrls": {},
         "AML": [],
         "LID": [],
         "scanRef": opened.reference,
         "externalRef": opened.external_ref,
         "clientId": opened.client,
-        "companyId": "",
-        "beneficiaryId": "",
+        **dict.fromkeys(("companyId", "beneficiaryId"), ""),
         "startTime": int((finished_at - SESSION).timestamp()),
         "finishTime": int(finished_at.timestamp()),
         "clientIp": "192.0.2.7" if seen else None,
         "clientIpCountry": "LT" if seen else None,
         "clientLocation": "Kaunas, Lithuania" if seen else None,
-        "manualAddress": None,
         "manualAddressMatch": False,
-        "registryCenterCheck": None,
-        "questionnaireAnswers": None,
+        **dict.fromkeys(("manualAddress", "registryCenterCheck", "questionnaireAnswers")),
     }
-
-
-def _file(opened: Opened, side: str) -> str:
-    return f"https://files.sandbox.example/{opened.reference}/{side}.png?Signature=invented"
 
 
 def _data(opened: Opened) -> dict[str, Any]:
@@ -194,21 +186,17 @@ def _data(opened: Opened) -> dict[str, Any]:
     )
     return {
         **dict.fromkeys(empty.split()),
-        "docFirstName": first,
-        "docLastName": last,
+        **dict.fromkeys(("docFirstName", "orgFirstName"), first),
+        **dict.fromkeys(("docLastName", "orgLastName"), last),
         "docNumber": "X0000000",
         "docExpiry": "2034-01-31",
         "docDob": born,
         "docDateOfIssue": "2024-01-31",
         "docType": "ID_CARD",
         "docSex": sex,
-        "docNationality": "LT",
-        "docIssuingCountry": "LT",
+        **dict.fromkeys(("docNationality", "docIssuingCountry", "selectedCountry"), "LT"),
         "manuallyDataChanged": False,
         "fullName": f"{first} {last}",
-        "selectedCountry": "LT",
-        "orgFirstName": first,
-        "orgLastName": last,
         "ageEstimate": "OVER_25",
         "clientIpProxyRiskLevel": "LOW",
     }
@@ -232,18 +220,12 @@ def company_reviewed(opened: Opened, approval: str | None) -> dict[str, Any]:
         "registrationNumber": "300000001",
         "approvalStatus": approval,
         "denyReason": "Documents are missing" if approval == "DENIED" else None,
-        "statusChangedBy": None,
         "soleProprietor": False,
-        "sanctionsStatusSetBy": None,
-        "newsStatusSetBy": None,
+        **dict.fromkeys(("statusChangedBy", "sanctionsStatusSetBy", "newsStatusSetBy", "companyCheck")),
         "amlCheck": {"overallStatus": "NO_FLAGS", "statusSetAt": None, "adverseMedia": [], "amlCheck": []},
-        "companyCheck": None,
-        "beneficiaries": [],
-        "shareholderCheck": [],
-        "negativeNewsCheck": [],
+        **{name: [] for name in ("beneficiaries", "shareholderCheck", "negativeNewsCheck", "relatedClientScanRefs")},
         "clientId": opened.client,
         "externalRef": opened.external_ref,
-        "relatedClientScanRefs": [],
     }
 
 

@@ -13,7 +13,7 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from ipaddress import ip_address
 from urllib.parse import urlencode, urlsplit
 
@@ -105,19 +105,30 @@ class Recipients:
             await self._webhook_sender.send(self._text_webhook(text, status, error), trouble)
 
     def _text_webhook(self, text: Text, status: str, error: str) -> Webhook:
-        account, url = self._options.twilio_account, text.callback or ""
-        if status == "STOP":
-            fields = answered(text, account, "STOP")
+        fields = {"AccountSid": self._options.twilio_account, "ApiVersion": "2010-04-01"}
+        if status == "STOP":  # the recipient's answer
+            fields |= {"Body": "STOP", "From": text.to, "To": text.sender, "NumMedia": "0", "NumSegments": "1"}
+            fields |= dict.fromkeys(("MessageSid", "SmsMessageSid", "SmsSid"), f"SM{secrets.token_hex(16)}")
+            fields["SmsStatus"] = "received"
         else:
-            code = error if status == "undelivered" else ""
-            fields = text_status(text, account, status, code, at=self._options.clock())
+            fields |= {"From": text.sender, "To": text.to, "MessageSid": text.sid, "SmsSid": text.sid}
+            fields |= {"MessageStatus": status, "SmsStatus": status}
+            if status == "undelivered" and error:
+                fields["ErrorCode"] = error
+            if status in ("delivered", "undelivered"):
+                fields["RawDlrDoneDate"] = f"{self._options.clock():%y%m%d%H%M}"
+        url = text.callback or ""
         sign = functools.partial(text_headers, url, fields)
         genuine = functools.partial(sign, self._options.twilio_token)
         body = urlencode(fields).encode()
         return Webhook("twilio", status, url, body, genuine, text.to, text.sid, forged_headers=sign(WRONG_KEY))
 
     async def _report(self, mail: Mail, does: str, trouble: Trouble) -> None:
-        body = mail_event(mail, does, at=self._options.clock())
+        event = {"type": "bounced" if does == "deferred" else does, "message_id": mail.message_id}
+        event |= {"email": mail.recipients[0] if mail.recipients else None}
+        event |= {"at": self._options.clock().astimezone(UTC).isoformat()}
+        how = {"permanent": does == "bounced"} if event["type"] == "bounced" else {}
+        body = json.dumps(event | how).encode()
         sign = functools.partial(mail_headers, body, self._options.clock)
         genuine = functools.partial(sign, self._options.mail_webhook_key)
         of, url = (", ".join(mail.recipients), mail.message_id), self._options.mail_webhook or ""
@@ -139,57 +150,10 @@ def _host(url: str) -> str:
 FORM = "application/x-www-form-urlencoded"
 
 
-def text_status(text: Text, account: str, status: str, code: str, *, at: datetime) -> dict[str, str]:
-    fields = {
-        "AccountSid": account,
-        "ApiVersion": "2010-04-01",
-        "From": text.sender,
-        "To": text.to,
-        "MessageSid": text.sid,
-        "MessageStatus": status,
-        "SmsSid": text.sid,
-        "SmsStatus": status,
-    }
-    if code:
-        fields["ErrorCode"] = code
-    if status in ("delivered", "undelivered"):
-        fields["RawDlrDoneDate"] = f"{at:%y%m%d%H%M}"
-    return fields
-
-
-def answered(text: Text, account: str, words: str) -> dict[str, str]:
-    """The event of a recipient's answer to the text."""
-    sid = f"SM{secrets.token_hex(16)}"
-    return {
-        "AccountSid": account,
-        "ApiVersion": "2010-04-01",
-        "Body": words,
-        "From": text.to,
-        "To": text.sender,
-        "MessageSid": sid,
-        "NumMedia": "0",
-        "NumSegments": "1",
-        "SmsMessageSid": sid,
-        "SmsSid": sid,
-        "SmsStatus": "received",
-    }
-
-
 def text_headers(url: str, fields: Mapping[str, str], token: str) -> dict[str, str]:
     signed = url + "".join(name + fields[name] for name in sorted(fields))
     digest = hmac.new(token.encode(), signed.encode(), hashlib.sha1).digest()
     return {"Content-Type": FORM, "X-Twilio-Signature": base64.b64encode(digest).decode("ascii")}
-
-
-def mail_event(mail: Mail, does: str, *, at: datetime) -> bytes:
-    body = {
-        "type": "bounced" if does == "deferred" else does,
-        "message_id": mail.message_id,
-        "email": mail.recipients[0] if mail.recipients else None,
-        "at": at.astimezone(UTC).isoformat(),
-    }
-    how = {"permanent": does == "bounced"} if body["type"] == "bounced" else {}
-    return json.dumps(body | how).encode()
 
 
 def mail_headers(body: bytes, clock: Clock, key: str) -> dict[str, str]:

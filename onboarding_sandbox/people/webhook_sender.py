@@ -98,9 +98,7 @@ FINAL = {"frankieone": 400}  # the refusal after which it is not repeated
 @dataclass(frozen=True, repr=False)
 class Webhook:
     """One webhook. `headers()` returns the headers of one attempt, newly signed: some signatures last minutes only.
-
-    `forged_url` and `forged_headers` are those of a sender that knows neither key nor secret.
-    """
+    `forged_url` and `forged_headers` are those of a sender that knows neither key nor secret."""
 
     family: str  # of WAITS
     event: str
