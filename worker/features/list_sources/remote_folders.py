@@ -64,8 +64,13 @@ class Calls:
 
     def do(self, call: Coroutine[Any, Any, T], seconds: float = CALL_SECONDS) -> T:
         """The call's result. Raises CannotFetch."""
+
+        async def within() -> T:
+            async with asyncio.timeout(seconds):
+                return await call
+
         with in_words():
-            return self._runner.run(_within(call, seconds))
+            return self._runner.run(within())
 
     def hold(self, opening: AbstractAsyncContextManager[T]) -> T:
         """Open what is closed with the connection. Raises CannotFetch."""
@@ -140,11 +145,6 @@ class RemoteFolder(ABC):
     @abstractmethod
     def _send(self, calls: Calls, name: str, content: BinaryIO) -> None:
         """Write the file."""
-
-
-async def _within(call: Coroutine[Any, Any, T], seconds: float) -> T:
-    async with asyncio.timeout(seconds):
-        return await call
 
 
 _PART = 1 << 18  # bytes of one read: also over a slow line it ends in time

@@ -27,17 +27,9 @@ from worker.core.model.metrics import PUBLISHED, Meters
 from worker.core.model.wakeups import NAME_UNKNOWN
 from worker.events.cloudevents import BUS, SUBSCRIBER, OutgoingEvent
 from worker.features.outbox.outbox_targets import GIVE_UP, OutboxTargets, unpublished_in_words
-from worker.features.outbox.publishers.contract import GoesOn, Reply, Target
+from worker.features.outbox.publishers.contract import Reply, Target
 from worker.features.outbox.section import Subscriber
-from worker.features.outbox.store.relay import (
-    Later,
-    Publishing,
-    SessionNotKept,
-    keeps_its_session,
-    publishing_lock,
-    remove_old,
-    waiting,
-)
+from worker.features.outbox.store import relay
 from worker.reporting.store.look import Looked
 from worker.settings.model import Settings
 from worker.wiring.background import Ticks, Work, Working
@@ -86,19 +78,19 @@ class OutboxPublisher:
             return False
         try:
             with self._checking:  # once, before the first event is published
-                self._keeps_its_session = self._keeps_its_session or keeps_its_session(self._database)
+                self._keeps_its_session = self._keeps_its_session or relay.keeps_its_session(self._database)
             if not self._keeps_its_session:
-                raise SessionNotKept
+                raise relay.SessionNotKept
             target = self._targets[name]
-            with about(target=name), publishing_lock(self._database, name, silence=target.longest) as publishing:
+            with about(target=name), relay.publishing_lock(self._database, name, silence=target.longest) as publishing:
                 return publishing is not None and self._publish(name, target, publishing, longest)
-        except SessionNotKept as error:
+        except relay.SessionNotKept as error:
             self._shared.lasts(f"nothing is published: {error}", monotonic())
             return False
         finally:
             self._publishing[name].release()
 
-    def _publish(self, name: str, target: Target, publishing: Publishing, longest: timedelta) -> bool:
+    def _publish(self, name: str, target: Target, publishing: relay.Publishing, longest: timedelta) -> bool:
         # Events that happen meanwhile wait for the next wake-up: otherwise there were chunks of a few rows, and a
         # transaction for each, again and again for as long as a batch is worked.
         until, since = monotonic() + longest.total_seconds(), self._clock()
@@ -107,23 +99,22 @@ class OutboxPublisher:
         while events and not self._stopping():
             if monotonic() >= until:
                 return True
-            # A process that was suspended for so long that the database ended its session must publish nothing more of
-            # this chunk: another process may be publishing it.
-            chunk_until = monotonic() + target.longest.total_seconds()
-            replies = self._published(
-                name,
-                target,
-                events,
-                lambda chunk_until=chunk_until: not self._stopping() and monotonic() < chunk_until,  # type: ignore[misc]
-            )
+            replies = self._published(name, target, events)
             if not replies:
                 return False  # the process is stopping
             events = self._settle(name, events, replies, publishing, due_at=since)
         return False
 
-    def _published(self, name: str, target: Target, events: Sequence[OutgoingEvent], goes_on: GoesOn) -> list[Reply]:
+    def _published(self, name: str, target: Target, events: Sequence[OutgoingEvent]) -> list[Reply]:
         """Publish these events. An event that raises by itself is given up, and the others are published. Some events
         may be published twice then. If each of several events raises, none of them is to blame: raises."""
+        # A process that was suspended for so long that the database ended its session must publish nothing more of this
+        # chunk: another process may be publishing it.
+        until = monotonic() + target.longest.total_seconds()
+
+        def goes_on() -> bool:
+            return not self._stopping() and monotonic() < until
+
         try:
             return target.publish(events, clock=self._clock, goes_on=goes_on)
         except Exception as error:
@@ -152,7 +143,7 @@ class OutboxPublisher:
         name: str,
         events: Sequence[OutgoingEvent],
         replies: Sequence[Reply],
-        publishing: Publishing,
+        publishing: relay.Publishing,
         *,
         due_at: datetime,
     ) -> list[OutgoingEvent]:
@@ -173,12 +164,8 @@ class OutboxPublisher:
             if number:
                 self._meters.add(PUBLISHED, name, outcome, amount=number)
         if given_up:
-            log.warning(
-                "%s: %d events are given up, the last with %s; see `onboard events outgoing list`",
-                name,
-                len(given_up),
-                given_up[-1].detail,
-            )
+            words = "%s: %d events are given up, the last with %s; see `onboard events outgoing list`"
+            log.warning(words, name, len(given_up), given_up[-1].detail)
         if accepted:
             log.info("%s: %d events published", name, len(accepted))
             self._outages[name].over(f"{name}: events are accepted again")
@@ -186,18 +173,18 @@ class OutboxPublisher:
             self._outages[name].lasts(f"{name}: events wait for it", monotonic(), why=later[0].detail)
         return chunk
 
-    def _later(self, rule: BudgetRule, event: OutgoingEvent, reply: Reply, now: datetime) -> Later:
+    def _later(self, rule: BudgetRule, event: OutgoingEvent, reply: Reply, now: datetime) -> relay.Later:
         problem = reply.problem
         assert problem is not None  # noqa: S101 -- for mypy
         tried_for = now - event.since
         if problem.kind is Kind.BAD_INPUT:
-            return Later(event.number, None, now, problem.detail)
+            return relay.Later(event.number, None, now, problem.detail)
         if rule.name != BUS and tried_for >= GIVE_UP:
-            return Later(event.number, None, now, f"not accepted for {show_duration(GIVE_UP)}: {problem.detail}")
+            return relay.Later(event.number, None, now, f"not accepted for {show_duration(GIVE_UP)}: {problem.detail}")
         # If the target as a whole is to be left alone, its pause decides when the next event goes.
         waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
         wait = timedelta(0) if waits else rule.retry.ceiling(event.attempts + 1) * self._jitter()
-        return Later(event.number, now + wait, event.since, problem.detail)
+        return relay.Later(event.number, now + wait, event.since, problem.detail)
 
     def close(self) -> None:
         for target in self._targets.values():
@@ -275,7 +262,7 @@ class OutboxThreads(Working):
             if going := [one for one in self._going.values() if not one.done()]:
                 wait(going, timeout=left, return_when=FIRST_COMPLETED)
         try:
-            left_over = waiting(self._outbox.database, self._publisher.names) if self._publisher.names else 0
+            left_over = relay.waiting(self._outbox.database, self._publisher.names) if self._publisher.names else 0
         except sa.exc.OperationalError as error:
             self._log_unreachable(error, LOOKING)
             return ""
@@ -350,7 +337,7 @@ def old_events(outbox: OutboxTargets, database_clock: Clock) -> Callable[[], Non
         if not more and not ticks.begin(monotonic()):
             return
         try:
-            gone = remove_old(outbox.database, targets=outbox.rules, before=database_clock() - KEPT_FOR)
+            gone = relay.remove_old(outbox.database, targets=outbox.rules, before=database_clock() - KEPT_FOR)
         except sa.exc.DBAPIError as error:  # nothing was changed, and nothing waits for it
             log.warning("old events: %s; trying again later", type(error.orig).__name__)
             gone = 0

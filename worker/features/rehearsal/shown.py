@@ -5,7 +5,7 @@ import csv
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from pathlib import Path
@@ -164,13 +164,7 @@ def facts_of(settings: Settings, asked: Asked, rehearsed: Rehearsed, shares: Sha
         "from": written(asked.start),
         "until": written(asked.start + timedelta(days=asked.days)),
         "seed": asked.seed,
-        "assumed": {
-            "finish": shares.finish,
-            "deny": shares.deny,
-            "leave": shares.leave,
-            "never": shares.never,
-            "comes_after_seconds": [int(span.total_seconds()) for span in asked.acts],
-        },
+        "assumed": {**asdict(shares), "comes_after_seconds": [int(span.total_seconds()) for span in asked.acts]},
         "days": days,
         "events": dict(sum((Counter(day["events"]) for day in days), Counter[str]())),
         "results": rehearsed.status["results"],
@@ -189,21 +183,13 @@ def _needs(status: Mapping[str, Any]) -> list[dict[str, str]]:
     """What would wait for a person at the end of the days."""
     rows, found = status["rows"], []
     words = {"rejected": "`onboard check` says why", "held": "a person decides", "failed": "`--out` says why"}
-    found += [
-        {"what": "rows", "name": state, "reason": f"{counted(rows[state], 'row')}: {what}"}
-        for state, what in words.items()
-        if rows[state]
-    ]
-    found += [
-        {"what": "account", "name": name, "reason": facts["stopped"]}
-        for name, facts in status["accounts"].items()
-        if facts["stopped"]
-    ]
+    found += [("rows", state, f"{counted(rows[state], 'row')}: {what}") for state, what in words.items() if rows[state]]
+    found += [("account", name, of["stopped"]) for name, of in status["accounts"].items() if of["stopped"]]
     if "pause_reason" in status:
-        found.append({"what": "batch", "name": status["name"], "reason": f"pauses: {status['pause_reason']}"})
+        found.append(("batch", status["name"], f"pauses: {status['pause_reason']}"))
     if unsent := status.get("lapsed_unsent"):
-        found.append({"what": "rows", "name": "lapsed", "reason": f"{counted(unsent, 'row')} without any message"})
-    return found
+        found.append(("rows", "lapsed", f"{counted(unsent, 'row')} without any message"))
+    return [{"what": what, "name": name, "reason": reason} for what, name, reason in found]
 
 
 def write_events(path: Path, events: Events) -> None:

@@ -129,7 +129,8 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
         problems.append(f"sms.provider: the sandbox does not play {settings.sms.provider}")
     if problems:
         raise SettingsError(problems)
-    email = settings.email
+    email, sms = settings.email, settings.sms
+    texts = {"base_url": f"https://{TEXT_HOST}/twilio", "callback_key": (), "token": Secret(PLAYED.twilio_token)}
     return settings.model_copy(
         update={
             "database": Database(url=f"sqlite:///{folder}/rehearsal.db"),
@@ -137,14 +138,7 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
             "encryption": Encryption(keys=(Secret(new_key()),)),
             "accounts": {name: _account(account) for name, account in settings.accounts.items()},
             "email": email and email.model_copy(update={"tls": None, "ca": None, "url": f"smtp://mail.{NOWHERE}:25"}),
-            "sms": settings.sms
-            and settings.sms.model_copy(
-                update={
-                    "base_url": f"https://{TEXT_HOST}/twilio",
-                    "callback_key": (),
-                    "token": Secret(PLAYED.twilio_token),
-                }
-            ),
+            "sms": sms and sms.model_copy(update=texts),
             # Nothing is removed before it is counted.
             "retention": settings.retention.model_copy(update={"personal": KEPT, "batches": None, "audit": None}),
             "privacy": type(settings.privacy)(),
@@ -195,10 +189,7 @@ def sandbox_options(settings: Settings, clock: Callable[[], datetime], behaviour
     sections = [section for channel in channels_of("phone") if (section := settings.texting(channel)) is not None]
     texting: dict[str, Any] = {}
     if sections:
-        texting = {
-            "twilio_account": sections[0].account,
-            "twilio_senders": frozenset(section.from_ for section in sections),
-        }
+        texting = {"twilio_account": sections[0].account, "twilio_senders": frozenset(one.from_ for one in sections)}
     # The texts' own address for callbacks; without one there are none, as in reality.
     webhooks = {"": f"https://worker.{NOWHERE}", "callbacks": settings.web.base_url or ""}
     page = page_of(settings)

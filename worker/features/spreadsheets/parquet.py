@@ -26,10 +26,8 @@ _OTHER = Refusal("a value of a type that a cell cannot have", "write the column 
 
 
 def read_parquet(raw: BinaryIO) -> Iterator[Row]:
-    """Rows are numbered as if the file were saved as CSV: row 1 has the columns' names.
-
-    Raises ListRefused, and whatever pyarrow raises.
-    """
+    """Rows are numbered as if the file were saved as CSV: row 1 has the columns' names. Raises ListRefused, and
+    whatever pyarrow raises."""
     most = 1_000_000 + _ROWS_OF_A_BYTE * raw.seek(0, 2)
     # Read as a stream, a column's pages one after the other, without a second thread.
     file: Any = pyarrow.parquet.ParquetFile(

@@ -29,10 +29,8 @@ def text(value: str) -> str | Refusal:
 
 
 def number(value: float, zeros: int | Refusal = 0) -> str | Refusal:
-    """A number as its digits, such as 447911123456 of 4.47911123456E11.
-
-    `zeros`: of `zeros_of`, for the cell's format.
-    """
+    """A number as its digits, such as 447911123456 of 4.47911123456E11. `zeros`: of `zeros_of`, for the cell's
+    format."""
     if isinstance(zeros, Refusal):
         return zeros
     if isinstance(value, float):

@@ -22,14 +22,7 @@ from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.connection_failures import in_words
 from worker.core.foundation.tls import Tls
 from worker.core.model.endings import Kind, Problem
-from worker.events.brokers.connection import (
-    CONFIRM_SECONDS,
-    CONNECT_SECONDS,
-    SILENT_SECONDS,
-    broker_connection,
-    broker_fault,
-    redis_client,
-)
+from worker.events.brokers import connection as brokers
 from worker.events.cloudevents import CONTENT_TYPE, OutgoingEvent, cloud_event
 from worker.features.outbox.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
 
@@ -43,7 +36,9 @@ KEPT_SECONDS = 15.0
 class AmqpBus:
     """One exchange. Not safe for threads."""
 
-    longest = timedelta(seconds=2 * CONNECT_SECONDS + 2 * SILENT_SECONDS + CONFIRM_SECONDS + ANSWERS_SECONDS)
+    longest = timedelta(
+        seconds=2 * brokers.CONNECT_SECONDS + 2 * brokers.SILENT_SECONDS + brokers.CONFIRM_SECONDS + ANSWERS_SECONDS
+    )
 
     def __init__(self, url: str, exchange: str, *, declare: bool, tls: Tls | None = None) -> None:
         self._url = url
@@ -72,7 +67,7 @@ class AmqpBus:
                 tags[self._publish(event)] = event
             self._wait_for_answers(waits)
         except UNREACHABLE as error:
-            outage = Problem(Kind.TRANSIENT, broker_fault(error), unreachable=True)
+            outage = Problem(Kind.TRANSIENT, brokers.broker_fault(error), unreachable=True)
             self.close()
         refused = Problem(Kind.TRANSIENT, "the broker did not accept the event")
         replies = [
@@ -90,7 +85,7 @@ class AmqpBus:
         if self._connection is not None and monotonic() - self._used_at > KEPT_SECONDS:
             self.close()
         if self._connection is None:
-            self._connection = broker_connection(self._url, self._tls, confirm_publish=False)
+            self._connection = brokers.broker_connection(self._url, self._tls, confirm_publish=False)
             self._connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             self._channel = self._connection.channel()
             # Declared if configured so; else only checked, so that no event is lost on an exchange that does not exist.
@@ -117,7 +112,7 @@ class AmqpBus:
 
     def _wait_for_answers(self, waits: GoesOn) -> None:
         """Wait until the broker has confirmed or refused each message. Raises TimeoutError."""
-        until = monotonic() + CONFIRM_SECONDS
+        until = monotonic() + brokers.CONFIRM_SECONDS
         while self._unanswered:
             # Also after a read: a broker that sends anything else, such as heartbeats, confirms nothing.
             if monotonic() >= until or not waits():
@@ -153,7 +148,7 @@ MOST_EVENTS = 100_000
 class RedisStream:
     """One stream. The URL may name several nodes, separated by `;`: after a failure the next node is used."""
 
-    longest = timedelta(seconds=CONNECT_SECONDS + 2 * SILENT_SECONDS)
+    longest = timedelta(seconds=brokers.CONNECT_SECONDS + 2 * brokers.SILENT_SECONDS)
 
     def __init__(self, url: str, name: str, *, tls: Tls | None = None) -> None:
         self._tls = tls
@@ -167,7 +162,7 @@ class RedisStream:
             return []
         try:
             if self._client is None:
-                self._client = redis_client(self._urls[0], self._tls)
+                self._client = brokers.redis_client(self._urls[0], self._tls)
             chunk = self._client.pipeline(transaction=False)
             for event in events:
                 fields = {"type": event.kind, "customer_id": event.customer_id, "event": cloud_event(event)}
@@ -176,7 +171,11 @@ class RedisStream:
         except (redis.RedisError, OSError) as error:
             self.close()
             self._urls.append(self._urls.pop(0))
-            return [Reply(events[0].number, began_at, Problem(Kind.TRANSIENT, broker_fault(error), unreachable=True))]
+            return [
+                Reply(
+                    events[0].number, began_at, Problem(Kind.TRANSIENT, brokers.broker_fault(error), unreachable=True)
+                )
+            ]
         replies = []
         for event, answer in zip(events, answers, strict=True):
             problem = None
