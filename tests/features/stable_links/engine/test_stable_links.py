@@ -343,7 +343,7 @@ async def test_a_report_has_our_own_links_also_for_customers_who_get_no_message(
     assert a.opening.link == f"https://onboard.example.com/s/{sent_to_a}"
     assert see(ahead, b.opening.link.rpartition("/")[2]).decision == Lead()
     again = ahead.parts.facts.lines(ahead.job("A").batch_id, with_links=True)
-    assert [line.opening.link for line in _with_own_links(ahead, again)] == [a.link, b.link]
+    assert [line.opening.link for line in _with_own_links(ahead, again)] == [a.opening.link, b.opening.link]
 
 
 async def test_the_report_of_an_unbought_row_shows_no_session_and_with_links_our_own(on_click):
