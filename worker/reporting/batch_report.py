@@ -76,7 +76,6 @@ class Reporting(Forecasts):
         )
 
     def blocked(self, *, now: datetime) -> Blocked:
-        """The accounts and senders that make no calls now."""
         return of_accounts(self.rules.all(), self.budgets.all(), now=now)
 
     def circumstances(self) -> Circumstances:

@@ -282,7 +282,6 @@ def of_lost_sessions(orphans: Orphans, ends_by: datetime | None) -> Wait:
 
 
 def lost_sessions(orphans: int) -> str:
-    """This number of orphans, in words; "" for none."""
     return f"{counted(orphans, 'session')} whose token was lost" if orphans else ""
 
 

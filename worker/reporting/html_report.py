@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
-from itertools import accumulate
+from itertools import accumulate, islice
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, TextIO
 
@@ -25,7 +25,7 @@ from worker.core.model.states import InvitationState, JobState, LineState
 from worker.reporting.period import NUMBERS as NUMBERS_OF_PERIOD
 from worker.reporting.period import PeriodReport, numbers_of
 from worker.reporting.prices import Prices, costs
-from worker.reporting.report_lines import NUMBERS, TIMES, WORDS, Chunk, Columns, line_values
+from worker.reporting.report_lines import CHUNK, NUMBERS, TIMES, WORDS, Columns, chunk_of, line_values
 from worker.reporting.row_groups import Groups, headline
 from worker.reporting.store.report_rows import LineFacts
 from worker.reporting.store.spending import Points, Spending, in_steps
@@ -136,7 +136,7 @@ def write_html(
                 all_columns=columns.names,
                 headings=HEADINGS,
                 states=[state for state in STATES if facts["rows"].get(state)],
-                chunks=(Markup(chunk.rstrip("\n")) for chunk in data),  # noqa: S704 -- made by `row_data`
+                chunks=(Markup(chunk.rstrip("\n")) for chunk in data),  # noqa: S704 -- made by `chunk_of`
                 with_link=columns.links,
                 about=_about(columns),
             )
@@ -148,7 +148,6 @@ def write_html(
 
 
 def write_period(out: TextIO, report: PeriodReport, *, now: datetime) -> None:
-    """Write the page of a period."""
     tables = (
         ("Account", "A customer counts for the account that serves the row now", report.accounts),
         ("Route", "Why the account was chosen", report.routes),
@@ -161,19 +160,17 @@ def write_period(out: TextIO, report: PeriodReport, *, now: datetime) -> None:
 
 def _read(lines: Iterable[LineFacts], columns: Columns, data: IO[str]) -> tuple[int, list[dict[str, Any]], Groups]:
     """Write the rows' data, a chunk a line. Returns how many, the first as values, and the groups."""
-    groups, static, chunk, count = Groups(), [], Chunk(columns.names), 0
-    for line in lines:
-        count += 1
-        values = line_values(line, columns)
-        if count <= STATIC:
-            static.append(values)
-        action = str(values["action"])
-        group = None if line.later else groups.add(line.row, line.state, line.reason, line.detail, action=action)
-        chunk.add(values, group)
-        if chunk.is_full:
-            data.write(chunk.take() + "\n")
-    if rest := chunk.take():
-        data.write(rest + "\n")
+    groups, static, count, lines = Groups(), list[dict[str, Any]](), 0, iter(lines)
+    while read := list(islice(lines, CHUNK)):
+        rows = []
+        for line in read:
+            values = line_values(line, columns)
+            action = str(values["action"])
+            group = None if line.later else groups.add(line.row, line.state, line.reason, line.detail, action=action)
+            rows.append((values, group))
+        data.write(chunk_of(columns.names, rows) + "\n")
+        static += [values for values, _ in rows[: max(STATIC - count, 0)]]
+        count += len(rows)
     return count, static, groups
 
 

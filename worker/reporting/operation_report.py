@@ -59,7 +59,6 @@ class OperationReport(NamedTuple):
 
     @property
     def nothing_to_do(self) -> str:
-        """Why no process needs to work."""
         names = [f"{one.called} ({_until(one)})" for one in self.blocked]
         return f"rows wait for {listed_in_words(names)}" if names else "nothing is due now"
 

@@ -126,18 +126,15 @@ def _cells(line: Line, indent: str = "") -> tuple[str, ...]:
 
 
 def names_of(report: PeriodReport) -> tuple[str, ...]:
-    """The columns of a table of its rows."""
     return (*COLUMNS, *(f"cost_{currency}" for currency in report.currencies))
 
 
 def rows_of(report: PeriodReport) -> Iterator[list[str | int | Decimal]]:
-    """Its rows, by the columns of `names_of`."""
     for place, line in report.rows:
         costs = [line.cost.get(currency, Decimal(0)) for currency in report.currencies]
         yield [place.day.isoformat(), place.account, place.route, *numbers_of(line), *costs]
 
 
 def row_facts(report: PeriodReport) -> Iterator[dict[str, Any]]:
-    """Its rows as JSON objects."""
     for place, line in report.rows:
         yield {"week": place.day.isoformat(), "account": place.account, "route": place.route, **_facts(line)}

@@ -89,12 +89,10 @@ class Line:
 
     @property
     def amounts(self) -> str:
-        """The cost for people; "" without a price."""
         return in_words(self.cost)
 
     @property
     def each_verified(self) -> str:
-        """The cost of each verified customer, for people."""
         verified = self.figures.verified
         return in_words({currency: amount / verified for currency, amount in self.cost.items()}) if verified else ""
 

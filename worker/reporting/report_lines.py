@@ -84,7 +84,6 @@ class Columns:
         return (*DETAILS, *(f"{OWN_PREFIX}{name}" for name in sorted(self.details)))
 
     def time(self, at: datetime | None) -> str:
-        """A time as the report writes it."""
         if at is None:
             return ""
         return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if self.as_dates else written(at)
@@ -189,34 +188,20 @@ def write_jsonl(out: TextIO, objects: Iterable[Mapping[str, Any]]) -> int:
     return count
 
 
-class Chunk:
-    """Collects rows. `names` are the columns; each row ends with the number of its group, or null."""
+def chunk_of(names: Sequence[str], rows: Iterable[tuple[Mapping[str, Any], int | None]]) -> str:
+    """The rows as text for a <script> element, whose end no value can write. `names` are the columns; each row ends
+    with the number of its group, or null."""
+    words: dict[str, int] = {}
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
-        self._words: dict[str, int] = {}
-        self._rows: list[list[Any]] = []
-
-    def add(self, values: Mapping[str, Any], group: int | None) -> None:
-        self._rows.append([*(self._value(name, values[name]) for name in self._names), group])
-
-    def _value(self, name: str, value: Any) -> Any:
+    def shown(name: str, value: Any) -> Any:
         if name in NUMBERS:
             return value
         if name in TIMES:
             return int(datetime.fromisoformat(value).timestamp()) if value else 0
         # Spreadsheets open a page too, and run what its cells begin with.
         text = spreadsheet_safe(str(value))
-        return self._words.setdefault(text, len(self._words)) if name in WORDS else text
+        return words.setdefault(text, len(words)) if name in WORDS else text
 
-    @property
-    def is_full(self) -> bool:
-        return len(self._rows) >= CHUNK
-
-    def take(self) -> str:
-        """The chunk as text for a <script> element, whose end no value can write; begins a new one. "" if empty."""
-        if not self._rows:
-            return ""
-        text = _JSON.encode({"w": list(self._words), "r": self._rows})
-        self._words, self._rows = {}, []
-        return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    made = [[*(shown(name, values[name]) for name in names), group] for values, group in rows]
+    text = _JSON.encode({"w": list(words), "r": made})
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -50,7 +50,6 @@ class RowNumbers:
         return ", ".join(self._ranges(len(self._ends)))
 
     def first(self, most: int) -> str:
-        """The first `most` ranges."""
         return ", ".join(self._ranges(2 * most))
 
     @property
@@ -79,7 +78,6 @@ class Group:
 
     @property
     def words(self) -> str:
-        """The reason as a sentence."""
         return meaning_of(self.reason)
 
     @property

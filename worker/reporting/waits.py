@@ -78,7 +78,6 @@ class Wait(NamedTuple):
 
     @property
     def called(self) -> str:
-        """What an account or sender is called in a sentence."""
         return f"the sender {self.name}" if self.what == "sender" else self.name
 
     @property
@@ -213,7 +212,6 @@ def _at_limit(rule: BudgetRule, state: BudgetState, now: datetime) -> tuple[date
 
 
 def of_no_account(name: str) -> tuple[Wait]:
-    """Of an account that the configuration does not have."""
     why, step = f"this configuration does not have the account {name}", "put the account back into the configuration"
     return (Wait("account", name, why, step, reason=Reason.ACCOUNT_MISSING),)
 

@@ -22,12 +22,7 @@ MOST_ROWS = 1_048_575  # of a sheet, without the header
 LONGEST = 32_767  # characters of a cell
 WIDTHS = {"customer_id": 18, "reference": 38, "error": 60, "action": 60, "route": 40, "link": 60}
 _TIME_WIDTH = 19
-OPTIONS = {
-    "constant_memory": True,
-    "strings_to_formulas": False,
-    "strings_to_urls": False,
-    "strings_to_numbers": False,
-}
+OPTIONS = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
 
 
 def write_xlsx(

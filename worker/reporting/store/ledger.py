@@ -191,7 +191,6 @@ def jobs_of(connection: sa.Connection, customer_ids: Collection[str]) -> dict[st
 
 
 def sessions_of(connection: sa.Connection, customer_id: str) -> list[SessionFacts]:
-    """The sessions of a customer in their order, with their messages."""
     query = sa.select(SessionRow.__table__).where(SessionRow.customer_id == customer_id)
     rows = fetch(connection, query.order_by(SessionRow.issued_at, SessionRow.id))
     messages = _messages(connection, [row.id for row in rows])

@@ -86,7 +86,6 @@ def outlook_of(database: Database, batch_id: int, *, alone: bool = False) -> Out
 
 
 def _keep(times: dict[Any, datetime], key: Any, at: datetime | None) -> None:
-    """The earliest time of each."""
     if at is not None:
         times[key] = min(times.get(key, at), at)
 
@@ -157,11 +156,7 @@ _JOINED_MESSAGES = (
 )
 _JOINED_WORKED = (
     joined(sa.literal(1))
-    .join(
-        InvitationRow,
-        sa.and_(InvitationRow.job_id == Job.leader_id, InvitationRow.kind == FIRST),
-        isouter=True,
-    )
+    .join(InvitationRow, sa.and_(InvitationRow.job_id == Job.leader_id, InvitationRow.kind == FIRST), isouter=True)
     .where(sa.or_(LEAD.state == JobState.WORKING, InvitationRow.state == InvitationState.WORKING))
     .limit(1)
 )
@@ -235,7 +230,6 @@ class Orphans(NamedTuple):
 
 
 def waiting_to_reconcile(database: Database, batch_id: int) -> UnknownOutcomes:
-    """The calls and messages of a batch that wait to be reconciled."""
     unknown = (Job.batch_id == batch_id, Job.state == JobState.WAITING, Job.unknown_attempt.is_not(None))
     is_orphan = Job.reason == bulk.fixed(Reason.ORPHAN)
     jobs = (

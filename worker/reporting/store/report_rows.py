@@ -12,19 +12,8 @@ from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import ERASED, Erased, decrypt_opening, read_person
 from worker.core.database.job_ids import batch_of, job_id, of_batch, row_of
-from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
+from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine, work
 from worker.core.database.tables.columns import aliased
-from worker.core.database.tables.work import (
-    ACCOUNT,
-    DETAIL,
-    DUE_AT,
-    LEAD,
-    LEAD_CHANNEL,
-    REASON,
-    REFUSED_SESSION,
-    RESULT,
-    STATE,
-)
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.foundation.notation import written
 from worker.core.messages.contact import FIRST, PREFIX
@@ -46,20 +35,20 @@ _LINES = (
         Job.row,
         Job.customer_id,
         Job.purpose,
-        STATE.label("state"),
-        RESULT.label("result"),
-        sa.func.coalesce(LEAD.route, Job.route).label("route"),
-        sa.func.coalesce(LEAD.brand, Job.brand).label("brand"),
+        work.STATE.label("state"),
+        work.RESULT.label("result"),
+        sa.func.coalesce(work.LEAD.route, Job.route).label("route"),
+        sa.func.coalesce(work.LEAD.brand, Job.brand).label("brand"),
         Job.attempts,
         Job.waits,
-        DUE_AT.label("due_at"),
+        work.DUE_AT.label("due_at"),
         Job.reason,
         Job.detail,
-        REASON.label("ended_for"),
-        DETAIL.label("ended_with"),
-        ACCOUNT.label("account"),
-        LEAD_CHANNEL.label("channel"),
-        sa.func.coalesce(LEAD.id, Job.id).label("lead_id"),
+        work.REASON.label("ended_for"),
+        work.DETAIL.label("ended_with"),
+        work.ACCOUNT.label("account"),
+        work.LEAD_CHANNEL.label("channel"),
+        sa.func.coalesce(work.LEAD.id, Job.id).label("lead_id"),
         Batch.id.label("served_by"),
         Batch.pause_reason,
         SessionRow.id.label("session_id"),
@@ -71,11 +60,11 @@ _LINES = (
         SessionRow.given_away,
         SessionRow.same_link,
         SessionRow.reasons,
-        sa.select(_BEFORE.reasons).where(_BEFORE.id == REFUSED_SESSION).scalar_subquery().label("refused_for"),
+        sa.select(_BEFORE.reasons).where(_BEFORE.id == work.REFUSED_SESSION).scalar_subquery().label("refused_for"),
     )
-    .join(LEAD, LEAD.id == Job.leader_id, isouter=True)
-    .join(Batch, Batch.id == sa.func.coalesce(LEAD.batch_id, Job.batch_id))
-    .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
+    .join(work.LEAD, work.LEAD.id == Job.leader_id, isouter=True)
+    .join(Batch, Batch.id == sa.func.coalesce(work.LEAD.batch_id, Job.batch_id))
+    .join(SessionRow, SessionRow.id == sa.func.coalesce(work.LEAD.session_id, Job.session_id), isouter=True)
     .order_by(Job.id)
     .limit(CHUNK)
 )
@@ -123,12 +112,10 @@ class Facts:
         self._keyring = keyring
 
     def counts(self, batch_id: int) -> BatchCounts:
-        """The present numbers of the batch; of a purged batch, the numbers at its purge."""
         with self._database.read() as connection:
             return count(connection, batch_id)
 
     def credits_left(self, batch_id: int, most: int) -> int:
-        """How many of the credits that the batch may cost are left."""
         with self._database.read() as connection:
             return call_costs.left(connection, batch_id, most, most)
 

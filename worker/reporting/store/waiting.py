@@ -318,7 +318,6 @@ def webhooks_to_check(database: Database) -> tuple[int, datetime | None]:
 
 
 def to_check(connection: sa.Connection) -> int:
-    """How many `webhooks_to_check`, in a transaction."""
     return connection.execute(_TO_CHECK).one()[0]
 
 
