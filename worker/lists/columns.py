@@ -107,7 +107,8 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
     if options.vocabulary is not None:
         read = options.vocabulary.header(titles)
         if not set(options.vocabulary.needed) & set(read):
-            raise ListRefused([options.vocabulary.advice])
+            needed = ", ".join(options.vocabulary.needed)
+            raise ListRefused([f"none of its columns is one of {needed}: name one with --map THEIRS=OURS"])
         return Header(read, (), tuple(title.strip() for title in titles))
     names: list[str] = []
     nameless: list[int] = []
@@ -234,7 +235,6 @@ class Objects:
         self._problem_of = lru_cache(maxsize=1024)(self._find_problem)
 
     def cells(self, row: int, found: Mapping[str, Any]) -> RawLine:
-        """The object as cells by our column names."""
         if self._options.vocabulary is not None:
             flat = dict(islice(_flat(found, "", 0), MOST_KEYS))
             named = zip(flat.values(), self._options.vocabulary.header(list(flat)), strict=True)

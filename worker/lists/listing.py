@@ -72,10 +72,7 @@ class CustomerList:
                 customer = line.customer
                 # Rejected lines are not remembered: a valid line below a rejected one is not a duplicate.
                 earlier = people.match_or_remember(
-                    customer.customer_id,
-                    marks(customer.person, customer.kind),
-                    line.row,
-                    customer.person.message or (),
+                    customer.customer_id, marks(customer.person, customer.kind), line.row, customer.person.message or ()
                 )
                 key = (customer.customer_id, customer.purpose)
                 if earlier is not None:

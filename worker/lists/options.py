@@ -52,11 +52,6 @@ class Vocabulary:
         names = {column: name for name, (_, column) in best.items()}
         return tuple(names.get(column, "") for column in range(len(titles)))
 
-    @property
-    def advice(self) -> str:
-        """What to do about a table without a needed column."""
-        return f"none of its columns is one of {', '.join(self.needed)}: name one with --map THEIRS=OURS"
-
 
 @dataclass(frozen=True, kw_only=True)
 class ListOptions:

@@ -10,20 +10,12 @@ from typing import Any
 from worker.core.customers.customers import MESSAGE, MOST_OWN, OWN_PREFIX, FieldProblem
 from worker.lists.rules import COLUMNS, as_text, text
 from worker.providers.values import Refusal
-from worker.templates.values import (
-    ADDRESS_IN_VALUE,
-    OWN_NAME,
-    VALUE_LENGTH,
-    VARIABLES,
-    folded,
-    is_own_mailbox,
-    real_name,
-)
+from worker.templates import values
 
 PREFIX = OWN_PREFIX
 NAMES = "a name of at most 32 letters, digits and _, that begins with a letter"
 # Who reads `{{ message.link }}` must not take it for `{{ link }}`.
-RESERVED = frozenset({*COLUMNS, *VARIABLES})
+RESERVED = frozenset({*COLUMNS, *values.VARIABLES})
 NO_VALUE = Refusal(  # it refuses no row: its cell counts as empty
     "a word, a sign or a template's variable in place of a value, or spoiled letters",
     "give the value, or leave it empty",
@@ -43,7 +35,7 @@ def is_own(column: str) -> bool:
 def own_name(title: str) -> str:
     """The name in templates of a title, without its prefix. Raises ValueError, with what is wrong."""
     name = re.sub(r"[\s-]+", "_", title.strip().lower())
-    if not OWN_NAME.fullmatch(name):
+    if not values.OWN_NAME.fullmatch(name):
         raise ValueError(f"expected {NAMES}")
     if name in RESERVED:
         raise ValueError("the name of a column or a variable of ours: choose another one")
@@ -78,11 +70,11 @@ def read(own: MutableMapping[str, str], column: str, cell: Any, mail_domains: Co
 
 def value_of(found: str, mail_domains: Collection[str]) -> str | Refusal:
     """The value in a cell that is not empty. `mail_domains`: those of our own addresses."""
-    value = text(found, VALUE_LENGTH)
+    value = text(found, values.VALUE_LENGTH)
     if isinstance(value, Refusal):
         return value
-    if not real_name(value):
+    if not values.real_name(value):
         return NO_VALUE
-    if ADDRESS_IN_VALUE.search(folded(value)) and not is_own_mailbox(value, mail_domains):
+    if values.ADDRESS_IN_VALUE.search(values.folded(value)) and not values.is_own_mailbox(value, mail_domains):
         return _ADDRESS
     return value

@@ -29,7 +29,6 @@ LIST_SOURCES = Hook("LIST_SOURCES", ListSource)
 
 
 def is_address(path: str) -> bool:
-    """Whether a LIST is the address of one."""
     return _ADDRESS.match(path) is not None
 
 

@@ -87,7 +87,6 @@ class Refusals:
         self._found: dict[tuple[str, str], tuple[int, FieldProblem]] = {}
 
     def add(self, problems: Iterable[FieldProblem]) -> None:
-        """Count a refused row."""
         self.rows += 1
         # The text of a problem describes one value ("22 characters without an @"); the remedy is the same for all.
         for key, problem in {one.remedy: one for one in problems}.items():

@@ -23,9 +23,7 @@ LONGEST_RECORD = 1 << 20  # characters; the csv module itself takes at most 131,
 MOST_AGAIN = 16 * LONGEST_RECORD
 
 _TOO_LONG = FieldProblem(
-    "",
-    f"the row has more than {LONGEST_RECORD:,} characters",
-    "look for a quote that is not closed",
+    "", f"the row has more than {LONGEST_RECORD:,} characters", "look for a quote that is not closed"
 )
 _CELL_TOO_LONG = FieldProblem("", "a cell has more than 131,072 characters", "look for a quote that is not closed")
 _CLOSE = 'close each quoted cell with a quote, and write a quote inside one as ""'

@@ -29,8 +29,6 @@ from worker.providers.strict_json import MOST_LEVELS, Flaw, NoObject, read_objec
 LONGEST_LINE = 1 << 20  # bytes, without the line's end
 
 _ONE_ON_LINE = 'write each customer as an object on one line: {"customer_id": "A1", …}'
-_LINE_TOO_LONG = FieldProblem("", f"the line has more than {LONGEST_LINE:,} bytes", _ONE_ON_LINE)
-_TOO_DEEP = FieldProblem("", f"objects or lists nested more than {MOST_LEVELS} levels deep", "remove the inner ones")
 
 
 def json_lines(raw: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | FieldProblem]]:
@@ -41,7 +39,7 @@ def json_lines(raw: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | FieldProbl
         if len(line) > LONGEST_LINE and not line.endswith(b"\n"):
             while line and not line.endswith(b"\n"):
                 line = raw.readline(LONGEST_LINE + 1)
-            yield row, _LINE_TOO_LONG
+            yield row, FieldProblem("", f"the line has more than {LONGEST_LINE:,} bytes", _ONE_ON_LINE)
             continue
         if row == 1:
             line = without_marks(line)
@@ -60,7 +58,9 @@ def object_of(text: bytes, what: str, hint: str) -> dict[str, Any] | FieldProble
         case Flaw.KEY_TWICE:
             return FieldProblem(shown(found.key), "the key appears twice in one object", "keep one of the two")
         case Flaw.TOO_DEEP:
-            return _TOO_DEEP
+            return FieldProblem(
+                "", f"objects or lists nested more than {MOST_LEVELS} levels deep", "remove the inner ones"
+            )
         case Flaw.NUMBER_TOO_LARGE:
             return FieldProblem("", f"the {what} {found.words}", "write a shorter number, or a text in quotes")
         case Flaw.NO_OBJECT | Flaw.NOT_JSON:
@@ -78,7 +78,6 @@ _TO_SIGN_IN_TEXT = re.compile(_IN_TEXT, re.DOTALL)
 MOST_OPEN = LONGEST_LINE
 _ONE_OBJECT = 'write each customer as an object in the array: [{"customer_id": "A1", …}, …]'
 _TOO_LONG = FieldProblem("", f"the object has more than {LONGEST_LINE:,} bytes", _ONE_OBJECT)
-_CUT_OFF = FieldProblem("", "the array has no end: the file is cut off", "get the file again: customers are missing")
 _NO_LIST = FieldProblem(
     "", f"the array is nested more than {MOST_OPEN:,} levels deep", "look for a bracket that is not closed"
 )
@@ -152,7 +151,7 @@ def _elements(raw: BinaryIO) -> Iterator[bytes | FieldProblem]:
             keep(chunk[begin:])
         chunk = raw.read(_CHUNK)
     yield from _last(kept)
-    yield _CUT_OFF
+    yield FieldProblem("", "the array has no end: the file is cut off", "get the file again: customers are missing")
 
 
 def _is_more(raw: BinaryIO, rest: bytes) -> bool:
@@ -269,12 +268,9 @@ class JsonList:
             found = next((one for _, one in self._split(raw) if isinstance(one, dict)), {})
         self.titles = tuple(found)
         self._objects = Objects(options, own=own_file([normal(key) for key in self.titles[:MOST_KEYS]]))
-        line = next(iter(self), None)
-        if array and line is None:
+        if array and next(iter(self), None) is None:
             raise ListRefused(["the JSON array is empty"])
-        first = line
-        if isinstance(first, RawLine) and isinstance(first.cells, FieldProblem):
-            first = next((line for line in self if not isinstance(line.cells, FieldProblem)), None)
+        first = next((line for line in self if not isinstance(line.cells, FieldProblem)), None)
         if first is None and not array and first_byte != b"{":
             raise ListRefused(
                 ["no line of the list is a JSON object: write one customer per line, or use --format csv for CSV"]

@@ -12,15 +12,7 @@ from worker.core.messages.text_numbers import country_of
 from worker.core.model.channels import CHANNELS, address_of
 from worker.lists.importing.intake import Intake, judge
 from worker.lists.known_customers import ANOTHER_PERSON, AS_USUAL, WAS_ERASED, KnownChoices, owned_by, refuses_lists
-from worker.lists.lines import (
-    AcceptedLine,
-    Line,
-    OldLink,
-    RefusedLine,
-    Returned,
-    Settles,
-    same_customer,
-)
+from worker.lists.lines import AcceptedLine, Line, OldLink, RefusedLine, Returned, Settles, same_customer
 from worker.lists.options import ListOptions
 from worker.lists.store.batches import Batches
 from worker.lists.store.refreshed import foreseen, still_lacking
@@ -141,7 +133,6 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
 
 
 def problems_of(line: RefusedLine) -> list[FieldProblem]:
-    """The problems of a refused line, as `check` shows them."""
     if line.duplicate_of is not None:
         return [same_customer(line.duplicate_of)]
     return list(line.problems)

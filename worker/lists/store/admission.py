@@ -14,13 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.cancellation import (
-    cancel_open,
-    change_jobs,
-    lock_unsent,
-    waiting_again,
-    with_unknown_calls,
-)
+from worker.core.customers.store import cancellation
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
 from worker.core.database.database import fetch
@@ -46,7 +40,7 @@ def take(connection: sa.Connection, customers: Mapping[str, tuple[str, int]], *,
     if not customers:
         return
     of = {"customers": bulk.keys(customers)}
-    cancel_open(connection, [row.id for row in fetch(connection, _THEIRS, of)], now=now)
+    cancellation.cancel_open(connection, [row.id for row in fetch(connection, _THEIRS, of)], now=now)
     _lead_nowhere(connection, customers)
     connection.execute(_OURS, of)
     for customer_id, (owner, row) in sorted(customers.items()):
@@ -60,9 +54,9 @@ def being_called(connection: sa.Connection, customer_ids: Collection[str], *, no
     if not customer_ids:
         return set()
     of = {"customers": bulk.keys(customer_ids)}
-    lock_unsent(connection, [row.id for row in fetch(connection, _OPEN, of)])
+    cancellation.lock_unsent(connection, [row.id for row in fetch(connection, _OPEN, of)])
     rows = fetch(connection, _OPEN.with_for_update(key_share=True), of)
-    unknown = with_unknown_calls(connection, [row.id for row in rows])
+    unknown = cancellation.with_unknown_calls(connection, [row.id for row in rows])
     found = {row.customer_id for row in rows if row.state is JobState.WORKING or row.id in unknown}
     return found | {row.customer_id for row in in_doubt(connection, customer_ids, now=now)}
 
@@ -77,11 +71,11 @@ def admit(connection: sa.Connection, customer_ids: Collection[str], *, keeps: in
         return
     of = {"customers": bulk.keys(customer_ids)}
     rows = fetch(connection, _OPEN, of)
-    cancel_open(connection, [row.id for row in rows], now=now)
+    cancellation.cancel_open(connection, [row.id for row in rows], now=now)
     connection.execute(_OVER, of | {"at": now})
     if keeps is not None:
-        anew = waiting_again(now) if keeps in {row.id for row in rows} else {}
-        change_jobs(connection, [keeps], anew | {"session_id": None, "cancelled_at": None, "result": ""})
+        anew = cancellation.waiting_again(now) if keeps in {row.id for row in rows} else {}
+        cancellation.change_jobs(connection, [keeps], anew | {"session_id": None, "cancelled_at": None, "result": ""})
     connection.execute(_PAST, of)
     connection.execute(_NOT_FINISHED, of)
     _lead_nowhere(connection, customer_ids)
@@ -119,10 +113,7 @@ _THEIRS = (
     .join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
     .join(Batch, Batch.id == Job.batch_id)
     .where(
-        bulk.among(Job.customer_id, "customers"),
-        Job.state.in_(OPEN_JOBS),
-        Batch.digest.startswith(DAILY),
-        ~_BY_OTHERS,
+        bulk.among(Job.customer_id, "customers"), Job.state.in_(OPEN_JOBS), Batch.digest.startswith(DAILY), ~_BY_OTHERS
     )
     .order_by(Job.id)
 )

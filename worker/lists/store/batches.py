@@ -152,8 +152,7 @@ class Batches:
         with self.database.read() as connection:
             added = sa.select(Job.row).where(of_batch(batch_id)).order_by(Job.id.desc()).limit(1)
             skipped = sa.select(sa.func.max(SkippedLine.row)).where(SkippedLine.batch_id == batch_id)
-            last = [connection.execute(query).scalar() for query in (added, skipped)]
-        return max(last[0] or 0, last[1] or 0)
+            return max(connection.execute(query).scalar() or 0 for query in (added, skipped))
 
 
 BATCH_FACTS = tuple(getattr(Batch, name) for name in BatchFacts._fields)

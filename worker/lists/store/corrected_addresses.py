@@ -71,7 +71,11 @@ def find(connection: sa.Connection, corrected: Corrected, *, lock: bool, now: da
         kinds = by_key.get(key, ()) if opened else by_session.get(row.id, ())
         if kinds:
             sessions[row.id] = row
-            marks.append(_mark(row, corrected[row.customer_id], jobs.get(key), now=now))
+            job = jobs.get(key)
+            # Of a row that has ended nothing follows, and a held one waits for a person.
+            follows = job is not None and job.session_id == row.id and _follows(job)
+            old = written({*kinds_of(row.given_away), *corrected[row.customer_id]})
+            marks.append({"id_": row.id, "kinds": old, "at": now if follows else row.check_at})
     revoked = {key: row for key, row in own.items() if key in by_key and row.revoked_at is None}
     behind = [(jobs[key], by_key[key]) for key in revoked if key in jobs]
     return Given(
@@ -120,24 +124,8 @@ def _follows(job: Any) -> bool:
     return job.session_id is not None and job.state in (JobState.ISSUED, JobState.INVITED)
 
 
-def _mark(session: Any, kinds: Collection[Address], job: Any, *, now: datetime) -> dict[str, Any]:
-    # Of a row that has ended nothing follows, and a held one waits for a person.
-    follows = job is not None and job.session_id == session.id and _follows(job)
-    return {
-        "id_": session.id,
-        "kinds": written({*kinds_of(session.given_away), *kinds}),
-        "at": now if follows else session.check_at,
-    }
-
-
 _MARK = bulk.Change(
-    SessionRow.id,
-    {
-        "given_away": sa.bindparam("kinds"),
-        "same_link": False,
-        "check_at": sa.bindparam("at"),
-    },
-    by="id_",
+    SessionRow.id, {"given_away": sa.bindparam("kinds"), "same_link": False, "check_at": sa.bindparam("at")}, by="id_"
 )
 _LET_FOLLOW = bulk.Change(Job.id, {"link_requested_at": None}, by="job_id")
 _PUT_OFF = bulk.Change(
@@ -158,8 +146,7 @@ _WAITING = (
         .label("customer_id"),
     )
     .where(
-        bulk.within(InvitationRow.session_id, _SESSIONS_OF),
-        InvitationRow.state == bulk.fixed(InvitationState.WAITING),
+        bulk.within(InvitationRow.session_id, _SESSIONS_OF), InvitationRow.state == bulk.fixed(InvitationState.WAITING)
     )
     .order_by(InvitationRow.id)
 )

@@ -15,15 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import (
-    MESSAGE,
-    OWN_PREFIX,
-    Customer,
-    CustomerKind,
-    FieldProblem,
-    Person,
-    with_own,
-)
+from worker.core.customers.customers import MESSAGE, OWN_PREFIX, Customer, CustomerKind, FieldProblem, Person, with_own
 from worker.core.customers.store.pending_details import IS_UNRELEASED, settled
 from worker.core.database import bulk
 from worker.core.database.audit_entries import Act, note

@@ -71,7 +71,6 @@ class Decisions:
         self._pilots = Pilots(database)
 
     def with_progress(self, progress: Callable[[int], None]) -> "Decisions":
-        """The same decisions, which call `progress`."""
         return Decisions(self._database, progress, most_messages=self._most_messages)
 
     def _adding(self) -> Changed:
@@ -209,7 +208,6 @@ class Decisions:
             return connection.execute(query).scalar_one()
 
     def repeat_cost(self, which: Which) -> RepeatCost:
-        """The worst cost of making the calls of these held rows again."""
         held = (Job.state == JobState.HELD, Job.leader_id.is_(None))
         calls = chosen(which, sa.select(Job.id, Job.account)).where(*held, ~sa.exists().where(HELD_FIRST))
         messages = chosen(which, sa.select(Job.id, InvitationRow.channel).join(Job, HELD_FIRST)).where(*held)
@@ -239,7 +237,6 @@ class Decisions:
         return self._each_chunk(which, JobState.FAILED, partial(retry, now=now), "", now=now)
 
     def resolve(self, which: Which, verdict: Verdict, *, now: datetime) -> Decided:
-        """Settle held jobs: repeat their calls, or give the jobs up."""
         settle = partial(abandon, now=now)
         if verdict is Verdict.REPEAT:
             settle = partial(repeat, which=which, most_messages=self._most_messages, now=now)

@@ -71,7 +71,7 @@ def _move(
     chunk = rows.order_by(table.id).limit(CHUNK)
     counted, rest = 0, chunk
     while moved := outlive_deadlocks(partial(_move_chunk, database, table, rest, by, still)):
-        counted += sum(_is_held_back(job) for job in moved) if table is Job else 0
+        counted += sum(map(_is_held_back, moved)) if table is Job else 0
         changed(len(moved))
         # From the last key, not from the start: skipping changed rows again for each chunk costs quadratic time.
         rest = chunk.where(table.id > moved[-1].id)

@@ -110,7 +110,6 @@ def stay_held(
 
 
 def _locked(connection: sa.Connection, ids: list[int], state: JobState) -> list[sa.Row[Any]]:
-    """The given jobs that are still in this state; locked."""
     query = in_state(sa.select(Job.id, Job.customer_id, Job.purpose, Job.account), state)
     return fetch(connection, query.where(Job.id.in_(ids)).order_by(Job.id).with_for_update(of=Job))
 
