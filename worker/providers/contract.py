@@ -21,21 +21,8 @@ from worker.providers.parameters import Table, parameter_warnings
 from worker.providers.webhooks.contract import WebhookReader, WebhookSettings
 
 # The types that an adapter uses, from one module.
-__all__ = [
-    "AccountAdapter",
-    "Adopts",
-    "Broken",
-    "Endpoint",
-    "HttpAnswer",
-    "HttpRequest",
-    "LifetimeAsked",
-    "Listed",
-    "Listing",
-    "NoLookUp",
-    "Provider",
-    "ProviderFacts",
-    "Table",
-]
+__all__ = ["AccountAdapter", "Adopts", "Broken", "Endpoint", "HttpAnswer", "HttpRequest", "LifetimeAsked", "Listed"]
+__all__ += ["Listing", "NoLookUp", "Provider", "ProviderFacts", "Table"]
 
 
 @runtime_checkable
@@ -88,15 +75,9 @@ def _reader(provider: str) -> object:
 def webhook_peers(accounts: Mapping[str, AccountSettings]) -> dict[str, frozenset[str]]:
     """For each account, all accounts that share its webhook address, itself included. A provider has one address for
     each of its own accounts, and several of our accounts may use the same one."""
-
-    def identity(account: AccountSettings) -> tuple[object, ...]:
-        # Compared and not revealed: `onboard web` needs no credential of a provider.
-        return (_reader(account.provider), account.base_url, account.api_key, account.customer_id)
-
-    identities = {name: identity(account) for name, account in accounts.items()}
-    return {
-        name: frozenset(other for other in identities if identities[other] == own) for name, own in identities.items()
-    }
+    # Compared and not revealed: `onboard web` needs no credential of a provider.
+    of = {name: (_reader(one.provider), one.base_url, one.api_key, one.customer_id) for name, one in accounts.items()}
+    return {name: frozenset(other for other in of if of[other] == own) for name, own in of.items()}
 
 
 def doubtful_parameters(accounts: Mapping[str, AccountSettings]) -> list[str]:

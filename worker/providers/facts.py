@@ -106,7 +106,6 @@ class Catalogue:
         raise AdapterBroken(f"the adapter {name} of {package} cannot be used: its entry point is no {wanted}")
 
     def forget(self) -> None:
-        """Look at the installed packages again."""
         for known in ("foreign", "_by_name"):
             self.__dict__.pop(known, None)
         self._loaded.clear()

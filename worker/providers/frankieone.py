@@ -103,13 +103,7 @@ class FrankieEndpoint(AccountAdapter):
         return check_parameters(provider, merged(self._account.parameters, given)) if given else []
 
     def _of_token(
-        self,
-        found: Mapping[str, Any],
-        request: SessionRequest,
-        issued_at: datetime,
-        *,
-        reference: str,
-        entity_id: str,
+        self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime, *, reference: str, entity_id: str
     ) -> Session:
         """The session in an answer with a vendor's token. Raises BadAnswer, which names the field, never its value."""
         token = text(found, "token", most=LONGEST_TOKEN)

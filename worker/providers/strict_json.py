@@ -42,16 +42,12 @@ class NoObject:
         return self.flaw.value + (f" at character {self.at:,}" if self.at is not None else "")
 
 
-class _NoNumber(ValueError):
-    """NaN or Infinity, which are not JSON."""
+class _Refused(ValueError):
+    """What the decoder accepts, and we do not."""
 
-
-class _Twice(ValueError):
-    """An object has a key twice, so its value is ambiguous."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__("an object has a key twice")
-        self.key = key
+    def __init__(self, why: NoObject) -> None:
+        super().__init__(why.flaw)
+        self.why = why
 
 
 def read_object(raw: bytes) -> dict[str, Any] | NoObject:
@@ -70,14 +66,12 @@ def _read(raw: bytes, kind: type[T]) -> T | NoObject:
         value = _DECODER.decode(text)
     except UnicodeDecodeError:
         return NoObject(Flaw.NOT_UTF8)
-    except _Twice as error:
-        return NoObject(Flaw.KEY_TWICE, key=error.key)
+    except _Refused as error:
+        return error.why
     except json.JSONDecodeError as error:
         # The decoder's own text is left out: it may contain parts of the input.
         return NoObject(Flaw.NOT_JSON, at=error.pos + 1)
-    except _NoNumber:
-        return NoObject(Flaw.NOT_JSON)
-    except ValueError:  # of `_finite`, and of Python for a whole number of more than 4,300 digits
+    except ValueError:  # a whole number of more than 4,300 digits
         return NoObject(Flaw.NUMBER_TOO_LARGE)
     except RecursionError:
         return NoObject(Flaw.TOO_DEEP)
@@ -122,7 +116,7 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise _Twice(key)
+            raise _Refused(NoObject(Flaw.KEY_TWICE, key=key))
         found[key] = value
     return found
 
@@ -130,12 +124,12 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError("a number too large")
+        raise _Refused(NoObject(Flaw.NUMBER_TOO_LARGE))
     return value
 
 
 def _no_constant(_name: str) -> NoReturn:
-    raise _NoNumber("NaN and Infinity are not JSON")
+    raise _Refused(NoObject(Flaw.NOT_JSON))  # NaN and Infinity
 
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")

@@ -43,7 +43,6 @@ class Table:
 
 
 def by_name(*parameters: Parameter) -> dict[str, Parameter]:
-    """The parameters of a table."""
     return {parameter.name: parameter for parameter in parameters}
 
 

@@ -74,8 +74,7 @@ ORGANISATION = _object(
     _records(
         "blockingReasons",
         _records(
-            "candidates",
-            *_each(Type.TEXT, "address code countryIso registeredName registryDescription subdivision"),
+            "candidates", *_each(Type.TEXT, "address code countryIso registeredName registryDescription subdivision")
         ),
         *_each(Type.TEXT, "description type"),
     ),
