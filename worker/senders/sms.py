@@ -150,8 +150,7 @@ class TwilioSender:
         service = self._from.get("MessagingServiceSid", "")
         sought = twilio.Sought(to, link, since, known, service=service, shows_link=self._way.shows_link)
         found: Receipt | Nothing | Unmatched | Problem = await self._ask(
-            lambda token: self._list(to, token),
-            lambda answer: twilio.read_list(answer, sought, now=self._tools.now()),
+            lambda token: self._list(to, token), lambda answer: twilio.read_list(answer, sought, now=self._tools.now())
         )
         if isinstance(found, Problem) and found.kind is Kind.UNKNOWN:
             return replace(found, kind=Kind.TRANSIENT)  # a look-up changes nothing at Twilio
@@ -171,7 +170,6 @@ class TwilioSender:
         return await ask(http, settings.token, build, read_it, timeout=settings.timeout, may_write=may_write)
 
     async def close(self) -> None:
-        """Close the kept connections."""
         await self._tools.http.close()
 
     def _placed(self, problem: Problem) -> Problem:
