@@ -76,7 +76,8 @@ def problems(templates: Templates) -> list[str]:
             found += _set_problems(templates, name, of_set, channel)
     found += _page_problems(Pages(library, locale=locale, brand=templates.brands[""], sender_name=SAMPLE.sender_name))
     for name in sorted(templates.names - {DEFAULT}):
-        if not any(_has(templates, name, channel) for channel in MESSAGES):
+        every = filter(None, (library.find(name, locale, channel, default=locale) for channel in MESSAGES))
+        if not any(all(source.startswith(f"{name}/") for source in texts.parts.values()) for texts in every):
             found.append(f"{name}: no text in the default locale {locale}; other languages get the built-in text")
     return list(dict.fromkeys(found))
 
@@ -104,11 +105,6 @@ def doubts(templates: Templates, answers: Collection[str], columns: Collection[s
                     f" say what to write then, as in {{% if {value} %}}…{{% endif %}}"
                 )
     return found
-
-
-def _has(templates: Templates, name: str, channel: str) -> bool:
-    texts = templates.library.find(name, templates.locale, channel, default=templates.locale)
-    return texts is not None and all(source.startswith(f"{name}/") for source in texts.parts.values())
 
 
 def _set_problems(templates: Templates, name: str, locale: str, channel: str) -> list[str]:
@@ -188,7 +184,6 @@ def _with_answer(templates: Templates, texts: Texts) -> Invitation:
 
 
 def _page_problems(pages: Pages) -> list[str]:
-    """What is wrong with the operator's own pages."""
     library, found = pages.library, list[str]()
     for name, locale in library.sets:
         texts = library.find(name, locale, PAGE, default=locale)
@@ -245,7 +240,6 @@ class _Buttons(HTMLParser):
 
 
 def has_empty_button(html: str, link: str) -> bool:
-    """True if the page has a link to this address that a reader cannot see."""
     page = _Buttons()
     page.feed(html)
     return any(address == link and not visible for address, visible in page.links)
