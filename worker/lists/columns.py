@@ -44,10 +44,8 @@ def shown(title: str) -> str:
 
 
 class Header(NamedTuple):
-    """`names` has our name for each column of the list; "": the column is left out.
-
-    `nameless` holds the indexes of columns without a title: their cells must be empty.
-    """
+    """`names` has our name for each column of the list; "": the column is left out. `nameless` holds the indexes of
+    columns without a title: their cells must be empty."""
 
     names: tuple[str, ...]
     nameless: tuple[int, ...]

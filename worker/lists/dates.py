@@ -54,9 +54,7 @@ _SHORT_YEAR = re.compile(r"([0-9]{1,2})([./ -])([0-9]{1,2})\2([0-9]{2})")
 
 def readings(value: str) -> set[date]:
     """Every day that the value may be in a form that a spreadsheet writes, with two digits of a year in each century.
-
-    Only to see whether the value can be one that is known: no day is ever taken from it.
-    """
+    Only to see whether the value can be one that is known: no day is ever taken from it."""
     short = _SHORT_YEAR.fullmatch(value)
     texts = [value] if short is None else [f"{short[1]}{short[2]}{short[3]}{short[2]}{c}{short[4]}" for c in (19, 20)]
     return {day for text in texts for form in _KNOWN if (day := form.read(text)) is not None}
@@ -95,10 +93,8 @@ class DatesSeen:
 
 
 def date_of_birth(value: str, today: date, form: DateForm | None) -> date | Refusal:
-    """A date that exists, not after `today` and not more than LONGEST_LIFE years before it.
-
-    It is written YYYY-MM-DD, or in the list's `form`.
-    """
+    """A date that exists, not after `today` and not more than LONGEST_LIFE years before it. It is written YYYY-MM-DD,
+    or in the list's `form`."""
     if form is not None and form.fits(value):
         day = form.read(value)
     elif _DATE.fullmatch(value):

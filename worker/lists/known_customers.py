@@ -32,12 +32,10 @@ class KnownRule(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class KnownChoices:
-    """What a person chose for the customers of a list who are known. `rule`: what becomes of them.
-
-    `allow_erased`: customers who were erased on request are brought back; else their rows are refused.
-    `another_person`: who comes under the id of a known customer and agrees in nothing takes the id over; else the row
-    is refused. `take_over`: customers who belong to a sender of events become the lists'; else their rows are refused.
-    """
+    """What a person chose for the customers of a list who are known. `rule`: what becomes of them. `allow_erased`:
+    customers who were erased on request are brought back; else their rows are refused. `another_person`: who comes
+    under the id of a known customer and agrees in nothing takes the id over; else the row is refused. `take_over`:
+    customers who belong to a sender of events become the lists'; else their rows are refused."""
 
     rule: KnownRule = KnownRule.REFRESH
     allow_erased: bool = False
@@ -104,10 +102,8 @@ def decide(rule: KnownRule, standing: Standing) -> Decision:
 
 
 def standing_of(states: Collection[JobState], *, finished: bool = False) -> Standing:
-    """By the states alone, so never `IN_DOUBT`: `lists.store.admission` finds calls in doubt.
-
-    `states`: of the customer's rows that joined no other, the oldest first. `finished`: also in a purged batch.
-    """
+    """By the states alone, so never `IN_DOUBT`: `lists.store.admission` finds calls in doubt. `states`: of the
+    customer's rows that joined no other, the oldest first. `finished`: also in a purged batch."""
     if any(state in OPEN_JOBS for state in states):
         return Standing.OPEN
     if finished or JobState.COMPLETED in states:
@@ -143,8 +139,6 @@ def owned_by(owner: str) -> FieldProblem:
 
 def refuses_lists(owner: str, wide: Collection[str]) -> bool:
     """Whether a list's row is refused for a customer of this owner, until a person takes the customer over. `wide`: the
-    senders that reach every customer anyway.
-
-    Ids are often counted: a sender that has named one first would get the link of the customer whom the list means.
-    """
+    senders that reach every customer anyway. Ids are often counted: a sender that has named one first would get the
+    link of the customer whom the list means."""
     return bool(owner) and owner not in wide

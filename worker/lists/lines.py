@@ -16,10 +16,8 @@ from worker.core.features import NOT_INSTALLED
 # Not frozen, and nothing changes it: a list makes one for each row, and a frozen one costs four times as much.
 @dataclass
 class RawLine:
-    """One line as the reader gives it: cells by our column names, or why it cannot be split into cells.
-
-    `problems` are further problems that the reader found, such as a key that is not a column.
-    """
+    """One line as the reader gives it: cells by our column names, or why it cannot be split into cells. `problems` are
+    further problems that the reader found, such as a key that is not a column."""
 
     row: int  # the row number in a spreadsheet, where the header is 1; for JSON lines, the line number
     cells: Mapping[str, Any] | FieldProblem
@@ -80,11 +78,9 @@ class RefusedLine:
 
 @dataclass  # not frozen: see `RawLine`
 class Chosen:
-    """The account, and the reason: column names and values of the configuration, nothing personal.
-
-    `fallback_accounts` are the route's other accounts that could serve the customer, in order: they take over when the
-    account cannot work.
-    """
+    """The account, and the reason: column names and values of the configuration, nothing personal. `fallback_accounts`
+    are the route's other accounts that could serve the customer, in order: they take over when the account cannot
+    work."""
 
     account: str
     reason: str
@@ -142,10 +138,8 @@ Line = AcceptedLine | RefusedLine | Returned
 
 
 class ListRefused(Exception):
-    """The whole list cannot be read. `reasons` are for people and contain nothing from below the header.
-
-    `renames` are our likely names for unknown columns, `unknown` the other unknown columns.
-    """
+    """The whole list cannot be read. `reasons` are for people and contain nothing from below the header. `renames` are
+    our likely names for unknown columns, `unknown` the other unknown columns."""
 
     def __init__(
         self, reasons: Sequence[str], *, renames: Mapping[str, str] | None = None, unknown: Sequence[str] = ()

@@ -45,10 +45,8 @@ class CustomerList:
         self.hint: FieldProblem | None = None
 
     def originals(self) -> tuple[Sequence[str], Iterator[tuple[int, Sequence[str]]]]:
-        """The list as its author has it: titles, and the cells of each row below them in the same order.
-
-        A format without a header has our names, and what is not text as JSON.
-        """
+        """The list as its author has it: titles, and the cells of each row below them in the same order. A format
+        without a header has our names, and what is not text as JSON."""
         source: Any = self._source
         if hasattr(source, "originals"):
             return source.titles, source.originals()
@@ -95,11 +93,9 @@ class CustomerList:
 
 
 def _again(line: AcceptedLine, earlier: Earlier, same: int | None) -> Line:
-    """A line of a customer whom an earlier row has, too. `same`: the row with this purpose.
-
-    It is refused if it is of another person, and where it gives another address for another purpose: the links of both
-    would go to one of the two. A second line for one purpose is a duplicate.
-    """
+    """A line of a customer whom an earlier row has, too. `same`: the row with this purpose. It is refused if it is of
+    another person, and where it gives another address for another purpose: the links of both would go to one of the
+    two. A second line for one purpose is a duplicate."""
     customer = line.customer
     if earlier.match is Match.ANOTHER:
         column, why = "customer_id", f"same id, another person? nothing agrees with row {earlier.row}"
@@ -132,10 +128,8 @@ def _as_cell(raw: RawLine, column: str) -> str:
 
 
 def open_list(content: Content, options: ListOptions) -> CustomerList:
-    """Open a customer list; a stream must be binary and seekable, and stays open.
-
-    Raises ListRefused, with every reason, for a list that cannot be read as a whole.
-    """
+    """Open a customer list; a stream must be binary and seekable, and stays open. Raises ListRefused, with every
+    reason, for a list that cannot be read as a whole."""
     source, warnings = open_table(content, options)
     return CustomerList(source, options, warnings=warnings)
 

@@ -23,10 +23,8 @@ _WRONG_LENGTH = {
 
 
 def phone_of_any_country(text: str, _wrong: str = "") -> str | Refusal:
-    """What can be said of a number whose country is not known: a Refusal if no country has such numbers.
-
-    A national number is returned as it is written: it is of no use but to a reader of the line's other problems.
-    """
+    """What can be said of a number whose country is not known: a Refusal if no country has such numbers. A national
+    number is returned as it is written: it is of no use but to a reader of the line's other problems."""
     if text.startswith("+"):
         return phone(text, "")
     if refusal := _not_a_number(text):
@@ -55,11 +53,9 @@ def _not_a_number(text: str) -> Refusal | None:
 
 
 def phone(text: str, country: str) -> str | Refusal:
-    """The number as E.164. `country` (alpha-2, may be empty) applies to a number written without a +.
-
-    Every possible number is accepted, not only ranges known to be in use: number plans change faster than our
-    copy of them, and the SMS provider refuses an unused number free of charge.
-    """
+    """The number as E.164. `country` (alpha-2, may be empty) applies to a number written without a +. Every possible
+    number is accepted, not only ranges known to be in use: number plans change faster than our copy of them, and the
+    SMS provider refuses an unused number free of charge."""
     found = readings(text, country)
     if isinstance(found, Refusal):
         return found
@@ -131,10 +127,8 @@ def _e164(number: phonenumbers.PhoneNumber) -> str:
 
 
 def plain_phone(text: str) -> str | None:
-    """The number as E.164, if it begins with + and the library would certainly keep its digits as they are.
-
-    This takes a tenth of the library's time. The library alone decides about every other number, and refuses.
-    """
+    """The number as E.164, if it begins with + and the library would certainly keep its digits as they are. This takes
+    a tenth of the library's time. The library alone decides about every other number, and refuses."""
     kept = text.translate(_AS_WRITTEN)
     digits = kept[1:]
     if not (digits.isascii() and digits.isdigit() and _SHORTEST_PHONE <= len(digits) <= _LONGEST_PHONE):

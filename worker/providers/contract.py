@@ -35,12 +35,10 @@ class Adopts(Protocol):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """All that the worker must know of one provider's endpoint. Its name is that of its entry point.
-
-    `adapter` makes the adapter of an account; it raises AccountUnusable for settings that make every session unusable.
-    `parameters` has a table for each dialect. `webhooks` makes the reader of an account's webhooks; None: there are
-    none, and results do not come back.
-    """
+    """All that the worker must know of one provider's endpoint. Its name is that of its entry point. `adapter` makes
+    the adapter of an account; it raises AccountUnusable for settings that make every session unusable. `parameters` has
+    a table for each dialect. `webhooks` makes the reader of an account's webhooks; None: there are none, and results do
+    not come back."""
 
     facts: ProviderFacts
     adapter: Callable[[AccountSettings], Provider]
@@ -94,11 +92,9 @@ class WebhookAccount(AccountSettings, WebhookSettings, Protocol):
 
 
 def shared_webhook_keys(accounts: Mapping[str, WebhookAccount]) -> list[str]:
-    """A warning for each account that shares a webhook key with another account of the provider.
-
-    Neither the body nor its signature names the address. So the webhook of one account, copied to the address of the
-    other, would be accepted there.
-    """
+    """A warning for each account that shares a webhook key with another account of the provider. Neither the body nor
+    its signature names the address. So the webhook of one account, copied to the address of the other, would be
+    accepted there."""
     peers = webhook_peers(accounts)
     lines = {}
     for (first, one), (second, other) in combinations(accounts.items(), 2):
@@ -129,9 +125,7 @@ def _in_both(one: Iterable[Secret], other: Iterable[Secret]) -> bool:
 
 
 def build_webhook_reader(account: WebhookSettings) -> WebhookReader | None:
-    """The reader of the account's webhooks; None for a provider without known webhooks.
-
-    Raises AccountUnusable, which names the setting, if no key could tell genuine webhooks from forged ones.
-    """
+    """The reader of the account's webhooks; None for a provider without known webhooks. Raises AccountUnusable, which
+    names the setting, if no key could tell genuine webhooks from forged ones."""
     endpoint = endpoint_of(account.provider)
     return endpoint.webhooks(account) if endpoint and endpoint.webhooks else None

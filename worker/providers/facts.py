@@ -155,9 +155,7 @@ SPECIAL_KEYS = (
 @dataclass(frozen=True)
 class LifetimeAsked:
     """The parameter with the lifetime in seconds, and how long links live where nothing asks for a lifetime.
-
-    `shortened_by`: a parameter with which the provider accepts no lifetime above `shortened_to`.
-    """
+    `shortened_by`: a parameter with which the provider accepts no lifetime above `shortened_to`."""
 
     parameter: str
     unasked: timedelta

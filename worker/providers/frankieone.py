@@ -184,10 +184,8 @@ def entity_id_of(request: SessionRequest) -> str:
 
 
 def check_entity(given: object, sent: str) -> None:
-    """Raise BadAnswer unless the answer has the entityId that was sent: else it is about another customer.
-
-    An id is the same in upper and lower case.
-    """
+    """Raise BadAnswer unless the answer has the entityId that was sent: else it is about another customer. An id is the
+    same in upper and lower case."""
     if not isinstance(given, str) or given.casefold() != sent.casefold():
         raise BadAnswer("entityId in the answer is not the one that was sent")
 

@@ -81,9 +81,7 @@ class Forecasts:
         by_day: Callable[[Forecast, datetime], Forecast] = lambda ends, _begins_at: ends,
     ) -> Forecast:
         """The forecast of what is left of the batch with this plan: its pilot, its start, its pace, its rows' times.
-
-        `by_day` adds the nights to work that begins at a time. The rows' times have theirs.
-        """
+        `by_day` adds the nights to work that begins at a time. The rows' times have theirs."""
         if ends.finishes_at is None:
             return ends
         now, plan = self.clock(), planned.plan
@@ -229,10 +227,8 @@ def loads_of(
     ahead: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Load]:
     """The load of these calls (by account) and messages (by channel) on each budget; loads on one budget are added.
-
     `ahead`: those of other batches that go first, by account and channel. `answering` names accounts and senders that
-    have accepted our credentials just now: the next call ends such a stop.
-    """
+    have accepted our credentials just now: the next call ends such a stop."""
     states = dict(budgets.all())
     for name in answering:
         budget = rules.all()[name].name

@@ -213,11 +213,9 @@ def needs_a_person(facts: Mapping[str, Any]) -> bool:
 
 
 def rows_left(left: int, *, with_joined: int = 0) -> str:
-    """Of a pause: `35 rows wait for their session or first message`.
-
-    `left` is `Facts.left`: not among them are held rows, which wait for a person, and rows that another list serves.
-    `with_joined` is `BatchCounts.left`, with these: a resume does not bring them forward.
-    """
+    """Of a pause: `35 rows wait for their session or first message`. `left` is `Facts.left`: not among them are held
+    rows, which wait for a person, and rows that another list serves. `with_joined` is `BatchCounts.left`, with these: a
+    resume does not bring them forward."""
     said = f"{counted(left, 'row waits for its', 'rows wait for their')} session or first message"
     if with_joined <= left:
         return said

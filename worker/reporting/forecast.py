@@ -26,10 +26,8 @@ QUARTER = timedelta(minutes=15)
 
 
 class Load(NamedTuple):
-    """The calls left for one account or channel, or for `several` that share a budget. `name` is for people.
-
-    `ahead`: calls of others that go before these.
-    """
+    """The calls left for one account or channel, or for `several` that share a budget. `name` is for people. `ahead`:
+    calls of others that go before these."""
 
     name: str
     left: int
@@ -52,12 +50,9 @@ class Load(NamedTuple):
 
 
 class Forecast(NamedTuple):
-    """`finishes_at` None: nothing is left, a person must act, or an outage lasts.
-
-    `limited_by` is the limiting account, in words. `assumed`: the pace is neither configured nor measured, so the time
-    is rough. `apart`: the rows that `finishes_at` leaves out, since they wait for longer than the rest, for something
-    else; in words.
-    """
+    """`finishes_at` None: nothing is left, a person must act, or an outage lasts. `limited_by` is the limiting account,
+    in words. `assumed`: the pace is neither configured nor measured, so the time is rough. `apart`: the rows that
+    `finishes_at` leaves out, since they wait for longer than the rest, for something else; in words."""
 
     finishes_at: datetime | None
     limited_by: str | None
@@ -66,11 +61,9 @@ class Forecast(NamedTuple):
 
 
 def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
-    """The end of the slowest load; all loads are worked in parallel.
-
-    A load whose pace is only assumed counts if the loads with a known pace have fewer calls: otherwise each of its rows
-    also waits for one of them. A pause counts in any case.
-    """
+    """The end of the slowest load; all loads are worked in parallel. A load whose pace is only assumed counts if the
+    loads with a known pace have fewer calls: otherwise each of its rows also waits for one of them. A pause counts in
+    any case."""
     loads = [load for load in loads if load.left]
     for load in loads:
         if load.state.stopped_at is not None:
@@ -192,11 +185,9 @@ def _end(load: Load, *, now: datetime) -> Forecast:
 
 
 def through_nights(takes: timedelta, awake: Callable[[datetime], datetime], *, now: datetime) -> datetime:
-    """When work that takes `takes` is over, if it goes on only outside quiet hours.
-
-    `awake` gives the earliest time outside quiet hours that is not before its argument. Exact to a quarter of an hour,
-    and for at most a year of work.
-    """
+    """When work that takes `takes` is over, if it goes on only outside quiet hours. `awake` gives the earliest time
+    outside quiet hours that is not before its argument. Exact to a quarter of an hour, and for at most a year of
+    work."""
     at, left = awake(now), takes
     for _ in range(timedelta(days=366) // QUARTER):
         if left <= QUARTER:
@@ -303,10 +294,8 @@ def of_kept_rows(kept: Mapping[int, Waits]) -> Wait:
 
 
 def with_rows_apart(ends: Forecast, parts: Iterable[Wait], *, left: int) -> Forecast:
-    """The forecast of the rest, with the parts that wait for longer. `left`: the rows and messages that are left.
-
-    If nothing else is left, the last of the parts ends the batch.
-    """
+    """The forecast of the rest, with the parts that wait for longer. `left`: the rows and messages that are left. If
+    nothing else is left, the last of the parts ends the batch."""
     if ends.finishes_at is None:
         return ends
     longer = [one for one in parts if (one.until or _NEVER) > ends.finishes_at]

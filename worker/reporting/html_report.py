@@ -106,11 +106,9 @@ def write_html(
     spending: Spending | None = None,
     prices: Prices | None = None,
 ) -> int:
-    """Write the page of one batch; returns the number of lines.
-
-    `facts` come from `batch_report.status()`. `lines` are read once: what needs a person stands before them, so their
-    data waits in a file without a name that only this process can open.
-    """
+    """Write the page of one batch; returns the number of lines. `facts` come from `batch_report.status()`. `lines` are
+    read once: what needs a person stands before them, so their data waits in a file without a name that only this
+    process can open."""
     spending = spending or Spending()
     with SpooledTemporaryFile(IN_MEMORY, mode="w+", encoding="utf-8", newline="\n") as data:
         count, static, groups = _read(lines, columns, data)

@@ -23,9 +23,7 @@ SWEEP_IS_MISSING_AFTER = timedelta(seconds=30)
 
 class Wakening(NamedTuple):
     """When the last wake-ups came to workers: the scheduler's, and another, which needs the broker and no scheduler.
-
-    `swept_at`: when a worker last looked for due work, whether or not a wake-up came.
-    """
+    `swept_at`: when a worker last looked for due work, whether or not a wake-up came."""
 
     beat_at: datetime | None
     other_at: datetime | None = None

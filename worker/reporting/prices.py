@@ -38,11 +38,9 @@ class Prices:
     def at_most(
         self, calls: Mapping[str, int], customers: Iterable[tuple[Collection[str], int]], *, each: int, together: int
     ) -> Mapping[str, Decimal]:
-        """The most that these calls cost, by account, with the messages of their customers: by currency.
-
-        `customers`: the channels that they may be reached on, and how many they are. Each gets at most `each` messages
-        on a channel and `together` on all; in each currency those are taken as the dearest ones.
-        """
+        """The most that these calls cost, by account, with the messages of their customers: by currency. `customers`:
+        the channels that they may be reached on, and how many they are. Each gets at most `each` messages on a channel
+        and `together` on all; in each currency those are taken as the dearest ones."""
         counted = [(self.accounts.get(name), number) for name, number in calls.items()]
         for channels, number in customers:
             priced = [price for name in channels if (price := self.channels.get(name)) is not None]

@@ -174,10 +174,8 @@ def silence_of(state: BudgetState, *, now: datetime) -> str:
 
 
 def outage_of(state: BudgetState, *, now: datetime, due: bool = False) -> str:
-    """Since when no call has succeeded, and why, while the breaker is open; else "".
-
-    Without a pause and without work that is `due`, no call finds out whether it is over: then it says nothing.
-    """
+    """Since when no call has succeeded, and why, while the breaker is open; else "". Without a pause and without work
+    that is `due`, no call finds out whether it is over: then it says nothing."""
     is_tried = due or any(at is not None and at > now for at in (state.blocked_until, state.probe_until))
     if state.opened_at is None or state.stopped_at is not None or not is_tried:
         return ""
@@ -229,10 +227,8 @@ def first_cause(
     now: datetime,
 ) -> Wait:
     """The first of what keeps a row or message waiting; `what` says of what it is, "" of the row's own `reason`.
-
     `paused` is why its batch is paused, or the batch `batch_id` whose row serves its customer. `stopped`: why
-    everything is. What a person ends goes first. Then of all that a time ends the last: nothing happens before it.
-    """
+    everything is. What a person ends goes first. Then of all that a time ends the last: nothing happens before it."""
     if stopped:
         return Wait("everything", "", stopped, "onboard resume --all")
     if paused:

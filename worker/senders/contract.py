@@ -28,10 +28,8 @@ TOO_LATE = Problem(Kind.TRANSIENT, "too late to be handed over when there was a 
 
 
 def event_name(given: object) -> str:
-    """A service's own name of an event, for people; "event" for what is none.
-
-    It reaches terminals, and no database takes a NUL.
-    """
+    """A service's own name of an event, for people; "event" for what is none. It reaches terminals, and no database
+    takes a NUL."""
     return given[:32] if isinstance(given, str) and given.isascii() and given.isprintable() else "event"
 
 
@@ -54,11 +52,9 @@ class Stop(StrEnum):
 @dataclass(frozen=True, repr=False)
 class DeliveryUpdate:
     """The content of one callback. `reference` is the sender's id of the message (Twilio's sid, an invitation's key).
-
     `address` is the recipient, where the callback names it: personal, so no repr shows it. `status` None does not
     change the message. `stop`: the address must get no more messages; `resume`: it may get messages again. `code` is
-    the provider's own, of digits or letters. `happened_at` is aware UTC, None where the callback has no time.
-    """
+    the provider's own, of digits or letters. `happened_at` is aware UTC, None where the callback has no time."""
 
     event: str
     reference: str = ""
@@ -75,10 +71,8 @@ class DeliveryUpdate:
 
 @dataclass(frozen=True)
 class NotUnderstood:
-    """A genuine callback of the sender that cannot be read. `reason` names no value.
-
-    `malformed`: it is not in the form that our page describes, and its sender should learn so.
-    """
+    """A genuine callback of the sender that cannot be read. `reason` names no value. `malformed`: it is not in the form
+    that our page describes, and its sender should learn so."""
 
     reason: str
     malformed: bool = False
@@ -154,12 +148,10 @@ class TextTools:
 
 @dataclass(frozen=True)
 class TextCallbacks:
-    """How a service's delivery reports are read. No function raises on bytes that were sent.
-
-    `unsigned` gets the headers (lower-case names) before the body is read, and `refusal` all: why it is not the
-    service's, or "". Its `url` is the address that the service was given, its `keys` those that it may sign with.
-    `signed_part` is what the signature covers: a second delivery of it is the same report. `largest` is in bytes.
-    """
+    """How a service's delivery reports are read. No function raises on bytes that were sent. `unsigned` gets the
+    headers (lower-case names) before the body is read, and `refusal` all: why it is not the service's, or "". Its `url`
+    is the address that the service was given, its `keys` those that it may sign with. `signed_part` is what the
+    signature covers: a second delivery of it is the same report. `largest` is in bytes."""
 
     unsigned: Callable[[Mapping[str, str]], str]
     refusal: Callable[[Mapping[str, str], bytes, str, Iterable[str]], str]

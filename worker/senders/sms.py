@@ -39,11 +39,9 @@ async def ask(
     timeout: timedelta,  # noqa: ASYNC109
     may_write: MayWrite | None = None,
 ) -> Read | Problem:
-    """What `read` makes of the answer. `build` makes the request with the token's value.
-
-    After an AUTH with status 401 nothing was sent. If the token has been replaced since, one more call is made, also if
-    another call read the new token. Both calls share one time-out: the lease has no room for more.
-    """
+    """What `read` makes of the answer. `build` makes the request with the token's value. After an AUTH with status 401
+    nothing was sent. If the token has been replaced since, one more call is made, also if another call read the new
+    token. Both calls share one time-out: the lease has no room for more."""
     time = asyncio.get_running_loop().time
     deadline = time() + timeout.total_seconds()
     value = token.reveal()
@@ -95,11 +93,8 @@ WAYS = {
 
 class TwilioSender:
     """A channel to phones. `key` of the settings: an API key of the account, whose secret is `token`. `from_` is a
-    number, a sender's name, or a messaging service (MG…).
-
-    Twilio has no idempotency key, so a message with an unknown outcome is repeated only with `repeat_unknown`, and the
-    customer may get it twice.
-    """
+    number, a sender's name, or a messaging service (MG…). Twilio has no idempotency key, so a message with an unknown
+    outcome is repeated only with `repeat_unknown`, and the customer may get it twice."""
 
     no_look_up = ""
 

@@ -108,11 +108,9 @@ MEANINGS = (
 
 
 def refused(phase: Phase, status: int, text: str, *, personal: tuple[str, ...] = (), utf8: bool = False) -> Problem:
-    """The Problem of an unexpected reply.
-
-    `personal` are values that the detail must not show, the recipient's address first. `utf8`: SMTPUTF8 was asked for
-    only because of this address, so a refusal of SMTPUTF8 is about the address.
-    """
+    """The Problem of an unexpected reply. `personal` are values that the detail must not show, the recipient's address
+    first. `utf8`: SMTPUTF8 was asked for only because of this address, so a refusal of SMTPUTF8 is about the
+    address."""
     found = ENHANCED.match(text)
     code = found[1] if found else None
     masked = mask(text[found.end() :] if found else text, personal)

@@ -100,11 +100,8 @@ def read(answer: HttpAnswer, *, to: str, now: datetime, meaning: Meaning = OF_TE
 
 def read_account(answer: HttpAnswer, *, now: datetime) -> Problem | None:
     """The Problem if Twilio refuses the log-in (401, 403), or shows that the account is suspended or closed. Never
-    raises on its bytes.
-
-    Any other answer says nothing about texts: the page of the account may be overloaded, or not be there (404, 405),
-    while texts go out.
-    """
+    raises on its bytes. Any other answer says nothing about texts: the page of the account may be overloaded, or not be
+    there (404, 405), while texts go out."""
     if answer.status not in (200, 401, 403):
         return None
     body, text = _content(answer)

@@ -22,9 +22,7 @@ PAPER, DARK_PAPER = WHITE, "#1c2127"  # the card in the layout, in a light and i
 @dataclass(frozen=True)
 class Brand:
     """Checked by the configuration. `logo` is an https address, `colour` is #rrggbb, `footer` may have several lines.
-
-    `support` is an email address, a phone number, an https address, or text such as opening hours. Empty: not shown.
-    """
+    `support` is an email address, a phone number, an https address, or text such as opening hours. Empty: not shown."""
 
     name: str = ""
     logo: str = ""

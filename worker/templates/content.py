@@ -44,10 +44,8 @@ class Content:
 
 
 def content_of(text: str) -> Content:
-    """The content that the rendered text names. Raises NotContent.
-
-    Twilio refuses an empty value, and one with a line break, a tab or many spaces (21656): spaces become single ones.
-    """
+    """The content that the rendered text names. Raises NotContent. Twilio refuses an empty value, and one with a line
+    break, a tab or many spaces (21656): spaces become single ones."""
     found: dict[str, str] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         match = _LINE.fullmatch(line)

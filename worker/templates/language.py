@@ -86,9 +86,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 def environment(sources: Mapping[str, str], layout_of: Callable[[str, str], str]) -> Environment:
     """Jinja for these files, with FILTERS and TESTS only. Only HTML is escaped: plain text needs no escaping.
-
-    `layout_of(name, file)` is the file that is meant where a file extends `name`.
-    """
+    `layout_of(name, file)` is the file that is meant where a file extends `name`."""
     env = _Environment(
         layout_of,
         loader=DictLoader(sources),
@@ -128,11 +126,9 @@ def parsed(source: str) -> nodes.Template:
 
 
 def read(name: str, source: str, known: Mapping[str, str]) -> str | None:
-    """Check one file and return the layout that it extends, if any.
-
-    `known` are the available variables. Raises TemplateProblem. Nothing of the template is evaluated: even
-    Jinja's constant folding comes later, when the allowed nodes leave nothing to fold.
-    """
+    """Check one file and return the layout that it extends, if any. `known` are the available variables. Raises
+    TemplateProblem. Nothing of the template is evaluated: even Jinja's constant folding comes later, when the allowed
+    nodes leave nothing to fold."""
     if len(source) > FILE_LENGTH:
         raise TemplateProblem(f"{name}: longer than {FILE_LENGTH // 1024} KiB")
     try:
@@ -162,10 +158,8 @@ def blocks_in(source: str) -> set[str]:
 
 
 def never_shown(name: str, source: str, above: Collection[str]) -> list[str]:
-    """What a file that extends a layout says in vain, since Jinja drops it: one line for each problem.
-
-    `above` are the blocks of its layouts.
-    """
+    """What a file that extends a layout says in vain, since Jinja drops it: one line for each problem. `above` are the
+    blocks of its layouts."""
     found = []
     for node in parsed(source).body:
         if isinstance(node, nodes.Block) and node.name not in above:

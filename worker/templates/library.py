@@ -95,12 +95,9 @@ class Library:
         return None
 
     def layout_of(self, name: str, file: str) -> str:
-        """The file that is meant where `file` extends `name`.
-
-        A file that extends its own name extends the built-in file that it shadows. An own file of a locale that extends
-        the layout gets the built-in words of its language between: the layout itself has no words, and a block that the
-        own file leaves out would be empty.
-        """
+        """The file that is meant where `file` extends `name`. A file that extends its own name extends the built-in
+        file that it shadows. An own file of a locale that extends the layout gets the built-in words of its language
+        between: the layout itself has no words, and a block that the own file leaves out would be empty."""
         if name == file:
             return f"{BUILT_IN}/{name}" if file in self.own else name
         parts = file.split("/")

@@ -39,10 +39,8 @@ class _TooLong(Exception):
 
 
 class _TextLines:
-    """Lines for the csv module; a line can be given back and read again. Never holds more than one record.
-
-    `number` is the file's line in which the record begins, as an editor counts.
-    """
+    """Lines for the csv module; a line can be given back and read again. Never holds more than one record. `number` is
+    the file's line in which the record begins, as an editor counts."""
 
     def __init__(self, text: TextIO, number: int) -> None:
         self._text = text

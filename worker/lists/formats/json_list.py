@@ -227,10 +227,8 @@ def _inside(keys: str, before: str) -> str:
 
 
 def _goes_over_lines(text: str) -> bool:
-    """Whether the object that begins on the first line goes on behind the begin of the next one.
-
-    A line that is cut off does not: the next line begins with what cannot be there, or is an object by itself.
-    """
+    """Whether the object that begins on the first line goes on behind the begin of the next one. A line that is cut off
+    does not: the next line begins with what cannot be there, or is an object by itself."""
     _, _, rest = text.partition("\n")
     rest = rest.lstrip()
     next_line = rest.partition("\n")[0]

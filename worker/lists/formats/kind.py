@@ -131,11 +131,9 @@ def _ending(name: str) -> str:
 
 
 def find_encoding(raw: BinaryIO, asked: str | None) -> tuple[str, list[str]]:
-    """The encoding, and warnings about it. Reads the whole file in bounded memory.
-
-    The order is: a byte order mark, `asked`, UTF-8 if all bytes are valid, and else Windows-1252 with a warning,
-    because spreadsheets save "CSV" as Windows-1252. Raises ListRefused for a file that is not text.
-    """
+    """The encoding, and warnings about it. Reads the whole file in bounded memory. The order is: a byte order mark,
+    `asked`, UTF-8 if all bytes are valid, and else Windows-1252 with a warning, because spreadsheets save "CSV" as
+    Windows-1252. Raises ListRefused for a file that is not text."""
     start = raw.tell()
     head = _head_of_text(raw)
     raw.seek(start)

@@ -58,10 +58,8 @@ def source_of_feature(content: ListBytes, options: ListOptions, form: Form) -> S
 
 
 def raw_lines(rows: Iterator[Row], header: Header, *, below: int, hint: str) -> Iterator[RawLine]:
-    """The rows below the row `below`, which is the header's. `hint`: what to do about a row with too many cells.
-
-    `rows` has no blank rows below the header.
-    """
+    """The rows below the row `below`, which is the header's. `hint`: what to do about a row with too many cells. `rows`
+    has no blank rows below the header."""
     width = len(header.names)
     some_unused = "" in header.names
     for row, found in rows:

@@ -48,10 +48,8 @@ class Forked(Generic[Item]):
 
 @contextmanager
 def forked(work: Callable[..., Iterator[Item]]) -> Iterator[Forked[Item] | None]:
-    """A child that runs `work`, and is gone at the end; None where none can be made.
-
-    Items are pickled. If this process dies, the child ends with its next item.
-    """
+    """A child that runs `work`, and is gone at the end; None where none can be made. Items are pickled. If this process
+    dies, the child ends with its next item."""
     if sys.platform != "linux" or not _alone():
         yield None  # another thread may hold a lock, which nothing in the child would give back
         return

@@ -31,12 +31,10 @@ from worker.lists.store.batches import DAILY
 
 
 def take(connection: sa.Connection, customers: Mapping[str, tuple[str, int]], *, batch_id: int, now: datetime) -> None:
-    """Take these customers, who are locked, over for rows of this batch: each with its owner and its row.
-
-    A sender may hold the link of a session that lives, and providers take none back. So nothing that the sender has
-    leads the customer anywhere: its rows end, which hands out no link any more, no row reuses a session that was opened
-    for them, and our own link is made anew. The list's row gets another session, as soon as the provider opens one.
-    """
+    """Take these customers, who are locked, over for rows of this batch: each with its owner and its row. A sender may
+    hold the link of a session that lives, and providers take none back. So nothing that the sender has leads the
+    customer anywhere: its rows end, which hands out no link any more, no row reuses a session that was opened for them,
+    and our own link is made anew. The list's row gets another session, as soon as the provider opens one."""
     if not customers:
         return
     of = {"customers": bulk.keys(customers)}
@@ -62,11 +60,9 @@ def being_called(connection: sa.Connection, customer_ids: Collection[str], *, no
 
 
 def admit(connection: sa.Connection, customer_ids: Collection[str], *, keeps: int | None = None, now: datetime) -> None:
-    """Let another person have each of these ids, which are locked; `being_called` has none of them.
-
-    The rows of the first person end in all lists, their sessions are past, and what they finished counts for nobody.
-    `keeps`: the row that a report gives to the other person begins anew, if it was open.
-    """
+    """Let another person have each of these ids, which are locked; `being_called` has none of them. The rows of the
+    first person end in all lists, their sessions are past, and what they finished counts for nobody. `keeps`: the row
+    that a report gives to the other person begins anew, if it was open."""
     if not customer_ids:
         return
     of = {"customers": bulk.keys(customer_ids)}
@@ -132,19 +128,15 @@ _OURS = sa.update(CustomerRow).where(bulk.among(CustomerRow.customer_id, "custom
 
 
 def lock_customers(connection: sa.Connection, customer_ids: Collection[str]) -> None:
-    """Lock these customers: imports, events and retries of theirs wait until this transaction ends.
-
-    The end of a leading job does not wait, nor does its successor: see `lock_serving`. The locks are taken in the order
-    in which an import writes its customers, which prevents deadlocks.
-    """
+    """Lock these customers: imports, events and retries of theirs wait until this transaction ends. The end of a
+    leading job does not wait, nor does its successor: see `lock_serving`. The locks are taken in the order in which an
+    import writes its customers, which prevents deadlocks."""
     fetch(connection, _LOCK_CUSTOMERS, {"customer_ids": list(customer_ids)})
 
 
 def lock_serving(connection: sa.Connection, find: Callable[[], Any | None]) -> Any | None:
-    """Lock the job that serves a customer. `find` finds it; returns what it finds under the lock.
-
-    While this transaction waited for the lock, the job may have ended, and its successor may lead: that is locked then.
-    """
+    """Lock the job that serves a customer. `find` finds it; returns what it finds under the lock. While this
+    transaction waited for the lock, the job may have ended, and its successor may lead: that is locked then."""
     found = find()
     while found is not None:
         fetch(connection, sa.select(Job.id).where(Job.id == found.id).with_for_update(key_share=True))
@@ -163,11 +155,9 @@ def following(
     lock: bool = True,
     rule: KnownRule = KnownRule.REFRESH,
 ) -> dict[Key, dict[str, Any]]:
-    """The values that a new row gets, by key. A key that is not in the result leads, or is left out (`left_out`).
-
-    The leaders are locked, so they cannot end meanwhile: a transaction that ends a leader sees all rows that joined it.
-    Without `lock` nothing is, for a forecast. `rule`: what becomes of the rows of known customers.
-    """
+    """The values that a new row gets, by key. A key that is not in the result leads, or is left out (`left_out`). The
+    leaders are locked, so they cannot end meanwhile: a transaction that ends a leader sees all rows that joined it.
+    Without `lock` nothing is, for a forecast. `rule`: what becomes of the rows of known customers."""
     found: dict[Key, dict[str, Any]] = {}
 
     def add(standing: Standing, rows: Iterable[sa.Row[Any]], values: Callable[[sa.Row[Any]], dict[str, Any]]) -> None:
@@ -189,11 +179,8 @@ def following(
 
 
 def _locked_leaders(connection: sa.Connection, keys: Collection[Key]) -> list[sa.Row[Any]]:
-    """The leaders of these keys, locked.
-
-    PostgreSQL checks a row again after it has waited for its lock: a leader that ended meanwhile is left out. So those
-    that are missing are looked for again: a successor may lead.
-    """
+    """The leaders of these keys, locked. PostgreSQL checks a row again after it has waited for its lock: a leader that
+    ended meanwhile is left out. So those that are missing are looked for again: a successor may lead."""
     found: list[sa.Row[Any]] = []
     missing = set(keys)
     while missing:
@@ -205,10 +192,8 @@ def _locked_leaders(connection: sa.Connection, keys: Collection[Key]) -> list[sa
 
 
 def left_out(connection: sa.Connection, keys: Collection[Key], *, rule: KnownRule) -> dict[Key, str]:
-    """Those of these keys that get no row of work at all under this rule, and why; `following` has none of them.
-
-    Only rows that have ended are looked for: their customers are known, and nothing serves them.
-    """
+    """Those of these keys that get no row of work at all under this rule, and why; `following` has none of them. Only
+    rows that have ended are looked for: their customers are known, and nothing serves them."""
     ended = {state: standing_of([state]) for state in (JobState.FAILED, JobState.LAPSED, JobState.CANCELLED)}
     states = [state for state, standing in ended.items() if decide(rule, standing).becomes is Becomes.NOTHING]
     if not states or not keys:

@@ -70,10 +70,8 @@ class Batches:
         self.lines_at_once = LINES_AT_ONCE if self.are_elsewhere else LINES_ALONE
 
     def find(self, which: str) -> BatchFacts | None:
-        """The batch with this id, the events of a day by their name, or the newest batch for `latest`.
-
-        No list has a name of its own: the same file comes again next month.
-        """
+        """The batch with this id, the events of a day by their name, or the newest batch for `latest`. No list has a
+        name of its own: the same file comes again next month."""
         query = sa.select(*BATCH_FACTS).order_by(Batch.id.desc()).limit(1)
         if which.startswith(DAILY):
             query = query.where(Batch.name == which, Batch.digest.startswith(DAILY))
@@ -100,11 +98,9 @@ class Batches:
         self, *, name: str, digest: str, again: bool, now: datetime, plan: Plan | None = None, hold: str = ""
     ) -> tuple[BatchFacts, bool]:
         """The batch of the list with this digest, and whether the batch is new. `again` always makes a new batch.
-
         `plan`: how the batch goes out; None: at once, or as planned when it was made. `hold`: why a new batch is paused
         until a person resumes it; empty: it is not. Raises plans.PlanRefused if the batch was made with another plan,
-        and where a new one would have a deadline that is over.
-        """
+        and where a new one would have a deadline that is over."""
         for _ in range(TRIES):
             try:
                 opening = partial(self._open, name=name, digest=digest, again=again, now=now, plan=plan, hold=hold)
@@ -183,11 +179,9 @@ _NUMBER = (
 
 def next_rows(connection: sa.Connection, count: int, *, now: datetime, named: str = DAILY) -> DailyRows:
     """Reserve `count` row numbers of today's batch. The first call of a day creates the batch. `named`: how its name
-    begins.
-
-    A batch that was cancelled or is being purged gets no more rows, because neither was meant for later customers: the
-    rows go into the batch's next generation. The batch stays locked until the transaction ends, so call this late.
-    """
+    begins. A batch that was cancelled or is being purged gets no more rows, because neither was meant for later
+    customers: the rows go into the batch's next generation. The batch stays locked until the transaction ends, so call
+    this late."""
     # Cannot equal the digest of a list, which has 64 digits.
     digest = f"{named}{now.astimezone(UTC):%Y-%m-%d}"
     for _ in range(DAILY_TRIES):

@@ -30,12 +30,10 @@ MOMENT = timedelta(seconds=2)
 
 
 class Given(NamedTuple):
-    """What old addresses have of links that open.
-
-    `sessions` were given away, now (`marks`) or before. `renewed` are our own links, which get new secrets. `pressed`
-    are rows that wait for a session asked for at such a link, `led` the sessions behind them that stay. `waiting` are
-    messages to these addresses. `channels`: by session, on which its row's messages go.
-    """
+    """What old addresses have of links that open. `sessions` were given away, now (`marks`) or before. `renewed` are
+    our own links, which get new secrets. `pressed` are rows that wait for a session asked for at such a link, `led` the
+    sessions behind them that stay. `waiting` are messages to these addresses. `channels`: by session, on which its
+    row's messages go."""
 
     sessions: Mapping[uuid.UUID, Any]
     marks: Sequence[dict[str, Any]]

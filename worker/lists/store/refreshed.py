@@ -169,11 +169,8 @@ def refresh(
     now: datetime,
 ) -> None:
     """Give the customers, who must be locked, the details of these lines of a batch; of several for one each adds its
-    own.
-
-    `KnownLine.changed` says of each line which addresses this changes; the audit log has it too. Links that the old
-    ones have lead no new one on. `act`: see `note`.
-    """
+    own. `KnownLine.changed` says of each line which addresses this changes; the audit log has it too. Links that the
+    old ones have lead no new one on. `act`: see `note`."""
     last = {one.given.customer_id: one for one in lines}
     if not last:
         return

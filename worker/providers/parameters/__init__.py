@@ -30,10 +30,8 @@ def nothing(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Table:
-    """One endpoint's parameters, the combinations that are refused, and those that give a warning.
-
-    `dialect` is the form's name if a provider has several. `renamed` maps another form's names to this form's names.
-    """
+    """One endpoint's parameters, the combinations that are refused, and those that give a warning. `dialect` is the
+    form's name if a provider has several. `renamed` maps another form's names to this form's names."""
 
     parameters: Mapping[str, Parameter]
     contradictions: Findings = nothing
@@ -47,10 +45,8 @@ def by_name(*parameters: Parameter) -> dict[str, Parameter]:
 
 
 def tables_of(provider: str, dialect: str = "") -> tuple[Table, ...]:
-    """The table of the given form; all of the provider's tables if no form is given or there is only one table.
-
-    Empty for an unknown provider, and for one whose adapter is broken.
-    """
+    """The table of the given form; all of the provider's tables if no form is given or there is only one table. Empty
+    for an unknown provider, and for one whose adapter is broken."""
     try:
         endpoint = PROVIDERS.load(provider)
     except AdapterBroken:  # the start names it if an account needs it
@@ -101,12 +97,10 @@ def _unknown_to(table: Table, provider: str, name: str) -> str | None:
 
 
 def parse_cell(provider: str, name: str, text: Any) -> tuple[Any, str | None]:
-    """The value of a list's cell, and its problem (never both). Callers must not pass an empty cell.
-
-    The parameter's type decides how the text is read: true/false, numbers, `;` between a list's items, objects as
-    JSON; null if the provider gives it a meaning. A value that is not a text (from JSON) is checked unchanged. If
-    several forms have the name, the first form that accepts the value reads it; the account's own form checks it later.
-    """
+    """The value of a list's cell, and its problem (never both). Callers must not pass an empty cell. The parameter's
+    type decides how the text is read: true/false, numbers, `;` between a list's items, objects as JSON; null if the
+    provider gives it a meaning. A value that is not a text (from JSON) is checked unchanged. If several forms have the
+    name, the first form that accepts the value reads it; the account's own form checks it later."""
     if problem := unknown_parameter(provider, name):
         return None, problem
     found: str | None = None
@@ -131,11 +125,9 @@ def _parse(table: Table, name: str, text: Any) -> tuple[Any, str | None]:
 
 
 def check_parameters(provider: str, values: Mapping[str, Any], dialect: str = "") -> list[FieldProblem]:
-    """Every problem of values that would be sent together; empty if there is none.
-
-    Columns are named `PROVIDER.NAME`. Values may be nested or have dotted names. Without a `dialect`, all values
-    must fit the same form of the provider.
-    """
+    """Every problem of values that would be sent together; empty if there is none. Columns are named `PROVIDER.NAME`.
+    Values may be nested or have dotted names. Without a `dialect`, all values must fit the same form of the
+    provider."""
     together = nested(values)
     if not together:
         return []

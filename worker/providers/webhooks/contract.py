@@ -141,10 +141,8 @@ class WebhookReader(Protocol):
         """As `refuses`, by the headers and the path alone, so that the body of a forged request is not read."""
 
     def refuses(self, delivery: Delivery, *, now: datetime) -> str:
-        """Why this is not the provider's, for the log and without values; "" if it is. Nothing is parsed before.
-
-        `now` is aware UTC. The response to a refused webhook is 401.
-        """
+        """Why this is not the provider's, for the log and without values; "" if it is. Nothing is parsed before. `now`
+        is aware UTC. The response to a refused webhook is 401."""
 
     def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
         """The update in a webhook that was not refused. An unknown event is an update that changes nothing."""
@@ -174,10 +172,8 @@ def same(given: str, expected: str) -> bool:
 
 
 def json_content(body: bytes) -> Mapping[str, Any]:
-    """The JSON object in the body. Raises BadAnswer for anything else; its text names no value.
-
-    A field that appears twice is refused: one parser uses the first, another the last.
-    """
+    """The JSON object in the body. Raises BadAnswer for anything else; its text names no value. A field that appears
+    twice is refused: one parser uses the first, another the last."""
     if len(body) > LARGEST:
         raise BadAnswer("the body is too large")
     content = read_object(body)

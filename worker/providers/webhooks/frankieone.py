@@ -97,11 +97,8 @@ def token_refusal(
     longest_life: timedelta | None = None,
 ) -> str:
     """Why the token is refused; "" if any of the keys verifies it, and it says what is wanted. Never raises, and names
-    no value.
-
-    `now` is aware UTC. `exp` and `nbf` are checked if they are there. An empty `audience`: any, or none.
-    `longest_life`: how far ahead its `exp` may be; a token without `exp` would be good for ever. None: it may.
-    """
+    no value. `now` is aware UTC. `exp` and `nbf` are checked if they are there. An empty `audience`: any, or none.
+    `longest_life`: how far ahead its `exp` may be; a token without `exp` would be good for ever. None: it may."""
     parts = FORM.fullmatch(token.strip()) if len(token) <= LONGEST else None
     if parts is None:
         return "it is not a JSON Web Token"
@@ -195,11 +192,9 @@ ERRORS = ("TOKENERROR", "OCRERROR", "RESULTSERROR", "WORKFLOWERROR")
 
 class FrankieOneWebhooks:
     """One account's webhooks. Raises AccountUnusable if no setting could prove that a webhook is the provider's.
-
     FrankieOne does not sign bodies. So the address that its support registers ends in a secret, or requests carry a
-    token signed with FrankieOne's key. If both are configured, both are required. If there are several secrets or
-    keys, one match is enough.
-    """
+    token signed with FrankieOne's key. If both are configured, both are required. If there are several secrets or keys,
+    one match is enough."""
 
     def __init__(self, account: WebhookSettings) -> None:
         self._secrets = account.webhook_secret
@@ -256,9 +251,7 @@ class FrankieOneWebhooks:
 
 def requested_at(request_id: str) -> datetime | None:
     """The time of the request that the event is about, from the ULID's first ten characters; None if it is no ULID.
-
-    Events carry no time of their own. The request's time is the nearest one, and is never later than the event.
-    """
+    Events carry no time of their own. The request's time is the nearest one, and is never later than the event."""
     if not ULID.fullmatch(request_id):
         return None
     digits = (CROCKFORD.index(character) for character in reversed(request_id[:10]))

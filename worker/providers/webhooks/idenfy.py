@@ -62,10 +62,8 @@ BY_FORM = (("externalRef", Key.EXTERNAL_REF), ("id", Key.COMPANY_ID), ("clientId
 
 
 class SignedByIdenfy(ABC):
-    """Webhooks that iDenfy has signed. Its dashboard has one key for each notification: any of ours may match.
-
-    Raises AccountUnusable without a key: then anyone could report a customer as approved.
-    """
+    """Webhooks that iDenfy has signed. Its dashboard has one key for each notification: any of ours may match. Raises
+    AccountUnusable without a key: then anyone could report a customer as approved."""
 
     def __init__(self, account: WebhookSettings) -> None:
         if not account.webhook_keys:
@@ -105,10 +103,8 @@ def signature(key: str, body: bytes) -> str:
 
 
 def event_name(delivery: Delivery) -> str:
-    """The event's name as the current specification writes it; "" if there is none.
-
-    The documentation's prose has "ID VERIFICATION AUTO FINISHED"; other pages have FINISH and CANCELED.
-    """
+    """The event's name as the current specification writes it; "" if there is none. The documentation's prose has "ID
+    VERIFICATION AUTO FINISHED"; other pages have FINISH and CANCELED."""
     given = "_".join(delivery.headers.get(EVENT_TYPE, "")[: 2 * LONGEST_NAME].upper().split())
     name = "_".join(part for part in given.replace("-", "_").split("_") if part)
     if name.startswith("ID_VERIFICATION"):

@@ -272,10 +272,8 @@ class Nonresponder(NamedTuple):
 
 
 def nonresponders(database: Database, *, by: datetime, batch_id: int | None = None) -> Iterator[Nonresponder]:
-    """Those who were invited by this time, in the order of their batches and rows. They are read in chunks.
-
-    Customers in review have submitted and are left out, and so are rows that joined another list's row.
-    """
+    """Those who were invited by this time, in the order of their batches and rows. They are read in chunks. Customers
+    in review have submitted and are left out, and so are rows that joined another list's row."""
     invited_at = _FIRST_LEFT.label("invited_at")
     unfinished = (
         sa.select(Job.id, Job.batch_id, Job.row, Job.customer_id, Job.purpose, Job.state, Job.account, invited_at)

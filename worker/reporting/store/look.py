@@ -33,10 +33,8 @@ class Step(StrEnum):
 
 
 class Looked(NamedTuple):
-    """The accounts and channels that have rows due now, and the steps that have something to do.
-
-    While a person has stopped everything, no account and no channel is due.
-    """
+    """The accounts and channels that have rows due now, and the steps that have something to do. While a person has
+    stopped everything, no account and no channel is due."""
 
     accounts: frozenset[str]
     channels: frozenset[str]

@@ -32,11 +32,9 @@ from worker.reporting.waits import Wait
 
 @dataclass
 class Outlook:
-    """When the remaining work of a batch is due, by account and by channel.
-
-    `under_way`: a worker works on some of it now. `for_senders` has the jobs that wait for their senders, by account
-    and channel; `accounts` does not have these. `quiet_until` is when the first row that waits for quiet hours is due.
-    """
+    """When the remaining work of a batch is due, by account and by channel. `under_way`: a worker works on some of it
+    now. `for_senders` has the jobs that wait for their senders, by account and channel; `accounts` does not have these.
+    `quiet_until` is when the first row that waits for quiet hours is due."""
 
     accounts: dict[str, datetime]
     channels: dict[str, datetime]
@@ -50,10 +48,8 @@ class Outlook:
 
 
 def outlook_of(database: Database, batch_id: int, *, alone: bool = False) -> Outlook:
-    """When the remaining work of the batch is due, including the jobs of other batches that its rows joined.
-
-    `alone`: without the other batches' jobs, unless a worker works on them now.
-    """
+    """When the remaining work of the batch is due, including the jobs of other batches that its rows joined. `alone`:
+    without the other batches' jobs, unless a worker works on them now."""
     with database.read() as connection:
         given = {"batch": batch_id}
 
@@ -208,11 +204,9 @@ def due_after(database: Database, batch_id: int, after: datetime) -> list[Wait]:
 
 @dataclass(frozen=True)
 class UnknownOutcomes:
-    """The calls (by account) and messages of a batch that wait to be reconciled, and the earliest due time.
-
-    `orphans` are the calls that were looked up and have opened a session that nothing can use: they are not among
-    `calls`, and `reconcile_at` is not theirs.
-    """
+    """The calls (by account) and messages of a batch that wait to be reconciled, and the earliest due time. `orphans`
+    are the calls that were looked up and have opened a session that nothing can use: they are not among `calls`, and
+    `reconcile_at` is not theirs."""
 
     calls: dict[str, int] = field(default_factory=dict)
     messages: int = 0
@@ -319,11 +313,9 @@ class CallsNow:
             self.batch: int | None = connection.execute(newest.order_by(Batch.generation.desc()).limit(1)).scalar()
 
     def of(self, keys: Collection[Key], *, now: datetime) -> set[Key]:
-        """The customers, with their purposes, that a session is asked for.
-
-        Not for customers who have finished, who have a live session, or whose row in this list's own batch has had its
-        call; nor for those of another batch, unless they wait there and no process works it: a `run` of this list asks.
-        """
+        """The customers, with their purposes, that a session is asked for. Not for customers who have finished, who
+        have a live session, or whose row in this list's own batch has had its call; nor for those of another batch,
+        unless they wait there and no process works it: a `run` of this list asks."""
         with self._database.read() as connection:
             own = {}
             if self.batch is not None:

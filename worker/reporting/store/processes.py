@@ -102,11 +102,9 @@ def set_timer(
 
 @dataclass(eq=False)
 class Heartbeat:
-    """Writes this process's row every few seconds, in a thread of its own: the loop may be busy, or wait.
-
-    `owner` names the process, `kind` is its command. `store` writes what the process has counted; it blocks.
-    `first_keys`, `batch_id`: see `Running`.
-    """
+    """Writes this process's row every few seconds, in a thread of its own: the loop may be busy, or wait. `owner` names
+    the process, `kind` is its command. `store` writes what the process has counted; it blocks. `first_keys`,
+    `batch_id`: see `Running`."""
 
     processes: Processes
     owner: str

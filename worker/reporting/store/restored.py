@@ -41,9 +41,7 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 @dataclass(frozen=True)
 class Mark:
     """How far the database had come: its audit log's head, and the time of the last mark in the database itself.
-
-    `length`: the most bytes that the journal has had.
-    """
+    `length`: the most bytes that the journal has had."""
 
     number: int
     hash: str
@@ -130,10 +128,8 @@ class Restored:
         TemporaryFile(dir=self._path.parent).close()
 
     def _stop(self, found: _Found, now: datetime) -> None:
-        """Stop everything on an older copy: what was sent since would be sent again. An earlier stop is named.
-
-        It stays stopped until a person goes on, whose word counts for all marks from before.
-        """
+        """Stop everything on an older copy: what was sent since would be sent again. An earlier stop is named. It stays
+        stopped until a person goes on, whose word counts for all marks from before."""
         stops = EmergencyStops(self._database)
         there = stops.find() if found.why else None
         before = f"; before, {there.in_words}" if there is not None and there.by != JOURNAL else ""

@@ -92,11 +92,9 @@ class Queue(NamedTuple):
 
 
 def queue(database: Database, *, now: datetime) -> Queue:
-    """What is left of the lists: rows that are due go in the order of their due times.
-
-    Not of paused lists, of those whose rows have times of their own, and of rows that wait until a later hour. Read
-    from the kept counts, once for all batches.
-    """
+    """What is left of the lists: rows that are due go in the order of their due times. Not of paused lists, of those
+    whose rows have times of their own, and of rows that wait until a later hour. Read from the kept counts, once for
+    all batches."""
     stopped = sa.select(Batch.id).where(sa.or_(Batch.pause_cause != "", Batch.cancelled_at.is_not(None)))
     timed = sa.select(BatchPlan.batch_id).where(
         sa.or_(
@@ -287,10 +285,8 @@ def credits_spent(database: Database) -> list[tuple[BatchFacts, int]]:
 
 
 def missing_keys(database: Database, known: Collection[str]) -> dict[str, tuple[int, datetime]]:
-    """How many held rows wait for each key that is not among these, and since when the first of them.
-
-    From the reason of the held rows, which names the key: `onboard keys status` reads every row.
-    """
+    """How many held rows wait for each key that is not among these, and since when the first of them. From the reason
+    of the held rows, which names the key: `onboard keys status` reads every row."""
     place = sa.func.instr if database.is_sqlite else sa.func.strpos
     begins = place(Job.detail, NEEDS_THE_KEY)
     key_id = sa.func.substr(Job.detail, begins + len(NEEDS_THE_KEY), KEY_ID_DIGITS)

@@ -85,17 +85,13 @@ class Decisions:
 
     def pause(self, batch_id: int, *, by: str, why: str = "", now: datetime) -> Decided:
         """Claim nothing more of the batch; the rows that are opened are still called. A cancelled batch is not changed.
-
-        `by` is the person who pauses it, `why` that person's reason, which all viewers see.
-        """
+        `by` is the person who pauses it, `why` that person's reason, which all viewers see."""
         paused = self._pause(batch_id, PauseCause.PERSON, sa.true(), by=by, why=why, now=now)
         return paused + Decided(self._pilots.held_back(batch_id))
 
     def interrupt(self, batch_id: int, *, by: str, now: datetime) -> Decided:
-        """Pause the batch because a person ended its `run`. A batch that is paused already stays as it is.
-
-        Rows of other batches with the same customers lead from now on.
-        """
+        """Pause the batch because a person ended its `run`. A batch that is paused already stays as it is. Rows of
+        other batches with the same customers lead from now on."""
         decided = self._pause(batch_id, PauseCause.INTERRUPT, Batch.pause_cause == "", by=by, now=now)
         joined = sa.select(Job.batch_id).join(LEAD, LEAD.id == Job.leader_id).join(Batch, Batch.id == Job.batch_id)
         joined = joined.where(LEAD.batch_id == batch_id, LEAD.state.in_(FREE), Batch.pause_cause == "")
@@ -115,11 +111,9 @@ class Decisions:
         return self._go_on(batch_id, began=now, now=now)
 
     def resume(self, batch_id: int, *, now: datetime) -> Decided:
-        """Continue a paused batch. Messages that come back are counted from zero again.
-
-        After the verdict on a list's pilot, the rest of the list goes out too. Of a batch that is not paused, only what
-        an interrupted resume left is done.
-        """
+        """Continue a paused batch. Messages that come back are counted from zero again. After the verdict on a list's
+        pilot, the rest of the list goes out too. Of a batch that is not paused, only what an interrupted resume left is
+        done."""
         is_due = sa.and_(sa.or_(Batch.pause_cause != "", IS_CHANGING), Batch.cancelled_at.is_(None))
         values = _NOT_PAUSED | {"resumed_at": now, "changing_since": now}
         self._mark(batch_id, is_due, noted=(now, "resumed"), **values)
@@ -127,11 +121,9 @@ class Decisions:
         return self._go_on(batch_id, began=now, now=now) + Decided(rest + self._pilots.held_back(batch_id))
 
     def finish_pauses(self, *, now: datetime) -> dict[int, str]:
-        """Pause the rows of batches that are marked as paused; returns why, by batch.
-
-        A batch marks itself (`messages.store.message_rows`), and a command may be killed between the mark and the last
-        row. If this is interrupted, the next call finishes it. A batch that is resumed in the meantime continues.
-        """
+        """Pause the rows of batches that are marked as paused; returns why, by batch. A batch marks itself
+        (`messages.store.message_rows`), and a command may be killed between the mark and the last row. If this is
+        interrupted, the next call finishes it. A batch that is resumed in the meantime continues."""
         marked = sa.select(Batch.id, Batch.pause_reason).where(IS_MARKED, Batch.cancelled_at.is_(None))
         with self._database.read() as connection:
             batches = fetch(connection, marked.order_by(Batch.id))
@@ -168,11 +160,8 @@ class Decisions:
 
     def cancel(self, batch_id: int, *, now: datetime) -> Decided:
         """End every job of the batch that has not ended, and say how many they are. A call in flight is finished, then
-        its job ends.
-
-        Open sessions stay open at their providers until they expire. If another list waits for a customer of this
-        batch, the customer is served for that list from now on.
-        """
+        its job ends. Open sessions stay open at their providers until they expire. If another list waits for a customer
+        of this batch, the customer is served for that list from now on."""
         values = _NOT_PAUSED | {"cancelled_at": now, "changing_since": now}
         # Counted as the batch is marked: from then on workers end rows of it too, at their claims.
         rows = self._mark(batch_id, Batch.id == batch_id, noted=(now, "cancelled"), **values)
@@ -229,11 +218,8 @@ class Decisions:
         return {row.batch_id: row.rows for row in rows}
 
     def retry(self, which: Which, *, now: datetime) -> Decided:
-        """Put failed jobs back to waiting, with zero attempts.
-
-        A job joins if another job serves its customer, and is completed if its customer has finished elsewhere. A job
-        that had joined a failed job is served on its own.
-        """
+        """Put failed jobs back to waiting, with zero attempts. A job joins if another job serves its customer, and is
+        completed if its customer has finished elsewhere. A job that had joined a failed job is served on its own."""
         return self._each_chunk(which, JobState.FAILED, partial(retry, now=now), "", now=now)
 
     def resolve(self, which: Which, verdict: Verdict, *, now: datetime) -> Decided:
@@ -322,11 +308,8 @@ class Decisions:
         **values: datetime | str | None,
     ) -> int | None:
         """Change the batch if the condition holds. Returns how many rows have not ended, if that is noted; None: the
-        condition did not hold.
-
-        `noted`: when and what, for the audit log, with the number of rows that have not ended. This is the decision;
-        that the rows follow it, in transactions of their own, has no entries.
-        """
+        condition did not hold. `noted`: when and what, for the audit log, with the number of rows that have not ended.
+        This is the decision; that the rows follow it, in transactions of their own, has no entries."""
         mark = sa.update(Batch).where(Batch.id == batch_id, condition).values(**values).returning(Batch.id)
         left = sa.select(sa.func.count()).select_from(Job).where(of_batch(batch_id), Job.state.in_(OPEN_JOBS))
         with self._database.write() as connection:

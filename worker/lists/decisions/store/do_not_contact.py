@@ -32,10 +32,8 @@ class Kept(NamedTuple):
 
 
 def kept_of(connection: sa.Connection, keyring: Keyring, channel: str, address: str) -> Kept | None:
-    """Why, since when and by whose entry the address is suppressed; None: it is not.
-
-    Raises ValueError as `suppress` does.
-    """
+    """Why, since when and by whose entry the address is suppressed; None: it is not. Raises ValueError as `suppress`
+    does."""
     digests = keyring.digests(ADDRESS, text_of(channel, address))
     rows = fetch(connection, ALL_OF_IT, {"digests": bulk.keys(digests)})
     kept = [Kept(row.reason, row.source, row.created_at, row.manual_by) for row in rows]

@@ -51,11 +51,8 @@ class EmergencyStops:
 
     def stop(self, *, by: str, reason: str, now: datetime, anew: bool = False) -> Stopped:
         """Stop everything. If it is stopped already, the first stop stays, with its reason. Returns the one that holds.
-        `anew`: this stop takes the place of an earlier one.
-
-        After the commit no transaction claims a row. Processes that are making calls learn of it within a second
-        (`wiring.runner`).
-        """
+        `anew`: this stop takes the place of an earlier one. After the commit no transaction claims a row. Processes
+        that are making calls learn of it within a second (`wiring.runner`)."""
         values = {"id": 1, "at": now, "by": printable(by, ACTOR), "reason": printable(reason, REASON)}
         with self._database.write() as connection:
             if anew:

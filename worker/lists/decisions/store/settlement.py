@@ -88,10 +88,8 @@ def stay_held(
     connection: sa.Connection, which: Which, most_messages: int | None, *, among: list[int] | None = None
 ) -> dict[int, Reason]:
     """The held rows that no repeat of so many rows asks again, with the reason of each: that a visitor said that the
-    link is for another person, unless the row is named by itself; that the customer has had all messages.
-
-    `among`: of these jobs alone.
-    """
+    link is for another person, unless the row is named by itself; that the customer has had all messages. `among`: of
+    these jobs alone."""
     of = sa.true() if among is None else Job.id.in_(among)
     found: dict[int, Reason] = {}
     if which.rows is None or which.rows.single is None:
@@ -193,10 +191,8 @@ def repeat(
 
 
 def _still_unknown(row: type[Job] | type[InvitationRow]) -> sa.ColumnElement[Any]:
-    """The attempt whose outcome stays unknown: none once a person repeats the call.
-
-    But for a row that no key could decrypt, or that could not be worked, the person decided only that this is mended.
-    """
+    """The attempt whose outcome stays unknown: none once a person repeats the call. But for a row that no key could
+    decrypt, or that could not be worked, the person decided only that this is mended."""
     unread = row.reason.in_((Reason.CANNOT_DECRYPT, Reason.CANNOT_WORK))
     return sa.case((unread, row.unknown_attempt), else_=sa.null())
 
