@@ -141,9 +141,7 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
         reasons.append(f"{column} {problem}; {known}{way_out}")
     reasons += _clashes(names)
     if "customer_id" not in names:
-        reasons.append(
-            "the column customer_id is missing: map the column with your own ids with --map THEIRS=customer_id"
-        )
+        reasons += ["the column customer_id is missing: map the column with your own ids with --map THEIRS=customer_id"]
     for name in dict.fromkeys(names):
         provider, dot, parameter = name.partition(".")
         if dot and not is_own(name) and (wrong := options.known_parameter(provider, parameter)):

@@ -68,18 +68,16 @@ class Catalogue:
         by_name: dict[str, list[str]] = {}
         for one in self.foreign:
             by_name.setdefault(one.name, []).append(one.package)
-        lines = []
+        why = []
         for name, packages in by_name.items():
             shown = name if NAME.fullmatch(name) else ascii(name[:64])
             if shown != name:
-                lines.append(f"{packages[0]}: its adapter has the name {shown}: expected small letters, digits and -")
+                why.append(f"{packages[0]}: its adapter has the name {shown}: expected small letters, digits and -")
             elif name in self.built_in:
-                lines.append(
-                    f"{packages[0]}: its adapter has the name {name}, which is built in: uninstall the package"
-                )
+                why.append(f"{packages[0]}: its adapter has the name {name}, which is built in: uninstall the package")
             elif len(packages) > 1:
-                lines.append(f"{' and '.join(packages)}: both have an adapter {name}: uninstall one")
-        return lines
+                why.append(f"{' and '.join(packages)}: both have an adapter {name}: uninstall one")
+        return why
 
     def load(self, name: str) -> Any:
         """The adapter; None if there is none of this name. Raises AdapterBroken."""

@@ -28,7 +28,7 @@ TOKEN_TYPE = "FORM"  # noqa: S105  # the only kind whose body is documented
 DEFAULT_LIFETIME = 7 * 24 * 60 * 60
 LONGEST_REFERENCE = 40  # of externalRef
 
-MOST_LIFETIME = 30 * 24 * 60 * 60  # seconds
+LONGEST = 30 * 24 * 60 * 60  # seconds
 LOCALES = ("en", "es", "fr", "ru", "de", "it", "pl", "lt", "lv", "et", "cs", "ro", "hu", "ja", "bg", "nl", "pt")
 REFERENCE = "column external_ref, else the job's id; with -2 for the second session, and so on"
 
@@ -51,9 +51,7 @@ PARAMETERS = (
         instead="it is always FORM, the only kind that leads to a page for the customer",
     ),
     Parameter("clientId", Type.TEXT, 1, 100, instead="it is filled from the column customer_id"),
-    Parameter(
-        "lifetime", Type.INTEGER, 0, MOST_LIFETIME, warn_below=60, default="3600", filled="the account's lifetime"
-    ),
+    Parameter("lifetime", Type.INTEGER, 0, LONGEST, warn_below=60, default="3600", filled="the account's lifetime"),
     Parameter("externalRef", Type.TEXT, None, 40, nullable=True, filled=REFERENCE),
     Parameter(
         "locale",
@@ -100,10 +98,8 @@ class IdenfyKyb(IdenfyEndpoint):
 
     def build(self, request: SessionRequest) -> HttpRequest:
         given = merged(self._account.parameters, request.parameters)
-        ours: dict[str, Any] = {
-            "externalRef": _own_reference(request),
-            "locale": language_of(request.customer.locale, LOCALES),
-        }
+        ours: dict[str, Any] = {"externalRef": _own_reference(request)}
+        ours["locale"] = language_of(request.customer.locale, LOCALES)
         fields = merged({name: value for name, value in ours.items() if value}, given)
         if tags := self._tags(given, request.customer):
             fields["tags"] = tags
@@ -131,7 +127,7 @@ class IdenfyKyb(IdenfyEndpoint):
         if isinstance(found.get("tokenType"), str) and found["tokenType"] != TOKEN_TYPE:
             raise BadAnswer("tokenType in the answer is not the one asked for")
         expires_at, source = utc_time(found.get("expiration")), ExpirySource.ANSWER
-        # No token lives longer than MOST_LIFETIME. A later time is a mistake; one day allows for clocks that differ.
+        # No token lives longer than LONGEST. A later time is a mistake; one day allows for clocks that differ.
         if expires_at is None or expires_at - issued_at > timedelta(days=31):
             asked = self._lifetime(request) or DEFAULT_LIFETIME
             expires_at, source = issued_at + timedelta(seconds=asked), ExpirySource.FALLBACK

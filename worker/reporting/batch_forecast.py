@@ -66,10 +66,8 @@ class Forecasts:
     # What the forecasts of all batches have in common: working processes, and lists. Read once a second at most.
     _read: tuple[datetime, Sequence[Running], Queue] | None = field(default=None, init=False)
 
-    def of(
-        self, batch: BatchFacts, counts: BatchCounts, planned: Planned | None, outcomes: UnknownOutcomes
-    ) -> Forecast:
-        ends = self._forecast_of_rows(batch, counts, planned, outcomes)
+    def of(self, batch: BatchFacts, counts: BatchCounts, planned: Planned | None, unknown: UnknownOutcomes) -> Forecast:
+        ends = self._forecast_of_rows(batch, counts, planned, unknown)
         return ends if planned is None else self.by_plan(planned, counts, ends)
 
     def by_plan(
@@ -89,12 +87,10 @@ class Forecasts:
             by = latest_verdict(planned, now=now) if planned.sent_at is not None else None
             return Forecast(None, f"{AWAITS_VERDICT}{f', by {written(by)}' if by else ''}")
         calls = sum(counts.waiting.values())
-        if plan.most_credits is not None:
-            left = self.facts.credits_left(planned.batch_id, plan.most_credits)
+        if (most := plan.most_credits) is not None:
+            left = self.facts.credits_left(planned.batch_id, most)
             if left < calls:
-                has = (
-                    f"the list has {left:,} of {counted(plan.most_credits, 'credit')} left for {counted(calls, 'call')}"
-                )
+                has = f"the list has {left:,} of {counted(most, 'credit')} left for {counted(calls, 'call')}"
                 return Forecast(None, f"{has}; `onboard resume {planned.batch_id} --most-credits N` allows more")
         begins_at = max(plan.start_at or now, now)
         finishes_at = begins_at + max(ends.finishes_at - now, timedelta(0))  # its clock was read a moment before
@@ -144,18 +140,16 @@ class Forecasts:
         if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
             # For example, the link was to be used in the app first.
             ends = Forecast(counts.last_due, "messages that are not due before then")
-        return self._with_rows_apart(batch.id, counts, outcomes, ends)
+        return self._rows_apart(batch.id, counts, outcomes, ends)
 
     def with_rows_apart(self, batch_id: int, ends: Forecast) -> Forecast:
         """A forecast of the batch's list, with the rows that wait for longer. Spent addresses the list itself shows."""
         counts = replace(self.facts.counts(batch_id), waits={})
         if not (counts.waiting or counts.unsent):
             return ends
-        return self._with_rows_apart(batch_id, counts, waiting_to_reconcile(self.database, batch_id), ends)
+        return self._rows_apart(batch_id, counts, waiting_to_reconcile(self.database, batch_id), ends)
 
-    def _with_rows_apart(
-        self, batch_id: int, counts: BatchCounts, outcomes: UnknownOutcomes, ends: Forecast
-    ) -> Forecast:
+    def _rows_apart(self, batch_id: int, counts: BatchCounts, outcomes: UnknownOutcomes, ends: Forecast) -> Forecast:
         parts = [of_lost_sessions(lost, self.ends_by(account, lost)) for account, lost in outcomes.orphans.items()]
         if ends.finishes_at is not None and counts.last_end is not None and counts.last_end > ends.finishes_at:
             parts += [of_rows(one) for one in due_after(self.database, batch_id, ends.finishes_at)]

@@ -65,15 +65,7 @@ class Reporting(Forecasts):
         counts = self.facts.counts(batch.id)
         missing = counts.waiting.keys() - self.rules.accounts.keys()
         blocked = {**self.blocked(now=now), **{name: of_no_account(name) for name in missing}}
-        return Columns(
-            now,
-            links=links,
-            routes=routes,
-            batch=str(batch.id),
-            blocked=blocked,
-            details=details,
-            corrected=counts.corrected,
-        )
+        return Columns(now, links, routes, str(batch.id), blocked, details, corrected=counts.corrected)
 
     def blocked(self, *, now: datetime) -> Blocked:
         return of_accounts(self.rules.all(), self.budgets.all(), now=now)
@@ -94,9 +86,7 @@ class Reporting(Forecasts):
         rows = {str(state): lines.get(state, 0) for state in [*JobState, *lines]}
         refused = {LineState.REJECTED.value: counts.rejected, LineState.DUPLICATE.value: counts.duplicate}
         refused |= {LineState.KNOWN.value: counts.known} if counts.known else {}
-        invitations = {
-            state.value: counts.invitations.get(state, 0) for state in [*InvitationState, *counts.invitations]
-        }
+        invitations = {one.value: counts.invitations.get(one, 0) for one in [*InvitationState, *counts.invitations]}
         invitations["waiting"] += invitations.pop("working")
         invitations.pop("superseded")  # another message replaced it before it left, and is counted
         outcomes = waiting_to_reconcile(self.database, batch.id)
@@ -144,13 +134,9 @@ class Reporting(Forecasts):
         Not those whose hour has come: something else is in their way."""
         now = self.clock()
         waits: dict[str, Any] = {
-            reason: {
-                "rows": waits.rows,
-                "from": written_if_any(waits.first) or "",
-                "until": written_if_any(waits.last) or "",
-            }
-            for reason, waits in sorted(counts.waits.items())
-            if waits.last is None or waits.last > now
+            reason: {"rows": one.rows, "from": written_if_any(one.first) or "", "until": written_if_any(one.last) or ""}
+            for reason, one in sorted(counts.waits.items())
+            if one.last is None or one.last > now
         }
         if Reason.WAITS_FOR_SENDER in waits:
             blocked, senders = self.blocked(now=now), counts.waits[Reason.WAITS_FOR_SENDER].messages

@@ -81,15 +81,13 @@ def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
             return Forecast(None, why)
     known = sum(load.left for load in loads if _interval(load, now)[0] is not None)
     ends = [_by_credits(load, _end(load, now=now), now=now) for load in loads]
-    decisive = [
+    binding = [
         end
         for end, load in zip(ends, loads, strict=True)
         if not end.assumed or load.left > known or load.state.paused_until(now)
     ]
     # An end that cannot be said is later than any.
-    return max(
-        decisive, key=lambda end: (end.finishes_at is None, end.finishes_at or now), default=Forecast(None, None)
-    )
+    return max(binding, key=lambda end: (end.finishes_at is None, end.finishes_at or now), default=Forecast(None, None))
 
 
 def pace_of(load: Load, *, now: datetime) -> float | None:

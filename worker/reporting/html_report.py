@@ -31,9 +31,7 @@ from worker.reporting.store.report_rows import LineFacts
 from worker.reporting.store.spending import Points, Spending, in_steps
 
 WIDTH, HEIGHT = 600, 160
-STEPS = tuple(
-    timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 7 * 1440)
-)
+STEPS = tuple(timedelta(minutes=one) for one in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 7 * 1440))
 
 STATIC = 100  # rows in the table as the file has it; the page's script shows all others, a page of them at a time
 IN_MEMORY = 1024 * 1024  # bytes of the rows' data, before they go to a temporary file
@@ -198,9 +196,7 @@ def _time(at: datetime | str) -> Markup:
 def _commands(text: str) -> Markup:
     """The text, with what stands in backticks as code."""
     pieces = text.split("`")
-    code = (
-        Markup("<code>{}</code>").format(piece) if index % 2 else escape(piece) for index, piece in enumerate(pieces)
-    )
+    code = (Markup("<code>{}</code>").format(one) if index % 2 else escape(one) for index, one in enumerate(pieces))
     return Markup("").join(code)
 
 

@@ -112,9 +112,7 @@ def in_words(report: PeriodReport) -> str:
             table.append((f"  … and {others} more: --json has all",) + ("",) * (len(NUMBERS) + 1))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     shown = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
+        "  ".join([row[0].ljust(widths[0]), *(one.rjust(wide) for one, wide in zip(row[1:], widths[1:], strict=True))])
         for row in table
     ]
     return "\n".join([period, "", *(line.rstrip() for line in shown), *([""] if notes else []), *notes])

@@ -151,9 +151,7 @@ def _rest(facts: Mapping[str, Any], rows: Mapping[str, int]) -> list[str]:
     said = []
     done = rows.get(JobState.COMPLETED, 0)
     if done:
-        results = ", ".join(
-            f"{number:,} {result}" for result, number in facts["results"].items() if result != Result.REVIEW
-        )
+        results = ", ".join(f"{number:,} {one}" for one, number in facts["results"].items() if one != Result.REVIEW)
         have = "has" if done == 1 else "have"
         said.append(f"{counted(done, 'customer')} {have} finished" + (f" ({results})." if results else "."))
     if reviewed := facts["results"].get(Result.REVIEW):

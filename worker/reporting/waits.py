@@ -135,10 +135,8 @@ class Circumstances:
 
 def of_accounts(rules: Mapping[str, BudgetRule], states: Mapping[str, BudgetState], *, now: datetime) -> Blocked:
     """Those of these accounts and senders that make no calls now."""
-    found = {
-        name: of_account(name, rule, states.get(rule.name, BudgetState()), now=now) for name, rule in rules.items()
-    }
-    return {name: each for name, each in found.items() if each}
+    made = {name: of_account(name, rule, states.get(rule.name, BudgetState()), now=now) for name, rule in rules.items()}
+    return {name: each for name, each in made.items() if each}
 
 
 def of_account(name: str, rule: BudgetRule, state: BudgetState, *, now: datetime) -> tuple[Wait, ...]:

@@ -23,6 +23,7 @@ from worker.senders.contract import Caller, Message, Receipt, TextFacts, TextSer
 from worker.templates.content import content_of
 
 Read = TypeVar("Read")
+Build = Callable[[str], HttpRequest]  # the request with this token
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ LEAST_VALIDITY, MOST_VALIDITY = timedelta(seconds=1), timedelta(seconds=36_000)
 async def ask(
     http: Caller,
     token: Token,
-    build: Callable[[str], HttpRequest],
+    build: Build,
     read: Callable[[HttpAnswer | Broken], Read | Problem],
     *,
     timeout: timedelta,  # noqa: ASYNC109
@@ -104,10 +105,9 @@ class TwilioSender:
         account = quote(settings.account, safe="")
         self._account_url = f"{settings.base_url.rstrip('/')}/2010-04-01/Accounts/{account}"
         self._url = f"{self._account_url}/Messages.json"
-        is_service = settings.from_.startswith("MG") and len(settings.from_) == 34
-        self._from = (
-            {"MessagingServiceSid": settings.from_} if is_service else {"From": self._way.address(settings.from_)}
-        )
+        self._from = {"From": self._way.address(settings.from_)}
+        if settings.from_.startswith("MG") and len(settings.from_) == 34:  # a messaging service
+            self._from = {"MessagingServiceSid": settings.from_}
 
     def repeatable(self) -> bool:
         """True only if the configuration prefers two messages to none: Twilio accepts the same message twice."""
@@ -152,10 +152,7 @@ class TwilioSender:
         return found
 
     async def _ask(
-        self,
-        build: Callable[[str], HttpRequest],
-        read: Callable[[HttpAnswer], Read | Problem],
-        may_write: MayWrite | None = None,
+        self, build: Build, read: Callable[[HttpAnswer], Read | Problem], may_write: MayWrite | None = None
     ) -> Read | Problem:
         def read_it(answer: HttpAnswer | Broken) -> Read | Problem:
             result = twilio.broken(answer) if isinstance(answer, Broken) else read(answer)

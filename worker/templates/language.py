@@ -290,13 +290,10 @@ def _layout(name: str, tree: nodes.Template, every: list[nodes.Node]) -> str | N
     if not extends:
         return None
     [first, *more] = extends
+    where = f"{name}, line {first.lineno}"
     if more or first not in tree.body or not isinstance(first.template, nodes.Const):
-        raise TemplateProblem(
-            f"{name}, line {first.lineno}: use one extends, outside all other tags, with a name in quotes"
-        )
+        raise TemplateProblem(f"{where}: use one extends, outside all other tags, with a name in quotes")
     layout = str(first.template.value)
     if layout.rpartition(".")[2] != name.rpartition(".")[2]:  # or text would reach HTML unescaped
-        raise TemplateProblem(
-            f"{name}, line {first.lineno}: a layout must end like the file that extends it, .html or .txt"
-        )
+        raise TemplateProblem(f"{where}: a layout must end like the file that extends it, .html or .txt")
     return layout

@@ -89,9 +89,7 @@ class Library:
             for candidate in dict.fromkeys((*_wider(locale), *_wider(default))):
                 texts = self._sets.get((template, candidate))
                 if texts and texts.parts.keys() >= NEEDED[channel]:
-                    return Texts(
-                        texts.locale, {part: texts.parts[part] for part in PARTS[channel] if part in texts.parts}
-                    )
+                    return Texts(texts.locale, {one: texts.parts[one] for one in PARTS[channel] if one in texts.parts})
         return None
 
     def layout_of(self, name: str, file: str) -> str:

@@ -52,10 +52,8 @@ _FOREIGN = (
 _CONTROLS = bytes({*range(0x01, 0x20)} - {*b"\t\n\v\f\r\x1a\x1b"})
 # The longer byte order mark comes first: the mark of UTF-32-LE begins with the mark of UTF-16-LE.
 _WIDE_MARKS = {
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
+    **dict.fromkeys((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-32"),
+    **dict.fromkeys((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "utf-16"),
 }
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", **_WIDE_MARKS}
 _MARKS = re.compile(rb"\A(?:%s)+" % codecs.BOM_UTF8)

@@ -101,16 +101,14 @@ _OVER = (
 _PAST = sa.update(SessionRow).where(bulk.among(SessionRow.customer_id, "customers")).values(past=True)
 _NOT_FINISHED = sa.delete(Finished).where(bulk.among(Finished.customer_id, "customers"))
 # The rows of a sender's events. One whose event is kept no more counts as the owner's.
-_BY_OTHERS = sa.exists().where(
+_OTHERS = sa.exists().where(
     Inbox.customer_id == Job.customer_id, Inbox.job_id == Job.id, Inbox.sender != CustomerRow.sender
 )
 _THEIRS = (
     sa.select(Job.id)
     .join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
     .join(Batch, Batch.id == Job.batch_id)
-    .where(
-        bulk.among(Job.customer_id, "customers"), Job.state.in_(OPEN_JOBS), Batch.digest.startswith(DAILY), ~_BY_OTHERS
-    )
+    .where(bulk.among(Job.customer_id, "customers"), Job.state.in_(OPEN_JOBS), Batch.digest.startswith(DAILY), ~_OTHERS)
     .order_by(Job.id)
 )
 # As if its link had gone to an address that was corrected.

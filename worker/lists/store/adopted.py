@@ -117,7 +117,5 @@ def _move(job_id: int, added: sessions.Stored) -> dict[str, Any]:
     if session_id is None:  # the customer got another one meanwhile: nothing may be bought for this row
         held = {"new_reason": Reason.SECOND_SESSION, "new_detail": "the customer has another live session"}
         return move | held | {"new_state": JobState.HELD, "new_session_id": None}
-    return move | {
-        "new_state": JobState.INVITED if job_id in added.invited else JobState.ISSUED,
-        "new_session_id": session_id,
-    }
+    state = JobState.INVITED if job_id in added.invited else JobState.ISSUED
+    return move | {"new_state": state, "new_session_id": session_id}

@@ -132,7 +132,7 @@ _PUT_OFF = bulk.Change(
     InvitationRow.state == bulk.fixed(InvitationState.WAITING),
     by="id_",
 )
-_SESSIONS_OF = sa.select(SessionRow.id).where(bulk.among(SessionRow.customer_id, "customers"))
+_SESSIONS = sa.select(SessionRow.id).where(bulk.among(SessionRow.customer_id, "customers"))
 _WAITING = (
     sa.select(
         InvitationRow.id,
@@ -143,9 +143,7 @@ _WAITING = (
         .scalar_subquery()
         .label("customer_id"),
     )
-    .where(
-        bulk.within(InvitationRow.session_id, _SESSIONS_OF), InvitationRow.state == bulk.fixed(InvitationState.WAITING)
-    )
+    .where(bulk.within(InvitationRow.session_id, _SESSIONS), InvitationRow.state == bulk.fixed(InvitationState.WAITING))
     .order_by(InvitationRow.id)
 )
 _WAITING_LOCKED = _WAITING.with_for_update(of=InvitationRow)

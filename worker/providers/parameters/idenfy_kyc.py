@@ -19,6 +19,7 @@ NAME = r"""(?=.*[^\W\d_])[^\d~!@#$%^*()_+={}\[\]|\\:;",/?<>]+"""
 NAME_SHAPE = 'letters, without digits or any of ~!@#$%^*()_+={}[]|\\:;",/?<>'
 # The provider's default for most parameters.
 ACCOUNTS = "the iDenfy account's setting"
+TOKENS = ("IDENTIFICATION", "DOCUMENT")
 COUNTRY = r"[A-Za-z]{2}|ALL"
 COUNTRY_SHAPE = "two letters (ISO 3166-1 alpha-2), or ALL"
 
@@ -78,13 +79,7 @@ PARAMETERS = (
     _text("locale", most=7, source="the length is the openapi form's", default="en", filled=LOCALE),
     Parameter("expiryTime", Type.INTEGER, 1, MOST_LIFETIME, warn_below=60, default="86400", filled=LIFETIME),
     Parameter("sessionLength", Type.INTEGER, 60, 3600, default="1800"),
-    Parameter(
-        "tokenType",
-        Type.CHOICE,
-        choices=("IDENTIFICATION", "DOCUMENT"),
-        default="IDENTIFICATION",
-        filled="IDENTIFICATION",
-    ),
+    Parameter("tokenType", Type.CHOICE, choices=TOKENS, default=TOKENS[0], filled=TOKENS[0]),
     *switches("showInstructions"),
     *switches("generateDigitString", default="false"),
     *switches("reviewFailed reviewSuccessful"),
@@ -143,13 +138,7 @@ def _uri(name: str) -> Parameter:
 
 OPENAPI = (
     Parameter("clientId", Type.TEXT, None, 100, instead="it is filled from the column customer_id"),
-    Parameter(
-        "tokenType",
-        Type.CHOICE,
-        choices=("IDENTIFICATION", "DOCUMENT"),
-        default="required by the document",
-        filled="IDENTIFICATION",
-    ),
+    Parameter("tokenType", Type.CHOICE, choices=TOKENS, default="required by the document", filled=TOKENS[0]),
     _nullable("externalRef", 40, filled=EXTERNAL_REF),
     *switches("generateDigitString", default="false"),
     Parameter("lifetime", Type.INTEGER, 0, MOST_LIFETIME, warn_below=60, filled=LIFETIME),
@@ -204,13 +193,7 @@ OPENAPI = (
 
 BANK_STEPS = ("verifyBankAccounts", "verifyBankBalances", "verifyBankTransactions")
 # autoFaceMatching = false switches these off too.
-FACE_CHECKS = (
-    "checkLiveness",
-    "checkFaceBlacklist",
-    "checkDocFaceBlacklist",
-    "checkDuplicateFaces",
-    "checkDuplicateDocFaces",
-)
+FACE = ("checkLiveness", "checkFaceBlacklist", "checkDocFaceBlacklist", "checkDuplicateFaces", "checkDuplicateDocFaces")
 
 
 def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -218,7 +201,7 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in BANK_STEPS:
         if values.get(name) is True and values.get("verifyBank") is False:
             yield name, "needs verifyBank, which is false"
-    for name in FACE_CHECKS:
+    for name in FACE:
         if values.get(name) is True and values.get("autoFaceMatching") is False:
             yield name, "is switched off by autoFaceMatching, which is false"
     if values.get("nfcRequired") is True and values.get("nfcOptional") is True:

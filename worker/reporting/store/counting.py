@@ -298,14 +298,10 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
 
 def _bounds(model: type[Job] | type[InvitationRow], reason: Reason) -> sa.Select[Any, Any]:
     """When the first and the last of the rows are due that wait for this reason: two looks into the index."""
-    of_jobs = [Job.leader_id.is_(None)] if model is Job else [InvitationRow.kind == FIRST]
-    waits = (
-        model.batch_id == _BATCH,
-        model.state == bulk.fixed(JobState.WAITING),
-        model.reason == bulk.fixed(reason),
-        *of_jobs,
-    )
-    return sa.select(*(due_of(model, *waits, last=last).scalar_subquery() for last in (False, True)))
+    of_kind = Job.leader_id.is_(None) if model is Job else InvitationRow.kind == FIRST
+    waits = (model.state == bulk.fixed(JobState.WAITING), model.reason == bulk.fixed(reason), of_kind)
+    ends = (due_of(model, model.batch_id == _BATCH, *waits, last=last) for last in (False, True))
+    return sa.select(*(end.scalar_subquery() for end in ends))
 
 
 def _add_jobs(counts: BatchCounts, row: Any, state: JobState, channel: Channel) -> None:

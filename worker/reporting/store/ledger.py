@@ -179,11 +179,9 @@ def jobs_of(connection: sa.Connection, customer_ids: Collection[str]) -> dict[st
         .order_by(*AS_THEY_CAME)
     )
     found: dict[str, list[JobFacts]] = {}
-    done = JobState.COMPLETED.value
+    end = JobState.COMPLETED.value
     for row in finished_in_purged(connection, customer_ids):
-        one = JobFacts(
-            row.batch_id, row.row, row.purpose, done, row.result, "", "", "", None, joined=False, purged=True
-        )
+        one = JobFacts(row.batch_id, row.row, row.purpose, end, row.result, "", "", "", None, joined=False, purged=True)
         found.setdefault(row.customer_id, []).append(one)
     for row in fetch(connection, query):
         found.setdefault(row.customer_id, []).append(made_of(JobFacts, row, state=str(row.state)))
@@ -212,9 +210,7 @@ def sessions_of(connection: sa.Connection, customer_id: str) -> list[SessionFact
 
 def _because(before: sa.Row[Any] | None, messages: Sequence[MessageFacts]) -> Reason:
     """Why a session was replaced. Not stored: the state and the messages of the session show it."""
-    if any(message.reason == Reason.STALE_LINK for message in messages) and not any(
-        message.sent_at for message in messages
-    ):
+    if any(one.reason == Reason.STALE_LINK for one in messages) and not any(one.sent_at for one in messages):
         return Reason.STALE_LINK
     if before is not None and before.state is SessionState.FAILED and before.result == Result.DENIED:
         return Reason.ASKED_AGAIN

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from worker.core.customers.customers import Channel
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
-from worker.core.database.fast import tally
+from worker.core.database.fast.tally import CountOf
 from worker.core.database.job_ids import IS_LIVE, Key, among_keys, batch_of, of_batch, rows_of
 from worker.core.database.tables import Attempt, Batch, InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
@@ -58,10 +58,8 @@ def outlook_of(database: Database, batch_id: int, *, alone: bool = False) -> Out
             return min(filter(None, (connection.execute(query, given).scalar() for query in queries)), default=None)
 
         left = fetch(connection, _LEFT, given)
-        jobs = [row for row in left if row.kind == tally.CountOf.JOB and row.state == JobState.WAITING]
-        channels = {
-            row.channel for row in left if row.kind == tally.CountOf.MESSAGE and row.state == InvitationState.WAITING
-        }
+        jobs = [row for row in left if row.kind == CountOf.JOB and row.state == JobState.WAITING]
+        channels = {row.channel for row in left if row.kind == CountOf.MESSAGE and row.state == InvitationState.WAITING}
         found = Outlook({}, {}, any(row.state == JobState.WORKING for row in left))
         for account in {row.account for row in jobs if row.reason != Reason.WAITS_FOR_SENDER}:
             waits = (*_WAITING_JOB, Job.account == account, Job.reason != Reason.WAITS_FOR_SENDER)
@@ -319,10 +317,8 @@ class CallsNow:
         with self._database.read() as connection:
             own = {}
             if self.batch is not None:
-                own = {
-                    (row.customer_id, row.purpose): row.state
-                    for row in rows_of(connection, _OWN, keys, batch=self.batch)
-                }
+                rows = rows_of(connection, _OWN, keys, batch=self.batch)
+                own = {(row.customer_id, row.purpose): row.state for row in rows}
             from worker.lists.store.admission import following, left_out  # imported here: only `check` foresees a list
 
             others = set(keys) - own.keys()

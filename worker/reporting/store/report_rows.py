@@ -212,11 +212,9 @@ class Facts:
             return connection.execute(under_way.limit(1)).first() is not None
 
 
-def details_of_customers(
-    connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]
-) -> dict[str, Stored]:
+def details_of_customers(connection: sa.Connection, keyring: Keyring, customers: Collection[str]) -> dict[str, Stored]:
     """What is stored about the known ones of these customers, apart from rows, by id."""
-    rows = fetch(connection, _CUSTOMERS, {"customers": bulk.keys(set(customer_ids))})
+    rows = fetch(connection, _CUSTOMERS, {"customers": bulk.keys(set(customers))})
     return {row.customer_id: _details(keyring, row) for row in rows}
 
 
@@ -254,9 +252,7 @@ _FURTHEST = [
 Id = TypeVar("Id")  # of a session or a job
 
 
-def _first_messages(
-    connection: sa.Connection, of: sa.Column[Id], ids: Collection[Id]
-) -> dict[Id, Sequence[sa.Row[Any]]]:
+def _first_messages(connection: sa.Connection, of: sa.Column[Id], ids: Collection[Id]) -> dict[Id, list[sa.Row[Any]]]:
     """By session or by job, its first messages, the one that is due first in front."""
     if not ids:
         return {}
@@ -266,7 +262,7 @@ def _first_messages(
     those = (of.in_(ids), InvitationRow.kind == FIRST)
     for row in fetch(connection, query.where(*those).order_by(InvitationRow.due_at)):
         found.setdefault(row.of, []).append(row)
-    return dict(found)
+    return found
 
 
 def _furthest(messages: Sequence[sa.Row[Any]]) -> str:

@@ -104,10 +104,8 @@ def queue(database: Database, *, now: datetime) -> Queue:
             sa.and_(BatchPlan.first != "", BatchPlan.verdict.in_(["", NOT_MET])),
         )
     )
-    alike = (
-        *(COUNTED.batch_id, COUNTED.kind, COUNTED.account, COUNTED.channel),
-        *(Batch.created_at, BatchPlan.start_at),
-    )
+    of_row = (COUNTED.batch_id, COUNTED.kind, COUNTED.account, COUNTED.channel)
+    alike = (*of_row, Batch.created_at, BatchPlan.start_at)
     left = sa.select(*alike, ROWS.label("rows")).join(Batch, Batch.id == COUNTED.batch_id)
     left = left.join(BatchPlan, BatchPlan.batch_id == Batch.id, isouter=True)
     left = left.where(
@@ -156,11 +154,9 @@ def unsent(database: Database, *, now: datetime) -> list[Unsent]:
     with database.read() as connection:
         waiting = {batch_id for batch_id, _ in connection.execute(jobs)} | {*connection.execute(messages).scalars()}
         batches = sa.select(*BATCH_FACTS, Batch.last_row).where(Batch.id.in_(waiting), Batch.cancelled_at.is_(None))
-        found = fetch(connection, batches.order_by(Batch.id))
-        left = left_of(connection, [row.id for row in found])
-    return [
-        Unsent(made_of(BatchFacts, row), left.get(row.id, 0), from_events=row.last_row is not None) for row in found
-    ]
+        rows = fetch(connection, batches.order_by(Batch.id))
+        left = left_of(connection, [row.id for row in rows])
+    return [Unsent(made_of(BatchFacts, row), left.get(row.id, 0), from_events=row.last_row is not None) for row in rows]
 
 
 def left_of(connection: sa.Connection, batch_ids: Collection[int]) -> dict[int, int]:

@@ -36,6 +36,7 @@ from worker.plans.store.leadership import take_leads
 from worker.plans.store.pilots import Pilots
 
 CHUNK = 2000
+Settle = Callable[[sa.Connection, list[int]], Decided]  # settles the rows with these ids, in one transaction
 ROWS_IN_REASON = 64  # characters: an entry has room for the verdict and a person's reason too
 # Open jobs without a call in flight.
 FREE = [state for state in OPEN_JOBS if state is not JobState.WORKING]
@@ -59,18 +60,14 @@ class RepeatCost(NamedTuple):
 
 class Decisions:
     def __init__(
-        self,
-        database: Database,
-        progress: Callable[[int], None] = lambda _rows: None,
-        *,
-        most_messages: int | None = None,
+        self, database: Database, progress: Changed = lambda _rows: None, *, most_messages: int | None = None
     ) -> None:
         """`progress` gets how many rows and messages a decision has changed so far, after each transaction.
         `most_messages`: to each customer; None: no cap is known."""
         self._database, self._progress, self._most_messages = database, progress, most_messages
         self._pilots = Pilots(database)
 
-    def with_progress(self, progress: Callable[[int], None]) -> "Decisions":
+    def with_progress(self, progress: Changed) -> "Decisions":
         return Decisions(self._database, progress, most_messages=self._most_messages)
 
     def _adding(self) -> Changed:
@@ -86,13 +83,13 @@ class Decisions:
     def pause(self, batch_id: int, *, by: str, why: str = "", now: datetime) -> Decided:
         """Claim nothing more of the batch; the rows that are opened are still called. A cancelled batch is not changed.
         `by` is the person who pauses it, `why` that person's reason, which all viewers see."""
-        paused = self._pause(batch_id, PauseCause.PERSON, sa.true(), by=by, why=why, now=now)
+        paused = self._pause(batch_id, PauseCause.PERSON, by=by, why=why, now=now)
         return paused + Decided(self._pilots.held_back(batch_id))
 
     def interrupt(self, batch_id: int, *, by: str, now: datetime) -> Decided:
         """Pause the batch because a person ended its `run`. A batch that is paused already stays as it is. Rows of
         other batches with the same customers lead from now on."""
-        decided = self._pause(batch_id, PauseCause.INTERRUPT, Batch.pause_cause == "", by=by, now=now)
+        decided = self._pause(batch_id, PauseCause.INTERRUPT, by=by, now=now)
         joined = sa.select(Job.batch_id).join(LEAD, LEAD.id == Job.leader_id).join(Batch, Batch.id == Job.batch_id)
         joined = joined.where(LEAD.batch_id == batch_id, LEAD.state.in_(FREE), Batch.pause_cause == "")
         with self._database.read() as connection:
@@ -228,15 +225,7 @@ class Decisions:
             settle = partial(repeat, which=which, most_messages=self._most_messages, now=now)
         return self._each_chunk(which, JobState.HELD, settle, verdict.value, now=now)
 
-    def _each_chunk(
-        self,
-        which: Which,
-        state: JobState,
-        settle: Callable[[sa.Connection, list[int]], Decided],
-        reason: str,
-        *,
-        now: datetime,
-    ) -> Decided:
+    def _each_chunk(self, which: Which, state: JobState, settle: Settle, reason: str, *, now: datetime) -> Decided:
         """Settle the rows, chunk by chunk. An import may create a customer's leading job at the same moment as a retry:
         then the retry looks again and joins."""
         changed, decided, after = self._adding(), Decided(0), 0
@@ -257,20 +246,12 @@ class Decisions:
             changed(found[1].rows)
         return decided
 
-    def _pause(
-        self,
-        batch_id: int,
-        cause: PauseCause,
-        condition: sa.ColumnElement[bool],
-        *,
-        by: str,
-        why: str = "",
-        now: datetime,
-    ) -> Decided:
-        did = "stopped with Ctrl-C" if cause is PauseCause.INTERRUPT else "paused"
+    def _pause(self, batch_id: int, cause: PauseCause, *, by: str, why: str = "", now: datetime) -> Decided:
+        anew = cause is PauseCause.PERSON  # also where it is paused already
+        did = "paused" if anew else "stopped with Ctrl-C"
         reason = f"{did} by {by}, {written(now)}{f': {why}' if why else ''}"  # for people
-        done = did if cause is PauseCause.INTERRUPT else f"{did}; {why}".removesuffix("; ")
-        marks = sa.and_(Batch.cancelled_at.is_(None), condition)
+        done = f"{did}; {why}".removesuffix("; ")
+        marks = sa.and_(Batch.cancelled_at.is_(None), sa.true() if anew else Batch.pause_cause == "")
         values = {"pause_cause": cause.value, "pause_reason": reason[:400]}
         if self._mark(batch_id, marks, noted=(now, done), **values) is None:
             return Decided(0)

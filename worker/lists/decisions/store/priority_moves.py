@@ -18,6 +18,8 @@ from worker.core.database.tables import Batch, InvitationRow, Job
 from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, PAUSED, PRIORITIES, InvitationState, JobState
 
 CHUNK = 2000
+Table = type[Job] | type[InvitationRow]
+Rows = sa.Select[*tuple[Any, ...]]  # of one of these tables, with their ids
 Changed = Callable[[int], None]  # gets the number of rows that each transaction has changed
 _IS_PAUSED = Batch.pause_cause != ""
 # All open rows, since reminders wait too. Failed ones too: one that is retried in a paused batch waits for the resume.
@@ -50,23 +52,15 @@ def resume_rows(database: Database, batch_id: int, *, changed: Changed) -> int:
     return moved
 
 
-def _of_jobs(batch_id: int) -> sa.Select[*tuple[Any, ...]]:
+def _of_jobs(batch_id: int) -> Rows:
     return sa.select(Job.id, Job.state, Job.channel).where(of_batch(batch_id))
 
 
-def _of_messages(batch_id: int) -> sa.Select[*tuple[Any, ...]]:
+def _of_messages(batch_id: int) -> Rows:
     return sa.select(InvitationRow.id).where(InvitationRow.batch_id == batch_id)
 
 
-def _move(
-    database: Database,
-    table: type[Job] | type[InvitationRow],
-    rows: sa.Select[*tuple[Any, ...]],
-    *,
-    still: sa.Select[int],
-    by: int,
-    changed: Changed,
-) -> int:
+def _move(database: Database, table: Table, rows: Rows, *, still: sa.Select[int], by: int, changed: Changed) -> int:
     """Change these rows' priorities; returns how many jobs a pause holds back. Stops once `still` finds none."""
     chunk = rows.order_by(table.id).limit(CHUNK)
     counted, rest = 0, chunk
@@ -84,13 +78,7 @@ def _is_held_back(job: sa.Row[Any]) -> bool:
     return not out and job.state in OPEN_JOBS
 
 
-def _move_chunk(
-    database: Database,
-    table: type[Job] | type[InvitationRow],
-    rows: sa.Select[*tuple[Any, ...]],
-    by: int,
-    still: sa.Select[int],
-) -> list[sa.Row[Any]]:
+def _move_chunk(database: Database, table: Table, rows: Rows, by: int, still: sa.Select[int]) -> list[sa.Row[Any]]:
     with database.write() as connection:
         chunk = fetch(connection, rows.with_for_update())
         # The batch stays locked until the chunk is changed: a resume then sees every change. It is locked after the

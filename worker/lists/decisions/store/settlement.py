@@ -143,14 +143,7 @@ def retry(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decide
 
 
 # The values of a retried row that follows another job; `following` has the rest.
-_ALONE: dict[str, Any] = {
-    "state": JobState.WAITING,
-    "due_at": None,
-    "leader_id": None,
-    "reason": "",
-    "detail": "",
-    "result": "",
-}
+_ALONE = {"state": JobState.WAITING, "due_at": None, "leader_id": None, "reason": "", "detail": "", "result": ""}
 
 
 def _held(connection: sa.Connection, ids: list[int]) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]], list[sa.Row[Any]]]:
