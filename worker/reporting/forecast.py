@@ -23,6 +23,17 @@ ASSUMED_CALL = timedelta(milliseconds=50)
 # A measured pace that is slower than the limit by more than this is named instead of the limit.
 NOTICEABLE = 1.1
 QUARTER = timedelta(minutes=15)
+# What one row waits for, and what several wait for; all other rows wait for the end of a session.
+_WAIT_FOR: Mapping[str, tuple[str, str]] = {
+    Reason.UNKNOWN: (
+        "row waits for the look-up of a call whose answer was lost",
+        "rows wait for the look-ups of calls whose answers were lost",
+    ),
+    Reason.ADDRESS_SPENT: ("row waits for messages_per_address", "rows wait for messages_per_address"),
+    Reason.JOINED_JOB: ("row waits for the row of another list", "rows wait for the rows of other lists"),
+}
+_SESSION_ENDS = ("row waits for the end of a session", "rows wait for the ends of sessions")
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Load(NamedTuple):
@@ -81,11 +92,8 @@ def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
             return Forecast(None, why)
     known = sum(load.left for load in loads if _interval(load, now)[0] is not None)
     ends = [_by_credits(load, _end(load, now=now), now=now) for load in loads]
-    binding = [
-        end
-        for end, load in zip(ends, loads, strict=True)
-        if not end.assumed or load.left > known or load.state.paused_until(now)
-    ]
+    both = zip(ends, loads, strict=True)
+    binding = [end for end, load in both if not end.assumed or load.left > known or load.state.paused_until(now)]
     # An end that cannot be said is later than any.
     return max(binding, key=lambda end: (end.finishes_at is None, end.finishes_at or now), default=Forecast(None, None))
 
@@ -233,19 +241,6 @@ def last_text_at(cap: int, left: int, sent: int, *, now: datetime) -> datetime:
     """When the last of `left` texts to a country may go, after `sent` in this hour; `now` if none waits for an hour."""
     waiting = left - max(cap - sent, 0)
     return now if waiting <= 0 else hour_of(now) + HOUR * -(-waiting // cap)
-
-
-# What one row waits for, and what several wait for; all other rows wait for the end of a session.
-_WAIT_FOR: Mapping[str, tuple[str, str]] = {
-    Reason.UNKNOWN: (
-        "row waits for the look-up of a call whose answer was lost",
-        "rows wait for the look-ups of calls whose answers were lost",
-    ),
-    Reason.ADDRESS_SPENT: ("row waits for messages_per_address", "rows wait for messages_per_address"),
-    Reason.JOINED_JOB: ("row waits for the row of another list", "rows wait for the rows of other lists"),
-}
-_SESSION_ENDS = ("row waits for the end of a session", "rows wait for the ends of sessions")
-_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def of_rows(apart: Wait) -> Wait:

@@ -129,12 +129,8 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
         action = action or "end the session that the error names at the provider, or let it expire unused"
     if line.unreadable:
         error = f"{error}; {line.unreadable}" if error else line.unreadable
-        key_is_gone = NEEDS_THE_KEY in line.unreadable
-        action = action or (
-            f"put the key back into [encryption] keys{hint('keys', ' (`onboard keys status`)')}"
-            if key_is_gone
-            else UPGRADE
-        )
+        put_back = f"put the key back into [encryption] keys{hint('keys', ' (`onboard keys status`)')}"
+        action = action or (put_back if NEEDS_THE_KEY in line.unreadable else UPGRADE)
     values = {name: getattr(line, name, "") for name in COLUMNS}
     values |= {"issued_at": columns.time(line.issued_at), "expires_at": columns.time(line.expires_at)}
     values |= {"error": error, "action": action}

@@ -146,10 +146,8 @@ def _set_problems(templates: Templates, name: str, locale: str, channel: str) ->
             if part == "subject.txt" and SAMPLE.opening.link in by_part[part]:
                 found.append(f"{source}: {{{{ link }}}} is a secret and must not be in a subject")
             if part == "sms.txt" and (size := segments(made.text)).count > MOST_SEGMENTS:
-                found.append(
-                    f"{source}: takes {size.count} text messages of {size.encoding.value};"
-                    f" shorten it to at most {MOST_SEGMENTS}"
-                )
+                takes = f"takes {size.count} text messages of {size.encoding.value}"
+                found.append(f"{source}: {takes}; shorten it to at most {MOST_SEGMENTS}")
     words = f"{BUILT_IN}/{DEFAULT}/{texts.locale.partition('-')[0]}"
     for (part, block), which in empty.items():
         fill = f"fill it with {{% block {block} %}}…{{% endblock %}}"

@@ -151,11 +151,8 @@ class Library:
 
     def built_in(self) -> dict[str, str]:
         """The built-in files by their names, without "builtin/"."""
-        return {
-            name.removeprefix(f"{BUILT_IN}/"): source
-            for name, source in self.sources.items()
-            if name.startswith(f"{BUILT_IN}/")
-        }
+        before = f"{BUILT_IN}/"
+        return {name.removeprefix(before): source for name, source in self.sources.items() if name.startswith(before)}
 
     def lacking(self, name: str, locale: str, channel: str) -> list[str]:
         """The needed parts that a locale lacks although it has another part of that channel."""

@@ -167,11 +167,8 @@ def following(
     leaders = _locked_leaders(connection, keys) if lock else fetch(connection, _LEADERS, of_keys)
     add(Standing.OPEN, leaders, _joins)
     add(Standing.FINISHED, fetch(connection, _COMPLETED, of_keys), _finished)
-    add(
-        Standing.FINISHED,
-        finished_in_purged(connection, of_keys["customer_ids"]),
-        lambda row: _finished(row, ", which was purged"),
-    )
+    purged = finished_in_purged(connection, of_keys["customer_ids"])
+    add(Standing.FINISHED, purged, lambda row: _finished(row, ", which was purged"))
     add(Standing.IN_DOUBT, in_doubt(connection, of_keys["customer_ids"], now=now), _held)
     return {key: found[key] for key in keys if key in found}
 

@@ -28,6 +28,12 @@ CUT_OFF_AFTER = timedelta(minutes=5)
 IS_MARKED = sa.and_(Batch.pause_cause != "", Batch.paused_at.is_(None))
 IS_CHANGING = sa.and_(Batch.changing_since.is_not(None), Batch.pause_cause == "")
 STDIN = "stdin"  # the name of a batch whose list came over standard input
+_NUMBER = (
+    sa.update(Batch)
+    .where(Batch.digest == sa.bindparam("of_day"), Batch.cancelled_at.is_(None), Batch.purged_at.is_(None))
+    .values(last_row=sa.func.coalesce(Batch.last_row, 0) + sa.bindparam("count_", type_=sa.Integer()))
+    .returning(Batch.id, Batch.last_row, Batch.pause_cause)
+)
 
 
 class BatchFacts(NamedTuple):
@@ -167,14 +173,6 @@ class DailyRows(NamedTuple):
     batch_id: int
     first: int
     paused: bool
-
-
-_NUMBER = (
-    sa.update(Batch)
-    .where(Batch.digest == sa.bindparam("of_day"), Batch.cancelled_at.is_(None), Batch.purged_at.is_(None))
-    .values(last_row=sa.func.coalesce(Batch.last_row, 0) + sa.bindparam("count_", type_=sa.Integer()))
-    .returning(Batch.id, Batch.last_row, Batch.pause_cause)
-)
 
 
 def next_rows(connection: sa.Connection, count: int, *, now: datetime, named: str = DAILY) -> DailyRows:

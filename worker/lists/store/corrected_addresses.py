@@ -126,12 +126,8 @@ _MARK = bulk.Change(
     SessionRow.id, {"given_away": sa.bindparam("kinds"), "same_link": False, "check_at": sa.bindparam("at")}, by="id_"
 )
 _LET_FOLLOW = bulk.Change(Job.id, {"link_requested_at": None}, by="job_id")
-_PUT_OFF = bulk.Change(
-    InvitationRow.id,
-    {"due_at": sa.bindparam("at")},
-    InvitationRow.state == bulk.fixed(InvitationState.WAITING),
-    by="id_",
-)
+_IS_WAITING = InvitationRow.state == bulk.fixed(InvitationState.WAITING)
+_PUT_OFF = bulk.Change(InvitationRow.id, {"due_at": sa.bindparam("at")}, _IS_WAITING, by="id_")
 _SESSIONS = sa.select(SessionRow.id).where(bulk.among(SessionRow.customer_id, "customers"))
 _WAITING = (
     sa.select(
@@ -143,7 +139,7 @@ _WAITING = (
         .scalar_subquery()
         .label("customer_id"),
     )
-    .where(bulk.within(InvitationRow.session_id, _SESSIONS), InvitationRow.state == bulk.fixed(InvitationState.WAITING))
+    .where(bulk.within(InvitationRow.session_id, _SESSIONS), _IS_WAITING)
     .order_by(InvitationRow.id)
 )
 _WAITING_LOCKED = _WAITING.with_for_update(of=InvitationRow)

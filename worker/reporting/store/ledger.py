@@ -29,6 +29,21 @@ from worker.lists.store.admission import finished_in_purged
 from worker.reporting.store.counting import of_job
 from worker.reporting.store.spending import CALL
 
+CHUNK = 500
+# A customer whose list was cancelled was not asked any more; one in review has done what was asked.
+_UNFINISHED = [state for state in JobState if state not in (JobState.COMPLETED, JobState.CANCELLED)]
+_SHOWN = [state for state in InvitationState if state is not InvitationState.SUPERSEDED]
+
+
+_FIRST_LEFT = (
+    sa.select(sa.func.min(InvitationRow.sent_at))
+    .where(sa.or_(*of_job(Job)), InvitationRow.kind == FIRST, InvitationRow.sent_at.is_not(None))
+    .scalar_subquery()
+)
+_IN_REVIEW = sa.exists().where(
+    SessionRow.id == Job.session_id, sa.or_(SessionRow.result == Result.REVIEW.value, OTHER_IN_REVIEW)
+)
+
 
 class MessageFacts(NamedTuple):
     """A message with a session's link. `unknown_handovers`: those whose outcome stays unknown; each counts."""
@@ -115,10 +130,7 @@ class Ledger:
         )
         with self._database.write() as connection:
             rows = fetch(connection, query)
-            found = [
-                Words(row.closed_at, row.account, row.outcome, row.status, row.code, _words(self._keyring, row))
-                for row in rows
-            ]
+            found = [made_of(Words, row, at=row.closed_at, words=_words(self._keyring, row)) for row in rows]
             note(connection, f"customer {customer_id}", now=now, count=len(found), reason="provider's words shown")
         return found
 
@@ -226,22 +238,6 @@ def _messages(connection: sa.Connection, sessions: Sequence[uuid.UUID]) -> dict[
         message = made_of(MessageFacts, row, kind=shown, state=row.state.value)
         found.setdefault(row.session_id, []).append(message)
     return found
-
-
-CHUNK = 500
-# A customer whose list was cancelled was not asked any more; one in review has done what was asked.
-_UNFINISHED = [state for state in JobState if state not in (JobState.COMPLETED, JobState.CANCELLED)]
-_SHOWN = [state for state in InvitationState if state is not InvitationState.SUPERSEDED]
-
-
-_FIRST_LEFT = (
-    sa.select(sa.func.min(InvitationRow.sent_at))
-    .where(sa.or_(*of_job(Job)), InvitationRow.kind == FIRST, InvitationRow.sent_at.is_not(None))
-    .scalar_subquery()
-)
-_IN_REVIEW = sa.exists().where(
-    SessionRow.id == Job.session_id, sa.or_(SessionRow.result == Result.REVIEW.value, OTHER_IN_REVIEW)
-)
 
 
 class Message(NamedTuple):

@@ -29,6 +29,31 @@ from worker.reporting.store.counting import COUNTED, ROWS, WAITS_FOR, WAITS_FOR_
 from worker.reporting.store.processes import Processes
 from worker.reporting.waits import Wait
 
+_BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
+_OPEN = [word.value for word in (JobState.WAITING, JobState.WORKING)]
+_LEFT = (
+    sa.select(COUNTED.kind, COUNTED.state, COUNTED.channel, COUNTED.account, COUNTED.reason)
+    .where(COUNTED.batch_id == _BATCH, COUNTED.state.in_(_OPEN))
+    .group_by(COUNTED.kind, COUNTED.state, COUNTED.channel, COUNTED.account, COUNTED.reason)
+    .having(ROWS > 0)
+)
+_WAITING_JOB = (Job.batch_id == _BATCH, Job.state == bulk.fixed(JobState.WAITING), Job.leader_id.is_(None))
+_WAITING_MESSAGE = (
+    InvitationRow.batch_id == _BATCH,
+    InvitationRow.state == bulk.fixed(InvitationState.WAITING),
+    InvitationRow.kind == FIRST,
+)
+_OWN = sa.select(Job.customer_id, Job.purpose, Job.state).where(
+    *among_keys(Job), Job.batch_id == sa.bindparam("batch"), Job.leader_id.is_(None)
+)
+_WITH_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
+    # Not of a person who had the id before.
+    *among_keys(SessionRow),
+    IS_LIVE,
+    SessionRow.past.is_(False),
+    SessionRow.expires_at > sa.bindparam("now"),
+)
+
 
 @dataclass
 class Outlook:
@@ -82,22 +107,6 @@ def outlook_of(database: Database, batch_id: int, *, alone: bool = False) -> Out
 def _keep(times: dict[Any, datetime], key: Any, at: datetime | None) -> None:
     if at is not None:
         times[key] = min(times.get(key, at), at)
-
-
-_BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
-_OPEN = [word.value for word in (JobState.WAITING, JobState.WORKING)]
-_LEFT = (
-    sa.select(COUNTED.kind, COUNTED.state, COUNTED.channel, COUNTED.account, COUNTED.reason)
-    .where(COUNTED.batch_id == _BATCH, COUNTED.state.in_(_OPEN))
-    .group_by(COUNTED.kind, COUNTED.state, COUNTED.channel, COUNTED.account, COUNTED.reason)
-    .having(ROWS > 0)
-)
-_WAITING_JOB = (Job.batch_id == _BATCH, Job.state == bulk.fixed(JobState.WAITING), Job.leader_id.is_(None))
-_WAITING_MESSAGE = (
-    InvitationRow.batch_id == _BATCH,
-    InvitationRow.state == bulk.fixed(InvitationState.WAITING),
-    InvitationRow.kind == FIRST,
-)
 
 
 def _by_priority(
@@ -285,18 +294,6 @@ def ended_calls(database: Database, batch_id: int) -> dict[str, tuple[int, datet
     )
     with database.read() as connection:
         return {row.account: (row.calls, row.first) for row in fetch(connection, query)}
-
-
-_OWN = sa.select(Job.customer_id, Job.purpose, Job.state).where(
-    *among_keys(Job), Job.batch_id == sa.bindparam("batch"), Job.leader_id.is_(None)
-)
-_WITH_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
-    # Not of a person who had the id before.
-    *among_keys(SessionRow),
-    IS_LIVE,
-    SessionRow.past.is_(False),
-    SessionRow.expires_at > sa.bindparam("now"),
-)
 
 
 class CallsNow:

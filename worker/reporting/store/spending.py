@@ -234,10 +234,8 @@ def figures_of(database: Database, *, begins: datetime, ends: datetime) -> tuple
             found.finished, found.verified = row.finished, row.verified
         for row in fetch(connection, _calls(connection, begins, ends)):
             figures(row).calls[row.account] = row.number
-        purged = connection.execute(
-            sa.select(sa.func.count()).where(Batch.created_at < ends, Batch.purged_at >= begins)
-        ).scalar_one()
-    return places, purged
+        purged = sa.select(sa.func.count()).where(Batch.created_at < ends, Batch.purged_at >= begins)
+        return places, connection.execute(purged).scalar_one()
 
 
 def _messages(connection: sa.Connection, begins: datetime, ends: datetime) -> sa.Select[*tuple[object, ...]]:

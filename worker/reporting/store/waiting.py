@@ -33,6 +33,21 @@ from worker.lists.store.batches import BATCH_FACTS, BatchFacts
 from worker.plans.store.pilots import NOT_MET
 from worker.reporting.store.counting import COUNTED, ROWS
 
+_LATER = (Reason.QUIET_HOURS, Reason.IN_REVIEW, Reason.ADDRESS_SPENT)
+
+
+# A message that waits longer than this is a reminder, or one for a customer who has the link in the app.
+SOON = timedelta(days=1)
+_ANY_PRIORITY = [*PRIORITIES, *(priority + PAUSED for priority in PRIORITIES)]
+# In the words of the index, as IS_LIVE is of its own.
+IS_LISTED = Webhook.state.in_([bulk.fixed(state) for state in LISTED_WEBHOOKS])
+_TO_CHECK = sa.select(sa.func.count(Webhook.id), sa.func.min(Webhook.received_at)).where(
+    IS_LISTED, Webhook.state.in_([bulk.fixed(state) for state in WEBHOOKS_TO_CHECK])
+)
+Missing = Mapping[str, Mapping[int, int]]  # by name: how many rows wait for it, by batch
+# In the words of the indexes.
+_IS_HELD = (Job.state == bulk.fixed(JobState.HELD), Job.leader_id.is_(None))
+
 
 def waited_for(database: Database, shut: Collection[str]) -> tuple[set[str], set[str]]:
     """The accounts and senders that rows wait for, due or not, but those of paused batches; and the accounts for which
@@ -120,14 +135,6 @@ def queue(database: Database, *, now: datetime) -> Queue:
         return Queue(fetch(connection, left.group_by(*alike).having(ROWS > 0)), frozenset(of_events))
 
 
-_LATER = (Reason.QUIET_HOURS, Reason.IN_REVIEW, Reason.ADDRESS_SPENT)
-
-
-# A message that waits longer than this is a reminder, or one for a customer who has the link in the app.
-SOON = timedelta(days=1)
-_ANY_PRIORITY = [*PRIORITIES, *(priority + PAUSED for priority in PRIORITIES)]
-
-
 class Unsent(NamedTuple):
     """A batch, and how many of its rows wait for their session or first message (`left_of`): 0 where only further
     messages of invited rows wait. `from_events`: of a day's events, not of a list."""
@@ -175,13 +182,6 @@ def _jobs(*which: sa.ColumnElement[bool]) -> sa.Select[int, int]:
     return jobs.group_by(COUNTED.batch_id).having(ROWS > 0)
 
 
-# In the words of the index, as IS_LIVE is of its own.
-IS_LISTED = Webhook.state.in_([bulk.fixed(state) for state in LISTED_WEBHOOKS])
-_TO_CHECK = sa.select(sa.func.count(Webhook.id), sa.func.min(Webhook.received_at)).where(
-    IS_LISTED, Webhook.state.in_([bulk.fixed(state) for state in WEBHOOKS_TO_CHECK])
-)
-
-
 def cut_off(database: Database) -> list[BatchFacts]:
     """The batches whose import is not complete, and that no person stopped, the oldest first."""
     return _batches(database, Batch.imported_at.is_(None), Batch.pause_cause == "")
@@ -197,9 +197,6 @@ def _batches(database: Database, *conditions: sa.ColumnElement[bool]) -> list[Ba
     query = sa.select(*BATCH_FACTS).where(*conditions, Batch.cancelled_at.is_(None), Batch.purged_at.is_(None))
     with database.read() as connection:
         return [made_of(BatchFacts, row) for row in fetch(connection, query.order_by(Batch.id))]
-
-
-Missing = Mapping[str, Mapping[int, int]]  # by name: how many rows wait for it, by batch
 
 
 def of_other_accounts(database: Database, accounts: Collection[str]) -> Missing:
@@ -228,11 +225,8 @@ def of_other_brands(database: Database, brands: Collection[str]) -> Missing:
     """The brands that rows and messages wait for and that are not among these. Two indexes have these rows alone."""
     missing = bulk.fixed(Reason.BRAND_MISSING)
     jobs = (Job.state == bulk.fixed(JobState.WAITING), Job.reason == missing)
-    messages = (
-        InvitationRow.state == bulk.fixed(InvitationState.WAITING),
-        InvitationRow.reason == missing,
-        Job.id == InvitationRow.job_id,
-    )
+    waits = (InvitationRow.state == bulk.fixed(InvitationState.WAITING), InvitationRow.reason == missing)
+    messages = (*waits, Job.id == InvitationRow.job_id)
     found = [_by_name(database, Job.brand, Job.batch_id, sa.func.count(), *those) for those in (jobs, messages)]
     return {name: rows for name, rows in _summed(chain(*found)).items() if name not in brands}
 
@@ -254,10 +248,6 @@ def _by_name(
     query = sa.select(name, batch_id, number).where(*conditions).group_by(name, batch_id).having(number > 0)
     with database.read() as connection:
         return [(named, batch, rows) for named, batch, rows in connection.execute(query)]
-
-
-# In the words of the indexes.
-_IS_HELD = (Job.state == bulk.fixed(JobState.HELD), Job.leader_id.is_(None))
 
 
 def held(database: Database) -> list[tuple[BatchFacts, int, datetime | None]]:

@@ -30,6 +30,11 @@ from worker.core.work.store.sessions import schedule_checks
 from worker.lists.decisions.row_addresses import RowRanges
 from worker.lists.store.admission import following, lock_customers
 
+_LEADS = Job.leader_id.is_(None)
+_IS_HELD = (Job.state == JobState.HELD, _LEADS)
+# The values of a retried row that follows another job; `following` has the rest.
+_ALONE = {"state": JobState.WAITING, "due_at": None, "leader_id": None, "reason": "", "detail": "", "result": ""}
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -55,10 +60,6 @@ class Which:
     batch_id: int
     account: str | None = None
     rows: RowRanges | None = None
-
-
-_LEADS = Job.leader_id.is_(None)
-_IS_HELD = (Job.state == JobState.HELD, _LEADS)
 
 
 def in_state(query: sa.Select[*tuple[Any, ...]], state: JobState) -> sa.Select[*tuple[Any, ...]]:
@@ -140,10 +141,6 @@ def retry(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decide
             by_leader = sa.update(Job).where(Job.leader_id == sa.bindparam("before"))
             connection.execute(by_leader.values(leader_id=sa.bindparam("leader"), detail=sa.bindparam("why")), joined)
     return Decided(len(rows), frozenset(row.account for row in alone))
-
-
-# The values of a retried row that follows another job; `following` has the rest.
-_ALONE = {"state": JobState.WAITING, "due_at": None, "leader_id": None, "reason": "", "detail": "", "result": ""}
 
 
 def _held(connection: sa.Connection, ids: list[int]) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]], list[sa.Row[Any]]]:
