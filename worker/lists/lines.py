@@ -1,8 +1,6 @@
-"""The forms of a line, from the cells that a reader gives to the job or the refusal that it becomes.
-
-A list's own checks accept or refuse it; what this configuration can serve gives it an account, or refuses it too. A
-list that cannot be read as a whole is refused with `ListRefused`.
-"""
+"""The forms of a line, from the cells that a reader gives to the job or the refusal that it becomes. A list's own
+checks accept or refuse it; what this configuration can serve gives it an account, or refuses it too. A list that cannot
+be read as a whole is refused with `ListRefused`."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
-"""Columns of the list that are for messages alone, `message.branch`: their names, and what they may hold. Pure.
-
-They are the customer's, encrypted with the person. No provider gets them, and no route reads them.
-"""
+"""Columns of the list that are for messages alone, `message.branch`: their names, and what they may hold. Pure. They
+are the customer's, encrypted with the person. No provider gets them, and no route reads them."""
 
 import re
 from collections.abc import Collection, MutableMapping

@@ -1,8 +1,6 @@
-"""Our own files as lists: a report, or a file of problems, that a person has edited in a spreadsheet. Pure.
-
-They are recognised by their columns, in any order. Their own columns are not read as the list's: a report's `account`
-is the account that serves a row, and forces none.
-"""
+"""Our own files as lists: a report, or a file of problems, that a person has edited in a spreadsheet. Pure. They are
+recognised by their columns, in any order. Their own columns are not read as the list's: a report's `account` is the
+account that serves a row, and forces none."""
 
 from collections.abc import Collection
 from dataclasses import replace

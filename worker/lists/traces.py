@@ -1,7 +1,5 @@
-"""Traces: what the worker says of one event's or one row's way to its message, and to whom it says it. Pure.
-
-A trace context is kept as its `traceparent` (W3C Trace Context). The feature `traces` records the spans.
-"""
+"""Traces: what the worker says of one event's or one row's way to its message, and to whom it says it. Pure. A trace
+context is kept as its `traceparent` (W3C Trace Context). The feature `traces` records the spans."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,8 +1,6 @@
 """The countries of ISO 3166-1, and Kosovo: lists give alpha-2 or alpha-3, we keep alpha-2, FrankieOne wants alpha-3.
-
-All 249 officially assigned codes. Codes that are only reserved ("UK", "EL") are not countries here;
-`usual_mistake` gives the country that they usually mean.
-"""
+All 249 officially assigned codes. Codes that are only reserved ("UK", "EL") are not countries here; `usual_mistake`
+gives the country that they usually mean."""
 
 _PAIRS = """
 AD:AND AE:ARE AF:AFG AG:ATG AI:AIA AL:ALB AM:ARM AO:AGO AQ:ATA AR:ARG AS:ASM AT:AUT AU:AUS AW:ABW AX:ALA

@@ -1,7 +1,5 @@
-"""The shared part of FrankieOne's three endpoints: credentials, reading an answer, the session, errors.
-
-Facts: docs/providers/frankieone-v2.md and frankieone-v1.md.
-"""
+"""The shared part of FrankieOne's three endpoints: credentials, reading an answer, the session, errors. Facts:
+docs/providers/frankieone-v2.md and frankieone-v1.md."""
 
 import json
 import re

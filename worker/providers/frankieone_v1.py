@@ -1,8 +1,6 @@
-"""FrankieOne v1: POST /idv/v2/idvalidate/token, with the customer mapped into `entity`.
-
-Facts: docs/providers/frankieone-v1.md. The path has v2, but the API family is v1. A call without an `entityId` creates
-an entity, and two such calls may create two. So only a call with an `entityId` is repeated.
-"""
+"""FrankieOne v1: POST /idv/v2/idvalidate/token, with the customer mapped into `entity`. Facts:
+docs/providers/frankieone-v1.md. The path has v2, but the API family is v1. A call without an `entityId` creates an
+entity, and two such calls may create two. So only a call with an `entityId` is repeated."""
 
 from collections.abc import Mapping
 from dataclasses import replace

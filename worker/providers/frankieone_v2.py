@@ -1,8 +1,6 @@
-"""FrankieOne KYC v2: POST /v2/individuals/{entityId}/actions/idv/token.
-
-Facts: docs/providers/frankieone-v2.md. A call for an entity with an unexpired token returns that token. So a call with
-an unknown outcome is simply made again, and no Problem here is UNKNOWN.
-"""
+"""FrankieOne KYC v2: POST /v2/individuals/{entityId}/actions/idv/token. Facts: docs/providers/frankieone-v2.md. A call
+for an entity with an unexpired token returns that token. So a call with an unknown outcome is simply made again, and no
+Problem here is UNKNOWN."""
 
 import re
 from collections.abc import Mapping

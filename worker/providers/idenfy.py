@@ -1,8 +1,6 @@
-"""iDenfy's credentials and error answers, which its KYC and KYB endpoints share (docs/providers/idenfy-kyc.md).
-
-Every call may open one more session, and cost one more credit. The token of a lost answer cannot be fetched
-again. So a call that may have been carried out and gave no session is UNKNOWN.
-"""
+"""iDenfy's credentials and error answers, which its KYC and KYB endpoints share (docs/providers/idenfy-kyc.md). Every
+call may open one more session, and cost one more credit. The token of a lost answer cannot be fetched again. So a call
+that may have been carried out and gave no session is UNKNOWN."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta

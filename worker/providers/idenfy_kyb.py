@@ -1,9 +1,6 @@
 """iDenfy KYB: POST /kyb/tokens/, the form in which a company enters its data. Its parameters are those of the page
-"Generate KYB form token".
-
-Facts: docs/providers/idenfy-kyb.md. Each call creates another token, and iDenfy has no list in which a lost token could
-be found. So a call that may have been carried out and gave no session is UNKNOWN.
-"""
+"Generate KYB form token". Facts: docs/providers/idenfy-kyb.md. Each call creates another token, and iDenfy has no list
+in which a lost token could be found. So a call that may have been carried out and gave no session is UNKNOWN."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta

@@ -1,8 +1,6 @@
-"""A JSON object or list from untrusted bytes: ambiguous content is refused, not guessed at.
-
-The standard library's decoder accepts NaN, numbers that become infinite, and a key that an object has twice. It raises
-RecursionError where objects are nested too deep.
-"""
+"""A JSON object or list from untrusted bytes: ambiguous content is refused, not guessed at. The standard library's
+decoder accepts NaN, numbers that become infinite, and a key that an object has twice. It raises RecursionError where
+objects are nested too deep."""
 
 import json
 import math
@@ -84,7 +82,6 @@ def _read(raw: bytes, kind: type[T]) -> T | NoObject:
 
 def has_unstorable_text(value: Any) -> bool:
     """Whether a key or a text contains a NUL or half of a surrogate pair. JSON allows both, no database stores them.
-
     For what `read_object` reads, so not nested too deep."""
     return any(_UNSTORABLE.search(text) for text in _texts(value))
 

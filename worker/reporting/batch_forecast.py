@@ -1,8 +1,6 @@
-"""When a batch ends: the forecast of its rows and messages, with what delays them and what is left out.
-
-The arithmetic is `forecast`. Here is what it is asked about: the calls and messages that are left, and
-the accounts and senders that make them.
-"""
+"""When a batch ends: the forecast of its rows and messages, with what delays them and what is left out. The arithmetic
+is `forecast`. Here is what it is asked about: the calls and messages that are left, and the accounts and senders that
+make them."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -1,6 +1,5 @@
 """How the whole stands: the facts that `onboard status` begins and ends with (which processes run, what needs a
-person), and those of accounts and senders, as `onboard account list` prints them.
-"""
+person), and those of accounts and senders, as `onboard account list` prints them."""
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence

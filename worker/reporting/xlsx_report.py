@@ -1,8 +1,5 @@
-"""The report as an Excel workbook: written row by row, so that a million rows need no memory.
-
-Each text is written as text: Excel computes none of them, makes no link of one, and keeps the zeros of an id. Times are
-dates, in UTC.
-"""
+"""The report as an Excel workbook: written row by row, so that a million rows need no memory. Each text is written as
+text: Excel computes none of them, makes no link of one, and keeps the zeros of an id. Times are dates, in UTC."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime

@@ -1,8 +1,5 @@
 """Hands invitations to Twilio, as SMS or by WhatsApp: one call for each, and once more after a 401 if the token has
-been replaced in its file.
-
-Facts: docs/providers/twilio.md.
-"""
+been replaced in its file. Facts: docs/providers/twilio.md."""
 
 import asyncio
 import json

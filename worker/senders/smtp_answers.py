@@ -1,8 +1,6 @@
-"""Classifies an SMTP server's reply, or a missing reply. Facts: RFC 5321, RFC 4954.
-
-The same code means different things at different points: 550 to RCPT TO is about one recipient, 550 to MAIL FROM is
-about our sender. So every reply is read together with its phase.
-"""
+"""Classifies an SMTP server's reply, or a missing reply. Facts: RFC 5321, RFC 4954. The same code means different
+things at different points: 550 to RCPT TO is about one recipient, 550 to MAIL FROM is about our sender. So every reply
+is read together with its phase."""
 
 import re
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
-"""Classifies Twilio's answers. Facts: docs/providers/twilio.md.
-
-Twilio's own code is read before the status: 400 can mean a wrong number, a full queue or a wrong set-up.
-"""
+"""Classifies Twilio's answers. Facts: docs/providers/twilio.md. Twilio's own code is read before the status: 400 can
+mean a wrong number, a full queue or a wrong set-up."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,8 +1,6 @@
-"""The sender's own look, without any template: name, logo, colour, footer and support contact. Computed once. Pure.
-
-One colour is configured. The colours of the text on it and of links beside it follow from it, so that every message can
-be read, in light and in dark mail programs.
-"""
+"""The sender's own look, without any template: name, logo, colour, footer and support contact. Computed once. Pure. One
+colour is configured. The colours of the text on it and of links beside it follow from it, so that every message can be
+read, in light and in dark mail programs."""
 
 import re
 from collections.abc import Mapping

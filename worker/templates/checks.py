@@ -1,7 +1,5 @@
-"""What is wrong with an operator's own templates, for `check`: each is tried with samples. Refuses nothing itself.
-
-A problem is a line with the file's name, and what to do. A doubt is a value that an answer may lack.
-"""
+"""What is wrong with an operator's own templates, for `check`: each is tried with samples. Refuses nothing itself. A
+problem is a line with the file's name, and what to do. A doubt is a value that an answer may lack."""
 
 import re
 from collections.abc import Collection, Iterator

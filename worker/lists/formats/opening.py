@@ -1,9 +1,6 @@
 """A list's bytes, which are read more than once: from a file or a seekable stream; and the digest that knows a list
-again.
-
-Compressed lists: the files inside a ZIP file, as streams whose size and compression are bounded; and a whole list,
-decompressed once into a temporary file without a name.
-"""
+again. Compressed lists: the files inside a ZIP file, as streams whose size and compression are bounded; and a whole
+list, decompressed once into a temporary file without a name."""
 
 import gzip
 import hashlib

@@ -1,8 +1,6 @@
-"""Runs a generator in a child process, so that this process and the generator have a core each.
-
-The child is a fork: it has what its parent has, keys too, without reading or being given anything. It is made only
-where that is safe: on Linux, while this process has one thread. It must use none of its parent's connections.
-"""
+"""Runs a generator in a child process, so that this process and the generator have a core each. The child is a fork: it
+has what its parent has, keys too, without reading or being given anything. It is made only where that is safe: on
+Linux, while this process has one thread. It must use none of its parent's connections."""
 
 import gc
 import logging

@@ -1,7 +1,5 @@
-"""Which process works on a list that waits: its row has `owner`, `until` and `tries`.
-
-A process takes it for a time, and keeps it while the work takes long. After a kill another process takes it.
-"""
+"""Which process works on a list that waits: its row has `owner`, `until` and `tries`. A process takes it for a time,
+and keeps it while the work takes long. After a kill another process takes it."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

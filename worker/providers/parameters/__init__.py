@@ -64,9 +64,8 @@ def documented(provider: str) -> frozenset[str]:
 
 def unknown_parameter(provider: str, name: str, dialect: str = "", *, near: bool = True) -> str | None:
     """Why `PROVIDER.NAME` cannot be given, with the nearest known name if `near`; None if it can. `name` may be "a.b".
-
-    Without a `dialect` (a list's column belongs to no account), it is enough that one of the provider's forms has it.
-    """
+    Without a `dialect` (a list's column belongs to no account), it is enough that one of the provider's forms has
+    it."""
     tables = tables_of(provider, dialect)
     if not tables:
         return f"no provider has this name; the providers are {', '.join(PROVIDERS)}"

@@ -1,8 +1,6 @@
 """iDenfy KYC, in its two documented forms (docs/providers/idenfy-kyc.md). Flat: the 58 parameters of the token page.
-Nested: the request of the OpenAPI document with `tokenString`, whose names are joined by dots: `client.name`.
-
-We fill only a few of them; all can be given in `[accounts.NAME.parameters]` and as a list's columns.
-"""
+Nested: the request of the OpenAPI document with `tokenString`, whose names are joined by dots: `client.name`. We fill
+only a few of them; all can be given in `[accounts.NAME.parameters]` and as a list's columns."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -114,9 +114,8 @@ def update_of_listed(entry: Listed) -> SessionUpdate | None:
 @dataclass(frozen=True, repr=False)
 class Delivery:
     """One POST as it came. Its body is personal, and its headers and path may hold a secret: no repr shows them.
-
-    `headers` has lower-case names. `path` has the decoded segments after the account's name: ("SECRET", "REQUESTID").
-    """
+    `headers` has lower-case names. `path` has the decoded segments after the account's name: ("SECRET",
+    "REQUESTID")."""
 
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -1,8 +1,6 @@
 """Reads the numbers of a batch from its kept counts (`BatchCount`): a million rows cost as much as a hundred. Their
-changes are added up here, so that few are left to read.
-
-Only rows that need it are read one by one: those that joined a job of another list, and those whose message never left.
-"""
+changes are added up here, so that few are left to read. Only rows that need it are read one by one: those that joined a
+job of another list, and those whose message never left."""
 
 from collections import defaultdict
 from datetime import datetime

@@ -1,8 +1,6 @@
 """What is left of one batch, row by row: when its remaining work is due, which rows wait for longer than the rest,
-which calls are in doubt, and for which customers of a list a call is made now.
-
-Reads rows that wait, and no counts (`counting`). Refuses to lock or change anything.
-"""
+which calls are in doubt, and for which customers of a list a call is made now. Reads rows that wait, and no counts
+(`counting`). Refuses to lock or change anything."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field

@@ -1,8 +1,6 @@
-"""What a process says in the database while it runs: that it runs, when the last sweep began, and wake-ups came.
-
-A process says every few seconds that it runs. A process that was killed says nothing: after `GONE_AFTER` its row no
-longer counts, and the next process that starts removes it.
-"""
+"""What a process says in the database while it runs: that it runs, when the last sweep began, and wake-ups came. A
+process says every few seconds that it runs. A process that was killed says nothing: after `GONE_AFTER` its row no
+longer counts, and the next process that starts removes it."""
 
 import logging
 import os

@@ -1,8 +1,6 @@
-"""Says beside the database how far it has come, in the mark of its journal, and stops everything on an older copy.
-
-The mark moves with its database alone: one that knows more than this database stays, until a person goes on here. So
-a look at an old copy, or at another database, stops nothing elsewhere.
-"""
+"""Says beside the database how far it has come, in the mark of its journal, and stops everything on an older copy. The
+mark moves with its database alone: one that knows more than this database stays, until a person goes on here. So a look
+at an old copy, or at another database, stops nothing elsewhere."""
 
 import logging
 import os

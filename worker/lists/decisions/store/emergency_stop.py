@@ -1,8 +1,6 @@
-"""Stops everything at once, and goes on: a row that each claim and each running process asks for.
-
-A batch, an account or a sender that is paused or stopped meanwhile, or was before, stays so: only this row goes.
-What strangers send (events, webhooks) is stored and applied all the same, and waits as rows.
-"""
+"""Stops everything at once, and goes on: a row that each claim and each running process asks for. A batch, an account
+or a sender that is paused or stopped meanwhile, or was before, stays so: only this row goes. What strangers send
+(events, webhooks) is stored and applied all the same, and waits as rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

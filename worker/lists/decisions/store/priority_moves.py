@@ -1,7 +1,5 @@
-"""Moves the rows of a paused batch out of the priorities that workers claim, and back.
-
-A paused batch of a million rows costs other batches nothing so. The rows are moved in chunks: no transaction is long.
-"""
+"""Moves the rows of a paused batch out of the priorities that workers claim, and back. A paused batch of a million rows
+costs other batches nothing so. The rows are moved in chunks: no transaction is long."""
 
 from collections.abc import Callable
 from functools import partial
