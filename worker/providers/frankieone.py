@@ -14,18 +14,9 @@ from worker.core.foundation.notation import utc_time
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import HttpAnswer
 from worker.core.model.sessions import APPLICANT_ID, ExpirySource, Session, SessionRequest
+from worker.providers import bodies
 from worker.providers.account import NO_COMPANIES, AccountAdapter, AccountSettings, AccountUnusable, required_secret
-from worker.providers.bodies import (
-    LONGEST_TOKEN,
-    BadAnswer,
-    Unread,
-    fields_in,
-    masked,
-    merged,
-    optional_text,
-    refusal,
-    text,
-)
+from worker.providers.bodies import BadAnswer, optional_text, text
 from worker.providers.facts import ProviderFacts
 from worker.providers.parameters import check_parameters
 
@@ -98,13 +89,13 @@ class FrankieEndpoint(AccountAdapter):
             return [NO_COMPANIES]
         provider = self._account.provider
         given = customer.parameters.get(provider, {})
-        return check_parameters(provider, merged(self._account.parameters, given)) if given else []
+        return check_parameters(provider, bodies.merged(self._account.parameters, given)) if given else []
 
     def _of_token(
         self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime, *, reference: str, entity_id: str
     ) -> Session:
         """The session in an answer with a vendor's token. Raises BadAnswer, which names the field, never its value."""
-        token = text(found, "token", most=LONGEST_TOKEN)
+        token = text(found, "token", most=bodies.LONGEST_TOKEN)
         vendor = optional_text(found, "provider")
         vendor_parameters = _vendor_parameters(found.get("vendorParameters"))
         ids = {name: optional_text(found, name) for name in (APPLICANT_ID, "requestId")}
@@ -122,7 +113,7 @@ class FrankieEndpoint(AccountAdapter):
             sms_sent=found.get("smsSent") is True or found.get("sms_sent") is True,
         )
 
-    def problem(self, answer: HttpAnswer, unread: Unread, request: SessionRequest, now: datetime) -> Problem:
+    def problem(self, answer: HttpAnswer, unread: bodies.Unread, request: SessionRequest, now: datetime) -> Problem:
         """The Problem for an answer without a usable session."""
         found, reason = unread.found, unread.reason
         given = found.get("errorCode")
@@ -130,16 +121,16 @@ class FrankieEndpoint(AccountAdapter):
         prefix, number = (parsed[1], int(parsed[2])) if parsed else ("", None)
         kind = _kind(answer.status, prefix, number, repeatable=self.repeatable(request))
         secrets = self.secrets
-        code = parsed[0] if parsed and masked(parsed[0], request, secrets=secrets) == parsed[0] else None
+        code = parsed[0] if parsed and bodies.masked(parsed[0], request, secrets=secrets) == parsed[0] else None
         if kind is Kind.BAD_INPUT and (answer.status == 404 or (prefix, number) == ("VAL", 404)):
             reason = "entity not found"
         message = _message(found)
-        return refusal(
+        return bodies.refusal(
             answer,
             kind,
             code=code,
-            details=(REFUSED if code and kind is Kind.AUTH else "", reason, fields_in(message, self._names)),
-            words=masked(message, request, secrets=secrets),
+            details=(REFUSED if code and kind is Kind.AUTH else "", reason, bodies.fields_in(message, self._names)),
+            words=bodies.masked(message, request, secrets=secrets),
             longest_wait=LONGEST_WAIT,
             now=now,
         )

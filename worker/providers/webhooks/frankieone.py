@@ -22,19 +22,8 @@ from worker.core.model.refusals import code_in_words
 from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
 from worker.providers.bodies import BadAnswer, json_object, optional_text
-from worker.providers.webhooks.contract import (
-    LARGEST,
-    Delivery,
-    Key,
-    SessionUpdate,
-    Unreadable,
-    WebhookSettings,
-    json_content,
-    matches,
-    plausible,
-    same,
-    upper_text,
-)
+from worker.providers.webhooks import contract
+from worker.providers.webhooks.contract import Key, SessionUpdate, matches
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import rsa
@@ -196,7 +185,7 @@ class FrankieOneWebhooks:
     token signed with FrankieOne's key. If both are configured, both are required. If there are several secrets or keys,
     one match is enough."""
 
-    def __init__(self, account: WebhookSettings) -> None:
+    def __init__(self, account: contract.WebhookSettings) -> None:
         self._secrets = account.webhook_secret
         self._audience = account.jwt_audience or ""
         try:
@@ -206,15 +195,15 @@ class FrankieOneWebhooks:
         if not self._secrets and not self._keys:
             raise AccountUnusable(account.name, "webhook_secret", "webhook_secret or jwt_key is needed for webhooks")
 
-    def refuses(self, delivery: Delivery, *, now: datetime) -> str:
-        return "it is too large" if len(delivery.body) > LARGEST else self.refuses_unread(delivery, now=now)
+    def refuses(self, delivery: contract.Delivery, *, now: datetime) -> str:
+        return "it is too large" if len(delivery.body) > contract.LARGEST else self.refuses_unread(delivery, now=now)
 
-    def refuses_unread(self, delivery: Delivery, *, now: datetime) -> str:
+    def refuses_unread(self, delivery: contract.Delivery, *, now: datetime) -> str:
         """As `refuses`: the body is not signed, so only the address and the headers count."""
         if self._secrets:
             given = delivery.path[0] if delivery.path else ""
             # Every secret is compared, so that the duration does not reveal which one matched.
-            if not any([same(given, secret.reveal()) for secret in self._secrets]):
+            if not any([contract.same(given, secret.reveal()) for secret in self._secrets]):
                 return "the address does not have the account's secret"
         if not self._keys:
             return ""
@@ -226,16 +215,16 @@ class FrankieOneWebhooks:
         ]
         return "" if "" in refusals else next(iter(refusals), "it has no token")
 
-    def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
+    def read(self, delivery: contract.Delivery) -> SessionUpdate | contract.Unreadable:
         try:
-            content = json_content(delivery.body)
+            content = contract.json_content(delivery.body)
         except BadAnswer as error:
             # After any error but 400, FrankieOne sends the webhook again, up to fifty times.
-            return Unreadable(str(error), status=400)
+            return contract.Unreadable(str(error), status=400)
         name = optional_text(content, "function", most=64)
         plain = "".join(character for character in name.upper() if character.isalnum())
         effect = EFFECTS.get(plain, UNKNOWN)
-        succeeded = upper_text(content, "functionResult") in SUCCESSES and plain not in ERRORS
+        succeeded = contract.upper_text(content, "functionResult") in SUCCESSES and plain not in ERRORS
         return SessionUpdate(
             name if re.fullmatch(r"[A-Za-z0-9_.]{1,64}", name) else "unnamed",
             match=matches(content, ("entityId", Key.ENTITY_ID), ("entityCustomerReference", Key.CUSTOMER_REFERENCE)),
@@ -257,6 +246,6 @@ def requested_at(request_id: str) -> datetime | None:
     digits = (CROCKFORD.index(character) for character in reversed(request_id[:10]))
     milliseconds = sum(digit << 5 * position for position, digit in enumerate(digits))
     try:
-        return plausible(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds))
+        return contract.plausible(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds))
     except OverflowError:
         return None

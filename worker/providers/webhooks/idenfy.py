@@ -18,22 +18,8 @@ from worker.core.model.refusals import MOST, code_in_words, codes
 from worker.core.model.states import Result, SessionState
 from worker.providers.account import AccountUnusable
 from worker.providers.bodies import BadAnswer, optional_text
-from worker.providers.webhooks.contract import (
-    LARGEST,
-    LONGEST_REFERENCE,
-    Delivery,
-    Key,
-    Rank,
-    SessionUpdate,
-    Unreadable,
-    WebhookSettings,
-    iso_time,
-    json_content,
-    matches,
-    same,
-    unix_time,
-    upper_text,
-)
+from worker.providers.webhooks import contract
+from worker.providers.webhooks.contract import Key, Rank, SessionUpdate, matches
 
 SIGNATURE = "idenfy-signature"
 EVENT_TYPE = "idenfy-event-type"
@@ -65,33 +51,33 @@ class SignedByIdenfy(ABC):
     """Webhooks that iDenfy has signed. Its dashboard has one key for each notification: any of ours may match. Raises
     AccountUnusable without a key: then anyone could report a customer as approved."""
 
-    def __init__(self, account: WebhookSettings) -> None:
+    def __init__(self, account: contract.WebhookSettings) -> None:
         if not account.webhook_keys:
             raise AccountUnusable(account.name, "webhook_keys", "needed for webhooks: the key that is set at iDenfy")
         self._keys = account.webhook_keys
 
-    def refuses_unread(self, delivery: Delivery, *, now: datetime) -> str:
+    def refuses_unread(self, delivery: contract.Delivery, *, now: datetime) -> str:
         given = delivery.headers.get(SIGNATURE, "")
         if not given:
             return "it is not signed"
         return "" if FORM.fullmatch(given) else "no key of the account verifies its signature"
 
-    def refuses(self, delivery: Delivery, *, now: datetime) -> str:
+    def refuses(self, delivery: contract.Delivery, *, now: datetime) -> str:
         if reason := self.refuses_unread(delivery, now=now):
             return reason
         given = delivery.headers[SIGNATURE]
-        if len(delivery.body) > LARGEST:
+        if len(delivery.body) > contract.LARGEST:
             return "it is too large"
         # Every key is tried, so that the duration does not reveal which one matched.
-        verified = [same(given, signature(key.reveal(), delivery.body)) for key in self._keys]
+        verified = [contract.same(given, signature(key.reveal(), delivery.body)) for key in self._keys]
         return "" if any(verified) else "no key of the account verifies its signature"
 
-    def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
+    def read(self, delivery: contract.Delivery) -> SessionUpdate | contract.Unreadable:
         try:
-            return self.update_in(json_content(delivery.body), event_name(delivery))
+            return self.update_in(contract.json_content(delivery.body), event_name(delivery))
         except BadAnswer as error:
             # Without a 2xx iDenfy would send it again and again, and it would still be unreadable.
-            return Unreadable(str(error))
+            return contract.Unreadable(str(error))
 
     @abstractmethod
     def update_in(self, content: Mapping[str, Any], event: str) -> SessionUpdate:
@@ -102,7 +88,7 @@ def signature(key: str, body: bytes) -> str:
     return hmac.new(key.encode(), body, hashlib.sha256).hexdigest()
 
 
-def event_name(delivery: Delivery) -> str:
+def event_name(delivery: contract.Delivery) -> str:
     """The event's name as the current specification writes it; "" if there is none. The documentation's prose has "ID
     VERIFICATION AUTO FINISHED"; other pages have FINISH and CANCELED."""
     given = "_".join(delivery.headers.get(EVENT_TYPE, "")[: 2 * LONGEST_NAME].upper().split())
@@ -149,12 +135,12 @@ class IdenfyKycWebhooks(SignedByIdenfy):
             event,
             match=matches(content, ("scanRef", Key.SCAN_REF), *of_customer),
             final=content.get("final") is True,
-            happened_at=unix_time(content.get("finishTime")) or unix_time(content.get("startTime")),
+            happened_at=contract.unix_time(content.get("finishTime")) or contract.unix_time(content.get("startTime")),
             weight=WEIGHTS[event],
         )
         given = content.get("status")
         status: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
-        update = _effect(update, upper_text(status, "overall"))
+        update = _effect(update, contract.upper_text(status, "overall"))
         if update.rank is Rank.FINAL:
             update = replace(update, reasons=_reasons(status))
         return replace(update, alert=update.alert and not is_owner)
@@ -201,19 +187,19 @@ class IdenfyKybWebhooks(SignedByIdenfy):
 
 
 def _of_form(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
-    company_id = optional_text(content, "id", most=LONGEST_REFERENCE)
+    company_id = optional_text(content, "id", most=contract.LONGEST_REFERENCE)
     return replace(update, match=matches(content, *BY_FORM), company_id=company_id)
 
 
 def _submitted(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
-    at = iso_time(content.get("submissionTime"))
+    at = contract.iso_time(content.get("submissionTime"))
     return replace(_of_form(update, content), state=SessionState.STARTED, result=Result.REVIEW, happened_at=at)
 
 
 def _reviewed(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
     """The event has no time, so its receipt counts. The reason of a denial is free text: only a code is kept."""
     update = _of_form(update, content)
-    match upper_text(content, "approvalStatus"):
+    match contract.upper_text(content, "approvalStatus"):
         case "APPROVED":
             return replace(update, state=SessionState.COMPLETED, result=Result.APPROVED, final=True)
         case "DENIED":
@@ -233,10 +219,10 @@ def _info_requested(update: SessionUpdate, content: Mapping[str, Any]) -> Sessio
     update = replace(
         update,
         match=matches(content, ("token", Key.TOKEN), ("companyId", Key.COMPANY_ID)),
-        happened_at=iso_time(content.get("date")),
-        company_id=optional_text(content, "companyId", most=LONGEST_REFERENCE),
+        happened_at=contract.iso_time(content.get("date")),
+        company_id=optional_text(content, "companyId", most=contract.LONGEST_REFERENCE),
     )
-    match upper_text(content, "status"):
+    match contract.upper_text(content, "status"):
         case "REQUESTED":
             # The company must act again: without a result, it may be reminded.
             return replace(update, state=SessionState.STARTED, note="the provider asks for more")
@@ -258,7 +244,7 @@ def _deleted(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate
     return replace(
         update,
         match=matches(content, ("companyId", Key.COMPANY_ID)),
-        happened_at=iso_time(content.get("date")),
+        happened_at=contract.iso_time(content.get("date")),
         note="the company was deleted at the provider",
     )
 

@@ -18,19 +18,10 @@ from worker.core.database.tables.types import word_of
 from worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.core.messages.contact import FIRST
 from worker.core.messages.store.message_rows import OF_ITS_SESSION
+from worker.core.model import states
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
-from worker.core.model.states import (
-    DONE,
-    LATE,
-    MORE,
-    NOT_SENT,
-    UNISSUED_JOBS,
-    UNSENT_JOBS,
-    InvitationState,
-    JobState,
-    Result,
-)
+from worker.core.model.states import UNISSUED_JOBS, InvitationState, JobState, Result
 from worker.reporting.store.counts import AccountFacts, BatchCounts, Waits, from_totals
 
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
@@ -128,7 +119,7 @@ _LAST_INVITED = sa.select(sa.func.max(Job.invite_at)).where(
     Job.batch_id == _BATCH,
     Job.leader_id.is_(None),
     Job.invite_at.is_not(None),
-    Job.state.in_([bulk.fixed(state) for state in UNSENT_JOBS]),
+    Job.state.in_([bulk.fixed(state) for state in states.UNSENT_JOBS]),
     Job.channel != Channel.NONE,
 )
 _SESSIONS_END = [Reason.CONFLICT, Reason.ORPHAN, Reason.SESSION_ENDS_FIRST, Reason.SESSION_EXPIRED]
@@ -331,16 +322,16 @@ def _add_messages(counts: BatchCounts, row: Any, state: InvitationState) -> None
 
 def _add_calls(facts: AccountFacts, outcome: str, calls: int, *, look_up: bool) -> None:
     """Add calls with this outcome, empty for open calls. A look-up is a request, and never an issued session."""
-    if outcome == NOT_SENT:
+    if outcome == states.NOT_SENT:
         return
-    issued = outcome in (DONE, LATE, Kind.SHORT_LIVED) and not look_up
+    issued = outcome in (states.DONE, states.LATE, Kind.SHORT_LIVED) and not look_up
     limited = outcome == Kind.RATE_LIMITED
-    well = issued or limited or not outcome or (look_up and outcome in (DONE, MORE))
+    well = issued or limited or not outcome or (look_up and outcome in (states.DONE, states.MORE))
     facts.requests += calls
     facts.issued += calls if issued else 0
     facts.rate_limited += calls if limited else 0
     facts.errors += 0 if well else calls
-    facts.late += calls if outcome == LATE else 0
+    facts.late += calls if outcome == states.LATE else 0
 
 
 def add_up(database: Database) -> int:

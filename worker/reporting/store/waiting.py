@@ -18,17 +18,10 @@ from worker.core.database.tables.types import word_of
 from worker.core.foundation.keyring import KEY_ID_DIGITS, NEEDS_THE_KEY
 from worker.core.messages.contact import FIRST
 from worker.core.messages.text_numbers import HOUR, KEPT, hour_of
+from worker.core.model import states
 from worker.core.model.channels import CHANNELS
 from worker.core.model.reasons import Reason
-from worker.core.model.states import (
-    LISTED_WEBHOOKS,
-    PAUSED,
-    PRIORITIES,
-    WEBHOOKS_TO_CHECK,
-    InvitationState,
-    JobState,
-    PauseCause,
-)
+from worker.core.model.states import PRIORITIES, InvitationState, JobState
 from worker.lists.store.batches import BATCH_FACTS, BatchFacts
 from worker.plans.store.pilots import NOT_MET
 from worker.reporting.store.counting import COUNTED, ROWS
@@ -38,11 +31,11 @@ _LATER = (Reason.QUIET_HOURS, Reason.IN_REVIEW, Reason.ADDRESS_SPENT)
 
 # A message that waits longer than this is a reminder, or one for a customer who has the link in the app.
 SOON = timedelta(days=1)
-_ANY_PRIORITY = [*PRIORITIES, *(priority + PAUSED for priority in PRIORITIES)]
+_ANY_PRIORITY = [*PRIORITIES, *(priority + states.PAUSED for priority in PRIORITIES)]
 # In the words of the index, as IS_LIVE is of its own.
-IS_LISTED = Webhook.state.in_([bulk.fixed(state) for state in LISTED_WEBHOOKS])
+IS_LISTED = Webhook.state.in_([bulk.fixed(state) for state in states.LISTED_WEBHOOKS])
 _TO_CHECK = sa.select(sa.func.count(Webhook.id), sa.func.min(Webhook.received_at)).where(
-    IS_LISTED, Webhook.state.in_([bulk.fixed(state) for state in WEBHOOKS_TO_CHECK])
+    IS_LISTED, Webhook.state.in_([bulk.fixed(state) for state in states.WEBHOOKS_TO_CHECK])
 )
 Missing = Mapping[str, Mapping[int, int]]  # by name: how many rows wait for it, by batch
 # In the words of the indexes.
@@ -190,7 +183,7 @@ def cut_off(database: Database) -> list[BatchFacts]:
 def paused_themselves(database: Database) -> list[BatchFacts]:
     """The batches that paused themselves and were not resumed, the oldest first: also those with nothing left to send,
     whose failed rows would wait for the resume."""
-    return _batches(database, Batch.pause_cause == PauseCause.ITSELF.value)
+    return _batches(database, Batch.pause_cause == states.PauseCause.ITSELF.value)
 
 
 def _batches(database: Database, *conditions: sa.ColumnElement[bool]) -> list[BatchFacts]:

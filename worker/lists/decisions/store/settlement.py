@@ -7,13 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.cancellation import (
-    change_jobs,
-    promote,
-    waiting_again,
-    with_unknown_calls,
-    with_wrong_address,
-)
+from worker.core.customers.store import cancellation
+from worker.core.customers.store.cancellation import change_jobs, waiting_again
 from worker.core.customers.store.usage import messages_of
 from worker.core.database import bulk
 from worker.core.database.database import fetch
@@ -191,8 +186,8 @@ def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Deci
     """Give these held jobs up: they are cancelled, and their held messages have failed."""
     calls, rows, messages_held = _held(connection, ids)
     messages, every = [row.id for row in rows], [row.id for row in (*calls, *rows)]
-    unknown_calls = with_unknown_calls(connection, [row.id for row in calls])
-    not_theirs = with_wrong_address(connection, every)
+    unknown_calls = cancellation.with_unknown_calls(connection, [row.id for row in calls])
+    not_theirs = cancellation.with_wrong_address(connection, every)
     given_up = {"state": InvitationState.FAILED, "due_at": None, "reason": Reason.ABANDONED, "detail": ""}
     _change_invitations(connection, messages_held, given_up)
     # A job is invited whose other message is out, with its present link.
@@ -205,7 +200,7 @@ def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Deci
     done = {"state": JobState.INVITED, "reason": "", "detail": "", "changed_at": now}
     change_jobs(connection, list(invited), done)
     schedule_checks(connection, invited, now=now)
-    promote(connection, ended, unknown_calls, not_theirs, now=now)
+    cancellation.promote(connection, ended, unknown_calls, not_theirs, now=now)
     return Decided(len(every))
 
 
