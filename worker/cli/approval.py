@@ -3,7 +3,7 @@
 import click
 
 from worker.cli.lists.foreseen import Costs, ListCost, costs_in_words, costs_of, foreseen
-from worker.cli.lists.found_rows import ListFound
+from worker.cli.lists.found_rows import read_through
 from worker.cli.lists.listed import Listed, lines_of
 from worker.cli.running.summary import changed_in_words, show_changes, show_warned
 from worker.cli.sample_message import rendered
@@ -22,7 +22,6 @@ from worker.lists.own_files import OwnFile
 from worker.lists.warned import warned_of
 from worker.plans.pilot import pilot_size
 from worker.plans.store.plans import Plan
-from worker.reporting.store.outlook import CallsNow
 from worker.wiring.container import Parts
 
 SHOWN_LINES = 12  # of the first message
@@ -31,16 +30,12 @@ SHOWN_LINES = 12  # of the first message
 def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportChoices) -> bool:
     """Show what would leave, and ask. Raises NotConfirmed if the answer is no; nothing was changed then. A list that
     has begun to leave goes on without a question: it was approved. False: this one did."""
-    known = None if choices.again else parts.batches.of_content(content_digest(listed.content))
+    digest = content_digest(listed.content)
+    known = None if choices.again else parts.batches.of_content(digest)
     if known is not None and parts.facts.counts(known.id).sessions:
         return False
-    calls = CallsNow(parts.database, digest=content_digest(listed.content), rule=choices.rule)
-    found = ListFound(parts, calls)
     reading = open_list(listed.content, options)
-    lines, returns = lines_of(parts, listed, options, choices, reading)
-    for line in lines:
-        found.add(line)
-    found.finish(reading)
+    found, returns = read_through(parts, listed, options, choices, reading, digest)
     judged, cost = found.judged, found.cost
     of_rows = ((row, one) for row, one, severity in found.in_order() if severity == "warning" and row is not None)
     show_warned(warned_of(of_rows), listed.name)
@@ -50,8 +45,16 @@ def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportC
     plan = choices.plan or (planned.plan if planned is not None else None)
     pilot = None
     if plan is not None and plan.first and cost.due.accepted:
-        first = ListCost(parts, calls, most=pilot_size(plan.first, cost.due.accepted))
-        pilot = _counted(first, parts, listed, options, choices)
+        first = ListCost(parts, cost.calls, most=pilot_size(plan.first, cost.due.accepted))
+        # The list is read again up to the last of them: a share of it is known at its end.
+        lines, _ = lines_of(parts, listed, options, choices, open_list(listed.content, options))
+        for line in lines:
+            if isinstance(line, AcceptedLine):
+                first.add(line)
+            if first.due.accepted == first.most:
+                break
+        first.finish()
+        pilot = first.due
     for text in _summary(parts, listed, judged, cost, plan, pilot):
         click.echo(text, err=True)
     if cost.first is not None:
@@ -100,18 +103,6 @@ def _summary(
     for channel, quiet in sorted(settings.invitations.quiet.items()):
         lines.append(f"  quiet hours on {channel}: {quiet}, in the recipient's time zone")
     return lines
-
-
-def _counted(cost: ListCost, parts: Parts, listed: Listed, options: ListOptions, choices: ImportChoices) -> Judged:
-    """The rows that `cost` counts. The list is read again up to the last of them: a share of it is known at its end."""
-    lines, _ = lines_of(parts, listed, options, choices, open_list(listed.content, options))
-    for line in lines:
-        if isinstance(line, AcceptedLine):
-            cost.add(line)
-        if cost.due.accepted == cost.most:
-            break
-    cost.finish()
-    return cost.due
 
 
 def _pilot_and_rest(whole: Costs, rows: int, pilot: Costs, first: int) -> list[str]:

@@ -13,8 +13,8 @@ from rich.table import Table
 from worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.lists.foreseen import channels_of, corrected_in_words, costs_in_words, foreseen, most_in_all, reached_on
-from worker.cli.lists.found_rows import SHOWN, FoundRows, ListFound, Streamed
-from worker.cli.lists.listed import Listed, as_facts, block_for, lines_of, named_reasons, refused_by_run, refusing_lists
+from worker.cli.lists.found_rows import SHOWN, FoundRows, ListFound, Streamed, read_through
+from worker.cli.lists.listed import Listed, as_facts, block_for, named_reasons, refused_by_run, refusing_lists
 from worker.cli.lists.options import LIST_HELP, deadline_option, known_options, list_options
 from worker.cli.online import NOT_ASKED, USED_UP, WORKS, answers_of, in_words
 from worker.cli.running.summary import changed_in_words, next_step, show_changes
@@ -27,7 +27,7 @@ from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.core.model.channels import CHANNELS
 from worker.http import event_loop
 from worker.lists.formats.opening import content_digest
-from worker.lists.lines import ListRefused, Settles
+from worker.lists.lines import ListRefused
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
@@ -36,7 +36,6 @@ from worker.plans.store.plans import Plan, refuse_over
 from worker.reporting.batch_forecast import AWAITS_VERDICT
 from worker.reporting.report_lines import BYTE_ORDER_MARK
 from worker.reporting.standings import STANDINGS
-from worker.reporting.store.outlook import CallsNow
 from worker.settings.needs import NOTHING, Need
 from worker.settings.policies import texted_countries
 from worker.templates.checks import problems as problems_of_templates
@@ -92,8 +91,10 @@ def check(
         asked = listed.options(parts)
         reading = _opened(parts, listed, asked)
         digest = content_digest(listed.content)
-        found, returns = _found(parts, listed, asked, reading, digest, deadline)
+        found, returns = read_through(parts, listed, asked, listed.choices(parts), reading, digest, deadline)
         judged = found.judged
+        if texted_countries(parts.settings) is None and reached_on("sms", parts, found.cost.due):
+            found.of_list.add(None, FieldProblem("", EVERYWHERE, NAME_COUNTRIES))
         asked_now = event_loop.run(answers_of(parts, judged.routes, channels_of(parts, judged))) if online else {}
         answers = {name: in_words(answer) for name, answer in asked_now.items()}
         facts, beside, judges_itself = _facts(parts, found, digest, answers)
@@ -143,22 +144,6 @@ def _opened(parts: Parts, listed: Listed, asked: ListOptions) -> CustomerList:
         if error.renames or error.unknown:
             lines += block_for(asked, parts.settings.import_, renames=error.renames, ignore=error.unknown)
         raise CannotStart("\n".join(lines)) from None
-
-
-def _found(
-    parts: Parts, listed: Listed, asked: ListOptions, reading: CustomerList, digest: str, deadline: datetime | None
-) -> tuple[ListFound, Settles]:
-    """What is in the list, and what the rows of a report would become."""
-    choices = listed.choices(parts)
-    calls = CallsNow(parts.database, digest=digest, rule=choices.rule)
-    found = ListFound(parts, calls, deadline)
-    lines, returns = lines_of(parts, listed, asked, choices, reading)
-    for line in lines:
-        found.add(line)
-    found.finish(reading)
-    if texted_countries(parts.settings) is None and reached_on("sms", parts, found.cost.due):
-        found.of_list.add(None, FieldProblem("", EVERYWHERE, NAME_COUNTRIES))
-    return found, returns
 
 
 def _facts(

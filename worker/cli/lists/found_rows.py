@@ -12,12 +12,15 @@ from typing import Any
 
 from worker.cli.exits import CannotStart
 from worker.cli.lists.foreseen import ListCost
+from worker.cli.lists.listed import Listed, lines_of
 from worker.core.customers.customers import FieldProblem
 from worker.core.foundation.notation import counted, written
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judging import Judged, count, problems_of
-from worker.lists.lines import AcceptedLine, RefusedLine
+from worker.lists.importing.list_import import ImportChoices
+from worker.lists.lines import AcceptedLine, RefusedLine, Settles
 from worker.lists.listing import CustomerList
+from worker.lists.options import ListOptions
 from worker.lists.warned import Refusals, Severity
 from worker.plans.deadlines import Group, group_of, planned, too_late
 from worker.reporting.store.outlook import CallsNow
@@ -82,9 +85,8 @@ class InTime:
 
     def add(self, line: object) -> None:
         if self._deadline is not None and isinstance(line, AcceptedLine):
-            self._rows.setdefault(group_of(line.account, line.customer, self._intake.hours), array("q")).append(
-                line.row
-            )
+            group = group_of(line.account, line.customer, self._intake.hours)
+            self._rows.setdefault(group, array("q")).append(line.row)
 
     def late(self) -> FoundRows:
         """The rows that cannot be sent in time if the list starts now, each with a warning, in the list's order."""
@@ -163,3 +165,21 @@ class ListFound:
 
         parts = (each(self.problems, "error"), *(each(one, "warning") for one in self.warnings))
         return heapq.merge(*parts, key=lambda one: one[0] or 0)
+
+
+def read_through(
+    parts: Parts,
+    listed: Listed,
+    options: ListOptions,
+    choices: ImportChoices,
+    reading: CustomerList,
+    digest: str,
+    deadline: datetime | None = None,
+) -> tuple[ListFound, Settles]:
+    """What is in the list, and what the rows of a report would become."""
+    found = ListFound(parts, CallsNow(parts.database, digest=digest, rule=choices.rule), deadline)
+    lines, returns = lines_of(parts, listed, options, choices, reading)
+    for line in lines:
+        found.add(line)
+    found.finish(reading)
+    return found, returns

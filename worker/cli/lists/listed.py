@@ -135,8 +135,7 @@ def block_for(
 ) -> list[str]:
     """The lines of the block; none if the configuration has all of it already. `renames` and `ignore` are suggestions
     for columns that are not known. `unread`: our columns with unknown words."""
-    own = configured.mapping
-    columns = {theirs: ours for theirs, ours in options.mapping.items() if own.get(theirs) != ours}
+    columns = {theirs: ours for theirs, ours in options.mapping.items() if configured.mapping.get(theirs) != ours}
     columns = {**configured.columns, **columns, **(renames or {})}
     # Two columns of one name are one name here.
     left_out = [*configured.ignore, *sorted(options.ignore - {*configured.ignore}), *dict.fromkeys(ignore)]
@@ -303,8 +302,7 @@ def _say_what_it_became(parts: Parts, name: str, imported: Imported, returns: Se
         if imported.refusals.rows:
             show_refusals(imported.refusals, batch)
         if imported.is_report:
-            unchanged = parts.facts.counts(batch.id).known - returns.corrected
-            show_changes(returns.changes, unchanged, err=True)
+            show_changes(returns.changes, parts.facts.counts(batch.id).known - returns.corrected, err=True)
     elif batch.imported_at is None:
         before = f"the import of {name}, begun {age} ago, was not complete"
         click.echo(f"batch {batch.id}: {before}; the rest was imported in {seconds:.1f} s", err=True)
