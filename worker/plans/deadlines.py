@@ -229,8 +229,7 @@ def planned(rows: Mapping[Group, int], hours: Hours, paces: Paces, *, deadline: 
     slots = Slots.until(deadline, now=now)
 
     def opens(group: Group, slot: int) -> bool:
-        quiet = hours.quiet.get(group.channel)
-        return is_open(group.zones, quiet, slots.at(slot), slots.at(slot + 1))
+        return is_open(group.zones, hours.quiet.get(group.channel), slots.at(slot), slots.at(slot + 1))
 
     return plan(rows, slots, opens, paces)
 

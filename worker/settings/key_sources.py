@@ -13,6 +13,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -125,13 +126,10 @@ def from_vault(given: Any) -> str:
         raise ValueError(f"Vault at {host} cannot be asked: {type(error).__name__}") from None
     if status != 200:
         raise ValueError(f"Vault at {host} answered {status}")
-    try:
-        key = json.loads(body)["data"]["plaintext"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        key = ""
-    if not isinstance(key, str) or not key:
-        raise ValueError(f"Vault at {host} answered without a key")
-    return key
+    with suppress(ValueError, KeyError, TypeError, RecursionError):
+        if isinstance(key := json.loads(body)["data"]["plaintext"], str) and key:
+            return key
+    raise ValueError(f"Vault at {host} answered without a key")
 
 
 def _post(

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 # A row must be able to wait a little under its lease, be called for, and be written.
 LEASE_ROOM = timedelta(seconds=5)
 TEXT_PERMITS = 10  # calls in flight to the service of a channel
-
-
 # How our own links are made; None: they are not. The feature `stable_links` makes them, and answers who opens one.
 OWN_LINKS: Hook["Callable[[Settings], StableLinks | None]"] = Hook("OWN_LINKS")
 

@@ -1,12 +1,12 @@
 """The types of the configuration's values: how each is read, checked and named in docs/reference/configuration.md."""
 
 import base64
-import binascii
 import difflib
 import ipaddress
 import re
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from math import isfinite
@@ -145,13 +145,10 @@ def _encryption_key(secret: Secret) -> Secret:
     if secret.is_missing:
         return secret
     text = secret.reveal().strip().replace("-", "+").replace("_", "/")
-    try:
-        length = len(base64.b64decode(text, validate=True))
-    except (binascii.Error, ValueError):
-        length = 0
-    if length != 32:
-        raise ValueError("expected 32 bytes in base64" + hint("keys", "; `onboard keys new` prints such a key"))
-    return secret
+    with suppress(ValueError):
+        if len(base64.b64decode(text, validate=True)) == 32:
+            return secret
+    raise ValueError("expected 32 bytes in base64" + hint("keys", "; `onboard keys new` prints such a key"))
 
 
 def _path_secret(secret: Secret) -> Secret:
@@ -264,11 +261,9 @@ def _country(given: str) -> str:
 
 
 def _network(given: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    try:
+    with suppress(ValueError):
         if isinstance(given, str):
             return ipaddress.ip_network(given)
-    except ValueError:
-        pass
     raise ValueError('expected an address or a network, such as "10.0.0.7" or "10.0.0.0/8"')
 
 
@@ -338,8 +333,6 @@ Network = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network, PlainValidator(_network), Shown("address or network")
 ]
 Bind = Annotated[str, BeforeValidator(_bind), Shown("HOST:PORT")]
-
-
 _TYPO = 0.8  # as similar as two codes are of which one is misspelt; the provider's next code may be less
 
 
