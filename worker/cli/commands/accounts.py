@@ -37,11 +37,12 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
     first_of: dict[str, str] = {}  # by budget: its numbers are those of all its accounts together, and are shown once
     for item in facts:
         first = first_of.setdefault(item["budget"], item["account"])
-        is_first = first == item["account"]
+        is_first, places = first == item["account"], item["places_in_use"]
+        in_flight = f"{item['concurrency']} a process" if places is None else f"{places} of {item['concurrency']}"
         row = (
             item["account"],
             item["provider"],
-            *((_limits(item), _permits(item), _credits(item)) if is_first else (f"as {first}, together", "", "")),
+            *((_limits(item), in_flight, _credits(item)) if is_first else (f"as {first}, together", "", "")),
             state_in_words(item).partition(" ")[0],
         )
         table.add_row(*(cell.rstrip(":") for cell in row))
@@ -103,12 +104,6 @@ def _limits(item: dict[str, Any]) -> str:
     if not item["limit_found"]:
         return configured
     return f"{configured} configured, {item['limit_found']} found" if configured else f"{item['limit_found']} found"
-
-
-def _permits(item: dict[str, Any]) -> str:
-    if item["places_in_use"] is None:
-        return f"{item['concurrency']} a process"
-    return f"{item['places_in_use']} of {item['concurrency']}"
 
 
 def _now(item: dict[str, Any]) -> str:

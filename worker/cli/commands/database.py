@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from datetime import datetime
+from functools import partial
 
 import click
 import sqlalchemy as sa
@@ -139,11 +139,7 @@ def _copy(source: Database, target: Database, keyring: Keyring, *, afresh: bool)
         click.echo(f"the copy in {place} is whole already; {_THEN}")
         return
     check_keys(source, keyring)
-
-    def check() -> None:
-        _check_unworked({"here": source, "on --to": target}, now=clock())
-
-    _check_unworked({"here": source}, now=clock())
+    _check_unworked({"here": source}, clock)
     total = database_copy.rows_of(source)
     database_copy.prepare(target)
     database_copy.stop_source(source, by=os_user().name, place=place, now=clock())
@@ -151,7 +147,7 @@ def _copy(source: Database, target: Database, keyring: Keyring, *, afresh: bool)
         source,
         target,
         afresh=afresh,
-        check=check,
+        check=partial(_check_unworked, {"here": source, "on --to": target}, clock),
         copied=counting(lambda rows: f"{rows:,} of {total:,} rows copied"),
         compared=counting(lambda rows: f"{rows:,} of {total:,} rows compared"),
     )
@@ -160,13 +156,13 @@ def _copy(source: Database, target: Database, keyring: Keyring, *, afresh: bool)
     click.echo(_THEN)
 
 
-def _check_unworked(databases: Mapping[str, Database], *, now: datetime) -> None:
+def _check_unworked(databases: Mapping[str, Database], clock: ProcessClock) -> None:
     """Raise CannotStart while a process works on one of them, or its call may be in flight."""
     for which, database in databases.items():
-        if running := Processes(database).running(now=now):
+        if running := Processes(database).running(now=clock()):
             named = ", ".join(f"{one.kind} (process {one.pid} on {one.host})" for one in running)
             raise CannotStart(f"processes work {which}: {named}; end them, and run this again")
-        if calls := sum(EmergencyStops(database).in_flight(now=now).values()):
+        if calls := sum(EmergencyStops(database).in_flight(now=clock()).values()):
             what = counted(calls, "call of a killed process", "calls of killed processes")
             raise CannotStart(f"{what} may be in flight until the leases end: run this again in a minute")
 

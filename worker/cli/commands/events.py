@@ -2,7 +2,6 @@
 that need a person."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -60,7 +59,14 @@ def list_dead(invocation: Invocation, limit: int, as_json: bool) -> None:
         print_json({"total": sum(totals.values()), "queues": queues, "events": events})
     elif totals:
         for name, some in found.items():
-            _show_queue(dead_queue_of(name), totals[name], some)
+            number = totals[name]
+            rest = f", the oldest {len(some):,} of them; --limit shows more" if number > len(some) else ""
+            click.echo(f"{dead_queue_of(name)}: {number:,}{rest}")
+            # Two lines each, never wrapped: operators copy the id, and a narrow table would break every word.
+            for one in map(_facts, some):
+                click.echo("  ".join(filter(None, [one["id"], one["refused_at"], one["type"], one["event"]])))
+                not_kept = "" if one["content"] == "kept" else f"; {one['content']}"
+                click.echo(f"    {one['reason']}" + (f" ({one['problems']})" if one["problems"] else "") + not_kept)
     else:
         click.echo("there is no refused event")
 
@@ -179,16 +185,6 @@ def _facts(one: KeptMessage) -> dict[str, Any]:
         "size": one.size,
         "content": one.why_not or "kept",
     }
-
-
-def _show_queue(name: str, number: int, found: Sequence[KeptMessage]) -> None:
-    rest = f", the oldest {len(found):,} of them; --limit shows more" if number > len(found) else ""
-    click.echo(f"{name}: {number:,}{rest}")
-    # Two lines each, never wrapped: operators copy the id, and a column of a narrow table would break every word.
-    for one in map(_facts, found):
-        click.echo("  ".join(filter(None, [one["id"], one["refused_at"], one["type"], one["event"]])))
-        not_kept = "" if one["content"] == "kept" else f"; {one['content']}"
-        click.echo(f"    {one['reason']}" + (f" ({one['problems']})" if one["problems"] else "") + not_kept)
 
 
 @click.group()

@@ -28,8 +28,6 @@ from worker.wiring.container import Parts
 
 # The states in the order of a row's life; a batch shows the states that its rows have.
 ROWS = (*JobState, *LineState)
-
-
 WATCH_SECONDS = 1.0
 AT_REST = ("sent", "finished", "cancelled")
 LEVELS = {Level.WELL: "OK", Level.NEEDS_A_PERSON: "WARNING", Level.CRITICAL: "CRITICAL"}
@@ -75,8 +73,7 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
                 _show_needs(whole, rows_to_correct(facts, counts.corrected))
             return
         batches = [(one, parts.facts.counts(one.id)) for one in parts.batches.all()]
-        reporting = parts.reporting
-        every = [whole.with_what_is_worked(reporting.status(one, counts)) for one, counts in batches]
+        every = [whole.with_what_is_worked(parts.reporting.status(one, counts)) for one, counts in batches]
         warned = [one.warning(parts.settings, parts.database, parts.clock()) for one in STANDINGS.offered()]
     if as_json:
         print_json({"batches": every, "accounts": whole.accounts} | whole.facts())

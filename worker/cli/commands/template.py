@@ -35,8 +35,6 @@ from worker.wiring.templates import templates_of
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 FOLDER = "templates"
 SENDING = ENCRYPTING | {Need.SENDING}
-
-
 # Which message.
 _words = together(
     click.argument("name", required=False),
