@@ -24,7 +24,7 @@ class Fact:
     """What has just happened to some rows."""
 
 
-class Observer(Protocol):
+class FactObserver(Protocol):
     """`observe` is called with the facts of these kinds, in the transaction that makes them."""
 
     @property
@@ -64,7 +64,7 @@ class SessionsCompleted(Fact):
 
 def happened(connection: sa.Connection, fact: Fact, *, now: datetime) -> None:
     """Tell the observers of this connection."""
-    observers: Collection[Observer] = connection.get_execution_options().get(OBSERVERS, ())
+    observers: Collection[FactObserver] = connection.get_execution_options().get(OBSERVERS, ())
     for one in observers:
         if isinstance(fact, one.hears):
             one.observe(connection, fact, now)

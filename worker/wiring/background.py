@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from worker.core.database.database import Database
-from worker.core.facts import Observer
+from worker.core.facts import FactObserver
 from worker.core.features import Hook
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.model.metrics import Series
@@ -159,7 +159,7 @@ class Tracer(NamedTuple):
     collector: Callable[[], str | None]
 
 
-class Observing(Observer, Protocol):
+class Observing(FactObserver, Protocol):
     """`targets`: where it hands on what happens, by name. Each has a budget's row, and a connection of the process
     while it is given something."""
 

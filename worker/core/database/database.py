@@ -22,7 +22,7 @@ from worker.core.database.fast.unanswered import ALONE
 from worker.core.database.journal import JOURNAL, Journal
 from worker.core.database.outages import naming_outages
 from worker.core.database.tables.types import NotKnown, UnknownWord, UtcDateTime
-from worker.core.facts import OBSERVERS, Observer
+from worker.core.facts import OBSERVERS, FactObserver
 from worker.core.foundation.clock import ProcessClock
 from worker.core.foundation.private_files import new_file
 from worker.core.foundation.tls import Tls
@@ -75,7 +75,7 @@ class Database:
         *,
         connections: int = 8,
         tls: Tls | None = None,
-        observers: Sequence[Observer] = (),
+        observers: Sequence[FactObserver] = (),
         act: Act = UNSAID,
         journal: Journal | None = None,
     ) -> None:
