@@ -6,7 +6,6 @@ which work comes in: first the bus and HTTP accept nothing more, then the calls 
 
 import asyncio
 import signal
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from secrets import token_urlsafe
@@ -216,29 +215,19 @@ async def _receiving(settings: Settings, embedded: Embedded) -> AsyncIterator[No
         yield
         return
     loop = asyncio.get_running_loop()
-    failed: list[Exception] = []
 
     def wake(wake_up: WakeUp) -> None:  # from any thread
         loop.call_soon_threadsafe(embedded.wake, wake_up)
 
     consumers = Consumers(settings, sources, wake)
-
-    def received() -> None:
-        try:
-            receive(consumers)
-        except Exception as error:
-            failed.append(error)
-            loop.call_soon_threadsafe(embedded.interrupt)
-
-    thread = threading.Thread(target=received, name="bus")
-    thread.start()
+    receiving = asyncio.create_task(asyncio.to_thread(receive, consumers))
+    receiving.add_done_callback(lambda ended: embedded.interrupt() if ended.exception() is not None else None)
     try:
         yield
     finally:
         consumers.stop()
-        await loop.run_in_executor(None, thread.join)
-    if failed:
-        raise failed[0]
+        await asyncio.wait([receiving])
+    receiving.result()  # raises what has ended it
 
 
 def _say(looked: "asyncio.Future[str]") -> None:
