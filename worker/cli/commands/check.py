@@ -168,7 +168,7 @@ def _facts(
         "batch": batch.id if batch is not None else None,
         "unsent": sum(parts.facts.counts(batch.id).unsent.values()) if batch is not None else 0,
         "refused": refused_by_run(batch) or None,
-        **found.in_time.facts(),
+        **(found.in_time.facts() if found.in_time is not None else {}),
         **{name: one for standing in beside for name, one in standing.facts.items()},
     }
     judges_itself = planned is not None and bool(planned.plan.condition and not planned.verdict)
@@ -199,8 +199,8 @@ def _show(
         click.echo(f"not sent yet: {messages} of batch {batch}, which `onboard status {batch}` shows")
     show_problems(found.problems, found.refusals, errors)
     show_warnings(found.warnings, errors)
-    if in_time := found.in_time.in_words():
-        click.echo(in_time)
+    if found.in_time is not None:
+        click.echo(found.in_time.in_words())
 
 
 def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, without_end: str) -> None:

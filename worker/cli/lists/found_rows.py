@@ -76,43 +76,36 @@ class Streamed(list[Any]):
 
 
 class InTime:
-    """The accepted rows by the hours and limits that they share. Without a deadline it counts nothing."""
+    """The accepted rows by the hours and limits that they share."""
 
-    def __init__(self, intake: Intake, deadline: datetime | None) -> None:
+    def __init__(self, intake: Intake, deadline: datetime) -> None:
         self._intake, self._deadline = intake, deadline
         self._rows: dict[Group, array[int]] = {}
         self._late: list[int] = []
 
     def add(self, line: object) -> None:
-        if self._deadline is not None and isinstance(line, AcceptedLine):
+        if isinstance(line, AcceptedLine):
             group = group_of(line.account, line.customer, self._intake.hours)
             self._rows.setdefault(group, array("q")).append(line.row)
 
     def late(self) -> FoundRows:
         """The rows that cannot be sent in time if the list starts now, each with a warning, in the list's order."""
-        warnings = FoundRows()
-        if self._deadline is None:
-            return warnings
         rows = {group: len(numbers) for group, numbers in self._rows.items()}
         hours, now = self._intake.hours, self._intake.clock()
         found = planned(rows, hours, self._intake.paces(), deadline=self._deadline, now=now)
         # The first rows of a group go first; so its last ones are late.
         self._late = sorted(row for group, number in found.late.items() for row in self._rows[group][-number:])
-        problem = too_late(self._deadline)
+        warnings, problem = FoundRows(), too_late(self._deadline)
         for row in self._late:
             warnings.add(row, problem)
         return warnings
 
     def facts(self) -> dict[str, Any]:
         """As `check --json` prints them; after `late`."""
-        if self._deadline is None:
-            return {}
         return {"deadline": {"at": written(self._deadline), "late": len(self._late), "rows": self._late}}
 
     def in_words(self) -> str:
         """After `late`."""
-        if self._deadline is None:
-            return ""
         by = written(self._deadline)
         if not self._late:
             return f"by {by}: each row can be sent if the list starts now"
@@ -128,11 +121,12 @@ class ListFound:
         self.shared, self.late = FoundRows(), FoundRows()
         self.unread: set[str] = set()  # columns
         self.cost = ListCost(parts, calls, shared=self.shared.add)
-        self.in_time = InTime(parts.intake, deadline)
+        self.in_time = InTime(parts.intake, deadline) if deadline is not None else None
 
     def add(self, line: AcceptedLine | RefusedLine) -> None:
         count(self.judged, line, self.cost.parts.hours)
-        self.in_time.add(line)
+        if self.in_time is not None:
+            self.in_time.add(line)
         problems = problems_of(line) if isinstance(line, RefusedLine) else ()
         if isinstance(line, AcceptedLine):
             self.cost.add(line)
@@ -146,7 +140,8 @@ class ListFound:
 
     def finish(self, reading: CustomerList) -> None:
         self.cost.finish()
-        self.late = self.in_time.late()
+        if self.in_time is not None:
+            self.late = self.in_time.late()
         for warned in reading.warnings:
             self.of_list.add(None, FieldProblem("", warned))
         if reading.hint is not None:
