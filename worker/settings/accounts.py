@@ -36,7 +36,6 @@ from worker.settings.values import (
 PLACEHOLDERS = ("token", "customer_id", "reference", "provider", "digits")
 OWN = {"token", "customer_id", "reference"}  # a link with one of these is the customer's own
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
-VENDOR_PLACEHOLDER = re.compile(r"vendor\.[A-Za-z0-9_-]{1,64}")
 
 
 def _provider(name: str) -> str:
@@ -53,7 +52,7 @@ def _link(value: str) -> str:
     except ValueError:
         raise ValueError(f"{expected}: a brace is not closed") from None
     names = [name for _, name, _, _ in pieces if name is not None]
-    known = all(name in PLACEHOLDERS or VENDOR_PLACEHOLDER.fullmatch(name) for name in names)
+    known = all(name in PLACEHOLDERS or re.fullmatch(r"vendor\.[A-Za-z0-9_-]{1,64}", name) for name in names)
     if not known or any(form or turn for _, _, form, turn in pieces):
         raise ValueError(
             "the only placeholders are {token}, {customer_id}, {reference}, {provider}, {digits} and {vendor.NAME}"

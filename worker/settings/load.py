@@ -31,7 +31,6 @@ from worker.settings.values import Section, Shown
 
 FILE = "onboarding.toml"
 VARIABLE = "ONBOARDING_CONFIG"
-DEFAULT_KEY = {"env": "ONBOARDING_KEY"}
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 MOST_NAME = 63
 OF_BRAND = keys_of(BrandSection)  # the other keys of [brand] are tables with names of one's own
@@ -54,7 +53,7 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
         if doubt := directory_doubt(file):
             findings.warnings.append(f"{file}: {doubt}")
     if isinstance(encryption := tree.setdefault("encryption", {}), dict):
-        encryption.setdefault("keys", [DEFAULT_KEY])
+        encryption.setdefault("keys", [{"env": "ONBOARDING_KEY"}])
     # Callbacks of these tables are not verified by their token.
     own_keys = {
         name
@@ -115,10 +114,8 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     accounts = {name: found for name, table in given.items() if (found := _account(name, table, findings))}
     if not tree.get("routes", []):
         example = next(iter(given), "NAME")
-        findings.consequence(
-            ("routes",),
-            f'at least one route is needed; to send every row to `{example}`: [[routes]] accounts = ["{example}"]',
-        )
+        to_send = f'to send every row to `{example}`: [[routes]] accounts = ["{example}"]'
+        findings.consequence(("routes",), f"at least one route is needed; {to_send}")
     routes = _several(Route, ("routes",), tree.get("routes", []), findings, list)
     offered = SECTIONS.offered()
     several: dict[str, dict[Any, Any]] = {}
@@ -192,10 +189,8 @@ def _accounts_given(tree: Mapping[str, Any], findings: Findings) -> dict[str, di
         findings.problem(("accounts",), "expected tables: [accounts.NAME]")
         return {}
     if not tables:
-        findings.consequence(
-            ("accounts",),
-            "at least one account is needed: [accounts.NAME] with its provider and keys; `onboard init` writes one",
-        )
+        needed = "at least one account is needed: [accounts.NAME] with its provider and keys"
+        findings.consequence(("accounts",), f"{needed}; `onboard init` writes one")
     for name, table in tables.items():
         if not isinstance(table, dict):
             findings.problem(("accounts", name), "expected a table")

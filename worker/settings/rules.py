@@ -129,10 +129,8 @@ def check_account(account: Account, findings: Findings) -> None:
         if account.lifetime < SHORT:
             findings.warn((*path, "lifetime"), f'below "{show_duration(SHORT)}": links will expire before they arrive')
     if any(not key.is_missing and len(key.reveal()) < SHORT_KEY for key in account.webhook_keys):
-        findings.consequence(
-            (*path, "webhook_keys"),
-            f"a key of less than {SHORT_KEY} characters: who guesses it can say that customers are approved",
-        )
+        why = f"a key of less than {SHORT_KEY} characters: who guesses it can say that customers are approved"
+        findings.consequence((*path, "webhook_keys"), why)
     for name in PLACEHOLDER.findall(account.link or ""):
         facts = facts_of(account.provider)
         if facts and name not in OWN and name.partition(".")[0] not in facts.answers:
@@ -158,11 +156,9 @@ def check_routes(
                 findings.consequence((*path, "accounts", position), f"no such account{suggestion(name, names)}")
             lifetime = lifetime_of(accounts[name]) if name in accounts else None
             if route.freshness is not None and lifetime is not None and never_fresh(route.freshness, lifetime=lifetime):
-                findings.consequence(
-                    (*path, "freshness"),
-                    f'expected less than "{show_duration(lifetime)}", the lifetime of accounts.{name}:'
-                    " otherwise no link is ever fresh enough to send",
-                )
+                least = f'expected less than "{show_duration(lifetime)}", the lifetime of accounts.{name}'
+                why = "otherwise no link is ever fresh enough to send"
+                findings.consequence((*path, "freshness"), f"{least}: {why}")
         if catch_all is not None:
             findings.warn(path, f"never reached: routes[{catch_all + 1}] matches every row")
         elif not route.when:
@@ -203,11 +199,9 @@ def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account],
     for account in accounts.values():
         lifetime = lifetime_of(account)
         if lifetime is not None and lifetime - default_floor(lifetime) < gap:
-            findings.warn(
-                ("invitations", "quiet_hours"),
-                f'the hours of email and sms are "{show_duration(gap)}" apart: for rows with channel `both`, a link of'
-                f" accounts.{account.name} is too old for the second message, so that message is not sent",
-            )
+            far = f'the hours of email and sms are "{show_duration(gap)}" apart: for rows with channel `both`'
+            late = f"a link of accounts.{account.name} is too old for the second message, so that message is not sent"
+            findings.warn(("invitations", "quiet_hours"), f"{far}, {late}")
 
 
 def between(one: time, other: time) -> timedelta:
@@ -279,11 +273,9 @@ def share_budgets(
             values[key] = getattr(accounts[first], key)
             for name in rest:
                 if getattr(accounts[name], key) != values[key]:
-                    findings.consequence(
-                        ("accounts", name, key),
-                        f"differs from accounts.{first}.{key}, but both share the budget `{budget}`: set it once,"
-                        ' or separate the accounts with budget = "NAME"',
-                    )
+                    differs = f"differs from accounts.{first}.{key}, but both share the budget `{budget}`"
+                    instead = 'set it once, or separate the accounts with budget = "NAME"'
+                    findings.consequence(("accounts", name, key), f"{differs}: {instead}")
     return {
         name: account.model_copy(update={"budget": budgets[name], **shared[budgets[name]]})
         for name, account in accounts.items()

@@ -21,12 +21,8 @@ def sandbox_webhooks(web: str = "http://127.0.0.1:8080") -> dict[str, str]:
     """Where the sandbox reports to the accounts of this configuration, by its names of the endpoints. `web`: the
     address of `onboard web`. Accounts with one key are heard under one name: kyc-lt under kyc."""
     secret = SANDBOX_SECRETS["frankieone_webhook_secret"]
-    places = {
-        "idenfy-kyc": "kyc",
-        "idenfy-kyb": "kyb",
-        "frankieone-v1": f"au-new/{secret}",
-        "frankieone-v2": f"au/{secret}",
-    }
+    places = {"idenfy-kyc": "kyc", "idenfy-kyb": "kyb"}
+    places |= {"frankieone-v1": f"au-new/{secret}", "frankieone-v2": f"au/{secret}"}
     return {endpoint: f"{web}/webhooks/{place}" for endpoint, place in places.items()}
 
 

@@ -153,11 +153,8 @@ def _check_url(path: KeyPath, client: Client, findings: Findings) -> None:
             findings.problem((*path, "tls"), f'"off", but {nodes[0].scheme}:// asks for TLS: leave one of them out')
     elif bare:
         scheme = bare[0].scheme
-        findings.problem(
-            (*path, client.address_key()),
-            f"expected {WITH_TLS[scheme]}: {scheme} is accepted for this machine (127.0.0.1, ::1, localhost)"
-            f" only{choice}",
-        )
+        only = f"{scheme} is accepted for this machine (127.0.0.1, ::1, localhost) only{choice}"
+        findings.problem((*path, client.address_key()), f"expected {WITH_TLS[scheme]}: {only}")
 
 
 def _check_postgresql(path: KeyPath, client: Client, findings: Findings) -> None:
@@ -166,11 +163,8 @@ def _check_postgresql(path: KeyPath, client: Client, findings: Findings) -> None
         if mode == VERIFIED:
             findings.problem((*path, "tls"), f'"off", but sslmode={VERIFIED} asks for TLS: leave one of them out')
     elif _is_verified(client) and mode not in (None, VERIFIED):
-        findings.problem(
-            key,
-            f"this sslmode does not check the server's certificate and host name: leave it out, or write sslmode="
-            f'{VERIFIED}; or write tls = "off" in [{show_path(path)}]',
-        )
+        instead = f'leave it out, or write sslmode={VERIFIED}; or write tls = "off" in [{show_path(path)}]'
+        findings.problem(key, f"this sslmode does not check the server's certificate and host name: {instead}")
     if client.files.ca is not None and "sslrootcert=" in urlsplit(client.address).query:
         findings.problem((*path, "ca"), "the URL names another file (sslrootcert): leave one of them out")
 
