@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from math import ceil
+from operator import ge, gt, le, lt
 
 from worker.core.foundation.notation import counted, parse_duration, show_duration
 
@@ -27,21 +28,12 @@ NAMES = {
     "held": "a person must decide about the row",
     "failed": "the row failed",
 }
-_OPERATORS = {
-    ">=": lambda value, bound: value >= bound,
-    "<=": lambda value, bound: value <= bound,
-    ">": lambda value, bound: value > bound,
-    "<": lambda value, bound: value < bound,
-}
+_OPERATORS = {">=": ge, "<=": le, ">": gt, "<": lt}
 _NAME, _OPERATOR, _NUMBER, _PERCENT, _AND, _WITHIN = (
     re.compile(rf"\s*({one})", re.ASCII | re.IGNORECASE)
     for one in (
         rf"(?:{'|'.join(NAMES)})(?![a-z])",
-        ">=|<=|>|<",
-        r"\d{1,9}(?:\.\d{1,3})?",
-        "%",
-        "and(?![a-z])",
-        "within(?![a-z])",
+        *(">=|<=|>|<", r"\d{1,9}(?:\.\d{1,3})?", "%", "and(?![a-z])", "within(?![a-z])"),
     )
 )
 EXAMPLE = "finished >= 50% and bounced <= 3% within 4 hours"

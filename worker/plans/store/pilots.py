@@ -186,8 +186,13 @@ class Pilots:
                 return None
             sent_at = planned.sent_at or (None if pilot.unsent else now)
             changed: dict[str, Any] = {"sent_at": sent_at, "check_at": now + LOOK_EVERY}
+            verdict = None
             # A batch that a person paused gets its verdict when it goes on: its customers could not finish meanwhile.
-            verdict = _verdict(planned, pilot, sent_at, now) if not paused else None
+            if not paused and not pilot.size:
+                verdict = Verdict(True, "no row waits for a session, so nothing is held back")
+            elif not paused:
+                condition = parse_condition(planned.plan.condition) if planned.plan.condition else None
+                verdict = judge(condition, pilot, sent_at=sent_at, now=now)
             if verdict is not None:
                 numbers = f"of {pilot.size:,}: {in_words(pilot)}"[:400] if pilot.size else verdict.why
                 words = MET if verdict.met else NOT_MET
@@ -260,13 +265,6 @@ def latest_verdict(planned: Planned, *, now: datetime) -> datetime | None:
     if planned.sent_at is None or not planned.plan.condition:
         return now + LOOK_EVERY
     return planned.sent_at + parse_condition(planned.plan.condition).within
-
-
-def _verdict(planned: Planned, pilot: PilotNumbers, sent_at: datetime | None, now: datetime) -> Verdict | None:
-    if not pilot.size:
-        return Verdict(True, "no row waits for a session, so nothing is held back")
-    condition = parse_condition(planned.plan.condition) if planned.plan.condition else None
-    return judge(condition, pilot, sent_at=sent_at, now=now)
 
 
 def _locked(connection: sa.Connection, batch_id: int) -> tuple[str, datetime | None]:

@@ -96,11 +96,8 @@ def refuse_another(connection: sa.Connection, batch_id: int, plan: Plan) -> None
     """Raises PlanRefused unless the batch was made with this plan."""
     found = find(connection, batch_id)
     if found is None or found.plan != plan:
-        made = (
-            found.plan.in_words
-            if found is not None
-            else "without --first, --start-at, --per-hour, --most-credits and --deadline"
-        )
+        without = "without --first, --start-at, --per-hour, --most-credits and --deadline"
+        made = found.plan.in_words if found is not None else without
         raise PlanRefused(
             f"batch {batch_id} of this list was made {made}; run it without these options, or with --again;"
             f" `onboard resume {batch_id}` with --most-credits N changes how much it may cost"
@@ -122,15 +119,11 @@ def bring_forward(database: Database, batch_id: int, start_at: datetime, *, now:
         if plan.start_at is None:
             raise PlanRefused(f"batch {batch_id} was imported without --start-at")
         if plan.deadline is not None:
-            raise PlanRefused(
-                f"batch {batch_id} has a --deadline, and each of its rows a time of its own: cancel it, and run its"
-                " list --again"
-            )
+            has = f"batch {batch_id} has a --deadline, and each of its rows a time of its own"
+            raise PlanRefused(f"{has}: cancel it, and run its list --again")
         if start_at > max(plan.start_at, now):
-            raise PlanRefused(
-                f"batch {batch_id} starts at {written(plan.start_at)}: give an earlier time; `onboard pause {batch_id}`"
-                " holds it for longer"
-            )
+            instead = f"give an earlier time; `onboard pause {batch_id}` holds it for longer"
+            raise PlanRefused(f"batch {batch_id} starts at {written(plan.start_at)}: {instead}")
         begins_at = min(plan.start_at, start_at)
         if begins_at < plan.start_at:
             connection.execute(sa.update(BatchPlan).where(BatchPlan.batch_id == batch_id).values(start_at=begins_at))
