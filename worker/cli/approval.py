@@ -124,8 +124,5 @@ def _sample(parts: Parts, line: AcceptedLine) -> list[str]:
     words = rendered(parts.settings, parts.templates, line.customer, channel, Wording.INVITATION.value)
     text = [f"Subject: {words.subject}", "", *words.text.splitlines()] if words.subject else words.text.splitlines()
     shown = [f"  | {one}".rstrip() for one in text[:SHOWN_LINES]]
-    return [
-        f"the first one (row {line.row}, {channel}, {words.language}):",
-        *shown,
-        *(["  | …"] * (len(text) > SHOWN_LINES)),
-    ]
+    rest = ["  | …"] if len(text) > SHOWN_LINES else []
+    return [f"the first one (row {line.row}, {channel}, {words.language}):", *shown, *rest]

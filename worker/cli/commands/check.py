@@ -230,11 +230,8 @@ def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, 
         console.print(line)
     messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items() if number)
     # Each channel's own worst case; their sum is more than the cap allows.
-    capped = (
-        f", but {in_all:,} in total: messages_per_customer counts both"
-        if in_all < sum(facts["messages"].values())
-        else ""
-    )
+    is_capped = in_all < sum(facts["messages"].values())
+    capped = f", but {in_all:,} in total: messages_per_customer counts both" if is_capped else ""
     console.print(f"messages at worst: {messages or 'none'}{capped}")
     if "plan" in facts:
         console.print(f"plan: {facts['plan']}", markup=False)

@@ -79,19 +79,16 @@ def run_list(
                 imported, returns = import_listed(
                     parts, listed, asked, choices, lift=True, opened=opened, was_shown=approved
                 )
-                others = [] if every else left_alone(parts, imported.batch.id, worked=returns.batches)
+                batch = imported.batch
+                others = [] if every else left_alone(parts, batch.id, worked=returns.batches)
                 for one in others:
                     click.echo(f"left alone: {in_words(one)}", err=True)
-                parts.resume(None if every else channels_of(parts, imported.batch))
-                alone = None if every else imported.batch.id
-                with about(batch=imported.batch.id), parts.heartbeat("run", batch_id=alone):
-                    ended_early = send_corrected(parts, returns.batches, until=until, patience=patience)
-                    stand, undone = (
-                        (ended_early, [])
-                        if ended_early is not None
-                        else work_batch(parts, imported.batch, until=until, patience=patience, alone=not every)
-                    )
-                ended = stopped_at(parts, imported.batch, stand)
+                parts.resume(None if every else channels_of(parts, batch))
+                with about(batch=batch.id), parts.heartbeat("run", batch_id=None if every else batch.id):
+                    stand, undone = send_corrected(parts, returns.batches, until=until, patience=patience), list[str]()
+                    if stand is None:
+                        stand, undone = work_batch(parts, batch, until=until, patience=patience, alone=not every)
+                ended = stopped_at(parts, batch, stand)
         except AlreadyWorking as error:
             raise CannotStart(str(error)) from None
         except Unusable as error:
