@@ -1,7 +1,5 @@
 """Removes what was kept long enough: personal data, batches, events, webhooks. A chunk at a time, after the wake-ups.
-
-Running it twice, or in several processes, does no harm: each chunk is checked again under its locks.
-"""
+Running it twice, or in several processes, does no harm: each chunk is checked again under its locks."""
 
 import logging
 import threading
@@ -13,15 +11,7 @@ import sqlalchemy as sa
 
 from worker.core.database.audit_entries import RETENTION, Act
 from worker.features.audit.store.sealing import NotSigned, seals_of
-from worker.features.privacy.store.removals import (
-    Place,
-    Purging,
-    drop_links,
-    erase_next,
-    erase_old_updates,
-    remove_events,
-    remove_places,
-)
+from worker.features.privacy.store.removals import Place, Purging, drop_links, erase_next, remove_old
 from worker.reporting.store.look import Looked
 from worker.web.webhooks.session_chain import DIGESTS_KEPT
 from worker.wiring.container import Parts
@@ -103,12 +93,11 @@ class Retention:
         """Whether any were removed, so that there may be more."""
         stores = self._stores
         kept_for = max(INBOX_KEPT, self._kept.batches or INBOX_KEPT)
-        erased = erase_old_updates(stores.database, since=now - UPDATES_KEPT)
-        removed = remove_events(stores.database, since=now - kept_for)
+        updates, places = now - UPDATES_KEPT, now - self._places_kept
+        removed = remove_old(stores.database, updates=updates, events=now - kept_for, places=places)
         webhooks = stores.webhook_list.remove(since=now - WEBHOOKS_KEPT)
         refused = stores.refused_events.remove_due(now=now)
-        places = remove_places(stores.database, since=now - self._places_kept)
-        return bool(erased or removed or webhooks or refused or places)
+        return bool(removed or webhooks or refused)
 
     def _remove_audited(self, now: datetime) -> bool:
         """Whether there may be more entries of the audit log that are old enough."""

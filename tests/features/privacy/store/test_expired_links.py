@@ -11,7 +11,7 @@ from worker.core.database.tables import AddressPlace, CustomerRow, InvitationRow
 from worker.core.messages.contact import AddressCap
 from worker.core.model.states import InvitationState
 from worker.features.privacy.store import removals
-from worker.features.privacy.store.removals import drop_links, remove_places
+from worker.features.privacy.store.removals import drop_links, remove_old
 
 
 @pytest.fixture
@@ -74,6 +74,7 @@ def test_old_places_are_removed_and_no_others(shelf):
     shelf.send()
     places = len(shelf.rows(AddressPlace))
     assert places > 0
-    assert remove_places(shelf.database, since=shelf.clock() - timedelta(seconds=1)) == 0
-    assert remove_places(shelf.database, since=shelf.clock()) == places
+    now, before = shelf.clock(), shelf.clock() - timedelta(seconds=1)
+    assert remove_old(shelf.database, updates=now, events=now, places=before) == 0
+    assert remove_old(shelf.database, updates=now, events=now, places=now) == places
     assert shelf.rows(AddressPlace) == []

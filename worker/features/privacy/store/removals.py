@@ -124,29 +124,24 @@ def drop_links(database: Database, *, since: datetime) -> int:
     return len(found)
 
 
-def erase_old_updates(database: Database, *, since: datetime) -> int:
-    """Erase the stored columns of the next updates that were received until `since`; returns how many."""
+def remove_old(database: Database, *, updates: datetime, events: datetime, places: datetime) -> int:
+    """Erase the stored columns of the next updates that were received until `updates`, and remove the next events that
+    were received until `events` and the next places that were taken until `places`. Returns how many these are."""
     # Spelled exactly as in the index.
-    kept = sa.select(Inbox.id).where(sa.text("length(encrypted) > 0"), Inbox.received_at <= since)
-    ids = kept.order_by(Inbox.received_at).limit(EVENTS_AT_ONCE)
-    with database.write() as connection:
-        return connection.execute(sa.update(Inbox).where(Inbox.id.in_(ids)).values(encrypted=ERASED)).rowcount
-
-
-def remove_events(database: Database, *, since: datetime) -> int:
-    """Remove the next events that were received until `since`; returns how many."""
-    ids = sa.select(Inbox.id).where(Inbox.received_at <= since).order_by(Inbox.received_at).limit(EVENTS_AT_ONCE)
-    with database.write() as connection:
-        return connection.execute(sa.delete(Inbox).where(Inbox.id.in_(ids))).rowcount
-
-
-def remove_places(database: Database, *, since: datetime) -> int:
-    """Remove the next places that were taken until `since`; returns how many."""
-    old = sa.select(AddressPlace.digest, AddressPlace.number).where(AddressPlace.taken_at <= since)
-    keys = old.order_by(AddressPlace.taken_at).limit(PLACES_AT_ONCE)
-    gone = sa.delete(AddressPlace).where(sa.tuple_(AddressPlace.digest, AddressPlace.number).in_(keys))
-    with database.write() as connection:
-        return connection.execute(gone).rowcount
+    kept = sa.select(Inbox.id).where(sa.text("length(encrypted) > 0"), Inbox.received_at <= updates)
+    kept = kept.order_by(Inbox.received_at).limit(EVENTS_AT_ONCE)
+    old = sa.select(Inbox.id).where(Inbox.received_at <= events).order_by(Inbox.received_at).limit(EVENTS_AT_ONCE)
+    taken = sa.select(AddressPlace.digest, AddressPlace.number).where(AddressPlace.taken_at <= places)
+    taken = taken.order_by(AddressPlace.taken_at).limit(PLACES_AT_ONCE)
+    number = 0
+    for change in (
+        sa.update(Inbox).where(Inbox.id.in_(kept)).values(encrypted=ERASED),
+        sa.delete(Inbox).where(Inbox.id.in_(old)),
+        sa.delete(AddressPlace).where(sa.tuple_(AddressPlace.digest, AddressPlace.number).in_(taken)),
+    ):
+        with database.write() as connection:
+            number += connection.execute(change).rowcount
+    return number
 
 
 class Purging:

@@ -1,7 +1,5 @@
-"""What a person may ask for who is a customer: to be erased, with a proof, or to see what is stored.
-
-A command erases as the event `customer.erased` does, by the same function.
-"""
+"""What a person may ask for who is a customer: to be erased, with a proof, or to see what is stored. A command erases
+as the event `customer.erased` does, by the same function."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
