@@ -37,15 +37,11 @@ class Needed:
 def check_brokers(parts: Parts) -> Iterator[Finding]:
     """A line for each broker, and below it one for each queue."""
     settings = parts.settings
-    asked: list[tuple[str, str, Tls | None]] = [("broker", settings.broker.url, settings.broker.protection)]
-    if settings.bus is not None:
-        asked.append(("bus", settings.bus.url, settings.bus.protection))
-    for name, url, tls in asked:
-        where = where_is(settings, name)
-        if not where:
+    for name, section in (("broker", settings.broker), ("bus", settings.bus)):
+        if section is not None and (where := where_is(settings, name)):
+            yield from _one(settings, name, where, section.url, section.protection)
+        elif section is not None:
             yield ok(name, "none: one process does all work (`onboard run` or `onboard up`)")
-        else:
-            yield from _one(settings, name, where, url, tls)
 
 
 def _one(settings: Settings, name: str, where: str, url: str, tls: Tls | None) -> Iterator[Finding]:

@@ -102,9 +102,8 @@ def check_domain(ask: Ask, *, sender: str, envelope: str, selector: str | None) 
 def _mx(ask: Ask, domain: str) -> Finding:
     hosts = [_DOT.sub("", record.split()[-1]) for record in ask(domain, "MX")]
     if not hosts:
-        return warning(
-            MX, f"{domain} has none", "add one: bounces and answers come there, and some servers refuse mail without it"
-        )
+        add = "add one: bounces and answers come there, and some servers refuse mail without it"
+        return warning(MX, f"{domain} has none", add)
     if hosts == [""]:
         return failure(MX, f"{domain} says that it takes no mail", "name a server: others refuse mail of such a domain")
     return ok(MX, f"{domain}: {', '.join(sorted(hosts))}")
@@ -122,11 +121,8 @@ def _spf(ask: Ask, domain: str) -> Finding:
         return failure(SPF, f"{domain} lets every server in the world send for it", 'end the record with "-all"')
     lookups = _lookups(ask, found[0], {domain})
     if lookups > MOST_LOOKUPS:
-        return failure(
-            SPF,
-            f"{domain} makes a receiver look up {lookups} names; after {MOST_LOOKUPS} it gives up",
-            "write addresses (ip4:, ip6:) in place of includes",
-        )
+        many = f"{domain} makes a receiver look up {lookups} names; after {MOST_LOOKUPS} it gives up"
+        return failure(SPF, many, "write addresses (ip4:, ip6:) in place of includes")
     if "all" not in names and not any(name.startswith("redirect=") for name in names):
         return warning(SPF, f"{domain} does not say what about other servers", 'end the record with "-all" or "~all"')
     if "?all" in terms:
@@ -155,11 +151,8 @@ def _lookups(ask: Ask, record: str, seen: set[str]) -> int:
 
 def _dkim(ask: Ask, domain: str, selector: str | None) -> Finding:
     if selector is None:
-        return warning(
-            DKIM,
-            "without --dkim SELECTOR no key is looked up",
-            "name the selector that your relay signs with: the s= of a DKIM-Signature in a mail that it sent",
-        )
+        name_it = "name the selector that your relay signs with: the s= of a DKIM-Signature in a mail that it sent"
+        return warning(DKIM, "without --dkim SELECTOR no key is looked up", name_it)
     name = f"{selector}._domainkey.{domain}"
     keys = [record for record in ask(name, "TXT") if "p=" in record.replace(" ", "")]
     if not keys:
@@ -201,11 +194,9 @@ def _dmarc(ask: Ask, domain: str) -> Finding:
             return failure(DMARC, f"_dmarc.{at} has {len(found)} records, so none counts", "leave one of them")
         if found:
             return _policy(f"_dmarc.{at}", _tags(found[0]), is_above=start > 0)
-    return failure(
-        DMARC,
-        f"_dmarc.{domain} has no record; large mail services refuse bulk mail without one",
-        f'add a TXT record to _dmarc.{domain}: "v=DMARC1; p=none; rua=mailto:REPORTS@{domain}", later p=quarantine',
-    )
+    none = f"_dmarc.{domain} has no record; large mail services refuse bulk mail without one"
+    add = f'add a TXT record to _dmarc.{domain}: "v=DMARC1; p=none; rua=mailto:REPORTS@{domain}", later p=quarantine'
+    return failure(DMARC, none, add)
 
 
 def _policy(name: str, tags: dict[str, str], *, is_above: bool) -> Finding:
@@ -226,11 +217,8 @@ def _alignment(sender: str, envelope: str) -> Finding:
     longer, shorter = sorted((sender, envelope), key=len, reverse=True)
     if longer.endswith(f".{shorter}"):
         return ok(ALIGNMENT, f"From is of {sender}, the envelope of {envelope}: aligned unless DMARC says aspf=s")
-    return failure(
-        ALIGNMENT,
-        f"From is of {sender}, the envelope of {envelope}: SPF does not count for DMARC",
-        "send both from one domain, or sign with a DKIM key of the From domain",
-    )
+    two = f"From is of {sender}, the envelope of {envelope}: SPF does not count for DMARC"
+    return failure(ALIGNMENT, two, "send both from one domain, or sign with a DKIM key of the From domain")
 
 
 def _tags(record: str) -> dict[str, str]:
