@@ -165,17 +165,10 @@ def cookie_name(request: web.Request) -> str:
     return f"{'__Host-' if _by_tls(request) else ''}onboard_{host_and_port(request.host)[1]}"
 
 
-def set_cookie(answer: web.StreamResponse, request: web.Request, name: str, value: str, **more: int) -> None:
+def set_cookie(answer: web.StreamResponse, request: web.Request, name: str, value: str, *, max_age: int) -> None:
     """A cookie of this visit: not for scripts, not from other sites, and by TLS only except on this machine."""
-    answer.set_cookie(
-        name,
-        value,
-        path="/",
-        httponly=True,
-        samesite="Lax",
-        secure=_by_tls(request),
-        **more,  # type: ignore[arg-type]
-    )
+    secure = _by_tls(request)
+    answer.set_cookie(name, value, path="/", httponly=True, samesite="Lax", secure=secure, max_age=max_age)
 
 
 def drop_cookie(answer: web.StreamResponse, request: web.Request, name: str) -> None:

@@ -21,13 +21,9 @@ MOST_CHECKED = 200_000
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     given = {name: asked.text(name) for name in (*TEXTS, "since", "until")}
     before = asked.number("before", least=1)
-    wanted = Wanted(
-        since=_day(given["since"]),
-        until=_day(given["until"], after=True),
-        before=before,
-        begins=True,
-        **{name: given[name] or None for name in TEXTS},  # type: ignore[arg-type]
-    )
+    since, until = _day(given["since"]), _day(given["until"], after=True)
+    actor, action, subject = (given[name] or None for name in TEXTS)
+    wanted = Wanted(since, until, actor, action, subject, before=before, begins=True)
     log = AuditLog(sources.parts.database, sources.parts.keyring)
     found = log.newest(wanted, most=SHOWN + 1)
     shown = list(reversed(found))[:SHOWN]

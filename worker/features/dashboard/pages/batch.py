@@ -11,7 +11,7 @@ from tempfile import TemporaryFile
 from typing import Any
 from urllib.parse import urlencode
 
-from worker.core.database.audit_entries import Act, note_alone
+from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.clock import monotonic
 from worker.core.model.reasons import meaning_of
 from worker.core.model.states import UNSENT_JOBS, JobState, LineState
@@ -165,7 +165,7 @@ KINDS = {"csv": "text/csv", "xlsx": "application/vnd.openxmlformats-officedocume
 
 def _report(sources: Sources, asked: Asked, *, ending: str) -> File:
     batch = refuse_purged(batch_of(sources, asked))
-    database = sources.parts.database.acting(Act(asked.person.actor, "report"))
+    database = sources.acting(asked.person, "report", "").database
     note_alone(database, f"batch {batch.id}", now=asked.now, reason=ending)
     out = TemporaryFile("w+b")  # noqa: SIM115 -- the site closes it
     try:

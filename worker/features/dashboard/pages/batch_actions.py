@@ -198,33 +198,20 @@ def _plan_resolve(sources: Sources, asked: Asked) -> Plan:
     if not held:
         none = [] if cost.stay else [f"No row of batch {batch.id}{_of(which)} is held."]
         raise Refused(" ".join([*none, *elsewhere]))
-    rows = counted(held, "held row")
+    rows, at_worst = counted(held, "held row"), worst_cost(cost)
     if verdict is Verdict.ABANDON:
+        title, button = f"Give up {rows} of batch {batch.id}, {batch.name}?", f"Give up {rows}"
         them = "it" if held == 1 else "them"
-        return Plan(
-            title=f"Give up {rows} of batch {batch.id}, {batch.name}?",
-            button=f"Give up {rows}",
-            does=(
-                f"{rows}{_of(which)} {are(held)} cancelled, and no further message is sent for {them}.",
-                "What the provider may have opened stays open until it expires.",
-                *elsewhere,
-            ),
-            grave=True,
-            fields=(ROWS,),
-        )
-    at_worst = worst_cost(cost)
-    return Plan(
-        title=f"Make the calls of {rows} of batch {batch.id}, {batch.name} again?",
-        button=f"Repeat {rows}",
-        does=(
-            f"{rows}{_of(which)}: the outcome of the last call is not known, or a person had to decide."
-            " The call is made again.",
-            *elsewhere,
-        ),
-        cost=(f"{at_worst}.",) if at_worst else (),
-        grave=True,
-        fields=(ROWS,),
-    )
+        does = [
+            f"{rows}{_of(which)} {are(held)} cancelled, and no further message is sent for {them}.",
+            "What the provider may have opened stays open until it expires.",
+        ]
+    else:
+        title, button = f"Make the calls of {rows} of batch {batch.id}, {batch.name} again?", f"Repeat {rows}"
+        why = "the outcome of the last call is not known, or a person had to decide. The call is made again"
+        does = [f"{rows}{_of(which)}: {why}."]
+    costs = (f"{at_worst}.",) if at_worst else ()
+    return Plan(title=title, button=button, does=(*does, *elsewhere), cost=costs, grave=True, fields=(ROWS,))
 
 
 def _resolve(sources: Sources, asked: Asked, reason: str) -> Done:

@@ -1,8 +1,6 @@
 """The rows of one batch for a page: some of them, those that need a person, what happened in each hour; one customer.
-
 Each read is bounded, whatever the size of the batch: a page of rows through the index, the first rows that need a
-person, and sums by hour.
-"""
+person, and sums by hour."""
 
 from collections.abc import Iterator
 from typing import Any
