@@ -21,14 +21,11 @@ def _chat_url(given: Any) -> str:
     return str(given)
 
 
-ChatUrl = Annotated[str | None, BeforeValidator(_chat_url), Shown("URL"), Lazy()]
-
-
 class Alerts(Section):
     """Who gets a message when something begins or ends to need a person."""
 
     email: tuple[Mailbox, ...] = setting((), "Mailboxes: a mail over the server of [email].")
-    webhook: ChatUrl = setting(
+    webhook: Annotated[str | None, BeforeValidator(_chat_url), Shown("URL"), Lazy()] = setting(
         None,
         'A chat\'s address: a POST of `{"text": "…"}`. It is a secret: from the environment or a file.',
         repr=False,

@@ -226,11 +226,8 @@ def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
                 rest = f"; {one.busy:,} are locked" if one.busy else ""
                 rest += f"; {one.unreadable:,} cannot be decrypted" if one.unreadable else ""
                 click.echo(f"{name}: {one.changed:,} changed{rest}")
-        click.echo(
-            f"{counted(total, 'value')} changed; all values are by the first keys"
-            if not left
-            else f"{counted(left, 'value')} left; `onboard keys status` names their keys"
-        )
+        all_done = f"{counted(total, 'value')} changed; all values are by the first keys"
+        click.echo(f"{counted(left, 'value')} left; `onboard keys status` names their keys" if left else all_done)
     if left:
         raise SystemExit(NEEDS_A_PERSON)
 

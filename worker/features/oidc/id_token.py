@@ -1,7 +1,5 @@
 """Judges an ID token (OpenID Connect Core 1.0, 3.1.3.7): its signature, whom it is for, when, and whom it names. Pure.
-
-PyJWT verifies the signature; the rest is decided here, with the time as an argument (docs/decisions/0005).
-"""
+PyJWT verifies the signature; the rest is decided here, with the time as an argument (docs/decisions/0005)."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

@@ -1,8 +1,6 @@
 """One log-in between the browser's leaving and its coming back, all in a cookie; and what the identity provider is
-asked: where its addresses are, which keys sign, and whom a code is for; and what `onboard doctor` says of it.
-
-Answers are bounded in size and time, redirects are not followed, and TLS is verified as for every other client.
-"""
+asked: where its addresses are, which keys sign, and whom a code is for; and what `onboard doctor` says of it. Answers
+are bounded in size and time, redirects are not followed, and TLS is verified as for every other client."""
 
 import asyncio
 import base64
@@ -32,7 +30,6 @@ from worker.providers.bodies import BadAnswer, json_object
 from worker.settings.addresses import web_url
 from worker.wiring.container import Parts
 
-DISCOVERY = "/.well-known/openid-configuration"
 KNOWN_SECONDS = 3600.0  # how long addresses and keys count
 # A new key is looked for at most so often, and an issuer that does not answer is left alone for so long.
 AGAIN_SECONDS, LEFT_ALONE_SECONDS = 60.0, 5.0
@@ -42,7 +39,6 @@ LARGEST = 256 * 1024  # bytes of one answer
 BACK = "/dashboard/oidc"
 NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 LONGEST_PATH = 1000
-SCOPE = "openid profile"
 
 
 class Unavailable(Exception):
@@ -126,7 +122,7 @@ class Issuer:
         endpoint = (await self.endpoints()).authorization
         challenge = base64.urlsafe_b64encode(sha256(flow.verifier.encode()).digest()).decode().rstrip("=")
         asked = {"response_type": "code", "client_id": self.oidc.client_id, "redirect_uri": self.redirect_uri}
-        asked |= {"scope": SCOPE, "state": flow.state, "nonce": flow.nonce}
+        asked |= {"scope": "openid profile", "state": flow.state, "nonce": flow.nonce}
         asked |= {"code_challenge": challenge, "code_challenge_method": "S256"}
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(asked)}"
 
@@ -149,7 +145,8 @@ class Issuer:
             if now - self._failed_at < LEFT_ALONE_SECONDS:
                 raise Unavailable(self._failure)
             try:
-                found = self._read(await self._got(self.oidc.issuer.rstrip("/") + DISCOVERY, "its discovery"))
+                where = f"{self.oidc.issuer.rstrip('/')}/.well-known/openid-configuration"
+                found = self._read(await self._got(where, "its discovery"))
             except Unavailable as error:
                 self._failed_at, self._failure = monotonic(), str(error)
                 raise

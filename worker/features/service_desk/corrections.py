@@ -1,8 +1,6 @@
-"""What a row of a report that comes back has changed about a customer: its cells against what is stored. Pure.
-
-An empty cell says nothing, so a report without details erases none. A cell that a spreadsheet or we have rewritten says
-nothing either, as long as it can be what is stored: a mask, a date in another form, a number without its plus sign.
-"""
+"""What a row of a report that comes back has changed about a customer: its cells against what is stored. Pure. An empty
+cell says nothing, so a report without details erases none. A cell that a spreadsheet or we have rewritten says nothing
+either, as long as it can be what is stored: a mask, a date in another form, a number without its plus sign."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace

@@ -1,8 +1,6 @@
-"""A customer's history as sentences, in the order of their times. Pure.
-
-From the row of a list, or an event, to the result: each session, each call that failed, each message with what became
-of it, each webhook, each decision of a person. No sentence has an address, a name, a link or a token.
-"""
+"""A customer's history as sentences, in the order of their times. Pure. From the row of a list, or an event, to the
+result: each session, each call that failed, each message with what became of it, each webhook, each decision of a
+person. No sentence has an address, a name, a link or a token."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

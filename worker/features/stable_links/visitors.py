@@ -1,8 +1,6 @@
-"""Knows a visitor again: by a cookie of its own, and by the form that its page holds.
-
-Both are signed with the digest key, so that every web process knows them, and both say when they were made. A form is
-good for one link and one visitor. Nothing in them says who the customer is.
-"""
+"""Knows a visitor again: by a cookie of its own, and by the form that its page holds. Both are signed with the digest
+key, so that every web process knows them, and both say when they were made. A form is good for one link and one
+visitor. Nothing in them says who the customer is."""
 
 import re
 import secrets
@@ -51,15 +49,9 @@ class Visitors:
         """The answer, with the visitor's cookie if it has none."""
         if visitor.is_new:
             seconds = int(visitor.first_seen.timestamp())
-            answer.set_cookie(
-                COOKIE,
-                f"{visitor.name}.{seconds}.{self._signature(_VISITOR, f'{visitor.name} {seconds}')}",
-                max_age=int(KEPT.total_seconds()),
-                path="/s/",
-                secure=self._is_secure,
-                httponly=True,
-                samesite="Lax",
-            )
+            value = f"{visitor.name}.{seconds}.{self._signature(_VISITOR, f'{visitor.name} {seconds}')}"
+            kept, secure = int(KEPT.total_seconds()), self._is_secure
+            answer.set_cookie(COOKIE, value, max_age=kept, path="/s/", secure=secure, httponly=True, samesite="Lax")
         return answer
 
     def form(self, visitor: Visitor, secret: str, *, now: datetime) -> str:

@@ -1,9 +1,6 @@
 """Records the spans of rows that are traced, and sends them to a collector: OTLP over HTTP, by OpenTelemetry, which is
-the extra `otel`.
-
-OpenTelemetry's own variables say where to, and it is imported only where they do. What others give as a `traceparent`
-(W3C Trace Context) is checked here: another form is ignored, as the specification asks.
-"""
+the extra `otel`. OpenTelemetry's own variables say where to, and it is imported only where they do. What others give as
+a `traceparent` (W3C Trace Context) is checked here: another form is ignored, as the specification asks."""
 
 import logging
 import os
@@ -43,7 +40,6 @@ ROW_SHARE = 0.01  # of the rows of lists begins a trace: of 50,000 rows some 500
 CLOSE_SECONDS = 3.0
 # Spans that wait to be sent; of more, the oldest are dropped and OpenTelemetry logs it.
 WAITING, AT_ONCE = 8192, 512
-NANOSECONDS = 10**9
 PREFIX = "onboarding."
 LONGEST = 512  # characters of a `traceparent`: one of version 00 has 55
 # A later version may say more behind these four, which mean the same in each version.
@@ -131,15 +127,6 @@ def collector() -> str | None:
     return os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
-def why_not_traced() -> str:
-    """Why spans do not go there without TLS; empty: they go."""
-    parts = urlsplit(collector() or "")
-    is_safe = parts.scheme == "https" or is_loopback(parts.hostname or "")
-    if is_safe or os.environ.get("OTEL_EXPORTER_OTLP_INSECURE", "").lower() == "true":
-        return ""
-    return "nothing is traced: the collector needs https, or OTEL_EXPORTER_OTLP_INSECURE=true"
-
-
 def _is_there(module: str) -> bool:
     try:
         return find_spec(module) is not None
@@ -149,10 +136,15 @@ def _is_there(module: str) -> bool:
 
 def build_traces() -> Traces:
     """What records this process's spans. It has a thread: make it after a fork."""
-    if collector() is None:
+    if (address := collector()) is None:
         return NO_TRACES
-    if why := why_not_traced() or ("" if all(map(_is_there, NEEDED)) else INSTALL):
-        log.warning("%s", why)
+    url = urlsplit(address)
+    is_safe = url.scheme == "https" or is_loopback(url.hostname or "")
+    if not is_safe and os.environ.get("OTEL_EXPORTER_OTLP_INSECURE", "").lower() != "true":
+        log.warning("nothing is traced: the collector needs https, or OTEL_EXPORTER_OTLP_INSECURE=true")
+        return NO_TRACES
+    if not all(map(_is_there, NEEDED)):
+        log.warning(INSTALL)
         return NO_TRACES
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -265,7 +257,7 @@ def _named(facts: Facts) -> dict[str, str | int]:
 
 
 def _nanoseconds(at: datetime) -> int:
-    return int(at.timestamp() * NANOSECONDS)
+    return int(at.timestamp() * 10**9)
 
 
 TRACES = Tracer(build_traces, collector)

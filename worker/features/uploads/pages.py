@@ -9,7 +9,6 @@ from functools import partial
 from tempfile import TemporaryFile
 from typing import Any
 
-from worker.core.database.audit_entries import Act
 from worker.core.foundation.notation import counted
 from worker.features.dashboard.contract import (
     Action,
@@ -46,10 +45,8 @@ def path_of(list_id: int) -> str:
 
 def uploads_of(sources: Sources, asked: Asked, action: str = "", reason: str = "") -> Uploads:
     """`action`: what the person does, for the audit log."""
-    database = sources.parts.database
-    if action:
-        database = database.acting(Act(asked.person.actor, action, reason))
-    return Uploads(database, sources.parts.keyring)
+    stores = sources.acting(asked.person, action, reason) if action else sources.parts
+    return Uploads(stores.database, stores.keyring)
 
 
 def upload_of(sources: Sources, asked: Asked) -> Upload:

@@ -1,8 +1,6 @@
-"""Checks and imports uploaded lists, in the processes that work: one list at a time, in a thread.
-
-The database decides which process takes a list. After a kill another one takes it: a check begins anew, and an import
-goes on, since the bytes of a list name its batch.
-"""
+"""Checks and imports uploaded lists, in the processes that work: one list at a time, in a thread. The database decides
+which process takes a list. After a kill another one takes it: a check begins anew, and an import goes on, since the
+bytes of a list name its batch."""
 
 import hashlib
 import logging

@@ -143,12 +143,9 @@ class AuditLog:
             found.add("the head of the chain is missing: the row of audit_head was removed")
             return found, Head(Point(), Point(), "", signed=False)
         if not head.signed and not head.is_new:
-            found.add(
-                f"the head of the chain is not signed by a key of this configuration (it names the key {head.key_id}):"
-                " it was changed, or that key is missing from [encryption]"
-                if head.key_id
-                else "the head of the chain is not signed"
-            )
+            by = f" by a key of this configuration (it names the key {head.key_id})"
+            why = f"{by}: it was changed, or that key is missing from [encryption]" if head.key_id else ""
+            found.add(f"the head of the chain is not signed{why}")
         return found, head
 
 

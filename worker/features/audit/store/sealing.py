@@ -1,8 +1,6 @@
-"""Chains the entries of the audit log, and signs the chain's head.
-
-Transactions add entries without a number. A moment later one process at a time seals them: each gets its number and its
-hash, which covers the entry before it. So no transaction waits for another one's entry.
-"""
+"""Chains the entries of the audit log, and signs the chain's head. Transactions add entries without a number. A moment
+later one process at a time seals them: each gets its number and its hash, which covers the entry before it. So no
+transaction waits for another one's entry."""
 
 import json
 import logging

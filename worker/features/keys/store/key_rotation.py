@@ -1,8 +1,6 @@
 """Encrypts values again by the first key, and hashes again by the first digest key, in chunks while workers run; and
-says which keys the stored values need.
-
-What is done is seen in the values themselves. So it may be cut off at any moment, and begins again anywhere.
-"""
+says which keys the stored values need. What is done is seen in the values themselves. So it may be cut off at any
+moment, and begins again anywhere."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +58,7 @@ class KeyRotation:
 
     def chunk(self, column: EncryptedColumn, after: Any = None, *, now: datetime) -> Rotated:
         """Look at the next rows, and change those that are not by the first keys, at most MOST of them."""
-        look = sa.select(column.id.label("id"), column.start.label("start"), *_digests_of(column))
+        look = sa.select(column.id.label("id"), column.start.label("start"), *(one.column for one in column.hashed))
         if after is not None:
             look = look.where(column.id > after)
         with self._database.read() as connection:
@@ -88,9 +86,8 @@ class KeyRotation:
             if column is ADDRESSES:
                 return hash_anew(connection, self._keyring, ids)
             digests = len(column.hashed)
-            query = sa.select(
-                column.id.label("id"), column.value.label("value"), *_digests_of(column), *column.named_by
-            )
+            columns = (column.id.label("id"), column.value.label("value"), *(one.column for one in column.hashed))
+            query = sa.select(*columns, *column.named_by)
             # Rows that point to these may be written meanwhile (key_share). Nothing here waits for another transaction.
             query = query.where(column.id.in_(ids)).order_by(column.id)
             rows = connection.execute(query.with_for_update(key_share=True, skip_locked=True)).all()
@@ -131,10 +128,6 @@ def _again(
             if was is not None:
                 again[f"new_{one.column.key}"] = keyring.digests(one.purpose, one.text(kept))[0]
     return again
-
-
-def _digests_of(column: EncryptedColumn) -> list[Any]:
-    return [one.column for one in column.hashed]
 
 
 def _change_of(column: EncryptedColumn) -> bulk.Change:

@@ -1,7 +1,5 @@
-"""What a scrape reads from the database: kept counts, first rows of indexes, and small tables.
-
-Nothing is counted row by row, so the cost does not grow with the rows that there are.
-"""
+"""What a scrape reads from the database: kept counts, first rows of indexes, and small tables. Nothing is counted row
+by row, so the cost does not grow with the rows that there are."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager

@@ -1,8 +1,6 @@
-"""What the service desk does for a customer: send the link again, open another session, correct an address.
-
-Each is one transaction under the customer's lock, decided by what is stored at that moment, with its entry in the audit
-log. A worker that is sending a message at that moment keeps its lease: the decision waits for it, and refuses.
-"""
+"""What the service desk does for a customer: send the link again, open another session, correct an address. Each is one
+transaction under the customer's lock, decided by what is stored at that moment, with its entry in the audit log. A
+worker that is sending a message at that moment keeps its lease: the decision waits for it, and refuses."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace

@@ -176,15 +176,11 @@ def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
     found_nothing = sa.and_(
         Attempt.outcome == DONE, Attempt.found == "", Attempt.invitation_id.is_(None), not_carried_out(call)
     )
+    channel = sa.case((Attempt.invitation_id.is_not(None), Attempt.account), else_="")
     query = (
         sa.select(
-            Attempt.opened_at,
-            Attempt.account,
-            sa.case((Attempt.invitation_id.is_not(None), Attempt.account), else_=""),
-            sa.func.coalesce(Attempt.outcome, ""),
-            Attempt.status,
-            Attempt.detail,
-            Attempt.reconciles.is_not(None),
+            *(Attempt.opened_at, Attempt.account, channel),
+            *(sa.func.coalesce(Attempt.outcome, ""), Attempt.status, Attempt.detail, Attempt.reconciles.is_not(None)),
             sa.func.coalesce(found_nothing, sa.false()),
         )
         .join(call, call.id == Attempt.reconciles, isouter=True)

@@ -1,8 +1,6 @@
 """The messages that have left to a customer, with what their words were made from. The words themselves are not stored.
-
 They would be most of the database, and each would be one more copy of a name and a link. A message is made again from
-its template, whose digest was stored as it left.
-"""
+its template, whose digest was stored as it left."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,9 +1,6 @@
 """What a visitor of a stable link finds, the session that a customer asks for there, and the end of a link that is for
-another person.
-
-A visit reads. A press is one transaction under the customer's lock, decided by what is stored at that moment: of two
-presses at once, in one web process or in two, the second finds that the first has asked.
-"""
+another person. A visit reads. A press is one transaction under the customer's lock, decided by what is stored at that
+moment: of two presses at once, in one web process or in two, the second finds that the first has asked."""
 
 import uuid
 from collections.abc import Sequence
