@@ -268,8 +268,8 @@ async def test_a_group_may_be_inside_an_object_and_times_are_this_processs(open_
     assert (await log_in(visit(site), issuer)).status == 403
 
 
-async def test_a_flood_of_codes_does_not_go_on_to_the_issuer(rita, issuer, monkeypatch):
+async def test_a_flood_of_codes_does_not_go_on_to_the_issuer(open_site, issuer, visit, monkeypatch):
     monkeypatch.setattr(way, "MOST_AT_ONCE", 0)
-    said = await log_in(rita, issuer)
+    said = await log_in(visit(await open_site(users=None, keys=issuer.settings())), issuer)
     assert (said.status, said.title) == (429, "Log in")
     assert issuer.asked == ["discovery"]

@@ -17,6 +17,7 @@ from worker.features.oidc.issuer import BACK, Flow, Issuer, Unavailable, flow_of
 from worker.features.oidc.section import Oidc
 from worker.settings.model import Settings
 from worker.web.problems import REFUSED
+from worker.web.turns import AtOnce, TooMany
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class OidcRoutes:
 
     def __init__(self, issuer: Issuer, delay: Delay, log_in: LogInPage) -> None:
         self._issuer, self._delay, self._log_in = issuer, delay, log_in
-        self._at_once = 0
+        self._at_once = AtOnce(MOST_AT_ONCE)
         self._used: OrderedDict[str, float] = OrderedDict()
 
     async def leave(self, request: web.Request) -> web.StreamResponse:
@@ -65,10 +66,11 @@ class OidcRoutes:
             request[REFUSED] = "dashboard: oidc: its state is not of this browser"
             return self._log_in.form(request, to="/", said=TOO_OLD, status=403)
         to = local_path(flow.to)
-        if self._at_once >= MOST_AT_ONCE:
-            return self._log_in.form(request, to=to, said=BUSY, status=429)
         try:
-            person = await self._person(request, flow)
+            with self._at_once.one_of("code"):  # not during a delay: those who are refused keep no other person out
+                person = await self._person(request, flow)
+        except TooMany:
+            return self._log_in.form(request, to=to, said=BUSY, status=429)
         except Unavailable as error:
             return self._unavailable(request, error, to)
         except NotProven as error:
@@ -78,17 +80,13 @@ class OidcRoutes:
         return await self._log_in.entered(request, OIDC + person.name, to, role=person.role)
 
     async def _person(self, request: web.Request, flow: Flow) -> Person:
-        self._at_once += 1
-        try:
-            named, given = (await self._issuer.endpoints()).names_itself, request.query.getall("iss", [])
-            if (named or given) and given != [self._issuer.oidc.issuer]:  # RFC 9207
-                raise NotProven("the answer is of another issuer")
-            code = request.query.get("code", "")
-            if "error" in request.query or not code or len(code) > LONGEST_CODE:
-                raise NotProven("the issuer did not let the person in")
-            return await self._issuer.person(flow, code)
-        finally:  # before a delay: those who are refused keep no other person out
-            self._at_once -= 1
+        named, given = (await self._issuer.endpoints()).names_itself, request.query.getall("iss", [])
+        if (named or given) and given != [self._issuer.oidc.issuer]:  # RFC 9207
+            raise NotProven("the answer is of another issuer")
+        code = request.query.get("code", "")
+        if "error" in request.query or not code or len(code) > LONGEST_CODE:
+            raise NotProven("the issuer did not let the person in")
+        return await self._issuer.person(flow, code)
 
     def _is_first(self, flow: Flow) -> bool:
         """Whether this log-in comes back for the first time, in this process. The issuer redeems each code once too."""
