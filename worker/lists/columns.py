@@ -280,7 +280,6 @@ class Objects:
         return our_name(key, self._options) if name is None else name
 
     def _find_problem(self, key: str, name: str | None) -> FieldProblem | None:
-        """Why a key is refused that is no column's name."""
         near = self._unknown < MOST_NEAREST
         if name is None:
             self._unknown += 1

@@ -55,14 +55,10 @@ class OldLink(NamedTuple):
 @dataclass(frozen=True)
 class RefusedLine:
     """A line that becomes no job. `customer_id` is empty unless it is valid. `duplicate_of` is the earlier row of the
-    same customer. `known`: what became of the line of a known customer, in words without personal data. Neither: it
-    was refused.
-
-    Until it is judged it has `if_used`, as an accepted one, and as `rest` the customer without the wrong cells: who
-    knows the accounts and templates finds further problems in it. None: it has no cells that could be read.
-
-    `warnings` are for the operator; they are not stored.
-    """
+    same customer. `known`: what became of the line of a known customer, in words without personal data. Neither: it was
+    refused. Until it is judged it has `if_used`, as an accepted one, and as `rest` the customer without the wrong
+    cells: who knows the accounts and templates finds further problems in it. None: it has no cells that could be read.
+    `warnings` are for the operator; they are not stored."""
 
     row: int
     customer_id: str
@@ -128,7 +124,6 @@ def same_customer(row: int) -> FieldProblem:
 
 
 def is_duplicate(problem: FieldProblem) -> bool:
-    """Whether the problem is that of `same_customer`."""
     return problem.hint == _THE_FIRST
 
 

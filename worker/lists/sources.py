@@ -43,7 +43,6 @@ def shown_name(name: str) -> str:
 
 
 def fetch(address: str, out: BinaryIO, sources: Sequence[ListSource]) -> None:
-    """Write the list at `address` to `out`, as the source of its scheme does."""
     scheme = address.partition("://")[0].lower()
     for one in sources:
         if scheme in one.schemes:

@@ -114,7 +114,6 @@ class FrankieEndpoint(AccountAdapter):
         )
 
     def problem(self, answer: HttpAnswer, unread: bodies.Unread, request: SessionRequest, now: datetime) -> Problem:
-        """The Problem for an answer without a usable session."""
         found, reason = unread.found, unread.reason
         given = found.get("errorCode")
         parsed = ERROR_CODE.match(given) if isinstance(given, str) else None

@@ -60,7 +60,6 @@ class Reporting(Forecasts):
     def columns(
         self, batch: BatchFacts, *, links: bool = False, routes: bool = False, details: Collection[str] | None = None
     ) -> Columns:
-        """What the lines of a report of this batch are made with."""
         now = self.clock()
         counts = self.facts.counts(batch.id)
         missing = counts.waiting.keys() - self.rules.accounts.keys()

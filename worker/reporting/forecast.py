@@ -244,7 +244,6 @@ def last_text_at(cap: int, left: int, sent: int, *, now: datetime) -> datetime:
 
 
 def of_rows(apart: Wait) -> Wait:
-    """The rows that wait for one reason, in words."""
     what = counted(apart.rows, *_WAIT_FOR.get(apart.reason, _SESSION_ENDS))
     if apart.rows == 1:
         until = "until"

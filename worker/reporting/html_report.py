@@ -194,7 +194,6 @@ def _time(at: datetime | str) -> Markup:
 
 
 def _commands(text: str) -> Markup:
-    """The text, with what stands in backticks as code."""
     pieces = text.split("`")
     code = (Markup("<code>{}</code>").format(one) if index % 2 else escape(one) for index, one in enumerate(pieces))
     return Markup("").join(code)

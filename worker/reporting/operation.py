@@ -76,6 +76,5 @@ def kinds_at_work(processes: Iterable[Running], batch_id: int) -> set[str]:
 
 
 def no_wake_up(wakening: Wakening) -> str:
-    """That no worker hears of work, and since when."""
     at = wakening.beat_at
     return f"no wake-up of the scheduler has come {'yet' if at is None else f'since {written(at)}'}"

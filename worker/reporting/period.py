@@ -43,7 +43,6 @@ def numbers_of(line: Line) -> tuple[int, ...]:
 
 
 def report_of(places: Mapping[Place, Figures], purged: int, prices: Prices, *, first: date, last: date) -> PeriodReport:
-    """The report of a period that begins with one day and ends with another."""
     by_account, by_route = dict[str, Figures](), dict[str, Figures]()
     by_week, rows = dict[date, Figures](), dict[Place, Figures]()
     for place, figures in places.items():

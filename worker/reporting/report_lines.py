@@ -78,7 +78,6 @@ class Columns:
 
     @property
     def of_details(self) -> tuple[str, ...]:
-        """The customer's details, and the columns for messages."""
         if self.details is None:
             return ()
         return (*DETAILS, *(f"{OWN_PREFIX}{name}" for name in sorted(self.details)))

@@ -45,13 +45,11 @@ NOTHING_STUCK = "nothing is stuck"  # said where nothing needs a person now
 
 
 class Wait(NamedTuple):
-    """Something that does not go on: why, until when, who must act, and how many rows it keeps.
-
-    `what` and `name` say of what: account kyc, batch 7, process, folder; "" of one row. `detail` is why, in words;
-    `reason` the word of it that a row has, if there is one. It ends by itself at `until`; None: that is not known, or
-    no time ends it. `action`: what a person must do, a command or a sentence; "": nothing. A stopped account that a
-    worker asks again by itself has both. `since`: when it began; None: that is not stored. `batch_id`: of a batch.
-    """
+    """Something that does not go on: why, until when, who must act, and how many rows it keeps. `what` and `name` say
+    of what: account kyc, batch 7, process, folder; "" of one row. `detail` is why, in words; `reason` the word of it
+    that a row has, if there is one. It ends by itself at `until`; None: that is not known, or no time ends it.
+    `action`: what a person must do, a command or a sentence; "": nothing. A stopped account that a worker asks again by
+    itself has both. `since`: when it began; None: that is not stored. `batch_id`: of a batch."""
 
     what: str = ""
     name: str = ""
@@ -134,7 +132,6 @@ class Circumstances:
 
 
 def of_accounts(rules: Mapping[str, BudgetRule], states: Mapping[str, BudgetState], *, now: datetime) -> Blocked:
-    """Those of these accounts and senders that make no calls now."""
     made = {name: of_account(name, rule, states.get(rule.name, BudgetState()), now=now) for name, rule in rules.items()}
     return {name: each for name, each in made.items() if each}
 

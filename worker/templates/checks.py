@@ -54,7 +54,6 @@ def with_columns(invitation: Invitation, columns: Collection[str]) -> Invitation
 
 
 def problems(templates: Templates) -> list[str]:
-    """The problems of the operator's templates: one line each."""
     library, locale = templates.library, templates.locale
     found = list(library.problems)
     if library.find(DEFAULT, locale, "email", default=locale) is None:

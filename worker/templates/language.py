@@ -153,7 +153,6 @@ def read(name: str, source: str, known: Mapping[str, str]) -> str | None:
 
 
 def blocks_in(source: str) -> set[str]:
-    """The names of the blocks of a file that `read` accepts."""
     return {node.name for node in parsed(source).find_all(nodes.Block)}
 
 

@@ -88,13 +88,11 @@ class _TextLines:
 
 
 def records(text: TextIO, delimiter: str, *, line: int = 1) -> Iterator[tuple[int, list[str] | FieldProblem]]:
-    """Each record with its row number as a spreadsheet counts: a record is one row, even if its cells hold line
-    breaks, and so is a blank line (`[]`). An unreadable record is a problem instead of cells.
-
-    A quote that is never closed swallows the rows below it. So the lines of a broken record after its first line
-    are read again: these rows are customers too. Where too much was read again, each line is a record from there on.
-    `line`: the file's line at which the text begins.
-    """
+    """Each record with its row number as a spreadsheet counts: a record is one row, even if its cells hold line breaks,
+    and so is a blank line (`[]`). An unreadable record is a problem instead of cells. A quote that is never closed
+    swallows the rows below it. So the lines of a broken record after its first line are read again: these rows are
+    customers too. Where too much was read again, each line is a record from there on. `line`: the file's line at which
+    the text begins."""
     lines = _TextLines(text, line)
     # Strict: otherwise the module reads everything after an open quote as one valid cell.
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=delimiter != " ")

@@ -233,20 +233,13 @@ def _jobs(states: Iterable[JobState]) -> sa.Select[*tuple[Any, ...]]:
 
 
 _CUSTOMER_IDS: sa.BindParameter[Any] = sa.bindparam("customer_ids", expanding=True)
-_LOCK_CUSTOMERS = (
-    sa.select(CustomerRow.customer_id)
-    .where(CustomerRow.customer_id.in_(_CUSTOMER_IDS))
-    .order_by(CustomerRow.customer_id)
-    .with_for_update(key_share=True)
-)
+_LOCK_CUSTOMERS = sa.select(CustomerRow.customer_id).where(CustomerRow.customer_id.in_(_CUSTOMER_IDS))
+_LOCK_CUSTOMERS = _LOCK_CUSTOMERS.order_by(CustomerRow.customer_id).with_for_update(key_share=True)
 _LEADERS = _jobs(sorted(OPEN_JOBS)).order_by(Job.id)
 _LOCK_LEADERS = _LEADERS.with_for_update(read=True)
 _COMPLETED = _jobs([JobState.COMPLETED]).where(OF_PRESENT_PERSON)
-_FINISHED_IN_PURGED = (
-    sa.select(Finished.__table__)
-    .where(Finished.customer_id.in_(_CUSTOMER_IDS))
-    .order_by(Finished.customer_id, Finished.purpose)
-)
+_FINISHED_IN_PURGED = sa.select(Finished.__table__).where(Finished.customer_id.in_(_CUSTOMER_IDS))
+_FINISHED_IN_PURGED = _FINISHED_IN_PURGED.order_by(Finished.customer_id, Finished.purpose)
 
 
 def _where(row: sa.Row[Any]) -> str:

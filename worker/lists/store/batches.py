@@ -88,7 +88,6 @@ class Batches:
         return next(iter(self._found(query)), None)
 
     def of_content(self, digest: str) -> BatchFacts | None:
-        """The newest batch of the list with this digest, if it has one."""
         query = sa.select(*BATCH_FACTS).where(Batch.digest == digest).order_by(Batch.generation.desc()).limit(1)
         return next(iter(self._found(query)), None)
 
@@ -158,12 +157,8 @@ class Batches:
 
 
 BATCH_FACTS = tuple(getattr(Batch, name) for name in BatchFacts._fields)
-_SAME_LIST = (
-    sa.select(*BATCH_FACTS, Batch.generation)
-    .where(Batch.digest == sa.bindparam("digest_"))
-    .order_by(Batch.generation.desc())
-    .limit(1)
-)
+_SAME_LIST = sa.select(*BATCH_FACTS, Batch.generation).where(Batch.digest == sa.bindparam("digest_"))
+_SAME_LIST = _SAME_LIST.order_by(Batch.generation.desc()).limit(1)
 _NEW_BATCH = sa.insert(Batch).returning(*BATCH_FACTS)
 
 

@@ -246,16 +246,10 @@ def _apply(connection: sa.Connection, keyring: Keyring, waiting: Sequence[Any], 
 
 
 _COLUMNS = PendingDetails.__table__.columns
-_DUE = (
-    sa.select(PendingDetails.job_id)
-    .where(PendingDetails.due_at <= sa.bindparam("now"))
-    .order_by(PendingDetails.due_at, PendingDetails.job_id)
-    .limit(CHUNK)
-)
+_DUE = sa.select(PendingDetails.job_id).where(PendingDetails.due_at <= sa.bindparam("now"))
+_DUE = _DUE.order_by(PendingDetails.due_at, PendingDetails.job_id).limit(CHUNK)
 _TAKE = sa.delete(PendingDetails).where(bulk.among(PendingDetails.job_id, "ids")).returning(*_COLUMNS)
-_DETAILS_AT = (
-    sa.select(CustomerRow.customer_id, CustomerRow.details_at)
-    .where(bulk.among(CustomerRow.customer_id, "ids"))
-    .order_by(CustomerRow.customer_id)
-    .with_for_update(key_share=True)
+_DETAILS_AT = sa.select(CustomerRow.customer_id, CustomerRow.details_at).where(
+    bulk.among(CustomerRow.customer_id, "ids")
 )
+_DETAILS_AT = _DETAILS_AT.order_by(CustomerRow.customer_id).with_for_update(key_share=True)

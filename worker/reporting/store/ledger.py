@@ -122,12 +122,8 @@ class Ledger:
 
     def words_about(self, customer_id: str, *, now: datetime) -> list[Words]:
         """What providers and senders said about calls for this customer. Their disclosure goes into the audit log."""
-        query = (
-            sa.select(Attempt.__table__)
-            .join(Job, Job.id == Attempt.job_id)
-            .where(Job.customer_id == customer_id, Attempt.encrypted.is_not(None))
-            .order_by(Attempt.opened_at, Attempt.id)
-        )
+        query = sa.select(Attempt.__table__).join(Job, Job.id == Attempt.job_id).order_by(Attempt.opened_at, Attempt.id)
+        query = query.where(Job.customer_id == customer_id, Attempt.encrypted.is_not(None))
         with self._database.write() as connection:
             rows = fetch(connection, query)
             found = [made_of(Words, row, at=row.closed_at, words=_words(self._keyring, row)) for row in rows]

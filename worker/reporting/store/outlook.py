@@ -180,11 +180,8 @@ def _add_joined(connection: sa.Connection, found: Outlook, given: dict[str, Any]
 _AFTER = sa.bindparam("after", type_=Job.due_at.type)
 # Sessions whose tokens were lost are counted as such (`waiting_to_reconcile`): their rows are due at the next look-up.
 _IS_LOST = sa.and_(Job.reason == bulk.fixed(Reason.ORPHAN), Job.unknown_attempt.is_not(None))
-_APART = (
-    sa.select(Job.reason, sa.func.count().label("rows"), sa.func.max(Job.due_at).label("last"))
-    .where(Job.batch_id == _BATCH, *WAITS_FOR_END, Job.due_at > _AFTER, ~_IS_LOST)
-    .group_by(Job.reason)
-)
+_APART = sa.select(Job.reason, sa.func.count().label("rows"), sa.func.max(Job.due_at).label("last"))
+_APART = _APART.group_by(Job.reason).where(Job.batch_id == _BATCH, *WAITS_FOR_END, Job.due_at > _AFTER, ~_IS_LOST)
 _JOINED_APART = (
     joined(sa.func.count().label("rows"), sa.func.max(DUE_AT).label("last"))
     .join(Batch, Batch.id == LEAD.batch_id)
@@ -285,11 +282,8 @@ def opened_late(connection: sa.Connection, job_ids: Sequence[int]) -> dict[int, 
 
 def ended_calls(database: Database, batch_id: int) -> dict[str, tuple[int, datetime]]:
     """The calls to be looked up of a batch's jobs that have ended: how many, and when the first, by account."""
-    query = (
-        sa.select(Job.account, sa.func.count().label("calls"), sa.func.min(Job.lease_until).label("first"))
-        .where(Job.batch_id == batch_id, *UNSETTLED)
-        .group_by(Job.account)
-    )
+    query = sa.select(Job.account, sa.func.count().label("calls"), sa.func.min(Job.lease_until).label("first"))
+    query = query.where(Job.batch_id == batch_id, *UNSETTLED).group_by(Job.account)
     with database.read() as connection:
         return {row.account: (row.calls, row.first) for row in fetch(connection, query)}
 

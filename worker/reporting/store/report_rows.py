@@ -120,7 +120,6 @@ class Facts:
             return call_costs.left(connection, batch_id, most, most)
 
     def left(self, batch_id: int) -> int:
-        """The rows that a pause of the batch holds back (`waiting.left_of`)."""
         with self._database.read() as connection:
             return left_of(connection, [batch_id]).get(batch_id, 0)
 

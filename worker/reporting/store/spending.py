@@ -120,7 +120,6 @@ def begin_of(connection: sa.Connection, column: Any, unit: str) -> sa.ColumnElem
 
 
 def aware(begins: Any, unit: str) -> datetime:
-    """When a unit of `begin_of` begins."""
     at = datetime.fromisoformat(f"{begins}{_WRITTEN[unit][1]}") if isinstance(begins, str) else begins
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
@@ -182,12 +181,8 @@ def spending_of(database: Database, batch_id: int) -> Spending:
 
 
 _NUMBER = sa.func.count().label("number")
-_CUSTOMERS = (
-    sa.select(Job.route, Job.result, _NUMBER)
-    .where(_OURS, Job.leader_id.is_(None))
-    .group_by(Job.route, Job.result)
-    .order_by(Job.route)
-)
+_CUSTOMERS = sa.select(Job.route, Job.result, _NUMBER).where(_OURS, Job.leader_id.is_(None))
+_CUSTOMERS = _CUSTOMERS.group_by(Job.route, Job.result).order_by(Job.route)
 _CALLS = (
     sa.select(Job.route, Attempt.account, _NUMBER)
     .join(Attempt, Attempt.job_id == Job.id)

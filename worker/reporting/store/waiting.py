@@ -298,13 +298,11 @@ def to_check(connection: sa.Connection) -> int:
 
 def at_their_cap(database: Database, *, now: datetime) -> dict[str, tuple[int, int]]:
     """By country that had to wait in this hour or the one before: the texts of that hour, and how often one waited."""
-    query = (
-        sa.select(TextCount.country, TextCount.count.label("number"), TextCount.refused)
-        .where(TextCount.hour >= hour_of(now) - HOUR, TextCount.refused > 0)
-        .order_by(TextCount.country, TextCount.hour)
-    )
+    query = sa.select(TextCount.country, TextCount.count.label("number"), TextCount.refused)
+    query = query.where(TextCount.hour >= hour_of(now) - HOUR, TextCount.refused > 0)
     with database.read() as connection:
-        return {row.country: (row.number, row.refused) for row in fetch(connection, query)}
+        found = fetch(connection, query.order_by(TextCount.country, TextCount.hour))
+    return {row.country: (row.number, row.refused) for row in found}
 
 
 def texts_by_country(database: Database, *, now: datetime) -> tuple[dict[str, int], dict[str, int]]:

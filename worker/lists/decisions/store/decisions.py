@@ -178,7 +178,6 @@ class Decisions:
         self._mark_through(batch_id, began)
 
     def count_reminders(self, batch_id: int) -> int:
-        """The reminders of the batch that wait for their time."""
         query = sa.select(sa.func.count()).where(
             InvitationRow.batch_id == batch_id,
             InvitationRow.state == bulk.fixed(InvitationState.WAITING),
@@ -320,7 +319,6 @@ class Decisions:
 
 
 def _note(connection: sa.Connection, which: Which, count: int, reason: str, now: datetime) -> None:
-    """The entry in the audit log of a decision about so many rows."""
     if not count:
         return
     account = f" of {which.account}" if which.account is not None else ""

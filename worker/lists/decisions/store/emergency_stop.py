@@ -30,11 +30,9 @@ class Stopped:
 
     @property
     def in_words(self) -> str:
-        """For people, who did it, when and why."""
         return f"everything was stopped by {self.by}, {written(self.at)}{f': {self.reason}' if self.reason else ''}"
 
     def as_facts(self) -> dict[str, str]:
-        """As commands print it with --json."""
         return {"at": written(self.at), "by": self.by, "reason": self.reason}
 
 
