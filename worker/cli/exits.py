@@ -51,7 +51,5 @@ def check_sandbox_is_installed() -> None:
     for package in ("onboarding_sandbox", "aiosmtpd"):
         spec = find_spec(package)
         if spec is None or spec.origin is None:  # without: a folder in which only compiled files were left
-            raise CannotStart(
-                f"the sandbox is not installed here ({package} is missing): install onboarding-worker[sandbox], or run"
-                " `make install` in a checkout"
-            )
+            how = "install onboarding-worker[sandbox], or run `make install` in a checkout"
+            raise CannotStart(f"the sandbox is not installed here ({package} is missing): {how}")

@@ -258,9 +258,6 @@ class RowTimes:
 
 def too_late(deadline: datetime) -> FieldProblem:
     """The warning for a row that cannot be sent in time."""
-    return FieldProblem(
-        "",
-        f"it cannot be sent by {written(deadline)}: no hour is left in which its customer may be written to and the"
-        " limits have room",
-        "start earlier, raise the limits, or give another channel",
-    )
+    why = "no hour is left in which its customer may be written to and the limits have room"
+    instead = "start earlier, raise the limits, or give another channel"
+    return FieldProblem("", f"it cannot be sent by {written(deadline)}: {why}", instead)

@@ -262,10 +262,8 @@ def import_listed(
             )
     except CutOff as error:
         without = " (without --again)" if choices.again else ""
-        raise Stopped(
-            f"the database could not be used for too long, the import is cut off: {with_hint(str(error))}\n"
-            f"the imported rows stay; the same command{without} imports the rest"
-        ) from None
+        why = f"the database could not be used for too long, the import is cut off: {with_hint(str(error))}"
+        raise Stopped(f"{why}\nthe imported rows stay; the same command{without} imports the rest") from None
     for warning in imported.warnings:
         click.echo(f"warning: {warning}", err=True)
     batch = imported.batch

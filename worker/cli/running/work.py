@@ -92,10 +92,9 @@ def run_list(
         except AlreadyWorking as error:
             raise CannotStart(str(error)) from None
         except Unusable as error:
-            raise Stopped(
-                f"the database could not be used for longer than --patience: {with_hint(str(error))}\n"
-                "what is written stays; the same command goes on, and finds out about calls whose results are lost"
-            ) from None
+            why = f"the database could not be used for longer than --patience: {with_hint(str(error))}"
+            stays = "what is written stays; the same command goes on, and finds out about calls whose results are lost"
+            raise Stopped(f"{why}\n{stays}") from None
         # This process ends: what is left has an end only where another one works it.
         batch, facts, missing = _stored(parts, imported)
         waits = stand is Stand.LATER and not batch.is_paused

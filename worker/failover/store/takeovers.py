@@ -127,11 +127,8 @@ class Takeover(NamedTuple):
 
     @property
     def values(self) -> dict[str, str]:
-        return {
-            "source": self.source,
-            "target": f",{self.target},",
-            **{f"other_{number}": f",{name}," for number, name in enumerate(self.others)},
-        }
+        others = {f"other_{number}": f",{name}," for number, name in enumerate(self.others)}
+        return {"source": self.source, "target": f",{self.target},", **others}
 
 
 class Failover:
