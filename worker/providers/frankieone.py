@@ -124,15 +124,10 @@ class FrankieEndpoint(AccountAdapter):
         if kind is Kind.BAD_INPUT and (answer.status == 404 or (prefix, number) == ("VAL", 404)):
             reason = "entity not found"
         message = _message(found)
-        return bodies.refusal(
-            answer,
-            kind,
-            code=code,
-            details=(REFUSED if code and kind is Kind.AUTH else "", reason, bodies.fields_in(message, self._names)),
-            words=bodies.masked(message, request, secrets=secrets),
-            longest_wait=LONGEST_WAIT,
-            now=now,
-        )
+        meaning = REFUSED if code and kind is Kind.AUTH else ""
+        details = (meaning, reason, bodies.fields_in(message, self._names))
+        words = bodies.masked(message, request, secrets=secrets)
+        return bodies.refusal(answer, kind, code=code, details=details, words=words, longest_wait=LONGEST_WAIT, now=now)
 
 
 def expiry(given: object, issued_at: datetime) -> tuple[datetime, ExpirySource]:

@@ -91,15 +91,9 @@ class IdenfyEndpoint(AccountAdapter):
             meaning = "no credit is left"
         known = identifier if identifier in IDENTIFIERS else None
         said = message if known or not identifier else f"{identifier}: {message}"
-        return refusal(
-            answer,
-            kind,
-            code=known,
-            details=(meaning, unread.reason, fields_in(message, self._names)),
-            words=masked(said, request, secrets=self.secrets),
-            longest_wait=LONGEST_WAIT,
-            now=now,
-        )
+        details = (meaning, unread.reason, fields_in(message, self._names))
+        words = masked(said, request, secrets=self.secrets)
+        return refusal(answer, kind, code=known, details=details, words=words, longest_wait=LONGEST_WAIT, now=now)
 
 
 def _kind(status: int, identifier: str, message: str) -> Kind:

@@ -83,14 +83,9 @@ def as_facts(report: PeriodReport) -> dict[str, Any]:
 
 def _facts(line: Line) -> dict[str, Any]:
     figures = line.figures
-    return {
-        "invited": figures.invited,
-        "finished": figures.finished,
-        "verified": figures.verified,
-        "calls": dict(sorted(figures.calls.items())),
-        "messages": dict(sorted(figures.messages.items())),
-        "cost": in_json(line.cost),
-    }
+    facts: dict[str, Any] = {"invited": figures.invited, "finished": figures.finished, "verified": figures.verified}
+    facts |= {"calls": dict(sorted(figures.calls.items())), "messages": dict(sorted(figures.messages.items()))}
+    return facts | {"cost": in_json(line.cost)}
 
 
 def in_words(report: PeriodReport) -> str:

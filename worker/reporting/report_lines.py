@@ -135,13 +135,10 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
     values |= {"error": error, "action": action}
     values |= {"route": line.route, "brand": line.brand} if columns.routes else {}
     if columns.links:
-        parameters = json.dumps(dict(line.opening.vendor_parameters), ensure_ascii=False)
-        values |= {
-            "link": line.opening.link,
-            "digits": line.opening.digits,
-            "vendor": line.opening.vendor,
-            "vendor_parameters": parameters if line.opening.vendor_parameters else "",
-        }
+        opening = line.opening
+        parameters = json.dumps(dict(opening.vendor_parameters), ensure_ascii=False)
+        values |= {"link": opening.link, "digits": opening.digits, "vendor": opening.vendor}
+        values |= {"vendor_parameters": parameters if opening.vendor_parameters else ""}
     if columns.details is not None:
         values |= {"purpose": line.purpose, "kind": "" if line.details is None else line.details.kind.value}
         names = [name for name in columns.of_details if name not in values]

@@ -66,13 +66,8 @@ class Pages:
             raise TemplateProblem(f"{name}: no page in the customer's or the default language")
         values = self.values(screen, texts.locale, customer_kind=customer_kind)
         not_me = f"{address}/not-me" if address else ""
-        values |= {
-            "again": again or screen is Screen.AGAIN,
-            "action": not_me if screen is Screen.NOT_ME else address,
-            "token": token,
-            "address": looks_again or address,
-            "not_me": not_me,
-        }
+        values |= {"again": again or screen is Screen.AGAIN, "token": token, "not_me": not_me}
+        values |= {"action": not_me if screen is Screen.NOT_ME else address, "address": looks_again or address}
         if ready_by:
             values["ready_by"] = in_words(ready_by, language=texts.locale, timezone=self._timezone)[0]
         return rendered(self.library.template(texts.parts["page.html"]), values)

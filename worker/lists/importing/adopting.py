@@ -61,11 +61,9 @@ def parted(line: AcceptedLine, *, now: datetime) -> tuple[AcceptedLine, Told | t
 
 
 def _told(given: Mapping[str, str], *, now: datetime) -> Told | tuple[FieldProblem, ...]:
-    missing = tuple(
-        FieldProblem(column, "it is empty", "a row of --adopt names a session that is open")
-        for name, column in ((ours.partition(".")[2], theirs) for theirs, ours in ADOPTED.items())
-        if not given.get(name)
-    )
+    why = "a row of --adopt names a session that is open"
+    names = {ours.partition(".")[2]: theirs for theirs, ours in ADOPTED.items()}
+    missing = tuple(FieldProblem(column, "it is empty", why) for name, column in names.items() if not given.get(name))
     if missing:
         return missing
     expires_at = utc_time(given["expires_at"])

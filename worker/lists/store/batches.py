@@ -125,13 +125,8 @@ class Batches:
                 return made_of(BatchFacts, rows[0]), False
             if plan is not None:
                 plans.refuse_over(plan, now=now)
-            values = {
-                "name": name[:255],
-                "digest": digest,
-                "generation": rows[0].generation + 1 if rows else 1,
-                "created_at": now,
-                "planned": plan is not None,
-            }
+            values = {"name": name[:255], "digest": digest, "created_at": now, "planned": plan is not None}
+            values["generation"] = rows[0].generation + 1 if rows else 1
             if hold:
                 values |= {"pause_cause": PauseCause.PERSON.value, "pause_reason": hold[:400], "paused_at": now}
             made = connection.execute(_NEW_BATCH, values).one()

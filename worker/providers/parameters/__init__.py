@@ -135,14 +135,12 @@ def check_parameters(provider: str, values: Mapping[str, Any], dialect: str = ""
         return [FieldProblem(f"{provider}.{name}", unknown_parameter(provider, name) or "") for name in together]
     found = [(table, _wrong(table, provider, together)) for table in tables]
     table, wrong = min(found, key=lambda one: len(one[1]))
-    return [
-        FieldProblem(
-            f"{provider}.{name}",
-            problem or unknown_parameter(provider, name, table.dialect, near=place < MOST_NEAREST) or "is not known",
-            hint,
-        )
-        for place, (name, problem, hint) in enumerate(wrong)
-    ]
+    problems = []
+    for place, (name, problem, hint) in enumerate(wrong):
+        near = place < MOST_NEAREST
+        why = problem or unknown_parameter(provider, name, table.dialect, near=near) or "is not known"
+        problems.append(FieldProblem(f"{provider}.{name}", why, hint))
+    return problems
 
 
 def documented_parameters(provider: str, names: Iterable[str], dialect: str = "") -> Mapping[str, Parameter]:

@@ -241,12 +241,8 @@ def _due_again(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpda
 
 
 def _deleted(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
-    return replace(
-        update,
-        match=matches(content, ("companyId", Key.COMPANY_ID)),
-        happened_at=contract.iso_time(content.get("date")),
-        note="the company was deleted at the provider",
-    )
+    at, note = contract.iso_time(content.get("date")), "the company was deleted at the provider"
+    return replace(update, match=matches(content, ("companyId", Key.COMPANY_ID)), happened_at=at, note=note)
 
 
 READINGS: Mapping[str, Callable[[SessionUpdate, Mapping[str, Any]], SessionUpdate]] = {

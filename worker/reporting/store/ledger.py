@@ -286,19 +286,9 @@ def nonresponders(database: Database, *, by: datetime, batch_id: int | None = No
 def _messages_of_jobs(connection: sa.Connection, jobs: Sequence[int]) -> dict[int, list[Message]]:
     found: dict[int, list[Message]] = {job: [] for job in jobs}
     at = sa.func.coalesce(InvitationRow.sent_at, InvitationRow.due_at)
-    query = (
-        sa.select(
-            Job.id.label("job_id"),
-            at.label("at"),
-            InvitationRow.channel,
-            InvitationRow.kind,
-            InvitationRow.state,
-            InvitationRow.reason,
-        )
-        .join(InvitationRow, sa.or_(*of_job(Job)))
-        .where(Job.id.in_(jobs), InvitationRow.state.in_(_SHOWN))
-        .order_by(Job.id, at, InvitationRow.id)
-    )
+    columns = (InvitationRow.channel, InvitationRow.kind, InvitationRow.state, InvitationRow.reason)
+    query = sa.select(Job.id.label("job_id"), at.label("at"), *columns).join(InvitationRow, sa.or_(*of_job(Job)))
+    query = query.where(Job.id.in_(jobs), InvitationRow.state.in_(_SHOWN)).order_by(Job.id, at, InvitationRow.id)
     for row in fetch(connection, query) if jobs else []:
         found[row.job_id].append(Message(row.at, row.channel, row.kind, str(row.state), row.reason))
     return found

@@ -228,16 +228,8 @@ class Orphans(NamedTuple):
 def waiting_to_reconcile(database: Database, batch_id: int) -> UnknownOutcomes:
     unknown = (Job.batch_id == batch_id, Job.state == JobState.WAITING, Job.unknown_attempt.is_not(None))
     is_orphan = Job.reason == bulk.fixed(Reason.ORPHAN)
-    jobs = (
-        sa.select(
-            Job.account,
-            is_orphan.label("is_orphan"),
-            sa.func.count().label("calls"),
-            sa.func.min(Job.due_at).label("first"),
-        )
-        .where(*unknown)
-        .group_by(Job.account, is_orphan)
-    )
+    calls_of = sa.select(Job.account, is_orphan.label("is_orphan"), sa.func.count().label("calls")).where(*unknown)
+    jobs = calls_of.add_columns(sa.func.min(Job.due_at).label("first")).group_by(Job.account, is_orphan)
     messages = sa.select(sa.func.count().label("number"), sa.func.min(InvitationRow.due_at).label("first")).where(
         InvitationRow.batch_id == batch_id,
         InvitationRow.state == InvitationState.WAITING,

@@ -145,14 +145,6 @@ class Heartbeat:
         now = self.clock()
         if self.processes.seen(self.owner, now=now):
             return
-        running = Running(
-            kind=self.kind,
-            host=socket.gethostname()[:64],
-            pid=os.getpid(),
-            release=__version__,
-            batch_id=self.batch_id,
-            started_at=self._started_at,
-            seen_at=now,
-            first_keys=self.first_keys,
-        )
+        host, begun = socket.gethostname()[:64], self._started_at
+        running = Running(self.kind, host, os.getpid(), __version__, self.batch_id, begun, now, self.first_keys)
         self.processes.started(self.owner, running)

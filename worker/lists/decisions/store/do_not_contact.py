@@ -87,11 +87,8 @@ class DoNotContact:
 
     def counts(self) -> ListCounts:
         with self._database.read() as connection:
-            return ListCounts(
-                counts(connection),
-                _count(connection, _KEY_ID.in_(self._keyring.digest_ids[1:])),
-                keys_gone(connection, self._keyring),
-            )
+            older = _count(connection, _KEY_ID.in_(self._keyring.digest_ids[1:]))
+            return ListCounts(counts(connection), older, keys_gone(connection, self._keyring))
 
     def keys_gone(self) -> Gone:
         with self._database.read() as connection:
