@@ -137,17 +137,8 @@ def text_facts_of(service: str) -> TextFacts | None:
 
 
 # The keys of an account that only some providers use.
-SPECIAL_KEYS = (
-    "api_secret",
-    "webhook_keys",
-    "dialect",
-    "customer_id",
-    "customer_child_id",
-    "channel",
-    "jwt_key",
-    "jwt_audience",
-    "webhook_secret",
-)
+_SPECIAL = "api_secret webhook_keys dialect customer_id customer_child_id channel jwt_key jwt_audience webhook_secret"
+SPECIAL_KEYS = tuple(_SPECIAL.split())
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,8 @@ class Prices:
 
     @classmethod
     def of(cls, settings: Settings) -> "Prices":
-        return cls(
-            {name: account.price for name, account in settings.accounts.items()},
-            {name: section.price for name, section in settings.sending.items()},
-        )
+        accounts = {name: account.price for name, account in settings.accounts.items()}
+        return cls(accounts, {name: section.price for name, section in settings.sending.items()})
 
     def with_texts_of(self, segments: int) -> "Prices":
         """These prices, where each text is charged as so many segments."""
@@ -53,12 +51,9 @@ class Prices:
 
     def total(self, calls: Mapping[str, int], messages: Mapping[str, int]) -> Mapping[str, Decimal]:
         """The price of these calls, by account, and messages, by channel: by currency. Empty without any price."""
-        return total(
-            [
-                *((self.accounts.get(name), number) for name, number in calls.items()),
-                *((self.channels.get(name), number) for name, number in messages.items()),
-            ]
-        )
+        priced = [(self.accounts.get(name), number) for name, number in calls.items()]
+        priced += [(self.channels.get(name), number) for name, number in messages.items()]
+        return total(priced)
 
     def line(self, name: str, figures: Figures) -> "Line":
         return Line(name, figures, self.total(figures.calls, figures.charged))

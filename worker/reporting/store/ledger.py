@@ -133,13 +133,9 @@ class Ledger:
     def of(self, customer_id: str) -> CustomerFacts | None:
         """The facts of a customer; None: no customer with that id was imported."""
         free = [*COST_NOTHING, DONE, Kind.SHORT_LIVED.value]
-        lost = (
-            sa.select(Attempt.account, sa.func.count().label("calls"))
-            .join(Job, Job.id == Attempt.job_id)
-            .where(Job.customer_id == customer_id, CALL, Attempt.outcome.not_in(free), ~not_carried_out())
-            .group_by(Attempt.account)
-            .order_by(Attempt.account)
-        )
+        lost = sa.select(Attempt.account, sa.func.count().label("calls")).join(Job, Job.id == Attempt.job_id)
+        lost = lost.where(Job.customer_id == customer_id, CALL, Attempt.outcome.not_in(free), ~not_carried_out())
+        lost = lost.group_by(Attempt.account).order_by(Attempt.account)
         with self._database.read() as connection:
             query = sa.select(CustomerRow.encrypted.is_(None).label("erased"))
             customer = connection.execute(query.where(CustomerRow.customer_id == customer_id)).first()

@@ -29,11 +29,9 @@ from worker.reporting.waits import Wait
 
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
 _OPEN = [word.value for word in (JobState.WAITING, JobState.WORKING)]
+_ALIKE = (COUNTED.kind, COUNTED.state, COUNTED.channel, COUNTED.account, COUNTED.reason)
 _LEFT = (
-    sa.select(COUNTED.kind, COUNTED.state, COUNTED.channel, COUNTED.account, COUNTED.reason)
-    .where(COUNTED.batch_id == _BATCH, COUNTED.state.in_(_OPEN))
-    .group_by(COUNTED.kind, COUNTED.state, COUNTED.channel, COUNTED.account, COUNTED.reason)
-    .having(ROWS > 0)
+    sa.select(*_ALIKE).where(COUNTED.batch_id == _BATCH, COUNTED.state.in_(_OPEN)).group_by(*_ALIKE).having(ROWS > 0)
 )
 _WAITING_JOB = (Job.batch_id == _BATCH, Job.state == bulk.fixed(JobState.WAITING), Job.leader_id.is_(None))
 _WAITING_MESSAGE = (

@@ -199,13 +199,11 @@ class Facts:
 
     def is_resending(self, batch_id: int, *, now: datetime) -> bool:
         """Whether a message of the batch besides the first ones is being sent, or should be by now."""
+        waits = sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.due_at <= now)
         under_way = sa.select(InvitationRow.id).where(
             InvitationRow.batch_id == batch_id,
             InvitationRow.kind.like(f"{PREFIX}%"),
-            sa.or_(
-                InvitationRow.state == InvitationState.WORKING,
-                sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.due_at <= now),
-            ),
+            sa.or_(InvitationRow.state == InvitationState.WORKING, waits),
         )
         with self._database.read() as connection:
             return connection.execute(under_way.limit(1)).first() is not None

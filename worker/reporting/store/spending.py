@@ -183,13 +183,8 @@ def spending_of(database: Database, batch_id: int) -> Spending:
 _NUMBER = sa.func.count().label("number")
 _CUSTOMERS = sa.select(Job.route, Job.result, _NUMBER).where(_OURS, Job.leader_id.is_(None))
 _CUSTOMERS = _CUSTOMERS.group_by(Job.route, Job.result).order_by(Job.route)
-_CALLS = (
-    sa.select(Job.route, Attempt.account, _NUMBER)
-    .join(Attempt, Attempt.job_id == Job.id)
-    .where(_OURS, CALL, COSTS)
-    .group_by(Job.route, Attempt.account)
-    .order_by(Job.route, Attempt.account)
-)
+_CALLS = sa.select(Job.route, Attempt.account, _NUMBER).join(Attempt, Attempt.job_id == Job.id)
+_CALLS = _CALLS.where(_OURS, CALL, COSTS).group_by(Job.route, Attempt.account).order_by(Job.route, Attempt.account)
 _MESSAGES = (
     sa.select(Job.route, InvitationRow.channel, _NUMBER, sa.func.sum(InvitationRow.segments).label("charged"))
     .join(InvitationRow, InvitationRow.job_id == Job.id)
@@ -236,49 +231,29 @@ def figures_of(database: Database, *, begins: datetime, ends: datetime) -> tuple
 def _messages(connection: sa.Connection, begins: datetime, ends: datetime) -> sa.Select[*tuple[object, ...]]:
     day = begin_of(connection, InvitationRow.sent_at, DAY)
     invites = sa.and_(InvitationRow.kind == FIRST, INVITES)
-    return (
-        sa.select(
-            Job.account,
-            Job.route,
-            InvitationRow.channel,
-            day.label("day"),
-            _sum(invites).label("invited"),
-            _sum(OURS_TO_PAY).label("messages"),
-            _sum(OURS_TO_PAY, InvitationRow.segments).label("charged"),
-        )
-        .select_from(InvitationRow)
-        .join(Job, Job.id == InvitationRow.job_id)
-        .where(InvitationRow.sent_at >= begins, InvitationRow.sent_at < ends)
-        .group_by(Job.account, Job.route, InvitationRow.channel, day)
-    )
+    of = (Job.account, Job.route, InvitationRow.channel)
+    sums = (_sum(invites).label("invited"), _sum(OURS_TO_PAY).label("messages"))
+    charged = _sum(OURS_TO_PAY, InvitationRow.segments).label("charged")
+    query = sa.select(*of, day.label("day"), *sums, charged).select_from(InvitationRow)
+    query = query.join(Job, Job.id == InvitationRow.job_id)
+    return query.where(InvitationRow.sent_at >= begins, InvitationRow.sent_at < ends).group_by(*of, day)
 
 
 def _finished(connection: sa.Connection, begins: datetime, ends: datetime) -> sa.Select[*tuple[object, ...]]:
     at = sa.func.coalesce(SessionRow.update_at, Job.changed_at, type_=Job.changed_at.type)
     day = begin_of(connection, at, DAY)
     completed, approved = Job.state == JobState.COMPLETED, Job.result == Result.APPROVED
-    return (
-        sa.select(
-            Job.account,
-            Job.route,
-            day.label("day"),
-            _sum(completed).label("finished"),
-            _sum(approved).label("verified"),
-        )
-        .join(SessionRow, SessionRow.id == Job.session_id)
-        .where(Job.leader_id.is_(None), sa.or_(completed, approved), at >= begins, at < ends)
-        .group_by(Job.account, Job.route, day)
-    )
+    sums = (_sum(completed).label("finished"), _sum(approved).label("verified"))
+    query = sa.select(Job.account, Job.route, day.label("day"), *sums).join(SessionRow, SessionRow.id == Job.session_id)
+    query = query.where(Job.leader_id.is_(None), sa.or_(completed, approved), at >= begins, at < ends)
+    return query.group_by(Job.account, Job.route, day)
 
 
 def _calls(connection: sa.Connection, begins: datetime, ends: datetime) -> sa.Select[*tuple[object, ...]]:
     day = begin_of(connection, Attempt.opened_at, DAY)
-    return (
-        sa.select(Attempt.account, Job.route, day.label("day"), sa.func.count().label("number"))
-        .join(Job, Job.id == Attempt.job_id)
-        .where(Attempt.id >= _first_id(begins), Attempt.id < _first_id(ends), CALL, COSTS)
-        .group_by(Attempt.account, Job.route, day)
-    )
+    query = sa.select(Attempt.account, Job.route, day.label("day"), sa.func.count().label("number"))
+    query = query.join(Job, Job.id == Attempt.job_id).group_by(Attempt.account, Job.route, day)
+    return query.where(Attempt.id >= _first_id(begins), Attempt.id < _first_id(ends), CALL, COSTS)
 
 
 def _sum(condition: sa.ColumnElement[bool], what: object = 1) -> sa.ColumnElement[int]:

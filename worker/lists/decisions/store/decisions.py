@@ -199,11 +199,9 @@ class Decisions:
         with self._database.read() as connection:
             stay = stay_held(connection, which, self._most_messages)
             of_calls, of_messages = fetch(connection, calls), fetch(connection, messages)
-        return RepeatCost(
-            Counter(row.account for row in of_calls if row.id not in stay),
-            Counter(row.channel for row in of_messages if row.id not in stay),
-            Counter(stay.values()),
-        )
+        sessions = Counter(row.account for row in of_calls if row.id not in stay)
+        second = Counter(row.channel for row in of_messages if row.id not in stay)
+        return RepeatCost(sessions, second, Counter(stay.values()))
 
     def held_elsewhere(self, which: Which) -> dict[int, int]:
         """By batch, how many of these rows are held because they joined a held row of that other batch."""
