@@ -27,6 +27,7 @@ LONGEST_REFERENCE = 40  # of externalRef
 
 LONGEST = 30 * 24 * 60 * 60  # seconds
 LOCALES = ("en", "es", "fr", "ru", "de", "it", "pl", "lt", "lv", "et", "cs", "ro", "hu", "ja", "bg", "nl", "pt")
+LANGUAGE = "the language of locale, if it is one of these"
 REFERENCE = "column external_ref, else the job's id; with -2 for the second session, and so on"
 
 
@@ -50,13 +51,7 @@ PARAMETERS = (
     Parameter("clientId", Type.TEXT, 1, 100, instead="it is filled from the column customer_id"),
     Parameter("lifetime", Type.INTEGER, 0, LONGEST, warn_below=60, default="3600", filled="the account's lifetime"),
     Parameter("externalRef", Type.TEXT, None, 40, nullable=True, filled=REFERENCE),
-    Parameter(
-        "locale",
-        Type.CHOICE,
-        choices=LOCALES,
-        default="by the client's IP address",
-        filled="the language of locale, if it is one of these",
-    ),
+    Parameter("locale", Type.CHOICE, choices=LOCALES, default="by the client's IP address", filled=LANGUAGE),
     _uuid("flow"),
     _uuid("theme"),
     Parameter("questionnaire", Type.TEXT, 1, nullable=True, default="the KYB settings' questionnaire"),

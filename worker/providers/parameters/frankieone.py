@@ -15,12 +15,8 @@ DOCUMENT_TYPES = frozenset({"DRIVERS_LICENCE", "PASSPORT", "NATIONAL_ID", "DRIVE
 
 APPLICANT = Parameter("applicantId", Type.TEXT, 1, filled="the session that is replaced")
 APPLICATION = Parameter("applicationId", Type.TEXT, 1)
-COUNTRY = Parameter(
-    "country",
-    Type.TEXT,
-    pattern="|".join(sorted(ALPHA3_OF.values())),
-    shape="a country's three capital letters (ISO 3166-1 alpha-3)",
-)
+_ALPHA3 = "a country's three capital letters (ISO 3166-1 alpha-3)"
+COUNTRY = Parameter("country", Type.TEXT, pattern="|".join(sorted(ALPHA3_OF.values())), shape=_ALPHA3)
 DOCUMENT_TYPE = Parameter("documentType", Type.TEXT, 1, usual=DOCUMENT_TYPES)
 REFERRER = Parameter("referrer", Type.TEXT, 1, filled="the scheme and the host of the account's link")
 RELAY = Parameter("relayState", Type.TEXT, 1, filled=EXTERNAL_REF)
@@ -116,6 +112,8 @@ SCANS = _records(
     *_each(Type.INTEGER, "scanPageNum"),
     *_texts("scanSide scanType"),
 )
+_BORN = PERSONAL.format("date_of_birth")
+_KNOWN = "customer_reference with customer_id, consent.general if consent is true; given values are added"
 ENTITY = (
     Parameter(
         "addresses",
@@ -131,23 +129,13 @@ ENTITY = (
     _object(
         "dateOfBirth",
         _text("country"),
-        Parameter(
-            "dateOfBirth",
-            Type.DATE,
-            source="the format is from the documentation",
-            filled=PERSONAL.format("date_of_birth"),
-        ),
+        Parameter("dateOfBirth", Type.DATE, source="the format is from the documentation", filled=_BORN),
         *_texts("locality unstructuredDateOfBirth yearOfBirth"),
     ),
     Parameter("entityId", Type.TEXT, instead="it is filled from the column entity_id, or from an earlier answer"),
     _text("entityProfile"),
     _text("entityType", "INDIVIDUAL"),
-    Parameter(
-        "extraData",
-        Type.RECORDS,
-        fields=EXTRA_DATA.fields,
-        filled="customer_reference with customer_id, consent.general if consent is true; given values are added",
-    ),
+    Parameter("extraData", Type.RECORDS, fields=EXTRA_DATA.fields, filled=_KNOWN),
     _records("flags", _text("flag"), *_each(Type.INTEGER, "value")),
     _text("gender", PERSONAL.format("sex") + ": M or F"),
     _records(
@@ -170,15 +158,11 @@ ENTITY = (
     ),
     ORGANISATION,
 )
+_CONSENT = "it is sent only if the column consent is true: only the person can give consent"
 V1 = (
     APPLICANT,
     APPLICATION,
-    Parameter(
-        "consent",
-        Type.BOOLEAN,
-        default="false",
-        instead="it is sent only if the column consent is true: only the person can give consent",
-    ),
+    Parameter("consent", Type.BOOLEAN, default="false", instead=_CONSENT),
     COUNTRY,
     DOCUMENT_TYPE,
     _object("entity", *ENTITY),

@@ -19,7 +19,8 @@ NAME_SHAPE = 'letters, without digits or any of ~!@#$%^*()_+={}[]|\\:;",/?<>'
 ACCOUNTS = "the iDenfy account's setting"
 TOKENS = ("IDENTIFICATION", "DOCUMENT")
 COUNTRY = r"[A-Za-z]{2}|ALL"
-COUNTRY_SHAPE = "two letters (ISO 3166-1 alpha-2), or ALL"
+TWO_LETTERS = "two letters (ISO 3166-1 alpha-2)"
+COUNTRY_SHAPE = f"{TWO_LETTERS}, or ALL"
 
 # Texts for the reference, about the values that we fill.
 LOCALE = "the language of locale, if iDenfy has it"
@@ -134,6 +135,7 @@ def _uri(name: str) -> Parameter:
     return Parameter(name, Type.URI, nullable=True, default=ACCOUNTS)
 
 
+_URLS = tuple(_uri(name) for name in ("successUrl", "failUrl", "unverifiedUrl", "webhookUrl"))
 OPENAPI = (
     Parameter("clientId", Type.TEXT, None, 100, instead="it is filled from the column customer_id"),
     Parameter("tokenType", Type.CHOICE, choices=TOKENS, default="required by the document", filled=TOKENS[0]),
@@ -142,14 +144,7 @@ OPENAPI = (
     Parameter("lifetime", Type.INTEGER, 0, MOST_LIFETIME, warn_below=60, filled=LIFETIME),
     _nullable("locale", 7, filled=LOCALE),
     Parameter("sessionLength", Type.INTEGER, 60, 3600),
-    Parameter(
-        "allowedCountries",
-        Type.LIST,
-        pattern=r"[A-Za-z]{2}",
-        shape="two letters (ISO 3166-1 alpha-2)",
-        nullable=True,
-        default="all",
-    ),
+    Parameter("allowedCountries", Type.LIST, pattern=r"[A-Za-z]{2}", shape=TWO_LETTERS, nullable=True, default="all"),
     Parameter("allowedDocuments", Type.LIST, nullable=True, usual=DOCUMENTS, default=ACCOUNTS),
     Parameter(
         "client",
@@ -167,12 +162,7 @@ OPENAPI = (
             _nullable("dateOfIssue"),  # the document gives no format for it
         ),
     ),
-    Parameter(
-        "urls",
-        Type.OBJECT,
-        nullable=True,
-        fields=(_uri("successUrl"), _uri("failUrl"), _uri("unverifiedUrl"), _uri("webhookUrl")),
-    ),
+    Parameter("urls", Type.OBJECT, nullable=True, fields=_URLS),
     Parameter(
         "settings",
         Type.OBJECT,
