@@ -168,25 +168,19 @@ def not_serviceable(case: Case) -> Refused | None:
     if row.cancelled or row.state is JobState.CANCELLED:
         return Refused(f"{row.place} was cancelled", "import the customer in a new list")
     if row.state is JobState.HELD:
-        return Refused(
-            f"{row.place} is held: {meaning_of(row.reason)}", f"decide it first: {_decide(row)} --repeat or --abandon"
-        )
+        why = f"{row.place} is held: {meaning_of(row.reason)}"
+        return Refused(why, f"decide it first: {_decide(row)} --repeat or --abandon")
     if row.outcome_unknown:
         by = f", by {in_utc(row.settled_by)} at the latest" if row.settled_by is not None else ""
         if row.reason == Reason.ORPHAN:
             when = f"at {in_utc(row.due_at)}" if row.due_at is not None else "now and then"
-            return Refused(
-                "the provider has opened a session for the customer whose token was lost",
-                f"wait: the worker looks at that session again {when}, and asks for a new one after its end{by}",
-            )
-        return Refused(
-            "it is not known yet whether a call for a session was carried out",
-            f"wait: the worker finds it out by itself{by}, and then goes on",
-        )
+            then = f"wait: the worker looks at that session again {when}, and asks for a new one after its end{by}"
+            return Refused("the provider has opened a session for the customer whose token was lost", then)
+        why = "it is not known yet whether a call for a session was carried out"
+        return Refused(why, f"wait: the worker finds it out by itself{by}, and then goes on")
     if case.link is not None and case.link.in_review:
-        return Refused(
-            "the customer has submitted, and the provider has not decided yet", "wait for the provider's decision"
-        )
+        why = "the customer has submitted, and the provider has not decided yet"
+        return Refused(why, "wait for the provider's decision")
     return None
 
 

@@ -105,9 +105,8 @@ def decide_resend(
     if refused is not None:
         return refused
     if not may_send(rules.contact.caps, case.messages):
-        return Refused(
-            f"{meaning_of(Reason.MESSAGES_SPENT)} ({rules.contact.caps.messages})", "reach the customer otherwise"
-        )
+        why = f"{meaning_of(Reason.MESSAGES_SPENT)} ({rules.contact.caps.messages})"
+        return Refused(why, "reach the customer otherwise")
     failed = row.state is JobState.FAILED
     first = next((message for message in on_channel if message.kind == FIRST), None)
     again = first is None or (failed and first.state in UNDELIVERED_INVITATIONS)
@@ -172,10 +171,8 @@ def _too_soon(
         return None
     left = max((message.sent_at for message in messages if message.sent_at is not None), default=None)
     if left is not None and left + SPACING > now:
-        return Refused(
-            f"one {CALLED[channel]} with the link left at {in_utc(left)}, and may still be on its way",
-            f"send it again after {in_utc(left + SPACING)}",
-        )
+        why = f"one {CALLED[channel]} with the link left at {in_utc(left)}, and may still be on its way"
+        return Refused(why, f"send it again after {in_utc(left + SPACING)}")
     return None
 
 
@@ -277,9 +274,8 @@ def _before(rules: DeskRules, row: Row, link: Link | None, *, now: datetime) -> 
         return Before.SUPERSEDED
     over = link.expires_at + SETTLES
     if over > now:
-        return Refused(
-            "the link has just ended, and the customer's result may still come", f"ask again after {in_utc(over)}"
-        )
+        why = "the link has just ended, and the customer's result may still come"
+        return Refused(why, f"ask again after {in_utc(over)}")
     return Before.ASKED if not link.asked and link.account in rules.lists else Before.EXPIRED
 
 

@@ -86,16 +86,6 @@ def _keeps(one: Wait, row: KeptBack, *, unheard: bool) -> bool:
             return not row.is_paused and what in EVERYTHING
 
 
-def stuck_of(one: Wait, cost: Cost, *, paused_by_person: bool) -> dict[str, Any]:
-    """What is stuck, with the safe action: a single call to an account, or the resume of a batch that paused itself and
-    would do so again. What a person stopped or paused is for that person: the page only leads there."""
-    shown = need_of(one)
-    if one.what == "stop" or paused_by_person:
-        there = page_of(one.batch_id) if one.batch_id is not None else "/"
-        shown |= {"action": "", "page": shown["page"] or there}
-    return shown | {"since": one.since, "cost": cost.in_words}
-
-
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     whole = sources.parts.operation.report()
     stores = sources.parts
@@ -104,8 +94,17 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     number = len(whole.attention)
     stuck = [(one, costs.of(one, unheard=bool(whole.unheard))) for one in whole.attention]
     stuck.sort(key=lambda each: (not each[0].is_critical, -each[1].customers, -each[1].ending))
+    shown = []
+    for one, cost in stuck:
+        of_one = need_of(one) | {"since": one.since, "cost": cost.in_words}
+        # The safe action: a single call to an account, or the resume of a batch that paused itself and would do so
+        # again. What a person stopped or paused is for that person: the page only leads there.
+        if one.what == "stop" or one.batch_id in by_persons:
+            there = page_of(one.batch_id) if one.batch_id is not None else "/"
+            of_one |= {"action": "", "page": of_one["page"] or there}
+        shown.append(of_one)
     return {
-        "stuck": [stuck_of(one, cost, paused_by_person=one.batch_id in by_persons) for one, cost in stuck],
+        "stuck": shown,
         "headline": f"{counted(number, 'thing is', 'things are')} stuck" if number else "Nothing is stuck",
         "ending": [(one, costs.of(one, unheard=False).in_words) for one in _together(whole.blocked)],
     }
