@@ -41,7 +41,7 @@ async def test_each_customer_gets_the_link_of_the_session_that_is_stored(make):
     world = make()
     batch = world.add_many(40)
     await world.work()
-    links = {line.customer_id: line.link for line in world.parts.facts.lines(batch, with_links=True)}
+    links = {line.customer_id: line.opening.link for line in world.parts.facts.lines(batch, with_links=True)}
     for message in some(world.senders["email"].messages):
         name = message.to.partition("@")[0].upper()
         assert links[name] in message.text
